@@ -1,0 +1,2 @@
+"""The Assure Agent: verification requests in a git folder, reconciled against Signicat Assure."""
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""A simulator of the Assure API for PictureID. It stands alone and imports nothing of the agent."""

@@ -1,0 +1,1 @@
+"""Where requests come from: YAML files in a folder."""
