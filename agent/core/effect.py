@@ -1,0 +1,164 @@
+"""Effects: what the machine asks of the outside, in the imperative. Data only; the interpreter performs them.
+
+Those that change the remote have a committed intent first; reads do not. Each name says what is asked; the table of
+what may be asked again, and what follows when the answer is unknown, is in design §5 and in `machine.py`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.core.remote import CaptureOptions, Depiction, ProcessType
+
+
+class EffectKind(StrEnum):
+    """The kinds of effects. `changes` tells those that need an intent."""
+
+    CREATE_DOSSIER = "create_dossier"  # makes another when repeated
+    CREATE_PROCESS = "create_process"  # makes another when repeated
+    START_CAPTURE = "start_capture"  # makes another when repeated; a lost link is lost
+    UPLOAD_IMAGES = "upload_images"  # replaces
+    START_VERIFICATION = "start_verification"  # billable
+    DELETE_DOSSIER = "delete_dossier"  # 404 is done
+    VERIFY_IMAGES = "verify_images"  # local: are the images what was admitted?
+    FIND_DOSSIER = "find_dossier"  # by our external reference
+    READ_DOSSIER = "read_dossier"
+    READ_PROCESS = "read_process"
+    COMPARE_IMAGES = "compare_images"  # what Assure returns against what was admitted
+
+    @property
+    def changes(self) -> bool:
+        """True when it changes the remote: intent first, attempt on record."""
+        return self in _CHANGES
+
+
+_CHANGES = frozenset(
+    {
+        EffectKind.CREATE_DOSSIER,
+        EffectKind.CREATE_PROCESS,
+        EffectKind.START_CAPTURE,
+        EffectKind.UPLOAD_IMAGES,
+        EffectKind.START_VERIFICATION,
+        EffectKind.DELETE_DOSSIER,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """The base of all effects."""
+
+    @property
+    def kind(self) -> EffectKind:
+        """Which kind this is."""
+        return KINDS[type(self)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateDossier(Effect):
+    """POST /dossiers with our reference."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindDossier(Effect):
+    """Look for the reference in the lists, as of after `since` (when the create was intended)."""
+
+    reference: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateProcess(Effect):
+    """POST processes."""
+
+    dossier_id: str
+    process_type: ProcessType
+    document_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartCapture(Effect):
+    """POST capture."""
+
+    dossier_id: str
+    options: CaptureOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRef:
+    """An admitted image: depiction, path below the images folder, SHA-256 in hex."""
+
+    depiction: Depiction
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyImages(Effect):
+    """Compare the image files with their digests at admission; nothing is sent."""
+
+    images: tuple[ImageRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadImages(Effect):
+    """POST images, verified against their digests once more while being read."""
+
+    dossier_id: str
+    process_id: str
+    images: tuple[ImageRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareImages(Effect):
+    """GET each image and compare it with its digest at admission."""
+
+    dossier_id: str
+    process_id: str
+    images: tuple[ImageRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartVerification(Effect):
+    """POST process: billable."""
+
+    dossier_id: str
+    process_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadProcess(Effect):
+    """GET process."""
+
+    dossier_id: str
+    process_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadDossier(Effect):
+    """GET dossier."""
+
+    dossier_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteDossier(Effect):
+    """DELETE dossier."""
+
+    dossier_id: str
+
+
+KINDS: dict[type[Effect], EffectKind] = {
+    CreateDossier: EffectKind.CREATE_DOSSIER,
+    CreateProcess: EffectKind.CREATE_PROCESS,
+    StartCapture: EffectKind.START_CAPTURE,
+    UploadImages: EffectKind.UPLOAD_IMAGES,
+    StartVerification: EffectKind.START_VERIFICATION,
+    DeleteDossier: EffectKind.DELETE_DOSSIER,
+    VerifyImages: EffectKind.VERIFY_IMAGES,
+    FindDossier: EffectKind.FIND_DOSSIER,
+    ReadDossier: EffectKind.READ_DOSSIER,
+    ReadProcess: EffectKind.READ_PROCESS,
+    CompareImages: EffectKind.COMPARE_IMAGES,
+}

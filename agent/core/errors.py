@@ -1,0 +1,52 @@
+"""The errors of the agent. Each says what, where and why, and carries a hint that a person can act on.
+
+AgentError
+├── Impossible        ours: the machine was shown an observation that its table does not allow; the record is untouched
+├── SettingsError     theirs: a setting is missing or wrong                                        (exit code 1)
+├── StoreError        theirs: the state file cannot be used
+│   ├── StoreLocked     another agent holds it
+│   ├── StoreNewer      it was written by a newer version
+│   ├── StoreForeign    it belongs to another Assure account
+│   └── StoreDamaged    it is not what we wrote
+└── RemoteError       theirs: Assure does not let us in
+"""
+
+
+class AgentError(Exception):
+    """Something a person should read. `str()` is the message; `hint` is what to try, without the word "Try"."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Impossible(AgentError):
+    """Ours: an observation that the transition table does not allow."""
+
+
+class SettingsError(AgentError):
+    """Theirs: a setting is missing or wrong."""
+
+
+class StoreError(AgentError):
+    """Theirs: the state file cannot be used."""
+
+
+class StoreLocked(StoreError):
+    """Another agent holds the state file [I7]."""
+
+
+class StoreNewer(StoreError):
+    """The state file was written by a newer version."""
+
+
+class StoreForeign(StoreError):
+    """The state file belongs to another base URL or client id."""
+
+
+class StoreDamaged(StoreError):
+    """The state file is not what we wrote."""
+
+
+class RemoteError(AgentError):
+    """Theirs: Assure does not let us in."""

@@ -1,0 +1,299 @@
+"""The machine: one table that says, for each phase, which observations it knows and where they may lead.
+
+The theory. A record moves only by `step`, which is total over the table, pure and deterministic. A step has four parts:
+
+1. the rule of the table folds the observation into the record: facts, and at most a new phase;
+2. what people want meanwhile is heeded (`_heed`): withdrawn, superseded, expired; only when no effect is open, so that
+   nothing is left unaccounted for;
+3. what is owed is read from the record alone (`owed.py`); an effect that changes the remote becomes an intent in the
+   record, so that it is committed before it is performed [I4];
+4. the difference becomes the audit event [I5].
+
+Two rules follow. After a crash the record alone decides what to ask again: an open intent is answered by `Resumed`,
+which is the same as an unknown answer. And an unknown answer is a `doubt` in the record, which stands in the way of
+its own effect until a read has settled it; only then may a create or a start be repeated [I2, I3].
+
+An observation that the table does not allow is our bug: `Impossible` is raised and the record is untouched.
+This file alone decides a phase.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.core.answer import Evidence, Trouble
+from agent.core.effect import Effect, EffectKind
+from agent.core.errors import Impossible
+from agent.core.journal import Event, difference
+from agent.core.observation import (
+    Answered,
+    CameDue,
+    CaptureStarted,
+    DocumentChanged,
+    DocumentRemoved,
+    DocumentReturned,
+    DossierCreated,
+    DossierDeleted,
+    DossierRead,
+    DossierSearched,
+    EffectDelayed,
+    EffectRefused,
+    EffectUnanswered,
+    ImagesCompared,
+    ImagesUnfit,
+    ImagesUploaded,
+    ImagesVerified,
+    Observation,
+    ProcessCreated,
+    ProcessRead,
+    Resumed,
+    TargetMissing,
+    VerificationStarted,
+    answer_to,
+)
+from agent.core.owed import due, overdue, owed
+from agent.core.policy import Policy
+from agent.core.record import Intent, Outcome, Phase, Record
+from agent.core.rules import phases, source, trouble
+from agent.core.rules.passage import begin, close, obeyed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted:
+    """How an intent was answered: `result` is done, refused, busy or unknown."""
+
+    number: int
+    result: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one observation leads to. Commit `record`, `events`, `orphan` and `link` together, then perform `effect`."""
+
+    before: Record | None
+    record: Record
+    events: tuple[Event, ...] = ()
+    effect: Effect | None = None
+    orphan: str | None = None  # a reference that may still turn up at Assure: watch for it
+    link: str | None = None  # a capture link, for its own table only [I6]
+    answered: Attempted | None = None  # how the open intent was answered, when it was
+
+    @property
+    def changed(self) -> bool:
+        """True when there is something to commit."""
+        return self.record is not self.before
+
+
+Rule = Callable[[Record, Any, Policy], Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: the rule that folds the observation in, and the phases it may lead to besides its own."""
+
+    rule: Rule
+    to: tuple[Phase, ...] = ()
+
+
+def admit(record: Record, at: float, policy: Policy) -> Step:
+    """The first step of a request: nothing is asked yet."""
+    settled = replace(record, admitted_at=at, phase_at=at, not_before=at, reruns=obeyed(record, record.desired))
+    ready = replace(settled, due_at=due(settled, at, policy))
+    return Step(before=None, record=ready, events=(_event("Admitted", None, ready, at),))
+
+
+def step(record: Record, observation: Observation, policy: Policy, ask: bool = True) -> Step:
+    """Fold one observation into a record. Raises `Impossible` where the table does not allow it.
+
+    With `ask` false no effect is asked for: what is owed stays due (we are about to end, or many are folded at once).
+    """
+    row = TABLE[record.phase].get(type(observation))
+    if row is None or not _expected(record, observation):
+        raise Impossible(
+            f"{type(observation).__name__} in phase {record.phase} with intent {record.intent} is not in the table"
+        )
+    folded = row.rule(record, observation, policy)
+    heeded = _heed(folded, observation.at, policy)
+    _allowed(record, row, folded, heeded)
+    effect = owed(heeded, observation.at, policy) if ask else None
+    intended = _intend(heeded, effect, observation.at)
+    scheduled = replace(intended, due_at=due(intended, observation.at, policy))
+    if scheduled == record:
+        return Step(before=record, record=record, effect=effect)
+    entered = record.phase_at if scheduled.phase is record.phase else observation.at
+    after = replace(scheduled, version=record.version + 1, phase_at=entered)
+    event = _event(type(observation).__name__, record, after, observation.at)
+    return Step(
+        before=record,
+        record=after,
+        events=(event,) if event.changes else (),
+        effect=effect,
+        orphan=_orphan(record, after),
+        link=observation.link if isinstance(observation, CaptureStarted) else None,
+        answered=_answered(record, observation),
+    )
+
+
+def _expected(record: Record, observation: Observation) -> bool:
+    """An answer needs its open intent. Everything else, but for `Resumed`, needs that no intent is open."""
+    kind = answer_to(observation)
+    if kind is not None and kind.changes:
+        return record.intent is not None and record.intent.kind is kind
+    return record.intent is None or isinstance(observation, Resumed)
+
+
+def _allowed(record: Record, row: Row, folded: Record, heeded: Record) -> None:
+    assert folded.phase in (record.phase, *row.to), f"{record.phase} -> {folded.phase} is not in its row"
+    assert heeded.phase is folded.phase or heeded.phase in HEED[folded.phase], "not in HEED"
+
+
+def _intend(record: Record, effect: Effect | None, at: float) -> Record:
+    if effect is None or not effect.kind.changes:
+        return record
+    number = record.intents + 1
+    return replace(
+        record,
+        intent=Intent(kind=effect.kind, number=number, at=at),
+        intents=number,
+        billed=record.billed or effect.kind is EffectKind.START_VERIFICATION,
+        opened_at=record.opened_at if record.opened_at is not None else at,
+    )
+
+
+def _answered(record: Record, observation: Observation) -> Attempted | None:
+    if record.intent is None:
+        return None
+    if not isinstance(observation, Answered):
+        return Attempted(number=record.intent.number, result="unknown", evidence=_CRASHED)
+    result = _RESULTS.get(type(observation), "done")
+    return Attempted(number=record.intent.number, result=result, evidence=observation.evidence)
+
+
+_CRASHED = Evidence(trouble=Trouble.CRASHED, cause="crashed")
+_RESULTS: dict[type[Answered], str] = {
+    ImagesUnfit: "refused",
+    EffectRefused: "refused",
+    TargetMissing: "refused",
+    EffectDelayed: "busy",
+    EffectUnanswered: "unknown",
+}
+
+
+def _orphan(before: Record, after: Record) -> str | None:
+    """A dossier we stopped looking for: its create was unknown, and it was not found."""
+    gave_up = before.doubt is EffectKind.CREATE_DOSSIER and after.doubt is None and after.dossier_id is None
+    return before.reference if gave_up else None
+
+
+def _event(name: str, before: Record | None, after: Record, at: float) -> Event:
+    return Event(at=at, type=name, changes=difference(before, after))
+
+
+def _heed(record: Record, at: float, policy: Policy) -> Record:
+    """Withdraw, supersede or expire, when no effect is open and no created dossier is still to be found."""
+    if record.intent is not None or record.doubt is EffectKind.CREATE_DOSSIER:
+        return record
+    if record.phase is Phase.DONE:
+        return record if record.next is None else begin(record, record.next, at)
+    if record.phase is Phase.DELETION:
+        hurry = record.next is not None or not record.present
+        return replace(record, delete_at=min(record.delete_at or at, at)) if hurry else record
+    if record.next is not None:
+        return close(record, at)
+    if not record.present:
+        return close(record, at, Outcome.WITHDRAWN)
+    if overdue(record, at, policy) and _had_its_last_look(record, policy):
+        return close(record, at, Outcome.EXPIRED)
+    return record
+
+
+def _had_its_last_look(record: Record, policy: Policy) -> bool:
+    """The deadline reads once more before it decides, unless nothing was started or a person is asked anyway."""
+    if not record.billed or record.hold is not None:
+        return True
+    assert record.opened_at is not None
+    return record.read_at is not None and record.read_at >= record.opened_at + record.desired.deadline
+
+
+_GONE = (Phase.DELETION,)  # _close with a dossier
+_ONWARD = (Phase.DONE, Phase.DOSSIER)  # _finish: nothing is left at Assure
+
+ANYWHERE: dict[type[Observation], Row] = {
+    CameDue: Row(trouble.came_due),
+    DocumentChanged: Row(source.document_changed),
+    DocumentReturned: Row(source.document_returned),
+    DocumentRemoved: Row(source.document_removed),
+}
+TROUBLE: dict[type[Observation], Row] = {
+    Resumed: Row(trouble.resumed),
+    EffectRefused: Row(trouble.refused),
+    EffectDelayed: Row(trouble.delayed),
+    EffectUnanswered: Row(trouble.unanswered),
+}
+LOSS: dict[type[Observation], Row] = {TargetMissing: Row(trouble.missing, _GONE)}
+TABLE: dict[Phase, dict[type[Observation], Row]] = {
+    Phase.DOSSIER: {
+        **ANYWHERE,
+        **TROUBLE,
+        ImagesVerified: Row(phases.images_verified),
+        ImagesUnfit: Row(phases.images_unfit),
+        DossierCreated: Row(phases.dossier_created, (Phase.PROCESS,)),
+        DossierSearched: Row(phases.dossier_searched, (Phase.PROCESS,)),
+    },
+    Phase.PROCESS: {
+        **ANYWHERE,
+        **TROUBLE,
+        **LOSS,
+        ProcessCreated: Row(phases.process_created, (Phase.IMAGES, Phase.RESULT)),
+        DossierRead: Row(phases.dossier_read_for_process, (Phase.IMAGES, Phase.RESULT)),
+        CaptureStarted: Row(phases.capture_started, (Phase.RESULT,)),
+        Resumed: Row(trouble.resumed, _GONE),
+        EffectUnanswered: Row(trouble.unanswered, _GONE),
+    },
+    Phase.IMAGES: {
+        **ANYWHERE,
+        **TROUBLE,
+        **LOSS,
+        ImagesVerified: Row(phases.images_verified),
+        ImagesUnfit: Row(phases.images_unfit),
+        ImagesUploaded: Row(phases.images_uploaded, (Phase.VERIFICATION,)),
+        ImagesCompared: Row(phases.images_compared, (Phase.VERIFICATION,)),
+        ProcessRead: Row(phases.process_read_for_images, (Phase.RESULT, *_GONE)),
+    },
+    Phase.VERIFICATION: {
+        **ANYWHERE,
+        **TROUBLE,
+        **LOSS,
+        ProcessRead: Row(phases.process_read_for_start, (Phase.RESULT, *_GONE)),
+        DossierRead: Row(phases.dossier_read_for_start, (Phase.RESULT,)),
+        VerificationStarted: Row(phases.verification_started, (Phase.RESULT,)),
+    },
+    Phase.RESULT: {
+        **ANYWHERE,
+        **TROUBLE,
+        **LOSS,
+        ProcessRead: Row(phases.process_read, _GONE),
+        DossierRead: Row(phases.dossier_read_for_result),
+    },
+    Phase.DELETION: {
+        **ANYWHERE,
+        **TROUBLE,
+        DossierDeleted: Row(phases.dossier_deleted),
+        DossierRead: Row(phases.still_there),
+        TargetMissing: Row(phases.missing_in_deletion, _ONWARD),
+        EffectRefused: Row(phases.refused_in_deletion),
+    },
+    Phase.DONE: {**ANYWHERE},
+}
+
+# Where `_heed` may lead from a phase: withdrawn, superseded or expired.
+HEED: dict[Phase, tuple[Phase, ...]] = {
+    Phase.DOSSIER: (*_ONWARD,),
+    Phase.PROCESS: _GONE,
+    Phase.IMAGES: _GONE,
+    Phase.VERIFICATION: _GONE,
+    Phase.RESULT: _GONE,
+    Phase.DELETION: (),
+    Phase.DONE: (Phase.DOSSIER,),
+}

@@ -1,0 +1,202 @@
+"""Observations: facts that reached us, in the past tense, each with its time.
+
+`at` is in seconds since the epoch. `chance` in [0, 1) is the jitter for whatever is scheduled because of it: time and
+chance come in as values, so that a step is a pure function.
+"""
+
+from dataclasses import dataclass
+
+from agent.core.answer import Evidence
+from agent.core.effect import EffectKind
+from agent.core.record import Desired
+from agent.core.remote import Depiction, DossierReading, ProcessReading, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """The base of all observations."""
+
+    at: float
+    chance: float = 0.5
+
+
+# -- time ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameDue(Observation):
+    """The time the record waited for has come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Observation):
+    """We ended, or lost the answer, between an intent and its answer."""
+
+
+# -- the source ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentChanged(Observation):
+    """The file of this name holds another document than the one we follow."""
+
+    desired: Desired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentReturned(Observation):
+    """The file holds the document we follow, after it was removed or had held another one."""
+
+    desired: Desired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRemoved(Observation):
+    """The name is in no file any more, confirmed."""
+
+
+# -- answers ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered(Observation):
+    """The base of the answers to one effect. `evidence` is what is kept of the answer."""
+
+    evidence: Evidence = Evidence()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesVerified(Answered):
+    """The image files are what was admitted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesUnfit(Answered):
+    """An image file is not what was admitted; nothing was sent. `reason` is a token: missing, changed, ..."""
+
+    depiction: Depiction
+    reason: str
+    kind: EffectKind = EffectKind.VERIFY_IMAGES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DossierCreated(Answered):
+    """Assure has a new dossier."""
+
+    dossier_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DossierSearched(Answered):
+    """The lists were read. `listed` rows were in GET dossiers; `dossier_id` is ours, when it was there."""
+
+    dossier_id: str | None
+    listed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessCreated(Answered):
+    """Assure has a new process."""
+
+    process_id: str
+    status: Status
+    document_pages: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureStarted(Answered):
+    """Assure started a capture flow. `link` is a bearer secret and goes to its own table only [I6]."""
+
+    link: str
+
+    def __repr__(self) -> str:
+        return f"CaptureStarted(at={self.at})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesUploaded(Answered):
+    """Assure took the images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesCompared(Answered):
+    """Assure returned the images; those in `differing` are not what was sent."""
+
+    differing: tuple[Depiction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationStarted(Answered):
+    """Assure started the verification: it is billed. Its reply may carry a final status already (contract §8)."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRead(Answered):
+    """GET process was answered."""
+
+    reading: ProcessReading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DossierRead(Answered):
+    """GET dossier was answered."""
+
+    reading: DossierReading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DossierDeleted(Answered):
+    """DELETE was answered with success, or with Assure's 404."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetMissing(Answered):
+    """Assure's own 404 for the dossier or process that the effect was about."""
+
+    kind: EffectKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectRefused(Answered):
+    """It certainly did not happen, and asking again will not help."""
+
+    kind: EffectKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectDelayed(Answered):
+    """It certainly did not happen; come back later (`retry_after` in seconds, when Assure said so)."""
+
+    kind: EffectKind
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectUnanswered(Answered):
+    """It may have happened: no answer, or none that proves anything."""
+
+    kind: EffectKind
+
+
+ANSWER_TO: dict[type[Answered], EffectKind] = {
+    ImagesVerified: EffectKind.VERIFY_IMAGES,
+    DossierCreated: EffectKind.CREATE_DOSSIER,
+    DossierSearched: EffectKind.FIND_DOSSIER,
+    ProcessCreated: EffectKind.CREATE_PROCESS,
+    CaptureStarted: EffectKind.START_CAPTURE,
+    ImagesUploaded: EffectKind.UPLOAD_IMAGES,
+    ImagesCompared: EffectKind.COMPARE_IMAGES,
+    VerificationStarted: EffectKind.START_VERIFICATION,
+    ProcessRead: EffectKind.READ_PROCESS,
+    DossierRead: EffectKind.READ_DOSSIER,
+    DossierDeleted: EffectKind.DELETE_DOSSIER,
+}
+
+
+def answer_to(observation: Observation) -> EffectKind | None:
+    """The kind of effect that the observation answers, or None for time and source."""
+    if isinstance(observation, ImagesUnfit | TargetMissing | EffectRefused | EffectDelayed | EffectUnanswered):
+        return observation.kind
+    return ANSWER_TO.get(type(observation)) if isinstance(observation, Answered) else None

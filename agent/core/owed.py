@@ -1,0 +1,149 @@
+"""What is owed now, read from the record alone: when to look again, and which effect to ask for.
+
+This module reads a record and never changes one; phases are decided in `machine.py` only. Because the effect follows
+from saved state and not from the observation that woke us, a restart needs nothing but the record.
+"""
+
+from agent.core.effect import (
+    CompareImages,
+    CreateDossier,
+    CreateProcess,
+    DeleteDossier,
+    Effect,
+    EffectKind,
+    FindDossier,
+    ReadDossier,
+    ReadProcess,
+    StartCapture,
+    StartVerification,
+    UploadImages,
+    VerifyImages,
+)
+from agent.core.policy import Policy
+from agent.core.record import HoldReason, Phase, Record
+
+
+def privacy_clock(record: Record, policy: Policy) -> float | None:
+    """When the dossier must go, whatever is undecided: the deadline, or HOLD_TTL after a hold. None: there is none."""
+    if record.opened_at is None or record.outcome is not None:
+        return None
+    deadline = record.opened_at + record.desired.deadline
+    if record.hold is not None and record.hold.reason.blocks:
+        return min(deadline, record.hold.at + policy.hold_ttl)
+    return deadline
+
+
+def overdue(record: Record, at: float, policy: Policy) -> bool:
+    """True when the privacy clock has run out."""
+    clock = privacy_clock(record, policy)
+    return clock is not None and at >= clock
+
+
+def due(record: Record, at: float, policy: Policy) -> float | None:
+    """When to look at the record again; None: only when something happens."""
+    if record.intent is not None:
+        return record.intent.at
+    if record.phase is Phase.DONE:
+        return None
+    if record.phase is Phase.DELETION:
+        rest = record.delete_at if record.delete_at is not None and not record.deleted else 0.0
+        return max(record.not_before, rest)
+    clock = privacy_clock(record, policy)
+    if overdue(record, at, policy):
+        return record.not_before
+    work = _work_due(record, policy)
+    times = [time for time in (work, clock) if time is not None]
+    return min(times, default=None)
+
+
+def _work_due(record: Record, policy: Policy) -> float | None:
+    if record.desired.suspend:
+        return None
+    if record.hold is not None and record.hold.reason.blocks:
+        return record.not_before if record.hold.reason is HoldReason.IMAGES_CHANGED else None
+    if record.phase is Phase.VERIFICATION and not record.pending and record.read_at is not None:
+        return max(record.not_before, record.read_at + policy.read_gap)
+    return record.not_before
+
+
+def owed(record: Record, at: float, policy: Policy) -> Effect | None:
+    """The effect to ask for now, or None."""
+    time = due(record, at, policy)
+    if record.intent is not None or time is None or at < time:
+        return None
+    if record.hold is not None and record.hold.reason is HoldReason.IMAGES_CHANGED:
+        return VerifyImages(images=record.desired.images)
+    if record.phase is Phase.VERIFICATION and overdue(record, at, policy):
+        return _look(record)  # too late for a start; one more look, and the deadline decides
+    return _BY_PHASE[record.phase](record)
+
+
+def _dossier(record: Record) -> Effect:
+    if record.doubt is EffectKind.CREATE_DOSSIER:
+        return FindDossier(reference=record.reference, since=record.doubt_since or 0.0)
+    if record.desired.images and not record.verified:
+        return VerifyImages(images=record.desired.images)
+    return CreateDossier(reference=record.reference)
+
+
+def _process(record: Record) -> Effect:
+    dossier_id = _known(record.dossier_id)
+    if record.doubt is EffectKind.CREATE_PROCESS:
+        return ReadDossier(dossier_id=dossier_id)
+    desired = record.desired
+    if desired.capture is not None:
+        return StartCapture(dossier_id=dossier_id, options=desired.capture)
+    assert desired.document_id is not None
+    return CreateProcess(dossier_id=dossier_id, process_type=desired.process_type, document_id=desired.document_id)
+
+
+def _images(record: Record) -> Effect:
+    dossier_id, process_id = _known(record.dossier_id), _known(record.process_id)
+    images = record.desired.images
+    if record.doubt is EffectKind.UPLOAD_IMAGES:
+        return ReadProcess(dossier_id=dossier_id, process_id=process_id)
+    if record.uploaded:
+        return CompareImages(dossier_id=dossier_id, process_id=process_id, images=images)
+    return UploadImages(dossier_id=dossier_id, process_id=process_id, images=images)
+
+
+def _verification(record: Record) -> Effect:
+    dossier_id, process_id = _known(record.dossier_id), _known(record.process_id)
+    if record.pending:
+        return StartVerification(dossier_id=dossier_id, process_id=process_id)
+    return _look(record)
+
+
+def _look(record: Record) -> Effect:
+    """Before a start: is the process, or after an unknown create everything in the dossier, still pending?"""
+    dossier_id, process_id = _known(record.dossier_id), _known(record.process_id)
+    if record.unsure:
+        return ReadDossier(dossier_id=dossier_id)
+    return ReadProcess(dossier_id=dossier_id, process_id=process_id)
+
+
+def _result(record: Record) -> Effect:
+    dossier_id = _known(record.dossier_id)
+    if record.process_id is None:
+        return ReadDossier(dossier_id=dossier_id)
+    return ReadProcess(dossier_id=dossier_id, process_id=record.process_id)
+
+
+def _deletion(record: Record) -> Effect:
+    dossier_id = _known(record.dossier_id)
+    return ReadDossier(dossier_id=dossier_id) if record.deleted else DeleteDossier(dossier_id=dossier_id)
+
+
+def _known(remote_id: str | None) -> str:
+    assert remote_id is not None, "the phase promises this id"
+    return remote_id
+
+
+_BY_PHASE = {
+    Phase.DOSSIER: _dossier,
+    Phase.PROCESS: _process,
+    Phase.IMAGES: _images,
+    Phase.VERIFICATION: _verification,
+    Phase.RESULT: _result,
+    Phase.DELETION: _deletion,
+}

@@ -1,0 +1,21 @@
+"""The numbers the machine decides by. They come in as a value; seconds throughout."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Pace and patience. Settings fill the first three; the rest are ours."""
+
+    poll_interval: float = 5.0  # between two looks at a process that is not final
+    request_timeout: float = 30.0  # from the last byte sent to the answer
+    hold_ttl: float = 7 * 86400.0  # how long a hold may keep a dossier alive
+    read_gap: float = 1.0  # never read one process more often than this
+    lag_grace: float = 5.0  # how long a list may lag behind a create
+    missing_confirmations: int = 3  # 404 in a row before something is gone ...
+    missing_grace: float = 30.0  # ... and the time from the first to the last of them
+    surprises: int = 3  # times an unexpected answer is asked again before it is held
+    recheck: float = 10.0  # between two looks at images that are not what was admitted
+    backoff_base: float = 0.5
+    backoff_cap: float = 60.0
+    list_limit: int = 100  # rows in GET dossiers (contract §4)

@@ -1,0 +1,219 @@
+"""What the agent knows of one request: the record, a frozen value.
+
+Times are seconds since the epoch, UTC. `None` is "not yet" or "not known". A record is one row of the store; what of it
+is audited stands in `journal.py`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from agent.core.effect import EffectKind, ImageRef
+from agent.core.remote import CaptureOptions, Depiction, ProcessType, Reason, Status
+
+Mode = Literal["upload", "capture"]
+
+
+class Phase(StrEnum):
+    """What is owed next. Every phase but `done` is passing."""
+
+    DOSSIER = "dossier"  # a dossier at Assure is owed
+    PROCESS = "process"  # a process in it is owed; for a capture request, the capture flow
+    IMAGES = "images"  # the images are owed; upload requests only
+    VERIFICATION = "verification"  # the start is owed: the billable act; upload requests only
+    RESULT = "result"  # a final status is owed by Assure, or by the person in the capture flow
+    DELETION = "deletion"  # the deletion of the dossier is owed, and its confirmation
+    DONE = "done"  # nothing is owed; final for this generation
+
+
+class Outcome(StrEnum):
+    """How a generation ended; final. The road ends with the deletion of the dossier all the same."""
+
+    ACCEPTED = "accepted"  # as Assure says
+    REJECTED = "rejected"  # as Assure says
+    INCONCLUSIVE = "inconclusive"  # as Assure says
+    CANCELED = "canceled"  # as Assure says: the person gave up in the capture flow
+    FAILED = "failed"  # as Assure says: technical error
+    EXPIRED = "expired"  # no final status before the deadline, or held for longer than HOLD_TTL
+    WITHDRAWN = "withdrawn"  # the file was removed before the result
+    LOST = "lost"  # dossier or process vanished at Assure, confirmed
+    ABANDONED = "abandoned"  # a person gave it up
+
+
+class HoldReason(StrEnum):
+    """Why a request waits for a person. `blocks` says whether its work stands still meanwhile."""
+
+    BACK_IMAGE_REQUIRED = "back-image-required"  # the document has two pages and there is no back image
+    IMAGES_CHANGED = "images-changed"  # an image is not what was admitted; nothing more is created
+    IMAGES_DIFFER = "images-differ"  # Assure returned another image than the one uploaded
+    REFUSED = "refused-by-assure"  # Assure refused a call in its own error shape
+    SURPRISE = "unexpected-answer"  # Assure said something that the contract does not know, four times
+    CHANGED_AFTER_START = "changed-after-start"  # the file changed after the billable act; which one counts?
+    REAPPEARED_AFTER_START = "reappeared-after-start"  # the file is back after it was withdrawn and billed
+
+    @property
+    def about_document(self) -> bool:
+        """True when the question is about the file, and the verification that runs goes on."""
+        return self in (HoldReason.CHANGED_AFTER_START, HoldReason.REAPPEARED_AFTER_START)
+
+    @property
+    def blocks(self) -> bool:
+        """True when nothing is done for the request until a person decides, but for its privacy clock."""
+        return not self.about_document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A question to a person. `evidence` is token-shaped; `digest` is the document it is about, if it is."""
+
+    id: str
+    reason: HoldReason
+    at: float
+    evidence: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An effect that is committed and not answered. `number` counts the intents of a request, from 1."""
+
+    kind: EffectKind
+    number: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """An admitted document: what is wanted. Digests are salted (HMAC-SHA256 under the key beside the store).
+
+    `digest` covers the whole document, `essence` leaves out what may change in place: labels, annotations, retention,
+    deadline, suspend. Durations are in seconds.
+    """
+
+    digest: str
+    essence: str
+    process_type: ProcessType
+    document_id: int | None = None
+    images: tuple[ImageRef, ...] = ()
+    read_back: bool = False
+    capture: CaptureOptions | None = None
+    deadline: float = 86400.0
+    retention: float = 0.0
+    suspend: bool = False
+    rerun: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    file: str = ""
+    line: int = 0
+
+    @property
+    def mode(self) -> Mode:
+        """Which of the two use cases."""
+        return "upload" if self.capture is None else "capture"
+
+    def has(self, depiction: Depiction) -> bool:
+        """True when there is such an image."""
+        return any(image.depiction is depiction for image in self.images)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What Assure decided: names and booleans only [I6]."""
+
+    status: Status
+    reasons: tuple[Reason, ...] = ()
+    checks: tuple[tuple[str, bool], ...] = ()
+    fail_type: str | None = None
+    similarity: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One request and its current generation."""
+
+    # identity
+    uid: str
+    name: str
+    source: str
+    agent: str  # the agent id that stands in external references
+    # what is wanted
+    desired: Desired
+    next: Desired | None = None  # a newer document; begins once what this generation left is deleted
+    present: bool = True  # the file is there
+    reruns: tuple[str, ...] = ()  # rerun tokens that were obeyed
+    # where it is
+    generation: int = 1
+    attempt: int = 1  # dossiers begun in this generation; part of the external reference
+    phase: Phase = Phase.DOSSIER
+    outcome: Outcome | None = None
+    hold: Hold | None = None
+    intent: Intent | None = None
+    intents: int = 0  # how many there were
+    doubt: EffectKind | None = None  # an effect whose answer is unknown and not settled yet
+    doubt_since: float | None = None  # when it was intended
+    # what is known of the remote side
+    dossier_id: str | None = None
+    process_id: str | None = None
+    document_pages: int | None = None  # 2: a back image is needed (contract §6)
+    unsure: bool = False  # a create was unknown in this dossier: read all of it before a start
+    verified: bool = False  # the images are still what was admitted
+    uploaded: bool = False
+    pending: bool = False  # the process was read as pending after the upload
+    pending_since: float | None = None  # first such read after an unknown start
+    billed: bool = False
+    result: Result | None = None
+    deleted: bool = False  # the deletion was answered; its confirmation may be owed
+    # times that count
+    admitted_at: float = 0.0
+    opened_at: float | None = None  # the first create call; the deadline counts from here
+    outcome_at: float | None = None
+    delete_at: float | None = None  # outcome plus retention
+    done_at: float | None = None
+    # pace; not audited
+    version: int = 1  # grows with each change; the store refuses a step from another version
+    phase_at: float = 0.0  # when the phase was entered
+    not_before: float = 0.0
+    due_at: float | None = None  # when to look again; None: only when something happens
+    failures: int = 0  # in a row, without progress
+    surprises: int = 0
+    missing: int = 0  # 404 in a row
+    missing_since: float | None = None
+    read_at: float | None = None  # last good read of the status
+
+    @property
+    def reference(self) -> str:
+        """Our externalReference for the current dossier."""
+        return f"aa-{self.agent}-{self.uid}-{self.generation}-{self.attempt}"
+
+    @property
+    def priority(self) -> int:
+        """Who goes first when many are due: 0 new work, 1 what is tried again or deleted, 2 a look at what waits."""
+        if self.phase is Phase.RESULT:
+            return 2
+        if EffectKind.CREATE_DOSSIER in (self.doubt, self.intent and self.intent.kind):
+            return 0  # lists show the last 100 dossiers only: find ours before new ones push it out
+        return 1 if self.failures or self.doubt or self.intent or self.phase is Phase.DELETION else 0
+
+    @property
+    def state(self) -> str:
+        """The state for people: active, waiting, held, suspended or done (design §9)."""
+        if self.hold is not None:
+            return "held"
+        if self.phase is Phase.DONE:
+            return "done"
+        if self.phase is Phase.DELETION:
+            return "waiting" if self.resting else "active"
+        if self.desired.suspend:
+            return "suspended"
+        return "waiting" if self.phase is Phase.RESULT else "active"
+
+    @property
+    def resting(self) -> bool:
+        """True in retention: the outcome is known and the dossier is kept until `delete_at`."""
+        return (
+            self.phase is Phase.DELETION
+            and self.intent is None
+            and not self.deleted
+            and self.delete_at is not None
+            and self.outcome_at is not None
+            and self.delete_at > self.outcome_at
+        )

@@ -1,0 +1,364 @@
+"""The request file: what one YAML document may say (design §3). Text in, a frozen value out, or every reason why not.
+
+Values are strict: the text `"137"` is no number and `"true"` is no boolean. Refusals are in our words: errors of type
+`refused` carry `message` and `hint` in their context. No repr shows a path, a label or an annotation [I6].
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+from agent.core.duration import Duration
+from agent.core.remote import Depiction, ProcessType
+
+RERUN = "assure-agent/rerun"
+RESOLVE = "assure-agent/resolve"
+OUR_ANNOTATIONS = (RERUN, RESOLVE)
+
+_DNS = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
+_WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_HOST = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+
+
+def refused(message: str, hint: str) -> PydanticCustomError:
+    """A validation error in our words. `message` says what was expected, `hint` what to do; neither holds the value."""
+    return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The shape of a text: a pattern that matches it whole, its longest length, and what was expected, for people."""
+
+    pattern: str
+    longest: int
+    expected: str
+
+    def fits(self, value: str) -> bool:
+        """True for a text of this shape. The length comes first, so that no pattern meets a long text."""
+        return len(value) <= self.longest and re.fullmatch(self.pattern, value) is not None
+
+    def check(self, value: str) -> str:
+        """The value itself. Raises `refused`."""
+        if not self.fits(value):
+            raise refused(f"expected {self.expected}, at most {self.longest} characters", "change the value")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {"pattern": f"^{self.pattern}$", "maxLength": self.longest}
+
+
+def _our_annotation(key: str) -> str:
+    if key.startswith("assure-agent/") and key not in OUR_ANNOTATIONS:
+        raise refused(
+            "unknown annotation of the agent",
+            f"use {' or '.join(OUR_ANNOTATIONS)}, or another prefix than assure-agent/",
+        )
+    return key
+
+
+def _image_path(path: str) -> str:
+    parts = path.split("/")
+    if not path.isprintable() or "\\" in path or len(path) > 1024 or any(part in ("", ".", "..") for part in parts):
+        raise refused(
+            "expected a path below the images folder: relative, forward slashes, no empty, `.` or `..` parts",
+            "write it like customer-4711/front.jpg",
+        )
+    return path
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _valid_host(host: str) -> bool:
+    if ":" in host:
+        return ipaddress.ip_address(host).version == 6  # raises ValueError
+    return len(host) <= 253 and re.fullmatch(_HOST, host) is not None
+
+
+def _redirect_url(url: str) -> str:
+    advice = "write it like https://shop.example/verified"
+    if len(url) > 2048 or not re.fullmatch(r"[!-~]+", url) or "\\" in url:
+        raise refused("expected a URL of printable ASCII, at most 2048 characters", advice)
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # a port out of range raises
+        whole = parts.scheme in ("https", "http") and _valid_host(host)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise refused("expected a URL that starts with https:// and names a host", advice)
+    if parts.scheme == "http" and not _loopback(host):
+        raise refused("expected https (http is for loopback only)", advice)
+    if "@" in parts.netloc or "#" in url:
+        raise refused("expected a URL without user info and without a fragment", advice)
+    return url
+
+
+NAME = Text(_DNS, 253, "lower-case letters, digits, `-` and `.` (a DNS-1123 subdomain)")
+Name = Annotated[str, NAME]
+Key = Annotated[str, Text(f"(?:(?=.{{1,253}}/){_DNS}/)?{_WORD}", 317, "a key like `team` or `example.com/team`")]
+LabelValue = Annotated[str, Text(f"(?:{_WORD})?", 63, "letters, digits, `-`, `_` and `.`, or nothing")]
+AnnotationKey = Annotated[Key, AfterValidator(_our_annotation)]
+Country = Annotated[str, Text("[A-Z]{3}", 3, "three capital letters such as NLD (ISO 3166-1 alpha-3)")]
+Language = Annotated[str, Text("[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", 35, "a language such as en or pt-BR")]
+Profile = Annotated[str, Text("[!-~](?:[ -~]*[!-~])?", 100, "the id of a capture configuration (printable ASCII)")]
+HostName = Annotated[str, Text(_HOST, 253, "a host name such as myapp.app.signicat.com")]
+ImagePath = Annotated[str, AfterValidator(_image_path)]
+RedirectUrl = Annotated[str, AfterValidator(_redirect_url)]
+
+Contradiction = tuple[tuple[str, ...], str, str]  # where, below the part; message; hint
+
+
+class Part(BaseModel):
+    """A part of the file. Frozen, strict, refuses fields it does not know, and reports all that is wrong at once."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, hide_input_in_errors=True
+    )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+    __str__ = __repr__
+
+    @classmethod
+    def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
+        """Rules between fields, over what was written, so that they are told together with broken fields."""
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _tell_everything(cls, raw: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        found = cls.contradictions(raw) if isinstance(raw, Mapping) else ()
+        lines = [InitErrorDetails(type=refused(message, hint), loc=loc, input=None) for loc, message, hint in found]
+        try:
+            part = handler(raw)
+        except ValidationError as error:
+            if not lines:
+                raise
+            for one in error.errors(include_url=False, include_input=False):
+                again = PydanticCustomError(one["type"], "as reported", one.get("ctx"))
+                lines.append(InitErrorDetails(type=again, loc=one["loc"], input=None))
+        if lines:
+            raise ValidationError.from_exception_data(cls.__name__, lines, hide_input=True)
+        return part
+
+
+class Metadata(Part):
+    """What identifies a request and what people want to find it by."""
+
+    name: Name = Field(description="The request's name, unique in the source: a lower-case DNS-1123 subdomain.")
+    labels: Mapping[Key, LabelValue] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="For searching here; never sent to Assure; not for personal data.",
+    )
+    annotations: Mapping[AnnotationKey, str] = Field(
+        default_factory=dict,
+        description="Free text. The agent reads only assure-agent/rerun and assure-agent/resolve.",
+    )
+
+    @classmethod
+    def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
+        """Our own annotations are short and printable; other ones are nobody's business."""
+        annotations = raw.get("annotations")
+        if not isinstance(annotations, Mapping):
+            return
+        for key in OUR_ANNOTATIONS:
+            value = annotations.get(key)
+            if isinstance(value, str) and not (0 < len(value) <= 200 and value.isprintable()):
+                yield ("annotations", key), "expected 1 to 200 printable characters", "change or remove the annotation"
+
+
+DocumentKind = Literal[
+    "driversLicense", "passport", "identityCard", "residencePermit", "workPermit", "voterId", "postalIdCard",
+    "professionalQualificationCard", "socialSecurity", "panCard", "passportCard", "stateId", "visa",
+    "asylumRegistrationCard", "nationalHealthInsuranceCard", "aadharCard",
+]  # fmt: skip
+"""The document types that Assure names (contract §5)."""
+
+
+class DocumentType(Part):
+    """A document by its country and kind, to be looked up among Assure's document types."""
+
+    country: Country = Field(description="The country that issued it, ISO 3166-1 alpha-3 in capitals.")
+    type: DocumentKind = Field(description="The kind of document, in Assure's words.")
+
+
+class Images(Part):
+    """The pictures: paths below the images folder; jpg or png by content."""
+
+    front: ImagePath = Field(description="The page with the photo; required.")
+    back: ImagePath | None = Field(None, description="The other side, when the document has two pages.")
+    selfie: ImagePath | None = Field(None, description="The holder's face: required with documentSelfie, else refused.")
+
+    @property
+    def paths(self) -> Mapping[Depiction, str]:
+        """The paths that are given, by depiction: front, back, selfie."""
+        every = {Depiction.FRONT: self.front, Depiction.BACK: self.back, Depiction.SELFIE: self.selfie}
+        return {depiction: path for depiction, path in every.items() if path is not None}
+
+
+class Upload(Part):
+    """Direct upload of pictures that exist already (use case 2)."""
+
+    document_id: int | None = Field(None, gt=0, le=2**31 - 1, description="Assure's number of the document type.")
+    document_type: DocumentType | None = Field(
+        None, description="Instead of documentId; not available in this version."
+    )
+    images: Images = Field(description="Which pictures to upload.")
+    read_back: bool = Field(
+        False, description="Compare each uploaded picture with what Assure returns before the start."
+    )
+
+    @classmethod
+    def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
+        """Exactly one of documentId and documentType; and the latter is for a later version."""
+        if raw.get("documentType") is not None:
+            yield ("documentType",), "documentType is not available in this version", "use documentId instead"
+        elif raw.get("documentId") is None:
+            yield ("documentId",), "documentId is missing", "add the number of the document type, e.g. documentId: 137"
+
+
+class Capture(Part):
+    """The hosted capture flow (use case 1)."""
+
+    redirect_url: RedirectUrl = Field(description="Where the person goes afterwards: https, or http on loopback.")
+    ui_profile: Profile | None = Field(None, description="The id of a capture configuration at Assure.")
+    language: Language | None = Field(None, description="The language of the pages.")
+    default_country: Country | None = Field(None, description="The country that is selected at first, alpha-3.")
+    request_domain: HostName | None = Field(None, description="The host name under which the pages are served.")
+
+    @property
+    def redirect_host(self) -> str:
+        """The host of redirectUrl in lower case, without the port."""
+        return urlsplit(self.redirect_url).hostname or ""
+
+
+class Result(Part):
+    """What is kept of the result."""
+
+    keep: Literal["outcome", "claims"] = Field(
+        "outcome", description="outcome: no personal data; claims: not available in this version."
+    )
+    claims_ttl: Duration | None = Field(None, description="How long claims are kept; only with keep: claims, then 30d.")
+
+    @classmethod
+    def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
+        """claimsTtl needs claims; and claims are for a later version."""
+        if raw.get("keep") == "claims":
+            yield ("keep",), "keep: claims is not available in this version", "use keep: outcome"
+        elif raw.get("claimsTtl") is not None:
+            yield ("claimsTtl",), "claimsTtl is only for keep: claims", "remove claimsTtl"
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise refused("expected a duration above zero", "write it like 24h")
+    return seconds
+
+
+class Spec(Part):
+    """What is to be verified, and how."""
+
+    process_type: ProcessType = Field(strict=False, description="What to verify: document, or documentSelfie.")
+    upload: Upload | None = Field(None, description="Verify pictures that exist; exactly one of upload and capture.")
+    capture: Capture | None = Field(None, description="Let the person take pictures on a hosted page.")
+    deadline: Annotated[Duration, AfterValidator(_positive)] = Field(
+        86_400.0, description="From the first create call to a final status; then the outcome is expired."
+    )
+    retention: Duration = Field(0.0, description="How long the dossier stays at Assure after the outcome.")
+    result: Result = Field(Result(), description="What is kept of the result.")
+    suspend: bool = Field(False, description="true: start nothing new for this request until it is false again.")
+
+    @classmethod
+    def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
+        """Exactly one way, and a selfie exactly when it is compared."""
+        upload, capture = raw.get("upload"), raw.get("capture")
+        if upload is None and capture is None:
+            yield ("upload",), "expected one of upload and capture; neither is there", "add upload or capture"
+        if upload is not None and capture is not None:
+            yield ("capture",), "expected either upload or capture, not both", "remove one of the two"
+        images = upload.get("images") if isinstance(upload, Mapping) else None
+        if not isinstance(images, Mapping):
+            return
+        selfie, place = images.get("selfie") is not None, ("upload", "images", "selfie")
+        if raw.get("processType") == ProcessType.DOCUMENT_SELFIE and not selfie:
+            yield place, "selfie is missing; documentSelfie needs it", "add selfie, or use processType: document"
+        if raw.get("processType") == ProcessType.DOCUMENT and selfie:
+            yield place, "selfie is only for documentSelfie", "remove selfie, or use processType: documentSelfie"
+
+
+class VerificationRequest(Part):
+    """One request: a document of the request file."""
+
+    api_version: Literal["assure-agent/v1"] = Field(description="The version of this format: assure-agent/v1.")
+    kind: Literal["VerificationRequest"] = Field(description="Always VerificationRequest.")
+    metadata: Metadata = Field(description="What identifies the request.")
+    spec: Spec = Field(description="What is to be verified, and how.")
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+        return self.metadata.name
+
+    @property
+    def mode(self) -> Literal["upload", "capture"]:
+        """Which of the two ways."""
+        return "capture" if self.spec.upload is None else "upload"
+
+    @property
+    def rerun_token(self) -> str | None:
+        """The token that asks for a fresh verification, or None."""
+        return self.metadata.annotations.get(RERUN)
+
+    @property
+    def resolve_answer(self) -> str | None:
+        """The answer to a hold as written (`retry@HOLD_ID`), not yet understood, or None."""
+        return self.metadata.annotations.get(RESOLVE)
+
+
+def canonical(request: VerificationRequest) -> bytes:
+    """The whole document as JSON: sorted keys, defaults filled in, one spelling per duration, no nulls. For digests.
+
+    Nulls are left out so that a later optional field does not change the digest of requests that never use it.
+    """
+    return orjson.dumps(_plain(request), option=orjson.OPT_SORT_KEYS)
+
+
+def essence(request: VerificationRequest) -> bytes:
+    """Like `canonical`, without what may change in place: labels, annotations, retention, deadline, suspend."""
+    plain = _plain(request)
+    for part, fields in (("metadata", ("labels", "annotations")), ("spec", ("retention", "deadline", "suspend"))):
+        for field in fields:
+            del plain[part][field]
+    return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+
+
+def _plain(request: VerificationRequest) -> dict[str, Any]:
+    return request.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,105 @@
+"""How a record passes on: to its deletion, to what follows, to a person."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record, Result
+
+
+def close(record: Record, at: float, outcome: Outcome | None = None, result: Result | None = None) -> Record:
+    """Leave for the deletion of what is at Assure; or on to what follows, when nothing is there.
+
+    Without an outcome or a successor this is one more attempt: it keeps the pace it was given, so that a call that
+    goes wrong each time does not make a busy loop of dossiers.
+    """
+    keep = record.hold if record.hold is not None and not record.hold.reason.blocks else None
+    rest = record.desired.retention if result is not None and record.present and record.next is None else 0.0
+    closed = replace(
+        record,
+        phase=Phase.DELETION,
+        outcome=outcome,
+        result=result,
+        hold=keep,
+        outcome_at=at if outcome is not None else None,
+        delete_at=at + rest,
+        doubt=None,
+        doubt_since=None,
+        not_before=record.not_before if outcome is None and record.next is None else 0.0,
+        **PROGRESS,
+    )
+    return closed if record.dossier_id is not None else finish(closed, at)
+
+
+def finish(record: Record, at: float) -> Record:
+    """Nothing of ours is at Assure any more: done, or the next generation, or another attempt."""
+    if record.next is not None:
+        return begin(record, record.next, at)
+    if record.outcome is not None:
+        return replace(record, phase=Phase.DONE, done_at=at, deleted=record.dossier_id is not None, **PROGRESS)
+    return again(record)
+
+
+def again(record: Record) -> Record:
+    """Another attempt with a fresh dossier, under a fresh reference."""
+    return replace(
+        record,
+        phase=Phase.DOSSIER,
+        attempt=record.attempt + 1,
+        doubt=None,
+        doubt_since=None,
+        delete_at=None,
+        **FRESH_DOSSIER,
+    )
+
+
+def begin(record: Record, desired: Desired, at: float) -> Record:
+    """The next generation."""
+    return Record(
+        uid=record.uid,
+        name=record.name,
+        source=record.source,
+        agent=record.agent,
+        desired=desired,
+        present=record.present,
+        reruns=obeyed(record, desired),
+        generation=record.generation + 1,
+        intents=record.intents,
+        admitted_at=at,
+        not_before=at,
+    )
+
+
+def obeyed(record: Record, desired: Desired) -> tuple[str, ...]:
+    """The rerun tokens that count as obeyed once this document is followed."""
+    if desired.rerun is None or desired.rerun in record.reruns:
+        return record.reruns
+    return (*record.reruns, desired.rerun)
+
+
+PROGRESS: dict[str, Any] = {"failures": 0, "surprises": 0, "missing": 0, "missing_since": None}
+FRESH_DOSSIER: dict[str, Any] = {
+    "dossier_id": None,
+    "process_id": None,
+    "document_pages": None,
+    "unsure": False,
+    "uploaded": False,
+    "pending": False,
+    "pending_since": None,
+    "deleted": False,
+    "read_at": None,
+}
+
+
+def hold(record: Record, reason: HoldReason, at: float, evidence: str = "", digest: str = "") -> Record:
+    """Ask a person. The id follows from the question, so that a step stays deterministic."""
+    if record.hold is not None and record.hold.reason is reason and record.hold.digest == digest:
+        return record
+    question = f"{record.uid}/{record.generation}/{reason}/{digest}/{at}"
+    hold_id = "h-" + hashlib.sha256(question.encode()).hexdigest()[:6]
+    return replace(record, hold=Hold(id=hold_id, reason=reason, at=at, evidence=evidence, digest=digest))
+
+
+def done(record: Record) -> Record:
+    """The open effect is answered with success."""
+    return replace(record, intent=None, doubt=None, doubt_since=None, not_before=0.0, **PROGRESS)

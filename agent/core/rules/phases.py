@@ -1,0 +1,206 @@
+"""Rules for the answers of Assure, phase by phase."""
+
+from dataclasses import replace
+
+from agent.core.effect import EffectKind
+from agent.core.observation import (
+    CaptureStarted,
+    DossierCreated,
+    DossierDeleted,
+    DossierRead,
+    DossierSearched,
+    EffectRefused,
+    ImagesCompared,
+    ImagesUnfit,
+    ImagesUploaded,
+    ImagesVerified,
+    Observation,
+    ProcessCreated,
+    ProcessRead,
+    TargetMissing,
+    VerificationStarted,
+)
+from agent.core.policy import Policy
+from agent.core.record import HoldReason, Outcome, Phase, Record, Result
+from agent.core.recovery import absent, adoptable, backoff, decided, started
+from agent.core.remote import PROVIDER, Depiction, ListedProcess, Reason, Status
+from agent.core.rules.passage import PROGRESS, again, close, done, finish, hold
+
+# -- dossier -----------------------------------------------------------------------------------
+
+
+def images_verified(record: Record, _: ImagesVerified, __: Policy) -> Record:
+    cured = record.hold is not None and record.hold.reason is HoldReason.IMAGES_CHANGED
+    return replace(record, verified=True, hold=None if cured else record.hold, not_before=0.0)
+
+
+def images_unfit(record: Record, seen: ImagesUnfit, policy: Policy) -> Record:
+    evidence = f"{seen.depiction} {seen.reason}"
+    waiting = replace(record, intent=None, verified=False, not_before=seen.at + policy.recheck)
+    return hold(waiting, HoldReason.IMAGES_CHANGED, seen.at, evidence)
+
+
+def dossier_created(record: Record, seen: DossierCreated, _: Policy) -> Record:
+    return replace(done(record), phase=Phase.PROCESS, dossier_id=seen.dossier_id)
+
+
+def dossier_searched(record: Record, seen: DossierSearched, policy: Policy) -> Record:
+    if seen.dossier_id is not None:
+        return replace(done(record), phase=Phase.PROCESS, dossier_id=seen.dossier_id, unsure=True)
+    assert record.doubt_since is not None
+    if absent(seen, record.doubt_since, policy):
+        return again(done(record))
+    return replace(record, not_before=max(record.doubt_since + policy.lag_grace, seen.at + policy.read_gap))
+
+
+# -- process -----------------------------------------------------------------------------------
+
+
+def process_created(record: Record, seen: ProcessCreated, _: Policy) -> Record:
+    known = replace(done(record), process_id=seen.process_id, document_pages=seen.document_pages)
+    if seen.status is not Status.PENDING:
+        return replace(known, phase=Phase.RESULT, billed=True)  # not ours to start any more
+    images = replace(known, phase=Phase.IMAGES)
+    if seen.document_pages == 2 and not record.desired.has(Depiction.BACK):
+        return hold(images, HoldReason.BACK_IMAGE_REQUIRED, seen.at, "documentPages 2")
+    return images
+
+
+def dossier_read_for_process(record: Record, seen: DossierRead, policy: Policy) -> Record:
+    """The create was unknown: adopt what it made, or create again."""
+    processes = seen.reading.processes
+    if moving := started(processes):
+        return _observe(replace(done(record), process_id=moving.process_id, unsure=True))
+    found = adoptable(processes, PROVIDER, record.desired.process_type)
+    # A listed process does not tell its pages: without a back image only a fresh answer can prove that none is needed.
+    if found is not None and record.desired.has(Depiction.BACK):
+        return replace(done(record), phase=Phase.IMAGES, process_id=found.process_id, unsure=True)
+    assert record.doubt_since is not None
+    if found is not None or seen.at - record.doubt_since >= policy.lag_grace:
+        return replace(done(record), unsure=True)
+    return replace(record, not_before=max(record.doubt_since + policy.lag_grace, seen.at + policy.read_gap))
+
+
+def capture_started(record: Record, seen: CaptureStarted, policy: Policy) -> Record:
+    return replace(done(record), phase=Phase.RESULT, billed=True, not_before=_later(seen, policy))
+
+
+# -- images ------------------------------------------------------------------------------------
+
+
+def images_uploaded(record: Record, _: ImagesUploaded, __: Policy) -> Record:
+    uploaded = replace(done(record), uploaded=True)
+    return uploaded if record.desired.read_back else replace(uploaded, phase=Phase.VERIFICATION)
+
+
+def images_compared(record: Record, seen: ImagesCompared, _: Policy) -> Record:
+    if seen.differing:
+        return hold(record, HoldReason.IMAGES_DIFFER, seen.at, " ".join(seen.differing))
+    return replace(record, phase=Phase.VERIFICATION, not_before=0.0, **PROGRESS)
+
+
+def process_read_for_images(record: Record, seen: ProcessRead, policy: Policy) -> Record:
+    """The upload was unknown; while the process is pending it may be repeated."""
+    read = replace(done(record), read_at=seen.at)
+    return read if seen.reading.status is Status.PENDING else process_read(_observe(read), seen, policy)
+
+
+# -- verification ------------------------------------------------------------------------------
+
+
+def process_read_for_start(record: Record, seen: ProcessRead, policy: Policy) -> Record:
+    if seen.reading.status is not Status.PENDING:
+        return process_read(_observe(record), seen, policy)
+    return _pending_read(replace(record, read_at=seen.at, **PROGRESS), seen, policy)
+
+
+def dossier_read_for_start(record: Record, seen: DossierRead, policy: Policy) -> Record:
+    """After an unknown create all of the dossier is read: any process that is not pending forbids a start [I2]."""
+    if moving := started(seen.reading.processes):
+        return _observe(replace(record, process_id=moving.process_id, read_at=None))
+    return _pending_read(replace(record, read_at=seen.at, **PROGRESS), seen, policy)
+
+
+def _pending_read(record: Record, seen: Observation, policy: Policy) -> Record:
+    """Nothing was started yet. After an unknown start, two such reads far enough apart are needed to believe it."""
+    if record.doubt is not EffectKind.START_VERIFICATION:
+        return replace(record, pending=True, not_before=0.0)
+    since = record.pending_since if record.pending_since is not None else seen.at
+    if seen.at - since >= 2 * policy.request_timeout:
+        return replace(record, pending=True, doubt=None, doubt_since=None, pending_since=None, not_before=0.0)
+    return replace(record, pending_since=since, not_before=_later(seen, policy))
+
+
+def verification_started(record: Record, seen: VerificationStarted, policy: Policy) -> Record:
+    soon = seen.at + policy.read_gap if seen.status.final else _later(seen, policy)
+    return replace(done(record), phase=Phase.RESULT, not_before=soon)
+
+
+# -- result ------------------------------------------------------------------------------------
+
+
+def _observe(record: Record) -> Record:
+    """A verification runs already: observe it, start nothing."""
+    return replace(record, phase=Phase.RESULT, billed=True, doubt=None, doubt_since=None, not_before=0.0)
+
+
+def process_read(record: Record, seen: ProcessRead, policy: Policy) -> Record:
+    reading = seen.reading
+    read = replace(record, read_at=seen.at, **PROGRESS)
+    if not reading.status.final:
+        capture = record.desired.capture is not None  # its choice of process may have been a lagging list: choose again
+        process_id = None if capture else record.process_id
+        return replace(read, process_id=process_id, not_before=_later(seen, policy))
+    result = Result(
+        status=reading.status,
+        reasons=tuple(sorted(reading.reasons, key=_reason_key)),
+        checks=reading.checks,
+        fail_type=reading.fail_type,
+        similarity=reading.similarity,
+    )
+    return close(read, seen.at, Outcome(reading.status.value), result)
+
+
+def dossier_read_for_result(record: Record, seen: DossierRead, policy: Policy) -> Record:
+    """Capture: which process decides? None yet is the rule while the person takes the pictures."""
+    chosen: ListedProcess | None = decided(seen.reading.processes)
+    read = replace(record, read_at=seen.at, **PROGRESS)
+    if chosen is None:
+        return replace(read, not_before=_later(seen, policy))
+    return replace(read, process_id=chosen.process_id, not_before=0.0)
+
+
+def _later(seen: Observation, policy: Policy) -> float:
+    return seen.at + max(policy.poll_interval, policy.read_gap)
+
+
+def _reason_key(reason: Reason) -> tuple[str, str, str]:
+    return (reason.type, reason.category, reason.sub_category or "")
+
+
+# -- deletion ----------------------------------------------------------------------------------
+
+
+def dossier_deleted(record: Record, _: DossierDeleted, __: Policy) -> Record:
+    return replace(done(record), deleted=True)
+
+
+def still_there(record: Record, seen: DossierRead, policy: Policy) -> Record:
+    """The deletion was answered, and the dossier can still be read: a lagging read, or it did not happen."""
+    failures = record.failures + 1
+    wait = seen.at + backoff(failures, seen.chance, policy, floor=policy.read_gap)
+    return replace(record, failures=failures, deleted=failures % 3 != 0, not_before=wait)
+
+
+def missing_in_deletion(record: Record, seen: TargetMissing, _: Policy) -> Record:
+    """404 to DELETE: it is deleted. 404 to the read after it: that is the confirmation."""
+    if seen.kind is EffectKind.DELETE_DOSSIER:
+        return replace(done(record), deleted=True)
+    return finish(record, seen.at)
+
+
+def refused_in_deletion(record: Record, seen: EffectRefused, policy: Policy) -> Record:
+    """A failing deletion is tried for ever, never held (design §4)."""
+    failures = record.failures + 1
+    wait = seen.at + backoff(failures, seen.chance, policy, floor=policy.read_gap)
+    return replace(record, intent=None, failures=failures, not_before=wait)

@@ -1,0 +1,93 @@
+"""Rules for trouble, in any phase, and for the time that passes."""
+
+from dataclasses import replace
+
+from agent.core.answer import Evidence
+from agent.core.effect import EffectKind
+from agent.core.observation import (
+    CameDue,
+    EffectDelayed,
+    EffectRefused,
+    EffectUnanswered,
+    Observation,
+    Resumed,
+    TargetMissing,
+)
+from agent.core.policy import Policy
+from agent.core.record import HoldReason, Intent, Outcome, Phase, Record
+from agent.core.recovery import backoff, surprising
+from agent.core.rules.passage import close, hold
+
+
+def came_due(record: Record, _: CameDue, __: Policy) -> Record:
+    return record
+
+
+def resumed(record: Record, seen: Resumed, policy: Policy) -> Record:
+    return record if record.intent is None else _doubted(record, record.intent, seen, policy)
+
+
+def refused(record: Record, seen: EffectRefused, policy: Policy) -> Record:
+    if not seen.kind.changes:
+        return _surprised(record, seen, seen.kind, seen.evidence, policy)
+    evidence = f"{seen.kind} {seen.evidence.status or ''}".strip()
+    return hold(replace(record, intent=None), HoldReason.REFUSED, seen.at, evidence)
+
+
+def delayed(record: Record, seen: EffectDelayed, policy: Policy) -> Record:
+    failures = record.failures + 1
+    floor = policy.read_gap if not seen.kind.changes else 0.0
+    wait = max(backoff(failures, seen.chance, policy, floor), seen.retry_after or 0.0)
+    return replace(record, intent=None, failures=failures, not_before=seen.at + wait)
+
+
+def unanswered(record: Record, seen: EffectUnanswered, policy: Policy) -> Record:
+    if record.intent is not None:
+        return _doubted(record, record.intent, seen, policy)
+    if surprising(seen.evidence):
+        return _surprised(record, seen, seen.kind, seen.evidence, policy)
+    failures = record.failures + 1
+    wait = backoff(failures, seen.chance, policy, floor=policy.read_gap)
+    return replace(record, failures=failures, not_before=seen.at + wait)
+
+
+def _doubted(record: Record, intent: Intent, seen: Observation, policy: Policy) -> Record:
+    """The answer to an effect is unknown: it may have happened. From now on a read decides."""
+    failures = max(record.failures + 1, record.attempt)
+    wait = backoff(failures, seen.chance, policy, floor=policy.read_gap)
+    doubted = replace(
+        record,
+        intent=None,
+        doubt=intent.kind,
+        doubt_since=intent.at,
+        failures=failures,
+        pending=False,
+        pending_since=None,
+        unsure=record.unsure or intent.kind is EffectKind.CREATE_PROCESS,
+        not_before=seen.at + wait,
+    )
+    if intent.kind is EffectKind.START_CAPTURE:
+        return close(doubted, seen.at)  # nobody holds the link that was lost: delete the dossier, begin again
+    if intent.kind is EffectKind.CREATE_DOSSIER:
+        return replace(doubted, not_before=seen.at)  # a list is read, not this dossier: no need to wait
+    return doubted
+
+
+def _surprised(record: Record, seen: Observation, kind: EffectKind, evidence: Evidence, policy: Policy) -> Record:
+    """A read was answered with something the contract does not know: ask again, then hold."""
+    surprises = record.surprises + 1
+    wait = seen.at + backoff(surprises, seen.chance, policy, floor=policy.read_gap)
+    asked = replace(record, surprises=surprises, not_before=wait)
+    if surprises <= policy.surprises or record.phase is Phase.DELETION:
+        return asked
+    found = " ".join(str(part) for part in (kind, evidence.status, evidence.cause, evidence.digest) if part)
+    return hold(asked, HoldReason.SURPRISE, seen.at, found)
+
+
+def missing(record: Record, seen: TargetMissing, policy: Policy) -> Record:
+    """One 404 is not "gone": it takes some confirmations over a grace period."""
+    missing, since = record.missing + 1, record.missing_since or seen.at
+    if missing >= policy.missing_confirmations and seen.at - since >= policy.missing_grace:
+        return close(replace(record, intent=None), seen.at, Outcome.LOST)
+    wait = seen.at + backoff(missing, seen.chance, policy, floor=policy.read_gap)
+    return replace(record, intent=None, missing=missing, missing_since=since, not_before=wait)

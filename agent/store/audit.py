@@ -1,0 +1,71 @@
+"""The audit of the history: chains unbroken, numbers without a gap, and the replay equal to the record [I5]."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from agent.core.journal import audited, replay
+from agent.store.connection import Connection, open_reader
+from agent.store.rows import chain, load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something in the history that is not as it was written."""
+
+    uid: str
+    seq: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What `verify` saw."""
+
+    requests: int
+    events: int
+    findings: tuple[Finding, ...]
+
+
+def verify(path: Path) -> Verdict:
+    """Check every chain in the file. One snapshot: an agent may go on meanwhile."""
+    connection = open_reader(path)
+    try:
+        connection.execute("BEGIN")
+        requests = events = 0
+        findings: list[Finding] = []
+        for row in connection.execute("SELECT uid, seq, head, record FROM requests"):
+            requests += 1
+            events += row[1]
+            findings += _verify_one(connection, *row)
+        for uid, seq in connection.execute(
+            "SELECT uid, seq FROM events WHERE uid NOT IN (SELECT uid FROM requests) ORDER BY uid, seq"
+        ):
+            findings.append(Finding(uid=uid, seq=seq, what="the event belongs to no request"))
+        return Verdict(requests=requests, events=events, findings=tuple(findings))
+    finally:
+        connection.close()
+
+
+def _verify_one(connection: Connection, uid: str, last: int, head: str, text: str) -> Iterator[Finding]:
+    previous, expected = "", 0
+    changes = []
+    sql = "SELECT seq, at, type, changes, hash FROM events WHERE uid = ? ORDER BY seq"
+    for seq, at, kind, change, digest in connection.execute(sql, (uid,)):
+        expected += 1
+        if seq != expected:
+            yield Finding(uid=uid, seq=expected, what="the event is missing")
+            return
+        if chain(previous, uid, seq, at, kind, change) != digest:
+            yield Finding(uid=uid, seq=seq, what="the event is not what was written")
+            return
+        previous = digest
+        changes.append(orjson.loads(change))
+    if expected != last or previous != head:
+        yield Finding(uid=uid, seq=expected + 1, what="the history was cut off or extended")
+        return
+    record = orjson.loads(orjson.dumps(audited(load(text))))
+    if replay(changes) != record:
+        yield Finding(uid=uid, seq=expected, what="the record is not what its history says")

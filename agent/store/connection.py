@@ -1,0 +1,90 @@
+"""Connections to the state file, and the lock beside it. One writer; readers never write [I7]."""
+
+import fcntl
+import os
+import sqlite3 as system_sqlite
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from agent.core.errors import StoreDamaged, StoreError, StoreLocked
+
+try:
+    import pysqlite3.dbapi2 as _bundled
+except ImportError:
+    _bundled = None
+
+
+def _newest() -> ModuleType:
+    """SQLite from pysqlite3 where it is newer than the system's: 3.51.3 mended a corruption of WAL files."""
+    if _bundled is not None and _bundled.sqlite_version_info > system_sqlite.sqlite_version_info:
+        return _bundled  # type: ignore[no-any-return]
+    return system_sqlite
+
+
+sqlite3: Any = _newest()
+Connection = Any  # sqlite3.Connection of whichever module was taken
+
+
+def open_writer(path: Path) -> Connection:
+    """The one writing connection: WAL, synchronous=FULL, mode 0600."""
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # an erased link is erased from the file as well [I6]
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise unusable(path, error) from None
+    return connection
+
+
+def open_reader(path: Path) -> Connection:
+    """A connection that cannot write."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise unusable(path, error) from None
+    return connection
+
+
+def unusable(path: Path, error: Exception) -> StoreError:
+    """The error for a state file that SQLite will not take."""
+    text = str(error)
+    if "not a database" in text or "malformed" in text:
+        return StoreDamaged(
+            f"The state file {path} is not a SQLite database, or is damaged: {text}.",
+            "restore the newest backup, or move the file away and let the agent find its dossiers again",
+        )
+    return StoreError(
+        f"The state file {path} cannot be used: {text}.", "check the permissions and the free space of its folder"
+    )
+
+
+class FileLock:
+    """An exclusive lock on a file beside the store, while the process lives. The file names the holder's pid."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(self._handle, 20).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._handle)
+            raise StoreLocked(
+                f"Another agent (pid {holder}) uses the state file {path.with_suffix('')}.",
+                f"stop it with `kill {holder}`, or set STATE_URL to another file",
+            ) from None
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let another agent have it."""
+        os.close(self._handle)

@@ -1,0 +1,61 @@
+"""The key beside the store: what makes uids and digests ours, and the same again when the store was lost."""
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from agent.core.errors import StoreDamaged
+
+
+class Keys:
+    """HMAC-SHA256 under one random key of 32 bytes, kept in a file of mode 0600."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def __repr__(self) -> str:
+        return "Keys(...)"
+
+    @classmethod
+    def beside(cls, store: Path) -> "Keys":
+        """The key beside this state file; made when there is none."""
+        path = store.with_name("agent.key")
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            return cls(_read(path))
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return cls(_read(path))
+
+    def uid(self, source: str, name: str) -> str:
+        """The uid of a request: 24 hex digits, the same for the same source and name."""
+        return self._hex(f"uid\0{source}\0{name}".encode())[:24]
+
+    def digest(self, content: bytes) -> str:
+        """A salted digest: it tells two documents apart and says nothing of either."""
+        return self._hex(b"digest\0" + content)[:32]
+
+    def agent_id(self) -> str:
+        """The agent id where none is set: 6 hex digits."""
+        return self._hex(b"agent")[:6]
+
+    def _hex(self, content: bytes) -> str:
+        return hmac.new(self._key, content, hashlib.sha256).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(path.read_text().strip())
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise StoreDamaged(
+            f"The key file {path} does not hold 32 bytes in hex.",
+            "restore it from a backup; without it, the agent cannot recognise what it created at Assure",
+        )
+    return key

@@ -1,0 +1,48 @@
+"""The numbered migrations of the state file; each runs in a transaction of its own (sqlite-utils)."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from agent.core.errors import StoreNewer
+from agent.store.connection import Connection, sqlite3
+
+migrations = Migrations("assure-agent")
+_SCHEMA = Path(__file__).with_name("schema")
+
+
+def _run(db: Any, file: str) -> None:
+    statement = ""
+    for line in (_SCHEMA / file).read_text().splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            db.execute(statement)
+            statement = ""
+
+
+@migrations(name="0001_requests")
+def _requests(db: Any) -> None:
+    _run(db, "0001_requests.sql")
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the file to this version. Raises StoreNewer for a file that a newer version has written."""
+    db = Database(connection)
+    ours = {migration.name for migration in migrations.pending(db)} | _applied(db)
+    newer = _applied(db) - set(NAMES)
+    if newer:
+        raise StoreNewer(
+            f"The state file was written by a newer version of the agent (migration {min(newer)}).",
+            "install that version or a later one; this one would not understand the file",
+        )
+    assert ours == set(NAMES)
+    migrations.apply(db)
+
+
+def _applied(db: Any) -> set[str]:
+    return {migration.name for migration in migrations.applied(db)}
+
+
+NAMES = ("0001_requests",)

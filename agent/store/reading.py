@@ -1,0 +1,103 @@
+"""What people and metrics read: the state file through a connection that cannot write."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.core.record import Record
+from agent.store.connection import open_reader
+from agent.store.rows import load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A document that was refused at the last scan."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str
+
+
+class Reading:
+    """The state file, read-only; it may be in use by an agent. Use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = open_reader(path)
+
+    def __enter__(self) -> "Reading":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def all(self) -> Iterator[Record]:
+        """Every record that still has its name, by name."""
+        sql = "SELECT record FROM requests WHERE name IS NOT NULL ORDER BY name"
+        return (load(row[0]) for row in self._connection.execute(sql))
+
+    def named(self, name: str) -> list[Record]:
+        """The records of this name; one for each source that has it."""
+        sql = "SELECT record FROM requests WHERE name = ?"
+        return [load(row[0]) for row in self._connection.execute(sql, (name,))]
+
+    def link(self, uid: str) -> str | None:
+        """The capture link, while a person may still use it: a bearer secret."""
+        row = self._connection.execute("SELECT link FROM links WHERE uid = ?", (uid,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def refusals(self) -> list[Refusal]:
+        """What the last scan refused, by file and line."""
+        sql = "SELECT file, line, col, message, hint FROM refusals ORDER BY file, line, col"
+        return [
+            Refusal(file=row[0], line=row[1], column=row[2], message=row[3], hint=row[4])
+            for row in self._connection.execute(sql)
+        ]
+
+    def waiting_withdrawals(self) -> int:
+        """Withdrawals that wait for an approval."""
+        return int(self._connection.execute("SELECT coalesce(sum(waiting), 0) FROM sources").fetchone()[0])
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Open requests by phase and state, and the settled ones from the tallies."""
+        sql = "SELECT phase, state, count(*) FROM requests WHERE phase <> 'done' GROUP BY phase, state"
+        counts = {(row[0], row[1]): int(row[2]) for row in self._connection.execute(sql)}
+        held = self._one("SELECT count(*) FROM requests WHERE phase = 'done' AND hold_reason IS NOT NULL")
+        counts["done", "held"] = held
+        counts["done", "done"] = self._one("SELECT count(*) FROM requests WHERE phase = 'done'") - held
+        return counts
+
+    def tallies(self, tally: str) -> list[tuple[str, str, str, int]]:
+        """Counters true across restarts: mode, process type, outcome, value."""
+        sql = "SELECT mode, process_type, outcome, value FROM tallies WHERE tally = ?"
+        return [tuple(row) for row in self._connection.execute(sql, (tally,))]
+
+    def held(self) -> list[tuple[str, int]]:
+        """Held requests by reason."""
+        sql = "SELECT hold_reason, count(*) FROM requests WHERE hold_reason IS NOT NULL GROUP BY hold_reason"
+        return [(row[0], row[1]) for row in self._connection.execute(sql)]
+
+    def gauges(self, now: float) -> dict[str, float]:
+        """Single figures: open dossiers and their age, the oldest without progress, overdue deletions, orphans."""
+        open_dossiers, oldest_dossier, oldest_progress = self._row(
+            "SELECT count(dossier_id), min(CASE WHEN dossier_id IS NOT NULL THEN admitted_at END),"
+            " min(CASE WHEN state = 'active' THEN progress_at END) FROM requests WHERE phase <> 'done'"
+        )
+        overdue = self._one(
+            "SELECT count(*) FROM requests WHERE phase = 'deletion' AND state = 'active' AND progress_at < ?", now - 900
+        )
+        return {
+            "open_dossiers": open_dossiers,
+            "oldest_open_dossier_seconds": now - oldest_dossier if oldest_dossier else 0.0,
+            "oldest_unprogressed_seconds": now - oldest_progress if oldest_progress else 0.0,
+            "deletions_overdue": overdue,
+            "possible_orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
+        }
+
+    def _row(self, sql: str, *values: Any) -> Any:
+        return self._connection.execute(sql, values).fetchone()
+
+    def _one(self, sql: str, *values: Any) -> int:
+        return int(self._row(sql, *values)[0])

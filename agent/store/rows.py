@@ -1,0 +1,162 @@
+"""Records as rows: how a step is written, and how a row is read back. The SQL of the hot path stands here."""
+
+import hashlib
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+
+from agent.core.effect import EffectKind
+from agent.core.errors import StoreError
+from agent.core.journal import Event
+from agent.core.machine import Step
+from agent.core.record import Outcome, Phase, Record
+from agent.store.connection import Connection
+
+_RECORD: TypeAdapter[Record] = TypeAdapter(Record)
+
+_INSERT = """
+INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
+    hold_reason, dossier_id, process_id, reference, present, priority, due_at, admitted_at, progress_at, record)
+VALUES (:uid, :name, :source, :version, :seq, :head, :generation, :mode, :process_type, :phase, :state, :outcome,
+    :hold_reason, :dossier_id, :process_id, :reference, :present, :priority, :due_at,
+    :admitted_at, :progress_at, :record)
+"""
+_UPDATE = """
+UPDATE requests SET version = :version, seq = :seq, head = :head, generation = :generation, mode = :mode,
+    process_type = :process_type, phase = :phase, state = :state, outcome = :outcome, hold_reason = :hold_reason,
+    dossier_id = :dossier_id, process_id = :process_id, reference = :reference, present = :present,
+    priority = :priority, due_at = :due_at, admitted_at = :admitted_at, progress_at = :progress_at, record = :record
+WHERE uid = :uid
+"""
+_EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
+_INTENDED = "INSERT INTO attempts (uid, number, generation, effect, intended_at) VALUES (?, ?, ?, ?, ?)"
+_ANSWERED = """
+UPDATE attempts SET answered_at = ?, result = ?, status = ?, trouble = ?, cause = ?, shape = ?, digest = ?, trace_id = ?
+WHERE uid = ? AND number = ?
+"""
+_START = """
+INSERT INTO starts (uid, generation, process_id, at) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET process_id = excluded.process_id
+"""
+_ORPHAN = "INSERT INTO orphans (reference, uid, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_LINK = "INSERT OR REPLACE INTO links (uid, link, created_at) VALUES (?, ?, ?)"
+_TALLY = """
+INSERT INTO tallies (tally, mode, process_type, outcome, value) VALUES (?, ?, ?, ?, 1)
+ON CONFLICT DO UPDATE SET value = value + 1
+"""
+
+
+def load(text: str) -> Record:
+    """A record from its JSON."""
+    return _RECORD.validate_json(text)
+
+
+def chain(previous: str, uid: str, seq: int, at: float, kind: str, changes: str) -> str:
+    """The hash of an event: SHA-256 over the previous hash and what the event says, hex."""
+    return hashlib.sha256(orjson.dumps([previous, uid, seq, at, kind, changes])).hexdigest()
+
+
+def write(connection: Connection, step: Step) -> None:
+    """Write one step; the caller holds the transaction. Raises StoreError when the record moved on meanwhile."""
+    before, record = step.before, step.record
+    seq, head, progress_at = _head(connection, step)
+    events = [_chained(event, record.uid, seq + n) for n, event in enumerate(step.events, start=1)]
+    for row in events:
+        head = chain(head, row[0], row[1], row[2], row[3], row[4])
+        row.append(head)
+        seq, progress_at = row[1], row[2]
+    connection.execute(_INSERT if before is None else _UPDATE, _columns(record, seq, head, progress_at))
+    if events:
+        connection.executemany(_EVENT, events)
+    _write_attempts(connection, step)
+    _write_tallies(connection, step)
+    if step.link is not None:
+        connection.execute(_LINK, (record.uid, step.link, progress_at))
+    elif before is not None and before.phase is Phase.RESULT and record.phase is not Phase.RESULT:
+        connection.execute("DELETE FROM links WHERE uid = ?", (record.uid,))
+    if step.orphan is not None:
+        connection.execute(_ORPHAN, (step.orphan, record.uid, progress_at))
+
+
+def _head(connection: Connection, step: Step) -> tuple[int, str, float]:
+    if step.before is None:
+        return 0, "", step.record.admitted_at
+    row = connection.execute(
+        "SELECT version, seq, head, progress_at FROM requests WHERE uid = ?", (step.record.uid,)
+    ).fetchone()
+    if row is None or row[0] != step.before.version:
+        raise StoreError(f"The record {step.record.uid} moved on meanwhile.", "report this: it is a bug of ours")
+    return row[1], row[2], row[3]
+
+
+def _chained(event: Event, uid: str, seq: int) -> list[Any]:
+    changes = orjson.dumps(event.changes, option=orjson.OPT_SORT_KEYS).decode()
+    return [uid, seq, event.at, event.type, changes]
+
+
+def _columns(record: Record, seq: int, head: str, progress_at: float) -> dict[str, Any]:
+    return {
+        "uid": record.uid,
+        "name": record.name,
+        "source": record.source,
+        "version": record.version,
+        "seq": seq,
+        "head": head,
+        "generation": record.generation,
+        "mode": record.desired.mode,
+        "process_type": record.desired.process_type,
+        "phase": record.phase,
+        "state": record.state,
+        "outcome": record.outcome,
+        "hold_reason": record.hold.reason if record.hold else None,
+        "dossier_id": record.dossier_id,
+        "process_id": record.process_id,
+        "reference": record.reference,
+        "present": record.present,
+        "priority": record.priority,
+        "due_at": record.due_at,
+        "admitted_at": record.admitted_at,
+        "progress_at": progress_at,
+        "record": orjson.dumps(record).decode(),
+    }
+
+
+def _write_attempts(connection: Connection, step: Step) -> None:
+    before, record = step.before, step.record
+    if step.answered is not None:
+        evidence = step.answered.evidence
+        connection.execute(
+            _ANSWERED,
+            (
+                step.events[-1].at,
+                step.answered.result,
+                evidence.status,
+                evidence.trouble,
+                evidence.cause,
+                evidence.shape,
+                evidence.digest,
+                evidence.trace_id,
+                record.uid,
+                step.answered.number,
+            ),
+        )
+    intent = record.intent
+    if intent is not None and (before is None or before.intent != intent):
+        connection.execute(_INTENDED, (record.uid, intent.number, record.generation, intent.kind, intent.at))
+        if intent.kind is EffectKind.START_VERIFICATION:
+            connection.execute(_START, (record.uid, record.generation, record.process_id, intent.at))
+
+
+def _write_tallies(connection: Connection, step: Step) -> None:
+    before, record = step.before, step.record
+    if before is None:
+        return
+    same = before.generation == record.generation
+    mode, process_type = record.desired.mode, record.desired.process_type
+    if record.billed and not (same and before.billed):
+        connection.execute(_TALLY, ("start", mode, process_type, ""))
+        if record.process_id is None:  # a capture link was handed out
+            connection.execute(_START, (record.uid, record.generation, None, step.events[-1].at))
+    if record.outcome is not None and not (same and before.outcome):
+        connection.execute(_TALLY, ("outcome", mode, process_type, Outcome(record.outcome)))

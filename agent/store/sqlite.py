@@ -1,0 +1,182 @@
+"""The store on SQLite: opening with all its refusals, commits, and the queries of the loops."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from agent.core.errors import StoreError, StoreForeign
+from agent.core.machine import Step
+from agent.core.record import Record
+from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
+from agent.store.keys import Keys
+from agent.store.migrations import migrate
+from agent.store.rows import load, write
+from agent.store.writer import Writer
+
+
+def _unobserved(_: float, __: int) -> None:
+    return None
+
+
+class SqliteStore:
+    """The agent's store. Opening it takes the lock; reads see what is committed."""
+
+    def __init__(self, path: Path, account: str, observe: Callable[[float, int], None] = _unobserved) -> None:
+        """Open or create the file for this account (base URL and client id).
+
+        Raises StoreLocked, StoreNewer, StoreForeign, StoreDamaged or StoreError; nothing is changed then.
+        """
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = FileLock(path.with_name(path.name + ".lock"))
+        except OSError as error:
+            raise StoreError(
+                f"The state folder {path.parent} cannot be written: {error.strerror}.",
+                "give the agent a folder it may write to, or set STATE_URL",
+            ) from None
+        try:
+            self._open(path, account, observe)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, path: Path, account: str, observe: Callable[[float, int], None]) -> None:
+        connection = open_writer(path)
+        try:
+            migrate(connection)
+            _bind(connection, account)
+            self.keys = Keys.beside(path)
+            self._reader = open_reader(path)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise unusable(path, error) from None
+        except BaseException:
+            connection.close()
+            raise
+        self.path = path
+        self._connection = connection
+        self._writer = Writer(connection, observe)
+
+    def close(self) -> None:
+        """Write what is queued, checkpoint, and let another agent have the file."""
+        self._writer.close()
+        self._reader.close()
+        self._connection.close()
+        self._lock.release()
+
+    # -- commits ------------------------------------------------------------------------------------------------
+
+    async def commit(self, steps: Sequence[Step]) -> None:
+        """Make these steps durable, all or none."""
+
+        def work(connection: Connection) -> None:
+            for step in steps:
+                write(connection, step)
+
+        await self._writer.write(work)
+
+    async def scanned(
+        self,
+        source: str,
+        at: float,
+        files: int,
+        complete: bool,
+        waiting: int,
+        refusals: Iterable[tuple[str, int, int, str, str]] | None,
+    ) -> None:
+        """Note what a scan saw; `refusals` (file, line, column, message, hint) replace the earlier, None keeps them."""
+        rows = None if refusals is None else [(source, *refusal) for refusal in refusals]
+
+        def work(connection: Connection) -> None:
+            connection.execute(
+                "INSERT OR REPLACE INTO sources (source, synced_at, files, complete, waiting) VALUES (?, ?, ?, ?, ?)",
+                (source, at, files, complete, waiting),
+            )
+            if rows is not None:
+                connection.execute("DELETE FROM refusals WHERE source = ?", (source,))
+                connection.executemany("INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+        await self._writer.write(work)
+
+    async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
+        """A possible orphan was deleted and confirmed, or never showed."""
+        sql = "UPDATE orphans SET closed_at = ?, dossier_id = coalesce(?, dossier_id) WHERE reference = ?"
+        await self._writer.write(lambda connection: connection.execute(sql, (at, dossier_id, reference)))
+
+    async def found_orphan(self, reference: str, dossier_id: str) -> None:
+        """A possible orphan showed; its deletion is intended from here on."""
+        sql = "UPDATE orphans SET dossier_id = ? WHERE reference = ?"
+        await self._writer.write(lambda connection: connection.execute(sql, (dossier_id, reference)))
+
+    # -- the queries of the loops -----------------------------------------------------------------------------------
+
+    def get(self, uid: str) -> Record | None:
+        """The record of this uid."""
+        row = self._reader.execute("SELECT record FROM requests WHERE uid = ?", (uid,)).fetchone()
+        return None if row is None else load(row[0])
+
+    def present(self, source: str) -> dict[str, str]:
+        """The names of a source whose files are there, as far as we know, with their uids."""
+        sql = "SELECT name, uid FROM requests WHERE source = ? AND present AND name IS NOT NULL"
+        return dict(self._reader.execute(sql, (source,)).fetchall())
+
+    def unsettled(self) -> bool:
+        """True while something is on its way: not held, not suspended, not in retention."""
+        sql = """
+            SELECT 1 FROM requests WHERE phase <> 'done' AND (
+                state = 'active' OR (state = 'waiting' AND phase = 'result')
+                OR hold_reason IN ('changed-after-start', 'reappeared-after-start')
+            ) LIMIT 1
+        """
+        return self._reader.execute(sql).fetchone() is not None
+
+    def claim(self, now: float, limit: int, busy: set[str]) -> list[Record]:
+        """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks."""
+        claimed: list[Record] = []
+        sql = "SELECT uid, record FROM requests WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
+        for priority in (0, 1, 2):
+            for uid, text in self._reader.execute(sql, (priority, now, limit + len(busy))):
+                if len(claimed) >= limit:
+                    return claimed
+                if uid not in busy:
+                    claimed.append(load(text))
+        return claimed
+
+    def next_due(self, busy: set[str]) -> float | None:
+        """When the next record that is not busy is due."""
+        sql = "SELECT uid, due_at FROM requests WHERE priority = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT ?"
+        times = []
+        for priority in (0, 1, 2):
+            rows = self._reader.execute(sql, (priority, len(busy) + 1)).fetchall()
+            times += [due_at for uid, due_at in rows if uid not in busy][:1]
+        return min(times, default=None)
+
+    def orphans(self) -> list[tuple[str, float, str | None]]:
+        """Possible orphans that are still open: reference, since, and the dossier's id when it showed."""
+        sql = "SELECT reference, since, dossier_id FROM orphans WHERE closed_at IS NULL"
+        return [(row[0], row[1], row[2]) for row in self._reader.execute(sql)]
+
+    def withdrawn_since(self, at: float) -> int:
+        """How many requests were withdrawn since then."""
+        sql = "SELECT count(*) FROM requests WHERE outcome = 'withdrawn' AND progress_at >= ?"
+        return int(self._reader.execute(sql, (at,)).fetchone()[0])
+
+    def meta(self, key: str) -> str | None:
+        """A remembered value."""
+        row = self._reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    async def remember(self, key: str, value: str) -> None:
+        """Keep a value."""
+        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+        await self._writer.write(lambda connection: connection.execute(sql, (key, value)))
+
+
+def _bind(connection: Connection, account: str) -> None:
+    row = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchone()
+    if row is None:
+        connection.execute("INSERT INTO meta (key, value) VALUES ('account', ?)", (account,))
+    elif row[0] != account:
+        raise StoreForeign(
+            f"The state file belongs to another Assure account ({row[0]}), not to {account}.",
+            "set STATE_URL to a file of its own for this account; the dossiers in this one are only known there",
+        )
