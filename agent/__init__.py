@@ -1,2 +1,3 @@
 """The Assure Agent: verification requests in a git folder, reconciled against Signicat Assure."""
+
 __version__ = "0.1.0"

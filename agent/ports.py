@@ -1,10 +1,14 @@
 """What the loops need of the outside. Each port states its contract; adapters live in store, assure and source."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from agent.core.answer import Answer
+from agent.core.effect import ImageRef
+from agent.core.machine import Step
+from agent.core.record import Record
 from agent.core.remote import (
     CaptureOptions,
     Depiction,
@@ -32,23 +36,20 @@ class Image:
 class Remote(Protocol):
     """The Assure API, one method per call. Never raises for an answer or for the lack of one: it returns what is known.
 
-    Each call is sent at most once; repeating is decided elsewhere. Only cancellation raises.
+    Each call is sent at most once, but for once more with a new token after a 401; repeating is decided elsewhere.
+    Only cancellation raises.
     """
 
     async def create_dossier(self, reference: str) -> Answer[str]:
         """POST /dossiers with our externalReference; done: the dossier's id (§4)."""
 
-    async def create_process(
-        self, dossier_id: str, process_type: ProcessType, document_id: int
-    ) -> Answer[NewProcess]:
+    async def create_process(self, dossier_id: str, process_type: ProcessType, document_id: int) -> Answer[NewProcess]:
         """POST processes with provider, processType, documentId and nothing else (§6)."""
 
     async def start_capture(self, dossier_id: str, options: CaptureOptions) -> Answer[str]:
         """POST capture; done: the link, a bearer secret (§10)."""
 
-    async def upload_images(
-        self, dossier_id: str, process_id: str, images: Mapping[Depiction, Image]
-    ) -> Answer[None]:
+    async def upload_images(self, dossier_id: str, process_id: str, images: Mapping[Depiction, Image]) -> Answer[None]:
         """POST images as data URLs (§7)."""
 
     async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Status]:
@@ -69,10 +70,25 @@ class Remote(Protocol):
     async def list_processes(
         self, since: float, statuses: tuple[Status, ...], offset: int, limit: int
     ) -> Answer[ProcessPage]:
-        """GET /processes created since `since` (seconds since the epoch), in any of `statuses` (all when empty) (§9)."""
+        """GET /processes created since `since` (seconds since the epoch) in any of `statuses`, all when empty (§9)."""
 
     async def delete_dossier(self, dossier_id: str) -> Answer[None]:
         """DELETE dossier: 204; a 404 is Refused with `missing` (§4)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """An image that cannot be sent. `reason` is a token: missing, changed, outside, format, too-large, unreadable."""
+
+    depiction: Depiction
+    reason: str
+
+
+class Pictures(Protocol):
+    """The images folder."""
+
+    async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | Unfit:
+        """The images as they were admitted, or the first that is not so any more."""
 
 
 class Clock(Protocol):
@@ -81,5 +97,50 @@ class Clock(Protocol):
     def now(self) -> float:
         """Wall-clock time in seconds since the epoch, UTC."""
 
-    async def sleep(self, seconds: float) -> None:
-        """Return after that much time."""
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+        """Return when the event is set, or after that much time."""
+
+
+class Store(Protocol):
+    """Where records live. Whatever a coroutine of it returned from is durable [I4]; reads see what is durable."""
+
+    async def commit(self, steps: Sequence[Step]) -> None:
+        """Make these steps durable, all or none. Raises StoreError."""
+
+    def get(self, uid: str) -> Record | None:
+        """The record of this uid."""
+
+    def claim(self, now: float, limit: int, busy: set[str]) -> list[Record]:
+        """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks."""
+
+    def next_due(self, busy: set[str]) -> float | None:
+        """When the next record that is not busy is due."""
+
+    def unsettled(self) -> bool:
+        """True while some request goes on by itself: not held, not suspended, not in retention."""
+
+    def present(self, source: str) -> dict[str, str]:
+        """The names of a source whose files are there, as far as we know, with their uids."""
+
+    def withdrawn_since(self, at: float) -> int:
+        """How many requests were withdrawn since then."""
+
+    async def scanned(
+        self,
+        source: str,
+        at: float,
+        files: int,
+        complete: bool,
+        waiting: int,
+        refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
+    ) -> None:
+        """Note what a scan saw; `refusals` (file, line, column, message, hint, name) replace the earlier, if given."""
+
+    def orphans(self) -> list[tuple[str, float, str | None]]:
+        """Possible orphans that are open: reference, since, and the dossier's id when it showed."""
+
+    async def found_orphan(self, reference: str, dossier_id: str) -> None:
+        """A possible orphan showed; its deletion is intended from here on."""
+
+    async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
+        """A possible orphan was deleted and confirmed, or never showed."""

@@ -1,4 +1,4 @@
-"""Every remote answer is one of four: done, refused, busy, unknown. One function says which (`classify`).
+"""Every remote answer is one of four: done, refused, busy, unknown. One function says which (`classify.py`).
 
 The theory (design §5): a call that creates or bills something may only be repeated when it certainly did not happen.
 So the question is never "did it fail?" but "what do we know?":

@@ -207,6 +207,14 @@ class Record:
         return "waiting" if self.phase is Phase.RESULT else "active"
 
     @property
+    def moving(self) -> bool:
+        """True while it goes on by itself: it waits for no decision, no resumption, and not for its retention."""
+        if self.phase is Phase.DELETION:
+            return not self.resting
+        blocked = self.desired.suspend or (self.hold is not None and self.hold.reason.blocks)
+        return self.phase is not Phase.DONE and not blocked
+
+    @property
     def resting(self) -> bool:
         """True in retention: the outcome is known and the dossier is kept until `delete_at`."""
         return (

@@ -19,6 +19,7 @@ class Refusal:
     column: int
     message: str
     hint: str
+    name: str | None  # when it could be read
 
 
 class Reading:
@@ -50,11 +51,15 @@ class Reading:
 
     def refusals(self) -> list[Refusal]:
         """What the last scan refused, by file and line."""
-        sql = "SELECT file, line, col, message, hint FROM refusals ORDER BY file, line, col"
+        sql = "SELECT file, line, col, message, hint, name FROM refusals ORDER BY file, line, col"
         return [
-            Refusal(file=row[0], line=row[1], column=row[2], message=row[3], hint=row[4])
+            Refusal(file=row[0], line=row[1], column=row[2], message=row[3], hint=row[4], name=row[5])
             for row in self._connection.execute(sql)
         ]
+
+    def refused(self, name: str) -> list[Refusal]:
+        """What the last scan refused of this name."""
+        return [refusal for refusal in self.refusals() if refusal.name == name]
 
     def waiting_withdrawals(self) -> int:
         """Withdrawals that wait for an approval."""

@@ -7,7 +7,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from agent.core.effect import EffectKind
-from agent.core.errors import StoreError
+from agent.core.errors import Impossible
 from agent.core.journal import Event
 from agent.core.machine import Step
 from agent.core.record import Outcome, Phase, Record
@@ -17,16 +17,18 @@ _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
-    hold_reason, dossier_id, process_id, reference, present, priority, due_at, admitted_at, progress_at, record)
+    hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,
+    progress_at, record)
 VALUES (:uid, :name, :source, :version, :seq, :head, :generation, :mode, :process_type, :phase, :state, :outcome,
-    :hold_reason, :dossier_id, :process_id, :reference, :present, :priority, :due_at,
+    :hold_reason, :dossier_id, :process_id, :reference, :present, :moving, :priority, :due_at,
     :admitted_at, :progress_at, :record)
 """
 _UPDATE = """
 UPDATE requests SET version = :version, seq = :seq, head = :head, generation = :generation, mode = :mode,
     process_type = :process_type, phase = :phase, state = :state, outcome = :outcome, hold_reason = :hold_reason,
     dossier_id = :dossier_id, process_id = :process_id, reference = :reference, present = :present,
-    priority = :priority, due_at = :due_at, admitted_at = :admitted_at, progress_at = :progress_at, record = :record
+    moving = :moving, priority = :priority, due_at = :due_at, admitted_at = :admitted_at,
+    progress_at = :progress_at, record = :record
 WHERE uid = :uid
 """
 _EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
@@ -58,7 +60,7 @@ def chain(previous: str, uid: str, seq: int, at: float, kind: str, changes: str)
 
 
 def write(connection: Connection, step: Step) -> None:
-    """Write one step; the caller holds the transaction. Raises StoreError when the record moved on meanwhile."""
+    """Write one step; the caller holds the transaction. Raises Impossible when the record moved on meanwhile."""
     before, record = step.before, step.record
     seq, head, progress_at = _head(connection, step)
     events = [_chained(event, record.uid, seq + n) for n, event in enumerate(step.events, start=1)]
@@ -86,7 +88,7 @@ def _head(connection: Connection, step: Step) -> tuple[int, str, float]:
         "SELECT version, seq, head, progress_at FROM requests WHERE uid = ?", (step.record.uid,)
     ).fetchone()
     if row is None or row[0] != step.before.version:
-        raise StoreError(f"The record {step.record.uid} moved on meanwhile.", "report this: it is a bug of ours")
+        raise Impossible(f"the record {step.record.uid} moved on meanwhile")
     return row[1], row[2], row[3]
 
 
@@ -114,6 +116,7 @@ def _columns(record: Record, seq: int, head: str, progress_at: float) -> dict[st
         "process_id": record.process_id,
         "reference": record.reference,
         "present": record.present,
+        "moving": record.moving,
         "priority": record.priority,
         "due_at": record.due_at,
         "admitted_at": record.admitted_at,

@@ -1,7 +1,9 @@
 """The store on SQLite: opening with all its refusals, commits, and the queries of the loops."""
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from agent.core.errors import StoreError, StoreForeign
 from agent.core.machine import Step
@@ -54,6 +56,7 @@ class SqliteStore:
             raise
         self.path = path
         self._connection = connection
+        self._reading = threading.Lock()  # the source loop reads from a thread of its own
         self._writer = Writer(connection, observe)
 
     def close(self) -> None:
@@ -63,7 +66,7 @@ class SqliteStore:
         self._connection.close()
         self._lock.release()
 
-    # -- commits ------------------------------------------------------------------------------------------------
+    # -- commits ---------------------------------------------------------------------------------------------
 
     async def commit(self, steps: Sequence[Step]) -> None:
         """Make these steps durable, all or none."""
@@ -81,9 +84,9 @@ class SqliteStore:
         files: int,
         complete: bool,
         waiting: int,
-        refusals: Iterable[tuple[str, int, int, str, str]] | None,
+        refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
     ) -> None:
-        """Note what a scan saw; `refusals` (file, line, column, message, hint) replace the earlier, None keeps them."""
+        """Note what a scan saw; `refusals` (file, line, column, message, hint, name) replace the earlier, if given."""
         rows = None if refusals is None else [(source, *refusal) for refusal in refusals]
 
         def work(connection: Connection) -> None:
@@ -93,7 +96,7 @@ class SqliteStore:
             )
             if rows is not None:
                 connection.execute("DELETE FROM refusals WHERE source = ?", (source,))
-                connection.executemany("INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?)", rows)
+                connection.executemany("INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
         await self._writer.write(work)
 
@@ -107,34 +110,32 @@ class SqliteStore:
         sql = "UPDATE orphans SET dossier_id = ? WHERE reference = ?"
         await self._writer.write(lambda connection: connection.execute(sql, (dossier_id, reference)))
 
-    # -- the queries of the loops -----------------------------------------------------------------------------------
+    def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._reading:
+            return self._reader.execute(sql, values).fetchall()  # type: ignore[no-any-return]
+
+    # -- the queries of the loops ----------------------------------------------------------------------------
 
     def get(self, uid: str) -> Record | None:
         """The record of this uid."""
-        row = self._reader.execute("SELECT record FROM requests WHERE uid = ?", (uid,)).fetchone()
-        return None if row is None else load(row[0])
+        rows = self._query("SELECT record FROM requests WHERE uid = ?", (uid,))
+        return load(rows[0][0]) if rows else None
 
     def present(self, source: str) -> dict[str, str]:
         """The names of a source whose files are there, as far as we know, with their uids."""
         sql = "SELECT name, uid FROM requests WHERE source = ? AND present AND name IS NOT NULL"
-        return dict(self._reader.execute(sql, (source,)).fetchall())
+        return dict(self._query(sql, (source,)))
 
     def unsettled(self) -> bool:
-        """True while something is on its way: not held, not suspended, not in retention."""
-        sql = """
-            SELECT 1 FROM requests WHERE phase <> 'done' AND (
-                state = 'active' OR (state = 'waiting' AND phase = 'result')
-                OR hold_reason IN ('changed-after-start', 'reappeared-after-start')
-            ) LIMIT 1
-        """
-        return self._reader.execute(sql).fetchone() is not None
+        """True while some request goes on by itself."""
+        return bool(self._query("SELECT 1 FROM requests WHERE moving LIMIT 1"))
 
     def claim(self, now: float, limit: int, busy: set[str]) -> list[Record]:
         """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks."""
         claimed: list[Record] = []
         sql = "SELECT uid, record FROM requests WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
         for priority in (0, 1, 2):
-            for uid, text in self._reader.execute(sql, (priority, now, limit + len(busy))):
+            for uid, text in self._query(sql, (priority, now, limit + len(busy))):
                 if len(claimed) >= limit:
                     return claimed
                 if uid not in busy:
@@ -146,29 +147,19 @@ class SqliteStore:
         sql = "SELECT uid, due_at FROM requests WHERE priority = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT ?"
         times = []
         for priority in (0, 1, 2):
-            rows = self._reader.execute(sql, (priority, len(busy) + 1)).fetchall()
+            rows = self._query(sql, (priority, len(busy) + 1))
             times += [due_at for uid, due_at in rows if uid not in busy][:1]
         return min(times, default=None)
 
     def orphans(self) -> list[tuple[str, float, str | None]]:
         """Possible orphans that are still open: reference, since, and the dossier's id when it showed."""
         sql = "SELECT reference, since, dossier_id FROM orphans WHERE closed_at IS NULL"
-        return [(row[0], row[1], row[2]) for row in self._reader.execute(sql)]
+        return [(row[0], row[1], row[2]) for row in self._query(sql)]
 
     def withdrawn_since(self, at: float) -> int:
         """How many requests were withdrawn since then."""
         sql = "SELECT count(*) FROM requests WHERE outcome = 'withdrawn' AND progress_at >= ?"
-        return int(self._reader.execute(sql, (at,)).fetchone()[0])
-
-    def meta(self, key: str) -> str | None:
-        """A remembered value."""
-        row = self._reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
-
-    async def remember(self, key: str, value: str) -> None:
-        """Keep a value."""
-        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        await self._writer.write(lambda connection: connection.execute(sql, (key, value)))
+        return int(self._query(sql, (at,))[0][0])
 
 
 def _bind(connection: Connection, account: str) -> None:

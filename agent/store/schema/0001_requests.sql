@@ -18,6 +18,7 @@ CREATE TABLE requests (
     process_id   TEXT,
     reference    TEXT NOT NULL,
     present      INTEGER NOT NULL CHECK (present IN (0, 1)),  -- the file is there
+    moving       INTEGER NOT NULL CHECK (moving IN (0, 1)),   -- goes on by itself
     priority     INTEGER NOT NULL CHECK (priority IN (0, 1, 2)),
     due_at       REAL,
     admitted_at  REAL NOT NULL,
@@ -31,6 +32,7 @@ CREATE TABLE requests (
 CREATE UNIQUE INDEX requests_by_name ON requests (source, name) WHERE name IS NOT NULL;
 CREATE INDEX requests_due ON requests (priority, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX requests_open ON requests (phase, state) WHERE phase <> 'done';
+CREATE INDEX requests_moving ON requests (moving) WHERE moving;
 CREATE INDEX requests_held ON requests (hold_reason) WHERE hold_reason IS NOT NULL;
 
 -- Events: the audit history, append-only, one hash chain per request.
@@ -109,7 +111,8 @@ CREATE TABLE refusals (
     line    INTEGER NOT NULL,
     col     INTEGER NOT NULL,
     message TEXT NOT NULL,
-    hint    TEXT NOT NULL
+    hint    TEXT NOT NULL,
+    name    TEXT                                         -- when it could be read
 );
 
 -- Tallies: counters that are true across restarts, kept in the transaction of what they count.

@@ -1,0 +1,284 @@
+"""The source loop: from a scan to the records. It gathers what a scan saw and what we know, and tells the reconciler.
+
+A scan is the truth, whole or not at all for what is absent: a request is withdrawn only when its name was in no file at
+two complete scans in a row, and never many at once without a person's word. A file that is there but refused keeps the
+last good generation. Who decides what a document means is `core/admission.py`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from agent.core.admission import Verdict, begins, judge, withdrawals_allowed
+from agent.core.effect import ImageRef
+from agent.core.observation import DocumentChanged, DocumentRemoved, DocumentReturned, Observation
+from agent.core.record import Desired, Record
+from agent.core.remote import CaptureOptions
+from agent.core.request import VerificationRequest, essence
+from agent.ports import Clock, Store
+from agent.reconciler import Reconciler
+from agent.source.fault import Fault
+from agent.source.folder import Folder, Root, Scan
+from agent.source.images import Inspected, inspect
+from agent.source.loader import Document
+
+_CHUNK = 1000  # documents per transaction: other commits go between
+
+
+class Salt(Protocol):
+    """What makes uids and digests ours."""
+
+    def uid(self, source: str, name: str) -> str:
+        """The uid of a request."""
+
+    def digest(self, content: bytes) -> str:
+        """A salted digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """What came of one scan."""
+
+    files: int
+    refusals: tuple[Fault, ...]
+    waiting: int  # withdrawals that wait for a person's word
+    unsettled: bool  # something is being written: scan again soon
+    absent: int  # names that are gone since this scan: the next one decides
+    complete: bool
+    error: Fault | None = None
+
+
+@dataclass(slots=True)
+class _News:
+    """What one chunk of documents comes to."""
+
+    admitted: list[Record] = field(default_factory=list)
+    told: dict[str, Observation] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is admitted: from where, under which name, with which limits."""
+
+    source: str
+    agent_id: str
+    images_dir: Path
+    max_image_bytes: int
+    redirect_hosts: frozenset[str] = frozenset()  # empty: any
+
+
+class Admission:
+    """Keeps the records in step with a folder. One scan at a time."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        rules: Rules,
+        store: Store,
+        reconciler: Reconciler,
+        salt: Salt,
+        clock: Clock,
+        synced: Callable[[Synced], None] = lambda synced: None,
+    ) -> None:
+        self._folder = folder
+        self._rules = rules
+        self._store = store
+        self._reconciler = reconciler
+        self._salt = salt
+        self._clock = clock
+        self._synced = synced
+        self._followed: dict[str, Document] = {}  # documents that need no second look, by name
+        self._present: dict[str, str] | None = None  # name -> uid of what was there
+        self._absent: frozenset[str] = frozenset()  # names missing from the last complete scan
+        self._root: Root | None = None  # the folder in which everything was there
+        self._refusals: tuple[Fault, ...] | None = None
+        self._turn = asyncio.Lock()
+
+    async def scan(self) -> Synced:
+        """Scan once, and admit, change, withdraw or refuse what follows from it."""
+        async with self._turn:
+            if self._present is None:
+                self._present = self._store.present(self._rules.source)
+            seen = await asyncio.to_thread(self._folder.scan)
+            faults = list(seen.faults)
+            news = (document for name, document in seen.documents.items() if self._followed.get(name) is not document)
+            while chunk := list(islice(news, _CHUNK)):
+                faults += await self._take(chunk)
+            missing, waiting = await self._withdraw(seen)
+            synced = Synced(
+                files=seen.files,
+                refusals=tuple(faults),
+                waiting=waiting,
+                unsettled=seen.unsettled,
+                absent=len(missing),
+                complete=seen.complete,
+                error=seen.error,
+            )
+            await self._note(synced)
+            return synced
+
+    # -- what is there ---------------------------------------------------------------------------------------
+
+    async def _take(self, documents: Sequence[Document]) -> list[Fault]:
+        news = await asyncio.to_thread(self._judge, documents)
+        if news.admitted:
+            await self._reconciler.admit(news.admitted)
+        if news.told:
+            await self._reconciler.tell(news.told)
+        return news.faults
+
+    def _judge(self, documents: Iterable[Document]) -> _News:
+        assert self._present is not None
+        news = _News()
+        for document in documents:
+            uid = self._salt.uid(self._rules.source, document.name)
+            record = self._store.get(uid)
+            digest = self._salt.digest(document.canonical)
+            verdict = judge(record, digest, document.file)
+            if verdict is Verdict.FOLLOWED:
+                self._followed[document.name] = document
+                self._present[document.name] = uid
+                continue
+            desired = self._desired(document, digest, record, verdict)
+            if not isinstance(desired, Desired):
+                news.faults += desired
+                continue
+            self._present[document.name] = uid
+            if record is None:
+                news.admitted.append(self._record(uid, document.name, desired))
+            else:
+                kind = DocumentChanged if verdict is Verdict.CHANGED else DocumentReturned
+                news.told[uid] = kind(at=self._clock.now(), desired=desired)
+        return news
+
+    def _record(self, uid: str, name: str, desired: Desired) -> Record:
+        return Record(uid=uid, name=name, source=self._rules.source, agent=self._rules.agent_id, desired=desired)
+
+    def _desired(
+        self, document: Document, digest: str, record: Record | None, verdict: Verdict
+    ) -> Desired | list[Fault]:
+        request = document.request
+        essential = self._salt.digest(essence(request))
+        if faults := list(self._forbidden(document, request)):
+            return faults
+        paths = request.spec.upload.images.paths if request.spec.upload is not None else {}
+        if not begins(record, verdict, essential):
+            assert record is not None
+            return _desired(request, document, digest, essential, record.desired.images)
+        found = inspect(self._rules.images_dir, paths, self._rules.max_image_bytes)
+        if isinstance(found, Inspected):
+            images = tuple(
+                ImageRef(depiction=depiction, path=paths[depiction], sha256=picture.sha256)
+                for depiction, picture in found.pictures.items()
+            )
+            return _desired(request, document, digest, essential, images)
+        marks = dict(document.images)
+        return [
+            _fault(document, marks.get(fault.depiction, (document.line, 1)), fault.message, fault.hint)
+            for fault in found
+        ]
+
+    def _forbidden(self, document: Document, request: VerificationRequest) -> Iterator[Fault]:
+        capture, allowed = request.spec.capture, self._rules.redirect_hosts
+        if capture is not None and allowed and capture.redirect_host not in allowed:
+            message = "spec.capture.redirectUrl leads to a host that is not in REDIRECT_HOSTS"
+            yield _fault(document, (document.line, 1), message, "use an allowed host, or allow this one")
+
+    # -- what is absent --------------------------------------------------------------------------------------
+
+    async def _withdraw(self, seen: Scan) -> tuple[frozenset[str], int]:
+        """Withdraw what was absent twice. Names that were absent once, and the number that wait for a person."""
+        assert self._present is not None
+        if seen.error is not None or not seen.complete or seen.unsettled:
+            self._absent = frozenset()
+            return frozenset(), 0
+        gone = self._present.keys() - seen.documents.keys() - seen.claimed
+        records = {name: self._store.get(self._present[name]) for name in gone}
+        absent = {
+            name: record
+            for name, record in records.items()
+            if record is not None and record.desired.file not in seen.broken_files
+        }
+        confirmed = {name: record for name, record in absent.items() if name in self._absent}
+        once = frozenset(absent) - self._absent
+        self._absent = frozenset(absent)
+        if not absent or self._root is None:
+            self._root = seen.root
+        open_ones = [record for record in confirmed.values() if record.outcome is None]
+        if open_ones and not self._may_withdraw(len(open_ones), seen):
+            confirmed = {name: record for name, record in confirmed.items() if record.outcome is not None}
+            waiting = len(open_ones)
+        else:
+            waiting = 0
+        now = self._clock.now()
+        if confirmed:
+            await self._reconciler.tell({record.uid: DocumentRemoved(at=now) for record in confirmed.values()})
+        for name in confirmed:
+            del self._present[name]
+            self._followed.pop(name, None)
+        self._absent -= confirmed.keys()
+        for name in absent.keys() - confirmed.keys():
+            self._followed.pop(name, None)  # when it is back, it is looked at again
+        return once, waiting
+
+    def _may_withdraw(self, wanted: int, seen: Scan) -> bool:
+        assert self._present is not None
+        swapped = (
+            seen.root is not None
+            and self._root is not None
+            and seen.root.path == self._root.path
+            and seen.root != self._root
+        )
+        if not seen.files or swapped:
+            return False
+        recent = self._store.withdrawn_since(self._clock.now() - 3600.0)
+        return withdrawals_allowed(wanted, recent, len(self._present))
+
+    async def _note(self, synced: Synced) -> None:
+        refusals = None if synced.refusals == self._refusals else synced.refusals
+        rows = None if refusals is None else [(f.file, f.line, f.column, f.message, f.hint, f.name) for f in refusals]
+        self._refusals = synced.refusals
+        await self._store.scanned(
+            self._rules.source, self._clock.now(), synced.files, synced.complete, synced.waiting, rows
+        )
+        self._synced(synced)
+
+
+def _fault(document: Document, mark: tuple[int, int], message: str, hint: str) -> Fault:
+    return Fault(file=document.file, line=mark[0], column=mark[1], message=message, hint=hint, name=document.name)
+
+
+def _desired(
+    request: VerificationRequest, document: Document, digest: str, essential: str, images: tuple[ImageRef, ...]
+) -> Desired:
+    spec = request.spec
+    capture = spec.capture
+    return Desired(
+        digest=digest,
+        essence=essential,
+        process_type=spec.process_type,
+        document_id=spec.upload.document_id if spec.upload is not None else None,
+        images=images,
+        read_back=spec.upload.read_back if spec.upload is not None else False,
+        capture=None
+        if capture is None
+        else CaptureOptions(
+            process_type=spec.process_type,
+            redirect_url=capture.redirect_url,
+            ui_profile=capture.ui_profile,
+            language=capture.language,
+            default_country=capture.default_country,
+            request_domain=capture.request_domain,
+        ),
+        deadline=spec.deadline,
+        retention=spec.retention,
+        suspend=spec.suspend,
+        rerun=request.rerun_token,
+        labels=tuple(sorted(request.metadata.labels.items())),
+        file=document.file,
+        line=document.line,
+    )

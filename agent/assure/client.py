@@ -1,0 +1,259 @@
+"""The Assure API as the port `Remote`: one method per call, each answer classified, nothing logged, nothing raised.
+
+Each request is sent at most once, with one exception that the vendor asks for: after a 401 (which proves that nothing
+happened) it is sent once more with a new token (contract §1).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from agent.assure import bodies, readers
+from agent.assure.token import BODY, Token, TokenSource, basic, read_token
+from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, Oversized, Transport
+from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.classify import Reader, Reply, classify
+from agent.core.remote import (
+    CaptureOptions,
+    Depiction,
+    DossierReading,
+    ListedDossier,
+    NewProcess,
+    ProcessPage,
+    ProcessReading,
+    ProcessType,
+    Status,
+)
+from agent.ports import Clock, Image
+
+T = TypeVar("T")
+
+Observer = Callable[[Operation, str, float], None]
+"""Told of each request: the operation, done | refused | busy | unknown, and its seconds."""
+
+_NAMES: Final = {Done: "done", Refused: "refused", Busy: "busy", Unknown: "unknown"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Where and how to call. Times in seconds; the settings have checked the URLs; repr hides the secret."""
+
+    base_url: str
+    token_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    request_timeout: float = 30.0  # from the last byte sent
+    connect_timeout: float = 10.0  # waiting for the pool included
+    concurrency: int = 64  # connections
+    json_limit: int = JSON_LIMIT  # bytes read of a JSON answer
+    image_limit: int = 32 * 1024 * 1024  # bytes read of an image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One request before it has a token."""
+
+    operation: Operation
+    method: str
+    path: tuple[str, ...]  # segments below /assure; ids among them
+    query: str = ""
+    content: bytes | None = None
+    accept: str = "application/json"
+
+
+class AssureClient:
+    """Implements `agent.ports.Remote` over HTTP. Used as `async with`, or closed with `aclose`."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        observe: Observer = lambda operation, result, seconds: None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._observe = observe
+        self._base = config.base_url.rstrip("/") + "/assure/"
+        self._tokens = TokenSource(self._fetch_token, clock)
+        self._http = httpx.AsyncClient(
+            transport=transport
+            or Transport(
+                connect_timeout=config.connect_timeout,
+                read_timeout=config.request_timeout,
+                connections=config.concurrency,
+            ),
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> "AssureClient":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections. Calls in flight end as unknown."""
+        await self._tokens.aclose()
+        await self._http.aclose()
+
+    async def authenticate(self) -> Refused | Busy | None:
+        """Is there a token, or can there be one? None: yes. Otherwise why not."""
+        answer = await self._tokens.get()
+        return None if isinstance(answer, Done) else answer
+
+    # ---- the port
+
+    async def create_dossier(self, reference: str) -> Answer[str]:
+        """POST /dossiers (contract §4)."""
+        body = bodies.new_dossier(reference)
+        call = _Call(operation=Operation.CREATE_DOSSIER, method="POST", path=("dossiers",), content=body)
+        return await self._call(call, readers.created_dossier(reference))
+
+    async def create_process(self, dossier_id: str, process_type: ProcessType, document_id: int) -> Answer[NewProcess]:
+        """POST processes (§6)."""
+        path, body = ("dossiers", dossier_id, "processes"), bodies.new_process(process_type, document_id)
+        call = _Call(operation=Operation.CREATE_PROCESS, method="POST", path=path, content=body)
+        return await self._call(call, readers.created_process)
+
+    async def start_capture(self, dossier_id: str, options: CaptureOptions) -> Answer[str]:
+        """POST capture (§10)."""
+        path, body = ("dossiers", dossier_id, "capture"), bodies.new_capture(options)
+        call = _Call(operation=Operation.START_CAPTURE, method="POST", path=path, content=body)
+        return await self._call(call, readers.capture_link)
+
+    async def upload_images(self, dossier_id: str, process_id: str, images: Mapping[Depiction, Image]) -> Answer[None]:
+        """POST images (§7)."""
+        path, body = (*_process(dossier_id, process_id), "images"), bodies.new_images(images)
+        call = _Call(operation=Operation.UPLOAD_IMAGES, method="POST", path=path, content=body)
+        return await self._call(call, readers.nothing)
+
+    async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Status]:
+        """POST process, without a body: the billable act (§8)."""
+        path = _process(dossier_id, process_id)
+        call = _Call(operation=Operation.START_VERIFICATION, method="POST", path=path)
+        return await self._call(call, readers.started(process_id))
+
+    async def read_process(self, dossier_id: str, process_id: str) -> Answer[ProcessReading]:
+        """GET process (§9)."""
+        path = _process(dossier_id, process_id)
+        call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
+        return await self._call(call, readers.process(process_id))
+
+    async def read_dossier(self, dossier_id: str) -> Answer[DossierReading]:
+        """GET dossier (§4)."""
+        call = _Call(operation=Operation.READ_DOSSIER, method="GET", path=("dossiers", dossier_id))
+        return await self._call(call, readers.dossier(dossier_id))
+
+    async def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Answer[bytes]:
+        """GET images (§7)."""
+        call = _Call(
+            operation=Operation.READ_IMAGE,
+            method="GET",
+            path=(*_process(dossier_id, process_id), "images"),
+            query=f"depiction={depiction.value}",
+            accept="application/octet-stream, application/json",
+        )
+        return await self._call(call, readers.image)
+
+    async def list_dossiers(self) -> Answer[tuple[ListedDossier, ...]]:
+        """GET /dossiers (§4)."""
+        call = _Call(operation=Operation.LIST_DOSSIERS, method="GET", path=("dossiers",))
+        return await self._call(call, readers.dossiers)
+
+    async def list_processes(
+        self, since: float, statuses: tuple[Status, ...], offset: int, limit: int
+    ) -> Answer[ProcessPage]:
+        """GET /processes (§9)."""
+        query = bodies.process_query(since, statuses, offset, limit)
+        call = _Call(operation=Operation.LIST_PROCESSES, method="GET", path=("processes",), query=query)
+        return await self._call(call, readers.process_page)
+
+    async def delete_dossier(self, dossier_id: str) -> Answer[None]:
+        """DELETE dossier (§4)."""
+        call = _Call(operation=Operation.DELETE_DOSSIER, method="DELETE", path=("dossiers", dossier_id))
+        return await self._call(call, readers.nothing)
+
+    # ---- how a call is made
+
+    async def _call(self, call: _Call, read: Reader[T]) -> Answer[T]:
+        if not all(map(readers.is_id, call.path)):
+            return Refused(evidence=Evidence(cause="bad-id"))  # never sent: such a path may mean something else
+        token = await self._tokens.get()
+        if isinstance(token, Done):
+            answer = await self._exchange(call.operation, self._request(call, token.value.value), read)
+            if answer.evidence.status != 401:
+                return answer
+            self._tokens.invalidate(token.value.value)
+            token = await self._tokens.get()
+            if isinstance(token, Done):
+                return await self._exchange(call.operation, self._request(call, token.value.value), read)
+        if isinstance(token, Busy):  # the token endpoint's evidence, marked as such
+            return replace(token, evidence=replace(token.evidence, trouble=Trouble.NO_TOKEN))
+        return token
+
+    def _request(self, call: _Call, token: str) -> httpx.Request:
+        url = self._base + "/".join(quote(segment, safe="") for segment in call.path)
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Accept": call.accept,
+            "Accept-Encoding": "identity",
+            "User-Agent": "assure-agent",
+        }
+        if call.content is not None:
+            headers["Content-Type"] = "application/json"
+        image = call.operation is Operation.READ_IMAGE
+        return httpx.Request(
+            call.method,
+            f"{url}?{call.query}" if call.query else url,
+            headers=headers,
+            content=call.content,
+            extensions={BODY_LIMIT: self._config.image_limit if image else self._config.json_limit},
+        )
+
+    async def _fetch_token(self) -> Answer[Token]:
+        config = self._config
+        headers = {
+            "Authorization": basic(config.client_id, config.client_secret),
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "assure-agent",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        request = httpx.Request("POST", config.token_url, headers=headers, content=BODY)
+        return await self._exchange(Operation.TOKEN, request, read_token)
+
+    async def _exchange(self, operation: Operation, request: httpx.Request, read: Reader[T]) -> Answer[T]:
+        began = time.monotonic()
+        answer = classify(operation, await self._send(request), read, self._clock.now())
+        self._observe(operation, _NAMES[type(answer)], time.monotonic() - began)
+        return answer
+
+    async def _send(self, request: httpx.Request) -> Reply | Trouble:
+        if self._http.is_closed:
+            return Trouble.CONNECT
+        try:
+            response = await self._http.send(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            return Trouble.CONNECT
+        except httpx.TimeoutException:
+            return Trouble.TIMEOUT
+        except Oversized:
+            return Trouble.OVERSIZED
+        except httpx.HTTPError:
+            return Trouble.RESET
+        body = response.content
+        return Reply(
+            status=response.status_code,
+            body=body,
+            document=readers.parse(body),
+            retry_after=response.headers.get("retry-after"),
+        )
+
+
+def _process(dossier_id: str, process_id: str) -> tuple[str, ...]:
+    return ("dossiers", dossier_id, "processes", process_id)

@@ -1,0 +1,115 @@
+"""The access token: client credentials, cached, renewed early, and by one request for all who wait (contract §1)."""
+
+import asyncio
+import re
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote_plus
+
+from agent.core.answer import Answer, Busy, Done, Evidence, Refused, Unknown
+from agent.core.classify import Reply, Unreadable
+from agent.ports import Clock
+
+BODY: Final = b"grant_type=client_credentials&scope=signicat-api"
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}")  # RFC 6750 §2.1: nothing that could break out of a header
+_LONGEST_LIFE = 3600.0  # the longest an API client can be given (contract §1)
+_MARGIN = 30.0
+_PAUSE_AFTER_FAILURE = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A token as it was issued; `lifetime` in seconds. repr hides its value."""
+
+    value: str = field(repr=False)
+    lifetime: float
+
+
+TokenAnswer = Done[Token] | Refused | Busy
+"""The token, or why there is none: a wrong client (Refused) or anything that will pass (Busy)."""
+
+Fetch = Callable[[], Awaitable[Answer[Token]]]
+
+
+def read_token(reply: Reply) -> Token:
+    """The token endpoint's 200 (contract §1)."""
+    body = reply.document
+    if not isinstance(body, dict):
+        raise Unreadable
+    value, lifetime, kind = body.get("access_token"), body.get("expires_in"), body.get("token_type", "Bearer")
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise Unreadable
+    if isinstance(lifetime, bool) or not isinstance(lifetime, int | float) or lifetime <= 0:
+        raise Unreadable
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise Unreadable
+    return Token(value=value, lifetime=min(float(lifetime), _LONGEST_LIFE))
+
+
+def basic(client_id: str, secret: str) -> str:
+    """The Authorization header of the token request: both parts form-urlencoded first (RFC 6749 §2.3.1)."""
+    return "Basic " + b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()).decode()
+
+
+class TokenSource:
+    """Hands out the current token; `fetch` asks the endpoint for a new one.
+
+    Time comes from `clock` alone. A clock that goes back ends what was remembered: it is never trusted for longer.
+    """
+
+    def __init__(self, fetch: Fetch, clock: Clock) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._kept: TokenAnswer | None = None
+        self._from = 0.0
+        self._until = 0.0
+        self._renewal: asyncio.Task[TokenAnswer] | None = None
+
+    async def get(self) -> TokenAnswer:
+        """The token, or why there is none. All who wait share one request and its answer.
+
+        A failure is remembered as well, for a second or as long as the endpoint said: thousands of calls in a row
+        do not become thousands of token requests.
+        """
+        if self._kept is not None and self._from <= self._clock.now() < self._until:
+            return self._kept
+        if self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew())
+        return await asyncio.shield(self._renewal)  # one who stops waiting does not stop it for the others
+
+    def invalidate(self, token: str) -> None:
+        """A call with `token` answered 401. Only the first to say so of the current token has an effect."""
+        if isinstance(self._kept, Done) and self._kept.value.value == token:
+            self._kept = None
+
+    async def aclose(self) -> None:
+        """Stop a renewal that is under way."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+
+    async def _renew(self) -> TokenAnswer:
+        try:
+            return await self._ask()
+        except asyncio.CancelledError:  # only `aclose` cancels a renewal; those who wait are told, not cancelled
+            return Busy(evidence=Evidence(cause="closed"))
+        finally:
+            self._renewal = None
+
+    async def _ask(self) -> TokenAnswer:
+        asked = self._clock.now()  # before the request: the lifetime may have begun at any time after
+        answer = await self._fetch()
+        if isinstance(answer, Unknown):  # cannot be, as `classify` has it; if it were, asking again costs nothing
+            answer = Busy(evidence=answer.evidence)
+        if isinstance(answer, Done):
+            lifetime = answer.value.lifetime
+            return self._keep(answer, asked, lifetime - min(_MARGIN, lifetime / 5))
+        pause = answer.retry_after if isinstance(answer, Busy) else None
+        return self._keep(answer, self._clock.now(), max(pause or 0.0, _PAUSE_AFTER_FAILURE))
+
+    def _keep(self, answer: TokenAnswer, start: float, seconds: float) -> TokenAnswer:
+        self._kept, self._from, self._until = answer, start, start + seconds
+        return answer

@@ -1,0 +1,40 @@
+"""The application: every command by its name."""
+
+from typing import Annotated
+
+import typer
+
+from agent import __version__
+from agent.cli import audit, get, run, sandbox, validate
+
+app = typer.Typer(
+    name="assure-agent",
+    help="Reconciles identity verification requests in a folder against Signicat Assure (PictureID).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"assure-agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Exit codes: 0 fine, 1 error, 2 wrong use, 3 something is held, 4 still waiting at the timeout, 5 refused."""
+
+
+app.command("run")(run.run)
+app.command("get")(get.get)
+app.command("validate")(validate.validate)
+app.command("sandbox")(sandbox.sandbox)
+app.add_typer(audit.app, name="audit")

@@ -1,0 +1,123 @@
+"""`assure-agent get`: what is known of the requests."""
+
+from typing import Annotated, Any
+
+import typer
+
+from agent.cli.output import Format, moment, print_json, print_table
+from agent.core.errors import AgentError
+from agent.core.record import Phase, Record
+from agent.settings import Settings, load_settings
+from agent.store.reading import Reading, Refusal
+
+
+def get(
+    name: Annotated[str | None, typer.Argument(help="The name of one request; all when left out.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="Print the capture link of NAME: a bearer secret.")] = False,
+    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
+    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+) -> None:
+    """Show requests, and documents that were refused at the last scan.
+
+    Works while the agent runs and when it does not. Exit codes: 0 fine, 1 no such request, or no link to hand out.
+
+    Example: assure-agent get customer-4711 -o json
+    """
+    settings = load_settings(state_url=state)
+    if link:
+        _print_link(settings, name)
+        return
+    records, refusals = _found(settings, name)
+    if name is not None and not records and not refusals:
+        raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
+    if output is Format.JSON:
+        print_json({"items": [item(record) for record in records], "refused": [_refused(r) for r in refusals]})
+    else:
+        _print_tables(records, refusals)
+
+
+def item(record: Record) -> dict[str, Any]:
+    """A request as JSON (design §9); what is absent is null."""
+    hold = record.hold
+    settled = record.done_at if record.phase is Phase.DONE else hold.at if hold is not None else None
+    return {
+        "name": record.name,
+        "uid": record.uid,
+        "generation": record.generation,
+        "mode": record.desired.mode,
+        "phase": record.phase,
+        "state": record.state,
+        "outcome": record.outcome,
+        "reason": hold.reason if hold is not None else None,
+        "holdId": hold.id if hold is not None else None,
+        "externalReference": record.reference if record.opened_at is not None else None,
+        "dossierId": record.dossier_id,
+        "processId": record.process_id,
+        "due": moment(record.due_at),
+        "admittedAt": moment(record.admitted_at),
+        "settledAt": moment(settled),
+    }
+
+
+def rows(records: list[Record]) -> list[list[str]]:
+    """The table of requests: name, mode, phase, state, outcome, why it is held."""
+    return [
+        [
+            record.name,
+            record.desired.mode,
+            record.phase.value,
+            record.state,
+            record.outcome.value if record.outcome else "-",
+            f"{record.hold.reason} ({record.hold.id})" if record.hold else "-",
+        ]
+        for record in records
+    ]
+
+
+COLUMNS = ("name", "mode", "phase", "state", "outcome", "reason")
+
+
+def _found(settings: Settings, name: str | None) -> tuple[list[Record], list[Refusal]]:
+    if not settings.state_path.exists():
+        return [], []
+    with Reading(settings.state_path) as reading:
+        records = reading.named(name) if name is not None else list(reading.all())
+        return records, reading.refusals() if name is None else reading.refused(name)
+
+
+def _refused(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "file": refusal.file,
+        "line": refusal.line,
+        "column": refusal.column,
+        "message": refusal.message,
+        "hint": refusal.hint,
+    }
+
+
+def _print_tables(records: list[Record], refusals: list[Refusal]) -> None:
+    if records:
+        print_table(COLUMNS, rows(records))
+    for refusal in refusals:
+        where = f"{refusal.file}:{refusal.line}:{refusal.column}"
+        typer.echo(f"refused: {where}: {refusal.message}. Try: {refusal.hint}.")
+    if not records and not refusals:
+        typer.echo("No requests yet. Try: put request files into the specs folder and start `assure-agent run`.")
+
+
+def _print_link(settings: Settings, name: str | None) -> None:
+    if name is None:
+        raise typer.BadParameter("--link needs the NAME of one request.")
+    if settings.state_path.exists():
+        with Reading(settings.state_path) as reading:
+            for record in reading.named(name):
+                if (found := reading.link(record.uid)) is not None:
+                    typer.echo(found)
+                    return
+            if reading.named(name):
+                raise AgentError(
+                    f"There is no capture link for {name} now.",
+                    f"see where it is with `assure-agent get {name}`: a link exists from the start of the capture flow "
+                    "until its end",
+                )
+    raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")

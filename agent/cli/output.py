@@ -1,0 +1,67 @@
+"""How the commands speak: errors that end in `Try:`, tables for people, JSON for programs."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from agent.core.errors import AgentError
+
+
+class Format(StrEnum):
+    """How to print: a table for people, or JSON."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def complain(error: AgentError) -> None:
+    """One clear line on stderr."""
+    hint = f" Try: {error.hint}." if error.hint else ""
+    print(f"assure-agent: {error}{hint}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout, indented on a terminal."""
+    option = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
+    sys.stdout.buffer.write(orjson.dumps(value, option=option | orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: drawn on a terminal, plain and aligned in a pipe."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(row[n]) for row in [columns, *rows]) for n in range(len(columns))]
+    for row in [[column.upper() for column in columns], *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+_STYLES = {
+    "accepted": "green",
+    "rejected": "red",
+    "failed": "red",
+    "lost": "red",
+    "expired": "yellow",
+    "inconclusive": "yellow",
+    "canceled": "yellow",
+    "held": "bold magenta",
+}
+
+
+def moment(at: float | None) -> str | None:
+    """A time as `YYYY-MM-DDThh:mm:ss.sssZ`."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

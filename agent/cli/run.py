@@ -1,0 +1,112 @@
+"""`assure-agent run`: the agent itself."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.core.duration import parse_duration
+from agent.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from agent.runtime import Finished
+
+_SANDBOX_PORT = 9466  # tried first, so that capture links of an earlier run still lead somewhere
+
+
+def run(
+    once: Annotated[bool, typer.Option("--once", help="End when all is settled as far as it can be.")] = False,
+    timeout: Annotated[str, typer.Option("--timeout", help="With --once: the longest to wait.")] = "10m",
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Against the built-in simulator of Assure.")] = False,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="With --sandbox: captures wait for a person with a browser.")
+    ] = False,
+    specs: Annotated[Path | None, typer.Option("--specs", help="The folder of request files, as SPECS_DIR.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="The images folder, as IMAGES_DIR.")] = None,
+    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    listen: Annotated[str | None, typer.Option("--listen", help="Where metrics are served, as LISTEN.")] = None,
+) -> None:
+    """Reconcile the requests in the folder with Assure, until it is interrupted.
+
+    With --once: until all is settled as far as it can be; that waits for results and persons, not for retention,
+    suspension or budget. Exit codes: 0 all done, 1 error, 3 something is held, 5 files were refused, 4 still waiting
+    at the timeout; the first that applies of 1, 3, 5, 4.
+
+    Example: assure-agent run --sandbox --once
+    """
+    try:
+        patience = parse_duration(timeout)
+    except ValueError as error:
+        raise typer.BadParameter(f"--timeout: {error}") from None
+    flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state, "listen": listen}
+    import uvloop
+
+    code = uvloop.run(_main(flags, once=once, patience=patience, sandbox=sandbox, interactive=interactive))
+    if code:
+        raise typer.Exit(code)
+
+
+async def _main(flags: dict[str, object], *, once: bool, patience: float, sandbox: bool, interactive: bool) -> int:
+    async with _remote(flags, sandbox, interactive) as (settings, account):
+        return await _run(settings, account, once=once, patience=patience, told=once or sandbox)
+
+
+@contextlib.asynccontextmanager
+async def _remote(flags: dict[str, object], sandbox: bool, interactive: bool) -> AsyncIterator[tuple[Settings, str]]:
+    """The settings and the account's name; with `sandbox` the simulator runs inside of this and they lead to it."""
+    settings = load_settings(**flags)
+    if not sandbox:
+        yield settings, ""
+        return
+    from agent.sandbox import SandboxConfig, SandboxServer
+
+    settings.state_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    world = settings.state_path.with_name("sandbox.json")
+    config = SandboxConfig(port=_SANDBOX_PORT, interactive=interactive, persist=world)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(SandboxServer(config))
+        except OSError:
+            server = await stack.enter_async_context(SandboxServer(replace(config, port=0)))
+        client = {"client_id": config.client_id, "client_secret": config.client_secret}
+        yield load_settings(**flags, base_url=server.url, token_url="", **client), "the built-in sandbox"
+
+
+async def _run(settings: Settings, account: str, *, once: bool, patience: float, told: bool) -> int:
+    from agent.cli.progress import Progress
+    from agent.log import configure, logger
+    from agent.runtime import Agent
+    from agent.settings import unknown_settings
+
+    quiet = told and "log_level" not in settings.model_fields_set
+    configure(settings.log_format, "warning" if quiet else settings.log_level)
+    for name in unknown_settings():
+        logger().warning("unknown setting is ignored", setting=name, hint="see the table of settings in README.md")
+    progress = Progress(settings.state_path) if told else None
+    seen = progress.stepped if progress is not None else lambda step: None
+    listening = progress.listening if progress is not None else lambda url: None
+    async with Agent.opened(settings, seen, account=account) as agent:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, agent.stop)
+        with progress or contextlib.nullcontext():
+            if once:
+                finished = await agent.run_once(patience, listening)
+            else:
+                await agent.run(listening)
+    if progress is not None:
+        progress.conclude()
+    return _exit_code(settings, finished) if once else 0
+
+
+def _exit_code(settings: Settings, finished: "Finished") -> int:
+    """Of 3, 5, 4 the first that applies (design §9); errors have left as exceptions before."""
+    from agent.store.reading import Reading
+
+    with Reading(settings.state_path) as reading:
+        held = bool(reading.held())
+    return 3 if held else 5 if finished.refused else 4 if finished.still_moving else 0

@@ -1,0 +1,83 @@
+"""`assure-agent sandbox`: the simulator of Assure on a port of its own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.core.duration import parse_duration
+from agent.core.errors import AgentError
+
+
+def sandbox(
+    port: Annotated[int, typer.Option("--port", help="The port; 0 picks one.", min=0, max=65535)] = 0,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all chance.")] = 0,
+    outcomes: Annotated[
+        str, typer.Option("--outcomes", help="Weights where no marker says, such as accepted=8,rejected=1.")
+    ] = "accepted=1",
+    delay: Annotated[
+        str, typer.Option("--delay", help="How long a verification takes: 1s, or 1s-3s.")
+    ] = "1s-3s",
+    capture_process: Annotated[
+        str, typer.Option("--capture-process", help="When a capture flow creates its process: at-start or at-open.")
+    ] = "at-start",
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Captures wait for a person; otherwise they complete by themselves.")
+    ] = False,
+    client_id: Annotated[str, typer.Option("--client-id", help="The client id it accepts.")] = "sandbox-client",
+    client_secret: Annotated[str, typer.Option("--client-secret", help="And its secret.")] = "sandbox-secret",  # noqa: S107 - a simulator's
+    persist: Annotated[Path | None, typer.Option("--persist", help="Keep the simulated world in this file.")] = None,
+) -> None:
+    """Serve a simulator of the Assure API until it is interrupted; prints its base URL.
+
+    The ledger of what really happened is at /sandbox/ledger, scripted trouble at /sandbox/faults.
+
+    Example: assure-agent sandbox --port 9466 --outcomes accepted=8,rejected=2
+    """
+    import uvloop
+
+    from agent.sandbox import SandboxConfig
+    from agent.sandbox.server import main_async
+
+    if capture_process not in ("at-start", "at-open"):
+        raise typer.BadParameter("--capture-process is at-start or at-open.")
+    config = SandboxConfig(
+        host=host,
+        port=port,
+        seed=seed,
+        outcomes=_weights(outcomes),
+        verification_delay=_range(delay),
+        capture_process="at-open" if capture_process == "at-open" else "at-start",
+        interactive=interactive,
+        client_id=client_id,
+        client_secret=client_secret,
+        persist=persist,
+    )
+    try:
+        uvloop.run(main_async(config, announce=_announce))
+    except OSError as error:
+        raise AgentError(f"{host}:{port} cannot be used: {error.strerror}.", "choose another --port, or 0") from None
+
+
+def _announce(url: str) -> None:
+    typer.echo(url)
+
+
+def _weights(text: str) -> dict[str, float]:
+    known = ("accepted", "rejected", "inconclusive", "failed", "canceled")
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name.strip() not in known or not value.strip().isdigit():
+            raise typer.BadParameter(f"--outcomes is a list such as accepted=8,rejected=1; known: {', '.join(known)}.")
+        weights[name.strip()] = float(value)
+    return weights
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("-")
+    try:
+        return parse_duration(low), parse_duration(high or low)
+    except ValueError as error:
+        raise typer.BadParameter(f"--delay: {error}") from None

@@ -1,0 +1,198 @@
+"""Performs one effect and says what was observed. It decides nothing and never raises for an answer."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from functools import singledispatchmethod
+from typing import Any
+
+from agent.core.answer import Answer, Busy, Done, Evidence, Refused, Unknown
+from agent.core.effect import (
+    CompareImages,
+    CreateDossier,
+    CreateProcess,
+    DeleteDossier,
+    Effect,
+    EffectKind,
+    FindDossier,
+    ReadDossier,
+    ReadProcess,
+    StartCapture,
+    StartVerification,
+    UploadImages,
+    VerifyImages,
+)
+from agent.core.observation import (
+    Answered,
+    CaptureStarted,
+    DossierCreated,
+    DossierDeleted,
+    DossierRead,
+    DossierSearched,
+    EffectDelayed,
+    EffectRefused,
+    EffectUnanswered,
+    ImagesCompared,
+    ImagesUnfit,
+    ImagesUploaded,
+    ImagesVerified,
+    ProcessCreated,
+    ProcessRead,
+    TargetMissing,
+    VerificationStarted,
+)
+from agent.core.remote import Depiction, ListedDossier
+from agent.ports import Clock, Pictures, Remote, Unfit
+
+# A 404 to these says nothing about a dossier of ours: there was none in the path.
+_WITHOUT_TARGET = (EffectKind.CREATE_DOSSIER, EffectKind.FIND_DOSSIER)
+
+
+class Interpreter:
+    """Performs effects against Assure and the images folder."""
+
+    def __init__(self, remote: Remote, pictures: Pictures, clock: Clock, chance: Callable[[], float]) -> None:
+        self._remote = remote
+        self._pictures = pictures
+        self._clock = clock
+        self._chance = chance
+        self._listing = _SharedListing(remote)
+
+    @singledispatchmethod
+    async def perform(self, effect: Effect) -> Answered:
+        """Perform the effect once and say what was observed."""
+        raise NotImplementedError(type(effect).__name__)
+
+    @perform.register
+    async def _(self, effect: CreateDossier) -> Answered:
+        answer = await self._remote.create_dossier(effect.reference)
+        if isinstance(answer, Done):
+            return DossierCreated(dossier_id=answer.value, **self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @perform.register
+    async def _(self, effect: FindDossier) -> Answered:
+        answer = await self._listing.read()
+        if not isinstance(answer, Done):
+            return self._trouble(effect.kind, answer)
+        found = [row.dossier_id for row in answer.value if row.reference == effect.reference]
+        return DossierSearched(
+            dossier_id=found[0] if found else None, listed=len(answer.value), **self._stamp(answer.evidence)
+        )
+
+    @perform.register
+    async def _(self, effect: CreateProcess) -> Answered:
+        answer = await self._remote.create_process(effect.dossier_id, effect.process_type, effect.document_id)
+        if not isinstance(answer, Done):
+            return self._trouble(effect.kind, answer)
+        new = answer.value
+        return ProcessCreated(
+            process_id=new.process_id,
+            status=new.status,
+            document_pages=new.document_pages,
+            **self._stamp(answer.evidence),
+        )
+
+    @perform.register
+    async def _(self, effect: StartCapture) -> Answered:
+        answer = await self._remote.start_capture(effect.dossier_id, effect.options)
+        if isinstance(answer, Done):
+            return CaptureStarted(link=answer.value, **self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @perform.register
+    async def _(self, effect: VerifyImages) -> Answered:
+        images = await self._pictures.read(effect.images)
+        if isinstance(images, Unfit):
+            return self._unfit(effect.kind, images)
+        return ImagesVerified(**self._stamp(Evidence()))
+
+    @perform.register
+    async def _(self, effect: UploadImages) -> Answered:
+        images = await self._pictures.read(effect.images)
+        if isinstance(images, Unfit):
+            return self._unfit(effect.kind, images)
+        answer = await self._remote.upload_images(effect.dossier_id, effect.process_id, images)
+        if isinstance(answer, Done):
+            return ImagesUploaded(**self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @perform.register
+    async def _(self, effect: CompareImages) -> Answered:
+        differing: list[Depiction] = []
+        for image in effect.images:
+            answer = await self._remote.read_image(effect.dossier_id, effect.process_id, image.depiction)
+            if not isinstance(answer, Done):
+                return self._trouble(effect.kind, answer)
+            if hashlib.sha256(answer.value).hexdigest() != image.sha256:
+                differing.append(image.depiction)
+        return ImagesCompared(differing=tuple(differing), **self._stamp(Evidence()))
+
+    @perform.register
+    async def _(self, effect: StartVerification) -> Answered:
+        answer = await self._remote.start_verification(effect.dossier_id, effect.process_id)
+        if isinstance(answer, Done):
+            return VerificationStarted(status=answer.value, **self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @perform.register
+    async def _(self, effect: ReadProcess) -> Answered:
+        answer = await self._remote.read_process(effect.dossier_id, effect.process_id)
+        if isinstance(answer, Done):
+            return ProcessRead(reading=answer.value, **self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @perform.register
+    async def _(self, effect: ReadDossier) -> Answered:
+        answer = await self._remote.read_dossier(effect.dossier_id)
+        if isinstance(answer, Done):
+            return DossierRead(reading=answer.value, **self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @perform.register
+    async def _(self, effect: DeleteDossier) -> Answered:
+        answer = await self._remote.delete_dossier(effect.dossier_id)
+        if isinstance(answer, Done):
+            return DossierDeleted(**self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    def _stamp(self, evidence: Evidence) -> Any:
+        return {"at": self._clock.now(), "chance": self._chance(), "evidence": evidence}
+
+    def _unfit(self, kind: EffectKind, unfit: Unfit) -> Answered:
+        evidence = Evidence(cause=f"{unfit.depiction} {unfit.reason}")
+        return ImagesUnfit(kind=kind, depiction=unfit.depiction, reason=unfit.reason, **self._stamp(evidence))
+
+    def _trouble(self, kind: EffectKind, answer: Refused | Busy | Unknown) -> Answered:
+        stamp = self._stamp(answer.evidence)
+        match answer:
+            case Busy(retry_after=retry_after):
+                return EffectDelayed(kind=kind, retry_after=retry_after, **stamp)
+            case Unknown():
+                return EffectUnanswered(kind=kind, **stamp)
+            case Refused(evidence=Evidence(cause="invalid_client")):
+                return EffectDelayed(kind=kind, **stamp)  # never sent; our credentials are at fault, not the request
+            case Refused(missing=True) if kind not in _WITHOUT_TARGET:
+                return TargetMissing(kind=kind, **stamp)
+            case Refused():
+                return EffectRefused(kind=kind, **stamp)
+
+
+class _SharedListing:
+    """GET dossiers, once for all who ask while none is under way that began after they asked."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self._turn = asyncio.Lock()
+        self._next: asyncio.Task[Answer[tuple[ListedDossier, ...]]] | None = None
+
+    async def read(self) -> Answer[tuple[ListedDossier, ...]]:
+        """A list that was asked for after this call began."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._after_the_current_one())
+        return await asyncio.shield(self._next)
+
+    async def _after_the_current_one(self) -> Answer[tuple[ListedDossier, ...]]:
+        async with self._turn:
+            self._next = None  # whoever asks from here on waits for the next one
+            return await self._remote.list_dossiers()

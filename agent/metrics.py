@@ -1,0 +1,173 @@
+"""The metrics of design §12. Labels are bounded: never a name, never an id.
+
+Counters of outcomes and starts, and all gauges about requests, are read from the store when Prometheus asks, so they
+are true across restarts; histograms and API counters live in the process.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from agent import __version__
+from agent.core.answer import Operation
+from agent.core.machine import Step
+from agent.core.record import HoldReason, Phase
+from agent.ports import Clock
+from agent.store.reading import Reading
+
+_LONG = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)
+_SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_TINY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+
+
+class Metrics:
+    """All metrics of one agent, in a registry of their own."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._clock = clock
+        name = "assure_agent_"
+        self._duration = Histogram(
+            name + "request_duration_seconds",
+            "From admission to done.",
+            ("mode", "outcome"),
+            buckets=_LONG,
+            registry=registry,
+        )
+        self._phase = Histogram(
+            name + "phase_duration_seconds", "Time spent in a phase.", ("phase",), buckets=_LONG, registry=registry
+        )
+        self._deletion = Histogram(
+            name + "deletion_delay_seconds",
+            "From the time a deletion was due to its confirmation.",
+            buckets=_LONG,
+            registry=registry,
+        )
+        self._calls = Counter(
+            name + "api_requests",
+            "Calls to Assure: done, refused, busy (did not happen) or unknown (may have happened).",
+            ("operation", "result"),
+            registry=registry,
+        )
+        self._call_duration = Histogram(
+            name + "api_request_duration_seconds",
+            "Duration of calls to Assure.",
+            ("operation",),
+            buckets=_SHORT,
+            registry=registry,
+        )
+        self._commit = Histogram(
+            name + "commit_duration_seconds", "Duration of a group commit.", buckets=_TINY, registry=registry
+        )
+        self._batch = Histogram(
+            name + "commit_batch_size",
+            "Transitions in a group commit.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=registry,
+        )
+        self._files = Gauge(
+            name + "source_files", "Files and documents of the source, by state.", ("state",), registry=registry
+        )
+        self._synced = Gauge(
+            name + "source_last_sync_timestamp_seconds", "When the source was last scanned whole.", registry=registry
+        )
+        build = Gauge(name + "build_info", "The version that runs.", ("version",), registry=registry)
+        build.labels(version=__version__).set(1)
+        for operation in Operation:
+            for result in ("done", "refused", "busy", "unknown"):
+                self._calls.labels(operation, result)
+
+    def called(self, operation: Operation, result: str, seconds: float) -> None:
+        """A call to Assure was answered, or not."""
+        self._calls.labels(operation, result).inc()
+        self._call_duration.labels(operation).observe(seconds)
+
+    def committed(self, seconds: float, pieces: int) -> None:
+        """A group commit came to its end."""
+        self._commit.observe(seconds)
+        self._batch.observe(pieces)
+
+    def stepped(self, step: Step) -> None:
+        """A step was committed."""
+        before, record = step.before, step.record
+        if before is None or before.phase is record.phase:
+            return
+        self._phase.labels(before.phase).observe(max(0.0, record.phase_at - before.phase_at))
+        if record.phase is Phase.DONE and record.done_at is not None and record.outcome is not None:
+            self._duration.labels(record.desired.mode, record.outcome).observe(record.done_at - record.admitted_at)
+            if record.dossier_id is not None and record.delete_at is not None:
+                self._deletion.observe(max(0.0, record.done_at - record.delete_at))
+
+    def synced(self, files: int, refused: int, waiting: int, complete: bool) -> None:
+        """The source was scanned."""
+        self._files.labels("seen").set(files)
+        self._files.labels("refused").set(refused)
+        self._files.labels("waiting_withdrawal").set(waiting)
+        if complete:
+            self._synced.set(self._clock.now())
+
+    def watch(self, path: Path) -> None:
+        """Read what the store knows whenever the metrics are asked for."""
+        self.registry.register(_StoreCollector(path, self._clock))
+
+
+class _StoreCollector(Collector):
+    """What is true across restarts."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def collect(self) -> Iterable[Metric]:
+        """One snapshot of the store, as metrics."""
+        with Reading(self._path) as reading:
+            yield from _requests(reading)
+            yield from _counters(reading)
+            for name, value in reading.gauges(self._clock.now()).items():
+                yield GaugeMetricFamily("assure_agent_" + name, _GAUGES[name], value=value)
+        size = sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
+        yield GaugeMetricFamily("assure_agent_store_bytes", "Size of the state file and its log.", value=size)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing ahead: the store may not be there yet."""
+        return ()
+
+
+_GAUGES = {
+    "open_dossiers": "Dossiers of ours that are at Assure.",
+    "oldest_open_dossier_seconds": "Age of the request with the oldest open dossier.",
+    "oldest_unprogressed_seconds": "Time since the last progress of the active request that made none for longest.",
+    "deletions_overdue": "Deletions without progress for more than 15 minutes.",
+    "possible_orphans": "Dossiers that may exist at Assure because the answer to their creation was lost.",
+}
+
+
+def _requests(reading: Reading) -> Iterable[Metric]:
+    counts = GaugeMetricFamily("assure_agent_requests", "Requests by phase and state.", labels=("phase", "state"))
+    for (phase, state), count in reading.counts().items():
+        counts.add_metric((phase, state), count)
+    yield counts
+    held = GaugeMetricFamily("assure_agent_held", "Requests that wait for a person.", labels=("reason",))
+    found = dict(reading.held())
+    for reason in HoldReason:
+        held.add_metric((reason,), found.get(reason, 0))
+    yield held
+
+
+def _counters(reading: Reading) -> Iterable[Metric]:
+    outcomes = CounterMetricFamily(
+        "assure_agent_outcomes", "Outcomes of verifications.", labels=("mode", "process_type", "outcome")
+    )
+    for mode, process_type, outcome, value in reading.tallies("outcome"):
+        outcomes.add_metric((mode, process_type, outcome), value)
+    yield outcomes
+    starts: dict[str, int] = {"upload": 0, "capture": 0}
+    for mode, _, _, value in reading.tallies("start"):
+        starts[mode] += value
+    family = CounterMetricFamily("assure_agent_starts", "Billable starts, captures included.", labels=("mode",))
+    for mode, value in starts.items():
+        family.add_metric((mode,), value)
+    yield family

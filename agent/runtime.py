@@ -1,0 +1,298 @@
+"""The agent put together: store, client, loops and HTTP surface, from the first scan to the last answer."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from agent import __version__
+from agent.admission import Admission, Rules, Synced
+from agent.assure.client import AssureClient, Config
+from agent.clock import SystemClock
+from agent.core.answer import Busy, Refused, Trouble
+from agent.core.errors import AgentError, RemoteError, SettingsError
+from agent.core.machine import Step
+from agent.core.policy import Policy
+from agent.interpreter import Interpreter
+from agent.log import logger
+from agent.metrics import Metrics
+from agent.orphans import OrphanSweep
+from agent.pictures import PictureFolder
+from agent.ports import Clock
+from agent.reconciler import Reconciler
+from agent.scheduler import Scheduler
+from agent.server import application, serving
+from agent.settings import Settings
+from agent.source.folder import Folder
+from agent.store.sqlite import SqliteStore
+
+TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
+_DRAIN = 15.0  # seconds that answers may take once we are told to end
+_SWEEP = 60.0  # seconds between two looks for orphans
+_SETTLE = 0.3  # seconds until a folder that changes is looked at again
+_PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How `run --once` ended."""
+
+    refused: int
+    still_moving: bool
+
+
+class Agent:
+    """One agent on one store. Made by `opened`, which also closes it."""
+
+    def __init__(
+        self, settings: Settings, store: SqliteStore, metrics: Metrics, clock: Clock, seen: Callable[[Step], None]
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+        self._seen = seen
+        self._log = logger()
+        self._last: Synced | None = None
+        self._stopping = asyncio.Event()
+        self._failure: AgentError | None = None
+        self._client = AssureClient(client_config(settings), clock, metrics.called)
+        pictures = PictureFolder(settings.images_dir, settings.max_image_bytes)
+        chance = random.random  # pace, not secrecy
+        self.reconciler = Reconciler(
+            store,
+            Interpreter(self._client, pictures, clock, chance),
+            clock,
+            policy(settings),
+            settings.concurrency,
+            chance,
+            self._stepped,
+            self._bug,
+        )
+        rules = Rules(
+            source=settings.source_name,
+            agent_id=settings.agent_id or store.keys.agent_id(),
+            images_dir=settings.images_dir,
+            max_image_bytes=settings.max_image_bytes,
+            redirect_hosts=frozenset(settings.redirect_hosts),
+        )
+        folder = Folder(settings.specs_dir)
+        self._admission = Admission(folder, rules, store, self.reconciler, store.keys, clock, self._synced)
+        self._orphans = OrphanSweep(store, self._client, clock)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(
+        cls,
+        settings: Settings,
+        seen: Callable[[Step], None] = lambda step: None,
+        clock: Clock | None = None,
+        account: str = "",
+    ) -> AsyncIterator["Agent"]:
+        """Open the store and the client. Raises SettingsError or StoreError before anything is done.
+
+        The store is bound to `account`, by default the client id and the base URL.
+        """
+        if not settings.client_id or not settings.client_secret.get_secret_value():
+            raise SettingsError(
+                "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not set.",
+                "set them to the API client of your Signicat account, or try the simulator: assure-agent run --sandbox",
+            )
+        clock = clock or SystemClock()
+        metrics = Metrics(clock)
+        store = SqliteStore(
+            settings.state_path, account or f"{settings.client_id} at {settings.base_url}", metrics.committed
+        )
+        try:
+            metrics.watch(settings.state_path)
+            agent = cls(settings, store, metrics, clock, seen)
+            try:
+                yield agent
+            finally:
+                await agent._client.aclose()
+        finally:
+            store.close()
+
+    # -- running --------------------------------------------------------------------------------------------
+
+    async def run(self, listening: Callable[[str], None] = lambda url: None) -> None:
+        """Run until `stop`. Raises what ended it otherwise."""
+        async with self._at_work(listening, patient=True):
+            await self._stopping.wait()
+
+    async def run_once(self, patience: float, listening: Callable[[str], None] = lambda url: None) -> Finished:
+        """Run until everything is settled as far as it can be, or `patience` seconds have passed, or `stop`."""
+        end = self._clock.now() + patience
+        async with self._at_work(listening, patient=False):
+            await self._scan_until_settled()
+            while not self._stopping.is_set() and self._clock.now() < end:
+                if self.reconciler.idle and not self._store.unsettled():
+                    break
+                await self._clock.wait(self._stopping, 0.1)
+            else:
+                return self._finished(still_moving=self._store.unsettled())
+            await self._orphans.sweep()
+        return self._finished(still_moving=False)
+
+    def stop(self) -> None:
+        """Ask for nothing new, save what is answered, and end."""
+        self._stopping.set()
+
+    def _finished(self, still_moving: bool) -> Finished:
+        refused = {(fault.file, fault.name or fault.line) for fault in self._last.refusals} if self._last else set()
+        return Finished(refused=len(refused), still_moving=still_moving)
+
+    @contextlib.asynccontextmanager
+    async def _at_work(self, listening: Callable[[str], None], patient: bool) -> AsyncIterator[None]:
+        """Everything runs inside of this; on leaving, what is under way is answered and saved, in bounded time."""
+        host, port = self._settings.address
+        async with serving(application(self._metrics.registry, self._not_ready), host, port) as url:
+            listening(url)
+            self._log.info("started", version=__version__, address=url)
+            await self.scan()
+            await self._reach(patient)
+            scheduler = Scheduler(self._failed)
+            scheduler.every(self._settings.scan_interval, self.scan)
+            scheduler.every(_SWEEP, self._sweep)
+            scheduler.start()
+            driving = asyncio.create_task(self._drive())
+            try:
+                yield
+            finally:
+                scheduler.stop()
+                await self._drain(driving)
+                self._log.info("ended")
+        if self._failure is not None:
+            raise self._failure
+
+    async def _drive(self) -> None:
+        try:
+            await self.reconciler.run()
+        except AgentError as error:
+            self._failed(error)
+
+    async def _drain(self, driving: asyncio.Task[None]) -> None:
+        self.reconciler.stop()
+        done, _ = await asyncio.wait({driving}, timeout=_DRAIN)
+        if not done:
+            self._log.warning("some calls were not answered in time; they are resumed at the next start")
+            await self.reconciler.drop()
+            await driving
+
+    # -- what runs at intervals -----------------------------------------------------------------------------
+
+    async def scan(self) -> None:
+        """Scan the source; again in a moment while a file is being written."""
+        synced = await self._admission.scan()
+        while synced.unsettled and not self._stopping.is_set():
+            await self._clock.wait(self._stopping, _SETTLE)
+            synced = await self._admission.scan()
+
+    async def _scan_until_settled(self) -> None:
+        """For `run --once`: what was absent is looked for a second time now, not at the next interval."""
+        synced = await self._admission.scan()
+        while (synced.unsettled or synced.absent) and not self._stopping.is_set():
+            await self._clock.wait(self._stopping, _SETTLE)
+            synced = await self._admission.scan()
+
+    async def _sweep(self) -> None:
+        if deleted := await self._orphans.sweep():
+            self._log.warning("deleted orphaned dossiers", count=deleted)
+
+    async def _reach(self, patient: bool) -> None:
+        """Is Assure there, and does it know us? A wrong client ends the agent; silence only when we are not patient."""
+        for failures in range(_PATIENCE):
+            answer = await self._client.authenticate()
+            if isinstance(answer, Refused):
+                raise RemoteError(
+                    "Assure does not accept the client id and secret.",
+                    "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
+                )
+            if answer is None:
+                return
+            if not isinstance(answer, Busy) or answer.evidence.trouble is not Trouble.CONNECT:
+                return  # something answers: the loops are patient
+            await self._clock.wait(self._stopping, 0.2 * 2**failures)
+        silence = RemoteError(
+            f"Assure cannot be reached at {self._settings.base_url}.",
+            "check ASSURE_AGENT_BASE_URL and the network; the requests are kept and nothing is lost",
+        )
+        if not patient:
+            raise silence
+        self._log.error("unreachable", error=str(silence), hint=silence.hint)
+
+    # -- what is told ------------------------------------------------------------------------------------------
+
+    def _not_ready(self) -> str | None:
+        if self._failure is not None:
+            return "failed"
+        if self._last is None or self._last.error is not None:
+            return "the source was not read"
+        return None if not self._stopping.is_set() else "ending"
+
+    def _stepped(self, step: Step) -> None:
+        self._metrics.stepped(step)
+        self._seen(step)
+        before, record = step.before, step.record
+        moved = before is None or before.phase is not record.phase or before.generation != record.generation
+        held = record.hold is not None and (before is None or before.hold != record.hold)
+        if not (moved or held):
+            return
+        self._log.info(
+            "held" if held else "phase",
+            uid=record.uid,
+            before=before.phase.value if before else None,
+            phase=record.phase.value,
+            generation=record.generation,
+            outcome=record.outcome.value if record.outcome else None,
+            reason=record.hold.reason.value if record.hold else None,
+            seconds=round(record.phase_at - before.phase_at, 3) if before else None,
+            result=step.answered.result if step.answered else None,
+            trace_id=step.answered.evidence.trace_id or None if step.answered else None,
+        )
+
+    def _synced(self, synced: Synced) -> None:
+        changed = self._last is None or (self._last.files, self._last.refusals, self._last.waiting) != (
+            synced.files,
+            synced.refusals,
+            synced.waiting,
+        )
+        self._last = synced
+        self._metrics.synced(synced.files, len(synced.refusals), synced.waiting, synced.complete)
+        if changed:
+            self._log.info("scanned", files=synced.files, refused=len(synced.refusals), waiting=synced.waiting)
+        if changed and synced.error is not None:
+            self._log.error("source", error=synced.error.message, hint=synced.error.hint)
+        if changed and synced.waiting:
+            self._log.error("withdrawals wait for approval", waiting=synced.waiting)
+
+    def _bug(self, uid: str, error: Exception) -> None:
+        self._log.error("bug", uid=uid, error=f"{type(error).__name__}: {error}", hint="report it; the request waits")
+
+    def _failed(self, error: Exception) -> None:
+        self._log.error("failed", error=f"{type(error).__name__}: {error}")
+        if isinstance(error, AgentError):
+            self._failure = error
+            self.stop()
+
+
+def client_config(settings: Settings) -> Config:
+    """What the client needs of the settings."""
+    return Config(
+        base_url=settings.base_url,
+        token_url=settings.token_url or settings.base_url + TOKEN_PATH,
+        client_id=settings.client_id,
+        client_secret=settings.client_secret.get_secret_value(),
+        request_timeout=settings.request_timeout,
+        concurrency=settings.concurrency,
+    )
+
+
+def policy(settings: Settings) -> Policy:
+    """What the machine needs of the settings."""
+    return Policy(
+        poll_interval=settings.poll_interval,
+        request_timeout=settings.request_timeout,
+        hold_ttl=settings.hold_ttl,
+    )

@@ -1,0 +1,112 @@
+"""What a request must look like. Pure: a value, or AssureError with 400 and a sentence."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from agent.sandbox.config import SandboxConfig
+from agent.sandbox.model import DEPICTIONS, PROCESS_TYPES, PROVIDER, Image, bad_request
+
+T = TypeVar("T")
+
+PROVIDERS = (
+    "onfido",
+    "readid",
+    "signicatpaper",
+    "facetec",
+    "webid",
+    PROVIDER,
+    "signicatvideoid",
+    "connect:idmethod",
+)
+DOSSIER_FIELDS = frozenset({"externalReference"})
+PROCESS_FIELDS = frozenset(
+    {"provider", "processType", "documentType", "processParameters", "documentCountry", "redact"}
+    | {"redactionLevel", "eventTags", "documentId"}
+)
+VERIFY_FIELDS = frozenset({"facetecEnrollment", "imageDepiction", "rauthorityId", "rAuthorityId"})
+IMAGE_FIELDS = frozenset(DEPICTIONS)
+CAPTURE_FIELDS = frozenset({"providers", "sdk", "redirectUrl", "requestDomain", "captureParameters", "eventTags"})
+# `documentId` is not in the schema; the vendor's own example carries it (contract §10).
+CAPTURE_PROVIDER_FIELDS = frozenset(
+    {"provider", "processType", "redact", "requestExtraDataFromDrivingLicense", "webid", "documentId"}
+)
+CAPTURE_PARAMETER_FIELDS = frozenset(
+    {"uiProfile", "uiProfileJSON", "uiLanguage", "smsSender", "smsMessage", "defaultCountry"}
+)
+
+_MAGIC = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n"}
+_DATA_URL = re.compile(r"data:([a-z/+.-]+);base64,(.*)", re.DOTALL)
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+
+
+def typed(body: Mapping[str, object], name: str, kind: type[T], *, required: bool = False) -> T | None:
+    """A field of that JSON type, or None when it is absent and may be."""
+    if name not in body:
+        if required:
+            raise bad_request(f"{name} is required.")
+        return None
+    value = body[name]
+    # A bool is an int to Python, but not to JSON.
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise bad_request(f"{name} is not of the right type.")
+    return value
+
+
+def tags(body: Mapping[str, object]) -> None:
+    """eventTags is a list of strings; we send no events, so that is all we ask."""
+    if any(not isinstance(tag, str) for tag in typed(body, "eventTags", list) or ()):
+        raise bad_request("eventTags is not a list of strings.")
+
+
+def process_type(body: Mapping[str, object]) -> str:
+    """The processType of a PictureID process; default documentSelfie (contract §6)."""
+    provider = typed(body, "provider", str, required=True)
+    if provider not in PROVIDERS:
+        raise bad_request("provider is not valid.")
+    if provider != PROVIDER:
+        raise bad_request(f"This account has no provider but {PROVIDER}.")
+    chosen = typed(body, "processType", str) or "documentSelfie"
+    if chosen not in PROCESS_TYPES:
+        raise bad_request(f"processType is not valid for {PROVIDER}.")
+    return chosen
+
+
+def media_type(content: bytes) -> str | None:
+    """What the picture is by its first bytes: image/jpeg, image/png, or None."""
+    return next((name for name, magic in _MAGIC.items() if content.startswith(magic)), None)
+
+
+def image(name: str, value: object, config: SandboxConfig) -> Image:
+    """A picture from its data URL: JPEG or PNG, and what it says it is (contract §7)."""
+    match = _DATA_URL.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[1] not in _MAGIC:
+        raise bad_request(f"{name} is not a data URL of image/jpeg or image/png.")
+    try:
+        content = base64.b64decode(match[2], validate=True)
+    except binascii.Error:
+        raise bad_request(f"{name} is not valid base64.") from None
+    if media_type(content) != match[1]:
+        raise bad_request(f"{name} is not what its media type says.")
+    if len(content) > config.max_image_bytes:
+        raise bad_request(f"{name} is too large.", config.oversize_status)
+    return Image.of(content, match[1])
+
+
+def redirect_url(body: Mapping[str, object]) -> str:
+    """An absolute http(s) URL whose host can stand in a header."""
+    url = typed(body, "redirectUrl", str, required=True) or ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise bad_request("redirectUrl is not a URL.") from None
+    if (
+        parts.scheme not in ("http", "https")
+        or not _HOST.fullmatch(parts.netloc)
+        or re.search(r"[\x00-\x20\x7f-\uffff]", url)
+    ):
+        raise bad_request("redirectUrl is not an absolute URL.")
+    return url

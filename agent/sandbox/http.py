@@ -1,0 +1,166 @@
+"""The HTTP face of the world: bearer check, errors (contract §1, §2), and the control address of tests.
+
+Each operation is one ASGI application. A call is counted, then meets its trouble, then authentication, then the world.
+"""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from agent.sandbox.faults import Faults, Kind, Rule
+from agent.sandbox.model import AssureError, Json, Operation, View, stamp
+from agent.sandbox.routes import OPERATIONS, PAGES, Act, Call, reply
+from agent.sandbox.tokens import OAuthError, Tokens
+from agent.sandbox.wire import Wire
+from agent.sandbox.world import World
+
+# Where the vendor's 400 is an ErrorResponse, which also has a timestamp (contract §2).
+_STAMPED = frozenset(
+    {
+        Operation.CREATE_PROCESS,
+        Operation.GET_PROCESS,
+        Operation.DELETE_PROCESS,
+        Operation.GET_ALL_PROCESS,
+        Operation.GET_EXTERNAL_ID,
+    }
+)
+
+
+def error(method: str, path: str, refusal: AssureError, *, at: float | None = None) -> Response:
+    """An error body in Assure's shape; with a timestamp where `at` is given (contract §2)."""
+    body: Json = {
+        "instance": path,
+        "method": method,
+        "status": refusal.status,
+        "type": "base:client-problem" if refusal.status < 500 else "base:server-problem",
+        "title": refusal.title,
+        "detail": refusal.detail,
+        "traceId": uuid4().hex,
+    }
+    return reply(refusal.status, body if at is None else body | {"timestamp": stamp(at)})
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every operation needs at hand."""
+
+    world: World
+    tokens: Tokens
+    faults: Faults
+    wire: Wire
+
+
+class Endpoint:
+    """One operation as an ASGI application."""
+
+    def __init__(self, desk: Desk, operation: Operation, act: Act) -> None:
+        self._desk = desk
+        self._operation = operation
+        self._act = act
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the request to its end, count it, and answer it with whatever trouble it meets."""
+        desk = self._desk
+        request = Request(scope, receive)
+        content = await request.body()
+        desk.world.ledger.called(self._operation)
+        trouble = desk.faults.decide(self._operation)
+        if trouble.rule and trouble.rule.kind is Kind.REVOKE_TOKEN:
+            desk.tokens.revoke(request.headers.get("authorization", ""))
+
+        def act(view: View) -> Response:
+            call = Call(request.path_params, request.query_params, request.headers, content, view)
+            try:
+                self._admit(call)
+                return self._act(desk.world, call)
+            except AssureError as refusal:
+                return fail(refusal)
+            except OAuthError as refusal:
+                return _oauth(refusal)
+
+        def fail(refusal: AssureError) -> Response:
+            stamped = refusal.status == 400 and self._operation in _STAMPED
+            return error(request.method, request.url.path, refusal, at=desk.world.clock() if stamped else None)
+
+        await desk.wire.answer(scope, receive, send, trouble, act, fail)
+
+    def _admit(self, call: Call) -> None:
+        """Bearer authentication, which applies to every operation of the API (contract §0)."""
+        self._desk.tokens.check(call.headers.get("authorization", ""))
+
+
+class OpenEndpoint(Endpoint):
+    """An operation without a bearer token: the token endpoint and the capture page."""
+
+    def _admit(self, call: Call) -> None:
+        """Whoever comes."""
+
+
+def _oauth(refusal: OAuthError) -> Response:
+    response = reply(refusal.status, refusal.body)
+    if refusal.status == 401:
+        response.headers["www-authenticate"] = 'Basic realm="sandbox"'
+    return response
+
+
+def _token(desk: Desk) -> Act:
+    """The token endpoint (contract §1)."""
+
+    def issue(_: World, call: Call) -> Response:
+        kind, authorization = call.headers.get("content-type", ""), call.headers.get("authorization", "")
+        response = reply(200, desk.tokens.issue(authorization, kind, call.content))
+        response.headers["cache-control"] = "no-store"
+        return response
+
+    return issue
+
+
+def _control(desk: Desk) -> list[Route]:
+    """Ledger and faults, without authentication: nothing but a simulator stands behind them."""
+
+    async def ledger(_: Request) -> Response:
+        return reply(200, desk.world.ledger.report())
+
+    async def reset(_: Request) -> Response:
+        desk.world.ledger.reset()
+        return Response(status_code=204)
+
+    async def faults(request: Request) -> Response:
+        if request.method == "DELETE":
+            desk.faults.clear()
+        if request.method == "POST":
+            try:
+                rules = orjson.loads(await request.body())
+                desk.faults.add([Rule.parse(rule) for rule in rules])
+            except (ValueError, TypeError) as problem:
+                return reply(400, {"error": str(problem)})
+        return reply(200, desk.faults.rows())
+
+    return [
+        Route("/sandbox/ledger", ledger, methods=["GET"]),
+        Route("/sandbox/ledger/reset", reset, methods=["POST"]),
+        Route("/sandbox/faults", faults, methods=["GET", "POST", "DELETE"]),
+    ]
+
+
+async def _unrouted(request: Request, problem: Exception) -> Response:
+    """No such path, or not with that method: also in Assure's shape."""
+    status = problem.status_code if isinstance(problem, HTTPException) else 500
+    title = "Not Found" if status == 404 else "Method Not Allowed"
+    return error(request.method, request.url.path, AssureError(status, title, "There is nothing here."))
+
+
+def application(desk: Desk) -> Starlette:
+    """All addresses of the simulator."""
+    routes = [Route(path, Endpoint(desk, name, act), methods=[method]) for method, path, name, act in OPERATIONS]
+    routes += [Route(path, OpenEndpoint(desk, name, act), methods=[method]) for method, path, name, act in PAGES]
+    token = OpenEndpoint(desk, Operation.TOKEN, _token(desk))
+    routes.append(Route("/auth/open/connect/token", token, methods=["POST"]))
+    return Starlette(routes=[*routes, *_control(desk)], exception_handlers={404: _unrouted, 405: _unrouted})

@@ -1,0 +1,175 @@
+"""What stands in the world: dossiers, processes, images, capture flows. Words are the API's (contract §3 to §10)."""
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Json = dict[str, Any]
+
+PROVIDER = "signicatpictureid"
+PROCESS_TYPES = ("document", "documentSelfie")
+DEPICTIONS = ("front", "back", "selfie")
+STATUSES = ("pending", "processing", "accepted", "rejected", "canceled", "failed", "inconclusive")
+FINAL = frozenset(STATUSES[2:])
+
+
+class Operation(StrEnum):
+    """Every call we answer, by the vendor's operationId (contract §3). The last three are no part of the Assure API."""
+
+    GET_DOSSIERS = "getDossiers"
+    CREATE_DOSSIER = "createDossier"
+    GET_DOSSIER = "getDossier"
+    DELETE_DOSSIER = "deleteDossier"
+    DELETE_ALL_DOSSIERS = "deleteAllDossiers"
+    CREATE_PROCESS = "createProcess"
+    GET_PROCESS = "getProcess"
+    START_VERIFICATION = "startVerification"
+    DELETE_PROCESS = "deleteProcess"
+    SET_IMAGES = "setImages"
+    GET_IMAGES = "getImages"
+    SET_FAILED_PROCESS = "setFailedProcess"
+    GET_EXTERNAL_ID = "getExternalId"
+    GET_ALL_PROCESS = "getAllProcess"
+    GET_DOCUMENT_TYPES = "getDocumentTypes"
+    CREATE_ARTIFACT = "createArtifact"
+    TOKEN = "token"  # noqa: S105 - the name of a call
+    OPEN_CAPTURE = "openCapture"
+    FINISH_CAPTURE = "finishCapture"
+
+
+class AssureError(Exception):
+    """A refusal, as Assure words it: HTTP status, short title, long detail (contract §2)."""
+
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        super().__init__(f"{status} {title}: {detail}")
+        self.status = status
+        self.title = title
+        self.detail = detail
+
+
+def bad_request(detail: str, status: int = 400) -> AssureError:
+    """The request is wrong. `status` differs only where the contract is silent and the config may choose."""
+    return AssureError(status, "Bad Request", detail)
+
+
+def not_found(thing: str) -> AssureError:
+    """404 in the documented words: `Dossier not found.`"""
+    return AssureError(404, "Not Found", f"{thing} not found.")
+
+
+def stamp(epoch: float) -> str:
+    """Assure's timestamps: UTC, whole seconds, `YYYY-MM-DDThh:mm:ssZ` (contract §0)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a read is answered: what is younger than `lag` seconds is hidden; `delivered` is false when the answer
+    will be spoiled on the wire, so that nobody can have read a result from it."""
+
+    lag: float = 0.0
+    delivered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One picture. `content` is None after a restart when its verification had started: only the digest is saved."""
+
+    media_type: str
+    digest: str
+    content: bytes | None = field(repr=False)
+
+    @classmethod
+    def of(cls, content: bytes, media_type: str) -> "Image":
+        """An image with its SHA-256."""
+        return cls(media_type, hashlib.sha256(content).hexdigest(), content)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a process ends and when: decided at its start, visible from `at` on. No timer has to fire."""
+
+    status: str
+    at: float
+    fail_reason: dict[str, str] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Process:
+    """One verification (contract §6, §9). Times are epoch seconds."""
+
+    process_id: str
+    dossier_id: str
+    external_id: str
+    process_type: str
+    pages: int
+    country: str
+    created_at: float
+    updated_at: float
+    images: dict[str, Image] = field(default_factory=dict)
+    verdict: Verdict | None = None
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The images a start needs: front; back when two pages; selfie with documentSelfie (contract §14.4)."""
+        selfie = self.process_type == "documentSelfie"
+        return ("front", *(("back",) if self.pages == 2 else ()), *(("selfie",) if selfie else ()))
+
+    def status(self, now: float) -> str:
+        """The status at that time: pending until started, processing until the verdict shows."""
+        if self.verdict is None:
+            return "pending"
+        return self.verdict.status if now >= self.verdict.at else "processing"
+
+    def updated(self, now: float) -> float:
+        """When it last changed, as seen at `now`."""
+        if self.verdict is None or now < self.verdict.at:
+            return self.updated_at
+        return max(self.updated_at, self.verdict.at)
+
+    def slim(self, now: float) -> Json:
+        """The fields that every answer about a process shares (SlimProcess, contract §4)."""
+        return {
+            "processId": self.process_id,
+            "provider": PROVIDER,
+            "processType": self.process_type,
+            "status": self.status(now),
+            "createdAt": stamp(self.created_at),
+            "updatedAt": stamp(self.updated(now)),
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Dossier:
+    """One person's dossier (contract §4)."""
+
+    dossier_id: str
+    reference: str | None
+    created_at: float
+    updated_at: float
+    process_ids: list[str] = field(default_factory=list)
+
+    def slim(self) -> Json:
+        """The fields of Dossier, as in lists and in the answer to its creation."""
+        body: Json = {"dossierId": self.dossier_id}
+        if self.reference is not None:
+            body["externalReference"] = self.reference
+        return body | {"createdAt": stamp(self.created_at), "updatedAt": stamp(self.updated_at)}
+
+
+@dataclass(slots=True, kw_only=True)
+class Capture:
+    """One hosted capture flow (contract §10). Its token is the link's secret; a finished link is of no more use."""
+
+    token: str = field(repr=False)
+    dossier_id: str
+    process_type: str
+    pages: int
+    country: str
+    redirect_url: str
+    profile: str
+    created_at: float
+    process_id: str | None = None
+    finished: bool = False

@@ -1,0 +1,165 @@
+"""The simulator on a real port: uvicorn in the loop that is running."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import uvicorn
+
+from agent.sandbox import snapshot
+from agent.sandbox.config import SandboxConfig
+from agent.sandbox.faults import Faults
+from agent.sandbox.http import Desk, application
+from agent.sandbox.ledger import Ledger
+from agent.sandbox.tokens import Tokens
+from agent.sandbox.wire import Protocol, Wire
+from agent.sandbox.world import World
+
+SAVE_EVERY = 1.0  # seconds between two looks at whether the world changed
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without signal handlers, which belong to the program around us; it says when it is ready, and ends at
+    once when told, because tests start and stop it all day."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+        self.end = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Keep the Date header right until the end."""
+        while not self.end.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.end.wait(), 1)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.ready.set()
+
+
+class SandboxServer:
+    """One simulator. `clock` gives epoch seconds, `sleep` lets latency pass: tests hand in their own."""
+
+    def __init__(
+        self,
+        config: SandboxConfig | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.config = config or SandboxConfig()
+        self.url = ""
+        self.world = World(self.config, clock)
+        self.faults = Faults(self.config.seed)
+        self.faults.add(self.config.faults)
+        self.tokens = Tokens(self.config, clock)
+        self._wire = Wire(clock, sleep)
+        self._server: _Uvicorn | None = None
+        self._stopped = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ledger(self) -> Ledger:
+        """What really happened."""
+        return self.world.ledger
+
+    async def start(self) -> str:
+        """Find the saved world, listen, and return the base URL, `http://host:port`."""
+        path = self.config.persist
+        if path and path.exists():
+            snapshot.load(self.world, path.read_bytes())
+        listener = _listener(self.config.host, self.config.port)
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        self.url = self.world.flows.base = f"http://{host}:{listener.getsockname()[1]}"
+        self._server = _Uvicorn(self._uvicorn())
+        self._tasks = [asyncio.create_task(self._server.serve([listener]))]
+        if path:
+            self._tasks.append(asyncio.create_task(self._save(path)))
+        await self._server.ready.wait()
+        return self.url
+
+    async def stop(self) -> None:
+        """Answer what is under way, cut what hangs, save the world."""
+        if self._server is None:
+            return
+        self._server.end.set()
+        self._wire.close()
+        serving, *saving = self._tasks
+        await serving
+        self._stopped.set()
+        await asyncio.gather(*saving)
+        self._server = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def _uvicorn(self) -> uvicorn.Config:
+        desk = Desk(self.world, self.tokens, self.faults, self._wire)
+        return uvicorn.Config(
+            application(desk),
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            # Far longer than any client keeps an idle connection: only scripted trouble may cut one.
+            timeout_keep_alive=600,
+            timeout_graceful_shutdown=2,
+        )
+
+    async def _save(self, path: Path) -> None:
+        """Save a changed world about once a second, and once more when nothing can change it."""
+        saved = -1
+        while not self._stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), SAVE_EVERY)
+            if saved != self.world.changes or self._stopped.is_set():
+                saved = self.world.changes
+                await asyncio.to_thread(snapshot.write, path, snapshot.dump(self.world))
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A bound socket that says it is TCP: asyncio leaves Nagle's delay, 40 ms a call, on any that does not."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def main_async(config: SandboxConfig, announce: Callable[[str], None] = print) -> None:
+    """Serve until SIGINT or SIGTERM. `announce` is told the base URL once we listen."""
+    loop = asyncio.get_running_loop()
+    end = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end.set)
+    try:
+        async with SandboxServer(config) as server:
+            announce(server.url)
+            await end.wait()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,87 @@
+"""The world in a file, so that a simulator which starts again finds its dossiers. A choice of ours, of course.
+
+An image is kept whole only until its verification starts; from then on only its digest. Tokens are not kept.
+"""
+
+import base64
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from agent.sandbox.ledger import DossierEntry, ProcessEntry
+from agent.sandbox.model import Capture, Dossier, Image, Json, Process, Verdict
+from agent.sandbox.world import World
+
+VERSION = 1
+
+
+def dump(world: World) -> bytes:
+    """The world and its ledger as JSON."""
+    captures = [entry for entry in world.flows.captures.values() if entry.dossier_id in world.dossiers]
+    return orjson.dumps(
+        {
+            "version": VERSION,
+            "ids_made": world.ids_made,
+            "dossiers": list(world.dossiers.values()),
+            "processes": [_process(process) for process in world.processes.values()],
+            "captures": captures,
+            "ledger": {
+                "calls": dict(world.ledger.calls),
+                "violations": world.ledger.violations,
+                "dossiers": list(world.ledger.dossiers.values()),
+            },
+        }
+    )
+
+
+def load(world: World, content: bytes) -> None:
+    """Fill an empty world. ValueError for a file of another make."""
+    saved: dict[str, Any] = orjson.loads(content)
+    if saved.get("version") != VERSION:
+        raise ValueError(f"this sandbox file is of version {saved.get('version')}, not {VERSION}")
+    world.ids_made = saved["ids_made"]
+    world.dossiers.update((row["dossier_id"], Dossier(**row)) for row in saved["dossiers"])
+    world.processes.update((row["process_id"], _restored(row)) for row in saved["processes"])
+    ledger = saved["ledger"]
+    world.ledger.calls.update(ledger["calls"])
+    world.ledger.violations.extend(ledger["violations"])
+    for row in ledger["dossiers"]:
+        processes = [ProcessEntry(**entry) for entry in row["processes"]]
+        world.ledger.enter(DossierEntry(**row | {"processes": processes}))
+    for row in saved["captures"]:
+        capture = Capture(**row)
+        world.flows.captures[capture.token] = capture
+        world.flows.expect(capture)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace the file as a whole: whoever reads it finds the old one or the new one. Only we may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _process(process: Process) -> Json:
+    images = {name: _image(image, whole=process.verdict is None) for name, image in process.images.items()}
+    return asdict(process) | {"images": images}
+
+
+def _image(image: Image, *, whole: bool) -> Json:
+    content = base64.b64encode(image.content).decode() if whole and image.content is not None else None
+    return {"media_type": image.media_type, "digest": image.digest, "content": content}
+
+
+def _restored(row: Json) -> Process:
+    images = {
+        name: Image(**saved | {"content": base64.b64decode(saved["content"]) if saved["content"] else None})
+        for name, saved in row["images"].items()
+    }
+    verdict = Verdict(**row["verdict"]) if row["verdict"] else None
+    return Process(**row | {"images": images, "verdict": verdict})

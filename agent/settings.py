@@ -1,0 +1,179 @@
+"""The settings: environment, `.env`, a secrets folder, a YAML file; flags win (design §10).
+
+Every setting is `ASSURE_AGENT_` and its name in capitals. The YAML file is `assure-agent.yaml`, with the names in lower
+case; the secrets folder is `/run/secrets`. Secrets show in no repr, no log and no error.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from agent.core.duration import parse_duration
+from agent.core.errors import SettingsError
+
+PREFIX = "ASSURE_AGENT_"
+_SECRETS = Path("/run/secrets")
+_UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "MB": 1000**2}
+
+
+def _seconds(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _bytes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", value.strip())
+    if match is None or match[2] not in _UNITS:
+        raise ValueError("expected a size such as 10MiB")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _words(value: Any) -> Any:
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """All settings of this version, with their defaults. Durations are in seconds once read."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        extra="ignore",
+        hide_input_in_errors=True,
+        yaml_file="assure-agent.yaml",
+        secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
+        frozen=True,
+    )
+
+    base_url: str = Field("https://api.signicat.com", description="Where Assure is: https, or http on loopback.")
+    token_url: str = Field("", description="The token endpoint; derived from BASE_URL when empty.")
+    client_id: str = Field("", description="The API client of the Assure account.")
+    client_secret: SecretStr = Field(SecretStr(""), description="Its secret.")
+    client_secret_file: Path | None = Field(None, description="A file that holds the secret, instead.")
+    specs_dir: Path = Field(Path("specs"), description="The folder of request files; a link is followed at each scan.")
+    source_name: str = Field("default", description="The name of the source; part of every uid, so never change it.")
+    images_dir: Path = Field(Path("images"), description="The folder below which image paths lead.")
+    state_url: str = Field("sqlite:///state/agent.db", description="The store: three slashes relative, four absolute.")
+    listen: str = Field("127.0.0.1:9464", description="Where /metrics, /healthz, /readyz are served; port 0 picks one.")
+    redirect_hosts: Annotated[list[str], NoDecode, BeforeValidator(_words)] = Field(
+        [], description="Hosts that redirectUrl may lead to, comma-separated; empty: any."
+    )
+    concurrency: int = Field(64, ge=1, le=1000, description="Requests that are driven at the same time.")
+    poll_interval: Seconds = Field(5.0, description="Between two looks at a process; never more often than 1s.")
+    scan_interval: Seconds = Field(10.0, description="Between two full scans of SPECS_DIR.")
+    request_timeout: Seconds = Field(30.0, description="From the last byte sent to Assure's answer.")
+    max_image_bytes: Bytes = Field(10 * 1024**2, description="The largest image that is admitted.")
+    hold_ttl: Seconds = Field(7 * 86400.0, description="How long a held request may keep a dossier at Assure.")
+    agent_id: str = Field(
+        "", pattern=r"^[a-z0-9]{0,16}$", description="Part of external references; derived when empty."
+    )
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, json in a pipe.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is told.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, `.env`, secrets folder, YAML file: the first that has a value wins."""
+        yaml = YamlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, dotenv_settings, file_secret_settings, yaml
+
+    @field_validator("base_url", "token_url")
+    @classmethod
+    def _safe_url(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("expected a URL such as https://api.signicat.com")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("expected a URL without user info")
+        if parts.scheme == "http" and not _loopback(parts.hostname):
+            raise ValueError("expected https; plain http is for loopback only")
+        return value.rstrip("/")
+
+    @field_validator("state_url")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if not value.startswith("sqlite:///") or value == "sqlite:///":
+            raise ValueError("expected sqlite:/// and a path, such as sqlite:///state/agent.db")
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("expected HOST:PORT, such as 127.0.0.1:9464")
+        return value
+
+    @model_validator(mode="after")
+    def _read_secret(self) -> "Settings":
+        path = self.client_secret_file
+        if path is not None and not self.client_secret.get_secret_value():
+            try:
+                secret = path.read_text().strip()
+            except (OSError, UnicodeDecodeError):
+                raise ValueError("CLIENT_SECRET_FILE cannot be read") from None
+            object.__setattr__(self, "client_secret", SecretStr(secret))
+        return self
+
+    @property
+    def state_path(self) -> Path:
+        """The state file."""
+        return Path(self.state_url.removeprefix("sqlite:///"))
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of LISTEN."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+def _loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read the settings; flags that are None were not given. Raises SettingsError with the first fault."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        where = f"{PREFIX}{name.upper()}: " if name else ""
+        raise SettingsError(f"{where}{reason}.", "see the table of settings in README.md") from None
+    except Exception as error:
+        # A YAML file that is none, or a secrets folder that cannot be read.
+        raise SettingsError(
+            f"The settings cannot be read: {type(error).__name__}.", "check assure-agent.yaml"
+        ) from None
+
+
+def unknown_settings() -> list[str]:
+    """Environment variables that look like ours and are not: most likely a typo."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)

@@ -1,0 +1,120 @@
+"""Are the pictures of a request fit to be sent? Their content says what they are, never their name.
+
+Nothing here tells a path: faults name the depiction, and the caller knows where it is written [I6].
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from agent.core.remote import Depiction
+from agent.ports import Image
+from agent.source.beneath import Why, read_beneath
+
+
+class Reason(StrEnum):
+    """Why a picture is unfit."""
+
+    MISSING = "missing"  # not there (yet)
+    CHANGED = "changed"  # not the bytes that were admitted, or being written just now
+    OUTSIDE = "outside"  # a link leads out of the images folder
+    FORMAT = "format"  # neither jpg nor png by content, or empty
+    TOO_LARGE = "too-large"  # larger than MAX_IMAGE_BYTES
+    UNREADABLE = "unreadable"  # no permission, not a regular file, or the disk failed
+
+
+_WORDS: Mapping[Reason, tuple[str, str]] = {
+    Reason.MISSING: ("is not in the images folder", "put the file there, or correct the path"),
+    Reason.CHANGED: ("has changed", "put the admitted file back, or ask for a rerun with the new one"),
+    Reason.OUTSIDE: ("leads out of the images folder through a link", "put a copy into the images folder"),
+    Reason.FORMAT: ("is neither jpg nor png by its content", "save it as jpg or png"),
+    Reason.TOO_LARGE: ("is larger than MAX_IMAGE_BYTES", "make the image smaller, or raise the limit"),
+    Reason.UNREADABLE: ("cannot be read as a file", "make it a regular file that the agent may read"),
+}
+_REASONS: Mapping[Why, Reason] = {
+    Why.MISSING: Reason.MISSING,
+    Why.OUTSIDE: Reason.OUTSIDE,
+    Why.IRREGULAR: Reason.UNREADABLE,
+    Why.TOO_LARGE: Reason.TOO_LARGE,
+    Why.CHANGING: Reason.CHANGED,
+    Why.UNREADABLE: Reason.UNREADABLE,
+}
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageUnfit:
+    """A picture that cannot be sent: why, and what to do (what stands after `Try: `)."""
+
+    reason: Reason
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFault:
+    """What is wrong with one picture of a request."""
+
+    depiction: Depiction
+    reason: Reason
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """What is remembered of a picture: `image/jpeg` or `image/png`, bytes, and SHA-256 in hex."""
+
+    media_type: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """Every picture of a request, all fit."""
+
+    pictures: Mapping[Depiction, Picture]
+
+
+def inspect(images_dir: Path, paths: Mapping[Depiction, str], max_bytes: int) -> Inspected | tuple[ImageFault, ...]:
+    """Look at each picture, reading it whole; every fault is told. `paths` are relative to `images_dir`."""
+    pictures: dict[Depiction, Picture] = {}
+    faults: list[ImageFault] = []
+    for depiction, path in paths.items():
+        found = _read(images_dir, path, max_bytes)
+        if isinstance(found, Image):
+            digest = hashlib.sha256(found.content).hexdigest()
+            pictures[depiction] = Picture(media_type=found.media_type, size=len(found.content), sha256=digest)
+        else:
+            words, hint = _WORDS[found]
+            message = f"the {depiction} image {words}"
+            faults.append(ImageFault(depiction=depiction, reason=found, message=message, hint=hint))
+    return tuple(faults) or Inspected(pictures)
+
+
+def read_verified(images_dir: Path, path: str, sha256: str, max_bytes: int) -> Image | ImageUnfit:
+    """The picture to upload, when its bytes still have the digest that was admitted."""
+    found = _read(images_dir, path, max_bytes)
+    if isinstance(found, Image) and hashlib.sha256(found.content).hexdigest() != sha256:
+        found = Reason.CHANGED
+    if isinstance(found, Reason):
+        return ImageUnfit(reason=found, hint=_WORDS[found][1])
+    return found
+
+
+def _read(images_dir: Path, path: str, max_bytes: int) -> Image | Reason:
+    found = read_beneath(os.path.realpath(images_dir), path, max_bytes)
+    if isinstance(found, Why):
+        return _REASONS[found]
+    media_type = _media_type(found.content)
+    return Image(content=found.content, media_type=media_type) if media_type else Reason.FORMAT
+
+
+def _media_type(content: bytes) -> str | None:
+    if content.startswith(_JPEG):
+        return "image/jpeg"
+    return "image/png" if content.startswith(_PNG) else None

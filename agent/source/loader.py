@@ -1,0 +1,148 @@
+"""One file's bytes to its documents and its faults. Whatever the bytes are, nothing but `Loaded` comes out."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from agent.core.remote import Depiction
+from agent.core.request import NAME, VerificationRequest, canonical
+from agent.source.beneath import Why
+from agent.source.fault import Fault
+from agent.source.tree import CONTROL, Limits, Mark, Problem, Tree, grow
+from agent.source.wording import problems
+
+MAX_FILE_BYTES = Limits().file_bytes
+
+_UNREAD: Mapping[Why, tuple[str, str]] = {
+    Why.MISSING: ("there is no such file, or a link leads nowhere", "correct the path or the link"),
+    Why.OUTSIDE: ("the link leads out of the source folder", "put a copy into the source folder"),
+    Why.IRREGULAR: ("not a regular file", "replace it with a file"),
+    Why.TOO_LARGE: ("the file is larger than 1 MiB", "split it into several files"),
+    Why.CHANGING: ("the file is being written to", "wait until it is complete"),
+    Why.UNREADABLE: ("the file cannot be read", "let the agent's user read it"),
+}
+_BOM = "\ufeff"
+_TAG_DIRECTIVE = re.compile("^%TAG", re.MULTILINE)  # the parser compares each with each: minutes for a megabyte
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Document:
+    """One good document and where it stands. It holds the canonical bytes, not the models: a tenth of the memory.
+
+    `line` counts from 1; `images` says where each image path is written.
+    """
+
+    name: str  # metadata.name
+    canonical: bytes = field(repr=False)  # as `agent.core.request.canonical` writes it: equal bytes, equal document
+    file: str
+    line: int
+    images: tuple[tuple[Depiction, Mark], ...]
+
+    def __init__(
+        self, request: VerificationRequest, file: str, line: int, images: tuple[tuple[Depiction, Mark], ...] = ()
+    ) -> None:
+        exact = bytes(memoryview(canonical(request)))  # orjson's own bytes keep a buffer of 4 kB
+        values = (request.name, exact, file, line, images)
+        for slot, value in zip(("name", "canonical", "file", "line", "images"), values, strict=True):
+            object.__setattr__(self, slot, value)
+
+    @property
+    def request(self) -> VerificationRequest:
+        """The request, read anew from the canonical bytes each time (some 50 µs): keep it while you work with it."""
+        return VerificationRequest.model_validate_json(self.canonical)
+
+    def moved(self, file: str) -> "Document":
+        """The same document under another file name."""
+        return Document(self.request, file, self.line, self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A file as read. `whole` is False when its end was not reached: documents may be there that nobody has seen."""
+
+    documents: tuple[Document, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    whole: bool = True
+
+
+def load(content: bytes, file: str, limits: Limits | None = None) -> Loaded:
+    """Read a file of requests; `file` is the name to put into faults. Never raises.
+
+    Every good document counts, whatever is wrong with its neighbours; all faults of a document are told.
+    """
+    limits = limits or Limits()
+    text = _text(content, limits)
+    if isinstance(text, Problem):
+        return Loaded(faults=_faults([text], file, None), whole=False)
+    documents: list[Document] = []
+    faults: list[Fault] = []
+    whole = True
+    for tree in grow(text, limits):
+        whole = not tree.cut
+        if tree.value is None and not tree.problems:
+            continue
+        found = _request(tree)
+        if isinstance(found, VerificationRequest):
+            documents.append(_document(found, tree, file))
+        else:
+            faults.extend(_faults(found, file, _name(tree)))
+    return Loaded(tuple(documents), tuple(faults), whole)
+
+
+def refusal(found: Why, file: str) -> Loaded:
+    """A file that could not even be read."""
+    message, hint = _UNREAD[found]
+    return Loaded(faults=(Fault(file=file, message=message, hint=hint),), whole=False)
+
+
+def _text(content: bytes, limits: Limits) -> str | Problem:
+    if len(content) > limits.file_bytes:
+        return Problem((1, 1), *_UNREAD[Why.TOO_LARGE])
+    try:
+        text = content.decode("utf-8").removeprefix(_BOM)
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8")
+        return Problem(_place(before), "the file is not UTF-8 text", "save it as UTF-8")
+    if found := CONTROL.search(text):
+        return Problem(_place(text[: found.start()]), "control characters are not allowed", "remove the character")
+    if found := _TAG_DIRECTIVE.search(text):
+        return Problem(_place(text[: found.start()]), "tag directives (`%TAG`) are not allowed", "remove the line")
+    return text
+
+
+def _place(before: str) -> Mark:
+    lines = re.split("\r\n|\r|\n", before.removeprefix(_BOM))
+    return len(lines), len(lines[-1]) + 1
+
+
+def _request(tree: Tree) -> VerificationRequest | list[Problem]:
+    if tree.cut:  # what follows is unknown, so nothing can be said to be missing
+        return tree.problems
+    if not isinstance(tree.value, dict):
+        hint = "begin with `apiVersion: assure-agent/v1`"
+        return [*tree.problems, Problem(tree.near(()), "expected a request: `key: value` lines", hint)]
+    try:
+        request = VerificationRequest.model_validate(tree.value)
+    except ValidationError as error:
+        return [*tree.problems, *problems(error, tree)]
+    return tree.problems or request
+
+
+def _document(request: VerificationRequest, tree: Tree, file: str) -> Document:
+    below = ("spec", "upload", "images")
+    paths = request.spec.upload.images.paths if request.spec.upload else ()
+    return Document(request, file, tree.near(())[0], tuple((one, tree.near((*below, one))) for one in paths))
+
+
+def _name(tree: Tree) -> str | None:
+    """metadata.name of a document that is not good, when it is a name."""
+    return tree.name if isinstance(tree.name, str) and NAME.fits(tree.name) else None
+
+
+def _faults(found: list[Problem], file: str, name: str | None) -> tuple[Fault, ...]:
+    return tuple(
+        Fault(file=file, line=one.mark[0], column=one.mark[1], message=one.message, hint=one.hint, name=name)
+        for one in sorted(found, key=lambda one: one.mark)
+    )

@@ -1,0 +1,75 @@
+"""Check files and folders before anything runs: the same eyes as the agent's, without waiting for files to settle."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from agent.source.beneath import Content, read_beneath
+from agent.source.fault import Fault, shown
+from agent.source.folder import Folder
+from agent.source.images import Inspected, inspect
+from agent.source.loader import Document, Loaded, load, refusal
+from agent.source.names import unique
+from agent.source.tree import Limits
+
+MAX_IMAGE_BYTES = 10 << 20
+
+
+def validate(paths: Sequence[Path], images_dir: Path | None, max_image_bytes: int = MAX_IMAGE_BYTES) -> list[Fault]:
+    """Everything wrong with the files and folders named, in order. Names are compared across all of them.
+
+    With `images_dir` the pictures are looked at too. A fault's `file` begins with the path as it was given.
+    """
+    faults: list[Fault] = []
+    documents: list[Document] = []
+    for loaded in _once(paths):
+        faults += loaded.faults
+        documents += loaded.documents
+    faults += unique(documents)[1]
+    if images_dir is not None:
+        for document in documents:
+            faults += image_faults(document, images_dir, max_image_bytes)
+    return sorted(faults, key=lambda fault: (fault.file, fault.line, fault.column))
+
+
+def image_faults(document: Document, images_dir: Path, max_bytes: int) -> Iterator[Fault]:
+    """What is wrong with a document's pictures, at the places where their paths are written."""
+    upload = document.request.spec.upload
+    found = inspect(images_dir, upload.images.paths, max_bytes) if upload else Inspected({})
+    if isinstance(found, Inspected):
+        return
+    for one in found:
+        line, column = dict(document.images)[one.depiction]
+        message, hint = one.message, one.hint
+        yield Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
+
+
+def _once(paths: Sequence[Path]) -> Iterator[Loaded]:
+    """Each file once, however often it is named."""
+    seen: set[str] = set()
+    for path in paths:
+        folder = Path(os.path.realpath(path if path.is_dir() else path.parent))
+        for below, loaded in _folder(path) if path.is_dir() else [_file(path)]:
+            if (place := str(folder / below)) not in seen:
+                seen.add(place)
+                yield loaded
+
+
+def _folder(path: Path) -> Iterator[tuple[str, Loaded]]:
+    folder = Folder(path, settle=0)
+    folder.scan()
+    for below, loaded in folder.everything():
+        documents = tuple(one.moved(_join(path, one.file)) for one in loaded.documents)
+        yield below, Loaded(documents, tuple(replace(one, file=_join(path, one.file)) for one in loaded.faults))
+
+
+def _file(path: Path) -> tuple[str, Loaded]:
+    name, limits = shown(str(path)), Limits()
+    real = Path(os.path.realpath(path))
+    found = read_beneath(str(real.parent), real.name, limits.file_bytes)
+    return path.name, load(found.content, name, limits) if isinstance(found, Content) else refusal(found, name)
+
+
+def _join(folder: Path, file: str) -> str:
+    return f"{shown(str(folder))}/{file}"

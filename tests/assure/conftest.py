@@ -1,0 +1,66 @@
+"""Fixtures: a scripted server, a clock that jumps, and a client between them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from agent.assure.client import AssureClient, Config
+from agent.core.answer import Operation
+
+from .scripted import ScriptedServer
+
+
+@dataclass
+class JumpingClock:
+    time: float = 1_800_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+        raise AssertionError("the client asks for the time, and never waits")
+
+
+@pytest.fixture
+def clock() -> JumpingClock:
+    return JumpingClock()
+
+
+@pytest.fixture
+def observed() -> list[tuple[Operation, str]]:
+    """What the client told its observer, without the seconds."""
+    return []
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def config(server: ScriptedServer) -> Config:
+    return Config(
+        base_url=server.url,
+        token_url=f"{server.url}/token",
+        client_id="sandbox-brave-fox-1",
+        client_secret="s3cret",
+        request_timeout=0.2,
+        connect_timeout=0.2,
+        json_limit=4096,
+        image_limit=8192,
+    )
+
+
+@pytest.fixture
+async def client(
+    config: Config, clock: JumpingClock, observed: list[tuple[Operation, str]]
+) -> AsyncIterator[AssureClient]:
+    def observe(operation: Operation, result: str, seconds: float) -> None:
+        assert seconds >= 0
+        observed.append((operation, result))
+
+    async with AssureClient(config, clock, observe) as client:
+        yield client

@@ -1,0 +1,322 @@
+"""The client from end to end: what goes over the wire, and what each answer is taken for (I2, I6)."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agent.assure.client import AssureClient, Config
+from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.classify import SUCCESS
+from agent.core.remote import CaptureOptions, Depiction, ProcessType, Status
+from agent.ports import Image, Remote
+
+from .conftest import JumpingClock
+from .scripted import Behaviour, ScriptedServer, answer, cut, hang_up, reset, silence
+
+JPEG = b"\xff\xd8\xff\xe0image"
+ERROR = {"instance": "/x", "method": "GET", "type": "base:client-problem", "title": "Not Found", "detail": "gone"}
+ROW = {"processId": "p-1", "provider": "signicatpictureid", "processType": "document", "status": "processing"}
+
+Ask = Callable[[Remote], Awaitable[Answer[Any]]]
+
+CALLS: dict[Operation, tuple[Ask, str, object, object]] = {
+    Operation.CREATE_DOSSIER: (lambda r: r.create_dossier("ref-1"), "POST dossiers", {"dossierId": "d-1"}, "d-1"),
+    Operation.CREATE_PROCESS: (
+        lambda r: r.create_process("d-1", ProcessType.DOCUMENT, 137),
+        "POST dossiers/d-1/processes",
+        ROW,
+        None,
+    ),
+    Operation.START_CAPTURE: (
+        lambda r: r.start_capture(
+            "d-1", CaptureOptions(process_type=ProcessType.DOCUMENT, redirect_url="https://shop.example/")
+        ),
+        "POST dossiers/d-1/capture",
+        {"url": "https://a.example/c"},
+        "https://a.example/c",
+    ),
+    Operation.UPLOAD_IMAGES: (
+        lambda r: r.upload_images("d-1", "p-1", {Depiction.FRONT: Image(content=JPEG, media_type="image/jpeg")}),
+        "POST dossiers/d-1/processes/p-1/images",
+        b"",
+        None,
+    ),
+    Operation.START_VERIFICATION: (
+        lambda r: r.start_verification("d-1", "p-1"),
+        "POST dossiers/d-1/processes/p-1",
+        ROW,
+        Status.PROCESSING,
+    ),
+    Operation.READ_PROCESS: (lambda r: r.read_process("d-1", "p-1"), "GET dossiers/d-1/processes/p-1", ROW, None),
+    Operation.READ_DOSSIER: (lambda r: r.read_dossier("d-1"), "GET dossiers/d-1", {"dossierId": "d-1"}, None),
+    Operation.READ_IMAGE: (
+        lambda r: r.read_image("d-1", "p-1", Depiction.SELFIE),
+        "GET dossiers/d-1/processes/p-1/images?depiction=selfie",
+        JPEG,
+        JPEG,
+    ),
+    Operation.LIST_DOSSIERS: (lambda r: r.list_dossiers(), "GET dossiers", [], ()),
+    Operation.LIST_PROCESSES: (
+        lambda r: r.list_processes(0, (Status.ACCEPTED, Status.FAILED), 0, 2000),
+        "GET processes?startCreationDate=1970-01-01T00%3A00%3A00Z&status=accepted&status=failed&offset=0&limit=2000",
+        {"processes": [], "totalResults": 0},
+        None,
+    ),
+    Operation.DELETE_DOSSIER: (lambda r: r.delete_dossier("d-1"), "DELETE dossiers/d-1", b"", None),
+}
+
+BODILESS = {Operation.START_VERIFICATION, Operation.DELETE_DOSSIER} | {
+    operation for operation, (_, line, _, _) in CALLS.items() if line.startswith("GET")
+}
+every_call = pytest.mark.parametrize("operation", list(CALLS))
+
+
+def success(operation: Operation) -> Behaviour:
+    return answer(SUCCESS[operation], CALLS[operation][2])
+
+
+async def ask(client: AssureClient, operation: Operation) -> Answer[Any]:
+    return await CALLS[operation][0](client)
+
+
+def test_every_operation_but_the_token_is_called_here() -> None:
+    assert set(CALLS) == set(Operation) - {Operation.TOKEN}
+
+
+@every_call
+async def test_the_documented_success_is_done(
+    client: AssureClient, server: ScriptedServer, observed: list[tuple[Operation, str]], operation: Operation
+) -> None:
+    server.will(success(operation))
+    got = await ask(client, operation)
+    assert isinstance(got, Done)
+    _, line, _, value = CALLS[operation]
+    if value is not None:
+        assert got.value == value
+    assert server.lines == [line.replace(" ", " /assure/", 1)]
+    assert observed == [(Operation.TOKEN, "done"), (operation, "done")]
+
+
+@every_call
+async def test_the_headers_of_a_call(client: AssureClient, server: ScriptedServer, operation: Operation) -> None:
+    server.will(success(operation))
+    await ask(client, operation)
+    headers = server.deliveries[0].headers
+    assert headers["authorization"] == "Bearer token-1"
+    assert "application/json" in headers["accept"]
+    assert headers["accept-encoding"] == "identity"
+    if operation in BODILESS:
+        assert "content-type" not in headers
+        assert server.deliveries[0].body == b""
+    else:
+        assert headers["content-type"] == "application/json"
+        assert isinstance(server.deliveries[0].json, dict)
+
+
+async def test_the_token_request(client: AssureClient, server: ScriptedServer) -> None:
+    server.will(answer(200, []))
+    await client.list_dossiers()
+    (asked,) = server.token_deliveries
+    assert asked.line == "POST /token"
+    assert asked.headers["authorization"] == "Basic " + b64encode(b"sandbox-brave-fox-1:s3cret").decode()
+    assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert asked.body == b"grant_type=client_credentials&scope=signicat-api"
+
+
+TROUBLES = [
+    (silence, Trouble.TIMEOUT),
+    (hang_up, Trouble.RESET),
+    (reset, Trouble.RESET),
+    (cut(200, b"{", declared=90), Trouble.RESET),
+    (answer(200, b"x" * 9000), Trouble.OVERSIZED),
+]
+
+
+@every_call
+@pytest.mark.parametrize(("behaviour", "trouble"), TROUBLES)
+async def test_a_call_that_was_sent_and_not_answered_is_unknown_and_was_sent_once(
+    client: AssureClient, server: ScriptedServer, operation: Operation, behaviour: Behaviour, trouble: Trouble
+) -> None:
+    server.will(behaviour, success(operation))
+    got = await ask(client, operation)
+    assert got == Unknown(evidence=Evidence(trouble=trouble, cause=trouble.value))
+    assert len(server.deliveries) == 1
+
+
+@every_call
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        answer(500, ERROR),
+        answer(503, b"<html>"),
+        answer(302, b"", {"Location": "/elsewhere"}),
+        answer(202, {}),
+        answer(404, b"<html>Not Found</html>", {"Content-Type": "text/html"}),
+    ],
+)
+async def test_strange_answers_are_unknown(
+    client: AssureClient, server: ScriptedServer, operation: Operation, behaviour: Behaviour
+) -> None:
+    server.will(behaviour, success(operation))
+    assert isinstance(await ask(client, operation), Unknown)
+    assert len(server.deliveries) == 1
+
+
+@every_call
+@pytest.mark.parametrize("page", [b"<html>Welcome to the hotel</html>", b"", b"[1]", b'"x"', b"[" * 3000])
+async def test_a_success_with_a_foreign_body_is_unknown(
+    client: AssureClient, server: ScriptedServer, operation: Operation, page: bytes
+) -> None:
+    if operation is Operation.DELETE_DOSSIER or (operation is Operation.UPLOAD_IMAGES and page == b""):
+        return  # no body is what is documented; a 204 cannot have one
+    server.will(answer(SUCCESS[operation], page))
+    assert isinstance(await ask(client, operation), Unknown)
+
+
+@every_call
+async def test_their_own_404_is_refused_but_never_for_a_start(
+    client: AssureClient, server: ScriptedServer, operation: Operation
+) -> None:
+    server.will(answer(404, ERROR | {"status": 404}, {"Content-Type": "application/problem+json"}))
+    got = await ask(client, operation)
+    if operation is Operation.START_VERIFICATION:
+        assert isinstance(got, Unknown)
+    else:
+        assert isinstance(got, Refused)
+        assert got.missing
+
+
+@every_call
+async def test_429_is_busy_for_as_long_as_it_says(
+    client: AssureClient, server: ScriptedServer, operation: Operation
+) -> None:
+    server.will(answer(429, b"slow down", {"Retry-After": "7"}))
+    got = await ask(client, operation)
+    assert isinstance(got, Busy)
+    assert got.retry_after == 7
+
+
+async def test_retry_after_as_a_date_is_counted_from_our_clock(
+    client: AssureClient, server: ScriptedServer, clock: JumpingClock
+) -> None:
+    server.will(answer(429, b"", {"Retry-After": "Fri, 15 Jan 2027 08:00:30 GMT"}))
+    got = await client.list_dossiers()
+    assert isinstance(got, Busy)
+    assert got.retry_after == 30
+
+
+@every_call
+async def test_a_connection_that_was_never_made_is_busy(
+    client: AssureClient, server: ScriptedServer, operation: Operation
+) -> None:
+    server.will(answer(200, [], {"Connection": "close"}))
+    await client.list_dossiers()  # so that there is a token
+    await server.__aexit__()
+    got = await ask(client, operation)
+    assert got == Busy(evidence=Evidence(trouble=Trouble.CONNECT, cause="connect"))
+
+
+@every_call
+async def test_a_401_is_asked_once_more_with_a_new_token(
+    client: AssureClient, server: ScriptedServer, operation: Operation
+) -> None:
+    server.will(answer(401, ERROR), success(operation))
+    assert isinstance(await ask(client, operation), Done)
+    assert [delivery.headers["authorization"] for delivery in server.deliveries] == ["Bearer token-1", "Bearer token-2"]
+    assert server.deliveries[0].body == server.deliveries[1].body
+
+
+async def test_a_second_401_is_busy(
+    client: AssureClient, server: ScriptedServer, observed: list[tuple[Operation, str]]
+) -> None:
+    server.will(answer(401), answer(401), answer(200, ROW))
+    got = await client.start_verification("d-1", "p-1")
+    assert isinstance(got, Busy)
+    assert got.evidence.cause == "unauthorized"
+    assert len(server.deliveries) == 2
+    start = Operation.START_VERIFICATION
+    assert observed == [(Operation.TOKEN, "done"), (start, "busy"), (Operation.TOKEN, "done"), (start, "busy")]
+
+
+async def test_sixty_four_401s_renew_the_token_once(
+    config: Config, clock: JumpingClock, server: ScriptedServer
+) -> None:
+    async def refuse_when_all_are_here(writer: asyncio.StreamWriter) -> None:
+        while len(server.deliveries) < 64:
+            await asyncio.sleep(0)
+        await answer(401)(writer)
+
+    server.will(*[refuse_when_all_are_here] * 64, *[answer(200, [])] * 64)
+    async with AssureClient(replace(config, request_timeout=20, connect_timeout=20), clock) as client:
+        answers = await asyncio.gather(*(client.list_dossiers() for _ in range(64)))
+    assert all(isinstance(got, Done) for got in answers)
+    assert len(server.deliveries) == 128
+    assert len(server.token_deliveries) == 2
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [answer(500), answer(400, {"error": "invalid_scope"}), answer(200, b"<html>"), hang_up, silence, answer(302)],
+)
+async def test_without_a_token_nothing_is_sent(
+    client: AssureClient, server: ScriptedServer, behaviour: Behaviour
+) -> None:
+    server.tokens = [behaviour]
+    got = await client.start_verification("d-1", "p-1")
+    assert isinstance(got, Busy)
+    assert got.evidence.trouble is Trouble.NO_TOKEN
+    assert server.deliveries == []
+
+
+async def test_a_wrong_client_is_refused_and_not_missing(client: AssureClient, server: ScriptedServer) -> None:
+    server.tokens = [answer(401, {"error": "invalid_client"})]
+    got = await client.delete_dossier("d-1")
+    assert isinstance(got, Refused)
+    assert got.evidence.cause == "invalid_client"
+    assert not got.missing
+    assert server.deliveries == []
+
+
+@pytest.mark.parametrize("odd", ["all", "ALL", "..", ".", "", "a/b", "a?b", "a#b", "a b"])
+async def test_an_id_that_could_mean_something_else_is_never_sent(
+    client: AssureClient, server: ScriptedServer, odd: str
+) -> None:
+    """DELETE /dossiers/all does not exist for us (design §5)."""
+    for call in (client.delete_dossier(odd), client.start_verification("d-1", odd), client.read_dossier(odd)):
+        assert await call == Refused(evidence=Evidence(cause="bad-id"))
+    assert server.deliveries == []
+    assert server.token_deliveries == []
+
+
+async def test_an_image_may_be_larger_than_a_json_answer(client: AssureClient, server: ScriptedServer) -> None:
+    image = JPEG + b"x" * 8000
+    server.will(answer(200, image))
+    got = await client.read_image("d-1", "p-1", Depiction.FRONT)
+    assert isinstance(got, Done)
+    assert got.value == image
+
+
+async def test_after_closing_every_call_is_busy(client: AssureClient, server: ScriptedServer) -> None:
+    await client.aclose()
+    assert isinstance(await client.start_verification("d-1", "p-1"), Busy)
+    assert server.deliveries == []
+
+
+async def test_closing_leaves_what_was_sent_unknown(client: AssureClient, server: ScriptedServer) -> None:
+    server.will(silence)
+    waiting = asyncio.create_task(client.start_verification("d-1", "p-1"))
+    while not server.deliveries:
+        await asyncio.sleep(0)
+    await client.aclose()
+    assert isinstance(await waiting, Unknown)
+
+
+def test_the_secret_hides_in_repr() -> None:
+    config = Config(base_url="https://a", token_url="https://b", client_id="id", client_secret="s3cret")
+    assert "s3cret" not in repr(config)
+    port: type[Remote] = AssureClient
+    assert port is AssureClient

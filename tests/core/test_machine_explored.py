@@ -1,0 +1,178 @@
+"""The machine in a model of Assure, driven by chance: every state that is reached keeps the invariants [I1, I2, I3, I5].
+
+A walk goes through done, busy, refused and unknown answers, calls that act late, lists that lag, crashes between an
+intent and its answer, and a person who edits the file. Then the world calms down, and the record has to settle.
+"""
+
+from collections import Counter
+from random import Random
+
+import pytest
+from world import (
+    NOW,
+    Assure,
+    capture,
+    check,
+    check_reads,
+    edits,
+    seeds,
+    told_by_source,
+    unadmitted,
+    upload,
+)
+
+from agent.core.effect import Effect, EffectKind, StartVerification
+from agent.core.journal import Audited, replay
+from agent.core.machine import HEED, TABLE, Step, admit, step
+from agent.core.observation import CameDue, Observation, Resumed
+from agent.core.owed import due
+from agent.core.policy import Policy
+from agent.core.record import Desired, Phase, Record
+
+WALKS, LENGTH, CALM = 1500, 60, 400
+Edge = tuple[Phase, str, Phase]
+reached: Counter[Edge] = Counter()
+heeded: Counter[tuple[Phase, Phase]] = Counter()
+
+
+class Walk:
+    """One record in one world."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.policy = Policy(hold_ttl=random.choice((300.0, 7 * 86400.0)))
+        fields = {"deadline": random.choice((120.0, 900.0, 86400.0)), "retention": random.choice((0.0, 0.0, 60.0))}
+        make = random.choice((upload, upload, capture))
+        if make is upload:
+            fields |= {"back": random.random() < 0.7, "read_back": random.random() < 0.3}
+        self.file: Desired | None = make(**fields)
+        self.original = self.file
+        self.assure = Assure(random, lag=random.choice((0.0, 4.0)), trouble=random.choice((0.0, 0.15, 0.4, 0.7)))
+        self.restless = random.choice((0.05, 0.2, 0.6))  # how often the person edits the file
+        self.now = NOW
+        self.history: Audited = {}
+        self.orphans: set[str] = set()
+        self.asked: list[tuple[float, Effect]] = []
+        self.bound: dict[int, str] = {}
+        self.log: list[str] = []
+        self.effect: Effect | None = None
+        self.take(admit(unadmitted(self.file), self.now, self.policy))
+
+    # -- one step ---------------------------------------------------------------------------------
+
+    def see(self, observation: Observation, *, ask: bool = True) -> None:
+        before = self.record
+        self.log.append(f"{observation.at - NOW:10.2f} {before.phase:12} {observation}")
+        taken = step(before, observation, self.policy, ask)
+        self.count(before, observation, taken.record)
+        self.take(taken)
+
+    def count(self, before: Record, observation: Observation, after: Record) -> None:
+        folded = TABLE[before.phase][type(observation)].rule(before, observation, self.policy)
+        reached[before.phase, type(observation).__name__, folded.phase] += 1
+        if after.phase is not folded.phase or after.generation != folded.generation:
+            heeded[folded.phase, after.phase] += 1
+
+    def take(self, taken: Step) -> None:
+        self.record, self.effect = taken.record, taken.effect
+        self.history = replay([self.history, *(event.changes for event in taken.events)])
+        if taken.orphan is not None:
+            self.orphans.add(taken.orphan)
+        check(taken, self.history)
+        if taken.effect is not None:
+            self.log.append(f"{'':10} -> {taken.effect.kind}")
+            self.asked.append((self.now, taken.effect))
+            if not taken.record.desired.suspend:
+                check_reads(self.asked, self.policy)
+        self.never_two_starts(taken)
+        self.every_dossier_is_accounted_for()
+
+    def never_two_starts(self, taken: Step) -> None:
+        record = self.record
+        if isinstance(taken.effect, StartVerification):
+            bound = self.bound.setdefault(record.generation, taken.effect.process_id)
+            assert bound == taken.effect.process_id, "one process per generation is started [I2]"
+        starts = self.assure.starts_of(f"aa-{record.agent}-{record.uid}-{record.generation}-")
+        assert len(starts) <= 1, f"started more than once: {starts} [I2]"
+
+    def every_dossier_is_accounted_for(self) -> None:
+        record = self.record
+        in_question = EffectKind.CREATE_DOSSIER in (record.doubt, record.intent and record.intent.kind)
+        for dossier in self.assure.open_dossiers():
+            ours = dossier.dossier_id == record.dossier_id and record.phase is not Phase.DONE
+            looked_for = dossier.reference == record.reference and in_question
+            assert ours or looked_for or dossier.reference in self.orphans, f"{dossier.dossier_id} is nobody's [I3]"
+
+    # -- what happens next ------------------------------------------------------------------------
+
+    def moves(self) -> None:
+        if self.effect is not None:
+            self.answers(self.effect)
+        elif self.random.random() < (self.restless if self.record.due_at is not None else 0.9):
+            self.edit()
+        else:
+            self.wait()
+
+    def answers(self, effect: Effect) -> None:
+        if not self.assure.calm and self.random.random() < 0.05:
+            self.assure.crash(effect, self.now)
+            self.now += self.random.choice((2.0, 30.0, 300.0))
+            self.see(Resumed(at=self.now, chance=self.random.random()))
+            return
+        answer, self.now = self.assure.perform(effect, self.now)
+        ending = not self.assure.calm and self.random.random() < 0.05
+        self.see(answer, ask=not ending)
+
+    def edit(self) -> None:
+        self.file = edits(self.random, self.file, self.original)
+        self.scan()
+
+    def scan(self) -> None:
+        news = told_by_source(self.record, self.file, self.now) if self.record.intent is None else None
+        if news is not None:
+            self.see(news)
+
+    def wait(self) -> None:
+        if self.record.due_at is None:
+            return
+        patience = self.record.desired.deadline / 50 if self.assure.calm and self.record.phase is Phase.RESULT else 0.0
+        self.now = max(self.now, self.record.due_at) + patience
+        self.see(CameDue(at=self.now, chance=self.random.random()))
+
+    def settles(self) -> None:
+        """From here on the world behaves; the clock runs until nothing is due."""
+        self.assure.calm = True
+        for _ in range(CALM):
+            if self.effect is None and self.record.due_at is None:
+                break
+            if self.effect is not None:
+                self.answers(self.effect)
+            else:
+                self.wait()
+            if self.record.intent is None and self.effect is None:
+                self.scan()
+        else:
+            raise AssertionError(f"not settled: {self.record}")
+        assert self.record.state in ("done", "held", "suspended"), self.record.state
+        if self.record.phase is Phase.DONE:
+            left = [one.reference for one in self.assure.open_dossiers() if one.reference not in self.orphans]
+            assert not left, "nothing is left at Assure [I3]"
+
+
+def walked(random: Random) -> None:
+    walk = Walk(random)
+    try:
+        for _ in range(random.randrange(LENGTH)):
+            walk.moves()
+            assert walk.record.due_at == due(walk.record, walk.now, walk.policy), "due follows from the record"
+        walk.settles()
+    except Exception as error:
+        error.add_note("\n".join(line[:230] for line in walk.log[-60:]))
+        raise
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_walk_keeps_the_invariants_and_settles_when_the_world_behaves(part: int) -> None:
+    """[I1, I2, I3, I4, I5]"""
+    for random in seeds(f"walk {part}", WALKS // 4):
+        walked(random)

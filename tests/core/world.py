@@ -1,0 +1,544 @@
+"""Builders of records, a story to drive one by hand, and a tiny model of Assure to drive one by chance.
+
+The model shares nothing with the agent but the words of its effects and observations. It knows dossiers, processes, lists
+of at most 100 rows, reads that lag, calls that act at once, late or never, and deletions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from agent.core.answer import Evidence, Trouble
+from agent.core.effect import (
+    CompareImages,
+    CreateDossier,
+    CreateProcess,
+    DeleteDossier,
+    Effect,
+    EffectKind,
+    FindDossier,
+    ImageRef,
+    ReadDossier,
+    ReadProcess,
+    StartCapture,
+    StartVerification,
+    UploadImages,
+    VerifyImages,
+)
+from agent.core.journal import Audited, audited, replay
+from agent.core.machine import Step, admit, step
+from agent.core.observation import (
+    CameDue,
+    CaptureStarted,
+    DocumentChanged,
+    DocumentRemoved,
+    DocumentReturned,
+    DossierCreated,
+    DossierDeleted,
+    DossierRead,
+    DossierSearched,
+    EffectDelayed,
+    EffectRefused,
+    EffectUnanswered,
+    ImagesCompared,
+    ImagesUnfit,
+    ImagesUploaded,
+    ImagesVerified,
+    Observation,
+    ProcessCreated,
+    ProcessRead,
+    Resumed,
+    TargetMissing,
+    VerificationStarted,
+)
+from agent.core.policy import Policy
+from agent.core.record import Desired, Phase, Record
+from agent.core.remote import (
+    PROVIDER,
+    CaptureOptions,
+    Depiction,
+    DossierReading,
+    ListedProcess,
+    ProcessReading,
+    ProcessType,
+    Status,
+)
+
+NOW = 1_800_000_000.0
+POLICY = Policy()
+
+LOST_CONNECTION = Evidence(trouble=Trouble.RESET, cause="reset")
+FRONT = ImageRef(depiction=Depiction.FRONT, path="a/front.jpg", sha256="f" * 64)
+BACK = ImageRef(depiction=Depiction.BACK, path="a/back.jpg", sha256="b" * 64)
+
+
+# -- builders ----------------------------------------------------------------------------------------------------------
+
+
+def upload(essence: str = "one", *, back: bool = True, **fields: Any) -> Desired:
+    """An admitted document with images. Twice the same is the same: the digest follows from what is given."""
+    given: dict[str, Any] = {
+        "process_type": ProcessType.DOCUMENT,
+        "document_id": 137,
+        "images": (FRONT, BACK) if back else (FRONT,),
+    }
+    return digested(Desired(**{"digest": "", "essence": essence, **given, **fields}))
+
+
+def capture(essence: str = "one", **fields: Any) -> Desired:
+    """An admitted document with a capture flow."""
+    options = CaptureOptions(process_type=ProcessType.DOCUMENT, redirect_url="https://shop.example/verified")
+    given: dict[str, Any] = {"process_type": ProcessType.DOCUMENT, "capture": options}
+    return digested(Desired(**{"digest": "", "essence": essence, **given, **fields}))
+
+
+def unadmitted(desired: Desired, **fields: Any) -> Record:
+    """A record that nothing happened to yet."""
+    return Record(**{"uid": "u1", "name": "customer-1", "source": "default", "agent": "a1", "desired": desired, **fields})
+
+
+def listed(process_id: str, status: Status = Status.PENDING, created_at: str = "1", **fields: Any) -> ListedProcess:
+    """A process of the kind we create, as GET dossier lists it."""
+    given = {"provider": PROVIDER, "process_type": "document", "created_at": created_at, "updated_at": created_at}
+    return ListedProcess(**{"process_id": process_id, "status": status, **given, **fields})
+
+
+# -- a story: one record, driven by hand -------------------------------------------------------------------------------
+
+
+@dataclass
+class Story:
+    """One record and what it went through. Every step is checked for what must hold after any step."""
+
+    desired: Desired
+    policy: Policy = POLICY
+    now: float = NOW
+    record: Record = field(init=False)
+    effect: Effect | None = field(init=False, default=None)
+    step: Step = field(init=False)
+    steps: list[Step] = field(init=False, default_factory=list)
+    asked: list[tuple[float, Effect]] = field(init=False, default_factory=list)
+    orphans: list[str] = field(init=False, default_factory=list)
+    history: Audited = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._take(admit(unadmitted(self.desired), self.now, self.policy))
+
+    def sees(self, observation: type[Observation], *, ask: bool = True, **fields: Any) -> Effect | None:
+        """Fold an observation of this moment; returns the effect that is asked for."""
+        seen = observation(at=self.now, **fields)
+        self._take(step(self.record, seen, self.policy, ask=ask))
+        return self.effect
+
+    def later(self, seconds: float) -> "Story":
+        """Let time pass."""
+        self.now += seconds
+        return self
+
+    def wakes(self) -> Effect | None:
+        """Jump to the time the record is due, and tell it."""
+        assert self.record.due_at is not None, "it waits for something to happen"
+        self.now = max(self.now, self.record.due_at)
+        return self.sees(CameDue)
+
+    def unanswered(self, kind: EffectKind) -> Effect | None:
+        """No answer."""
+        return self.sees(EffectUnanswered, kind=kind, evidence=LOST_CONNECTION)
+
+    def reads(self, status: Status, **fields: Any) -> Effect | None:
+        """GET process said so."""
+        process_id = self.record.process_id or "P1"
+        return self.sees(ProcessRead, reading=ProcessReading(process_id=process_id, status=status, **fields))
+
+    def reads_dossier(self, *processes: ListedProcess) -> Effect | None:
+        """GET dossier said so."""
+        reading = DossierReading(dossier_id=self.record.dossier_id or "D1", reference=None, processes=processes)
+        return self.sees(DossierRead, reading=reading)
+
+    def kinds(self) -> list[EffectKind]:
+        """Every effect that was asked for, in order."""
+        return [effect.kind for _, effect in self.asked]
+
+    def count(self, kind: EffectKind) -> int:
+        """How often this was asked for."""
+        return self.kinds().count(kind)
+
+    def _take(self, taken: Step) -> None:
+        self.history = replay([self.history, *(event.changes for event in taken.events)])
+        check(taken, self.history)
+        self.step, self.record, self.effect = taken, taken.record, taken.effect
+        self.steps.append(taken)
+        if taken.effect is not None:
+            self.asked.append((self.now, taken.effect))
+            check_reads(self.asked, self.policy)
+        if taken.orphan is not None:
+            self.orphans.append(taken.orphan)
+
+
+def check(taken: Step, history: Audited) -> None:
+    """What holds after any step [I1, I4, I5]."""
+    record, before, effect = taken.record, taken.before, taken.effect
+    assert history == audited(record), "the history replays to the record [I5]"
+    if record.phase is not Phase.DONE and record.state not in ("held", "suspended"):
+        assert record.due_at is not None, "it is looked at again [I1]"
+    if record.hold is not None and not record.hold.reason.blocks and record.phase is not Phase.DONE:
+        assert record.due_at is not None or record.desired.suspend, "a question about the file stops nothing [I1]"
+    if effect is not None and effect.kind.changes:
+        assert taken.changed, "the intent is committed with the step [I4]"
+        assert record.intent is not None, "the intent stands in the record [I4]"
+        assert record.intent.kind is effect.kind
+        assert before is None or record.intents == before.intents + 1
+    if before is not None and taken.changed:
+        assert record.version == before.version + 1
+    if before is not None and before.intent is not None and record.intent != before.intent:
+        assert taken.answered is not None, "an intent is never dropped without its answer on record"
+    if isinstance(effect, StartVerification | StartCapture):
+        opened = record.opened_at
+        assert opened is not None
+        assert record.intent is not None
+        assert record.intent.at < opened + record.desired.deadline, "nothing billable after the deadline"
+
+
+def check_reads(asked: list[tuple[float, Effect]], policy: Policy) -> None:
+    """The last effect is no read of a process that was read less than `read_gap` ago."""
+    now, effect = asked[-1]
+    if not isinstance(effect, ReadProcess):
+        return
+    for at, earlier in reversed(asked[:-1]):
+        if now - at >= policy.read_gap:
+            return
+        same = isinstance(earlier, ReadProcess) and earlier.process_id == effect.process_id
+        assert not same, f"process read {now - at} s after it was read"
+
+
+# -- the road of a story, up to a point --------------------------------------------------------------------------------
+
+
+def at_create(desired: Desired | None = None, **fields: Any) -> Story:
+    """The dossier's creation is asked for."""
+    story = Story(desired or upload(), **fields)
+    if isinstance(story.wakes(), VerifyImages):
+        story.sees(ImagesVerified)
+    assert isinstance(story.effect, CreateDossier)
+    return story
+
+
+def at_process(desired: Desired | None = None, **fields: Any) -> Story:
+    """The process's creation, or the capture flow's start, is asked for."""
+    story = at_create(desired, **fields)
+    story.sees(DossierCreated, dossier_id="D1")
+    assert isinstance(story.effect, CreateProcess | StartCapture)
+    return story
+
+
+def at_images(desired: Desired | None = None, **fields: Any) -> Story:
+    """The upload is asked for."""
+    story = at_process(desired, **fields)
+    story.sees(ProcessCreated, process_id="P1", status=Status.PENDING, document_pages=None)
+    assert isinstance(story.effect, UploadImages)
+    return story
+
+
+def at_look(desired: Desired | None = None, **fields: Any) -> Story:
+    """The look before the start is asked for."""
+    story = at_images(desired, **fields)
+    story.sees(ImagesUploaded)
+    assert isinstance(story.effect, ReadProcess)
+    return story
+
+
+def at_start(desired: Desired | None = None, **fields: Any) -> Story:
+    """The start is asked for: an open, billable intent."""
+    story = at_look(desired, **fields)
+    story.reads(Status.PENDING)
+    assert isinstance(story.effect, StartVerification)
+    return story
+
+
+def at_result(desired: Desired | None = None, **fields: Any) -> Story:
+    """The result is waited for: upload or capture."""
+    if desired is not None and desired.capture is not None:
+        story = at_process(desired, **fields)
+        story.sees(CaptureStarted, link="https://capture.example/secret")
+    else:
+        story = at_start(desired, **fields)
+        story.sees(VerificationStarted, status=Status.PROCESSING)
+    assert story.record.phase is Phase.RESULT
+    return story
+
+
+def at_deletion(desired: Desired | None = None, **fields: Any) -> Story:
+    """The deletion is asked for, after acceptance; with retention, it is waited for."""
+    story = at_result(desired, **fields)
+    story.wakes()
+    story.reads(Status.ACCEPTED)
+    assert story.record.phase is Phase.DELETION
+    return story
+
+
+def at_done(desired: Desired | None = None, **fields: Any) -> Story:
+    """All is done, after acceptance."""
+    story = at_deletion(desired, **fields)
+    deletes(story)
+    assert story.record.phase is Phase.DONE
+    return story
+
+
+def deletes(story: Story) -> None:
+    """The deletion that is owed is done, and confirmed."""
+    while not isinstance(story.effect, DeleteDossier):
+        story.wakes()
+    story.sees(DossierDeleted)
+    assert isinstance(story.effect, ReadDossier)
+    story.sees(TargetMissing, kind=EffectKind.READ_DOSSIER)
+
+
+# -- a tiny model of Assure --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Process:
+    """A process of the model. `moves` are its statuses, each from a time on; `started` are the starts that it took."""
+
+    process_id: str
+    process_type: str
+    moves: list[tuple[float, Status]]
+    started: list[float] = field(default_factory=list)
+
+    @property
+    def created(self) -> float:
+        return self.moves[0][0]
+
+    def status(self, at: float) -> Status:
+        return [status for since, status in self.moves if since <= at][-1]
+
+
+@dataclass
+class Dossier:
+    """A dossier of the model."""
+
+    dossier_id: str
+    reference: str
+    created: float
+    deleted: bool = False
+    processes: list[Process] = field(default_factory=list)
+
+
+@dataclass
+class Assure:
+    """The model. `calm` is a well-behaved world: no trouble, no lag, nothing that takes long."""
+
+    random: Random
+    lag: float = 0.0  # a read may be this much behind
+    trouble: float = 0.3  # how often a call goes wrong
+    calm: bool = False
+    dossiers: dict[str, Dossier] = field(default_factory=dict)
+    start_calls: list[tuple[str, str]] = field(default_factory=list)  # reference, process id
+    ids: int = 0
+
+    # what the invariants ask
+
+    def open_dossiers(self) -> list[Dossier]:
+        """Those that are not deleted, also those that a late call will make."""
+        return [dossier for dossier in self.dossiers.values() if not dossier.deleted]
+
+    def starts_of(self, generation: str) -> list[tuple[str, float]]:
+        """Process and time of each start that counted, for references of this generation (`aa-agent-uid-generation-`)."""
+        return [
+            (process.process_id, at)
+            for dossier in self.dossiers.values()
+            if dossier.reference.startswith(generation)
+            for process in dossier.processes
+            for at in process.started
+        ]
+
+    # what is asked of it
+
+    def perform(self, effect: Effect, at: float) -> tuple[Observation, float]:
+        """Perform an effect at a time; returns the answer as it reaches us, and when."""
+        if not self.calm and self.random.random() < self.trouble:
+            return self._troubled(effect, at)
+        took = at if self.calm else at + self.random.choice((0.0, 0.05, 0.5, 3.0))
+        return self.act(effect, at, took), took
+
+    def crash(self, effect: Effect, at: float) -> None:
+        """We end after the intent was committed: it was sent or not, and acts, or not."""
+        if self.random.random() < 0.6:
+            self.act(effect, at + self._delay(), at)
+
+    def _troubled(self, effect: Effect, at: float) -> tuple[Observation, float]:
+        kind = effect.kind
+        took = at + self.random.choice((0.05, 2.0, 30.0))
+        fate = self.random.random()
+        start = kind is EffectKind.START_VERIFICATION
+        if kind is EffectKind.VERIFY_IMAGES or (kind is EffectKind.UPLOAD_IMAGES and fate < 0.1):
+            return ImagesUnfit(at=at, kind=kind, depiction=Depiction.FRONT, reason="changed"), at
+        if fate < 0.25:
+            retry_after = self.random.choice((None, 1.0, 20.0))
+            return EffectDelayed(at=took, kind=kind, retry_after=retry_after, chance=self.random.random()), took
+        if fate < 0.32 and not start:
+            return EffectRefused(at=took, kind=kind, evidence=Evidence(status=400)), took
+        if fate < 0.36 and kind not in (EffectKind.CREATE_DOSSIER, EffectKind.FIND_DOSSIER) and not start:
+            if kind not in (EffectKind.READ_DOSSIER, EffectKind.DELETE_DOSSIER):  # there, 404 means what it says
+                return TargetMissing(at=took, kind=kind, evidence=Evidence(status=404)), took
+        if fate < 0.9:
+            self.act(effect, at + self._delay(), took)
+        evidence = Evidence(status=200, cause="unreadable") if self.random.random() < 0.2 else LOST_CONNECTION
+        return EffectUnanswered(at=took, kind=kind, evidence=evidence, chance=self.random.random()), took
+
+    def _delay(self) -> float:
+        """How long after it was sent a call acts: at most REQUEST_TIMEOUT."""
+        return self.random.choice((0.0, 0.0, 1.0, 10.0, 29.0))
+
+    def act(self, effect: Effect, at: float, took: float) -> Observation:
+        """Do it, as of `at`. The answer is exact."""
+        match effect:
+            case VerifyImages():
+                return ImagesVerified(at=took)
+            case CreateDossier(reference=reference):
+                dossier = Dossier(self._id("D"), reference, at)
+                self.dossiers[dossier.dossier_id] = dossier
+                return DossierCreated(at=took, dossier_id=dossier.dossier_id)
+            case FindDossier(reference=reference):
+                return self._find(reference, took)
+        dossier = self.dossiers[effect.dossier_id]  # type: ignore[attr-defined]
+        if dossier.deleted:
+            return TargetMissing(at=took, kind=effect.kind, evidence=Evidence(status=404))
+        if isinstance(effect, DeleteDossier):
+            dossier.deleted = True
+            return DossierDeleted(at=took)
+        if isinstance(effect, ReadDossier):
+            return DossierRead(at=took, reading=self._dossier_reading(dossier, took))
+        if isinstance(effect, CreateProcess):
+            return self._create_process(dossier, effect, at, took)
+        if isinstance(effect, StartCapture):
+            self._people(dossier, at)
+            return CaptureStarted(at=took, link=f"https://capture.example/{self._id('L')}")
+        return self._in_process(dossier, effect, at, took)
+
+    def _in_process(self, dossier: Dossier, effect: Any, at: float, took: float) -> Observation:
+        process = next(one for one in dossier.processes if one.process_id == effect.process_id)
+        seen = max(process.created, took - self._behind())
+        match effect:
+            case UploadImages():
+                if process.status(max(at, process.created)) is not Status.PENDING:
+                    return EffectRefused(at=took, kind=effect.kind, evidence=Evidence(status=400))
+                return ImagesUploaded(at=took)
+            case CompareImages():
+                return ImagesCompared(at=took)
+            case ReadProcess():
+                return ProcessRead(
+                    at=took, reading=ProcessReading(process_id=process.process_id, status=process.status(seen))
+                )
+            case StartVerification():
+                return self._start(dossier, process, at, took)
+        raise AssertionError(effect)
+
+    def _create_process(self, dossier: Dossier, effect: CreateProcess, at: float, took: float) -> Observation:
+        process = Process(self._id("P"), effect.process_type, [(at, Status.PENDING)])
+        dossier.processes.append(process)
+        pages = self.random.choice((None, 1, 2))
+        return ProcessCreated(at=took, process_id=process.process_id, status=Status.PENDING, document_pages=pages)
+
+    def _start(self, dossier: Dossier, process: Process, at: float, took: float) -> Observation:
+        self.start_calls.append((dossier.reference, process.process_id))
+        if process.status(max(at, process.moves[-1][0])) is not Status.PENDING:
+            return EffectUnanswered(
+                at=took, kind=EffectKind.START_VERIFICATION, evidence=Evidence(status=400, cause="already started")
+            )
+        process.started.append(at)
+        process.moves += [(at, Status.PROCESSING), (at + self._while(), self._verdict())]
+        return VerificationStarted(at=took, status=process.status(at))
+
+    def _people(self, dossier: Dossier, at: float) -> None:
+        """What the person will do with the link: cancel and begin again, or finish, or never come."""
+        for _ in range(1 if self.calm else self.random.choice((0, 1, 1, 2))):
+            came = at + self._while()
+            sent = came + self._while()
+            moves = [(came, Status.PENDING), (sent, Status.PROCESSING), (sent + self._while(), self._verdict())]
+            dossier.processes.append(Process(self._id("P"), "document", moves))
+
+    def _find(self, reference: str, took: float) -> Observation:
+        seen = took - self._behind()
+        crowded = not self.calm and self.random.random() < 0.1
+        ours = [
+            dossier.dossier_id
+            for dossier in self.open_dossiers()
+            if dossier.reference == reference and dossier.created <= seen and not crowded
+        ]
+        return DossierSearched(at=took, dossier_id=ours[0] if ours else None, listed=100 if crowded else len(ours))
+
+    def _dossier_reading(self, dossier: Dossier, took: float) -> DossierReading:
+        seen = took - self._behind()
+        processes = tuple(
+            ListedProcess(
+                process_id=one.process_id,
+                provider=PROVIDER,
+                process_type=one.process_type,
+                status=one.status(seen),
+                created_at=f"{one.created:020.3f}",
+                updated_at=f"{[since for since, _ in one.moves if since <= seen][-1]:020.3f}",
+            )
+            for one in dossier.processes
+            if one.created <= seen
+        )
+        return DossierReading(dossier_id=dossier.dossier_id, reference=dossier.reference, processes=processes)
+
+    def _behind(self) -> float:
+        return 0.0 if self.calm else self.random.choice((0.0, 0.0, self.lag))
+
+    def _while(self) -> float:
+        return 2.0 if self.calm else self.random.choice((0.5, 8.0, 40.0, 400.0))
+
+    def _verdict(self) -> Status:
+        finals = (Status.ACCEPTED, Status.REJECTED, Status.INCONCLUSIVE, Status.CANCELED, Status.FAILED)
+        return self.random.choice(finals)
+
+    def _id(self, prefix: str) -> str:
+        self.ids += 1
+        return f"{prefix}{self.ids}"
+
+
+# -- the source --------------------------------------------------------------------------------------------------------
+
+
+def told_by_source(record: Record, file: Desired | None, at: float) -> Observation | None:
+    """What the source loop says of the file that is there now, or None when nothing is new."""
+    if file is None:
+        return DocumentRemoved(at=at) if record.present else None
+    if record.next is not None and file.digest == record.next.digest:
+        return None
+    if file.digest == record.desired.digest:
+        asked = record.hold is not None and record.hold.reason.about_document and record.hold.digest != file.digest
+        news = not record.present or record.next is not None or asked
+        return DocumentReturned(at=at, desired=file) if news else None
+    return DocumentChanged(at=at, desired=file)
+
+
+def edits(random: Random, file: Desired | None, original: Desired) -> Desired | None:
+    """What a person does to the file next."""
+    now = file or original
+    return random.choice(
+        [
+            None,
+            original,
+            digested(replace(now, essence=random.choice(("one", "two", "three")))),
+            digested(replace(now, suspend=not now.suspend)),
+            digested(replace(now, deadline=random.choice((120.0, 900.0, 86400.0)))),
+            digested(replace(now, retention=random.choice((0.0, 60.0, 1e6)))),
+            digested(replace(now, rerun=random.choice(("t1", "t2", "t3")))),
+        ]
+    )
+
+
+def digested(document: Desired) -> Desired:
+    """The document with the digest of what it says: the same words, the same digest."""
+    parts = (document.mode, document.essence, document.images, document.suspend)
+    durations = (document.deadline, document.retention, document.rerun)
+    return replace(document, digest="/".join(str(part) for part in (*parts, *durations)))
+
+
+def seeds(name: str, count: int) -> Iterator[Random]:
+    """Independent and repeatable chances."""
+    return (Random(f"{name}/{number}") for number in range(count))

@@ -1,0 +1,45 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from agent.sandbox import SandboxServer
+
+from .support import Api, Clock, Sleeper, config
+
+Begin = Callable[..., Awaitable[Api]]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sleeper() -> Sleeper:
+    return Sleeper()
+
+
+@pytest.fixture
+async def begin(clock: Clock, sleeper: Sleeper) -> AsyncIterator[Begin]:
+    """Starts a simulator with the given switches, and a client that is logged in."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**switches: Any) -> Api:
+            server = await stack.enter_async_context(SandboxServer(config(**switches), clock=clock, sleep=sleeper))
+            limits = httpx.Limits(max_connections=4)
+            http = await stack.enter_async_context(
+                httpx.AsyncClient(base_url=server.url, limits=limits, trust_env=False)
+            )
+            api = Api(server, http, clock)
+            await api.log_in()
+            return api
+
+        yield start
+
+
+@pytest.fixture
+async def api(begin: Begin) -> Api:
+    return await begin()

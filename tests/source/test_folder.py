@@ -1,0 +1,391 @@
+"""The folder is scanned: real files, injected clocks, no sleeps."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.source import folder as module
+from agent.source.beneath import Why
+from agent.source.folder import Folder, Scan
+
+from .samples import capture, upload, write
+
+
+class Clocks:
+    """Every file is old, unless `now` is set; `ticks` is the clock that never jumps."""
+
+    def __init__(self) -> None:
+        self.now: float | None = None
+        self.ticks = 0.0
+
+    def folder(self, path: Path) -> Folder:
+        return Folder(path, now=lambda: 1e11 if self.now is None else self.now, monotonic=lambda: self.ticks)
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def specs(tmp_path: Path) -> Path:
+    path = tmp_path / "specs"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def scan(specs: Path, clocks: Clocks) -> Callable[[], Scan]:
+    return clocks.folder(specs).scan
+
+
+def told(scan: Scan) -> list[str]:
+    return [str(fault) for fault in scan.faults]
+
+
+def test_every_request_below_the_folder_is_found(specs: Path, scan: Callable[[], Scan]) -> None:
+    write(specs / "a.yaml", upload("a"))
+    write(specs / "team/deep/b.yml", f"{upload('b')}---\n{capture('c')}")
+    write(specs / "README.md", "not a request")
+    write(specs / ".hidden.yaml", "not: read")
+    write(specs / ".git/d.yaml", "not: read")
+    found = scan()
+    assert {name: one.file for name, one in found.documents.items()} == {
+        "a": "a.yaml",
+        "b": "team/deep/b.yml",
+        "c": "team/deep/b.yml",
+    }
+    assert (found.complete, found.unsettled, found.files, found.faults, found.error) == (True, False, 2, (), None)
+    assert found.root is not None
+    assert (found.root.path, found.root.inode) == (str(specs), specs.stat().st_ino)
+
+
+def test_adding_changing_removing_and_renaming_shows_at_the_next_scan(specs: Path, scan: Callable[[], Scan]) -> None:
+    first = write(specs / "a.yaml", upload("a"))
+    assert set(scan().documents) == {"a"}
+    write(specs / "b.yaml", upload("b"))
+    assert set(scan().documents) == {"a", "b"}
+    write(first, upload("a").replace("137", "138"))
+    upload_of_a = scan().documents["a"].request.spec.upload
+    assert upload_of_a is not None
+    assert upload_of_a.document_id == 138
+    first.rename(specs / "c.yaml")
+    assert scan().documents["a"].file == "c.yaml"
+    (specs / "c.yaml").unlink()
+    found = scan()
+    assert set(found.documents) == {"b"}
+    assert found.claimed == frozenset()
+
+
+def test_an_unchanged_folder_costs_no_read_and_no_new_result(
+    specs: Path, scan: Callable[[], Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(specs / "a.yaml", upload("a"))
+    write(specs / "b.yaml", "broken: [")
+    os.mkfifo(specs / "c.yaml")
+    before = scan()
+    monkeypatch.setattr(module, "read_beneath", None)
+    monkeypatch.setattr(module, "_sort_out", None)
+    after = scan()
+    assert after.documents is before.documents
+    assert after.faults == before.faults
+
+
+def test_a_file_is_read_when_it_was_left_alone_for_a_quarter_of_a_second(
+    specs: Path, clocks: Clocks, scan: Callable[[], Scan]
+) -> None:
+    changed_at = write(specs / "a.yaml", upload("a")).stat().st_ctime
+    clocks.now = changed_at + 0.2
+    found = scan()
+    assert (found.unsettled, found.files, dict(found.documents)) == (True, 1, {})
+    clocks.now = changed_at + 0.26
+    found = scan()
+    assert (found.unsettled, set(found.documents)) == (False, {"a"})
+
+
+def test_until_then_what_it_said_before_counts(specs: Path, clocks: Clocks, scan: Callable[[], Scan]) -> None:
+    file = write(specs / "a.yaml", upload("a"))
+    before = scan()
+    clocks.now = write(file, upload("a")[:50]).stat().st_ctime  # half-written
+    found = scan()
+    assert found.unsettled
+    assert found.documents is before.documents
+    clocks.now = write(file, upload("a").replace("137", "138")).stat().st_ctime + 1
+    found = scan()
+    assert not found.unsettled
+    assert found.documents["a"].canonical != before.documents["a"].canonical
+
+
+def test_a_file_from_the_future_is_read_when_it_looks_the_same_for_long_enough(
+    specs: Path, clocks: Clocks, scan: Callable[[], Scan]
+) -> None:
+    clocks.now = write(specs / "a.yaml", upload("a")).stat().st_ctime - 3600
+    assert scan().unsettled
+    clocks.ticks += 0.2
+    assert scan().unsettled
+    clocks.ticks += 0.1
+    found = scan()
+    assert (found.unsettled, set(found.documents)) == (False, {"a"})
+
+
+def test_a_file_from_the_future_that_goes_on_changing_waits_on(
+    specs: Path, clocks: Clocks, scan: Callable[[], Scan]
+) -> None:
+    file = write(specs / "a.yaml", upload("a"))
+    clocks.now = file.stat().st_ctime - 3600
+    for number in range(5):
+        write(file, upload("a") + "#" * number)
+        clocks.ticks += 0.3
+        assert scan().unsettled
+    clocks.ticks += 0.3
+    assert not scan().unsettled
+
+
+def test_a_file_that_changes_while_it_is_read_is_left_for_later(
+    specs: Path, scan: Callable[[], Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(specs / "a.yaml", upload("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_beneath", lambda *_: Why.CHANGING)
+        assert scan().unsettled
+    found = scan()
+    assert (found.unsettled, set(found.documents)) == (False, {"a"})
+
+
+def test_all_documents_that_share_a_name_are_refused_and_told_of_each_other(
+    specs: Path, scan: Callable[[], Scan]
+) -> None:
+    write(specs / "a.yaml", upload("same"))
+    write(specs / "b.yaml", f"{upload('other')}---\n{capture('same')}")
+    found = scan()
+    assert set(found.documents) == {"other"}
+    assert found.claimed == {"same"}
+    assert told(found) == [
+        "a.yaml:1:1: metadata.name is not unique, also at b.yaml:13",
+        "b.yaml:13:1: metadata.name is not unique, also at a.yaml:1",
+    ]
+    (specs / "a.yaml").unlink()
+    found = scan()
+    assert set(found.documents) == {"other", "same"}
+    assert found.claimed == frozenset()
+
+
+def test_a_name_shared_by_many_names_five_of_the_others(specs: Path, scan: Callable[[], Scan]) -> None:
+    for number in range(8):
+        write(specs / f"{number}.yaml", upload("same"))
+    found = scan()
+    assert len(found.faults) == 8
+    assert found.faults[0].message.endswith("5.yaml:1 and 2 more")
+
+
+def test_one_bad_file_delays_no_other(specs: Path, scan: Callable[[], Scan]) -> None:
+    write(specs / "a.yaml", upload("a"))
+    write(specs / "b.yaml", b"[" * 100_000)
+    write(specs / "c.yaml", b"x" * (2 << 20))
+    write(specs / "d.yaml", b"\xff\x00")
+    found = scan()
+    assert set(found.documents) == {"a"}
+    assert found.complete
+    assert {fault.file for fault in found.faults} == found.broken_files == {"b.yaml", "c.yaml", "d.yaml"}
+
+
+def test_a_document_that_becomes_wrong_keeps_its_name_claimed(specs: Path, scan: Callable[[], Scan]) -> None:
+    file = write(specs / "a.yaml", upload("a"))
+    scan()
+    write(file, upload("a").replace("137", "x"))
+    found = scan()
+    assert (dict(found.documents), found.claimed) == ({}, {"a"})
+    assert found.broken_files == frozenset()  # its name could be read
+
+
+@pytest.mark.parametrize("broken", ["a: [", "\0", upload("A B").replace("A B/", "a/")])
+def test_a_file_that_can_no_longer_be_read_claims_what_it_held(
+    specs: Path, scan: Callable[[], Scan], broken: str
+) -> None:
+    file = write(specs / "a.yaml", f"{upload('a')}---\n{upload('b')}")
+    scan()
+    write(file, broken)
+    assert scan().claimed == {"a", "b"}
+    write(file, broken + "#")  # still broken: still claimed
+    found = scan()
+    assert found.claimed == {"a", "b"}
+    assert found.broken_files == {"a.yaml"}
+    write(file, upload("a"))
+    found = scan()
+    assert (set(found.documents), found.claimed) == ({"a"}, frozenset())
+
+
+def test_a_name_that_moved_to_a_good_file_is_not_claimed_by_the_broken_one(
+    specs: Path, scan: Callable[[], Scan]
+) -> None:
+    file = write(specs / "a.yaml", upload("a"))
+    scan()
+    write(file, "a: [")
+    write(specs / "b.yaml", upload("a"))
+    found = scan()
+    assert set(found.documents) == {"a"}
+    assert found.claimed == frozenset()
+
+
+def test_a_source_folder_that_is_a_link_is_followed_anew_by_each_scan(tmp_path: Path, clocks: Clocks) -> None:
+    for version in ("one", "two"):
+        write(tmp_path / version / "a.yaml", upload("a").replace("137", "1" if version == "one" else "2"))
+    link = tmp_path / "current"
+    link.symlink_to("one")
+    folder = clocks.folder(link)
+    before = folder.scan()
+    (tmp_path / "next").symlink_to("two")
+    (tmp_path / "next").rename(link)
+    after = folder.scan()
+    assert before.documents["a"].canonical != after.documents["a"].canonical
+    assert before.root is not None
+    assert after.root is not None
+    assert before.root.inode != after.root.inode
+    assert after.root.path.endswith("two")
+
+
+def test_a_mounted_config_map_is_read_and_its_swap_is_seen(specs: Path, scan: Callable[[], Scan]) -> None:
+    write(specs / "..v1/a.yaml", upload("a"))
+    write(specs / "..v2/a.yaml", upload("a").replace("137", "138"))
+    (specs / "..data").symlink_to("..v1")
+    (specs / "a.yaml").symlink_to("..data/a.yaml")
+    before = scan()
+    assert (set(before.documents), before.faults) == ({"a"}, ())
+    (specs / "..data_tmp").symlink_to("..v2")
+    (specs / "..data_tmp").rename(specs / "..data")
+    assert scan().documents["a"].canonical != before.documents["a"].canonical
+
+
+def test_a_link_that_leads_out_or_nowhere_is_refused(tmp_path: Path, specs: Path, scan: Callable[[], Scan]) -> None:
+    write(tmp_path / "secret.yaml", upload("secret"))
+    (specs / "out.yaml").symlink_to("../secret.yaml")
+    (specs / "nowhere.yaml").symlink_to("missing.yaml")
+    (specs / "loop.yaml").symlink_to("loop.yaml")
+    found = scan()
+    assert dict(found.documents) == {}
+    assert found.complete
+    assert told(found) == [
+        "loop.yaml:1:1: there is no such file, or a link leads nowhere",
+        "nowhere.yaml:1:1: there is no such file, or a link leads nowhere",
+        "out.yaml:1:1: the link leads out of the source folder",
+    ]
+    assert scan().faults == found.faults
+
+
+def test_a_good_file_that_becomes_a_link_out_keeps_its_name_claimed(
+    tmp_path: Path, specs: Path, scan: Callable[[], Scan]
+) -> None:
+    file = write(specs / "a.yaml", upload("a"))
+    scan()
+    write(tmp_path / "secret.yaml", upload("secret"))
+    file.unlink()
+    file.symlink_to(tmp_path / "secret.yaml")
+    found = scan()
+    assert (dict(found.documents), found.claimed) == ({}, {"a"})
+
+
+def test_linked_folders_are_ignored_and_fifos_are_refused(
+    tmp_path: Path, specs: Path, scan: Callable[[], Scan]
+) -> None:
+    write(tmp_path / "other/a.yaml", upload("a"))
+    (specs / "linked").symlink_to(tmp_path / "other")
+    (specs / "linked.yaml").symlink_to(tmp_path / "other")
+    os.mkfifo(specs / "fifo.yaml")
+    found = scan()
+    assert (dict(found.documents), found.files) == ({}, 1)
+    assert told(found) == ["fifo.yaml:1:1: not a regular file"]
+
+
+def test_a_folder_called_like_a_file_is_a_folder(specs: Path, scan: Callable[[], Scan]) -> None:
+    write(specs / "team.yaml/a.yaml", upload("a"))
+    assert set(scan().documents) == {"a"}
+
+
+def test_a_missing_source_folder_is_told_and_takes_nothing_away(specs: Path, scan: Callable[[], Scan]) -> None:
+    write(specs / "a.yaml", upload("a"))
+    scan()
+    specs.rename(specs.parent / "gone")
+    found = scan()
+    assert not found.complete
+    assert found.claimed == {"a"}
+    assert found.error is not None
+    assert found.error.message == "the source folder is missing"
+    (specs.parent / "gone").rename(specs)
+    assert set(scan().documents) == {"a"}
+
+
+def test_a_source_that_is_a_file_is_told(tmp_path: Path, clocks: Clocks) -> None:
+    found = clocks.folder(write(tmp_path / "specs", "x")).scan()
+    assert found.error is not None
+    assert not found.complete
+
+
+def refusing(real: Callable[..., Any], ending: str, error: type[OSError]) -> Callable[..., Any]:
+    """A scandir that fails for one folder (permissions do not stop root)."""
+
+    def scandir(path: str) -> Any:
+        if path.endswith(ending):
+            raise error(13 if error is PermissionError else 2, "simulated")
+        return real(path)
+
+    return scandir
+
+
+def test_an_unreadable_folder_keeps_the_names_it_had(
+    specs: Path, scan: Callable[[], Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(specs / "a.yaml", upload("a"))
+    write(specs / "team/b.yaml", upload("b"))
+    scan()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refusing(os.scandir, "/team/", PermissionError))
+        for _ in range(2):
+            found = scan()
+            assert not found.complete
+            assert (set(found.documents), found.claimed) == ({"a"}, {"b"})
+            assert told(found) == ["team/:1:1: the folder cannot be read"]
+    found = scan()
+    assert (found.complete, set(found.documents), found.claimed) == (True, {"a", "b"}, frozenset())
+
+
+def test_a_folder_that_vanishes_while_it_is_scanned_proves_no_absence(
+    specs: Path, scan: Callable[[], Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(specs / "team/b.yaml", upload("b"))
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir, "/team/", FileNotFoundError))
+    found = scan()
+    assert (found.unsettled, found.faults) == (True, ())
+
+
+def test_an_unreadable_file_keeps_the_names_it_had_and_is_tried_again(
+    specs: Path, scan: Callable[[], Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(specs / "a.yaml", upload("a"))
+    scan()
+    write(file, upload("b"))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_beneath", lambda *_: Why.UNREADABLE)
+        found = scan()
+        assert (found.complete, dict(found.documents), found.claimed) == (False, {}, {"a"})
+    found = scan()
+    assert (found.complete, set(found.documents), found.claimed) == (True, {"b"}, frozenset())
+
+
+def test_file_names_of_any_kind_are_shown_safely(specs: Path, scan: Callable[[], Scan]) -> None:
+    write(specs / "Zoë 名.yaml", upload("a"))
+    write(Path(os.fsdecode(os.fsencode(specs) + b"/bad\xff\n.yaml")), "x: [")
+    found = scan()
+    assert found.documents["a"].file == "Zoë 名.yaml"
+    assert found.faults[0].file == "bad\\udcff\\n.yaml"
+
+
+def test_an_emptied_folder_is_complete_and_empty(specs: Path, scan: Callable[[], Scan]) -> None:
+    write(specs / "team/a.yaml", upload("a"))
+    scan()
+    shutil.rmtree(specs / "team")
+    found = scan()
+    assert (found.complete, found.files, dict(found.documents), found.claimed) == (True, 0, {}, frozenset())

@@ -1,0 +1,168 @@
+"""Pictures are looked at by content, and no link leads to one outside."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.core.remote import Depiction
+from agent.ports import Image
+from agent.source import beneath
+from agent.source.beneath import Why, read_beneath
+from agent.source.images import ImageUnfit, Inspected, Reason, inspect, read_verified
+
+from .samples import JPEG, PNG, write
+
+LIMIT = 1000
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    path = tmp_path / "images"
+    path.mkdir()
+    return path
+
+
+def reason(images: Path, path: str) -> Reason:
+    """Why the one picture is unfit."""
+    found = inspect(images, {Depiction.FRONT: path}, LIMIT)
+    assert isinstance(found, tuple)
+    (fault,) = found
+    assert path not in fault.message + fault.hint
+    assert fault.message.startswith("the front image ")
+    return fault.reason
+
+
+def test_good_pictures_are_known_by_type_size_and_digest(images: Path) -> None:
+    write(images / "a/front.png", JPEG)  # the ending says nothing
+    write(images / "a/back.jpg", PNG)
+    found = inspect(images, {Depiction.FRONT: "a/front.png", Depiction.BACK: "a/back.jpg"}, LIMIT)
+    assert isinstance(found, Inspected)
+    front, back = found.pictures[Depiction.FRONT], found.pictures[Depiction.BACK]
+    assert (front.media_type, front.size, front.sha256) == ("image/jpeg", len(JPEG), hashlib.sha256(JPEG).hexdigest())
+    assert back.media_type == "image/png"
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\xff\xd8", PNG[:12], PNG[:8] + b"\0" * 20, b"%PDF-1.7"])
+def test_what_is_neither_jpg_nor_png_is_refused(images: Path, content: bytes) -> None:
+    write(images / "a.jpg", content)
+    assert reason(images, "a.jpg") is Reason.FORMAT
+
+
+def test_the_size_limit_is_inclusive(images: Path) -> None:
+    write(images / "a.jpg", JPEG.ljust(LIMIT, b"x"))
+    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, LIMIT), Inspected)
+    write(images / "a.jpg", JPEG.ljust(LIMIT + 1, b"x"))
+    assert reason(images, "a.jpg") is Reason.TOO_LARGE
+
+
+def test_every_fault_of_a_request_is_told(images: Path) -> None:
+    write(images / "back.jpg", "text")
+    found = inspect(images, {Depiction.FRONT: "front.jpg", Depiction.BACK: "back.jpg"}, LIMIT)
+    assert isinstance(found, tuple)
+    assert [(fault.depiction, fault.reason) for fault in found] == [
+        (Depiction.FRONT, Reason.MISSING),
+        (Depiction.BACK, Reason.FORMAT),
+    ]
+
+
+@pytest.mark.parametrize("path", ["missing.jpg", "missing/a.jpg", "file.jpg/a.jpg", "n" * 300, "é/" * 3000 + "a"])
+def test_a_missing_picture_is_missing(images: Path, path: str) -> None:
+    write(images / "file.jpg", JPEG)
+    assert reason(images, path) is Reason.MISSING
+
+
+def test_a_missing_images_folder_is_a_missing_picture(tmp_path: Path) -> None:
+    assert reason(tmp_path / "nowhere", "a.jpg") is Reason.MISSING
+
+
+@pytest.mark.parametrize("path", ["link.jpg", "folder/secret.jpg", "../secret.jpg", "/etc/passwd", "twice.jpg"])
+def test_no_way_leads_out_of_the_images_folder(tmp_path: Path, images: Path, path: str) -> None:
+    write(tmp_path / "secret.jpg", JPEG)
+    (images / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    (images / "twice.jpg").symlink_to("link.jpg")
+    (images / "folder").symlink_to(tmp_path)
+    found = inspect(images, {Depiction.FRONT: path}, LIMIT)
+    assert isinstance(found, tuple)
+    assert found[0].reason in (Reason.OUTSIDE, Reason.MISSING)
+
+
+def test_a_sibling_folder_with_the_same_beginning_is_outside(tmp_path: Path, images: Path) -> None:
+    write(tmp_path / "images-secret/a.jpg", JPEG)
+    (images / "a.jpg").symlink_to("../images-secret/a.jpg")
+    assert reason(images, "a.jpg") is Reason.OUTSIDE
+
+
+def test_a_link_that_stays_inside_is_followed(tmp_path: Path, images: Path) -> None:
+    write(images / "store/1.jpg", JPEG)
+    (images / "a").symlink_to("store")
+    (images / "front.jpg").symlink_to("a/1.jpg")
+    (tmp_path / "linked-images").symlink_to(images)
+    for folder in (images, tmp_path / "linked-images"):
+        for path in ("front.jpg", "a/1.jpg"):
+            assert isinstance(inspect(folder, {Depiction.FRONT: path}, LIMIT), Inspected)
+
+
+def test_a_link_swapped_after_it_was_resolved_is_not_followed(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "secret/1.jpg", JPEG)
+    write(images / "store/1.jpg", JPEG)
+    (images / "front.jpg").symlink_to("store/1.jpg")
+    resolve = os.path.realpath
+
+    def and_swap(path: str, *, strict: bool = False) -> str:
+        real = resolve(path, strict=strict)
+        (images / "store").rename(images / "moved")
+        (images / "store").symlink_to(tmp_path / "secret")
+        return real
+
+    monkeypatch.setattr(beneath.os.path, "realpath", and_swap)
+    assert read_beneath(resolve(images), "front.jpg", LIMIT) is Why.OUTSIDE
+
+
+def test_what_is_no_file_is_refused_without_waiting(images: Path) -> None:
+    os.mkfifo(images / "fifo.jpg")
+    (images / "folder.jpg").mkdir()
+    assert reason(images, "fifo.jpg") is Reason.UNREADABLE
+    assert reason(images, "folder.jpg") is Reason.UNREADABLE
+
+
+def test_an_unreadable_picture_is_told(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(images / "a.jpg", JPEG)
+
+    def denied(*_: object, **__: object) -> int:
+        raise PermissionError(13, "simulated: root may read anything")
+
+    monkeypatch.setattr(beneath.os, "open", denied)
+    assert reason(images, "a.jpg") is Reason.UNREADABLE
+
+
+def test_a_picture_that_grows_while_it_is_read_has_changed(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(images / "a.jpg", JPEG)
+    read = os.read
+
+    def and_grow(descriptor: int, size: int) -> bytes:
+        with file.open("ab") as more:
+            more.write(b"x")
+        return read(descriptor, size)
+
+    monkeypatch.setattr(beneath.os, "read", and_grow)
+    assert reason(images, "a.jpg") in (Reason.CHANGED, Reason.TOO_LARGE)
+
+
+def test_the_admitted_bytes_are_handed_out_and_others_are_not(images: Path) -> None:
+    file = write(images / "a.jpg", JPEG)
+    digest = hashlib.sha256(JPEG).hexdigest()
+    found = read_verified(images, "a.jpg", digest, LIMIT)
+    assert found == Image(content=JPEG, media_type="image/jpeg")
+    assert "specimen" not in repr(found)
+    write(file, JPEG + b"!")
+    found = read_verified(images, "a.jpg", digest, LIMIT)
+    assert isinstance(found, ImageUnfit)
+    assert found.reason is Reason.CHANGED
+    file.unlink()
+    found = read_verified(images, "a.jpg", digest, LIMIT)
+    assert isinstance(found, ImageUnfit)
+    assert (found.reason, bool(found.hint)) == (Reason.MISSING, True)

@@ -1,0 +1,29 @@
+"""specs/README.md describes the request file, and nothing else."""
+
+import re
+from pathlib import Path
+
+from agent.core.request import OUR_ANNOTATIONS
+from agent.source.loader import load
+from agent.source.wording import fields
+
+README = (Path(__file__).parents[2] / "specs" / "README.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `([^`]+)` \|", README, re.MULTILINE)
+
+
+def test_every_field_is_documented_and_every_documented_field_exists() -> None:
+    documented = [row for row in ROWS if not row.startswith("assure-agent/")]
+    assert sorted(documented) == sorted(".".join(field) for field in fields())
+
+
+def test_every_annotation_of_ours_is_documented() -> None:
+    assert [row for row in ROWS if row.startswith("assure-agent/")] == list(OUR_ANNOTATIONS)
+
+
+def test_every_example_is_good() -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert len(examples) >= 3
+    for example in examples:
+        loaded = load(example.encode(), "README.md")
+        assert loaded.faults == ()
+        assert len(loaded.documents) == 1
