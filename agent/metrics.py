@@ -4,8 +4,9 @@ Counters of outcomes and starts, and all gauges about requests, are read from th
 are true across restarts; histograms and API counters live in the process.
 """
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,11 +17,26 @@ from agent.core.answer import Operation
 from agent.core.machine import Step
 from agent.core.record import HoldReason, Phase
 from agent.ports import Clock
-from agent.store.reading import Reading
 
 _LONG = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)
 _SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _TINY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+
+
+class Figures(Protocol):
+    """What a store knows, in one snapshot."""
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Requests by phase and state."""
+
+    def tallies(self, tally: str) -> list[tuple[str, str, str, int]]:
+        """Counters true across restarts (outcome, start): mode, process type, outcome, value."""
+
+    def held(self) -> list[tuple[str, int]]:
+        """Held requests by reason."""
+
+    def gauges(self, now: float) -> dict[str, float]:
+        """Single figures, by the name of their metric."""
 
 
 class Metrics:
@@ -109,34 +125,33 @@ class Metrics:
         if complete:
             self._synced.set(self._clock.now())
 
-    def watch(self, path: Path) -> None:
-        """Read what the store knows whenever the metrics are asked for."""
-        self.registry.register(_StoreCollector(path, self._clock))
+    def watch(self, look: Callable[[], AbstractContextManager[Figures]]) -> None:
+        """Look into the store whenever the metrics are asked for."""
+        self.registry.register(_StoreCollector(look, self._clock))
 
 
 class _StoreCollector(Collector):
     """What is true across restarts."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
+    def __init__(self, look: Callable[[], AbstractContextManager[Figures]], clock: Clock) -> None:
+        self._look = look
         self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
         """One snapshot of the store, as metrics."""
-        with Reading(self._path) as reading:
-            yield from _requests(reading)
-            yield from _counters(reading)
-            for name, value in reading.gauges(self._clock.now()).items():
-                yield GaugeMetricFamily("assure_agent_" + name, _GAUGES[name], value=value)
-        size = sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
-        yield GaugeMetricFamily("assure_agent_store_bytes", "Size of the state file and its log.", value=size)
+        with self._look() as figures:
+            yield from _requests(figures)
+            yield from _counters(figures)
+            for name, value in figures.gauges(self._clock.now()).items():
+                yield GaugeMetricFamily("assure_agent_" + name, GAUGES[name], value=value)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing ahead: the store may not be there yet."""
         return ()
 
 
-_GAUGES = {
+GAUGES = {
+    "store_bytes": "Size of the state file and its log.",
     "open_dossiers": "Dossiers of ours that are at Assure.",
     "oldest_open_dossier_seconds": "Age of the request with the oldest open dossier.",
     "oldest_unprogressed_seconds": "Time since the last progress of the active request that made none for longest.",
@@ -145,27 +160,27 @@ _GAUGES = {
 }
 
 
-def _requests(reading: Reading) -> Iterable[Metric]:
+def _requests(figures: Figures) -> Iterable[Metric]:
     counts = GaugeMetricFamily("assure_agent_requests", "Requests by phase and state.", labels=("phase", "state"))
-    for (phase, state), count in reading.counts().items():
+    for (phase, state), count in figures.counts().items():
         counts.add_metric((phase, state), count)
     yield counts
     held = GaugeMetricFamily("assure_agent_held", "Requests that wait for a person.", labels=("reason",))
-    found = dict(reading.held())
+    found = dict(figures.held())
     for reason in HoldReason:
         held.add_metric((reason,), found.get(reason, 0))
     yield held
 
 
-def _counters(reading: Reading) -> Iterable[Metric]:
+def _counters(figures: Figures) -> Iterable[Metric]:
     outcomes = CounterMetricFamily(
         "assure_agent_outcomes", "Outcomes of verifications.", labels=("mode", "process_type", "outcome")
     )
-    for mode, process_type, outcome, value in reading.tallies("outcome"):
+    for mode, process_type, outcome, value in figures.tallies("outcome"):
         outcomes.add_metric((mode, process_type, outcome), value)
     yield outcomes
     starts: dict[str, int] = {"upload": 0, "capture": 0}
-    for mode, _, _, value in reading.tallies("start"):
+    for mode, _, _, value in figures.tallies("start"):
         starts[mode] += value
     family = CounterMetricFamily("assure_agent_starts", "Billable starts, captures included.", labels=("mode",))
     for mode, value in starts.items():

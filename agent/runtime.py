@@ -25,6 +25,7 @@ from agent.scheduler import Scheduler
 from agent.server import application, serving
 from agent.settings import Settings
 from agent.source.folder import Folder
+from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
 
 TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
@@ -105,7 +106,7 @@ class Agent:
             settings.state_path, account or f"{settings.client_id} at {settings.base_url}", metrics.committed
         )
         try:
-            metrics.watch(settings.state_path)
+            metrics.watch(lambda: Reading(settings.state_path))
             agent = cls(settings, store, metrics, clock, seen)
             try:
                 yield agent

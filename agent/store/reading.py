@@ -26,6 +26,7 @@ class Reading:
     """The state file, read-only; it may be in use by an agent. Use as a context manager."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._connection = open_reader(path)
 
     def __enter__(self) -> "Reading":
@@ -93,7 +94,9 @@ class Reading:
         overdue = self._one(
             "SELECT count(*) FROM requests WHERE phase = 'deletion' AND state = 'active' AND progress_at < ?", now - 900
         )
+        size = sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
         return {
+            "store_bytes": size,
             "open_dossiers": open_dossiers,
             "oldest_open_dossier_seconds": now - oldest_dossier if oldest_dossier else 0.0,
             "oldest_unprogressed_seconds": now - oldest_progress if oldest_progress else 0.0,

@@ -1,0 +1,38 @@
+# Everything a newcomer needs: `make run` and `make test`. The other targets are for those who work on it.
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help run test check bench docs clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml scripts/setup
+	scripts/setup $(VENV)
+	@touch $@
+
+run: $(READY)  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it
+	$(BIN)/assure-agent run --sandbox
+
+test: $(READY)  ## all tests; what cannot run here is named with the reason
+	$(BIN)/pytest -n 2 --dist worksteal
+
+check: $(READY)  ## style, types, layers, and that the documents tell the truth
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/docs
+
+bench: $(READY)  ## lifecycles per second beside a bare loop over the same HTTP seam; writes bench/results.json
+	$(BIN)/python -m bench
+
+docs: $(READY)  ## write the generated parts of the documents: state diagram, tables, specimens
+	$(BIN)/python scripts/write_docs.py
+	$(BIN)/python scripts/draw_specimens.py
+
+clean:  ## remove the environment and what tools left behind; never the state folder
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

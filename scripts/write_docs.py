@@ -1,0 +1,155 @@
+"""Write the generated parts of the documents, between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+
+`make docs` writes them; a test checks that they are current.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from prometheus_client.registry import Collector
+
+from agent.core.machine import HEED, TABLE
+from agent.core.record import HoldReason, Outcome, Phase
+from agent.metrics import Metrics
+from agent.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def diagram() -> str:
+    """The state diagram, from the transition table."""
+    edges: dict[tuple[Phase, Phase], list[str]] = {}
+    for phase, rows in TABLE.items():
+        for observation, row in rows.items():
+            for to in row.to:
+                edges.setdefault((phase, to), []).append(re.sub(r"(?<!^)([A-Z])", r" \1", observation.__name__).lower())
+    for phase, targets in HEED.items():
+        for to in targets:
+            edges.setdefault((phase, to), []).append(
+                "new generation" if phase is Phase.DONE else "withdrawn, changed, expired"
+            )
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> dossier: admitted"]
+    order = list(Phase)
+    for (source, to), labels in sorted(
+        edges.items(), key=lambda edge: (order.index(edge[0][0]), order.index(edge[0][1]))
+    ):
+        lines.append(f"    {source} --> {to}: {' / '.join(dict.fromkeys(labels))}")
+    return "\n".join([*lines, "    done --> [*]", "```"])
+
+
+def settings() -> str:
+    """The table of settings, from their definitions."""
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = _default(name, field.default)
+        lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+_UNITS = {
+    "poll_interval": "5s", "scan_interval": "10s", "request_timeout": "30s", "hold_ttl": "7d",
+    "max_image_bytes": "10MiB",
+}  # fmt: skip
+
+
+def _default(name: str, value: object) -> str:
+    if name in _UNITS:
+        return f"`{_UNITS[name]}`"
+    return "" if value in (None, [], "") or name == "client_secret" else f"`{value}`"
+
+
+def metrics() -> str:
+    """The table of metrics, from what an agent exposes."""
+    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for name, kind, labels, text in sorted(metric_list()):
+        shown = ", ".join(f"`{label}`" for label in labels)
+        lines.append(f"| `{name}` | {kind} | {shown} | {text} |")
+    return "\n".join(lines)
+
+
+class _Nothing:
+    """A store that knows nothing: enough to see which metrics there are."""
+
+    def __enter__(self) -> "_Nothing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        return {("done", "done"): 0}
+
+    def tallies(self, tally: str) -> list[tuple[str, str, str, int]]:
+        return [("upload", "document", "accepted", 0)]
+
+    def held(self) -> list[tuple[str, int]]:
+        return []
+
+    def gauges(self, now: float) -> dict[str, float]:
+        from agent.metrics import GAUGES
+
+        return dict.fromkeys(GAUGES, 0.0)
+
+
+class _NoTime:
+    def now(self) -> float:
+        return 0.0
+
+
+def metric_list() -> list[tuple[str, str, tuple[str, ...], str]]:
+    """Name, type, labels and meaning of every metric."""
+    made = Metrics(_NoTime())  # type: ignore[arg-type]
+    made.watch(_Nothing)
+    found: dict[str, tuple[str, str, tuple[str, ...], str]] = {}
+    for collector in set(made.registry._collector_to_names):
+        labels = getattr(collector, "_labelnames", None)
+        for family in _families(collector):
+            keys = labels if labels is not None else tuple(family.samples[0].labels) if family.samples else ()
+            name = family.name + ("_total" if family.type == "counter" else "")
+            found[name] = (name, family.type, tuple(keys), family.documentation)
+    return list(found.values())
+
+
+def _families(collector: Collector) -> list[object]:
+    return list(collector.collect())
+
+
+def outcomes() -> str:
+    """The outcomes and the reasons of holds, with the sentences that stand beside them in the code."""
+    source = (ROOT / "agent/core/record.py").read_text()
+    lines = ["| outcome | meaning |", "|---|---|"]
+    lines += [f"| `{outcome}` | {_sentence(source, outcome.value)} |" for outcome in Outcome]
+    lines += ["", "| held because | meaning |", "|---|---|"]
+    lines += [f"| `{reason}` | {_sentence(source, reason.value)} |" for reason in HoldReason]
+    return "\n".join(lines)
+
+
+def _sentence(source: str, value: str) -> str:
+    match = re.search(rf'= "{re.escape(value)}"  # (.+)', source)
+    assert match is not None, value
+    return match[1]
+
+
+PARTS = {"diagram": diagram, "settings": settings, "metrics": metrics, "outcomes": outcomes}
+
+
+def rewritten(text: str) -> str:
+    """The text with all generated parts made anew."""
+    for name, make in PARTS.items():
+        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        text = pattern.sub(lambda match, make=make: match[1] + make() + "\n" + match[2], text)
+    return text
+
+
+def main() -> None:
+    """Rewrite README.md; with --check only say whether it is current."""
+    path = ROOT / "README.md"
+    text = rewritten(path.read_text())
+    if "--check" in sys.argv:
+        sys.exit(text != path.read_text())
+    path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The documents tell the truth: generated parts are current, and what can be listed is listed."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from agent.cli.app import app
+from agent.settings import PREFIX, Settings
+from agent.store.connection import open_writer
+from agent.store.migrations import migrate
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import draw_specimens  # noqa: E402
+import write_docs  # noqa: E402
+
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("part", write_docs.PARTS)
+def test_every_generated_part_of_the_readme_is_current(part: str) -> None:
+    begin, end = f"<!-- begin {part} -->", f"<!-- end {part} -->"
+    assert README.count(begin) == README.count(end) == 1
+    assert README.split(begin)[1].split(end)[0].strip() == write_docs.PARTS[part](), "run `make docs`"
+
+
+def test_every_command_is_documented_and_every_documented_command_exists() -> None:
+    group = typer.main.get_command(app)
+    commands = set()
+    for name, command in group.commands.items():
+        below = getattr(command, "commands", None)
+        commands |= {f"{name} {sub}" for sub in below} if below else {name}
+    documented = set(re.findall(r"^\| `assure-agent ([a-z]+(?: verify)?)", README, re.MULTILINE))
+    assert documented == commands
+
+
+def test_every_option_of_every_command_has_a_sentence() -> None:
+    group = typer.main.get_command(app)
+    commands = [c for command in group.commands.values() for c in getattr(command, "commands", {"": command}).values()]
+    for command in commands:
+        assert command.help, command.name
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{command.name} {parameter.name}"
+
+
+def test_every_setting_that_the_documents_name_exists() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for path in (ROOT / "README.md", ROOT / "specs/README.md", ROOT / "state/README.md"):
+        assert set(re.findall(rf"{PREFIX}[A-Z_]+[A-Z]", path.read_text())) <= known, path
+
+
+def test_every_metric_that_the_readme_names_exists() -> None:
+    known = {name for name, *_ in write_docs.metric_list()}
+    assert set(re.findall(r"assure_agent_[a-z_]+[a-z]", README)) <= known
+
+
+def test_every_table_of_the_store_is_described(tmp_path: Path) -> None:
+    connection = open_writer(tmp_path / "agent.db")
+    migrate(connection)
+    sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    tables = {row[0] for row in connection.execute(sql)}
+    connection.close()
+    described = set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "state/README.md").read_text(), re.MULTILINE))
+    assert described == tables
+
+
+def test_every_test_that_the_readme_names_exists() -> None:
+    for name in re.findall(r"`(tests/[\w/]+\.py)`", README):
+        assert (ROOT / name).exists(), name
+
+
+def test_every_example_is_a_good_request() -> None:
+    from agent.source.validate import validate
+
+    assert validate([ROOT / "specs"], ROOT / "images") == []
+
+
+def test_the_specimens_are_drawn_by_the_script_and_carry_their_markers() -> None:
+    """Pixels may differ between versions of the drawing library; names and markers may not."""
+    folder = ROOT / "images/specimens"
+    assert {path.name for path in folder.iterdir()} == set(draw_specimens.SPECIMENS)
+    for name, (*_, marker) in draw_specimens.SPECIMENS.items():
+        content = (folder / name).read_bytes()
+        assert marker.encode() in content
+        assert (b"sandbox-outcome" in content) is bool(marker)
+
+
+def test_nothing_in_the_tree_names_a_registry_or_a_path_of_some_machine() -> None:
+    from subprocess import run
+
+    files = run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
+    bad = re.compile(r"(pypi|pythonhosted|npmjs)\.(org|io)|debian\.org|/home/\w+/|/root/")
+    for name in filter(None, files):
+        path = ROOT / name
+        if path.is_file() and path != Path(__file__):
+            assert not bad.search(path.read_bytes().decode("utf-8", "ignore")), name
+
+
+def test_the_changelog_names_the_version() -> None:
+    from agent import __version__
+
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()

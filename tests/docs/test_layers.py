@@ -1,0 +1,50 @@
+"""Each import contract of pyproject.toml bites: with a forbidden import added, the check fails and names it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TRESPASSES = {
+    "Imports go one way": ("agent/store/rows.py", "import agent.reconciler"),
+    "The sandbox stands alone": ("agent/sandbox/config.py", "import agent.core.remote"),
+    "Only the command line starts the sandbox": ("agent/runtime.py", "import agent.sandbox"),
+    "The core is pure": ("agent/core/machine.py", "import time"),
+    "HTTP to Assure is spoken in one place": ("agent/interpreter.py", "import httpx"),
+}
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command; lint_imports_command()",
+        "--no-cache",
+    ]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin"}
+    )
+
+
+def test_every_contract_has_a_trespass() -> None:
+    names = [line for line in (ROOT / "pyproject.toml").read_text().splitlines() if line.startswith('name = "')]
+    contracts = [name for name in names if "assure-agent" not in name]
+    assert len(contracts) == len(TRESPASSES)
+    for start in TRESPASSES:
+        assert any(start in name for name in contracts), start
+
+
+@pytest.mark.parametrize("contract", TRESPASSES)
+def test_a_contract_bites(contract: str, tmp_path: Path) -> None:
+    file, line = TRESPASSES[contract]
+    shutil.copytree(ROOT / "agent", tmp_path / "agent", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / file
+    path.write_text(path.read_text() + f"\n{line}\n")
+    result = lint(tmp_path)
+    assert result.returncode == 1, result.stdout + result.stderr
+    broken = [row for row in result.stdout.splitlines() if row.endswith("BROKEN") or "BROKEN" in row]
+    assert any(contract in row for row in broken), result.stdout
