@@ -17,7 +17,9 @@ ALLOWED = frozenset(
 
 
 def _redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    return {key: value if key in ALLOWED else "[redacted]" for key, value in event.items()}
+    return {
+        key: value if key in ALLOWED else "[redacted]" for key, value in event.items() if value is not None
+    }  # what is not known is left out
 
 
 def configure(log_format: str, level: str) -> None:

@@ -90,6 +90,7 @@ class Agent:
         seen: Callable[[Step], None] = lambda step: None,
         clock: Clock | None = None,
         account: str = "",
+        rebind: bool = False,
     ) -> AsyncIterator["Agent"]:
         """Open the store and the client. Raises SettingsError or StoreError before anything is done.
 
@@ -102,9 +103,8 @@ class Agent:
             )
         clock = clock or SystemClock()
         metrics = Metrics(clock)
-        store = SqliteStore(
-            settings.state_path, account or f"{settings.client_id} at {settings.base_url}", metrics.committed
-        )
+        account = account or f"{settings.client_id} at {settings.base_url}"
+        store = SqliteStore(settings.state_path, account, metrics.committed, rebind)
         try:
             metrics.watch(lambda: Reading(settings.state_path))
             agent = cls(settings, store, metrics, clock, seen)

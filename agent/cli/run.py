@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +29,9 @@ def run(
     specs: Annotated[Path | None, typer.Option("--specs", help="The folder of request files, as SPECS_DIR.")] = None,
     images: Annotated[Path | None, typer.Option("--images", help="The images folder, as IMAGES_DIR.")] = None,
     state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    rebind: Annotated[
+        bool, typer.Option("--rebind", help="Take a store along that belongs to another base URL or client id.")
+    ] = False,
     listen: Annotated[str | None, typer.Option("--listen", help="Where metrics are served, as LISTEN.")] = None,
 ) -> None:
     """Reconcile the requests in the folder with Assure, until it is interrupted.
@@ -46,28 +49,43 @@ def run(
     flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state, "listen": listen}
     import uvloop
 
-    code = uvloop.run(_main(flags, once=once, patience=patience, sandbox=sandbox, interactive=interactive))
+    options = _Options(
+        once=once, patience=patience, sandbox=sandbox, interactive=interactive, rebind=rebind, told=once or sandbox
+    )
+    code = uvloop.run(_main(flags, options))
     if code:
         raise typer.Exit(code)
 
 
-async def _main(flags: dict[str, object], *, once: bool, patience: float, sandbox: bool, interactive: bool) -> int:
-    async with _remote(flags, sandbox, interactive) as (settings, account):
-        return await _run(settings, account, once=once, patience=patience, told=once or sandbox)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """How to run."""
+
+    once: bool
+    patience: float  # seconds, with once
+    sandbox: bool
+    interactive: bool
+    rebind: bool
+    told: bool  # a person looks on
+
+
+async def _main(flags: dict[str, object], options: _Options) -> int:
+    async with _remote(flags, options) as (settings, account):
+        return await _run(settings, account, options)
 
 
 @contextlib.asynccontextmanager
-async def _remote(flags: dict[str, object], sandbox: bool, interactive: bool) -> AsyncIterator[tuple[Settings, str]]:
+async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[tuple[Settings, str]]:
     """The settings and the account's name; with `sandbox` the simulator runs inside of this and they lead to it."""
     settings = load_settings(**flags)
-    if not sandbox:
+    if not options.sandbox:
         yield settings, ""
         return
     from agent.sandbox import SandboxConfig, SandboxServer
 
     settings.state_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     world = settings.state_path.with_name("sandbox.json")
-    config = SandboxConfig(port=_SANDBOX_PORT, interactive=interactive, persist=world)
+    config = SandboxConfig(port=_SANDBOX_PORT, interactive=options.interactive, persist=world)
     async with contextlib.AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(SandboxServer(config))
@@ -77,30 +95,30 @@ async def _remote(flags: dict[str, object], sandbox: bool, interactive: bool) ->
         yield load_settings(**flags, base_url=server.url, token_url="", **client), "the built-in sandbox"
 
 
-async def _run(settings: Settings, account: str, *, once: bool, patience: float, told: bool) -> int:
+async def _run(settings: Settings, account: str, options: _Options) -> int:
     from agent.cli.progress import Progress
     from agent.log import configure, logger
     from agent.runtime import Agent
     from agent.settings import unknown_settings
 
-    quiet = told and "log_level" not in settings.model_fields_set
+    quiet = options.told and "log_level" not in settings.model_fields_set
     configure(settings.log_format, "warning" if quiet else settings.log_level)
     for name in unknown_settings():
         logger().warning("unknown setting is ignored", setting=name, hint="see the table of settings in README.md")
-    progress = Progress(settings.state_path) if told else None
+    progress = Progress(settings.state_path) if options.told else None
     seen = progress.stepped if progress is not None else lambda step: None
     listening = progress.listening if progress is not None else lambda url: None
-    async with Agent.opened(settings, seen, account=account) as agent:
+    async with Agent.opened(settings, seen, account=account, rebind=options.rebind) as agent:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, agent.stop)
         with progress or contextlib.nullcontext():
-            if once:
-                finished = await agent.run_once(patience, listening)
+            if options.once:
+                finished = await agent.run_once(options.patience, listening)
             else:
                 await agent.run(listening)
     if progress is not None:
         progress.conclude()
-    return _exit_code(settings, finished) if once else 0
+    return _exit_code(settings, finished) if options.once else 0
 
 
 def _exit_code(settings: Settings, finished: "Finished") -> int:

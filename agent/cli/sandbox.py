@@ -16,9 +16,7 @@ def sandbox(
     outcomes: Annotated[
         str, typer.Option("--outcomes", help="Weights where no marker says, such as accepted=8,rejected=1.")
     ] = "accepted=1",
-    delay: Annotated[
-        str, typer.Option("--delay", help="How long a verification takes: 1s, or 1s-3s.")
-    ] = "1s-3s",
+    delay: Annotated[str, typer.Option("--delay", help="How long a verification takes: 1s, or 1s-3s.")] = "1s-3s",
     capture_process: Annotated[
         str, typer.Option("--capture-process", help="When a capture flow creates its process: at-start or at-open.")
     ] = "at-start",

@@ -22,8 +22,14 @@ def _unobserved(_: float, __: int) -> None:
 class SqliteStore:
     """The agent's store. Opening it takes the lock; reads see what is committed."""
 
-    def __init__(self, path: Path, account: str, observe: Callable[[float, int], None] = _unobserved) -> None:
-        """Open or create the file for this account (base URL and client id).
+    def __init__(
+        self,
+        path: Path,
+        account: str,
+        observe: Callable[[float, int], None] = _unobserved,
+        rebind: bool = False,
+    ) -> None:
+        """Open or create the file for this account (base URL and client id); `rebind` takes it from another one.
 
         Raises StoreLocked, StoreNewer, StoreForeign, StoreDamaged or StoreError; nothing is changed then.
         """
@@ -36,16 +42,16 @@ class SqliteStore:
                 "give the agent a folder it may write to, or set STATE_URL",
             ) from None
         try:
-            self._open(path, account, observe)
+            self._open(path, account, observe, rebind)
         except BaseException:
             self._lock.release()
             raise
 
-    def _open(self, path: Path, account: str, observe: Callable[[float, int], None]) -> None:
+    def _open(self, path: Path, account: str, observe: Callable[[float, int], None], rebind: bool) -> None:
         connection = open_writer(path)
         try:
             migrate(connection)
-            _bind(connection, account)
+            _bind(connection, account, rebind)
             self.keys = Keys.beside(path)
             self._reader = open_reader(path)
         except sqlite3.DatabaseError as error:
@@ -162,12 +168,14 @@ class SqliteStore:
         return int(self._query(sql, (at,))[0][0])
 
 
-def _bind(connection: Connection, account: str) -> None:
+def _bind(connection: Connection, account: str, rebind: bool) -> None:
+    """Bind the file to the account. One under which nothing was ever asked of Assure is not bound yet."""
     row = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchone()
-    if row is None:
-        connection.execute("INSERT INTO meta (key, value) VALUES ('account', ?)", (account,))
+    used = connection.execute("SELECT 1 FROM attempts LIMIT 1").fetchone() is not None
+    if row is None or not used or rebind:
+        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('account', ?)", (account,))
     elif row[0] != account:
         raise StoreForeign(
             f"The state file belongs to another Assure account ({row[0]}), not to {account}.",
-            "set STATE_URL to a file of its own for this account; the dossiers in this one are only known there",
+            "set STATE_URL to a file of its own for this account, or take this one along with `run --rebind`",
         )

@@ -855,9 +855,10 @@ def test_the_last_look_keeps_its_distance_from_the_look_before_the_start() -> No
     story = at_look(upload(deadline=60.0))
     story.later(59.9).reads(Status.PENDING)
     story.sees(EffectDelayed, kind=EffectKind.START_VERIFICATION, chance=0.15)
+    looked_at = story.now
     story.wakes()  # the deadline
-    story.wakes()
-    assert isinstance(story.effect, ReadProcess)
+    assert isinstance(story.wakes(), ReadProcess)
+    assert story.now - looked_at >= POLICY.read_gap
 
 
 def test_a_hold_keeps_the_dossier_no_longer_than_its_ttl() -> None:

@@ -29,10 +29,11 @@ from agent.core.owed import due
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
 
-WALKS, LENGTH, CALM = 2000, 45, 400
+PARTS, WALKS, LENGTH, CALM = 4, 500, 36, 400
 Edge = tuple[Phase, str, Phase]
 reached: Counter[Edge] = Counter()
 heeded: Counter[tuple[Phase, Phase]] = Counter()
+walked_here: set[int] = set()
 
 
 # Bugs that stories show (marked xfail there). When one is mended, its line here goes as well.
@@ -186,27 +187,33 @@ def walked(random: Random) -> None:
         raise
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(PARTS))
 def test_every_walk_keeps_the_invariants_and_settles_when_the_world_behaves(part: int) -> None:
     """[I1, I2, I3, I4, I5]"""
-    for random in seeds(f"walk {part}", WALKS // 4):
+    for random in seeds(f"walk {part}", WALKS):
         walked(random)
+    walked_here.add(part)
 
 
-UNREACHED = {
+# Declared for every phase alike, and not needed in these: nothing wakes what is done; a file cannot be "back" where its
+# removal would have closed the road; and nobody starts a process that has no images yet.
+NEVER_NEEDED = {
+    (Phase.DONE, "CameDue", Phase.DONE),
+    (Phase.PROCESS, "DocumentReturned", Phase.PROCESS),
+    (Phase.IMAGES, "DocumentReturned", Phase.IMAGES),
+    (Phase.IMAGES, "ProcessRead", Phase.RESULT),
 }
 
 
-def test_the_walks_reach_every_edge_that_the_table_declares() -> None:
-    """An edge that no walk takes is either not needed or not tested: the list says which are left."""
-    if sum(reached.values()) < 10_000:  # run alone, or its walks ran in another process
-        for random in seeds("walk 0", WALKS // 4):
-            walked(random)
+def test_the_walks_take_every_edge_that_the_table_declares() -> None:
+    """An edge that no walk takes is not needed, or not tested."""
+    if len(walked_here) < PARTS:
+        pytest.skip("some of the walks ran in another process")
     declared = {
         (phase, observation.__name__, to)
         for phase, rows in TABLE.items()
         for observation, row in rows.items()
-        for to in (phase, *row.to)
+        for to in (row.to or (phase,))
     }
-    print(sorted((str(a), b, str(c)) for a, b, c in declared - set(reached)))
-    print(sorted((str(a), str(b)) for a, tos in HEED.items() for b in tos if (a, b) not in heeded))
+    assert declared - set(reached) <= NEVER_NEEDED
+    assert {(phase, to) for phase, tos in HEED.items() for to in tos} <= set(heeded)

@@ -4,6 +4,7 @@ The model shares nothing with the agent but the words of its effects and observa
 of at most 100 rows, reads that lag, calls that act at once, late or never, and deletions.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -321,7 +322,7 @@ class Dossier:
     dossier_id: str
     reference: str
     created: float
-    deleted: bool = False
+    deleted_at: float | None = None
     processes: list[Process] = field(default_factory=list)
 
 
@@ -341,7 +342,7 @@ class Assure:
 
     def open_dossiers(self) -> list[Dossier]:
         """Those that are not deleted, also those that a late call will make."""
-        return [dossier for dossier in self.dossiers.values() if not dossier.deleted]
+        return [dossier for dossier in self.dossiers.values() if dossier.deleted_at is None]
 
     def starts_of(self, generation: str) -> list[tuple[str, float]]:
         """Process and time of each start that counted, for references of this generation (`aa-agent-uid-generation-`)."""
@@ -382,6 +383,9 @@ class Assure:
         if fate < 0.36 and kind not in (EffectKind.CREATE_DOSSIER, EffectKind.FIND_DOSSIER) and not start:
             if kind not in (EffectKind.READ_DOSSIER, EffectKind.DELETE_DOSSIER):  # there, 404 means what it says
                 return TargetMissing(at=took, kind=kind, evidence=Evidence(status=404)), took
+        if fate < 0.38 and hasattr(effect, "dossier_id"):
+            self.dossiers[effect.dossier_id].deleted_at = at  # Assure keeps nothing for ever (contract §12)
+            return self._missing(effect, took), took
         if fate < 0.9:
             self.act(effect, at + self._delay(), took)
         evidence = Evidence(status=200, cause="unreadable") if self.random.random() < 0.2 else LOST_CONNECTION
@@ -403,10 +407,11 @@ class Assure:
             case FindDossier(reference=reference):
                 return self._find(reference, took)
         dossier = self.dossiers[effect.dossier_id]  # type: ignore[attr-defined]
-        if dossier.deleted:
-            return TargetMissing(at=took, kind=effect.kind, evidence=Evidence(status=404))
+        lagging = isinstance(effect, ReadDossier) and dossier.deleted_at is not None
+        if dossier.deleted_at is not None and not (lagging and took - self._behind() < dossier.deleted_at):
+            return self._missing(effect, took)
         if isinstance(effect, DeleteDossier):
-            dossier.deleted = True
+            dossier.deleted_at = at
             return DossierDeleted(at=took)
         if isinstance(effect, ReadDossier):
             return DossierRead(at=took, reading=self._dossier_reading(dossier, took))
@@ -416,6 +421,12 @@ class Assure:
             self._people(dossier, at)
             return CaptureStarted(at=took, link=f"https://capture.example/{self._id('L')}")
         return self._in_process(dossier, effect, at, took)
+
+    def _missing(self, effect: Effect, took: float) -> Observation:
+        evidence = Evidence(status=404)
+        if effect.kind is EffectKind.START_VERIFICATION:  # proves nothing, says the classifier
+            return EffectUnanswered(at=took, kind=effect.kind, evidence=evidence)
+        return TargetMissing(at=took, kind=effect.kind, evidence=evidence)
 
     def _in_process(self, dossier: Dossier, effect: Any, at: float, took: float) -> Observation:
         process = next(one for one in dossier.processes if one.process_id == effect.process_id)
@@ -436,17 +447,24 @@ class Assure:
         raise AssertionError(effect)
 
     def _create_process(self, dossier: Dossier, effect: CreateProcess, at: float, took: float) -> Observation:
-        process = Process(self._id("P"), effect.process_type, [(at, Status.PENDING)])
+        status = Status.PENDING if self.calm or self.random.random() < 0.97 else Status.PROCESSING
+        process = Process(self._id("P"), effect.process_type, [(at, status)])
+        if not self.calm and self.random.random() < 0.05:
+            process.moves.append((at + self._while(), Status.FAILED))  # by somebody, through /fail
+        elif status is Status.PROCESSING:
+            process.moves.append((at + self._while(), self._verdict()))
         dossier.processes.append(process)
         pages = self.random.choice((None, 1, 2))
-        return ProcessCreated(at=took, process_id=process.process_id, status=Status.PENDING, document_pages=pages)
+        return ProcessCreated(at=took, process_id=process.process_id, status=status, document_pages=pages)
 
     def _start(self, dossier: Dossier, process: Process, at: float, took: float) -> Observation:
         self.start_calls.append((dossier.reference, process.process_id))
-        if process.status(max(at, process.moves[-1][0])) is not Status.PENDING:
+        if process.status(max(at, process.created)) is not Status.PENDING or process.started:
             return EffectUnanswered(
                 at=took, kind=EffectKind.START_VERIFICATION, evidence=Evidence(status=400, cause="already started")
             )
+        if process.moves[-1][0] > at:
+            del process.moves[-1]
         process.started.append(at)
         process.moves += [(at, Status.PROCESSING), (at + self._while(), self._verdict())]
         return VerificationStarted(at=took, status=process.status(at))
@@ -523,6 +541,7 @@ def edits(random: Random, file: Desired | None, original: Desired) -> Desired | 
         [
             None,
             original,
+            original,
             digested(replace(now, essence=random.choice(("one", "two", "three")))),
             digested(replace(now, suspend=not now.suspend)),
             digested(replace(now, deadline=random.choice((120.0, 900.0, 86400.0)))),
@@ -536,7 +555,8 @@ def digested(document: Desired) -> Desired:
     """The document with the digest of what it says: the same words, the same digest."""
     parts = (document.mode, document.essence, document.images, document.suspend)
     durations = (document.deadline, document.retention, document.rerun)
-    return replace(document, digest="/".join(str(part) for part in (*parts, *durations)))
+    said = "/".join(str(part) for part in (*parts, *durations))
+    return replace(document, digest=hashlib.sha256(said.encode()).hexdigest()[:32])
 
 
 def seeds(name: str, count: int) -> Iterator[Random]:

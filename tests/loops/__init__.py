@@ -1,0 +1,1 @@
+"""The loops: source, drive, orphans, and what is told of them."""

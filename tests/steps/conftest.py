@@ -1,0 +1,3 @@
+from tests.support.fixtures import begin, world
+
+__all__ = ["begin", "world"]

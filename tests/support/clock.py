@@ -1,0 +1,133 @@
+"""Time that jumps: it passes only while everybody waits, so that a day at Assure takes a moment here.
+
+The theory: whoever lets time pass does so through this clock, the agent by `wait` and the sandbox by `sleep`. What is
+at work otherwise is a call on the wire or a commit, and belongs to a record that is being driven; `watch` says how
+many of those there are. When every driven record is asleep in the sandbox, nobody can move but by time: it jumps to
+the earliest moment that somebody waits for, and never past `stop_at`.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+_LOOK = 0.0005  # real seconds between two looks while somebody is at work
+_PATIENCE = 20.0  # real seconds until a test is believed to be stuck
+
+
+class VirtualClock:
+    """Implements `agent.ports.Clock`. Use as an async context manager; call it for the sandbox's epoch seconds."""
+
+    def __init__(self) -> None:
+        self.stop_at = math.inf
+        self.asleep = 0  # calls that sleep in the sandbox
+        self.most_asleep = 0
+        self._time = START
+        self._waiting: dict[asyncio.Timeout, tuple[float, asyncio.Event]] = {}
+        self._watched: list[Callable[[], int]] = []
+        self._mover: asyncio.Task[None] | None = None
+
+    def now(self) -> float:
+        return self._time
+
+    __call__ = now
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+        deadline = math.inf if seconds is None else self._time + seconds
+        if event.is_set() or deadline <= self._time:
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None) as alarm:
+                self._waiting[alarm] = (deadline, event)
+                try:
+                    await event.wait()
+                finally:
+                    self._waiting.pop(alarm, None)
+
+    async def sleep(self, seconds: float) -> None:
+        """How latency passes in the sandbox."""
+        self.asleep += 1
+        self.most_asleep = max(self.most_asleep, self.asleep)
+        try:
+            await self.wait(asyncio.Event(), seconds)
+        finally:
+            self.asleep -= 1
+
+    # -- who is at work ----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def watch(self, at_work: Callable[[], int]) -> Iterator[None]:
+        """`at_work` says how many records are being driven."""
+        self._watched.append(at_work)
+        try:
+            yield
+        finally:
+            self._watched.remove(at_work)
+
+    @property
+    def quiet(self) -> bool:
+        """True when nobody can move but by time."""
+        woken = any(event.is_set() for _, event in self._waiting.values())
+        return not woken and sum(count() for count in self._watched) <= self.asleep
+
+    # -- what a test does with it --------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Let no more time pass by itself."""
+        self.stop_at = self._time
+
+    def release(self) -> None:
+        """Let time pass by itself again."""
+        self.stop_at = math.inf
+
+    async def rest(self) -> None:
+        """Return once nobody can move but by time."""
+        await until(lambda: self.quiet)
+        for _ in range(3):  # whoever was woken by an answer may have begun something new
+            await asyncio.sleep(0.005)
+            await until(lambda: self.quiet)
+
+    async def advance(self, seconds: float) -> None:
+        """Let that much time pass, with all that happens meanwhile, and hold it there."""
+        await self.rest()
+        self.stop_at = self._time + seconds
+        await until(lambda: self._next() > self.stop_at and self.quiet)
+        self._time = self.stop_at
+        await self.rest()
+
+    # -- moving --------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> "VirtualClock":
+        self._mover = asyncio.create_task(self._move())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._mover is not None
+        self._mover.cancel()
+        await asyncio.gather(self._mover, return_exceptions=True)
+
+    def _next(self) -> float:
+        return min((deadline for deadline, _ in self._waiting.values()), default=math.inf)
+
+    async def _move(self) -> None:
+        while True:
+            moment = self._next()
+            if self.quiet and moment <= self.stop_at and moment < math.inf:
+                self._time = max(self._time, moment)
+                for alarm, (deadline, _) in list(self._waiting.items()):
+                    if deadline <= self._time:
+                        del self._waiting[alarm]
+                        alarm.reschedule(0)
+                for _ in range(6):  # the woken run, and wait again or drive something
+                    await asyncio.sleep(0)
+            else:
+                await asyncio.sleep(_LOOK)
+
+
+async def until(true: Callable[[], object], patience: float = _PATIENCE) -> None:
+    """Return when it is true; real time passes meanwhile."""
+    async with asyncio.timeout(patience):
+        while not true():
+            await asyncio.sleep(_LOOK)

@@ -1,0 +1,222 @@
+"""A small world: a folder of requests, an agent on a real SQLite file, and the sandbox on a real port."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import structlog
+
+from agent import runtime
+from agent.core.record import Phase, Record
+from agent.runtime import Agent, Finished
+from agent.sandbox import SandboxConfig, SandboxServer
+from agent.sandbox.ledger import DossierEntry, Ledger
+from agent.settings import Settings
+from agent.source.folder import Folder
+from agent.store import audit
+from agent.store.reading import Reading
+
+from .clock import VirtualClock, until
+from .files import capture, jpeg, upload, write
+
+CONFIG = SandboxConfig(verification_delay=(2.0, 2.0), capture_delay=2.0)
+
+
+@dataclass
+class World:
+    """Write requests, let an agent settle them, and look at what came of it."""
+
+    folder: Path
+    clock: VirtualClock
+    sandbox: SandboxServer
+    calls: list[str]  # operations in the order in which they arrived at the sandbox
+    logs: list[Any]  # log entries before redaction
+    switches: dict[str, Any] = field(default_factory=dict)  # settings that differ from ours
+    finished: Finished | None = None
+    url: str = ""  # of the running agent's HTTP surface
+
+    @property
+    def specs(self) -> Path:
+        return self.folder / "specs"
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state" / "agent.db"
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.sandbox.ledger
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def upload(self, name: str, marker: str = "", back: bool = False, **more: Any) -> Path:
+        """Write a request of use case 2 and its pictures; the marker goes into the front."""
+        write(self.images / name / "front.jpg", jpeg(marker))
+        images = {"front": f"{name}/front.jpg"}
+        for depiction in (*(["back"] if back else []), *(["selfie"] if more.get("processType") else [])):
+            write(self.images / name / f"{depiction}.jpg", jpeg(f"the {depiction}"))
+            images[depiction] = f"{name}/{depiction}.jpg"
+        return write(self.specs / f"{name}.yaml", upload(name, images, **more))
+
+    def capture(self, name: str, **more: Any) -> Path:
+        """Write a request of use case 1."""
+        return write(self.specs / f"{name}.yaml", capture(name, **more))
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    def settings(self, **more: Any) -> Settings:
+        config = self.sandbox.config
+        given: dict[str, Any] = {
+            "base_url": self.sandbox.url,
+            "client_id": config.client_id,
+            "client_secret": config.client_secret,
+            "specs_dir": self.specs,
+            "images_dir": self.images,
+            "state_url": f"sqlite:///{self.state}",
+            "listen": "127.0.0.1:0",
+            "request_timeout": 5.0,
+            "scan_interval": 3600.0,  # real seconds: tests scan when they mean it
+            "agent_id": "tests",
+        }
+        return Settings(**given | self.switches | more)
+
+    @contextlib.asynccontextmanager
+    async def opened(self, **more: Any) -> AsyncIterator[Agent]:
+        """An agent on our store that does nothing yet."""
+        with mock.patch.object(runtime, "Folder", partial(Folder, settle=0)):  # files count at once
+            async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
+                reconciler = agent.reconciler
+                with self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)):
+                    yield agent
+
+    async def settle(self, patience: float = 86_400.0, **more: Any) -> Finished:
+        """`run --once`: until all is settled as far as it can be."""
+        async with self.opened(**more) as agent, asyncio.timeout(30):
+            self.finished = await agent.run_once(patience)
+        return self.finished
+
+    @contextlib.asynccontextmanager
+    async def running(self, **more: Any) -> AsyncIterator[Agent]:
+        """`run`: an agent at work until the block ends."""
+        async with self.opened(**more) as agent:
+            up = asyncio.Event()
+
+            def listening(url: str) -> None:
+                self.url = url
+                up.set()
+
+            task = asyncio.create_task(agent.run(listening))
+            try:
+                await until(lambda: task.done() or agent._last is not None)
+                await self.clock.rest()
+                yield agent
+            finally:
+                agent.stop()
+                self.clock.release()
+                await asyncio.wait_for(task, 30)
+
+    # -- looking -----------------------------------------------------------------------------------------------
+
+    def reading(self) -> Reading:
+        return Reading(self.state)
+
+    def records(self) -> dict[str, Record]:
+        """All records by name, as they are on disk."""
+        with self.reading() as reading:
+            return {record.name: record for record in reading.all()}
+
+    def record(self, name: str) -> Record:
+        return self.records()[name]
+
+    def link(self, name: str) -> str | None:
+        """The capture link that the agent would hand out now."""
+        uid = self.record(name).uid
+        with self.reading() as reading:
+            return reading.link(uid)
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        """What the database says."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True)) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def history(self, name: str) -> list[str]:
+        """The types of the events of a request, in order."""
+        uid = self.record(name).uid
+        return [row[0] for row in self.rows("SELECT type FROM events WHERE uid = ? ORDER BY seq", uid)]
+
+    def dossiers(self, name: str) -> list[DossierEntry]:
+        """The dossiers that were ever created for a request, oldest first."""
+        prefix = f"aa-tests-{self.record(name).uid}-"
+        return [entry for entry in self.ledger.dossiers.values() if (entry.reference or "").startswith(prefix)]
+
+    def starts(self, name: str) -> int:
+        """How often a verification of this request was asked for; a capture flow counts as one."""
+        entries = self.dossiers(name)
+        if self.record(name).desired.mode == "capture":
+            return sum(entry.captures for entry in entries)
+        return sum(process.starts for entry in entries for process in entry.processes)
+
+    def state_bytes(self) -> bytes:
+        """Everything in the state folder but keys and locks: database, write-ahead log, shared memory."""
+        files = self.state.parent.glob(self.state.name + "*")
+        return b"".join(path.read_bytes() for path in sorted(files))
+
+    def overhear(self, method: str) -> list[dict[str, Any]]:
+        """From now on, the JSON bodies that arrive at this method of the sandbox's world."""
+        heard: list[dict[str, Any]] = []
+        part = self.sandbox.world.flows if method == "start" else self.sandbox.world
+        original = getattr(part, method)
+
+        def hearing(*arguments: Any) -> Any:
+            heard.append(arguments[-1])
+            return original(*arguments)
+
+        setattr(part, method, hearing)
+        return heard
+
+    # -- what is true of every world ------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """The invariants that can be seen from outside, whatever happened: I1, I2, I3, I5, and no violation."""
+        for name, record in self.records().items():
+            assert not record.moving, f"{name} goes on"
+            held_or_done = record.hold is not None or record.phase is Phase.DONE or record.resting
+            assert held_or_done or record.desired.suspend, f"{name} is stuck [I1]"
+        for entry in self.ledger.dossiers.values():
+            assert sum(process.starts for process in entry.processes) <= 1, "two starts [I2]"
+        assert not audit.verify(self.state).findings, "[I5]"
+        assert self.ledger.violations == []
+
+    def check_nothing_left(self) -> None:
+        """All dossiers of ours are deleted [I3]."""
+        assert self.sandbox.world.dossiers == {}
+        assert self.rows("SELECT count(*) FROM orphans WHERE closed_at IS NULL") == [(0,)]
+
+
+@contextlib.asynccontextmanager
+async def small_world(folder: Path, config: SandboxConfig = CONFIG, **switches: Any) -> AsyncIterator[World]:
+    """A world that begins and ends."""
+    for name in ("specs", "images"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    calls: list[str] = []
+    async with VirtualClock() as clock:
+        async with SandboxServer(config, clock=clock, sleep=clock.sleep) as sandbox:
+            counted = sandbox.ledger.called
+
+            def called(operation: str) -> None:
+                calls.append(str(operation))
+                counted(operation)
+
+            sandbox.ledger.called = called  # type: ignore[method-assign]
+            with structlog.testing.capture_logs() as logs:
+                yield World(folder, clock, sandbox, calls, logs, switches)
