@@ -19,15 +19,17 @@ _FEW = 50  # lines and table rows that a person still reads
 class Progress:
     """Follows the steps. On a terminal there is a bar as well; in a pipe plain lines."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, running: bool) -> None:
+        """`running`: the agent goes on when all is settled, so the table is shown then."""
         self._state = state
+        self._running = running
         self._lines = 0
         self._bar = _bar() if sys.stdout.isatty() else None
-        self._known: dict[str, bool] = {}  # uid -> settled
+        self._shown = False
+        self._known: set[str] = set()  # uids seen
+        self._moving: set[str] = set()  # those that go on by themselves
 
     def __enter__(self) -> "Progress":
-        if self._bar is not None:
-            self._bar.start()
         return self
 
     def __exit__(
@@ -39,6 +41,10 @@ class Progress:
     def listening(self, url: str) -> None:
         """The HTTP surface is up."""
         self._say(f"metrics: {url}/metrics")
+        with Reading(self._state) as reading:
+            records = list(reading.all())
+        if records and not any(record.moving for record in records):
+            self._rest()  # an earlier run has settled them all; new files may still come
 
     def stepped(self, step: Step) -> None:
         """A step was committed."""
@@ -49,12 +55,29 @@ class Progress:
             self._line(f"{record.name}: {record.outcome}")
         if record.hold is not None and (before is None or before.hold != record.hold):
             self._line(f"{record.name}: held, {record.hold.reason}")
-        self._known[record.uid] = not record.moving
+        self._known.add(record.uid)
+        self._moving.discard(record.uid)
+        if record.moving:
+            self._moving.add(record.uid)
+        self._shown = False
         if self._bar is not None:
-            self._bar.update(_TASK, completed=sum(self._known.values()), total=len(self._known))
+            self._bar.start()
+            self._bar.update(_TASK, completed=len(self._known) - len(self._moving), total=len(self._known))
+        if not self._moving:
+            self._rest()
+
+    def _rest(self) -> None:
+        if self._running:
+            self.conclude()
+            self._say("All is settled. Drop, change or remove files, or press Ctrl-C to end.")
 
     def conclude(self) -> None:
-        """Print the table of outcomes."""
+        """Print the table of outcomes, unless it was just printed."""
+        if self._shown:
+            return
+        self._shown = True
+        if self._bar is not None:
+            self._bar.stop()
         with Reading(self._state) as reading:
             records: list[Record] = list(reading.all())
             refusals = reading.refusals()

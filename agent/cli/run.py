@@ -105,7 +105,7 @@ async def _run(settings: Settings, account: str, options: _Options) -> int:
     configure(settings.log_format, "warning" if quiet else settings.log_level)
     for name in unknown_settings():
         logger().warning("unknown setting is ignored", setting=name, hint="see the table of settings in README.md")
-    progress = Progress(settings.state_path) if options.told else None
+    progress = Progress(settings.state_path, running=not options.once) if options.told else None
     seen = progress.stepped if progress is not None else lambda step: None
     listening = progress.listening if progress is not None else lambda url: None
     async with Agent.opened(settings, seen, account=account, rebind=options.rebind) as agent:

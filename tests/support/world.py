@@ -209,14 +209,13 @@ async def small_world(folder: Path, config: SandboxConfig = CONFIG, **switches: 
     for name in ("specs", "images"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     calls: list[str] = []
-    async with VirtualClock() as clock:
-        async with SandboxServer(config, clock=clock, sleep=clock.sleep) as sandbox:
-            counted = sandbox.ledger.called
+    async with VirtualClock() as clock, SandboxServer(config, clock=clock, sleep=clock.sleep) as sandbox:
+        counted = sandbox.ledger.called
 
-            def called(operation: str) -> None:
-                calls.append(str(operation))
-                counted(operation)
+        def called(operation: str) -> None:
+            calls.append(str(operation))
+            counted(operation)
 
-            sandbox.ledger.called = called  # type: ignore[method-assign]
-            with structlog.testing.capture_logs() as logs:
-                yield World(folder, clock, sandbox, calls, logs, switches)
+        sandbox.ledger.called = called  # type: ignore[method-assign]
+        with structlog.testing.capture_logs() as logs:
+            yield World(folder, clock, sandbox, calls, logs, switches)

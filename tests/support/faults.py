@@ -1,0 +1,12 @@
+"""Scripted trouble in one word."""
+
+from typing import Any
+
+from agent.sandbox.faults import Kind, Rule
+
+
+def rule(operation: str, kind: str, **more: Any) -> Rule:
+    """Trouble for the first such call, unless `more` picks others."""
+    if not more.keys() & {"nth", "every", "rate", "count"}:
+        more["nth"] = 1
+    return Rule(operation=operation, kind=Kind(kind), **more)
