@@ -15,6 +15,8 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 PLAIN: dict[object, st.SearchStrategy[object]] = {
     float: SECONDS,
     float | None: st.none() | SECONDS,
+    int: st.integers(0, 2**53),
+    int | None: st.none() | st.integers(0, 2**53),
     str: TEXT,
     str | None: st.none() | TEXT,
 }

@@ -140,7 +140,9 @@ class Walk:
         self.see(answer, ask=not ending)
 
     def edit(self) -> None:
-        self.file = edits(self.random, self.file, self.original)
+        asked = self.record.hold is not None and self.record.hold.reason.about_document
+        taken_back = asked and self.random.random() < 0.5
+        self.file = self.record.desired if taken_back else edits(self.random, self.file, self.original)
         self.scan()
 
     def scan(self) -> None:

@@ -541,7 +541,6 @@ def edits(random: Random, file: Desired | None, original: Desired) -> Desired | 
         [
             None,
             original,
-            original,
             digested(replace(now, essence=random.choice(("one", "two", "three")))),
             digested(replace(now, suspend=not now.suspend)),
             digested(replace(now, deadline=random.choice((120.0, 900.0, 86400.0)))),

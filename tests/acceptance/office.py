@@ -1,0 +1,142 @@
+"""The installed command against the sandbox in another process: real files, real ports, real signals."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
+
+
+@dataclass
+class Office:
+    """A folder of requests, a simulated Assure, and the command between them."""
+
+    folder: Path
+    url: str
+    output: str = ""  # everything that the command ever said
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        settings = {
+            "BASE_URL": self.url,
+            "CLIENT_ID": "sandbox-client",
+            "CLIENT_SECRET": "sandbox-secret",
+            "SPECS_DIR": str(self.folder / "specs"),
+            "IMAGES_DIR": str(self.folder / "images"),
+            "STATE_URL": f"sqlite:///{self.folder}/state/agent.db",
+            "LISTEN": "127.0.0.1:0",
+            "POLL_INTERVAL": "1s",
+            "SCAN_INTERVAL": "500ms",
+            "LOG_LEVEL": "debug",
+            **self.settings,
+        }
+        return {**os.environ, **{f"ASSURE_AGENT_{name}": value for name, value in settings.items()}}
+
+    def write(self, name: str, **spec: Any) -> Path:
+        """Write one request file; JSON is YAML."""
+        labels = spec.pop("labels", {})
+        document = {
+            "apiVersion": "assure-agent/v1",
+            "kind": "VerificationRequest",
+            "metadata": {"name": name, "labels": labels},
+            "spec": spec,
+        }
+        path = self.folder / "specs" / f"{name}.yaml"
+        path.write_text(json.dumps(document))
+        return path
+
+    def upload(self, name: str, outcome: str = "accepted", selfie: bool = False, **more: Any) -> Path:
+        """Write an upload request whose image carries the outcome."""
+        images = {"front": picture(self.folder / "images", outcome)}
+        if selfie:
+            images["selfie"] = picture(self.folder / "images", "selfie")
+        return self.write(
+            name,
+            processType="documentSelfie" if selfie else "document",
+            upload={"documentId": 137, "images": images},
+            **more,
+        )
+
+    def run(self, *arguments: str, timeout: float = 120) -> int:
+        """Run the command to its end; the exit code."""
+        done = subprocess.run(
+            [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, timeout=timeout
+        )
+        self.output += done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that prints JSON."""
+        done = subprocess.run(
+            [*COMMAND, *arguments, "-o", "json"], env=self.environment, capture_output=True, text=True, check=True
+        )
+        return json.loads(done.stdout)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[subprocess.Popen[str]]:
+        """The agent in the background; ended with SIGTERM."""
+        with subprocess.Popen(
+            [*COMMAND, "run"], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+                output, _ = process.communicate(timeout=30)
+                self.output += output
+
+    def items(self) -> dict[str, dict[str, Any]]:
+        """What `get` knows, by name."""
+        return {item["name"]: item for item in self.json("get")["items"]}
+
+    def ledger(self) -> dict[str, Any]:
+        """What really happened at Assure."""
+        with urllib.request.urlopen(self.url + "/sandbox/ledger") as answer:
+            ledger: dict[str, Any] = json.load(answer)
+        return ledger
+
+    def processes(self) -> list[dict[str, Any]]:
+        """All processes of the ledger."""
+        return [process for dossier in self.ledger()["dossiers"] for process in dossier["processes"]]
+
+    def left_behind(self) -> list[dict[str, Any]]:
+        """Dossiers that were not deleted."""
+        return [dossier for dossier in self.ledger()["dossiers"] if dossier["deletedAt"] is None]
+
+
+def picture(folder: Path, marker: str) -> str:
+    """A small picture with an outcome for the sandbox; its path below the folder."""
+    path = folder / f"{marker}.jpg"
+    if not path.exists():
+        buffer = io.BytesIO()
+        comment = "a selfie" if marker == "selfie" else f"sandbox-outcome={marker}"
+        Image.new("RGB", (64, 48), "teal").save(buffer, "JPEG", comment=comment.encode())
+        path.write_bytes(buffer.getvalue())
+    return path.name
+
+
+@contextlib.contextmanager
+def simulated(options: Mapping[str, str]) -> Iterator[str]:
+    """The sandbox in a process of its own; gives its URL."""
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    with subprocess.Popen([*COMMAND, "sandbox", *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
