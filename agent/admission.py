@@ -166,7 +166,7 @@ class Admission:
         if faults := list(self._forbidden(document, request)):
             return faults
         paths = request.spec.upload.images.paths if request.spec.upload is not None else {}
-        if not begins(record, verdict, essential):
+        if not begins(record, verdict, essential, request.rerun_token):
             assert record is not None
             return _desired(request, document, digest, essential, record.desired.images)
         found = inspect(self._rules.images_dir, paths, self._rules.max_image_bytes)

@@ -1,13 +1,13 @@
 """The sweep for possible orphans: dossiers whose creation was never answered, and which may show later [I3].
 
 Only references of our own store are looked for, and a dossier is deleted only after the store says that it will be.
-A reference is watched until its dossier is deleted, or has not shown for a day: no answer takes longer than that.
+A reference is watched until its dossier is deleted, or has not shown for an hour: no create is still under way then.
 """
 
 from agent.core.answer import Done, Refused
 from agent.ports import Clock, Remote, Store
 
-_WATCHED = 86400.0  # seconds
+_WATCHED = 3600.0  # seconds
 
 
 class OrphanSweep:

@@ -32,13 +32,12 @@ def judge(record: Record | None, digest: str, file: str) -> Verdict:
     return Verdict.RETURNED if away or moved else Verdict.FOLLOWED
 
 
-def begins(record: Record | None, verdict: Verdict, essence: str) -> bool:
+def begins(record: Record | None, verdict: Verdict, essence: str, rerun: str | None) -> bool:
     """True when this may begin a generation, so that its images have to be looked at."""
-    if record is None or verdict is Verdict.ADMIT:
+    if record is None or record.next is not None or record.outcome is Outcome.WITHDRAWN:
         return True
-    if verdict is Verdict.RETURNED:
-        return record.next is not None or (record.outcome is Outcome.WITHDRAWN and not record.billed)
-    return verdict is Verdict.CHANGED and essence != record.desired.essence
+    again = rerun is not None and rerun not in record.reruns
+    return verdict is Verdict.CHANGED and (again or essence != record.desired.essence)
 
 
 def withdrawals_allowed(wanted: int, recent: int, known: int) -> bool:

@@ -51,7 +51,7 @@ from agent.core.observation import (
     VerificationStarted,
     answer_to,
 )
-from agent.core.owed import due, overdue, owed
+from agent.core.owed import asked, due, overdue, owed
 from agent.core.policy import Policy
 from agent.core.record import Intent, Outcome, Phase, Record
 from agent.core.rules import phases, source, trouble
@@ -109,7 +109,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
     With `ask` false no effect is asked for: what is owed stays due (we are about to end, or many are folded at once).
     """
     row = TABLE[record.phase].get(type(observation))
-    if row is None or not _expected(record, observation):
+    if row is None or not _expected(record, observation, policy):
         raise Impossible(
             f"{type(observation).__name__} in phase {record.phase} with intent {record.intent} is not in the table"
         )
@@ -121,7 +121,8 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
     scheduled = replace(intended, due_at=due(intended, observation.at, policy))
     if scheduled == record:
         return Step(before=record, record=record, effect=effect)
-    entered = record.phase_at if scheduled.phase is record.phase else observation.at
+    same = scheduled.phase is record.phase and scheduled.generation == record.generation
+    entered = record.phase_at if same else observation.at
     after = replace(scheduled, version=record.version + 1, phase_at=entered)
     event = _event(type(observation).__name__, record, after, observation.at)
     return Step(
@@ -135,12 +136,12 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
     )
 
 
-def _expected(record: Record, observation: Observation) -> bool:
-    """An answer needs its open intent. Everything else, but for `Resumed`, needs that no intent is open."""
+def _expected(record: Record, observation: Observation, policy: Policy) -> bool:
+    """An answer needs its open intent, or the read that the record asks for. `Resumed` alone may find any intent."""
     kind = answer_to(observation)
-    if kind is not None and kind.changes:
-        return record.intent is not None and record.intent.kind is kind
-    return record.intent is None or isinstance(observation, Resumed)
+    if record.intent is not None:
+        return isinstance(observation, Resumed) or record.intent.kind is kind
+    return kind is None or (not kind.changes and asked(record, observation.at, policy).kind is kind)
 
 
 def _allowed(record: Record, row: Row, folded: Record, heeded: Record) -> None:
@@ -197,23 +198,34 @@ def _heed(record: Record, at: float, policy: Policy) -> Record:
     if record.phase is Phase.DONE:
         return record if record.next is None else begin(record, record.next, at)
     if record.phase is Phase.DELETION:
-        hurry = record.next is not None or not record.present
-        return replace(record, delete_at=min(record.delete_at or at, at)) if hurry else record
+        return _hurried(record, at) if record.next is not None or not record.present else record
     if record.next is not None:
         return close(record, at)
     if not record.present:
         return close(record, at, Outcome.WITHDRAWN)
-    if overdue(record, at, policy) and _had_its_last_look(record, policy):
+    if overdue(record, at, policy) and _had_its_last_look(record, at, policy):
         return close(record, at, Outcome.EXPIRED)
     return record
 
 
-def _had_its_last_look(record: Record, policy: Policy) -> bool:
+def _hurried(record: Record, at: float) -> Record:
+    """Delete at once. A removed file ends what has no outcome yet: nothing begins again without it."""
+    ended = record.outcome is None and record.next is None
+    return replace(
+        record,
+        delete_at=min(record.delete_at or at, at),
+        outcome=Outcome.WITHDRAWN if ended else record.outcome,
+        outcome_at=at if ended else record.outcome_at,
+    )
+
+
+def _had_its_last_look(record: Record, at: float, policy: Policy) -> bool:
     """The deadline reads once more before it decides, unless nothing was started or a person is asked anyway."""
-    if not record.billed or record.hold is not None:
+    if not record.billed or (record.hold is not None and record.hold.reason.blocks):
         return True
     assert record.opened_at is not None
-    return record.read_at is not None and record.read_at >= record.opened_at + record.desired.deadline
+    deadline = record.opened_at + record.desired.deadline
+    return at >= deadline + policy.last_look or (record.read_at is not None and record.read_at >= deadline)
 
 
 _GONE = (Phase.DELETION,)  # _close with a dossier

@@ -50,18 +50,25 @@ def due(record: Record, at: float, policy: Policy) -> float | None:
         return max(record.not_before, rest)
     clock = privacy_clock(record, policy)
     if overdue(record, at, policy):
-        return record.not_before
+        return _paced(record, policy)
     work = _work_due(record, policy)
     times = [time for time in (work, clock) if time is not None]
     return min(times, default=None)
 
 
 def _work_due(record: Record, policy: Policy) -> float | None:
+    if record.doubt is EffectKind.CREATE_DOSSIER and (record.next is not None or not record.present):
+        return record.not_before  # whatever is held: what was created has to be found before it can be deleted
     if record.desired.suspend:
         return None
     if record.hold is not None and record.hold.reason.blocks:
         return record.not_before if record.hold.reason is HoldReason.IMAGES_CHANGED else None
-    if record.phase is Phase.VERIFICATION and not record.pending and record.read_at is not None:
+    return record.not_before if record.pending else _paced(record, policy)
+
+
+def _paced(record: Record, policy: Policy) -> float:
+    """Before a start the process is read, and no process more often than `read_gap`."""
+    if record.phase is Phase.VERIFICATION and record.read_at is not None:
         return max(record.not_before, record.read_at + policy.read_gap)
     return record.not_before
 
@@ -69,8 +76,11 @@ def _work_due(record: Record, policy: Policy) -> float | None:
 def owed(record: Record, at: float, policy: Policy) -> Effect | None:
     """The effect to ask for now, or None."""
     time = due(record, at, policy)
-    if record.intent is not None or time is None or at < time:
-        return None
+    return None if record.intent is not None or time is None or at < time else asked(record, at, policy)
+
+
+def asked(record: Record, at: float, policy: Policy) -> Effect:
+    """The effect that the record asks for once it is due. The phase is not done."""
     if record.hold is not None and record.hold.reason is HoldReason.IMAGES_CHANGED:
         return VerifyImages(images=record.desired.images)
     if record.phase is Phase.VERIFICATION and overdue(record, at, policy):

@@ -149,7 +149,7 @@ class Record:
     intent: Intent | None = None
     intents: int = 0  # how many there were
     doubt: EffectKind | None = None  # an effect whose answer is unknown and not settled yet
-    doubt_since: float | None = None  # when it was intended
+    doubt_since: float | None = None  # when it became unknown
     # what is known of the remote side
     dossier_id: str | None = None
     process_id: str | None = None
@@ -220,7 +220,11 @@ class Record:
         return (
             self.phase is Phase.DELETION
             and self.intent is None
+            and self.present
+            and self.next is None
             and not self.deleted
+            and not self.failures
+            and self.doubt is None
             and self.delete_at is not None
             and self.outcome_at is not None
             and self.delete_at > self.outcome_at

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from agent.core.journal import audited, replay
 from agent.store.connection import Connection, open_reader
-from agent.store.rows import chain, load
+from agent.store.rows import chain, columns, load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +37,13 @@ def verify(path: Path) -> Verdict:
         connection.execute("BEGIN")
         requests = events = 0
         findings: list[Finding] = []
-        for row in connection.execute("SELECT uid, seq, head, record FROM requests"):
+        rows = connection.execute("SELECT * FROM requests")
+        names = [column[0] for column in rows.description]
+        for values in rows:
+            row = dict(zip(names, values, strict=True))
             requests += 1
-            events += row[1]
-            findings += _verify_one(connection, *row)
+            events += row["seq"]
+            findings += _verify_one(connection, row)
         for uid, seq in connection.execute(
             "SELECT uid, seq FROM events WHERE uid NOT IN (SELECT uid FROM requests) ORDER BY uid, seq"
         ):
@@ -49,7 +53,8 @@ def verify(path: Path) -> Verdict:
         connection.close()
 
 
-def _verify_one(connection: Connection, uid: str, last: int, head: str, text: str) -> Iterator[Finding]:
+def _verify_one(connection: Connection, row: dict[str, Any]) -> Iterator[Finding]:
+    uid = row["uid"]
     previous, expected = "", 0
     changes = []
     sql = "SELECT seq, at, type, changes, hash FROM events WHERE uid = ? ORDER BY seq"
@@ -63,9 +68,13 @@ def _verify_one(connection: Connection, uid: str, last: int, head: str, text: st
             return
         previous = digest
         changes.append(orjson.loads(change))
-    if expected != last or previous != head:
+    if expected != row["seq"] or previous != row["head"]:
         yield Finding(uid=uid, seq=expected + 1, what="the history was cut off or extended")
         return
-    record = orjson.loads(orjson.dumps(audited(load(text))))
-    if replay(changes) != record:
+    record = load(row["record"])
+    if replay(changes) != orjson.loads(orjson.dumps(audited(record))):
         yield Finding(uid=uid, seq=expected, what="the record is not what its history says")
+        return
+    for name, value in columns(record).items():
+        if row[name] != value and name != "name":  # a name may have been erased
+            yield Finding(uid=uid, seq=expected, what=f"the column {name} is not what the record says")

@@ -6,6 +6,7 @@ import sqlite3 as system_sqlite
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
 from agent.core.errors import StoreDamaged, StoreError, StoreLocked
 
@@ -30,8 +31,9 @@ def open_writer(path: Path) -> Connection:
     """The one writing connection: WAL, synchronous=FULL, mode 0600."""
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection = _connect(path, "rw")
     try:
+        _refuse_foreign(path, connection)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -44,14 +46,32 @@ def open_writer(path: Path) -> Connection:
 
 def open_reader(path: Path) -> Connection:
     """A connection that cannot write."""
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    connection = _connect(path, "ro")
     try:
         connection.execute("PRAGMA query_only=ON")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        _refuse_foreign(path, connection)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise unusable(path, error) from None
     return connection
+
+
+def _connect(path: Path, mode: str) -> Connection:
+    address = f"file:{quote(str(path))}?mode={mode}"
+    try:
+        return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
+    except sqlite3.DatabaseError as error:
+        raise unusable(path, error) from None
+
+
+def _refuse_foreign(path: Path, connection: Connection) -> None:
+    """A database of somebody else is left as it is."""
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "_sqlite_migrations" not in tables:
+        connection.close()
+        raise StoreDamaged(
+            f"The state file {path} is a database of something else.", "set STATE_URL to a file of its own"
+        )
 
 
 def unusable(path: Path, error: Exception) -> StoreError:

@@ -91,9 +91,7 @@ class Reading:
             "SELECT count(dossier_id), min(CASE WHEN dossier_id IS NOT NULL THEN admitted_at END),"
             " min(CASE WHEN state = 'active' THEN progress_at END) FROM requests WHERE phase <> 'done'"
         )
-        overdue = self._one(
-            "SELECT count(*) FROM requests WHERE phase = 'deletion' AND state = 'active' AND progress_at < ?", now - 900
-        )
+        overdue = self._one("SELECT count(*) FROM requests WHERE phase = 'deletion' AND delete_at < ?", now - 900)
         size = sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
         return {
             "store_bytes": size,

@@ -18,17 +18,17 @@ _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,
-    progress_at, record)
+    progress_at, delete_at, record)
 VALUES (:uid, :name, :source, :version, :seq, :head, :generation, :mode, :process_type, :phase, :state, :outcome,
     :hold_reason, :dossier_id, :process_id, :reference, :present, :moving, :priority, :due_at,
-    :admitted_at, :progress_at, :record)
+    :admitted_at, :progress_at, :delete_at, :record)
 """
 _UPDATE = """
 UPDATE requests SET version = :version, seq = :seq, head = :head, generation = :generation, mode = :mode,
     process_type = :process_type, phase = :phase, state = :state, outcome = :outcome, hold_reason = :hold_reason,
     dossier_id = :dossier_id, process_id = :process_id, reference = :reference, present = :present,
     moving = :moving, priority = :priority, due_at = :due_at, admitted_at = :admitted_at,
-    progress_at = :progress_at, record = :record
+    progress_at = :progress_at, delete_at = :delete_at, record = :record
 WHERE uid = :uid
 """
 _EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
@@ -67,8 +67,12 @@ def write(connection: Connection, step: Step) -> None:
     for row in events:
         head = chain(head, row[0], row[1], row[2], row[3], row[4])
         row.append(head)
-        seq, progress_at = row[1], row[2]
-    connection.execute(_INSERT if before is None else _UPDATE, _columns(record, seq, head, progress_at))
+        seq = row[1]
+    progress_at = step.events[-1].at if step.events and _progressed(step) else progress_at
+    connection.execute(
+        _INSERT if before is None else _UPDATE,
+        {**columns(record), "seq": seq, "head": head, "progress_at": progress_at},
+    )
     if events:
         connection.executemany(_EVENT, events)
     _write_attempts(connection, step)
@@ -78,7 +82,15 @@ def write(connection: Connection, step: Step) -> None:
     elif before is not None and before.phase is Phase.RESULT and record.phase is not Phase.RESULT:
         connection.execute("DELETE FROM links WHERE uid = ?", (record.uid,))
     if step.orphan is not None:
-        connection.execute(_ORPHAN, (step.orphan, record.uid, progress_at))
+        connection.execute(_ORPHAN, (step.orphan, record.uid, step.events[-1].at))
+
+
+def _progressed(step: Step) -> bool:
+    """A new phase or generation, or a success; what fails again and again makes no progress."""
+    before, record = step.before, step.record
+    if before is None or before.phase is not record.phase or before.generation != record.generation:
+        return True
+    return step.answered is not None and step.answered.result == "done"
 
 
 def _head(connection: Connection, step: Step) -> tuple[int, str, float]:
@@ -97,14 +109,13 @@ def _chained(event: Event, uid: str, seq: int) -> list[Any]:
     return [uid, seq, event.at, event.type, changes]
 
 
-def _columns(record: Record, seq: int, head: str, progress_at: float) -> dict[str, Any]:
+def columns(record: Record) -> dict[str, Any]:
+    """The columns that repeat what the record says."""
     return {
         "uid": record.uid,
         "name": record.name,
         "source": record.source,
         "version": record.version,
-        "seq": seq,
-        "head": head,
         "generation": record.generation,
         "mode": record.desired.mode,
         "process_type": record.desired.process_type,
@@ -120,7 +131,7 @@ def _columns(record: Record, seq: int, head: str, progress_at: float) -> dict[st
         "priority": record.priority,
         "due_at": record.due_at,
         "admitted_at": record.admitted_at,
-        "progress_at": progress_at,
+        "delete_at": record.delete_at,
         "record": orjson.dumps(record).decode(),
     }
 

@@ -33,12 +33,15 @@ class Writer:
     def __init__(self, connection: Connection, observe: Callable[[float, int], None]) -> None:
         self._connection = connection
         self._observe = observe
+        self._closed = False
         self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     async def write(self, work: Work) -> None:
         """Return when the work is durable. Raises StoreError when it is not, and will not be."""
+        if self._closed:
+            raise StoreError("The state file is closed.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         self._queue.put(_Ticket(work, loop, future))
@@ -47,6 +50,7 @@ class Writer:
 
     def close(self) -> None:
         """Write what is queued, then end."""
+        self._closed = True
         self._queue.put(None)
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""The machine in a model of Assure, driven by chance: every state that is reached keeps the invariants [I1, I2, I3, I5].
+"""The machine in a model of Assure, driven by chance: every state it reaches keeps the invariants [I1, I2, I3, I5].
 
 A walk goes through done, busy, refused and unknown answers, calls that act late, lists that lag, crashes between an
 intent and its answer, and a person who edits the file. Then the world calms down, and the record has to settle.
@@ -24,7 +24,7 @@ from world import (
 from agent.core.effect import Effect, EffectKind, StartVerification
 from agent.core.journal import Audited, replay
 from agent.core.machine import HEED, TABLE, Step, admit, step
-from agent.core.observation import CameDue, DocumentRemoved, Observation, Resumed
+from agent.core.observation import CameDue, Observation, Resumed
 from agent.core.owed import due
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
@@ -34,21 +34,6 @@ Edge = tuple[Phase, str, Phase]
 reached: Counter[Edge] = Counter()
 heeded: Counter[tuple[Phase, Phase]] = Counter()
 walked_here: set[int] = set()
-
-
-# Bugs that stories show (marked xfail there). When one is mended, its line here goes as well.
-
-
-def forgets_to_wait(taken: Step) -> bool:
-    """The begin and the end of a suspension forget how long to wait (test_machine_deadline.py)."""
-    return taken.before is not None and taken.before.desired.suspend != taken.record.desired.suspend
-
-
-def attempts_again_after_billing(record: Record, news: Observation | None) -> bool:
-    """A billed generation without an outcome goes for one more attempt when its successor is removed
-    (test_machine_source.py)."""
-    superseded = record.phase is Phase.DELETION and record.outcome is None and record.billed
-    return superseded and isinstance(news, DocumentRemoved)
 
 
 class Walk:
@@ -98,8 +83,7 @@ class Walk:
         if taken.effect is not None:
             self.log.append(f"{'':10} -> {taken.effect.kind}")
             self.asked.append((self.now, taken.effect))
-            if not forgets_to_wait(taken):
-                check_reads(self.asked, self.policy)
+            check_reads(self.asked, self.policy)
         self.never_two_starts(taken)
         self.every_dossier_is_accounted_for()
 
@@ -147,7 +131,7 @@ class Walk:
 
     def scan(self) -> None:
         news = told_by_source(self.record, self.file, self.now) if self.record.intent is None else None
-        if news is not None and not attempts_again_after_billing(self.record, news):
+        if news is not None:
             self.see(news)
 
     def wait(self) -> None:

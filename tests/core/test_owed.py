@@ -1,4 +1,4 @@
-"""What is owed follows from the record alone: when it is looked at again, and what is asked then (design §5, I1, I8)."""
+"""What is owed follows from the record alone: when to look again, and what to ask then (design §5, I1, I8)."""
 
 from dataclasses import replace
 
@@ -106,7 +106,9 @@ def test_a_capture_without_a_chosen_process_reads_the_dossier() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "priority"), [(at_create, 0), (at_images, 1), (at_result, 2), (at_deletion, 1)], ids=lambda value: str(value)
+    ("at", "priority"),
+    [(at_create, 0), (at_images, 1), (at_result, 2), (at_deletion, 1)],
+    ids=["create", "images", "result", "deletion"],
 )
 def test_new_work_goes_before_deletions_and_those_before_looks(at: object, priority: int) -> None:
     assert at().record.priority == priority  # type: ignore[operator]

@@ -1,7 +1,7 @@
 """Builders of records, a story to drive one by hand, and a tiny model of Assure to drive one by chance.
 
-The model shares nothing with the agent but the words of its effects and observations. It knows dossiers, processes, lists
-of at most 100 rows, reads that lag, calls that act at once, late or never, and deletions.
+The model shares nothing with the agent but the words of its effects and observations. It knows dossiers, processes,
+lists of at most 100 rows, reads that lag, calls that act at once, late or never, and deletions.
 """
 
 import hashlib
@@ -49,7 +49,6 @@ from agent.core.observation import (
     Observation,
     ProcessCreated,
     ProcessRead,
-    Resumed,
     TargetMissing,
     VerificationStarted,
 )
@@ -96,7 +95,9 @@ def capture(essence: str = "one", **fields: Any) -> Desired:
 
 def unadmitted(desired: Desired, **fields: Any) -> Record:
     """A record that nothing happened to yet."""
-    return Record(**{"uid": "u1", "name": "customer-1", "source": "default", "agent": "a1", "desired": desired, **fields})
+    return Record(
+        **{"uid": "u1", "name": "customer-1", "source": "default", "agent": "a1", "desired": desired, **fields}
+    )
 
 
 def listed(process_id: str, status: Status = Status.PENDING, created_at: str = "1", **fields: Any) -> ListedProcess:
@@ -298,6 +299,16 @@ def deletes(story: Story) -> None:
 # -- a tiny model of Assure --------------------------------------------------------------------------------------------
 
 
+# Where a 404 may be a passing one. To a deletion, and to the read that confirms it, it means what it says.
+PASSING_404 = (
+    EffectKind.CREATE_PROCESS,
+    EffectKind.START_CAPTURE,
+    EffectKind.UPLOAD_IMAGES,
+    EffectKind.READ_PROCESS,
+    EffectKind.COMPARE_IMAGES,
+)
+
+
 @dataclass
 class Process:
     """A process of the model. `moves` are its statuses, each from a time on; `started` are the starts that it took."""
@@ -345,7 +356,7 @@ class Assure:
         return [dossier for dossier in self.dossiers.values() if dossier.deleted_at is None]
 
     def starts_of(self, generation: str) -> list[tuple[str, float]]:
-        """Process and time of each start that counted, for references of this generation (`aa-agent-uid-generation-`)."""
+        """Process and time of each start that counted, for references that begin so (`aa-agent-uid-generation-`)."""
         return [
             (process.process_id, at)
             for dossier in self.dossiers.values()
@@ -380,9 +391,8 @@ class Assure:
             return EffectDelayed(at=took, kind=kind, retry_after=retry_after, chance=self.random.random()), took
         if fate < 0.32 and not start:
             return EffectRefused(at=took, kind=kind, evidence=Evidence(status=400)), took
-        if fate < 0.36 and kind not in (EffectKind.CREATE_DOSSIER, EffectKind.FIND_DOSSIER) and not start:
-            if kind not in (EffectKind.READ_DOSSIER, EffectKind.DELETE_DOSSIER):  # there, 404 means what it says
-                return TargetMissing(at=took, kind=kind, evidence=Evidence(status=404)), took
+        if fate < 0.36 and kind in PASSING_404:
+            return TargetMissing(at=took, kind=kind, evidence=Evidence(status=404)), took
         if fate < 0.38 and hasattr(effect, "dossier_id"):
             self.dossiers[effect.dossier_id].deleted_at = at  # Assure keeps nothing for ever (contract §12)
             return self._missing(effect, took), took

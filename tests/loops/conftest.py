@@ -1,3 +1,3 @@
-from tests.support.fixtures import begin, world
+from tests.support.fixtures import begin, folder, world
 
-__all__ = ["begin", "world"]
+__all__ = ["begin", "folder", "world"]

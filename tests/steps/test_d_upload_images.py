@@ -106,7 +106,6 @@ async def test_putting_the_admitted_image_back_cures_the_hold(world: World) -> N
 
 
 async def test_after_the_upload_the_images_are_not_needed_any_more(world: World) -> None:
-    world.clock.hold()
     world.upload("a")
     async with world.running() as agent:
         assert world.record("a").uploaded

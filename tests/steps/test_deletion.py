@@ -23,7 +23,6 @@ async def test_the_dossier_is_deleted_at_once_and_the_deletion_confirmed_by_404(
 async def test_the_dossier_stays_for_its_retention_and_not_longer(world: World, mode: str) -> None:
     world.upload("a", retention="10m") if mode == "upload" else world.capture("a", retention="10m")
     async with world.running():
-        world.clock.hold()
         await world.clock.advance(30)
         record = world.record("a")
         assert (record.outcome, record.phase, record.state) == ("accepted", Phase.DELETION, "waiting")

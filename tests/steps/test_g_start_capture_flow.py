@@ -77,7 +77,6 @@ async def test_the_process_is_found_through_get_dossier_whenever_it_appears(begi
     world = await begin(capture_process=appears, interactive=True)
     world.capture("a")
     async with world.running():
-        world.clock.hold()
         await world.clock.advance(12)
         processes = world.dossiers("a")[0].processes
         assert len(processes) == (1 if appears == "at-start" else 0)
@@ -100,7 +99,6 @@ async def test_the_link_is_handed_out_only_while_a_person_may_use_it(begin: Begi
     world = await begin(interactive=True)
     world.capture("a")
     async with world.running():
-        world.clock.hold()
         link = get_link(world, "a")
         assert link is not None
         assert link.startswith(f"{world.sandbox.url}/assure/capture/")
@@ -118,7 +116,6 @@ async def test_the_link_is_erased_at_the_deadline(begin: Begin) -> None:
     world = await begin(interactive=True)
     world.capture("a", deadline="10m")
     async with world.running():
-        world.clock.hold()
         assert get_link(world, "a") is not None
         await world.clock.advance(700)
         assert world.record("a").outcome == "expired"
@@ -132,7 +129,6 @@ async def test_the_link_stands_in_its_own_table_and_nowhere_else(begin: Begin) -
     world = await begin(interactive=True)
     world.capture("a")
     async with world.running():
-        world.clock.hold()
         link = get_link(world, "a")
         assert link is not None
         token = link.rpartition("/")[2]
@@ -148,7 +144,6 @@ async def test_handing_out_the_link_counts_as_the_start(begin: Begin) -> None:
     world = await begin(interactive=True)
     path = world.capture("a")
     async with world.running() as agent:
-        world.clock.hold()
         assert world.record("a").billed
         path.write_text(path.read_text().replace("shop.example/done", "shop.example/elsewhere"))
         await agent.scan()
@@ -163,7 +158,6 @@ async def test_what_the_person_does_decides(begin: Begin, action: str) -> None:
     world = await begin(interactive=True)
     world.capture("a")
     async with world.running():
-        world.clock.hold()
         link = get_link(world, "a")
         assert link is not None
         await person(link, action=action, outcome="accepted")

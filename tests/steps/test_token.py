@@ -45,7 +45,6 @@ async def test_a_refused_token_is_renewed_once_for_all_who_are_in_flight(world: 
     for name in names:
         world.upload(name, "sandbox-delay=60s")
     async with world.running():
-        world.clock.hold()
         await world.clock.advance(10)
         assert {record.phase for record in world.records().values()} == {Phase.RESULT}
         world.sandbox.tokens.revoke_all()
@@ -71,7 +70,6 @@ async def test_a_token_endpoint_in_trouble_is_waited_for(world: World) -> None:
     """[I1]"""
     world.upload("a", "sandbox-delay=30s")
     async with world.running():
-        world.clock.hold()
         world.sandbox.tokens.revoke_all()
         world.sandbox.faults.add([rule("token", "503", nth=1, count=3)])
         await world.clock.advance(300)

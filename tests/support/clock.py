@@ -3,7 +3,8 @@
 The theory: whoever lets time pass does so through this clock, the agent by `wait` and the sandbox by `sleep`. What is
 at work otherwise is a call on the wire or a commit, and belongs to a record that is being driven; `watch` says how
 many of those there are. When every driven record is asleep in the sandbox, nobody can move but by time: it jumps to
-the earliest moment that somebody waits for, and never past `stop_at`.
+the earliest moment that somebody waits for, and never past `stop_at`. Who was woken and did not run yet still counts
+as waiting, with a moment that has come, so that nobody is overlooked.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ class VirtualClock:
                 try:
                     await event.wait()
                 finally:
-                    self._waiting.pop(alarm, None)
+                    del self._waiting[alarm]
 
     async def sleep(self, seconds: float) -> None:
         """How latency passes in the sandbox."""
@@ -59,7 +60,7 @@ class VirtualClock:
 
     @contextlib.contextmanager
     def watch(self, at_work: Callable[[], int]) -> Iterator[None]:
-        """`at_work` says how many records are being driven."""
+        """A loop that waits on this clock; `at_work` says how many records it drives."""
         self._watched.append(at_work)
         try:
             yield
@@ -69,7 +70,7 @@ class VirtualClock:
     @property
     def quiet(self) -> bool:
         """True when nobody can move but by time."""
-        woken = any(event.is_set() for _, event in self._waiting.values())
+        woken = any(event.is_set() or deadline <= self._time for deadline, event in self._waiting.values())
         return not woken and sum(count() for count in self._watched) <= self.asleep
 
     # -- what a test does with it --------------------------------------------------------------------------------
@@ -83,18 +84,13 @@ class VirtualClock:
         self.stop_at = math.inf
 
     async def rest(self) -> None:
-        """Return once nobody can move but by time."""
-        await until(lambda: self.quiet)
-        for _ in range(3):  # whoever was woken by an answer may have begun something new
-            await asyncio.sleep(0.005)
-            await until(lambda: self.quiet)
+        """Return once every loop waits, and nobody can move but by time."""
+        await until(lambda: self.quiet and len(self._waiting) - self.asleep >= len(self._watched))
 
     async def advance(self, seconds: float) -> None:
         """Let that much time pass, with all that happens meanwhile, and hold it there."""
-        await self.rest()
-        self.stop_at = self._time + seconds
-        await until(lambda: self._next() > self.stop_at and self.quiet)
-        self._time = self.stop_at
+        self.stop_at = max(self._time, self.stop_at if self.stop_at < math.inf else 0.0) + seconds
+        await until(lambda: self._time >= self.stop_at)
         await self.rest()
 
     # -- moving --------------------------------------------------------------------------------------------------
@@ -108,20 +104,16 @@ class VirtualClock:
         self._mover.cancel()
         await asyncio.gather(self._mover, return_exceptions=True)
 
-    def _next(self) -> float:
-        return min((deadline for deadline, _ in self._waiting.values()), default=math.inf)
-
     async def _move(self) -> None:
         while True:
-            moment = self._next()
-            if self.quiet and moment <= self.stop_at and moment < math.inf:
-                self._time = max(self._time, moment)
-                for alarm, (deadline, _) in list(self._waiting.items()):
-                    if deadline <= self._time:
-                        del self._waiting[alarm]
+            moment = min((deadline for deadline, _ in self._waiting.values()), default=math.inf)
+            target = min(moment, self.stop_at)
+            if self.quiet and self._time < target < math.inf:
+                self._time = target
+                for alarm, (deadline, _) in self._waiting.items():
+                    if deadline <= target:
                         alarm.reschedule(0)
-                for _ in range(6):  # the woken run, and wait again or drive something
-                    await asyncio.sleep(0)
+                await asyncio.sleep(0)
             else:
                 await asyncio.sleep(_LOOK)
 

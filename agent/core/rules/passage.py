@@ -37,6 +37,7 @@ def finish(record: Record, at: float) -> Record:
         return begin(record, record.next, at)
     if record.outcome is not None:
         return replace(record, phase=Phase.DONE, done_at=at, deleted=record.dossier_id is not None, **PROGRESS)
+    assert not record.billed, "a billed generation ends with an outcome; it is never attempted again [I2]"
     return again(record)
 
 

@@ -49,7 +49,8 @@ def dossier_searched(record: Record, seen: DossierSearched, policy: Policy) -> R
         return replace(done(record), phase=Phase.PROCESS, dossier_id=seen.dossier_id, unsure=True)
     assert record.doubt_since is not None
     if absent(seen, record.doubt_since, policy):
-        return again(done(record))
+        pause = backoff(record.attempt, seen.chance, policy, floor=policy.read_gap)
+        return replace(again(done(record)), not_before=seen.at + pause)
     return replace(record, not_before=max(record.doubt_since + policy.lag_grace, seen.at + policy.read_gap))
 
 
@@ -77,7 +78,8 @@ def dossier_read_for_process(record: Record, seen: DossierRead, policy: Policy) 
         return replace(done(record), phase=Phase.IMAGES, process_id=found.process_id, unsure=True)
     assert record.doubt_since is not None
     if found is not None or seen.at - record.doubt_since >= policy.lag_grace:
-        return replace(done(record), unsure=True)
+        pause = 0.0 if found is not None else backoff(record.failures, seen.chance, policy)
+        return replace(record, doubt=None, doubt_since=None, unsure=True, not_before=seen.at + pause)
     return replace(record, not_before=max(record.doubt_since + policy.lag_grace, seen.at + policy.read_gap))
 
 
@@ -118,6 +120,8 @@ def dossier_read_for_start(record: Record, seen: DossierRead, policy: Policy) ->
     """After an unknown create all of the dossier is read: any process that is not pending forbids a start [I2]."""
     if moving := started(seen.reading.processes):
         return _observe(replace(record, process_id=moving.process_id, read_at=None))
+    if not any(process.process_id == record.process_id for process in seen.reading.processes):
+        return replace(record, not_before=_later(seen, policy))  # a lagging read proves nothing
     return _pending_read(replace(record, read_at=seen.at, **PROGRESS), seen, policy)
 
 
@@ -167,7 +171,7 @@ def dossier_read_for_result(record: Record, seen: DossierRead, policy: Policy) -
     read = replace(record, read_at=seen.at, **PROGRESS)
     if chosen is None:
         return replace(read, not_before=_later(seen, policy))
-    return replace(read, process_id=chosen.process_id, not_before=0.0)
+    return replace(read, process_id=chosen.process_id, read_at=None, not_before=0.0)  # its own read decides
 
 
 def _later(seen: Observation, policy: Policy) -> float:

@@ -9,26 +9,29 @@ from agent.core.rules.passage import hold
 
 
 def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record:
-    new = seen.desired
-    record = replace(record, present=True)
-    finished = record.phase is Phase.DONE or record.outcome is not None
-    if new.rerun is not None and new.rerun not in record.reruns:
-        return replace(record, next=new, hold=_without_document_question(record))
-    if record.next is None and new.essence == record.desired.essence:
+    """Another document than the one we follow: in place, a new generation, or a question to a person."""
+    new, question = seen.desired, record.hold
+    record = replace(record, present=True, hold=_without_document_question(record))
+    if _asks_for_rerun(record, new) or _free(record):
+        in_place = record.next is None and record.outcome is None and new.essence == record.desired.essence
+        plain = in_place and not _asks_for_rerun(record, new)
+        return _apply_in_place(record, new) if plain else replace(record, next=new)
+    record = _ended(record, seen.at)
+    same = new.essence == record.desired.essence
+    if same and record.outcome is not Outcome.WITHDRAWN:
         return _apply_in_place(record, new)
-    if record.next is not None or not (record.billed or finished) or _withdrawn_unbilled(record):
-        return replace(record, next=new, hold=_without_document_question(record))
-    if record.hold is not None and record.hold.reason.blocks:
-        return record  # one question at a time; the file is still there when this one is answered
-    return hold(record, HoldReason.CHANGED_AFTER_START, seen.at, digest=new.digest)
+    reason = HoldReason.REAPPEARED_AFTER_START if same else HoldReason.CHANGED_AFTER_START
+    return _question(replace(record, hold=record.hold or question), reason, seen.at, new.digest)
 
 
 def document_returned(record: Record, seen: DocumentReturned, _: Policy) -> Record:
+    """The document we follow is back: nothing starts, unless it was withdrawn before anything was billed."""
     record = replace(record, present=True, hold=_without_document_question(record))
-    if record.next is not None or _withdrawn_unbilled(record):
+    if _free(record) and (record.next is not None or record.outcome is Outcome.WITHDRAWN):
         return replace(record, next=seen.desired)
+    record = _ended(record, seen.at)
     if record.outcome is Outcome.WITHDRAWN:
-        return hold(record, HoldReason.REAPPEARED_AFTER_START, seen.at, digest=seen.desired.digest)
+        return _question(record, HoldReason.REAPPEARED_AFTER_START, seen.at, seen.desired.digest)
     return _apply_in_place(record, seen.desired)
 
 
@@ -41,18 +44,37 @@ def _apply_in_place(record: Record, new: Desired) -> Record:
     applied = replace(new, images=record.desired.images)
     resting = record.outcome_at is not None and record.phase is Phase.DELETION and record.result is not None
     delete_at = record.outcome_at + new.retention if resting and record.outcome_at else record.delete_at
-    woken = record.not_before if record.desired.suspend == new.suspend else 0.0
     return replace(
         record,
         desired=applied,
         hold=_without_document_question(record),
         delete_at=delete_at,
-        not_before=woken,
     )
 
 
-def _withdrawn_unbilled(record: Record) -> bool:
-    return record.outcome is Outcome.WITHDRAWN and not record.billed
+def _free(record: Record) -> bool:
+    """True when another generation costs nothing that was not asked for: nothing was billed, nothing has finished."""
+    return not record.billed and record.outcome in (None, Outcome.WITHDRAWN)
+
+
+def _asks_for_rerun(record: Record, new: Desired) -> bool:
+    return new.rerun is not None and new.rerun not in record.reruns
+
+
+def _ended(record: Record, at: float) -> Record:
+    """A successor was wanted, and is not any more. What was billed and given up for it ends as withdrawn."""
+    if record.next is None:
+        return record
+    if record.outcome is not None:
+        return replace(record, next=None)
+    return replace(record, next=None, outcome=Outcome.WITHDRAWN, outcome_at=at)
+
+
+def _question(record: Record, reason: HoldReason, at: float, digest: str) -> Record:
+    """Ask a person about the document; one question at a time: the file is still there when this one is answered."""
+    if record.hold is not None and record.hold.reason.blocks:
+        return record
+    return hold(record, reason, at, digest=digest)
 
 
 def _without_document_question(record: Record) -> Hold | None:

@@ -36,7 +36,7 @@ def refused(record: Record, seen: EffectRefused, policy: Policy) -> Record:
 
 def delayed(record: Record, seen: EffectDelayed, policy: Policy) -> Record:
     failures = record.failures + 1
-    floor = policy.read_gap if not seen.kind.changes else 0.0
+    floor = policy.read_gap if not seen.kind.changes else policy.backoff_base / 2
     wait = max(backoff(failures, seen.chance, policy, floor), seen.retry_after or 0.0)
     return replace(record, intent=None, failures=failures, not_before=seen.at + wait)
 
@@ -59,7 +59,7 @@ def _doubted(record: Record, intent: Intent, seen: Observation, policy: Policy) 
         record,
         intent=None,
         doubt=intent.kind,
-        doubt_since=intent.at,
+        doubt_since=seen.at,
         failures=failures,
         pending=False,
         pending_since=None,
@@ -86,6 +86,8 @@ def _surprised(record: Record, seen: Observation, kind: EffectKind, evidence: Ev
 
 def missing(record: Record, seen: TargetMissing, policy: Policy) -> Record:
     """One 404 is not "gone": it takes some confirmations over a grace period."""
+    if seen.kind is EffectKind.START_VERIFICATION and record.intent is not None:
+        return _doubted(record, record.intent, seen, policy)  # no answer but success proves anything of a start
     missing, since = record.missing + 1, record.missing_since or seen.at
     if missing >= policy.missing_confirmations and seen.at - since >= policy.missing_grace:
         return close(replace(record, intent=None), seen.at, Outcome.LOST)

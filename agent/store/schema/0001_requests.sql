@@ -22,10 +22,11 @@ CREATE TABLE requests (
     priority     INTEGER NOT NULL CHECK (priority IN (0, 1, 2)),
     due_at       REAL,
     admitted_at  REAL NOT NULL,
-    progress_at  REAL NOT NULL,                          -- the last audited change
+    progress_at  REAL NOT NULL,                          -- the last phase or success; failing is no progress
+    delete_at    REAL,                                   -- when the deletion is due
     record       TEXT NOT NULL,
     -- nothing gets stuck [I1]: whoever is not done, and not waiting for a person, has a time to be looked at
-    CHECK (due_at IS NOT NULL OR state IN ('done', 'held', 'suspended')),
+    CHECK (due_at IS NOT NULL OR (NOT moving AND phase <> 'deletion')),
     CHECK (phase <> 'done' OR (outcome IS NOT NULL AND due_at IS NULL)),
     CHECK (phase IN ('dossier', 'done') OR dossier_id IS NOT NULL)
 );
