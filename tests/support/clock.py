@@ -60,12 +60,16 @@ class VirtualClock:
 
     @contextlib.contextmanager
     def watch(self, at_work: Callable[[], int]) -> Iterator[None]:
-        """A loop that waits on this clock; `at_work` says how many records it drives."""
+        """A loop that waits on this clock; `at_work` says how many records it drives, or else is busy with."""
         self._watched.append(at_work)
         try:
             yield
         finally:
             self._watched.remove(at_work)
+
+    def awaited(self, event: asyncio.Event) -> bool:
+        """True while somebody waits for this event."""
+        return any(event is other for _, other in self._waiting.values())
 
     @property
     def quiet(self) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -97,6 +98,7 @@ class World:
             patches.enter_context(
                 mock.patch.object(runtime, "Folder", partial(Folder, settle=0))
             )  # files count at once
+            patches.enter_context(mock.patch.object(runtime, "random", random.Random(7)))  # the same jitter each time
             if not http:
                 patches.enter_context(mock.patch.object(runtime, "serving", _serving_nothing))
             async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
@@ -108,7 +110,12 @@ class World:
         """`run --once`: until all is settled as far as it can be. Time passes by itself."""
         self.clock.release()
         async with self.opened(**more) as agent, asyncio.timeout(30):
-            self.finished = await agent.run_once(patience)
+
+            def scanning() -> int:  # or sweeping: time stands still until it waits as well
+                return not self.clock.awaited(agent._stopping) and not agent.reconciler._stopping
+
+            with self.clock.watch(scanning):
+                self.finished = await agent.run_once(patience)
         return self.finished
 
     @contextlib.asynccontextmanager

@@ -1,0 +1,155 @@
+"""What a person reads when something is wrong: one clear line that ends in what to try, and no traceback."""
+
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from agent import runtime
+from agent.sandbox import SandboxServer
+from tests.support.files import upload, write
+
+from .command import FREE_PORT, Here, Said, finish, spawn, wait_for
+
+ONCE = ("run", "--once", *FREE_PORT)
+
+
+@pytest.fixture
+def settled(here: Here, remote: SandboxServer) -> Here:
+    """A command whose store belongs to the sandbox: something was asked of it."""
+    here.env |= {"BASE_URL": remote.url, "POLL_INTERVAL": "1s"}
+    write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
+    said = here(*ONCE)
+    assert said.code == 0, said
+    return here
+
+
+def test_wrong_credentials(here: Here, remote: SandboxServer) -> None:
+    said = here(*ONCE, BASE_URL=remote.url, CLIENT_SECRET="not-the-secret")
+    said.is_one_clear_error("client id and secret", "CLIENT_SECRET")
+    assert "not-the-secret" not in said.err + said.out
+    assert remote.ledger.dossiers == {}
+
+
+def test_no_credentials(here: Here) -> None:
+    here.env.clear()
+    here(*ONCE).is_one_clear_error("CLIENT_ID", "run --sandbox")
+    assert not (here.folder / "state").exists()
+
+
+def test_a_base_url_where_nobody_answers(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_PATIENCE", 1)
+    write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
+    here(*ONCE, BASE_URL="http://127.0.0.1:9").is_one_clear_error("http://127.0.0.1:9", "nothing is lost")
+    assert [item["phase"] for item in here("get", "-o", "json").json["items"]] == ["dossier"]
+
+
+def test_a_plain_http_base_url(here: Here) -> None:
+    here(*ONCE, BASE_URL="http://api.signicat.com").is_one_clear_error("BASE_URL", "expected https")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("POLL_INTERVAL", "often", "duration"),
+        ("CONCURRENCY", "0", "greater than or equal to 1"),
+        ("MAX_IMAGE_BYTES", "10 apples", "size"),
+        ("STATE_URL", "postgres://x", "sqlite:///"),
+        ("LISTEN", "nowhere", "HOST:PORT"),
+        ("LOG_LEVEL", "loud", "debug"),
+        ("AGENT_ID", "Not An Id", "pattern"),
+        ("BASE_URL", "https://user:secret@api.signicat.com", "user info"),
+        ("CLIENT_SECRET_FILE", "no/such/file", "CLIENT_SECRET_FILE"),
+    ],
+)
+def test_a_bad_setting_is_named(here: Here, name: str, value: str, words: str) -> None:
+    given = {name: value} | ({"CLIENT_SECRET": ""} if name == "CLIENT_SECRET_FILE" else {})
+    said = here("run", "--once", **given)
+    said.is_one_clear_error(name, words)
+    assert "secret" not in said.err.replace("CLIENT_SECRET_FILE", "").lower()
+
+
+def test_a_state_folder_that_cannot_be_written(here: Here) -> None:
+    write(here.folder / "file", "not a folder")
+    said = here(*ONCE, "--state", f"sqlite:///{here.folder}/file/state/agent.db", BASE_URL="http://127.0.0.1:9")
+    said.is_one_clear_error("file/state", "STATE_URL")
+
+
+@pytest.mark.parametrize("command", [ONCE, ("get",), ("audit", "verify")], ids=["run", "get", "audit"])
+def test_a_state_file_that_is_none(here: Here, command: tuple[str, ...]) -> None:
+    write(here.folder / "state/agent.db", b"this is not a database" * 100)
+    here(*command, BASE_URL="http://127.0.0.1:9").is_one_clear_error("state/agent.db", "backup")
+
+
+def test_a_state_file_of_another_account(settled: Here) -> None:
+    said = settled(*ONCE, CLIENT_ID="another-client")
+    said.is_one_clear_error("another Assure account", "another-client", "STATE_URL")
+
+
+def test_a_port_that_is_taken(settled: Here, remote: SandboxServer) -> None:
+    port = remote.url.rpartition(":")[2]
+    settled("run", "--once", "--listen", f"127.0.0.1:{port}").is_one_clear_error("LISTEN", port, "--listen")
+
+
+def test_the_sandbox_on_a_port_that_is_taken(here: Here, remote: SandboxServer) -> None:
+    port = remote.url.rpartition(":")[2]
+    here("sandbox", "--port", port).is_one_clear_error(port, "--port")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--no-such-option"),
+        ("no-such-command",),
+        ("get", "a", "b", "c"),
+        ("get", "-o", "xml"),
+        ("run", "--once", "--timeout", "soon"),
+        ("sandbox", "--delay", "soon"),
+        ("sandbox", "--outcomes", "maybe=1"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_use_is_exit_code_2_with_a_way_to_help(here: Here, arguments: tuple[str, ...]) -> None:
+    said = here(*arguments)
+    assert said.code == 2
+    assert "Traceback" not in said.err
+    assert "Try" in said.err
+
+
+def test_an_unknown_setting_is_told_and_not_fatal(settled: Here) -> None:
+    said = settled(*ONCE, POL_INTERVAL="1s")
+    assert said.code == 0
+    assert "ASSURE_AGENT_POL_INTERVAL" in said.err
+
+
+def test_a_second_agent_is_refused_at_once_with_the_pid_of_the_first(here: Here, remote: SandboxServer) -> None:
+    """[I7]"""
+    env = here.env | {"BASE_URL": remote.url}
+    first = spawn(here.folder, "run", *FREE_PORT, **env)
+    try:
+        _wait_for_lock(here.folder / "state/agent.db.lock", first.pid)
+        said: Said = here(*ONCE, **env)
+        said.is_one_clear_error(f"pid {first.pid}", f"kill {first.pid}")
+        assert here("get", "-o", "json").code == 0  # reading is always allowed
+    finally:
+        ended = finish(first, signal.SIGTERM)
+    assert ended.code == 0
+
+
+def test_ready_is_said_before_it_takes_long(here: Here) -> None:
+    process = spawn(here.folder, "sandbox")
+    try:
+        url = wait_for(process, "http://").strip()
+    finally:
+        ended = finish(process, signal.SIGTERM)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
+    assert (ended.code, ended.err) == (0, "")
+
+
+def _wait_for_lock(path: Path, pid: int) -> None:
+    end = time.monotonic() + 10
+    while not (path.exists() and path.read_text().strip() == str(pid)):
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -1,0 +1,119 @@
+"""`run`: the whole agent in a process of its own, with the built-in sandbox, until its end."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.files import IDENTITY_CARD, capture, jpeg, upload, write
+
+from .command import FREE_PORT, Here, finish, spawn, wait_for
+
+FAST = {"POLL_INTERVAL": "1s"}
+ONCE = ("run", "--sandbox", "--once", *FREE_PORT)
+
+
+@pytest.fixture
+def processes() -> Iterator[list["subprocess.Popen[str]"]]:
+    """Processes that a failing test must not leave behind."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def three_requests(folder: Path) -> None:
+    write(folder / "images/front.jpg", jpeg("sandbox-delay=10ms"))
+    write(folder / "images/rejected.jpg", jpeg("sandbox-outcome=rejected sandbox-delay=10ms"))
+    write(folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
+    write(folder / "specs/b.yaml", upload("customer-b", {"front": "rejected.jpg"}))
+    write(folder / "specs/c.yaml", capture("customer-c"))
+
+
+def test_three_requests_are_settled_told_and_audited(here: Here) -> None:
+    """[I1] [I5]"""
+    three_requests(here.folder)
+    said = finish(spawn(here.folder, *ONCE, **FAST))
+    assert said.code == 0, said
+    assert said.err == ""
+    lines = said.out.splitlines()
+    assert "customer-a: accepted" in lines
+    assert "customer-b: rejected" in lines
+    assert "customer-c: accepted" in lines
+    assert any(line.startswith("customer-c: capture link ready") for line in lines)
+    assert "/assure/capture/" not in said.out  # the link itself is a secret [I6]
+    assert lines[-3].split() == ["customer-a", "upload", "done", "done", "accepted", "-"]
+    assert (here.folder / "state/agent.db").stat().st_mode & 0o777 == 0o600
+    items = here("get", "-o", "json").json["items"]
+    assert [item["outcome"] for item in items] == ["accepted", "rejected", "accepted"]
+    assert here("audit", "verify").code == 0
+
+
+def test_something_held_is_exit_code_3_before_5_and_4(here: Here) -> None:
+    write(here.folder / "specs/a.yaml", upload("held", {"front": "front.jpg"}, document_id=IDENTITY_CARD))
+    write(here.folder / "specs/b.yaml", upload("refused", {"front": "no/such.jpg"}))
+    said = finish(spawn(here.folder, *ONCE, **FAST))
+    assert said.code == 3, said
+    assert "held: held, back-image-required" in said.out
+    assert "refused: b.yaml:" in said.out
+
+
+def test_refused_files_are_exit_code_5_and_what_waits_at_the_timeout_is_4(here: Here) -> None:
+    write(here.folder / "images/slow.jpg", jpeg("sandbox-delay=10m"))
+    write(here.folder / "specs/slow.yaml", upload("slow", {"front": "slow.jpg"}))
+    assert finish(spawn(here.folder, *ONCE, "--timeout", "1s", **FAST)).code == 4
+    write(here.folder / "specs/broken.yaml", "nonsense")
+    said = finish(spawn(here.folder, *ONCE, "--timeout", "1s", **FAST))
+    assert said.code == 5, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_it_within_seconds_and_with_0(
+    here: Here, processes: list["subprocess.Popen[str]"], number: signal.Signals
+) -> None:
+    """[I1] What was under way goes on in the next run."""
+    write(here.folder / "images/slow.jpg", jpeg("sandbox-delay=2s"))
+    write(here.folder / "specs/slow.yaml", upload("slow", {"front": "slow.jpg"}))
+    process = spawn(here.folder, "run", "--sandbox", *FREE_PORT, **FAST)
+    processes.append(process)
+    wait_for(process, "metrics: http://127.0.0.1:")
+    said = finish(process, number, seconds=8)
+    assert said.code == 0, said
+    assert "Traceback" not in said.err
+    ended = here("get", "-o", "json").json["items"]
+    assert [item["name"] for item in ended] == ["slow"]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="what a listener raises is taken for a bug with the record, which then rests for 60 s"
+)
+def test_a_pipe_that_is_closed_ends_a_run_and_harms_no_request(
+    here: Here, processes: list["subprocess.Popen[str]"]
+) -> None:
+    """`assure-agent run --once | head -1`"""
+    three_requests(here.folder)
+    process = spawn(here.folder, *ONCE, **FAST)
+    processes.append(process)
+    wait_for(process, "metrics")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    said = finish(process, seconds=4)
+    assert "bug" not in said.err
+
+
+def test_version_and_help(here: Here) -> None:
+    assert here("--version").out.startswith("assure-agent 0.")
+    for command in ("run", "get", "validate", "sandbox"):
+        said = here(command, "--help")
+        assert said.code == 0
+        assert "Example: assure-agent" in said.out
+
+
+@pytest.mark.xfail(strict=True, reason="cli/app.py: `help=` of the Typer wins over the docstring that has them")
+def test_the_help_names_the_exit_codes(here: Here) -> None:
+    assert "Exit codes: 0 fine" in here("--help").out
