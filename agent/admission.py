@@ -6,26 +6,37 @@ last good generation. Who decides what a document means is `core/admission.py`.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from agent.core.admission import Verdict, begins, judge, withdrawals_allowed
 from agent.core.effect import ImageRef
+from agent.core.errors import AgentError
 from agent.core.observation import DocumentChanged, DocumentRemoved, DocumentReturned, Observation
 from agent.core.record import Desired, Record
 from agent.core.remote import CaptureOptions
 from agent.core.request import VerificationRequest, essence
 from agent.ports import Clock, Store
-from agent.reconciler import Reconciler
 from agent.source.fault import Fault
 from agent.source.folder import Folder, Root, Scan
 from agent.source.images import Inspected, inspect
 from agent.source.loader import Document
 
+_WAITING_SINCE = "withdrawals-wait-since"
 _CHUNK = 1000  # documents per transaction: other commits go between
+
+
+class Records(Protocol):
+    """Who keeps the records: the reconciler, or the store alone while no agent runs."""
+
+    async def admit(self, records: Sequence[Record]) -> None:
+        """Admit new requests, in one transaction."""
+
+    async def tell(self, observations: Mapping[str, Observation]) -> None:
+        """Let records know of something, by uid."""
 
 
 class Salt(Protocol):
@@ -79,7 +90,7 @@ class Admission:
         folder: Folder,
         rules: Rules,
         store: Store,
-        reconciler: Reconciler,
+        records: Records,
         salt: Salt,
         clock: Clock,
         synced: Callable[[Synced], None] = lambda synced: None,
@@ -87,7 +98,7 @@ class Admission:
         self._folder = folder
         self._rules = rules
         self._store = store
-        self._reconciler = reconciler
+        self._records = records
         self._salt = salt
         self._clock = clock
         self._synced = synced
@@ -121,14 +132,30 @@ class Admission:
             await self._note(synced)
             return synced
 
+    async def look(self, name: str, rerun: str | None) -> Desired:
+        """The document of this name as it is in the source now, asking for a rerun if a token is given.
+
+        Raises AgentError when it is not there, or would be refused.
+        """
+        async with self._turn:
+            seen = await asyncio.to_thread(self._folder.scan)
+            document = seen.documents.get(name)
+            if document is None:
+                raise AgentError(f"There is no good document named {name} in the source.", "put it there, or mend it")
+            digest = self._salt.digest(document.canonical)
+            desired = await asyncio.to_thread(self._desired, document, digest, None, Verdict.ADMIT)
+            if not isinstance(desired, Desired):
+                raise AgentError(f"{desired[0]}.", desired[0].hint)
+            return replace(desired, rerun=rerun) if rerun is not None else desired
+
     # -- what is there ---------------------------------------------------------------------------------------
 
     async def _take(self, documents: Sequence[Document]) -> list[Fault]:
         news = await asyncio.to_thread(self._judge, documents)
         if news.admitted:
-            await self._reconciler.admit(news.admitted)
+            await self._records.admit(news.admitted)
         if news.told:
-            await self._reconciler.tell(news.told)
+            await self._records.tell(news.told)
         return news.faults
 
     def _judge(self, documents: Iterable[Document]) -> _News:
@@ -214,9 +241,10 @@ class Admission:
             waiting = len(open_ones)
         else:
             waiting = 0
+        await self._remember_waiting(waiting > 0)
         now = self._clock.now()
         if confirmed:
-            await self._reconciler.tell({record.uid: DocumentRemoved(at=now) for record in confirmed.values()})
+            await self._records.tell({record.uid: DocumentRemoved(at=now) for record in confirmed.values()})
         for name in confirmed:
             del self._present[name]
             self._followed.pop(name, None)
@@ -233,10 +261,23 @@ class Admission:
             and seen.root.path == self._root.path
             and seen.root != self._root
         )
+        if self._approved():
+            return True
         if not seen.files or swapped:
             return False
         recent = self._store.withdrawn_since(self._clock.now() - 3600.0)
         return withdrawals_allowed(wanted, recent, len(self._present))
+
+    def _approved(self) -> bool:
+        """A person's word holds for what was waiting when it was given."""
+        approved, since = self._store.recall("approved"), self._store.recall(_WAITING_SINCE)
+        return bool(approved and since) and float(approved or 0) >= float(since or 0)
+
+    async def _remember_waiting(self, waiting: bool) -> None:
+        """Since when withdrawals wait: an approval holds when it was given later."""
+        known = bool(self._store.recall(_WAITING_SINCE))
+        if waiting != known:
+            await self._store.remember(_WAITING_SINCE, str(self._clock.now()) if waiting else "")
 
     async def _note(self, synced: Synced) -> None:
         refusals = None if synced.refusals == self._refusals else synced.refusals

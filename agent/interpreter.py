@@ -17,6 +17,7 @@ from agent.core.effect import (
     FindDossier,
     ReadDossier,
     ReadProcess,
+    ReserveStart,
     StartCapture,
     StartVerification,
     UploadImages,
@@ -24,6 +25,7 @@ from agent.core.effect import (
 )
 from agent.core.observation import (
     Answered,
+    BudgetSpent,
     CaptureStarted,
     DossierCreated,
     DossierDeleted,
@@ -38,11 +40,12 @@ from agent.core.observation import (
     ImagesVerified,
     ProcessCreated,
     ProcessRead,
+    StartReserved,
     TargetMissing,
     VerificationStarted,
 )
 from agent.core.remote import Depiction, ListedDossier
-from agent.ports import Clock, Pictures, Remote, Unfit
+from agent.ports import Budget, Clock, Pictures, Remote, Unfit
 
 # A 404 to these says nothing about a dossier of ours: there was none in the path.
 _WITHOUT_TARGET = (EffectKind.CREATE_DOSSIER, EffectKind.FIND_DOSSIER)
@@ -51,8 +54,11 @@ _WITHOUT_TARGET = (EffectKind.CREATE_DOSSIER, EffectKind.FIND_DOSSIER)
 class Interpreter:
     """Performs effects against Assure and the images folder."""
 
-    def __init__(self, remote: Remote, pictures: Pictures, clock: Clock, chance: Callable[[], float]) -> None:
+    def __init__(
+        self, remote: Remote, pictures: Pictures, budget: Budget, clock: Clock, chance: Callable[[], float]
+    ) -> None:
         self._remote = remote
+        self._budget = budget
         self._pictures = pictures
         self._clock = clock
         self._chance = chance
@@ -62,6 +68,13 @@ class Interpreter:
     async def perform(self, effect: Effect) -> Answered:
         """Perform the effect once and say what was observed."""
         raise NotImplementedError(type(effect).__name__)
+
+    @perform.register
+    async def _(self, _effect: ReserveStart) -> Answered:
+        until = self._budget.take()
+        if until is None:
+            return StartReserved(**self._stamp(Evidence()))
+        return BudgetSpent(until=until, **self._stamp(Evidence()))
 
     @perform.register
     async def _(self, effect: CreateDossier) -> Answered:

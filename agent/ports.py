@@ -77,6 +77,14 @@ class Remote(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Requests that wait for a result: how many, and when the first of them was begun (seconds since the epoch)."""
+
+    count: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unfit:
     """An image that cannot be sent. `reason` is a token: missing, changed, outside, format, too-large, unreadable."""
 
@@ -91,6 +99,13 @@ class Pictures(Protocol):
         """The images as they were admitted, or the first that is not so any more."""
 
 
+class Budget(Protocol):
+    """The starts of a day."""
+
+    def take(self) -> float | None:
+        """Take one; None when there was one, otherwise when the next day's budget begins."""
+
+
 class Clock(Protocol):
     """Time. Tests use one that jumps."""
 
@@ -99,6 +114,15 @@ class Clock(Protocol):
 
     async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
         """Return when the event is set, or after that much time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What a person tells the agent. `id` is made by who sends it: the same command sent twice is obeyed once."""
+
+    id: str
+    verb: str
+    uid: str | None = None
 
 
 class Store(Protocol):
@@ -110,14 +134,38 @@ class Store(Protocol):
     def get(self, uid: str) -> Record | None:
         """The record of this uid."""
 
-    def claim(self, now: float, limit: int, busy: set[str]) -> list[Record]:
-        """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks."""
+    def claim(self, now: float, limit: int, busy: set[str], begun: bool = False) -> list[Record]:
+        """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks.
 
-    def next_due(self, busy: set[str]) -> float | None:
-        """When the next record that is not busy is due."""
+        With `begun` only those that wait for their result or their deletion.
+        """
 
-    def unsettled(self) -> bool:
-        """True while some request goes on by itself: not held, not suspended, not in retention."""
+    def next_due(self, busy: set[str], begun: bool = False) -> float | None:
+        """When the next record that is not busy is due; of those begun, or of all."""
+
+    def unsettled(self, begun: bool = False) -> bool:
+        """True while some request goes on by itself: not held, not suspended, not queued, not in retention."""
+
+    def waiting(self) -> Waiting:
+        """What waits for a result."""
+
+    def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
+        """The uids of those that wait for a result in one of these dossiers."""
+
+    def oldest_looks(self, limit: int) -> list[str]:
+        """Those that wait for a result, the ones that were looked at longest ago first."""
+
+    def reserved_since(self, at: float) -> int:
+        """How many starts were reserved since then."""
+
+    def queued(self) -> list[str]:
+        """The uids of those that wait for the budget."""
+
+    def recall(self, key: str) -> str | None:
+        """A value that was kept."""
+
+    async def remember(self, key: str, value: str) -> None:
+        """Keep a value."""
 
     def present(self, source: str) -> dict[str, str]:
         """The names of a source whose files are there, as far as we know, with their uids."""

@@ -48,6 +48,7 @@ class Reconciler:
         self._inbox: dict[str, list[Observation]] = {}
         self._faulty: dict[str, float] = {}  # uid -> when to try again
         self._stopping = False
+        self.paused = False  # nothing new is begun; what runs is observed and deleted
         self._broken: StoreError | None = None
 
     # -- from the source -------------------------------------------------------------------------------------
@@ -87,6 +88,10 @@ class Reconciler:
         if self._broken is not None:
             raise self._broken
 
+    def wake(self) -> None:
+        """Look again at what is due."""
+        self._wake.set()
+
     def stop(self) -> None:
         """Ask for nothing new; what is under way is answered and saved."""
         self._stopping = True
@@ -102,7 +107,7 @@ class Reconciler:
         if not self._ready and len(self._driven) < self._concurrency:
             now = self._clock.now()
             self._faulty = {uid: until for uid, until in self._faulty.items() if until > now}
-            claimed = self._store.claim(now, 2 * self._concurrency, self._busy())
+            claimed = self._store.claim(now, 2 * self._concurrency, self._busy(), self.paused)
             self._ready = {record.uid: record for record in claimed}
         while self._ready and len(self._driven) < self._concurrency:
             self._start(self._ready.pop(next(iter(self._ready))))
@@ -119,7 +124,8 @@ class Reconciler:
     def _pause(self) -> float | None:
         if len(self._driven) >= self._concurrency:
             return None  # the next that ends wakes us
-        times = [time for time in (self._store.next_due(self._busy()), *self._faulty.values()) if time is not None]
+        due = self._store.next_due(self._busy(), self.paused)
+        times = [*self._faulty.values(), *([due] if due is not None else [])]
         return max(0.0, min(times) - self._clock.now()) if times else None
 
     def _busy(self) -> set[str]:

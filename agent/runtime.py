@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from agent import __version__
 from agent.admission import Admission, Rules, Synced
 from agent.assure.client import AssureClient, Config
+from agent.budget import StartBudget
 from agent.clock import SystemClock
+from agent.control import Control, hearing, paused, socket_of
 from agent.core.answer import Busy, Refused, Trouble
 from agent.core.errors import AgentError, RemoteError, SettingsError
 from agent.core.machine import Step
+from agent.core.observation import BudgetChanged
 from agent.core.policy import Policy
 from agent.interpreter import Interpreter
 from agent.log import logger
 from agent.metrics import Metrics
+from agent.observer import Observer
 from agent.orphans import OrphanSweep
 from agent.pictures import PictureFolder
 from agent.ports import Clock
@@ -61,9 +65,10 @@ class Agent:
         self._client = AssureClient(client_config(settings), clock, metrics.called)
         pictures = PictureFolder(settings.images_dir, settings.max_image_bytes)
         chance = random.random  # pace, not secrecy
+        self._budget = StartBudget(settings.max_starts_per_day, store, clock)
         self.reconciler = Reconciler(
             store,
-            Interpreter(self._client, pictures, clock, chance),
+            Interpreter(self._client, pictures, self._budget, clock, chance),
             clock,
             policy(settings),
             settings.concurrency,
@@ -81,6 +86,16 @@ class Agent:
         folder = Folder(settings.specs_dir)
         self._admission = Admission(folder, rules, store, self.reconciler, store.keys, clock, self._synced)
         self._orphans = OrphanSweep(store, self._client, clock)
+        self._observer = Observer(store, self._client, self.reconciler, clock)
+        source, keys = settings.source_name, store.keys
+        self._control = Control(
+            store,
+            lambda name: keys.uid(source, name),
+            self.reconciler.tell,
+            self._admission.look,
+            clock,
+            self._commanded,
+        )
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -128,7 +143,7 @@ class Agent:
         async with self._at_work(listening, patient=False):
             await self._scan_until_settled()
             while not self._stopping.is_set() and self._clock.now() < end:
-                if self.reconciler.idle and not self._store.unsettled():
+                if self.reconciler.idle and not self._store.unsettled(self.reconciler.paused):
                     break
                 await self._clock.wait(self._stopping, 0.1)
             else:
@@ -148,9 +163,12 @@ class Agent:
     async def _at_work(self, listening: Callable[[str], None], patient: bool) -> AsyncIterator[None]:
         """Everything runs inside of this; on leaving, what is under way is answered and saved, in bounded time."""
         host, port = self._settings.address
-        async with serving(application(self._metrics.registry, self._not_ready), host, port) as url:
+        app = application(self._metrics.registry, self._not_ready)
+        control = hearing(self._control, socket_of(self._settings.state_path))
+        async with serving(app, host, port) as url, control:
             listening(url)
             self._log.info("started", version=__version__, address=url)
+            await self._adjust()
             await self.scan()
             await self._reach(patient)
             scheduler = Scheduler(self._failed)
@@ -158,11 +176,14 @@ class Agent:
             scheduler.every(_SWEEP, self._sweep)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
+            observing = asyncio.create_task(self._observe())
             try:
                 yield
             finally:
                 scheduler.stop()
+                self.stop()
                 await self._drain(driving)
+                await observing
                 self._log.info("ended")
         if self._failure is not None:
             raise self._failure
@@ -180,6 +201,29 @@ class Agent:
             self._log.warning("some calls were not answered in time; they are resumed at the next start")
             await self.reconciler.drop()
             await driving
+
+    async def _adjust(self) -> None:
+        """What people said while no agent ran, and a budget that is another than it was."""
+        self.reconciler.paused = paused(self._store)
+        limit = str(self._settings.max_starts_per_day)
+        if self._store.recall("max-starts-per-day") != limit:
+            now = self._clock.now()
+            await self.reconciler.tell({uid: BudgetChanged(at=now) for uid in self._store.queued()})
+            await self._store.remember("max-starts-per-day", limit)
+
+    def _commanded(self) -> None:
+        self.reconciler.paused = paused(self._store)
+        self.reconciler.wake()
+
+    async def _observe(self) -> None:
+        while not self._stopping.is_set():
+            await self._clock.wait(self._stopping, max(1.0, self._settings.poll_interval))
+            if self._stopping.is_set():
+                return
+            try:
+                await self._observer.observe()
+            except AgentError as error:
+                self._failed(error)
 
     # -- what runs at intervals -----------------------------------------------------------------------------
 
@@ -296,4 +340,5 @@ def policy(settings: Settings) -> Policy:
         poll_interval=settings.poll_interval,
         request_timeout=settings.request_timeout,
         hold_ttl=settings.hold_ttl,
+        budgeted=settings.max_starts_per_day > 0,
     )

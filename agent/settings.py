@@ -75,7 +75,8 @@ class Settings(BaseSettings):
         [], description="Hosts that redirectUrl may lead to, comma-separated; empty: any."
     )
     concurrency: int = Field(64, ge=1, le=1000, description="Requests that are driven at the same time.")
-    poll_interval: Seconds = Field(5.0, description="Between two looks at a process; never more often than 1s.")
+    max_starts_per_day: int = Field(0, ge=0, description="Billable starts in a day of UTC; 0: no brake.")
+    poll_interval: Seconds = Field(5.0, description="Between two looks at what waits for a result.")
     scan_interval: Seconds = Field(10.0, description="Between two full scans of SPECS_DIR.")
     request_timeout: Seconds = Field(30.0, description="From the last byte sent to Assure's answer.")
     max_image_bytes: Bytes = Field(10 * 1024**2, description="The largest image that is admitted.")

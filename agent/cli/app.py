@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import audit, get, run, sandbox, validate
+from agent.cli import approve, audit, forget, get, pause, rerun, resolve, run, sandbox, validate
 
 app = typer.Typer(
     name="assure-agent",
@@ -37,4 +37,10 @@ app.command("run")(run.run)
 app.command("get")(get.get)
 app.command("validate")(validate.validate)
 app.command("sandbox")(sandbox.sandbox)
+app.command("resolve")(resolve.resolve)
+app.command("rerun")(rerun.rerun)
+app.command("approve")(approve.approve)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
+app.command("forget")(forget.forget)
 app.add_typer(audit.app, name="audit")

@@ -21,6 +21,8 @@ def judge(record: Record | None, digest: str, file: str) -> Verdict:
     """What the document with this salted digest, found in this file, means."""
     if record is None:
         return Verdict.ADMIT
+    if record.declined == digest and record.present:
+        return Verdict.FOLLOWED  # a person has decided to leave it unheeded
     target = record.next or record.desired
     question = record.hold.digest if record.hold is not None else ""
     if question and question == digest and record.present:

@@ -19,6 +19,7 @@ class EffectKind(StrEnum):
     UPLOAD_IMAGES = "upload_images"  # replaces
     START_VERIFICATION = "start_verification"  # billable
     DELETE_DOSSIER = "delete_dossier"  # 404 is done
+    RESERVE_START = "reserve_start"  # local: may one more be started today?
     VERIFY_IMAGES = "verify_images"  # local: are the images what was admitted?
     FIND_DOSSIER = "find_dossier"  # by our external reference
     READ_DOSSIER = "read_dossier"
@@ -51,6 +52,11 @@ class Effect:
     def kind(self) -> EffectKind:
         """Which kind this is."""
         return KINDS[type(self)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveStart(Effect):
+    """Take one start from the day's budget, before anything is created; nothing is sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +162,7 @@ KINDS: dict[type[Effect], EffectKind] = {
     UploadImages: EffectKind.UPLOAD_IMAGES,
     StartVerification: EffectKind.START_VERIFICATION,
     DeleteDossier: EffectKind.DELETE_DOSSIER,
+    ReserveStart: EffectKind.RESERVE_START,
     VerifyImages: EffectKind.VERIFY_IMAGES,
     FindDossier: EffectKind.FIND_DOSSIER,
     ReadDossier: EffectKind.READ_DOSSIER,

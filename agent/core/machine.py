@@ -27,6 +27,8 @@ from agent.core.errors import Impossible
 from agent.core.journal import Event, difference
 from agent.core.observation import (
     Answered,
+    BudgetChanged,
+    BudgetSpent,
     CameDue,
     CaptureStarted,
     DocumentChanged,
@@ -39,6 +41,7 @@ from agent.core.observation import (
     EffectDelayed,
     EffectRefused,
     EffectUnanswered,
+    HoldResolved,
     ImagesCompared,
     ImagesUnfit,
     ImagesUploaded,
@@ -46,7 +49,10 @@ from agent.core.observation import (
     Observation,
     ProcessCreated,
     ProcessRead,
+    RerunAsked,
+    ResultSighted,
     Resumed,
+    StartReserved,
     TargetMissing,
     VerificationStarted,
     answer_to,
@@ -236,6 +242,9 @@ ANYWHERE: dict[type[Observation], Row] = {
     DocumentChanged: Row(source.document_changed),
     DocumentReturned: Row(source.document_returned),
     DocumentRemoved: Row(source.document_removed),
+    ResultSighted: Row(trouble.came_due),  # of no meaning outside of its phase
+    BudgetChanged: Row(trouble.came_due),
+    RerunAsked: Row(source.rerun_asked),
 }
 TROUBLE: dict[type[Observation], Row] = {
     Resumed: Row(trouble.resumed),
@@ -243,11 +252,18 @@ TROUBLE: dict[type[Observation], Row] = {
     EffectDelayed: Row(trouble.delayed),
     EffectUnanswered: Row(trouble.unanswered),
 }
-LOSS: dict[type[Observation], Row] = {TargetMissing: Row(trouble.missing, _GONE)}
+OPENED: dict[type[Observation], Row] = {
+    TargetMissing: Row(trouble.missing, _GONE),
+    HoldResolved: Row(source.hold_resolved, _GONE),
+}
 TABLE: dict[Phase, dict[type[Observation], Row]] = {
     Phase.DOSSIER: {
         **ANYWHERE,
         **TROUBLE,
+        StartReserved: Row(phases.start_reserved),
+        BudgetSpent: Row(phases.budget_spent),
+        BudgetChanged: Row(phases.budget_changed),
+        HoldResolved: Row(source.hold_resolved, (Phase.PROCESS, *_ONWARD)),
         ImagesVerified: Row(phases.images_verified),
         ImagesUnfit: Row(phases.images_unfit),
         DossierCreated: Row(phases.dossier_created, (Phase.PROCESS,)),
@@ -256,7 +272,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
     Phase.PROCESS: {
         **ANYWHERE,
         **TROUBLE,
-        **LOSS,
+        **OPENED,
         ProcessCreated: Row(phases.process_created, (Phase.IMAGES, Phase.RESULT)),
         DossierRead: Row(phases.dossier_read_for_process, (Phase.IMAGES, Phase.RESULT)),
         CaptureStarted: Row(phases.capture_started, (Phase.RESULT,)),
@@ -266,7 +282,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
     Phase.IMAGES: {
         **ANYWHERE,
         **TROUBLE,
-        **LOSS,
+        **OPENED,
         ImagesVerified: Row(phases.images_verified),
         ImagesUnfit: Row(phases.images_unfit),
         ImagesUploaded: Row(phases.images_uploaded, (Phase.VERIFICATION,)),
@@ -276,7 +292,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
     Phase.VERIFICATION: {
         **ANYWHERE,
         **TROUBLE,
-        **LOSS,
+        **OPENED,
         ProcessRead: Row(phases.process_read_for_start, (Phase.RESULT, *_GONE)),
         DossierRead: Row(phases.dossier_read_for_start, (Phase.RESULT,)),
         VerificationStarted: Row(phases.verification_started, (Phase.RESULT,)),
@@ -284,9 +300,10 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
     Phase.RESULT: {
         **ANYWHERE,
         **TROUBLE,
-        **LOSS,
+        **OPENED,
         ProcessRead: Row(phases.process_read, _GONE),
         DossierRead: Row(phases.dossier_read_for_result),
+        ResultSighted: Row(phases.result_sighted),
     },
     Phase.DELETION: {
         **ANYWHERE,
@@ -295,8 +312,9 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         DossierRead: Row(phases.still_there),
         TargetMissing: Row(phases.missing_in_deletion, _ONWARD),
         EffectRefused: Row(phases.refused_in_deletion),
+        HoldResolved: Row(source.hold_resolved),
     },
-    Phase.DONE: {**ANYWHERE},
+    Phase.DONE: {**ANYWHERE, HoldResolved: Row(source.hold_resolved)},
 }
 
 # Where `_heed` may lead from a phase: withdrawn, superseded or expired.

@@ -5,6 +5,7 @@ chance come in as values, so that a step is a pure function.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from agent.core.answer import Evidence
 from agent.core.effect import EffectKind
@@ -31,6 +32,44 @@ class CameDue(Observation):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed(Observation):
     """We ended, or lost the answer, between an intent and its answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultSighted(Observation):
+    """A list, or somebody else, says that the verification came to its end. Only our own read decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetChanged(Observation):
+    """The number of starts a day was changed: who waits for one may ask again."""
+
+
+# -- a person -----------------------------------------------------------------------------------------
+
+
+class Answer(StrEnum):
+    """What a person may say to a hold."""
+
+    RETRY = "retry"  # go on, or verify the document that the question is about
+    ABANDON = "abandon"  # give it up, or leave the document that the question is about unheeded
+    ADOPT = "adopt"  # use this dossier at Assure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldResolved(Observation):
+    """A person answered a hold. `desired` is the document in the source now, `dossier_id` the one to adopt."""
+
+    hold_id: str
+    answer: Answer
+    desired: Desired | None = None
+    dossier_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerunAsked(Observation):
+    """A person asked for a fresh verification of the document in the source."""
+
+    desired: Desired
 
 
 # -- the source ------------------------------------------------------------------------------------
@@ -63,6 +102,18 @@ class Answered(Observation):
     """The base of the answers to one effect. `evidence` is what is kept of the answer."""
 
     evidence: Evidence = Evidence()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartReserved(Answered):
+    """The budget has room: one start is ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSpent(Answered):
+    """The budget of the day is spent; the next one begins at `until`."""
+
+    until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +232,8 @@ class EffectUnanswered(Answered):
 
 
 ANSWER_TO: dict[type[Answered], EffectKind] = {
+    StartReserved: EffectKind.RESERVE_START,
+    BudgetSpent: EffectKind.RESERVE_START,
     ImagesVerified: EffectKind.VERIFY_IMAGES,
     DossierCreated: EffectKind.CREATE_DOSSIER,
     DossierSearched: EffectKind.FIND_DOSSIER,

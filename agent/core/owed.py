@@ -14,6 +14,7 @@ from agent.core.effect import (
     FindDossier,
     ReadDossier,
     ReadProcess,
+    ReserveStart,
     StartCapture,
     StartVerification,
     UploadImages,
@@ -50,7 +51,7 @@ def due(record: Record, at: float, policy: Policy) -> float | None:
         return max(record.not_before, rest)
     clock = privacy_clock(record, policy)
     if overdue(record, at, policy):
-        return _paced(record, policy)
+        return _last_look_due(record, policy)
     work = _work_due(record, policy)
     times = [time for time in (work, clock) if time is not None]
     return min(times, default=None)
@@ -64,6 +65,13 @@ def _work_due(record: Record, policy: Policy) -> float | None:
     if record.hold is not None and record.hold.reason.blocks:
         return record.not_before if record.hold.reason is HoldReason.IMAGES_CHANGED else None
     return record.not_before if record.pending else _paced(record, policy)
+
+
+def _last_look_due(record: Record, policy: Policy) -> float:
+    """At once when the deadline has come, however far the next look is; in its turn when looks go wrong."""
+    if record.failures or record.missing or record.surprises:
+        return _paced(record, policy)
+    return record.read_at + policy.read_gap if record.read_at is not None else 0.0
 
 
 def _paced(record: Record, policy: Policy) -> float:
@@ -85,6 +93,8 @@ def asked(record: Record, at: float, policy: Policy) -> Effect:
         return VerifyImages(images=record.desired.images)
     if record.phase is Phase.VERIFICATION and overdue(record, at, policy):
         return _look(record)  # too late for a start; one more look, and the deadline decides
+    if policy.budgeted and record.phase is Phase.DOSSIER and record.reserved_at is None and record.doubt is None:
+        return ReserveStart()
     return _BY_PHASE[record.phase](record)
 
 

@@ -137,6 +137,7 @@ class Record:
     agent: str  # the agent id that stands in external references
     # what is wanted
     desired: Desired
+    declined: str = ""  # digest of a document that a person left unheeded
     next: Desired | None = None  # a newer document; begins once what this generation left is deleted
     present: bool = True  # the file is there
     reruns: tuple[str, ...] = ()  # rerun tokens that were obeyed
@@ -155,6 +156,8 @@ class Record:
     process_id: str | None = None
     document_pages: int | None = None  # 2: a back image is needed (contract §6)
     unsure: bool = False  # a create was unknown in this dossier: read all of it before a start
+    reserved_at: float | None = None  # when a start was taken from the budget
+    queued: bool = False  # waits for the budget; nothing of it is at Assure
     verified: bool = False  # the images are still what was admitted
     uploaded: bool = False
     pending: bool = False  # the process was read as pending after the upload
@@ -204,15 +207,15 @@ class Record:
             return "waiting" if self.resting else "active"
         if self.desired.suspend:
             return "suspended"
-        return "waiting" if self.phase is Phase.RESULT else "active"
+        return "waiting" if self.phase is Phase.RESULT or self.queued else "active"
 
     @property
     def moving(self) -> bool:
-        """True while it goes on by itself: it waits for no decision, no resumption, and not for its retention."""
+        """True while it goes on by itself: it waits for no decision, no resumption, no budget, no retention."""
         if self.phase is Phase.DELETION:
             return not self.resting
         blocked = self.desired.suspend or (self.hold is not None and self.hold.reason.blocks)
-        return self.phase is not Phase.DONE and not blocked
+        return self.phase is not Phase.DONE and not blocked and not self.queued
 
     @property
     def resting(self) -> bool:

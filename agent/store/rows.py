@@ -1,6 +1,7 @@
 """Records as rows: how a step is written, and how a row is read back. The SQL of the hot path stands here."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ from agent.core.effect import EffectKind
 from agent.core.errors import Impossible
 from agent.core.journal import Event
 from agent.core.machine import Step
-from agent.core.record import Outcome, Phase, Record
+from agent.core.record import Desired, Outcome, Phase, Record
 from agent.store.connection import Connection
 
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
@@ -18,17 +19,19 @@ _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,
-    progress_at, delete_at, record)
+    progress_at, delete_at, opened_at, reserved_at, queued, record)
 VALUES (:uid, :name, :source, :version, :seq, :head, :generation, :mode, :process_type, :phase, :state, :outcome,
     :hold_reason, :dossier_id, :process_id, :reference, :present, :moving, :priority, :due_at,
-    :admitted_at, :progress_at, :delete_at, :record)
+    :admitted_at, :progress_at, :delete_at, :opened_at,
+    :reserved_at, :queued, :record)
 """
 _UPDATE = """
 UPDATE requests SET version = :version, seq = :seq, head = :head, generation = :generation, mode = :mode,
     process_type = :process_type, phase = :phase, state = :state, outcome = :outcome, hold_reason = :hold_reason,
     dossier_id = :dossier_id, process_id = :process_id, reference = :reference, present = :present,
     moving = :moving, priority = :priority, due_at = :due_at, admitted_at = :admitted_at,
-    progress_at = :progress_at, delete_at = :delete_at, record = :record
+    progress_at = :progress_at, delete_at = :delete_at, opened_at = :opened_at,
+    reserved_at = :reserved_at, queued = :queued, record = :record
 WHERE uid = :uid
 """
 _EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
@@ -52,6 +55,17 @@ ON CONFLICT DO UPDATE SET value = value + 1
 def load(text: str) -> Record:
     """A record from its JSON."""
     return _RECORD.validate_json(text)
+
+
+def erased(record: Record) -> Record:
+    """The record without what identifies a person or a file: names, labels, paths."""
+
+    def bare(desired: Desired) -> Desired:
+        images = tuple(replace(image, path="") for image in desired.images)
+        capture = replace(desired.capture, redirect_url="") if desired.capture is not None else None
+        return replace(desired, labels=(), file="", line=0, images=images, capture=capture, rerun=None)
+
+    return replace(record, name="", desired=bare(record.desired), reruns=(), version=record.version + 1)
 
 
 def chain(previous: str, uid: str, seq: int, at: float, kind: str, changes: str) -> str:
@@ -132,6 +146,9 @@ def columns(record: Record) -> dict[str, Any]:
         "due_at": record.due_at,
         "admitted_at": record.admitted_at,
         "delete_at": record.delete_at,
+        "opened_at": record.opened_at,
+        "reserved_at": record.reserved_at,
+        "queued": record.queued,
         "record": orjson.dumps(record).decode(),
     }
 

@@ -5,18 +5,24 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from agent.core.errors import StoreError, StoreForeign
 from agent.core.machine import Step
 from agent.core.record import Record
+from agent.ports import Command, Waiting
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
 from agent.store.keys import Keys
 from agent.store.migrations import migrate
-from agent.store.rows import load, write
+from agent.store.rows import erased, load, write
 from agent.store.writer import Writer
 
 
 def _unobserved(_: float, __: int) -> None:
     return None
+
+
+_BEGUN = {False: "", True: "AND phase IN ('result', 'deletion')"}  # nothing new while paused
 
 
 class SqliteStore:
@@ -25,11 +31,14 @@ class SqliteStore:
     def __init__(
         self,
         path: Path,
-        account: str,
+        account: str | None,
         observe: Callable[[float, int], None] = _unobserved,
         rebind: bool = False,
     ) -> None:
         """Open or create the file for this account (base URL and client id); `rebind` takes it from another one.
+
+        Without an account it is opened whoever it belongs to: for commands that ask nothing of Assure.
+
 
         Raises StoreLocked, StoreNewer, StoreForeign, StoreDamaged or StoreError; nothing is changed then.
         """
@@ -47,11 +56,12 @@ class SqliteStore:
             self._lock.release()
             raise
 
-    def _open(self, path: Path, account: str, observe: Callable[[float, int], None], rebind: bool) -> None:
+    def _open(self, path: Path, account: str | None, observe: Callable[[float, int], None], rebind: bool) -> None:
         connection = open_writer(path)
         try:
             migrate(connection)
-            _bind(connection, account, rebind)
+            if account is not None:
+                _bind(connection, account, rebind)
             self.keys = Keys.beside(path)
             self._reader = open_reader(path)
         except sqlite3.DatabaseError as error:
@@ -132,14 +142,17 @@ class SqliteStore:
         sql = "SELECT name, uid FROM requests WHERE source = ? AND present AND name IS NOT NULL"
         return dict(self._query(sql, (source,)))
 
-    def unsettled(self) -> bool:
+    def unsettled(self, begun: bool = False) -> bool:
         """True while some request goes on by itself."""
-        return bool(self._query("SELECT 1 FROM requests WHERE moving LIMIT 1"))
+        return bool(self._query(f"SELECT 1 FROM requests WHERE moving {_BEGUN[begun]} LIMIT 1"))  # noqa: S608 - ours
 
-    def claim(self, now: float, limit: int, busy: set[str]) -> list[Record]:
+    def claim(self, now: float, limit: int, busy: set[str], begun: bool = False) -> list[Record]:
         """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks."""
         claimed: list[Record] = []
-        sql = "SELECT uid, record FROM requests WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
+        sql = f"""
+            SELECT uid, record FROM requests WHERE priority = ? AND due_at <= ? {_BEGUN[begun]}
+            ORDER BY due_at, admitted_at LIMIT ?
+        """  # noqa: S608 - ours
         for priority in (0, 1, 2):
             for uid, text in self._query(sql, (priority, now, limit + len(busy))):
                 if len(claimed) >= limit:
@@ -148,14 +161,83 @@ class SqliteStore:
                     claimed.append(load(text))
         return claimed
 
-    def next_due(self, busy: set[str]) -> float | None:
+    def next_due(self, busy: set[str], begun: bool = False) -> float | None:
         """When the next record that is not busy is due."""
-        sql = "SELECT uid, due_at FROM requests WHERE priority = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT ?"
+        sql = f"""
+            SELECT uid, due_at FROM requests WHERE priority = ? AND due_at IS NOT NULL {_BEGUN[begun]}
+            ORDER BY due_at LIMIT ?
+        """  # noqa: S608 - ours
         times = []
         for priority in (0, 1, 2):
             rows = self._query(sql, (priority, len(busy) + 1))
             times += [due_at for uid, due_at in rows if uid not in busy][:1]
         return min(times, default=None)
+
+    def waiting(self) -> Waiting:
+        """What waits for a result."""
+        row = self._query("SELECT count(*), min(opened_at) FROM requests WHERE phase = 'result'")[0]
+        return Waiting(count=row[0], since=row[1] or 0.0)
+
+    def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
+        """The uids of those that wait for a result in one of these dossiers."""
+        sql = "SELECT uid FROM requests WHERE phase = 'result' AND dossier_id IN (SELECT value FROM json_each(?))"
+        return [row[0] for row in self._query(sql, (orjson.dumps(dossiers).decode(),))]
+
+    def oldest_looks(self, limit: int) -> list[str]:
+        """Those that wait for a result, the ones that will be looked at last first."""
+        sql = "SELECT uid FROM requests WHERE phase = 'result' ORDER BY due_at LIMIT ?"
+        return [row[0] for row in self._query(sql, (limit,))]
+
+    def reserved_since(self, at: float) -> int:
+        """How many starts were reserved since then."""
+        return int(self._query("SELECT count(*) FROM requests WHERE reserved_at >= ?", (at,))[0][0])
+
+    def queued(self) -> list[str]:
+        """The uids of those that wait for the budget."""
+        return [row[0] for row in self._query("SELECT uid FROM requests WHERE queued")]
+
+    def recall(self, key: str) -> str | None:
+        """A value that was kept."""
+        rows = self._query("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else None
+
+    async def remember(self, key: str, value: str) -> None:
+        """Keep a value."""
+        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+        await self._writer.write(lambda connection: connection.execute(sql, (key, value)))
+
+    # -- commands ----------------------------------------------------------------------------------------------
+
+    def obeyed(self, command_id: str) -> str | None:
+        """The answer to a command that was obeyed before."""
+        rows = self._query("SELECT answer FROM commands WHERE id = ?", (command_id,))
+        return str(rows[0][0]) if rows else None
+
+    async def obey(self, command: Command, answer: str, at: float, steps: Sequence[Step] = ()) -> None:
+        """Make a command and its steps durable together, so that it is obeyed once."""
+
+        def work(connection: Connection) -> None:
+            for step in steps:
+                write(connection, step)
+            connection.execute(
+                "INSERT INTO commands (id, at, verb, uid, answer) VALUES (?, ?, ?, ?, ?)",
+                (command.id, at, command.verb, command.uid, answer),
+            )
+
+        await self._writer.write(work)
+
+    async def forget(self, uid: str) -> None:
+        """Erase the names, labels, paths and file of a done request; its history stays, and stays valid."""
+
+        def work(connection: Connection) -> None:
+            (text,) = connection.execute("SELECT record FROM requests WHERE uid = ?", (uid,)).fetchone()
+            record = erased(load(text))
+            connection.execute(
+                "UPDATE requests SET name = NULL, version = ?, record = ? WHERE uid = ?",
+                (record.version, orjson.dumps(record).decode(), uid),
+            )
+
+        await self._writer.write(work)
 
     def orphans(self) -> list[tuple[str, float, str | None]]:
         """Possible orphans that are still open: reference, since, and the dossier's id when it showed."""

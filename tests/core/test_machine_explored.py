@@ -5,6 +5,7 @@ intent and its answer, and a person who edits the file. Then the world calms dow
 """
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -21,10 +22,21 @@ from world import (
     upload,
 )
 
-from agent.core.effect import Effect, EffectKind, StartVerification
+from agent.core.effect import Effect, EffectKind, ReserveStart, StartVerification
 from agent.core.journal import Audited, replay
 from agent.core.machine import HEED, TABLE, Step, admit, step
-from agent.core.observation import CameDue, Observation, Resumed
+from agent.core.observation import (
+    Answer,
+    BudgetChanged,
+    BudgetSpent,
+    CameDue,
+    HoldResolved,
+    Observation,
+    RerunAsked,
+    ResultSighted,
+    Resumed,
+    StartReserved,
+)
 from agent.core.owed import due
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
@@ -41,7 +53,7 @@ class Walk:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.policy = Policy(hold_ttl=random.choice((300.0, 7 * 86400.0)))
+        self.policy = Policy(hold_ttl=random.choice((300.0, 7 * 86400.0)), budgeted=random.random() < 0.3, own_look=5.0)
         fields = {"deadline": random.choice((120.0, 900.0, 86400.0)), "retention": random.choice((0.0, 0.0, 60.0))}
         make = random.choice((upload, upload, capture))
         if make is upload:
@@ -108,12 +120,43 @@ class Walk:
     def moves(self) -> None:
         if self.effect is not None:
             self.answers(self.effect)
+        elif self.random.random() < 0.1:
+            self.person()
         elif self.random.random() < (self.restless if self.record.due_at is not None else 0.9):
             self.edit()
         else:
             self.wait()
 
+    def person(self) -> None:
+        """Somebody answers a hold, asks for a rerun, changes the budget; or a list tells of a result."""
+        record, at = self.record, self.now
+        if record.intent is not None:
+            return
+        told: list[Observation] = [ResultSighted(at=at), BudgetChanged(at=at)]
+        if self.file is not None:
+            told.append(RerunAsked(at=at, desired=replace(self.file, rerun=self.random.choice(("p1", "p2")))))
+        if record.hold is not None:
+            answer = self.random.choice((Answer.RETRY, Answer.ABANDON, Answer.ADOPT))
+            orphans = [one.dossier_id for one in self.assure.open_dossiers()]
+            found = orphans[0] if orphans else None
+            about = record.hold.reason.about_document
+            told += 5 * [
+                HoldResolved(
+                    at=at,
+                    hold_id=record.hold.id,
+                    answer=answer,
+                    desired=self.file if about else None,
+                    dossier_id=found,
+                )
+            ]
+        self.see(self.random.choice(told))
+
     def answers(self, effect: Effect) -> None:
+        if isinstance(effect, ReserveStart):
+            granted = self.assure.calm or self.random.random() < 0.7
+            answer = StartReserved(at=self.now) if granted else BudgetSpent(at=self.now, until=self.now + 50.0)
+            self.see(answer)
+            return
         if not self.assure.calm and self.random.random() < 0.05:
             self.assure.crash(effect, self.now)
             self.now += self.random.choice((2.0, 30.0, 300.0))
@@ -188,6 +231,10 @@ NEVER_NEEDED = {
     (Phase.PROCESS, "DocumentReturned", Phase.PROCESS),
     (Phase.IMAGES, "DocumentReturned", Phase.IMAGES),
     (Phase.IMAGES, "ProcessRead", Phase.RESULT),
+    # Four surprises in a row are too rare for a walk: test_machine_people.py.
+    (Phase.DOSSIER, "HoldResolved", Phase.PROCESS),
+    (Phase.VERIFICATION, "HoldResolved", Phase.DELETION),
+    (Phase.RESULT, "HoldResolved", Phase.DELETION),
 }
 
 

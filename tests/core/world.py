@@ -66,7 +66,7 @@ from agent.core.remote import (
 )
 
 NOW = 1_800_000_000.0
-POLICY = Policy()
+POLICY = Policy(own_look=5.0)  # looks as often as the bulk list would prompt them
 
 LOST_CONNECTION = Evidence(trouble=Trouble.RESET, cause="reset")
 FRONT = ImageRef(depiction=Depiction.FRONT, path="a/front.jpg", sha256="f" * 64)
@@ -535,6 +535,8 @@ def told_by_source(record: Record, file: Desired | None, at: float) -> Observati
     """What the source loop says of the file that is there now, or None when nothing is new."""
     if file is None:
         return DocumentRemoved(at=at) if record.present else None
+    if record.declined == file.digest and record.present:
+        return None
     if record.next is not None and file.digest == record.next.digest:
         return None
     if file.digest == record.desired.digest:

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from agent.core.effect import EffectKind
 from agent.core.observation import (
+    BudgetChanged,
+    BudgetSpent,
     CaptureStarted,
     DossierCreated,
     DossierDeleted,
@@ -17,6 +19,8 @@ from agent.core.observation import (
     Observation,
     ProcessCreated,
     ProcessRead,
+    ResultSighted,
+    StartReserved,
     TargetMissing,
     VerificationStarted,
 )
@@ -25,6 +29,21 @@ from agent.core.record import HoldReason, Outcome, Phase, Record, Result
 from agent.core.recovery import absent, adoptable, backoff, decided, started
 from agent.core.remote import PROVIDER, Depiction, ListedProcess, Reason, Status
 from agent.core.rules.passage import PROGRESS, again, close, done, finish, hold
+
+# -- budget -----------------------------------------------------------------------------------
+
+
+def start_reserved(record: Record, seen: StartReserved, _: Policy) -> Record:
+    return replace(record, reserved_at=seen.at, queued=False, not_before=0.0)
+
+
+def budget_spent(record: Record, seen: BudgetSpent, _: Policy) -> Record:
+    return replace(record, queued=True, not_before=seen.until)
+
+
+def budget_changed(record: Record, _: BudgetChanged, __: Policy) -> Record:
+    return replace(record, not_before=0.0) if record.queued else record
+
 
 # -- dossier -----------------------------------------------------------------------------------
 
@@ -84,7 +103,7 @@ def dossier_read_for_process(record: Record, seen: DossierRead, policy: Policy) 
 
 
 def capture_started(record: Record, seen: CaptureStarted, policy: Policy) -> Record:
-    return replace(done(record), phase=Phase.RESULT, billed=True, not_before=_later(seen, policy))
+    return replace(done(record), phase=Phase.RESULT, billed=True, not_before=_own_look(seen, policy))
 
 
 # -- images ------------------------------------------------------------------------------------
@@ -136,7 +155,7 @@ def _pending_read(record: Record, seen: Observation, policy: Policy) -> Record:
 
 
 def verification_started(record: Record, seen: VerificationStarted, policy: Policy) -> Record:
-    soon = seen.at + policy.read_gap if seen.status.final else _later(seen, policy)
+    soon = seen.at + policy.read_gap if seen.status.final else _own_look(seen, policy)
     return replace(done(record), phase=Phase.RESULT, not_before=soon)
 
 
@@ -154,7 +173,7 @@ def process_read(record: Record, seen: ProcessRead, policy: Policy) -> Record:
     if not reading.status.final:
         capture = record.desired.capture is not None  # its choice of process may have been a lagging list: choose again
         process_id = None if capture else record.process_id
-        return replace(read, process_id=process_id, not_before=_later(seen, policy))
+        return replace(read, process_id=process_id, not_before=_own_look(seen, policy))
     result = Result(
         status=reading.status,
         reasons=tuple(sorted(reading.reasons, key=_reason_key)),
@@ -170,8 +189,18 @@ def dossier_read_for_result(record: Record, seen: DossierRead, policy: Policy) -
     chosen: ListedProcess | None = decided(seen.reading.processes)
     read = replace(record, read_at=seen.at, **PROGRESS)
     if chosen is None:
-        return replace(read, not_before=_later(seen, policy))
+        return replace(read, not_before=_own_look(seen, policy))
     return replace(read, process_id=chosen.process_id, read_at=None, not_before=0.0)  # its own read decides
+
+
+def result_sighted(record: Record, seen: ResultSighted, policy: Policy) -> Record:
+    """Look now, but never more often than `read_gap`."""
+    earliest = record.read_at + policy.read_gap if record.read_at is not None else seen.at
+    return replace(record, not_before=min(record.not_before, max(seen.at, earliest))) if not record.failures else record
+
+
+def _own_look(seen: Observation, policy: Policy) -> float:
+    return seen.at + max(policy.own_look, policy.read_gap)
 
 
 def _later(seen: Observation, policy: Policy) -> float:

@@ -1,11 +1,12 @@
-"""Rules for time and for the source: what people want."""
+"""Rules for what people want: the source, and the answers of a person."""
 
 from dataclasses import replace
 
-from agent.core.observation import DocumentChanged, DocumentRemoved, DocumentReturned
+from agent.core.effect import EffectKind
+from agent.core.observation import Answer, DocumentChanged, DocumentRemoved, DocumentReturned, HoldResolved, RerunAsked
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record
-from agent.core.rules.passage import hold
+from agent.core.rules.passage import close, hold
 
 
 def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record:
@@ -33,6 +34,60 @@ def document_returned(record: Record, seen: DocumentReturned, _: Policy) -> Reco
     if record.outcome is Outcome.WITHDRAWN:
         return _question(record, HoldReason.REAPPEARED_AFTER_START, seen.at, seen.desired.digest)
     return _apply_in_place(record, seen.desired)
+
+
+def hold_resolved(record: Record, seen: HoldResolved, policy: Policy) -> Record:
+    """A person's answer; only to the question that is open, by its id."""
+    question = record.hold
+    if question is None or question.id != seen.hold_id:
+        return record
+    if question.reason.about_document:
+        return _document_resolved(replace(record, hold=None), question, seen)
+    if seen.answer is Answer.ABANDON:
+        return close(replace(record, hold=None), seen.at, Outcome.ABANDONED)
+    if seen.answer is Answer.ADOPT:
+        return _adopted(record, seen)
+    return _retried(replace(record, hold=None, not_before=seen.at, surprises=0, failures=0), question, seen)
+
+
+def _document_resolved(record: Record, question: Hold, seen: HoldResolved) -> Record:
+    if seen.answer is Answer.RETRY and seen.desired is not None:
+        return replace(record, next=seen.desired)
+    return replace(record, declined=question.digest if seen.desired is None else seen.desired.digest)
+
+
+def _adopted(record: Record, seen: HoldResolved) -> Record:
+    """Use a dossier that a person found at Assure; what is in it is read before anything is created."""
+    reasons = (HoldReason.REFUSED, HoldReason.SURPRISE)
+    asked = record.hold is not None and record.hold.reason in reasons
+    if record.phase is not Phase.DOSSIER or seen.dossier_id is None or not asked:
+        return record
+    return replace(
+        record,
+        phase=Phase.PROCESS,
+        hold=None,
+        dossier_id=seen.dossier_id,
+        unsure=True,
+        doubt=EffectKind.CREATE_PROCESS,
+        doubt_since=seen.at,
+        opened_at=record.opened_at if record.opened_at is not None else seen.at,
+        not_before=seen.at,
+    )
+
+
+def _retried(record: Record, question: Hold, seen: HoldResolved) -> Record:
+    if question.reason is HoldReason.BACK_IMAGE_REQUIRED:
+        return close(record, seen.at)  # another process may tell another number of pages; this one cannot be started
+    if question.reason is HoldReason.IMAGES_DIFFER:
+        return replace(record, uploaded=False)
+    return replace(record, verified=False) if question.reason is HoldReason.IMAGES_CHANGED else record
+
+
+def rerun_asked(record: Record, seen: RerunAsked, _: Policy) -> Record:
+    """A fresh verification, in words of its own: obeyed once per token."""
+    if not _asks_for_rerun(record, seen.desired):
+        return record
+    return replace(record, next=seen.desired, present=True, hold=_without_document_question(record))
 
 
 def document_removed(record: Record, _: DocumentRemoved, __: Policy) -> Record:

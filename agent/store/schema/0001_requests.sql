@@ -22,6 +22,9 @@ CREATE TABLE requests (
     priority     INTEGER NOT NULL CHECK (priority IN (0, 1, 2)),
     due_at       REAL,
     admitted_at  REAL NOT NULL,
+    opened_at    REAL,                                   -- the first create call
+    reserved_at  REAL,                                   -- when a start was taken from the budget
+    queued       INTEGER NOT NULL CHECK (queued IN (0, 1)),  -- waits for the budget
     progress_at  REAL NOT NULL,                          -- the last phase or success; failing is no progress
     delete_at    REAL,                                   -- when the deletion is due
     record       TEXT NOT NULL,
@@ -31,7 +34,10 @@ CREATE TABLE requests (
     CHECK (phase IN ('dossier', 'done') OR dossier_id IS NOT NULL)
 );
 CREATE UNIQUE INDEX requests_by_name ON requests (source, name) WHERE name IS NOT NULL;
-CREATE INDEX requests_due ON requests (priority, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX requests_due ON requests (priority, due_at, admitted_at) WHERE due_at IS NOT NULL;
+CREATE INDEX requests_waiting ON requests (dossier_id) WHERE phase = 'result';
+CREATE INDEX requests_reserved ON requests (reserved_at) WHERE reserved_at IS NOT NULL;
+CREATE INDEX requests_queued ON requests (queued) WHERE queued;
 CREATE INDEX requests_open ON requests (phase, state) WHERE phase <> 'done';
 CREATE INDEX requests_moving ON requests (moving) WHERE moving;
 CREATE INDEX requests_held ON requests (hold_reason) WHERE hold_reason IS NOT NULL;
@@ -124,6 +130,15 @@ CREATE TABLE tallies (
     outcome      TEXT NOT NULL,
     value        INTEGER NOT NULL,
     PRIMARY KEY (tally, mode, process_type, outcome)
+) WITHOUT ROWID;
+
+-- Commands: what people told a running agent; each is obeyed once, however often it is sent.
+CREATE TABLE commands (
+    id     TEXT PRIMARY KEY,
+    at     REAL NOT NULL,
+    verb   TEXT NOT NULL,
+    uid    TEXT,
+    answer TEXT NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE meta (

@@ -1,0 +1,25 @@
+"""`assure-agent resolve`: answer the question of a held request."""
+
+from typing import Annotated
+
+import typer
+
+from agent.cli.telling import tell
+from agent.core.observation import Answer
+
+
+def resolve(
+    name: Annotated[str, typer.Argument(help="The name of the held request.")],
+    answer: Annotated[Answer, typer.Argument(help="retry, abandon, or adopt.")],
+    dossier: Annotated[str | None, typer.Argument(help="With adopt: the id of the dossier at Assure.")] = None,
+    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+) -> None:
+    """Answer a hold: retry goes on (for a changed document: verify it), abandon gives it up (or leaves it unheeded).
+
+    Exit codes: 0 obeyed, 1 not held or no such request.
+
+    Example: assure-agent resolve customer-4711 retry
+    """
+    if (answer is Answer.ADOPT) != (dossier is not None):
+        raise typer.BadParameter("adopt needs the id of a dossier, and nothing else does.")
+    tell("resolve", state, name=name, answer=answer.value, dossierId=dossier)

@@ -1,0 +1,205 @@
+"""What people tell the agent: resolve, rerun, approve, pause, resume, forget (design §9, I7).
+
+A running agent hears them on a socket beside the store (mode 0600), one JSON object a line, one line back. Each
+carries an id of its sender's making: whoever sends it again, because the answer was lost, gets the same answer, and it
+is obeyed once. When no agent runs, the command takes the lock itself and obeys through the same `Control`.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from agent.core.errors import AgentError
+from agent.core.observation import Answer, HoldResolved, Observation, RerunAsked
+from agent.core.record import Desired, Phase, Record
+from agent.ports import Clock, Command, Store
+
+_LONGEST = 64 * 1024  # bytes of a command
+_PATIENCE = 30.0  # seconds until an answer must be folded in
+_APPROVED = "approved"
+_PAUSED = "paused"
+
+
+class Book(Store, Protocol):
+    """A store that remembers commands."""
+
+    def obeyed(self, command_id: str) -> str | None:
+        """The answer to a command that was obeyed before."""
+
+    async def obey(self, command: Command, answer: str, at: float) -> None:
+        """Remember that it was obeyed."""
+
+    async def forget(self, uid: str) -> None:
+        """Erase names, labels, paths and file of a request."""
+
+
+Tell = Callable[[Mapping[str, Observation]], Awaitable[None]]
+Look = Callable[[str, str | None], Awaitable[Desired]]  # name, rerun token -> the document in the source now
+
+
+class Control:
+    """Obeys commands, each once."""
+
+    def __init__(
+        self,
+        store: Book,
+        uid_of: Callable[[str], str],
+        tell: Tell,
+        look: Look,
+        clock: Clock,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._uid_of = uid_of
+        self._tell = tell
+        self._look = look
+        self._clock = clock
+        self._changed = changed
+
+    async def obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer: {"ok": true, "message"} or {"ok": false, "message", "hint"}. Never raises for a bad command."""
+        try:
+            return await self._obey(request)
+        except AgentError as error:
+            return {"ok": False, "message": str(error), "hint": error.hint}
+
+    async def _obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        command_id, verb, name = request.get("id"), request.get("verb"), request.get("name")
+        if not isinstance(command_id, str) or not 8 <= len(command_id) <= 64 or verb not in VERBS:
+            raise AgentError("That is no command.", "use the commands of the same version as the agent")
+        if (answer := self._store.obeyed(command_id)) is not None:
+            return {"ok": True, "message": answer}
+        uid = self._uid_of(name) if isinstance(name, str) else None
+        message = await VERBS[verb](self, uid, request)
+        command = Command(id=command_id, verb=verb, uid=uid)
+        await self._store.obey(command, message, self._clock.now())
+        self._changed()
+        return {"ok": True, "message": message}
+
+    def _record(self, uid: str | None, name: object) -> Record:
+        record = self._store.get(uid) if uid is not None else None
+        if record is None:
+            raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
+        return record
+
+    async def _resolve(self, uid: str | None, request: Mapping[str, Any]) -> str:
+        record = self._record(uid, request.get("name"))
+        if record.hold is None:
+            raise AgentError(f"{record.name} is not held.", f"see where it is with `assure-agent get {record.name}`")
+        answer = Answer(str(request.get("answer")))
+        dossier_id = request.get("dossierId")
+        if answer is Answer.ADOPT and (record.phase is not Phase.DOSSIER or not isinstance(dossier_id, str)):
+            raise AgentError(f"{record.name} has no dossier to be adopted.", "answer with retry or abandon")
+        about = record.hold.reason.about_document
+        desired = await self._look(record.name, None) if about and answer is Answer.RETRY else None
+        resolved = HoldResolved(
+            at=self._clock.now(), hold_id=record.hold.id, answer=answer, desired=desired, dossier_id=dossier_id
+        )
+        await self._told(record.uid, resolved, lambda now: now.hold is None or now.hold.id != resolved.hold_id)
+        return f"{record.name}: {answer} of {resolved.hold_id} is obeyed"
+
+    async def _rerun(self, uid: str | None, request: Mapping[str, Any]) -> str:
+        record = self._record(uid, request.get("name"))
+        token = f"command-{request['id']}"
+        desired = await self._look(record.name, token)
+        asked = RerunAsked(at=self._clock.now(), desired=desired)
+        await self._told(record.uid, asked, lambda now: token in now.reruns or now.next == desired)
+        return f"{record.name}: a fresh verification was asked for"
+
+    async def _told(self, uid: str, observation: Observation, durable: Callable[[Record], bool]) -> None:
+        """Tell a record, and wait until it is durable: who is driven now hears it after its call."""
+        await self._tell({uid: observation})
+        end = self._clock.now() + _PATIENCE
+        never = asyncio.Event()
+        while not ((record := self._store.get(uid)) is not None and durable(record)):
+            if self._clock.now() > end:
+                raise AgentError("The request is busy with a slow call.", "send the command again in a minute")
+            await self._clock.wait(never, 0.05)
+
+    async def _approve(self, _: str | None, __: Mapping[str, Any]) -> str:
+        await self._store.remember(_APPROVED, str(self._clock.now()))
+        return "the withdrawals that wait are approved; they happen at the next scan"
+
+    async def _pause(self, _: str | None, __: Mapping[str, Any]) -> str:
+        await self._store.remember(_PAUSED, "yes")
+        return "paused: nothing new is begun; what runs is observed and deleted"
+
+    async def _resume(self, _: str | None, __: Mapping[str, Any]) -> str:
+        await self._store.remember(_PAUSED, "")
+        return "resumed"
+
+    async def _forget(self, uid: str | None, request: Mapping[str, Any]) -> str:
+        record = self._record(uid, request.get("name"))
+        if record.phase is not Phase.DONE or record.present:
+            raise AgentError(
+                f"{record.name} is not done, or its file is still there.",
+                "remove the file, wait until the request is done, then forget it",
+            )
+        await self._store.forget(record.uid)
+        return "forgotten: its name, labels and paths are erased; its history stays"
+
+
+VERBS: dict[str, Callable[[Control, str | None, Mapping[str, Any]], Awaitable[str]]] = {
+    "resolve": Control._resolve,
+    "rerun": Control._rerun,
+    "approve": Control._approve,
+    "pause": Control._pause,
+    "resume": Control._resume,
+    "forget": Control._forget,
+}
+
+
+def paused(store: Store) -> bool:
+    """Did a person pause the agent?"""
+    return bool(store.recall(_PAUSED))
+
+
+def socket_of(state: Path) -> Path:
+    """The socket beside the store."""
+    return state.with_name(state.name + ".sock")
+
+
+@contextlib.contextmanager
+def reachable(path: Path) -> Iterator[str]:
+    """A name for the socket that is short enough for the system, however deep its folder is."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+@contextlib.asynccontextmanager
+async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
+    """Hear commands while the block runs. The caller holds the lock, so a socket that is there is a dead one."""
+
+    async def heard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
+            line = await asyncio.wait_for(reader.readline(), 10)
+            request = orjson.loads(line)
+            answer = await control.obey(request if isinstance(request, dict) else {})
+            writer.write(orjson.dumps(answer) + b"\n")
+            await writer.drain()
+        writer.close()
+
+    _remove(path)
+    with reachable(path) as name:
+        mask = os.umask(0o177)
+        try:
+            server = await asyncio.start_unix_server(heard, name, limit=_LONGEST)
+        finally:
+            os.umask(mask)
+        try:
+            yield
+        finally:
+            server.close()
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)

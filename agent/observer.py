@@ -1,0 +1,53 @@
+"""Bulk observation: what waits for a result is looked for in one list, so that the cost follows what finishes [I8].
+
+GET processes with the final statuses, since the oldest that waits was begun: whatever of it waits here has come to its
+end, and is read by itself. A row that the list missed costs one interval; each waiting request also has a look of its
+own every 15 minutes, and that is all there is past 29 days, because the list ends at 30 (contract §9). Without the list
+those that were looked at longest ago are looked at by themselves, a few at each interval.
+"""
+
+from agent.core.answer import Done
+from agent.core.observation import ResultSighted
+from agent.core.remote import Status
+from agent.ports import Clock, Remote, Store
+from agent.reconciler import Reconciler
+
+_PAGE = 2000  # rows in a page, the most there are (contract §9)
+_MARGIN = 600.0  # seconds: our clock and Assure's are not the same
+_HORIZON = 29 * 86400.0
+_FEW = 32  # looks at each interval while there is no list
+_FINAL = tuple(status for status in Status if status.final)
+
+
+class Observer:
+    """Looks for results in bulk."""
+
+    def __init__(self, store: Store, remote: Remote, reconciler: Reconciler, clock: Clock) -> None:
+        self._store = store
+        self._remote = remote
+        self._reconciler = reconciler
+        self._clock = clock
+
+    async def observe(self) -> int:
+        """Look once; no call when nothing waits. Returns how many results were sighted."""
+        waiting = self._store.waiting()
+        if not waiting.count:
+            return 0
+        dossiers = await self._finished(max(waiting.since - _MARGIN, self._clock.now() - _HORIZON))
+        sighted = self._store.oldest_looks(_FEW) if dossiers is None else self._store.waiting_in(dossiers)
+        if sighted:
+            now = self._clock.now()
+            await self._reconciler.tell({uid: ResultSighted(at=now) for uid in sighted})
+        return len(sighted)
+
+    async def _finished(self, since: float) -> list[str] | None:
+        """The dossiers with a process that is final, or None when the list cannot be had."""
+        found: list[str] = []
+        offset, total = 0, 1
+        while offset < total:
+            page = await self._remote.list_processes(since, _FINAL, offset, _PAGE)
+            if not isinstance(page, Done):
+                return None
+            found += [row.dossier_id for row in page.value.processes if row.dossier_id is not None]
+            offset, total = offset + _PAGE, page.value.total
+        return found

@@ -1,0 +1,65 @@
+"""Commands while no agent runs: the lock is taken, and records are told through the store alone."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agent.admission import Admission, Rules
+from agent.clock import SystemClock
+from agent.control import Control
+from agent.core.machine import admit, step
+from agent.core.observation import Observation, Resumed
+from agent.core.policy import Policy
+from agent.core.record import Record
+from agent.ports import Store
+from agent.settings import Settings
+from agent.source.folder import Folder
+from agent.store.sqlite import SqliteStore
+
+
+class StillRecords:
+    """Records that nobody drives: what they are told is folded in at once, and nothing is asked."""
+
+    def __init__(self, store: Store, clock: SystemClock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def admit(self, records: Sequence[Record]) -> None:
+        """Admit new requests."""
+        await self._store.commit([admit(record, self._clock.now(), Policy()) for record in records])
+
+    async def tell(self, observations: Mapping[str, Observation]) -> None:
+        """Fold each in, after what an ended agent left open."""
+        for uid, observation in observations.items():
+            record = self._store.get(uid)
+            if record is None:
+                continue
+            if record.intent is not None:
+                resumed = step(record, Resumed(at=self._clock.now()), Policy(), ask=False)
+                await self._store.commit([resumed])
+                record = resumed.record
+            told = step(record, observation, Policy(), ask=False)
+            if told.changed:
+                await self._store.commit([told])
+
+
+def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Obey one command on a store that no agent holds. Raises StoreLocked when one does."""
+    store = SqliteStore(settings.state_path, None)
+    try:
+        clock = SystemClock()
+        records = StillRecords(store, clock)
+        rules = Rules(
+            source=settings.source_name,
+            agent_id=settings.agent_id or store.keys.agent_id(),
+            images_dir=settings.images_dir,
+            max_image_bytes=settings.max_image_bytes,
+            redirect_hosts=frozenset(settings.redirect_hosts),
+        )
+        admission = Admission(Folder(settings.specs_dir), rules, store, records, store.keys, clock)
+        control = Control(
+            store, lambda name: store.keys.uid(settings.source_name, name), records.tell, admission.look, clock
+        )
+        return asyncio.run(control.obey(request))
+    finally:
+        store.close()
