@@ -176,7 +176,7 @@ async def test_a_store_that_breaks_ends_the_agent_with_its_error(world: World) -
 
 @pytest.mark.xfail(
     strict=True,
-    reason="runtime._drive hears of AgentError only, and store.sqlite._query raises sqlite3.Error: the drive dies unseen",
+    reason="runtime._drive hears of AgentError only, and store.sqlite._query raises sqlite3.Error: it dies unseen",
 )
 async def test_a_store_that_cannot_be_read_ends_the_agent_with_its_error(world: World) -> None:
     """[I1] An agent that lives and drives nothing would look healthy for ever."""
