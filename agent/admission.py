@@ -12,19 +12,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from agent.core.admission import Verdict, begins, judge, withdrawals_allowed
+from agent.core.admission import Verdict, begins, judge, parsed_answer, withdrawals_allowed
 from agent.core.effect import ImageRef
 from agent.core.errors import AgentError
-from agent.core.observation import DocumentChanged, DocumentRemoved, DocumentReturned, Observation
+from agent.core.observation import Answer, DocumentChanged, DocumentRemoved, DocumentReturned, HoldResolved, Observation
 from agent.core.record import Desired, Record
 from agent.core.remote import CaptureOptions
-from agent.core.request import VerificationRequest, essence
+from agent.core.request import RESOLVE, VerificationRequest, essence
 from agent.ports import Clock, Store
 from agent.source.fault import Fault
 from agent.source.folder import Folder, Root, Scan
 from agent.source.images import Inspected, inspect
 from agent.source.loader import Document
 
+_TRUSTED = "trusted-root"
 _WAITING_SINCE = "withdrawals-wait-since"
 _CHUNK = 1000  # documents per transaction: other commits go between
 
@@ -59,6 +60,7 @@ class Synced:
     unsettled: bool  # something is being written: scan again soon
     absent: int  # names that are gone since this scan: the next one decides
     complete: bool
+    strays: frozenset[str] = frozenset()  # uids whose `assure-agent/resolve` answers no open hold
     error: Fault | None = None
 
 
@@ -106,6 +108,7 @@ class Admission:
         self._present: dict[str, str] | None = None  # name -> uid of what was there
         self._absent: frozenset[str] = frozenset()  # names missing from the last complete scan
         self._root: Root | None = None  # the folder in which everything was there
+        self._strays: set[str] = set()  # uids whose file answers another hold than the open one
         self._refusals: tuple[Fault, ...] | None = None
         self._turn = asyncio.Lock()
 
@@ -116,6 +119,7 @@ class Admission:
                 self._present = self._store.present(self._rules.source)
             seen = await asyncio.to_thread(self._folder.scan)
             faults = list(seen.faults)
+            self._strays.clear()
             news = (document for name, document in seen.documents.items() if self._followed.get(name) is not document)
             while chunk := list(islice(news, _CHUNK)):
                 faults += await self._take(chunk)
@@ -127,6 +131,7 @@ class Admission:
                 unsettled=seen.unsettled,
                 absent=len(missing),
                 complete=seen.complete,
+                strays=frozenset(self._strays),
                 error=seen.error,
             )
             await self._note(synced)
@@ -164,8 +169,12 @@ class Admission:
         for document in documents:
             uid = self._salt.uid(self._rules.source, document.name)
             record = self._store.get(uid)
+            if (resolved := self._resolved(record, document)) is not None:
+                news.told[uid] = resolved
+                continue
             digest = self._salt.digest(document.canonical)
-            verdict = judge(record, digest, document.file)
+            essential = self._salt.digest(essence(document.request))
+            verdict = judge(record, digest, essential, document.file)
             if verdict is Verdict.FOLLOWED:
                 self._followed[document.name] = document
                 self._present[document.name] = uid
@@ -181,6 +190,28 @@ class Admission:
                 kind = DocumentChanged if verdict is Verdict.CHANGED else DocumentReturned
                 news.told[uid] = kind(at=self._clock.now(), desired=desired)
         return news
+
+    def _resolved(self, record: Record | None, document: Document) -> HoldResolved | None:
+        """The answer to the open hold that stands in the file; an answer to any other is ignored, and counted."""
+        if record is None or RESOLVE.encode() not in document.canonical:
+            return None
+        request = document.request
+        if request.resolve_answer is None or record.hold is None:
+            return None
+        answer = parsed_answer(request.resolve_answer)
+        if answer is None or answer[2] != record.hold.id:
+            self._strays.add(record.uid)
+            return None
+        desired = None
+        if record.hold.reason.about_document and answer[0] is Answer.RETRY:
+            digest = self._salt.digest(document.canonical)
+            found = self._desired(document, digest, None, Verdict.ADMIT)
+            desired = found if isinstance(found, Desired) else None
+            if desired is None:
+                return None  # its images are not good: told as refused
+        return HoldResolved(
+            at=self._clock.now(), hold_id=answer[2], answer=answer[0], dossier_id=answer[1], desired=desired
+        )
 
     def _record(self, uid: str, name: str, desired: Desired) -> Record:
         return Record(uid=uid, name=name, source=self._rules.source, agent=self._rules.agent_id, desired=desired)
@@ -233,8 +264,7 @@ class Admission:
         confirmed = {name: record for name, record in absent.items() if name in self._absent}
         once = frozenset(absent) - self._absent
         self._absent = frozenset(absent)
-        if not absent or self._root is None:
-            self._root = seen.root
+        await self._trust(seen.root, everything=not absent)
         open_ones = [record for record in confirmed.values() if record.outcome is None]
         if open_ones and not self._may_withdraw(len(open_ones), seen):
             confirmed = {name: record for name, record in confirmed.items() if record.outcome is not None}
@@ -267,6 +297,15 @@ class Admission:
             return False
         recent = self._store.withdrawn_since(self._clock.now() - 3600.0)
         return withdrawals_allowed(wanted, recent, len(self._present))
+
+    async def _trust(self, root: Root | None, everything: bool) -> None:
+        """Remember the folder in which everything was there, over restarts: another one withdraws nothing by itself."""
+        if self._root is None and (kept := self._store.recall(_TRUSTED)):
+            path, device, inode = kept.rsplit(" ", 2)
+            self._root = Root(path, int(device), int(inode))
+        if root is not None and root != self._root and (everything or self._root is None):
+            self._root = root
+            await self._store.remember(_TRUSTED, f"{root.path} {root.device} {root.inode}")
 
     def _approved(self) -> bool:
         """A person's word holds for what was waiting when it was given."""

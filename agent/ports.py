@@ -158,8 +158,8 @@ class Store(Protocol):
     def reserved_since(self, at: float) -> int:
         """How many starts were reserved since then."""
 
-    def queued(self) -> list[str]:
-        """The uids of those that wait for the budget."""
+    def patient(self) -> list[str]:
+        """The uids of those that wait for the budget, or for their images."""
 
     def recall(self, key: str) -> str | None:
         """A value that was kept."""

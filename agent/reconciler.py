@@ -75,6 +75,9 @@ class Reconciler:
         finally:
             self._told -= uids
             self._wake.set()
+        for uid in uids & self._inbox.keys():  # told while this was being committed
+            if (waiting := self._received(uid)) is not None:
+                await self.tell({uid: waiting})
 
     # -- the loop --------------------------------------------------------------------------------------------
 
@@ -113,13 +116,7 @@ class Reconciler:
             self._start(self._ready.pop(next(iter(self._ready))))
 
     def _start(self, record: Record) -> None:
-        task = asyncio.create_task(self._drive(record))
-        self._driven[record.uid] = task
-        task.add_done_callback(lambda _: self._ended(record.uid))
-
-    def _ended(self, uid: str) -> None:
-        del self._driven[uid]
-        self._wake.set()
+        self._driven[record.uid] = asyncio.create_task(self._drive(record))
 
     def _pause(self) -> float | None:
         if len(self._driven) >= self._concurrency:
@@ -168,6 +165,10 @@ class Reconciler:
         except Exception as error:
             self._faulty[record.uid] = self._clock.now() + _FAULT_PAUSE
             self._failed(record.uid, error)
+        finally:
+            # Here and not in a callback: what is told from now on must not go to an inbox that nobody empties.
+            del self._driven[record.uid]
+            self._wake.set()
 
     def _idle_turn(self, record: Record) -> None:
         """A record that is due must lead on; otherwise it would be claimed again at once, for ever."""
@@ -188,4 +189,7 @@ class Reconciler:
             return
         await self._store.commit(steps)
         for taken in steps:
-            self._seen(taken)
+            try:
+                self._seen(taken)
+            except Exception as error:  # it is durable: who listens and fails harms no record
+                self._failed(taken.record.uid, error)

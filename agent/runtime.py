@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from typing import TypeVar
 
 from agent import __version__
 from agent.admission import Admission, Rules, Synced
@@ -15,7 +16,7 @@ from agent.control import Control, hearing, paused, socket_of
 from agent.core.answer import Busy, Refused, Trouble
 from agent.core.errors import AgentError, RemoteError, SettingsError
 from agent.core.machine import Step
-from agent.core.observation import BudgetChanged
+from agent.core.observation import Reconsidered
 from agent.core.policy import Policy
 from agent.interpreter import Interpreter
 from agent.log import logger
@@ -32,8 +33,10 @@ from agent.source.folder import Folder
 from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
 
+T = TypeVar("T")
+
 TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
-_DRAIN = 15.0  # seconds that answers may take once we are told to end
+_DRAIN = 10.0  # seconds that answers may take once we are told to end
 _SWEEP = 60.0  # seconds between two looks for orphans
 _SETTLE = 0.3  # seconds until a folder that changes is looked at again
 _PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
@@ -193,6 +196,8 @@ class Agent:
             await self.reconciler.run()
         except AgentError as error:
             self._failed(error)
+        except Exception as error:  # a bug of ours; without its loop the agent is none
+            self._failed(AgentError(f"The drive loop ended: {type(error).__name__}: {error}.", "report it"))
 
     async def _drain(self, driving: asyncio.Task[None]) -> None:
         self.reconciler.stop()
@@ -203,13 +208,10 @@ class Agent:
             await driving
 
     async def _adjust(self) -> None:
-        """What people said while no agent ran, and a budget that is another than it was."""
+        """What changed while no agent ran: what people said, the budget, the images."""
         self.reconciler.paused = paused(self._store)
-        limit = str(self._settings.max_starts_per_day)
-        if self._store.recall("max-starts-per-day") != limit:
-            now = self._clock.now()
-            await self.reconciler.tell({uid: BudgetChanged(at=now) for uid in self._store.queued()})
-            await self._store.remember("max-starts-per-day", limit)
+        now = self._clock.now()
+        await self.reconciler.tell({uid: Reconsidered(at=now) for uid in self._store.patient()})
 
     def _commanded(self) -> None:
         self.reconciler.paused = paused(self._store)
@@ -245,10 +247,21 @@ class Agent:
         if deleted := await self._orphans.sweep():
             self._log.warning("deleted orphaned dossiers", count=deleted)
 
+    async def _unless_stopping(self, call: Coroutine[None, None, T]) -> T | None:
+        """What the call comes to, or None when we are told to end before."""
+        tasks = asyncio.create_task(call), asyncio.create_task(self._stopping.wait())
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return tasks[0].result() if not tasks[0].cancelled() else None
+
     async def _reach(self, patient: bool) -> None:
         """Is Assure there, and does it know us? A wrong client ends the agent; silence only when we are not patient."""
         for failures in range(_PATIENCE):
-            answer = await self._client.authenticate()
+            answer = await self._unless_stopping(self._client.authenticate())
+            if self._stopping.is_set():
+                return
             if isinstance(answer, Refused):
                 raise RemoteError(
                     "Assure does not accept the client id and secret.",
@@ -303,12 +316,14 @@ class Agent:
             synced.refusals,
             synced.waiting,
         )
-        self._last = synced
+        before, self._last = self._last, synced
         self._metrics.synced(synced.files, len(synced.refusals), synced.waiting, synced.complete)
         if changed:
             self._log.info("scanned", files=synced.files, refused=len(synced.refusals), waiting=synced.waiting)
         if changed and synced.error is not None:
             self._log.error("source", error=synced.error.message, hint=synced.error.hint)
+        for uid in sorted(synced.strays - (before.strays if before is not None else frozenset())):
+            self._log.warning("the resolve annotation answers no open hold", uid=uid, hint="see its id with get")
         if changed and synced.waiting:
             self._log.error("withdrawals wait for approval", waiting=synced.waiting)
 

@@ -9,7 +9,8 @@ from agent.cli import approve, audit, forget, get, pause, rerun, resolve, run, s
 
 app = typer.Typer(
     name="assure-agent",
-    help="Reconciles identity verification requests in a folder against Signicat Assure (PictureID).",
+    help="Reconciles identity verification requests in a folder against Signicat Assure (PictureID).\n\n"
+    "Exit codes: 0 fine, 1 error, 2 wrong use, 3 something is held, 4 still waiting at the timeout, 5 refused.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,7 +31,7 @@ def _root(
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Exit codes: 0 fine, 1 error, 2 wrong use, 3 something is held, 4 still waiting at the timeout, 5 refused."""
+    """What every command shares."""
 
 
 app.command("run")(run.run)

@@ -1,6 +1,9 @@
 """What a person sees while the agent works: where to look, a line for each outcome, and the table at the end."""
 
+import contextlib
+import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -25,6 +28,7 @@ class Progress:
         self._running = running
         self._lines = 0
         self._bar = _bar() if sys.stdout.isatty() else None
+        self.unheard: Callable[[], None] = lambda: None
         self._shown = False
         self._known: set[str] = set()  # uids seen
         self._moving: set[str] = set()  # those that go on by themselves
@@ -40,6 +44,10 @@ class Progress:
 
     def listening(self, url: str) -> None:
         """The HTTP surface is up."""
+        with self._heard():
+            self._listening(url)
+
+    def _listening(self, url: str) -> None:
         self._say(f"metrics: {url}/metrics")
         with Reading(self._state) as reading:
             records = list(reading.all())
@@ -48,6 +56,19 @@ class Progress:
 
     def stepped(self, step: Step) -> None:
         """A step was committed."""
+        with self._heard():
+            self._stepped(step)
+
+    @contextlib.contextmanager
+    def _heard(self) -> Iterator[None]:
+        """When nobody reads what is printed any more, the agent is told to end."""
+        try:
+            yield
+        except BrokenPipeError:
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for what is left of the process
+            self.unheard()
+
+    def _stepped(self, step: Step) -> None:
         before, record = step.before, step.record
         if step.link is not None:
             self._line(f"{record.name}: capture link ready, see it with: assure-agent get {record.name} --link")

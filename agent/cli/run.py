@@ -111,6 +111,8 @@ async def _run(settings: Settings, account: str, options: _Options) -> int:
     async with Agent.opened(settings, seen, account=account, rebind=options.rebind) as agent:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, agent.stop)
+        if progress is not None:
+            progress.unheard = agent.stop
         with progress or contextlib.nullcontext():
             if options.once:
                 finished = await agent.run_once(options.patience, listening)

@@ -3,8 +3,10 @@
 Pure: who gathers the scan and the records is `admission.py` of the loops; `plan` judges with the same functions.
 """
 
+import re
 from enum import StrEnum
 
+from agent.core.observation import Answer
 from agent.core.record import Outcome, Record
 
 
@@ -17,21 +19,30 @@ class Verdict(StrEnum):
     RETURNED = "returned"  # the document we follow, after it was away
 
 
-def judge(record: Record | None, digest: str, file: str) -> Verdict:
-    """What the document with this salted digest, found in this file, means."""
+def judge(record: Record | None, digest: str, essence: str, file: str) -> Verdict:
+    """What the document with this salted digest and essence, found in this file, means."""
     if record is None:
         return Verdict.ADMIT
-    if record.declined == digest and record.present:
-        return Verdict.FOLLOWED  # a person has decided to leave it unheeded
+    question = record.hold.essence if record.hold is not None else ""
+    if record.present and essence in (question, record.declined):
+        return Verdict.FOLLOWED  # a person was asked about it, or has decided to leave it unheeded
     target = record.next or record.desired
-    question = record.hold.digest if record.hold is not None else ""
-    if question and question == digest and record.present:
-        return Verdict.FOLLOWED  # it is the document that a person was asked about
     if digest != target.digest:
         return Verdict.CHANGED if digest != record.desired.digest else Verdict.RETURNED
     away = not record.present or bool(question)
     moved = record.next is None and record.desired.file != file and record.outcome is not Outcome.WITHDRAWN
     return Verdict.RETURNED if away or moved else Verdict.FOLLOWED
+
+
+_ANSWER = re.compile(r"(?:(retry|abandon)|adopt=([A-Za-z0-9._~-]{1,200}))@(h-[0-9a-f]{6})")
+
+
+def parsed_answer(text: str) -> tuple[Answer, str | None, str] | None:
+    """An `assure-agent/resolve` annotation: the answer, the dossier to adopt, the hold's id; None when it is none."""
+    match = _ANSWER.fullmatch(text)
+    if match is None:
+        return None
+    return (Answer(match[1]) if match[1] else Answer.ADOPT), match[2], match[3]
 
 
 def begins(record: Record | None, verdict: Verdict, essence: str, rerun: str | None) -> bool:

@@ -27,7 +27,6 @@ from agent.core.errors import Impossible
 from agent.core.journal import Event, difference
 from agent.core.observation import (
     Answered,
-    BudgetChanged,
     BudgetSpent,
     CameDue,
     CaptureStarted,
@@ -49,6 +48,7 @@ from agent.core.observation import (
     Observation,
     ProcessCreated,
     ProcessRead,
+    Reconsidered,
     RerunAsked,
     ResultSighted,
     Resumed,
@@ -243,7 +243,7 @@ ANYWHERE: dict[type[Observation], Row] = {
     DocumentReturned: Row(source.document_returned),
     DocumentRemoved: Row(source.document_removed),
     ResultSighted: Row(trouble.came_due),  # of no meaning outside of its phase
-    BudgetChanged: Row(trouble.came_due),
+    Reconsidered: Row(trouble.came_due),
     RerunAsked: Row(source.rerun_asked),
 }
 TROUBLE: dict[type[Observation], Row] = {
@@ -262,7 +262,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         **TROUBLE,
         StartReserved: Row(phases.start_reserved),
         BudgetSpent: Row(phases.budget_spent),
-        BudgetChanged: Row(phases.budget_changed),
+        Reconsidered: Row(phases.reconsidered),
         HoldResolved: Row(source.hold_resolved, (Phase.PROCESS, *_ONWARD)),
         ImagesVerified: Row(phases.images_verified),
         ImagesUnfit: Row(phases.images_unfit),
@@ -283,6 +283,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         **ANYWHERE,
         **TROUBLE,
         **OPENED,
+        Reconsidered: Row(phases.reconsidered),
         ImagesVerified: Row(phases.images_verified),
         ImagesUnfit: Row(phases.images_unfit),
         ImagesUploaded: Row(phases.images_uploaded, (Phase.VERIFICATION,)),

@@ -40,8 +40,8 @@ class ResultSighted(Observation):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetChanged(Observation):
-    """The number of starts a day was changed: who waits for one may ask again."""
+class Reconsidered(Observation):
+    """What it waits for may have changed meanwhile: the budget, or its images. It looks again now."""
 
 
 # -- a person -----------------------------------------------------------------------------------------

@@ -64,13 +64,13 @@ class HoldReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A question to a person. `evidence` is token-shaped; `digest` is the document it is about, if it is."""
+    """A question to a person. `evidence` is token-shaped; `essence` is that of the document it is about, if it is."""
 
     id: str
     reason: HoldReason
     at: float
     evidence: str = ""
-    digest: str = ""
+    essence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class Record:
     agent: str  # the agent id that stands in external references
     # what is wanted
     desired: Desired
-    declined: str = ""  # digest of a document that a person left unheeded
+    declined: str = ""  # essence of a document that a person left unheeded
     next: Desired | None = None  # a newer document; begins once what this generation left is deleted
     present: bool = True  # the file is there
     reruns: tuple[str, ...] = ()  # rerun tokens that were obeyed

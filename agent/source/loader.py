@@ -23,6 +23,7 @@ _UNREAD: Mapping[Why, tuple[str, str]] = {
     Why.CHANGING: ("the file is being written to", "wait until it is complete"),
     Why.UNREADABLE: ("the file cannot be read", "let the agent's user read it"),
 }
+_TOLD = 50  # faults of a document that are told one by one
 _BOM = "\ufeff"
 _TAG_DIRECTIVE = re.compile("^%TAG", re.MULTILINE)  # the parser compares each with each: minutes for a megabyte
 
@@ -142,7 +143,11 @@ def _name(tree: Tree) -> str | None:
 
 
 def _faults(found: list[Problem], file: str, name: str | None) -> tuple[Fault, ...]:
+    told = sorted(found, key=lambda one: one.mark)
+    if len(told) > _TOLD:  # a hostile file may have thousands
+        more = f"and {len(told) - _TOLD} more faults in this document"
+        told = [*told[:_TOLD], Problem(told[_TOLD].mark, more, "mend the first ones, then look again")]
     return tuple(
         Fault(file=file, line=one.mark[0], column=one.mark[1], message=one.message, hint=one.hint, name=name)
-        for one in sorted(found, key=lambda one: one.mark)
+        for one in told
     )

@@ -9,7 +9,7 @@ import orjson
 
 from agent.core.errors import StoreError, StoreForeign
 from agent.core.machine import Step
-from agent.core.record import Record
+from agent.core.record import HoldReason, Record
 from agent.ports import Command, Waiting
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
 from agent.store.keys import Keys
@@ -78,7 +78,8 @@ class SqliteStore:
     def close(self) -> None:
         """Write what is queued, checkpoint, and let another agent have the file."""
         self._writer.close()
-        self._reader.close()
+        with self._reading:
+            self._reader.close()
         self._connection.close()
         self._lock.release()
 
@@ -127,8 +128,11 @@ class SqliteStore:
         await self._writer.write(lambda connection: connection.execute(sql, (dossier_id, reference)))
 
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        with self._reading:
-            return self._reader.execute(sql, values).fetchall()  # type: ignore[no-any-return]
+        try:
+            with self._reading:
+                return self._reader.execute(sql, values).fetchall()  # type: ignore[no-any-return]
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from None
 
     # -- the queries of the loops ----------------------------------------------------------------------------
 
@@ -192,9 +196,10 @@ class SqliteStore:
         """How many starts were reserved since then."""
         return int(self._query("SELECT count(*) FROM requests WHERE reserved_at >= ?", (at,))[0][0])
 
-    def queued(self) -> list[str]:
-        """The uids of those that wait for the budget."""
-        return [row[0] for row in self._query("SELECT uid FROM requests WHERE queued")]
+    def patient(self) -> list[str]:
+        """The uids of those that wait for the budget, or for their images."""
+        sql = "SELECT uid FROM requests WHERE queued UNION SELECT uid FROM requests WHERE hold_reason = ?"
+        return [row[0] for row in self._query(sql, (HoldReason.IMAGES_CHANGED,))]
 
     def recall(self, key: str) -> str | None:
         """A value that was kept."""

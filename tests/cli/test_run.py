@@ -88,9 +88,6 @@ def test_a_signal_ends_it_within_seconds_and_with_0(
     assert [item["name"] for item in ended] == ["slow"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what a listener raises is taken for a bug with the record, which then rests for 60 s"
-)
 def test_a_pipe_that_is_closed_ends_a_run_and_harms_no_request(
     here: Here, processes: list["subprocess.Popen[str]"]
 ) -> None:
@@ -114,6 +111,5 @@ def test_version_and_help(here: Here) -> None:
         assert "Example: assure-agent" in said.out
 
 
-@pytest.mark.xfail(strict=True, reason="cli/app.py: `help=` of the Typer wins over the docstring that has them")
 def test_the_help_names_the_exit_codes(here: Here) -> None:
     assert "Exit codes: 0 fine" in here("--help").out

@@ -27,11 +27,11 @@ from agent.core.journal import Audited, replay
 from agent.core.machine import HEED, TABLE, Step, admit, step
 from agent.core.observation import (
     Answer,
-    BudgetChanged,
     BudgetSpent,
     CameDue,
     HoldResolved,
     Observation,
+    Reconsidered,
     RerunAsked,
     ResultSighted,
     Resumed,
@@ -132,7 +132,7 @@ class Walk:
         record, at = self.record, self.now
         if record.intent is not None:
             return
-        told: list[Observation] = [ResultSighted(at=at), BudgetChanged(at=at)]
+        told: list[Observation] = [ResultSighted(at=at), Reconsidered(at=at)]
         if self.file is not None:
             told.append(RerunAsked(at=at, desired=replace(self.file, rerun=self.random.choice(("p1", "p2")))))
         if record.hold is not None:

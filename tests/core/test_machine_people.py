@@ -1,4 +1,4 @@
-"""The machine and people: holds that are answered, reruns, the budget, and results sighted in a list (design §4, §8)."""
+"""The machine and people: answered holds, reruns, the budget, results sighted in a list (design §4, §8)."""
 
 from dataclasses import replace
 
@@ -8,13 +8,13 @@ from agent.core.answer import Evidence
 from agent.core.effect import CreateDossier, CreateProcess, EffectKind, ReadDossier, ReadProcess, ReserveStart
 from agent.core.observation import (
     Answer,
-    BudgetChanged,
     BudgetSpent,
     DocumentChanged,
     DossierCreated,
     EffectRefused,
     HoldResolved,
     ProcessCreated,
+    Reconsidered,
     RerunAsked,
     ResultSighted,
     StartReserved,
@@ -81,7 +81,7 @@ def test_a_changed_document_that_a_person_leaves_unheeded_is_not_asked_about_aga
     story.sees(DocumentChanged, desired=changed)
     answered(story, Answer.ABANDON)
     assert story.record.hold is None
-    assert story.record.declined == changed.digest
+    assert story.record.declined == changed.essence
     assert story.record.outcome is Outcome.ACCEPTED
 
 
@@ -121,7 +121,7 @@ def test_a_raised_budget_is_asked_again_at_once() -> None:
     story = Story(upload(), policy=replace(POLICY, budgeted=True))
     story.wakes()
     story.sees(BudgetSpent, until=NOW + 86400.0)
-    story.sees(BudgetChanged)
+    story.sees(Reconsidered)
     assert isinstance(story.effect, ReserveStart)
 
 

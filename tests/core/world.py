@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from agent.core.admission import Verdict, judge
 from agent.core.answer import Evidence, Trouble
 from agent.core.effect import (
     CompareImages,
@@ -535,15 +536,10 @@ def told_by_source(record: Record, file: Desired | None, at: float) -> Observati
     """What the source loop says of the file that is there now, or None when nothing is new."""
     if file is None:
         return DocumentRemoved(at=at) if record.present else None
-    if record.declined == file.digest and record.present:
+    verdict = judge(record, file.digest, file.essence, record.desired.file)
+    if verdict is Verdict.FOLLOWED:
         return None
-    if record.next is not None and file.digest == record.next.digest:
-        return None
-    if file.digest == record.desired.digest:
-        asked = record.hold is not None and record.hold.reason.about_document and record.hold.digest != file.digest
-        news = not record.present or record.next is not None or asked
-        return DocumentReturned(at=at, desired=file) if news else None
-    return DocumentChanged(at=at, desired=file)
+    return (DocumentReturned if verdict is Verdict.RETURNED else DocumentChanged)(at=at, desired=file)
 
 
 def edits(random: Random, file: Desired | None, original: Desired) -> Desired | None:

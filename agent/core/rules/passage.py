@@ -92,13 +92,13 @@ FRESH_DOSSIER: dict[str, Any] = {
 }
 
 
-def hold(record: Record, reason: HoldReason, at: float, evidence: str = "", digest: str = "") -> Record:
+def hold(record: Record, reason: HoldReason, at: float, evidence: str = "", essence: str = "") -> Record:
     """Ask a person. The id follows from the question, so that a step stays deterministic."""
-    if record.hold is not None and record.hold.reason is reason and record.hold.digest == digest:
+    if record.hold is not None and record.hold.reason is reason and record.hold.essence == essence:
         return record
-    question = f"{record.uid}/{record.generation}/{reason}/{digest}/{at}"
+    question = f"{record.uid}/{record.generation}/{reason}/{essence}/{at}"
     hold_id = "h-" + hashlib.sha256(question.encode()).hexdigest()[:6]
-    return replace(record, hold=Hold(id=hold_id, reason=reason, at=at, evidence=evidence, digest=digest))
+    return replace(record, hold=Hold(id=hold_id, reason=reason, at=at, evidence=evidence, essence=essence))
 
 
 def done(record: Record) -> Record:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from agent.core.effect import EffectKind
 from agent.core.observation import (
-    BudgetChanged,
     BudgetSpent,
     CaptureStarted,
     DossierCreated,
@@ -19,6 +18,7 @@ from agent.core.observation import (
     Observation,
     ProcessCreated,
     ProcessRead,
+    Reconsidered,
     ResultSighted,
     StartReserved,
     TargetMissing,
@@ -41,8 +41,10 @@ def budget_spent(record: Record, seen: BudgetSpent, _: Policy) -> Record:
     return replace(record, queued=True, not_before=seen.until)
 
 
-def budget_changed(record: Record, _: BudgetChanged, __: Policy) -> Record:
-    return replace(record, not_before=0.0) if record.queued else record
+def reconsidered(record: Record, _: Reconsidered, __: Policy) -> Record:
+    """Who is queued asks for a start again; who is held for its images looks at them again."""
+    images = record.hold is not None and record.hold.reason is HoldReason.IMAGES_CHANGED
+    return replace(record, not_before=0.0) if record.queued or images else record
 
 
 # -- dossier -----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record
     if same and record.outcome is not Outcome.WITHDRAWN:
         return _apply_in_place(record, new)
     reason = HoldReason.REAPPEARED_AFTER_START if same else HoldReason.CHANGED_AFTER_START
-    return _question(replace(record, hold=record.hold or question), reason, seen.at, new.digest)
+    return _question(replace(record, hold=record.hold or question), reason, seen.at, new.essence)
 
 
 def document_returned(record: Record, seen: DocumentReturned, _: Policy) -> Record:
@@ -32,7 +32,7 @@ def document_returned(record: Record, seen: DocumentReturned, _: Policy) -> Reco
         return replace(record, next=seen.desired)
     record = _ended(record, seen.at)
     if record.outcome is Outcome.WITHDRAWN:
-        return _question(record, HoldReason.REAPPEARED_AFTER_START, seen.at, seen.desired.digest)
+        return _question(record, HoldReason.REAPPEARED_AFTER_START, seen.at, seen.desired.essence)
     return _apply_in_place(record, seen.desired)
 
 
@@ -53,7 +53,7 @@ def hold_resolved(record: Record, seen: HoldResolved, policy: Policy) -> Record:
 def _document_resolved(record: Record, question: Hold, seen: HoldResolved) -> Record:
     if seen.answer is Answer.RETRY and seen.desired is not None:
         return replace(record, next=seen.desired)
-    return replace(record, declined=question.digest if seen.desired is None else seen.desired.digest)
+    return replace(record, declined=question.essence)
 
 
 def _adopted(record: Record, seen: HoldResolved) -> Record:
@@ -125,11 +125,11 @@ def _ended(record: Record, at: float) -> Record:
     return replace(record, next=None, outcome=Outcome.WITHDRAWN, outcome_at=at)
 
 
-def _question(record: Record, reason: HoldReason, at: float, digest: str) -> Record:
+def _question(record: Record, reason: HoldReason, at: float, essence: str) -> Record:
     """Ask a person about the document; one question at a time: the file is still there when this one is answered."""
     if record.hold is not None and record.hold.reason.blocks:
         return record
-    return hold(record, reason, at, digest=digest)
+    return hold(record, reason, at, essence=essence)
 
 
 def _without_document_question(record: Record) -> Hold | None:
