@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.cli.output import moment
 from agent.core.record import HoldReason
 from tests.support.files import IDENTITY_CARD, PASSPORT, capture, upload, write
 from tests.support.fixtures import begin, world
@@ -68,7 +69,7 @@ async def test_a_finished_request_as_json(world: World, here: Here, folder: Path
         "processId": record.process_id,
         "due": None,
         "admittedAt": "2027-01-15T08:00:00.000Z",
-        "settledAt": "2027-01-15T08:00:05.000Z",
+        "settledAt": moment(record.done_at),
     }
 
 
@@ -91,7 +92,7 @@ async def test_held_waiting_suspended_and_refused_as_json(world: World, state: H
     assert items["held"]["settledAt"] == "2027-01-15T08:00:00.000Z"
     assert items["suspended"]["externalReference"] is None
     assert items["resting"]["outcome"] == "accepted"
-    assert items["resting"]["due"] == "2027-01-16T08:00:05.000Z"
+    assert items["resting"]["due"] == moment(world.record("resting").delete_at)
     (refused,) = found["refused"]
     assert list(refused) == ["file", "line", "column", "message", "hint"]
     assert (refused["file"], refused["line"] > 1, refused["column"]) == ("refused.yaml", True, 14)
