@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import audit, get, run, sandbox, validate
+from agent.cli import audit, document_types, get, run, sandbox, schema, validate
 
 app = typer.Typer(
     name="assure-agent",
@@ -36,5 +36,7 @@ def _root(
 app.command("run")(run.run)
 app.command("get")(get.get)
 app.command("validate")(validate.validate)
+app.command("document-types")(document_types.document_types)
+app.command("schema")(schema.schema)
 app.command("sandbox")(sandbox.sandbox)
 app.add_typer(audit.app, name="audit")
