@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.core.admission import Verdict, begins, judge, parsed_answer, withdrawals_allowed
+from agent.core.document_types import Resolution, Unresolved, explain
 from agent.core.effect import ImageRef
 from agent.core.errors import AgentError
 from agent.core.observation import Answer, DocumentChanged, DocumentRemoved, DocumentReturned, HoldResolved, Observation
 from agent.core.record import Desired, Record
-from agent.core.remote import CaptureOptions
+from agent.core.remote import CaptureOptions, DocumentKey
 from agent.core.request import RESOLVE, VerificationRequest, essence
-from agent.ports import Clock, Store
+from agent.ports import Clock, DocumentTypes, Store
 from agent.source.fault import Fault
 from agent.source.folder import Folder, Root, Scan
 from agent.source.images import Inspected, inspect
@@ -28,6 +29,7 @@ from agent.source.loader import Document
 _TRUSTED = "trusted-root"
 _WAITING_SINCE = "withdrawals-wait-since"
 _CHUNK = 1000  # documents per transaction: other commits go between
+Resolved = Mapping[DocumentKey, Resolution | None]  # what document types mean; None: it cannot be known now
 
 
 class Records(Protocol):
@@ -71,6 +73,8 @@ class _News:
     admitted: list[Record] = field(default_factory=list)
     told: dict[str, Observation] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    later: list[Document] = field(default_factory=list)  # their document type has to be looked up first
+    wanted: set[DocumentKey] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ class Admission:
         store: Store,
         records: Records,
         salt: Salt,
+        types: DocumentTypes,
         clock: Clock,
         synced: Callable[[Synced], None] = lambda synced: None,
     ) -> None:
@@ -102,6 +107,7 @@ class Admission:
         self._store = store
         self._records = records
         self._salt = salt
+        self._types = types
         self._clock = clock
         self._synced = synced
         self._followed: dict[str, Document] = {}  # documents that need no second look, by name
@@ -120,7 +126,8 @@ class Admission:
             seen = await asyncio.to_thread(self._folder.scan)
             faults = list(seen.faults)
             self._strays.clear()
-            news = (document for name, document in seen.documents.items() if self._followed.get(name) is not document)
+            fresh = [document for name, document in seen.documents.items() if self._followed.get(name) is not document]
+            news = iter(sorted(fresh, key=lambda document: document.type_at is not None))  # those may wait for Assure
             while chunk := list(islice(news, _CHUNK)):
                 faults += await self._take(chunk)
             missing, waiting = await self._withdraw(seen)
@@ -148,29 +155,41 @@ class Admission:
             if document is None:
                 raise AgentError(f"There is no good document named {name} in the source.", "put it there, or mend it")
             digest = self._salt.digest(document.canonical)
-            desired = await asyncio.to_thread(self._desired, document, digest, None, Verdict.ADMIT)
+            desired = await asyncio.to_thread(self._desired, document, digest, None, Verdict.ADMIT, {})
+            if isinstance(desired, DocumentKey):
+                found = {desired: await self._types.resolve(desired)}
+                desired = await asyncio.to_thread(self._desired, document, digest, None, Verdict.ADMIT, found)
+            assert not isinstance(desired, DocumentKey)
             if not isinstance(desired, Desired):
                 raise AgentError(f"{desired[0]}.", desired[0].hint)
             return replace(desired, rerun=rerun) if rerun is not None else desired
 
     # -- what is there ---------------------------------------------------------------------------------------
 
-    async def _take(self, documents: Sequence[Document]) -> list[Fault]:
-        news = await asyncio.to_thread(self._judge, documents)
+    async def _take(self, documents: Sequence[Document], resolved: Resolved | None = None) -> list[Fault]:
+        news = await asyncio.to_thread(self._judge, documents, resolved or {})
         if news.admitted:
             await self._records.admit(news.admitted)
         if news.told:
             await self._records.tell(news.told)
+        if news.later:
+            found = {wanted: await self._types.resolve(wanted) for wanted in sorted(news.wanted)}
+            news.faults += await self._take(news.later, found)
         return news.faults
 
-    def _judge(self, documents: Iterable[Document]) -> _News:
+    def _judge(self, documents: Iterable[Document], resolved: Resolved) -> _News:
         assert self._present is not None
         news = _News()
         for document in documents:
             uid = self._salt.uid(self._rules.source, document.name)
             record = self._store.get(uid)
-            if (resolved := self._resolved(record, document)) is not None:
-                news.told[uid] = resolved
+            answered = self._answered(record, document, resolved)
+            if isinstance(answered, HoldResolved):
+                news.told[uid] = answered
+                continue
+            if isinstance(answered, DocumentKey):
+                news.later.append(document)
+                news.wanted.add(answered)
                 continue
             digest = self._salt.digest(document.canonical)
             essential = self._salt.digest(essence(document.request))
@@ -179,7 +198,11 @@ class Admission:
                 self._followed[document.name] = document
                 self._present[document.name] = uid
                 continue
-            desired = self._desired(document, digest, record, verdict)
+            desired = self._desired(document, digest, record, verdict, resolved)
+            if isinstance(desired, DocumentKey):
+                news.later.append(document)
+                news.wanted.add(desired)
+                continue
             if not isinstance(desired, Desired):
                 news.faults += desired
                 continue
@@ -191,7 +214,9 @@ class Admission:
                 news.told[uid] = kind(at=self._clock.now(), desired=desired)
         return news
 
-    def _resolved(self, record: Record | None, document: Document) -> HoldResolved | None:
+    def _answered(
+        self, record: Record | None, document: Document, resolved: Resolved
+    ) -> HoldResolved | DocumentKey | None:
         """The answer to the open hold that stands in the file; an answer to any other is ignored, and counted."""
         if record is None or RESOLVE.encode() not in document.canonical:
             return None
@@ -205,10 +230,10 @@ class Admission:
         desired = None
         if record.hold.reason.about_document and answer[0] is Answer.RETRY:
             digest = self._salt.digest(document.canonical)
-            found = self._desired(document, digest, None, Verdict.ADMIT)
-            desired = found if isinstance(found, Desired) else None
-            if desired is None:
-                return None  # its images are not good: told as refused
+            found = self._desired(document, digest, None, Verdict.ADMIT, resolved)
+            if not isinstance(found, Desired):
+                return found if isinstance(found, DocumentKey) else None  # not good: told as refused
+            desired = found
         return HoldResolved(
             at=self._clock.now(), hold_id=answer[2], answer=answer[0], dossier_id=answer[1], desired=desired
         )
@@ -217,8 +242,9 @@ class Admission:
         return Record(uid=uid, name=name, source=self._rules.source, agent=self._rules.agent_id, desired=desired)
 
     def _desired(
-        self, document: Document, digest: str, record: Record | None, verdict: Verdict
-    ) -> Desired | list[Fault]:
+        self, document: Document, digest: str, record: Record | None, verdict: Verdict, resolved: Resolved
+    ) -> Desired | DocumentKey | list[Fault]:
+        """What is wanted; or what is wrong; or the document type that has to be looked up before that can be said."""
         request = document.request
         essential = self._salt.digest(essence(request))
         if faults := list(self._forbidden(document, request)):
@@ -226,19 +252,25 @@ class Admission:
         paths = request.spec.upload.images.paths if request.spec.upload is not None else {}
         if not begins(record, verdict, essential, request.rerun_token):
             assert record is not None
-            return _desired(request, document, digest, essential, record.desired.images)
+            kept = record.desired
+            return _desired(request, document, digest, essential, kept.images, kept.document_id)
+        wanted = _document_key(request)
+        if wanted is not None and wanted not in resolved:
+            return wanted
+        identified = _document_id(request) if wanted is None else _identified(document, wanted, resolved[wanted])
         found = inspect(self._rules.images_dir, paths, self._rules.max_image_bytes)
-        if isinstance(found, Inspected):
+        if isinstance(found, Inspected) and not isinstance(identified, Fault):
             images = tuple(
                 ImageRef(depiction=depiction, path=paths[depiction], sha256=picture.sha256)
                 for depiction, picture in found.pictures.items()
             )
-            return _desired(request, document, digest, essential, images)
+            return _desired(request, document, digest, essential, images, identified)
         marks = dict(document.images)
-        return [
-            _fault(document, marks.get(fault.depiction, (document.line, 1)), fault.message, fault.hint)
-            for fault in found
-        ]
+        faults = [identified] if isinstance(identified, Fault) else []
+        for fault in () if isinstance(found, Inspected) else found:
+            mark = marks.get(fault.depiction, (document.line, 1))
+            faults.append(_fault(document, mark, fault.message, fault.hint))
+        return faults
 
     def _forbidden(self, document: Document, request: VerificationRequest) -> Iterator[Fault]:
         capture, allowed = request.spec.capture, self._rules.redirect_hosts
@@ -332,8 +364,35 @@ def _fault(document: Document, mark: tuple[int, int], message: str, hint: str) -
     return Fault(file=document.file, line=mark[0], column=mark[1], message=message, hint=hint, name=document.name)
 
 
+def _document_key(request: VerificationRequest) -> DocumentKey | None:
+    kind = request.spec.upload.document_type if request.spec.upload is not None else None
+    return None if kind is None else DocumentKey(kind.country, kind.type)
+
+
+def _document_id(request: VerificationRequest) -> int | None:
+    return request.spec.upload.document_id if request.spec.upload is not None else None
+
+
+def _identified(document: Document, wanted: DocumentKey, found: Resolution | None) -> int | Fault:
+    """The id of the document type, or why there is none."""
+    if found is not None and not isinstance(found, Unresolved):
+        return found.id
+    if found is None:
+        message = "the list of document types cannot be had from Assure now"
+        hint = "wait, it is looked at again at each scan; or use documentId"
+    else:
+        message, hint = explain(wanted, found)
+    assert document.type_at is not None
+    return _fault(document, document.type_at, f"spec.upload.documentType: {message}", hint)
+
+
 def _desired(
-    request: VerificationRequest, document: Document, digest: str, essential: str, images: tuple[ImageRef, ...]
+    request: VerificationRequest,
+    document: Document,
+    digest: str,
+    essential: str,
+    images: tuple[ImageRef, ...],
+    document_id: int | None,
 ) -> Desired:
     spec = request.spec
     capture = spec.capture
@@ -341,7 +400,8 @@ def _desired(
         digest=digest,
         essence=essential,
         process_type=spec.process_type,
-        document_id=spec.upload.document_id if spec.upload is not None else None,
+        document_id=document_id,
+        document_type=_document_key(request),
         images=images,
         read_back=spec.upload.read_back if spec.upload is not None else False,
         capture=None

@@ -7,6 +7,7 @@ from functools import singledispatchmethod
 from typing import Any
 
 from agent.core.answer import Answer, Busy, Done, Evidence, Refused, Unknown
+from agent.core.document_types import departed
 from agent.core.effect import (
     CompareImages,
     CreateDossier,
@@ -27,6 +28,7 @@ from agent.core.observation import (
     Answered,
     BudgetSpent,
     CaptureStarted,
+    DocumentTypeGone,
     DossierCreated,
     DossierDeleted,
     DossierRead,
@@ -45,7 +47,7 @@ from agent.core.observation import (
     VerificationStarted,
 )
 from agent.core.remote import Depiction, ListedDossier
-from agent.ports import Budget, Clock, Pictures, Remote, Unfit
+from agent.ports import Budget, Clock, DocumentTypes, Pictures, Remote, Unfit
 
 # A 404 to these says nothing about a dossier of ours: there was none in the path.
 _WITHOUT_TARGET = (EffectKind.CREATE_DOSSIER, EffectKind.FIND_DOSSIER)
@@ -55,11 +57,18 @@ class Interpreter:
     """Performs effects against Assure and the images folder."""
 
     def __init__(
-        self, remote: Remote, pictures: Pictures, budget: Budget, clock: Clock, chance: Callable[[], float]
+        self,
+        remote: Remote,
+        pictures: Pictures,
+        types: DocumentTypes,
+        budget: Budget,
+        clock: Clock,
+        chance: Callable[[], float],
     ) -> None:
         self._remote = remote
         self._budget = budget
         self._pictures = pictures
+        self._types = types
         self._clock = clock
         self._chance = chance
         self._listing = _SharedListing(remote)
@@ -95,6 +104,8 @@ class Interpreter:
 
     @perform.register
     async def _(self, effect: CreateProcess) -> Answered:
+        if (changed := await self._document_type(effect)) is not None:
+            return changed
         answer = await self._remote.create_process(effect.dossier_id, effect.process_type, effect.document_id)
         if not isinstance(answer, Done):
             return self._trouble(effect.kind, answer)
@@ -168,6 +179,17 @@ class Interpreter:
         if isinstance(answer, Done):
             return DossierDeleted(**self._stamp(answer.evidence))
         return self._trouble(effect.kind, answer)
+
+    async def _document_type(self, effect: CreateProcess) -> Answered | None:
+        """None: the id is what the file asks for. Otherwise nothing is sent."""
+        if effect.document_type is None:
+            return None
+        found = await self._types.resolve(effect.document_type)
+        if found is None:
+            return EffectDelayed(kind=effect.kind, **self._stamp(Evidence(cause="no-document-types")))
+        if reason := departed(found, effect.document_id):
+            return DocumentTypeGone(reason=reason, **self._stamp(Evidence(cause=reason)))
+        return None
 
     def _stamp(self, evidence: Evidence) -> Any:
         return {"at": self._clock.now(), "chance": self._chance(), "evidence": evidence}

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agent.core.answer import Answer
+from agent.core.document_types import Resolution
 from agent.core.effect import ImageRef
 from agent.core.machine import Step
 from agent.core.record import Record
 from agent.core.remote import (
     CaptureOptions,
     Depiction,
+    DocumentKey,
+    DocumentType,
     DossierReading,
     ListedDossier,
     NewProcess,
@@ -72,6 +75,9 @@ class Remote(Protocol):
     ) -> Answer[ProcessPage]:
         """GET /processes created since `since` (seconds since the epoch) in any of `statuses`, all when empty (§9)."""
 
+    async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
+        """GET document-types of PictureID; none is an empty tuple (§5)."""
+
     async def delete_dossier(self, dossier_id: str) -> Answer[None]:
         """DELETE dossier: 204; a 404 is Refused with `missing` (§4)."""
 
@@ -104,6 +110,13 @@ class Budget(Protocol):
 
     def take(self) -> float | None:
         """Take one; None when there was one, otherwise when the next day's budget begins."""
+
+
+class DocumentTypes(Protocol):
+    """Assure's document types, as of today."""
+
+    async def resolve(self, wanted: DocumentKey) -> Resolution | None:
+        """What is meant, by a list of at most a day; None while no such list can be had. Returns within seconds."""
 
 
 class Clock(Protocol):
@@ -161,12 +174,6 @@ class Store(Protocol):
     def patient(self) -> list[str]:
         """The uids of those that wait for the budget, or for their images."""
 
-    def recall(self, key: str) -> str | None:
-        """A value that was kept."""
-
-    async def remember(self, key: str, value: str) -> None:
-        """Keep a value."""
-
     def present(self, source: str) -> dict[str, str]:
         """The names of a source whose files are there, as far as we know, with their uids."""
 
@@ -183,6 +190,12 @@ class Store(Protocol):
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
     ) -> None:
         """Note what a scan saw; `refusals` (file, line, column, message, hint, name) replace the earlier, if given."""
+
+    def recall(self, key: str) -> str | None:
+        """What was remembered of this account under this key."""
+
+    async def remember(self, key: str, value: str) -> None:
+        """Keep a text for this account; it is forgotten when the store is bound to another one."""
 
     def orphans(self) -> list[tuple[str, float, str | None]]:
         """Possible orphans that are open: reference, since, and the dossier's id when it showed."""

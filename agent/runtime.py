@@ -11,6 +11,7 @@ from agent import __version__
 from agent.admission import Admission, Rules, Synced
 from agent.assure.client import AssureClient, Config
 from agent.budget import StartBudget
+from agent.catalogue import Catalogue
 from agent.clock import SystemClock
 from agent.control import Control, hearing, paused, socket_of
 from agent.core.answer import Busy, Refused, Trouble
@@ -66,12 +67,13 @@ class Agent:
         self._stopping = asyncio.Event()
         self._failure: AgentError | None = None
         self._client = AssureClient(client_config(settings), clock, metrics.called)
+        self._catalogue = Catalogue(self._client, store, clock)
         pictures = PictureFolder(settings.images_dir, settings.max_image_bytes)
         chance = random.random  # pace, not secrecy
         self._budget = StartBudget(settings.max_starts_per_day, store, clock)
         self.reconciler = Reconciler(
             store,
-            Interpreter(self._client, pictures, self._budget, clock, chance),
+            Interpreter(self._client, pictures, self._catalogue, self._budget, clock, chance),
             clock,
             policy(settings),
             settings.concurrency,
@@ -87,7 +89,9 @@ class Agent:
             redirect_hosts=frozenset(settings.redirect_hosts),
         )
         folder = Folder(settings.specs_dir)
-        self._admission = Admission(folder, rules, store, self.reconciler, store.keys, clock, self._synced)
+        self._admission = Admission(
+            folder, rules, store, self.reconciler, store.keys, self._catalogue, clock, self._synced
+        )
         self._orphans = OrphanSweep(store, self._client, clock)
         self._observer = Observer(store, self._client, self.reconciler, clock)
         source, keys = settings.source_name, store.keys
@@ -114,11 +118,7 @@ class Agent:
 
         The store is bound to `account`, by default the client id and the base URL.
         """
-        if not settings.client_id or not settings.client_secret.get_secret_value():
-            raise SettingsError(
-                "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not set.",
-                "set them to the API client of your Signicat account, or try the simulator: assure-agent run --sandbox",
-            )
+        need_credentials(settings)
         clock = clock or SystemClock()
         metrics = Metrics(clock)
         account = account or f"{settings.client_id} at {settings.base_url}"
@@ -129,6 +129,7 @@ class Agent:
             try:
                 yield agent
             finally:
+                await agent._catalogue.aclose()
                 await agent._client.aclose()
         finally:
             store.close()
@@ -263,19 +264,13 @@ class Agent:
             if self._stopping.is_set():
                 return
             if isinstance(answer, Refused):
-                raise RemoteError(
-                    "Assure does not accept the client id and secret.",
-                    "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
-                )
+                raise not_accepted()
             if answer is None:
                 return
             if not isinstance(answer, Busy) or answer.evidence.trouble is not Trouble.CONNECT:
                 return  # something answers: the loops are patient
             await self._clock.wait(self._stopping, 0.2 * 2**failures)
-        silence = RemoteError(
-            f"Assure cannot be reached at {self._settings.base_url}.",
-            "check ASSURE_AGENT_BASE_URL and the network; the requests are kept and nothing is lost",
-        )
+        silence = unreachable(self._settings, "the requests are kept and nothing is lost")
         if not patient:
             raise silence
         self._log.error("unreachable", error=str(silence), hint=silence.hint)
@@ -335,6 +330,30 @@ class Agent:
         if isinstance(error, AgentError):
             self._failure = error
             self.stop()
+
+
+def need_credentials(settings: Settings) -> None:
+    """Raise SettingsError when there are none."""
+    if not settings.client_id or not settings.client_secret.get_secret_value():
+        raise SettingsError(
+            "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not set.",
+            "set them to the API client of your Signicat account, or try the simulator: assure-agent run --sandbox",
+        )
+
+
+def not_accepted() -> RemoteError:
+    """The token endpoint said `invalid_client`."""
+    return RemoteError(
+        "Assure does not accept the client id and secret.",
+        "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
+    )
+
+
+def unreachable(settings: Settings, comfort: str) -> RemoteError:
+    """Nobody answered."""
+    return RemoteError(
+        f"Assure cannot be reached at {settings.base_url}.", f"check ASSURE_AGENT_BASE_URL and the network; {comfort}"
+    )
 
 
 def client_config(settings: Settings) -> Config:

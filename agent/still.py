@@ -11,6 +11,7 @@ from agent.core.machine import admit, step
 from agent.core.observation import Observation, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Record
+from agent.core.remote import DocumentKey
 from agent.ports import Store
 from agent.settings import Settings
 from agent.source.folder import Folder
@@ -43,6 +44,14 @@ class StillRecords:
                 await self._store.commit([told])
 
 
+class _NoTypes:
+    """Document types cannot be asked for without an agent."""
+
+    async def resolve(self, _: DocumentKey) -> None:
+        """Not known now."""
+        return
+
+
 def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     """Obey one command on a store that no agent holds. Raises StoreLocked when one does."""
     store = SqliteStore(settings.state_path, None)
@@ -56,7 +65,7 @@ def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
             max_image_bytes=settings.max_image_bytes,
             redirect_hosts=frozenset(settings.redirect_hosts),
         )
-        admission = Admission(Folder(settings.specs_dir), rules, store, records, store.keys, clock)
+        admission = Admission(Folder(settings.specs_dir), rules, store, records, store.keys, _NoTypes(), clock)
         control = Control(
             store, lambda name: store.keys.uid(settings.source_name, name), records.tell, admission.look, clock
         )

@@ -1,4 +1,4 @@
-"""Write the generated parts of the documents, between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+"""Write the generated parts of the documents, between `<!-- begin NAME -->` and `<!-- end NAME -->`, and the schema.
 
 `make docs` writes them; a test checks that they are current.
 """
@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from agent.core.machine import HEED, TABLE
 from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.schema import schema_text
 from agent.metrics import Metrics
 from agent.settings import PREFIX, Settings
 
@@ -143,12 +144,13 @@ def rewritten(text: str) -> str:
 
 
 def main() -> None:
-    """Rewrite README.md; with --check only say whether it is current."""
-    path = ROOT / "README.md"
-    text = rewritten(path.read_text())
+    """Rewrite README.md and specs/schema.json; with --check only say whether they are current."""
+    readme, schema = ROOT / "README.md", ROOT / "specs/schema.json"
+    written = {readme: rewritten(readme.read_text()), schema: schema_text()}
     if "--check" in sys.argv:
-        sys.exit(text != path.read_text())
-    path.write_text(text)
+        sys.exit(any(not path.exists() or path.read_text() != text for path, text in written.items()))
+    for path, text in written.items():
+        path.write_text(text)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, Oversized, Transport
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 from agent.core.classify import Reader, Reply, classify
 from agent.core.remote import (
+    PROVIDER,
     CaptureOptions,
     Depiction,
+    DocumentType,
     DossierReading,
     ListedDossier,
     NewProcess,
@@ -172,6 +174,11 @@ class AssureClient:
         query = bodies.process_query(since, statuses, offset, limit)
         call = _Call(operation=Operation.LIST_PROCESSES, method="GET", path=("processes",), query=query)
         return await self._call(call, readers.process_page)
+
+    async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
+        """GET document-types (§5)."""
+        call = _Call(operation=Operation.LIST_DOCUMENT_TYPES, method="GET", path=(PROVIDER, "document-types"))
+        return await self._call(call, readers.document_types)
 
     async def delete_dossier(self, dossier_id: str) -> Answer[None]:
         """DELETE dossier (§4)."""

@@ -13,6 +13,7 @@ import orjson
 
 from agent.core.classify import NOT_JSON, Reader, Reply, Unreadable
 from agent.core.remote import (
+    DocumentType,
     DossierReading,
     ListedDossier,
     ListedProcess,
@@ -31,6 +32,7 @@ _PROVIDER = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")  # one of them is `conn
 _TIME = re.compile(r"[0-9TZ:.+-]{1,40}")
 _LINK = re.compile(r"https?://[!-~]{1,4000}")
 _LONGEST_REFERENCE = 400
+_LONGEST_TEXT = 100  # names of countries and documents
 _MOST_NOTES = 64  # reasons or checks of one process
 _SIMILARITIES = ("veryLow", "low", "medium", "high")
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -161,6 +163,15 @@ def process_page(reply: Reply) -> ProcessPage:
     return ProcessPage(processes=tuple(_listed(row) for row in _array(body.get("processes"))), total=total)
 
 
+def document_types(reply: Reply) -> tuple[DocumentType, ...]:
+    """GET document-types (§5); 204 is none. One bad row spoils the list: it might be the second that fits."""
+    if reply.status == 204:
+        if reply.body:
+            raise Unreadable("foreign-body")
+        return ()
+    return tuple(map(_document_type, _array(reply.document)))
+
+
 def image(reply: Reply) -> bytes:
     """GET image: jpg or png (§7). A page of something else is not an image."""
     if not reply.body.startswith((_JPEG, _PNG)):
@@ -251,6 +262,27 @@ def _reference(body: Object) -> str | None:
 def _time(body: Object, key: str) -> str:
     value = body.get(key)
     return value if isinstance(value, str) and _TIME.fullmatch(value) else ""
+
+
+def _text(body: Object, key: str) -> str:
+    value = body.get(key)
+    return value if isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isprintable() else ""
+
+
+def _document_type(row: object) -> DocumentType:
+    body = _object(row)
+    number, country, kind = body.get("id"), _word(body.get("country")), _word(body.get("type"))
+    if type(number) is not int or not 0 < number < 2**31 or country is None or kind is None:
+        raise Unreadable
+    return DocumentType(
+        id=number,
+        country=country,
+        type=kind,
+        country_name=_text(body, "countryName"),
+        name=_text(body, "name"),
+        sub_type=_text(body, "subType"),
+        icao=_text(body, "icao"),
+    )
 
 
 def _listed(row: object) -> ListedProcess:

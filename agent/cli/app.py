@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import approve, audit, forget, get, pause, rerun, resolve, run, sandbox, validate
+from agent.cli import (
+    approve,
+    audit,
+    document_types,
+    forget,
+    get,
+    pause,
+    rerun,
+    resolve,
+    run,
+    sandbox,
+    schema,
+    validate,
+)
 
 app = typer.Typer(
     name="assure-agent",
@@ -37,6 +50,8 @@ def _root(
 app.command("run")(run.run)
 app.command("get")(get.get)
 app.command("validate")(validate.validate)
+app.command("document-types")(document_types.document_types)
+app.command("schema")(schema.schema)
 app.command("sandbox")(sandbox.sandbox)
 app.command("resolve")(resolve.resolve)
 app.command("rerun")(rerun.rerun)

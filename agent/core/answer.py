@@ -30,6 +30,7 @@ class Operation(StrEnum):
     READ_IMAGE = "read_image"
     LIST_DOSSIERS = "list_dossiers"
     LIST_PROCESSES = "list_processes"
+    LIST_DOCUMENT_TYPES = "list_document_types"
     DELETE_DOSSIER = "delete_dossier"
 
 

@@ -39,9 +39,13 @@ SUCCESS: Final = {
     Operation.READ_IMAGE: 200,
     Operation.LIST_DOSSIERS: 200,
     Operation.LIST_PROCESSES: 200,
+    Operation.LIST_DOCUMENT_TYPES: 200,
     Operation.DELETE_DOSSIER: 204,
 }
 """The one documented success of each call (contract §1, §3)."""
+
+NONE_THERE: Final = {Operation.LIST_DOCUMENT_TYPES: 204}
+"""A second documented success: there is nothing to list (contract §5)."""
 
 _NOT_NOW = frozenset({401, 408, 425, 429})
 _NOT_NOW_FOR_START = frozenset({401, 429})
@@ -108,7 +112,7 @@ def _without_answer(operation: Operation, trouble: Trouble) -> Busy | Unknown:
 
 def _with_answer(operation: Operation, reply: Reply, read: Reader[T], now: float) -> Answer[T]:
     status, start = reply.status, operation is Operation.START_VERIFICATION
-    if status == SUCCESS[operation]:
+    if status in (SUCCESS[operation], NONE_THERE.get(operation)):
         return _success(reply, read)
     if operation is Operation.TOKEN:
         return _token_error(reply, now)

@@ -7,7 +7,7 @@ what may be asked again, and what follows when the answer is unknown, is in desi
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.core.remote import CaptureOptions, Depiction, ProcessType
+from agent.core.remote import CaptureOptions, Depiction, DocumentKey, ProcessType
 
 
 class EffectKind(StrEnum):
@@ -76,11 +76,12 @@ class FindDossier(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateProcess(Effect):
-    """POST processes."""
+    """POST processes, if `document_type` (when the file gave one) still means this id."""
 
     dossier_id: str
     process_type: ProcessType
     document_id: int
+    document_type: DocumentKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

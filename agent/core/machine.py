@@ -33,6 +33,7 @@ from agent.core.observation import (
     DocumentChanged,
     DocumentRemoved,
     DocumentReturned,
+    DocumentTypeGone,
     DossierCreated,
     DossierDeleted,
     DossierRead,
@@ -180,6 +181,7 @@ def _answered(record: Record, observation: Observation) -> Attempted | None:
 _CRASHED = Evidence(trouble=Trouble.CRASHED, cause="crashed")
 _RESULTS: dict[type[Answered], str] = {
     ImagesUnfit: "refused",
+    DocumentTypeGone: "refused",
     EffectRefused: "refused",
     TargetMissing: "refused",
     EffectDelayed: "busy",
@@ -274,6 +276,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         **TROUBLE,
         **OPENED,
         ProcessCreated: Row(phases.process_created, (Phase.IMAGES, Phase.RESULT)),
+        DocumentTypeGone: Row(phases.document_type_gone),
         DossierRead: Row(phases.dossier_read_for_process, (Phase.IMAGES, Phase.RESULT)),
         CaptureStarted: Row(phases.capture_started, (Phase.RESULT,)),
         Resumed: Row(trouble.resumed, _GONE),

@@ -155,6 +155,13 @@ class ProcessCreated(Answered):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentTypeGone(Answered):
+    """Country and type no longer mean the admitted id; nothing was sent. `reason` is a token: not-listed, ..."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureStarted(Answered):
     """Assure started a capture flow. `link` is a bearer secret and goes to its own table only [I6]."""
 
@@ -238,6 +245,7 @@ ANSWER_TO: dict[type[Answered], EffectKind] = {
     DossierCreated: EffectKind.CREATE_DOSSIER,
     DossierSearched: EffectKind.FIND_DOSSIER,
     ProcessCreated: EffectKind.CREATE_PROCESS,
+    DocumentTypeGone: EffectKind.CREATE_PROCESS,
     CaptureStarted: EffectKind.START_CAPTURE,
     ImagesUploaded: EffectKind.UPLOAD_IMAGES,
     ImagesCompared: EffectKind.COMPARE_IMAGES,

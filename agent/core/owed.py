@@ -114,7 +114,12 @@ def _process(record: Record) -> Effect:
     if desired.capture is not None:
         return StartCapture(dossier_id=dossier_id, options=desired.capture)
     assert desired.document_id is not None
-    return CreateProcess(dossier_id=dossier_id, process_type=desired.process_type, document_id=desired.document_id)
+    return CreateProcess(
+        dossier_id=dossier_id,
+        process_type=desired.process_type,
+        document_id=desired.document_id,
+        document_type=desired.document_type,
+    )
 
 
 def _images(record: Record) -> Effect:

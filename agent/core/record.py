@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from agent.core.effect import EffectKind, ImageRef
-from agent.core.remote import CaptureOptions, Depiction, ProcessType, Reason, Status
+from agent.core.remote import CaptureOptions, Depiction, DocumentKey, ProcessType, Reason, Status
 
 Mode = Literal["upload", "capture"]
 
@@ -46,6 +46,7 @@ class HoldReason(StrEnum):
     BACK_IMAGE_REQUIRED = "back-image-required"  # the document has two pages and there is no back image
     IMAGES_CHANGED = "images-changed"  # an image is not what was admitted; nothing more is created
     IMAGES_DIFFER = "images-differ"  # Assure returned another image than the one uploaded
+    DOCUMENT_TYPE_GONE = "document-type-gone"  # the country and type no longer mean the document that was admitted
     REFUSED = "refused-by-assure"  # Assure refused a call in its own error shape
     SURPRISE = "unexpected-answer"  # Assure said something that the contract does not know, four times
     CHANGED_AFTER_START = "changed-after-start"  # the file changed after the billable act; which one counts?
@@ -94,6 +95,7 @@ class Desired:
     essence: str
     process_type: ProcessType
     document_id: int | None = None
+    document_type: DocumentKey | None = None  # what the file said instead; `document_id` was resolved at admission
     images: tuple[ImageRef, ...] = ()
     read_back: bool = False
     capture: CaptureOptions | None = None

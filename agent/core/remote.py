@@ -112,6 +112,35 @@ class ProcessPage:
     total: int
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class DocumentKey:
+    """What a request file says instead of an id: the country (alpha-3) and Assure's word for the kind of document."""
+
+    country: str
+    type: str
+
+    def __str__(self) -> str:
+        return f"{self.country} {self.type}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentType:
+    """One row of GET document-types (§5). What only informs is empty where Assure did not say."""
+
+    id: int
+    country: str
+    type: str
+    country_name: str = ""
+    name: str = ""
+    sub_type: str = ""
+    icao: str = ""
+
+    @property
+    def key(self) -> DocumentKey:
+        """By what a request file may ask for it."""
+        return DocumentKey(self.country, self.type)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureOptions:
     """What starts a hosted capture flow (§10)."""

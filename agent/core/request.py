@@ -229,7 +229,7 @@ class Upload(Part):
 
     document_id: int | None = Field(None, gt=0, le=2**31 - 1, description="Assure's number of the document type.")
     document_type: DocumentType | None = Field(
-        None, description="Instead of documentId; not available in this version."
+        None, description="Instead of documentId: looked up among Assure's document types at admission."
     )
     images: Images = Field(description="Which pictures to upload.")
     read_back: bool = Field(
@@ -238,11 +238,13 @@ class Upload(Part):
 
     @classmethod
     def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
-        """Exactly one of documentId and documentType; and the latter is for a later version."""
-        if raw.get("documentType") is not None:
-            yield ("documentType",), "documentType is not available in this version", "use documentId instead"
-        elif raw.get("documentId") is None:
-            yield ("documentId",), "documentId is missing", "add the number of the document type, e.g. documentId: 137"
+        """Exactly one of documentId and documentType."""
+        given = [field for field in ("documentId", "documentType") if raw.get(field) is not None]
+        if not given:
+            advice = "add documentId: 137, or documentType: {country: NLD, type: passport}"
+            yield ("documentId",), "expected one of documentId and documentType; neither is there", advice
+        if len(given) == 2:
+            yield ("documentType",), "expected either documentId or documentType, not both", "remove one of the two"
 
 
 class Capture(Part):

@@ -32,7 +32,7 @@ _TAG_DIRECTIVE = re.compile("^%TAG", re.MULTILINE)  # the parser compares each w
 class Document:
     """One good document and where it stands. It holds the canonical bytes, not the models: a tenth of the memory.
 
-    `line` counts from 1; `images` says where each image path is written.
+    `line` counts from 1; `images` says where each image path is written, `type_at` where `documentType` is, if it is.
     """
 
     name: str  # metadata.name
@@ -40,13 +40,19 @@ class Document:
     file: str
     line: int
     images: tuple[tuple[Depiction, Mark], ...]
+    type_at: Mark | None
 
     def __init__(
-        self, request: VerificationRequest, file: str, line: int, images: tuple[tuple[Depiction, Mark], ...] = ()
+        self,
+        request: VerificationRequest,
+        file: str,
+        line: int,
+        images: tuple[tuple[Depiction, Mark], ...] = (),
+        type_at: Mark | None = None,
     ) -> None:
         exact = bytes(memoryview(canonical(request)))  # orjson's own bytes keep a buffer of 4 kB
-        values = (request.name, exact, file, line, images)
-        for slot, value in zip(("name", "canonical", "file", "line", "images"), values, strict=True):
+        values = (request.name, exact, file, line, images, type_at)
+        for slot, value in zip(("name", "canonical", "file", "line", "images", "type_at"), values, strict=True):
             object.__setattr__(self, slot, value)
 
     @property
@@ -56,7 +62,7 @@ class Document:
 
     def moved(self, file: str) -> "Document":
         """The same document under another file name."""
-        return Document(self.request, file, self.line, self.images)
+        return Document(self.request, file, self.line, self.images, self.type_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +138,10 @@ def _request(tree: Tree) -> VerificationRequest | list[Problem]:
 
 
 def _document(request: VerificationRequest, tree: Tree, file: str) -> Document:
-    below = ("spec", "upload", "images")
-    paths = request.spec.upload.images.paths if request.spec.upload else ()
-    return Document(request, file, tree.near(())[0], tuple((one, tree.near((*below, one))) for one in paths))
+    upload, below = request.spec.upload, ("spec", "upload")
+    images = tuple((one, tree.near((*below, "images", one))) for one in (upload.images.paths if upload else ()))
+    typed = upload is not None and upload.document_type is not None
+    return Document(request, file, tree.near(())[0], images, tree.near((*below, "documentType")) if typed else None)
 
 
 def _name(tree: Tree) -> str | None:

@@ -17,6 +17,8 @@ from agent.store.migrations import migrate
 from agent.store.rows import erased, load, write
 from agent.store.writer import Writer
 
+_REMEMBERED = "remembered/"  # keys of `meta` that hold what was learned of the account
+
 
 def _unobserved(_: float, __: int) -> None:
     return None
@@ -117,6 +119,11 @@ class SqliteStore:
 
         await self._writer.write(work)
 
+    async def remember(self, key: str, value: str) -> None:
+        """Keep a text for this account; it is forgotten when the store is bound to another one."""
+        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+        await self._writer.write(lambda connection: connection.execute(sql, (_REMEMBERED + key, value)))
+
     async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
         """A possible orphan was deleted and confirmed, or never showed."""
         sql = "UPDATE orphans SET closed_at = ?, dossier_id = coalesce(?, dossier_id) WHERE reference = ?"
@@ -201,16 +208,6 @@ class SqliteStore:
         sql = "SELECT uid FROM requests WHERE queued UNION SELECT uid FROM requests WHERE hold_reason = ?"
         return [row[0] for row in self._query(sql, (HoldReason.IMAGES_CHANGED,))]
 
-    def recall(self, key: str) -> str | None:
-        """A value that was kept."""
-        rows = self._query("SELECT value FROM meta WHERE key = ?", (key,))
-        return str(rows[0][0]) if rows else None
-
-    async def remember(self, key: str, value: str) -> None:
-        """Keep a value."""
-        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        await self._writer.write(lambda connection: connection.execute(sql, (key, value)))
-
     # -- commands ----------------------------------------------------------------------------------------------
 
     def obeyed(self, command_id: str) -> str | None:
@@ -244,6 +241,11 @@ class SqliteStore:
 
         await self._writer.write(work)
 
+    def recall(self, key: str) -> str | None:
+        """What was remembered of this account under this key."""
+        rows = self._query("SELECT value FROM meta WHERE key = ?", (_REMEMBERED + key,))
+        return str(rows[0][0]) if rows else None
+
     def orphans(self) -> list[tuple[str, float, str | None]]:
         """Possible orphans that are still open: reference, since, and the dossier's id when it showed."""
         sql = "SELECT reference, since, dossier_id FROM orphans WHERE closed_at IS NULL"
@@ -260,6 +262,8 @@ def _bind(connection: Connection, account: str, rebind: bool) -> None:
     row = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchone()
     used = connection.execute("SELECT 1 FROM attempts LIMIT 1").fetchone() is not None
     if row is None or not used or rebind:
+        if row is not None and row[0] != account:
+            connection.execute("DELETE FROM meta WHERE key GLOB ?", (_REMEMBERED + "*",))
         connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('account', ?)", (account,))
     elif row[0] != account:
         raise StoreForeign(

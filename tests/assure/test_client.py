@@ -11,7 +11,7 @@ import pytest
 from agent.assure.client import AssureClient, Config
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 from agent.core.classify import SUCCESS
-from agent.core.remote import CaptureOptions, Depiction, ProcessType, Status
+from agent.core.remote import CaptureOptions, Depiction, DocumentType, ProcessType, Status
 from agent.ports import Image, Remote
 
 from .conftest import JumpingClock
@@ -65,6 +65,12 @@ CALLS: dict[Operation, tuple[Ask, str, object, object]] = {
         "GET processes?startCreationDate=1970-01-01T00%3A00%3A00Z&status=accepted&status=failed&offset=0&limit=2000",
         {"processes": [], "totalResults": 0},
         None,
+    ),
+    Operation.LIST_DOCUMENT_TYPES: (
+        lambda r: r.list_document_types(),
+        "GET signicatpictureid/document-types",
+        [{"id": 137, "country": "NLD", "type": "passport", "name": "Netherlands Passport"}],
+        (DocumentType(id=137, country="NLD", type="passport", name="Netherlands Passport"),),
     ),
     Operation.DELETE_DOSSIER: (lambda r: r.delete_dossier("d-1"), "DELETE dossiers/d-1", b"", None),
 }
@@ -198,6 +204,18 @@ async def test_429_is_busy_for_as_long_as_it_says(
     got = await ask(client, operation)
     assert isinstance(got, Busy)
     assert got.retry_after == 7
+
+
+async def test_no_document_types_are_an_empty_list(client: AssureClient, server: ScriptedServer) -> None:
+    server.will(answer(204))
+    got = await client.list_document_types()
+    assert isinstance(got, Done)
+    assert got.value == ()
+
+
+async def test_a_204_is_no_success_of_another_list(client: AssureClient, server: ScriptedServer) -> None:
+    server.will(answer(204))
+    assert isinstance(await client.list_dossiers(), Unknown)
 
 
 async def test_retry_after_as_a_date_is_counted_from_our_clock(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent.assure import readers
 from agent.core.classify import NOT_JSON, Reader, Reply, Unreadable
-from agent.core.remote import ListedDossier, ListedProcess, NewProcess, Reason, Status
+from agent.core.remote import DocumentType, ListedDossier, ListedProcess, NewProcess, Reason, Status
 
 D, P = "37191afe-25b3-4c30-b42a-b0ab64aa1d64", "8afb3ac6-6780-42e4-bbc2-3713e2f6d97c"
 TIMES = {"createdAt": "2027-01-15T08:00:00Z", "updatedAt": "2027-01-15T08:01:00Z"}
@@ -289,3 +289,53 @@ def test_a_valid_process_stays_readable_whatever_stands_beside(junk: dict[str, o
 @given(st.binary())
 def test_any_bytes_parse_or_do_not(body: bytes) -> None:
     readers.parse(body)
+
+
+PASSPORT = {
+    "id": 137,
+    "country": "NLD",
+    "countryName": "Netherlands",
+    "type": "passport",
+    "name": "Dutch passport",
+    "subType": "Passport",
+    "icao": "TD3",
+}
+
+
+def test_document_types_are_read_with_all_that_is_documented() -> None:
+    assert readers.document_types(reply([PASSPORT])) == (
+        DocumentType(
+            id=137,
+            country="NLD",
+            country_name="Netherlands",
+            type="passport",
+            name="Dutch passport",
+            sub_type="Passport",
+            icao="TD3",
+        ),
+    )
+    assert readers.document_types(reply([])) == ()
+    assert readers.document_types(Reply(status=204)) == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "odd"),
+    [("id", odd) for odd in (None, True, 0, -1, 2**31, 137.0, "137")]
+    + [(key, odd) for key in ("country", "type") for odd in (None, "", 1, "two words", "x" * 65, "\x1b[2J")],
+)
+def test_one_odd_document_type_spoils_the_list(key: str, odd: object) -> None:
+    """It might be the second that fits."""
+    assert cause(readers.document_types, [PASSPORT, PASSPORT | {key: odd}]) == "unreadable"
+
+
+@pytest.mark.parametrize("odd", [None, 1, [], "\x1b[2J", "a\nb", "x" * 101])
+@pytest.mark.parametrize("key", ["countryName", "name", "subType", "icao"])
+def test_what_only_describes_a_document_type_is_dropped_when_odd(key: str, odd: object) -> None:
+    (row,) = readers.document_types(reply([PASSPORT | {key: odd}]))
+    assert (row.id, row.country, row.type) == (137, "NLD", "passport")
+    assert "" in (row.country_name, row.name, row.sub_type, row.icao)
+
+
+def test_a_204_with_a_body_is_no_list() -> None:
+    with pytest.raises(Unreadable):
+        readers.document_types(Reply(status=204, body=b"<html>"))

@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 from world import (
+    DUTCH_PASSPORT,
     NOW,
     Assure,
     capture,
@@ -58,6 +59,7 @@ class Walk:
         make = random.choice((upload, upload, capture))
         if make is upload:
             fields |= {"back": random.random() < 0.7, "read_back": random.random() < 0.3}
+            fields |= {"document_type": random.choice((None, DUTCH_PASSPORT))}
         self.file: Desired | None = make(**fields)
         self.original = self.file
         self.assure = Assure(random, lag=random.choice((0.0, 4.0)), trouble=random.choice((0.0, 0.15, 0.4, 0.7)))

@@ -248,10 +248,27 @@ def test_a_selfie_comes_exactly_with_document_selfie() -> None:
     }
 
 
+def test_the_document_is_given_by_its_id_or_by_its_type() -> None:
+    both = put(upload(), "spec/upload/documentType", {"country": "NLD", "type": "passport"})
+    assert refusals(both) == {"spec/upload/documentType": "expected either documentId or documentType, not both"}
+    typed = put(both, "spec/upload/documentId", None)
+    assert refusals(typed) == {}
+    neither = put(typed, "spec/upload/documentType", None)
+    assert refusals(neither) == {
+        "spec/upload/documentId": "expected one of documentId and documentType; neither is there"
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("country", "nld"), ("country", "NL"), ("country", None), ("type", "Passport"), ("type", 1)]
+)
+def test_a_document_type_has_a_country_and_a_kind_in_assures_words(field: str, value: object) -> None:
+    typed = put(upload(), "spec/upload/documentId", None)
+    typed = put(typed, "spec/upload/documentType", {"country": "NLD", "type": "passport"} | {field: value})
+    assert list(refusals(typed)) == [f"spec/upload/documentType/{field}"]
+
+
 def test_what_a_later_version_brings_is_refused_for_now() -> None:
-    kind = put(upload(), "spec/upload/documentType", {"country": "NLD", "type": "passport"})
-    del kind["spec"]["upload"]["documentId"]
-    assert refusals(kind) == {"spec/upload/documentType": "documentType is not available in this version"}
     claims = put(upload(), "spec/result", {"keep": "claims", "claimsTtl": "30d"})
     assert refusals(claims) == {"spec/result/keep": "keep: claims is not available in this version"}
     ttl = put(upload(), "spec/result", {"claimsTtl": "30d"})

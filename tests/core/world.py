@@ -36,6 +36,7 @@ from agent.core.observation import (
     DocumentChanged,
     DocumentRemoved,
     DocumentReturned,
+    DocumentTypeGone,
     DossierCreated,
     DossierDeleted,
     DossierRead,
@@ -59,6 +60,7 @@ from agent.core.remote import (
     PROVIDER,
     CaptureOptions,
     Depiction,
+    DocumentKey,
     DossierReading,
     ListedProcess,
     ProcessReading,
@@ -70,6 +72,7 @@ NOW = 1_800_000_000.0
 POLICY = Policy(own_look=5.0)  # looks as often as the bulk list would prompt them
 
 LOST_CONNECTION = Evidence(trouble=Trouble.RESET, cause="reset")
+DUTCH_PASSPORT = DocumentKey("NLD", "passport")
 FRONT = ImageRef(depiction=Depiction.FRONT, path="a/front.jpg", sha256="f" * 64)
 BACK = ImageRef(depiction=Depiction.BACK, path="a/back.jpg", sha256="b" * 64)
 
@@ -387,6 +390,8 @@ class Assure:
         start = kind is EffectKind.START_VERIFICATION
         if kind is EffectKind.VERIFY_IMAGES or (kind is EffectKind.UPLOAD_IMAGES and fate < 0.1):
             return ImagesUnfit(at=at, kind=kind, depiction=Depiction.FRONT, reason="changed"), at
+        if isinstance(effect, CreateProcess) and effect.document_type is not None and fate < 0.1:
+            return DocumentTypeGone(at=at, reason="not-listed"), at
         if fate < 0.25:
             retry_after = self.random.choice((None, 1.0, 20.0))
             return EffectDelayed(at=took, kind=kind, retry_after=retry_after, chance=self.random.random()), took

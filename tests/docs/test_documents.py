@@ -1,11 +1,14 @@
 """The documents tell the truth: generated parts are current, and what can be listed is listed."""
 
+import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
 import typer.main
+import yaml
+from jsonschema import Draft202012Validator
 
 from agent.cli.app import app
 from agent.settings import PREFIX, Settings
@@ -34,7 +37,7 @@ def test_every_command_is_documented_and_every_documented_command_exists() -> No
     for name, command in group.commands.items():
         below = getattr(command, "commands", None)
         commands |= {f"{name} {sub}" for sub in below} if below else {name}
-    documented = set(re.findall(r"^\| `assure-agent ([a-z]+(?: verify)?)", README, re.MULTILINE))
+    documented = set(re.findall(r"^\| `assure-agent ([a-z-]+(?: verify)?)", README, re.MULTILINE))
     assert documented == commands
 
 
@@ -77,6 +80,25 @@ def test_every_example_is_a_good_request() -> None:
     from agent.source.validate import validate
 
     assert validate([ROOT / "specs"], ROOT / "images") == []
+
+
+def test_the_published_schema_is_current() -> None:
+    assert (ROOT / "specs/schema.json").read_text() == write_docs.schema_text(), "run `make docs`"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "specs").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_names_the_schema_and_keeps_to_it(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# yaml-language-server: $schema=schema.json\n")
+    validator = Draft202012Validator(json.loads((ROOT / "specs/schema.json").read_text()))
+    for document in yaml.safe_load_all(text):
+        validator.validate(document)
+
+
+def test_the_hook_for_pre_commit_is_documented_and_checks_without_images() -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert hook["entry"] == "assure-agent validate --no-images"
+    assert f"`{hook['id']}`" in README
 
 
 def test_the_specimens_are_drawn_by_the_script_and_carry_their_markers() -> None:

@@ -8,12 +8,14 @@ from typing import Any
 
 from agent.admission import Admission, Rules, Synced
 from agent.assure.client import AssureClient
+from agent.catalogue import Catalogue
+from agent.core.document_types import Resolution, resolve
 from agent.core.effect import Effect
 from agent.core.machine import Step
 from agent.core.observation import Answered
 from agent.core.policy import Policy
 from agent.core.record import Desired, Record
-from agent.core.remote import CaptureOptions, ProcessType
+from agent.core.remote import CaptureOptions, DocumentKey, DocumentType, ProcessType
 from agent.interpreter import Interpreter
 from agent.pictures import PictureFolder
 from agent.reconciler import Reconciler
@@ -85,7 +87,8 @@ async def driving(
     """The parts of a drive loop; the test runs it."""
     store = SqliteStore(world.state, ACCOUNT)
     client = AssureClient(client_config(world.settings()), world.clock)
-    interpreter = Bent(Interpreter(client, PictureFolder(world.images, 10_000), world.clock, half).perform, around)
+    pictures, catalogue = PictureFolder(world.images, 10_000), Catalogue(client, store, world.clock)
+    interpreter = Bent(Interpreter(client, pictures, catalogue, world.clock, half).perform, around)
     steps: list[Step] = []
     bugs: list[tuple[str, Exception]] = []
 
@@ -107,6 +110,7 @@ async def driving(
         with world.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)):
             yield Drive(store, reconciler, interpreter, steps, bugs)
     finally:
+        await catalogue.aclose()
         await client.aclose()
         store.close()
 
@@ -118,6 +122,18 @@ def half() -> float:
 # -- the source ----------------------------------------------------------------------------------------------------
 
 
+class Types:
+    """Assure's document types, as a test sets them. None: the list cannot be had."""
+
+    def __init__(self) -> None:
+        self.rows: tuple[DocumentType, ...] | None = ()
+        self.asked: list[DocumentKey] = []
+
+    async def resolve(self, wanted: DocumentKey) -> Resolution | None:
+        self.asked.append(wanted)
+        return None if self.rows is None else resolve(self.rows, wanted)
+
+
 class Desk:
     """Admission over a folder and a real store; nothing is driven, so records show what was admitted."""
 
@@ -126,6 +142,7 @@ class Desk:
         self.specs, self.images = folder / "specs", folder / "images"
         self.steps: list[Step] = []
         idle: Any = None
+        self.types = Types()
         self.reconciler = Reconciler(store, idle, clock, Policy(), 1, half, self.steps.append)
         self.begin_anew(hosts)
 
@@ -135,7 +152,7 @@ class Desk:
             source="default", agent_id="tests", images_dir=self.images, max_image_bytes=10_000, redirect_hosts=hosts
         )
         folder = Folder(self.specs, settle=0)
-        self._admission = Admission(folder, rules, self.store, self.reconciler, self.store.keys, self.clock)
+        self._admission = Admission(folder, rules, self.store, self.reconciler, self.store.keys, self.types, self.clock)
 
     async def scan(self, times: int = 1) -> Synced:
         """Scan; the last of them."""

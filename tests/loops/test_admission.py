@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.core.record import Outcome, Phase
+from agent.core.remote import DocumentKey, DocumentType
 from agent.store import audit
 from tests.support.files import capture, jpeg, upload, write
 
@@ -17,6 +19,64 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
     async with desk_at(folder) as desk:
         yield desk
         assert not audit.verify(desk.store.path).findings
+
+
+# -- document types ------------------------------------------------------------------------------------------------
+
+
+def typed(desk: Desk, name: str, country: str = "NLD", **more: Any) -> None:
+    path = desk.upload(name, **more)
+    wanted = f"documentType: {{country: {country}, type: passport}}"
+    path.write_text(path.read_text().replace("documentId: 137", wanted))
+
+
+async def test_a_document_type_is_admitted_with_its_id_and_asked_for_no_more(desk: Desk) -> None:
+    desk.types.rows = (DocumentType(id=137, country="NLD", type="passport"),)
+    typed(desk, "a")
+    typed(desk, "b")
+    await desk.scan()
+    desired = desk.record("a").desired
+    assert (desired.document_id, desired.document_type) == (137, DocumentKey("NLD", "passport"))
+    await desk.scan()
+    desk.begin_anew()
+    await desk.scan()
+    assert desk.types.asked == [DocumentKey("NLD", "passport")]
+
+
+async def test_without_the_list_the_last_good_document_stays_and_others_are_admitted(desk: Desk) -> None:
+    """[I9]"""
+    desk.upload("a")
+    await desk.scan()
+    desk.types.rows = None
+    typed(desk, "a")
+    desk.upload("b")
+    (refused,) = (await desk.scan()).refusals
+    assert "cannot be had" in refused.message
+    assert desk.record("a").desired.document_type is None
+    assert desk.find("b") is not None
+    desk.types.rows = (DocumentType(id=138, country="NLD", type="passport"),)
+    assert (await desk.scan()).refusals == ()
+    assert (desk.record("a").generation, desk.record("a").desired.document_id) == (2, 138)
+
+
+async def test_what_changes_in_place_keeps_the_admitted_id(desk: Desk) -> None:
+    desk.types.rows = (DocumentType(id=137, country="NLD", type="passport"),)
+    typed(desk, "a")
+    await desk.scan()
+    desk.types.rows = (DocumentType(id=138, country="NLD", type="passport"),)
+    typed(desk, "a", labels={"team": "risk"})
+    await desk.scan()
+    record = desk.record("a")
+    assert (record.generation, record.desired.document_id, record.desired.labels) == (1, 137, (("team", "risk"),))
+    assert len(desk.types.asked) == 1
+
+
+async def test_a_type_and_an_image_that_are_not_there_are_told_together(desk: Desk) -> None:
+    typed(desk, "a", "DEU")
+    (desk.images / "a/front.jpg").unlink()
+    messages = [fault.message for fault in (await desk.scan()).refusals]
+    assert len(messages) == 2
+    assert any("no document type DEU passport" in message for message in messages)
 
 
 # -- add, change, rename -------------------------------------------------------------------------------------------

@@ -167,6 +167,13 @@ def test_all_that_is_wrong_with_a_document_is_told_in_order() -> None:
     ]
 
 
+def test_a_document_says_where_its_document_type_stands() -> None:
+    text = upload().replace("documentId: 137", "documentType: {country: NLD, type: passport}")
+    (typed,) = load(text.encode(), "f.yaml").documents
+    (plain,) = load(upload().encode(), "f.yaml").documents
+    assert (typed.type_at, typed.moved("g.yaml").type_at, plain.type_at) == ((9, 19), (9, 19), None)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "hint"),
     [
@@ -174,7 +181,7 @@ def test_all_that_is_wrong_with_a_document_is_told_in_order() -> None:
         ("front:", "fronnt:", "Did you mean `front`?"),
         ("spec:", "documentId: 1\nspec:", "Did you mean `spec.upload.documentId`?"),
         ("spec:", "zzz: 1\nspec:", "known here: apiVersion, kind, metadata, spec"),
-        ("documentId: 137", "documentType: {country: NLD, type: passport}", "use documentId instead"),
+        ("documentId: 137", "documentId: 137\n    documentType: {country: NLD, type: visa}", "remove one of the two"),
         ("documentId: 137\n", "documentId: '137'\n", "without quotes"),
     ],
 )

@@ -112,3 +112,12 @@ async def test_an_event_of_no_request_is_found(tmp_path: Path) -> None:
 def test_there_is_no_audit_without_a_file(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         verify(tmp_path / "agent.db")
+
+
+async def test_a_record_of_an_earlier_version_lacks_later_fields_and_is_fine(tmp_path: Path) -> None:
+    path = await histories(tmp_path)
+    ((text,),) = rows(tmp_path, "SELECT record FROM requests WHERE uid = 'u1'")
+    record = orjson.loads(text)
+    del record["desired"]["document_type"]
+    rows(tmp_path, "UPDATE requests SET record = ? WHERE uid = 'u1'", orjson.dumps(record).decode())
+    assert verify(path).findings == ()

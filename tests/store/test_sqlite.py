@@ -391,6 +391,33 @@ async def test_a_store_is_taken_to_another_account_when_that_is_asked_for(tmp_pa
         opened(tmp_path)
 
 
+async def test_what_was_remembered_of_an_account_is_there_after_a_restart_and_gone_with_the_account(
+    tmp_path: Path,
+) -> None:
+    store = opened(tmp_path)
+    assert store.recall("list") is None
+    await store.remember("list", "old")
+    await store.remember("list", "new")
+    store.close()
+    store = opened(tmp_path)
+    assert store.recall("list") == "new"
+    assert store.recall("account") is None
+    store.close()
+    store = SqliteStore(tmp_path / "agent.db", "another account")  # nothing was asked of Assure yet
+    assert store.recall("list") is None
+    store.close()
+
+
+async def test_a_store_that_is_taken_to_another_account_forgets_what_it_learned_of_the_first(tmp_path: Path) -> None:
+    await used(tmp_path)
+    store = opened(tmp_path)
+    await store.remember("list", "of the first")
+    store.close()
+    store = SqliteStore(tmp_path / "agent.db", "another account", rebind=True)
+    assert store.recall("list") is None
+    store.close()
+
+
 async def test_a_store_that_asked_nothing_of_assure_is_not_bound_yet(tmp_path: Path) -> None:
     store = opened(tmp_path)
     await committed(store, Life())

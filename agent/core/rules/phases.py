@@ -6,6 +6,7 @@ from agent.core.effect import EffectKind
 from agent.core.observation import (
     BudgetSpent,
     CaptureStarted,
+    DocumentTypeGone,
     DossierCreated,
     DossierDeleted,
     DossierRead,
@@ -86,6 +87,10 @@ def process_created(record: Record, seen: ProcessCreated, _: Policy) -> Record:
     if seen.document_pages == 2 and not record.desired.has(Depiction.BACK):
         return hold(images, HoldReason.BACK_IMAGE_REQUIRED, seen.at, "documentPages 2")
     return images
+
+
+def document_type_gone(record: Record, seen: DocumentTypeGone, _: Policy) -> Record:
+    return hold(replace(record, intent=None), HoldReason.DOCUMENT_TYPE_GONE, seen.at, seen.reason)
 
 
 def dossier_read_for_process(record: Record, seen: DossierRead, policy: Policy) -> Record:

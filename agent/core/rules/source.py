@@ -95,8 +95,8 @@ def document_removed(record: Record, _: DocumentRemoved, __: Policy) -> Record:
 
 
 def _apply_in_place(record: Record, new: Desired) -> Record:
-    """Labels, annotations, retention, deadline and suspend need no new generation. The admitted image digests stay."""
-    applied = replace(new, images=record.desired.images)
+    """Labels, annotations, retention, deadline and suspend need no new generation. The admitted images and id stay."""
+    applied = replace(new, images=record.desired.images, document_id=record.desired.document_id)
     resting = record.outcome_at is not None and record.phase is Phase.DELETION and record.result is not None
     delete_at = record.outcome_at + new.retention if resting and record.outcome_at else record.delete_at
     return replace(

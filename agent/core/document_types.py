@@ -1,0 +1,88 @@
+"""Which document does a country and a kind mean? Judgements on Assure's list of document types (contract §5).
+
+Pure: who fetches and keeps the list is `catalogue.py` of the loops. Nothing is guessed: a country and kind that fit no
+row, or rows with different ids, mean no document.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from agent.core.remote import DocumentKey, DocumentType
+
+_MOST_CANDIDATES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """No document, or more than one. `candidates`: those that fit when ambiguous, otherwise the nearest, best first."""
+
+    candidates: tuple[DocumentType, ...]
+    ambiguous: bool
+
+
+Resolution = DocumentType | Unresolved
+
+
+def resolve(types: Sequence[DocumentType], wanted: DocumentKey) -> Resolution:
+    """The one document type that is meant, or why there is none."""
+    fitting = {row.id: row for row in reversed(types) if row.key == wanted}
+    if len(fitting) == 1:
+        return next(iter(fitting.values()))
+    if fitting:
+        return Unresolved(tuple(fitting[number] for number in sorted(fitting)[:_MOST_CANDIDATES]), ambiguous=True)
+    return Unresolved(_nearest(types, wanted), ambiguous=False)
+
+
+def departed(found: Resolution, document_id: int) -> str:
+    """Why the admitted id is no longer what the list gives, as a token; empty when it still is."""
+    if isinstance(found, Unresolved):
+        return "ambiguous" if found.ambiguous else "not-listed"
+    return "" if found.id == document_id else "another-id"
+
+
+def explain(wanted: DocumentKey, found: Unresolved) -> tuple[str, str]:
+    """Message and hint for the file that asked."""
+    if found.ambiguous:
+        message = f"expected one document type; Assure has several for {wanted}"
+        return message, f"use documentId with one of {_listed(found.candidates, keys=False)}"
+    message = f"Assure has no document type {wanted} for this account"
+    see = "see all of them with `assure-agent document-types`"
+    nearest = _listed(found.candidates, keys=True)
+    return message, f"use one of {nearest}; {see}" if nearest else see
+
+
+def selected(
+    types: Iterable[DocumentType], country: str | None, kind: str | None, search: str | None
+) -> list[DocumentType]:
+    """The rows of this country and kind that hold the searched text anywhere, all regardless of case; sorted."""
+
+    def fits(row: DocumentType) -> bool:
+        texts = (str(row.id), row.country, row.country_name, row.type, row.name, row.sub_type, row.icao)
+        return (
+            (country is None or row.country.casefold() == country.casefold())
+            and (kind is None or row.type.casefold() == kind.casefold())
+            and (search is None or any(search.casefold() in text.casefold() for text in texts))
+        )
+
+    return sorted(filter(fits, types), key=lambda row: (row.key, row.id))
+
+
+def _nearest(types: Sequence[DocumentType], wanted: DocumentKey) -> tuple[DocumentType, ...]:
+    """Other kinds of the same country; where it has none, the same kind of countries that are spelled alike."""
+    here = [row for row in types if row.country == wanted.country]
+    if here:
+        order = get_close_matches(wanted.type, sorted({row.type for row in here}), n=len(here), cutoff=0.0)
+        return tuple(sorted(here, key=lambda row: (order.index(row.type), row.id))[:_MOST_CANDIDATES])
+    alike = [row for row in types if row.type == wanted.type]
+    order = get_close_matches(wanted.country, sorted({row.country for row in alike}), cutoff=0.5)
+    close = [row for row in alike if row.country in order]
+    return tuple(sorted(close, key=lambda row: (order.index(row.country), row.id))[:_MOST_CANDIDATES])
+
+
+def _listed(rows: Sequence[DocumentType], *, keys: bool) -> str:
+    shown = []
+    for row in rows:
+        about = ", ".join(part for part in (str(row.id) if keys else "", row.name) if part)
+        shown.append(f"{row.key if keys else row.id}" + (f" ({about})" if about else ""))
+    return ", ".join(shown)

@@ -1,0 +1,102 @@
+"""Which document a country and a kind mean, and what is told when they mean none."""
+
+import pytest
+from world import DUTCH_PASSPORT, at_process, upload
+
+from agent.core.document_types import Unresolved, departed, explain, resolve, selected
+from agent.core.effect import CreateProcess
+from agent.core.observation import DocumentTypeGone
+from agent.core.record import HoldReason, Phase
+from agent.core.remote import DocumentKey, DocumentType
+
+
+def row(number: int, country: str = "NLD", kind: str = "passport", name: str = "", **more: str) -> DocumentType:
+    return DocumentType(id=number, country=country, type=kind, name=name, **more)
+
+
+LIST = (
+    row(137, name="Dutch passport", country_name="Netherlands"),
+    row(58, kind="identityCard", name="Dutch card", country_name="Netherlands", icao="TD1"),
+    row(61, kind="residencePermit"),
+    row(188, "DEU"),
+    row(191, "DEU", "identityCard"),
+)
+
+
+def test_the_one_row_that_fits_is_meant() -> None:
+    assert resolve(LIST, DUTCH_PASSPORT) == LIST[0]
+
+
+def test_the_same_id_twice_is_one_document() -> None:
+    assert resolve((*LIST, row(137, name="again")), DUTCH_PASSPORT) == LIST[0]
+
+
+def test_two_ids_are_ambiguous_and_both_are_named() -> None:
+    found = resolve((row(138, name="New passport"), *LIST), DUTCH_PASSPORT)
+    assert found == Unresolved((LIST[0], row(138, name="New passport")), ambiguous=True)
+    message, hint = explain(DUTCH_PASSPORT, found)
+    assert message == "expected one document type; Assure has several for NLD passport"
+    assert hint == "use documentId with one of 137 (Dutch passport), 138 (New passport)"
+
+
+def test_an_unknown_kind_names_the_kinds_of_its_country_the_nearest_first() -> None:
+    wanted = DocumentKey("NLD", "passportCard")
+    found = resolve(LIST, wanted)
+    assert isinstance(found, Unresolved)
+    assert (found.ambiguous, found.candidates[0]) == (False, LIST[0])
+    assert {one.country for one in found.candidates} == {"NLD"}
+    message, hint = explain(wanted, found)
+    assert message == "Assure has no document type NLD passportCard for this account"
+    assert hint.startswith("use one of NLD passport (137, Dutch passport), ")
+
+
+def test_an_unknown_country_names_those_that_are_spelled_alike() -> None:
+    found = resolve(LIST, DocumentKey("NDL", "passport"))
+    assert isinstance(found, Unresolved)
+    assert found.candidates == (LIST[0],)
+
+
+@pytest.mark.parametrize("types", [(), (row(188, "DEU", "visa"),)])
+def test_without_anything_near_the_list_is_pointed_to(types: tuple[DocumentType, ...]) -> None:
+    found = resolve(types, DUTCH_PASSPORT)
+    assert isinstance(found, Unresolved)
+    assert explain(DUTCH_PASSPORT, found)[1] == "see all of them with `assure-agent document-types`"
+
+
+def test_at_most_five_are_named() -> None:
+    found = resolve(tuple(row(number) for number in range(1, 20)), DUTCH_PASSPORT)
+    assert isinstance(found, Unresolved)
+    assert [one.id for one in found.candidates] == [1, 2, 3, 4, 5]
+
+
+def test_what_was_admitted_has_departed_unless_its_id_is_still_what_is_meant() -> None:
+    assert departed(resolve(LIST, DUTCH_PASSPORT), 137) == ""
+    assert departed(resolve(LIST, DUTCH_PASSPORT), 136) == "another-id"
+    assert departed(resolve(LIST[1:], DUTCH_PASSPORT), 137) == "not-listed"
+    assert departed(resolve((*LIST, row(138)), DUTCH_PASSPORT), 137) == "ambiguous"
+
+
+def test_rows_are_selected_by_country_kind_and_text_regardless_of_case() -> None:
+    assert [one.id for one in selected(LIST, None, None, None)] == [191, 188, 58, 137, 61]
+    assert [one.id for one in selected(LIST, "nld", "PASSPORT", None)] == [137]
+    assert [one.id for one in selected(LIST, None, None, "netherl")] == [58, 137]
+    assert [one.id for one in selected(LIST, None, None, "td1")] == [58]
+    assert [one.id for one in selected(LIST, "DEU", None, "19")] == [191]
+
+
+def test_the_process_is_asked_for_with_what_its_id_was_resolved_from() -> None:
+    story = at_process(upload(document_type=DUTCH_PASSPORT))
+    assert isinstance(story.effect, CreateProcess)
+    assert (story.effect.document_id, story.effect.document_type) == (137, DUTCH_PASSPORT)
+
+
+def test_a_type_that_is_gone_is_held_before_anything_is_created() -> None:
+    story = at_process(upload(document_type=DUTCH_PASSPORT))
+    story.sees(DocumentTypeGone, reason="not-listed")
+    record = story.record
+    assert record.hold is not None
+    assert (record.hold.reason, record.hold.evidence) == (HoldReason.DOCUMENT_TYPE_GONE, "not-listed")
+    assert (record.phase, record.intent, record.billed, record.state) == (Phase.PROCESS, None, False, "held")
+    assert story.step.answered is not None
+    assert story.step.answered.result == "refused"
+    assert story.effect is None
