@@ -2,11 +2,12 @@
 
 A scan is the truth, whole or not at all for what is absent: a request is withdrawn only when its name was in no file at
 two complete scans in a row, and never many at once without a person's word. A file that is there but refused keeps the
-last good generation. Who decides what a document means is `core/admission.py`.
+last good generation. A look at some files admits what is good in them and leaves all else to a scan. Who decides what a
+document means is `core/admission.py`.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from agent.core.request import RESOLVE, VerificationRequest, essence
 from agent.ports import Clock, DocumentTypes, Store
 from agent.source.fault import Fault
 from agent.source.folder import Folder, Root, Scan
+from agent.source.history import Checkout, Origin
 from agent.source.images import Inspected, inspect
 from agent.source.loader import Document
 
@@ -66,6 +68,14 @@ class Synced:
     error: Fault | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a look left open."""
+
+    unsettled: frozenset[str] = frozenset()  # files that are being written: look again soon
+    open: bool = False  # only a scan can tell: faults, shared names
+
+
 @dataclass(slots=True)
 class _News:
     """What one chunk of documents comes to."""
@@ -101,6 +111,7 @@ class Admission:
         types: DocumentTypes,
         clock: Clock,
         synced: Callable[[Synced], None] = lambda synced: None,
+        checkout: Checkout | None = None,
     ) -> None:
         self._folder = folder
         self._rules = rules
@@ -116,11 +127,18 @@ class Admission:
         self._root: Root | None = None  # the folder in which everything was there
         self._strays: set[str] = set()  # uids whose file answers another hold than the open one
         self._refusals: tuple[Fault, ...] | None = None
+        self._waiting = 0  # withdrawals that wait for a person's word
+        self._checkout = checkout
+        self._visit = checkout.visit() if checkout is not None else None
         self._turn = asyncio.Lock()
 
-    async def scan(self) -> Synced:
-        """Scan once, and admit, change, withdraw or refuse what follows from it."""
+    async def scan(self, hinted: bool = False) -> Synced:
+        """Scan once, and admit, change, withdraw or refuse what follows from it.
+
+        A scan for a hint comes at any time, so it is none of the two that prove an absence: it withdraws nothing.
+        """
         async with self._turn:
+            self._visit = self._checkout.visit() if self._checkout is not None else None
             if self._present is None:
                 self._present = self._store.present(self._rules.source)
             seen = await asyncio.to_thread(self._folder.scan)
@@ -130,11 +148,12 @@ class Admission:
             news = iter(sorted(fresh, key=lambda document: document.type_at is not None))  # those may wait for Assure
             while chunk := list(islice(news, _CHUNK)):
                 faults += await self._take(chunk)
-            missing, waiting = await self._withdraw(seen)
+            missing, self._waiting = (frozenset(), self._waiting) if hinted else await self._withdraw(seen)
+            self._absent = self._absent - seen.documents.keys() - seen.claimed if seen.complete else frozenset()
             synced = Synced(
                 files=seen.files,
                 refusals=tuple(faults),
-                waiting=waiting,
+                waiting=self._waiting,
                 unsettled=seen.unsettled,
                 absent=len(missing),
                 complete=seen.complete,
@@ -144,7 +163,7 @@ class Admission:
             await self._note(synced)
             return synced
 
-    async def look(self, name: str, rerun: str | None) -> Desired:
+    async def document(self, name: str, rerun: str | None) -> Desired:
         """The document of this name as it is in the source now, asking for a rerun if a token is given.
 
         Raises AgentError when it is not there, or would be refused.
@@ -164,6 +183,24 @@ class Admission:
                 raise AgentError(f"{desired[0]}.", desired[0].hint)
             return replace(desired, rerun=rerun) if rerun is not None else desired
 
+    async def look(self, files: Collection[str]) -> Looked:
+        """Admit or change what is good in these files, paths below the folder. Withdraws and refuses nothing."""
+        unsettled: frozenset[str] = frozenset()
+        left = False
+        remaining = iter(files)
+        visit = self._checkout.visit() if self._checkout is not None else None
+        while chunk := list(islice(remaining, _CHUNK)):
+            async with self._turn:  # a scan may come between
+                if self._present is None:
+                    return Looked(open=True)
+                self._visit = visit
+                seen = await asyncio.to_thread(self._folder.look, chunk)
+                faults = await self._take(seen.documents)
+                self._absent -= {document.name for document in seen.documents}
+            unsettled |= seen.unsettled
+            left = left or seen.open or bool(faults)
+        return Looked(unsettled=unsettled, open=left)
+
     # -- what is there ---------------------------------------------------------------------------------------
 
     async def _take(self, documents: Sequence[Document], resolved: Resolved | None = None) -> list[Fault]:
@@ -180,6 +217,7 @@ class Admission:
     def _judge(self, documents: Iterable[Document], resolved: Resolved) -> _News:
         assert self._present is not None
         news = _News()
+        wanted: list[tuple[Document, str, Record | None, Verdict, Desired]] = []
         for document in documents:
             uid = self._salt.uid(self._rules.source, document.name)
             record = self._store.get(uid)
@@ -206,7 +244,11 @@ class Admission:
             if not isinstance(desired, Desired):
                 news.faults += desired
                 continue
+            wanted.append((document, uid, record, verdict, desired))
+        origins = self._visit.about({document.file for document, *_ in wanted}) if self._visit and wanted else {}
+        for document, uid, record, verdict, plain in wanted:
             self._present[document.name] = uid
+            desired = _signed(plain, origins.get(document.file))
             if record is None:
                 news.admitted.append(self._record(uid, document.name, desired))
             else:
@@ -358,6 +400,12 @@ class Admission:
             self._rules.source, self._clock.now(), synced.files, synced.complete, synced.waiting, rows
         )
         self._synced(synced)
+
+
+def _signed(desired: Desired, origin: Origin | None) -> Desired:
+    if origin is None:
+        return desired
+    return replace(desired, commit=origin.commit, dirty=origin.dirty, author=origin.author)
 
 
 def _fault(document: Document, mark: tuple[int, int], message: str, hint: str) -> Fault:

@@ -19,6 +19,7 @@ from agent.core.errors import AgentError, RemoteError, SettingsError
 from agent.core.machine import Step
 from agent.core.observation import Reconsidered
 from agent.core.policy import Policy
+from agent.follower import Follower
 from agent.interpreter import Interpreter
 from agent.log import logger
 from agent.metrics import Metrics
@@ -31,6 +32,8 @@ from agent.scheduler import Scheduler
 from agent.server import application, serving
 from agent.settings import Settings
 from agent.source.folder import Folder
+from agent.source.history import Checkout
+from agent.source.watch import Hint, watching
 from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
 
@@ -90,7 +93,15 @@ class Agent:
         )
         folder = Folder(settings.specs_dir)
         self._admission = Admission(
-            folder, rules, store, self.reconciler, store.keys, self._catalogue, clock, self._synced
+            folder,
+            rules,
+            store,
+            self.reconciler,
+            store.keys,
+            self._catalogue,
+            clock,
+            self._synced,
+            Checkout(settings.specs_dir),
         )
         self._orphans = OrphanSweep(store, self._client, clock)
         self._observer = Observer(store, self._client, self.reconciler, clock)
@@ -99,7 +110,7 @@ class Agent:
             store,
             lambda name: keys.uid(source, name),
             self.reconciler.tell,
-            self._admission.look,
+            self._admission.document,
             clock,
             self._commanded,
         )
@@ -181,9 +192,13 @@ class Agent:
             scheduler.start()
             driving = asyncio.create_task(self._drive())
             observing = asyncio.create_task(self._observe())
+            following = asyncio.create_task(self._follow()) if patient else None
             try:
                 yield
             finally:
+                if following is not None:
+                    following.cancel()
+                    await asyncio.gather(following, return_exceptions=True)
                 scheduler.stop()
                 self.stop()
                 await self._drain(driving)
@@ -236,6 +251,18 @@ class Agent:
         while synced.unsettled and not self._stopping.is_set():
             await self._clock.wait(self._stopping, _SETTLE)
             synced = await self._admission.scan()
+
+    async def _follow(self) -> None:
+        """Admit what the watch points at; the scan at intervals remains the truth."""
+        with watching(self._settings.specs_dir, self._unwatched) as hints:
+            await Follower(self._look, self._scan_for_hint, self._failed).run(hints)
+
+    async def _look(self, files: frozenset[str]) -> Hint:
+        looked = await self._admission.look(files)
+        return Hint(looked.unsettled, everything=looked.open)
+
+    async def _scan_for_hint(self) -> Hint:
+        return Hint(everything=(await self._admission.scan(hinted=True)).unsettled)
 
     async def _scan_until_settled(self) -> None:
         """For `run --once`: what was absent is looked for a second time now, not at the next interval."""
@@ -321,6 +348,14 @@ class Agent:
             self._log.warning("the resolve annotation answers no open hold", uid=uid, hint="see its id with get")
         if changed and synced.waiting:
             self._log.error("withdrawals wait for approval", waiting=synced.waiting)
+
+    def _unwatched(self, error: Exception) -> None:
+        self._log.warning(
+            "the source is not watched; it is scanned at intervals",
+            error=type(error).__name__,
+            cause=getattr(error, "strerror", None),
+            hint="raise fs.inotify.max_user_watches and max_user_instances, or let the agent's user read the folder",
+        )
 
     def _bug(self, uid: str, error: Exception) -> None:
         self._log.error("bug", uid=uid, error=f"{type(error).__name__}: {error}", hint="report it; the request waits")

@@ -67,7 +67,7 @@ def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
         )
         admission = Admission(Folder(settings.specs_dir), rules, store, records, store.keys, _NoTypes(), clock)
         control = Control(
-            store, lambda name: store.keys.uid(settings.source_name, name), records.tell, admission.look, clock
+            store, lambda name: store.keys.uid(settings.source_name, name), records.tell, admission.document, clock
         )
         return asyncio.run(control.obey(request))
     finally:

@@ -1,6 +1,7 @@
 """The audit history: what changed in a record, as data. Folding all changes gives the audited record [I5].
 
-Only what is audited goes in: no name, no label, no path, no link, no pace. Digests are salted, ids are Assure's.
+Only what is audited goes in: no name, no label, no path, no author, no link, no pace. Digests are salted,
+ids are Assure's.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,8 @@ def audited(record: Record) -> Audited:
         "mode": record.desired.mode,
         "processType": record.desired.process_type.value,
         "digest": record.desired.digest,
+        "commit": record.desired.commit,
+        "dirty": record.desired.dirty,
         "deadline": record.desired.deadline,
         "retention": record.desired.retention,
         "suspended": record.desired.suspend or None,

@@ -106,6 +106,9 @@ class Desired:
     labels: tuple[tuple[str, str], ...] = ()
     file: str = ""
     line: int = 0
+    commit: str | None = None  # checked out when it was admitted, if the source is under git
+    dirty: bool | None = None  # the file was not as in that commit, or not in it
+    author: str | None = None  # who committed the file last; a person: not in the row, in a table of its own [I6]
 
     @property
     def mode(self) -> Mode:

@@ -3,12 +3,15 @@
 A file is read only once it has been left alone for a quarter of a second; until then what it said before counts. Hidden
 names are skipped. A linked file is followed when it stays inside (a ConfigMap's `x.yaml -> ..data/x.yaml` does), a
 linked folder is not. The folder itself may be a link and is resolved anew by every scan.
+
+A look is for a hint: it reads some files, and finds in them what is good and nobody else's. All else is left to a scan.
 """
 
+import contextlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from agent.source.tree import Limits
 
 SETTLE_SECONDS = 0.25
 
-_ENDINGS = (".yaml", ".yml")
+ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,15 @@ class Scan:
     broken_files: frozenset[str] = frozenset()  # files that may hold names nobody could read, as `Document.file`
     root: Root | None = None
     error: Fault | None = None  # why the folder itself could not be scanned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look at some files found. Nothing follows from what is not in it."""
+
+    documents: tuple[Document, ...] = ()  # new or changed since they were last read, with a name that is nobody else's
+    unsettled: frozenset[str] = frozenset()  # files that change just now: look again soon
+    open: bool = False  # there is more, which only a scan can tell: faults, shared names
 
 
 @dataclass(slots=True)
@@ -90,6 +102,8 @@ class Folder:
         self._entries: dict[str, _Entry] = {}
         self._waiting: dict[str, tuple[Signature, float]] = {}  # unsettled files: since when they look like this
         self._sorted = _Sorted()
+        self._looked: dict[str, str] = {}  # names that were read since that was sorted, with their files
+        self._scanned = False
         self._trouble: tuple[Fault, ...] = ()  # about folders, at the last scan
 
     def scan(self) -> Scan:
@@ -102,8 +116,9 @@ class Folder:
             return self._nothing(error)
         walk = _Walk(self, path)
         walk.everything()
-        if walk.news or len(walk.entries) != len(self._entries):
-            self._sorted = _sort_out(walk.entries)
+        if walk.news or self._looked or len(walk.entries) != len(self._entries):
+            self._sorted, self._looked = _sort_out(walk.entries), {}
+        self._scanned = True
         self._entries, self._waiting, self._trouble = walk.entries, walk.waiting, tuple(walk.faults)
         found = self._sorted
         return Scan(
@@ -116,6 +131,34 @@ class Folder:
             broken_files=found.broken,
             root=Root(path, status.st_dev, status.st_ino),
         )
+
+    def look(self, files: Collection[str]) -> Look:
+        """Look at these files only, paths below the folder; after a scan. Never raises an OSError."""
+        try:
+            root = os.path.realpath(self._path, strict=True)
+        except OSError:
+            return Look(open=True)
+        if not self._scanned:
+            return Look(open=True)
+        walk = _Walk(self, root)
+        walk.some(files)
+        for path in files:
+            self._waiting.pop(path, None)
+        self._waiting |= walk.waiting
+        news = {path: entry for path, entry in walk.entries.items() if entry is not self._entries.get(path)}
+        self._entries |= news
+        documents, faults, _ = unique(document for entry in news.values() for document in entry.loaded.documents)
+        free = tuple(document for document in documents.values() if self._is_free(document))
+        self._looked |= {name: shown(path) for path, entry in news.items() for name in entry.names or ("",)}
+        refused = bool(faults) or any(entry.loaded.faults for entry in news.values())
+        return Look(documents=free, unsettled=frozenset(walk.waiting), open=refused or len(free) < len(documents))
+
+    def _is_free(self, document: Document) -> bool:
+        """True when no other file has this name, as far as we know."""
+        name, file = document.name, document.file
+        before = self._sorted.documents.get(name)
+        other = before is not None and before.file != file
+        return not other and name not in self._sorted.claimed and self._looked.get(name, file) == file
 
     def everything(self) -> Iterator[tuple[str, Loaded]]:
         """Each file of the last scan, path and content, before names are compared; then what is wrong with folders."""
@@ -155,15 +198,25 @@ class _Walk:
             except OSError as error:
                 self._lost(prefix, error)
 
+    def some(self, paths: Collection[str]) -> None:
+        """These files, where a walk would come by."""
+        for path in paths:
+            folder, _, name = f"{self._root}/{path}".rpartition("/")
+            if not name.endswith(ENDINGS) or any(part[:1] in (".", "") for part in path.split("/")):
+                continue
+            with contextlib.suppress(OSError):  # gone again, or a link that leads nowhere
+                status = os.stat(f"{folder}/{name}")  # noqa: PTH116
+                if os.path.realpath(folder) == folder:  # not below a linked folder
+                    self._see(path, status)
+
     def _folder_of(self, prefix: str, entries: Iterator[os.DirEntry[str]]) -> Iterator[str]:
-        old, kept = self._old, self.entries
         for entry in entries:  # the hot loop: one stat per file and little else
             name = entry.name
             if name[0] == ".":
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield f"{prefix}{name}/"
-            elif name.endswith(_ENDINGS):
+            elif name.endswith(ENDINGS):
                 path = prefix + name
                 self.files += 1
                 try:
@@ -171,11 +224,14 @@ class _Walk:
                 except OSError as error:
                     self._no_status(path, entry, error)
                     continue
-                now = (status.st_size, status.st_ctime_ns, status.st_mtime_ns, status.st_ino)
-                if (before := old.get(path)) is not None and before.signature == now:
-                    kept[path] = before
-                else:
-                    self._changed(path, entry, status, now)
+                self._see(path, status)
+
+    def _see(self, path: str, status: os.stat_result) -> None:
+        now = (status.st_size, status.st_ctime_ns, status.st_mtime_ns, status.st_ino)
+        if (before := self._old.get(path)) is not None and before.signature == now:
+            self.entries[path] = before
+        else:
+            self._changed(path, status, now)
 
     def _lost(self, prefix: str, error: OSError) -> None:
         """A folder that was there a moment ago, or that we may not read: what it had keeps its names."""
@@ -197,7 +253,7 @@ class _Walk:
             return
         self._refuse(path, found, None)
 
-    def _changed(self, path: str, entry: os.DirEntry[str], status: os.stat_result, now: Signature) -> None:
+    def _changed(self, path: str, status: os.stat_result, now: Signature) -> None:
         if not stat.S_ISREG(status.st_mode):
             if stat.S_ISDIR(status.st_mode):
                 self.files -= 1  # a linked folder

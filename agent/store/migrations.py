@@ -27,6 +27,11 @@ def _requests(db: Any) -> None:
     _run(db, "0001_requests.sql")
 
 
+@migrations(name="0002_provenance")
+def _provenance(db: Any) -> None:
+    _run(db, "0002_provenance.sql")
+
+
 def migrate(connection: Connection) -> None:
     """Bring the file to this version. Raises StoreNewer for a file that a newer version has written."""
     db = Database(connection)
@@ -45,4 +50,4 @@ def _applied(db: Any) -> set[str]:
     return {migration.name for migration in migrations.applied(db)}
 
 
-NAMES = ("0001_requests",)
+NAMES = ("0001_requests", "0002_provenance")

@@ -46,6 +46,7 @@ ON CONFLICT DO UPDATE SET process_id = excluded.process_id
 """
 _ORPHAN = "INSERT INTO orphans (reference, uid, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LINK = "INSERT OR REPLACE INTO links (uid, link, created_at) VALUES (?, ?, ?)"
+_PROVENANCE = "INSERT OR REPLACE INTO provenance (uid, generation, file, author) VALUES (?, ?, ?, ?)"
 _TALLY = """
 INSERT INTO tallies (tally, mode, process_type, outcome, value) VALUES (?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET value = value + 1
@@ -91,6 +92,7 @@ def write(connection: Connection, step: Step) -> None:
         connection.executemany(_EVENT, events)
     _write_attempts(connection, step)
     _write_tallies(connection, step)
+    _write_provenance(connection, step)
     if step.link is not None:
         connection.execute(_LINK, (record.uid, step.link, progress_at))
     elif before is not None and before.phase is Phase.RESULT and record.phase is not Phase.RESULT:
@@ -149,8 +151,17 @@ def columns(record: Record) -> dict[str, Any]:
         "opened_at": record.opened_at,
         "reserved_at": record.reserved_at,
         "queued": record.queued,
-        "record": orjson.dumps(record).decode(),
+        "record": orjson.dumps(_nameless(record)).decode(),
     }
+
+
+def _nameless(record: Record) -> Record:
+    """Without the authors, who have a table of their own [I6]."""
+    if record.desired.author is not None:
+        record = replace(record, desired=replace(record.desired, author=None))
+    if record.next is not None and record.next.author is not None:
+        record = replace(record, next=replace(record.next, author=None))
+    return record
 
 
 def _write_attempts(connection: Connection, step: Step) -> None:
@@ -177,6 +188,15 @@ def _write_attempts(connection: Connection, step: Step) -> None:
         connection.execute(_INTENDED, (record.uid, intent.number, record.generation, intent.kind, intent.at))
         if intent.kind is EffectKind.START_VERIFICATION:
             connection.execute(_START, (record.uid, record.generation, record.process_id, intent.at))
+
+
+def _write_provenance(connection: Connection, step: Step) -> None:
+    """Who committed the document that is followed now, and the one that follows it."""
+    before, record = step.before, step.record
+    known = () if before is None else (before.desired, before.next)
+    for generation, desired in ((record.generation, record.desired), (record.generation + 1, record.next)):
+        if desired is not None and desired.author is not None and desired not in known:
+            connection.execute(_PROVENANCE, (record.uid, generation, desired.file, desired.author))
 
 
 def _write_tallies(connection: Connection, step: Step) -> None:

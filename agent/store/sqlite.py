@@ -14,7 +14,7 @@ from agent.ports import Command, Waiting
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
 from agent.store.keys import Keys
 from agent.store.migrations import migrate
-from agent.store.rows import erased, load, write
+from agent.store.rows import columns, erased, load, write
 from agent.store.writer import Writer
 
 _REMEMBERED = "remembered/"  # keys of `meta` that hold what was learned of the account
@@ -236,8 +236,9 @@ class SqliteStore:
             record = erased(load(text))
             connection.execute(
                 "UPDATE requests SET name = NULL, version = ?, record = ? WHERE uid = ?",
-                (record.version, orjson.dumps(record).decode(), uid),
+                (record.version, columns(record)["record"], uid),
             )
+            connection.execute("DELETE FROM provenance WHERE uid = ?", (uid,))
 
         await self._writer.write(work)
 

@@ -21,6 +21,7 @@ from agent.pictures import PictureFolder
 from agent.reconciler import Reconciler
 from agent.runtime import client_config
 from agent.source.folder import Folder
+from agent.source.history import Checkout
 from agent.store.sqlite import SqliteStore
 from tests.support.clock import VirtualClock
 from tests.support.files import capture, jpeg, upload, write
@@ -152,12 +153,15 @@ class Desk:
             source="default", agent_id="tests", images_dir=self.images, max_image_bytes=10_000, redirect_hosts=hosts
         )
         folder = Folder(self.specs, settle=0)
-        self._admission = Admission(folder, rules, self.store, self.reconciler, self.store.keys, self.types, self.clock)
+        checkout = Checkout(self.specs, patience=10.0)  # the machine may be busy
+        self.admission = Admission(
+            folder, rules, self.store, self.reconciler, self.store.keys, self.types, self.clock, checkout=checkout
+        )
 
     async def scan(self, times: int = 1) -> Synced:
         """Scan; the last of them."""
         for _ in range(times):
-            synced = await self._admission.scan()
+            synced = await self.admission.scan()
         return synced
 
     def upload(self, name: str, file: str = "", **more: Any) -> Path:

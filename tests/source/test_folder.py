@@ -389,3 +389,76 @@ def test_an_emptied_folder_is_complete_and_empty(specs: Path, scan: Callable[[],
     shutil.rmtree(specs / "team")
     found = scan()
     assert (found.complete, found.files, dict(found.documents), found.claimed) == (True, 0, {}, frozenset())
+
+
+# -- a look at some files ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(specs: Path, clocks: Clocks) -> Folder:
+    write(specs / "a.yaml", upload("a"))
+    folder = clocks.folder(specs)
+    folder.scan()
+    return folder
+
+
+def test_a_look_finds_what_is_new_and_what_changed_and_the_next_scan_agrees(specs: Path, folder: Folder) -> None:
+    write(specs / "team/b.yaml", upload("b"))
+    write(specs / "a.yaml", upload("a").replace("137", "138"))
+    write(specs / "c.yaml", upload("c"))
+    found = folder.look(["a.yaml", "team/b.yaml"])
+    assert ([one.name for one in found.documents], found.unsettled, found.open) == (["a", "b"], frozenset(), False)
+    assert folder.look(["a.yaml", "team/b.yaml"]).documents == ()  # read already
+    seen = folder.scan()
+    assert set(seen.documents) == {"a", "b", "c"}
+    assert all(seen.documents[one.name] is one for one in found.documents)
+
+
+def test_a_look_waits_for_a_file_that_is_being_written(specs: Path, folder: Folder, clocks: Clocks) -> None:
+    changed_at = write(specs / "b.yaml", upload("b")).stat().st_ctime
+    clocks.now = changed_at + 0.2
+    found = folder.look(["b.yaml"])
+    assert (found.documents, found.unsettled) == ((), {"b.yaml"})
+    clocks.now = changed_at + 0.26
+    assert [one.name for one in folder.look(["b.yaml"]).documents] == ["b"]
+    assert not folder.scan().unsettled
+
+
+@pytest.mark.parametrize(
+    "content", [upload("a"), "a: [", f"{upload('b')}---\n{upload('b')}", f"{upload('b')}---\nx: 1"]
+)
+def test_a_look_leaves_faults_and_shared_names_to_a_scan(specs: Path, folder: Folder, content: str) -> None:
+    write(specs / "b.yaml", content)
+    found = folder.look(["b.yaml"])
+    assert found.open
+    assert {one.name for one in found.documents} <= {"b"}
+    assert folder.scan().faults
+
+
+def test_a_name_that_two_looks_found_in_two_files_is_left_to_a_scan(specs: Path, folder: Folder) -> None:
+    write(specs / "b.yaml", upload("same"))
+    assert len(folder.look(["b.yaml"]).documents) == 1
+    write(specs / "c.yaml", upload("same"))
+    found = folder.look(["c.yaml"])
+    assert (found.documents, found.open) == ((), True)
+    assert folder.scan().claimed == {"same"}
+
+
+def test_a_look_reads_only_what_a_scan_would(tmp_path: Path, specs: Path, folder: Folder) -> None:
+    write(tmp_path / "outside/b.yaml", upload("b"))
+    write(tmp_path / "c.yaml", upload("c"))
+    write(specs / ".hidden/d.yaml", upload("d"))
+    (specs / "linked").symlink_to(tmp_path / "outside")
+    (specs / "out.yaml").symlink_to(tmp_path / "c.yaml")
+    (specs / "folder.yaml").mkdir()
+    names = ["linked/b.yaml", ".hidden/d.yaml", "../c.yaml", "out.yaml", "folder.yaml", "gone.yaml", "", "/a.yaml"]
+    assert folder.look(names).documents == ()
+
+
+def test_a_look_before_any_scan_or_without_a_folder_leaves_all_to_a_scan(specs: Path, clocks: Clocks) -> None:
+    write(specs / "a.yaml", upload("a"))
+    folder = clocks.folder(specs)
+    assert folder.look(["a.yaml"]).open
+    folder.scan()
+    specs.rename(specs.parent / "gone")
+    assert folder.look(["a.yaml"]).open

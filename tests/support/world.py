@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from agent.sandbox import SandboxConfig, SandboxServer
 from agent.sandbox.ledger import DossierEntry, Ledger
 from agent.settings import Settings
 from agent.source.folder import Folder
+from agent.source.watch import Hint
 from agent.store import audit
 from agent.store.reading import Reading
 
@@ -92,13 +93,15 @@ class World:
         return Settings(**given | self.switches | more)
 
     @contextlib.asynccontextmanager
-    async def opened(self, http: bool = False, **more: Any) -> AsyncIterator[Agent]:
+    async def opened(self, http: bool = False, watch: bool = False, **more: Any) -> AsyncIterator[Agent]:
         """An agent on our store that does nothing yet. Without `http` it serves nothing: uvicorn takes 0.2 s to end."""
         with contextlib.ExitStack() as patches:
             patches.enter_context(
                 mock.patch.object(runtime, "Folder", partial(Folder, settle=0))
             )  # files count at once
             patches.enter_context(mock.patch.object(runtime, "random", random.Random(7)))  # the same jitter each time
+            if not watch:  # tests scan when they mean it
+                patches.enter_context(mock.patch.object(runtime, "watching", _watching_nothing))
             if not http:
                 patches.enter_context(mock.patch.object(runtime, "serving", _serving_nothing))
             async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
@@ -221,6 +224,17 @@ class World:
 @contextlib.asynccontextmanager
 async def _serving_nothing(*_: object) -> AsyncIterator[str]:
     yield ""
+
+
+class _NoHints:
+    async def next(self, _: float | None = None) -> Hint:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@contextlib.contextmanager
+def _watching_nothing(*_: object) -> Iterator[_NoHints]:
+    yield _NoHints()
 
 
 @contextlib.asynccontextmanager
