@@ -71,13 +71,7 @@ class Agent:
             self._stepped,
             self._bug,
         )
-        rules = Rules(
-            source=settings.source_name,
-            agent_id=settings.agent_id or store.keys.agent_id(),
-            images_dir=settings.images_dir,
-            max_image_bytes=settings.max_image_bytes,
-            redirect_hosts=frozenset(settings.redirect_hosts),
-        )
+        rules = admission_rules(settings, store.keys.agent_id())
         folder = Folder(settings.specs_dir)
         self._admission = Admission(folder, rules, store, self.reconciler, store.keys, clock, self._synced)
         self._orphans = OrphanSweep(store, self._client, clock)
@@ -287,6 +281,17 @@ def client_config(settings: Settings) -> Config:
         client_secret=settings.client_secret.get_secret_value(),
         request_timeout=settings.request_timeout,
         concurrency=settings.concurrency,
+    )
+
+
+def admission_rules(settings: Settings, agent_id: str) -> Rules:
+    """What admission needs of the settings; `agent_id` where none is set."""
+    return Rules(
+        source=settings.source_name,
+        agent_id=settings.agent_id or agent_id,
+        images_dir=settings.images_dir,
+        max_image_bytes=settings.max_image_bytes,
+        redirect_hosts=frozenset(settings.redirect_hosts),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import audit, get, run, sandbox, validate
+from agent.cli import audit, get, plan, run, sandbox, validate
 
 app = typer.Typer(
     name="assure-agent",
@@ -34,6 +34,7 @@ def _root(
 
 
 app.command("run")(run.run)
+app.command("plan")(plan.plan)
 app.command("get")(get.get)
 app.command("validate")(validate.validate)
 app.command("sandbox")(sandbox.sandbox)

@@ -45,6 +45,24 @@ class Reading:
         sql = "SELECT record FROM requests WHERE name = ?"
         return [load(row[0]) for row in self._connection.execute(sql, (name,))]
 
+    def get(self, uid: str) -> Record | None:
+        """The record of this uid, whether or not its name was erased."""
+        row = self._connection.execute("SELECT record FROM requests WHERE uid = ?", (uid,)).fetchone()
+        return None if row is None else load(row[0])
+
+    def present(self, source: str) -> dict[str, str]:
+        """The names of a source whose files are there, as far as the agent knows, with their uids."""
+        sql = "SELECT name, uid FROM requests WHERE source = ? AND present AND name IS NOT NULL"
+        return dict(self._connection.execute(sql, (source,)).fetchall())
+
+    def withdrawn_since(self, at: float) -> int:
+        """How many requests were withdrawn since then."""
+        return self._one("SELECT count(*) FROM requests WHERE outcome = 'withdrawn' AND progress_at >= ?", at)
+
+    def freeze(self) -> None:
+        """From here on everything is read from one snapshot, whatever an agent commits meanwhile."""
+        self._connection.execute("BEGIN")
+
     def link(self, uid: str) -> str | None:
         """The capture link, while a person may still use it: a bearer secret."""
         row = self._connection.execute("SELECT link FROM links WHERE uid = ?", (uid,)).fetchone()
