@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import audit, get, plan, run, sandbox, validate
+from agent.cli import audit, explain, get, plan, run, sandbox, validate
 
 app = typer.Typer(
     name="assure-agent",
@@ -36,6 +36,7 @@ def _root(
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("get")(get.get)
+app.command("explain")(explain.explain)
 app.command("validate")(validate.validate)
 app.command("sandbox")(sandbox.sandbox)
 app.add_typer(audit.app, name="audit")

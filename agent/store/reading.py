@@ -22,6 +22,22 @@ class Refusal:
     name: str | None  # when it could be read
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One effect that changes the remote, and how Assure answered. `result` is None while it is not answered."""
+
+    number: int
+    generation: int
+    effect: str
+    intended_at: float
+    answered_at: float | None
+    result: str | None  # done | refused | busy | unknown
+    status: int | None  # HTTP
+    trouble: str | None
+    cause: str | None
+    trace_id: str | None
+
+
 class Reading:
     """The state file, read-only; it may be in use by an agent. Use as a context manager."""
 
@@ -62,6 +78,14 @@ class Reading:
     def freeze(self) -> None:
         """From here on everything is read from one snapshot, whatever an agent commits meanwhile."""
         self._connection.execute("BEGIN")
+
+    def attempts(self, uid: str, most: int) -> list[Attempt]:
+        """The last attempts of a request, oldest first."""
+        columns = "number, generation, effect, intended_at, answered_at, result, status, trouble, cause, trace_id"
+        sql = f"SELECT {columns} FROM attempts WHERE uid = ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - names of ours
+        names = columns.split(", ")
+        rows = self._connection.execute(sql, (uid, most)).fetchall()
+        return [Attempt(**dict(zip(names, row, strict=True))) for row in reversed(rows)]
 
     def link(self, uid: str) -> str | None:
         """The capture link, while a person may still use it: a bearer secret."""
