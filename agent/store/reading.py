@@ -122,6 +122,12 @@ class Reading:
         sql = "SELECT mode, process_type, outcome, value FROM tallies WHERE tally = ?"
         return [tuple(row) for row in self._connection.execute(sql, (tally,))]
 
+    def settling(self) -> tuple[int, int, int]:
+        """How many requests there are, how many of them go on by themselves, and how many are held."""
+        moving = self._one("SELECT count(*) FROM requests WHERE moving")
+        held = self._one("SELECT count(*) FROM requests WHERE hold_reason IS NOT NULL")
+        return self._one("SELECT count(*) FROM requests"), moving, held
+
     def held(self) -> list[tuple[str, int]]:
         """Held requests by reason."""
         sql = "SELECT hold_reason, count(*) FROM requests WHERE hold_reason IS NOT NULL GROUP BY hold_reason"
