@@ -7,6 +7,7 @@ happened) it is sent once more with a new token (contract §1).
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 from urllib.parse import quote
 
@@ -80,6 +81,7 @@ class AssureClient:
         self._observe = observe
         self._base = config.base_url.rstrip("/") + "/assure/"
         self._tokens = TokenSource(self._fetch_token, clock)
+        self.server_time: float | None = None  # what the last answer gave as its date; seconds since the epoch
         self._http = httpx.AsyncClient(
             transport=transport
             or Transport(
@@ -246,6 +248,7 @@ class AssureClient:
             return Trouble.OVERSIZED
         except httpx.HTTPError:
             return Trouble.RESET
+        self.server_time = _date(response.headers.get("date"))
         body = response.content
         return Reply(
             status=response.status_code,
@@ -253,6 +256,13 @@ class AssureClient:
             document=readers.parse(body),
             retry_after=response.headers.get("retry-after"),
         )
+
+
+def _date(text: str | None) -> float | None:
+    try:
+        return None if text is None else parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def _process(dossier_id: str, process_id: str) -> tuple[str, ...]:

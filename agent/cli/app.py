@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import audit, explain, get, plan, run, sandbox, validate, wait
+from agent.cli import audit, doctor, explain, get, plan, run, sandbox, validate, wait
 
 app = typer.Typer(
     name="assure-agent",
@@ -40,4 +40,5 @@ app.command("explain")(explain.explain)
 app.command("wait")(wait.wait)
 app.command("validate")(validate.validate)
 app.command("sandbox")(sandbox.sandbox)
+app.command("doctor")(doctor.doctor)
 app.add_typer(audit.app, name="audit")

@@ -122,6 +122,16 @@ class Reading:
         sql = "SELECT mode, process_type, outcome, value FROM tallies WHERE tally = ?"
         return [tuple(row) for row in self._connection.execute(sql, (tally,))]
 
+    def migrations(self) -> set[str]:
+        """The names of the migrations that were applied."""
+        sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'assure-agent'"
+        return {row[0] for row in self._connection.execute(sql)}
+
+    def account(self) -> str | None:
+        """The Assure account that the file belongs to."""
+        row = self._row("SELECT value FROM meta WHERE key = 'account'")
+        return None if row is None else str(row[0])
+
     def settling(self) -> tuple[int, int, int]:
         """How many requests there are, how many of them go on by themselves, and how many are held."""
         moving = self._one("SELECT count(*) FROM requests WHERE moving")
