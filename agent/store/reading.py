@@ -71,9 +71,15 @@ class Reading:
         sql = "SELECT name, uid FROM requests WHERE source = ? AND present AND name IS NOT NULL"
         return dict(self._connection.execute(sql, (source,)).fetchall())
 
-    def withdrawn_since(self, at: float) -> int:
-        """How many requests were withdrawn since then."""
-        return self._one("SELECT count(*) FROM requests WHERE outcome = 'withdrawn' AND progress_at >= ?", at)
+    def withdrawn_since(self, at: float) -> set[str]:
+        """The uids of the requests that were withdrawn since then."""
+        sql = "SELECT uid FROM requests WHERE outcome = 'withdrawn' AND progress_at >= ?"
+        return {row[0] for row in self._connection.execute(sql, (at,))}
+
+    def progress_at(self, uid: str) -> float | None:
+        """When this request last made progress."""
+        row = self._row("SELECT progress_at FROM requests WHERE uid = ?", uid)
+        return None if row is None else float(row[0])
 
     def freeze(self) -> None:
         """From here on everything is read from one snapshot, whatever an agent commits meanwhile."""
