@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from agent.assure import bodies, readers
+from agent.assure.described import Described, described
 from agent.assure.token import BODY, Token, TokenSource, basic, read_token
 from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, Oversized, Transport
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
@@ -145,6 +146,12 @@ class AssureClient:
         path = _process(dossier_id, process_id)
         call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
         return await self._call(call, readers.process(process_id))
+
+    async def describe_process(self, dossier_id: str, process_id: str) -> Answer[Described]:
+        """GET process for a person to look at: as `read_process`, and the names of the fields that are not told."""
+        path = _process(dossier_id, process_id)
+        call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
+        return await self._call(call, described(process_id))
 
     async def read_dossier(self, dossier_id: str) -> Answer[DossierReading]:
         """GET dossier (§4)."""

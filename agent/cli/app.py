@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import audit, doctor, explain, get, plan, run, sandbox, validate, wait
+from agent.cli import audit, describe, doctor, explain, get, plan, run, sandbox, validate, wait
 
 app = typer.Typer(
     name="assure-agent",
@@ -37,6 +37,7 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("get")(get.get)
 app.command("explain")(explain.explain)
+app.command("describe")(describe.describe)
 app.command("wait")(wait.wait)
 app.command("validate")(validate.validate)
 app.command("sandbox")(sandbox.sandbox)
