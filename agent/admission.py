@@ -22,6 +22,7 @@ from agent.core.record import Desired, Record
 from agent.core.remote import CaptureOptions, DocumentKey
 from agent.core.request import RESOLVE, VerificationRequest, essence
 from agent.ports import Clock, DocumentTypes, Store
+from agent.settings import Settings
 from agent.source.fault import Fault
 from agent.source.folder import Folder, Root, Scan
 from agent.source.history import Checkout, Origin
@@ -96,6 +97,17 @@ class Rules:
     images_dir: Path
     max_image_bytes: int
     redirect_hosts: frozenset[str] = frozenset()  # empty: any
+
+    @classmethod
+    def of(cls, settings: Settings, agent_id: str) -> "Rules":
+        """What the settings say; `agent_id` where none is set."""
+        return cls(
+            source=settings.source_name,
+            agent_id=settings.agent_id or agent_id,
+            images_dir=settings.images_dir,
+            max_image_bytes=settings.max_image_bytes,
+            redirect_hosts=frozenset(settings.redirect_hosts),
+        )
 
 
 class Admission:

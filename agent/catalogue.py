@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from agent.core.answer import Done
+from agent.core.answer import Answer, Busy, Done, Evidence
 from agent.core.document_types import Resolution, resolve
 from agent.core.remote import DocumentKey, DocumentType
 from agent.ports import Clock, Remote, Store
@@ -33,10 +33,18 @@ class _List:
 _LIST: TypeAdapter[_List] = TypeAdapter(_List)
 
 
+class Silence:
+    """Whoever cannot ask Assure: what is remembered has to do."""
+
+    async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
+        """Not now."""
+        return Busy(evidence=Evidence(cause="offline"))
+
+
 class Catalogue:
     """Implements `agent.ports.DocumentTypes`. Close it with `aclose`."""
 
-    def __init__(self, remote: Remote, store: Store, clock: Clock) -> None:
+    def __init__(self, remote: Remote | Silence, store: Store, clock: Clock) -> None:
         self._remote = remote
         self._store = store
         self._clock = clock

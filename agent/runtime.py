@@ -84,13 +84,7 @@ class Agent:
             self._stepped,
             self._bug,
         )
-        rules = Rules(
-            source=settings.source_name,
-            agent_id=settings.agent_id or store.keys.agent_id(),
-            images_dir=settings.images_dir,
-            max_image_bytes=settings.max_image_bytes,
-            redirect_hosts=frozenset(settings.redirect_hosts),
-        )
+        rules = Rules.of(settings, store.keys.agent_id())
         folder = Folder(settings.specs_dir)
         self._admission = Admission(
             folder,

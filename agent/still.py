@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.admission import Admission, Rules
+from agent.catalogue import Catalogue, Silence
 from agent.clock import SystemClock
 from agent.control import Control
 from agent.core.machine import admit, step
 from agent.core.observation import Observation, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Record
-from agent.core.remote import DocumentKey
 from agent.ports import Store
 from agent.settings import Settings
 from agent.source.folder import Folder
@@ -44,28 +44,17 @@ class StillRecords:
                 await self._store.commit([told])
 
 
-class _NoTypes:
-    """Document types cannot be asked for without an agent."""
-
-    async def resolve(self, _: DocumentKey) -> None:
-        """Not known now."""
-        return
-
-
 def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     """Obey one command on a store that no agent holds. Raises StoreLocked when one does."""
     store = SqliteStore(settings.state_path, None)
     try:
         clock = SystemClock()
         records = StillRecords(store, clock)
-        rules = Rules(
-            source=settings.source_name,
-            agent_id=settings.agent_id or store.keys.agent_id(),
-            images_dir=settings.images_dir,
-            max_image_bytes=settings.max_image_bytes,
-            redirect_hosts=frozenset(settings.redirect_hosts),
+        rules = Rules.of(settings, store.keys.agent_id())
+        types = Catalogue(Silence(), store, clock)
+        admission = Admission(
+            Folder(settings.specs_dir), rules, store, records, store.keys, Catalogue(Silence(), store, clock), clock
         )
-        admission = Admission(Folder(settings.specs_dir), rules, store, records, store.keys, _NoTypes(), clock)
         control = Control(
             store, lambda name: store.keys.uid(settings.source_name, name), records.tell, admission.document, clock
         )

@@ -7,12 +7,14 @@ happened) it is sent once more with a new token (contract §1).
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from agent.assure import bodies, readers
+from agent.assure.described import Described, described
 from agent.assure.token import BODY, Token, TokenSource, basic, read_token
 from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, Oversized, Transport
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
@@ -82,6 +84,7 @@ class AssureClient:
         self._observe = observe
         self._base = config.base_url.rstrip("/") + "/assure/"
         self._tokens = TokenSource(self._fetch_token, clock)
+        self.server_time: float | None = None  # what the last answer gave as its date; seconds since the epoch
         self._http = httpx.AsyncClient(
             transport=transport
             or Transport(
@@ -145,6 +148,12 @@ class AssureClient:
         path = _process(dossier_id, process_id)
         call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
         return await self._call(call, readers.process(process_id))
+
+    async def describe_process(self, dossier_id: str, process_id: str) -> Answer[Described]:
+        """GET process for a person to look at: as `read_process`, and the names of the fields that are not told."""
+        path = _process(dossier_id, process_id)
+        call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
+        return await self._call(call, described(process_id))
 
     async def read_dossier(self, dossier_id: str) -> Answer[DossierReading]:
         """GET dossier (§4)."""
@@ -253,6 +262,7 @@ class AssureClient:
             return Trouble.OVERSIZED
         except httpx.HTTPError:
             return Trouble.RESET
+        self.server_time = _date(response.headers.get("date"))
         body = response.content
         return Reply(
             status=response.status_code,
@@ -260,6 +270,13 @@ class AssureClient:
             document=readers.parse(body),
             retry_after=response.headers.get("retry-after"),
         )
+
+
+def _date(text: str | None) -> float | None:
+    try:
+        return None if text is None else parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def _process(dossier_id: str, process_id: str) -> tuple[str, ...]:

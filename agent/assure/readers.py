@@ -60,6 +60,11 @@ def is_id(value: object) -> TypeGuard[str]:
     )
 
 
+def is_word(value: str) -> bool:
+    """True for what Assure calls things; free text never looks like this."""
+    return _WORD.fullmatch(value) is not None
+
+
 def nothing(reply: Reply) -> None:
     """No body (set images, delete dossier); an object is let pass, a page of something else is not."""
     if reply.body.strip() and not isinstance(reply.document, dict):

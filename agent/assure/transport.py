@@ -28,7 +28,7 @@ BODY_LIMIT: Final = "assure.body_limit"
 
 JSON_LIMIT: Final = 4 * 1024 * 1024
 SEND_RATE: Final = 64_000  # bytes a second: the slowest line on which an upload still counts as alive (design §8)
-PASSED: Final = ("content-type", "retry-after")
+PASSED: Final = ("content-type", "retry-after", "date")
 
 _CHUNKED_FROM = 64 * 1024  # bodies above are handed to aiohttp as a stream: it then waits for the line between chunks
 _OURS = (

@@ -8,16 +8,21 @@ from agent import __version__
 from agent.cli import (
     approve,
     audit,
+    describe,
+    doctor,
     document_types,
+    explain,
     forget,
     get,
     pause,
+    plan,
     rerun,
     resolve,
     run,
     sandbox,
     schema,
     validate,
+    wait,
 )
 
 app = typer.Typer(
@@ -48,7 +53,11 @@ def _root(
 
 
 app.command("run")(run.run)
+app.command("plan")(plan.plan)
 app.command("get")(get.get)
+app.command("explain")(explain.explain)
+app.command("describe")(describe.describe)
+app.command("wait")(wait.wait)
 app.command("validate")(validate.validate)
 app.command("document-types")(document_types.document_types)
 app.command("schema")(schema.schema)
@@ -59,4 +68,5 @@ app.command("approve")(approve.approve)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("forget")(forget.forget)
+app.command("doctor")(doctor.doctor)
 app.add_typer(audit.app, name="audit")

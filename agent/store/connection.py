@@ -108,3 +108,23 @@ class FileLock:
     def release(self) -> None:
         """Let another agent have it."""
         os.close(self._handle)
+
+
+def holder(path: Path) -> int | None:
+    """The pid of the agent that holds the lock beside this state file, or None. Looks on, and takes no lock itself."""
+    lock = path.with_name(path.name + ".lock")
+    try:
+        pid, inode = int(lock.read_text().strip()), lock.stat().st_ino
+    except (OSError, ValueError):
+        return None
+    try:
+        held = any(" FLOCK " in line and f":{inode} " in line for line in Path("/proc/locks").read_text().splitlines())
+    except OSError:  # not Linux: the pid has to do
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+        except PermissionError:
+            return pid
+        return pid
+    return pid if held else None

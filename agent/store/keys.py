@@ -32,6 +32,12 @@ class Keys:
             os.fsync(file.fileno())
         return cls(_read(path))
 
+    @classmethod
+    def existing(cls, store: Path) -> "Keys | None":
+        """The key beside this state file, or None; nothing is written."""
+        path = store.with_name("agent.key")
+        return cls(_read(path)) if path.exists() else None
+
     def uid(self, source: str, name: str) -> str:
         """The uid of a request: 24 hex digits, the same for the same source and name."""
         return self._hex(f"uid\0{source}\0{name}".encode())[:24]

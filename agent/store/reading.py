@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.core.record import Record
 from agent.store.connection import open_reader
-from agent.store.rows import load
+from agent.store.rows import REMEMBERED, load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,22 @@ class Refusal:
     message: str
     hint: str
     name: str | None  # when it could be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One effect that changes the remote, and how Assure answered. `result` is None while it is not answered."""
+
+    number: int
+    generation: int
+    effect: str
+    intended_at: float
+    answered_at: float | None
+    result: str | None  # done | refused | busy | unknown
+    status: int | None  # HTTP
+    trouble: str | None
+    cause: str | None
+    trace_id: str | None
 
 
 class Reading:
@@ -44,6 +60,47 @@ class Reading:
         """The records of this name; one for each source that has it."""
         sql = "SELECT record FROM requests WHERE name = ?"
         return [load(row[0]) for row in self._connection.execute(sql, (name,))]
+
+    def get(self, uid: str) -> Record | None:
+        """The record of this uid, whether or not its name was erased."""
+        row = self._connection.execute("SELECT record FROM requests WHERE uid = ?", (uid,)).fetchone()
+        return None if row is None else load(row[0])
+
+    def present(self, source: str) -> dict[str, str]:
+        """The names of a source whose files are there, as far as the agent knows, with their uids."""
+        sql = "SELECT name, uid FROM requests WHERE source = ? AND present AND name IS NOT NULL"
+        return dict(self._connection.execute(sql, (source,)).fetchall())
+
+    def withdrawn_since(self, at: float) -> set[str]:
+        """The uids of the requests that were withdrawn since then."""
+        sql = "SELECT uid FROM requests WHERE outcome = 'withdrawn' AND progress_at >= ?"
+        return {row[0] for row in self._connection.execute(sql, (at,))}
+
+    def progress_at(self, uid: str) -> float | None:
+        """When this request last made progress."""
+        row = self._row("SELECT progress_at FROM requests WHERE uid = ?", uid)
+        return None if row is None else float(row[0])
+
+    def reserved_since(self, at: float) -> int:
+        """How many starts were reserved since then."""
+        return self._one("SELECT count(*) FROM requests WHERE reserved_at >= ?", at)
+
+    def recall(self, key: str) -> str | None:
+        """A value that the agent keeps of this account."""
+        row = self._row("SELECT value FROM meta WHERE key = ?", REMEMBERED + key)
+        return None if row is None else str(row[0])
+
+    def freeze(self) -> None:
+        """From here on everything is read from one snapshot, whatever an agent commits meanwhile."""
+        self._connection.execute("BEGIN")
+
+    def attempts(self, uid: str, most: int) -> list[Attempt]:
+        """The last attempts of a request, oldest first."""
+        columns = "number, generation, effect, intended_at, answered_at, result, status, trouble, cause, trace_id"
+        sql = f"SELECT {columns} FROM attempts WHERE uid = ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - names of ours
+        names = columns.split(", ")
+        rows = self._connection.execute(sql, (uid, most)).fetchall()
+        return [Attempt(**dict(zip(names, row, strict=True))) for row in reversed(rows)]
 
     def link(self, uid: str) -> str | None:
         """The capture link, while a person may still use it: a bearer secret."""
@@ -79,6 +136,22 @@ class Reading:
         """Counters true across restarts: mode, process type, outcome, value."""
         sql = "SELECT mode, process_type, outcome, value FROM tallies WHERE tally = ?"
         return [tuple(row) for row in self._connection.execute(sql, (tally,))]
+
+    def migrations(self) -> set[str]:
+        """The names of the migrations that were applied."""
+        sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'assure-agent'"
+        return {row[0] for row in self._connection.execute(sql)}
+
+    def account(self) -> str | None:
+        """The Assure account that the file belongs to."""
+        row = self._row("SELECT value FROM meta WHERE key = 'account'")
+        return None if row is None else str(row[0])
+
+    def settling(self) -> tuple[int, int, int]:
+        """How many requests there are, how many of them go on by themselves, and how many are held."""
+        moving = self._one("SELECT count(*) FROM requests WHERE moving")
+        held = self._one("SELECT count(*) FROM requests WHERE hold_reason IS NOT NULL")
+        return self._one("SELECT count(*) FROM requests"), moving, held
 
     def held(self) -> list[tuple[str, int]]:
         """Held requests by reason."""

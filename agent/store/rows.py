@@ -16,6 +16,8 @@ from agent.store.connection import Connection
 
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
+REMEMBERED = "remembered/"  # keys of `meta` that hold what is kept of an account
+
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,

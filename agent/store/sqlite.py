@@ -14,10 +14,8 @@ from agent.ports import Command, Waiting
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
 from agent.store.keys import Keys
 from agent.store.migrations import migrate
-from agent.store.rows import columns, erased, load, write
+from agent.store.rows import REMEMBERED, columns, erased, load, write
 from agent.store.writer import Writer
-
-_REMEMBERED = "remembered/"  # keys of `meta` that hold what was learned of the account
 
 
 def _unobserved(_: float, __: int) -> None:
@@ -122,7 +120,7 @@ class SqliteStore:
     async def remember(self, key: str, value: str) -> None:
         """Keep a text for this account; it is forgotten when the store is bound to another one."""
         sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        await self._writer.write(lambda connection: connection.execute(sql, (_REMEMBERED + key, value)))
+        await self._writer.write(lambda connection: connection.execute(sql, (REMEMBERED + key, value)))
 
     async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
         """A possible orphan was deleted and confirmed, or never showed."""
@@ -244,7 +242,7 @@ class SqliteStore:
 
     def recall(self, key: str) -> str | None:
         """What was remembered of this account under this key."""
-        rows = self._query("SELECT value FROM meta WHERE key = ?", (_REMEMBERED + key,))
+        rows = self._query("SELECT value FROM meta WHERE key = ?", (REMEMBERED + key,))
         return str(rows[0][0]) if rows else None
 
     def orphans(self) -> list[tuple[str, float, str | None]]:
@@ -264,7 +262,7 @@ def _bind(connection: Connection, account: str, rebind: bool) -> None:
     used = connection.execute("SELECT 1 FROM attempts LIMIT 1").fetchone() is not None
     if row is None or not used or rebind:
         if row is not None and row[0] != account:
-            connection.execute("DELETE FROM meta WHERE key GLOB ?", (_REMEMBERED + "*",))
+            connection.execute("DELETE FROM meta WHERE key GLOB ?", (REMEMBERED + "*",))
         connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('account', ?)", (account,))
     elif row[0] != account:
         raise StoreForeign(

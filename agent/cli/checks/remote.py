@@ -1,0 +1,62 @@
+"""Assure: does it let us in, and what time is it there? One token is asked for, nothing else."""
+
+import time
+from collections.abc import Callable
+
+from agent.assure.client import AssureClient
+from agent.cli.checks import Check, problem, warning
+from agent.clock import SystemClock
+from agent.core.answer import Refused
+from agent.runtime import client_config
+from agent.settings import Settings
+
+_SKEW = 5.0  # seconds: deadlines and lists of processes bear this much
+_MUCH = 60.0
+
+
+async def checks(settings: Settings, offline: bool, now: Callable[[], float] = time.time) -> list[Check]:
+    """Credentials and clock."""
+    if not settings.client_id or not settings.client_secret.get_secret_value():
+        return [
+            problem(
+                "credentials",
+                "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not both set",
+                "set them to the API client of your Signicat account, or use `assure-agent run --sandbox`",
+            )
+        ]
+    if offline:
+        return [Check(name="credentials", message="set; not tried, because of --offline")]
+    async with AssureClient(client_config(settings), SystemClock()) as client:
+        before = now()
+        answer = await client.authenticate()
+        middle = (before + now()) / 2  # when it was answered, give or take half the round trip
+        theirs = client.server_time
+    return [_credentials(settings, answer), _clock(theirs, middle)]
+
+
+def _credentials(settings: Settings, answer: object | None) -> Check:
+    if answer is None:
+        return Check(name="credentials", message=f"a token can be had at {settings.base_url}")
+    if isinstance(answer, Refused):
+        return problem(
+            "credentials",
+            "Assure does not accept the client id and secret",
+            "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
+        )
+    return problem(
+        "credentials",
+        f"no token can be had at {settings.base_url} just now",
+        "check ASSURE_AGENT_BASE_URL and the network; then try again",
+    )
+
+
+def _clock(theirs: float | None, ours: float) -> Check:
+    if theirs is None:
+        return warning("clock", "Assure did not say what time it is", "compare the clock of this machine yourself")
+    skew = ours - theirs
+    ahead = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Assure's"
+    if abs(skew) > _MUCH:
+        return problem("clock", f"this clock is {ahead}", "set the clock, for instance with chrony or timesyncd")
+    if abs(skew) > _SKEW:
+        return warning("clock", f"this clock is {ahead}", "let chrony or timesyncd keep the clock")
+    return Check(name="clock", message="within a few seconds of Assure's")

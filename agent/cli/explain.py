@@ -1,0 +1,139 @@
+"""`assure-agent explain`: where a request is, why, and what comes next."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from agent.cli.output import Format, moment, print_json
+from agent.cli.sentences import EFFECTS, FOLLOWING, HOLDS, answers, coming, time, where
+from agent.core.effect import EffectKind
+from agent.core.errors import AgentError
+from agent.core.plan import Action, if_changed, if_removed
+from agent.core.policy import Policy
+from agent.core.record import Hold, Record
+from agent.settings import load_settings
+from agent.store.reading import Attempt, Reading, Refusal
+
+_MOST = 20  # attempts that are told
+
+
+def explain(
+    name: Annotated[str, typer.Argument(help="The name of the request.")],
+    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
+    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+) -> None:
+    """Explain a request: where it is and why, what was tried, what comes next, and what a person can do.
+
+    Read-only; works while the agent runs and when it does not. Exit codes: 0 fine, 1 no such request.
+
+    Example: assure-agent explain customer-4711
+    """
+    from agent.clock import SystemClock
+    from agent.runtime import policy
+
+    settings = load_settings(state_url=state)
+    found: list[tuple[Record, list[Attempt]]] = []
+    refusals: list[Refusal] = []
+    if settings.state_path.exists():
+        with Reading(settings.state_path) as reading:
+            reading.freeze()
+            found = [(record, reading.attempts(record.uid, _MOST)) for record in reading.named(name)]
+            refusals = reading.refused(name)
+    if not found and not refusals:
+        raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
+    now = SystemClock().now()
+    told = [as_json(record, attempts, now, policy(settings)) for record, attempts in found]
+    if output is Format.JSON:
+        print_json({"items": told, "refused": [asdict(refusal) for refusal in refusals]})
+        return
+    for (_, attempts), item in zip(found, told, strict=True):
+        _print(item, attempts, now)
+    for refusal in refusals:
+        typer.echo(
+            f"Its file was refused at the last scan: {refusal.file}:{refusal.line}:{refusal.column}: "
+            f"{refusal.message}. Try: {refusal.hint}."
+        )
+
+
+def as_json(record: Record, attempts: list[Attempt], now: float, policy: Policy) -> dict[str, Any]:
+    """All that is told of a request; what is absent is null."""
+    following = coming(record, now, policy)
+    removed = if_removed(record, now, policy) if record.present else None
+    return {
+        "name": record.name,
+        "generation": record.generation,
+        "mode": record.desired.mode,
+        "phase": record.phase,
+        "state": record.state,
+        "outcome": record.outcome,
+        "where": list(where(record, now)),
+        "attempts": [_attempt(attempt) for attempt in attempts],
+        "next": {"at": moment(following.at), "effect": following.effect, "sentence": following.sentence},
+        "ifChanged": _following(if_changed(record, now, policy)),
+        "ifRemoved": _following(removed) if removed is not None else None,
+        "hold": _hold(record.name, record.hold) if record.hold is not None else None,
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "generation": attempt.generation,
+        "effect": attempt.effect,
+        "at": moment(attempt.intended_at),
+        "answeredAt": moment(attempt.answered_at),
+        "result": attempt.result,
+        "status": attempt.status,
+        "trouble": attempt.trouble,
+        "cause": attempt.cause or None,
+        "traceId": attempt.trace_id or None,
+    }
+
+
+def _following(what: tuple[Action, str]) -> dict[str, str]:
+    action, reason = what
+    return {"action": action.value, "sentence": f"{FOLLOWING[action]} ({reason})"}
+
+
+def _hold(name: str, hold: Hold) -> dict[str, Any]:
+    meaning, remedy = HOLDS[hold.reason]
+    commands, annotation = answers(name, hold)
+    return {
+        "id": hold.id,
+        "reason": hold.reason,
+        "since": moment(hold.at),
+        "evidence": hold.evidence or None,
+        "meaning": meaning,
+        "remedy": remedy,
+        "commands": commands,
+        "annotation": annotation,
+    }
+
+
+def _print(item: dict[str, Any], attempts: list[Attempt], now: float) -> None:
+    typer.echo(" ".join(item["where"]))
+    if attempts:
+        typer.echo("\nWhat was tried:")
+    for attempt in attempts:
+        typer.echo(f"  {attempt.number}. {time(attempt.intended_at, now)}: {_told(attempt)}")
+    typer.echo(f"\nWhat comes next: {item['next']['sentence']}")
+    typer.echo(f"If its file asked for something else now: {item['ifChanged']['sentence']}.")
+    if item["ifRemoved"] is not None:
+        typer.echo(f"If its file were removed now: {item['ifRemoved']['sentence']}.")
+    if (hold := item["hold"]) is not None:
+        evidence = f" Evidence: {hold['evidence']}." if hold["evidence"] else ""
+        typer.echo(f"\nThe hold {hold['id']} ({hold['reason']}): {hold['meaning']}{evidence} {hold['remedy']}")
+        typer.echo("Answer it with one of:")
+        for command in hold["commands"]:
+            typer.echo(f"  {command}")
+        typer.echo(f"or through git, with this annotation in the file:\n  {hold['annotation']}")
+
+
+def _told(attempt: Attempt) -> str:
+    what = EFFECTS[EffectKind(attempt.effect)]
+    if attempt.result is None:
+        return f"{what}: not answered yet"
+    how = [f"HTTP {attempt.status}" if attempt.status else attempt.trouble, attempt.cause]
+    detail = ", ".join(part for part in how if part)
+    return f"{what}: {attempt.result}" + (f" ({detail})" if detail else "")

@@ -1,0 +1,160 @@
+"""What a record means, in sentences. They hold the request's name and nothing else that could be personal [I6]."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agent.cli.output import moment
+from agent.core.duration import format_duration
+from agent.core.effect import EffectKind
+from agent.core.owed import asked, overdue, privacy_clock
+from agent.core.plan import Action
+from agent.core.policy import Policy
+from agent.core.record import Hold, HoldReason, Phase, Record
+
+PHASES = {
+    Phase.DOSSIER: "a dossier at Assure is to be created",
+    Phase.PROCESS: "its dossier exists, and a process or a capture flow in it is to be created",
+    Phase.IMAGES: "the images are to be uploaded",
+    Phase.VERIFICATION: "the verification is to be started, which is the billable act",
+    Phase.RESULT: "the result is awaited",
+    Phase.DELETION: "the dossier at Assure is to be deleted, and its deletion confirmed",
+    Phase.DONE: "nothing is owed any more, and nothing of it is left at Assure",
+}
+
+EFFECTS = {
+    EffectKind.CREATE_DOSSIER: "create a dossier",
+    EffectKind.CREATE_PROCESS: "create a process",
+    EffectKind.START_CAPTURE: "start the capture flow",
+    EffectKind.UPLOAD_IMAGES: "upload the images",
+    EffectKind.START_VERIFICATION: "start the verification (billable)",
+    EffectKind.DELETE_DOSSIER: "delete the dossier",
+    EffectKind.VERIFY_IMAGES: "check that the images are what was admitted",
+    EffectKind.FIND_DOSSIER: "look for the dossier whose creation was not answered",
+    EffectKind.READ_DOSSIER: "read the dossier",
+    EffectKind.READ_PROCESS: "read the process",
+    EffectKind.COMPARE_IMAGES: "compare the images that Assure has with those that were admitted",
+}
+
+FOLLOWING = {
+    Action.CREATE: "it would be verified",
+    Action.RERUN: "it would be verified anew",
+    Action.CHANGE: "that would be applied, and nothing would start",
+    Action.WITHDRAW: "it would be withdrawn, and its dossier deleted",
+    Action.REFUSE: "it would be refused",
+    Action.HOLD: "a person would be asked",
+    Action.NOTHING: "nothing would start",
+}
+
+HOLDS = {
+    HoldReason.BACK_IMAGE_REQUIRED: (
+        "The document has two pages at Assure, and the request has no back image. Nothing was billed.",
+        "Add the back image to the file: that begins anew by itself.",
+    ),
+    HoldReason.IMAGES_CHANGED: (
+        "An image file is not what was admitted, so nothing more is created or sent.",
+        "Put the admitted image back: it goes on by itself. For other images, change the file.",
+    ),
+    HoldReason.IMAGES_DIFFER: (
+        "Assure returned another image than the one that was uploaded, so the verification was not started.",
+        "Retry with the same images, or give it up.",
+    ),
+    HoldReason.REFUSED: (
+        "Assure refused a call in its own words; asking the same again would not help.",
+        "Mend what Assure refuses (the file, or the account), then retry.",
+    ),
+    HoldReason.SURPRISE: (
+        "Assure answered four times with something that its documentation does not know.",
+        "Look at the evidence and ask Signicat with it; then retry, or give it up.",
+    ),
+    HoldReason.CHANGED_AFTER_START: (
+        "The file was changed after the verification was billed or had finished; the earlier document goes on.",
+        "Retry verifies the file as it is now, and is billed again; abandon keeps what is there. "
+        "Or put the earlier content of the file back.",
+    ),
+    HoldReason.REAPPEARED_AFTER_START: (
+        "The file is back after it was withdrawn and billed; nothing was started for it.",
+        "Retry verifies it afresh, and is billed again; abandon leaves it withdrawn. Or remove the file.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """What comes next: when (None: only when something happens), which effect (None: no call), and a sentence."""
+
+    at: float | None
+    effect: EffectKind | None
+    sentence: str
+
+
+def where(record: Record, now: float) -> Iterator[str]:
+    """Where it is and why."""
+    yield (
+        f"{record.name} is a request of kind {record.desired.mode}, generation {record.generation}, attempt "
+        f"{record.attempt}, admitted at {time(record.admitted_at, now)}."
+    )
+    yield f"It is in phase {record.phase} since {time(record.phase_at, now)}: {PHASES[record.phase]}."
+    if record.outcome is not None:
+        yield f"Its outcome is {record.outcome}, since {time(record.outcome_at or 0.0, now)}."
+    if record.billed:
+        yield "It was billed: the verification was started, or a capture link was handed out."
+    if record.hold is not None:
+        yield f"It is held since {time(record.hold.at, now)}: {record.hold.reason}."
+    if record.desired.suspend and record.outcome is None:
+        yield "Its file suspends it."
+    if not record.present:
+        yield "Its file is gone."
+    if record.next is not None:
+        yield "A newer document follows as soon as what is at Assure is deleted."
+    if record.doubt is not None and record.doubt_since is not None:
+        yield (
+            f"The answer to a call was lost at {time(record.doubt_since, now)} ({EFFECTS[record.doubt]}): whether it "
+            "happened is read from Assure before it is repeated."
+        )
+    if record.failures:
+        yield f"It met trouble {record.failures} times in a row; the pauses grow."
+
+
+def coming(record: Record, now: float, policy: Policy) -> Next:
+    """What comes next."""
+    if record.intent is not None:
+        kind, since = record.intent.kind, time(record.intent.at, now)
+        sentence = f"The answer to a call is awaited since {since} ({EFFECTS[kind]}); after a crash it is unknown."
+        return Next(at=record.intent.at, effect=kind, sentence=sentence)
+    if record.due_at is None:
+        return Next(at=None, effect=None, sentence=_resting(record))
+    at, clock = record.due_at, privacy_clock(record, policy)
+    blocked = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
+    if record.phase is not Phase.DELETION and clock is not None and at >= clock and blocked:
+        sentence = f"At {time(clock, now)} it ends as expired and its dossier is deleted, whatever is undecided."
+        return Next(at=clock, effect=None, sentence=sentence)
+    kind = asked(record, max(at, now), policy).kind
+    sentence = f"{_when(at, now)} it will {EFFECTS[kind]}."
+    if clock is not None and not overdue(record, now, policy):
+        sentence += f" Without a result by {time(clock, now)} it ends as expired."
+    return Next(at=at, effect=kind, sentence=sentence)
+
+
+def answers(name: str, hold: Hold) -> tuple[list[str], str]:
+    """How a person answers a hold: the commands, and the annotation for those who answer through git."""
+    commands = [f"assure-agent resolve {name} {word}" for word in ("retry", "abandon")]
+    return commands, f'assure-agent/resolve: "retry@{hold.id}"'
+
+
+def time(at: float, now: float) -> str:
+    """A time, and how far away it is."""
+    seconds = float(round(abs(at - now)))
+    away = f"{format_duration(seconds)} ago" if at <= now else f"in {format_duration(seconds)}"
+    return f"{moment(at)} ({away})"
+
+
+def _when(at: float, now: float) -> str:
+    return f"At {time(at, now)}" if at > now else "As soon as an agent runs and is free,"
+
+
+def _resting(record: Record) -> str:
+    if record.hold is not None:
+        return "Nothing happens until a person decides."
+    if record.phase is Phase.DONE:
+        return "Nothing: it is finished."
+    return "Nothing happens until its file does not suspend it any more."

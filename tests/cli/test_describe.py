@@ -1,0 +1,96 @@
+"""`describe --remote`: what Assure has now, without a personal value."""
+
+import asyncio
+
+import pytest
+
+from agent.assure.described import described
+from agent.assure.readers import parse
+from agent.core.classify import Reply
+from agent.sandbox.outcome import BIRTH_DATE, DOCUMENT_NUMBER, FIRST_NAME, LAST_NAME, PERSONAL_NUMBER
+from tests.support.fixtures import begin, world
+from tests.support.world import World
+
+from .command import Here
+
+__all__ = ["begin", "world"]
+
+
+@pytest.fixture
+def state(world: World, here: Here) -> Here:
+    config = world.sandbox.config
+    here.env |= {
+        "STATE_URL": f"sqlite:///{world.state}",
+        "BASE_URL": world.sandbox.url,
+        "CLIENT_ID": config.client_id,
+        "CLIENT_SECRET": config.client_secret,
+    }
+    return here
+
+
+async def test_statuses_reasons_and_checks_are_shown_and_values_are_masked(world: World, state: Here) -> None:
+    """[I6]"""
+    world.upload("a", marker="sandbox-outcome=rejected", retention="1d")
+    world.upload("b", retention="1d")
+    await world.settle()
+    before = world.state.read_bytes()
+    said = await asyncio.to_thread(state, "describe", "a", "--remote", "-o", "json")
+    assert said.code == 0, said
+    (item,) = said.json["items"]
+    record = world.record("a")
+    assert record.result is not None
+    assert (item["found"], item["dossierId"]) == (True, record.dossier_id)
+    assert item["externalReference"] == record.reference
+    (process,) = item["processes"]
+    assert (process["processId"], process["status"]) == (record.process_id, "rejected")
+    assert process["reasons"] == [
+        [part for part in (reason.type, reason.category, reason.sub_category) if part]
+        for reason in record.result.reasons
+    ]
+    table = (await asyncio.to_thread(state, "describe", "b", "--remote")).out
+    assert "accepted (signicatpictureid, document, created " in table
+    masked = [line for line in table.splitlines() if line.strip().startswith("finalResult.")]
+    assert masked
+    assert all(line.endswith(": ***") for line in masked)
+    for value in (FIRST_NAME, LAST_NAME, BIRTH_DATE, DOCUMENT_NUMBER, PERSONAL_NUMBER):
+        assert value not in table
+    assert world.state.read_bytes() == before
+
+
+async def test_what_is_deleted_is_told_as_such(world: World, state: Here) -> None:
+    world.upload("a")
+    await world.settle()
+    said = await asyncio.to_thread(state, "describe", "a", "--remote")
+    assert (said.code, said.out.endswith("(404): it is deleted.\n")) == (0, True)
+
+
+async def test_what_is_not_at_assure_or_not_ours_is_an_error(world: World, state: Here) -> None:
+    world.upload("a", suspend=True)
+    await world.settle()
+
+    async def ask(*arguments: str, **env: str) -> object:
+        return await asyncio.to_thread(lambda: state("describe", *arguments, **env))
+
+    (await ask("nobody", "--remote")).is_one_clear_error("nobody")  # type: ignore[attr-defined]
+    (await ask("a", "--remote")).is_one_clear_error("a", "explain")  # type: ignore[attr-defined]
+    (await ask("a", "--remote", CLIENT_ID="other")).is_one_clear_error("belongs to")  # type: ignore[attr-defined]
+    (await ask("a", "--remote", CLIENT_SECRET="")).is_one_clear_error("CLIENT_SECRET")  # type: ignore[attr-defined]
+    assert (await ask("a")).code == 2  # type: ignore[attr-defined]
+
+
+def test_only_names_of_fields_leave_the_reader() -> None:
+    """[I6]"""
+    body = (
+        b'{"processId":"p1","status":"rejected","statusReasons":[{"type":"rejection","category":"x","message":"Jane"}],'
+        b'"finalResult":{"firstName":"Jane","Jane Doe":1,"addresses":[{"street":"Elm"},{"street":"Oak"}],"empty":null},'
+        b'"providerSpecific":{"document":{"securityChecks":{"mrz":{"passed":true,"message":"Jane"}}}}}'
+    )
+    reply = Reply(status=200, body=body, document=parse(body), retry_after=None)
+    found = described("p1")(reply)
+    assert found.masked == (
+        "finalResult.firstName",
+        "finalResult.?",
+        "finalResult.addresses[].street",
+        "providerSpecific.document.securityChecks.mrz.message",
+    )
+    assert "Jane" not in repr(found)

@@ -1,0 +1,206 @@
+"""`doctor`: each check finds what it is for, secrets stay secret, and nothing is changed."""
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agent.cli.checks import State, place
+from agent.cli.checks import remote as there
+from agent.sandbox import SandboxServer
+from agent.settings import load_settings
+from agent.store.connection import FileLock, holder, open_writer
+from tests.support.files import capture, write
+from tests.support.fixtures import begin, world
+from tests.support.world import World
+
+from .command import Here
+
+__all__ = ["begin", "world"]
+
+
+def states(said: object) -> dict[str, str]:
+    return {check["check"]: check["state"] for check in said.json["checks"]}  # type: ignore[attr-defined]
+
+
+async def test_a_good_place_is_fine_and_is_left_as_it_is(world: World, here: Here) -> None:
+    world.upload("a")
+    await world.settle(base_url=world.sandbox.url)
+    world.state.parent.chmod(0o700)
+    before = world.state.read_bytes()
+    here.env |= {
+        "STATE_URL": f"sqlite:///{world.state}",
+        "SPECS_DIR": str(world.specs),
+        "IMAGES_DIR": str(world.images),
+        "BASE_URL": world.sandbox.url,
+        "CLIENT_ID": world.sandbox.config.client_id,
+        "CLIENT_SECRET": world.sandbox.config.client_secret,
+    }
+    said = await asyncio.to_thread(here, "doctor", "-o", "json")
+    found = states(said)
+    assert found.pop("clock")  # the sandbox lives in its own time, or gives none
+    assert found.pop("sqlite")  # as the machine has it
+    assert set(found.values()) == {"ok"}, said.out
+    checks = {check["check"]: check for check in said.json["checks"]}
+    assert checks["agent"]["message"] == "no agent runs on the store"
+    assert checks["account"]["message"].endswith(world.sandbox.url)
+    assert checks["credentials"]["message"].startswith("a token can be had")
+    assert world.state.read_bytes() == before
+
+
+async def test_the_agent_that_runs_is_told_by_its_pid(world: World, here: Here) -> None:
+    async with world.running():
+        assert holder(world.state) == os.getpid()
+    assert holder(world.state) is None
+
+
+def test_where_each_setting_comes_from_and_that_secrets_do_not_show(here: Here) -> None:
+    """[I6]"""
+    write(here.folder / ".env", "ASSURE_AGENT_SOURCE_NAME=office\n")
+    write(here.folder / "assure-agent.yaml", "poll_interval: 7s\n")
+    said = here("doctor", "--offline", "--specs", "specs", "-o", "json", CLIENT_SECRET="hunter2", RETENTON="1d")
+    values = {value["name"].removeprefix("ASSURE_AGENT_"): value for value in said.json["settings"]}
+    origins = {
+        "SPECS_DIR": "flag",
+        "CLIENT_ID": "environment",
+        "SOURCE_NAME": ".env",
+        "POLL_INTERVAL": "yaml",
+        "LISTEN": "default",
+    }
+    assert {name: values[name]["from"] for name in origins} == origins
+    assert values["CLIENT_SECRET"]["value"] == "set"
+    assert "hunter2" not in said.out + said.err
+    assert "hunter2" not in here("doctor", "--offline", CLIENT_SECRET="hunter2").out
+    (unknown,) = [check for check in said.json["checks"] if check["check"] == "unknown settings"]
+    assert (unknown["state"], "ASSURE_AGENT_RETENTON" in unknown["message"]) == ("warning", True)
+
+
+def test_a_secret_from_a_file_is_told_as_such(here: Here) -> None:
+    write(here.folder / "secret", "hunter2")
+    here.env = {"CLIENT_ID": "me", "CLIENT_SECRET_FILE": "secret"}
+    said = here("doctor", "--offline", "-o", "json")
+    (value,) = [value for value in said.json["settings"] if value["name"] == "ASSURE_AGENT_CLIENT_SECRET"]
+    assert (value["value"], value["from"]) == ("set", "file")
+    assert "hunter2" not in said.out
+
+
+def test_a_wrong_setting_or_no_credentials_is_a_problem(here: Here) -> None:
+    said = here("doctor", "-o", "json", POLL_INTERVAL="soon")
+    assert (said.code, states(said)["settings"]) == (1, "problem")
+    here.env.clear()
+    said = here("doctor")
+    assert said.code == 1
+    assert ". Try: " in said.out
+
+
+def test_credentials_are_tried(here: Here, remote: SandboxServer) -> None:
+    said = here("doctor", "-o", "json", BASE_URL=remote.url)
+    assert states(said)["credentials"] == "ok"
+    said = here("doctor", "-o", "json", BASE_URL=remote.url, CLIENT_SECRET="wrong")
+    assert (said.code, states(said)["credentials"]) == (1, "problem")
+    said = here("doctor", "-o", "json", BASE_URL="http://127.0.0.1:9")
+    assert (said.code, states(said)["credentials"]) == (1, "problem")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "state"),
+    [(1000.0, State.OK), (990.0, State.WARNING), (2000.0, State.PROBLEM), (None, State.WARNING)],
+    ids=["right", "a little", "much", "not told"],
+)
+def test_the_clock_is_compared_with_assures(theirs: float | None, state: State) -> None:
+    assert there._clock(theirs, 1000.0).state is state
+
+
+async def test_the_clock_is_read_from_the_answer(remote: SandboxServer) -> None:
+    config = remote.config
+    settings = load_settings(base_url=remote.url, client_id=config.client_id, client_secret=config.client_secret)
+    found = {check.name: check for check in await there.checks(settings, offline=False)}
+    assert found["clock"].state is State.OK, found
+
+
+def test_permissions(folder: Path) -> None:
+    state = folder / "state" / "agent.db"
+    state.parent.mkdir(mode=0o700)
+    write(state, b"").chmod(0o600)
+    write(state.with_name("agent.key"), b"").chmod(0o600)
+    assert {check.state for check in place.permissions(state)} == {State.OK}
+    state.parent.chmod(0o755)
+    state.chmod(0o640)
+    found = {check.name: check for check in place.permissions(state)}
+    assert found["state folder"].state is State.WARNING
+    assert (found["state file"].state, found["state file"].hint) == (State.PROBLEM, f"chmod 600 {state}")
+    state.parent.chmod(0o777)
+    assert next(iter(place.permissions(state))).state is State.PROBLEM
+
+
+def test_an_old_sqlite_is_a_warning() -> None:
+    assert place.sqlite((3, 40, 1)).state is State.WARNING
+    assert place.sqlite((3, 51, 3)).state is State.OK
+
+
+def test_a_store_that_is_none_foreign_or_newer(here: Here) -> None:
+    path = here.folder / "state/agent.db"
+    here.env["STATE_URL"] = f"sqlite:///{path}"
+    write(path, "nonsense" * 1000)
+    assert states(here("doctor", "--offline", "-o", "json"))["store"] == "problem"
+
+
+async def test_a_store_of_a_newer_version(world: World, here: Here) -> None:
+    await world.settle()
+    connection = open_writer(world.state)
+    sql = (
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('assure-agent', '9999_later', 'now')"
+    )
+    connection.execute(sql)
+    connection.close()
+    here.env["STATE_URL"] = f"sqlite:///{world.state}"
+    said = await asyncio.to_thread(here, "doctor", "--offline", "-o", "json")
+    assert (said.code, states(said)["store"], states(said)["account"]) == (1, "problem", "warning")
+
+
+def test_a_source_that_is_missing_or_has_faults(here: Here) -> None:
+    assert states(here("doctor", "--offline", "--specs", "elsewhere", "-o", "json"))["source"] == "problem"
+    write(here.folder / "specs/bad.yaml", "a: [")
+    assert states(here("doctor", "--offline", "-o", "json"))["source"] == "warning"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["jane.doe_at_mail.example.com", "1984-02-29", "29.02.1984", "19840229", "born-1984-02-29", "31-6-12345678"],
+)
+def test_labels_that_look_personal_are_told_without_their_value(here: Here, value: str) -> None:
+    """[I6]"""
+    write(here.folder / "specs/a.yaml", capture("a", labels={"team": "onboarding", "note": value}))
+    said = here("doctor", "--offline", "-o", "json")
+    (check,) = [check for check in said.json["checks"] if check["check"] == "labels"]
+    assert (check["state"], "a.yaml:1 note" in check["message"]) == ("warning", True)
+    assert value not in said.out
+
+
+@pytest.mark.parametrize("value", ["onboarding", "4711", "v1.2.3", "2026", "team-at-work", ""])
+def test_other_labels_are_fine(value: str) -> None:
+    assert place.personal(value) is None
+
+
+def test_images_that_git_tracks(here: Here) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-C", str(here.folder), *arguments], check=True, capture_output=True)
+
+    images = here.folder / "images"
+    git("init", "-q")
+    assert place.tracked(images).state is State.OK
+    git("add", "images/front.jpg")
+    found = place.tracked(images)
+    assert (found.state, "1 files" in found.message) == (State.WARNING, True)
+    assert place.tracked(here.folder / "elsewhere").state is State.OK
+
+
+def test_a_lock_that_nobody_holds_names_nobody(folder: Path) -> None:
+    state = folder / "agent.db"
+    assert holder(state) is None
+    lock = FileLock(folder / "agent.db.lock")
+    assert holder(state) == os.getpid()
+    lock.release()
+    assert holder(state) is None

@@ -1,0 +1,136 @@
+"""`explain`: full sentences about where a request is, and the exact words that answer a hold."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from agent.cli.explain import as_json
+from agent.cli.sentences import EFFECTS, FOLLOWING, HOLDS, PHASES, coming
+from agent.core.effect import EffectKind
+from agent.core.machine import admit
+from agent.core.owed import due
+from agent.core.plan import Action
+from agent.core.policy import Policy
+from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
+from agent.core.remote import CaptureOptions, ProcessType
+from tests.support.files import IDENTITY_CARD
+from tests.support.fixtures import begin, world
+from tests.support.world import World
+
+from .command import Here
+
+__all__ = ["begin", "world"]
+
+POLICY = Policy()
+
+
+def record(**more: object) -> Record:
+    desired = Desired(
+        digest="d",
+        essence="e",
+        process_type=ProcessType.DOCUMENT,
+        capture=CaptureOptions(process_type=ProcessType.DOCUMENT, redirect_url="https://shop.example/done"),
+        labels=(("person", "jane"),),
+        file="jane.yaml",
+    )
+    made = Record(uid="u", name="a", source="default", agent="tests", desired=desired)
+    made = replace(admit(made, 0.0, POLICY).record, **more)  # type: ignore[arg-type]
+    return replace(made, due_at=due(made, 0.0, POLICY))
+
+
+def test_every_phase_effect_action_and_hold_has_its_sentence() -> None:
+    assert set(PHASES) == set(Phase)
+    assert set(EFFECTS) == set(EffectKind)
+    assert set(FOLLOWING) == set(Action)
+    assert set(HOLDS) == set(HoldReason)
+
+
+async def test_a_finished_request(world: World, here: Here) -> None:
+    world.upload("a", labels={"person": "jane"})
+    await world.settle()
+    here.env["STATE_URL"] = f"sqlite:///{world.state}"
+    said = await asyncio.to_thread(here, "explain", "a")
+    assert said.code == 0
+    assert "a is a request of kind upload, generation 1, attempt 1, admitted at 2027-01-15T08:00:00.000Z" in said.out
+    assert "Its outcome is accepted" in said.out
+    assert "start the verification (billable): done (HTTP 200)" in said.out
+    assert "What comes next: Nothing: it is finished." in said.out
+    assert "If its file asked for something else now: a person would be asked" in said.out
+    assert "jane" not in said.out
+
+
+async def test_a_hold_says_what_it_means_and_how_it_is_answered(world: World, here: Here) -> None:
+    world.upload("a", document_id=IDENTITY_CARD)
+    await world.settle()
+    hold = world.record("a").hold
+    assert hold is not None
+    here.env["STATE_URL"] = f"sqlite:///{world.state}"
+    said = await asyncio.to_thread(here, "explain", "a")
+    for line in ("  assure-agent resolve a retry", "  assure-agent resolve a abandon"):
+        assert line in said.out.splitlines()
+    assert f'  assure-agent/resolve: "retry@{hold.id}"' in said.out.splitlines()
+    assert "it ends as expired and its dossier is deleted, whatever is undecided" in said.out
+    (item,) = (await asyncio.to_thread(here, "explain", "a", "-o", "json")).json["items"]
+    assert item["hold"]["id"] == hold.id
+    assert item["hold"]["reason"] == "back-image-required"
+    assert item["ifChanged"]["action"] == "rerun"
+    assert item["ifRemoved"]["action"] == "withdraw"
+    assert [attempt["effect"] for attempt in item["attempts"]] == ["create_dossier", "create_process"]
+
+
+async def test_no_capture_link_is_told(world: World, here: Here) -> None:
+    """[I6]"""
+    world.capture("a", capture={"uiProfile": "sandbox-outcome-abandoned"})
+    here.env["STATE_URL"] = f"sqlite:///{world.state}"
+    async with world.running():
+        link = world.link("a")
+        assert link is not None
+        for more in ((), ("-o", "json")):
+            said = await asyncio.to_thread(here, "explain", "a", *more)
+            assert said.code == 0
+            assert link not in said.out
+
+
+def test_a_name_that_is_not_there(here: Here) -> None:
+    here("explain", "nobody").is_one_clear_error("nobody", "get")
+
+
+RESULT = {"phase": Phase.RESULT, "dossier_id": "d", "billed": True, "opened_at": 0.0}
+QUESTION = Hold(id="h-1", reason=HoldReason.CHANGED_AFTER_START, at=0.0)
+REFUSED = Hold(id="h-2", reason=HoldReason.REFUSED, at=0.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({}, "free, it will create a dossier."),
+        ({"intent": Intent(kind=EffectKind.CREATE_DOSSIER, number=1, at=0.0)}, "The answer to a call is awaited"),
+        ({"hold": REFUSED}, "Nothing happens until a person decides."),
+        ({**RESULT, "not_before": 90.0}, "it will read the dossier. Without a result by 1970-01-02"),
+        ({**RESULT, "not_before": 90.0, "hold": QUESTION}, "it will read the dossier."),
+        ({**RESULT, "hold": REFUSED}, "it ends as expired and its dossier is deleted, whatever"),
+        ({"phase": Phase.DELETION, "dossier_id": "d", "delete_at": 60.0}, "it will delete the dossier."),
+    ],
+    ids=["new", "open", "held", "waiting", "asked", "held and billed", "deletion"],
+)
+def test_what_comes_next(state: dict[str, object], words: str) -> None:
+    assert words in coming(record(**state), 10.0, POLICY).sentence
+
+
+def test_a_suspended_request_waits_for_its_file() -> None:
+    base = record()
+    suspended = replace(base, desired=replace(base.desired, suspend=True), due_at=None)
+    assert coming(suspended, 10.0, POLICY).sentence.startswith("Nothing happens until its file")
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_everything_can_be_explained(phase: Phase) -> None:
+    known = {"dossier_id": "d", "process_id": "p", "opened_at": 0.0} if phase is not Phase.DOSSIER else {}
+    done = {"outcome": Outcome.EXPIRED, "outcome_at": 1.0} if phase is Phase.DONE else {}
+    for hold in (None, QUESTION, REFUSED):
+        for now in (10.0, 10**6):
+            made = record(phase=phase, hold=hold, **known, **done)
+            told = as_json(made, [], now, POLICY)
+            assert told["next"]["sentence"].endswith(".")
+            assert "jane" not in str(told)

@@ -1,0 +1,119 @@
+"""`plan`: exit codes, the three ways to print, and that it changes nothing."""
+
+import asyncio
+
+from agent.cli.plan import as_markdown, escaped
+from agent.core.plan import Action, Change, Plan
+from tests.support.files import capture, write
+from tests.support.fixtures import begin, world
+from tests.support.world import World
+
+from .command import Here
+
+__all__ = ["begin", "world"]
+
+
+def test_without_credentials_and_without_a_store(here: Here) -> None:
+    here.env.clear()
+    said = here("plan")
+    assert (said.code, said.out) == (0, "Nothing to do: no requests. Billable starts in all: 0.\n")
+    write(here.folder / "specs/a.yaml", capture("a"))
+    said = here("plan", "-o", "json")
+    assert said.code == 2
+    assert said.json == {
+        "changes": [
+            {
+                "name": "a",
+                "action": "create",
+                "reason": "new",
+                "file": "a.yaml",
+                "line": 1,
+                "column": None,
+                "hint": None,
+                "starts": 1,
+                "stopped": False,
+            }
+        ],
+        "starts": 1,
+        "withdrawalsStopped": 0,
+        "budgetLeft": None,
+        "complete": True,
+    }
+    assert not (here.folder / "state").exists()
+
+
+def test_a_refusal_wins_over_changes_that_wait(here: Here) -> None:
+    write(here.folder / "specs/a.yaml", capture("a"))
+    write(here.folder / "specs/b.yaml", capture("b").replace("document", "dokument"))
+    said = here("plan")
+    assert said.code == 5
+    assert said.out.splitlines()[0].split() == ["REQUEST", "ACTION", "STARTS", "WHY"]
+    assert ". Try: " in said.out
+    assert said.out.endswith("1 create, 1 refuse. Billable starts in all: 1.\n")
+
+
+def test_a_folder_that_is_not_there_is_an_error(here: Here) -> None:
+    here("plan", "--specs", "elsewhere").is_one_clear_error("source folder", "SPECS_DIR")
+
+
+async def test_nothing_to_do_once_all_is_done_and_the_store_is_left_alone(world: World, here: Here) -> None:
+    """[I7]"""
+    world.upload("a")
+    await world.settle()
+    before = world.state.read_bytes()
+    here.env |= {
+        "STATE_URL": f"sqlite:///{world.state}",
+        "SPECS_DIR": str(world.specs),
+        "IMAGES_DIR": str(world.images),
+    }
+    said = await asyncio.to_thread(here, "plan")
+    assert said.code == 0
+    assert said.out.splitlines()[1].split(maxsplit=3) == ["a", "nothing", "0", "done, accepted"]
+    (world.state.parent / "agent.key").rename(world.folder / "aside")
+    (await asyncio.to_thread(here, "plan")).is_one_clear_error("agent.key", "backup")
+    assert world.state.read_bytes() == before
+
+
+async def test_while_an_agent_runs(world: World, here: Here) -> None:
+    world.capture("a", capture={"uiProfile": "sandbox-outcome-abandoned"})
+    here.env |= {
+        "STATE_URL": f"sqlite:///{world.state}",
+        "SPECS_DIR": str(world.specs),
+        "IMAGES_DIR": str(world.images),
+    }
+    async with world.running():
+        world.capture("a", capture={"language": "nl"})
+        world.capture("b")
+        said = await asyncio.to_thread(here, "plan", "-o", "json")
+    assert said.code == 2
+    assert [(row["name"], row["action"]) for row in said.json["changes"]] == [("a", "hold"), ("b", "create")]
+
+
+def test_markdown_shows_what_changes_and_lets_nothing_through() -> None:
+    nasty = "<script> @all | `x` *y* [z](http://evil.example)\n# t"
+    rows = (
+        Change(name="a", action=Action.CREATE, reason="new", starts=1),
+        Change(name="b", action=Action.NOTHING, reason="done, accepted"),
+        Change(name="", action=Action.REFUSE, reason=nasty, file=f"{nasty}.yaml", line=3, column=1, hint="mend it"),
+        Change(name="c", action=Action.WITHDRAW, reason="many", stopped=True, starts=1),
+    )
+    text = as_markdown(Plan(changes=rows, budget_left=7))
+    assert text.splitlines()[0] == "### assure-agent plan"
+    assert "1 create, 1 withdraw, 1 refuse, 1 nothing.  " in text
+    assert "Billable starts in all: 2.  " in text
+    assert "Today's budget still allows 7.  " in text
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + 3  # what stays as it is is a number only
+    assert "| c | withdraw (stopped) | many | 1 |" in table
+    for line in table:
+        assert "<" not in line
+        assert "@" not in line
+    assert escaped("a|b") == "a\\|b"
+    assert escaped("[z](u)") == "\\[z\\]\\(u\\)"
+
+
+def test_a_long_plan_is_cut_in_a_comment() -> None:
+    rows = tuple(Change(name=f"a{n}", action=Action.CREATE, reason="new", starts=1) for n in range(600))
+    text = as_markdown(Plan(changes=rows))
+    assert text.endswith("... and 100 more.")
+    assert "Billable starts in all: 600." in text

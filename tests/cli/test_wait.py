@@ -1,0 +1,84 @@
+"""`wait`: exit codes, and that it ends when the agent has settled what it waits for."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.support.files import IDENTITY_CARD, write
+from tests.support.fixtures import begin, world
+from tests.support.world import World
+
+from .command import Here
+
+__all__ = ["begin", "world"]
+
+
+@pytest.fixture
+def state(world: World, here: Here) -> Here:
+    here.env["STATE_URL"] = f"sqlite:///{world.state}"
+    return here
+
+
+async def test_what_is_done_is_settled_at_once(world: World, state: Here) -> None:
+    world.upload("a")
+    world.upload("b", suspend=True)
+    world.upload("c", retention="1d")
+    await world.settle()
+    for arguments in (("a",), ("--all",), ("c", "--for", "settled")):
+        said = state("wait", *arguments)
+        assert said.code == 0, said
+    assert said.out == "1 of 1 settled, 0 held.\n"
+
+
+async def test_what_is_held_is_3(world: World, state: Here) -> None:
+    world.upload("a", document_id=IDENTITY_CARD)
+    world.upload("b")
+    await world.settle()
+    assert state("wait", "a").code == 3
+    assert state("wait", "--all").code == 3
+    assert state("wait", "b").code == 0
+
+
+async def test_what_goes_on_is_4_at_the_timeout(world: World, state: Here) -> None:
+    world.capture("a", capture={"uiProfile": "sandbox-outcome-abandoned"})
+    async with world.running():
+        said = await asyncio.to_thread(state, "wait", "a", "--timeout", "100ms")
+    assert said.code == 4
+    assert said.out.startswith("0 of 1 settled, 0 held. Try: assure-agent explain a")
+
+
+async def test_it_ends_when_the_agent_has_settled_it(world: World, state: Here) -> None:
+    world.upload("a")
+    async with world.running():
+        waiting = asyncio.create_task(asyncio.to_thread(state, "wait", "a", "--timeout", "20s"))
+        began = time.monotonic()
+        world.clock.release()
+        said = await waiting
+    assert (said.code, said.out) == (0, "1 of 1 settled, 0 held.\n")
+    assert time.monotonic() - began < 15
+
+
+async def test_a_name_that_is_not_there_is_1(world: World, state: Here) -> None:
+    state("wait", "nobody").is_one_clear_error("nobody")
+    world.upload("a")
+    write(world.specs / "bad.yaml", world.upload("bad").read_text().replace("front.jpg", "no-such.jpg"))
+    await world.settle()
+    state("wait", "nobody").is_one_clear_error("nobody", "get")
+    state("wait", "bad").is_one_clear_error("bad", "refused")
+
+
+async def test_a_terminal_is_shown_a_bar(world: World, state: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.upload("a")
+    await world.settle()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert state("wait", "a").code == 0
+
+
+def test_wrong_use_is_2_and_no_store_has_nothing_to_wait_for(here: Here) -> None:
+    assert here("wait").code == 2
+    assert here("wait", "a", "--all").code == 2
+    assert here("wait", "a", "--timeout", "soon").code == 2
+    assert here("wait", "a", "--for", "ever").code == 2
+    assert here("wait", "--all").code == 0
+    here("wait", "a").is_one_clear_error("a")

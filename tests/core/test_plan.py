@@ -1,0 +1,118 @@
+"""What a difference between two records means for people."""
+
+from dataclasses import replace
+
+import pytest
+
+from agent.core.effect import EffectKind
+from agent.core.machine import admit, step
+from agent.core.observation import DocumentChanged, DocumentRemoved, DocumentReturned
+from agent.core.plan import Action, answered, consequence, if_changed, if_removed, standing, starts_to_come
+from agent.core.policy import Policy
+from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
+from agent.core.remote import CaptureOptions, ProcessType
+
+POLICY = Policy()
+DESIRED = Desired(
+    digest="d1",
+    essence="e1",
+    process_type=ProcessType.DOCUMENT,
+    capture=CaptureOptions(process_type=ProcessType.DOCUMENT, redirect_url="https://shop.example/done"),
+    file="a.yaml",
+)
+
+
+def fresh(**more: object) -> Record:
+    record = Record(uid="u", name="a", source="default", agent="tests", desired=DESIRED)
+    return replace(admit(record, 0.0, POLICY).record, **more)  # type: ignore[arg-type]
+
+
+BILLED = {"phase": Phase.RESULT, "dossier_id": "d", "billed": True, "opened_at": 0.0}
+ENDED = {"outcome": Outcome.ACCEPTED, "outcome_at": 1.0}
+FINISHED = {**BILLED, **ENDED, "phase": Phase.DONE, "due_at": None}
+
+
+def told(record: Record, **desired: object) -> tuple[Action, str]:
+    """What follows from a document that differs like this."""
+    seen = DocumentChanged(at=10.0, desired=replace(DESIRED, digest="d2", **desired))  # type: ignore[arg-type]
+    return consequence(record, step(record, seen, POLICY, ask=False).record)
+
+
+def test_a_new_name_is_created() -> None:
+    assert consequence(None, fresh()) == (Action.CREATE, "new")
+
+
+def test_another_document_before_anything_is_billed_starts_over() -> None:
+    action, why = told(fresh(), essence="e2")
+    assert (action, why) == (Action.RERUN, "changed before anything was billed: it starts over")
+
+
+def test_another_document_with_a_dossier_says_that_the_old_one_goes_first() -> None:
+    _, why = told(fresh(phase=Phase.PROCESS, dossier_id="d", opened_at=0.0), essence="e2")
+    assert why.endswith("the old dossier is deleted first")
+
+
+def test_a_new_token_asks_for_a_fresh_verification_even_when_finished() -> None:
+    action, why = told(fresh(**FINISHED), rerun="again")
+    assert (action, "rerun token" in why) == (Action.RERUN, True)
+
+
+@pytest.mark.parametrize("state", [BILLED, FINISHED], ids=["billed", "finished"])
+def test_another_document_after_the_billable_act_is_a_question(state: dict[str, object]) -> None:
+    assert told(fresh(**state), essence="e2")[0] is Action.HOLD
+
+
+def test_labels_and_retention_change_in_place_and_are_named() -> None:
+    action, why = told(fresh(**BILLED), labels=(("team", "b"),), retention=60.0)
+    assert (action, why) == (Action.CHANGE, "labels and retention changed: applied in place, nothing starts")
+
+
+def test_an_annotation_alone_changes_in_place() -> None:
+    assert told(fresh())[1].startswith("annotations changed")
+
+
+def test_a_file_that_is_gone_withdraws_before_the_outcome_only() -> None:
+    seen = DocumentRemoved(at=10.0)
+    for record, action in ((fresh(), Action.WITHDRAW), (fresh(**FINISHED), Action.NOTHING)):
+        assert consequence(record, step(record, seen, POLICY, ask=False).record)[0] is action
+    resting = fresh(
+        **BILLED | {"phase": Phase.DELETION, "outcome": Outcome.ACCEPTED, "outcome_at": 1.0, "delete_at": 99.0}
+    )
+    action, why = consequence(resting, step(resting, seen, POLICY, ask=False).record)
+    assert (action, "deleted at once" in why) == (Action.CHANGE, True)
+
+
+def test_a_billed_request_that_is_back_is_a_question() -> None:
+    away = fresh(**FINISHED | {"outcome": Outcome.WITHDRAWN, "present": False})
+    after = step(away, DocumentReturned(at=10.0, desired=DESIRED), POLICY, ask=False).record
+    assert consequence(away, after)[0] is Action.HOLD
+
+
+def test_the_same_document_in_another_file_is_nothing() -> None:
+    record = fresh()
+    after = step(record, DocumentReturned(at=1.0, desired=replace(DESIRED, file="b.yaml")), POLICY, ask=False).record
+    assert consequence(record, after)[0] is Action.NOTHING
+
+
+def test_an_open_effect_counts_as_unanswered() -> None:
+    record = fresh(intent=Intent(kind=EffectKind.CREATE_DOSSIER, number=1, at=0.0), intents=1, opened_at=0.0)
+    assert answered(record, 5.0, POLICY).doubt is EffectKind.CREATE_DOSSIER
+    assert if_removed(record, 5.0, POLICY)[0] is Action.WITHDRAW
+    assert if_changed(record, 5.0, POLICY)[0] is Action.RERUN
+
+
+def test_starts_to_come_are_counted_once_and_not_when_they_wait_for_a_person() -> None:
+    held = Hold(id="h-1", reason=HoldReason.REFUSED, at=0.0)
+    assert starts_to_come(fresh()) == 1
+    assert starts_to_come(fresh(**BILLED)) == 0
+    assert starts_to_come(fresh(**FINISHED)) == 0
+    assert starts_to_come(fresh(hold=held)) == 0
+    assert starts_to_come(fresh(desired=replace(DESIRED, suspend=True))) == 0
+    assert starts_to_come(fresh(**BILLED | {"phase": Phase.DELETION, "next": DESIRED})) == 1
+
+
+def test_where_it_stands_is_said_in_a_few_words() -> None:
+    assert standing(fresh()) == "in phase dossier"
+    assert standing(fresh(**FINISHED)) == "done, accepted"
+    assert standing(fresh(desired=replace(DESIRED, suspend=True))) == "suspended"
+    assert standing(fresh(hold=Hold(id="h-1", reason=HoldReason.REFUSED, at=0.0))) == "held, refused-by-assure (h-1)"
