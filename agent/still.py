@@ -52,9 +52,8 @@ def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
         records = StillRecords(store, clock)
         rules = Rules.of(settings, store.keys.agent_id())
         types = Catalogue(Silence(), store, clock)
-        admission = Admission(
-            Folder(settings.specs_dir), rules, store, records, store.keys, Catalogue(Silence(), store, clock), clock
-        )
+        folder = Folder(settings.specs_dir)
+        admission = Admission(folder, rules, store, records, store.keys, types, clock)
         control = Control(
             store, lambda name: store.keys.uid(settings.source_name, name), records.tell, admission.document, clock
         )

@@ -56,10 +56,10 @@ def plan(
 
 async def rehearse(settings: Settings) -> Plan:
     """The plan for these settings."""
+    from agent.admission import Rules
     from agent.clock import SystemClock
     from agent.rehearsal import Rehearsal
-    from agent.admission import Rules
-from agent.runtime import policy
+    from agent.runtime import policy
     from agent.source.folder import Folder
     from agent.store.keys import Keys
     from agent.store.reading import Reading
@@ -78,7 +78,8 @@ from agent.runtime import policy
         salt = keys or Keys(secrets.token_bytes(32))  # nothing is known yet: any will do
         rules = Rules.of(settings, salt.agent_id())
         folder = Folder(settings.specs_dir, settle=0)
-        return await Rehearsal(folder, rules, reading, salt, SystemClock(), policy(settings), settings.max_starts_per_day).plan()
+        limit = settings.max_starts_per_day
+        return await Rehearsal(folder, rules, reading, salt, SystemClock(), policy(settings), limit).plan()
 
 
 def as_json(found: Plan) -> dict[str, Any]:
