@@ -22,6 +22,7 @@ PHASES = {
 }
 
 EFFECTS = {
+    EffectKind.RESERVE_START: "take a start from the budget of the day",
     EffectKind.CREATE_DOSSIER: "create a dossier",
     EffectKind.CREATE_PROCESS: "create a process",
     EffectKind.START_CAPTURE: "start the capture flow",
@@ -57,6 +58,10 @@ HOLDS = {
     HoldReason.IMAGES_DIFFER: (
         "Assure returned another image than the one that was uploaded, so the verification was not started.",
         "Retry with the same images, or give it up.",
+    ),
+    HoldReason.DOCUMENT_TYPE_GONE: (
+        "The country and type of the document do not mean any more what they meant when it was admitted.",
+        "Look it up with `assure-agent document-types` and change the file; or retry, when it is back.",
     ),
     HoldReason.REFUSED: (
         "Assure refused a call in its own words; asking the same again would not help.",

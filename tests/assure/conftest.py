@@ -48,7 +48,7 @@ def config(server: ScriptedServer) -> Config:
         client_id="sandbox-brave-fox-1",
         client_secret="s3cret",
         request_timeout=0.2,
-        connect_timeout=0.2,
+        connect_timeout=2.0,
         json_limit=4096,
         image_limit=8192,
     )
