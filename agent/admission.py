@@ -137,7 +137,7 @@ class Admission:
         self._present: dict[str, str] | None = None  # name -> uid of what was there
         self._absent: frozenset[str] = frozenset()  # names missing from the last complete scan
         self._root: Root | None = None  # the folder in which everything was there
-        self._strays: set[str] = set()  # uids whose file answers another hold than the open one
+        self._strays: dict[str, Document] = {}  # uids whose file answers another hold than the open one
         self._refusals: tuple[Fault, ...] | None = None
         self._waiting = 0  # withdrawals that wait for a person's word
         self._checkout = checkout
@@ -155,7 +155,7 @@ class Admission:
                 self._present = self._store.present(self._rules.source)
             seen = await asyncio.to_thread(self._folder.scan)
             faults = list(seen.faults)
-            self._strays.clear()
+            self._strays = {uid: kept for uid, kept in self._strays.items() if seen.documents.get(kept.name) is kept}
             fresh = [document for name, document in seen.documents.items() if self._followed.get(name) is not document]
             news = iter(sorted(fresh, key=lambda document: document.type_at is not None))  # those may wait for Assure
             while chunk := list(islice(news, _CHUNK)):
@@ -237,6 +237,9 @@ class Admission:
             if isinstance(answered, HoldResolved):
                 news.told[uid] = answered
                 continue
+            if isinstance(answered, list):
+                news.faults += answered
+                continue
             if isinstance(answered, DocumentKey):
                 news.later.append(document)
                 news.wanted.add(answered)
@@ -270,7 +273,7 @@ class Admission:
 
     def _answered(
         self, record: Record | None, document: Document, resolved: Resolved
-    ) -> HoldResolved | DocumentKey | None:
+    ) -> HoldResolved | DocumentKey | list[Fault] | None:
         """The answer to the open hold that stands in the file; an answer to any other is ignored, and counted."""
         if record is None or RESOLVE.encode() not in document.canonical:
             return None
@@ -279,14 +282,14 @@ class Admission:
             return None
         answer = parsed_answer(request.resolve_answer)
         if answer is None or answer[2] != record.hold.id:
-            self._strays.add(record.uid)
+            self._strays[record.uid] = document
             return None
         desired = None
         if record.hold.reason.about_document and answer[0] is Answer.RETRY:
             digest = self._salt.digest(document.canonical)
             found = self._desired(document, digest, None, Verdict.ADMIT, resolved)
             if not isinstance(found, Desired):
-                return found if isinstance(found, DocumentKey) else None  # not good: told as refused
+                return found  # a type to look up first; or faults: it is obeyed once they are mended
             desired = found
         return HoldResolved(
             at=self._clock.now(), hold_id=answer[2], answer=answer[0], dossier_id=answer[1], desired=desired
@@ -357,7 +360,8 @@ class Admission:
             waiting = len(open_ones)
         else:
             waiting = 0
-        await self._remember_waiting(waiting > 0)
+        if waiting or not absent:
+            await self._remember_waiting(waiting > 0)
         now = self._clock.now()
         if confirmed:
             await self._records.tell({record.uid: DocumentRemoved(at=now) for record in confirmed.values()})

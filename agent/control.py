@@ -16,7 +16,7 @@ import orjson
 
 from agent.core.errors import AgentError
 from agent.core.observation import Answer, HoldResolved, Observation, RerunAsked
-from agent.core.record import Desired, Phase, Record
+from agent.core.record import Desired, HoldReason, Phase, Record
 from agent.ports import Clock, Command, Store
 
 _LONGEST = 64 * 1024  # bytes of a command
@@ -60,17 +60,21 @@ class Control:
         self._look = look
         self._clock = clock
         self._changed = changed
+        self._turn = asyncio.Lock()
 
     async def obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer: {"ok": true, "message"} or {"ok": false, "message", "hint"}. Never raises for a bad command."""
         try:
-            return await self._obey(request)
+            async with self._turn:  # the same command twice at once is one command
+                return await self._obey(request)
         except AgentError as error:
             return {"ok": False, "message": str(error), "hint": error.hint}
 
     async def _obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
         command_id, verb, name = request.get("id"), request.get("verb"), request.get("name")
-        if not isinstance(command_id, str) or not 8 <= len(command_id) <= 64 or verb not in VERBS:
+        if not isinstance(command_id, str) or not 8 <= len(command_id) <= 64 or not isinstance(verb, str):
+            raise AgentError("That is no command.", "use the commands of the same version as the agent")
+        if verb not in VERBS:
             raise AgentError("That is no command.", "use the commands of the same version as the agent")
         if (answer := self._store.obeyed(command_id)) is not None:
             return {"ok": True, "message": answer}
@@ -91,9 +95,13 @@ class Control:
         record = self._record(uid, request.get("name"))
         if record.hold is None:
             raise AgentError(f"{record.name} is not held.", f"see where it is with `assure-agent get {record.name}`")
-        answer = Answer(str(request.get("answer")))
+        try:
+            answer = Answer(str(request.get("answer")))
+        except ValueError:
+            raise AgentError("That is no answer.", "answer with retry, abandon or adopt") from None
         dossier_id = request.get("dossierId")
-        if answer is Answer.ADOPT and (record.phase is not Phase.DOSSIER or not isinstance(dossier_id, str)):
+        adopts = record.phase is Phase.DOSSIER and record.hold.reason in (HoldReason.REFUSED, HoldReason.SURPRISE)
+        if answer is Answer.ADOPT and not (adopts and isinstance(dossier_id, str)):
             raise AgentError(f"{record.name} has no dossier to be adopted.", "answer with retry or abandon")
         about = record.hold.reason.about_document
         desired = await self._look(record.name, None) if about and answer is Answer.RETRY else None
@@ -179,13 +187,15 @@ async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
     """Hear commands while the block runs. The caller holds the lock, so a socket that is there is a dead one."""
 
     async def heard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
-            line = await asyncio.wait_for(reader.readline(), 10)
-            request = orjson.loads(line)
-            answer = await control.obey(request if isinstance(request, dict) else {})
-            writer.write(orjson.dumps(answer) + b"\n")
-            await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
+                line = await asyncio.wait_for(reader.readline(), 10)
+                request = orjson.loads(line)
+                answer = await control.obey(request if isinstance(request, dict) else {})
+                writer.write(orjson.dumps(answer) + b"\n")
+                await writer.drain()
+        finally:
+            writer.close()
 
     _remove(path)
     with reachable(path) as name:

@@ -7,6 +7,7 @@ written ends the loop, because without it nothing may be told to the outside [I4
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from agent.core.errors import Impossible, StoreError
 from agent.core.machine import Step, admit, step
@@ -48,7 +49,7 @@ class Reconciler:
         self._inbox: dict[str, list[Observation]] = {}
         self._faulty: dict[str, float] = {}  # uid -> when to try again
         self._stopping = False
-        self.paused = False  # nothing new is begun; what runs is observed and deleted
+        self._paused = False
         self._broken: StoreError | None = None
 
     # -- from the source -------------------------------------------------------------------------------------
@@ -90,6 +91,19 @@ class Reconciler:
         await self._drain()
         if self._broken is not None:
             raise self._broken
+
+    @property
+    def paused(self) -> bool:
+        """While it is paused nothing new is begun; what runs is observed and deleted."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._paused = paused
+        self._policy = replace(self._policy, paused=paused)
+        self._ready.clear()  # claimed under another rule
+        self._faulty.clear()  # those that rested because of the pause among them
+        self._wake.set()
 
     def wake(self) -> None:
         """Look again at what is due."""
@@ -172,7 +186,9 @@ class Reconciler:
 
     def _idle_turn(self, record: Record) -> None:
         """A record that is due must lead on; otherwise it would be claimed again at once, for ever."""
-        if not self._stopping:
+        if self._paused:
+            self._faulty[record.uid] = self._clock.now() + _FAULT_PAUSE  # looked at again for its privacy clock
+        elif not self._stopping:
             raise Impossible(f"due in phase {record.phase}, and nothing is owed")
 
     def _received(self, uid: str) -> Observation | None:

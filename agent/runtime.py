@@ -196,7 +196,8 @@ class Agent:
                 scheduler.stop()
                 self.stop()
                 await self._drain(driving)
-                await observing
+                observing.cancel()  # it only reads
+                await asyncio.gather(observing, return_exceptions=True)
                 self._log.info("ended")
         if self._failure is not None:
             raise self._failure
@@ -234,7 +235,7 @@ class Agent:
                 return
             try:
                 await self._observer.observe()
-            except AgentError as error:
+            except Exception as error:
                 self._failed(error)
 
     # -- what runs at intervals -----------------------------------------------------------------------------

@@ -21,13 +21,14 @@ from agent.store.sqlite import SqliteStore
 class StillRecords:
     """Records that nobody drives: what they are told is folded in at once, and nothing is asked."""
 
-    def __init__(self, store: Store, clock: SystemClock) -> None:
+    def __init__(self, store: Store, clock: SystemClock, hold_ttl: float) -> None:
         self._store = store
         self._clock = clock
+        self._policy = Policy(hold_ttl=hold_ttl)
 
     async def admit(self, records: Sequence[Record]) -> None:
         """Admit new requests."""
-        await self._store.commit([admit(record, self._clock.now(), Policy()) for record in records])
+        await self._store.commit([admit(record, self._clock.now(), self._policy) for record in records])
 
     async def tell(self, observations: Mapping[str, Observation]) -> None:
         """Fold each in, after what an ended agent left open."""
@@ -36,10 +37,10 @@ class StillRecords:
             if record is None:
                 continue
             if record.intent is not None:
-                resumed = step(record, Resumed(at=self._clock.now()), Policy(), ask=False)
+                resumed = step(record, Resumed(at=self._clock.now()), self._policy, ask=False)
                 await self._store.commit([resumed])
                 record = resumed.record
-            told = step(record, observation, Policy(), ask=False)
+            told = step(record, observation, self._policy, ask=False)
             if told.changed:
                 await self._store.commit([told])
 
@@ -49,7 +50,7 @@ def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     store = SqliteStore(settings.state_path, None)
     try:
         clock = SystemClock()
-        records = StillRecords(store, clock)
+        records = StillRecords(store, clock, settings.hold_ttl)
         rules = Rules.of(settings, store.keys.agent_id())
         types = Catalogue(Silence(), store, clock)
         folder = Folder(settings.specs_dir)

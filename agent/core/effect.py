@@ -31,7 +31,13 @@ class EffectKind(StrEnum):
         """True when it changes the remote: intent first, attempt on record."""
         return self in _CHANGES
 
+    @property
+    def begins(self) -> bool:
+        """True when it leads to something new at Assure: none of these while the agent is paused."""
+        return self in _CHANGES - {EffectKind.DELETE_DOSSIER} or self in _BEFORE
 
+
+_BEFORE = frozenset({EffectKind.RESERVE_START, EffectKind.VERIFY_IMAGES})
 _CHANGES = frozenset(
     {
         EffectKind.CREATE_DOSSIER,

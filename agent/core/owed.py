@@ -84,7 +84,10 @@ def _paced(record: Record, policy: Policy) -> float:
 def owed(record: Record, at: float, policy: Policy) -> Effect | None:
     """The effect to ask for now, or None."""
     time = due(record, at, policy)
-    return None if record.intent is not None or time is None or at < time else asked(record, at, policy)
+    if record.intent is not None or time is None or at < time:
+        return None
+    effect = asked(record, at, policy)
+    return None if policy.paused and effect.kind.begins else effect
 
 
 def asked(record: Record, at: float, policy: Policy) -> Effect:

@@ -11,6 +11,7 @@ class Policy:
     request_timeout: float = 30.0  # from the last byte sent to the answer
     hold_ttl: float = 7 * 86400.0  # how long a hold may keep a dossier alive
     budgeted: bool = False  # MAX_STARTS_PER_DAY is set: a start is reserved before a dossier is created
+    paused: bool = False  # a person paused the agent: nothing new is created or started
     own_look: float = 900.0  # a waiting request is looked at by itself this often; the bulk list finds it earlier
     read_gap: float = 1.0  # never read one process more often than this
     lag_grace: float = 5.0  # how long a list may lag behind a create

@@ -83,7 +83,7 @@ class Reading:
 
     def reserved_since(self, at: float) -> int:
         """How many starts were reserved since then."""
-        return self._one("SELECT count(*) FROM requests WHERE reserved_at >= ?", at)
+        return self._one("SELECT count(*) FROM reservations WHERE at >= ?", at)
 
     def recall(self, key: str) -> str | None:
         """A value that the agent keeps of this account."""

@@ -21,11 +21,11 @@ REMEMBERED = "remembered/"  # keys of `meta` that hold what is kept of an accoun
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,
-    progress_at, delete_at, opened_at, reserved_at, queued, record)
+    progress_at, delete_at, opened_at, read_at, queued, record)
 VALUES (:uid, :name, :source, :version, :seq, :head, :generation, :mode, :process_type, :phase, :state, :outcome,
     :hold_reason, :dossier_id, :process_id, :reference, :present, :moving, :priority, :due_at,
     :admitted_at, :progress_at, :delete_at, :opened_at,
-    :reserved_at, :queued, :record)
+    :read_at, :queued, :record)
 """
 _UPDATE = """
 UPDATE requests SET version = :version, seq = :seq, head = :head, generation = :generation, mode = :mode,
@@ -33,7 +33,7 @@ UPDATE requests SET version = :version, seq = :seq, head = :head, generation = :
     dossier_id = :dossier_id, process_id = :process_id, reference = :reference, present = :present,
     moving = :moving, priority = :priority, due_at = :due_at, admitted_at = :admitted_at,
     progress_at = :progress_at, delete_at = :delete_at, opened_at = :opened_at,
-    reserved_at = :reserved_at, queued = :queued, record = :record
+    reserved_at = :read_at, queued = :queued, record = :record
 WHERE uid = :uid
 """
 _EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
@@ -46,6 +46,7 @@ _START = """
 INSERT INTO starts (uid, generation, process_id, at) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET process_id = excluded.process_id
 """
+_RESERVED = "INSERT OR IGNORE INTO reservations (uid, generation, at) VALUES (?, ?, ?)"
 _ORPHAN = "INSERT INTO orphans (reference, uid, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LINK = "INSERT OR REPLACE INTO links (uid, link, created_at) VALUES (?, ?, ?)"
 _PROVENANCE = "INSERT OR REPLACE INTO provenance (uid, generation, file, author) VALUES (?, ?, ?, ?)"
@@ -94,6 +95,7 @@ def write(connection: Connection, step: Step) -> None:
         connection.executemany(_EVENT, events)
     _write_attempts(connection, step)
     _write_tallies(connection, step)
+    _write_reservation(connection, step)
     _write_provenance(connection, step)
     if step.link is not None:
         connection.execute(_LINK, (record.uid, step.link, progress_at))
@@ -151,7 +153,7 @@ def columns(record: Record) -> dict[str, Any]:
         "admitted_at": record.admitted_at,
         "delete_at": record.delete_at,
         "opened_at": record.opened_at,
-        "reserved_at": record.reserved_at,
+        "read_at": record.read_at,
         "queued": record.queued,
         "record": orjson.dumps(_nameless(record)).decode(),
     }
@@ -199,6 +201,12 @@ def _write_provenance(connection: Connection, step: Step) -> None:
     for generation, desired in ((record.generation, record.desired), (record.generation + 1, record.next)):
         if desired is not None and desired.author is not None and desired not in known:
             connection.execute(_PROVENANCE, (record.uid, generation, desired.file, desired.author))
+
+
+def _write_reservation(connection: Connection, step: Step) -> None:
+    before, record = step.before, step.record
+    if record.reserved_at is not None and (before is None or before.reserved_at != record.reserved_at):
+        connection.execute(_RESERVED, (record.uid, record.generation, record.reserved_at))
 
 
 def _write_tallies(connection: Connection, step: Step) -> None:

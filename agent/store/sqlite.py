@@ -22,7 +22,10 @@ def _unobserved(_: float, __: int) -> None:
     return None
 
 
-_BEGUN = {False: "", True: "AND phase IN ('result', 'deletion')"}  # nothing new while paused
+# While paused nothing new is begun; what has a dossier, or may have one, keeps its privacy clock.
+_BEGUN = {False: "", True: "AND opened_at IS NOT NULL"}
+
+_OBSERVED = {False: "", True: "AND phase IN ('result', 'deletion')"}  # what goes on by itself while paused
 
 
 class SqliteStore:
@@ -153,7 +156,7 @@ class SqliteStore:
 
     def unsettled(self, begun: bool = False) -> bool:
         """True while some request goes on by itself."""
-        return bool(self._query(f"SELECT 1 FROM requests WHERE moving {_BEGUN[begun]} LIMIT 1"))  # noqa: S608 - ours
+        return bool(self._query(f"SELECT 1 FROM requests WHERE moving {_OBSERVED[begun]} LIMIT 1"))  # noqa: S608 - ours
 
     def claim(self, now: float, limit: int, busy: set[str], begun: bool = False) -> list[Record]:
         """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks."""
@@ -194,12 +197,12 @@ class SqliteStore:
 
     def oldest_looks(self, limit: int) -> list[str]:
         """Those that wait for a result, the ones that will be looked at last first."""
-        sql = "SELECT uid FROM requests WHERE phase = 'result' ORDER BY due_at LIMIT ?"
+        sql = "SELECT uid FROM requests WHERE phase = 'result' ORDER BY read_at NULLS FIRST, due_at LIMIT ?"
         return [row[0] for row in self._query(sql, (limit,))]
 
     def reserved_since(self, at: float) -> int:
         """How many starts were reserved since then."""
-        return int(self._query("SELECT count(*) FROM requests WHERE reserved_at >= ?", (at,))[0][0])
+        return int(self._query("SELECT count(*) FROM reservations WHERE at >= ?", (at,))[0][0])
 
     def patient(self) -> list[str]:
         """The uids of those that wait for the budget, or for their images."""

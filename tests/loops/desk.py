@@ -1,5 +1,6 @@
 """Parts of an agent on their own: the source without the drive, and the drive with an interpreter that a test bends."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 
 from agent.admission import Admission, Rules, Synced
 from agent.assure.client import AssureClient
+from agent.budget import StartBudget
 from agent.catalogue import Catalogue
 from agent.core.document_types import Resolution, resolve
 from agent.core.effect import Effect
@@ -17,6 +19,7 @@ from agent.core.policy import Policy
 from agent.core.record import Desired, Record
 from agent.core.remote import CaptureOptions, DocumentKey, DocumentType, ProcessType
 from agent.interpreter import Interpreter
+from agent.observer import Observer
 from agent.pictures import PictureFolder
 from agent.reconciler import Reconciler
 from agent.runtime import client_config
@@ -25,9 +28,10 @@ from agent.source.history import Checkout
 from agent.store.sqlite import SqliteStore
 from tests.support.clock import VirtualClock
 from tests.support.files import capture, jpeg, upload, write
-from tests.support.world import World
+from tests.support.world import World, watching
 
 ACCOUNT = "a client at a sandbox"
+INTERVAL = 5.0
 Perform = Callable[[Effect], Awaitable[Answered]]
 
 
@@ -53,7 +57,7 @@ async def straight(effect: Effect, perform: Perform) -> Answered:
 
 @dataclass
 class Drive:
-    """A reconciler on a real store, against the sandbox."""
+    """A reconciler on a real store, against the sandbox; an observer tells it each INTERVAL what has finished."""
 
     store: SqliteStore
     reconciler: Reconciler
@@ -88,8 +92,9 @@ async def driving(
     """The parts of a drive loop; the test runs it."""
     store = SqliteStore(world.state, ACCOUNT)
     client = AssureClient(client_config(world.settings()), world.clock)
-    pictures, catalogue = PictureFolder(world.images, 10_000), Catalogue(client, store, world.clock)
-    interpreter = Bent(Interpreter(client, pictures, catalogue, world.clock, half).perform, around)
+    pictures, budget = PictureFolder(world.images, 10_000), StartBudget(0, store, world.clock)
+    catalogue = Catalogue(client, store, world.clock)
+    interpreter = Bent(Interpreter(client, pictures, catalogue, budget, world.clock, half).perform, around)
     steps: list[Step] = []
     bugs: list[tuple[str, Exception]] = []
 
@@ -107,9 +112,26 @@ async def driving(
         told,
         lambda uid, error: bugs.append((uid, error)),
     )
+    observer = Observer(store, client, reconciler, world.clock)
+    ended = asyncio.Event()
+
+    async def observing() -> None:
+        while not ended.is_set():
+            await world.clock.wait(ended, INTERVAL)
+            if not ended.is_set():
+                await observer.observe()
+
     try:
-        with world.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)):
-            yield Drive(store, reconciler, interpreter, steps, bugs)
+        with (
+            world.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)),
+            watching(world.clock, observer, loop=True),
+        ):
+            looking = asyncio.create_task(observing())
+            try:
+                yield Drive(store, reconciler, interpreter, steps, bugs)
+            finally:
+                ended.set()
+                await looking
     finally:
         await catalogue.aclose()
         await client.aclose()

@@ -422,7 +422,6 @@ async def test_a_link_that_git_sync_swaps_to_the_next_checkout_is_no_swapped_fol
     assert desk.record("b").generation == 1
 
 
-@pytest.mark.xfail(strict=True, reason="admission._root is in memory only: a swap while the agent was down is not seen")
 async def test_a_folder_that_was_swapped_while_the_agent_was_down_waits_as_well(desk: Desk) -> None:
     desk.upload("a")
     desk.upload("b")

@@ -33,7 +33,7 @@ async def crash(world: World, trouble: Rule) -> None:
         task = asyncio.create_task(agent.run())
         await until(lambda: any(row["fired"] for row in world.sandbox.faults.rows()))
         copied = world.folder / "crashed"
-        shutil.copytree(world.state.parent, copied, ignore=shutil.ignore_patterns("*.lock"))
+        shutil.copytree(world.state.parent, copied, ignore=shutil.ignore_patterns("*.lock", "*.sock"))
         agent.stop()
         await asyncio.sleep(0)
         await agent.reconciler.drop()

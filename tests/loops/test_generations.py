@@ -142,7 +142,7 @@ async def test_the_privacy_clock_runs_whatever_is_undecided(begin: Begin, what: 
     path = world.capture("a", deadline="20d", suspend=False)
     if what == "held":
         world.upload("a", document_id=9001, deadline="20d")
-    async with world.running(hold_ttl=7 * 86_400.0) as agent:
+    async with world.running(hold_ttl=7 * 86_400.0, poll_interval=3_600.0) as agent:
         if what == "suspended":
             path.write_text(path.read_text().replace("suspend: false", "suspend: true").replace("20d", "1d"))
             await agent.scan()

@@ -11,6 +11,7 @@ from agent.core.effect import CreateDossier, Effect, EffectKind, StartCapture
 from agent.core.errors import StoreError
 from agent.core.machine import Step
 from agent.core.observation import Answered, DocumentRemoved
+from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase
 from agent.store import audit
 from tests.support.clock import until
@@ -85,7 +86,7 @@ async def test_new_requests_go_before_looks_at_those_that_wait(world: World) -> 
         assert {drive.record(record.name).phase for record in waiting} == {Phase.RESULT}
         await end(drive, world, task)
     world.clock.hold()
-    await world.clock.advance(60)  # all of them are due now
+    await world.clock.advance(Policy().own_look + 1)  # all of them are due now
     async with driving(world, concurrency=1) as drive:
         await drive.reconciler.admit([capture_record(f"new-{number}") for number in range(3)])
         task = await run(drive, world)
@@ -174,10 +175,6 @@ async def test_a_store_that_breaks_ends_the_agent_with_its_error(world: World) -
     assert world.starts("a") == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="runtime._drive hears of AgentError only, and store.sqlite._query raises sqlite3.Error: it dies unseen",
-)
 async def test_a_store_that_cannot_be_read_ends_the_agent_with_its_error(world: World) -> None:
     """[I1] An agent that lives and drives nothing would look healthy for ever."""
     world.upload("a", "sandbox-delay=1m")
@@ -190,10 +187,6 @@ async def test_a_store_that_cannot_be_read_ends_the_agent_with_its_error(world: 
             await until(agent._stopping.is_set, patience=0.5)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="reconciler._commit: what a listener raises after the commit is taken for a bug with the record",
-)
 async def test_who_listens_and_fails_harms_no_record(world: World) -> None:
     """[I9] Progress on a pipe that was closed, for one."""
 
@@ -331,14 +324,7 @@ async def test_what_reaches_a_record_with_an_open_intent_waits_until_it_is_resum
     world.check_nothing_left()
 
 
-LOST = pytest.mark.xfail(
-    strict=True,
-    reason="reconciler.tell: between the end of a drive and its done callback an observation goes into an inbox that "
-    "nobody empties",
-)
-
-
-@pytest.mark.parametrize("when", ["during the answer", pytest.param("after the last step", marks=LOST)])
+@pytest.mark.parametrize("when", ["during the answer", "after the last step"])
 async def test_a_removal_that_comes_as_a_drive_ends_is_not_lost(world: World, when: str) -> None:
     """[I1] The record is held then, so that nothing else would wake it."""
     tasks: list[asyncio.Task[None]] = []

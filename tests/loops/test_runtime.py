@@ -108,11 +108,17 @@ async def test_an_agent_told_to_end_waits_no_longer_for_answers_than_it_says(
     world.check_nothing_left()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="runtime._reach is not interrupted by stop: a silent token endpoint delays SIGTERM by 30 s"
-)
 async def test_an_agent_told_to_end_while_nobody_gives_it_a_token_ends_at_once(world: World) -> None:
     assert await _ended_after(world, "token", request_timeout=2.0) < 1.0
+
+
+async def test_an_agent_told_to_end_while_the_list_of_results_hangs_ends_in_the_same_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that nobody answers is nothing to be saved."""
+    monkeypatch.setattr("agent.runtime._DRAIN", 0.3)
+    world.upload("a", "sandbox-delay=20m")
+    assert await _ended_after(world, "getAllProcess", request_timeout=6.0) < 2.0
 
 
 async def test_ending_in_the_middle_of_many_requests_loses_none(world: World) -> None:

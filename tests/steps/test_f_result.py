@@ -46,9 +46,16 @@ async def test_a_status_that_is_not_final_is_waited_for(world: World, status: St
         record = world.record("a")
         assert (record.phase, record.state, record.outcome) == (Phase.RESULT, "waiting", None)
         assert agent.reconciler.idle
-        assert record.due_at is not None
-        assert record.due_at <= world.clock.now() + 5
+        assert world.calls.count("getAllProcess") == 600 / 5  # it is looked for in one list per interval
         (process,) = world.dossiers("a")[0].processes
+        before = 1 if status is Status.PROCESSING else 0  # before the start
+        assert len(process.reads) == before
+        assert "getDossier" not in world.calls
+        assert record.due_at is not None
+        assert record.due_at <= record.phase_at + 900  # and by itself every 15 minutes
+        await world.clock.advance(301)
+        looks = len(process.reads) - before + world.calls.count("getDossier")
+        assert looks == 1
         assert world.sandbox.world.processes[process.process_id].status(world.clock.now()) == status
 
 
@@ -139,11 +146,13 @@ async def test_the_result_is_on_disk_before_the_dossier_is_deleted(world: World)
 
 
 async def test_a_dossier_that_vanished_is_lost_only_after_several_confirmations(world: World) -> None:
-    world.upload("a", "sandbox-delay=20m")
+    """No list tells of it: the request's own look finds out."""
+    world.upload("a", "sandbox-delay=60m")
     async with world.running():
         await world.clock.advance(10)
         world.sandbox.world.dossiers.clear()  # gone without a trace
-        await world.clock.advance(20)
+        await world.clock.advance(910)
+        assert world.record("a").missing > 0
         assert world.record("a").outcome is None
         await world.clock.advance(120)
         assert world.record("a").outcome == "lost"
@@ -151,13 +160,31 @@ async def test_a_dossier_that_vanished_is_lost_only_after_several_confirmations(
     world.check()
 
 
-async def test_a_run_of_a_day_needs_no_more_reads_than_its_interval(begin: Begin) -> None:
-    """Never more often than POLL_INTERVAL, and never within a second."""
+async def test_a_long_run_costs_a_list_per_interval_and_a_read_when_it_is_sighted(begin: Begin) -> None:
+    """[I8] One list per POLL_INTERVAL, a look of its own every 15 minutes, and never two reads within a second."""
     world = await begin()
     world.upload("a", "sandbox-delay=100m", deadline="3h")
     async with world.running(poll_interval=60.0):
-        await world.clock.advance(7_000)
+        await world.clock.advance(5_900)
+        row = world.ledger.report()["dossiers"][0]["processes"][0]
+        assert row["reads"] == 1 + 5_900 // 900  # one before the start
+        await world.clock.advance(1_100)
+        record = world.record("a")
+        assert record.outcome == "accepted"
+        assert record.outcome_at is not None
+        assert record.outcome_at <= world.dossiers("a")[0].created_at + 6_000 + 60 + 2
+    row = world.ledger.report()["dossiers"][0]["processes"][0]
+    assert row["reads"] == 1 + 5_900 // 900 + 1
+    assert row["minReadGap"] >= 1
+    assert world.calls.count("getAllProcess") <= 6_000 / 60 + 1  # nothing is listed once nothing waits
+
+
+@pytest.mark.parametrize("delay", ["0.1s", "0.9s", "1.5s", "4.9s"])
+async def test_no_process_is_read_more_often_than_once_a_second(world: World, delay: str) -> None:
+    world.upload("a", f"sandbox-delay={delay}")
+    async with world.running(poll_interval=1.0):
+        await world.clock.advance(30)
         assert world.record("a").outcome == "accepted"
     row = world.ledger.report()["dossiers"][0]["processes"][0]
-    assert row["reads"] <= 103
+    assert row["reads"] == 2  # before the start, and when it is sighted
     assert row["minReadGap"] >= 1

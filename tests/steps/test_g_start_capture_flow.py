@@ -89,7 +89,8 @@ async def test_the_process_is_found_through_get_dossier_whenever_it_appears(begi
         record = world.record("a")
         assert record.outcome == "rejected"
         assert record.process_id == world.dossiers("a")[0].processes[0].process_id
-    assert "getAllProcess" not in world.calls
+    assert "getProcess" in world.calls
+    assert world.calls.count("getDossier") <= 2  # when it was sighted, and after its deletion
     world.check()
     world.check_nothing_left()
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 _LOOK = 0.0005  # real seconds between two looks while somebody is at work
@@ -26,7 +27,9 @@ class VirtualClock:
         self.most_asleep = 0
         self._time = START
         self._waiting: dict[asyncio.Timeout, tuple[float, asyncio.Event]] = {}
+        self._waiters: dict[asyncio.Timeout, asyncio.Task[Any] | None] = {}
         self._watched: list[Callable[[], int]] = []
+        self._loops: list[Callable[[], int]] = []  # those of them that wait on this clock when they have nothing to do
         self._mover: asyncio.Task[None] | None = None
 
     def now(self) -> float:
@@ -42,10 +45,11 @@ class VirtualClock:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None) as alarm:
                 self._waiting[alarm] = (deadline, event)
+                self._waiters[alarm] = asyncio.current_task()
                 try:
                     await event.wait()
                 finally:
-                    del self._waiting[alarm]
+                    del self._waiting[alarm], self._waiters[alarm]
 
     async def sleep(self, seconds: float) -> None:
         """How latency passes in the sandbox."""
@@ -59,17 +63,21 @@ class VirtualClock:
     # -- who is at work ----------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def watch(self, at_work: Callable[[], int]) -> Iterator[None]:
-        """A loop that waits on this clock; `at_work` says how many records it drives, or else is busy with."""
+    def watch(self, at_work: Callable[[], int], loop: bool = True) -> Iterator[None]:
+        """A loop that waits on this clock, or a call on the wire; `at_work` says how many it is busy with."""
         self._watched.append(at_work)
+        if loop:
+            self._loops.append(at_work)
         try:
             yield
         finally:
             self._watched.remove(at_work)
+            if loop:
+                self._loops.remove(at_work)
 
-    def awaited(self, event: asyncio.Event) -> bool:
-        """True while somebody waits for this event."""
-        return any(event is other for _, other in self._waiting.values())
+    def waits(self, task: asyncio.Task[Any]) -> bool:
+        """True while this task waits on the clock."""
+        return task in self._waiters.values()
 
     @property
     def quiet(self) -> bool:
@@ -89,7 +97,7 @@ class VirtualClock:
 
     async def rest(self) -> None:
         """Return once every loop waits, and nobody can move but by time."""
-        await until(lambda: self.quiet and len(self._waiting) - self.asleep >= len(self._watched))
+        await until(lambda: self.quiet and len(self._waiting) - self.asleep >= len(self._loops))
 
     async def advance(self, seconds: float) -> None:
         """Let that much time pass, with all that happens meanwhile, and hold it there."""

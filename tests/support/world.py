@@ -15,6 +15,7 @@ import structlog
 
 from agent import runtime
 from agent.core.record import Phase, Record
+from agent.observer import Observer
 from agent.runtime import Agent, Finished
 from agent.sandbox import SandboxConfig, SandboxServer
 from agent.sandbox.ledger import DossierEntry, Ledger
@@ -106,19 +107,23 @@ class World:
                 patches.enter_context(mock.patch.object(runtime, "serving", _serving_nothing))
             async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
                 reconciler = agent.reconciler
-                with self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)):
+                with (
+                    self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)),
+                    watching(self.clock, agent._observer),
+                ):
                     yield agent
 
     async def settle(self, patience: float = 86_400.0, **more: Any) -> Finished:
         """`run --once`: until all is settled as far as it can be. Time passes by itself."""
         self.clock.release()
         async with self.opened(**more) as agent, asyncio.timeout(30):
+            task = asyncio.create_task(agent.run_once(patience))
 
             def scanning() -> int:  # or sweeping: time stands still until it waits as well
-                return not self.clock.awaited(agent._stopping) and not agent.reconciler._stopping
+                return not self.clock.waits(task) and not agent.reconciler._stopping
 
             with self.clock.watch(scanning):
-                self.finished = await agent.run_once(patience)
+                self.finished = await task
         return self.finished
 
     @contextlib.asynccontextmanager
@@ -184,9 +189,9 @@ class World:
         return sum(process.starts for entry in entries for process in entry.processes)
 
     def state_bytes(self) -> bytes:
-        """Everything in the state folder but keys and locks: database, write-ahead log, shared memory."""
+        """Everything in the state folder but keys, locks and sockets: database, write-ahead log, shared memory."""
         files = self.state.parent.glob(self.state.name + "*")
-        return b"".join(path.read_bytes() for path in sorted(files))
+        return b"".join(path.read_bytes() for path in sorted(files) if path.is_file())
 
     def overhear(self, method: str) -> list[dict[str, Any]]:
         """From now on, the JSON bodies that arrive at this method of the sandbox's world."""
@@ -219,6 +224,25 @@ class World:
         assert self.sandbox.world.dossiers == {}
         for (reference,) in self.rows("SELECT reference FROM orphans WHERE closed_at IS NULL"):
             assert self.ledger.by_reference(reference) == []
+
+
+@contextlib.contextmanager
+def watching(clock: VirtualClock, observer: Observer, loop: bool = False) -> Iterator[None]:
+    """Time stands still while the list of what has finished is on the wire. `loop`: its loop runs all the time."""
+    looking = 0
+    observe = observer.observe
+
+    async def counted() -> int:
+        nonlocal looking
+        looking += 1
+        try:
+            return await observe()
+        finally:
+            looking -= 1
+
+    observer.observe = counted  # type: ignore[method-assign]
+    with clock.watch(lambda: looking, loop):
+        yield
 
 
 @contextlib.asynccontextmanager

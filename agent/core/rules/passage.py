@@ -25,6 +25,7 @@ def close(record: Record, at: float, outcome: Outcome | None = None, result: Res
         delete_at=at + rest,
         doubt=None,
         doubt_since=None,
+        queued=False,
         not_before=record.not_before if outcome is None and record.next is None else 0.0,
         **PROGRESS,
     )

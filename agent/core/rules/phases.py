@@ -45,7 +45,7 @@ def budget_spent(record: Record, seen: BudgetSpent, _: Policy) -> Record:
 def reconsidered(record: Record, _: Reconsidered, __: Policy) -> Record:
     """Who is queued asks for a start again; who is held for its images looks at them again."""
     images = record.hold is not None and record.hold.reason is HoldReason.IMAGES_CHANGED
-    return replace(record, not_before=0.0) if record.queued or images else record
+    return replace(record, not_before=0.0, queued=False) if record.queued or images else record
 
 
 # -- dossier -----------------------------------------------------------------------------------

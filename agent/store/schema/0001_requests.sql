@@ -23,7 +23,7 @@ CREATE TABLE requests (
     due_at       REAL,
     admitted_at  REAL NOT NULL,
     opened_at    REAL,                                   -- the first create call
-    reserved_at  REAL,                                   -- when a start was taken from the budget
+    read_at      REAL,                                   -- the last good look at the status
     queued       INTEGER NOT NULL CHECK (queued IN (0, 1)),  -- waits for the budget
     progress_at  REAL NOT NULL,                          -- the last phase or success; failing is no progress
     delete_at    REAL,                                   -- when the deletion is due
@@ -36,7 +36,6 @@ CREATE TABLE requests (
 CREATE UNIQUE INDEX requests_by_name ON requests (source, name) WHERE name IS NOT NULL;
 CREATE INDEX requests_due ON requests (priority, due_at, admitted_at) WHERE due_at IS NOT NULL;
 CREATE INDEX requests_waiting ON requests (dossier_id) WHERE phase = 'result';
-CREATE INDEX requests_reserved ON requests (reserved_at) WHERE reserved_at IS NOT NULL;
 CREATE INDEX requests_queued ON requests (queued) WHERE queued;
 CREATE INDEX requests_open ON requests (phase, state) WHERE phase <> 'done';
 CREATE INDEX requests_moving ON requests (moving) WHERE moving;
@@ -87,6 +86,15 @@ CREATE TABLE starts (
 ) WITHOUT ROWID;
 CREATE TRIGGER starts_bind_one_process BEFORE UPDATE ON starts WHEN OLD.process_id IS NOT NEW.process_id
 BEGIN SELECT RAISE(ABORT, 'this generation has started another process'); END;
+
+-- Reservations: starts taken from the budget, before anything is created; they count for their day, whatever follows.
+CREATE TABLE reservations (
+    uid        TEXT NOT NULL REFERENCES requests (uid),
+    generation INTEGER NOT NULL,
+    at         REAL NOT NULL,
+    PRIMARY KEY (uid, generation)
+) WITHOUT ROWID;
+CREATE INDEX reservations_by_time ON reservations (at);
 
 -- Orphans: references of dossiers that may turn up at Assure, because the answer to their creation was lost.
 CREATE TABLE orphans (
