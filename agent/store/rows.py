@@ -33,7 +33,7 @@ UPDATE requests SET version = :version, seq = :seq, head = :head, generation = :
     dossier_id = :dossier_id, process_id = :process_id, reference = :reference, present = :present,
     moving = :moving, priority = :priority, due_at = :due_at, admitted_at = :admitted_at,
     progress_at = :progress_at, delete_at = :delete_at, opened_at = :opened_at,
-    reserved_at = :read_at, queued = :queued, record = :record
+    read_at = :read_at, queued = :queued, record = :record
 WHERE uid = :uid
 """
 _EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
