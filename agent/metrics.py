@@ -91,6 +91,12 @@ class Metrics:
         self._synced = Gauge(
             name + "source_last_sync_timestamp_seconds", "When the source was last scanned whole.", registry=registry
         )
+        self._budget = Gauge(
+            name + "start_budget_remaining",
+            "Starts that MAX_STARTS_PER_DAY still allows today; +Inf without a brake.",
+            registry=registry,
+        )
+        self._budget.set(float("inf"))
         build = Gauge(name + "build_info", "The version that runs.", ("version",), registry=registry)
         build.labels(version=__version__).set(1)
         for operation in Operation:
@@ -125,6 +131,15 @@ class Metrics:
         self._files.labels("waiting_withdrawal").set(waiting)
         if complete:
             self._synced.set(self._clock.now())
+
+    def brake(self, left: Callable[[], int | None]) -> None:
+        """Ask how many starts are left today whenever the metrics are asked for."""
+
+        def remaining() -> float:
+            found = left()
+            return float("inf") if found is None else float(found)
+
+        self._budget.set_function(remaining)
 
     def watch(self, look: Callable[[], AbstractContextManager[Figures]]) -> None:
         """Look into the store whenever the metrics are asked for."""

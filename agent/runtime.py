@@ -74,6 +74,7 @@ class Agent:
         pictures = PictureFolder(settings.images_dir, settings.max_image_bytes)
         chance = random.random  # pace, not secrecy
         self._budget = StartBudget(settings.max_starts_per_day, store, clock)
+        metrics.brake(lambda: self._budget.left)
         self.reconciler = Reconciler(
             store,
             Interpreter(self._client, pictures, self._catalogue, self._budget, clock, chance),
