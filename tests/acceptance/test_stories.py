@@ -1,0 +1,186 @@
+"""Stories of a team that works with git: a bare repository, a clone as the source, the agent beside it."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.office import Office, picture
+
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "Team",
+    "GIT_AUTHOR_EMAIL": "team@example.com",
+    "GIT_COMMITTER_NAME": "Team",
+    "GIT_COMMITTER_EMAIL": "team@example.com",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, env=IDENTITY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Team:
+    """People who work in a clone of their own, and a clone that the agent follows."""
+
+    def __init__(self, office: Office) -> None:
+        self.office = office
+        self.bare = office.folder / "bare.git"
+        self.desk = office.folder / "desk"
+        self.source = office.folder / "clone"
+        git(office.folder, "init", "-q", "--bare", "-b", "main", str(self.bare))
+        git(office.folder, "clone", "-q", str(self.bare), str(self.desk))
+        git(self.desk, "checkout", "-q", "-b", "main")
+        (self.desk / "specs").mkdir()
+        (self.desk / "README").write_text("requests\n")
+        self.publish("Begin")
+        git(office.folder, "clone", "-q", "-b", "main", str(self.bare), str(self.source))
+        (self.source / "specs").mkdir(exist_ok=True)
+        office.settings |= {"SPECS_DIR": str(self.source / "specs"), "SCAN_INTERVAL": "1s"}
+
+    def write(self, name: str, outcome: str = "accepted", **more: str) -> Path:
+        path = self.desk / "specs" / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        front = picture(self.office.folder / "images", outcome)
+        annotations = "".join(f'    {key}: "{value}"\n' for key, value in more.items())
+        path.write_text(
+            "apiVersion: assure-agent/v1\nkind: VerificationRequest\n"
+            f"metadata:\n  name: {name}\n"
+            + (f"  annotations:\n{annotations}" if annotations else "")
+            + f"spec:\n  processType: document\n  upload:\n    documentId: 137\n    images: {{front: {front}}}\n"
+        )
+        return path
+
+    def publish(self, message: str) -> None:
+        """Commit all, push, and let the source follow."""
+        git(self.desk, "add", "-A")
+        git(self.desk, "commit", "-q", "-m", message)
+        git(self.desk, "push", "-q", "origin", "main")
+        if self.source.exists():
+            git(self.source, "pull", "-q")
+
+    def until(self, condition: Callable[[dict[str, dict[str, object]]], bool], seconds: float = 40) -> None:
+        end = time.monotonic() + seconds
+        while not condition(self.office.items()):
+            assert time.monotonic() < end, self.office.items()
+            time.sleep(0.3)
+
+
+@pytest.fixture
+def team(office: Office) -> Team:
+    return Team(office)
+
+
+def starts(office: Office) -> int:
+    return sum(process["starts"] for process in office.processes())
+
+
+@pytest.mark.sandbox(delay="100ms")
+def test_a_merge_of_three_a_revert_and_the_revert_of_the_revert(team: Team) -> None:
+    """[I2, I3] Three people are verified once; taking the files away and putting them back starts nothing."""
+    for name in ("anna", "bert", "cleo"):
+        team.write(name)
+    with team.office.running():
+        team.publish("Verify three people")
+        team.until(lambda items: len(items) == 3 and all(item["state"] == "done" for item in items.values()))
+        git(team.desk, "revert", "--no-edit", "HEAD")
+        git(team.desk, "revert", "--no-edit", "HEAD")
+        git(team.desk, "push", "-q", "origin", "main")
+        git(team.source, "pull", "-q")
+        time.sleep(3)  # some scans
+    assert {item["outcome"] for item in team.office.items().values()} == {"accepted"}
+    assert starts(team.office) == 3
+    assert team.office.left_behind() == []
+
+
+@pytest.mark.sandbox(delay="100ms")
+def test_a_rename_of_the_folder_changes_nothing(team: Team) -> None:
+    """[I2] A name is a name, wherever its file is."""
+    for name in ("anna", "bert"):
+        team.write(name)
+    with team.office.running():
+        team.publish("Verify two people")
+        team.until(lambda items: len(items) == 2 and all(item["state"] == "done" for item in items.values()))
+        git(team.desk, "mv", "specs", "moved")
+        (team.desk / "specs").mkdir()
+        git(team.desk, "mv", "moved", "specs/2026")
+        team.publish("Sort by year")
+        time.sleep(3)  # some scans
+    assert {item["outcome"] for item in team.office.items().values()} == {"accepted"}
+    assert starts(team.office) == 2
+
+
+@pytest.mark.sandbox(delay="60s")
+def test_a_merge_that_deletes_half_waits_for_a_persons_word(team: Team) -> None:
+    """[I3] Nothing is withdrawn by itself; `approve` lets it through, and the dossiers are deleted."""
+    for number in range(10):
+        team.write(f"person-{number}")
+    with team.office.running():
+        team.publish("Verify ten people")
+        team.until(lambda items: sum(item["phase"] == "result" for item in items.values()) == 10)
+        for number in range(5):
+            (team.desk / "specs" / f"person-{number}.yaml").unlink()
+        team.publish("Clean up")
+        time.sleep(4)  # some scans
+        assert not any(item["outcome"] for item in team.office.items().values())
+        assert team.office.run("approve") == 0
+        team.until(lambda items: sum(item["outcome"] == "withdrawn" for item in items.values()) == 5)
+        team.until(lambda items: sum(item["state"] == "done" for item in items.values()) == 5)
+    assert len(team.office.left_behind()) == 5
+
+
+@pytest.mark.sandbox(delay="50ms")
+def test_many_new_ones_against_a_budget(team: Team) -> None:
+    """The budget is spent and no more; who waits has nothing at Assure."""
+    for number in range(500):
+        team.write(f"person-{number}")
+    team.publish("Verify five hundred people")
+    team.office.settings["MAX_STARTS_PER_DAY"] = "20"
+    assert team.office.run("run", "--once") == 0
+    items = team.office.items()
+    assert len(items) == 500
+    assert sum(item["outcome"] == "accepted" for item in items.values()) == 20
+    assert sum(item["state"] == "waiting" for item in items.values()) == 480
+    assert starts(team.office) == 20
+    assert len(team.office.ledger()["dossiers"]) == 20
+
+
+@pytest.mark.sandbox(delay="100ms")
+def test_a_hold_is_answered_from_git(team: Team) -> None:
+    """[I2] The changed document is verified once a person says so in the file."""
+    team.write("anna")
+    with team.office.running():
+        team.publish("Verify Anna")
+        team.until(lambda items: "anna" in items and items["anna"]["state"] == "done")
+        team.write("anna", "rejected")
+        team.publish("Another picture of Anna")
+        team.until(lambda items: items["anna"]["reason"] == "changed-after-start")
+        hold = team.office.items()["anna"]["holdId"]
+        team.write("anna", "rejected", **{"assure-agent/resolve": f"retry@{hold}"})
+        team.publish("Yes, verify Anna again")
+        team.until(lambda items: items["anna"]["outcome"] == "rejected" and items["anna"]["state"] == "done")
+    assert starts(team.office) == 2
+    assert team.office.left_behind() == []
+
+
+@pytest.mark.sandbox(delay="100ms")
+def test_a_typo_on_friday_is_repaired_on_monday(team: Team) -> None:
+    """[I9] The typo is refused with its place; the others go on; the repair is admitted."""
+    team.write("anna")
+    broken = team.write("bert")
+    good = broken.read_text()
+    broken.write_text(good.replace("processType", "proccessType"))
+    with team.office.running():
+        team.publish("Verify Anna and Bert")
+        team.until(lambda items: "anna" in items and items["anna"]["state"] == "done")
+        (refusal, *_) = team.office.json("get")["refused"]
+        assert (refusal["file"], refusal["line"]) == ("bert.yaml", 6)
+        assert "processType" in refusal["hint"]
+        broken.write_text(good)
+        team.publish("Mend a typo")
+        team.until(lambda items: "bert" in items and items["bert"]["state"] == "done")
+    assert starts(team.office) == 2
