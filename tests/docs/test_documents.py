@@ -115,10 +115,11 @@ def test_nothing_in_the_tree_names_a_registry_or_a_path_of_some_machine() -> Non
     from subprocess import run
 
     files = run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
-    bad = re.compile(r"(pypi|pythonhosted|npmjs)\.(org|io)|debian\.org|/home/\w+/|/root/")
+    hosts = "|".join(["py" + "pi", "python" + "hosted", "npm" + "js", "deb" + "ian"])  # in pieces: this file is read too
+    bad = re.compile(rf"({hosts})\.(org|io)|/home/\w+/|/root/")
     for name in filter(None, files):
         path = ROOT / name
-        if path.is_file() and path != Path(__file__):
+        if path.is_file():
             assert not bad.search(path.read_bytes().decode("utf-8", "ignore")), name
 
 
