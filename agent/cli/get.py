@@ -68,7 +68,7 @@ def rows(records: list[Record]) -> list[list[str]]:
             record.phase.value,
             record.state,
             record.outcome.value if record.outcome else "-",
-            f"{record.hold.reason} ({record.hold.id})" if record.hold else "-",
+            f"{record.hold.reason} ({record.hold.id})" if record.hold else "budget" if record.queued else "-",
         ]
         for record in records
     ]

@@ -134,7 +134,7 @@ def standing(record: Record) -> str:
         return f"{record.outcome}, its dossier is to be deleted"
     if record.desired.suspend and not record.billed:
         return "suspended"
-    return f"in phase {record.phase}"
+    return "waits for the start budget" if record.queued else f"in phase {record.phase}"
 
 
 def _begins(before: Record, after: Record) -> bool:
