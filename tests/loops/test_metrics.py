@@ -28,6 +28,7 @@ NAMES = {
     "possible_orphans",
     "source_files",
     "source_last_sync_timestamp_seconds",
+    "start_budget_remaining",
     "commit_duration_seconds",
     "commit_batch_size",
     "store_bytes",
