@@ -14,7 +14,7 @@ which is the same as an unknown answer. And an unknown answer is a `doubt` in th
 its own effect until a read has settled it; only then may a create or a start be repeated [I2, I3].
 
 An observation that the table does not allow is our bug: `Impossible` is raised and the record is untouched.
-This file alone decides a phase.
+The rules in `rules/` propose a phase; this table alone says which may follow, and every step is held against it.
 """
 
 from collections.abc import Callable

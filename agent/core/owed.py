@@ -1,6 +1,6 @@
 """What is owed now, read from the record alone: when to look again, and which effect to ask for.
 
-This module reads a record and never changes one; phases are decided in `machine.py` only. Because the effect follows
+This module reads a record and never changes one; phases follow from `machine.py`. Because the effect follows
 from saved state and not from the observation that woke us, a restart needs nothing but the record.
 """
 
