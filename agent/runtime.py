@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from agent import __version__
-from agent.admission import Admission, Rules, Synced
-from agent.assure.client import AssureClient, Config
+from agent.account import client_config, need_credentials, not_accepted, unreachable
+from agent.admission import Admission, Rules
+from agent.assure.client import AssureClient
 from agent.budget import StartBudget
 from agent.catalogue import Catalogue
+from agent.chronicle import Chronicle
 from agent.clock import SystemClock
 from agent.control import Control, hearing, paused, socket_of
 from agent.core.answer import Busy, Refused, Trouble
-from agent.core.errors import AgentError, RemoteError, SettingsError
+from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.core.observation import Reconsidered
-from agent.core.policy import Policy
 from agent.follower import Follower
 from agent.interpreter import Interpreter
 from agent.log import logger
@@ -39,7 +40,6 @@ from agent.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 
-TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
 _DRAIN = 10.0  # seconds that answers may take once we are told to end
 _SWEEP = 60.0  # seconds between two looks for orphans
 _SETTLE = 0.3  # seconds until a folder that changes is looked at again
@@ -64,9 +64,8 @@ class Agent:
         self._store = store
         self._metrics = metrics
         self._clock = clock
-        self._seen = seen
         self._log = logger()
-        self._last: Synced | None = None
+        self._chronicle = Chronicle(metrics, seen)
         self._stopping = asyncio.Event()
         self._failure: AgentError | None = None
         self._client = AssureClient(client_config(settings), clock, metrics.called)
@@ -79,11 +78,11 @@ class Agent:
             store,
             Interpreter(self._client, pictures, self._catalogue, self._budget, clock, chance),
             clock,
-            policy(settings),
+            settings.policy,
             settings.concurrency,
             chance,
-            self._stepped,
-            self._bug,
+            self._chronicle.stepped,
+            self._chronicle.bug,
         )
         rules = Rules.of(settings, store.keys.agent_id())
         folder = Folder(settings.specs_dir)
@@ -95,7 +94,7 @@ class Agent:
             store.keys,
             self._catalogue,
             clock,
-            self._synced,
+            self._chronicle.synced,
             Checkout(settings.specs_dir),
         )
         self._orphans = OrphanSweep(store, self._client, clock)
@@ -166,7 +165,8 @@ class Agent:
         self._stopping.set()
 
     def _finished(self, still_moving: bool) -> Finished:
-        refused = {(fault.file, fault.name or fault.line) for fault in self._last.refusals} if self._last else set()
+        last = self._chronicle.last
+        refused = {(fault.file, fault.name or fault.line) for fault in last.refusals} if last else set()
         return Finished(refused=len(refused), still_moving=still_moving)
 
     @contextlib.asynccontextmanager
@@ -250,7 +250,7 @@ class Agent:
 
     async def _follow(self) -> None:
         """Admit what the watch points at; the scan at intervals remains the truth."""
-        with watching(self._settings.specs_dir, self._unwatched) as hints:
+        with watching(self._settings.specs_dir, self._chronicle.unwatched) as hints:
             await Follower(self._look, self._scan_for_hint, self._failed).run(hints)
 
     async def _look(self, files: frozenset[str]) -> Hint:
@@ -298,112 +298,18 @@ class Agent:
             raise silence
         self._log.error("unreachable", error=str(silence), hint=silence.hint)
 
-    # -- what is told ------------------------------------------------------------------------------------------
+    # -- how it is ------------------------------------------------------------------------------------------
 
     def _not_ready(self) -> str | None:
         if self._failure is not None:
             return "failed"
-        if self._last is None or self._last.error is not None:
+        last = self._chronicle.last
+        if last is None or last.error is not None:
             return "the source was not read"
         return None if not self._stopping.is_set() else "ending"
-
-    def _stepped(self, step: Step) -> None:
-        self._metrics.stepped(step)
-        self._seen(step)
-        before, record = step.before, step.record
-        moved = before is None or before.phase is not record.phase or before.generation != record.generation
-        held = record.hold is not None and (before is None or before.hold != record.hold)
-        if not (moved or held):
-            return
-        self._log.info(
-            "held" if held else "phase",
-            uid=record.uid,
-            before=before.phase.value if before else None,
-            phase=record.phase.value,
-            generation=record.generation,
-            outcome=record.outcome.value if record.outcome else None,
-            reason=record.hold.reason.value if record.hold else None,
-            seconds=round(record.phase_at - before.phase_at, 3) if before else None,
-            result=step.answered.result if step.answered else None,
-            trace_id=step.answered.evidence.trace_id or None if step.answered else None,
-        )
-
-    def _synced(self, synced: Synced) -> None:
-        changed = self._last is None or (self._last.files, self._last.refusals, self._last.waiting) != (
-            synced.files,
-            synced.refusals,
-            synced.waiting,
-        )
-        before, self._last = self._last, synced
-        self._metrics.synced(synced.files, len(synced.refusals), synced.waiting, synced.complete)
-        if changed:
-            self._log.info("scanned", files=synced.files, refused=len(synced.refusals), waiting=synced.waiting)
-        if changed and synced.error is not None:
-            self._log.error("source", error=synced.error.message, hint=synced.error.hint)
-        for uid in sorted(synced.strays - (before.strays if before is not None else frozenset())):
-            self._log.warning("the resolve annotation answers no open hold", uid=uid, hint="see its id with get")
-        if changed and synced.waiting:
-            self._log.error("withdrawals wait for approval", waiting=synced.waiting)
-
-    def _unwatched(self, error: Exception) -> None:
-        self._log.warning(
-            "the source is not watched; it is scanned at intervals",
-            error=type(error).__name__,
-            cause=getattr(error, "strerror", None),
-            hint="raise fs.inotify.max_user_watches and max_user_instances, or let the agent's user read the folder",
-        )
-
-    def _bug(self, uid: str, error: Exception) -> None:
-        self._log.error("bug", uid=uid, error=f"{type(error).__name__}: {error}", hint="report it; the request waits")
 
     def _failed(self, error: Exception) -> None:
         self._log.error("failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, AgentError):
             self._failure = error
             self.stop()
-
-
-def need_credentials(settings: Settings) -> None:
-    """Raise SettingsError when there are none."""
-    if not settings.client_id or not settings.client_secret.get_secret_value():
-        raise SettingsError(
-            "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not set.",
-            "set them to the API client of your Signicat account, or try the simulator: assure-agent run --sandbox",
-        )
-
-
-def not_accepted() -> RemoteError:
-    """The token endpoint said `invalid_client`."""
-    return RemoteError(
-        "Assure does not accept the client id and secret.",
-        "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
-    )
-
-
-def unreachable(settings: Settings, comfort: str) -> RemoteError:
-    """Nobody answered."""
-    return RemoteError(
-        f"Assure cannot be reached at {settings.base_url}.", f"check ASSURE_AGENT_BASE_URL and the network; {comfort}"
-    )
-
-
-def client_config(settings: Settings) -> Config:
-    """What the client needs of the settings."""
-    return Config(
-        base_url=settings.base_url,
-        token_url=settings.token_url or settings.base_url + TOKEN_PATH,
-        client_id=settings.client_id,
-        client_secret=settings.client_secret.get_secret_value(),
-        request_timeout=settings.request_timeout,
-        concurrency=settings.concurrency,
-    )
-
-
-def policy(settings: Settings) -> Policy:
-    """What the machine needs of the settings."""
-    return Policy(
-        poll_interval=settings.poll_interval,
-        request_timeout=settings.request_timeout,
-        hold_ttl=settings.hold_ttl,
-        budgeted=settings.max_starts_per_day > 0,
-    )

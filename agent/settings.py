@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from agent.core.duration import parse_duration
 from agent.core.errors import SettingsError
+from agent.core.policy import Policy
 
 PREFIX = "ASSURE_AGENT_"
 _SECRETS = Path("/run/secrets")
@@ -144,6 +145,16 @@ class Settings(BaseSettings):
     def state_path(self) -> Path:
         """The state file."""
         return Path(self.state_url.removeprefix("sqlite:///"))
+
+    @property
+    def policy(self) -> Policy:
+        """What the machine needs to know of the settings."""
+        return Policy(
+            poll_interval=self.poll_interval,
+            request_timeout=self.request_timeout,
+            hold_ttl=self.hold_ttl,
+            budgeted=self.max_starts_per_day > 0,
+        )
 
     @property
     def address(self) -> tuple[str, int]:

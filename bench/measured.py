@@ -12,13 +12,14 @@ from pathlib import Path
 import uvloop
 from PIL import Image as Picture
 
+from agent.account import TOKEN_PATH
 from agent.assure.client import AssureClient, Config
 from agent.clock import SystemClock
 from agent.core.answer import Done
 from agent.core.remote import Depiction, ProcessType
 from agent.log import configure
 from agent.ports import Image
-from agent.runtime import TOKEN_PATH, Agent
+from agent.runtime import Agent
 from agent.settings import load_settings
 
 CONCURRENCY = 64

@@ -70,9 +70,9 @@ def _records(settings: Settings, name: str) -> list[Record]:
 
 
 async def _ask(settings: Settings, records: list[Record]) -> list[dict[str, Any]]:
+    from agent.account import client_config
     from agent.assure.client import AssureClient
     from agent.clock import SystemClock
-    from agent.runtime import client_config
 
     async with AssureClient(client_config(settings), SystemClock()) as client:
         return [await _dossier(client, record) for record in records]

@@ -43,11 +43,11 @@ def document_types(
 
 
 async def _asked(settings: Settings) -> "tuple[DocumentType, ...]":
+    from agent.account import client_config, need_credentials, not_accepted, unreachable
     from agent.assure.client import AssureClient
     from agent.clock import SystemClock
     from agent.core.answer import Done, Refused
     from agent.core.errors import RemoteError
-    from agent.runtime import client_config, need_credentials, not_accepted, unreachable
 
     need_credentials(settings)
     async with AssureClient(client_config(settings), SystemClock()) as client:

@@ -30,7 +30,6 @@ def explain(
     Example: assure-agent explain customer-4711
     """
     from agent.clock import SystemClock
-    from agent.runtime import policy
 
     settings = load_settings(state_url=state)
     found: list[tuple[Record, list[Attempt]]] = []
@@ -43,7 +42,7 @@ def explain(
     if not found and not refusals:
         raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
     now = SystemClock().now()
-    told = [as_json(record, attempts, now, policy(settings)) for record, attempts in found]
+    told = [as_json(record, attempts, now, settings.policy) for record, attempts in found]
     if output is Format.JSON:
         print_json({"items": told, "refused": [asdict(refusal) for refusal in refusals]})
         return

@@ -59,7 +59,6 @@ async def rehearse(settings: Settings) -> Plan:
     from agent.admission import Rules
     from agent.clock import SystemClock
     from agent.rehearsal import Rehearsal
-    from agent.runtime import policy
     from agent.source.folder import Folder
     from agent.store.keys import Keys
     from agent.store.reading import Reading
@@ -79,7 +78,7 @@ async def rehearse(settings: Settings) -> Plan:
         rules = Rules.of(settings, salt.agent_id())
         folder = Folder(settings.specs_dir, settle=0)
         limit = settings.max_starts_per_day
-        return await Rehearsal(folder, rules, reading, salt, SystemClock(), policy(settings), limit).plan()
+        return await Rehearsal(folder, rules, reading, salt, SystemClock(), settings.policy, limit).plan()
 
 
 def as_json(found: Plan) -> dict[str, Any]:

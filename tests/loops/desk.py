@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.account import client_config
 from agent.admission import Admission, Rules, Synced
 from agent.assure.client import AssureClient
 from agent.budget import StartBudget
@@ -22,7 +23,6 @@ from agent.interpreter import Interpreter
 from agent.observer import Observer
 from agent.pictures import PictureFolder
 from agent.reconciler import Reconciler
-from agent.runtime import client_config
 from agent.source.folder import Folder
 from agent.source.history import Checkout
 from agent.store.sqlite import SqliteStore

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 
+from agent.account import client_config
 from agent.assure.client import AssureClient
 from agent.cli.checks import Check, problem, warning
 from agent.clock import SystemClock
 from agent.core.answer import Refused
-from agent.runtime import client_config
 from agent.settings import Settings
 
 _SKEW = 5.0  # seconds: deadlines and lists of processes bear this much

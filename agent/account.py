@@ -1,0 +1,43 @@
+"""The account at Assure: what the settings say of it, and what is said when it does not answer."""
+
+from agent.assure.client import Config
+from agent.core.errors import RemoteError, SettingsError
+from agent.settings import Settings
+
+TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
+
+
+def need_credentials(settings: Settings) -> None:
+    """Raise SettingsError when there are none."""
+    if not settings.client_id or not settings.client_secret.get_secret_value():
+        raise SettingsError(
+            "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not set.",
+            "set them to the API client of your Signicat account, or try the simulator: assure-agent run --sandbox",
+        )
+
+
+def not_accepted() -> RemoteError:
+    """The token endpoint said `invalid_client`."""
+    return RemoteError(
+        "Assure does not accept the client id and secret.",
+        "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
+    )
+
+
+def unreachable(settings: Settings, comfort: str) -> RemoteError:
+    """Nobody answered."""
+    return RemoteError(
+        f"Assure cannot be reached at {settings.base_url}.", f"check ASSURE_AGENT_BASE_URL and the network; {comfort}"
+    )
+
+
+def client_config(settings: Settings) -> Config:
+    """What the client needs of the settings."""
+    return Config(
+        base_url=settings.base_url,
+        token_url=settings.token_url or settings.base_url + TOKEN_PATH,
+        client_id=settings.client_id,
+        client_secret=settings.client_secret.get_secret_value(),
+        request_timeout=settings.request_timeout,
+        concurrency=settings.concurrency,
+    )

@@ -1,0 +1,71 @@
+"""What the agent tells of itself: a log line and the metrics for each step and each scan; never a name [I6]."""
+
+from collections.abc import Callable
+
+from agent.admission import Synced
+from agent.core.machine import Step
+from agent.log import logger
+from agent.metrics import Metrics
+
+
+class Chronicle:
+    """Hears of everything once it is durable. `seen(step)` hears of every committed step as well."""
+
+    def __init__(self, metrics: Metrics, seen: Callable[[Step], None]) -> None:
+        self._metrics = metrics
+        self._seen = seen
+        self._log = logger()
+        self.last: Synced | None = None  # the last scan
+
+    def stepped(self, step: Step) -> None:
+        """A step was committed."""
+        self._metrics.stepped(step)
+        self._seen(step)
+        before, record = step.before, step.record
+        moved = before is None or before.phase is not record.phase or before.generation != record.generation
+        held = record.hold is not None and (before is None or before.hold != record.hold)
+        if not (moved or held):
+            return
+        self._log.info(
+            "held" if held else "phase",
+            uid=record.uid,
+            before=before.phase.value if before else None,
+            phase=record.phase.value,
+            generation=record.generation,
+            outcome=record.outcome.value if record.outcome else None,
+            reason=record.hold.reason.value if record.hold else None,
+            seconds=round(record.phase_at - before.phase_at, 3) if before else None,
+            result=step.answered.result if step.answered else None,
+            trace_id=step.answered.evidence.trace_id or None if step.answered else None,
+        )
+
+    def synced(self, synced: Synced) -> None:
+        """The source was scanned."""
+        changed = self.last is None or (self.last.files, self.last.refusals, self.last.waiting) != (
+            synced.files,
+            synced.refusals,
+            synced.waiting,
+        )
+        before, self.last = self.last, synced
+        self._metrics.synced(synced.files, len(synced.refusals), synced.waiting, synced.complete)
+        if changed:
+            self._log.info("scanned", files=synced.files, refused=len(synced.refusals), waiting=synced.waiting)
+        if changed and synced.error is not None:
+            self._log.error("source", error=synced.error.message, hint=synced.error.hint)
+        for uid in sorted(synced.strays - (before.strays if before is not None else frozenset())):
+            self._log.warning("the resolve annotation answers no open hold", uid=uid, hint="see its id with get")
+        if changed and synced.waiting:
+            self._log.error("withdrawals wait for approval", waiting=synced.waiting)
+
+    def unwatched(self, error: Exception) -> None:
+        """The system gives no watch on the source."""
+        self._log.warning(
+            "the source is not watched; it is scanned at intervals",
+            error=type(error).__name__,
+            cause=getattr(error, "strerror", None),
+            hint="raise fs.inotify.max_user_watches and max_user_instances, or let the agent's user read the folder",
+        )
+
+    def bug(self, uid: str, error: Exception) -> None:
+        """A bug of ours met one record."""
+        self._log.error("bug", uid=uid, error=f"{type(error).__name__}: {error}", hint="report it; the request waits")
