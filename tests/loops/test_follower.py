@@ -199,7 +199,7 @@ async def test_a_swapped_link_and_a_folder_that_returns_are_followed_and_withdra
 async def test_a_broken_file_is_refused_when_it_is_written(world: World) -> None:
     async with world.running(watch=True) as agent:
         write(world.specs / "a.yaml", "a: [")
-        await until(lambda: agent._last is not None and len(agent._last.refusals) == 1)
+        await until(lambda: agent._chronicle.last is not None and len(agent._chronicle.last.refusals) == 1)
 
 
 async def test_a_source_that_cannot_be_watched_is_told_once_and_scanned_all_the_same(
