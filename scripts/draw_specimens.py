@@ -20,6 +20,14 @@ SPECIMENS = {
     "card-back.png": ("SPECIMEN IDENTITY CARD", "Utopia, back", "#21867a", ""),
     "selfie.jpg": ("SPECIMEN SELFIE", "nobody", "#e76f51", ""),
 }
+# What the sandbox's capture page offers to who has no document at hand.
+OFFERED = {
+    "passport.png": ("SPECIMEN PASSPORT", "Utopia", "#1d3557", ""),
+    "card-front.png": ("SPECIMEN CARD", "Utopia, front", "#2a9d8f", ""),
+    "card-back.png": ("SPECIMEN CARD", "Utopia, back", "#21867a", ""),
+    "selfie.png": ("SPECIMEN SELFIE", "nobody", "#b5523b", ""),
+}
+FOLDERS = {"images/specimens": SPECIMENS, "agent/sandbox/assets": OFFERED}
 
 
 def draw(title: str, subtitle: str, colour: str) -> Image.Image:
@@ -40,9 +48,8 @@ def draw(title: str, subtitle: str, colour: str) -> Image.Image:
     return image
 
 
-def content(name: str) -> bytes:
+def content(name: str, title: str, subtitle: str, colour: str, marker: str) -> bytes:
     """The bytes of one specimen file."""
-    title, subtitle, colour, marker = SPECIMENS[name]
     buffer = io.BytesIO()
     image = draw(title, subtitle, colour)
     if name.endswith(".png"):
@@ -55,11 +62,12 @@ def content(name: str) -> bytes:
 
 
 def main() -> None:
-    """Write all specimens below the folder given, or images/specimens."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "images/specimens")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in SPECIMENS:
-        (folder / name).write_bytes(content(name))
+    """Write all specimens below the folder given, or the project's."""
+    root = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    for place, specimens in FOLDERS.items():
+        (root / place).mkdir(parents=True, exist_ok=True)
+        for name, specimen in specimens.items():
+            (root / place / name).write_bytes(content(name, *specimen))
 
 
 if __name__ == "__main__":

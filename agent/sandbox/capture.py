@@ -1,131 +1,160 @@
-"""The capture page: what a person sees who opens a link (contract §10). Plain forms, no script, nothing from outside.
+"""The capture page: what a person sees who opens a link (contract §10). A step at a time; forms work without a script.
 
 At Assure a link ends in `#/artifact=<token>`, and a script reads it; a fragment never reaches a server, so ours is
-`/assure/capture/<token>`. The page lets the person choose how the simulated verification ends.
+`/assure/capture/<token>`, and each step is an address below it. Pictures go straight to the process, as images of a
+direct upload do. On the last step the person may choose how the simulated verification ends; that and the specimens are
+all that a real page would not have. Texts are in English whatever `uiLanguage` says: a choice.
+
+    GET  link               the welcome                  POST link               done or cancel, and back to redirectUrl
+    GET  link/STEP          one step (see `steps`)       POST link/STEP          its answer, and on to the next
+    GET  link/STEP/picture  the picture given so far
 """
 
 import base64
-import hashlib
-import re
-from html import escape
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
-from agent.sandbox import checks
+from agent.sandbox import checks, specimen, steps
 from agent.sandbox.config import OUTCOMES
-from agent.sandbox.model import DEPICTIONS, AssureError, Capture, Image, Json
+from agent.sandbox.form import fields
+from agent.sandbox.model import DEPICTIONS, AssureError, Capture, Image, Json, Process, bad_request
+from agent.sandbox.pages import render
 from agent.sandbox.world import World
 
-_STYLE = (
-    "body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:3rem auto;padding:0 1rem}"
-    "strong{color:#a40}label{display:block;margin:1rem 0}button{font:inherit;padding:.4rem 1.2rem}"
-)
-_STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_FRAME = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Simulated capture</title><style>{style}</style></head>
-<body><h1>Simulated capture</h1>
-<p><strong>This is a simulator, not Signicat. Never give it a real identity document.</strong></p>
-{main}
-</body></html>
-"""
-_FORM = """<p>Somebody asks you for <b>{process_type}</b>. Pictures are optional; we draw what is missing.</p>
-<form method="post" enctype="multipart/form-data">
-{files}
-<label>How the verification ends <select name="outcome">{options}</select></label>
-<button name="action" value="done">Done</button> <button name="action" value="cancel">Cancel</button>
-</form>"""
-_NAME = re.compile(rb'[; ]name="([^"]*)"')
+PATH = "/assure/capture/{token}"
+_NO_PICTURE = "Choose or take a picture first, or use our specimen."
 
 
-def page(world: World, token: str) -> Response:
-    """The form, or why there is none. Opening the link may create the process (`capture_process`)."""
-    try:
-        capture = world.flows.open(token)
-    except AssureError:
+def page(world: World, token: str, step: str = "") -> Response:
+    """A step's form, the first one that is open, or why there is none. Opening the link may create the process."""
+    opened = _opened(world, token)
+    if opened is None:
         return _over()
-    return _html(200, _form(world, capture), form_action=f"'self' {_origin(capture.redirect_url)}")
+    capture, process = opened
+    if step not in ("", steps.CANCEL) and not steps.reachable(step, capture, process):
+        return _go(_address(token, steps.first_open(capture, process)))
+    return _show(world, capture, process, step)
+
+
+def answer(world: World, token: str, step: str, content_type: str, content: bytes) -> Response:
+    """The answer to one step: on to the next that is open, or the same step again and what was wrong."""
+    opened = _opened(world, token)
+    if opened is None:
+        return _over()
+    capture, process = opened
+    if step == steps.CHECK or not steps.reachable(step, capture, process):
+        return _go(_address(token, steps.first_open(capture, process)))
+    try:
+        texts, files = fields(content_type, content)
+        _take(world, capture, process, step, texts, files)
+    except AssureError as refusal:
+        return _show(world, capture, process, step, refusal)
+    return _go(_address(token, _next(step, capture, process)))
 
 
 def submit(world: World, token: str, content_type: str, content: bytes) -> Response:
-    """Done or Cancel: the process goes on, and the person is sent to redirectUrl."""
+    """Done or cancel: the process goes on, and the person is sent to redirectUrl. A script may send pictures along."""
     try:
-        world.flows.open(token)
-        texts, files = _fields(content_type, content)
+        texts, files = fields(content_type, content)
         if texts.get("action") == "cancel":
-            return _leave(world.flows.finish(token, {}, "canceled"))
+            return _go(world.flows.finish(token, {}, "canceled"))
         chosen = texts.get("outcome", "")
         images = {name: _picture(name, file, world) for name, file in files.items()}
-        return _leave(world.flows.finish(token, images, chosen if chosen in OUTCOMES else None))
+        return _go(world.flows.finish(token, images, chosen if chosen in OUTCOMES else None))
     except AssureError as refusal:
-        if refusal.status == 404:
-            return _over()
-        return _html(refusal.status, f"<p>{escape(refusal.detail)} Go back and try again.</p>")
+        opened = _opened(world, token)
+        return _over() if opened is None else _show(world, *opened, "", refusal)
+
+
+def picture(world: World, token: str, depiction: str) -> Response:
+    """The picture that the person gave for this step, for their own eyes."""
+    opened = _opened(world, token)
+    image = opened[1].images.get(depiction) if opened else None
+    if image is None or image.content is None:
+        return _over()
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+    return Response(image.content, media_type=image.media_type, headers=headers)
+
+
+def _opened(world: World, token: str) -> tuple[Capture, Process] | None:
+    """The flow behind the link and its pending process, or None when the link leads nowhere any more."""
+    try:
+        capture = world.flows.open(token)
+        return capture, world.flows.process(capture)
+    except AssureError:
+        return None
+
+
+def _take(
+    world: World, capture: Capture, process: Process, step: str, texts: Json, files: dict[str, bytes]
+) -> None:
+    """Put the answer where it belongs. AssureError 400 when it is none."""
+    flows, token = world.flows, capture.token
+    if step == steps.COUNTRY:
+        flows.choose_country(token, texts.get("country", ""))
+    elif step == steps.DOCUMENT:
+        flows.choose_document(token, texts.get("document", ""))
+    elif texts.get("action") == "specimen":
+        flows.picture(token, step, specimen.drawn(step, process.pages))
+    elif step in files:
+        flows.picture(token, step, _picture(step, files[step], world))
+    elif step not in process.images:
+        raise bad_request(_NO_PICTURE)
+
+
+def _next(step: str, capture: Capture, process: Process) -> str:
+    """The step after this one, or an earlier one that is open again."""
+    row = steps.steps(capture, process)
+    following = row[row.index(step) + 1]
+    return following if steps.reachable(following, capture, process) else steps.first_open(capture, process)
+
+
+def _show(
+    world: World, capture: Capture, process: Process, step: str, refusal: AssureError | None = None
+) -> Response:
+    """One step as a page, with the words of a refusal when there is one."""
+    row = steps.steps(capture, process)
+    document = world.documents.get(capture.document_id or 0)
+    values: Json = {
+        "step": step,
+        "stages": steps.STAGES,
+        "stage": steps.stage(step),
+        "link": _address(capture.token),
+        "first": _address(capture.token, row[0]),
+        "back": _address(capture.token, steps.before(step, capture, process)) if step in row else "",
+        "asker": urlsplit(capture.redirect_url).hostname,
+        "capture": capture,
+        "process": process,
+        "document": document,
+        "countries": world.flows.countries(),
+        "documents": world.flows.documents(capture.country),
+        "outcomes": OUTCOMES,
+        "megabytes": world.config.max_image_bytes / 1024**2,
+        "problem": refusal.detail if refusal else "",
+    }
+    name = "picture" if step in DEPICTIONS else step or "welcome"
+    return render(name, refusal.status if refusal else 200, back_to=capture.redirect_url, **values)
 
 
 def _picture(name: str, content: bytes, world: World) -> Image:
     """An uploaded file, under the same rules as a direct upload."""
-    kind = checks.media_type(content) or "application/octet-stream"
-    url = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    return checks.image(name, url, world.config)
-
-
-def _form(world: World, capture: Capture) -> str:
-    process = world.processes.get(capture.process_id or "")
-    files = [
-        f'<label>{name} <input type="file" name="{name}" accept="image/jpeg,image/png"></label>'
-        for name in (process.needed if process else ())
-    ]
-    options = ['<option value="">as the picture, the profile or chance says</option>']
-    options += [f'<option value="{word}">{word}</option>' for word in OUTCOMES]
-    return _FORM.format(process_type=escape(capture.process_type), files="\n".join(files), options="".join(options))
+    kind = checks.media_type(content)
+    if kind is None:
+        raise bad_request("This file is not a JPEG or PNG picture.")
+    if len(content) > world.config.max_image_bytes:
+        raise bad_request("This picture is too large.", world.config.oversize_status)
+    return checks.image(name, f"data:{kind};base64,{base64.b64encode(content).decode()}", world.config)
 
 
 def _over() -> Response:
     # The status and a link's single use are choices: the contract does not know them (§10).
-    return _html(404, "<p>This link is unknown, was used already, or its request is over.</p>")
+    return render("over", 404)
 
 
-def _leave(url: str) -> Response:
+def _go(url: str) -> Response:
     return Response(status_code=303, headers={"location": url, "cache-control": "no-store"})
 
 
-def _html(status: int, main: str, form_action: str = "'none'") -> Response:
-    # Browsers hold a redirect after a form to form-action too, so the way back must be in it.
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; form-action {form_action}; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    )
-    headers = {
-        "content-security-policy": policy,
-        "cache-control": "no-store",
-        "referrer-policy": "no-referrer",
-        "x-content-type-options": "nosniff",
-    }
-    return Response(_FRAME.format(style=_STYLE, main=main), status, headers, media_type="text/html")
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _fields(content_type: str, content: bytes) -> tuple[Json, dict[str, bytes]]:
-    """Texts and files of a form, multipart as our page sends it or urlencoded as a script would."""
-    kind, _, rest = content_type.partition(";")
-    if kind.strip().lower() != "multipart/form-data":
-        return dict(parse_qsl(content.decode("latin-1"))), {}
-    match = re.search(r'boundary="?([^";]+)"?', rest)
-    boundary = b"\r\n--" + (match[1] if match else "").encode()
-    texts: Json = {}
-    files: dict[str, bytes] = {}
-    for part in (b"\r\n" + content).split(boundary)[1:-1]:
-        head, _, value = part.partition(b"\r\n\r\n")
-        name = _NAME.search(head)
-        key = name[1].decode("utf-8", "replace") if name else ""
-        if key in DEPICTIONS and value:
-            files[key] = value
-        elif key not in DEPICTIONS:
-            texts[key] = value.decode("utf-8", "replace")
-    return texts, files
+def _address(token: str, step: str = "") -> str:
+    return PATH.format(token=token) + (f"/{step}" if step else "")

@@ -56,10 +56,13 @@ def typed(body: Mapping[str, object], name: str, kind: type[T], *, required: boo
     return value
 
 
-def tags(body: Mapping[str, object]) -> None:
-    """eventTags is a list of strings; we send no events, so that is all we ask."""
-    if any(not isinstance(tag, str) for tag in typed(body, "eventTags", list) or ()):
+def tags(body: Mapping[str, object]) -> list[str]:
+    """eventTags, a list of strings: they come back in the event's `tags` (contract §6, §11)."""
+    given: list[object] = typed(body, "eventTags", list) or []
+    found = [tag for tag in given if isinstance(tag, str)]
+    if len(found) < len(given):
         raise bad_request("eventTags is not a list of strings.")
+    return found
 
 
 def process_type(body: Mapping[str, object]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from agent.sandbox import checks, outcome
-from agent.sandbox.config import OUTCOMES
+from agent.sandbox.config import OUTCOMES, DocumentType
 from agent.sandbox.model import Capture, Image, Json, Operation, Process, bad_request, not_found
 from agent.sandbox.specimen import SPECIMEN
 
@@ -37,16 +37,19 @@ class Flows:
         document = world.documents.get(document_id) if document_id is not None else None
         if document_id is not None and document is None:
             raise bad_request("documentId is not a known document.")
-        profile = checks.typed(checks.typed(body, "captureParameters", dict) or {}, "uiProfile", str)
+        parameters = checks.typed(body, "captureParameters", dict) or {}
         capture = Capture(
             token=world.new_id().replace("-", "") + world.new_id().replace("-", ""),
             dossier_id=dossier_id,
             process_type=chosen,
             pages=document.pages if document else 1,
-            country=document.country if document else "NLD",
+            country=document.country if document else self._default_country(parameters),
             redirect_url=checks.redirect_url(body),
-            profile=profile or "",
+            profile=parameters.get("uiProfile", ""),
             created_at=now,
+            document_id=document_id,
+            named=document is not None,
+            tags=checks.tags(body),
         )
         self.captures[capture.token] = capture
         world.ledger.dossiers[dossier_id].captures += 1
@@ -86,13 +89,58 @@ class Flows:
         self._process(capture, now)
         return capture
 
+    def process(self, capture: Capture) -> Process:
+        """The process that the person's answers belong to; 404 when it was ended or deleted meanwhile."""
+        process = self._process(capture, self._world.clock())
+        if process is None or process.verdict is not None:
+            raise not_found("Capture")
+        return process
+
+    def choose_country(self, token: str, country: str) -> None:
+        """The person says where the document comes from; another country makes the document open again."""
+        capture = self.open(token)
+        if country not in self.countries():
+            raise bad_request("Choose one of the countries.")
+        if country != capture.country:
+            capture.document_id = None
+        capture.country, capture.country_chosen = country, True
+        self._world.changes += 1
+
+    def choose_document(self, token: str, document_id: str) -> None:
+        """The person says which document it is; pictures of another one are dropped."""
+        capture, process = self.open(token), self.process(self.open(token))
+        document = next((row for row in self.documents(capture.country) if str(row.id) == document_id), None)
+        if document is None:
+            raise bad_request("Choose one of the documents.")
+        if document.id != capture.document_id:
+            process.images.clear()
+        capture.document_id = document.id
+        capture.pages = process.pages = document.pages
+        process.country = document.country
+        self._world.touch(process, self._world.clock())
+
+    def picture(self, token: str, depiction: str, image: Image) -> None:
+        """The person gives one picture, in place of an earlier one."""
+        process = self.process(self.open(token))
+        process.images[depiction] = image
+        self._world.touch(process, self._world.clock())
+
+    def countries(self) -> dict[str, str]:
+        """The countries that the account has documents of: names by alpha-3 code, in the table's order."""
+        return {row.country: row.country_name for row in self._world.config.documents}
+
+    def documents(self, country: str) -> list[DocumentType]:
+        """The documents of one country."""
+        return [row for row in self._world.config.documents if row.country == country]
+
     def finish(self, token: str, images: Mapping[str, Image], wish: str | None = None) -> str:
         """The person is done: images, start. Returns where to go. `wish` is an outcome chosen at the page."""
         capture = self.open(token)
         # A person who is done has not given up, whatever the profile had in mind.
         profile = outcome.profile_outcome(capture.profile)
         planned = profile if profile in OUTCOMES else None
-        marked = outcome.marked_outcome(images.values())
+        process = self._process(capture, self._world.clock())
+        marked = outcome.marked_outcome({**(process.images if process else {}), **images}.values())
         return self._end(capture, images, wish or marked or planned, self._world.clock())
 
     def _asked(self, dossier_id: str, body: Json) -> tuple[str, int | None]:
@@ -100,7 +148,6 @@ class Flows:
         world, operation = self._world, Operation.CREATE_ARTIFACT
         dossier = world.dossier(dossier_id)
         world.screen(operation, body, checks.CAPTURE_FIELDS, dossier)
-        checks.tags(body)
         checks.typed(body, "requestDomain", str)
         sdk = checks.typed(body, "sdk", str, required=world.config.capture_needs_sdk)
         if sdk not in (None, "native", "capture"):
@@ -115,6 +162,11 @@ class Flows:
         world.screen(operation, providers[0], checks.CAPTURE_PROVIDER_FIELDS, dossier)
         return checks.process_type(providers[0]), checks.typed(providers[0], "documentId", int)
 
+    def _default_country(self, parameters: Json) -> str:
+        """defaultCountry, or the table's first when it names none of them: a choice."""
+        wanted: str = parameters.get("defaultCountry", "")
+        return wanted if wanted in self.countries() else next(iter(self.countries()), "NLD")
+
     def _process(self, capture: Capture, at: float) -> Process | None:
         """The flow's process, made when it is first needed; None when somebody deleted it."""
         world = self._world
@@ -122,6 +174,7 @@ class Flows:
             process = world.add_process(
                 world.dossiers[capture.dossier_id], capture.process_type, capture.pages, capture.country, at
             )
+            process.tags = capture.tags
             capture.process_id = process.process_id
         return world.processes.get(capture.process_id)
 
@@ -134,7 +187,7 @@ class Flows:
                 process.verdict = outcome.verdict("canceled", at)
                 world.touch(process, at)
             else:
-                process.images |= dict.fromkeys(process.needed, SPECIMEN) | dict(images)
+                process.images = dict.fromkeys(process.needed, SPECIMEN) | process.images | dict(images)
                 world.verify(process, wish, at)
         capture.finished = True
         world.changes += 1

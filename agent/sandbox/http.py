@@ -11,11 +11,14 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from agent.sandbox import specimen
 from agent.sandbox.faults import Faults, Kind, Rule
 from agent.sandbox.model import AssureError, Json, Operation, View, stamp
+from agent.sandbox.pages import ASSETS
 from agent.sandbox.routes import OPERATIONS, PAGES, Act, Call, reply
 from agent.sandbox.tokens import OAuthError, Tokens
 from agent.sandbox.wire import Wire
@@ -159,8 +162,9 @@ async def _unrouted(request: Request, problem: Exception) -> Response:
 
 def application(desk: Desk) -> Starlette:
     """All addresses of the simulator."""
-    routes = [Route(path, Endpoint(desk, name, act), methods=[method]) for method, path, name, act in OPERATIONS]
+    routes: list[BaseRoute] = [Route(path, Endpoint(desk, name, act), methods=[method]) for method, path, name, act in OPERATIONS]
     routes += [Route(path, OpenEndpoint(desk, name, act), methods=[method]) for method, path, name, act in PAGES]
     token = OpenEndpoint(desk, Operation.TOKEN, _token(desk))
     routes.append(Route("/auth/open/connect/token", token, methods=["POST"]))
+    routes.append(Mount(ASSETS, StaticFiles(directory=specimen.ASSETS)))
     return Starlette(routes=[*routes, *_control(desk)], exception_handlers={404: _unrouted, 405: _unrouted})

@@ -16,7 +16,8 @@ FINAL = frozenset(STATUSES[2:])
 
 
 class Operation(StrEnum):
-    """Every call we answer, by the vendor's operationId (contract §3). The last three are no part of the Assure API."""
+    """Every call we answer, by the vendor's operationId (contract §3). From `token` on they are no part of the Assure API;
+    `event` is the one call that we make ourselves."""
 
     GET_DOSSIERS = "getDossiers"
     CREATE_DOSSIER = "createDossier"
@@ -36,7 +37,9 @@ class Operation(StrEnum):
     CREATE_ARTIFACT = "createArtifact"
     TOKEN = "token"  # noqa: S105 - the name of a call
     OPEN_CAPTURE = "openCapture"
+    ANSWER_CAPTURE = "answerCapture"
     FINISH_CAPTURE = "finishCapture"
+    EVENT = "event"
 
 
 class AssureError(Exception):
@@ -110,6 +113,7 @@ class Process:
     updated_at: float
     images: dict[str, Image] = field(default_factory=dict)
     verdict: Verdict | None = None
+    tags: list[str] = field(default_factory=list)
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -161,7 +165,9 @@ class Dossier:
 
 @dataclass(slots=True, kw_only=True)
 class Capture:
-    """One hosted capture flow (contract §10). Its token is the link's secret; a finished link is of no more use."""
+    """One hosted capture flow (contract §10). Its token is the link's secret; a finished link is of no more use.
+
+    `document_id` is what the link or the person named; until then `country` and `pages` are a guess."""
 
     token: str = field(repr=False)
     dossier_id: str
@@ -173,3 +179,7 @@ class Capture:
     created_at: float
     process_id: str | None = None
     finished: bool = False
+    document_id: int | None = None
+    named: bool = False  # the link named the document, so nobody asks the person
+    country_chosen: bool = False
+    tags: list[str] = field(default_factory=list)

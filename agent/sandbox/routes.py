@@ -15,7 +15,7 @@ DOSSIERS = "/assure/dossiers"
 DOSSIER = DOSSIERS + "/{dossier}"
 PROCESSES = DOSSIER + "/processes"
 PROCESS = PROCESSES + "/{process}"
-CAPTURE = "/assure/capture/{token}"
+CAPTURE_STEP = capture.PATH + "/{step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,19 @@ def _open(world: World, call: Call) -> Response:
     return capture.page(world, call.path["token"])
 
 
+def _step(world: World, call: Call) -> Response:
+    return capture.page(world, call.path["token"], call.path["step"])
+
+
+def _picture(world: World, call: Call) -> Response:
+    return capture.picture(world, call.path["token"], call.path["step"])
+
+
+def _answer(world: World, call: Call) -> Response:
+    kind = call.headers.get("content-type", "")
+    return capture.answer(world, call.path["token"], call.path["step"], kind, call.content)
+
+
 def _finish(world: World, call: Call) -> Response:
     return capture.submit(world, call.path["token"], call.headers.get("content-type", ""), call.content)
 
@@ -133,6 +146,9 @@ OPERATIONS: tuple[tuple[str, str, Operation, Act], ...] = (
 
 # What a person's browser calls. The link is the secret, so there is no bearer token.
 PAGES: tuple[tuple[str, str, Operation, Act], ...] = (
-    ("GET", CAPTURE, Operation.OPEN_CAPTURE, _open),
-    ("POST", CAPTURE, Operation.FINISH_CAPTURE, _finish),
+    ("GET", capture.PATH, Operation.OPEN_CAPTURE, _open),
+    ("POST", capture.PATH, Operation.FINISH_CAPTURE, _finish),
+    ("GET", CAPTURE_STEP, Operation.OPEN_CAPTURE, _step),
+    ("POST", CAPTURE_STEP, Operation.ANSWER_CAPTURE, _answer),
+    ("GET", CAPTURE_STEP + "/picture", Operation.OPEN_CAPTURE, _picture),
 )

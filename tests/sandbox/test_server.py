@@ -146,7 +146,7 @@ def test_secrets_do_not_show() -> None:
 
 
 def test_the_sandbox_imports_nothing_of_the_agent() -> None:
-    for file in Path(agent.sandbox.__path__[0]).glob("*.py"):
+    for file in Path(agent.sandbox.__path__[0]).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
