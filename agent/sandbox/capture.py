@@ -23,7 +23,7 @@ from agent.sandbox.pages import render
 from agent.sandbox.world import World
 
 PATH = "/assure/capture/{token}"
-_NO_PICTURE = "Choose or take a picture first, or use our specimen."
+_NO_PICTURE = "Take or upload a picture first, or use our specimen."
 
 
 def page(world: World, token: str, step: str = "") -> Response:
@@ -86,9 +86,7 @@ def _opened(world: World, token: str) -> tuple[Capture, Process] | None:
         return None
 
 
-def _take(
-    world: World, capture: Capture, process: Process, step: str, texts: Json, files: dict[str, bytes]
-) -> None:
+def _take(world: World, capture: Capture, process: Process, step: str, texts: Json, files: dict[str, bytes]) -> None:
     """Put the answer where it belongs. AssureError 400 when it is none."""
     flows, token = world.flows, capture.token
     if step == steps.COUNTRY:
@@ -110,9 +108,7 @@ def _next(step: str, capture: Capture, process: Process) -> str:
     return following if steps.reachable(following, capture, process) else steps.first_open(capture, process)
 
 
-def _show(
-    world: World, capture: Capture, process: Process, step: str, refusal: AssureError | None = None
-) -> Response:
+def _show(world: World, capture: Capture, process: Process, step: str, refusal: AssureError | None = None) -> Response:
     """One step as a page, with the words of a refusal when there is one."""
     row = steps.steps(capture, process)
     document = world.documents.get(capture.document_id or 0)
@@ -122,6 +118,7 @@ def _show(
         "stage": steps.stage(step),
         "link": _address(capture.token),
         "first": _address(capture.token, row[0]),
+        "next": _address(capture.token, steps.first_open(capture, process)),
         "back": _address(capture.token, steps.before(step, capture, process)) if step in row else "",
         "asker": urlsplit(capture.redirect_url).hostname,
         "capture": capture,

@@ -162,7 +162,9 @@ async def _unrouted(request: Request, problem: Exception) -> Response:
 
 def application(desk: Desk) -> Starlette:
     """All addresses of the simulator."""
-    routes: list[BaseRoute] = [Route(path, Endpoint(desk, name, act), methods=[method]) for method, path, name, act in OPERATIONS]
+    routes: list[BaseRoute] = [
+        Route(path, Endpoint(desk, name, act), methods=[method]) for method, path, name, act in OPERATIONS
+    ]
     routes += [Route(path, OpenEndpoint(desk, name, act), methods=[method]) for method, path, name, act in PAGES]
     token = OpenEndpoint(desk, Operation.TOKEN, _token(desk))
     routes.append(Route("/auth/open/connect/token", token, methods=["POST"]))

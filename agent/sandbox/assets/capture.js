@@ -10,7 +10,6 @@ for (const form of document.forms) {
 }
 // A page that comes back out of the browser's memory has its buttons again.
 addEventListener("pageshow", () => document.querySelectorAll("button").forEach((button) => { button.disabled = false; }));
-document.getElementById("problem")?.focus();
 
 const form = document.querySelector("form[data-picture]");
 if (form) {
