@@ -1,12 +1,15 @@
 """`assure-agent sandbox`: the simulator of Assure on a port of its own."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.core.duration import parse_duration
 from agent.core.errors import AgentError
+
+if TYPE_CHECKING:
+    from agent.sandbox import Subscription
 
 
 def sandbox(
@@ -25,11 +28,28 @@ def sandbox(
     ] = False,
     client_id: Annotated[str, typer.Option("--client-id", help="The client id it accepts.")] = "sandbox-client",
     client_secret: Annotated[str, typer.Option("--client-secret", help="And its secret.")] = "sandbox-secret",  # noqa: S107 - a simulator's
+    events_url: Annotated[
+        str, typer.Option("--events-url", help="Where Assure Events are posted, such as http://127.0.0.1:9465/events.")
+    ] = "",
+    events_secret: Annotated[str, typer.Option("--events-secret", help="Signs the events; unsigned without.")] = "",
+    events_header: Annotated[
+        str, typer.Option("--events-header", help="The header of the signature.")
+    ] = "X-Signicat-Signature",
+    events_encoding: Annotated[
+        str, typer.Option("--events-encoding", help="How the signature is written: hex or base64.")
+    ] = "hex",
+    events_prefix: Annotated[
+        str, typer.Option("--events-prefix", help="What stands before the signature, such as sha256=.")
+    ] = "",
+    events_lifetime: Annotated[
+        str, typer.Option("--events-lifetime", help="How long an event is sent again until it is acknowledged.")
+    ] = "30s",
     persist: Annotated[Path | None, typer.Option("--persist", help="Keep the simulated world in this file.")] = None,
 ) -> None:
     """Serve a simulator of the Assure API until it is interrupted; prints its base URL.
 
-    The ledger of what really happened is at /sandbox/ledger, scripted trouble at /sandbox/faults.
+    The ledger of what really happened is at /sandbox/ledger, scripted trouble at /sandbox/faults, the subscription to
+    events at /sandbox/events.
 
     Example: assure-agent sandbox --port 9466 --outcomes accepted=8,rejected=2
     """
@@ -51,6 +71,14 @@ def sandbox(
         client_id=client_id,
         client_secret=client_secret,
         persist=persist,
+        events=_subscription(
+            url=events_url,
+            secret=events_secret,
+            header=events_header,
+            encoding=events_encoding,
+            prefix=events_prefix,
+            lifetime=_duration("--events-lifetime", events_lifetime),
+        ),
     )
     try:
         uvloop.run(main_async(config, announce=_announce))
@@ -63,7 +91,7 @@ def _announce(url: str) -> None:
 
 
 def _weights(text: str) -> dict[str, float]:
-    known = ("accepted", "rejected", "inconclusive", "failed", "canceled")
+    known = ("accepted", "rejected", "inconclusive", "failed")
     weights: dict[str, float] = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
@@ -75,7 +103,26 @@ def _weights(text: str) -> dict[str, float]:
 
 def _range(text: str) -> tuple[float, float]:
     low, _, high = text.partition("-")
+    return _duration("--delay", low), _duration("--delay", high or low)
+
+
+def _duration(option: str, text: str) -> float:
     try:
-        return parse_duration(low), parse_duration(high or low)
+        return parse_duration(text)
     except ValueError as error:
-        raise typer.BadParameter(f"--delay: {error}") from None
+        raise typer.BadParameter(f"{option}: {error}") from None
+
+
+def _subscription(**given: object) -> "Subscription | None":
+    """Whom the events reach, or None when no URL was given."""
+    from pydantic import ValidationError
+
+    from agent.sandbox import Subscription
+
+    if not given["url"]:
+        return None
+    try:
+        return Subscription.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(f"--events-{first['loc'][0]}: {first['msg']}.") from None

@@ -12,18 +12,22 @@ refusing unknown fields (`strict`), the order of GET dossiers (`dossier_order`),
 without its images (`start_without_images`), images after the start (`late_images_status`), a malformed Authorization
 header (`malformed_auth_status`), image size (`max_image_bytes`, `oversize_status`), when a capture's process appears
 (`capture_process`), whether a capture must name its sdk (`capture_needs_sdk`), how long things take
-(`verification_delay`, `capture_delay`), the document table but for id 137 (`documents`).
-Choices without a switch: a capture link works once; the page's address (`capture`); the name of a person who does not
-exist in the free text of reasons (`CANARIES`); after a restart the images of started processes are gone.
+(`verification_delay`, `capture_delay`), the document table but for id 137 (`documents`), whom events reach, how they
+are signed and which endings they tell (`events`).
+Choices without a switch: a capture link works once; the page's address and its language (`capture`); what an event's
+eventData holds besides the reference (`events`); the name of a person who does not exist in the free text of reasons
+(`CANARIES`); after a restart the images of started processes are gone.
 
 How an outcome is chosen: `outcome`. How trouble is made: `faults`. What is counted: `ledger`.
-Control, without authentication: GET /sandbox/ledger, POST /sandbox/ledger/reset, GET|POST|DELETE /sandbox/faults.
+Control, without authentication: GET /sandbox/ledger, POST /sandbox/ledger/reset, GET|POST|DELETE /sandbox/faults,
+GET|PUT|DELETE /sandbox/events.
 
-Left out: user data, dossier files, download, capture configurations, matching, watermark, redaction, events.
+Left out: user data, dossier files, download, capture configurations, matching, watermark, redaction.
 """
 
 from agent.sandbox.config import SandboxConfig
 from agent.sandbox.outcome import CANARIES
 from agent.sandbox.server import SandboxServer
+from agent.sandbox.subscription import Subscription
 
-__all__ = ["CANARIES", "SandboxConfig", "SandboxServer"]
+__all__ = ["CANARIES", "SandboxConfig", "SandboxServer", "Subscription"]

@@ -7,6 +7,7 @@ from typing import Literal
 
 from agent.sandbox.faults import Rule
 from agent.sandbox.model import Json
+from agent.sandbox.subscription import Subscription
 
 OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 
@@ -97,6 +98,8 @@ class SandboxConfig:
     capture_delay: float = 2.0  # what the simulated person takes; choice
     capture_process: Literal["at-start", "at-open"] = "at-start"  # when a capture's process appears; choice
     capture_needs_sdk: bool = False  # choice: the schema requires `sdk`, the guide omits it (contract §10)
+
+    events: Subscription | None = None  # who is told when a process finishes; nobody by default
 
     documents: tuple[DocumentType, ...] = DOCUMENTS
     dossier_order: Literal["newest-first", "oldest-first"] = "newest-first"  # choice (contract §4)

@@ -1,8 +1,9 @@
 """Scripted and seeded trouble: which call meets what. The deciding half; `wire` does it.
 
-A rule picks calls of one operation (or `*`) by `nth`, `every` or `rate`, or every one, and fires at most `count` times
-(once by default with `nth`, which then means the nth call and the `count - 1` after it). The first rule of a list that
-fires spoils the call; `latency` and `lagging-reads` spoil nothing and go along with any other.
+A rule picks calls of one operation by `nth`, `every` or `rate`, or every one, and fires at most `count` times (once by
+default with `nth`, which then means the nth call and the `count - 1` after it). `*` is all that we answer; `event` is
+what we send. The first rule of a list that fires spoils the call; `latency` and `lagging-reads` spoil nothing and go
+along with any other.
 """
 
 import random
@@ -20,7 +21,7 @@ _NAMES = {"retryAfter": "retry_after"}
 class Kind(StrEnum):
     """What happens to a call."""
 
-    LATENCY = "latency"  # the answer comes `seconds` later
+    LATENCY = "latency"  # the answer comes `seconds` later; an event is sent so much later
     LAGGING_READS = "lagging-reads"  # a read does not show what was created less than `seconds` ago
     TOO_MANY = "429"  # refused, with Retry-After as `retryAfter` says, about `seconds`
     INTERNAL = "500"  # with `acts` it happened all the same; so for the next three
@@ -34,10 +35,14 @@ class Kind(StrEnum):
     HTML = "html"  # a page, as proxies make them, with `status`
     HANG = "hang"  # no answer until the client gives up
     REVOKE_TOKEN = "revoke-token"  # noqa: S105 - 401, and the token is of no use from now on
+    DROP = "drop"  # an event is never sent
+    DOUBLE = "double"  # an event is sent twice, each time until it is acknowledged
+    REORDER = "reorder"  # an event is sent after the next one was, or `seconds` later when none comes
 
 
 _HARMLESS = (Kind.LATENCY, Kind.LAGGING_READS)
 _NEVER_ACTS = (Kind.TOO_MANY, Kind.RESET_BEFORE, Kind.REVOKE_TOKEN)
+_OF_EVENTS = (Kind.DROP, Kind.DOUBLE, Kind.REORDER)
 _ACTS = (*_HARMLESS, Kind.RESET_AFTER, Kind.TRUNCATED, Kind.FOREIGN)
 
 
@@ -68,6 +73,10 @@ class Rule:
             raise ValueError("rate is a probability from 0 to 1")
         if self.retry_after not in ("seconds", "http-date", "none"):
             raise ValueError("retryAfter is seconds, http-date or none")
+        if self.operation == Operation.EVENT and self.kind not in (Kind.LATENCY, *_OF_EVENTS):
+            raise ValueError(f"an event meets latency, {', '.join(_OF_EVENTS)}; not {self.kind}")
+        if self.operation != Operation.EVENT and self.kind in _OF_EVENTS:
+            raise ValueError(f"{self.kind} is for the operation event")
         if self.acts and self.kind in _NEVER_ACTS:
             raise ValueError(f"{self.kind} never acts")
         if self.acts is False and self.kind in (*_HARMLESS, Kind.RESET_AFTER):
@@ -145,7 +154,7 @@ class Faults:
         latency = lag = 0.0
         spoiled: Rule | None = None
         for entry in self._armed:
-            if entry.rule.operation not in (ANY, operation):
+            if entry.rule.operation != operation and (entry.rule.operation != ANY or operation == Operation.EVENT):
                 continue
             entry.seen += 1
             harmless = entry.rule.kind in _HARMLESS

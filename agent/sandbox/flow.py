@@ -64,8 +64,13 @@ class Flows:
         """Have the simulated person come to an unfinished flow."""
         if not self._world.config.interactive and not capture.finished:
             delay = self._world.config.capture_delay
-            heapq.heappush(self._due, (capture.created_at + delay / 2, capture.token))
-            heapq.heappush(self._due, (capture.created_at + delay, capture.token))
+            for at in (capture.created_at + delay / 2, capture.created_at + delay):
+                heapq.heappush(self._due, (at, capture.token))
+                self._world.awaited(at, "")
+
+    def coming(self) -> list[tuple[float, str]]:
+        """The moments at which simulated persons will act."""
+        return [(at, "") for at, _ in self._due]
 
     def advance(self, now: float) -> None:
         """Let simulated persons do what they should have done by now."""

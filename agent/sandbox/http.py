@@ -6,7 +6,6 @@ Each operation is one ASGI application. A call is counted, then meets its troubl
 from dataclasses import dataclass
 from uuid import uuid4
 
-import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,8 +14,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from agent.sandbox import specimen
-from agent.sandbox.faults import Faults, Kind, Rule
+from agent.sandbox import control, specimen
+from agent.sandbox.events import Outbox
+from agent.sandbox.faults import Faults, Kind
 from agent.sandbox.model import AssureError, Json, Operation, View, stamp
 from agent.sandbox.pages import ASSETS
 from agent.sandbox.routes import OPERATIONS, PAGES, Act, Call, reply
@@ -57,6 +57,7 @@ class Desk:
     world: World
     tokens: Tokens
     faults: Faults
+    outbox: Outbox
     wire: Wire
 
 
@@ -125,34 +126,6 @@ def _token(desk: Desk) -> Act:
     return issue
 
 
-def _control(desk: Desk) -> list[Route]:
-    """Ledger and faults, without authentication: nothing but a simulator stands behind them."""
-
-    async def ledger(_: Request) -> Response:
-        return reply(200, desk.world.ledger.report())
-
-    async def reset(_: Request) -> Response:
-        desk.world.ledger.reset()
-        return Response(status_code=204)
-
-    async def faults(request: Request) -> Response:
-        if request.method == "DELETE":
-            desk.faults.clear()
-        if request.method == "POST":
-            try:
-                rules = orjson.loads(await request.body())
-                desk.faults.add([Rule.parse(rule) for rule in rules])
-            except (ValueError, TypeError) as problem:
-                return reply(400, {"error": str(problem)})
-        return reply(200, desk.faults.rows())
-
-    return [
-        Route("/sandbox/ledger", ledger, methods=["GET"]),
-        Route("/sandbox/ledger/reset", reset, methods=["POST"]),
-        Route("/sandbox/faults", faults, methods=["GET", "POST", "DELETE"]),
-    ]
-
-
 async def _unrouted(request: Request, problem: Exception) -> Response:
     """No such path, or not with that method: also in Assure's shape."""
     status = problem.status_code if isinstance(problem, HTTPException) else 500
@@ -169,4 +142,7 @@ def application(desk: Desk) -> Starlette:
     token = OpenEndpoint(desk, Operation.TOKEN, _token(desk))
     routes.append(Route("/auth/open/connect/token", token, methods=["POST"]))
     routes.append(Mount(ASSETS, StaticFiles(directory=specimen.ASSETS)))
-    return Starlette(routes=[*routes, *_control(desk)], exception_handlers={404: _unrouted, 405: _unrouted})
+    return Starlette(
+        routes=[*routes, *control.routes(desk.world.ledger, desk.faults, desk.outbox)],
+        exception_handlers={404: _unrouted, 405: _unrouted},
+    )

@@ -47,6 +47,40 @@ class DossierEntry:
     processes: list[ProcessEntry] = field(default_factory=list)
 
 
+@dataclass(slots=True, kw_only=True)
+class EventEntry:
+    """One event that was made. `attempts` are all deliveries of all its copies: when, and the status or why not.
+
+    `state`: under-way, acknowledged (at least once), expired (never), dropped (by scripted trouble), lost (at a stop).
+    """
+
+    event_id: str
+    dossier_id: str
+    process_id: str
+    reference: str | None
+    status: str
+    made_at: float
+    expires_at: float
+    trouble: list[str] = field(default_factory=list)
+    state: str = "under-way"
+    attempts: list[Json] = field(default_factory=list)
+
+    def row(self) -> Json:
+        """The entry as JSON."""
+        return {
+            "id": self.event_id,
+            "dossierId": self.dossier_id,
+            "processId": self.process_id,
+            "externalReference": self.reference,
+            "status": self.status,
+            "madeAt": stamp(self.made_at),
+            "expiresAt": stamp(self.expires_at),
+            "trouble": self.trouble,
+            "state": self.state,
+            "attempts": self.attempts,
+        }
+
+
 class Ledger:
     """The book. `status_of` gives the present status of a process, or None when it is gone."""
 
@@ -54,6 +88,7 @@ class Ledger:
         self.calls: Counter[str] = Counter()
         self.violations: list[Json] = []
         self.dossiers: dict[str, DossierEntry] = {}
+        self.events: list[EventEntry] = []
         self._processes: dict[str, ProcessEntry] = {}
         self._status_of = status_of
 
@@ -105,6 +140,7 @@ class Ledger:
         return {
             "calls": dict(self.calls),
             "dossiers": [self._row(entry) for entry in self.dossiers.values()],
+            "events": [entry.row() for entry in self.events],
             "violations": self.violations,
         }
 
@@ -112,6 +148,7 @@ class Ledger:
         """Forget what happened, but not what exists: living dossiers stay, with their counts at nought."""
         self.calls.clear()
         self.violations.clear()
+        self.events.clear()
         living = [entry for entry in self.dossiers.values() if entry.deleted_at is None]
         self.dossiers.clear()
         self._processes.clear()

@@ -16,8 +16,8 @@ FINAL = frozenset(STATUSES[2:])
 
 
 class Operation(StrEnum):
-    """Every call we answer, by the vendor's operationId (contract §3). From `token` on they are no part of the Assure API;
-    `event` is the one call that we make ourselves."""
+    """Every call we answer, by the vendor's operationId (contract §3). From `token` on they are no part of the Assure
+    API; `event` is the one call that we make ourselves."""
 
     GET_DOSSIERS = "getDossiers"
     CREATE_DOSSIER = "createDossier"

@@ -11,8 +11,10 @@ from typing import Self
 
 import uvicorn
 
-from agent.sandbox import snapshot
+from agent.sandbox import courier, snapshot
 from agent.sandbox.config import SandboxConfig
+from agent.sandbox.courier import Courier, Wait
+from agent.sandbox.events import Outbox
 from agent.sandbox.faults import Faults
 from agent.sandbox.http import Desk, application
 from agent.sandbox.ledger import Ledger
@@ -51,7 +53,8 @@ class _Uvicorn(uvicorn.Server):
 
 
 class SandboxServer:
-    """One simulator. `clock` gives epoch seconds, `sleep` lets latency pass: tests hand in their own."""
+    """One simulator. `clock` gives epoch seconds, `sleep` lets latency pass, `wait` the time between events: tests hand
+    in their own."""
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class SandboxServer:
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wait: Wait = courier.wait,
     ) -> None:
         self.config = config or SandboxConfig()
         self.url = ""
@@ -66,6 +70,8 @@ class SandboxServer:
         self.faults = Faults(self.config.seed)
         self.faults.add(self.config.faults)
         self.tokens = Tokens(self.config, clock)
+        self.outbox = Outbox(self.world, self.faults)
+        self.courier = Courier(self.outbox, clock, wait)
         self._wire = Wire(clock, sleep)
         self._server: _Uvicorn | None = None
         self._stopped = asyncio.Event()
@@ -88,6 +94,8 @@ class SandboxServer:
         self._tasks = [asyncio.create_task(self._server.serve([listener]))]
         if path:
             self._tasks.append(asyncio.create_task(self._save(path)))
+        self.outbox.subscribe(self.config.events)
+        self._sending = asyncio.create_task(self.courier.run())
         await self._server.ready.wait()
         return self.url
 
@@ -95,6 +103,9 @@ class SandboxServer:
         """Answer what is under way, cut what hangs, save the world."""
         if self._server is None:
             return
+        self._sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._sending
         self._server.end.set()
         self._wire.close()
         serving, *saving = self._tasks
@@ -111,7 +122,7 @@ class SandboxServer:
         await self.stop()
 
     def _uvicorn(self) -> uvicorn.Config:
-        desk = Desk(self.world, self.tokens, self.faults, self._wire)
+        desk = Desk(self.world, self.tokens, self.faults, self.outbox, self._wire)
         return uvicorn.Config(
             application(desk),
             http=Protocol,

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from agent.sandbox.ledger import DossierEntry, ProcessEntry
+from agent.sandbox.ledger import DossierEntry, EventEntry, ProcessEntry
 from agent.sandbox.model import Capture, Dossier, Image, Json, Process, Verdict
 from agent.sandbox.world import World
 
@@ -32,6 +32,7 @@ def dump(world: World) -> bytes:
                 "calls": dict(world.ledger.calls),
                 "violations": world.ledger.violations,
                 "dossiers": list(world.ledger.dossiers.values()),
+                "events": world.ledger.events,
             },
         }
     )
@@ -51,6 +52,9 @@ def load(world: World, content: bytes) -> None:
     for row in ledger["dossiers"]:
         processes = [ProcessEntry(**entry) for entry in row["processes"]]
         world.ledger.enter(DossierEntry(**row | {"processes": processes}))
+    for row in ledger.get("events", ()):
+        state = "lost" if row["state"] == "under-way" else row["state"]
+        world.ledger.events.append(EventEntry(**row | {"state": state}))
     for row in saved["captures"]:
         capture = Capture(**row)
         world.flows.captures[capture.token] = capture

@@ -1,4 +1,4 @@
-"""Pictures of nobody's documents: what a simulated person uploads, and what a real one may take instead of their own."""
+"""Pictures of nobody's documents: what a simulated person uploads, and what a real one may take in place of theirs."""
 
 import base64
 from functools import cache

@@ -47,6 +47,8 @@ class World:
         self.processes: dict[str, Process] = {}
         self.ledger = Ledger(self._status_of)
         self.flows = Flows(self)
+        # Told when something will have happened: a process final, or, without an id, a simulated person at the page.
+        self.awaited: Callable[[float, str], None] = lambda at, process_id: None
         self.documents = {document.id: document for document in config.documents}
         self.chance = random.Random(config.seed)  # noqa: S311 - repeatable, nothing secret
         # Ids depend on the time, too, or a second run would hand out those of the first to other people.
@@ -109,12 +111,13 @@ class World:
         now = self.now()
         dossier = self.dossier(dossier_id)
         self.screen(Operation.CREATE_PROCESS, body, checks.PROCESS_FIELDS, dossier)
-        checks.tags(body)
+        tags = checks.tags(body)
         chosen = checks.process_type(body)
         document = self.documents.get(checks.typed(body, "documentId", int, required=True) or 0)
         if document is None:
             raise bad_request("documentId is not a known document.")
         process = self.add_process(dossier, chosen, document.pages, document.country, now)
+        process.tags = tags
         return process.slim(now) | {"documentPages": process.pages}
 
     def set_images(self, dossier_id: str, process_id: str, body: Json) -> None:
@@ -220,6 +223,12 @@ class World:
         self.flows.advance(now)
         return now
 
+    def coming(self) -> list[tuple[float, str]]:
+        """What will have happened later than now, and is known already; as `awaited` would be told."""
+        now = self.now()
+        verdicts = [(entry.verdict.at, entry.process_id) for entry in self.processes.values() if entry.verdict]
+        return [*((at, process_id) for at, process_id in verdicts if at > now), *self.flows.coming()]
+
     def new_id(self) -> str:
         """Another UUID."""
         self.ids_made += 1
@@ -280,6 +289,8 @@ class World:
         """It changed then, and its dossier with it."""
         process.updated_at = self.dossiers[process.dossier_id].updated_at = at
         self.changes += 1
+        if process.verdict is not None:
+            self.awaited(process.verdict.at, process.process_id)
 
     def _result_read(self, dossier: Dossier) -> None:
         self.ledger.dossiers[dossier.dossier_id].result_read = True

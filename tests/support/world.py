@@ -262,12 +262,21 @@ def _watching_nothing(*_: object) -> Iterator[_NoHints]:
 
 
 @contextlib.asynccontextmanager
+async def _sandbox(config: SandboxConfig, clock: VirtualClock) -> AsyncIterator[SandboxServer]:
+    """A simulator on this clock; time stands still while an event of it is on the wire."""
+    sandbox = SandboxServer(config, clock=clock, sleep=clock.sleep, wait=clock.wait)
+    async with sandbox:
+        with clock.watch(lambda: sandbox.courier.sending, loop=False):
+            yield sandbox
+
+
+@contextlib.asynccontextmanager
 async def small_world(folder: Path, config: SandboxConfig = CONFIG, **switches: Any) -> AsyncIterator[World]:
     """A world that begins and ends."""
     for name in ("specs", "images"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     calls: list[str] = []
-    async with VirtualClock() as clock, SandboxServer(config, clock=clock, sleep=clock.sleep) as sandbox:
+    async with VirtualClock() as clock, _sandbox(config, clock) as sandbox:
         counted = sandbox.ledger.called
 
         def called(operation: str) -> None:
