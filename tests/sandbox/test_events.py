@@ -43,7 +43,7 @@ async def begin(clock: VirtualClock, receiver: Receiver) -> AsyncIterator[Begin]
         async def start(subscription: dict[str, Any] | None = None, **switches: Any) -> Api:
             events = Subscription.model_validate({"url": receiver.url, "secret": SECRET} | (subscription or {}))
             given = config(events=events, **switches)
-            server = SandboxServer(given, clock=clock, sleep=clock.sleep, wait=clock.wait)
+            server = SandboxServer(given, clock=clock, sleep=clock.sleep, wait=clock.doze)
             await stack.enter_async_context(server)
             stack.enter_context(clock.watch(lambda: server.courier.sending, loop=False))
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, trust_env=False))

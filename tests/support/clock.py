@@ -25,6 +25,7 @@ class VirtualClock:
         self.stop_at = math.inf
         self.asleep = 0  # calls that sleep in the sandbox
         self.most_asleep = 0
+        self.dozing = 0  # waits of the sandbox between two events that it sends
         self._time = START
         self._waiting: dict[asyncio.Timeout, tuple[float, asyncio.Event]] = {}
         self._waiters: dict[asyncio.Timeout, asyncio.Task[Any] | None] = {}
@@ -59,6 +60,14 @@ class VirtualClock:
             await self.wait(asyncio.Event(), seconds)
         finally:
             self.asleep -= 1
+
+    async def doze(self, event: asyncio.Event, seconds: float | None) -> None:
+        """How the sandbox waits until it has an event to send: like a loop, but none of the agent's."""
+        self.dozing += 1
+        try:
+            await self.wait(event, seconds)
+        finally:
+            self.dozing -= 1
 
     # -- who is at work ----------------------------------------------------------------------------------------
 
@@ -97,7 +106,7 @@ class VirtualClock:
 
     async def rest(self) -> None:
         """Return once every loop waits, and nobody can move but by time."""
-        await until(lambda: self.quiet and len(self._waiting) - self.asleep >= len(self._loops))
+        await until(lambda: self.quiet and len(self._waiting) - self.asleep - self.dozing >= len(self._loops))
 
     async def advance(self, seconds: float) -> None:
         """Let that much time pass, with all that happens meanwhile, and hold it there."""

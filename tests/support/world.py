@@ -264,7 +264,7 @@ def _watching_nothing(*_: object) -> Iterator[_NoHints]:
 @contextlib.asynccontextmanager
 async def _sandbox(config: SandboxConfig, clock: VirtualClock) -> AsyncIterator[SandboxServer]:
     """A simulator on this clock; time stands still while an event of it is on the wire."""
-    sandbox = SandboxServer(config, clock=clock, sleep=clock.sleep, wait=clock.wait)
+    sandbox = SandboxServer(config, clock=clock, sleep=clock.sleep, wait=clock.doze)
     async with sandbox:
         with clock.watch(lambda: sandbox.courier.sending, loop=False):
             yield sandbox
