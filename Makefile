@@ -17,6 +17,7 @@ run: $(READY)  ## the agent on the example requests, against the built-in sandbo
 	$(BIN)/assure-agent run --sandbox
 
 test: $(READY)  ## all tests; what cannot run here is named with the reason
+	scripts/setup-system
 	$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(READY)  ## style, types, layers, and that the documents tell the truth

@@ -103,6 +103,13 @@ class Office:
         """What `get` knows, by name."""
         return {item["name"]: item for item in self.json("get")["items"]}
 
+    def link(self, name: str) -> str | None:
+        """The capture link of a request, or None when there is none now."""
+        done = subprocess.run(
+            [*COMMAND, "get", name, "--link"], env=self.environment, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout.strip() or None
+
     def ledger(self) -> dict[str, Any]:
         """What really happened at Assure."""
         with urllib.request.urlopen(self.url + "/sandbox/ledger") as answer:
@@ -131,8 +138,8 @@ def picture(folder: Path, marker: str) -> str:
 
 @contextlib.contextmanager
 def simulated(options: Mapping[str, str]) -> Iterator[str]:
-    """The sandbox in a process of its own; gives its URL."""
-    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    """The sandbox in a process of its own; gives its URL. An empty value makes a flag."""
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value) if part]
     with subprocess.Popen([*COMMAND, "sandbox", *arguments], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

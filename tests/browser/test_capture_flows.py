@@ -1,0 +1,113 @@
+"""People click through the hosted capture page in Chromium while the installed agent waits for them.
+
+Each flow ends as the person ended it, the request settles, and the dossier is deleted [I1, I3].
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.acceptance.office import Office, picture
+from tests.browser.person import PHONE, Person
+from tests.browser.shop import Shop
+
+PATIENCE = 60.0  # seconds, on a busy machine
+SPECIMENS = Path(__file__).parents[2] / "images/specimens"
+
+
+@pytest.fixture(scope="module")
+def agent(office: Office, chromium: Browser) -> Iterator[Office]:
+    """The office with the agent at work."""
+    with office.running():
+        yield office
+
+
+def link(office: Office, name: str, shop: Shop, process_type: str = "document") -> str:
+    """Write a capture request and wait for its link."""
+    office.write(name, processType=process_type, capture={"redirectUrl": shop.url})
+    end = time.monotonic() + PATIENCE
+    while (found := office.link(name)) is None:
+        assert time.monotonic() < end, "no link came"
+        time.sleep(0.2)
+    return found
+
+
+def settled(office: Office, name: str) -> dict[str, Any]:
+    """Wait until the request is done; its row, and its dossier's in the ledger."""
+    end = time.monotonic() + PATIENCE
+    while (item := office.items()[name])["state"] != "done":
+        assert time.monotonic() < end, item
+        time.sleep(0.2)
+    (dossier,) = [row for row in office.ledger()["dossiers"] if row["externalReference"] == item["externalReference"]]
+    assert dossier["deletedAt"] is not None
+    return {"outcome": item["outcome"], "starts": [row["starts"] for row in dossier["processes"]], **dossier}
+
+
+def test_a_person_on_a_phone_is_accepted(agent: Office, shop: Shop, chromium: Browser) -> None:
+    """Three pictures: a side of the card from the disk, the specimen for the other, the face by the camera."""
+    where = link(agent, "accepted", shop, "documentSelfie")
+    with Person(chromium, PHONE, is_mobile=True, has_touch=True) as person:
+        person.begin(where)
+        person.name_document("Germany", "Identity card")
+        person.upload(SPECIMENS / "card-front.png")
+        person.stands_at("The back of your document")
+        person.press("Use our specimen")
+        person.stands_at("Your face")
+        person.photograph()
+        person.send("accepted")
+        assert person.complaints == []
+    end = settled(agent, "accepted")
+    assert (end["outcome"], end["starts"], end["resultRead"]) == ("accepted", [1], True)
+    assert shop.visits[-1] == {
+        "order": ["7"],
+        "dossierId": [end["dossierId"]],
+        "processId": [end["processes"][0]["processId"]],
+        "status": ["processing"],
+    }
+
+
+def test_a_person_at_a_desk_is_rejected_for_what_is_in_the_picture(
+    agent: Office, shop: Shop, chromium: Browser
+) -> None:
+    with Person(chromium) as person:
+        person.begin(link(agent, "rejected", shop))
+        person.name_document("Netherlands", "Passport")
+        person.stands_at("The page with your photo")
+        person.upload(agent.folder / "images" / picture(agent.folder / "images", "rejected"))
+        person.send()
+    end = settled(agent, "rejected")
+    assert (end["outcome"], end["starts"]) == ("rejected", [1])
+
+
+def test_a_person_who_cancels_is_not_verified(agent: Office, shop: Shop, chromium: Browser) -> None:
+    with Person(chromium) as person:
+        person.begin(link(agent, "canceled", shop))
+        person.name_document("Norway", "Driving licence")
+        person.press("Cancel the verification")
+        person.press("No, go on")
+        person.stands_at("The front of your document")
+        person.press("Cancel the verification")
+        person.press("Yes, cancel it")
+        person.stands_at("Welcome back")
+    end = settled(agent, "canceled")
+    assert (end["outcome"], end["starts"]) == ("canceled", [0])
+    assert shop.visits[-1]["status"] == ["canceled"]
+
+
+def test_a_person_who_walks_away_leaves_nothing_behind(agent: Office, shop: Shop, chromium: Browser) -> None:
+    """At the deadline, moved here by an edit, the dossier goes with the pictures in it; the page leads nowhere."""
+    visits = len(shop.visits)
+    with Person(chromium) as person:
+        person.begin(link(agent, "abandoned", shop))
+        person.name_document("Belgium", "Passport")
+        person.page.locator("input[type=file]").set_input_files(SPECIMENS / "passport-front.jpg")
+        agent.write("abandoned", processType="document", capture={"redirectUrl": shop.url}, deadline="1s")
+        end = settled(agent, "abandoned")
+        person.press("Continue")
+        person.stands_at("This link leads nowhere")
+    assert (end["outcome"], end["starts"]) == ("expired", [0])
+    assert len(shop.visits) == visits
