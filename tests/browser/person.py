@@ -27,9 +27,9 @@ class Person:
         self._context.close()
 
     def press(self, name: str) -> None:
-        """A button, or a link."""
+        """A button, or a link; waits for it, but not for the page that follows."""
         button = self.page.get_by_role("button", name=name, exact=True)
-        (button if button.count() else self.page.get_by_role("link", name=name, exact=True)).click()
+        button.or_(self.page.get_by_role("link", name=name, exact=True)).click()
 
     def stands_at(self, heading: str) -> None:
         """The page's heading is this one."""
@@ -45,8 +45,10 @@ class Person:
         """Country and document."""
         self.page.get_by_label(country).check()
         self.press("Continue")
+        self.stands_at("Which document do you have?")
         self.page.get_by_label(document).check()
         self.press("Continue")
+        expect(self.page.locator("input[type=file]")).to_be_attached()
 
     def upload(self, picture: Path) -> None:
         """A picture from the disk, seen before it is sent."""

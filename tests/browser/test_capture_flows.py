@@ -53,6 +53,7 @@ def test_a_person_on_a_phone_is_accepted(agent: Office, shop: Shop, chromium: Br
     with Person(chromium, PHONE, is_mobile=True, has_touch=True) as person:
         person.begin(where)
         person.name_document("Germany", "Identity card")
+        person.stands_at("The front of your document")
         person.upload(SPECIMENS / "card-front.png")
         person.stands_at("The back of your document")
         person.press("Use our specimen")
@@ -88,6 +89,7 @@ def test_a_person_who_cancels_is_not_verified(agent: Office, shop: Shop, chromiu
         person.begin(link(agent, "canceled", shop))
         person.name_document("Norway", "Driving licence")
         person.press("Cancel the verification")
+        person.stands_at("Cancel the verification?")
         person.press("No, go on")
         person.stands_at("The front of your document")
         person.press("Cancel the verification")

@@ -1,0 +1,163 @@
+"""The capture page in Chromium: nobody is shut out, at any width, in any light, by keyboard, and without a script."""
+
+import json
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.acceptance.office import simulated
+from tests.browser.person import DESKTOP, PHONE, Person
+from tests.browser.shop import Shop
+
+SPECIMENS = Path(__file__).parents[2] / "images/specimens"
+
+FAULTS = (Path(__file__).parent / "faults.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def assure() -> Iterator[str]:
+    """A simulated Assure that waits for people."""
+    with simulated({"interactive": "", "delay": "100ms"}) as url:
+        yield url
+
+
+def post(url: str, body: object, authorization: str) -> Any:
+    content = json.dumps(body).encode() if not isinstance(body, bytes) else body
+    request = urllib.request.Request(url, content, {"Authorization": authorization})
+    request.add_header("Content-Type", "application/json" if not isinstance(body, bytes) else FORM)
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def new_link(assure: str, shop: Shop, process_type: str = "documentSelfie") -> str:
+    """A capture link, as a web application gets it."""
+    basic = "Basic " + b64encode(b"sandbox-client:sandbox-secret").decode()
+    grant = b"grant_type=client_credentials&scope=signicat-api"
+    bearer = "Bearer " + post(f"{assure}/auth/open/connect/token", grant, basic)["access_token"]
+    dossier = post(f"{assure}/assure/dossiers", {}, bearer)["dossierId"]
+    provider = {"provider": "signicatpictureid", "processType": process_type}
+    body = {"providers": [provider], "sdk": "capture", "redirectUrl": shop.url}
+    return str(post(f"{assure}/assure/dossiers/{dossier}/capture", body, bearer)["url"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESKTOP, {"width": 320, "height": 560}], ids=["phone", "desktop", "narrow"])
+def test_every_page_can_be_read_by_everyone(
+    assure: str, shop: Shop, chromium: Browser, width: dict[str, int], scheme: str
+) -> None:
+    with Person(chromium, width, color_scheme=scheme) as person:
+        faults: dict[str, list[str]] = {}
+
+        def look(heading: str) -> None:
+            person.stands_at(heading)  # a click does not wait for the next page
+            found = person.page.evaluate(FAULTS)
+            if found:
+                faults[heading] = found
+
+        person.page.goto(new_link(assure, shop))
+        look("Verify your identity")
+        person.press("Begin")
+        look("Which country issued your document?")
+        person.page.get_by_label("Sweden").check()
+        person.press("Continue")
+        look("Which document do you have?")
+        person.page.get_by_label("Residence permit").check()
+        person.press("Continue")
+        look("The front of your document")
+        person.press("Continue")  # without a picture
+        expect(person.page.get_by_role("alert")).to_be_focused()
+        look("The front of your document")
+        for heading in ("The back of your document", "Your face", "Is everything right?"):
+            person.press("Use our specimen")
+            look(heading)
+        person.press("Cancel the verification")
+        look("Cancel the verification?")
+        person.page.goto(f"{assure}/assure/capture/unknown")
+        look("This link leads nowhere")
+        assert faults == {}
+        assert person.complaints == []
+
+
+def test_the_keyboard_is_enough(assure: str, shop: Shop, chromium: Browser) -> None:
+    """Tab, space, arrows and return; what has the focus is seen to have it."""
+    with Person(chromium) as person:
+        keys = person.page.keyboard
+
+        def reach(name: str) -> None:
+            """Tab until the focus is on what is called so."""
+            for _ in range(12):
+                keys.press("Tab")
+                focus = person.page.locator(":focus")
+                words = focus.evaluate("e => (e.ariaLabel || e.labels?.[0]?.textContent || e.textContent).trim()")
+                if words.startswith(name):
+                    outline = "e => getComputedStyle(e.closest('.choice, .file') ?? e).outlineStyle"
+                    assert focus.evaluate(outline) == "solid", f"{name} does not show its focus"
+                    return
+            raise AssertionError(f"{name} cannot be reached")
+
+        person.page.goto(new_link(assure, shop, "document"))
+        reach("Begin")
+        keys.press("Enter")
+        person.stands_at("Which country issued your document?")
+        reach("Netherlands")
+        keys.press("ArrowDown")
+        reach("Continue")
+        keys.press("Enter")
+        person.stands_at("Which document do you have?")
+        reach("Passport")
+        keys.press("Space")
+        reach("Continue")
+        keys.press("Enter")
+        person.stands_at("The page with your photo")
+        reach("Upload a picture")
+        reach("Use our specimen")
+        keys.press("Enter")
+        person.stands_at("Is everything right?")
+        expect(person.page.get_by_text("Norway")).to_be_visible()
+        reach("How shall")
+        reach("Send")
+        keys.press("Enter")
+        person.stands_at("Welcome back")
+
+
+def test_without_a_script_everything_still_works(assure: str, shop: Shop, chromium: Browser) -> None:
+    with Person(chromium, PHONE, java_script_enabled=False) as person:
+        person.begin(new_link(assure, shop))
+        person.name_document("Portugal", "Driving licence")
+        for side in ("front", "back"):
+            person.stands_at(f"The {side} of your document")
+            expect(person.page.get_by_role("button", name="Take a picture")).to_be_hidden()
+            person.page.get_by_label("Upload a picture").set_input_files(SPECIMENS / "card-front.png")
+            person.press("Continue")
+        person.stands_at("Your face")
+        person.press("Use our specimen")
+        person.press("Change the picture for: front")
+        expect(person.page.get_by_alt_text("The picture you gave")).to_be_visible()
+        person.page.get_by_label("Upload another").set_input_files(SPECIMENS / "../../README.md")
+        person.press("Continue")
+        expect(person.page.get_by_role("alert")).to_contain_text("not a JPEG or PNG picture")
+        person.press("Continue")  # keeps the earlier one
+        for heading in ("The back of your document", "Your face"):
+            person.stands_at(heading)
+            person.press("Continue")
+        person.send("inconclusive")
+        assert shop.visits[-1]["status"] == ["processing"]
+
+
+def test_a_camera_that_may_not_be_used_is_told_and_a_file_will_do(assure: str, shop: Shop, chromium: Browser) -> None:
+    with Person(chromium) as person:
+        person.begin(new_link(assure, shop, "document"))
+        person.name_document("Norway", "Passport")
+        person.page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error('no')); }")
+        person.press("Take a picture")
+        expect(person.page.get_by_role("status")).to_contain_text("The camera cannot be used.")
+        person.upload(SPECIMENS / "passport-front.jpg")
+        person.send()
