@@ -98,12 +98,17 @@ def _weights(text: str) -> dict[str, float]:
         if name.strip() not in known or not value.strip().isdigit():
             raise typer.BadParameter(f"--outcomes is a list such as accepted=8,rejected=1; known: {', '.join(known)}.")
         weights[name.strip()] = float(value)
+    if not any(weights.values()):
+        raise typer.BadParameter("--outcomes: one weight must be above 0.")
     return weights
 
 
 def _range(text: str) -> tuple[float, float]:
     low, _, high = text.partition("-")
-    return _duration("--delay", low), _duration("--delay", high or low)
+    seconds = _duration("--delay", low), _duration("--delay", high or low)
+    if seconds[0] > seconds[1]:
+        raise typer.BadParameter("--delay: the shorter duration comes first, as in 1s-3s.")
+    return seconds
 
 
 def _duration(option: str, text: str) -> float:

@@ -1,0 +1,43 @@
+"""`assure-agent sandbox`: what its flags make of it."""
+
+import json
+import subprocess
+import urllib.request
+
+import pytest
+
+from tests.acceptance.office import COMMAND, simulated
+
+
+def test_the_flags_subscribe_to_events() -> None:
+    flags = {
+        "events-url": "http://127.0.0.1:1/events",
+        "events-secret": "a-secret",
+        "events-header": "X-Signature",
+        "events-encoding": "base64",
+        "events-prefix": "sha256=",
+        "events-lifetime": "2m",
+    }
+    with simulated(flags) as url, urllib.request.urlopen(f"{url}/sandbox/events") as answer:
+        subscription = json.load(answer)
+    expected = {"header": "X-Signature", "encoding": "base64", "prefix": "sha256=", "lifetime": 120.0}
+    assert subscription.items() >= expected.items()
+    assert "a-secret" not in json.dumps(subscription)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--events-url", "shop.example"], "--events-url"),
+        (["--events-url", "http://x/", "--events-encoding", "rot13"], "--events-encoding"),
+        (["--events-url", "http://x/", "--events-lifetime", "soon"], "--events-lifetime"),
+        (["--outcomes", "canceled=1"], "--outcomes"),
+        (["--outcomes", "accepted=0"], "--outcomes"),
+        (["--delay", "3s-1s"], "--delay"),
+    ],
+)
+def test_a_flag_that_cannot_be_is_named(flags: list[str], words: str) -> None:
+    done = subprocess.run([*COMMAND, "sandbox", *flags], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
