@@ -47,6 +47,7 @@ from agent.core.observation import (
     ImagesUploaded,
     ImagesVerified,
     Observation,
+    PersonalShown,
     ProcessCreated,
     ProcessRead,
     Reconsidered,
@@ -247,6 +248,7 @@ ANYWHERE: dict[type[Observation], Row] = {
     ResultSighted: Row(trouble.came_due),  # of no meaning outside of its phase
     Reconsidered: Row(trouble.came_due),
     RerunAsked: Row(source.rerun_asked),
+    PersonalShown: Row(source.personal_shown),
 }
 TROUBLE: dict[type[Observation], Row] = {
     Resumed: Row(trouble.resumed),
