@@ -109,7 +109,8 @@ class Control:
             at=self._clock.now(), hold_id=record.hold.id, answer=answer, desired=desired, dossier_id=dossier_id
         )
         await self._told(record.uid, resolved, lambda now: now.hold is None or now.hold.id != resolved.hold_id)
-        stands = f"; the outcome {record.outcome} stands" if about and record.outcome and answer is Answer.ABANDON else ""
+        stays = about and answer is Answer.ABANDON and record.outcome is not None
+        stands = f"; the outcome {record.outcome} stands" if stays else ""
         return f"{record.name}: {answer} of {resolved.hold_id} is obeyed{stands}"
 
     async def _rerun(self, uid: str | None, request: Mapping[str, Any]) -> str:

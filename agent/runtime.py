@@ -51,6 +51,7 @@ class Finished:
     """How `run --once` ended."""
 
     refused: int
+    withdrawals: int  # that wait for a person's approval
     still_moving: bool
 
 
@@ -167,7 +168,8 @@ class Agent:
     def _finished(self, still_moving: bool) -> Finished:
         last = self._chronicle.last
         refused = {(fault.file, fault.name or fault.line) for fault in last.refusals} if last else set()
-        return Finished(refused=len(refused), still_moving=still_moving)
+        waiting = last.waiting if last else 0
+        return Finished(refused=len(refused), withdrawals=waiting, still_moving=still_moving)
 
     @contextlib.asynccontextmanager
     async def _at_work(self, listening: Callable[[str], None], patient: bool) -> AsyncIterator[None]:

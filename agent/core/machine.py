@@ -92,6 +92,12 @@ class Step:
         """True when there is something to commit."""
         return self.record is not self.before
 
+    @property
+    def withdraws(self) -> bool:
+        """True when the file was taken away before the outcome: it counts against the guard, whatever follows."""
+        before = self.before
+        return before is not None and before.present and not self.record.present and before.outcome is None
+
 
 Rule = Callable[[Record, Any, Policy], Record]
 
