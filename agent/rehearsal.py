@@ -5,7 +5,7 @@ after a restart: what was absent is looked for twice, a withdrawal too many wait
 open counts as unknown, since its answer cannot be known here. Nothing is written and nothing is asked of Assure.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from agent.admission import Admission, Rules, Salt, Synced
@@ -233,6 +233,7 @@ class _Watched:
         self._folder = folder
         self.seen: Scan | None = None
 
-    def scan(self) -> Scan:
-        self.seen = self._folder.scan()
-        return self.seen
+    def slices(self) -> Iterator[Scan | None]:
+        for seen in self._folder.slices():
+            self.seen = seen
+            yield seen

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent.source import folder as module
+from agent.source import walk
 from agent.source.beneath import Why
 from agent.source.folder import Folder, Scan
 
@@ -88,7 +89,7 @@ def test_an_unchanged_folder_costs_no_read_and_no_new_result(
     write(specs / "b.yaml", "broken: [")
     os.mkfifo(specs / "c.yaml")
     before = scan()
-    monkeypatch.setattr(module, "read_beneath", None)
+    monkeypatch.setattr(walk, "read_beneath", None)
     monkeypatch.setattr(module, "_sort_out", None)
     after = scan()
     assert after.documents is before.documents
@@ -150,7 +151,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_later(
 ) -> None:
     write(specs / "a.yaml", upload("a"))
     with monkeypatch.context() as patch:
-        patch.setattr(module, "read_beneath", lambda *_: Why.CHANGING)
+        patch.setattr(walk, "read_beneath", lambda *_: Why.CHANGING)
         assert scan().unsettled
     found = scan()
     assert (found.unsettled, set(found.documents)) == (False, {"a"})
@@ -368,7 +369,7 @@ def test_an_unreadable_file_keeps_the_names_it_had_and_is_tried_again(
     scan()
     write(file, upload("b"))
     with monkeypatch.context() as patch:
-        patch.setattr(module, "read_beneath", lambda *_: Why.UNREADABLE)
+        patch.setattr(walk, "read_beneath", lambda *_: Why.UNREADABLE)
         found = scan()
         assert (found.complete, dict(found.documents), found.claimed) == (False, {}, {"a"})
     found = scan()
