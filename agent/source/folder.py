@@ -10,7 +10,7 @@ Looks may come between the slices of a scan, which then goes on with what they f
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,6 +89,7 @@ class Folder:
         self._walk: Walk | None = None  # the scan that is on its way
         self._sorted = _Sorted()
         self._looked: dict[str, str] = {}  # names that were read since that was sorted, with their files
+        self._recent: dict[str, str] = {}  # those of them that were read since the last scan sorts them
         self._scanned = False
         self._trouble: tuple[Fault, ...] = ()  # about folders, at the last scan
 
@@ -110,12 +111,14 @@ class Folder:
             return
         walk = self._walk = Walk(path, self._entries, self._waiting, self._manner)
         yield from walk.everything()
+        if walk.news or self._looked or len(walk.entries) != len(self._entries):
+            self._recent = {}
+            self._sorted = yield from _sort_out(walk.entries)
+            self._looked = self._recent
         self._walk = None
         yield self._ended(walk, Root(path, status.st_dev, status.st_ino))
 
     def _ended(self, walk: Walk, root: Root) -> Scan:
-        if walk.news or self._looked or len(walk.entries) != len(self._entries):
-            self._sorted, self._looked = _sort_out(walk.entries), {}
         self._scanned = True
         self._entries, self._waiting, self._trouble = walk.entries, walk.waiting, tuple(walk.faults)
         found = self._sorted
@@ -149,7 +152,9 @@ class Folder:
             self._walk.overtaken(news, walk.waiting)
         documents, faults, _ = unique(document for entry in news.values() for document in entry.loaded.documents)
         free = tuple(document for document in documents.values() if self._is_free(document))
-        self._looked |= {name: shown(path) for path, entry in news.items() for name in entry.names or ("",)}
+        names = {name: shown(path) for path, entry in news.items() for name in entry.names or ("",)}
+        self._looked |= names
+        self._recent |= names
         refused = bool(faults) or any(entry.loaded.faults for entry in news.values())
         return Look(documents=free, unsettled=frozenset(walk.waiting), open=refused or len(free) < len(documents))
 
@@ -173,9 +178,12 @@ class Folder:
         return Scan(complete=False, faults=(fault,), claimed=names, error=fault)
 
 
-def _sort_out(entries: Mapping[str, Entry]) -> _Sorted:
-    files = sorted(entries.items())
+def _sort_out(entries: Mapping[str, Entry]) -> Generator[None, None, _Sorted]:
+    """Put files together, as they are now; gives way in between."""
+    files = [(path, entries[path]) for path in sorted(entries)]
+    yield
     documents, faults, shared = unique(document for _, entry in files for document in entry.loaded.documents)
+    yield
     claimed = shared.union(*(entry.claimed for _, entry in files)) - documents.keys()
     told = [fault for _, entry in files for fault in entry.loaded.faults]
     broken = frozenset(shown(path) for path, entry in files if hides(entry.loaded))
