@@ -306,6 +306,28 @@ def test_a_folder_called_like_a_file_is_a_folder(specs: Path, scan: Callable[[],
     assert set(scan().documents) == {"a"}
 
 
+@pytest.mark.parametrize("slice_", range(5))
+def test_a_scan_goes_on_with_what_a_look_found_between_its_slices(
+    specs: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, slice_: int
+) -> None:
+    monkeypatch.setattr(walk, "_SLICE", 1)
+    for name in "abc":
+        write(specs / f"{name}.yaml", upload(name))
+    folder = clocks.folder(specs)
+    folder.scan()
+    write(specs / "c.yaml", upload("c").replace("137", "138"))
+    for number, seen in enumerate(folder.slices()):
+        if number == slice_:
+            write(specs / "new.yaml", upload("new"))
+            assert [document.name for document in folder.look(["new.yaml"]).documents] == ["new"]
+    assert seen is not None
+    before_the_end = slice_ < 3  # after that, files are being put together
+    assert ("new" in seen.documents) == before_the_end
+    write(specs / "twin.yaml", upload("new"))
+    assert folder.look(["twin.yaml"]).open  # the name is known to be somebody's
+    assert set(folder.scan().claimed) == {"new"}
+
+
 def test_a_missing_source_folder_is_told_and_takes_nothing_away(specs: Path, scan: Callable[[], Scan]) -> None:
     write(specs / "a.yaml", upload("a"))
     scan()
