@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -182,6 +183,7 @@ class Agent:
             self._log.info("started", version=__version__, address=url)
             await self._adjust()
             await self.scan()
+            gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await self._reach(patient)
             scheduler = Scheduler(self._failed)
             scheduler.every(self._settings.scan_interval, self.scan)

@@ -209,7 +209,7 @@ class Admission:
         if seen.error is not None or not seen.complete or seen.unsettled:
             self._absent = frozenset()
             return frozenset(), 0
-        absent = self._missing(seen)
+        absent = await asyncio.to_thread(self._missing, seen)
         confirmed = {name: record for name, record in absent.items() if name in self._absent}
         once = frozenset(absent) - self._absent
         self._absent = frozenset(absent)

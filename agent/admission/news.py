@@ -9,7 +9,8 @@ from agent.core.admission import Verdict, begins, judge, parsed_answer
 from agent.core.observation import Answer, DocumentChanged, DocumentReturned, HoldResolved, Observation
 from agent.core.record import Desired, Record
 from agent.core.remote import DocumentKey
-from agent.core.request import RESOLVE, essence
+from agent.core.request import essence
+from agent.core.shapes import RESOLVE
 from agent.ports import Clock, Store
 from agent.source.fault import Fault
 from agent.source.history import Origin, Visit

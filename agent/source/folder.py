@@ -180,11 +180,12 @@ class Folder:
 
 def _sort_out(entries: Mapping[str, Entry]) -> Generator[None, None, _Sorted]:
     """Put files together, as they are now; gives way in between."""
-    files = [(path, entries[path]) for path in sorted(entries)]
+    paths = sorted(entries)  # no pairs: a hundred thousand new tuples would have all garbage collected
+    files = [entries[path] for path in paths]
     yield
-    documents, faults, shared = unique(document for _, entry in files for document in entry.loaded.documents)
+    documents, faults, shared = unique(document for entry in files for document in entry.loaded.documents)
     yield
-    claimed = shared.union(*(entry.claimed for _, entry in files)) - documents.keys()
-    told = [fault for _, entry in files for fault in entry.loaded.faults]
-    broken = frozenset(shown(path) for path, entry in files if hides(entry.loaded))
+    claimed = shared.union(*(entry.claimed for entry in files)) - documents.keys()
+    told = [fault for entry in files for fault in entry.loaded.faults]
+    broken = frozenset(shown(path) for path, entry in zip(paths, files, strict=True) if hides(entry.loaded))
     return _Sorted(documents, (*told, *faults), frozenset(claimed), broken)

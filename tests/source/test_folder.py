@@ -316,7 +316,8 @@ def test_a_scan_goes_on_with_what_a_look_found_between_its_slices(
     folder = clocks.folder(specs)
     folder.scan()
     write(specs / "c.yaml", upload("c").replace("137", "138"))
-    for number, seen in enumerate(folder.slices()):
+    seen = None
+    for number, seen in enumerate(folder.slices()):  # noqa: B007 - the last one is the scan
         if number == slice_:
             write(specs / "new.yaml", upload("new"))
             assert [document.name for document in folder.look(["new.yaml"]).documents] == ["new"]
