@@ -181,7 +181,7 @@ async def test_abandon_of_a_change_while_it_runs_ends_it_and_leaves_the_file_to_
     world: World, through: str
 ) -> None:
     """[I2] [I3] The outcome is `abandoned`, the dossier is deleted; the changed file waits for a rerun."""
-    world.upload("a", marker="sandbox-delay=2h")
+    world.upload("a", marker="sandbox-delay=60m")
     async with world.running():
         assert world.record("a").phase is Phase.RESULT
         world.upload("a", document_id=OTHER)
