@@ -116,8 +116,10 @@ class Admission:
             while chunk := list(islice(news, _CHUNK)):
                 async with self._turn:
                     faults += await self._take([one for one in chunk if one.name not in self._overtaken], visit)
+            present = dict(self._present)
+            missing = {} if hinted else await asyncio.to_thread(self._missing, seen, present)
             async with self._turn:
-                return await self._end(seen, faults, hinted)
+                return await self._end(seen, faults, missing, hinted)
 
     async def document(self, name: str, rerun: str | None) -> Desired:
         """The document of this name as it is in the source now, asking for a rerun if a token is given.
@@ -186,16 +188,16 @@ class Admission:
             news.faults += await self._take(news.later, visit, found)
         return news.faults
 
-    async def _end(self, seen: Scan, faults: list[Fault], hinted: bool) -> Synced:
-        """Withdraw what a scan did not see, and note what it saw."""
-        missing, self._waiting = (frozenset(), self._waiting) if hinted else await self._withdraw(seen)
+    async def _end(self, seen: Scan, faults: list[Fault], missing: dict[str, Record], hinted: bool) -> Synced:
+        """Withdraw what is missing, and note what a scan saw."""
+        once, self._waiting = (frozenset(), self._waiting) if hinted else await self._withdraw(seen, missing)
         self._absent = self._absent - seen.documents.keys() - seen.claimed if seen.complete else frozenset()
         synced = Synced(
             files=seen.files,
             refusals=tuple(faults),
             waiting=self._waiting,
             unsettled=seen.unsettled,
-            absent=len(missing),
+            absent=len(once),
             complete=seen.complete,
             strays=frozenset(self._strays),
             error=seen.error,
@@ -203,13 +205,13 @@ class Admission:
         await self._note(synced)
         return synced
 
-    async def _withdraw(self, seen: Scan) -> tuple[frozenset[str], int]:
+    async def _withdraw(self, seen: Scan, missing: dict[str, Record]) -> tuple[frozenset[str], int]:
         """Withdraw what was absent twice. Names that were absent once, and the number that wait for a person."""
         assert self._present is not None
         if seen.error is not None or not seen.complete or seen.unsettled:
             self._absent = frozenset()
             return frozenset(), 0
-        absent = await asyncio.to_thread(self._missing, seen)
+        absent = {name: record for name, record in missing.items() if name not in self._overtaken}
         confirmed = {name: record for name, record in absent.items() if name in self._absent}
         once = frozenset(absent) - self._absent
         self._absent = frozenset(absent)
@@ -231,11 +233,15 @@ class Admission:
         self._absent -= confirmed.keys()
         return once, waiting
 
-    def _missing(self, seen: Scan) -> dict[str, Record]:
-        """What was there, and is in no file now; what is in a file that could not be read counts as there."""
-        assert self._present is not None
-        gone = self._present.keys() - seen.documents.keys() - seen.claimed - self._overtaken
-        records = ((name, self._store.get(self._present[name])) for name in gone)
+    def _missing(self, seen: Scan, present: Mapping[str, str]) -> dict[str, Record]:
+        """What was there, and is in no file now; what is in a file that could not be read counts as there. Blocking.
+
+        Many may be missing, and wait for a person's word: looks go on meanwhile.
+        """
+        if seen.error is not None or not seen.complete or seen.unsettled:
+            return {}
+        gone = present.keys() - seen.documents.keys() - seen.claimed
+        records = ((name, self._store.get(present[name])) for name in gone)
         return {
             name: record
             for name, record in records
