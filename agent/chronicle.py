@@ -55,7 +55,11 @@ class Chronicle:
         for uid in sorted(synced.strays - (before.strays if before is not None else frozenset())):
             self._log.warning("the resolve annotation answers no open hold", uid=uid, hint="see its id with get")
         if changed and synced.waiting:
-            self._log.error("withdrawals wait for approval", waiting=synced.waiting)
+            self._log.error(
+                "withdrawals wait for approval",
+                waiting=synced.waiting,
+                hint="put the files back, or say `assure-agent approve`; `assure-agent plan` lists them",
+            )
 
     def unwatched(self, error: Exception) -> None:
         """The system gives no watch on the source."""

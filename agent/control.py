@@ -1,4 +1,4 @@
-"""What people tell the agent: resolve, rerun, approve, pause, resume, forget (design §9, I7).
+"""What people tell the agent: resolve, rerun, approve, pause, resume, forget, show-personal (design §9, I7).
 
 A running agent hears them on a socket beside the store (mode 0600), one JSON object a line, one line back. Each
 carries an id of its sender's making: whoever sends it again, because the answer was lost, gets the same answer, and it
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from agent.core.errors import AgentError
-from agent.core.observation import Answer, HoldResolved, Observation, RerunAsked
+from agent.core.observation import Answer, HoldResolved, Observation, PersonalShown, RerunAsked
 from agent.core.record import Desired, HoldReason, Phase, Record
 from agent.ports import Clock, Command, Store
 
@@ -109,7 +109,9 @@ class Control:
             at=self._clock.now(), hold_id=record.hold.id, answer=answer, desired=desired, dossier_id=dossier_id
         )
         await self._told(record.uid, resolved, lambda now: now.hold is None or now.hold.id != resolved.hold_id)
-        return f"{record.name}: {answer} of {resolved.hold_id} is obeyed"
+        stays = about and answer is Answer.ABANDON and record.outcome is not None
+        stands = f"; the outcome {record.outcome} stands" if stays else ""
+        return f"{record.name}: {answer} of {resolved.hold_id} is obeyed{stands}"
 
     async def _rerun(self, uid: str | None, request: Mapping[str, Any]) -> str:
         record = self._record(uid, request.get("name"))
@@ -128,6 +130,14 @@ class Control:
             if self._clock.now() > end:
                 raise AgentError("The request is busy with a slow call.", "send the command again in a minute")
             await self._clock.wait(never, 0.05)
+
+    async def _show_personal(self, uid: str | None, request: Mapping[str, Any]) -> str:
+        """Say that it may be shown, once the history says that it was (`describe --show-personal`)."""
+        known = request.get("uid")  # of whichever source: a store may hold one name of several
+        record = self._record(known if isinstance(known, str) else uid, request.get("name"))
+        shown = PersonalShown(at=self._clock.now())
+        await self._told(record.uid, shown, lambda now: (now.shown_at or 0.0) >= shown.at)
+        return "recorded in the audit history: personal values of this request were shown"
 
     async def _approve(self, _: str | None, __: Mapping[str, Any]) -> str:
         await self._store.remember(_APPROVED, str(self._clock.now()))
@@ -159,6 +169,7 @@ VERBS: dict[str, Callable[[Control, str | None, Mapping[str, Any]], Awaitable[st
     "pause": Control._pause,
     "resume": Control._resume,
     "forget": Control._forget,
+    "show-personal": Control._show_personal,
 }
 
 

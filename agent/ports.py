@@ -178,7 +178,7 @@ class Store(Protocol):
         """The names of a source whose files are there, as far as we know, with their uids."""
 
     def withdrawn_since(self, at: float) -> int:
-        """How many requests were withdrawn since then."""
+        """How many files were taken away before the outcome since then, those that are back among them."""
 
     async def scanned(
         self,

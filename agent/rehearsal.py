@@ -5,7 +5,7 @@ after a restart: what was absent is looked for twice, a withdrawal too many wait
 open counts as unknown, since its answer cannot be known here. Nothing is written and nothing is asked of Assure.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from agent.admission import Admission, Rules, Salt, Synced
@@ -15,7 +15,7 @@ from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.core.plan import Action, Change, Plan, answered, consequence, standing, starts_to_come
 from agent.core.policy import Policy
-from agent.core.record import Outcome, Record
+from agent.core.record import Record
 from agent.interpreter import Interpreter
 from agent.ports import Clock, Waiting
 from agent.reconciler import Reconciler
@@ -142,7 +142,7 @@ class Rehearsed:
         self._policy = policy
         self._committed: dict[str, Record] = {}
         self._remembered: dict[str, str] = {}
-        self._progressed: set[str] = set()  # uids with a new phase or generation
+        self._withdrawn: set[tuple[str, int]] = set()  # uids and generations
 
     def before(self, uid: str) -> Record | None:
         """The record on file, as a restart finds it."""
@@ -158,10 +158,9 @@ class Rehearsed:
     async def commit(self, steps: Sequence[Step]) -> None:
         """Remember the records."""
         for step in steps:
-            before, record = step.before, step.record
-            if before is None or (before.phase, before.generation) != (record.phase, record.generation):
-                self._progressed.add(record.uid)
-            self._committed[record.uid] = record
+            if step.withdraws:
+                self._withdrawn.add((step.record.uid, step.record.generation))
+            self._committed[step.record.uid] = step.record
 
     def get(self, uid: str) -> Record | None:
         """The record after all that was committed here."""
@@ -169,11 +168,7 @@ class Rehearsed:
 
     def withdrawn_since(self, at: float) -> int:
         """How many were withdrawn, on file and here: they count against the guard."""
-        if self._reading is None:
-            return 0
-        here = [record.uid for record in self._committed.values() if record.outcome is Outcome.WITHDRAWN]
-        counted = [uid for uid in here if uid in self._progressed or (self._reading.progress_at(uid) or 0.0) >= at]
-        return len(self._reading.withdrawn_since(at) - self._committed.keys()) + len(counted)
+        return len(self._withdrawn) + (self._reading.withdrawn_since(at) if self._reading is not None else 0)
 
     async def scanned(self, *_: object) -> None:
         """Nobody reads this."""
@@ -238,6 +233,7 @@ class _Watched:
         self._folder = folder
         self.seen: Scan | None = None
 
-    def scan(self) -> Scan:
-        self.seen = self._folder.scan()
-        return self.seen
+    def slices(self) -> Iterator[Scan | None]:
+        for seen in self._folder.slices():
+            self.seen = seen
+            yield seen

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Finished:
     """How `run --once` ended."""
 
     refused: int
+    withdrawals: int  # that wait for a person's approval
     still_moving: bool
 
 
@@ -167,7 +169,8 @@ class Agent:
     def _finished(self, still_moving: bool) -> Finished:
         last = self._chronicle.last
         refused = {(fault.file, fault.name or fault.line) for fault in last.refusals} if last else set()
-        return Finished(refused=len(refused), still_moving=still_moving)
+        waiting = last.waiting if last else 0
+        return Finished(refused=len(refused), withdrawals=waiting, still_moving=still_moving)
 
     @contextlib.asynccontextmanager
     async def _at_work(self, listening: Callable[[str], None], patient: bool) -> AsyncIterator[None]:
@@ -180,6 +183,7 @@ class Agent:
             self._log.info("started", version=__version__, address=url)
             await self._adjust()
             await self.scan()
+            gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await self._reach(patient)
             scheduler = Scheduler(self._failed)
             scheduler.every(self._settings.scan_interval, self.scan)

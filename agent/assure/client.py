@@ -149,11 +149,14 @@ class AssureClient:
         call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
         return await self._call(call, readers.process(process_id))
 
-    async def describe_process(self, dossier_id: str, process_id: str) -> Answer[Described]:
-        """GET process for a person to look at: as `read_process`, and the names of the fields that are not told."""
+    async def describe_process(self, dossier_id: str, process_id: str, personal: bool) -> Answer[Described]:
+        """GET process for a person to look at: as `read_process`, and the names of all other fields.
+
+        With `personal` their values too; whoever asks for them has it recorded before.
+        """
         path = _process(dossier_id, process_id)
         call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
-        return await self._call(call, described(process_id))
+        return await self._call(call, described(process_id, personal))
 
     async def read_dossier(self, dossier_id: str) -> Answer[DossierReading]:
         """GET dossier (§4)."""

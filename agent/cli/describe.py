@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.output import Format, print_json
+from agent.cli.telling import told
 from agent.core.answer import Answer, Done, Refused
 from agent.core.errors import AgentError, RemoteError, SettingsError, StoreForeign
 from agent.core.record import Record
@@ -15,6 +16,7 @@ from agent.store.reading import Reading
 
 if TYPE_CHECKING:
     from agent.assure.client import AssureClient
+    from agent.assure.described import Described
 
 MASK = "***"
 
@@ -22,14 +24,18 @@ MASK = "***"
 def describe(
     name: Annotated[str, typer.Argument(help="The name of the request.")],
     remote: Annotated[bool, typer.Option("--remote", help="Ask Assure; required, since `explain` tells ours.")] = False,
+    show_personal: Annotated[
+        bool, typer.Option("--show-personal", help="Show personal values; that they were is recorded for the audit.")
+    ] = False,
     output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
     state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
 ) -> None:
     """Show the dossier of a request and its processes as Assure has them now. Personal values are masked.
 
     Read-only, here and at Assure; needs credentials. Statuses, names of reasons and security checks are shown; of all
-    other fields only the name. Exit codes: 0 fine (also when Assure has it no more), 1 no such request, nothing at
-    Assure yet, or Assure does not answer.
+    other fields only the name. With --show-personal their values are shown as well: it is first recorded in the
+    audit history of the request, through the agent where one runs, and nothing is shown when that fails. Exit codes: 0
+    fine (also when Assure has it no more), 1 no such request, nothing at Assure yet, or Assure does not answer.
 
     Example: assure-agent describe customer-4711 --remote
     """
@@ -37,7 +43,10 @@ def describe(
         raise typer.BadParameter("expected --remote; what the agent knows itself is told by `assure-agent explain`.")
     settings = load_settings(state_url=state)
     records = _records(settings, name)
-    items = asyncio.run(_ask(settings, records))
+    if show_personal:
+        for record in records:  # durable before anything is asked for
+            typer.echo(told(settings, "show-personal", name=name, uid=record.uid), err=True)
+    items = asyncio.run(_ask(settings, records, show_personal))
     if output is Format.JSON:
         print_json({"items": items})
     else:
@@ -69,29 +78,30 @@ def _records(settings: Settings, name: str) -> list[Record]:
     return there
 
 
-async def _ask(settings: Settings, records: list[Record]) -> list[dict[str, Any]]:
+async def _ask(settings: Settings, records: list[Record], personal: bool) -> list[dict[str, Any]]:
     from agent.account import client_config
     from agent.assure.client import AssureClient
     from agent.clock import SystemClock
 
     async with AssureClient(client_config(settings), SystemClock()) as client:
-        return [await _dossier(client, record) for record in records]
+        return [await _dossier(client, record, personal) for record in records]
 
 
-async def _dossier(client: "AssureClient", record: Record) -> dict[str, Any]:
+async def _dossier(client: "AssureClient", record: Record, personal: bool) -> dict[str, Any]:
     assert record.dossier_id is not None
     answer = await client.read_dossier(record.dossier_id)
     item: dict[str, Any] = {"name": record.name, "dossierId": record.dossier_id, "found": isinstance(answer, Done)}
     if isinstance(answer, Done):
-        processes = [await _process(client, record.dossier_id, listed) for listed in answer.value.processes]
+        listed = answer.value.processes
+        processes = [await _process(client, record.dossier_id, process, personal) for process in listed]
         return item | {"externalReference": answer.value.reference, "processes": processes}
     if isinstance(answer, Refused) and answer.missing:
         return item | {"externalReference": None, "processes": []}
     raise _unanswered(answer)
 
 
-async def _process(client: "AssureClient", dossier_id: str, listed: ListedProcess) -> dict[str, Any]:
-    answer = await client.describe_process(dossier_id, listed.process_id)
+async def _process(client: "AssureClient", dossier_id: str, listed: ListedProcess, personal: bool) -> dict[str, Any]:
+    answer = await client.describe_process(dossier_id, listed.process_id, personal)
     row: dict[str, Any] = {
         "processId": listed.process_id,
         "provider": listed.provider,
@@ -111,8 +121,18 @@ async def _process(client: "AssureClient", dossier_id: str, listed: ListedProces
         "checks": dict(reading.checks),
         "failType": reading.fail_type,
         "similarity": reading.similarity,
-        "masked": dict.fromkeys(answer.value.masked, MASK),
+        **_fields(answer.value, personal),
     }
+
+
+def _fields(found: "Described", personal: bool) -> dict[str, Any]:
+    """The fields that are not told otherwise: `personal` with their values, a list each, or `masked`."""
+    if not personal:
+        return {"masked": dict.fromkeys(found.masked, MASK)}
+    values: dict[str, list[str]] = {}
+    for path, value in found.personal:
+        values.setdefault(path, []).append(value)
+    return {"personal": values}
 
 
 def _unanswered(answer: Answer[Any]) -> RemoteError:
@@ -142,3 +162,5 @@ def _print(item: dict[str, Any]) -> None:
                 typer.echo(f"    {label}: {process[key]}")
         for path, mask in process.get("masked", {}).items():
             typer.echo(f"    {path}: {mask}")
+        for path, values in process.get("personal", {}).items():
+            typer.echo(f"    {path}: {', '.join(values)}")

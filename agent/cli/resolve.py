@@ -14,7 +14,10 @@ def resolve(
     dossier: Annotated[str | None, typer.Argument(help="With adopt: the id of the dossier at Assure.")] = None,
     state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
 ) -> None:
-    """Answer a hold: retry goes on (for a changed document: verify it), abandon gives it up (or leaves it unheeded).
+    """Answer a hold: retry goes on (for a changed document: verifies it), abandon gives it up.
+
+    Whatever was held, an abandoned request ends with its dossier deleted. Where a changed document is the question, it
+    is left to a later `rerun`; an outcome that was there before the change stands.
 
     Exit codes: 0 obeyed, 1 not held or no such request.
 

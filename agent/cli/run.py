@@ -37,8 +37,9 @@ def run(
     """Reconcile the requests in the folder with Assure, until it is interrupted.
 
     With --once: until all is settled as far as it can be; that waits for results and persons, not for retention,
-    suspension or budget. Exit codes: 0 all done, 1 error, 3 something is held, 5 files were refused, 4 still waiting
-    at the timeout; the first that applies of 1, 3, 5, 4.
+    suspension or budget. Exit codes: 0 all done, 1 error, 3 something is held (or withdrawals wait for `approve`, since
+    so many files are gone at once), 5 files were refused, 4 still waiting at the timeout; the first that applies of 1,
+    3, 5, 4.
 
     Example: assure-agent run --sandbox --once
     """
@@ -127,6 +128,12 @@ def _exit_code(settings: Settings, finished: "Finished") -> int:
     """Of 3, 5, 4 the first that applies (design §9); errors have left as exceptions before."""
     from agent.store.reading import Reading
 
+    if finished.withdrawals:
+        typer.echo(
+            f"{finished.withdrawals} withdrawals wait for approval: so many files are gone at once. Try: put them "
+            "back, or say `assure-agent approve` and run again; `assure-agent plan` lists them.",
+            err=True,
+        )
     with Reading(settings.state_path) as reading:
-        held = bool(reading.held())
+        held = bool(reading.held()) or finished.withdrawals > 0
     return 3 if held else 5 if finished.refused else 4 if finished.still_moving else 0

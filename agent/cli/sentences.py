@@ -9,7 +9,7 @@ from agent.core.effect import EffectKind
 from agent.core.owed import asked, overdue, privacy_clock
 from agent.core.plan import Action
 from agent.core.policy import Policy
-from agent.core.record import Hold, HoldReason, Phase, Record
+from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
 
 PHASES = {
     Phase.DOSSIER: "a dossier at Assure is to be created",
@@ -73,12 +73,13 @@ HOLDS = {
     ),
     HoldReason.CHANGED_AFTER_START: (
         "The file was changed after the verification was billed or had finished; the earlier document goes on.",
-        "Retry verifies the file as it is now, and is billed again; abandon keeps what is there. "
-        "Or put the earlier content of the file back.",
+        "Retry verifies the file as it is now, and is billed again. Abandon gives the earlier verification up (an "
+        "outcome that is there already stands) and leaves the file to a later rerun. Or put its earlier content back.",
     ),
     HoldReason.REAPPEARED_AFTER_START: (
         "The file is back after it was withdrawn and billed; nothing was started for it.",
-        "Retry verifies it afresh, and is billed again; abandon leaves it withdrawn. Or remove the file.",
+        "Retry verifies it afresh, and is billed again. Abandon leaves it withdrawn, and the file to a later rerun. "
+        "Or remove the file.",
     ),
 }
 
@@ -105,6 +106,12 @@ def where(record: Record, now: float) -> Iterator[str]:
         yield "It was billed: the verification was started, or a capture link was handed out."
     if record.hold is not None:
         yield f"It is held since {time(record.hold.at, now)}: {record.hold.reason}."
+    if record.declined and record.present:
+        stands = "" if record.outcome in (None, Outcome.ABANDONED) else ", and the outcome that it had stands"
+        yield (
+            f"A person answered `abandon` when its file was changed or was back{stands}; `assure-agent rerun "
+            f"{record.name}` would verify the file as it is now."
+        )
     if record.desired.suspend and record.outcome is None:
         yield "Its file suspends it."
     if not record.present:

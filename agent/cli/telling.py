@@ -15,14 +15,18 @@ _ATTEMPTS = 3  # the same command, by its id, is obeyed once
 
 def tell(verb: str, state: str | None, **arguments: Any) -> None:
     """Send one command and print the answer. Raises AgentError with what the agent says against it."""
-    settings = load_settings(state_url=state)
+    typer.echo(told(load_settings(state_url=state), verb, **arguments))
+
+
+def told(settings: Settings, verb: str, **arguments: Any) -> str:
+    """Send one command; the answer, once it is durable. Raises AgentError with what the agent says against it."""
     if not settings.state_path.exists():
         raise AgentError(f"There is no state file at {settings.state_path}.", "check ASSURE_AGENT_STATE_URL")
     request = {"id": secrets.token_hex(12), "verb": verb, **arguments}
     answer = _answer(settings, request)
     if not answer.get("ok"):
         raise AgentError(str(answer.get("message")), str(answer.get("hint", "")))
-    typer.echo(answer["message"])
+    return str(answer["message"])
 
 
 def _answer(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:

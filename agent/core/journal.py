@@ -64,6 +64,7 @@ def audited(record: Record) -> Audited:
         "outcomeAt": record.outcome_at,
         "deleteAt": record.delete_at,
         "doneAt": record.done_at,
+        "shownAt": record.shown_at,
     }
     return {key: value for key, value in fields.items() if value is not None}
 

@@ -47,6 +47,7 @@ from agent.core.observation import (
     ImagesUploaded,
     ImagesVerified,
     Observation,
+    PersonalShown,
     ProcessCreated,
     ProcessRead,
     Reconsidered,
@@ -90,6 +91,12 @@ class Step:
     def changed(self) -> bool:
         """True when there is something to commit."""
         return self.record is not self.before
+
+    @property
+    def withdraws(self) -> bool:
+        """True when the file was taken away before the outcome: it counts against the guard, whatever follows."""
+        before = self.before
+        return before is not None and before.present and not self.record.present and before.outcome is None
 
 
 Rule = Callable[[Record, Any, Policy], Record]
@@ -247,6 +254,7 @@ ANYWHERE: dict[type[Observation], Row] = {
     ResultSighted: Row(trouble.came_due),  # of no meaning outside of its phase
     Reconsidered: Row(trouble.came_due),
     RerunAsked: Row(source.rerun_asked),
+    PersonalShown: Row(source.personal_shown),
 }
 TROUBLE: dict[type[Observation], Row] = {
     Resumed: Row(trouble.resumed),

@@ -51,7 +51,7 @@ class Answer(StrEnum):
     """What a person may say to a hold."""
 
     RETRY = "retry"  # go on, or verify the document that the question is about
-    ABANDON = "abandon"  # give it up, or leave the document that the question is about unheeded
+    ABANDON = "abandon"  # give it up; the document that the question is about is left to a later rerun
     ADOPT = "adopt"  # use this dossier at Assure
 
 
@@ -70,6 +70,11 @@ class RerunAsked(Observation):
     """A person asked for a fresh verification of the document in the source."""
 
     desired: Desired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalShown(Observation):
+    """A person is about to be shown personal values that Assure has of it. Nothing follows; it is for the history."""
 
 
 # -- the source ------------------------------------------------------------------------------------

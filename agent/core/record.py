@@ -142,7 +142,7 @@ class Record:
     agent: str  # the agent id that stands in external references
     # what is wanted
     desired: Desired
-    declined: str = ""  # essence of a document that a person left unheeded
+    declined: str = ""  # essence of a document that a person left to a later rerun
     next: Desired | None = None  # a newer document; begins once what this generation left is deleted
     present: bool = True  # the file is there
     reruns: tuple[str, ...] = ()  # rerun tokens that were obeyed
@@ -176,6 +176,7 @@ class Record:
     outcome_at: float | None = None
     delete_at: float | None = None  # outcome plus retention
     done_at: float | None = None
+    shown_at: float | None = None  # when a person last looked at personal values at Assure
     # pace; not audited
     version: int = 1  # grows with each change; the store refuses a step from another version
     phase_at: float = 0.0  # when the phase was entered

@@ -13,7 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from agent.core.duration import format_duration
 from agent.core.remote import ProcessType
-from agent.core.request import OUR_ANNOTATIONS, Spec, VerificationRequest
+from agent.core.request import Spec, VerificationRequest
+from agent.core.shapes import OUR_ANNOTATIONS
 
 Schema = dict[str, Any]
 

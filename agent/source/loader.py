@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from agent.core.remote import Depiction
-from agent.core.request import NAME, VerificationRequest, canonical
+from agent.core.request import VerificationRequest, canonical
+from agent.core.shapes import NAME
 from agent.source.beneath import Why
 from agent.source.fault import Fault
 from agent.source.tree import CONTROL, Limits, Mark, Problem, Tree, grow

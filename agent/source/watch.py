@@ -21,7 +21,7 @@ from pathlib import Path
 
 from watchfiles import Change, watch
 
-from agent.source.folder import ENDINGS
+from agent.source.walk import ENDINGS
 
 _DEBOUNCE = 200  # milliseconds for which changes are gathered at most
 _STEP = 20  # milliseconds without a change after which they are told

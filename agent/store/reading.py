@@ -71,15 +71,9 @@ class Reading:
         sql = "SELECT name, uid FROM requests WHERE source = ? AND present AND name IS NOT NULL"
         return dict(self._connection.execute(sql, (source,)).fetchall())
 
-    def withdrawn_since(self, at: float) -> set[str]:
-        """The uids of the requests that were withdrawn since then."""
-        sql = "SELECT uid FROM requests WHERE outcome = 'withdrawn' AND progress_at >= ?"
-        return {row[0] for row in self._connection.execute(sql, (at,))}
-
-    def progress_at(self, uid: str) -> float | None:
-        """When this request last made progress."""
-        row = self._row("SELECT progress_at FROM requests WHERE uid = ?", uid)
-        return None if row is None else float(row[0])
+    def withdrawn_since(self, at: float) -> int:
+        """How many files were taken away before the outcome since then, those that are back among them."""
+        return self._one("SELECT count(*) FROM withdrawals WHERE at >= ?", at)
 
     def reserved_since(self, at: float) -> int:
         """How many starts were reserved since then."""

@@ -47,6 +47,7 @@ INSERT INTO starts (uid, generation, process_id, at) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET process_id = excluded.process_id
 """
 _RESERVED = "INSERT OR IGNORE INTO reservations (uid, generation, at) VALUES (?, ?, ?)"
+_WITHDRAWN = "INSERT OR REPLACE INTO withdrawals (uid, generation, at) VALUES (?, ?, ?)"
 _ORPHAN = "INSERT INTO orphans (reference, uid, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LINK = "INSERT OR REPLACE INTO links (uid, link, created_at) VALUES (?, ?, ?)"
 _PROVENANCE = "INSERT OR REPLACE INTO provenance (uid, generation, file, author) VALUES (?, ?, ?, ?)"
@@ -97,6 +98,8 @@ def write(connection: Connection, step: Step) -> None:
     _write_tallies(connection, step)
     _write_reservation(connection, step)
     _write_provenance(connection, step)
+    if step.withdraws:
+        connection.execute(_WITHDRAWN, (record.uid, record.generation, step.events[-1].at))
     if step.link is not None:
         connection.execute(_LINK, (record.uid, step.link, progress_at))
     elif before is not None and before.phase is Phase.RESULT and record.phase is not Phase.RESULT:

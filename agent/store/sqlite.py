@@ -254,9 +254,8 @@ class SqliteStore:
         return [(row[0], row[1], row[2]) for row in self._query(sql)]
 
     def withdrawn_since(self, at: float) -> int:
-        """How many requests were withdrawn since then."""
-        sql = "SELECT count(*) FROM requests WHERE outcome = 'withdrawn' AND progress_at >= ?"
-        return int(self._query(sql, (at,))[0][0])
+        """How many files were taken away before the outcome since then, those that are back among them."""
+        return int(self._query("SELECT count(*) FROM withdrawals WHERE at >= ?", (at,))[0][0])
 
 
 def _bind(connection: Connection, account: str, rebind: bool) -> None:

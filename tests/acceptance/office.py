@@ -85,6 +85,12 @@ class Office:
         )
         return json.loads(done.stdout)
 
+    def plan(self) -> dict[str, Any]:
+        """What `plan` says, whatever its exit code."""
+        done = subprocess.run([*COMMAND, "plan", "-o", "json"], env=self.environment, capture_output=True, text=True)
+        plan: dict[str, Any] = json.loads(done.stdout)
+        return plan
+
     @contextlib.contextmanager
     def running(self) -> Iterator[subprocess.Popen[str]]:
         """The agent in the background; ended with SIGTERM."""

@@ -1,7 +1,10 @@
 """Stories of a team that works with git: a bare repository, a clone as the source, the agent beside it."""
 
+import socket
 import subprocess
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +73,12 @@ class Team:
             time.sleep(0.3)
 
 
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 @pytest.fixture
 def team(office: Office) -> Team:
     return Team(office)
@@ -134,19 +143,31 @@ def test_a_merge_that_deletes_half_waits_for_a_persons_word(team: Team) -> None:
 
 
 @pytest.mark.sandbox(delay="50ms")
-def test_many_new_ones_against_a_budget(team: Team) -> None:
-    """The budget is spent and no more; who waits has nothing at Assure."""
-    for number in range(500):
-        team.write(f"person-{number}")
-    team.publish("Verify five hundred people")
-    team.office.settings["MAX_STARTS_PER_DAY"] = "20"
-    assert team.office.run("run", "--once") == 0
-    items = team.office.items()
-    assert len(items) == 500
-    assert sum(item["outcome"] == "accepted" for item in items.values()) == 20
-    assert sum(item["state"] == "waiting" for item in items.values()) == 480
-    assert starts(team.office) == 20
-    assert len(team.office.ledger()["dossiers"]) == 20
+def test_a_merge_of_five_thousand_against_a_budget_of_a_hundred(team: Team) -> None:
+    """[I1, I3] A hundred are started; the others wait in line, have nothing at Assure, and do not expire."""
+    office = team.office
+    for number in range(5_000):
+        team.write(f"person-{number:04}")
+    team.publish("Verify five thousand people")
+    office.settings |= {"MAX_STARTS_PER_DAY": "100", "LISTEN": f"127.0.0.1:{free_port()}"}
+    office.settings["LOG_LEVEL"] = "warning"  # nobody reads the pipe while it runs: it must not fill up
+    with office.running():
+        ended = time.monotonic() + 100
+        while sum(dossier["deletedAt"] is not None for dossier in office.ledger()["dossiers"]) < 100:
+            assert time.monotonic() < ended, "a hundred are verified and their dossiers deleted"
+            time.sleep(0.3)
+        team.until(lambda items: sum(item["state"] == "waiting" for item in items.values()) == 4_900, 60)
+        with urllib.request.urlopen(f"http://{office.settings['LISTEN']}/metrics") as answer:
+            metrics = answer.read().decode().splitlines()
+    assert 'assure_agent_requests{phase="dossier",state="waiting"} 4900.0' in metrics
+    assert "assure_agent_start_budget_remaining 0.0" in metrics
+    items = office.items()
+    assert Counter(item["outcome"] for item in items.values()) == {"accepted": 100, None: 4_900}
+    assert all(item["dossierId"] is None for item in items.values() if item["outcome"] is None)
+    plan = office.plan()
+    assert (plan["budgetLeft"], plan["starts"]) == (0, 4_900)
+    assert sum("waits for the start budget" in change["reason"] for change in plan["changes"]) == 4_900
+    assert starts(office) == len(office.ledger()["dossiers"]) == 100
 
 
 @pytest.mark.sandbox(delay="100ms")

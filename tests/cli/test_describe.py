@@ -1,6 +1,7 @@
 """`describe --remote`: what Assure has now, without a personal value."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -8,6 +9,8 @@ from agent.assure.described import described
 from agent.assure.readers import parse
 from agent.core.classify import Reply
 from agent.sandbox.outcome import BIRTH_DATE, DOCUMENT_NUMBER, FIRST_NAME, LAST_NAME, PERSONAL_NUMBER
+from agent.store import audit
+from agent.store.connection import FileLock
 from tests.support.fixtures import begin, world
 from tests.support.world import World
 
@@ -55,6 +58,45 @@ async def test_statuses_reasons_and_checks_are_shown_and_values_are_masked(world
     for value in (FIRST_NAME, LAST_NAME, BIRTH_DATE, DOCUMENT_NUMBER, PERSONAL_NUMBER):
         assert value not in table
     assert world.state.read_bytes() == before
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["while an agent runs", "while none runs"])
+async def test_personal_values_are_shown_once_the_history_says_so(world: World, state: Here, running: bool) -> None:
+    """[I5] [I6] [I7] The entry is there, and no value is in the store; the outcome and the phase stay."""
+    world.upload("a", retention="1d")
+    await world.settle()
+    before = world.record("a")
+    async with world.running() if running else contextlib.nullcontext():
+        said = await asyncio.to_thread(state, "describe", "a", "--remote", "--show-personal", "-o", "json")
+    assert said.code == 0, said
+    personal = said.json["items"][0]["processes"][0]["personal"]
+    assert personal["finalResult.firstName"] == [FIRST_NAME]
+    assert "audit history" in said.err
+    assert world.history("a")[-1] == "PersonalShown"
+    assert world.rows("SELECT verb, uid FROM commands") == [("show-personal", before.uid)]
+    assert FIRST_NAME.encode() not in world.state_bytes()
+    assert not audit.verify(world.state).findings
+    after = world.record("a")
+    assert after.shown_at is not None
+    assert (after.phase, after.outcome, after.delete_at) == (before.phase, before.outcome, before.delete_at)
+    table = (await asyncio.to_thread(state, "describe", "a", "--remote", "--show-personal")).out
+    assert f"finalResult.firstName: {FIRST_NAME}\n" in table
+    assert world.history("a").count("PersonalShown") == 2
+
+
+async def test_nothing_personal_is_shown_when_it_cannot_be_recorded(world: World, state: Here) -> None:
+    """[I6] The lock is somebody else's, and nobody hears on the socket: an error, and no call to Assure."""
+    world.upload("a", retention="1d")
+    await world.settle()
+    lock = FileLock(world.state.with_name("agent.db.lock"))
+    calls = world.ledger.calls.copy()
+    try:
+        said = await asyncio.to_thread(state, "describe", "a", "--remote", "--show-personal")
+    finally:
+        lock.release()
+    said.is_one_clear_error("Another agent")
+    assert (said.out, world.ledger.calls) == ("", calls)
+    assert "PersonalShown" not in world.history("a")
 
 
 async def test_what_is_deleted_is_told_as_such(world: World, state: Here) -> None:

@@ -79,6 +79,19 @@ async def test_a_hold_says_what_it_means_and_how_it_is_answered(world: World, he
     assert [attempt["effect"] for attempt in item["attempts"]] == ["create_dossier", "create_process"]
 
 
+async def test_an_outcome_that_stands_after_an_abandoned_change_is_told(world: World, here: Here) -> None:
+    world.upload("a")
+    await world.settle()
+    world.upload("a", document_id=IDENTITY_CARD, back=True)
+    await world.settle()
+    here.env |= {"STATE_URL": f"sqlite:///{world.state}", "SPECS_DIR": str(world.specs)}
+    said = await asyncio.to_thread(here, "resolve", "a", "abandon")
+    assert said.out.endswith("; the outcome accepted stands\n")
+    told = (await asyncio.to_thread(here, "explain", "a")).out
+    assert "and the outcome that it had stands" in told
+    assert "`assure-agent rerun a` would verify the file as it is now" in told
+
+
 async def test_no_capture_link_is_told(world: World, here: Here) -> None:
     """[I6]"""
     world.capture("a", capture={"uiProfile": "sandbox-outcome-abandoned"})

@@ -62,6 +62,24 @@ def test_something_held_is_exit_code_3_before_5_and_4(here: Here) -> None:
     assert "refused: b.yaml:" in said.out
 
 
+def test_withdrawals_that_wait_for_approval_are_told_and_exit_code_3(here: Here) -> None:
+    """They are undecided as a hold is; once approved they are withdrawn, and all is done."""
+    paths = [
+        write(here.folder / f"specs/{name}.yaml", upload(name, {"front": "front.jpg"}, suspend=True))
+        for name in "abcde"
+    ]
+    assert finish(spawn(here.folder, *ONCE, **FAST)).code == 0
+    for path in paths[:4]:
+        path.unlink()
+    said = finish(spawn(here.folder, *ONCE, **FAST))
+    assert said.code == 3, said
+    assert "4 withdrawals wait for approval" in said.err
+    assert here("approve").code == 0
+    assert finish(spawn(here.folder, *ONCE, **FAST)).code == 0
+    outcomes = [item["outcome"] for item in here("get", "-o", "json").json["items"]]
+    assert outcomes == ["withdrawn"] * 4 + [None]
+
+
 def test_refused_files_are_exit_code_5_and_what_waits_at_the_timeout_is_4(here: Here) -> None:
     write(here.folder / "images/slow.jpg", jpeg("sandbox-delay=10m"))
     write(here.folder / "specs/slow.yaml", upload("slow", {"front": "slow.jpg"}))

@@ -32,6 +32,7 @@ from agent.core.observation import (
     CameDue,
     HoldResolved,
     Observation,
+    PersonalShown,
     Reconsidered,
     RerunAsked,
     ResultSighted,
@@ -134,7 +135,7 @@ class Walk:
         record, at = self.record, self.now
         if record.intent is not None:
             return
-        told: list[Observation] = [ResultSighted(at=at), Reconsidered(at=at)]
+        told: list[Observation] = [ResultSighted(at=at), Reconsidered(at=at), PersonalShown(at=at)]
         if self.file is not None:
             told.append(RerunAsked(at=at, desired=replace(self.file, rerun=self.random.choice(("p1", "p2")))))
         if record.hold is not None:

@@ -5,7 +5,15 @@ from dataclasses import replace
 from world import NOW, POLICY, Story, at_create, at_done, at_result, upload
 
 from agent.core.answer import Evidence
-from agent.core.effect import CreateDossier, CreateProcess, EffectKind, ReadDossier, ReadProcess, ReserveStart
+from agent.core.effect import (
+    CreateDossier,
+    CreateProcess,
+    DeleteDossier,
+    EffectKind,
+    ReadDossier,
+    ReadProcess,
+    ReserveStart,
+)
 from agent.core.observation import (
     Answer,
     BudgetSpent,
@@ -13,6 +21,7 @@ from agent.core.observation import (
     DossierCreated,
     EffectRefused,
     HoldResolved,
+    PersonalShown,
     ProcessCreated,
     Reconsidered,
     RerunAsked,
@@ -83,6 +92,34 @@ def test_a_changed_document_that_a_person_leaves_unheeded_is_not_asked_about_aga
     assert story.record.hold is None
     assert story.record.declined == changed.essence
     assert story.record.outcome is Outcome.ACCEPTED
+
+
+def test_who_abandons_a_change_gives_up_the_verification_that_runs() -> None:
+    """[I3] As with every other hold: the outcome is `abandoned`, and the dossier is deleted."""
+    story = at_result()
+    changed = upload("two")
+    story.sees(DocumentChanged, desired=changed)
+    answered(story, Answer.ABANDON)
+    assert (story.record.phase, story.record.outcome) == (Phase.DELETION, Outcome.ABANDONED)
+    assert story.effect == DeleteDossier(dossier_id="D1")
+    assert (story.record.next, story.record.declined) == (None, changed.essence)
+
+
+def test_nothing_can_be_adopted_for_a_changed_document() -> None:
+    story = at_result()
+    story.sees(DocumentChanged, desired=upload("two"))
+    before = story.record
+    answered(story, Answer.ADOPT, dossier_id="D9")
+    assert story.record == before
+
+
+def test_that_personal_values_were_shown_is_history_and_changes_nothing_else() -> None:
+    """[I5]"""
+    story = at_result()
+    before = story.record
+    story.sees(PersonalShown)
+    assert story.record.shown_at == story.now
+    assert replace(story.record, shown_at=None, version=before.version) == before
 
 
 def test_a_rerun_is_obeyed_once_per_token() -> None:

@@ -365,6 +365,21 @@ async def test_removals_one_by_one_are_counted_over_the_hour(desk: Desk) -> None
     assert desk.record("a-3").outcome is Outcome.WITHDRAWN
 
 
+async def test_removals_that_were_put_back_still_count_for_the_hour(desk: Desk) -> None:
+    """Whoever takes files away and puts them back, a few at a time, is stopped all the same."""
+    paths = [desk.upload(f"a-{number}") for number in range(6)]
+    await desk.scan()
+    waiting = []
+    for path in paths[:4]:
+        text = path.read_text()
+        path.unlink()
+        waiting.append((await desk.scan(2)).waiting)
+        path.write_text(text)
+        await desk.scan()
+    assert waiting == [0, 0, 0, 1]
+    assert [desk.record(f"a-{number}").generation for number in range(6)] == [2, 2, 2, 1, 1, 1]
+
+
 async def test_a_fifth_of_a_large_source_may_go(desk: Desk) -> None:
     write(desk.images / "f.jpg", jpeg())
     paths = [write(desk.specs / f"{n}.yaml", upload(f"a-{n}", {"front": "f.jpg"})) for n in range(40)]

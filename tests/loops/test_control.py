@@ -176,6 +176,33 @@ async def test_abandon_of_a_document_that_changed_after_its_start_leaves_it(worl
     assert world.starts("a") == 1
 
 
+@BOTH
+async def test_abandon_of_a_change_while_it_runs_ends_it_and_leaves_the_file_to_a_rerun(
+    world: World, through: str
+) -> None:
+    """[I2] [I3] The outcome is `abandoned`, the dossier is deleted; the changed file waits for a rerun."""
+    world.upload("a", marker="sandbox-delay=60m")
+    async with world.running():
+        assert world.record("a").phase is Phase.RESULT
+        world.upload("a", document_id=OTHER)
+    async with world.running():
+        assert world.record("a").state == "held"
+        if through == "socket":
+            assert (await ask(world, "resolve", name="a", answer="abandon"))["ok"]
+    if through == "store":
+        assert (await obeyed_still(world, "resolve", name="a", answer="abandon"))["ok"]
+    await world.settle()
+    record = world.record("a")
+    assert (record.generation, record.outcome, record.phase, record.hold) == (1, Outcome.ABANDONED, Phase.DONE, None)
+    world.check_nothing_left()
+    await told(world, through, "rerun", name="a", command_id="command-2")
+    await world.settle()
+    record = world.record("a")
+    assert (record.generation, record.outcome, record.desired.document_id) == (2, Outcome.ACCEPTED, OTHER)
+    world.check()
+    world.check_nothing_left()
+
+
 async def test_a_retry_after_the_image_is_back_goes_on(world: World) -> None:
     path = world.upload("a", suspend=True)
     await world.settle()

@@ -1,14 +1,17 @@
 """Hints make things earlier, never otherwise: the follower, the look of the admission, and a running agent."""
 
+import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from agent.admission import Looked
 from agent.core.record import Outcome
 from agent.follower import Follower
+from agent.source.folder import Scan
 from agent.source.watch import EVERYTHING, Hint
 from agent.store import audit
 from tests.support.clock import until
@@ -122,6 +125,46 @@ async def test_a_look_leaves_what_is_refused_to_a_scan_and_delays_no_other(desk:
     assert (looked.open, desk.find("a")) == (True, None)
     assert desk.find("b") is not None
     assert [fault.name for fault in (await desk.scan()).refusals] == ["a"]
+
+
+@pytest.mark.parametrize("slice_", range(6))
+@pytest.mark.parametrize("name", ["a", "new"])
+async def test_a_look_comes_between_any_two_slices_of_a_scan_and_is_not_undone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str, slice_: int
+) -> None:
+    """[I2] What the scan saw before is older: it is neither admitted again nor taken for absent."""
+    monkeypatch.setattr("agent.source.walk._SLICE", 1)
+    for known in "abcd":
+        desk.upload(known)
+    await desk.scan()
+    folder, loop = desk.admission._folder, asyncio.get_running_loop()
+    real, looks = folder.slices, []
+
+    async def begin() -> None:
+        looks.append(asyncio.create_task(desk.admission.look([f"{name}.yaml"])))
+        await asyncio.sleep(0)  # it waits for its turn
+
+    def slices() -> Iterator[Scan | None]:
+        for number, seen in enumerate(real()):
+            if number == slice_:
+                desk.upload(name, document_id=138)
+                asyncio.run_coroutine_threadsafe(begin(), loop).result(5)
+            yield seen
+
+    monkeypatch.setattr(folder, "slices", slices)
+    desk.upload("c", document_id=139)  # so that there is something to sort
+    scan = asyncio.create_task(desk.scan())
+    await until(lambda: looks)
+    assert await looks[0] == Looked()
+    assert not scan.done()
+    admitted = desk.record(name)
+    assert admitted.desired.document_id == 138
+    await scan
+    monkeypatch.setattr(folder, "slices", real)
+    await desk.scan(3)
+    assert desk.record(name) == admitted
+    assert desk.record("c").desired.document_id == 139
+    assert desk.outcomes(*"abcd") == [None] * 4
 
 
 async def test_looks_and_scans_for_hints_withdraw_nothing(desk: Desk) -> None:

@@ -2,13 +2,20 @@
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from agent.core.journal import Event, difference
+from agent.core.machine import Step
+from agent.core.owed import due
 from agent.core.policy import Policy
-from agent.core.record import Outcome, Phase
+from agent.core.record import Desired, Outcome, Phase, Record
+from agent.core.remote import ProcessType
 from agent.observer import _FEW
+from agent.sandbox.model import Verdict
+from agent.store.sqlite import SqliteStore
 from tests.support.clock import until
 from tests.support.faults import rule
 from tests.support.world import World
@@ -57,6 +64,66 @@ async def test_an_interval_costs_a_list_and_one_read_for_each_that_has_finished(
         await world.clock.advance(4 * INTERVAL)
         assert since(world, before) == {"getAllProcess": 4}
     assert all(process.starts <= 1 for entry in world.ledger.dossiers.values() for process in entry.processes)
+
+
+async def test_with_ten_thousand_that_wait_an_interval_costs_six_lists_and_a_read_for_each_that_finished(
+    world: World,
+) -> None:
+    """[I8] Pages have 2,000 rows: were they all to finish at once, it were five. Fresh work is not delayed."""
+    now = world.clock.now()
+    finished = [f"finished-{number}" for number in range(10)]
+    waiting = [f"waiting-{number}" for number in range(9_990)]
+    store = SqliteStore(world.state, None)
+    await store.commit([seeded(world, name, ends_at=now + 1) for name in finished])
+    await store.commit([seeded(world, name, ends_at=now + 7_200) for name in waiting])
+    store.close()
+    async with world.running() as agent:
+        world.upload("fresh", "sandbox-delay=60m")
+        await agent.scan()
+        await world.clock.rest()
+        assert world.rows("SELECT phase FROM requests WHERE name = 'fresh'") == [("result",)]
+        before = world.ledger.calls.copy()
+        await world.clock.advance(INTERVAL)
+        calls = since(world, before)
+        assert calls.pop("getAllProcess") <= 6
+        assert calls == {"getProcess": 10, "deleteDossier": 10, "getDossier": 10}  # the last confirm the deletions
+    settled = world.rows("SELECT name FROM requests WHERE phase = 'done' AND outcome = 'accepted' ORDER BY name")
+    assert [name for (name,) in settled] == finished
+    assert world.rows("SELECT count(*) FROM requests WHERE phase = 'result'") == [(9_991,)]
+
+
+def begun(world: World, reference: str, ends_at: float) -> tuple[str, str]:
+    """A verification that was started at Assure, and is accepted then; dossier and process."""
+    theirs = world.sandbox.world
+    dossier = theirs.create_dossier({"externalReference": reference})["dossierId"]
+    asked = {"provider": "signicatpictureid", "processType": "document", "documentId": 137}
+    process = theirs.create_process(dossier, asked)["processId"]
+    theirs.verify(theirs.processes[process], "accepted", world.clock.now())
+    theirs.processes[process].verdict = Verdict("accepted", ends_at)
+    return dossier, process
+
+
+def seeded(world: World, name: str, ends_at: float) -> Step:
+    """A request that waits for its result, as on file; of another source, so that no scan looks for its file."""
+    now = world.clock.now()
+    wanted = Desired(digest="d", essence="e", process_type=ProcessType.DOCUMENT, document_id=137)
+    plain = Record(uid=f"uid-of-{name}", name=name, source="elsewhere", agent="tests", desired=wanted)
+    dossier, process = begun(world, plain.reference, ends_at)
+    record = replace(
+        plain,
+        phase=Phase.RESULT,
+        dossier_id=dossier,
+        process_id=process,
+        verified=True,
+        uploaded=True,
+        billed=True,
+        opened_at=now,
+        read_at=now,
+        not_before=now + Policy().own_look,
+    )
+    record = replace(record, due_at=due(record, now, Policy()))
+    admitted = Event(at=now, type="Admitted", changes=difference(None, record))
+    return Step(before=None, record=record, events=(admitted,))
 
 
 async def test_a_capture_that_has_finished_costs_two_reads(world: World) -> None:

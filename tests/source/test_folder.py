@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent.source import folder as module
+from agent.source import walk
 from agent.source.beneath import Why
 from agent.source.folder import Folder, Scan
 
@@ -88,7 +89,7 @@ def test_an_unchanged_folder_costs_no_read_and_no_new_result(
     write(specs / "b.yaml", "broken: [")
     os.mkfifo(specs / "c.yaml")
     before = scan()
-    monkeypatch.setattr(module, "read_beneath", None)
+    monkeypatch.setattr(walk, "read_beneath", None)
     monkeypatch.setattr(module, "_sort_out", None)
     after = scan()
     assert after.documents is before.documents
@@ -150,7 +151,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_later(
 ) -> None:
     write(specs / "a.yaml", upload("a"))
     with monkeypatch.context() as patch:
-        patch.setattr(module, "read_beneath", lambda *_: Why.CHANGING)
+        patch.setattr(walk, "read_beneath", lambda *_: Why.CHANGING)
         assert scan().unsettled
     found = scan()
     assert (found.unsettled, set(found.documents)) == (False, {"a"})
@@ -305,6 +306,29 @@ def test_a_folder_called_like_a_file_is_a_folder(specs: Path, scan: Callable[[],
     assert set(scan().documents) == {"a"}
 
 
+@pytest.mark.parametrize("slice_", range(5))
+def test_a_scan_goes_on_with_what_a_look_found_between_its_slices(
+    specs: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, slice_: int
+) -> None:
+    monkeypatch.setattr(walk, "_SLICE", 1)
+    for name in "abc":
+        write(specs / f"{name}.yaml", upload(name))
+    folder = clocks.folder(specs)
+    folder.scan()
+    write(specs / "c.yaml", upload("c").replace("137", "138"))
+    seen = None
+    for number, seen in enumerate(folder.slices()):  # noqa: B007 - the last one is the scan
+        if number == slice_:
+            write(specs / "new.yaml", upload("new"))
+            assert [document.name for document in folder.look(["new.yaml"]).documents] == ["new"]
+    assert seen is not None
+    before_the_end = slice_ < 3  # after that, files are being put together
+    assert ("new" in seen.documents) == before_the_end
+    write(specs / "twin.yaml", upload("new"))
+    assert folder.look(["twin.yaml"]).open  # the name is known to be somebody's
+    assert set(folder.scan().claimed) == {"new"}
+
+
 def test_a_missing_source_folder_is_told_and_takes_nothing_away(specs: Path, scan: Callable[[], Scan]) -> None:
     write(specs / "a.yaml", upload("a"))
     scan()
@@ -368,7 +392,7 @@ def test_an_unreadable_file_keeps_the_names_it_had_and_is_tried_again(
     scan()
     write(file, upload("b"))
     with monkeypatch.context() as patch:
-        patch.setattr(module, "read_beneath", lambda *_: Why.UNREADABLE)
+        patch.setattr(walk, "read_beneath", lambda *_: Why.UNREADABLE)
         found = scan()
         assert (found.complete, dict(found.documents), found.claimed) == (False, {}, {"a"})
     found = scan()

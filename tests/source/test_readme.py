@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from agent.core.request import OUR_ANNOTATIONS
+from agent.core.shapes import OUR_ANNOTATIONS
 from agent.source.loader import load
 from agent.source.wording import fields
 

@@ -17,6 +17,7 @@ from agent.core.machine import Step
 from agent.core.observation import (
     DocumentChanged,
     DocumentRemoved,
+    DocumentReturned,
     DossierSearched,
     EffectDelayed,
     EffectUnanswered,
@@ -179,6 +180,10 @@ async def test_withdrawals_of_late_are_counted(tmp_path: Path) -> None:
     assert life.record.outcome is Outcome.WITHDRAWN
     assert store.withdrawn_since(NOW) == 1
     assert store.withdrawn_since(NOW + 3600) == 0
+    life.sees(DocumentReturned, desired=life.record.desired)
+    await store.commit(life.steps[-1:])
+    assert life.record.present
+    assert store.withdrawn_since(NOW) == 1  # the file is back, and still it was taken away
     store.close()
 
 

@@ -3,7 +3,15 @@
 from dataclasses import replace
 
 from agent.core.effect import EffectKind
-from agent.core.observation import Answer, DocumentChanged, DocumentRemoved, DocumentReturned, HoldResolved, RerunAsked
+from agent.core.observation import (
+    Answer,
+    DocumentChanged,
+    DocumentRemoved,
+    DocumentReturned,
+    HoldResolved,
+    PersonalShown,
+    RerunAsked,
+)
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record
 from agent.core.rules.passage import close, hold
@@ -42,6 +50,8 @@ def hold_resolved(record: Record, seen: HoldResolved, policy: Policy) -> Record:
     if question is None or question.id != seen.hold_id:
         return record
     if question.reason.about_document:
+        if seen.answer is Answer.ADOPT:
+            return record  # there is no dossier to be chosen
         return _document_resolved(replace(record, hold=None), question, seen)
     if seen.answer is Answer.ABANDON:
         return close(replace(record, hold=None), seen.at, Outcome.ABANDONED)
@@ -51,9 +61,14 @@ def hold_resolved(record: Record, seen: HoldResolved, policy: Policy) -> Record:
 
 
 def _document_resolved(record: Record, question: Hold, seen: HoldResolved) -> Record:
+    """Verify the document in the file; or give up what runs, and leave that document to a later rerun.
+
+    An outcome that is there already stands, and the record goes on as it would have.
+    """
     if seen.answer is Answer.RETRY and seen.desired is not None:
         return replace(record, next=seen.desired)
-    return replace(record, declined=question.essence)
+    declined = replace(record, declined=question.essence)
+    return declined if record.outcome is not None else close(declined, seen.at, Outcome.ABANDONED)
 
 
 def _adopted(record: Record, seen: HoldResolved) -> Record:
@@ -88,6 +103,10 @@ def rerun_asked(record: Record, seen: RerunAsked, _: Policy) -> Record:
     if not _asks_for_rerun(record, seen.desired):
         return record
     return replace(record, next=seen.desired, present=True, hold=_without_document_question(record))
+
+
+def personal_shown(record: Record, seen: PersonalShown, _: Policy) -> Record:
+    return replace(record, shown_at=seen.at)
 
 
 def document_removed(record: Record, _: DocumentRemoved, __: Policy) -> Record:

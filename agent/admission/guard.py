@@ -1,0 +1,54 @@
+"""May what is absent be withdrawn? Never many at once without a person's word, and not from a folder that was swapped.
+
+What was absent once may be back at the next scan: `loop.py` asks here only about what was absent twice.
+"""
+
+from agent.core.admission import withdrawals_allowed
+from agent.ports import Clock, Store
+from agent.source.folder import Root, Scan
+
+_TRUSTED = "trusted-root"
+_WAITING_SINCE = "withdrawals-wait-since"
+_APPROVED = "approved"
+_HOUR = 3600.0
+
+
+class Guard:
+    """Remembers, over restarts, which folder is trusted and since when withdrawals wait."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._root: Root | None = None  # the folder in which everything was there
+
+    def allows(self, wanted: int, seen: Scan, known: int) -> bool:
+        """May this many of the `known` requests be withdrawn, after this scan?"""
+        if self._approved():
+            return True
+        if not seen.files or self._swapped(seen.root):
+            return False
+        return withdrawals_allowed(wanted, self._store.withdrawn_since(self._clock.now() - _HOUR), known)
+
+    async def trust(self, root: Root | None, everything: bool) -> None:
+        """Remember the folder in which everything was there: another one withdraws nothing by itself."""
+        if self._root is None and (kept := self._store.recall(_TRUSTED)):
+            path, device, inode = kept.rsplit(" ", 2)
+            self._root = Root(path, int(device), int(inode))
+        if root is not None and root != self._root and (everything or self._root is None):
+            self._root = root
+            await self._store.remember(_TRUSTED, f"{root.path} {root.device} {root.inode}")
+
+    async def remember_waiting(self, waiting: bool) -> None:
+        """Since when withdrawals wait: an approval holds when it was given later."""
+        known = bool(self._store.recall(_WAITING_SINCE))
+        if waiting != known:
+            await self._store.remember(_WAITING_SINCE, str(self._clock.now()) if waiting else "")
+
+    def _swapped(self, root: Root | None) -> bool:
+        """Another folder stands where the trusted one was."""
+        known = self._root
+        return root is not None and known is not None and root.path == known.path and root != known
+
+    def _approved(self) -> bool:
+        """A person's word holds for what was waiting when it was given."""
+        approved, since = self._store.recall(_APPROVED), self._store.recall(_WAITING_SINCE)
+        return bool(approved and since) and float(approved or 0) >= float(since or 0)

@@ -1,0 +1,153 @@
+"""What documents come to for the records that we have: who is admitted, who is told what, who is refused. Blocking."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from agent.admission.wanted import Digests, Found, Resolved, Rules, in_place, wanted
+from agent.core.admission import Verdict, begins, judge, parsed_answer
+from agent.core.observation import Answer, DocumentChanged, DocumentReturned, HoldResolved, Observation
+from agent.core.record import Desired, Record
+from agent.core.remote import DocumentKey
+from agent.core.request import essence
+from agent.core.shapes import RESOLVE
+from agent.ports import Clock, Store
+from agent.source.fault import Fault
+from agent.source.history import Origin, Visit
+from agent.source.loader import Document
+
+
+class Salt(Protocol):
+    """What makes uids and digests ours."""
+
+    def uid(self, source: str, name: str) -> str:
+        """The uid of a request."""
+
+    def digest(self, content: bytes) -> str:
+        """A salted digest."""
+
+
+@dataclass(slots=True)
+class News:
+    """What some documents come to."""
+
+    admitted: list[Record] = field(default_factory=list)
+    told: dict[str, Observation] = field(default_factory=dict)  # by uid
+    faults: list[Fault] = field(default_factory=list)
+    present: dict[str, str] = field(default_factory=dict)  # name -> uid of what is there
+    followed: list[Document] = field(default_factory=list)  # nothing follows from them
+    strays: list[tuple[str, Document]] = field(default_factory=list)  # uids whose file answers no open hold
+    later: list[Document] = field(default_factory=list)  # their document type has to be looked up first
+    wanted: set[DocumentKey] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _One:
+    """A document that has something new, and what it asks for."""
+
+    document: Document
+    uid: str
+    record: Record | None
+    verdict: Verdict
+    desired: Desired
+
+
+class Reporter:
+    """Looks at documents beside what is on file."""
+
+    def __init__(self, rules: Rules, store: Store, salt: Salt, clock: Clock) -> None:
+        self._rules, self._store, self._salt, self._clock = rules, store, salt, clock
+
+    def news(self, documents: Iterable[Document], resolved: Resolved, visit: Visit | None) -> News:
+        """What these documents come to; `resolved` says what document types mean, `visit` where files come from."""
+        news = News()
+        ones = [one for document in documents if (one := self._one(document, resolved, news)) is not None]
+        origins = visit.about({one.document.file for one in ones}) if visit is not None and ones else {}
+        for one in ones:
+            news.present[one.document.name] = one.uid
+            desired = _signed(one.desired, origins.get(one.document.file))
+            if one.record is None:
+                news.admitted.append(self._record(one.uid, one.document.name, desired))
+            else:
+                kind = DocumentChanged if one.verdict is Verdict.CHANGED else DocumentReturned
+                news.told[one.uid] = kind(at=self._clock.now(), desired=desired)
+        return news
+
+    def afresh(self, document: Document, resolved: Resolved) -> Found:
+        """What a document asks for, as if nothing were known of its name."""
+        return self._desired(document, self._digests(document), None, Verdict.ADMIT, resolved)
+
+    def _one(self, document: Document, resolved: Resolved, news: News) -> _One | None:
+        """What has to be admitted or told; None when there is nothing, or something else is said in `news`."""
+        uid = self._salt.uid(self._rules.source, document.name)
+        record = self._store.get(uid)
+        answered = self._answered(record, document, resolved, news)
+        if isinstance(answered, HoldResolved):
+            news.told[uid] = answered
+            return None
+        if answered is not None:
+            _put_off(document, answered, news)
+            return None
+        digests = self._digests(document)
+        verdict = judge(record, digests.whole, digests.essence, document.file)
+        if verdict is Verdict.FOLLOWED:
+            news.followed.append(document)
+            news.present[document.name] = uid
+            return None
+        found = self._desired(document, digests, record, verdict, resolved)
+        if isinstance(found, Desired):
+            return _One(document, uid, record, verdict, found)
+        _put_off(document, found, news)
+        return None
+
+    def _answered(
+        self, record: Record | None, document: Document, resolved: Resolved, news: News
+    ) -> HoldResolved | DocumentKey | list[Fault] | None:
+        """The answer to the open hold that stands in the file; an answer to any other is ignored, and counted."""
+        if record is None or RESOLVE.encode() not in document.canonical:
+            return None
+        text = document.request.resolve_answer
+        if text is None or record.hold is None:
+            return None
+        answer, about = parsed_answer(text), record.hold.reason.about_document
+        if answer is None or answer[2] != record.hold.id or (about and answer[0] is Answer.ADOPT):
+            news.strays.append((record.uid, document))
+            return None
+        desired = None
+        if about and answer[0] is Answer.RETRY:
+            found = self.afresh(document, resolved)
+            if not isinstance(found, Desired):
+                return found  # a type to look up first; or faults: it is obeyed once they are mended
+            desired = found
+        return HoldResolved(
+            at=self._clock.now(), hold_id=answer[2], answer=answer[0], dossier_id=answer[1], desired=desired
+        )
+
+    def _desired(
+        self, document: Document, digests: Digests, record: Record | None, verdict: Verdict, resolved: Resolved
+    ) -> Found:
+        request = document.request
+        if begins(record, verdict, digests.essence, request.rerun_token):
+            return wanted(document, request, digests, self._rules, resolved)
+        assert record is not None
+        return in_place(document, request, digests, self._rules, record.desired)
+
+    def _digests(self, document: Document) -> Digests:
+        return Digests(self._salt.digest(document.canonical), self._salt.digest(essence(document.request)))
+
+    def _record(self, uid: str, name: str, desired: Desired) -> Record:
+        return Record(uid=uid, name=name, source=self._rules.source, agent=self._rules.agent_id, desired=desired)
+
+
+def _put_off(document: Document, why: DocumentKey | list[Fault], news: News) -> None:
+    if isinstance(why, DocumentKey):
+        news.later.append(document)
+        news.wanted.add(why)
+    else:
+        news.faults += why
+
+
+def _signed(desired: Desired, origin: Origin | None) -> Desired:
+    if origin is None:
+        return desired
+    return replace(desired, commit=origin.commit, dirty=origin.dirty, author=origin.author)

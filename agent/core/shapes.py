@@ -1,0 +1,115 @@
+"""The shapes of the texts in a request file: names, keys, paths, URLs, each with what was expected, in our words.
+
+Refusals are errors of type `refused`, which carry `message` and `hint` in their context; neither holds the value [I6].
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+RERUN = "assure-agent/rerun"
+RESOLVE = "assure-agent/resolve"
+OUR_ANNOTATIONS = (RERUN, RESOLVE)
+
+_DNS = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
+_WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_HOST = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+
+
+def refused(message: str, hint: str) -> PydanticCustomError:
+    """A validation error in our words. `message` says what was expected, `hint` what to do; neither holds the value."""
+    return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The shape of a text: a pattern that matches it whole, its longest length, and what was expected, for people."""
+
+    pattern: str
+    longest: int
+    expected: str
+
+    def fits(self, value: str) -> bool:
+        """True for a text of this shape. The length comes first, so that no pattern meets a long text."""
+        return len(value) <= self.longest and re.fullmatch(self.pattern, value) is not None
+
+    def check(self, value: str) -> str:
+        """The value itself. Raises `refused`."""
+        if not self.fits(value):
+            raise refused(f"expected {self.expected}, at most {self.longest} characters", "change the value")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {"pattern": f"^{self.pattern}$", "maxLength": self.longest}
+
+
+def _our_annotation(key: str) -> str:
+    if key.startswith("assure-agent/") and key not in OUR_ANNOTATIONS:
+        raise refused(
+            "unknown annotation of the agent",
+            f"use {' or '.join(OUR_ANNOTATIONS)}, or another prefix than assure-agent/",
+        )
+    return key
+
+
+def _image_path(path: str) -> str:
+    parts = path.split("/")
+    if not path.isprintable() or "\\" in path or len(path) > 1024 or any(part in ("", ".", "..") for part in parts):
+        raise refused(
+            "expected a path below the images folder: relative, forward slashes, no empty, `.` or `..` parts",
+            "write it like customer-4711/front.jpg",
+        )
+    return path
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _valid_host(host: str) -> bool:
+    if ":" in host:
+        return ipaddress.ip_address(host).version == 6  # raises ValueError
+    return len(host) <= 253 and re.fullmatch(_HOST, host) is not None
+
+
+def _redirect_url(url: str) -> str:
+    advice = "write it like https://shop.example/verified"
+    if len(url) > 2048 or not re.fullmatch(r"[!-~]+", url) or "\\" in url:
+        raise refused("expected a URL of printable ASCII, at most 2048 characters", advice)
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # a port out of range raises
+        whole = parts.scheme in ("https", "http") and _valid_host(host)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise refused("expected a URL that starts with https:// and names a host", advice)
+    if parts.scheme == "http" and not _loopback(host):
+        raise refused("expected https (http is for loopback only)", advice)
+    if "@" in parts.netloc or "#" in url:
+        raise refused("expected a URL without user info and without a fragment", advice)
+    return url
+
+
+NAME = Text(_DNS, 253, "lower-case letters, digits, `-` and `.` (a DNS-1123 subdomain)")
+Name = Annotated[str, NAME]
+Key = Annotated[str, Text(f"(?:(?=.{{1,253}}/){_DNS}/)?{_WORD}", 317, "a key like `team` or `example.com/team`")]
+LabelValue = Annotated[str, Text(f"(?:{_WORD})?", 63, "letters, digits, `-`, `_` and `.`, or nothing")]
+AnnotationKey = Annotated[Key, AfterValidator(_our_annotation)]
+Country = Annotated[str, Text("[A-Z]{3}", 3, "three capital letters such as NLD (ISO 3166-1 alpha-3)")]
+Language = Annotated[str, Text("[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", 35, "a language such as en or pt-BR")]
+Profile = Annotated[str, Text("[!-~](?:[ -~]*[!-~])?", 100, "the id of a capture configuration (printable ASCII)")]
+HostName = Annotated[str, Text(_HOST, 253, "a host name such as myapp.app.signicat.com")]
+ImagePath = Annotated[str, AfterValidator(_image_path)]
+RedirectUrl = Annotated[str, AfterValidator(_redirect_url)]
