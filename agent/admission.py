@@ -109,6 +109,10 @@ class Rules:
             redirect_hosts=frozenset(settings.redirect_hosts),
         )
 
+    def ours(self, reference: str) -> bool:
+        """True for an external reference of this agent's making."""
+        return reference.startswith(f"aa-{self.agent_id}-")
+
 
 class Admission:
     """Keeps the records in step with a folder. One scan at a time."""

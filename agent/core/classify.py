@@ -123,7 +123,8 @@ def _with_answer(operation: Operation, reply: Reply, read: Reader[T], now: float
         if known and not start:
             return Refused(evidence=evidence_of(reply, "error-body"))
         return Unknown(evidence=evidence_of(reply, "error-body" if known else "foreign-body"))
-    return Unknown(evidence=evidence_of(reply, "server-error" if status >= 500 else "unexpected-status"))
+    cause = "server-error" if status >= 500 else "unexpected-status"
+    return Unknown(evidence=evidence_of(reply, cause), retry_after=pause(reply.retry_after, now))
 
 
 def _success(reply: Reply, read: Reader[T]) -> Done[T] | Unknown:

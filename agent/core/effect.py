@@ -150,16 +150,18 @@ class ReadProcess(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadDossier(Effect):
-    """GET dossier."""
+    """GET dossier. `gone`: it was deleted, and a 404 is what is hoped for."""
 
     dossier_id: str
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteDossier(Effect):
-    """DELETE dossier."""
+    """DELETE dossier. `gone`: it was lost, or a deletion of it was tried before, and a 404 is no surprise."""
 
     dossier_id: str
+    gone: bool = False
 
 
 KINDS: dict[type[Effect], EffectKind] = {
