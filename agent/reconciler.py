@@ -22,6 +22,7 @@ from agent.ports import Clock, Gate, Store
 
 _FAULT_PAUSE = 60.0  # seconds until a record that met a bug of ours is tried again
 _CLOCKS = 60.0  # seconds between two looks at deadlines while nothing can be sent
+_MOMENT = 0.05  # seconds: the shortest wait for room
 _MANY = 1000  # records looked at for their deadlines at once
 
 
@@ -195,8 +196,7 @@ class Reconciler:
         if self._gate.shut(now):
             times = [self._gate.opens_at(now), self._clocks_at + _CLOCKS]
         elif self._ready or len(self._driven) - len(self._asking) >= self._gate.room(now):
-            opens_at = self._gate.opens_at(now)
-            times = [opens_at] if opens_at > now else []  # or one of those at hand has to ask first, and wakes us
+            times = [max(self._gate.opens_at(now), now + _MOMENT)]  # or one of those at hand asks first, and wakes us
         else:
             falls_at = self._barrier.falls_at(now)
             due = self._store.next_due(self._busy(), self.paused or falls_at is not None)

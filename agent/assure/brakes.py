@@ -5,9 +5,9 @@ whoever makes them, it is the business of all:
 
 - outage: RUN answers in a row that look like one. The circuit opens; a neutral read at growing intervals finds out when
   Assure is back. A request that fails alone stops nobody for long, because a neutral read succeeds.
-- missing: more than MISSING unexpected 404s without one success between them. That is a wrong account, not so many
-  lost dossiers: the 404 that opened the circuit is not believed, and until a dossier of ours is seen again nothing is
-  sent at all, least of all a creation or a deletion (design §5).
+- missing: more than MISSING unexpected 404s without one success between them, of one dossier at most TWICE. That is a
+  wrong account, not so many lost dossiers: the 404 that opened the circuit is not believed, and until a dossier of ours
+  is seen again nothing is sent at all, least of all a creation or a deletion (design §5).
 - a pause that Assure asked for (Retry-After) is kept by all.
 
 After each of them calls begin gently: two at once, four times as many a second later, and so on for some seconds.
@@ -21,9 +21,11 @@ from typing import Final
 
 RUN: Final = 10  # answers in a row
 MISSING: Final = 5  # unexpected 404s that are still believed
+TWICE: Final = 2  # of these count for one dossier: one that is gone is asked for again and again until it is lost
 BELIEVED: Final = 3600.0  # seconds that a person's word holds: they are gone indeed
 LONGEST_PAUSE: Final = 60.0  # seconds of Retry-After that hold all calls; then some of them ask again
 _RAMP = 6.0  # seconds until any number of calls may begin
+_TICK = 0.001  # seconds: over the rounding of a logarithm
 _AHEAD = 1.0  # seconds: calls are begun for whose turn comes so soon
 
 
@@ -107,7 +109,7 @@ class Breaker:
     def __init__(self) -> None:
         self.opened: Opened | None = None
         self._run = 0  # outage answers in a row
-        self._lost = 0  # unexpected 404s since the last success on something of ours
+        self.missing: dict[str, int] = {}  # dossier -> unexpected 404s since the last success on something of ours
         self._believed = _NEVER  # while a person says that what is missing is gone
         self._paused = _NEVER
         self._ramp = _NEVER
@@ -135,7 +137,7 @@ class Breaker:
             return self._paused.until
         if self.room(now):
             return now
-        return max(now, self._ramp.begun + (math.log2(self._begun + 1) - 1.0) / 2.0)
+        return max(now, self._ramp.begun + (math.log2(self._begun + 1) - 1.0) / 2.0 + _TICK)
 
     def begin(self) -> None:
         """A call is let through."""
@@ -150,16 +152,16 @@ class Breaker:
             self._paused = _Span(now, until)
             self._gently(until)
 
-    def saw(self, seen: Seen, now: float, chance: float = 0.5) -> None:
-        """A call that was let through is answered."""
+    def saw(self, seen: Seen, now: float, chance: float = 0.5, target: str = "") -> None:
+        """A call that was let through is answered; `target` is the dossier it was about."""
         if self.opened is not None or seen is Seen.NOTHING:
             return
         self._run = self._run + 1 if seen is Seen.OUTAGE else 0
         if seen is Seen.TARGET:
-            self._lost = 0
+            self.missing.clear()
         elif seen is Seen.MISSING and not self._believed.holds(now):
-            self._lost += 1
-        if self._lost > MISSING:
+            self.missing[target] = min(self.missing.get(target, 0) + 1, TWICE)
+        if sum(self.missing.values()) > MISSING:
             self._open(Cause.MISSING, now, chance)
         elif self._run >= RUN:
             self._open(Cause.OUTAGE, now, chance)
@@ -186,7 +188,8 @@ class Breaker:
         )
 
     def _close(self, now: float) -> None:
-        self.opened, self._run, self._lost = None, 0, 0
+        self.opened, self._run = None, 0
+        self.missing.clear()
         self._gently(now)
 
     def _gently(self, since: float) -> None:

@@ -6,7 +6,6 @@ a time [I8]. What the brakes decide stands in `brakes.py`.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -32,7 +31,6 @@ T = TypeVar("T")
 
 UNSENT: Final = "not-sent"  # the cause of what was not let through
 UNBELIEVED: Final = "not-believed"  # the cause of a 404 that is most likely another account's
-_REMEMBERED = 8  # targets that were missing; one of them has to be seen again
 
 
 class Turns:
@@ -82,7 +80,6 @@ class Limited:
         self._breaker = Breaker()
         self._wake: Callable[[], None] = lambda: None
         self._opened = asyncio.Event()
-        self._missing: deque[str] = deque(maxlen=_REMEMBERED)
         self._probes = 0
         self.probing = False
 
@@ -149,9 +146,9 @@ class Limited:
     async def _seen_again(self) -> bool:
         """One of those that were missing is there, or some dossier of ours: the account is the right one."""
         self._probes += 1
-        if self._probes % 2 and self._missing:
-            self._missing.rotate()
-            return isinstance(await self._remote.read_dossier(self._missing[0]), Done)
+        missing = list(self._breaker.missing)
+        if self._probes % 2:
+            return isinstance(await self._remote.read_dossier(missing[self._probes // 2 % len(missing)]), Done)
         listed = await self._remote.list_dossiers()
         return isinstance(listed, Done) and any(row.reference and self._ours(row.reference) for row in listed.value)
 
@@ -185,11 +182,7 @@ class Limited:
         now, before = self._clock.now(), self._breaker.opened
         if isinstance(answer, Busy | Unknown) and answer.retry_after is not None:
             self._breaker.pause(answer.retry_after, now)
-        if seen is Seen.MISSING and target is not None:
-            self._missing.append(target)
-        elif seen is Seen.TARGET:
-            self._missing.clear()
-        self._breaker.saw(seen, now, self._chance())
+        self._breaker.saw(seen, now, self._chance(), target or "")
         self._changed(before)
 
     # ---- the port

@@ -29,6 +29,7 @@ NAMES = {
     "source_files",
     "source_last_sync_timestamp_seconds",
     "start_budget_remaining",
+    "circuit_open",
     "commit_duration_seconds",
     "commit_batch_size",
     "store_bytes",

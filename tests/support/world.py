@@ -108,7 +108,7 @@ class World:
             async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
                 reconciler, remote, turns = agent.reconciler, agent._remote, agent._turns
                 with (
-                    self.clock.watch(lambda: remote.probing - turns.waiting),
+                    self.clock.watch(lambda: remote.probing - turns.waiting, loop=False),
                     self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)),
                     watching(self.clock, agent._observer),
                 ):
