@@ -258,9 +258,10 @@ class Reconciler:
         return policy, not self._stopping and not self._gate.shut(now)
 
     async def _ask(self, uid: str, effect: Effect) -> Observation:
-        self._asking.add(uid)
-        if self._short:
-            self._wake.set()  # there may be room for another one
+        if not effect.kind.local:
+            self._asking.add(uid)
+            if self._short:
+                self._wake.set()  # there may be room for another one
         try:
             return await self._interpreter.perform(effect)
         finally:

@@ -32,6 +32,11 @@ class EffectKind(StrEnum):
         return self in _CHANGES
 
     @property
+    def local(self) -> bool:
+        """True when nothing is sent for it."""
+        return self in _BEFORE
+
+    @property
     def begins(self) -> bool:
         """True when it leads to something new at Assure: none of these while the agent is paused."""
         return self in _CHANGES - {EffectKind.DELETE_DOSSIER} or self in _BEFORE
