@@ -104,7 +104,7 @@ class Opened:
 
 
 class Breaker:
-    """Closed, paused until a time, or open until a probe succeeds. `chance` in [0, 1) is the jitter of the next probe."""
+    """Closed, paused until a time, or open until a probe succeeds. `chance` in [0, 1) is the jitter of a probe."""
 
     def __init__(self) -> None:
         self.opened: Opened | None = None

@@ -1,4 +1,4 @@
-"""The brakes as state machines with time as a value: whatever happens in whatever order, they let go again [I1] [I9]."""
+"""The brakes as state machines with time as a value: whatever happens in whatever order, they let go again [I1, I9]."""
 
 import math
 

@@ -202,9 +202,11 @@ def dossier_read_for_result(record: Record, seen: DossierRead, policy: Policy) -
 
 
 def result_sighted(record: Record, seen: ResultSighted, policy: Policy) -> Record:
-    """Look now, but never more often than `read_gap`."""
+    """Look now, but never more often than `read_gap`; where looks go wrong, in their turn."""
+    if record.failures or record.surprises or record.missing:
+        return record
     earliest = record.read_at + policy.read_gap if record.read_at is not None else seen.at
-    return replace(record, not_before=min(record.not_before, max(seen.at, earliest))) if not record.failures else record
+    return replace(record, not_before=min(record.not_before, max(seen.at, earliest)))
 
 
 def _own_look(seen: Observation, policy: Policy) -> float:
