@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from agent.core.classify import LONGEST_PAUSE
+
 RUN: Final = 10  # answers in a row
 MISSING: Final = 5  # unexpected 404s that are still believed
 TWICE: Final = 2  # of these count for one dossier: one that is gone is asked for again and again until it is lost
 BELIEVED: Final = 3600.0  # seconds that a person's word holds: they are gone indeed
-LONGEST_PAUSE: Final = 60.0  # seconds of Retry-After that hold all calls; then some of them ask again
 _RAMP = 6.0  # seconds until any number of calls may begin
 _TICK = 0.001  # seconds: over the rounding of a logarithm
 _AHEAD = 1.0  # seconds: calls are begun for whose turn comes so soon

@@ -25,7 +25,7 @@ from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, 
 
 T = TypeVar("T")
 
-LONGEST_PAUSE: Final = 3600.0  # a Retry-After is believed up to an hour
+LONGEST_PAUSE: Final = 60.0  # seconds of a Retry-After that are believed; then one asks again, gently
 
 SUCCESS: Final = {
     Operation.TOKEN: 200,

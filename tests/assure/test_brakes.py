@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agent.assure.brakes import LONGEST_PAUSE, MISSING, RUN, TWICE, Breaker, Bucket, Cause, Seen
+from agent.assure.brakes import MISSING, RUN, TWICE, Breaker, Bucket, Cause, Seen
+from agent.core.classify import LONGEST_PAUSE
 
 NOW = 1_800_000_000.0
 JUMPS = st.floats(0.0, 30.0) | st.floats(0.0, 7200.0)

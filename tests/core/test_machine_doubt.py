@@ -8,6 +8,7 @@ from world import (
     POLICY,
     Story,
     at_create,
+    at_deletion,
     at_images,
     at_process,
     at_start,
@@ -35,6 +36,7 @@ from agent.core.observation import (
     DocumentChanged,
     DocumentRemoved,
     DossierCreated,
+    DossierDeleted,
     DossierSearched,
     EffectDelayed,
     EffectUnanswered,
@@ -433,3 +435,16 @@ def test_a_404_to_a_start_is_no_proof_that_nothing_started() -> None:
     except Impossible:
         return
     assert isinstance(story.wakes(), ReadProcess)
+
+
+# -- what is expected to be gone ---------------------------------------------------------------------------------------
+
+
+def test_a_404_is_expected_only_where_the_dossier_was_deleted_or_lost_before() -> None:
+    """Any other one may be another account's: it counts for the circuit (design §5)."""
+    story = at_deletion()
+    assert story.effect == DeleteDossier(dossier_id="D1")
+    story.unanswered(EffectKind.DELETE_DOSSIER)
+    assert story.wakes() == DeleteDossier(dossier_id="D1", gone=True)
+    story.sees(DossierDeleted)
+    assert story.effect == ReadDossier(dossier_id="D1", gone=True)

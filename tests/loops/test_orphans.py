@@ -162,3 +162,28 @@ async def test_a_sweep_returns_how_many_it_deleted(world: World) -> None:
         sweep: OrphanSweep = agent._orphans
         assert await sweep.sweep() == 1
         assert await sweep.sweep() == 0
+
+
+async def test_what_a_full_list_does_not_show_is_looked_for_among_the_processes(world: World) -> None:
+    """[I3] As after a restored store: the reference is at Assure, with a process, under 100 newer dossiers."""
+    world.sandbox.faults.add([rule("createDossier", "reset-before")])
+    world.upload("a")
+    original = world.sandbox.world.list_dossiers
+
+    def listing(*arguments: Any) -> Any:
+        if not world.dossiers("a"):
+            reference = world.record("a").reference
+            ours = world.sandbox.world.create_dossier({"externalReference": reference})["dossierId"]
+            process = {"provider": "signicatpictureid", "processType": "document", "documentId": 137}
+            world.sandbox.world.create_process(ours, process)
+            for _ in range(100):
+                world.sandbox.world.create_dossier({})
+        return original(*arguments)
+
+    world.sandbox.world.list_dossiers = listing  # type: ignore[method-assign]
+    await world.settle()
+    assert world.record("a").outcome == "accepted"
+    assert len(world.dossiers("a")) == 1
+    assert world.starts("a") == 1
+    assert world.rows("SELECT count(*) FROM orphans") == [(0,)]
+    assert "getAllProcess" in world.calls
