@@ -4,6 +4,7 @@ from agent.assure.client import Config
 from agent.core.errors import RemoteError, SettingsError
 from agent.settings import Settings
 
+CIRCUIT = "circuit"  # under this the store remembers why nothing is sent just now; empty: all is well
 TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
 
 

@@ -3,9 +3,15 @@
 from collections.abc import Callable
 
 from agent.admission import Synced
+from agent.assure.brakes import Cause, Opened
 from agent.core.machine import Step
 from agent.log import logger
 from agent.metrics import Metrics
+
+_CIRCUIT = {
+    Cause.OUTAGE: "Assure answers nobody; the agent goes on by itself once it does",
+    Cause.MISSING: "nothing of ours is at Assure: check the account; if all was deleted there: assure-agent resume",
+}
 
 
 class Chronicle:
@@ -60,6 +66,15 @@ class Chronicle:
                 waiting=synced.waiting,
                 hint="put the files back, or say `assure-agent approve`; `assure-agent plan` lists them",
             )
+
+    def circuit(self, opened: Opened | None) -> None:
+        """The circuit opened, or closed."""
+        self._metrics.circuit(opened is not None)
+        if opened is None:
+            self._log.warning("the circuit is closed again: calls go on")
+        else:
+            hint = _CIRCUIT[opened.cause]
+            self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
 
     def unwatched(self, error: Exception) -> None:
         """The system gives no watch on the source."""

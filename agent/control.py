@@ -52,7 +52,7 @@ class Control:
         tell: Tell,
         look: Look,
         clock: Clock,
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[str], None] = lambda verb: None,
     ) -> None:
         self._store = store
         self._uid_of = uid_of
@@ -82,7 +82,7 @@ class Control:
         message = await VERBS[verb](self, uid, request)
         command = Command(id=command_id, verb=verb, uid=uid)
         await self._store.obey(command, message, self._clock.now())
-        self._changed()
+        self._changed(verb)
         return {"ok": True, "message": message}
 
     def _record(self, uid: str | None, name: object) -> Record:

@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable
 from functools import singledispatchmethod
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from agent.core.answer import Answer, Busy, Done, Evidence, Refused, Unknown
+from agent.core.answer import Busy, Done, Evidence, Refused, Unknown
 from agent.core.document_types import departed
 from agent.core.effect import (
     CompareImages,
@@ -46,8 +47,13 @@ from agent.core.observation import (
     TargetMissing,
     VerificationStarted,
 )
-from agent.core.remote import Depiction, ListedDossier
+from agent.core.remote import LISTED, Depiction
+from agent.listing import listed_processes
 from agent.ports import Budget, Clock, DocumentTypes, Pictures, Remote, Unfit
+
+T = TypeVar("T")
+
+_MARGIN = 600.0  # seconds: our clock and Assure's are not the same
 
 # A 404 to these says nothing about a dossier of ours: there was none in the path.
 _WITHOUT_TARGET = (EffectKind.CREATE_DOSSIER, EffectKind.FIND_DOSSIER)
@@ -71,7 +77,8 @@ class Interpreter:
         self._types = types
         self._clock = clock
         self._chance = chance
-        self._listing = _SharedListing(remote)
+        self._dossiers = _Shared(lambda _: remote.list_dossiers())
+        self._processes = _Shared(lambda since: listed_processes(remote, since - _MARGIN, ()))
 
     @singledispatchmethod
     async def perform(self, effect: Effect) -> Answered:
@@ -94,10 +101,13 @@ class Interpreter:
 
     @perform.register
     async def _(self, effect: FindDossier) -> Answered:
-        answer = await self._listing.read()
+        answer = await self._dossiers.read(effect.since)
         if not isinstance(answer, Done):
             return self._trouble(effect.kind, answer)
         found = [row.dossier_id for row in answer.value if row.reference == effect.reference]
+        if not found and len(answer.value) >= LISTED:  # out of sight there: one with a process shows here as well
+            rows = await self._processes.read(effect.since) or []
+            found = [row.dossier_id for row in rows if row.reference == effect.reference and row.dossier_id is not None]
         return DossierSearched(
             dossier_id=found[0] if found else None, listed=len(answer.value), **self._stamp(answer.evidence)
         )
@@ -168,14 +178,14 @@ class Interpreter:
 
     @perform.register
     async def _(self, effect: ReadDossier) -> Answered:
-        answer = await self._remote.read_dossier(effect.dossier_id)
+        answer = await self._remote.read_dossier(effect.dossier_id, effect.gone)
         if isinstance(answer, Done):
             return DossierRead(reading=answer.value, **self._stamp(answer.evidence))
         return self._trouble(effect.kind, answer)
 
     @perform.register
     async def _(self, effect: DeleteDossier) -> Answered:
-        answer = await self._remote.delete_dossier(effect.dossier_id)
+        answer = await self._remote.delete_dossier(effect.dossier_id, effect.gone)
         if isinstance(answer, Done):
             return DossierDeleted(**self._stamp(answer.evidence))
         return self._trouble(effect.kind, answer)
@@ -213,21 +223,24 @@ class Interpreter:
                 return EffectRefused(kind=kind, **stamp)
 
 
-class _SharedListing:
-    """GET dossiers, once for all who ask while none is under way that began after they asked."""
+class _Shared(Generic[T]):
+    """One read for all who ask while none is under way that began after they asked."""
 
-    def __init__(self, remote: Remote) -> None:
-        self._remote = remote
+    def __init__(self, read: Callable[[float], Awaitable[T]]) -> None:
+        self._read = read
         self._turn = asyncio.Lock()
-        self._next: asyncio.Task[Answer[tuple[ListedDossier, ...]]] | None = None
+        self._since = math.inf
+        self._next: asyncio.Task[T] | None = None
 
-    async def read(self) -> Answer[tuple[ListedDossier, ...]]:
-        """A list that was asked for after this call began."""
+    async def read(self, since: float) -> T:
+        """What was asked for after this call began, of what is there since `since` or longer."""
+        self._since = min(self._since, since)
         if self._next is None:
             self._next = asyncio.create_task(self._after_the_current_one())
         return await asyncio.shield(self._next)
 
-    async def _after_the_current_one(self) -> Answer[tuple[ListedDossier, ...]]:
+    async def _after_the_current_one(self) -> T:
         async with self._turn:
             self._next = None  # whoever asks from here on waits for the next one
-            return await self._remote.list_dossiers()
+            since, self._since = self._since, math.inf
+            return await self._read(since)

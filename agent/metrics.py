@@ -97,6 +97,11 @@ class Metrics:
             registry=registry,
         )
         self._budget.set(float("inf"))
+        self._circuit = Gauge(
+            name + "circuit_open",
+            "1 while nothing is sent to Assure but a probe now and then, because calls go wrong whoever makes them.",
+            registry=registry,
+        )
         build = Gauge(name + "build_info", "The version that runs.", ("version",), registry=registry)
         build.labels(version=__version__).set(1)
         for operation in Operation:
@@ -140,6 +145,10 @@ class Metrics:
             return float("inf") if found is None else float(found)
 
         self._budget.set_function(remaining)
+
+    def circuit(self, is_open: bool) -> None:
+        """The circuit opened, or closed."""
+        self._circuit.set(is_open)
 
     def watch(self, look: Callable[[], AbstractContextManager[Figures]]) -> None:
         """Look into the store whenever the metrics are asked for."""

@@ -6,13 +6,12 @@ own every 15 minutes, and that is all there is past 29 days, because the list en
 those that were looked at longest ago are looked at by themselves, a few at each interval.
 """
 
-from agent.core.answer import Done
 from agent.core.observation import ResultSighted
 from agent.core.remote import Status
+from agent.listing import listed_processes
 from agent.ports import Clock, Remote, Store
 from agent.reconciler import Reconciler
 
-_PAGE = 2000  # rows in a page, the most there are (contract §9)
 _MARGIN = 600.0  # seconds: our clock and Assure's are not the same
 _HORIZON = 29 * 86400.0
 _FEW = 32  # looks at each interval while there is no list
@@ -42,12 +41,5 @@ class Observer:
 
     async def _finished(self, since: float) -> list[str] | None:
         """The dossiers with a process that is final, or None when the list cannot be had."""
-        found: list[str] = []
-        offset, total = 0, 1
-        while offset < total:
-            page = await self._remote.list_processes(since, _FINAL, offset, _PAGE)
-            if not isinstance(page, Done):
-                return None
-            found += [row.dossier_id for row in page.value.processes if row.dossier_id is not None]
-            offset, total = offset + _PAGE, page.value.total
-        return found
+        rows = await listed_processes(self._remote, since, _FINAL)
+        return None if rows is None else [row.dossier_id for row in rows if row.dossier_id is not None]

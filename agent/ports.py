@@ -1,7 +1,7 @@
 """What the loops need of the outside. Each port states its contract; adapters live in store, assure and source."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,8 +61,8 @@ class Remote(Protocol):
     async def read_process(self, dossier_id: str, process_id: str) -> Answer[ProcessReading]:
         """GET process (§9)."""
 
-    async def read_dossier(self, dossier_id: str) -> Answer[DossierReading]:
-        """GET dossier with its processes (§4)."""
+    async def read_dossier(self, dossier_id: str, gone: bool = False) -> Answer[DossierReading]:
+        """GET dossier with its processes (§4). `gone`: it was deleted, and a 404 is expected."""
 
     async def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Answer[bytes]:
         """GET images?depiction= (§7); done: the bytes."""
@@ -78,8 +78,8 @@ class Remote(Protocol):
     async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
         """GET document-types of PictureID; none is an empty tuple (§5)."""
 
-    async def delete_dossier(self, dossier_id: str) -> Answer[None]:
-        """DELETE dossier: 204; a 404 is Refused with `missing` (§4)."""
+    async def delete_dossier(self, dossier_id: str, gone: bool = False) -> Answer[None]:
+        """DELETE dossier: 204; a 404 is Refused with `missing` (§4). `gone`: such a 404 is expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,22 @@ class Pictures(Protocol):
 
     async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | Unfit:
         """The images as they were admitted, or the first that is not so any more."""
+
+
+class Gate(Protocol):
+    """May calls to Assure begin? Whoever asks before it begins waits as a row with a time, not as a worker [I8]."""
+
+    def shut(self, now: float) -> bool:
+        """True while nothing is sent: what is asked for all the same is busy."""
+
+    def room(self, now: float) -> float:
+        """How many more calls may begin now; infinity: any number."""
+
+    def opens_at(self, now: float) -> float:
+        """When there will be room; infinity: `wake` is called then."""
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Call this whenever nothing may be sent any more, or everything again."""
 
 
 class Budget(Protocol):
@@ -155,6 +171,12 @@ class Store(Protocol):
 
     def next_due(self, busy: set[str], begun: bool = False) -> float | None:
         """When the next record that is not busy is due; of those begun, or of all."""
+
+    def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
+        """At most `limit` records that are not busy, and whose deadline or hold has run out before their outcome."""
+
+    def creating(self) -> list[Record]:
+        """Those without a dossier whose creation was asked for at least once."""
 
     def unsettled(self, begun: bool = False) -> bool:
         """True while some request goes on by itself: not held, not suspended, not queued, not in retention."""

@@ -6,18 +6,43 @@ written ends the loop, because without it nothing may be told to the outside [I4
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from agent.barrier import Barrier
+from agent.core.effect import Effect
 from agent.core.errors import Impossible, StoreError
 from agent.core.machine import Step, admit, step
 from agent.core.observation import CameDue, Observation, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Record
 from agent.interpreter import Interpreter
-from agent.ports import Clock, Store
+from agent.ports import Clock, Gate, Store
 
 _FAULT_PAUSE = 60.0  # seconds until a record that met a bug of ours is tried again
+_CLOCKS = 60.0  # seconds between two looks at deadlines while nothing can be sent
+_MOMENT = 0.05  # seconds: the shortest wait for room
+_MANY = 1000  # records looked at for their deadlines at once
+
+
+class OpenGate:
+    """Implements `agent.ports.Gate` where there are no brakes."""
+
+    def shut(self, _: float) -> bool:
+        """Never."""
+        return False
+
+    def room(self, _: float) -> float:
+        """Any number."""
+        return math.inf
+
+    def opens_at(self, now: float) -> float:
+        """It is open."""
+        return now
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """There is nothing to hear."""
 
 
 class Reconciler:
@@ -33,6 +58,7 @@ class Reconciler:
         chance: Callable[[], float],
         seen: Callable[[Step], None] = lambda step: None,
         failed: Callable[[str, Exception], None] = lambda uid, error: None,
+        gate: Gate | None = None,
     ) -> None:
         self._store = store
         self._interpreter = interpreter
@@ -48,6 +74,13 @@ class Reconciler:
         self._told: set[str] = set()  # records whose observations are being committed by `tell`
         self._inbox: dict[str, list[Observation]] = {}
         self._faulty: dict[str, float] = {}  # uid -> when to try again
+        self._resting: dict[str, float] = {}  # due, and held up by the gate or the barrier; uid -> when to look again
+        self._asking: set[str] = set()  # driven, and with a call under way
+        self._short = False  # the gate had no room for all that is due
+        self._clocks_at = -math.inf  # when deadlines were last looked at while the gate was shut
+        self._gate = gate or OpenGate()
+        self._gate.listen(self._gate_moved)
+        self._barrier = Barrier(policy)
         self._stopping = False
         self._paused = False
         self._broken: StoreError | None = None
@@ -84,6 +117,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Drive until `stop`. Raises StoreError when the store cannot be written."""
+        self._barrier.begin(self._store.creating(), self._clock.now())
         while not self._stopping and self._broken is None:
             self._wake.clear()
             self._fill()
@@ -121,26 +155,58 @@ class Reconciler:
 
     def _fill(self) -> None:
         """Give every free slot a record; when none is ready, claim some."""
-        if not self._ready and len(self._driven) < self._concurrency:
-            now = self._clock.now()
-            self._faulty = {uid: until for uid, until in self._faulty.items() if until > now}
-            claimed = self._store.claim(now, 2 * self._concurrency, self._busy(), self.paused)
+        now = self._clock.now()
+        self._faulty = {uid: until for uid, until in self._faulty.items() if until > now}
+        self._resting = {uid: until for uid, until in self._resting.items() if until > now}
+        room = self._gate.room(now)
+        if self._gate.shut(now):
+            room = self._ready_for_clocks(now)
+        elif not self._ready and len(self._driven) < self._concurrency and room:
+            begun = self.paused or self._barrier.up(now)
+            claimed = self._store.claim(now, 2 * self._concurrency, self._busy(), begun)
             self._ready = {record.uid: record for record in claimed}
-        while self._ready and len(self._driven) < self._concurrency:
+        while self._ready and len(self._driven) < self._concurrency and len(self._driven) - len(self._asking) < room:
             self._start(self._ready.pop(next(iter(self._ready))))
+        self._short = room < math.inf
+
+    def _ready_for_clocks(self, now: float) -> float:
+        """Nothing can be asked; deadlines are kept all the same. Returns how many may be looked at: all of them."""
+        left, self._ready = self._ready, {}
+        if not self._clocks_at <= now < self._clocks_at + _CLOCKS:
+            found = self._store.overdue(now, _MANY, self._busy())
+            self._ready = {record.uid: record for record in found}
+            self._clocks_at = now if len(found) < _MANY else -math.inf
+        self._ready.update({uid: record for uid, record in left.items() if uid in self._inbox})
+        return math.inf
+
+    def _gate_moved(self) -> None:
+        self._clocks_at = -math.inf
+        self._resting.clear()
+        self._barrier.again(self._clock.now())
+        self._wake.set()
 
     def _start(self, record: Record) -> None:
         self._driven[record.uid] = asyncio.create_task(self._drive(record))
 
     def _pause(self) -> float | None:
+        """How long nothing new can be begun, unless we are woken; None: until then."""
+        now = self._clock.now()
         if len(self._driven) >= self._concurrency:
             return None  # the next that ends wakes us
-        due = self._store.next_due(self._busy(), self.paused)
-        times = [*self._faulty.values(), *([due] if due is not None else [])]
-        return max(0.0, min(times) - self._clock.now()) if times else None
+        if self._gate.shut(now):
+            times = [self._gate.opens_at(now), self._clocks_at + _CLOCKS]
+        elif self._ready or len(self._driven) - len(self._asking) >= self._gate.room(now):
+            times = [max(self._gate.opens_at(now), now + _MOMENT)]  # or one of those at hand asks first, and wakes us
+        else:
+            falls_at = self._barrier.falls_at(now)
+            due = self._store.next_due(self._busy(), self.paused or falls_at is not None)
+            known = (due, falls_at, *self._faulty.values(), *self._resting.values())
+            times = [time for time in known if time is not None]
+        wait = min(times, default=math.inf) - now
+        return max(0.0, wait) if wait < math.inf else None
 
     def _busy(self) -> set[str]:
-        return {*self._driven, *self._told, *self._faulty}
+        return {*self._driven, *self._told, *self._faulty, *self._resting}
 
     def _occupied(self, uid: str) -> bool:
         return uid in self._driven or uid in self._told or uid in self._ready
@@ -164,14 +230,15 @@ class Reconciler:
         observation: Observation | None = kind(at=self._clock.now(), chance=self._chance())
         try:
             while observation is not None:
-                taken = step(record, observation, self._policy, ask=not self._stopping)
+                policy, ask = self._rules()
+                taken = step(record, observation, policy, ask=ask)
                 if taken.changed:
                     await self._commit([taken])
                 elif taken.effect is None and isinstance(observation, CameDue):
-                    self._idle_turn(record)
+                    self._idle_turn(record, policy, ask)
                 record = taken.record
                 if taken.effect is not None:
-                    observation = await self._interpreter.perform(taken.effect)
+                    observation = await self._ask(record.uid, taken.effect)
                 else:
                     observation = self._received(record.uid)
         except StoreError as error:
@@ -184,10 +251,29 @@ class Reconciler:
             del self._driven[record.uid]
             self._wake.set()
 
-    def _idle_turn(self, record: Record) -> None:
+    def _rules(self) -> tuple[Policy, bool]:
+        """The policy of this moment, and whether anything may be asked for."""
+        now = self._clock.now()
+        policy = replace(self._policy, barred=True) if self._barrier.up(now) else self._policy
+        return policy, not self._stopping and not self._gate.shut(now)
+
+    async def _ask(self, uid: str, effect: Effect) -> Observation:
+        if not effect.kind.local:
+            self._asking.add(uid)
+            if self._short:
+                self._wake.set()  # there may be room for another one
+        try:
+            return await self._interpreter.perform(effect)
+        finally:
+            self._asking.discard(uid)
+
+    def _idle_turn(self, record: Record, policy: Policy, ask: bool) -> None:
         """A record that is due must lead on; otherwise it would be claimed again at once, for ever."""
+        now = self._clock.now()
         if self._paused:
-            self._faulty[record.uid] = self._clock.now() + _FAULT_PAUSE  # looked at again for its privacy clock
+            self._faulty[record.uid] = now + _FAULT_PAUSE  # looked at again for its privacy clock
+        elif policy.barred or not (ask or self._stopping):
+            self._resting[record.uid] = now + _CLOCKS  # or until the barrier falls, or the gate opens
         elif not self._stopping:
             raise Impossible(f"due in phase {record.phase}, and nothing is owed")
 
@@ -204,8 +290,18 @@ class Reconciler:
         if not steps:
             return
         await self._store.commit(steps)
+        self._heed_barrier(steps)
         for taken in steps:
             try:
                 self._seen(taken)
             except Exception as error:  # it is durable: who listens and fails harms no record
                 self._failed(taken.record.uid, error)
+
+    def _heed_barrier(self, steps: Sequence[Step]) -> None:
+        now = self._clock.now()
+        before = self._barrier.up(now)
+        for taken in steps:
+            self._barrier.saw(taken.record, now)
+        if before and not self._barrier.up(now):
+            self._resting.clear()
+            self._wake.set()

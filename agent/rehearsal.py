@@ -177,6 +177,14 @@ class Rehearsed:
         """Nothing is driven."""
         return []
 
+    def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
+        """Nothing is driven."""
+        return []
+
+    def creating(self) -> list[Record]:
+        """Nothing is driven."""
+        return []
+
     def next_due(self, busy: set[str], begun: bool = False) -> float | None:
         """Nothing is driven."""
         return None

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from agent import __version__
-from agent.account import client_config, need_credentials, not_accepted, unreachable
+from agent.account import CIRCUIT, client_config, need_credentials, not_accepted, unreachable
 from agent.admission import Admission, Rules
+from agent.assure.brakes import Opened
 from agent.assure.client import AssureClient
+from agent.assure.limits import Limited, Turns
 from agent.budget import StartBudget
 from agent.catalogue import Catalogue
 from agent.chronicle import Chronicle
@@ -70,23 +72,27 @@ class Agent:
         self._chronicle = Chronicle(metrics, seen)
         self._stopping = asyncio.Event()
         self._failure: AgentError | None = None
-        self._client = AssureClient(client_config(settings), clock, metrics.called)
-        self._catalogue = Catalogue(self._client, store, clock)
-        pictures = PictureFolder(settings.images_dir, settings.max_image_bytes)
         chance = random.random  # pace, not secrecy
+        self._turns = Turns(settings.rate_limit, clock)
+        self._client = AssureClient(client_config(settings), clock, metrics.called, turn=self._turns.next)
+        rules = Rules.of(settings, store.keys.agent_id())
+        self._remote = Limited(self._client, self._turns, clock, chance, rules.ours, self._circuit)
+        self._notes: set[asyncio.Task[None]] = set()
+        self._catalogue = Catalogue(self._remote, store, clock)
+        pictures = PictureFolder(settings.images_dir, settings.max_image_bytes)
         self._budget = StartBudget(settings.max_starts_per_day, store, clock)
         metrics.brake(lambda: self._budget.left)
         self.reconciler = Reconciler(
             store,
-            Interpreter(self._client, pictures, self._catalogue, self._budget, clock, chance),
+            Interpreter(self._remote, pictures, self._catalogue, self._budget, clock, chance),
             clock,
             settings.policy,
             settings.concurrency,
             chance,
             self._chronicle.stepped,
             self._chronicle.bug,
+            self._remote,
         )
-        rules = Rules.of(settings, store.keys.agent_id())
         folder = Folder(settings.specs_dir)
         self._admission = Admission(
             folder,
@@ -99,8 +105,8 @@ class Agent:
             self._chronicle.synced,
             Checkout(settings.specs_dir),
         )
-        self._orphans = OrphanSweep(store, self._client, clock)
-        self._observer = Observer(store, self._client, self.reconciler, clock)
+        self._orphans = OrphanSweep(store, self._remote, clock)
+        self._observer = Observer(store, self._remote, self.reconciler, clock)
         source, keys = settings.source_name, store.keys
         self._control = Control(
             store,
@@ -159,7 +165,7 @@ class Agent:
                 await self._clock.wait(self._stopping, 0.1)
             else:
                 return self._finished(still_moving=self._store.unsettled())
-            await self._orphans.sweep()
+            await self._orphans.sweep(at_once=True)
         return self._finished(still_moving=False)
 
     def stop(self) -> None:
@@ -191,6 +197,7 @@ class Agent:
             scheduler.start()
             driving = asyncio.create_task(self._drive())
             observing = asyncio.create_task(self._observe())
+            guarding = asyncio.create_task(self._remote.guard())
             following = asyncio.create_task(self._follow()) if patient else None
             try:
                 yield
@@ -201,8 +208,9 @@ class Agent:
                 scheduler.stop()
                 self.stop()
                 await self._drain(driving)
-                observing.cancel()  # it only reads
-                await asyncio.gather(observing, return_exceptions=True)
+                for reading in (observing, guarding):  # they only read
+                    reading.cancel()
+                await asyncio.gather(observing, guarding, *self._notes, return_exceptions=True)
                 self._log.info("ended")
         if self._failure is not None:
             raise self._failure
@@ -224,12 +232,16 @@ class Agent:
             await driving
 
     async def _adjust(self) -> None:
-        """What changed while no agent ran: what people said, the budget, the images."""
+        """What changed while no agent ran: what people said, the budget, the images. No circuit is open any more."""
+        if self._store.recall(CIRCUIT):
+            await self._store.remember(CIRCUIT, "")
         self.reconciler.paused = paused(self._store)
         now = self._clock.now()
         await self.reconciler.tell({uid: Reconsidered(at=now) for uid in self._store.patient()})
 
-    def _commanded(self) -> None:
+    def _commanded(self, verb: str) -> None:
+        if verb == "resume":
+            self._remote.believe()
         self.reconciler.paused = paused(self._store)
         self.reconciler.wake()
 
@@ -238,6 +250,8 @@ class Agent:
             await self._clock.wait(self._stopping, max(1.0, self._settings.poll_interval))
             if self._stopping.is_set():
                 return
+            if self._remote.shut(self._clock.now()):
+                continue
             try:
                 await self._observer.observe()
             except Exception as error:
@@ -272,7 +286,7 @@ class Agent:
             synced = await self._admission.scan()
 
     async def _sweep(self) -> None:
-        if deleted := await self._orphans.sweep():
+        if not self._remote.shut(self._clock.now()) and (deleted := await self._orphans.sweep()):
             self._log.warning("deleted orphaned dossiers", count=deleted)
 
     async def _unless_stopping(self, call: Coroutine[None, None, T]) -> T | None:
@@ -311,6 +325,19 @@ class Agent:
         if last is None or last.error is not None:
             return "the source was not read"
         return None if not self._stopping.is_set() else "ending"
+
+    def _circuit(self, opened: Opened | None) -> None:
+        """The circuit opened, or closed: said in the log and the metrics, and noted for `doctor`."""
+        self._chronicle.circuit(opened)
+        note = asyncio.create_task(self._note_circuit("" if opened is None else opened.cause.value))
+        self._notes.add(note)
+        note.add_done_callback(self._notes.discard)
+
+    async def _note_circuit(self, text: str) -> None:
+        try:
+            await self._store.remember(CIRCUIT, text)
+        except AgentError as error:
+            self._failed(error)
 
     def _failed(self, error: Exception) -> None:
         self._log.error("failed", error=f"{type(error).__name__}: {error}")

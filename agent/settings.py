@@ -76,6 +76,7 @@ class Settings(BaseSettings):
         [], description="Hosts that redirectUrl may lead to, comma-separated; empty: any."
     )
     concurrency: int = Field(64, ge=1, le=1000, description="Requests that are driven at the same time.")
+    rate_limit: float = Field(0, ge=0, le=10_000, description="Calls to Assure in a second, tokens too; 0: no limit.")
     max_starts_per_day: int = Field(0, ge=0, description="Billable starts in a day of UTC; 0: no brake.")
     poll_interval: Seconds = Field(5.0, description="Between two looks at what waits for a result.")
     scan_interval: Seconds = Field(10.0, description="Between two full scans of SPECS_DIR.")

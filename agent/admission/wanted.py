@@ -39,6 +39,10 @@ class Rules:
             redirect_hosts=frozenset(settings.redirect_hosts),
         )
 
+    def ours(self, reference: str) -> bool:
+        """True for an external reference of this agent's making."""
+        return reference.startswith(f"aa-{self.agent_id}-")
+
 
 @dataclass(frozen=True, slots=True)
 class Digests:

@@ -5,7 +5,7 @@ happened) it is sent once more with a new token (contract §1).
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
@@ -38,6 +38,9 @@ T = TypeVar("T")
 
 Observer = Callable[[Operation, str, float], None]
 """Told of each request: the operation, done | refused | busy | unknown, and its seconds."""
+
+Turn = Callable[[], Awaitable[None]]
+"""Awaited before each request that goes beyond the call itself: for a token, or once more after a 401."""
 
 _NAMES: Final = {Done: "done", Refused: "refused", Busy: "busy", Unknown: "unknown"}
 
@@ -78,8 +81,10 @@ class AssureClient:
         clock: Clock,
         observe: Observer = lambda operation, result, seconds: None,
         transport: httpx.AsyncBaseTransport | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self._config = config
+        self._turn = turn or _at_once
         self._clock = clock
         self._observe = observe
         self._base = config.base_url.rstrip("/") + "/assure/"
@@ -158,7 +163,7 @@ class AssureClient:
         call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
         return await self._call(call, described(process_id, personal))
 
-    async def read_dossier(self, dossier_id: str) -> Answer[DossierReading]:
+    async def read_dossier(self, dossier_id: str, gone: bool = False) -> Answer[DossierReading]:
         """GET dossier (§4)."""
         call = _Call(operation=Operation.READ_DOSSIER, method="GET", path=("dossiers", dossier_id))
         return await self._call(call, readers.dossier(dossier_id))
@@ -192,7 +197,7 @@ class AssureClient:
         call = _Call(operation=Operation.LIST_DOCUMENT_TYPES, method="GET", path=(PROVIDER, "document-types"))
         return await self._call(call, readers.document_types)
 
-    async def delete_dossier(self, dossier_id: str) -> Answer[None]:
+    async def delete_dossier(self, dossier_id: str, gone: bool = False) -> Answer[None]:
         """DELETE dossier (§4)."""
         call = _Call(operation=Operation.DELETE_DOSSIER, method="DELETE", path=("dossiers", dossier_id))
         return await self._call(call, readers.nothing)
@@ -210,6 +215,7 @@ class AssureClient:
             self._tokens.invalidate(token.value.value)
             token = await self._tokens.get()
             if isinstance(token, Done):
+                await self._turn()
                 return await self._exchange(call.operation, self._request(call, token.value.value), read)
         if isinstance(token, Busy):  # the token endpoint's evidence, marked as such
             return replace(token, evidence=replace(token.evidence, trouble=Trouble.NO_TOKEN))
@@ -244,6 +250,7 @@ class AssureClient:
             "Content-Type": "application/x-www-form-urlencoded",
         }
         request = httpx.Request("POST", config.token_url, headers=headers, content=BODY)
+        await self._turn()
         return await self._exchange(Operation.TOKEN, request, read_token)
 
     async def _exchange(self, operation: Operation, request: httpx.Request, read: Reader[T]) -> Answer[T]:
@@ -273,6 +280,10 @@ class AssureClient:
             document=readers.parse(body),
             retry_after=response.headers.get("retry-after"),
         )
+
+
+async def _at_once() -> None:
+    """Without a limit."""
 
 
 def _date(text: str | None) -> float | None:

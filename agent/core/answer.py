@@ -87,9 +87,10 @@ class Busy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """It may have happened."""
+    """It may have happened. `retry_after` in seconds when the remote said when to come back, as 503 may."""
 
     evidence: Evidence
+    retry_after: float | None = None
 
 
 Answer = Done[T] | Refused | Busy | Unknown

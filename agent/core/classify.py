@@ -25,7 +25,7 @@ from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, 
 
 T = TypeVar("T")
 
-LONGEST_PAUSE: Final = 3600.0  # a Retry-After is believed up to an hour
+LONGEST_PAUSE: Final = 60.0  # seconds of a Retry-After that are believed; then one asks again, gently
 
 SUCCESS: Final = {
     Operation.TOKEN: 200,
@@ -123,7 +123,8 @@ def _with_answer(operation: Operation, reply: Reply, read: Reader[T], now: float
         if known and not start:
             return Refused(evidence=evidence_of(reply, "error-body"))
         return Unknown(evidence=evidence_of(reply, "error-body" if known else "foreign-body"))
-    return Unknown(evidence=evidence_of(reply, "server-error" if status >= 500 else "unexpected-status"))
+    cause = "server-error" if status >= 500 else "unexpected-status"
+    return Unknown(evidence=evidence_of(reply, cause), retry_after=pause(reply.retry_after, now))
 
 
 def _success(reply: Reply, read: Reader[T]) -> Done[T] | Unknown:

@@ -32,6 +32,11 @@ class EffectKind(StrEnum):
         return self in _CHANGES
 
     @property
+    def local(self) -> bool:
+        """True when nothing is sent for it."""
+        return self in _BEFORE
+
+    @property
     def begins(self) -> bool:
         """True when it leads to something new at Assure: none of these while the agent is paused."""
         return self in _CHANGES - {EffectKind.DELETE_DOSSIER} or self in _BEFORE
@@ -150,16 +155,18 @@ class ReadProcess(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadDossier(Effect):
-    """GET dossier."""
+    """GET dossier. `gone`: it was deleted, and a 404 is what is hoped for."""
 
     dossier_id: str
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteDossier(Effect):
-    """DELETE dossier."""
+    """DELETE dossier. `gone`: it was lost, or a deletion of it was tried before, and a 404 is no surprise."""
 
     dossier_id: str
+    gone: bool = False
 
 
 KINDS: dict[type[Effect], EffectKind] = {

@@ -62,6 +62,7 @@ from agent.core.observation import (
 from agent.core.owed import asked, due, overdue, owed
 from agent.core.policy import Policy
 from agent.core.record import Intent, Outcome, Phase, Record
+from agent.core.recovery import Absence, absence
 from agent.core.rules import phases, source, trouble
 from agent.core.rules.passage import begin, close, obeyed
 
@@ -144,7 +145,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
         record=after,
         events=(event,) if event.changes else (),
         effect=effect,
-        orphan=_orphan(record, after),
+        orphan=_orphan(record, observation, after, policy),
         link=observation.link if isinstance(observation, CaptureStarted) else None,
         answered=_answered(record, observation),
     )
@@ -196,10 +197,14 @@ _RESULTS: dict[type[Answered], str] = {
 }
 
 
-def _orphan(before: Record, after: Record) -> str | None:
-    """A dossier we stopped looking for: its create was unknown, and it was not found."""
+def _orphan(before: Record, seen: Observation, after: Record, policy: Policy) -> str | None:
+    """A dossier we stopped looking for: its create was unknown, it was not found, and may turn up yet."""
     gave_up = before.doubt is EffectKind.CREATE_DOSSIER and after.doubt is None and after.dossier_id is None
-    return before.reference if gave_up else None
+    if not gave_up:
+        return None
+    if isinstance(seen, DossierSearched) and before.doubt_since is not None:
+        return None if absence(seen, before.doubt_since, policy) is Absence.PROVEN else before.reference
+    return before.reference
 
 
 def _event(name: str, before: Record | None, after: Record, at: float) -> Event:

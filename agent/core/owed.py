@@ -21,7 +21,7 @@ from agent.core.effect import (
     VerifyImages,
 )
 from agent.core.policy import Policy
-from agent.core.record import HoldReason, Phase, Record
+from agent.core.record import HoldReason, Outcome, Phase, Record
 
 
 def privacy_clock(record: Record, policy: Policy) -> float | None:
@@ -58,9 +58,10 @@ def due(record: Record, at: float, policy: Policy) -> float | None:
 
 
 def _work_due(record: Record, policy: Policy) -> float | None:
-    if record.doubt is EffectKind.CREATE_DOSSIER and (record.next is not None or not record.present):
+    in_doubt = record.doubt is EffectKind.CREATE_DOSSIER
+    if in_doubt and (record.next is not None or not record.present):
         return record.not_before  # whatever is held: what was created has to be found before it can be deleted
-    if record.desired.suspend:
+    if record.desired.suspend and not (in_doubt and record.hold is None):  # looking begins nothing, and cannot wait
         return None
     if record.hold is not None and record.hold.reason.blocks:
         return record.not_before if record.hold.reason is HoldReason.IMAGES_CHANGED else None
@@ -87,7 +88,20 @@ def owed(record: Record, at: float, policy: Policy) -> Effect | None:
     if record.intent is not None or time is None or at < time:
         return None
     effect = asked(record, at, policy)
+    if policy.barred and effect.kind is EffectKind.CREATE_DOSSIER:
+        return None
     return None if policy.paused and effect.kind.begins else effect
+
+
+def barring(record: Record, policy: Policy) -> bool:
+    """True while a dossier of the record may have been created, and was not looked for since it had to show.
+
+    GET dossiers shows the last 100 only (contract §4): it is looked for before new ones push it out of the list. Once
+    a list that it had to be in was read, what is left to wait for is a call that acts late, and that one is newer.
+    """
+    if record.intent is not None or record.doubt is not EffectKind.CREATE_DOSSIER or record.doubt_since is None:
+        return False
+    return record.searched_at is None or record.searched_at < record.doubt_since + policy.lag_grace
 
 
 def asked(record: Record, at: float, policy: Policy) -> Effect:
@@ -159,7 +173,10 @@ def _result(record: Record) -> Effect:
 
 def _deletion(record: Record) -> Effect:
     dossier_id = _known(record.dossier_id)
-    return ReadDossier(dossier_id=dossier_id) if record.deleted else DeleteDossier(dossier_id=dossier_id)
+    if record.deleted:
+        return ReadDossier(dossier_id=dossier_id, gone=True)
+    tried = record.failures > 0 or record.doubt is EffectKind.DELETE_DOSSIER
+    return DeleteDossier(dossier_id=dossier_id, gone=tried or record.outcome is Outcome.LOST)
 
 
 def _known(remote_id: str | None) -> str:

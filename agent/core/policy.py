@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from agent.core.remote import LISTED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -12,9 +14,11 @@ class Policy:
     hold_ttl: float = 7 * 86400.0  # how long a hold may keep a dossier alive
     budgeted: bool = False  # MAX_STARTS_PER_DAY is set: a start is reserved before a dossier is created
     paused: bool = False  # a person paused the agent: nothing new is created or started
+    barred: bool = False  # an unknown create of a dossier is looked for first: no dossier is created meanwhile
     own_look: float = 900.0  # a waiting request is looked at by itself this often; the bulk list finds it earlier
     read_gap: float = 1.0  # never read one process more often than this
     lag_grace: float = 5.0  # how long a list may lag behind a create
+    late_grace: float = 15.0  # how long after an unknown create a list proves nothing, at least: it may act late
     missing_confirmations: int = 3  # 404 in a row before something is gone ...
     missing_grace: float = 30.0  # ... and the time from the first to the last of them
     surprises: int = 3  # times an unexpected answer is asked again before it is held
@@ -22,4 +26,12 @@ class Policy:
     last_look: float = 3600.0  # how long after the deadline Assure may stay silent before it decides without a look
     backoff_base: float = 0.5
     backoff_cap: float = 60.0
-    list_limit: int = 100  # rows in GET dossiers (contract §4)
+    list_limit: int = LISTED
+
+    @property
+    def proof_grace(self) -> float:
+        """From when a create became unknown until a list without it proves that it never happened.
+
+        The call was sent before, and may act until its own timeout; then the list may lag.
+        """
+        return max(self.late_grace, self.request_timeout + self.lag_grace)

@@ -156,6 +156,7 @@ class Record:
     intents: int = 0  # how many there were
     doubt: EffectKind | None = None  # an effect whose answer is unknown and not settled yet
     doubt_since: float | None = None  # when it became unknown
+    searched_at: float | None = None  # last look for a dossier in doubt that did not find it; not audited
     # what is known of the remote side
     dossier_id: str | None = None
     process_id: str | None = None

@@ -1,5 +1,7 @@
 """Judgements on trouble, as values: how long to wait, what proves absence, what is a surprise (design §5)."""
 
+from enum import StrEnum
+
 from agent.core.answer import Evidence
 from agent.core.observation import DossierSearched
 from agent.core.policy import Policy
@@ -20,15 +22,32 @@ def surprising(evidence: Evidence) -> bool:
     return evidence.trouble is None and evidence.status is not None and 200 <= evidence.status < 300
 
 
-def absent(search: DossierSearched, since: float, policy: Policy) -> bool | None:
-    """Is the dossier that was intended at `since` not there? True: go on. None: too early to tell, look again.
+class Absence(StrEnum):
+    """What a search that did not find our dossier says of it."""
 
-    A list shorter than its limit that lacks it, read after the grace for lagging reads, proves absence. A full list
-    never proves it; after the grace we go on all the same, and the reference stays on the books as a possible orphan.
+    OPEN = "open"  # too early to tell: it is looked for again
+    PROVEN = "proven"  # it was never created
+    UNPROVABLE = "unprovable"  # it may be there, out of sight: go on, and keep the reference on the books
+
+
+def absence(search: DossierSearched, since: float, policy: Policy) -> Absence:
+    """What is proved about a dossier whose creation is unknown since `since`, by a search without it.
+
+    A list shorter than its limit holds every dossier there is, so that one read after the call can no longer act, and
+    after the grace for lagging reads, proves absence. A full list never proves it, and waiting would not help: only
+    the grace for lagging reads is waited for.
     """
-    if search.dossier_id is not None:
-        return False
-    return True if search.at - since >= policy.lag_grace else None
+    waited = search.at - since
+    if search.listed >= policy.list_limit:
+        return Absence.UNPROVABLE if waited >= policy.lag_grace else Absence.OPEN
+    return Absence.PROVEN if waited >= policy.proof_grace else Absence.OPEN
+
+
+def next_search(at: float, since: float, policy: Policy) -> float:
+    """When to look again after a search at `at`: after the grace for lagging reads, then ever less often."""
+    if at < since + policy.lag_grace:
+        return max(at + policy.read_gap, since + policy.lag_grace)
+    return max(at + policy.read_gap, min(at + (at - since), since + policy.proof_grace))
 
 
 def adoptable(processes: tuple[ListedProcess, ...], provider: str, process_type: str) -> ListedProcess | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 PROVIDER = "signicatpictureid"
+LISTED = 100
+"""GET dossiers shows so many at most: the last that are not deleted (§4)."""
 
 
 class ProcessType(StrEnum):

@@ -135,7 +135,7 @@ class SqliteStore:
         sql = "UPDATE orphans SET dossier_id = ? WHERE reference = ?"
         await self._writer.write(lambda connection: connection.execute(sql, (dossier_id, reference)))
 
-    def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    def _query(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
         try:
             with self._reading:
                 return self._reader.execute(sql, values).fetchall()  # type: ignore[no-any-return]
@@ -172,6 +172,23 @@ class SqliteStore:
                 if uid not in busy:
                     claimed.append(load(text))
         return claimed
+
+    def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
+        """Those whose deadline or hold has run out before their outcome, while nothing is sent (design §4)."""
+        sql = """
+            SELECT uid, record FROM requests
+            WHERE phase NOT IN ('deletion', 'done') AND due_at <= :now AND opened_at IS NOT NULL
+                AND (state IN ('held', 'suspended')
+                    OR opened_at + json_extract(record, '$.desired.deadline') <= :now)
+            ORDER BY due_at LIMIT :limit
+        """
+        rows = self._query(sql, {"now": now, "limit": limit + len(busy)})
+        return [load(text) for uid, text in rows if uid not in busy][:limit]
+
+    def creating(self) -> list[Record]:
+        """Those without a dossier whose creation was asked for at least once."""
+        rows = self._query("SELECT record FROM requests WHERE phase = 'dossier' AND opened_at IS NOT NULL")
+        return [load(row[0]) for row in rows]
 
     def next_due(self, busy: set[str], begun: bool = False) -> float | None:
         """When the next record that is not busy is due."""

@@ -1,11 +1,14 @@
 """The machine in doubt: an answer that is unknown is settled by a read before anything is repeated (design §5)."""
 
+from dataclasses import replace
+
 import pytest
 from world import (
     NOW,
     POLICY,
     Story,
     at_create,
+    at_deletion,
     at_images,
     at_process,
     at_start,
@@ -26,20 +29,24 @@ from agent.core.effect import (
     ReadProcess,
     StartVerification,
     UploadImages,
+    VerifyImages,
 )
 from agent.core.errors import Impossible
 from agent.core.observation import (
     DocumentChanged,
     DocumentRemoved,
     DossierCreated,
+    DossierDeleted,
     DossierSearched,
     EffectDelayed,
     EffectUnanswered,
     ImagesUploaded,
+    ImagesVerified,
     ProcessCreated,
     Resumed,
     TargetMissing,
 )
+from agent.core.owed import barring
 from agent.core.record import Outcome, Phase
 from agent.core.remote import Status
 
@@ -87,21 +94,89 @@ def test_an_unknown_dossier_that_is_absent_too_early_is_looked_for_again() -> No
     assert story.now - NOW == POLICY.lag_grace
 
 
-def test_an_unknown_dossier_that_stays_absent_is_created_anew_and_remains_a_possible_orphan() -> None:
-    """[I3]"""
+def test_an_unknown_dossier_that_is_proven_absent_is_created_anew_and_leaves_no_possible_orphan() -> None:
+    """[I3] A short list proves nothing while the call may still act; then it does."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
     story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=0)
-    assert story.orphans == ["aa-a1-u1-1-1"]
-    assert story.wakes() == CreateDossier(reference="aa-a1-u1-1-2")
+    assert story.record.attempt == 1
+    while not isinstance(story.effect, CreateDossier):
+        story.wakes()
+        if isinstance(story.effect, FindDossier):
+            story.sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit - 1)
+    assert story.effect == CreateDossier(reference="aa-a1-u1-1-2")
+    assert NOW + POLICY.proof_grace < story.now < NOW + 2 * POLICY.proof_grace
+    assert story.orphans == []
 
 
-def test_a_full_list_proves_nothing_and_the_reference_stays_on_the_books() -> None:
+def test_a_dossier_that_shows_late_is_adopted_before_another_is_created() -> None:
+    """[I3] The call acted long after we had given up waiting for its answer."""
+    story = at_create()
+    story.unanswered(EffectKind.CREATE_DOSSIER)
+    story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=3)
+    assert isinstance(story.wakes(), FindDossier)
+    story.sees(DossierSearched, dossier_id="D9", listed=4)
+    assert story.record.dossier_id == "D9"
+    assert story.count(EffectKind.CREATE_DOSSIER) == 1
+
+
+def test_a_full_list_proves_nothing_another_is_created_and_the_reference_stays_on_the_books() -> None:
     """[I3]"""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
     story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
     assert story.orphans == ["aa-a1-u1-1-1"]
+    assert story.wakes() == CreateDossier(reference="aa-a1-u1-1-2")
+
+
+def test_an_unknown_dossier_is_looked_for_though_the_request_is_suspended_meanwhile() -> None:
+    """[I3] Looking begins nothing, and a list of the last 100 does not wait."""
+    story = at_create()
+    story.unanswered(EffectKind.CREATE_DOSSIER)
+    story.sees(DossierSearched, dossier_id=None, listed=0)
+    story.sees(DocumentChanged, desired=upload(suspend=True))
+    assert isinstance(story.wakes(), FindDossier)
+    story.sees(DossierSearched, dossier_id="D9", listed=1)
+    assert story.record.state == "suspended"
+    assert story.effect is None
+
+
+# -- the barrier -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", UNKNOWNS)
+def test_a_dossier_in_doubt_bars_others_until_a_list_lacks_it_that_had_to_show_it(how: str) -> None:
+    """[I3]"""
+    story = at_create()
+    assert not barring(story.record, POLICY)
+    doubted(story, how)
+    assert barring(story.record, POLICY)
+    story.sees(DossierSearched, dossier_id=None, listed=0)
+    assert barring(story.record, POLICY)
+    story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=0)
+    assert not barring(story.record, POLICY)
+    assert story.record.doubt is EffectKind.CREATE_DOSSIER
+
+
+def test_a_dossier_that_is_found_bars_nobody_any_more() -> None:
+    story = at_create()
+    story.unanswered(EffectKind.CREATE_DOSSIER)
+    story.sees(DossierSearched, dossier_id="D9", listed=1)
+    assert not barring(story.record, POLICY)
+
+
+def test_no_dossier_is_created_while_it_is_barred_and_all_else_goes_on() -> None:
+    """[I3]"""
+    barred = replace(POLICY, barred=True)
+    story = Story(upload(), policy=barred)
+    assert isinstance(story.wakes(), VerifyImages)
+    assert story.sees(ImagesVerified) is None
+    assert story.record.intent is None
+    assert story.wakes() is None
+    story.policy = POLICY
+    assert isinstance(story.wakes(), CreateDossier)
+    story.policy = barred
+    assert isinstance(story.sees(DossierCreated, dossier_id="D1"), CreateProcess)
 
 
 def test_a_dossier_in_doubt_is_settled_before_a_removal_is_heeded() -> None:
@@ -121,7 +196,7 @@ def test_a_dossier_in_doubt_at_the_deadline_is_settled_and_then_expires() -> Non
     """[I3]"""
     story = at_create(upload(deadline=60.0))
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(60).sees(DossierSearched, dossier_id=None, listed=0)
+    story.later(60).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
     assert story.record.phase is Phase.DONE
     assert story.record.outcome is Outcome.EXPIRED
     assert story.orphans == ["aa-a1-u1-1-1"]
@@ -360,3 +435,16 @@ def test_a_404_to_a_start_is_no_proof_that_nothing_started() -> None:
     except Impossible:
         return
     assert isinstance(story.wakes(), ReadProcess)
+
+
+# -- what is expected to be gone ---------------------------------------------------------------------------------------
+
+
+def test_a_404_is_expected_only_where_the_dossier_was_deleted_or_lost_before() -> None:
+    """Any other one may be another account's: it counts for the circuit (design §5)."""
+    story = at_deletion()
+    assert story.effect == DeleteDossier(dossier_id="D1")
+    story.unanswered(EffectKind.DELETE_DOSSIER)
+    assert story.wakes() == DeleteDossier(dossier_id="D1", gone=True)
+    story.sees(DossierDeleted)
+    assert story.effect == ReadDossier(dossier_id="D1", gone=True)

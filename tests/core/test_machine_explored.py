@@ -23,7 +23,7 @@ from world import (
     upload,
 )
 
-from agent.core.effect import Effect, EffectKind, ReserveStart, StartVerification
+from agent.core.effect import CreateDossier, Effect, EffectKind, ReserveStart, StartVerification
 from agent.core.journal import Audited, replay
 from agent.core.machine import HEED, TABLE, Step, admit, step
 from agent.core.observation import (
@@ -79,7 +79,9 @@ class Walk:
     def see(self, observation: Observation, *, ask: bool = True) -> None:
         before = self.record
         self.log.append(f"{observation.at - NOW:10.2f} {before.phase:12} {observation}")
-        taken = step(before, observation, self.policy, ask)
+        barred = not self.assure.calm and self.random.random() < 0.1  # by a creation of another record
+        taken = step(before, observation, replace(self.policy, barred=barred), ask)
+        assert not (barred and isinstance(taken.effect, CreateDossier)), "created behind the barrier [I3]"
         self.count(before, observation, taken.record)
         self.take(taken)
 

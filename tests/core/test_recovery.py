@@ -7,7 +7,8 @@ from world import NOW, POLICY, listed
 
 from agent.core.answer import Evidence, Trouble
 from agent.core.observation import DossierSearched
-from agent.core.recovery import absent, adoptable, backoff, decided, started, surprising
+from agent.core.policy import Policy
+from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, started, surprising
 from agent.core.remote import PROVIDER, ListedProcess, Status
 
 PROCESSES = st.lists(
@@ -48,14 +49,43 @@ def test_an_answer_that_the_contract_does_not_know_is_a_surprise() -> None:
     assert surprising(Evidence(status=200))
 
 
+LIMIT, GRACE, PROOF = POLICY.list_limit, POLICY.lag_grace, POLICY.proof_grace
+
+
 @pytest.mark.parametrize(
-    ("dossier_id", "after", "verdict"),
-    [("D1", 0, False), ("D1", 100, False), (None, POLICY.lag_grace - 0.1, None), (None, POLICY.lag_grace, True)],
+    ("listed", "after", "verdict"),
+    [
+        (0, 0, Absence.OPEN),
+        (LIMIT - 1, GRACE, Absence.OPEN),  # the call may act until its own timeout
+        (LIMIT - 1, PROOF - 0.1, Absence.OPEN),
+        (LIMIT - 1, PROOF, Absence.PROVEN),
+        (0, PROOF, Absence.PROVEN),
+        (LIMIT, GRACE - 0.1, Absence.OPEN),
+        (LIMIT, GRACE, Absence.UNPROVABLE),  # waiting would not help
+        (LIMIT + 1, 30 * 86400, Absence.UNPROVABLE),
+    ],
 )
-def test_absence_is_believed_after_the_grace(dossier_id: str | None, after: float, verdict: bool | None) -> None:
+def test_a_list_of_all_there_is_proves_absence_after_the_grace_and_a_full_one_never(
+    listed: int, after: float, verdict: Absence
+) -> None:
     """[I3]"""
-    search = DossierSearched(at=NOW + after, dossier_id=dossier_id, listed=1)
-    assert absent(search, NOW, POLICY) is verdict
+    search = DossierSearched(at=NOW + after, dossier_id=None, listed=listed)
+    assert absence(search, NOW, POLICY) is verdict
+
+
+@given(st.floats(0, 300), st.floats(0, 300))
+def test_proof_is_never_believed_before_a_call_that_was_sent_could_act_and_show(timeout: float, lag: float) -> None:
+    """[I3]"""
+    policy = Policy(request_timeout=timeout, lag_grace=lag)
+    assert policy.proof_grace >= timeout + lag
+
+
+def test_searches_come_at_once_after_the_grace_and_then_ever_less_often_until_proof() -> None:
+    looks, at = [], NOW
+    while at < NOW + PROOF:
+        at = next_search(at, NOW, POLICY)
+        looks.append(at - NOW)
+    assert looks == [5, 10, 20, 35]
 
 
 @given(PROCESSES)

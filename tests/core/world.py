@@ -465,7 +465,7 @@ class Assure:
     def _create_process(self, dossier: Dossier, effect: CreateProcess, at: float, took: float) -> Observation:
         status = Status.PENDING if self.calm or self.random.random() < 0.97 else Status.PROCESSING
         process = Process(self._id("P"), effect.process_type, [(at, status)])
-        if not self.calm and self.random.random() < 0.05:
+        if not self.calm and self.random.random() < 0.1:
             process.moves.append((at + self._while(), Status.FAILED))  # by somebody, through /fail
         elif status is Status.PROCESSING:
             process.moves.append((at + self._while(), self._verdict()))

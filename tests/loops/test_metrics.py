@@ -29,6 +29,7 @@ NAMES = {
     "source_files",
     "source_last_sync_timestamp_seconds",
     "start_budget_remaining",
+    "circuit_open",
     "commit_duration_seconds",
     "commit_batch_size",
     "store_bytes",
@@ -151,6 +152,8 @@ async def test_trouble_is_counted_by_what_is_known_of_it(world: World) -> None:
 
 
 async def test_a_possible_orphan_and_a_late_deletion_are_seen(world: World) -> None:
+    for _ in range(100):
+        world.sandbox.world.create_dossier({})
     world.sandbox.faults.add([rule("createDossier", "reset-before"), rule("deleteDossier", "500", every=1)])
     world.upload("a")
     async with world.running(http=True):

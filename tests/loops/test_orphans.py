@@ -1,12 +1,22 @@
 """The sweep for possible orphans: a creation that nobody answered, and that showed later [I3]."""
 
+from typing import Any
+
 from agent.orphans import OrphanSweep
 from tests.support.faults import rule
 from tests.support.world import World
 
 
+async def crowd(world: World, count: int = 100) -> list[str]:
+    """So many dossiers of somebody else in the same account, a while ago: a list of the last 100 is full."""
+    theirs = [world.sandbox.world.create_dossier({})["dossierId"] for _ in range(count)]
+    await world.clock.advance(100)
+    return theirs
+
+
 async def begun_twice(world: World) -> str:
-    """A request whose first dossier was not to be found; returns the reference of that one."""
+    """A request whose first dossier was not to be found, and not proven absent; returns the reference of that one."""
+    theirs = await crowd(world)
     world.sandbox.faults.add(
         [
             rule("createDossier", "reset-after"),
@@ -18,6 +28,8 @@ async def begun_twice(world: World) -> str:
     first, second = world.dossiers("a")
     assert first.deleted_at is None
     assert second.deleted_at is not None
+    for dossier_id in theirs:
+        world.sandbox.world.delete_dossier(dossier_id)
     return first.reference or ""
 
 
@@ -31,6 +43,44 @@ async def test_an_unknown_creation_that_shows_up_later_is_deleted(world: World) 
     assert world.rows("SELECT reference, dossier_id FROM orphans") == [(reference, first.dossier_id)]
     assert world.starts("a") == 1
     world.check()
+    world.check_nothing_left()
+
+
+async def test_a_creation_that_is_proven_absent_leaves_nothing_to_look_for(world: World) -> None:
+    """[I3] The list shows all there is, after the call could no longer act."""
+    world.sandbox.faults.add([rule("createDossier", "reset-before")])
+    world.upload("a")
+    await world.settle()
+    assert world.rows("SELECT reference FROM orphans") == []
+    assert len(world.dossiers("a")) == 1
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_shell_out_of_sight_is_deleted_once_the_newer_ones_are_gone(world: World) -> None:
+    """[I3] More than 100 dossiers are open for a day; only then does the list reach back to ours."""
+    world.sandbox.faults.add([rule("createDossier", "reset-after")])
+    world.upload("a")
+    newer: list[str] = []
+
+    original = world.sandbox.world.list_dossiers
+
+    def listing(*arguments: Any) -> Any:
+        if not newer:
+            newer.extend(world.sandbox.world.create_dossier({})["dossierId"] for _ in range(100))
+        return original(*arguments)
+
+    world.sandbox.world.list_dossiers = listing  # type: ignore[method-assign]
+    await world.settle()
+    shell = world.dossiers("a")[0]
+    assert shell.deleted_at is None
+    await world.clock.advance(86_400)
+    await world.settle()
+    assert shell.deleted_at is None
+    for dossier_id in newer:
+        world.sandbox.world.delete_dossier(dossier_id)
+    await world.settle()
+    assert shell.deleted_at is not None
     world.check_nothing_left()
 
 
@@ -66,14 +116,34 @@ async def test_an_orphan_is_on_the_books_as_to_be_deleted_before_its_deletion_is
     assert seen == [(world.dossiers("a")[0].dossier_id,)]
 
 
-async def test_a_creation_that_never_happened_is_watched_for_a_day(world: World) -> None:
+async def test_a_creation_that_may_have_happened_is_watched_until_a_list_of_all_there_is_lacks_it(world: World) -> None:
+    """[I3] For an hour at least, and for 30 days where no list shows all."""
+    theirs = await crowd(world)
     world.sandbox.faults.add([rule("createDossier", "reset-before")])
     world.upload("a")
     await world.settle()
-    assert world.rows("SELECT count(*) FROM orphans WHERE closed_at IS NULL") == [(1,)]
-    await world.clock.advance(86_500)
+    looking = "SELECT count(*) FROM orphans WHERE closed_at IS NULL"
+    await world.clock.advance(29 * 86_400)
+    await world.settle()
+    assert world.rows(looking) == [(1,)]
+    for dossier_id in theirs:
+        world.sandbox.world.delete_dossier(dossier_id)
     await world.settle()
     assert world.rows("SELECT closed_at IS NULL, dossier_id FROM orphans") == [(0, None)]
+
+
+async def test_what_is_watched_for_long_is_looked_for_ever_less_often(world: World) -> None:
+    """[I8] A day of looking costs tens of lists, not thousands."""
+    await crowd(world)
+    world.sandbox.faults.add([rule("createDossier", "reset-before")])
+    world.upload("a")
+    await world.settle()
+    async with world.opened() as agent:
+        before = world.ledger.calls["getDossiers"]
+        for _ in range(24 * 60):
+            world.clock._time += 60.0
+            await agent._orphans.sweep()
+        assert 40 < world.ledger.calls["getDossiers"] - before < 150
 
 
 async def test_dossiers_of_others_are_never_touched(world: World) -> None:
@@ -92,3 +162,28 @@ async def test_a_sweep_returns_how_many_it_deleted(world: World) -> None:
         sweep: OrphanSweep = agent._orphans
         assert await sweep.sweep() == 1
         assert await sweep.sweep() == 0
+
+
+async def test_what_a_full_list_does_not_show_is_looked_for_among_the_processes(world: World) -> None:
+    """[I3] As after a restored store: the reference is at Assure, with a process, under 100 newer dossiers."""
+    world.sandbox.faults.add([rule("createDossier", "reset-before")])
+    world.upload("a")
+    original = world.sandbox.world.list_dossiers
+
+    def listing(*arguments: Any) -> Any:
+        if not world.dossiers("a"):
+            reference = world.record("a").reference
+            ours = world.sandbox.world.create_dossier({"externalReference": reference})["dossierId"]
+            process = {"provider": "signicatpictureid", "processType": "document", "documentId": 137}
+            world.sandbox.world.create_process(ours, process)
+            for _ in range(100):
+                world.sandbox.world.create_dossier({})
+        return original(*arguments)
+
+    world.sandbox.world.list_dossiers = listing  # type: ignore[method-assign]
+    await world.settle()
+    assert world.record("a").outcome == "accepted"
+    assert len(world.dossiers("a")) == 1
+    assert world.starts("a") == 1
+    assert world.rows("SELECT count(*) FROM orphans") == [(0,)]
+    assert "getAllProcess" in world.calls

@@ -106,8 +106,9 @@ class World:
             if not http:
                 patches.enter_context(mock.patch.object(runtime, "serving", _serving_nothing))
             async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
-                reconciler = agent.reconciler
+                reconciler, remote, turns = agent.reconciler, agent._remote, agent._turns
                 with (
+                    self.clock.watch(lambda: remote.probing - turns.waiting, loop=False),
                     self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)),
                     watching(self.clock, agent._observer),
                 ):

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from agent.account import CIRCUIT
 from agent.cli.checks import Check, problem, warning
 from agent.core.errors import AgentError
 from agent.settings import Settings
@@ -75,7 +76,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         return
     try:
         with Reading(path) as reading:
-            applied, account = reading.migrations(), reading.account()
+            applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
     except AgentError as error:
         yield problem("store", str(error).rstrip("."), error.hint)
         return
@@ -94,6 +95,9 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         yield warning("account", f"the store belongs to {account}, not to {ours}", hint)
     pid = holder(path)
     yield Check(name="agent", message="no agent runs on the store" if pid is None else f"an agent runs (pid {pid})")
+    if pid is not None and circuit:
+        hint = "see its log: it says why, and what helps"
+        yield warning("circuit", f"the agent sends nothing but probes just now ({circuit})", hint)
 
 
 def source(seen: Scan, path: Path) -> Check:

@@ -23,10 +23,9 @@ def close(record: Record, at: float, outcome: Outcome | None = None, result: Res
         hold=keep,
         outcome_at=at if outcome is not None else None,
         delete_at=at + rest,
-        doubt=None,
-        doubt_since=None,
         queued=False,
         not_before=record.not_before if outcome is None and record.next is None else 0.0,
+        **SETTLED,
         **PROGRESS,
     )
     return closed if record.dossier_id is not None else finish(closed, at)
@@ -48,9 +47,8 @@ def again(record: Record) -> Record:
         record,
         phase=Phase.DOSSIER,
         attempt=record.attempt + 1,
-        doubt=None,
-        doubt_since=None,
         delete_at=None,
+        **SETTLED,
         **FRESH_DOSSIER,
     )
 
@@ -79,6 +77,7 @@ def obeyed(record: Record, desired: Desired) -> tuple[str, ...]:
     return (*record.reruns, desired.rerun)
 
 
+SETTLED: dict[str, Any] = {"doubt": None, "doubt_since": None, "searched_at": None}
 PROGRESS: dict[str, Any] = {"failures": 0, "surprises": 0, "missing": 0, "missing_since": None}
 FRESH_DOSSIER: dict[str, Any] = {
     "dossier_id": None,
@@ -104,4 +103,4 @@ def hold(record: Record, reason: HoldReason, at: float, evidence: str = "", esse
 
 def done(record: Record) -> Record:
     """The open effect is answered with success."""
-    return replace(record, intent=None, doubt=None, doubt_since=None, not_before=0.0, **PROGRESS)
+    return replace(record, intent=None, not_before=0.0, **SETTLED, **PROGRESS)

@@ -27,7 +27,7 @@ from agent.core.observation import (
 )
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Outcome, Phase, Record, Result
-from agent.core.recovery import absent, adoptable, backoff, decided, started
+from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, started
 from agent.core.remote import PROVIDER, Depiction, ListedProcess, Reason, Status
 from agent.core.rules.passage import PROGRESS, again, close, done, finish, hold
 
@@ -70,10 +70,11 @@ def dossier_searched(record: Record, seen: DossierSearched, policy: Policy) -> R
     if seen.dossier_id is not None:
         return replace(done(record), phase=Phase.PROCESS, dossier_id=seen.dossier_id, unsure=True)
     assert record.doubt_since is not None
-    if absent(seen, record.doubt_since, policy):
-        pause = backoff(record.attempt, seen.chance, policy, floor=policy.read_gap)
-        return replace(again(done(record)), not_before=seen.at + pause)
-    return replace(record, not_before=max(record.doubt_since + policy.lag_grace, seen.at + policy.read_gap))
+    if absence(seen, record.doubt_since, policy) is Absence.OPEN:
+        later = next_search(seen.at, record.doubt_since, policy)
+        return replace(record, searched_at=seen.at, not_before=later)
+    pause = backoff(record.attempt, seen.chance, policy, floor=policy.read_gap)
+    return replace(again(done(record)), not_before=seen.at + pause)
 
 
 # -- process -----------------------------------------------------------------------------------
@@ -201,9 +202,11 @@ def dossier_read_for_result(record: Record, seen: DossierRead, policy: Policy) -
 
 
 def result_sighted(record: Record, seen: ResultSighted, policy: Policy) -> Record:
-    """Look now, but never more often than `read_gap`."""
+    """Look now, but never more often than `read_gap`; where looks go wrong, in their turn."""
+    if record.failures or record.surprises or record.missing:
+        return record
     earliest = record.read_at + policy.read_gap if record.read_at is not None else seen.at
-    return replace(record, not_before=min(record.not_before, max(seen.at, earliest))) if not record.failures else record
+    return replace(record, not_before=min(record.not_before, max(seen.at, earliest)))
 
 
 def _own_look(seen: Observation, policy: Policy) -> float:

@@ -60,6 +60,7 @@ def _doubted(record: Record, intent: Intent, seen: Observation, policy: Policy) 
         intent=None,
         doubt=intent.kind,
         doubt_since=seen.at,
+        searched_at=None,
         failures=failures,
         pending=False,
         pending_since=None,

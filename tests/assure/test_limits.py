@@ -1,0 +1,140 @@
+"""What stands before the client: what an answer says of the whole, and what is not even sent [I9]."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from agent.assure.brakes import MISSING, RUN, Cause, Opened, Seen
+from agent.assure.limits import UNBELIEVED, UNSENT, Limited, Turns, _seen
+from agent.core.answer import Answer, Busy, Done, Evidence, Refused, Trouble, Unknown
+from agent.core.remote import ListedDossier
+from tests.support.clock import VirtualClock, until
+
+GONE = Refused(evidence=Evidence(status=404, cause="error-body"))
+DOWN = Unknown(evidence=Evidence(status=503, cause="server-error"))
+FINE: Done[Any] = Done(value=())
+
+
+@pytest.mark.parametrize(
+    ("answer", "target", "gone", "seen"),
+    [
+        (Done(value="D1"), None, False, Seen.WELL),
+        (Done(value=None), "D1", False, Seen.TARGET),
+        (Done(value=None), "D1", True, Seen.TARGET),
+        (GONE, "D1", False, Seen.MISSING),
+        (GONE, "D1", True, Seen.WELL),  # a deletion's confirmation
+        (GONE, None, False, Seen.WELL),
+        (Refused(evidence=Evidence(status=400, cause="error-body")), "D1", False, Seen.WELL),
+        (Refused(evidence=Evidence(cause="bad-id")), "D1", False, Seen.NOTHING),
+        (Refused(evidence=Evidence(status=401, cause="invalid_client")), "D1", False, Seen.OUTAGE),
+        (Unknown(evidence=Evidence(status=400, cause="error-body")), "D1", False, Seen.WELL),  # "already started"
+        (Unknown(evidence=Evidence(status=404, cause="error-body")), "D1", False, Seen.MISSING),
+        (Unknown(evidence=Evidence(status=404, cause="foreign-body")), "D1", False, Seen.OUTAGE),
+        (Unknown(evidence=Evidence(status=200, cause="unreadable")), "D1", False, Seen.NOTHING),  # a surprise is held
+        (Unknown(evidence=Evidence(trouble=Trouble.TIMEOUT)), "D1", False, Seen.OUTAGE),
+        (DOWN, None, False, Seen.OUTAGE),
+        (Busy(evidence=Evidence(status=429, cause="not-now")), "D1", False, Seen.OUTAGE),
+        (Busy(evidence=Evidence(trouble=Trouble.CONNECT)), "D1", False, Seen.OUTAGE),
+        (Busy(evidence=Evidence(trouble=Trouble.NO_TOKEN)), "D1", False, Seen.OUTAGE),
+    ],
+)
+def test_what_an_answer_says_of_the_whole(answer: Answer[Any], target: str | None, gone: bool, seen: Seen) -> None:
+    assert _seen(answer, target, gone) is seen
+
+
+class Scripted:
+    """A remote that answers every call as it is told, and counts them."""
+
+    def __init__(self, answer: Answer[Any]) -> None:
+        self.answer = answer
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Answer[Any]]]:
+        async def call(*_: object) -> Answer[Any]:
+            self.calls.append(name)
+            return self.answer
+
+        return call
+
+
+def limited(answer: Answer[Any], clock: VirtualClock, rate: float = 0.0) -> tuple[Limited, Scripted, list[Any]]:
+    remote, told = Scripted(answer), list[Opened | None]()
+    ours = "aa-tests-".__eq__
+    return Limited(remote, Turns(rate, clock), clock, lambda: 0.999, ours, told.append), remote, told  # type: ignore[arg-type]
+
+
+async def test_while_it_is_open_nothing_is_sent_and_what_was_asked_for_is_busy() -> None:
+    """[I2] It certainly did not happen."""
+    async with VirtualClock() as clock:
+        remote, sent, told = limited(DOWN, clock)
+        for _ in range(RUN):
+            await remote.read_dossier("D1")
+        assert remote.shut(clock.now())
+        assert remote.room(clock.now()) == 0
+        answer = await remote.start_verification("D1", "P1")
+        assert answer == Busy(evidence=Evidence(cause=UNSENT))
+        assert sent.calls == ["read_dossier"] * RUN
+        assert [opened.cause for opened in told] == [Cause.OUTAGE]
+
+
+async def test_the_404_that_opens_the_circuit_is_not_believed_nor_are_those_that_were_under_way() -> None:
+    """[I1]"""
+    async with VirtualClock() as clock:
+        remote, _, _ = limited(GONE, clock)
+        answers = [await remote.read_dossier(f"D{number}") for number in range(MISSING + 1)]
+        assert answers[:-1] == [GONE] * MISSING
+        assert isinstance(answers[-1], Busy)
+        assert answers[-1].evidence.cause == UNBELIEVED
+
+
+async def test_probes_come_ever_less_often_and_the_first_that_is_answered_closes_it() -> None:
+    async with VirtualClock() as clock:
+        remote, sent, told = limited(DOWN, clock)
+        guard = asyncio.create_task(remote.guard())
+        for _ in range(RUN):
+            await remote.read_dossier("D1")
+        began = clock.now()
+        await until(lambda: len(sent.calls) == RUN + 8)
+        assert sent.calls[RUN:] == ["list_dossiers", "list_processes"] * 4
+        assert 1 + 2 + 4 + 8 + 16 + 32 + 60 <= clock.now() - began + 1 <= 1 + 2 + 4 + 8 + 16 + 32 + 60 + 62
+        sent.answer = FINE
+        await until(lambda: told[-1] is None)
+        assert not remote.shut(clock.now())
+        guard.cancel()
+
+
+async def test_a_dossier_of_ours_in_the_list_proves_the_account() -> None:
+    async with VirtualClock() as clock:
+        remote, sent, told = limited(GONE, clock)
+        guard = asyncio.create_task(remote.guard())
+        for number in range(MISSING + 1):
+            await remote.read_dossier(f"D{number}")
+        await until(lambda: len(sent.calls) >= MISSING + 3)
+        assert told[-1] is not None
+        sent.answer = Done(value=(ListedDossier(dossier_id="D9", reference="theirs"),))
+        asked = len(sent.calls)
+        sent.answer = Done(value=(ListedDossier(dossier_id="D9", reference="aa-tests-"),))
+        await until(lambda: told[-1] is None)
+        assert len(sent.calls) <= asked + 2
+        guard.cancel()
+
+
+async def test_a_pause_that_was_asked_for_is_kept_by_all_and_told_to_who_asks_meanwhile() -> None:
+    async with VirtualClock() as clock:
+        clock.hold()
+        remote, sent, _ = limited(Busy(evidence=Evidence(status=429), retry_after=7.0), clock)
+        await remote.read_dossier("D1")
+        answer = await remote.create_dossier("R")
+        assert answer == Busy(evidence=Evidence(cause=UNSENT), retry_after=7.0)
+        assert remote.opens_at(clock.now()) == clock.now() + 7
+        assert sent.calls == ["read_dossier"]
+
+
+async def test_who_waits_for_a_turn_while_the_circuit_opens_is_not_sent() -> None:
+    async with VirtualClock() as clock:
+        remote, sent, _ = limited(DOWN, clock, rate=4)
+        answers = await asyncio.gather(*(remote.read_dossier("D1") for _ in range(RUN + 5)))
+        assert len(sent.calls) == RUN
+        assert [answer.evidence.cause for answer in answers[RUN:]] == [UNSENT] * 5
