@@ -32,6 +32,11 @@ def _provenance(db: Any) -> None:
     _run(db, "0002_provenance.sql")
 
 
+@migrations(name="0005_views")
+def _views(db: Any) -> None:
+    _run(db, "0005_views.sql")
+
+
 def migrate(connection: Connection) -> None:
     """Bring the file to this version. Raises StoreNewer for a file that a newer version has written."""
     db = Database(connection)
@@ -50,4 +55,4 @@ def _applied(db: Any) -> set[str]:
     return {migration.name for migration in migrations.applied(db)}
 
 
-NAMES = ("0001_requests", "0002_provenance")
+NAMES = ("0001_requests", "0002_provenance", "0005_views")
