@@ -35,6 +35,7 @@ from agent.settings import Settings
 from agent.source.folder import Folder
 from agent.source.history import Checkout
 from agent.source.watch import Hint, watching
+from agent.store.audit.checkpoints import BREAK, Garbled
 from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
 
@@ -42,6 +43,7 @@ T = TypeVar("T")
 
 _DRAIN = 10.0  # seconds that answers may take once we are told to end
 _SWEEP = 60.0  # seconds between two looks for orphans
+_CHECKPOINT = 300.0  # seconds between two checkpoints of the journal
 _SETTLE = 0.3  # seconds until a folder that changes is looked at again
 _PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
 
@@ -184,6 +186,7 @@ class Agent:
             scheduler = Scheduler(self._failed)
             scheduler.every(self._settings.scan_interval, self.scan)
             scheduler.every(_SWEEP, self._sweep)
+            scheduler.every(_CHECKPOINT, self._checkpoint)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
             observing = asyncio.create_task(self._observe())
@@ -199,6 +202,7 @@ class Agent:
                 await self._drain(driving)
                 observing.cancel()  # it only reads
                 await asyncio.gather(observing, return_exceptions=True)
+                await self._checkpoint()
                 self._log.info("ended")
         if self._failure is not None:
             raise self._failure
@@ -270,6 +274,18 @@ class Agent:
     async def _sweep(self) -> None:
         if deleted := await self._orphans.sweep():
             self._log.warning("deleted orphaned dossiers", count=deleted)
+
+    async def _checkpoint(self) -> None:
+        """The log leaves the machine, as a rule: with the hash in it, file and database cannot change together."""
+        try:
+            taken = await self._store.checkpoint(self._clock.now())
+        except (AgentError, OSError, Garbled) as error:
+            self._log.error("no checkpoint", error=str(error), hint="look with `assure-agent audit verify`")
+            return
+        for line in taken:
+            if line.kind == BREAK:
+                self._log.error("the journal was changed", hint="look with `assure-agent audit verify`")
+            self._log.info("checkpoint", checkpoint=line.number, events=line.event, digest=line.hash)
 
     async def _unless_stopping(self, call: Coroutine[None, None, T]) -> T | None:
         """What the call comes to, or None when we are told to end before."""
