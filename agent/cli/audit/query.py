@@ -50,7 +50,7 @@ def query(
     """
     from agent.store.audit import queries
 
-    known = queries.library(queries.shipped(), load_settings(state_url=state).state_path.with_name("queries"))
+    known = queries.library(queries.SHIPPED, load_settings(state_url=state).state_path.with_name("queries"))
     if datasette:
         from agent.store.audit.datasette import metadata
 

@@ -36,9 +36,16 @@ def verify(
     verdict = audit.verify(path, checkpoints)
     if output is Format.JSON:
         findings = [{"event": f.event, "uid": f.uid, "seq": f.seq, "message": f.what} for f in verdict.findings]
-        counts = {"requests": verdict.requests, "events": verdict.events}
-        covered = {"checkpoints": verdict.checkpoints, "covered": verdict.covered, "lastCheckpoint": verdict.last}
-        print_json({"ok": not findings, **counts, **covered, "findings": findings, "notices": list(verdict.notices)})
+        print_json(
+            {
+                "ok": not findings,
+                "requests": verdict.requests,
+                "events": verdict.events,
+                "checkpoints": {"count": verdict.checkpoints, "covered": verdict.covered, "last": verdict.last},
+                "findings": findings,
+                "notices": list(verdict.notices),
+            }
+        )
     else:
         _print(verdict)
     if verdict.findings:
@@ -50,11 +57,9 @@ def _print(verdict: "audit.Verdict") -> None:
         typer.echo(f"{finding.where}: {finding.what}")
     for notice in verdict.notices:
         typer.echo(f"note: {notice}")
-    fine = "not what was written" if verdict.findings else "ok"
-    typer.echo(f"{verdict.events} events of {verdict.requests} requests: {fine}")
     if verdict.last is None:
         typer.echo("no checkpoints yet: what was cut off or rewritten as a whole cannot be seen")
     else:
-        typer.echo(
-            f"{verdict.checkpoints} checkpoints; the last, of {verdict.last}, covers {verdict.covered} of the events"
-        )
+        typer.echo(f"checkpoint {verdict.checkpoints} of {verdict.last} covers {verdict.covered} events")
+    fine = "not what was written" if verdict.findings else "ok"
+    typer.echo(f"{verdict.events} events of {verdict.requests} requests: {fine}")

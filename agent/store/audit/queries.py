@@ -48,10 +48,8 @@ class Answer:
     rows: Iterator[Sequence[Any]]
 
 
-def shipped() -> Path:
-    """The folder of the queries that come with the agent: in the package, or in the tree that it is run from."""
-    inside = Path(__file__).with_name("queries")
-    return inside if inside.is_dir() else Path(__file__).parents[3] / "state" / "queries"
+# The queries that come with the agent. In the tree this is a link to `state/queries`; a wheel has the files.
+SHIPPED = Path(__file__).with_name("queries")
 
 
 def library(*folders: Path) -> dict[str, Query]:
