@@ -145,10 +145,18 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise unusable(self.path, error) from None
         if taken:
-            noted = (NOTE, f"{taken[-1].number} {taken[-1].hash}")
-            sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-            await self._writer.write(lambda connection: connection.execute(sql, noted))
+            await self._note(taken[-1])
         return taken
+
+    async def restored(self, at: float) -> Checkpoint:
+        """Write down that a person put an older copy of the file in place: its later history is given up, and told."""
+        line = await asyncio.to_thread(self._checkpoints.restored, at)
+        await self._note(line)
+        return line
+
+    async def _note(self, line: Checkpoint) -> None:
+        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+        await self._writer.write(lambda connection: connection.execute(sql, (NOTE, f"{line.number} {line.hash}")))
 
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         try:

@@ -105,11 +105,17 @@ def _walk(connection: Connection, demands: Sequence[Checkpoint]) -> tuple[int, l
                 findings.append(_unheld(line, good))
         digest, last = onward(digest, event_hash), event
     for line in reversed(waiting):
-        if broken or (line.event <= last and line.digest == digest):
+        if broken:
+            break
+        if line.event <= last and line.digest == digest:
+            good = line.event
             continue
         if line.event > last:
-            what = f"the journal was cut back: checkpoint {line.number} ({line.at}) saw {line.event} events"
-            findings.append(Finding(event=last + 1, what=what))
+            what = (
+                f"events after {good} were removed, at the end or before it: checkpoint {line.number} ({line.at}) saw "
+                f"{line.event} events, and there are {events}"
+            )
+            findings.append(Finding(event=good + 1, what=what))
         else:
             findings.append(_unheld(line, good))
         break
