@@ -263,6 +263,7 @@ class SqliteStore:
                 (record.version, columns(record)["record"], uid),
             )
             connection.execute("DELETE FROM provenance WHERE uid = ?", (uid,))
+            connection.execute("UPDATE commands SET answer = '' WHERE uid = ?", (uid,))  # answers say the name
 
         await self._writer.write(work)
 

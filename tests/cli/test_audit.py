@@ -93,7 +93,11 @@ async def test_a_forgotten_request_is_found_by_who_knows_its_name_or_uid(world: 
     world.upload("a")
     await world.settle()
     uid = world.record("a").uid
+    world.upload("a", document_id=138)
+    await world.settle()
+    assert (await asyncio.to_thread(state, "resolve", "a", "abandon")).code == 0
     await forgotten(world, state, "a")
+    assert world.rows("SELECT answer FROM commands WHERE verb = 'resolve'") == [("",)]  # it had said the name
     for asked in ("a", uid):
         first, *_ = state("audit", "log", asked).out.splitlines()
         assert first == f"a request whose name was forgotten, uid {uid}"
