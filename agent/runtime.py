@@ -35,7 +35,7 @@ from agent.settings import Settings
 from agent.source.folder import Folder
 from agent.source.history import Checkout
 from agent.source.watch import Hint, watching
-from agent.store.audit.checkpoints import BREAK, Garbled
+from agent.store.audit.checkpoints import Garbled
 from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
 
@@ -276,16 +276,11 @@ class Agent:
             self._log.warning("deleted orphaned dossiers", count=deleted)
 
     async def _checkpoint(self) -> None:
-        """The log leaves the machine, as a rule: with the hash in it, file and database cannot change together."""
+        """Without one the work goes on: dossiers have to be deleted, whatever became of a file for auditors."""
         try:
-            taken = await self._store.checkpoint(self._clock.now())
+            self._chronicle.checkpointed(await self._store.checkpoint(self._clock.now()))
         except (AgentError, OSError, Garbled) as error:
-            self._log.error("no checkpoint", error=str(error), hint="look with `assure-agent audit verify`")
-            return
-        for line in taken:
-            if line.kind == BREAK:
-                self._log.error("the journal was changed", hint="look with `assure-agent audit verify`")
-            self._log.info("checkpoint", checkpoint=line.number, events=line.event, digest=line.hash)
+            self._chronicle.unwritten(error)
 
     async def _unless_stopping(self, call: Coroutine[None, None, T]) -> T | None:
         """What the call comes to, or None when we are told to end before."""

@@ -347,3 +347,28 @@ async def test_an_agent_that_ends_leaves_a_checkpoint_and_logs_its_hash(world: W
     assert said.code == 1
     assert "checkpoint 1, which the database noted, is missing from agent.checkpoints.jsonl" in said.out
     state("audit", "verify", "--checkpoints", "absent").is_one_clear_error("There is no file absent")
+
+
+async def test_without_checkpoints_the_work_goes_on_and_the_log_says_so(world: World, state: Here) -> None:
+    """[I1]"""
+    beside(world.state).parent.mkdir(parents=True, exist_ok=True)
+    beside(world.state).write_text("no checkpoint\n")
+    world.upload("a")
+    await world.settle()
+    assert world.record("a").phase is Phase.DONE
+    (entry,) = (entry for entry in world.logs if entry["event"] == "no checkpoint")
+    assert entry["cause"] == "line 1 of agent.checkpoints.jsonl is no checkpoint"
+
+
+async def test_an_agent_that_meets_an_older_copy_of_its_journal_says_so(world: World, state: Here) -> None:
+    """[I5]"""
+    world.upload("a")
+    await world.settle()
+    older = world.state.read_bytes()
+    world.upload("b")
+    await world.settle()
+    world.state.write_bytes(older)
+    world.upload("c")
+    await world.settle()
+    assert "the journal was changed" in [entry["event"] for entry in world.logs]
+    assert "the agent found the journal, or the checkpoints, cut back or changed" in state("audit", "verify").out

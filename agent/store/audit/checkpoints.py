@@ -68,7 +68,7 @@ class Garbled(ValueError):
     """A line that is no checkpoint: `line` counts from 1."""
 
     def __init__(self, path: Path, line: int) -> None:
-        super().__init__(f"line {line} of {path} is no checkpoint")
+        super().__init__(f"line {line} of {path.name} is no checkpoint")
         self.line = line
 
 
