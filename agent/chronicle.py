@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable
 
 from agent.admission import Synced
+from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.log import logger
 from agent.metrics import Metrics
-from agent.store.audit.checkpoints import BREAK, Checkpoint, Garbled
+from agent.store.audit.checkpoints import BREAK, Checkpoint
 
 
 class Chronicle:
@@ -68,7 +69,7 @@ class Chronicle:
 
     def unwritten(self, error: Exception) -> None:
         """No checkpoint could be added."""
-        cause = str(error) if isinstance(error, Garbled) else getattr(error, "strerror", None)
+        cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
         self._log.error(
             "no checkpoint", error=type(error).__name__, cause=cause, hint="look with `assure-agent audit verify`"
         )

@@ -35,7 +35,6 @@ from agent.settings import Settings
 from agent.source.folder import Folder
 from agent.source.history import Checkout
 from agent.source.watch import Hint, watching
-from agent.store.audit.checkpoints import Garbled
 from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
 
@@ -279,7 +278,7 @@ class Agent:
         """Without one the work goes on: dossiers have to be deleted, whatever became of a file for auditors."""
         try:
             self._chronicle.checkpointed(await self._store.checkpoint(self._clock.now()))
-        except (AgentError, OSError, Garbled) as error:
+        except (AgentError, OSError) as error:
             self._chronicle.unwritten(error)
 
     async def _unless_stopping(self, call: Coroutine[None, None, T]) -> T | None:

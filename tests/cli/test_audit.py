@@ -357,7 +357,10 @@ async def test_without_checkpoints_the_work_goes_on_and_the_log_says_so(world: W
     await world.settle()
     assert world.record("a").phase is Phase.DONE
     (entry,) = (entry for entry in world.logs if entry["event"] == "no checkpoint")
-    assert entry["cause"] == "line 1 of agent.checkpoints.jsonl is no checkpoint"
+    assert entry["cause"] == "Line 1 of agent.checkpoints.jsonl is no checkpoint."
+    for words in (("export",), ("certificate", "a")):
+        state("audit", *words).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is no checkpoint")
+    assert state("audit", "verify").code == 1
 
 
 async def test_an_agent_that_meets_an_older_copy_of_its_journal_says_so(world: World, state: Here) -> None:

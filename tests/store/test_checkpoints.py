@@ -182,7 +182,7 @@ async def test_a_line_that_is_none_is_named(tmp_path: Path, path: Path) -> None:
     (finding,) = verify(tmp_path / "agent.db").findings
     assert finding.what == "line 2 of the checkpoints cannot be read"
     store = opened(tmp_path)
-    with pytest.raises(Garbled, match="line 2"):
+    with pytest.raises(Garbled, match="Line 2"):
         await store.checkpoint(NOW)
     store.close()
 

@@ -6,6 +6,7 @@ an older copy of both, or a forgery of both. A copy of the checkpoints that was 
 """
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Callable
 from copy import deepcopy
@@ -15,7 +16,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from agent.core.record import Phase
@@ -59,21 +60,23 @@ def read(path: Path) -> State:
 
 
 def write(path: Path, state: State) -> None:
-    """Past all our care: triggers dropped, constraints off."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-        connection.execute(f"DROP TRIGGER {name}")
-    connection.execute("PRAGMA synchronous=OFF")
-    connection.execute("PRAGMA foreign_keys=OFF")
-    connection.execute("PRAGMA ignore_check_constraints=ON")
-    connection.execute("BEGIN")
-    for name, rows in state.tables.items():
-        connection.execute(f"DELETE FROM {name}")
-        for row in rows:
-            marks = ", ".join("?" * len(row))
-            connection.execute(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
-    connection.execute("COMMIT")
-    connection.close()
+    """Past all our care: triggers dropped, constraints off. What SQLite itself cannot hold is no attack."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA foreign_keys=OFF")
+        connection.execute("PRAGMA ignore_check_constraints=ON")
+        connection.execute("BEGIN")
+        for name, rows in state.tables.items():
+            connection.execute(f"DELETE FROM {name}")
+            for row in rows:
+                marks = ", ".join("?" * len(row))
+                try:
+                    connection.execute(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+                except sqlite3.IntegrityError:
+                    reject()
+        connection.execute("COMMIT")
     if state.lines is None:
         beside(path).unlink(missing_ok=True)
     else:
@@ -111,6 +114,11 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[State]]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
+def one_of(draw: Draw, rows: list[Row]) -> Row:
+    """By its place: a row changes, and what Hypothesis draws from must not."""
+    return rows[draw(st.integers(0, len(rows) - 1))]
+
+
 def renumbered(state: State) -> None:
     for number, row in enumerate(sorted(state.events, key=lambda row: row["id"]), start=1):
         row["id"] = number
@@ -121,14 +129,15 @@ def rechained(state: State, uid: str) -> None:
     previous = ""
     for seq, row in enumerate(state.of(uid), start=1):
         row["seq"] = seq
-        row["hash"] = previous = chain(previous, uid, seq, row["at"], row["type"], row["changes"])
+        if isinstance(row["changes"], str):  # a forger knows that no hash is over bytes
+            row["hash"] = previous = chain(previous, uid, seq, row["at"], row["type"], row["changes"])
     request = state.request(uid)
     if request is not None:
         request["seq"], request["head"] = len(state.of(uid)), previous
 
 
 def change_an_event(draw: Draw, state: State, _: list[State]) -> None:
-    row = draw(st.sampled_from(state.events))
+    row = one_of(draw, state.events)
     column, value = draw(
         st.sampled_from(
             [
@@ -136,6 +145,11 @@ def change_an_event(draw: Draw, state: State, _: list[State]) -> None:
                 ("type", "CameDue"),
                 ("changes", '{"phase":"done"}'),
                 ("changes", "{}"),
+                ("changes", "not JSON"),
+                ("changes", '{"intent":{}}'),
+                ("changes", '["phase"]'),
+                ("changes", b"bytes"),
+                ("hash", b"bytes"),
                 ("hash", "0" * 64),
                 ("uid", "u9"),
                 ("seq", row["seq"] + 1000),
@@ -143,7 +157,7 @@ def change_an_event(draw: Draw, state: State, _: list[State]) -> None:
         )
     )
     row[column] = value
-    if column in ("at", "type", "changes") and draw(st.booleans()):
+    if column in ("at", "type", "changes") and isinstance(value, str | float) and draw(st.booleans()):
         rechained(state, row["uid"])
 
 
@@ -159,7 +173,7 @@ def remove_events(draw: Draw, state: State, _: list[State]) -> None:
 
 
 def insert_an_event(draw: Draw, state: State, _: list[State]) -> None:
-    row = dict(draw(st.sampled_from(state.events)))
+    row = dict(one_of(draw, state.events))
     place = draw(st.integers(1, len(state.events) + 1))
     for other in state.events:
         other["id"] += other["id"] >= place
@@ -171,7 +185,7 @@ def insert_an_event(draw: Draw, state: State, _: list[State]) -> None:
 
 
 def swap_events(draw: Draw, state: State, _: list[State]) -> None:
-    one, other = draw(st.lists(st.sampled_from(state.events), min_size=2, max_size=2, unique_by=lambda row: row["id"]))
+    one, other = one_of(draw, state.events), one_of(draw, state.events)
     if one["uid"] == other["uid"] and draw(st.booleans()):
         one["seq"], other["seq"] = other["seq"], one["seq"]
         if draw(st.booleans()):
@@ -211,7 +225,7 @@ def add_a_request(draw: Draw, state: State, _: list[State]) -> None:
 
 def roll_back(draw: Draw, state: State, older: list[State]) -> None:
     """One table, some of them, or all of the database as they were at an earlier time; the file stays."""
-    then = draw(st.sampled_from(older[:-1]))
+    then = older[draw(st.integers(0, len(older) - 2))]
     for name in draw(st.sets(st.sampled_from(["requests", "events", "attempts", "starts"]), min_size=1)):
         state.tables[name] = deepcopy(then.tables[name])
     if draw(st.booleans()):
@@ -219,20 +233,21 @@ def roll_back(draw: Draw, state: State, older: list[State]) -> None:
 
 
 def change_a_record(draw: Draw, state: State, _: list[State]) -> None:
-    row = draw(st.sampled_from(state.tables["requests"]))
+    row = one_of(draw, state.tables["requests"])
     column, value = draw(
         st.sampled_from([("outcome", "canceled"), ("phase", "images"), ("head", "x"), ("seq", 99), ("generation", 7)])
     )
     row[column] = value
     if draw(st.booleans()):
-        row["record"] = orjson.dumps(orjson.loads(row["record"]) | {"billed": False, "outcome": "canceled"}).decode()
+        forged = orjson.loads(row["record"]) | {"billed": False, "outcome": "canceled"}
+        row["record"] = draw(st.sampled_from([orjson.dumps(forged).decode(), "{}", "not JSON"]))
 
 
 def change_the_calls(draw: Draw, state: State, _: list[State]) -> None:
     name = draw(st.sampled_from(["attempts", "starts"]))
     rows = state.tables[name]
     assume(rows)
-    row = draw(st.sampled_from(rows))
+    row = one_of(draw, rows)
     if draw(st.booleans()):
         rows.remove(row)
     elif name == "attempts":
@@ -283,7 +298,7 @@ def attacked(draw: Draw, states: list[State]) -> State:
     return state
 
 
-EFFORT = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+EFFORT = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @EFFORT
@@ -292,18 +307,13 @@ def test_tampering_of_every_kind_is_found(states: tuple[Path, list[State]], data
     path, seen = states
     state = attacked(data.draw, seen)
     assume(state not in seen)  # an older copy of everything: for the test below
-    try:
-        write(path, state)
-    except sqlite3.IntegrityError:
-        assume(False)
+    write(path, state)
     assert verify(path).findings
 
 
 @EFFORT
 @given(data=st.data())
-def test_even_a_forgery_of_the_checkpoints_is_found_by_a_copy(
-    states: tuple[Path, list[State]], data: st.DataObject
-) -> None:
+def test_a_forgery_of_the_checkpoints_is_found_by_a_copy(states: tuple[Path, list[State]], data: st.DataObject) -> None:
     """The forger makes the file anew from the events as they are now, and notes it in the database."""
     path, seen = states
     copy = path.with_name("kept.jsonl")
@@ -314,15 +324,12 @@ def test_even_a_forgery_of_the_checkpoints_is_found_by_a_copy(
     assume([row["hash"] for row in in_order] != [row["hash"] for row in seen[-1].events])
     digest, head = "", ""
     for row in in_order:
-        digest, head = onward(digest, row["hash"]), row["hash"]
+        digest, head = onward(digest, str(row["hash"])), str(row["hash"])
     line = Checkpoint(number=1, kind="checkpoint", at="", event=len(in_order), head=head, digest=digest, previous="")
     state.lines = [asdict(line.sealed())]
     state.tables["meta"] = [row for row in state.tables["meta"] if row["key"] != "checkpoint"]
     state.tables["meta"].append({"key": "checkpoint", "value": f"1 {line.sealed().hash}"})
-    try:
-        write(path, state)
-    except sqlite3.IntegrityError:
-        assume(False)
+    write(path, state)
     assert verify(path, copy).findings
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import orjson
 
 from agent.clock import written
+from agent.core.errors import StoreError
 from agent.store.connection import Connection, open_reader
 
 NOTE = "checkpoint"  # the key of `meta` under which the last line is noted: number and hash
@@ -64,11 +65,11 @@ def beside(store: Path) -> Path:
     return store.with_suffix(".checkpoints.jsonl")
 
 
-class Garbled(ValueError):
+class Garbled(StoreError):
     """A line that is no checkpoint: `line` counts from 1."""
 
     def __init__(self, path: Path, line: int) -> None:
-        super().__init__(f"line {line} of {path.name} is no checkpoint")
+        super().__init__(f"Line {line} of {path.name} is no checkpoint.", "look with `assure-agent audit verify`")
         self.line = line
 
 

@@ -19,7 +19,7 @@ from agent.core.machine import RESULTS
 from agent.store.audit.checkpoints import beside, note
 from agent.store.audit.finding import Finding
 from agent.store.audit.journal import File, verify_journal
-from agent.store.connection import Connection, open_reader
+from agent.store.connection import Connection, open_reader, sqlite3, unusable
 from agent.store.rows import chain, columns, load
 
 _ANSWERS = {observation.__name__: result for observation, result in RESULTS.items()}
@@ -45,8 +45,11 @@ def verify(path: Path, copy: Path | None = None) -> Verdict:
         file = File.read(beside(path), note(connection))
         kept = File.read(copy, None) if copy is not None else None
         connection.execute("BEGIN")
-        requests, findings = _verify_requests(connection)
-        checked = verify_journal(connection, file, kept)
+        try:
+            requests, findings = _verify_requests(connection)
+            checked = verify_journal(connection, file, kept)
+        except sqlite3.DatabaseError as error:
+            raise unusable(path, error) from None
         findings += checked.findings
         findings.sort(key=lambda finding: finding.event or 1 << 62)
         return Verdict(
@@ -109,14 +112,18 @@ def verify_request(connection: Connection, row: dict[str, Any]) -> Iterator[Find
         if seq != expected:
             yield Finding(event=event, uid=uid, seq=expected, what="the event is missing")
             return
-        if chain(previous, uid, seq, at, kind, changes) != digest:
+        if _hash(previous, uid, seq, at, kind, changes) != digest:
             yield Finding(event=event, uid=uid, seq=seq, what="the event is not what was written")
             return
         if event < last:
             yield Finding(event=event, uid=uid, seq=seq, what="the event stands out of order")
             return
         previous, last = digest, event
-        told.hears(at, kind, orjson.loads(changes))
+        try:
+            told.hears(at, kind, orjson.loads(changes))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            yield Finding(event=event, uid=uid, seq=seq, what="the event says what no event of ours says")
+            return
     if expected != row["seq"] or previous != row["head"]:
         what = "the history was cut off or extended"
         yield Finding(event=last or None, uid=uid, seq=expected + 1, what=what)
@@ -125,9 +132,22 @@ def verify_request(connection: Connection, row: dict[str, Any]) -> Iterator[Find
         yield Finding(event=last, uid=uid, seq=expected, what=what)
 
 
+def _hash(*chained: Any) -> str | None:
+    """The hash of an event, or None for values that none of ours has."""
+    try:
+        return chain(*chained)
+    except TypeError:
+        return None
+
+
 def _differences(connection: Connection, row: dict[str, Any], told: _Told) -> Iterator[str]:
     """What the tables say otherwise than the history."""
-    uid, record = row["uid"], load(row["record"])
+    uid = row["uid"]
+    try:
+        record = load(row["record"])
+    except ValueError:
+        yield "the record cannot be read"
+        return
     if told.fields != orjson.loads(orjson.dumps(audited(record))):
         yield "the record is not what its history says"
         return

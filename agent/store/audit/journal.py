@@ -103,7 +103,7 @@ def _walk(connection: Connection, demands: Sequence[Checkpoint]) -> tuple[int, l
             good = good if broken else line.event
             if broken:
                 findings.append(_unheld(line, good))
-        digest, last = onward(digest, event_hash), event
+        digest, last = onward(digest, str(event_hash)), event
     for line in reversed(waiting):
         if broken:
             break
