@@ -1,7 +1,8 @@
-"""The real clock."""
+"""The real clock, and how a time is written."""
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 
 class SystemClock:
@@ -18,3 +19,8 @@ class SystemClock:
                 await event.wait()
         except TimeoutError:
             return
+
+
+def written(at: float) -> str:
+    """A time as `YYYY-MM-DDThh:mm:ss.sssZ`, rounded as SQLite rounds, so that views and commands say the same."""
+    return datetime.fromtimestamp(round(at, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

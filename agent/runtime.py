@@ -45,6 +45,7 @@ T = TypeVar("T")
 
 _DRAIN = 10.0  # seconds that answers may take once we are told to end
 _SWEEP = 60.0  # seconds between two looks for orphans
+_CHECKPOINT = 300.0  # seconds between two checkpoints of the journal
 _SETTLE = 0.3  # seconds until a folder that changes is looked at again
 _PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
 
@@ -194,6 +195,7 @@ class Agent:
             scheduler = Scheduler(self._failed)
             scheduler.every(self._settings.scan_interval, self.scan)
             scheduler.every(_SWEEP, self._sweep)
+            scheduler.every(_CHECKPOINT, self._checkpoint)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
             observing = asyncio.create_task(self._observe())
@@ -211,6 +213,7 @@ class Agent:
                 for reading in (observing, guarding):  # they only read
                     reading.cancel()
                 await asyncio.gather(observing, guarding, *self._notes, return_exceptions=True)
+                await self._checkpoint()
                 self._log.info("ended")
         if self._failure is not None:
             raise self._failure
@@ -288,6 +291,13 @@ class Agent:
     async def _sweep(self) -> None:
         if not self._remote.shut(self._clock.now()) and (deleted := await self._orphans.sweep()):
             self._log.warning("deleted orphaned dossiers", count=deleted)
+
+    async def _checkpoint(self) -> None:
+        """Without one the work goes on: dossiers have to be deleted, whatever became of a file for auditors."""
+        try:
+            self._chronicle.checkpointed(await self._store.checkpoint(self._clock.now()))
+        except (AgentError, OSError) as error:
+            self._chronicle.unwritten(error)
 
     async def _unless_stopping(self, call: Coroutine[None, None, T]) -> T | None:
         """What the call comes to, or None when we are told to end before."""
