@@ -17,7 +17,7 @@ from agent.store.connection import Connection, open_reader, sqlite3
 # What a query may read. A new table is closed until somebody thought about it; a test knows all of them.
 OPEN = frozenset(
     {
-        "requests", "events", "attempts", "starts", "reservations", "orphans", "provenance", "sources", "refusals",
+        "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "provenance", "sources", "refusals",
         "tallies", "commands",
         "sqlite_master", "sqlite_schema", "json_each", "json_tree",
     }
