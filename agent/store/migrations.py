@@ -32,6 +32,11 @@ def _provenance(db: Any) -> None:
     _run(db, "0002_provenance.sql")
 
 
+@migrations(name="0006_census")
+def _census(db: Any) -> None:
+    _run(db, "0006_census.sql")
+
+
 def migrate(connection: Connection) -> None:
     """Bring the file to this version. Raises StoreNewer for a file that a newer version has written."""
     db = Database(connection)
@@ -50,4 +55,4 @@ def _applied(db: Any) -> set[str]:
     return {migration.name for migration in migrations.applied(db)}
 
 
-NAMES = ("0001_requests", "0002_provenance")
+NAMES = ("0001_requests", "0002_provenance", "0006_census")
