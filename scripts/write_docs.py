@@ -16,6 +16,9 @@ from agent.metrics import Metrics
 from agent.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import grafana.__main__  # noqa: E402
 
 
 def diagram() -> str:
@@ -144,9 +147,9 @@ def rewritten(text: str) -> str:
 
 
 def main() -> None:
-    """Rewrite README.md and specs/schema.json; with --check only say whether they are current."""
+    """Rewrite README.md, specs/schema.json and grafana/; with --check only say whether they are current."""
     readme, schema = ROOT / "README.md", ROOT / "specs/schema.json"
-    written = {readme: rewritten(readme.read_text()), schema: schema_text()}
+    written = {readme: rewritten(readme.read_text()), schema: schema_text(), **grafana.__main__.files()}
     if "--check" in sys.argv:
         sys.exit(any(not path.exists() or path.read_text() != text for path, text in written.items()))
     for path, text in written.items():
