@@ -22,6 +22,9 @@ from agent.store.connection import open_writer
 from agent.store.migrations import migrate
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import grafana.__main__  # noqa: E402
 
 
 def diagram() -> str:
@@ -181,9 +184,10 @@ def rewritten(text: str) -> str:
 
 
 def main() -> None:
-    """Rewrite the documents, specs/schema.json and state/datasette.json; with --check say whether they are current."""
+    """Rewrite the documents, specs/schema.json, state/datasette.json and grafana/; with --check say if current."""
     written = {path: rewritten(path.read_text()) for path in (ROOT / "README.md", ROOT / "state/README.md")}
     written |= {ROOT / "specs/schema.json": schema_text(), ROOT / "state/datasette.json": datasette()}
+    written |= grafana.__main__.files()
     if "--check" in sys.argv:
         sys.exit(any(not path.exists() or path.read_text() != text for path, text in written.items()))
     for path, text in written.items():

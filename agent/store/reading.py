@@ -118,13 +118,14 @@ class Reading:
         return int(self._connection.execute("SELECT coalesce(sum(waiting), 0) FROM sources").fetchone()[0])
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Open requests by phase and state, and the settled ones from the tallies."""
-        sql = "SELECT phase, state, count(*) FROM requests WHERE phase <> 'done' GROUP BY phase, state"
-        counts = {(row[0], row[1]): int(row[2]) for row in self._connection.execute(sql)}
-        held = self._one("SELECT count(*) FROM requests WHERE phase = 'done' AND hold_reason IS NOT NULL")
-        counts["done", "held"] = held
-        counts["done", "done"] = self._one("SELECT count(*) FROM requests WHERE phase = 'done'") - held
-        return counts
+        """Requests by phase and state; those that are done by state `done` or `held`."""
+        sql = (
+            "SELECT phase, CASE WHEN phase = 'done' AND reason <> '' THEN 'held' ELSE state END AS shown, sum(requests)"
+            " FROM census GROUP BY phase, shown"
+        )
+        return {("done", "held"): 0, ("done", "done"): 0} | {
+            (row[0], row[1]): int(row[2]) for row in self._connection.execute(sql)
+        }
 
     def tallies(self, tally: str) -> list[tuple[str, str, str, int]]:
         """Counters true across restarts: mode, process type, outcome, value."""
@@ -144,20 +145,20 @@ class Reading:
     def settling(self) -> tuple[int, int, int]:
         """How many requests there are, how many of them go on by themselves, and how many are held."""
         moving = self._one("SELECT count(*) FROM requests WHERE moving")
-        held = self._one("SELECT count(*) FROM requests WHERE hold_reason IS NOT NULL")
-        return self._one("SELECT count(*) FROM requests"), moving, held
+        held = self._one("SELECT coalesce(sum(requests), 0) FROM census WHERE reason <> ''")
+        return self._one("SELECT coalesce(sum(requests), 0) FROM census"), moving, held
 
     def held(self) -> list[tuple[str, int]]:
         """Held requests by reason."""
-        sql = "SELECT hold_reason, count(*) FROM requests WHERE hold_reason IS NOT NULL GROUP BY hold_reason"
+        sql = "SELECT reason, sum(requests) FROM census WHERE reason <> '' GROUP BY reason HAVING sum(requests) > 0"
         return [(row[0], row[1]) for row in self._connection.execute(sql)]
 
     def gauges(self, now: float) -> dict[str, float]:
         """Single figures: open dossiers and their age, the oldest without progress, overdue deletions, orphans."""
-        open_dossiers, oldest_dossier, oldest_progress = self._row(
-            "SELECT count(dossier_id), min(CASE WHEN dossier_id IS NOT NULL THEN admitted_at END),"
-            " min(CASE WHEN state = 'active' THEN progress_at END) FROM requests WHERE phase <> 'done'"
-        )
+        open_dossiers = self._one("SELECT coalesce(sum(requests), 0) FROM census WHERE dossier AND phase <> 'done'")
+        dossier = "SELECT min(admitted_at) FROM requests WHERE dossier_id IS NOT NULL AND phase <> 'done'"
+        progress = "SELECT min(progress_at) FROM requests WHERE state = 'active' AND phase <> 'done'"
+        (oldest_dossier,), (oldest_progress,) = self._row(dossier), self._row(progress)
         overdue = self._one("SELECT count(*) FROM requests WHERE phase = 'deletion' AND delete_at < ?", now - 900)
         size = sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
         return {

@@ -17,8 +17,8 @@ from agent.store.connection import Connection, open_reader, sqlite3
 # What a query may read. A new table is closed until somebody thought about it; a test knows all of them.
 OPEN = frozenset(
     {
-        "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "provenance", "sources", "refusals",
-        "tallies", "commands",
+        "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "provenance",
+        "sources", "refusals", "tallies", "census", "commands",
         "sqlite_master", "sqlite_schema", "json_each", "json_tree",
     }
 )  # fmt: skip
