@@ -49,9 +49,7 @@ def _told(before: Record | None, record: Record, step: Step) -> Iterator[Notice]
     asked = before is not None and before.hold is not None and record.hold == before.hold
     if record.hold is not None and not asked:
         hold = record.hold
-        yield Notice(
-            type=NoticeType.HELD, generation=record.generation, at=at, reason=hold.reason, hold_id=hold.id
-        )
+        yield Notice(type=NoticeType.HELD, generation=record.generation, at=at, reason=hold.reason, hold_id=hold.id)
 
 
 def _deleted(before: Record, record: Record) -> bool:

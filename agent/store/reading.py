@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from agent.core.record import Record
 from agent.store.connection import open_reader
@@ -36,6 +36,8 @@ class Attempt:
     trouble: str | None
     cause: str | None
     trace_id: str | None
+    shape: str | None  # names and types of the keys of the answer's body
+    digest: str | None  # of the answer's body
 
 
 class Reading:
@@ -45,7 +47,7 @@ class Reading:
         self._path = path
         self._connection = open_reader(path)
 
-    def __enter__(self) -> "Reading":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,7 +92,7 @@ class Reading:
 
     def attempts(self, uid: str, most: int) -> list[Attempt]:
         """The last attempts of a request, oldest first."""
-        columns = "number, generation, effect, intended_at, answered_at, result, status, trouble, cause, trace_id"
+        columns = "number, generation, effect, intended_at, answered_at, result, status, trouble, cause, trace_id, shape, digest"
         sql = f"SELECT {columns} FROM attempts WHERE uid = ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - names of ours
         names = columns.split(", ")
         rows = self._connection.execute(sql, (uid, most)).fetchall()

@@ -12,6 +12,8 @@ SELECT label.value ->> 0, label.value ->> 1, uid FROM requests, json_each(record
 -- Lists for people and programs: by phase in a stable order, by state with the latest progress first.
 CREATE INDEX requests_by_phase ON requests (phase, uid);
 CREATE INDEX requests_by_state ON requests (state, progress_at);
+CREATE INDEX requests_by_part_of_name ON requests (name, uid) WHERE name IS NOT NULL;
+CREATE INDEX requests_deleting ON requests (delete_at) WHERE phase = 'deletion';
 -- An Assure Event may arrive before the answer to the start that caused it.
 CREATE INDEX requests_starting ON requests (dossier_id) WHERE phase = 'verification';
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from agent.cli.output import moment
+from agent.clock import moment
 from agent.core.duration import format_duration
 from agent.core.effect import EffectKind
 from agent.core.owed import asked, overdue, privacy_clock
@@ -145,6 +146,31 @@ def coming(record: Record, now: float, policy: Policy) -> Next:
     if clock is not None and not overdue(record, now, policy):
         sentence += f" Without a result by {time(clock, now)} it ends as expired."
     return Next(at=at, effect=kind, sentence=sentence)
+
+
+class Tried(Protocol):
+    """One attempt at an effect that changes something at Assure, as the store has it."""
+
+    @property
+    def effect(self) -> str: ...
+    @property
+    def result(self) -> str | None: ...
+    @property
+    def status(self) -> int | None: ...
+    @property
+    def trouble(self) -> str | None: ...
+    @property
+    def cause(self) -> str | None: ...
+
+
+def tried(attempt: Tried) -> str:
+    """What was tried, and how Assure answered."""
+    what = EFFECTS[EffectKind(attempt.effect)]
+    if attempt.result is None:
+        return f"{what}: not answered yet"
+    how = [f"HTTP {attempt.status}" if attempt.status else attempt.trouble, attempt.cause]
+    detail = ", ".join(part for part in how if part)
+    return f"{what}: {attempt.result}" + (f" ({detail})" if detail else "")
 
 
 def answers(name: str, hold: Hold) -> tuple[list[str], str]:
