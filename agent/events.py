@@ -42,6 +42,11 @@ class Received(StrEnum):
     OVERSIZED = "oversized"  # larger than we read
     UNREADABLE = "unreadable"  # signed, and no envelope; or it did not arrive whole
 
+    @property
+    def genuine(self) -> bool:
+        """True when it was signed by who knows the secret, and an event."""
+        return self not in _STATUS
+
 
 _STATUS = {Received.FORGED: 401, Received.OVERSIZED: 413, Received.UNREADABLE: 400}
 

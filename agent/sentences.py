@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from shlex import quote
 from typing import Protocol
 
 from agent.clock import moment
@@ -175,7 +176,7 @@ def tried(attempt: Tried) -> str:
 
 def answers(name: str, hold: Hold) -> tuple[list[str], str]:
     """How a person answers a hold: the commands, and the annotation for those who answer through git."""
-    commands = [f"assure-agent resolve {name} {word}" for word in ("retry", "abandon")]
+    commands = [f"assure-agent resolve {quote(name)} {word}" for word in ("retry", "abandon")]
     return commands, f'assure-agent/resolve: "retry@{hold.id}"'
 
 

@@ -10,7 +10,19 @@ from agent.core.record import Phase, Record
 from agent.store.reading import Reading
 from agent.store.rows import load
 
-_HAS_LABEL = "EXISTS (SELECT 1 FROM labels WHERE key = ? AND value = ? AND uid = found.uid)"
+# Each by an index that holds all that is asked, so that no row is read but those that are shown.
+_LABEL = "labels WHERE key = ? AND value = ?"
+_PHASE = "requests INDEXED BY requests_by_phase WHERE phase = ?"
+_NAME = "requests INDEXED BY requests_by_part_of_name WHERE name IS NOT NULL AND instr(name, ?)"
+_ANY = "requests WHERE name IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """One thing that a request has to fit."""
+
+    sql: str
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +60,30 @@ class Browsing(Reading):
     def page(
         self, labels: Sequence[tuple[str, str]], phase: Phase | None, after: str, limit: int, part: str = ""
     ) -> Page:
-        """At most `limit` requests in a stable order that have all the labels, are in the phase and have the name."""
-        sql, values = _selection(labels, phase, part)
-        order = f"{sql} AND found.uid > ? ORDER BY found.uid LIMIT ?"
-        uids = [row[0] for row in self._connection.execute(order, (*values, after, limit + 1))]
+        """At most `limit` requests in a stable order that have all the labels, are in the phase and have the name.
+
+        The rarest of what is asked for is gone through, and each of the others is a look into an index.
+        """
+        terms = [_Term(_LABEL, (key, value)) for key, value in labels]
+        terms += [_Term(_PHASE, (phase.value,))] if phase is not None else []
+        terms.sort(key=self._common)
+        driven = _Term(_NAME, (part,)) if part else terms.pop(0) if terms else _Term(_ANY, ())
+        sql = f"SELECT uid FROM (SELECT uid FROM {driven.sql} AND uid > ?) AS found WHERE 1"  # noqa: S608 - ours
+        for term in terms:
+            sql += f" AND EXISTS (SELECT 1 FROM {term.sql} AND uid = found.uid)"  # noqa: S608 - ours
+        sql += " ORDER BY uid LIMIT ?"
+        values = [*driven.values, after, *(value for term in terms for value in term.values), limit + 1]
+        uids = [row[0] for row in self._connection.execute(sql, values)]
         return Page(records=self._loaded(uids[:limit]), cursor=uids[limit - 1] if len(uids) > limit else None)
+
+    def _common(self, term: "_Term") -> int:
+        """How many requests fit it, up to as many as make no difference."""
+        return self._one(f"SELECT count(*) FROM (SELECT 1 FROM {term.sql} LIMIT 2000)", *term.values)  # noqa: S608
 
     def by_state(self, state: str, limit: int, oldest: bool = False) -> list[Record]:
         """Requests in this state, the latest progress first, or the oldest."""
         order = "progress_at" if oldest else "progress_at DESC"
-        sql = f"SELECT record FROM requests WHERE state = ? ORDER BY {order} LIMIT ?"  # noqa: S608 - ours
+        sql = f"SELECT record FROM requests WHERE state = ? AND name IS NOT NULL ORDER BY {order} LIMIT ?"  # noqa: S608 - ours
         return [load(row[0]) for row in self._connection.execute(sql, (state, limit))]
 
     def states(self) -> dict[str, int]:
@@ -80,39 +106,14 @@ class Browsing(Reading):
 
     def concerns(self, now: float) -> dict[str, int]:
         """What should be none or few: refused documents, overdue deletions, possible orphans, notices not taken."""
-        overdue = "SELECT count(*) FROM requests WHERE phase = 'deletion' AND delete_at < ?"
         return {
             "refused": self._one("SELECT count(DISTINCT file || char(0) || coalesce(name, line)) FROM refusals"),
-            "overdue": self._one(overdue, now - 900),
+            "overdue": self.overdue(now),
             "orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
             "deliveries": self._one("SELECT count(*) FROM deliveries"),
         }
 
     def _loaded(self, uids: Sequence[str]) -> list[Record]:
-        sql = "SELECT uid, record FROM requests WHERE uid IN (SELECT value FROM json_each(?))"
+        sql = "SELECT uid, record FROM requests WHERE name IS NOT NULL AND uid IN (SELECT value FROM json_each(?))"
         rows = dict(self._connection.execute(sql, (orjson.dumps(list(uids)).decode(),)).fetchall())
-        return [load(rows[uid]) for uid in uids]
-
-
-def _selection(labels: Sequence[tuple[str, str]], phase: Phase | None, part: str) -> tuple[str, list[str]]:
-    """Drive by the first label, else by the name, else by the phase; each of the others is a look into an index."""
-    wanted: list[tuple[str, list[str]]] = [(_HAS_LABEL, [key, value]) for key, value in labels]
-    if phase is not None:
-        wanted.append(
-            (
-                "EXISTS (SELECT 1 FROM requests INDEXED BY requests_by_phase WHERE phase = ? AND uid = found.uid)",
-                [phase.value],
-            )
-        )
-    named = "name IS NOT NULL AND instr(name, ?)" if part else "name IS NOT NULL"
-    if labels:
-        table, driven = "labels", ("found.key = ? AND found.value = ?", wanted.pop(0)[1])
-        if part:
-            wanted.append((f"EXISTS (SELECT 1 FROM requests WHERE {named} AND uid = found.uid)", [part]))
-    elif phase is not None and not part:
-        table, driven = "requests", ("found.phase = ? AND name IS NOT NULL", wanted.pop(0)[1])
-    else:
-        table, driven = "requests", (named, [part] if part else [])
-    terms = [driven, *wanted]
-    values = [value for _, found in terms for value in found]
-    return f"SELECT found.uid FROM {table} AS found WHERE {' AND '.join(sql for sql, _ in terms)}", values  # noqa: S608
+        return [load(rows[uid]) for uid in uids if uid in rows]

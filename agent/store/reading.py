@@ -92,7 +92,8 @@ class Reading:
 
     def attempts(self, uid: str, most: int) -> list[Attempt]:
         """The last attempts of a request, oldest first."""
-        columns = "number, generation, effect, intended_at, answered_at, result, status, trouble, cause, trace_id, shape, digest"
+        answer = "result, status, trouble, cause, trace_id, shape, digest"
+        columns = f"number, generation, effect, intended_at, answered_at, {answer}"
         sql = f"SELECT {columns} FROM attempts WHERE uid = ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - names of ours
         names = columns.split(", ")
         rows = self._connection.execute(sql, (uid, most)).fetchall()
@@ -154,13 +155,18 @@ class Reading:
         sql = "SELECT hold_reason, count(*) FROM requests WHERE hold_reason IS NOT NULL GROUP BY hold_reason"
         return [(row[0], row[1]) for row in self._connection.execute(sql)]
 
+    def overdue(self, now: float) -> int:
+        """Deletions that are due for more than 15 minutes."""
+        sql = "SELECT count(*) FROM requests INDEXED BY requests_deleting WHERE phase = 'deletion' AND delete_at < ?"
+        return self._one(sql, now - 900)
+
     def gauges(self, now: float) -> dict[str, float]:
         """Single figures: open dossiers and their age, the oldest without progress, overdue deletions, orphans."""
         open_dossiers, oldest_dossier, oldest_progress = self._row(
             "SELECT count(dossier_id), min(CASE WHEN dossier_id IS NOT NULL THEN admitted_at END),"
             " min(CASE WHEN state = 'active' THEN progress_at END) FROM requests WHERE phase <> 'done'"
         )
-        overdue = self._one("SELECT count(*) FROM requests WHERE phase = 'deletion' AND delete_at < ?", now - 900)
+        overdue = self.overdue(now)
         size = sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
         return {
             "store_bytes": size,
@@ -168,6 +174,7 @@ class Reading:
             "oldest_open_dossier_seconds": now - oldest_dossier if oldest_dossier else 0.0,
             "oldest_unprogressed_seconds": now - oldest_progress if oldest_progress else 0.0,
             "deletions_overdue": overdue,
+            "deliveries_pending": self._one("SELECT count(*) FROM deliveries"),
             "possible_orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
         }
 

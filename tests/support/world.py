@@ -13,7 +13,7 @@ from unittest import mock
 
 import structlog
 
-from agent import runtime
+from agent import outward, runtime
 from agent.core.record import Phase, Record
 from agent.observer import Observer
 from agent.runtime import Agent, Finished
@@ -104,7 +104,7 @@ class World:
             if not watch:  # tests scan when they mean it
                 patches.enter_context(mock.patch.object(runtime, "watching", _watching_nothing))
             if not http:
-                patches.enter_context(mock.patch.object(runtime, "serving", _serving_nothing))
+                patches.enter_context(mock.patch.object(outward, "serving", _serving_nothing))
             async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
                 reconciler, remote, turns = agent.reconciler, agent._remote, agent._turns
                 with (
