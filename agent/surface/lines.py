@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from agent.core.duration import format_duration
-from agent.core.policy import Policy
 from agent.core.record import Phase, Record
-from agent.sentences import HOLDS, PHASES, answers, coming
+from agent.sentences import HOLDS, PHASES, answers
 
 
-def line(record: Record, now: float, policy: Policy) -> dict[str, Any]:
+def line(record: Record, now: float) -> dict[str, Any]:
     """A request in a list."""
     settled = record.phase is Phase.DONE and record.outcome is not None
     return {
@@ -16,20 +14,23 @@ def line(record: Record, now: float, policy: Policy) -> dict[str, Any]:
         "name": record.name or record.uid,
         "badge": record.outcome if settled else record.state,
         "hint": "" if settled else record.phase.value,
-        "says": _says(record, now, policy),
+        "says": _says(record, now),
         "at": (record.done_at if settled else None) or record.phase_at,
     }
 
 
-def _says(record: Record, now: float, policy: Policy) -> str:
+def _says(record: Record, now: float) -> str:
     if record.phase is Phase.DONE:
-        took = (record.done_at or now) - record.admitted_at
-        return f"{record.desired.mode}, settled in {short(took)}"
+        return f"{record.desired.mode}, settled in {short((record.done_at or now) - record.admitted_at)}"
     if record.hold is not None:
         return HOLDS[record.hold.reason][0]
-    if record.state == "active":
-        return PHASES[record.phase]
-    return "waits for the budget of the day" if record.queued else coming(record, now, policy).sentence
+    if record.queued:
+        return "waits for the budget of the day"
+    if record.resting and record.delete_at is not None:
+        return f"{record.outcome}; its dossier is kept for another {short(record.delete_at - now)}"
+    if record.desired.suspend and record.phase is not Phase.DELETION:
+        return "nothing happens until its file does not suspend it any more"
+    return PHASES[record.phase]
 
 
 def held(record: Record) -> dict[str, Any]:
@@ -54,8 +55,12 @@ def held(record: Record) -> dict[str, Any]:
 
 
 def short(seconds: float) -> str:
-    """A duration at a glance: `0.4s`, `12s`, `3m5s`, `2h10m`, `9d`."""
+    """A duration at a glance: `0.4s`, `12s`, `3m 5s`, `2h 10m`, `9d 4h`."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f}s"
-    unit = 1 if seconds < 3600 else 60 if seconds < 86400 else 86400
-    return format_duration(float(seconds // unit * unit))
+    whole = int(seconds)
+    for unit, name, below, lower in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= unit:
+            rest = whole % unit // below
+            return f"{whole // unit}{name}" + (f" {rest}{lower}" if rest else "")
+    return f"{whole}s"

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from agent.core.duration import format_duration
 from agent.pulse import MINUTES, RESULTS
 from agent.store.browsing import Browsing
-from agent.surface.lines import held, line
+from agent.surface.lines import held, line, short
 from agent.surface.standing import Seen
 
-_HELD, _SHOWN, _LISTED = 20, 10, 100
+_HELD, _SHOWN, _LISTED = 5, 8, 100
 TILES = {
     "held": "held for a person",
     "active": "running",
@@ -20,11 +19,10 @@ TILES = {
 
 def overview(browsing: Browsing, seen: Seen) -> dict[str, Any]:
     """All that the front shows."""
-    now, policy = seen.now, seen.policy
     states = browsing.states()
 
     def lines(state: str, most: int) -> list[dict[str, Any]]:
-        return [line(record, now, policy) for record in browsing.by_state(state, most)]
+        return [line(record, seen.now) for record in browsing.by_state(state, most)]
 
     sources = browsing.sources()
     return {
@@ -46,7 +44,7 @@ def overview(browsing: Browsing, seen: Seen) -> dict[str, Any]:
         "circuit": {"badge": "open" if seen.circuit else "closed", "says": seen.circuit or ""},
         "budget": None if seen.budget is None else {"left": seen.budget[0], "limit": seen.budget[1]},
         "sources": sources,
-        "concerns": browsing.concerns(now),
+        "concerns": browsing.concerns(seen.now),
     }
 
 
@@ -59,7 +57,7 @@ def found(browsing: Browsing, seen: Seen, query: str) -> dict[str, Any]:
     more = f"The first {_LISTED} are shown; search for more of the name." if page.cursor else ""
     return {
         "title": f"Found for “{query}”",
-        "lines": [line(record, seen.now, seen.policy) for record in page.records],
+        "lines": [line(record, seen.now) for record in page.records],
         "more": more,
         "empty": "Nothing. Search for a part of a name, or for a whole label such as team=onboarding.",
     }
@@ -72,7 +70,7 @@ def in_state(browsing: Browsing, seen: Seen, state: str) -> dict[str, Any]:
     more = f"The {_LISTED} with the latest progress are shown, of {total:,}." if total > len(records) else ""
     return {
         "title": f"Requests that are {TILES[state]}" if state != "held" else "Requests that are held for a person",
-        "lines": [line(record, seen.now, seen.policy) for record in records],
+        "lines": [line(record, seen.now) for record in records],
         "more": more,
         "empty": "There are none.",
     }
@@ -93,7 +91,7 @@ def _alarms(browsing: Browsing, seen: Seen) -> list[dict[str, str]]:
         alarms.append({"says": f"Assure is not asked for now: {seen.circuit}.", "command": ""})
     late = [source for source in browsing.sources() if seen.now - source.synced_at > 900 or not source.complete]
     for source in late:
-        since = format_duration(float(int(max(0.0, seen.now - source.synced_at))))
+        since = short(max(0.0, seen.now - source.synced_at))
         says = f"The source {source.source} was last scanned {since} ago" + (
             "." if source.complete else ", and not all of it could be read."
         )

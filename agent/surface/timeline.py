@@ -105,7 +105,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 def _entry(entry: Entry) -> dict[str, Any]:
     changes = entry.changes
-    kind = "hold" if changes.get("hold") else "phase" if "phase" in changes else "plain"
+    kind = "question" if changes.get("hold") else "phase" if "phase" in changes else "plain"
     what = re.sub(r"(?<!^)([A-Z])", r" \1", entry.type)
     return {"at": entry.at, "kind": kind, "what": what.capitalize(), "details": list(_details(changes))}
 
