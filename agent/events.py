@@ -12,7 +12,6 @@ import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Protocol
 
 import orjson
@@ -23,29 +22,13 @@ from starlette.routing import Route
 
 from agent.core.errors import StoreError
 from agent.core.observation import Observation, ResultSighted
+from agent.core.received import Received
 from agent.ports import Clock
 
 _LARGEST = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
 _PATIENCE = 10.0  # seconds for the body to arrive
 _REMEMBERED = 86400.0  # seconds that an id is remembered
 _COMPLETE = "process.complete"
-
-
-class Received(StrEnum):
-    """What became of an event; the first four are acknowledged, the rest answered with 4xx."""
-
-    WOKE = "woke"  # an open request looks at its process now
-    STRAY = "stray"  # nothing open here has this dossier or this reference
-    REPEATED = "repeated"  # an event with this id was received within a day
-    UNKNOWN = "unknown"  # another event than process.complete
-    FORGED = "forged"  # no signature, or a wrong one
-    OVERSIZED = "oversized"  # larger than we read
-    UNREADABLE = "unreadable"  # signed, and no envelope; or it did not arrive whole
-
-    @property
-    def genuine(self) -> bool:
-        """True when it was signed by who knows the secret, and an event."""
-        return self not in _STATUS
 
 
 _STATUS = {Received.FORGED: 401, Received.OVERSIZED: 413, Received.UNREADABLE: 400}
@@ -165,7 +148,7 @@ def _envelope(body: bytes) -> Mapping[str, Any] | None:
         envelope = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(envelope, dict) or not isinstance(envelope.get("eventData") or {}, dict):
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("eventData"), dict | None):
         return None
     named = all(isinstance(envelope.get(key), str) and envelope[key] for key in ("id", "eventName"))
     return envelope if named else None

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from agent import __version__
 from agent.core.answer import Operation
 from agent.core.machine import Step
+from agent.core.received import Received
 from agent.core.record import HoldReason, Phase
 from agent.ports import Clock
 
@@ -106,6 +107,8 @@ class Metrics:
             ("result",),
             registry=registry,
         )
+        for received in Received:
+            self._events.labels(received)
         for result in ("delivered", "failed", "dropped"):
             self._deliveries.labels(result)
         self._budget = Gauge(
@@ -135,10 +138,10 @@ class Metrics:
         self._commit.observe(seconds)
         self._batch.observe(pieces)
 
-    def event(self, result: str, genuine: bool) -> None:
+    def received(self, received: Received) -> None:
         """An Assure Event was received, or what claimed to be one."""
-        self._events.labels(result).inc()
-        if genuine:
+        self._events.labels(received).inc()
+        if received.genuine:
             self._last_event.set(self._clock.now())
 
     def delivered(self, result: str, number: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from starlette.applications import Starlette
 
 from agent.deliver import Deliverer
-from agent.events import Events, Received, Signature, Tell
+from agent.events import Events, Signature, Tell
 from agent.metrics import Metrics
 from agent.server import serving
 from agent.settings import Settings, secrets_of
@@ -96,13 +96,10 @@ class Outward:
             prefix=settings.events_signature_prefix,
         )
         clock = self._standing.clock
-        events = Events(signature, self._store.inbox, self._tell, clock, self._received)
+        events = Events(signature, self._store.inbox, self._tell, clock, self._metrics.received)
         host, port = settings.events_address
         async with serving(events.application(), host, port, "EVENTS_LISTEN") as url:
             yield url
-
-    def _received(self, received: Received) -> None:
-        self._metrics.event(received, genuine=received.genuine)
 
     @contextlib.asynccontextmanager
     async def _delivering(self) -> AsyncIterator[None]:

@@ -75,6 +75,7 @@ class Agent:
         self._chronicle = Chronicle(metrics, seen)
         self._stopping = asyncio.Event()
         self._failure: AgentError | None = None
+        self.events_url: str | None = None  # where Assure Events are received, while it runs
         self._pulse = Pulse(clock)
         chance = random.random  # pace, not secrecy
         self._turns = Turns(settings.rate_limit, clock)
@@ -187,9 +188,9 @@ class Agent:
     async def _at_work(self, listening: Callable[[str], None], patient: bool) -> AsyncIterator[None]:
         """Everything runs inside of this; on leaving, what is under way is answered and saved, in bounded time."""
         control = hearing(self._control, socket_of(self._settings.state_path))
-        async with self._outward.at_work() as (url, events), control:
+        async with self._outward.at_work() as (url, self.events_url), control:
             listening(url)
-            self._log.info("started", version=__version__, address=url, events=events)
+            self._log.info("started", version=__version__, address=url, events=self.events_url)
             await self._adjust()
             await self.scan()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it

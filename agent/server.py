@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from agent.core.errors import SettingsError
 
+_CHOOSE = {"LISTEN": "--listen 127.0.0.1:0", "EVENTS_LISTEN": "ASSURE_AGENT_EVENTS_LISTEN=127.0.0.1:0"}
 _MOST = 512  # connections at once; who comes beyond is told 503
 
 
@@ -72,6 +73,6 @@ def _listener(host: str, port: int, setting: str) -> socket.socket:
         listener.close()
         raise SettingsError(
             f"ASSURE_AGENT_{setting}: {host}:{port} cannot be used: {error.strerror or error}.",
-            "choose another port, such as 127.0.0.1:0, or stop what uses it",
+            f"choose another port with {_CHOOSE[setting]}, or stop what uses it",
         ) from None
     return listener

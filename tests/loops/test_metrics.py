@@ -5,6 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.core.answer import Operation
+from agent.core.received import Received
 from agent.core.record import HoldReason, Outcome, Phase
 from tests.support.faults import rule
 from tests.support.files import IDENTITY_CARD
@@ -26,6 +27,10 @@ NAMES = {
     "deletion_delay_seconds",
     "deletions_overdue",
     "possible_orphans",
+    "events",
+    "last_event_timestamp_seconds",
+    "deliveries",
+    "deliveries_pending",
     "source_files",
     "source_last_sync_timestamp_seconds",
     "start_budget_remaining",
@@ -42,7 +47,7 @@ LABELS = {
     "process_type": {"document", "documentSelfie"},
     "outcome": set(Outcome),
     "operation": set(Operation),
-    "result": {"done", "refused", "busy", "unknown"},
+    "result": {"done", "refused", "busy", "unknown", *Received, "delivered", "failed", "dropped"},
     "reason": set(HoldReason),
     "version": {"0.1.0"},
 }
