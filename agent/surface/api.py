@@ -71,6 +71,7 @@ class Api:
         return _json({"items": [status(record) for record in page.records], "cursor": page.cursor})
 
     async def _one(self, request: Request) -> Response:
+        _only(request, ())
         name = request.path_params["name"]
 
         def found(browsing: Browsing) -> dict[str, Any] | None:
@@ -110,12 +111,18 @@ class _Guarded:
         return await self._endpoint(request)
 
 
+async def nothing_here(_: Request, __: Exception) -> Response:
+    """The answer to a path that no route knows, as a handler of 404."""
+    return _problem(Problem(404, "Not found", "There is nothing here."))
+
+
 async def _nothing(_: Request) -> Response:
     raise Problem(404, "Not found", "There is nothing here.")
 
 
 def _asked(request: Request) -> tuple[list[tuple[str, str]], Phase | None, str, int]:
     """Labels, phase, cursor and limit. Raises Problem."""
+    _only(request, ("label", "phase", "cursor", "limit"))
     query = request.query_params
     labels = []
     for label in query.getlist("label"):
@@ -136,6 +143,15 @@ def _asked(request: Request) -> tuple[list[tuple[str, str]], Phase | None, str, 
     if re.fullmatch(r"[0-9]{1,3}", text) is None or not 1 <= int(text) <= _MOST:
         raise Problem(400, "Bad limit", f"Expected a number from 1 to {_MOST}.")
     return labels, phase, cursor, int(text)
+
+
+def _only(request: Request, known: tuple[str, ...]) -> None:
+    """A parameter that is mistyped must not look like one that was heeded. Raises Problem."""
+    for name in request.query_params:
+        if name not in known:
+            raise Problem(400, "Unknown parameter", f"Expected {', '.join(known) or 'no parameter'}.")
+        if name != "label" and len(request.query_params.getlist(name)) > 1:
+            raise Problem(400, "Repeated parameter", "Only label may be given more than once.")
 
 
 _PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

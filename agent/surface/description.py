@@ -131,7 +131,7 @@ def description() -> dict[str, Any]:
                     "operationId": "getRequest",
                     "summary": "One request, with its capture link while there is one",
                     "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}],
-                    "responses": _answers("#/components/schemas/RequestWithLink", "401", "404", "503"),
+                    "responses": _answers("#/components/schemas/RequestWithLink", "400", "401", "404", "503"),
                 }
             },
         },

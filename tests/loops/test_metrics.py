@@ -187,7 +187,7 @@ async def test_it_is_healthy_but_not_ready_without_its_source(world: World) -> N
         assert (await get(world, "/readyz")).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/api/requests", "/api/requests/a", "/docs"])
+@pytest.mark.parametrize("path", ["/api", "/api/requests", "/api/requests/a", "/api/openapi.json", "/docs"])
 async def test_nothing_else_is_served_without_a_token(begin: Begin, path: str) -> None:
     """[I6]"""
     world = await begin()
