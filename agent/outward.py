@@ -13,7 +13,8 @@ from agent.server import serving
 from agent.settings import Settings, secrets_of
 from agent.sink import HttpSink, sink_id
 from agent.store.sqlite import SqliteStore
-from agent.surface.api import Api, nothing_here
+from agent.surface.api import Api
+from agent.surface.app import application
 from agent.surface.looks import Looks
 from agent.surface.page import StatusPage
 from agent.surface.standing import Standing
@@ -74,13 +75,12 @@ class Outward:
 
     def _surface(self, looks: Looks) -> Starlette:
         token = self._settings.api_token.get_secret_value()
-        return Starlette(
-            routes=[
+        return application(
+            [
                 *vitals(self._metrics.registry, self._standing.ready),
                 *Api(token, self._settings.source_name, looks).routes(),
                 *StatusPage(token, self._standing, looks).routes(),
-            ],
-            exception_handlers={404: nothing_here},
+            ]
         )
 
     @contextlib.asynccontextmanager

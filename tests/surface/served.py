@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import httpx
-from starlette.applications import Starlette
 
 from agent.core.answer import Evidence, Operation
 from agent.core.effect import EffectKind
@@ -19,7 +19,8 @@ from agent.core.record import Phase
 from agent.pulse import Pulse
 from agent.server import serving
 from agent.store.sqlite import SqliteStore
-from agent.surface.api import Api, nothing_here
+from agent.surface.api import Api
+from agent.surface.app import application
 from agent.surface.looks import Looks
 from agent.surface.page import StatusPage
 from agent.surface.standing import Standing
@@ -58,7 +59,7 @@ def request(name: str, phase: Phase, **more: Any) -> Life:
     """A request that went its road until this phase."""
     labels = tuple(more.pop("labels", {}).items())
     make = capture if more.pop("capture", False) else upload
-    uid = f"uid-{abs(hash(name)) % 10**12:012d}"
+    uid = f"uid-{crc32(name.encode()):010d}"
     return Life(uid=uid, desired=make(labels=labels, **more), name=name).until(phase)
 
 
@@ -90,14 +91,14 @@ def some() -> list[Life]:
 def served(folder: Path, lives: list[Life], token: str = TOKEN) -> Iterator[Served]:
     """Serve while the block runs."""
     found = Served("", folder, {life.record.name: life.record.uid for life in lives})
-    asyncio.run(_fill(folder, lives))
     found.told = {"ready": None, "paused": False, "budget": (42, 50), "circuit": None}
     up, end = threading.Event(), threading.Event()
 
-    async def serve() -> None:
+    async def serve() -> None:  # in its own thread: where Playwright is up, this one has a loop already
+        await _fill(folder, lives)
         looks = Looks(folder / "agent.db")
         routes = [*Api(token, "default", looks).routes(), *StatusPage(token, _standing(found), looks).routes()]
-        app = Starlette(routes=routes, exception_handlers={404: nothing_here})
+        app = application(routes)
         async with serving(app, "127.0.0.1", 0) as found.url:
             up.set()
             await asyncio.to_thread(end.wait)
@@ -106,7 +107,7 @@ def served(folder: Path, lives: list[Life], token: str = TOKEN) -> Iterator[Serv
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     try:
-        assert up.wait(10)
+        assert up.wait(20)
         yield found
     finally:
         end.set()
@@ -136,9 +137,3 @@ def _standing(found: Served) -> Standing:
         budget=lambda: found.told["budget"],
         circuit=lambda: found.told["circuit"],
     )
-
-
-def renamed(life: Life, name: str) -> Life:
-    """The same life of somebody else."""
-    life.steps = [replace(step, record=replace(step.record, name=name)) for step in life.steps]
-    return life
