@@ -71,7 +71,9 @@ class Settings(BaseSettings):
     source_name: str = Field("default", description="The name of the source; part of every uid, so never change it.")
     images_dir: Path = Field(Path("images"), description="The folder below which image paths lead.")
     state_url: str = Field("sqlite:///state/agent.db", description="The store: three slashes relative, four absolute.")
-    listen: str = Field("127.0.0.1:9464", description="Where /metrics, /healthz, /readyz are served; port 0 picks one.")
+    listen: str = Field(
+        "127.0.0.1:9464", description="Where metrics, health, API and status page are served; port 0 picks one."
+    )
     events_listen: str = Field(
         "127.0.0.1:9465", description="Where POST /events takes Assure Events; served only with EVENTS_SECRET."
     )

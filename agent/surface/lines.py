@@ -55,9 +55,11 @@ def held(record: Record) -> dict[str, Any]:
 
 
 def short(seconds: float) -> str:
-    """A duration at a glance: `0.4s`, `12s`, `3m 5s`, `2h 10m`, `9d 4h`."""
+    """A duration at a glance: `40ms`, `1.4s`, `12s`, `3m 5s`, `2h 10m`, `9d 4h`."""
+    if seconds < 1:
+        return f"{round(1000 * max(0.0, seconds))}ms"
     if seconds < 10:
-        return f"{max(0.0, seconds):.1f}s"
+        return f"{seconds:.1f}s"
     whole = int(seconds)
     for unit, name, below, lower in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
         if whole >= unit:

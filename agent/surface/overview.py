@@ -104,7 +104,7 @@ def _api(seen: Seen) -> dict[str, Any]:
     minutes = seen.minutes
     highest = max((minute.results.total() for minute in minutes), default=0)
     total = sum(minute.results.total() for minute in minutes)
-    done = sum(minute.results["done"] for minute in minutes)
+    troubled = sum(minute.results[result] for minute in minutes for result in ("busy", "unknown"))
     bars = []
     for number, minute in enumerate(minutes):
         top, parts = 40.0, []
@@ -118,7 +118,7 @@ def _api(seen: Seen) -> dict[str, Any]:
     trouble = seen.last_trouble
     return {
         "total": total,
-        "share": f"{100 * done // total} %" if total else "",
+        "troubled": troubled,
         "last_done": seen.last_done,
         "trouble": None
         if trouble is None

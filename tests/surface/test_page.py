@@ -62,7 +62,7 @@ def test_the_front_shows_held_first_with_the_reason_and_the_exact_command(page: 
 
 def test_the_front_shows_how_assure_the_budget_the_circuit_and_the_source_are(page: Served) -> None:
     told = text(page.get("/"))
-    assert "6 · 50 % done" in told
+    assert "6, 2 in trouble" in told
     assert "read process, unknown" in told
     assert "42 of 50 starts are left" in told
     assert "Circuit closed" in told
