@@ -1,26 +1,16 @@
 """The status page in the system's Chromium: with and without JavaScript, wide and narrow, light and dark."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+
+from tests.browser.conftest import chromium
 
 from .served import NASTY, Served, served, some
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium on this machine, and scripts/setup-system could not install it")
-    with sync_playwright() as playwright:
-        # Root has no user namespace for Chromium's own sandbox, and nothing but our pages is opened.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+__all__ = ["chromium"]
 
 
 @pytest.fixture(scope="module")
