@@ -45,7 +45,10 @@ async def receiving() -> AsyncIterator[Receiver]:
         (receiver.events if 200 <= status < 300 else receiver.refused).append(event)
         return Response(status_code=status, headers={"Location": "/elsewhere"})
 
-    app = Starlette(routes=[Route("/hook", post, methods=["POST"])])
+    async def elsewhere(_: Request) -> Response:
+        return Response()  # who follows a redirect is told that all is well
+
+    app = Starlette(routes=[Route("/hook", post, methods=["POST"]), Route("/elsewhere", elsewhere)])
     async with serving(app, "127.0.0.1", 0) as url:
         receiver.url = f"{url}/hook"
         yield receiver

@@ -1,9 +1,12 @@
 """Sinks as the web application meets them: CloudEvents on a real port, signed, from a real agent."""
 
 import base64
+import hashlib
+import hmac
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from agent.core.errors import SettingsError
@@ -104,6 +107,38 @@ async def test_nothing_of_a_request_is_logged_or_measured_because_of_a_sink(worl
     assert "canary" not in found
     assert "canary" not in str(world.logs)
     assert "canary" not in str(world.rows("SELECT * FROM deliveries"))
+
+
+async def test_what_is_personal_is_told_to_whoever_may_know_it_and_to_nothing_else(world: World) -> None:
+    """[I6] Names and labels: in the request's row, its labels, the API and the page; in no log, metric or outbox."""
+    world.capture("canary-name", labels={"canary-key": "canary-value"})
+    world.upload("canary-upload", "sandbox-delay=30s", labels={"canary-key": "canary-value"})
+    more = {"api_token": "a-token", "events_secret": "a-secret", "events_listen": "127.0.0.1:0"}
+    dead = {"sink_urls": ["http://127.0.0.1:9/canary-path"], "sink_secret": SECRET}
+    async with world.running(http=True, **more, **dead) as agent:
+        await world.clock.advance(10)
+        body = json.dumps({"id": "canary-id", "eventName": "process.complete", "eventData": {"dossierId": "canary-d"}})
+        mac = hmac.new(b"a-secret", body.encode(), hashlib.sha256).hexdigest()
+        async with httpx.AsyncClient(trust_env=False, headers={"Authorization": "Bearer a-token"}) as client:
+            for path in (
+                "/",
+                "/?q=canary",
+                "/?q=canary-key%3Dcanary-value",
+                "/api/requests/canary-name",
+                "/api/canary-x",
+            ):
+                assert "canary" in (await client.get(world.url + path)).text or path == "/api/canary-x"
+            answer = await client.post(
+                f"{agent.events_url}/events", content=body, headers={"X-Signicat-Signature": mac}
+            )
+            assert answer.status_code == 200
+        await world.clock.advance(600)
+        found = str(await metrics(world))
+    assert "canary" not in found
+    assert "canary" not in str(world.logs)
+    tables = [name for (name,) in world.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    holding = {name for name in tables if "canary" in str(world.rows(f"SELECT * FROM {name}"))}
+    assert holding == {"requests", "labels"}
 
 
 async def test_two_secrets_sign_while_they_rotate(world: World) -> None:
