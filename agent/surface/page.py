@@ -120,6 +120,7 @@ class StatusPage:
             version=__version__,
             now=now,
             time=lambda at: _time(at, now),
+            whole=_whole,
             number=lambda count: f"{count:,}",
         )
 
@@ -153,5 +154,8 @@ def _time(at: float, now: float) -> Markup:
     glance = (
         "just now" if abs(seconds) < 1 else f"{short(abs(seconds))} ago" if seconds > 0 else f"in {short(-seconds)}"
     )
-    whole = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment(at), whole, glance)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment(at), _whole(at), glance)
+
+
+def _whole(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

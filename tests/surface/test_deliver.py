@@ -1,7 +1,8 @@
 """The deliver loop over a real outbox: at least once, in order for each request, and in nobody's way."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,6 @@ class Desk:
         self.clock = VirtualClock()
         self.counts: dict[str, int] = {}
         self.deliverer = Deliverer(SINK, listener, self.store.outbox, self.clock, lambda: 0.5, self.count, backlog)
-        self.watched = delivering(self.clock, self.deliverer)
-        self.watched.__enter__()
 
     def count(self, result: str, number: int) -> None:
         self.counts[result] = self.counts.get(result, 0) + number
@@ -70,14 +69,23 @@ class Desk:
             await asyncio.gather(task, return_exceptions=True)
 
 
+@contextlib.contextmanager
+def at_work(folder: Path, listener: Listener, backlog: int = 100) -> Iterator[Desk]:
+    """A desk whose store is closed in the end; time stands still while it sends."""
+    desk = Desk(folder, listener, backlog)
+    with contextlib.closing(desk.store), delivering(desk.clock, desk.deliverer):
+        yield desk
+
+
 @pytest.fixture
 def listener() -> Listener:
     return Listener()
 
 
 @pytest.fixture
-def desk(tmp_path: Path, listener: Listener) -> Desk:
-    return Desk(tmp_path, listener)
+def desk(tmp_path: Path, listener: Listener) -> Iterator[Desk]:
+    with at_work(tmp_path, listener) as desk:
+        yield desk
 
 
 WHOLE = ["capture.ready", "settled", "deleted"]
@@ -93,14 +101,12 @@ async def test_every_notice_is_sent_in_order_and_the_outbox_is_empty(desk: Desk,
 
 async def test_the_outbox_is_written_with_the_change_and_survives_a_restart(tmp_path: Path) -> None:
     """[I4]"""
-    desk = Desk(tmp_path, Listener(lambda delivery: False))
-    await desk.done("u1")
-    await desk.deliverer.round()
-    desk.store.close()
-    again = Desk(tmp_path, Listener())
-    await again.deliverer.round()
-    assert again.listener.of("u1") == WHOLE
-    again.store.close()
+    with at_work(tmp_path, Listener(lambda delivery: False)) as desk:
+        await desk.done("u1")
+        await desk.deliverer.round()
+    with at_work(tmp_path, Listener()) as again:
+        await again.deliverer.round()
+        assert again.listener.of("u1") == WHOLE
 
 
 async def test_no_name_no_label_and_no_link_is_in_the_outbox_and_the_name_is_that_of_now(desk: Desk) -> None:
@@ -154,11 +160,11 @@ async def test_news_does_not_hurry_a_dead_sink(desk: Desk, listener: Listener) -
 
 
 async def test_the_backlog_of_a_dead_sink_is_bounded_and_the_oldest_are_dropped(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, Listener(lambda delivery: False), backlog=10)
-    await desk.done(*(f"u{number}" for number in range(8)))
-    await desk.settle(60)
-    assert desk.pending() == 10
-    assert desk.counts["dropped"] == 14
+    with at_work(tmp_path, Listener(lambda delivery: False), backlog=10) as desk:
+        await desk.done(*(f"u{number}" for number in range(8)))
+        await desk.settle(60)
+        assert desk.pending() == 10
+        assert desk.counts["dropped"] == 14
     kept = [row[0] for row in rows(tmp_path, "SELECT uid FROM deliveries ORDER BY id")]
     assert kept == [*["u4"], *["u5"] * 3, *["u6"] * 3, *["u7"] * 3]
 
