@@ -16,7 +16,7 @@ from agent.assure.client import AssureClient
 from agent.assure.limits import Limited, Turns
 from agent.budget import StartBudget
 from agent.catalogue import Catalogue
-from agent.chronicle import Chronicle
+from agent.chronicle import CIRCUIT_HINTS, Chronicle
 from agent.clock import SystemClock
 from agent.control import Control, hearing, paused, socket_of
 from agent.core.answer import Busy, Operation, Refused, Trouble
@@ -349,8 +349,12 @@ class Agent:
             ready=self._not_ready,
             paused=lambda: self.reconciler.paused,
             budget=lambda: (self._budget.left or 0, limit) if limit else None,
-            circuit=lambda: None,
+            circuit=self._circuit_says,
         )
+
+    def _circuit_says(self) -> str | None:
+        opened = self._remote.opened
+        return None if opened is None else f"{opened.cause}; {CIRCUIT_HINTS[opened.cause]}"
 
     def _not_ready(self) -> str | None:
         if self._failure is not None:

@@ -41,7 +41,7 @@ def overview(browsing: Browsing, seen: Seen) -> dict[str, Any]:
         "done_total": states.get("done", 0),
         "alarms": _alarms(browsing, seen),
         "api": _api(seen),
-        "circuit": {"badge": "open" if seen.circuit else "closed", "says": seen.circuit or ""},
+        "circuit": {"badge": "open" if seen.circuit else "closed", "says": ""},
         "budget": None if seen.budget is None else {"left": seen.budget[0], "limit": seen.budget[1]},
         "sources": sources,
         "concerns": browsing.concerns(seen.now),
@@ -88,7 +88,8 @@ def _alarms(browsing: Browsing, seen: Seen) -> list[dict[str, str]]:
         says = f"{waiting:,} files were removed at once; their withdrawal waits for an approval."
         alarms.append({"says": says, "command": "assure-agent approve"})
     if seen.circuit is not None:
-        alarms.append({"says": f"Assure is not asked for now: {seen.circuit}.", "command": ""})
+        says = f"The circuit is open, and nothing is sent to Assure but probes: {seen.circuit}."
+        alarms.append({"says": says, "command": "assure-agent doctor"})
     late = [source for source in browsing.sources() if seen.now - source.synced_at > 900 or not source.complete]
     for source in late:
         since = short(max(0.0, seen.now - source.synced_at))

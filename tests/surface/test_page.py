@@ -70,7 +70,8 @@ def test_the_front_shows_how_assure_the_budget_the_circuit_and_the_source_are(pa
     page.told |= {"circuit": "five answers in a row were 404", "paused": True, "ready": "ending", "budget": None}
     try:
         told = text(page.get("/"))
-        assert "Circuit open five answers in a row were 404" in told
+        assert "Circuit open" in told
+        assert "five answers in a row were 404" in told
         assert "assure-agent resume" in told
         assert "The agent is not ready: ending." in told
         assert "No brake is set" in told
