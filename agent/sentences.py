@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Protocol
 
-from agent.clock import moment
+from agent.clock import written
 from agent.core.duration import format_duration
 from agent.core.effect import EffectKind
 from agent.core.owed import asked, overdue, privacy_clock
@@ -184,7 +184,7 @@ def time(at: float, now: float) -> str:
     """A time, and how far away it is."""
     seconds = float(round(abs(at - now)))
     away = f"{format_duration(seconds)} ago" if at <= now else f"in {format_duration(seconds)}"
-    return f"{moment(at)} ({away})"
+    return f"{written(at)} ({away})"
 
 
 def _when(at: float, now: float) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from agent.clock import moment
+from agent.clock import written
 from agent.ports import Clock, Delivery
 
 _PATIENCE = aiohttp.ClientTimeout(total=10)
@@ -79,7 +79,7 @@ def cloud_event(delivery: Delivery, source: str) -> dict[str, Any]:
         "source": source,
         "type": notice.type,
         "subject": delivery.uid,
-        "time": moment(notice.at),
+        "time": written(notice.at),
         "datacontenttype": "application/json",
         "data": {
             "name": delivery.name,

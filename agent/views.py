@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from agent.clock import moment
+from agent.clock import written
 from agent.core.conditions import conditions
 from agent.core.record import Phase, Record
 
 
 def when(at: float | None) -> str | None:
     """A time, or null."""
-    return None if at is None else moment(at)
+    return None if at is None else written(at)
 
 
 def item(record: Record) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def status(record: Record) -> dict[str, Any]:
                 "status": "True" if condition.holds else "False",
                 "reason": condition.reason,
                 "observedGeneration": record.generation,
-                "lastTransitionTime": moment(condition.at),
+                "lastTransitionTime": written(condition.at),
             }
             for condition in conditions(record)
         ],

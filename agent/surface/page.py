@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from agent import __version__
-from agent.clock import moment
+from agent.clock import written
 from agent.core.errors import StoreError
 from agent.log import logger
 from agent.store.browsing import Browsing
@@ -79,7 +79,7 @@ class StatusPage:
             try:
                 return await endpoint(request)
             except StoreError:
-                return self._sorry(503, "Not now", "The store cannot be read at the moment. Try again.")
+                return self._sorry(503, "Not now", "The store cannot be read at the written. Try again.")
             except Exception as error:  # a bug of ours; no trace of it goes to who looks
                 logger().error("the page failed", error=type(error).__name__, hint="report it")
                 return self._sorry(500, "That went wrong", "It is a bug in this page; the agent itself goes on.")
@@ -154,7 +154,7 @@ def _time(at: float, now: float) -> Markup:
     glance = (
         "just now" if abs(seconds) < 1 else f"{short(abs(seconds))} ago" if seconds > 0 else f"in {short(-seconds)}"
     )
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment(at), _whole(at), glance)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(written(at), _whole(at), glance)
 
 
 def _whole(at: float) -> str:

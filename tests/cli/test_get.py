@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.clock import moment
+from agent.cli.output import moment
 from agent.core.record import HoldReason
 from tests.support.files import IDENTITY_CARD, PASSPORT, capture, upload, write
 from tests.support.fixtures import begin, world
