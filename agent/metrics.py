@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from agent import __version__
 from agent.core.answer import Operation
 from agent.core.machine import Step
+from agent.core.received import Received
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.core.remote import ProcessType
 from agent.ports import Clock
@@ -95,6 +96,25 @@ class Metrics:
         self._synced = Gauge(
             name + "source_last_sync_timestamp_seconds", "When the source was last scanned whole.", registry=registry
         )
+        self._events = Counter(
+            name + "events",
+            "Assure Events received, by what became of them; forged, oversized and unreadable ones are refused.",
+            ("result",),
+            registry=registry,
+        )
+        self._last_event = Gauge(
+            name + "last_event_timestamp_seconds", "When the last genuine event was received.", registry=registry
+        )
+        self._deliveries = Counter(
+            name + "deliveries",
+            "Notices to sinks: delivered, failed (tried again) or dropped (the backlog of a sink is bounded).",
+            ("result",),
+            registry=registry,
+        )
+        for received in Received:
+            self._events.labels(received)
+        for result in ("delivered", "failed", "dropped"):
+            self._deliveries.labels(result)
         self._budget = Gauge(
             name + "start_budget_remaining",
             "Starts that MAX_STARTS_PER_DAY still allows today; +Inf without a brake.",
@@ -127,6 +147,16 @@ class Metrics:
         """A group commit came to its end."""
         self._commit.observe(seconds)
         self._batch.observe(pieces)
+
+    def received(self, received: Received) -> None:
+        """An Assure Event was received, or what claimed to be one."""
+        self._events.labels(received).inc()
+        if received.genuine:
+            self._last_event.set(self._clock.now())
+
+    def delivered(self, result: str, number: int) -> None:
+        """So many notices were delivered to a sink, failed or were dropped."""
+        self._deliveries.labels(result).inc(number)
 
     def stepped(self, step: Step) -> None:
         """A step was committed."""
@@ -193,6 +223,7 @@ GAUGES = {
     "oldest_open_dossier_seconds": "Age of the request with the oldest open dossier.",
     "oldest_unprogressed_seconds": "Time since the last progress of the active request that made none for longest.",
     "deletions_overdue": "Deletions without progress for more than 15 minutes.",
+    "deliveries_pending": "Notices that sinks have not taken yet.",
     "possible_orphans": "Dossiers that may exist at Assure because the answer to their creation was lost.",
 }
 

@@ -20,6 +20,7 @@ from agent.store.audit.datasette import metadata
 from agent.store.audit.queries import library, viewed
 from agent.store.connection import open_writer
 from agent.store.migrations import migrate
+from agent.surface.description import description
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -66,7 +67,7 @@ _UNITS = {
 def _default(name: str, value: object) -> str:
     if name in _UNITS:
         return f"`{_UNITS[name]}`"
-    return "" if value in (None, [], "") or name == "client_secret" else f"`{value}`"
+    return "" if value in (None, [], "") or name.endswith(("_secret", "_token")) else f"`{value}`"
 
 
 def metrics() -> str:
@@ -183,10 +184,16 @@ def rewritten(text: str) -> str:
     return text
 
 
+def api_text() -> str:
+    """The OpenAPI description of the API, as it is served."""
+    return json.dumps(description(), indent=2) + "\n"
+
+
 def main() -> None:
-    """Rewrite the documents, specs/schema.json, state/datasette.json and grafana/; with --check say if current."""
+    """Rewrite the documents and what else is made of the code; with --check say whether they are current."""
     written = {path: rewritten(path.read_text()) for path in (ROOT / "README.md", ROOT / "state/README.md")}
     written |= {ROOT / "specs/schema.json": schema_text(), ROOT / "state/datasette.json": datasette()}
+    written |= {ROOT / "docs/openapi.json": api_text()}
     written |= grafana.__main__.files()
     if "--check" in sys.argv:
         sys.exit(any(not path.exists() or path.read_text() != text for path, text in written.items()))

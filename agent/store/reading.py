@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from agent.core.record import Record
 from agent.store.connection import open_reader
@@ -36,6 +36,8 @@ class Attempt:
     trouble: str | None
     cause: str | None
     trace_id: str | None
+    shape: str | None  # names and types of the keys of the answer's body
+    digest: str | None  # of the answer's body
 
 
 class Reading:
@@ -45,7 +47,7 @@ class Reading:
         self._path = path
         self._connection = open_reader(path)
 
-    def __enter__(self) -> "Reading":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,7 +92,8 @@ class Reading:
 
     def attempts(self, uid: str, most: int) -> list[Attempt]:
         """The last attempts of a request, oldest first."""
-        columns = "number, generation, effect, intended_at, answered_at, result, status, trouble, cause, trace_id"
+        answer = "result, status, trouble, cause, trace_id, shape, digest"
+        columns = f"number, generation, effect, intended_at, answered_at, {answer}"
         sql = f"SELECT {columns} FROM attempts WHERE uid = ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - names of ours
         names = columns.split(", ")
         rows = self._connection.execute(sql, (uid, most)).fetchall()
@@ -153,13 +156,18 @@ class Reading:
         sql = "SELECT reason, sum(requests) FROM census WHERE reason <> '' GROUP BY reason HAVING sum(requests) > 0"
         return [(row[0], row[1]) for row in self._connection.execute(sql)]
 
+    def overdue(self, now: float) -> int:
+        """Deletions that are due for more than 15 minutes."""
+        sql = "SELECT count(*) FROM requests INDEXED BY requests_deleting WHERE phase = 'deletion' AND delete_at < ?"
+        return self._one(sql, now - 900)
+
     def gauges(self, now: float) -> dict[str, float]:
         """Single figures: open dossiers and their age, the oldest without progress, overdue deletions, orphans."""
         open_dossiers = self._one("SELECT coalesce(sum(requests), 0) FROM census WHERE dossier AND phase <> 'done'")
         dossier = "SELECT min(admitted_at) FROM requests WHERE dossier_id IS NOT NULL AND phase <> 'done'"
         progress = "SELECT min(progress_at) FROM requests WHERE state = 'active' AND phase <> 'done'"
         (oldest_dossier,), (oldest_progress,) = self._row(dossier), self._row(progress)
-        overdue = self._one("SELECT count(*) FROM requests WHERE phase = 'deletion' AND delete_at < ?", now - 900)
+        overdue = self.overdue(now)
         size = sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
         return {
             "store_bytes": size,
@@ -167,6 +175,7 @@ class Reading:
             "oldest_open_dossier_seconds": now - oldest_dossier if oldest_dossier else 0.0,
             "oldest_unprogressed_seconds": now - oldest_progress if oldest_progress else 0.0,
             "deletions_overdue": overdue,
+            "deliveries_pending": self._one("SELECT count(*) FROM deliveries"),
             "possible_orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
         }
 

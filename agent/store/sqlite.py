@@ -16,6 +16,7 @@ from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
 from agent.store.keys import Keys
 from agent.store.migrations import migrate
+from agent.store.post import Inbox, Outbox
 from agent.store.rows import REMEMBERED, columns, erased, load, write
 from agent.store.writer import Writer
 
@@ -39,11 +40,12 @@ class SqliteStore:
         account: str | None,
         observe: Callable[[float, int], None] = _unobserved,
         rebind: bool = False,
+        sinks: Sequence[str] = (),
     ) -> None:
         """Open or create the file for this account (base URL and client id); `rebind` takes it from another one.
 
         Without an account it is opened whoever it belongs to: for commands that ask nothing of Assure.
-
+        What the `sinks` are to be told is written with each change.
 
         Raises StoreLocked, StoreNewer, StoreForeign, StoreDamaged or StoreError; nothing is changed then.
         """
@@ -57,6 +59,7 @@ class SqliteStore:
             ) from None
         try:
             self._open(path, account, observe, rebind)
+            self._sinks = tuple(sinks)
         except BaseException:
             self._lock.release()
             raise
@@ -80,6 +83,8 @@ class SqliteStore:
         self._reading = threading.Lock()  # the source loop reads from a thread of its own
         self._writer = Writer(connection, observe)
         self._checkpoints = Checkpoints(path)
+        self.inbox = Inbox(self._query, self._writer)
+        self.outbox = Outbox(self._query, self._writer)
 
     def close(self) -> None:
         """Write what is queued, checkpoint, and let another agent have the file."""
@@ -96,7 +101,7 @@ class SqliteStore:
 
         def work(connection: Connection) -> None:
             for step in steps:
-                write(connection, step)
+                write(connection, step, self._sinks)
 
         await self._writer.write(work)
 
@@ -261,7 +266,7 @@ class SqliteStore:
 
         def work(connection: Connection) -> None:
             for step in steps:
-                write(connection, step)
+                write(connection, step, self._sinks)
             connection.execute(
                 "INSERT INTO commands (id, at, verb, uid, answer) VALUES (?, ?, ?, ?, ?)",
                 (command.id, at, command.verb, command.uid, answer),
@@ -279,7 +284,8 @@ class SqliteStore:
                 "UPDATE requests SET name = NULL, version = ?, record = ? WHERE uid = ?",
                 (record.version, columns(record)["record"], uid),
             )
-            connection.execute("DELETE FROM provenance WHERE uid = ?", (uid,))
+            for table in ("provenance", "labels"):
+                connection.execute(f"DELETE FROM {table} WHERE uid = ?", (uid,))  # noqa: S608 - ours
             connection.execute("UPDATE commands SET answer = '' WHERE uid = ?", (uid,))  # answers say the name
 
         await self._writer.write(work)

@@ -26,4 +26,3 @@ BEGIN
 END;
 CREATE INDEX requests_with_dossier ON requests (admitted_at) WHERE dossier_id IS NOT NULL AND phase <> 'done';
 CREATE INDEX requests_in_progress ON requests (progress_at) WHERE state = 'active' AND phase <> 'done';
-CREATE INDEX requests_in_deletion ON requests (delete_at) WHERE phase = 'deletion';
