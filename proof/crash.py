@@ -17,7 +17,7 @@ from proof.report import Report
 from proof.scenarios import SCENARIOS
 from proof.stage import AGENT, Stage, scratch
 
-_SETTINGS = {"scan_interval": 1.0, "poll_interval": 5.0}
+_SETTINGS = {"scan_interval": 5.0, "poll_interval": 5.0}
 _SHORT = ("upload, accepted", "capture, accepted", "answers lost", "changed, verified again")  # all of their boundaries
 _PATIENCE = 3 * 86_400.0  # virtual seconds
 

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Message
 
-from agent.sandbox.model import Operation
 from agent.sandbox.wire import CONNECTION
 from proof.gate import Gate
 
@@ -79,8 +78,15 @@ class Line(httpx.AsyncBaseTransport):
     """Carries calls. `told(what)` hears of each answer, for the history; calls take milliseconds by `chance`."""
 
     def __init__(
-        self, app: ASGIApp, gate: Gate, chance: Random, timeout: float, told: Callable[[str], None] = lambda what: None
+        self,
+        app: ASGIApp,
+        gate: Gate,
+        chance: Random,
+        timeout: float,
+        told: Callable[[str], None],
+        down: Callable[[], bool],
     ) -> None:
+        self._down = down
         self._app = app
         self._gate = gate
         self._chance = chance
@@ -90,8 +96,8 @@ class Line(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send once, and wait for an answer as long as the real transport does."""
-        if self._gate.dead:
-            raise httpx.ConnectError("the agent is dead")
+        if self._gate.dead or self._down():
+            raise httpx.ConnectError("nobody there")
         exchange = _Exchange(request, await request.aread())
         travel = asyncio.get_running_loop().create_task(self._travel(exchange))
         self._travelling.add(travel)
@@ -118,6 +124,3 @@ class Line(httpx.AsyncBaseTransport):
         await asyncio.sleep(self._chance.uniform(0.001, 0.02))
         await self._app(exchange.scope(), exchange.receive, exchange.send)
         await asyncio.sleep(self._chance.uniform(0.001, 0.02))
-
-
-OPERATIONS = tuple(str(one) for one in Operation)

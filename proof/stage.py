@@ -7,9 +7,9 @@ people. All that decides anything is the agent's.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -23,7 +23,6 @@ import structlog
 
 from agent import runtime
 from agent.assure.client import AssureClient
-from agent.core.answer import Operation as Call
 from agent.core.record import Record
 from agent.runtime import Agent
 from agent.sandbox import SandboxConfig
@@ -39,6 +38,7 @@ from agent.source.watch import Hint
 from agent.store import sqlite as store_module
 from agent.store.connection import Connection, open_reader
 from agent.store.rows import load
+from agent.store.sqlite import SqliteStore
 from agent.store.writer import Work, Writer, _Ticket
 from proof.clockwork import START, VirtualClock
 from proof.gate import Gate
@@ -77,6 +77,7 @@ class Stage:
         for name in ("specs", "images", "state"):
             (folder / name).mkdir()
         (folder / "state" / "agent.key").write_text(_KEY + "\n")
+        self.state.write_bytes(_empty_store())
         self.clock = VirtualClock()
         self.gate = Gate(folder / "state", fatal)
         self.gate.killed = self._killed
@@ -87,12 +88,12 @@ class Stage:
         self.log: list[str] = []
         self.lives = 0
         self.found: list[Violation] = []  # what was wrong with the files that a killed agent left
-        self.asked: dict[str, int] = {}  # calls by operation and result
         self._app = application(
             Desk(self.world, Tokens(self.config, self.clock), self.faults, Wire(self.clock, asyncio.sleep))
         )
         self._settings = settings or {}
         self._death = asyncio.Event()
+        self.down: Callable[[], bool] = lambda: False  # is the network away?
         self._agent: Agent | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -177,7 +178,7 @@ class Stage:
     def _dressed(self) -> Iterator[None]:
         chance = Random(f"{self.seed}/{self.lives}")  # noqa: S311 - repeatable, nothing secret
         timeout = float(self._settings.get("request_timeout", 30.0)) + 10.0
-        line = Line(self._app, self.gate, chance, timeout, self.tell)
+        line = Line(self._app, self.gate, chance, timeout, self.tell, lambda: self.down())
         exchanged: dict[str, Any] = {
             "AssureClient": partial(AssureClient, transport=line),
             "Folder": partial(Folder, settle=0),
@@ -201,21 +202,13 @@ class Stage:
         """All records by name, as they are on disk."""
         if not self.state.exists():
             return {}
-        connection = open_reader(self.state)
-        try:
+        with contextlib.closing(open_reader(self.state)) as connection:
             rows = connection.execute("SELECT record FROM requests").fetchall()
-        finally:
-            connection.close()
         return {record.name: record for record in (load(row[0]) for row in rows)}
 
     def moving(self) -> int:
         """How many requests go on by themselves, or wait for the end of their retention."""
-        connection = open_reader(self.state)
-        try:
-            sql = "SELECT count(*) FROM requests WHERE moving OR phase = 'deletion'"
-            return int(connection.execute(sql).fetchone()[0])
-        finally:
-            connection.close()
+        return self._count("SELECT count(*) FROM requests WHERE moving OR phase = 'deletion'")
 
     async def until(self, true: Callable[[], object], patience: float = 86_400.0, every: float = 0.5) -> None:
         """Return when it is true, looked at each so many seconds. Raises TimeoutError after `patience`."""
@@ -233,11 +226,11 @@ class Stage:
 
     def orphans(self) -> int:
         """How many possible orphans are looked for."""
-        connection = open_reader(self.state)
-        try:
-            return int(connection.execute("SELECT count(*) FROM orphans WHERE closed_at IS NULL").fetchone()[0])
-        finally:
-            connection.close()
+        return self._count("SELECT count(*) FROM orphans WHERE closed_at IS NULL")
+
+    def _count(self, sql: str) -> int:
+        with contextlib.closing(open_reader(self.state)) as connection:
+            return int(connection.execute(sql).fetchone()[0])
 
     def violations(self, *, settled: bool) -> list[Violation]:
         """What is wrong now."""
@@ -343,11 +336,9 @@ async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -
     await asyncio.gather(life, *mine, return_exceptions=True)
 
 
-def emptied(folder: Path) -> Path:
-    """The folder, empty."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-CALLS = tuple(Call)
+@functools.cache
+def _empty_store() -> bytes:
+    """A state file in which nothing happened yet: to make one takes longer than many a run."""
+    with scratch() as folder:
+        SqliteStore(folder / "agent.db", None).close()
+        return (folder / "agent.db").read_bytes()
