@@ -63,7 +63,9 @@ def violations(state: Path, ledger: Json, agent: str, *, settled: bool) -> list[
         for one in ledger["violations"]
     ]
     content = b"".join(path.read_bytes() for path in state.parent.glob(state.name + "*") if path.is_file())
-    found += [Violation(invariant="I6", what="a personal value in the store") for one in CANARIES if one.encode() in content]
+    found += [
+        Violation(invariant="I6", what="a personal value in the store") for one in CANARIES if one.encode() in content
+    ]
     return found
 
 

@@ -11,6 +11,10 @@ from agent.sandbox.faults import Kind, Rule
 
 _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 _WISHES = ("accepted", "accepted", "rejected", "failed", "canceled", "abandoned")
+_OPERATIONS = (
+    *("*", "token", "createDossier", "createProcess", "createArtifact", "setImages", "startVerification"),
+    *("getProcess", "getDossier", "getDossiers", "getAllProcess", "deleteDossier"),
+)
 _LONG_AFTER = 900.0  # seconds in which the people of a plan do what they do
 
 
@@ -58,7 +62,7 @@ class Plan:
 
 def drawn(seed: int, requests: int) -> Plan:
     """The plan of this seed."""
-    chance = Random(f"plan/{seed}")  # noqa: S311 - repeatable, nothing secret
+    chance = Random(f"plan/{seed}")
     removable = max(3, requests // 5) - 1  # more would wait for a person's word
     drawn_requests = []
     for number in range(requests):
@@ -110,7 +114,8 @@ def _request(chance: Random, number: int, removable: bool) -> Request:
 
 
 def _edits(chance: Random, removable: bool) -> tuple[Edit, ...]:
-    kinds = ("change", "suspend", "resume", "rerun", "retention", "deadline", *(("remove", "restore") if removable else ()))
+    kinds = ["change", "suspend", "resume", "rerun", "retention", "deadline"]
+    kinds += ["remove", "restore"] if removable else []
     times = sorted(chance.uniform(0, _LONG_AFTER) for _ in range(chance.choice((1, 1, 2, 3))))
     return tuple(Edit(at=at, what=chance.choice(kinds)) for at in times)
 
@@ -122,8 +127,7 @@ def _rules(chance: Random) -> tuple[Rule, ...]:
     rules = [_rule(chance, kind, level / len(kinds)) for kind in kinds] if level else []
     for _ in range(chance.choice((0, 0, 1, 3))):  # a burst
         kind = chance.choice([one for one in Kind if one is not Kind.LAGGING_READS])
-        operation = chance.choice(("*", "createDossier", "createProcess", "setImages", "startVerification", "deleteDossier",
-                                   "getProcess", "getDossier", "getDossiers", "getAllProcess", "token", "createArtifact"))  # fmt: skip
+        operation = chance.choice(_OPERATIONS)
         rules.append(_rule(chance, kind, None, operation, nth=chance.randrange(1, 60), count=chance.randrange(1, 20)))
     return tuple(rules)
 

@@ -31,8 +31,8 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
         return []
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     lines = []
-    for row in rows:
-        cells = [cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths, strict=True))]
+    for first, *others in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
         lines.append("  " + "  ".join(cells).rstrip())
     return [lines[0], "  " + "-" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]]
 

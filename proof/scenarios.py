@@ -161,9 +161,7 @@ SCENARIOS: dict[str, Scenario] = {
     "upload, inconclusive": Scenario(script=_simply("sandbox-outcome=inconclusive")),
     "upload, failed": Scenario(script=_simply("sandbox-outcome=failed", document_id=IDENTITY_CARD, back=True)),
     "upload, expired": Scenario(script=_simply("sandbox-delay=30m", deadline="120s")),
-    "document type by name": Scenario(
-        script=_simply("", document_type={"country": "NLD", "type": "passport"})
-    ),
+    "document type by name": Scenario(script=_simply("", document_type={"country": "NLD", "type": "passport"})),
     "capture, accepted": Scenario(script=_by_capture("accepted")),
     "capture, canceled": Scenario(script=_by_capture("canceled")),
     "capture, abandoned": Scenario(script=_by_capture("abandoned", deadline="120s")),
@@ -186,8 +184,8 @@ SCENARIOS: dict[str, Scenario] = {
     "calls late": Scenario(
         script=_simply("sandbox-outcome=rejected"),
         trouble=(
-            _rule("createDossier", Kind.LATENCY, seconds=48.0),  # acts eight seconds after we gave up
-            _rule("startVerification", Kind.LATENCY, seconds=48.0),
+            _rule("createDossier", Kind.LATENCY, seconds=38.0),  # acts eight seconds after we gave up
+            _rule("startVerification", Kind.LATENCY, seconds=38.0),
         ),
     ),
 }

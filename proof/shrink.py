@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from proof.plan import Plan
@@ -24,15 +25,17 @@ def shrunk(plan: Plan, fails: Callable[[Plan], bool], tries: int = _TRIES) -> Pl
     """The smallest plan that was found to fail in so many tries."""
     patience = _Patience(tries)
     for part in ("requests", "kills", "rules", "outages", "requests"):
-        parts = _fewer(
-            list(getattr(plan, part)), lambda kept, part=part: fails(_with(plan, part, kept)), patience  # type: ignore[misc]
-        )
-        plan = _with(plan, part, parts)
+        fails_with = partial(_fails_with, plan, part, fails)
+        plan = _with(plan, part, _fewer(list(getattr(plan, part)), fails_with, patience))
     for number, one in enumerate(plan.requests):
         if one.edits and patience.one():
             bare = [*plan.requests[:number], replace(one, edits=()), *plan.requests[number + 1 :]]
             plan = smaller if fails(smaller := _with(plan, "requests", bare)) else plan
     return plan
+
+
+def _fails_with(plan: Plan, part: str, fails: Callable[[Plan], bool], kept: list[T]) -> bool:
+    return fails(_with(plan, part, kept))
 
 
 def _with(plan: Plan, part: str, kept: list[T]) -> Plan:

@@ -50,7 +50,7 @@ URL = "http://127.0.0.1:1"
 _KEY = "5a" * 32
 _LATE = 65.0  # seconds: a call that is on its way has arrived, and a sweep has come
 _NO_BOUNDARY = "scanned"  # the note that a scan was made; it is made again by the next one
-_SHM = Path("/dev/shm")  # noqa: S108 - a folder in memory: an fsync on a disk takes longer than all the rest
+_SHM = Path("/dev/shm")  # a folder in memory: an fsync on a disk takes longer than all the rest
 
 
 @contextlib.contextmanager
@@ -176,9 +176,9 @@ class Stage:
 
     @contextlib.contextmanager
     def _dressed(self) -> Iterator[None]:
-        chance = Random(f"{self.seed}/{self.lives}")  # noqa: S311 - repeatable, nothing secret
-        timeout = float(self._settings.get("request_timeout", 30.0)) + 10.0
-        line = Line(self._app, self.gate, chance, timeout, self.tell, lambda: self.down())
+        chance = Random(f"{self.seed}/{self.lives}")
+        timeout = float(self._settings.get("request_timeout", 30.0))
+        line = Line(self._app, self.gate, chance, timeout, self.tell, self.down)
         exchanged: dict[str, Any] = {
             "AssureClient": partial(AssureClient, transport=line),
             "Folder": partial(Folder, settle=0),
@@ -189,7 +189,9 @@ class Stage:
             "serving": _nothing,
             "hearing": _nothing,
         }
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False)
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
+        )
         with contextlib.ExitStack() as patches:
             for name, instead in exchanged.items():
                 patches.enter_context(mock.patch.object(runtime, name, instead))
