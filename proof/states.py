@@ -47,7 +47,6 @@ def copied(state: "State", ways: Ways) -> "State":
             )
             for one in assure.dossiers.values()
         },
-        start_calls=[],
     )
     return replace(state, assure=world)
 
