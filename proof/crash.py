@@ -19,7 +19,7 @@ from proof.stage import AGENT, Stage, scratch
 
 _SETTINGS = {"scan_interval": 5.0, "poll_interval": 5.0}
 _SHORT = ("upload, accepted", "capture, accepted", "answers lost", "changed, verified again")  # all of their boundaries
-_PATIENCE = 6 * 3600.0  # virtual seconds
+_PATIENCE = 2 * 3600.0  # virtual seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +123,8 @@ def crash(
         report.wrong += wrong
         singles = sum(len(at) == 1 for at in fatal)
         report.rows.append((name, str(reference.boundaries), str(singles), str(len(fatal) - singles), str(len(wrong))))
+        if wrong and mutation is not None:
+            break
         total = [total[0] + reference.boundaries, total[1] + singles, total[2] + len(fatal) - singles]
     report.rows.append(("all", *map(str, total), str(len(report.wrong))))
     return report

@@ -88,7 +88,7 @@ def _plain(value: Any, now: float, old: float = _OLD) -> Any:
 
 
 def _time(at: float, now: float, old: float = _OLD) -> float:
-    left = round(at - now, 1)
+    left = round(at - now, 3)
     return old if left < old else min(left, _FAR)
 
 
