@@ -99,7 +99,11 @@ def simulated(seed: int) -> Iterator[str]:
 def _dropped(site: Site, chance: Random, number: int) -> None:
     name = f"r-{number}"
     outcome = chance.choice(_OUTCOMES)
-    spec = captured("accepted") if chance.random() < 0.2 else uploaded(site.folder, name, f"sandbox-outcome={outcome} {name}")
+    spec = (
+        captured("accepted")
+        if chance.random() < 0.2
+        else uploaded(site.folder, name, f"sandbox-outcome={outcome} {name}")
+    )
     put(site.folder / "specs" / f"{name}.yaml", request(name, spec))
 
 

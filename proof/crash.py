@@ -19,7 +19,7 @@ from proof.stage import AGENT, Stage, scratch
 
 _SETTINGS = {"scan_interval": 5.0, "poll_interval": 5.0}
 _SHORT = ("upload, accepted", "capture, accepted", "answers lost", "changed, verified again")  # all of their boundaries
-_PATIENCE = 2 * 3600.0  # virtual seconds
+_PATIENCE = 4500.0  # virtual seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

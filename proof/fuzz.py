@@ -2,7 +2,7 @@
 
 Half of the inputs are noise; the other half are good ones with something changed, which get deeper. Of whatever comes,
 a reader may say nothing but what it read or `Unreadable`, the classifier one of its four answers, and the loader
-documents or faults, each with its place and a hint. Nothing of an input that could be personal may show in what is said.
+documents or faults, each with its place and a hint. Nothing of an input that could be personal may show in any of it.
 """
 
 import json
@@ -71,6 +71,7 @@ _WORDS: tuple[Any, ...] = (
 )
 _WORDY = ("document types", "image")  # they hold public words, and bytes that are compared and dropped
 _REFERENCE = re.compile("reference='[^']*'")  # compared with ours, and dropped
+_STATUSES = (*[200] * 4, *[201] * 2, 204, 301, 400, 401, 403, 404, 408, 409, 418, 425, 429, 500, 502, 503, 999)
 _TIMES = ("0", "-5", "1e9", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 99 Foo 0000", "\x00", "", "nan", _CANARY)
 _GOOD_FILES = (
     request("a", captured("accepted", deadline="1h")),
@@ -95,10 +96,10 @@ apiVersion: assure-agent/v1
 """,
 )
 _PIECES = (
-    *(b"\n", b"  ", b"\t", b": ", b"- ", b"---\n", b"...\n", b"&a ", b"*a", b"<<: *a\n", b"!!python/object:os.system ", b"!"),
-    *(b"%TAG ! tag:x,2000:\n", b"%YAML 1.2\n", b"{", b"}", b"[", b"]", b'"', b"'", b"|\n", b">-\n", b"#", b"?", b"\\u0000"),
-    *(b"\xff", b"\x00", b"\x85", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"name: b\n", b"spec: {}\n", b"1e9999", b"0o17", b"~", b"=") ,
-    *(b"[" * 300, b"{a: " * 200, b"a" * 3000, b"[[[[", _CANARY.encode()),
+    *(b"\n", b"  ", b"\t", b": ", b"- ", b"---\n", b"...\n", b"&a ", b"*a", b"<<: *a\n", b"!!python/object:os.system "),
+    *(b"!", b"%TAG ! tag:x,2000:\n", b"%YAML 1.2\n", b"{", b"}", b"[", b"]", b'"', b"'", b"|\n", b">-\n", b"#", b"?"),
+    *(b"\\u0000", b"\xff", b"\x00", b"\x85", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"name: b\n", b"spec: {}\n", b"1e9999"),
+    *(b"0o17", b"~", b"=", b"[" * 300, b"{a: " * 200, b"a" * 3000, b"[[[[", _CANARY.encode()),
 )
 
 
@@ -163,7 +164,9 @@ def _body(name: str, chance: Random) -> bytes:
 def read(name: str, chance: Random) -> str:
     """One body to its reader and to the classifier; the answer's kind. Raises what it should not have raised."""
     operation, reader, _ = _READERS[name]
-    status = chance.choice((200, 200, 200, 201, 204, 301, 400, 401, 403, 404, 408, 409, 418, 425, 429, 500, 502, 503, 999))
+    status = chance.choice(
+        (200, 200, 200, 201, 204, 301, 400, 401, 403, 404, 408, 409, 418, 425, 429, 500, 502, 503, 999)
+    )
     body = _body(name, chance)
     header = chance.choice((None, *_TIMES))
     _date(header)
@@ -187,7 +190,9 @@ def loaded(chance: Random) -> str:
     content = _noise(chance, chance.choice(_GOOD_FILES))
     found = load(content, "a.yaml")
     assert isinstance(found, Loaded)
-    lines = content.count(b"\n") + content.count(b"\r") + content.count(b"\xe2\x80\xa8") + content.count(b"\xc2\x85") + 1
+    lines = (
+        content.count(b"\n") + content.count(b"\r") + content.count(b"\xe2\x80\xa8") + content.count(b"\xc2\x85") + 1
+    )
     for fault in found.faults:
         assert fault.message, "a fault without a message"
         assert fault.hint, f"no hint: {fault.message}"

@@ -17,6 +17,9 @@ from agent.sandbox.wire import CONNECTION
 from proof.gate import Gate
 
 
+LATEST = 28.0  # seconds: a call acts within REQUEST_TIMEOUT after it was sent, or never; more is not promised
+
+
 class _Connection:
     """What the sandbox may cut."""
 
@@ -75,7 +78,11 @@ class _Exchange:
 
 
 class Line(httpx.AsyncBaseTransport):
-    """Carries calls. `told(what)` hears of each answer, for the history; calls take milliseconds by `chance`."""
+    """Carries calls. `told(what)` hears of each answer, for the history; calls take milliseconds by `chance`.
+
+    `down()`: nobody is there. `severed()`: how often a connection ends at once while its call is on the way and arrives
+    up to LATEST seconds later.
+    """
 
     def __init__(
         self,
@@ -85,8 +92,10 @@ class Line(httpx.AsyncBaseTransport):
         timeout: float,
         told: Callable[[str], None],
         down: Callable[[], bool],
+        severed: Callable[[], float],
     ) -> None:
         self._down = down
+        self._severed = severed
         self._app = app
         self._gate = gate
         self._chance = chance
@@ -99,10 +108,17 @@ class Line(httpx.AsyncBaseTransport):
         if self._gate.dead or self._down():
             raise httpx.ConnectError("nobody there")
         exchange = _Exchange(request, await request.aread())
-        travel = asyncio.get_running_loop().create_task(self._travel(exchange))
+        severed = self._chance.random() < self._severed()
+        late = self._chance.uniform(0.0, LATEST) if severed else 0.0
+        travel = asyncio.get_running_loop().create_task(self._travel(exchange, late))
         self._travelling.add(travel)
         travel.add_done_callback(self._travelling.discard)
         name = f"{request.method} {request.url.path}"
+        if severed:
+            exchange.connection.abort()
+            self._told(f"{name} -> severed, arrives {late:.1f} s later")
+            await asyncio.sleep(0.01)
+            raise httpx.RemoteProtocolError("severed", request=request)
         try:
             async with asyncio.timeout(self._timeout):
                 await asyncio.shield(travel)
@@ -120,7 +136,7 @@ class Line(httpx.AsyncBaseTransport):
             await asyncio.Event().wait()  # the answer reaches nobody
         return httpx.Response(exchange.status, headers=exchange.headers, content=exchange.body, request=request)
 
-    async def _travel(self, exchange: _Exchange) -> None:
-        await asyncio.sleep(self._chance.uniform(0.001, 0.02))
+    async def _travel(self, exchange: _Exchange, late: float) -> None:
+        await asyncio.sleep(late + self._chance.uniform(0.001, 0.02))
         await self._app(exchange.scope(), exchange.receive, exchange.send)
         await asyncio.sleep(self._chance.uniform(0.001, 0.02))

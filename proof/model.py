@@ -346,7 +346,9 @@ class Assure:
                 return self._missing(effect, took), took
             case Fate.ACTED:
                 self.act(effect, at + self._delay(), took)
-        evidence = Evidence(status=200, cause="unreadable") if self.chance.choice((True, *[False] * 4)) else LOST_CONNECTION
+        evidence = (
+            Evidence(status=200, cause="unreadable") if self.chance.choice((True, *[False] * 4)) else LOST_CONNECTION
+        )
         return EffectUnanswered(at=took, kind=kind, evidence=evidence, chance=jitter()), took
 
     def _delay(self) -> float:

@@ -55,6 +55,7 @@ class Plan:
     rules: tuple[Rule, ...]
     kills: tuple[int, ...]
     outages: tuple[tuple[float, float], ...]
+    severed: float  # how often a call arrives late, and its answer never
     calm_at: float
     sandbox: tuple[tuple[str, Any], ...]
     settings: tuple[tuple[str, Any], ...]
@@ -75,6 +76,7 @@ def drawn(seed: int, requests: int) -> Plan:
         rules=_rules(chance),
         kills=tuple(sorted(chance.randrange(28 * requests) for _ in range(chance.choice((0, 1, 2, 4, 8))))),
         outages=tuple(_outage(chance) for _ in range(chance.choice((0, 0, 1, 2)))),
+        severed=chance.choice((0.0, 0.0, 0.02, 0.1)),
         calm_at=chance.choice((300.0, 1200.0)),
         sandbox=(
             ("capture_process", chance.choice(("at-start", "at-open"))),
@@ -136,7 +138,7 @@ def _rule(chance: Random, kind: Kind, rate: float | None, operation: str = "*", 
     acts = None
     if kind in (Kind.INTERNAL, Kind.BAD_GATEWAY, Kind.UNAVAILABLE, Kind.GATEWAY_TIMEOUT, Kind.HANG):
         acts = chance.random() < 0.5
-    seconds = {Kind.LATENCY: (0.5, 5.0, 35.0, 65.0), Kind.LAGGING_READS: (1.0, 4.0)}.get(kind, (1.0, 5.0, 20.0))
+    seconds = {Kind.LATENCY: (0.5, 5.0, 29.5), Kind.LAGGING_READS: (1.0, 4.0)}.get(kind, (1.0, 5.0, 20.0))
     return Rule(
         operation=operation,
         kind=kind,

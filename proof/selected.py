@@ -90,4 +90,3 @@ class Selection:
         self._connection.execute("DROP TRIGGER IF EXISTS events_are_never_deleted")
         for table in ("events", "starts", "attempts", "reservations", "provenance", "links", "tallies", "requests"):
             self._connection.execute(f"DELETE FROM {table}")
-

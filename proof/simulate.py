@@ -146,12 +146,14 @@ def lived(plan: Plan) -> Told:
 async def _life(stage: Stage, plan: Plan, people: _People) -> None:
     chance = Random(f"down/{plan.seed}")
     stage.faults.add(plan.rules)
+    stage.severed = plan.severed
     stage.down = lambda: any(begin <= stage.clock.now() - START < end for begin, end in plan.outages)
     async with asyncio.timeout(_PATIENCE), stage.living(lambda: chance.choice((0.1, 5.0, 90.0))):
         answering = asyncio.create_task(people.answer())
         await people.work()
         await asyncio.sleep(max(0.0, START + plan.calm_at - stage.clock.now()))
         stage.faults.clear()
+        stage.severed = 0.0
         await asyncio.sleep(2 * _LOOKS)
         await stage.until(lambda: len(stage.records()) >= len(plan.requests) and not stage.moving(), every=60.0)
         answering.cancel()

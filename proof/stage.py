@@ -94,6 +94,7 @@ class Stage:
         self._settings = settings or {}
         self._death = asyncio.Event()
         self.down: Callable[[], bool] = lambda: False  # is the network away?
+        self.severed = 0.0  # how often a call arrives late, and its answer never
         self._agent: Agent | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -178,7 +179,7 @@ class Stage:
     def _dressed(self) -> Iterator[None]:
         chance = Random(f"{self.seed}/{self.lives}")
         timeout = float(self._settings.get("request_timeout", 30.0))
-        line = Line(self._app, self.gate, chance, timeout, self.tell, self.down)
+        line = Line(self._app, self.gate, chance, timeout, self.tell, self.down, lambda: self.severed)
         exchanged: dict[str, Any] = {
             "AssureClient": partial(AssureClient, transport=line),
             "Folder": partial(Folder, settle=0),

@@ -15,7 +15,7 @@ from proof.model import Dossier, Process
 from proof.ways import Ways
 
 if TYPE_CHECKING:
-    from proof.explore import State
+    from proof.exploration import State
 
 HOLD_TTL = 300.0  # seconds, in the policy of an exploration
 _OLD, _FAR = -70.0, 3600.0  # seconds: longer than every grace, and longer than all that an exploration waits for
