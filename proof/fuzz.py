@@ -1,7 +1,7 @@
 """Bytes that nobody would send: every reader of Assure's bodies, the classifier, and the loader of request files.
 
 Half of the inputs are noise; the other half are good ones with something changed, which get deeper. Of whatever comes,
-a reader may say nothing but what it read or `Unreadable`, the classifier one of its four answers, and the loader
+a reader may say nothing but what it read or ValueError, the classifier one of its four answers, and the loader
 documents or faults, each with its place and a hint. Nothing of an input that could be personal may show in any of it.
 """
 
@@ -18,7 +18,7 @@ from agent.assure import readers
 from agent.assure.client import _date
 from agent.assure.token import read_token
 from agent.core.answer import Busy, Done, Operation, Refused, Trouble, Unknown
-from agent.core.classify import Reader, Reply, Unreadable, classify
+from agent.core.classify import Reader, Reply, classify
 from agent.source.loader import Loaded, load
 from proof.many import each
 from proof.papers import captured, request
@@ -174,7 +174,7 @@ def read(name: str, chance: Random) -> str:
     try:
         told = _REFERENCE.sub("", repr(reader(reply)))
         assert name in _WORDY or _CANARY not in told, "a personal value was let in"
-    except Unreadable as error:
+    except ValueError as error:
         assert _CANARY not in str(error), "a personal value in an error"
     seen: Reply | Trouble = chance.choice(list(Trouble)) if chance.random() < 0.02 else reply
     answer = classify(operation, seen, reader, _NOW)

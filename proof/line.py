@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Message
 from agent.sandbox.wire import CONNECTION
 from proof.gate import Gate
 
-
 LATEST = 28.0  # seconds: a call acts within REQUEST_TIMEOUT after it was sent, or never; more is not promised
 
 

@@ -27,7 +27,7 @@ from proof.stage import Stage, scratch
 
 _SETTINGS = {"scan_interval": 20.0, "poll_interval": 10.0}
 _LOOKS = 60.0  # seconds between two looks of the person who answers holds
-_PATIENCE = 1.5 * 86_400.0
+_PATIENCE = 6 * 3600.0  # virtual seconds
 _HELD_FOR_TROUBLE = ("refused-by-assure", "unexpected-answer")
 
 

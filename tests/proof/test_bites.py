@@ -9,7 +9,7 @@ from proof.plan import drawn
 from proof.shrink import shrunk
 from proof.simulate import lived
 
-SCENARIOS = ("answers lost", "calls late")
+SCENARIOS = ("answers lost", "calls late")  # each has what the mutations get wrong
 
 
 def noticing(proof: str) -> list[str]:
