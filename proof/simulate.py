@@ -146,7 +146,7 @@ def lived(plan: Plan) -> Told:
 async def _life(stage: Stage, plan: Plan, people: _People) -> None:
     chance = Random(f"down/{plan.seed}")
     stage.faults.add(plan.rules)
-    stage.severed = plan.severed
+    stage.severed, stage.late = plan.severed, plan.severed > 0
     stage.down = lambda: any(begin <= stage.clock.now() - START < end for begin, end in plan.outages)
     async with asyncio.timeout(_PATIENCE), stage.living(lambda: chance.choice((0.1, 5.0, 90.0))):
         answering = asyncio.create_task(people.answer())

@@ -26,6 +26,7 @@ from agent.assure.client import AssureClient
 from agent.core.record import Record
 from agent.runtime import Agent
 from agent.sandbox import SandboxConfig
+from agent.sandbox.events import Outbox
 from agent.sandbox.faults import Faults
 from agent.sandbox.http import Desk, application
 from agent.sandbox.tokens import Tokens
@@ -89,11 +90,18 @@ class Stage:
         self.lives = 0
         self.found: list[Violation] = []  # what was wrong with the files that a killed agent left
         self._app = application(
-            Desk(self.world, Tokens(self.config, self.clock), self.faults, Wire(self.clock, asyncio.sleep))
+            Desk(
+                self.world,
+                Tokens(self.config, self.clock),
+                self.faults,
+                Outbox(self.world, self.faults),
+                Wire(self.clock, asyncio.sleep),
+            )
         )
         self._settings = settings or {}
         self._death = asyncio.Event()
         self.down: Callable[[], bool] = lambda: False  # is the network away?
+        self.late = False  # may calls arrive late in this run?
         self.severed = 0.0  # how often a call arrives late, and its answer never
         self._agent: Agent | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -237,7 +245,12 @@ class Stage:
 
     def violations(self, *, settled: bool) -> list[Violation]:
         """What is wrong now."""
-        return violations(self.state, self.world.ledger.report(), AGENT, settled=settled)
+        found = violations(self.state, self.world.ledger.report(), AGENT, settled=settled)
+        if not self.late:
+            return found
+        # An upload whose connection ended is repeated while the process is pending; the first one may arrive after
+        # the start. Assure refuses it, and it would have brought the same images.
+        return [one for one in found if "upload-after-start" not in one.what]
 
 
 class _Writer(Writer):
