@@ -49,7 +49,7 @@ def _ledger(stage: Stage) -> dict[str, int]:
         if not dossier["captures"]:
             counts[f"starts of {generation}"] += sum(process["starts"] for process in dossier["processes"])
     counts["violations"] = len(stage.world.ledger.violations)
-    return dict(counts)
+    return dict(+counts)  # without those that are nought
 
 
 def lived(name: str, seed: int, fatal: Collection[int]) -> Life:
