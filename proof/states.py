@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 HOLD_TTL = 300.0  # seconds, in the policy of an exploration
 _OLD, _FAR = -70.0, 3600.0  # seconds: longer than every grace, and longer than all that an exploration waits for
 _SEEN = -5.0  # what is older shows in every read, however it lags
-_PAST = {"not_before": 0.0, "delete_at": 0.0, "read_at": -2.0}  # how far back these are told apart
+_PAST = {"not_before": 0.0, "due_at": 0.0, "delete_at": 0.0, "read_at": -2.0}  # how far back these are told apart
 _LEFT_OUT = frozenset(
     {
-        *("uid", "name", "source", "agent", "version", "intents", "due_at"),
+        *("uid", "name", "source", "agent", "version", "intents"),
         *("admitted_at", "phase_at", "opened_at", "outcome_at", "done_at", "reserved_at", "result", "hold"),
     }
 )
@@ -69,7 +69,7 @@ def key(state: "State") -> int:
 
 def likeness(record: Record) -> int:
     """The same number for records that look alike to a query: the same but for when."""
-    parts = [_like(getattr(record, name)) for name in (*_FIELDS, "due_at", "hold", "opened_at")]
+    parts = [_like(getattr(record, name)) for name in (*_FIELDS, "hold", "opened_at")]
     return hash(repr(parts))
 
 
