@@ -57,7 +57,7 @@ def violations(state: Path, ledger: Json, agent: str, *, settled: bool) -> list[
         found += _read_before_deleted(generations, ledger)
         if settled:
             found += _settled(connection, ledger)
-    found += [Violation(invariant="I5", what=one.what, who=one.uid) for one in audit.verify(state).findings]
+    found += [Violation(invariant="I5", what=one.what, who=one.uid or "") for one in audit.verify(state).findings]
     found += [
         Violation(invariant="contract", what=f"{one['kind']} {one['operation']}", who=one["externalReference"] or "")
         for one in ledger["violations"]

@@ -246,11 +246,11 @@ def _fates(effect: Effect) -> dict[Fate, float]:
     if isinstance(effect, CreateProcess) and effect.document_type is not None:
         fates[Fate.TYPE_GONE] = 0.1
     if kind is not EffectKind.START_VERIFICATION:
-        fates[Fate.REFUSED] = 0.07
+        fates[Fate.REFUSED] = 0.1
     if kind in PASSING_404:
         fates[Fate.MISSING] = 0.04
     if hasattr(effect, "dossier_id"):
-        fates[Fate.VANISHED] = 0.02
+        fates[Fate.VANISHED] = 0.05
     return fates
 
 
@@ -409,7 +409,7 @@ class Assure:
     def _create_process(self, dossier: Dossier, effect: CreateProcess, at: float, took: float) -> Observation:
         status = Status.PROCESSING if not self.calm and self.chance.happens(0.03) else Status.PENDING
         process = Process(self._id("P"), effect.process_type, [(at, status)])
-        if not self.calm and self.chance.happens(0.05):
+        if not self.calm and self.chance.happens(0.1):
             process.moves.append((at + self._while(), Status.FAILED))  # by somebody, through /fail
         elif status is Status.PROCESSING:
             process.moves.append((at + self._while(), self._verdict()))

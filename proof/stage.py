@@ -347,8 +347,11 @@ async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -
         for task in asyncio.all_tasks() - before - {asyncio.current_task()}
         if not getattr(task.get_coro(), "__qualname__", "").startswith("Line.")
     }
-    for task in mine:
-        task.cancel()
+    left = {life, *mine}
+    while left:  # what cleans up may wait for the dead; it is told again
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.01)
     await asyncio.gather(life, *mine, return_exceptions=True)
 
 

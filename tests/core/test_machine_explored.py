@@ -126,7 +126,7 @@ class Walk:
     def moves(self) -> None:
         if self.effect is not None:
             self.answers(self.effect)
-        elif self.random.random() < 0.1:
+        elif self.random.random() < (0.1 if self.record.hold is None else 0.4):
             self.person()
         elif self.random.random() < (self.restless if self.record.due_at is not None else 0.9):
             self.edit()
