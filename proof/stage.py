@@ -21,7 +21,7 @@ from unittest import mock
 
 import structlog
 
-from agent import runtime
+from agent import outward, runtime
 from agent.assure.client import AssureClient
 from agent.core.record import Record
 from agent.runtime import Agent
@@ -195,7 +195,6 @@ class Stage:
             "Scheduler": _Scheduler,
             "random": chance,
             "watching": _watching_nothing,
-            "serving": _nothing,
             "hearing": _nothing,
         }
         structlog.configure(
@@ -204,6 +203,7 @@ class Stage:
         with contextlib.ExitStack() as patches:
             for name, instead in exchanged.items():
                 patches.enter_context(mock.patch.object(runtime, name, instead))
+            patches.enter_context(mock.patch.object(outward, "serving", _nothing))
             patches.enter_context(mock.patch.object(store_module, "Writer", partial(_Writer, self.gate)))
             yield
 
