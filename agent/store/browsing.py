@@ -88,7 +88,11 @@ class Browsing(Reading):
 
     def states(self) -> dict[str, int]:
         """How many requests are in each state."""
-        return dict(self._connection.execute("SELECT state, count(*) FROM requests GROUP BY state").fetchall())
+        return dict(
+            self._connection.execute(
+                "SELECT state, sum(requests) FROM census GROUP BY state HAVING sum(requests) > 0"
+            ).fetchall()
+        )
 
     def history(self, uid: str, most: int) -> list[Entry]:
         """The last entries of the audit history, oldest first."""

@@ -15,7 +15,7 @@ from agent.store.audit.checkpoints import beside
 from tests.support.faults import rule
 from tests.support.fixtures import Begin, begin, world
 from tests.support.git import commit, repository
-from tests.support.world import World
+from tests.support.world import World, crowd
 
 from .command import Here
 
@@ -207,11 +207,14 @@ async def test_changes_after_the_start_what_was_asked_and_what_was_told(world: W
 
 async def test_possible_orphans_and_what_came_of_them(world: World, state: Here) -> None:
     """[I3]"""
+    theirs = await crowd(world)
     world.sandbox.faults.add(
         [rule("createDossier", "reset-after"), rule("getDossiers", "lagging-reads", seconds=60.0, every=1)]
     )
     world.upload("a")
     await world.settle()
+    for dossier_id in theirs:
+        world.sandbox.world.delete_dossier(dossier_id)
     (orphan,) = ask(state, "orphans")
     assert orphan["came_to"] == "watched"
     state("audit", "certificate", "a").is_one_clear_error("a may have a dossier at Assure")

@@ -147,7 +147,7 @@ async def test_the_audit_finds_what_was_changed_behind_its_back(world: World, st
     assert said.code == 1
     assert said.json["ok"] is False
     (finding,) = said.json["findings"]
-    assert list(finding) == ["uid", "seq", "message"]
+    assert list(finding) == ["event", "uid", "seq", "message"]
     assert (finding["uid"], finding["seq"]) == (world.record("a").uid, world.history("a").index("ProcessRead", 6) + 1)
 
 

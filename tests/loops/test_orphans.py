@@ -4,14 +4,7 @@ from typing import Any
 
 from agent.orphans import OrphanSweep
 from tests.support.faults import rule
-from tests.support.world import World
-
-
-async def crowd(world: World, count: int = 100) -> list[str]:
-    """So many dossiers of somebody else in the same account, a while ago: a list of the last 100 is full."""
-    theirs = [world.sandbox.world.create_dossier({})["dossierId"] for _ in range(count)]
-    await world.clock.advance(100)
-    return theirs
+from tests.support.world import World, crowd
 
 
 async def begun_twice(world: World) -> str:

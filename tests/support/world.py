@@ -310,3 +310,10 @@ async def small_world(folder: Path, config: SandboxConfig = CONFIG, **switches: 
         sandbox.ledger.called = called  # type: ignore[method-assign]
         with structlog.testing.capture_logs() as logs:
             yield World(folder, clock, sandbox, calls, logs, switches)
+
+
+async def crowd(world: World, count: int = 100) -> list[str]:
+    """So many dossiers of somebody else in the same account, a while ago: a list of the last 100 is full."""
+    theirs = [world.sandbox.world.create_dossier({})["dossierId"] for _ in range(count)]
+    await world.clock.advance(100)
+    return theirs

@@ -5,13 +5,12 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from time import process_time
 
 import httpx
 import pytest
 
 from agent.core.record import Phase
-from agent.store.connection import sqlite3
+from agent.store.connection import open_reader, sqlite3
 from agent.store.rows import columns, erased
 from tests.store.support import LINK, Life, upload
 
@@ -235,12 +234,20 @@ def test_a_forgotten_request_is_on_no_page(tmp_path: Path) -> None:
         assert found.get(f"/requests/{gone.record.uid}").status_code == 404
 
 
-def test_a_page_takes_less_than_a_tenth_of_a_second_with_100_000_requests(tmp_path: Path) -> None:
-    """Of this process's time, server and client together, because other tests run beside it.
+def test_no_page_reads_100_000_requests_to_show_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in thousands of steps of SQLite's machine, which are the same whatever else the machine does.
 
     The requests are copies of a few, made in SQL: to go each road would take minutes.
     """
     lives = [request("a", Phase.DONE), request("b", Phase.RESULT), request("c", Phase.IMAGES), held("d")]
+    steps: list[int] = []
+
+    def counted(path: Path) -> object:
+        connection = open_reader(path)
+        connection.set_progress_handler(lambda: steps.append(1), 1000)
+        return connection
+
+    monkeypatch.setattr("agent.store.reading.open_reader", counted)
     with served(tmp_path, lives) as found, httpx.Client(base_url=found.url, headers=BEARER, trust_env=False) as client:
         connection = sqlite3.connect(tmp_path / "agent.db", isolation_level=None)
         connection.executescript(COPIES)
@@ -258,12 +265,10 @@ def test_a_page_takes_less_than_a_tenth_of_a_second_with_100_000_requests(tmp_pa
             "/api/requests?label=all%3Dyes&label=batch%3D7",
             "/api/requests/copy-012345-a",
         ):
-            took = []
-            for _ in range(5):
-                began = process_time()
-                assert client.get(path).status_code == 200
-                took.append(process_time() - began)
-            assert min(took) < 0.1, (path, took)
+            steps.clear()
+            assert client.get(path).status_code == 200
+            print(path, len(steps))
+            assert len(steps) < 700, path
 
 
 COPIES = """
