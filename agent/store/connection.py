@@ -1,8 +1,15 @@
-"""Connections to the state file, and the lock beside it. One writer; readers never write [I7]."""
+"""Connections to the state file, and the lock beside it. One writer; readers never write [I7].
+
+Whoever opens the state file in one process takes `sqlite3` from here. SQLite guards the file with POSIX locks, which
+belong to the process: a second copy of SQLite in it does not see what the first one holds, believes to be alone, and
+truncates the shared memory (`agent.db-shm`) that the first has mapped. Then the process dies of SIGBUS, or goes on with
+a database whose tables are gone. To close any other handle on one of the files drops the locks in the same way
+(sqlite.org/howtocorrupt.html, sections 2.2 and 2.2.1). Ruff refuses the import elsewhere (TID251).
+"""
 
 import fcntl
 import os
-import sqlite3 as system_sqlite
+import sqlite3 as system_sqlite  # noqa: TID251 - the one place
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +18,7 @@ from urllib.parse import quote
 from agent.core.errors import StoreDamaged, StoreError, StoreLocked
 
 try:
-    import pysqlite3.dbapi2 as _bundled
+    import pysqlite3.dbapi2 as _bundled  # noqa: TID251 - the one place
 except ImportError:
     _bundled = None
 

@@ -92,18 +92,28 @@ class Office:
         return plan
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[subprocess.Popen[str]]:
-        """The agent in the background; ended with SIGTERM."""
-        with subprocess.Popen(
-            [*COMMAND, "run"], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process:
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The agent in the background; ended with SIGTERM.
+
+        It speaks into a file: a pipe that nobody reads is full after 64 KiB, and would halt it.
+        """
+        log = self.folder / "agent.log"
+        with (
+            log.open("w") as file,
+            subprocess.Popen([*COMMAND, "run"], env=self.environment, stdout=file, stderr=subprocess.STDOUT) as process,
+        ):
             try:
                 yield process
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGTERM)
-                output, _ = process.communicate(timeout=30)
-                self.output += output
+                try:
+                    process.wait(timeout=30)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+                finally:
+                    self.output += log.read_text()
 
     def items(self) -> dict[str, dict[str, Any]]:
         """What `get` knows, by name."""

@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import io
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import beside
+from agent.store.connection import sqlite3
 from tests.support.faults import rule
 from tests.support.fixtures import Begin, begin, world
 from tests.support.git import commit, repository

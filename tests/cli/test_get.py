@@ -1,12 +1,12 @@
 """`get`, `validate`, `audit verify`: exit codes and the JSON of design §9."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from agent.cli.output import moment
 from agent.core.record import HoldReason
+from agent.store.connection import sqlite3
 from tests.support.files import IDENTITY_CARD, PASSPORT, capture, upload, write
 from tests.support.fixtures import begin, world
 from tests.support.world import World

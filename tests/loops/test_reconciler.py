@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sqlite3
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +13,7 @@ from agent.core.observation import Answered, DocumentRemoved
 from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase
 from agent.store import audit
+from agent.store.connection import sqlite3
 from tests.support.clock import until
 from tests.support.faults import rule
 from tests.support.world import World

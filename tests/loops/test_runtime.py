@@ -10,6 +10,7 @@ from agent.core.errors import RemoteError
 from agent.core.record import Outcome, Phase
 from tests.support.clock import until
 from tests.support.faults import rule
+from tests.support.locks import locks
 from tests.support.world import World
 
 
@@ -139,3 +140,15 @@ async def test_ending_in_the_middle_of_many_requests_loses_none(world: World) ->
     assert [world.starts(name) for name in names] == [1] * 20
     world.check()
     world.check_nothing_left()
+
+
+async def test_a_world_that_is_looked_at_leaves_the_agent_its_locks(world: World) -> None:
+    """[I7] Without them another opener truncates the shared memory under it: the process dies of SIGBUS."""
+    world.upload("a")
+    async with world.running():
+        await world.clock.advance(60)
+        before = locks(world.state)
+        assert {name for name, *_ in before} == {"agent.db", "agent.db-shm"}
+        assert world.history("a")
+        assert world.state_bytes()
+        assert locks(world.state) == before

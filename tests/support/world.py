@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-import sqlite3
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +24,7 @@ from agent.settings import Settings
 from agent.source.folder import Folder
 from agent.source.watch import Hint
 from agent.store import audit
+from agent.store.connection import open_reader
 from agent.store.reading import Reading
 
 from .clock import VirtualClock, until
@@ -173,7 +174,7 @@ class World:
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         """What the database says."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(open_reader(self.state)) as connection:
             return connection.execute(sql, values).fetchall()
 
     def history(self, name: str) -> list[str]:
@@ -194,9 +195,12 @@ class World:
         return sum(process.starts for entry in entries for process in entry.processes)
 
     def state_bytes(self) -> bytes:
-        """Everything in the state folder but keys, locks and sockets: database, write-ahead log, shared memory."""
+        """Everything in the state folder but keys, locks and sockets: database, write-ahead log, shared memory.
+
+        Read by another process: to close a file here would drop the locks that the agent's SQLite holds on it.
+        """
         files = self.state.parent.glob(self.state.name + "*")
-        return b"".join(path.read_bytes() for path in sorted(files) if path.is_file())
+        return subprocess.check_output(["cat", *sorted(path for path in files if path.is_file())])
 
     def overhear(self, method: str) -> list[dict[str, Any]]:
         """From now on, the JSON bodies that arrive at this method of the sandbox's world."""

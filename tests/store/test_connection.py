@@ -1,0 +1,82 @@
+"""SQLite's locks on the state file are those of the process: whoever looks on must leave them where they are [I7].
+
+Without them another opener truncates the shared memory under the agent, which dies of SIGBUS or loses its tables.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.core.record import Phase
+from agent.store import audit
+from agent.store.audit.checkpoints import beside, lines
+from agent.store.audit.deletion import certificates
+from agent.store.audit.queries import asked, viewed
+from agent.store.connection import holder
+from agent.store.keys import Keys
+from agent.store.reading import Reading
+from tests.support.locks import locks
+
+from .support import NOW, Life, committed, opened, rows
+
+
+def read(path: Path) -> None:
+    with Reading(path) as reading:
+        reading.gauges(NOW)
+
+
+def ask(path: Path) -> None:
+    with asked(path, "SELECT uid FROM requests", {}) as answer:
+        assert list(answer.rows) == [("u1",)]
+
+
+LOOKS: list[Callable[[Path], object]] = [
+    read,
+    ask,
+    viewed,
+    audit.verify,
+    holder,
+    Keys.existing,
+    lambda path: certificates(path, "u1"),
+    lambda path: list(lines(beside(path))),
+    lambda path: rows(path.parent, "SELECT count(*) FROM requests"),
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_who_looks_on_leaves_the_locks_of_the_agent(tmp_path: Path, look: Callable[[Path], object]) -> None:
+    store = opened(tmp_path)
+    await committed(store, Life("u1").until(Phase.DONE))
+    await store.checkpoint(NOW)
+    before = locks(store.path)
+    assert {name for name, *_ in before} == {"agent.db", "agent.db-shm"}
+    await asyncio.to_thread(look, store.path)
+    assert locks(store.path) == before
+    store.close()
+    assert locks(store.path) == set()
+
+
+async def test_readers_come_and_go_in_threads_while_the_agent_writes(tmp_path: Path) -> None:
+    """As metrics and commands do. Each of them sees a whole database, and nothing that was committed is lost."""
+    store = opened(tmp_path)
+    await committed(store, Life("u1").until(Phase.DONE))
+    ended = asyncio.Event()
+
+    def look() -> int:
+        with Reading(store.path) as reading:
+            return len(list(reading.all()))
+
+    async def looking() -> None:
+        while not ended.is_set():
+            assert await asyncio.to_thread(look) >= 1
+
+    readers = [asyncio.create_task(looking()) for _ in range(4)]
+    for number in range(2, 9):
+        await committed(store, Life(f"u{number}").until(Phase.DONE))
+    ended.set()
+    await asyncio.gather(*readers)
+    store.close()
+    assert rows(tmp_path, "SELECT count(*) FROM requests") == [(8,)]
+    assert not audit.verify(tmp_path / "agent.db").findings
