@@ -90,15 +90,13 @@ class AssureClient:
         self._base = config.base_url.rstrip("/") + "/assure/"
         self._tokens = TokenSource(self._fetch_token, clock)
         self.server_time: float | None = None  # what the last answer gave as its date; seconds since the epoch
-        self._http = httpx.AsyncClient(
-            transport=transport
-            or Transport(
-                connect_timeout=config.connect_timeout,
-                read_timeout=config.request_timeout,
-                connections=config.concurrency,
-            ),
-            trust_env=False,
+        # No httpx.AsyncClient above it: without redirects, cookies, authentication and proxies it would only cost.
+        self._transport = transport or Transport(
+            connect_timeout=config.connect_timeout,
+            read_timeout=config.request_timeout,
+            connections=config.concurrency,
         )
+        self._closed = False
 
     async def __aenter__(self) -> "AssureClient":
         return self
@@ -109,7 +107,8 @@ class AssureClient:
     async def aclose(self) -> None:
         """Close all connections. Calls in flight end as unknown."""
         await self._tokens.aclose()
-        await self._http.aclose()
+        self._closed = True
+        await self._transport.aclose()
 
     async def authenticate(self) -> Refused | Busy | None:
         """Is there a token, or can there be one? None: yes. Otherwise why not."""
@@ -260,10 +259,11 @@ class AssureClient:
         return answer
 
     async def _send(self, request: httpx.Request) -> Reply | Trouble:
-        if self._http.is_closed:
+        if self._closed:
             return Trouble.CONNECT
         try:
-            response = await self._http.send(request)
+            response = await self._transport.handle_async_request(request)
+            body = await response.aread()
         except (httpx.ConnectError, httpx.ConnectTimeout):
             return Trouble.CONNECT
         except httpx.TimeoutException:
@@ -273,7 +273,6 @@ class AssureClient:
         except httpx.HTTPError:
             return Trouble.RESET
         self.server_time = _date(response.headers.get("date"))
-        body = response.content
         return Reply(
             status=response.status_code,
             body=body,
