@@ -7,6 +7,7 @@ from agent.assure.brakes import Cause, Opened
 from agent.core.machine import Step
 from agent.log import logger
 from agent.metrics import Metrics
+from agent.regain import Regained
 
 _CIRCUIT = {
     Cause.OUTAGE: "Assure answers nobody; the agent goes on by itself once it does",
@@ -75,6 +76,20 @@ class Chronicle:
         else:
             hint = _CIRCUIT[opened.cause]
             self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
+
+    def regained(self, regained: Regained) -> None:
+        """Assure was asked for what a store that is not what it was may have missed."""
+        recovery = regained.recovery
+        counts = {"dossiers": regained.claimed, "unclaimed": regained.unclaimed, "waiting": regained.waiting}
+        if regained.closed:
+            self._log.warning("recovered", reason=recovery.why, **counts)
+            return
+        self._log.error(
+            "the state file is not what it was; what Assure still has is adopted, and nothing is billed unproven",
+            reason=recovery.why,
+            hint="look at what is held with `get`, then let the rest go on with `assure-agent approve`",
+            **counts,
+        )
 
     def unwatched(self, error: Exception) -> None:
         """The system gives no watch on the source."""

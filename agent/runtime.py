@@ -32,6 +32,7 @@ from agent.orphans import OrphanSweep
 from agent.pictures import PictureFolder
 from agent.ports import Clock
 from agent.reconciler import Reconciler
+from agent.regain import Regain
 from agent.scheduler import Scheduler
 from agent.server import application, serving
 from agent.settings import Settings
@@ -45,6 +46,7 @@ T = TypeVar("T")
 
 _DRAIN = 10.0  # seconds that answers may take once we are told to end
 _SWEEP = 60.0  # seconds between two looks for orphans
+_RECOVER = 5.0  # seconds between two looks for what a recovering store may have missed
 _SETTLE = 0.3  # seconds until a folder that changes is looked at again
 _PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
 
@@ -106,6 +108,7 @@ class Agent:
             Checkout(settings.specs_dir),
         )
         self._orphans = OrphanSweep(store, self._remote, clock)
+        self._regain = Regain(store, store.recoveries, self._remote, self.reconciler, clock, rules.agent_id)
         self._observer = Observer(store, self._remote, self.reconciler, clock)
         source, keys = settings.source_name, store.keys
         self._control = Control(
@@ -191,9 +194,11 @@ class Agent:
             await self.scan()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await self._reach(patient)
+            await self._recover()
             scheduler = Scheduler(self._failed)
             scheduler.every(self._settings.scan_interval, self.scan)
             scheduler.every(_SWEEP, self._sweep)
+            scheduler.every(_RECOVER, self._recover)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
             observing = asyncio.create_task(self._observe())
@@ -235,15 +240,32 @@ class Agent:
         """What changed while no agent ran: what people said, the budget, the images. No circuit is open any more."""
         if self._store.recall(CIRCUIT):
             await self._store.remember(CIRCUIT, "")
-        self.reconciler.paused = paused(self._store)
+        self._gate()
         now = self._clock.now()
         await self.reconciler.tell({uid: Reconsidered(at=now) for uid in self._store.patient()})
 
     def _commanded(self, verb: str) -> None:
         if verb == "resume":
             self._remote.believe()
-        self.reconciler.paused = paused(self._store)
+        self._gate()
         self.reconciler.wake()
+
+    def _gate(self) -> None:
+        """Nothing is begun while a person paused the agent, or the store is a copy that may be behind."""
+        recovery = self._store.recoveries.open()
+        self.reconciler.recovering = recovery is not None
+        self.reconciler.paused = paused(self._store) or (recovery is not None and recovery.gated)
+
+    async def _recover(self) -> None:
+        """Once at the start, and then whenever something waits to be looked for; a no-op while all is as usual."""
+        if not self.reconciler.recovering:
+            return
+        regained = await self._unless_stopping(self._regain.look())
+        if regained is None:
+            return
+        self._chronicle.regained(regained)
+        if regained.closed:
+            self._gate()
 
     async def _observe(self) -> None:
         while not self._stopping.is_set():

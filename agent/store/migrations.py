@@ -37,6 +37,11 @@ def _withdrawals(db: Any) -> None:
     _run(db, "0003_withdrawals.sql")
 
 
+@migrations(name="0006_recoveries")
+def _recoveries(db: Any) -> None:
+    _run(db, "0006_recoveries.sql")
+
+
 def migrate(connection: Connection) -> None:
     """Bring the file to this version. Raises StoreNewer for a file that a newer version has written."""
     db = Database(connection)
@@ -55,4 +60,4 @@ def _applied(db: Any) -> set[str]:
     return {migration.name for migration in migrations.applied(db)}
 
 
-NAMES = ("0001_requests", "0002_provenance", "0003_withdrawals")
+NAMES = ("0001_requests", "0002_provenance", "0003_withdrawals", "0006_recoveries")

@@ -12,8 +12,10 @@ from agent.core.machine import Step
 from agent.core.record import HoldReason, Record
 from agent.ports import Command, Waiting
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
+from agent.store.continuity import continued, key_of
 from agent.store.keys import Keys
 from agent.store.migrations import migrate
+from agent.store.recoveries import RecordedRecoveries
 from agent.store.rows import REMEMBERED, columns, erased, load, write
 from agent.store.writer import Writer
 
@@ -62,12 +64,15 @@ class SqliteStore:
     def _open(self, path: Path, account: str | None, observe: Callable[[float, int], None], rebind: bool) -> None:
         connection = open_writer(path)
         try:
+            fresh = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+            key_there = Keys.existing(path) is not None
             migrate(connection)
             if account is not None:
                 _bind(connection, account, rebind)
-            self.keys = Keys.beside(path)
+            self.keys = key_of(connection, path)
+            self._mark = continued(connection, path, fresh, key_there, self.keys)
             self._reader = open_reader(path)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             connection.close()
             raise unusable(path, error) from None
         except BaseException:
@@ -76,7 +81,8 @@ class SqliteStore:
         self.path = path
         self._connection = connection
         self._reading = threading.Lock()  # the source loop reads from a thread of its own
-        self._writer = Writer(connection, observe)
+        self._writer = Writer(connection, observe, self._mark.advance)
+        self.recoveries = RecordedRecoveries(self._query, self._writer)
 
     def close(self) -> None:
         """Write what is queued, checkpoint, and let another agent have the file."""
@@ -84,6 +90,7 @@ class SqliteStore:
         with self._reading:
             self._reader.close()
         self._connection.close()
+        self._mark.close()
         self._lock.release()
 
     # -- commits ---------------------------------------------------------------------------------------------
