@@ -23,6 +23,7 @@ _LONGEST = 64 * 1024  # bytes of a command
 _PATIENCE = 30.0  # seconds until an answer must be folded in
 _APPROVED = "approved"
 _PAUSED = "paused"
+BACKED_UP = "backed-up"
 _ADOPTING = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)
 
 
@@ -160,6 +161,13 @@ class Control:
         await self._store.remember(_PAUSED, "")
         return "resumed"
 
+    async def _backed_up(self, _: str | None, request: Mapping[str, Any]) -> str:
+        at = request.get("at")
+        if not isinstance(at, int | float) or isinstance(at, bool):
+            raise AgentError("That is no time.", "use the commands of the same version as the agent")
+        await self._store.remember(BACKED_UP, str(float(at)))
+        return "noted"
+
     async def _forget(self, uid: str | None, request: Mapping[str, Any]) -> str:
         record = self._record(uid, request.get("name"))
         if record.phase is not Phase.DONE or record.present:
@@ -179,6 +187,7 @@ VERBS: dict[str, Callable[[Control, str | None, Mapping[str, Any]], Awaitable[st
     "resume": Control._resume,
     "forget": Control._forget,
     "show-personal": Control._show_personal,
+    "backed-up": Control._backed_up,
 }
 
 

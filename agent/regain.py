@@ -14,6 +14,7 @@ from datetime import datetime
 
 from agent.core.answer import Done
 from agent.core.observation import Answer, HistoryLost, HoldResolved, Observation
+from agent.core.record import Record
 from agent.core.recovery import started
 from agent.core.remote import Found
 from agent.ports import Clock, Recoveries, Recovery, Remote, Store
@@ -122,17 +123,15 @@ class Regain:
             await self._reconciler.tell({uid: observations[uid] for uid in uids})
 
     async def _unexplained(self, found: Mapping[str, tuple[Found, ...]]) -> list[tuple[str, str]]:
-        """Dossiers that no request explains: id and reference. Empty ones of earlier attempts are given to the sweep."""
+        """Dossiers that no request explains: id and reference. Empty ones of earlier attempts go to the sweep."""
         unclaimed = []
         for uid, ones in found.items():
             record = self._store.get(uid)
             for one in ones:
                 reference = f"aa-{self._agent_id}-{uid}-{one.generation}-{one.attempt}"
-                if record is None:
-                    unclaimed.append((one.dossier_id, reference))
-                elif one.dossier_id == record.dossier_id:
+                if record is not None and one.dossier_id == record.dossier_id:
                     continue
-                elif (one.generation, one.attempt) <= (record.generation, record.attempt) and not started(one.processes):
+                if record is not None and _past(one, record) and not started(one.processes):
                     await self._recoveries.suspect(uid, reference, one.dossier_id, self._clock.now())
                 else:
                     unclaimed.append((one.dossier_id, reference))
@@ -148,6 +147,10 @@ class Regain:
                 answers[uid] = HoldResolved(at=now, hold_id=record.hold.id, answer=Answer.RETRY)
         await self._tell(answers)
         await self._recoveries.close(now)
+
+
+def _past(one: Found, record: Record) -> bool:
+    return (one.generation, one.attempt) <= (record.generation, record.attempt)
 
 
 def _chunks(uids: list[str]) -> Iterator[Collection[str]]:

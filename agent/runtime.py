@@ -14,6 +14,7 @@ from agent.admission import Admission, Rules
 from agent.assure.brakes import Opened
 from agent.assure.client import AssureClient
 from agent.assure.limits import Limited, Turns
+from agent.backups import Backups
 from agent.budget import StartBudget
 from agent.catalogue import Catalogue
 from agent.chronicle import Chronicle
@@ -109,6 +110,14 @@ class Agent:
         )
         self._orphans = OrphanSweep(store, self._remote, clock)
         self._regain = Regain(store, store.recoveries, self._remote, self.reconciler, clock, rules.agent_id)
+        self._backups = Backups(
+            store,
+            clock,
+            settings.state_path,
+            settings.backup_dir,
+            settings.backup_interval,
+            settings.backup_keep,
+        )
         self._observer = Observer(store, self._remote, self.reconciler, clock)
         source, keys = settings.source_name, store.keys
         self._control = Control(
@@ -199,6 +208,7 @@ class Agent:
             scheduler.every(self._settings.scan_interval, self.scan)
             scheduler.every(_SWEEP, self._sweep)
             scheduler.every(_RECOVER, self._recover)
+            scheduler.every(_SWEEP, self._back_up)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
             observing = asyncio.create_task(self._observe())
@@ -310,6 +320,9 @@ class Agent:
     async def _sweep(self) -> None:
         if not self._remote.shut(self._clock.now()) and (deleted := await self._orphans.sweep()):
             self._log.warning("deleted orphaned dossiers", count=deleted)
+
+    async def _back_up(self) -> None:
+        await self._backups.make()
 
     async def _unless_stopping(self, call: Coroutine[None, None, T]) -> T | None:
         """What the call comes to, or None when we are told to end before."""

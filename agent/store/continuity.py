@@ -98,7 +98,7 @@ def key_of(connection: Connection, path: Path) -> Keys:
         keys = Keys.beside(path, carried)
     if keys is None and used:
         raise StoreDamaged(
-            f"The key file {path.with_name('agent.key')} is gone; without it every request would be taken for a new one.",
+            f"The key file {path.with_name('agent.key')} is gone; without it every request would look new.",
             "put it back from where the state folder is backed up, or restore a backup made with `assure-agent backup`",
         )
     keys = keys or Keys.beside(path)
@@ -136,9 +136,7 @@ def continued(connection: Connection, path: Path, fresh: bool, key_there: bool, 
     return mark
 
 
-def _why(
-    fresh: bool, key_there: bool, seen: Seen | None, identity: str | None, last: int, backup: bool
-) -> str | None:
+def _why(fresh: bool, key_there: bool, seen: Seen | None, identity: str | None, last: int, backup: bool) -> str | None:
     """Why the file is not what it was: lost, older, restored; None when it is."""
     if fresh:
         return "lost" if key_there or seen is not None else None

@@ -166,6 +166,7 @@ class Reading:
             "oldest_open_dossier_seconds": now - oldest_dossier if oldest_dossier else 0.0,
             "oldest_unprogressed_seconds": now - oldest_progress if oldest_progress else 0.0,
             "deletions_overdue": overdue,
+            "backup_timestamp_seconds": float(self.recall("backed-up") or 0.0),
             "possible_orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
         }
 

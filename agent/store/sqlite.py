@@ -11,7 +11,7 @@ from agent.core.errors import StoreError, StoreForeign
 from agent.core.machine import Step
 from agent.core.record import HoldReason, Record
 from agent.ports import Command, Waiting
-from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
+from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_damaged, sqlite3, unusable
 from agent.store.continuity import continued, key_of
 from agent.store.keys import Keys
 from agent.store.migrations import migrate
@@ -64,6 +64,7 @@ class SqliteStore:
     def _open(self, path: Path, account: str | None, observe: Callable[[float, int], None], rebind: bool) -> None:
         connection = open_writer(path)
         try:
+            refuse_damaged(path, connection)
             fresh = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
             key_there = Keys.existing(path) is not None
             migrate(connection)

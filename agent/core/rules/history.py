@@ -42,11 +42,9 @@ def history_lost(record: Record, seen: HistoryLost, _: Policy) -> Record:
     if record.phase is Phase.PROCESS and record.desired.capture is not None and not _used(latest):
         return unproven(record, seen.at, MAYBE_OPEN)
     if record.phase in _READ_AGAIN:
-        doubt_kind = _READ_AGAIN[record.phase] or record.doubt
-        since = seen.at if doubt_kind is not None else None
-        return replace(
-            record, unsure=True, pending=False, pending_since=None, doubt=doubt_kind, doubt_since=since, not_before=seen.at
-        )
+        unread = replace(record, unsure=True, pending=False, pending_since=None, not_before=seen.at)
+        kind = _READ_AGAIN[record.phase]
+        return unread if kind is None else replace(unread, doubt=kind, doubt_since=seen.at)
     return replace(record, not_before=seen.at) if record.phase is Phase.RESULT else record
 
 
