@@ -144,11 +144,14 @@ class Agent:
         The store is bound to `account`, by default the client id and the base URL.
         """
         need_credentials(settings)
-        clock = clock or SystemClock()
+        system = SystemClock()
+        clock = clock or system
         metrics = Metrics(clock)
         account = account or f"{settings.client_id} at {settings.base_url}"
         store = SqliteStore(settings.state_path, account, metrics.committed, rebind)
         try:
+            if not system.resume(store.last_event_at()):
+                logger().warning("the clock is days behind the store", hint="set it, for instance with chrony")
             metrics.watch(lambda: Reading(settings.state_path))
             agent = cls(settings, store, metrics, clock, seen)
             try:

@@ -234,6 +234,11 @@ class SqliteStore:
         sql = "SELECT uid FROM requests WHERE queued UNION SELECT uid FROM requests WHERE hold_reason = ?"
         return [row[0] for row in self._query(sql, (HoldReason.IMAGES_CHANGED,))]
 
+    def last_event_at(self) -> float:
+        """When the last event was; 0 when there is none."""
+        rows = self._query("SELECT at FROM events ORDER BY id DESC LIMIT 1")
+        return float(rows[0][0]) if rows else 0.0
+
     # -- commands ----------------------------------------------------------------------------------------------
 
     def obeyed(self, command_id: str) -> str | None:
