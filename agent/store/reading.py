@@ -141,6 +141,11 @@ class Reading:
         row = self._row("SELECT value FROM meta WHERE key = 'account'")
         return None if row is None else str(row[0])
 
+    def recovering(self) -> str | None:
+        """Why the file is not what it was: lost, older, restored; None while all is as usual."""
+        row = self._row("SELECT why FROM recoveries WHERE closed_at IS NULL")
+        return None if row is None else str(row[0])
+
     def settling(self) -> tuple[int, int, int]:
         """How many requests there are, how many of them go on by themselves, and how many are held."""
         moving = self._one("SELECT count(*) FROM requests WHERE moving")

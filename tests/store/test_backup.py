@@ -182,7 +182,7 @@ async def test_what_is_no_sound_backup_is_refused_and_the_store_stays(tmp_path: 
         made.path.write_text("not a database, but long enough to be looked at " * 100)
     elif damage == "newer":
         connection = raw(tmp_path).__class__(made.path, isolation_level=None)
-        connection.execute("UPDATE _sqlite_migrations SET name = '9999_later' WHERE name = '0003_recoveries'")
+        connection.execute("UPDATE _sqlite_migrations SET name = '9999_later' WHERE name = '0006_recoveries'")
         connection.close()
     else:
         made.path.unlink()

@@ -114,7 +114,7 @@ async def test_a_store_from_before_there_were_marks_is_trusted(tmp_path: Path) -
         "DROP TABLE recoveries",
         "DROP TABLE unclaimed",
         "DELETE FROM meta WHERE key IN ('identity', 'key')",
-        "DELETE FROM _sqlite_migrations WHERE name = '0003_recoveries'",
+        "DELETE FROM _sqlite_migrations WHERE name = '0006_recoveries'",
     )
     assert why(tmp_path) is None
 
