@@ -2,8 +2,10 @@
 
 What Assure still has under the references of a request says more of its past than the record does. A dossier of a
 later generation or attempt is adopted, and read before anything is created in it; what is in it decides: a pending
-process goes on, one that was started is observed, a final one is the result. Where several could count, or nothing is
-there to be seen, only a person can tell: what is done leaves no trace at Assure, so "nothing" does not mean "never".
+process goes on, one that was started is observed, a final one is the result. A dossier with a process is the last one:
+another attempt begins only once it is deleted. Where several could count, where a dossier is empty (it may be the shell
+of an unanswered create, and a later attempt long done), or where nothing is there to be seen, only a person can tell:
+what is done leaves no trace at Assure, so "nothing" does not mean "never".
 """
 
 from dataclasses import replace
@@ -20,7 +22,7 @@ UNSEEN = "unseen"  # not looked for yet
 NOT_FOUND = "not-found"
 SEVERAL_STARTED = "several-started"
 OTHER_TYPE = "other-process-type"
-MAYBE_OPEN = "capture-may-be-open"
+EMPTY = "empty-dossier"
 
 
 def unproven(record: Record, at: float, evidence: str = UNSEEN) -> Record:
@@ -40,7 +42,7 @@ def history_lost(record: Record, seen: HistoryLost, _: Policy) -> Record:
     if record.phase is Phase.DOSSIER:
         return unproven(record, seen.at, NOT_FOUND)
     if record.phase is Phase.PROCESS and record.desired.capture is not None and not _used(latest):
-        return unproven(record, seen.at, MAYBE_OPEN)
+        return unproven(record, seen.at, EMPTY)  # the link may be out, and not opened yet
     if record.phase in _READ_AGAIN:
         unread = replace(record, unsure=True, pending=False, pending_since=None, not_before=seen.at)
         kind = _READ_AGAIN[record.phase]
@@ -95,9 +97,7 @@ def _adopted(record: Record, found: Found, at: float) -> Record:
         **PROGRESS,
         **FRESH_DOSSIER | {"dossier_id": found.dossier_id, "unsure": True},
     )
-    if record.desired.capture is not None and not _used(found):
-        return unproven(adopted, at, MAYBE_OPEN)  # the link may be in somebody's hands, and not opened yet
-    return adopted
+    return adopted if _used(found) else unproven(adopted, at, EMPTY)
 
 
 def _used(found: Found | None) -> bool:

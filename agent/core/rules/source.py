@@ -93,7 +93,8 @@ def _adopted(record: Record, seen: HoldResolved) -> Record:
 def _retried(record: Record, question: Hold, seen: HoldResolved) -> Record:
     if question.reason is HoldReason.BACK_IMAGE_REQUIRED:
         return close(record, seen.at)  # another process may tell another number of pages; this one cannot be started
-    if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.PROCESS:
+    capture = record.desired.capture is not None
+    if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.PROCESS and capture:
         return close(record, seen.at)  # nobody has its link any more: another dossier, another link
     if question.reason is HoldReason.IMAGES_DIFFER:
         return replace(record, uploaded=False)
