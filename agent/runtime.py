@@ -181,7 +181,8 @@ class Agent:
             else:
                 return self._finished(still_moving=self._store.unsettled())
             await self._orphans.sweep(at_once=True)
-        return self._finished(still_moving=False)
+            gated = self.reconciler.recovering and self.reconciler.paused
+        return self._finished(still_moving=gated and self._store.unsettled())
 
     def stop(self) -> None:
         """Ask for nothing new, save what is answered, and end."""

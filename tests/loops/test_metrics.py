@@ -33,6 +33,7 @@ NAMES = {
     "commit_duration_seconds",
     "commit_batch_size",
     "store_bytes",
+    "backup_timestamp_seconds",
     "build_info",
 }
 LABELS = {

@@ -249,6 +249,27 @@ async def test_a_copy_from_the_middle_of_a_request_starts_nothing_twice(world: W
     world.check_nothing_left()
 
 
+async def test_what_a_copy_could_go_on_with_is_not_billed_until_it_is_approved(world: World) -> None:
+    """[I2] Its process is pending at Assure; the copy came without its mark, so nobody knows how old it is."""
+    world.upload("a", back=True)
+    await killed_in(world, rule("setImages", "hang", acts=False))
+    world.state.with_name("agent.db.mark").unlink()
+    finished = await world.settle()
+    assert finished.still_moving
+    before = world.ledger.calls.copy()
+    async with world.running() as agent:
+        await world.clock.advance(120)
+        begun = set(world.ledger.calls - before)
+        assert not begun & {"createDossier", "createProcess", "setImages", "startVerification"}
+        await approve(agent)
+        await agent._recover()
+        await world.clock.advance(60)
+    assert world.record("a").outcome is Outcome.ACCEPTED
+    assert world.starts("a") == 1
+    world.check()
+    world.check_nothing_left()
+
+
 async def test_a_rerun_that_began_since_the_copy_was_made_is_adopted(world: World) -> None:
     """[I2] Its token stands in the file still, and is obeyed once."""
     world.upload("a")
