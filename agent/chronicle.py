@@ -1,13 +1,15 @@
 """What the agent tells of itself: a log line and the metrics for each step and each scan; never a name [I6]."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from agent.admission import Synced
 from agent.assure.brakes import Cause, Opened
+from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.log import logger
 from agent.metrics import Metrics
 from agent.regain import Regained
+from agent.store.audit.checkpoints import BREAK, Checkpoint
 
 _CIRCUIT = {
     Cause.OUTAGE: "Assure answers nobody; the agent goes on by itself once it does",
@@ -89,6 +91,21 @@ class Chronicle:
             reason=recovery.why,
             hint="look at what is held with `get`, then let the rest go on with `assure-agent approve`",
             **counts,
+        )
+
+    def checkpointed(self, lines: Iterable[Checkpoint]) -> None:
+        """Lines were added to the checkpoints. Logs leave the machine, as a rule: with the hashes in them, database and
+        file cannot be changed together without a trace."""
+        for line in lines:
+            if line.kind == BREAK:
+                self._log.error("the journal was changed", hint="look with `assure-agent audit verify`")
+            self._log.info("checkpoint", checkpoint=line.number, events=line.event, digest=line.hash)
+
+    def unwritten(self, error: Exception) -> None:
+        """No checkpoint could be added."""
+        cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
+        self._log.error(
+            "no checkpoint", error=type(error).__name__, cause=cause, hint="look with `assure-agent audit verify`"
         )
 
     def unwatched(self, error: Exception) -> None:

@@ -1,9 +1,10 @@
-"""The real clock: the time of day, taken in small steps."""
+"""The real clock: the time of day, taken in small steps; and how a time is written."""
 
 import asyncio
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 _DAY = 86400.0
 
@@ -58,3 +59,8 @@ class SystemClock:
                 await event.wait()
         except TimeoutError:
             return
+
+
+def written(at: float) -> str:
+    """A time as `YYYY-MM-DDThh:mm:ss.sssZ`, rounded as SQLite rounds, so that views and commands say the same."""
+    return datetime.fromtimestamp(round(at, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

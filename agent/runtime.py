@@ -48,6 +48,7 @@ T = TypeVar("T")
 _DRAIN = 10.0  # seconds that answers may take once we are told to end
 _SWEEP = 60.0  # seconds between two looks for orphans
 _RECOVER = 5.0  # seconds between two looks for what a recovering store may have missed
+_CHECKPOINT = 300.0  # seconds between two checkpoints of the journal
 _SETTLE = 0.3  # seconds until a folder that changes is looked at again
 _PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
 
@@ -213,6 +214,7 @@ class Agent:
             scheduler.every(_SWEEP, self._sweep)
             scheduler.every(_RECOVER, self._recover)
             scheduler.every(_SWEEP, self._back_up)
+            scheduler.every(_CHECKPOINT, self._checkpoint)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
             observing = asyncio.create_task(self._observe())
@@ -230,6 +232,7 @@ class Agent:
                 for reading in (observing, guarding):  # they only read
                     reading.cancel()
                 await asyncio.gather(observing, guarding, *self._notes, return_exceptions=True)
+                await self._checkpoint()
                 self._log.info("ended")
         if self._failure is not None:
             raise self._failure
@@ -256,6 +259,9 @@ class Agent:
             await self._store.remember(CIRCUIT, "")
         self._gate()
         now = self._clock.now()
+        recovery = self._store.recoveries.open()
+        if recovery is not None and recovery.why == "restored" and recovery.looked_at is None:
+            await self._store.restored(now)  # a person wanted it; a copy that came otherwise is a break for auditors
         await self.reconciler.tell({uid: Reconsidered(at=now) for uid in self._store.patient()})
 
     def _commanded(self, verb: str) -> None:
@@ -327,6 +333,13 @@ class Agent:
 
     async def _back_up(self) -> None:
         await self._backups.make()
+
+    async def _checkpoint(self) -> None:
+        """Without one the work goes on: dossiers have to be deleted, whatever became of a file for auditors."""
+        try:
+            self._chronicle.checkpointed(await self._store.checkpoint(self._clock.now()))
+        except (AgentError, OSError) as error:
+            self._chronicle.unwritten(error)
 
     async def _unless_stopping(self, call: Coroutine[None, None, T]) -> T | None:
         """What the call comes to, or None when we are told to end before."""

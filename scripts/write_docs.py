@@ -3,8 +3,10 @@
 `make docs` writes them; a test checks that they are current.
 """
 
+import json
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 from prometheus_client.registry import Collector
@@ -14,6 +16,10 @@ from agent.core.record import HoldReason, Outcome, Phase
 from agent.core.schema import schema_text
 from agent.metrics import Metrics
 from agent.settings import PREFIX, Settings
+from agent.store.audit.datasette import metadata
+from agent.store.audit.queries import library, viewed
+from agent.store.connection import open_writer
+from agent.store.migrations import migrate
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -132,21 +138,52 @@ def _sentence(source: str, value: str) -> str:
     return match[1]
 
 
+def views() -> str:
+    """The views of the store: what a row is, from the comment in the schema, and the columns."""
+    said = {}
+    for path in sorted((ROOT / "agent/store/schema").glob("*.sql")):
+        said |= dict(re.findall(r"^-- ([a-z_]+): (.+)$", path.read_text(), re.MULTILINE))
+    lines = ["| view | what a row is | columns |", "|---|---|---|"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "agent.db"
+        connection = open_writer(path)
+        migrate(connection)
+        connection.close()
+        for name, columns in viewed(path).items():
+            lines.append(f"| `{name}` | {said[name]} | {', '.join(f'`{column}`' for column in columns)} |")
+    return "\n".join(lines)
+
+
+def queries() -> str:
+    """The named queries: what each answers, and its parameters."""
+    lines = ["| query | what it answers | parameters |", "|---|---|---|"]
+    for query in library(ROOT / "state/queries").values():
+        parameters = "; ".join(f"`{key}`: {meaning}" for key, meaning in query.parameters)
+        lines.append(f"| [`{query.name}`](queries/{query.name}.sql) | {query.title} | {parameters} |")
+    return "\n".join(lines)
+
+
+def datasette() -> str:
+    """state/datasette.json."""
+    return json.dumps(metadata(library(ROOT / "state/queries").values()), indent=2) + "\n"
+
+
+STATE_PARTS = {"views": views, "queries": queries}
 PARTS = {"diagram": diagram, "settings": settings, "metrics": metrics, "outcomes": outcomes}
 
 
 def rewritten(text: str) -> str:
     """The text with all generated parts made anew."""
-    for name, make in PARTS.items():
+    for name, make in (PARTS | STATE_PARTS).items():
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
         text = pattern.sub(lambda match, make=make: match[1] + make() + "\n" + match[2], text)
     return text
 
 
 def main() -> None:
-    """Rewrite README.md and specs/schema.json; with --check only say whether they are current."""
-    readme, schema = ROOT / "README.md", ROOT / "specs/schema.json"
-    written = {readme: rewritten(readme.read_text()), schema: schema_text()}
+    """Rewrite the documents, specs/schema.json and state/datasette.json; with --check say whether they are current."""
+    written = {path: rewritten(path.read_text()) for path in (ROOT / "README.md", ROOT / "state/README.md")}
+    written |= {ROOT / "specs/schema.json": schema_text(), ROOT / "state/datasette.json": datasette()}
     if "--check" in sys.argv:
         sys.exit(any(not path.exists() or path.read_text() != text for path, text in written.items()))
     for path, text in written.items():

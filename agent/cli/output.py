@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import orjson
 
+from agent.clock import written
 from agent.core.errors import AgentError
 
 
@@ -62,6 +62,4 @@ _STYLES = {
 
 def moment(at: float | None) -> str | None:
     """A time as `YYYY-MM-DDThh:mm:ss.sssZ`."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if at is None else written(at)

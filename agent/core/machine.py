@@ -190,12 +190,13 @@ def _answered(record: Record, observation: Observation) -> Attempted | None:
         return None
     if not isinstance(observation, Answered):
         return Attempted(number=record.intent.number, result="unknown", evidence=_CRASHED)
-    result = _RESULTS.get(type(observation), "done")
+    result = RESULTS.get(type(observation), "done")
     return Attempted(number=record.intent.number, result=result, evidence=observation.evidence)
 
 
 _CRASHED = Evidence(trouble=Trouble.CRASHED, cause="crashed")
-_RESULTS: dict[type[Answered], str] = {
+RESULTS: dict[type[Observation], str] = {  # of the call that an observation answers, where it is not "done"
+    Resumed: "unknown",
     ImagesUnfit: "refused",
     DocumentTypeGone: "refused",
     EffectRefused: "refused",

@@ -1,5 +1,6 @@
 """The numbered migrations of the state file; each runs in a transaction of its own (sqlite-utils)."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlite_utils.migrations import Migrations
 from agent.core.errors import StoreNewer
 from agent.store.connection import Connection, sqlite3
 
+NAMES = ("0001_requests", "0002_provenance", "0003_withdrawals", "0005_views", "0006_recoveries")
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")
 
@@ -22,24 +24,8 @@ def _run(db: Any, file: str) -> None:
             statement = ""
 
 
-@migrations(name="0001_requests")
-def _requests(db: Any) -> None:
-    _run(db, "0001_requests.sql")
-
-
-@migrations(name="0002_provenance")
-def _provenance(db: Any) -> None:
-    _run(db, "0002_provenance.sql")
-
-
-@migrations(name="0003_withdrawals")
-def _withdrawals(db: Any) -> None:
-    _run(db, "0003_withdrawals.sql")
-
-
-@migrations(name="0006_recoveries")
-def _recoveries(db: Any) -> None:
-    _run(db, "0006_recoveries.sql")
+for _name in NAMES:
+    migrations(name=_name)(partial(_run, file=f"{_name}.sql"))  # type: ignore[type-var]
 
 
 def migrate(connection: Connection) -> None:
@@ -63,6 +49,3 @@ def refuse_newer(connection: Connection) -> None:
 
 def _applied(db: Any) -> set[str]:
     return {migration.name for migration in migrations.applied(db)}
-
-
-NAMES = ("0001_requests", "0002_provenance", "0003_withdrawals", "0006_recoveries")

@@ -1,5 +1,6 @@
 """The store on SQLite: opening with all its refusals, commits, and the queries of the loops."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from agent.core.errors import StoreError, StoreForeign
 from agent.core.machine import Step
 from agent.core.record import HoldReason, Record
 from agent.ports import Command, Waiting
+from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_damaged, sqlite3, unusable
 from agent.store.continuity import continued, key_of
 from agent.store.keys import Keys
@@ -84,6 +86,7 @@ class SqliteStore:
         self._reading = threading.Lock()  # the source loop reads from a thread of its own
         self._writer = Writer(connection, observe, self._mark.advance)
         self.recoveries = RecordedRecoveries(self._query, self._writer)
+        self._checkpoints = Checkpoints(path)
 
     def close(self) -> None:
         """Write what is queued, checkpoint, and let another agent have the file."""
@@ -142,6 +145,26 @@ class SqliteStore:
         """A possible orphan showed; its deletion is intended from here on."""
         sql = "UPDATE orphans SET dossier_id = ? WHERE reference = ?"
         await self._writer.write(lambda connection: connection.execute(sql, (dossier_id, reference)))
+
+    async def checkpoint(self, at: float) -> tuple[Checkpoint, ...]:
+        """Write down beside the file what its journal is, if it grew since the last time [I5]. Raises Garbled."""
+        try:
+            taken = await asyncio.to_thread(self._checkpoints.take, at)
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from None
+        if taken:
+            await self._note(taken[-1])
+        return taken
+
+    async def restored(self, at: float) -> Checkpoint:
+        """Write down that a person put an older copy of the file in place: its later history is given up, and told."""
+        line = await asyncio.to_thread(self._checkpoints.restored, at)
+        await self._note(line)
+        return line
+
+    async def _note(self, line: Checkpoint) -> None:
+        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+        await self._writer.write(lambda connection: connection.execute(sql, (NOTE, f"{line.number} {line.hash}")))
 
     def _query(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
         try:
@@ -270,6 +293,7 @@ class SqliteStore:
                 (record.version, columns(record)["record"], uid),
             )
             connection.execute("DELETE FROM provenance WHERE uid = ?", (uid,))
+            connection.execute("UPDATE commands SET answer = '' WHERE uid = ?", (uid,))  # answers say the name
 
         await self._writer.write(work)
 

@@ -31,13 +31,25 @@ def test_every_generated_part_of_the_readme_is_current(part: str) -> None:
     assert README.split(begin)[1].split(end)[0].strip() == write_docs.PARTS[part](), "run `make docs`"
 
 
+@pytest.mark.parametrize("part", write_docs.STATE_PARTS)
+def test_every_generated_part_of_the_state_readme_is_current(part: str) -> None:
+    text = (ROOT / "state/README.md").read_text()
+    begin, end = f"<!-- begin {part} -->", f"<!-- end {part} -->"
+    assert text.count(begin) == text.count(end) == 1
+    assert text.split(begin)[1].split(end)[0].strip() == write_docs.STATE_PARTS[part](), "run `make docs`"
+
+
+def test_the_metadata_for_datasette_is_current() -> None:
+    assert (ROOT / "state/datasette.json").read_text() == write_docs.datasette(), "run `make docs`"
+
+
 def test_every_command_is_documented_and_every_documented_command_exists() -> None:
     group = typer.main.get_command(app)
     commands = set()
     for name, command in group.commands.items():
         below = getattr(command, "commands", None)
         commands |= {f"{name} {sub}" for sub in below} if below else {name}
-    documented = set(re.findall(r"^\| `assure-agent ([a-z-]+(?: verify)?)", README, re.MULTILINE))
+    documented = set(re.findall(r"^\| `assure-agent ((?:audit )?[a-z-]+)", README, re.MULTILINE))
     assert documented == commands
 
 
@@ -67,7 +79,8 @@ def test_every_table_of_the_store_is_described(tmp_path: Path) -> None:
     sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     tables = {row[0] for row in connection.execute(sql)}
     connection.close()
-    described = set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "state/README.md").read_text(), re.MULTILINE))
+    section = (ROOT / "state/README.md").read_text().split("\n## Tables\n")[1].split("\n## ")[0]
+    described = set(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE))
     assert described == tables
 
 

@@ -104,7 +104,7 @@ async def test_what_assure_still_has_of_a_lost_store_is_adopted_and_started_once
         return
     assert (world.record("a").outcome, world.record("a").phase) == (Outcome.ACCEPTED, Phase.DONE)
     assert world.starts("a") == 1
-    world.check()
+    world.check(cut=True)
     world.check_nothing_left()
 
 
@@ -128,7 +128,7 @@ async def test_what_left_no_trace_at_assure_waits_for_a_person_and_is_then_begun
         await until(lambda: world.record("a").phase is Phase.DONE)
         assert not agent.reconciler.recovering
     assert recoveries(world) == [("lost", True, True)]
-    world.check()
+    world.check(cut=True)
     world.check_nothing_left()
 
 
@@ -144,7 +144,7 @@ async def test_many_requests_of_a_lost_store_share_one_listing(world: World) -> 
     assert made["getDossiers"] == 1
     assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
     assert all(world.starts(f"a-{number}") == 1 for number in range(12))
-    world.check()
+    world.check(cut=True)
     world.check_nothing_left()
 
 
@@ -173,7 +173,7 @@ async def test_a_capture_whose_link_was_handed_out_is_observed_after_the_store_w
     (entry,) = world.dossiers("a")
     assert entry.captures == 1
     assert world.record("a").outcome is Outcome.ACCEPTED
-    world.check()
+    world.check(cut=True)
     world.check_nothing_left()
 
 
@@ -227,7 +227,7 @@ async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -
         "done-before": 1, "done-since": 1, "runs": 1, "new": 1,
     }  # fmt: skip
     assert recoveries(world) == [("older", True, True)]
-    world.check()
+    world.check(cut=True)
     world.check_nothing_left()
 
 
@@ -245,7 +245,7 @@ async def test_a_copy_from_the_middle_of_a_request_starts_nothing_twice(world: W
         await world.clock.advance(600)
     assert world.record("a").outcome is Outcome.ACCEPTED
     assert world.starts("a") == 1
-    world.check()
+    world.check(cut=True)
     world.check_nothing_left()
 
 
@@ -285,7 +285,7 @@ async def test_a_rerun_that_began_since_the_copy_was_made_is_adopted(world: Worl
     record = world.record("a")
     assert (record.generation, record.outcome) == (2, Outcome.ACCEPTED)
     assert world.starts("a") == 2
-    world.check()
+    world.check(cut=True)
     world.check_nothing_left()
 
 

@@ -62,6 +62,14 @@ async def test_the_audit_reads_while_an_agent_runs(tmp_path: Path) -> None:
             "not what was written",
         ),
         (
+            [
+                "UPDATE events SET id = 1000 WHERE uid = 'u1' AND seq = 3",
+                "UPDATE events SET id = 3 WHERE uid = 'u1' AND seq = 4",
+                "UPDATE events SET id = 4 WHERE id = 1000",
+            ],
+            "out of order",
+        ),
+        (
             ["DELETE FROM events WHERE uid = 'u1' AND seq = (SELECT max(seq) FROM events WHERE uid = 'u1')"],
             "cut off or extended",
         ),
@@ -80,7 +88,7 @@ async def test_the_audit_reads_while_an_agent_runs(tmp_path: Path) -> None:
 async def test_tampering_is_found_at_its_request(tmp_path: Path, tampering: list[str], what: str) -> None:
     path = await histories(tmp_path)
     changed(tmp_path, *tampering)
-    (finding,) = verify(path).findings
+    (finding,) = (finding for finding in verify(path).findings if finding.uid is not None)
     assert finding.uid == "u1"
     assert what in finding.what
 
@@ -121,3 +129,30 @@ async def test_a_record_of_an_earlier_version_lacks_later_fields_and_is_fine(tmp
     del record["desired"]["document_type"]
     rows(tmp_path, "UPDATE requests SET record = ? WHERE uid = 'u1'", orjson.dumps(record).decode())
     assert verify(path).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("tampering", "what"),
+    [
+        ("UPDATE attempts SET result = 'unknown' WHERE uid = 'u1' AND number = 2", "number 2 of its attempts"),
+        (
+            "UPDATE attempts SET answered_at = answered_at - 1 WHERE uid = 'u1' AND number = 5",
+            "number 5 of its attempts",
+        ),
+        ("DELETE FROM attempts WHERE uid = 'u1' AND number = 4", "number 4 of its attempts"),
+        (
+            "INSERT INTO attempts (uid, number, generation, effect, intended_at)"
+            " VALUES ('u1', 9, 1, 'delete_dossier', 1.0)",
+            "number 9 of its attempts",
+        ),
+        ("DELETE FROM starts WHERE uid = 'u1'", "generation 1 of its starts"),
+        ("UPDATE starts SET at = at - 86400 WHERE uid = 'u2'", "generation 1 of its starts"),
+    ],
+)
+async def test_calls_and_starts_that_are_not_in_the_history_are_found(
+    tmp_path: Path, tampering: str, what: str
+) -> None:
+    path = await histories(tmp_path)
+    changed(tmp_path, tampering)
+    (finding,) = verify(path).findings
+    assert finding.what == f"{what} is not what its history says"

@@ -1,0 +1,117 @@
+"""`assure-agent audit certificate`: the statement of deletion of a request, with its evidence."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli.audit.store import state_file
+from agent.cli.output import Format, moment, print_json
+
+if TYPE_CHECKING:
+    from agent.store.audit.deletion import Certificate
+    from agent.store.audit.story import Reply
+
+
+def certificate(
+    name: Annotated[str, typer.Argument(help="The name of the request, or its uid; a forgotten name works too.")],
+    output: Annotated[Format, typer.Option("--output", "-o", help="table (a text) or json.")] = Format.TABLE,
+    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+) -> None:
+    """State that nothing of a request is left at Assure, with the evidence: calls, answers, events and their hashes.
+
+    The request's history is verified first. There is no statement while a dossier is not confirmed to be gone.
+    Exit codes: 0 stated, 1 no such request, not gone yet, or its history is not what was written.
+
+    Example: assure-agent audit certificate customer-4711
+    """
+    from agent.store.audit.deletion import certificates
+
+    made = certificates(state_file(state), name)
+    if output is Format.JSON:
+        print_json({"items": [_item(one) for one in made]})
+        return
+    for one in made:
+        typer.echo("\n".join(_text(one)))
+
+
+def _text(one: "Certificate") -> Iterator[str]:
+    called = one.name or "(its name was forgotten)"
+    yield "Statement of deletion"
+    yield ""
+    yield f"Request {called}, uid {one.uid}, {one.generations} generation{'s' * (one.generations != 1)}."
+    yield f"Its last outcome is {one.outcome}. Nothing of it is left at Assure, as far as Assure tells us."
+    if not one.gone and not one.orphans:
+        yield "No dossier was ever created for it."
+    for dossier in one.gone:
+        yield ""
+        yield f"Dossier {dossier.dossier_id} (generation {dossier.generation})"
+        yield f"  created        {moment(dossier.created.at)}  event {dossier.created.event}"
+        if dossier.due_at is not None:
+            yield f"  deletion due   {moment(dossier.due_at)}"
+        for at, reply in dossier.deletions:
+            trace = f", trace id {reply.trace_id}" if reply.trace_id else ""
+            yield f"  deletion       {moment(at)}  call {reply.number}: {_answer(reply)}{trace}"
+        confirmed = dossier.confirmed
+        yield f"  confirmed gone {moment(confirmed.at)}  event {confirmed.event}: a read was answered 404"
+        yield f"                 hash {confirmed.hash}"
+    for reference, dossier_id, closed_at in one.orphans:
+        yield ""
+        yield f"Reference {reference}: the answer to a creation was lost."
+        if dossier_id is None:
+            yield f"  It was looked for until {moment(closed_at)} and never seen."
+        else:
+            yield f"  Dossier {dossier_id} was found, deleted, and read as 404 at {moment(closed_at)}."
+    yield ""
+    yield f"Evidence: {one.events} events, an unbroken chain that was verified now; the last hash is {one.head}."
+    if one.checkpoint is not None:
+        yield f"Checkpoint {one.checkpoint.number} of {one.checkpoint.at} covers it (hash {one.checkpoint.hash})."
+    else:
+        yield "No checkpoint covers it yet; the agent writes one every five minutes, and when it ends."
+    yield "Whether the checkpoints hold: `assure-agent audit verify`. The events: `assure-agent audit log`."
+
+
+def _answer(reply: "Reply") -> str:
+    return f"{reply.result}, HTTP {reply.status}" if reply.status is not None else f"{reply.result}, {reply.trouble}"
+
+
+def _item(one: "Certificate") -> dict[str, Any]:
+    point = one.checkpoint
+    return {
+        "uid": one.uid,
+        "name": one.name,
+        "generations": one.generations,
+        "outcome": one.outcome,
+        "dossiers": [
+            {
+                "dossierId": dossier.dossier_id,
+                "generation": dossier.generation,
+                "created": {"at": moment(dossier.created.at), "event": dossier.created.event},
+                "deletionDue": moment(dossier.due_at),
+                "deletions": [
+                    {
+                        "at": moment(at),
+                        "call": reply.number,
+                        "result": reply.result,
+                        "status": reply.status,
+                        "trouble": reply.trouble,
+                        "traceId": reply.trace_id or None,
+                    }
+                    for at, reply in dossier.deletions
+                ],
+                "confirmedGone": {
+                    "at": moment(dossier.confirmed.at),
+                    "event": dossier.confirmed.event,
+                    "hash": dossier.confirmed.hash,
+                },
+            }
+            for dossier in one.gone
+        ],
+        "possibleOrphans": [
+            {"reference": reference, "dossierId": dossier_id, "closed": moment(closed_at)}
+            for reference, dossier_id, closed_at in one.orphans
+        ],
+        "events": one.events,
+        "head": one.head,
+        "checkpoint": None if point is None else {"number": point.number, "at": point.at, "hash": point.hash},
+    }

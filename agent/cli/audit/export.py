@@ -1,0 +1,60 @@
+"""`assure-agent audit export`: the history as JSON Lines, to be verified elsewhere."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from agent.cli.audit.store import no_request, state_file
+from agent.clock import SystemClock
+from agent.core.errors import AgentError
+
+
+def export(
+    name: Annotated[str | None, typer.Argument(help="Only this request, by name or uid; all when left out.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="The file to write; must not exist. Default: stdout.")] = None,
+    script: Annotated[
+        bool, typer.Option("--script", help="Print the script that verifies an export; it needs Python and no more.")
+    ] = False,
+    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+) -> None:
+    """Write all events with their hashes as JSON Lines, and the checkpoints: no names, no labels, no paths, no links.
+
+    What is exported is one moment of the store, also while the agent runs. Verify it anywhere, without the agent:
+    `assure-agent audit export --script > verify_export.py`, then `python3 verify_export.py FILE`.
+    Exit codes: 0 written, 1 no such request, or the file cannot be written.
+
+    Example: assure-agent audit export --to history.jsonl
+    """
+    from agent.store.audit.export import exported, verifier
+    from agent.store.audit.story import subjects
+    from agent.store.connection import open_reader
+    from agent.store.keys import Keys
+
+    if script:
+        sys.stdout.write(verifier())
+        return
+    path = state_file(state)
+    uid = None
+    if name is not None:
+        with contextlib.closing(open_reader(path)) as connection:
+            found = subjects(connection, name, Keys.existing(path))
+        if not found:
+            raise no_request(name)
+        if len(found) > 1:
+            uids = ", ".join(subject.uid for subject in found)
+            raise AgentError(f"{name} is in several sources.", f"export one of them by its uid: {uids}")
+        uid = found[0].uid
+    written = (orjson.dumps(line) + b"\n" for line in exported(path, SystemClock().now(), uid))
+    if to is None:
+        sys.stdout.buffer.writelines(written)
+        return
+    try:
+        with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.writelines(written)
+    except OSError as error:
+        raise AgentError(f"{to} cannot be written: {error.strerror}.", "name a file that does not exist yet") from None

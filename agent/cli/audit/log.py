@@ -1,0 +1,116 @@
+"""`assure-agent audit log`: everything that happened to one request."""
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli.audit.store import no_request, state_file
+from agent.cli.output import Format, moment, print_json, print_table
+from agent.core.duration import format_duration
+
+if TYPE_CHECKING:
+    from agent.store.audit.story import Entry, Reply
+
+
+def log(
+    name: Annotated[str, typer.Argument(help="The name of the request, or its uid; a forgotten name works too.")],
+    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
+    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+) -> None:
+    """Show every event of a request: when, what was observed, what changed with it, and how Assure had answered.
+
+    Read-only, and no check: that is `audit verify`. Exit codes: 0 fine, 1 no such request.
+
+    Example: assure-agent audit log customer-4711
+    """
+    from agent.store.audit.story import story, subjects
+    from agent.store.connection import open_reader
+    from agent.store.keys import Keys
+
+    path = state_file(state)
+    with contextlib.closing(open_reader(path)) as connection:
+        connection.execute("BEGIN")
+        found = subjects(connection, name, Keys.existing(path))
+        if not found:
+            raise no_request(name)
+        stories = [(subject, list(story(connection, subject.uid))) for subject in found]
+    if output is Format.JSON:
+        print_json(
+            {"items": [{"name": s.name, "uid": s.uid, "events": [_item(e) for e in told]} for s, told in stories]}
+        )
+        return
+    for subject, told in stories:
+        typer.echo(f"{subject.name or 'a request whose name was forgotten'}, uid {subject.uid}")
+        rows = [[str(e.seq), moment(e.at) or "", _words(e.type), _reply(e.reply), _changed(e.changes)] for e in told]
+        print_table(("seq", "time", "observed", "answer", "changed"), rows)
+
+
+def _item(entry: "Entry") -> dict[str, Any]:
+    reply = entry.reply
+    return {
+        "event": entry.event,
+        "seq": entry.seq,
+        "time": moment(entry.at),
+        "type": entry.type,
+        "changes": entry.changes,
+        "hash": entry.hash,
+        "call": None
+        if reply is None
+        else {
+            "number": reply.number,
+            "effect": reply.effect,
+            "result": reply.result,
+            "status": reply.status,
+            "trouble": reply.trouble,
+            "traceId": reply.trace_id or None,
+        },
+    }
+
+
+def _words(name: str) -> str:
+    """`DossierCreated` as two words."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
+
+
+def _reply(reply: "Reply | None") -> str:
+    if reply is None:
+        return "-"
+    said = [str(reply.status)] if reply.status is not None else []
+    said += [reply.trouble] if reply.trouble else []
+    said += [f"trace {reply.trace_id}"] if reply.trace_id else []
+    return " ".join([f"{reply.number} {reply.result}", *said])
+
+
+def _changed(changes: Mapping[str, Any]) -> str:
+    """What changed, for people: phase and outcome first."""
+    first = ("phase", "outcome")
+    keys = sorted(changes, key=lambda key: (first.index(key) if key in first else len(first), key))
+    return ", ".join(filter(None, (_field(key, changes[key]) for key in keys))) or "-"
+
+
+def _field(key: str, value: Any) -> str:
+    if value is None:
+        return f"no {key} any more" if key != "intent" else ""
+    if key in _WORDS:
+        return _WORDS[key](value)
+    if key.endswith("At"):
+        return f"{key} {moment(value)}"
+    return key if value is True else f"{key} {value}"
+
+
+def _checks(value: list[tuple[str, bool]]) -> str:
+    failed = [name for name, passed in value if not passed]
+    return f"checks: {len(value) - len(failed)} passed" + (f", not passed: {' '.join(failed)}" if failed else "")
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "intent": lambda intent: f"asks {intent['effect']} (call {intent['number']})",
+    "hold": lambda hold: f"held {hold['id']}: {hold['reason']}",
+    "checks": _checks,
+    "reasons": lambda reasons: ", ".join(f"reason {'/'.join(filter(None, reason))}" for reason in reasons),
+    "deadline": lambda seconds: f"deadline {format_duration(seconds)}",
+    "retention": lambda seconds: f"retention {format_duration(seconds)}",
+}

@@ -1,0 +1,208 @@
+"""Checkpoints of the journal, in a file beside the database: what was written cannot be unwritten without a trace.
+
+The journal is all events in the order of writing (`events.id`: 1, 2, 3, without a gap). Its digest is a fold over the
+hashes of the events: `digest(n) = SHA-256(digest(n - 1) + hash(n))`, `digest(0) = ""`. Each hash holds its request's
+chain, so one digest covers every chain head up to there. A checkpoint is one line of JSON: how many events there were,
+the hash of the last of them, the digest; and the hash of the line, which covers the line before.
+
+To take one costs what was written since the last one: each event is read once in its life, in pages, and nothing at
+all is read of what is settled. The database notes the last line in turn, so that a file that was cut or taken away is
+missed. What this cannot show is a change of database *and* file, unless somebody keeps a copy: the agent logs each
+line's hash, and `audit verify --checkpoints` takes a copy.
+"""
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import orjson
+
+from agent.clock import written
+from agent.core.errors import StoreError
+from agent.store.connection import Connection, open_reader
+
+NOTE = "checkpoint"  # the key of `meta` under which the last line is noted: number and hash
+_PAGE = 10_000  # events per query: the snapshot of a reader is not held for longer
+
+CHECKPOINT = "checkpoint"  # the journal, as it was
+RESTORE = "restore"  # a backup was restored: what the journal had after `event` is given up, as a person wanted
+BREAK = "break"  # the agent found the journal shorter than, or other than, the last line; what is left is taken up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """One line. `event` counts the events that it covers, `head` is the hash of the last, `at` is ISO text."""
+
+    number: int
+    kind: str
+    at: str
+    event: int
+    head: str
+    digest: str
+    previous: str
+    hash: str = ""
+
+    def sealed(self) -> "Checkpoint":
+        """With the hash of its line."""
+        said = [self.previous, self.number, self.kind, self.at, self.event, self.head, self.digest]
+        return replace(self, hash=hashlib.sha256(orjson.dumps(said)).hexdigest())
+
+
+ORIGIN = Checkpoint(number=0, kind=CHECKPOINT, at="", event=0, head="", digest="", previous="")
+
+
+def onward(digest: str, event_hash: str) -> str:
+    """The digest of the journal with one event more."""
+    return hashlib.sha256((digest + event_hash).encode()).hexdigest()
+
+
+def beside(store: Path) -> Path:
+    """Where the checkpoints of this state file are."""
+    return store.with_suffix(".checkpoints.jsonl")
+
+
+class Garbled(StoreError):
+    """A line that is no checkpoint: `line` counts from 1."""
+
+    def __init__(self, path: Path, line: int) -> None:
+        super().__init__(f"Line {line} of {path.name} is no checkpoint.", "look with `assure-agent audit verify`")
+        self.line = line
+
+
+def lines(path: Path) -> Iterator[Checkpoint]:
+    """The lines of a file; none when there is no file. Raises Garbled at a line that is no checkpoint.
+
+    A last line without its end was being written when the agent ended; it counts as not written.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n"):
+                try:
+                    yield Checkpoint(**orjson.loads(line))
+                except (ValueError, TypeError):
+                    raise Garbled(path, number) from None
+
+
+def standing(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
+    """Those that speak of the journal as it should be now: without what a restore, or a break, gave up."""
+    left: list[Checkpoint] = []
+    for checkpoint in checkpoints:
+        if checkpoint.kind != CHECKPOINT:
+            while left and left[-1].event > checkpoint.event:
+                left.pop()
+        left.append(checkpoint)
+    return left
+
+
+class Checkpoints:
+    """The file of an agent that holds the lock of the store. Blocking, and safe to call from any thread."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._path = beside(store)
+        self._turn = threading.Lock()
+        self._last: Checkpoint | None = None
+
+    def take(self, at: float) -> tuple[Checkpoint, ...]:
+        """Add a line when something was written since the last one; return what was added. Raises Garbled."""
+        with self._turn, contextlib.closing(open_reader(self._store)) as connection:
+            added: list[Checkpoint] = []
+            last = self._end(connection)
+            if not holds(connection, last):
+                last = self._append(self._back(connection, BREAK, at, last))
+                added.append(last)
+            event, head, digest = last.event, last.head, last.digest
+            while page := _page(connection, event):
+                for event, head in page:  # noqa: B007 - the last of them is meant
+                    digest = onward(digest, head)
+            if event > last.event:
+                added.append(self._append(_next(last, CHECKPOINT, at, event, head, digest)))
+            return tuple(added)
+
+    def restored(self, at: float) -> Checkpoint:
+        """Say that a person put an older copy of the database in place: what was written after it is given up."""
+        with self._turn, contextlib.closing(open_reader(self._store)) as connection:
+            return self._append(self._back(connection, RESTORE, at, self._end(connection)))
+
+    def _back(self, connection: Connection, kind: str, at: float, last: Checkpoint) -> Checkpoint:
+        """A line that goes back to the newest one that the database still agrees with."""
+        for line in reversed([ORIGIN, *standing(lines(self._path))]):
+            if holds(connection, line):
+                return _next(last, kind, at, line.event, line.head, line.digest)
+        raise AssertionError("the origin always holds")
+
+    def _end(self, connection: Connection) -> Checkpoint:
+        """The last line; when lines that the database noted are gone, what would have followed them, as a break."""
+        if self._last is None:
+            _drop_unfinished(self._path)
+            last, noted = ORIGIN, note(connection)
+            known = noted is None
+            for last in lines(self._path):
+                known = known or (last.number, last.hash) == noted
+            if noted is not None and not known:
+                last = replace(ORIGIN, number=max(noted[0], last.number), event=-1, hash=noted[1])
+            self._last = last
+        return self._last
+
+    def _append(self, line: Checkpoint) -> Checkpoint:
+        new = not self._path.exists()
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(handle, orjson.dumps(asdict(line)) + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if new:
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        self._last = line
+        return line
+
+
+def note(connection: Connection) -> tuple[int, str] | None:
+    """What the database knows of the file: the number of its last line, and its hash."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (NOTE,)).fetchone()
+    if row is None:
+        return None
+    number, _, line_hash = str(row[0]).partition(" ")
+    return (int(number), line_hash) if number.isdigit() else (0, "")
+
+
+def holds(connection: Connection, line: Checkpoint) -> bool:
+    """Is the last event of this line still the one that it saw? Cheap; whether all are is for `verify` to say."""
+    if line.event == 0:
+        return True
+    row = connection.execute("SELECT hash FROM events WHERE id = ?", (line.event,)).fetchone()
+    return row is not None and row[0] == line.head
+
+
+def _next(last: Checkpoint, kind: str, at: float, event: int, head: str, digest: str) -> Checkpoint:
+    line = Checkpoint(
+        number=last.number + 1, kind=kind, at=written(at), event=event, head=head, digest=digest, previous=last.hash
+    )
+    return line.sealed()
+
+
+def _page(connection: Connection, after: int) -> list[tuple[int, str]]:
+    sql = "SELECT id, hash FROM events WHERE id > ? ORDER BY id LIMIT ?"
+    return connection.execute(sql, (after, _PAGE)).fetchall()  # type: ignore[no-any-return]
+
+
+def _drop_unfinished(path: Path) -> None:
+    """A line that a crash left without its end was never noted by anybody."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 4096))
+        tail = file.read()
+        file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)

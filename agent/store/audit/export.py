@@ -1,0 +1,63 @@
+"""The history as JSON Lines, to be verified elsewhere without the agent (`state/verify_export.py`).
+
+A line is an object with a `kind`: `export` (first: what this is), `event` (as it was chained: `changes` is the text
+that was hashed), `request` (how many events it has, and the hash of the last), `checkpoint`, `restore` or `break` (the
+lines of the file of checkpoints), `end` (last: the counts, and the digest of all events). No name, no label, no path,
+no link is in it: requests go by their uid.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from agent import __version__
+from agent.clock import written
+from agent.store.audit.checkpoints import beside, lines, onward
+from agent.store.connection import Connection, open_reader
+
+FORMAT = 1
+
+
+def verifier() -> str:
+    """The script that verifies an export with nothing but Python's standard library."""
+    return Path(__file__).with_name("verify_export.py").read_text()  # in the tree, a link to the one in `state`
+
+
+def exported(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str, Any]]:
+    """The lines of an export of everything, in the order of writing, or of one request. One snapshot."""
+    with contextlib.closing(open_reader(path)) as connection:
+        checkpoints = list(lines(beside(path))) if uid is None else []  # before the snapshot: never ahead of it
+        connection.execute("BEGIN")
+        yield {"kind": "export", "format": FORMAT, "agent": __version__, "at": written(at), "whole": uid is None}
+        events, digest = 0, ""
+        for event in _events(connection, uid):
+            events += 1
+            digest = onward(digest, event["hash"])
+            yield event
+        requests = 0
+        sql = "SELECT uid, seq, head FROM requests WHERE :uid IS NULL OR uid = :uid ORDER BY admitted_at, uid"
+        for request, seq, head in connection.execute(sql, {"uid": uid}):
+            requests += 1
+            yield {"kind": "request", "uid": request, "events": seq, "head": head}
+        yield from map(asdict, checkpoints)
+        counts = {"events": events, "requests": requests, "checkpoints": len(checkpoints)}
+        yield {"kind": "end", **counts, "digest": digest}
+
+
+def _events(connection: Connection, uid: str | None) -> Iterator[dict[str, Any]]:
+    where, order, values = ("", "id", ()) if uid is None else ("WHERE uid = ?", "seq", (uid,))
+    sql = f"SELECT id, uid, seq, at, type, changes, hash FROM events {where} ORDER BY {order}"  # noqa: S608 - ours
+    for event, request, seq, at, kind, changes, digest in connection.execute(sql, values):
+        yield {
+            "kind": "event",
+            "event": event,
+            "uid": request,
+            "seq": seq,
+            "time": written(at),
+            "at": at,
+            "type": kind,
+            "changes": changes,
+            "hash": digest,
+        }

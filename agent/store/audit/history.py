@@ -1,0 +1,175 @@
+"""Is the history what was written? Chains unbroken, no number missing, and the replay equal to the record [I5].
+
+Three things are held against each other: each request's chain of events, folded, against its row, its calls and its
+starts; all events in the order of writing against the checkpoints in the file beside (`journal.py`); and that file
+against what the database noted of it.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from agent.core.effect import EffectKind
+from agent.core.journal import Audited, audited, replay
+from agent.core.machine import RESULTS
+from agent.store.audit.checkpoints import beside, note
+from agent.store.audit.finding import Finding
+from agent.store.audit.journal import File, verify_journal
+from agent.store.connection import Connection, open_reader, sqlite3, unusable
+from agent.store.rows import chain, columns, load
+
+_ANSWERS = {observation.__name__: result for observation, result in RESULTS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What `verify` saw. The first finding is the first in the order of writing; notices are no faults."""
+
+    requests: int
+    events: int
+    checkpoints: int
+    covered: int  # events up to the last checkpoint that speaks of them
+    last: str | None  # when that was taken
+    findings: tuple[Finding, ...]
+    notices: tuple[str, ...]
+
+
+def verify(path: Path, copy: Path | None = None) -> Verdict:
+    """Check everything. One snapshot: an agent may go on meanwhile. `copy` are checkpoints that were kept elsewhere."""
+    with contextlib.closing(open_reader(path)) as connection:
+        # In this order: the note is never ahead of the file, and the file never ahead of the snapshot.
+        file = File.read(beside(path), note(connection))
+        kept = File.read(copy, None) if copy is not None else None
+        connection.execute("BEGIN")
+        try:
+            requests, findings = _verify_requests(connection)
+            checked = verify_journal(connection, file, kept)
+        except sqlite3.DatabaseError as error:
+            raise unusable(path, error) from None
+        findings += checked.findings
+        findings.sort(key=lambda finding: finding.event or 1 << 62)
+        return Verdict(
+            requests=requests,
+            events=checked.events,
+            checkpoints=len(file.lines),
+            covered=file.standing[-1].event if file.standing else 0,
+            last=file.lines[-1].at if file.lines else None,
+            findings=tuple(findings),
+            notices=checked.notices,
+        )
+
+
+def _verify_requests(connection: Connection) -> tuple[int, list[Finding]]:
+    requests = 0
+    findings: list[Finding] = []
+    rows = connection.execute("SELECT * FROM requests")
+    names = [column[0] for column in rows.description]
+    for values in rows:
+        requests += 1
+        findings += verify_request(connection, dict(zip(names, values, strict=True)))
+    sql = "SELECT id, uid, seq FROM events WHERE uid NOT IN (SELECT uid FROM requests) ORDER BY id"
+    for event, uid, seq in connection.execute(sql):
+        findings.append(Finding(event=event, uid=uid, seq=seq, what="the event belongs to no request"))
+    return requests, findings
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the events of a request say, folded as far as they were read."""
+
+    fields: Audited = field(default_factory=dict)
+    attempts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by number, as the table has them
+    starts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by generation, as the table has them
+
+    def hears(self, at: float, kind: str, changes: Audited) -> None:
+        before = self.fields
+        self.fields = replay((before, changes))
+        generation, process_id = self.fields.get("generation", 0), self.fields.get("processId")
+        if "intent" in changes:
+            if (answered := before.get("intent")) is not None:
+                asked = self.attempts[answered["number"]]
+                self.attempts[answered["number"]] = (*asked[:3], at, _ANSWERS.get(kind, "done"))
+            if (intent := changes["intent"]) is not None:
+                self.attempts[intent["number"]] = (generation, intent["effect"], at, None, None)
+                if intent["effect"] == EffectKind.START_VERIFICATION:
+                    self.starts.setdefault(generation, (process_id, at))
+        if changes.get("billed") and process_id is None:  # a capture link was handed out
+            self.starts[generation] = (None, at)
+
+
+def verify_request(connection: Connection, row: dict[str, Any]) -> Iterator[Finding]:
+    """Check one row of `requests` against its history; the first fault of the chain ends it."""
+    uid = row["uid"]
+    previous, expected, last = "", 0, 0
+    told = _Told()
+    sql = "SELECT id, seq, at, type, changes, hash FROM events WHERE uid = ? ORDER BY seq"
+    for event, seq, at, kind, changes, digest in connection.execute(sql, (uid,)):
+        expected += 1
+        if seq != expected:
+            yield Finding(event=event, uid=uid, seq=expected, what="the event is missing")
+            return
+        if _hash(previous, uid, seq, at, kind, changes) != digest:
+            yield Finding(event=event, uid=uid, seq=seq, what="the event is not what was written")
+            return
+        if event < last:
+            yield Finding(event=event, uid=uid, seq=seq, what="the event stands out of order")
+            return
+        previous, last = digest, event
+        try:
+            told.hears(at, kind, orjson.loads(changes))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            yield Finding(event=event, uid=uid, seq=seq, what="the event says what no event of ours says")
+            return
+    if expected != row["seq"] or previous != row["head"]:
+        what = "the history was cut off or extended"
+        yield Finding(event=last or None, uid=uid, seq=expected + 1, what=what)
+        return
+    for what in _differences(connection, row, told):
+        yield Finding(event=last, uid=uid, seq=expected, what=what)
+
+
+def _hash(*chained: Any) -> str | None:
+    """The hash of an event, or None for values that none of ours has."""
+    try:
+        return chain(*chained)
+    except TypeError:
+        return None
+
+
+def _differences(connection: Connection, row: dict[str, Any], told: _Told) -> Iterator[str]:
+    """What the tables say otherwise than the history."""
+    uid = row["uid"]
+    try:
+        record = load(row["record"])
+    except ValueError:
+        yield "the record cannot be read"
+        return
+    if told.fields != orjson.loads(orjson.dumps(audited(record))):
+        yield "the record is not what its history says"
+        return
+    for name, value in columns(record).items():
+        same = _within(orjson.loads(row[name]), orjson.loads(value)) if name == "record" else row[name] == value
+        if not same and name != "name":  # a name may have been erased
+            yield f"the column {name} is not what the record says"
+    for table, key, saying, expected in (
+        ("attempts", "number", "generation, effect, intended_at, answered_at, result", told.attempts),
+        ("starts", "generation", "process_id, at", told.starts),
+    ):
+        sql = f"SELECT {key}, {saying} FROM {table} WHERE uid = ?"  # noqa: S608 - names of ours
+        found = {number: tuple(values) for number, *values in connection.execute(sql, (uid,))}
+        for number in sorted(found.keys() | expected.keys()):
+            if found.get(number) != expected.get(number):
+                yield f"{key} {number} of its {table} is not what its history says"
+
+
+def _within(stored: Any, known: Any) -> bool:
+    """True when all that is stored is known as it is; a record of an earlier version lacks later fields."""
+    if isinstance(stored, dict) and isinstance(known, dict):
+        return all(key in known and _within(value, known[key]) for key, value in stored.items())
+    if isinstance(stored, list) and isinstance(known, list) and len(stored) == len(known):
+        return all(map(_within, stored, known))
+    return bool(stored == known)

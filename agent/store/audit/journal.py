@@ -1,0 +1,130 @@
+"""All events in the order of writing, held against the checkpoints beside the database and a copy of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from agent.store.audit.checkpoints import BREAK, ORIGIN, RESTORE, Checkpoint, Garbled, lines, onward, standing
+from agent.store.audit.finding import Finding
+from agent.store.connection import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of checkpoints, as it was read: its lines, those that stand, and what is wrong with the file itself."""
+
+    lines: tuple[Checkpoint, ...]
+    standing: tuple[Checkpoint, ...]
+    faults: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path, noted: tuple[int, str] | None) -> "File":
+        """Read it all; `noted` is what the database knows of its last line."""
+        read: list[Checkpoint] = []
+        faults: list[str] = []
+        try:
+            read.extend(lines(path))
+        except Garbled as error:
+            faults.append(f"line {error.line} of the checkpoints cannot be read")
+        faults += _faults(read)
+        if noted is not None and noted not in {(line.number, line.hash) for line in read}:
+            faults.append(f"checkpoint {noted[0]}, which the database noted, is missing from {path.name}")
+        return cls(lines=tuple(read), standing=tuple(standing(read)), faults=tuple(faults))
+
+
+def _faults(read: Sequence[Checkpoint]) -> Iterator[str]:
+    """The first fault of the chain of lines, and each break that an agent met."""
+    for before, line in pairwise((ORIGIN, *read)):
+        if line.number != before.number + 1 or line.previous != before.hash:
+            yield f"checkpoint {line.number} does not follow checkpoint {before.number}: lines between them are missing"
+            break
+        if line.sealed().hash != line.hash:
+            yield f"checkpoint {line.number} is not what was written"
+            break
+    for line in read:
+        if line.kind == BREAK:
+            yield (
+                f"at checkpoint {line.number} ({line.at}) the agent found the journal, or the checkpoints, cut back "
+                f"or changed: only {line.event} events were as they had been"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the journal is."""
+
+    events: int
+    findings: list[Finding]
+    notices: tuple[str, ...]
+
+
+def verify_journal(connection: Connection, file: File, copy: File | None) -> Checked:
+    """Read every event once, in the order of writing."""
+    findings = [Finding(what=what) for what in file.faults]
+    demands = [*file.standing]
+    if copy is not None:
+        findings += [Finding(what=f"in the copy, {what}") for what in copy.faults]
+        findings += _disagreement(file, copy)
+        demands += copy.standing
+    demands.sort(key=lambda line: line.event)
+    events, faults = _walk(connection, demands)
+    notices = [
+        f"at checkpoint {line.number} ({line.at}) a backup was restored; {line.event} events were kept"
+        for line in file.lines
+        if line.kind == RESTORE
+    ]
+    return Checked(events=events, findings=findings + faults, notices=tuple(notices))
+
+
+def _disagreement(file: File, copy: File) -> Iterator[Finding]:
+    ours = {line.number: line.hash for line in file.lines}
+    for line in copy.lines:
+        if ours.get(line.number) != line.hash:
+            yield Finding(what=f"checkpoint {line.number} of the copy is not in the file beside the database")
+            return
+
+
+def _walk(connection: Connection, demands: Sequence[Checkpoint]) -> tuple[int, list[Finding]]:
+    """The number of events, the first that is missing in the order, and the first checkpoint that does not hold."""
+    findings: list[Finding] = []
+    waiting = list(reversed(demands))
+    good = events = last = 0
+    digest = ""
+    gap = broken = False
+    for event, event_hash in connection.execute("SELECT id, hash FROM events ORDER BY id"):
+        events += 1
+        if event != last + 1 and not gap:
+            gap = True
+            findings.append(Finding(event=last + 1, what="the event is missing, or moved"))
+        while waiting and waiting[-1].event < event and not broken:
+            line = waiting.pop()
+            broken = line.digest != digest
+            good = good if broken else line.event
+            if broken:
+                findings.append(_unheld(line, good))
+        digest, last = onward(digest, str(event_hash)), event
+    for line in reversed(waiting):
+        if broken:
+            break
+        if line.event <= last and line.digest == digest:
+            good = line.event
+            continue
+        if line.event > last:
+            what = (
+                f"events after {good} were removed, at the end or before it: checkpoint {line.number} ({line.at}) saw "
+                f"{line.event} events, and there are {events}"
+            )
+            findings.append(Finding(event=good + 1, what=what))
+        else:
+            findings.append(_unheld(line, good))
+        break
+    return events, findings
+
+
+def _unheld(line: Checkpoint, good: int) -> Finding:
+    what = (
+        f"one of the events {good + 1} to {line.event} was changed, removed, inserted or moved: checkpoint "
+        f"{line.number} ({line.at}) saw others"
+    )
+    return Finding(event=good + 1, what=what)

@@ -1,0 +1,127 @@
+"""Questions to the store in SQL: a library of named ones, and free ones; nothing can be written, and no secret read.
+
+A named query is a file: `NAME.sql`. Its comment says what it answers, in the first line, then more about it, then one
+line for each parameter (`-- :since  what it means`). A parameter that is not given is the empty text, as in Datasette.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.core.errors import AgentError
+from agent.store.connection import Connection, open_reader, sqlite3
+
+# What a query may read. A new table is closed until somebody thought about it; a test knows all of them.
+OPEN = frozenset(
+    {
+        "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "provenance", "sources",
+        "refusals", "tallies", "commands", "recoveries", "unclaimed",
+        "sqlite_master", "sqlite_schema", "json_each", "json_tree",
+    }
+)  # fmt: skip
+# Bearer secrets, people's data, what was sent elsewhere, and our own notes.
+CLOSED = frozenset({"links", "claims", "deliveries", "meta", "_sqlite_migrations"})
+
+_PARAMETER = re.compile(r":([a-z_]+)\s+(.+)")
+_STEPS = 100_000  # of SQLite's machine, between two moments at which an interrupt is heard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A named query. `parameters` are names and meanings."""
+
+    name: str
+    title: str
+    about: str
+    parameters: tuple[tuple[str, str], ...]
+    sql: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Columns and rows."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[Sequence[Any]]
+
+
+# The queries that come with the agent. In the tree this is a link to `state/queries`; a wheel has the files.
+SHIPPED = Path(__file__).with_name("queries")
+
+
+def library(*folders: Path) -> dict[str, Query]:
+    """All named queries by name; a later folder wins."""
+    files = [path for folder in folders for path in sorted(folder.glob("*.sql"))]
+    return dict(sorted({path.stem: read(path) for path in files}.items()))
+
+
+def read(path: Path) -> Query:
+    """One named query."""
+    text = path.read_text()
+    comment = [line[2:].strip() for line in text.splitlines() if line.startswith("--")]
+    parameters = tuple((match[1], match[2]) for line in comment if (match := _PARAMETER.fullmatch(line)))
+    prose = [line for line in comment if not _PARAMETER.fullmatch(line)]
+    sql = "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()
+    return Query(
+        name=path.stem,
+        title=prose[0] if prose else "",
+        about=" ".join(filter(None, prose[1:])),
+        parameters=parameters,
+        sql=sql,
+    )
+
+
+@contextlib.contextmanager
+def asked(path: Path, sql: str, values: Mapping[str, str]) -> Iterator[Answer]:
+    """Ask one question of a state file; its rows are read while the block runs. Raises AgentError."""
+    connection = open_reader(path)
+    try:
+        _guard(connection)
+        cursor = connection.execute(sql, values)
+        columns = tuple(column[0] for column in cursor.description or ())
+        if not columns:
+            raise AgentError("That is no question: it has no columns.", "ask with SELECT")
+        yield Answer(columns=columns, rows=iter(cursor))
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise _unanswerable(str(error)) from None
+    finally:
+        connection.close()
+
+
+def _guard(connection: Connection) -> None:
+    """Beside `mode=ro` and `query_only`: SQLite itself refuses whatever is not a read of an open table."""
+
+    def allow(action: int, first: str | None, *_: object) -> int:
+        if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_FUNCTION):
+            return int(sqlite3.SQLITE_OK)
+        readable = action == sqlite3.SQLITE_READ and (first in OPEN or first in views)
+        return int(sqlite3.SQLITE_OK if readable else sqlite3.SQLITE_DENY)
+
+    views = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'")}
+    connection.set_progress_handler(lambda: 0, _STEPS)
+    connection.set_authorizer(allow)
+
+
+def _unanswerable(reason: str) -> AgentError:
+    reason = reason.rstrip(".")
+    if any(word in reason for word in ("prohibited", "not authorized", "authorization denied")):
+        return AgentError(
+            f"The query is refused: {reason}.",
+            f"read only, and of these: {', '.join(sorted(OPEN - {'json_each', 'json_tree'}))}, and the views",
+        )
+    if "no such table" in reason or "no such column" in reason:
+        return AgentError(f"The query cannot be run: {reason}.", "see what there is with `assure-agent audit query`")
+    return AgentError(f"The query cannot be run: {reason}.", "write one SELECT that SQLite understands")
+
+
+def viewed(path: Path) -> dict[str, tuple[str, ...]]:
+    """The views of a state file, and the columns of each."""
+    with contextlib.closing(open_reader(path)) as connection:
+        names = [
+            row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view' ORDER BY name")
+        ]
+        columns = "SELECT name FROM pragma_table_info(?)"
+        return {name: tuple(row[0] for row in connection.execute(columns, (name,))) for name in names}

@@ -1,0 +1,1 @@
+../../../state/verify_export.py

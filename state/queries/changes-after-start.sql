@@ -1,0 +1,17 @@
+-- Files that were changed, removed or put back, and fresh verifications that were asked for, after the billable act.
+--
+-- `held` is the question that was put to a person, when it was; empty: it was applied in place (labels, retention,
+-- deadline), the dossier was deleted, or a next generation followed. `changes` is what changed in the audited record.
+--
+-- :name   only this request, by name or uid
+-- :since  only from this time on, such as 2026-11-01
+SELECT history.time, history.name, history.uid, generations.generation, generations.billed, history.type,
+    json_extract(history.changes, '$.hold.reason') AS held, history.changes
+FROM history JOIN generations ON generations.uid = history.uid
+WHERE history.type IN ('DocumentChanged', 'DocumentRemoved', 'DocumentReturned', 'RerunAsked')
+    AND generations.billed IS NOT NULL AND history.time > generations.billed
+    AND NOT EXISTS (
+        SELECT 1 FROM generations AS later WHERE later.uid = history.uid
+        AND later.generation > generations.generation AND later.asked < history.time)
+    AND (:name = '' OR history.name = :name OR history.uid = :name) AND (:since = '' OR history.time >= :since)
+ORDER BY history.time, history.name;

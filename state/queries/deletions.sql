@@ -1,0 +1,17 @@
+-- Every dossier of ours at Assure: when its deletion was due, when it was confirmed, and the delay between the two.
+--
+-- Confirmed means: after the deletion was answered, Assure said 404 to a read. `evidence_event` is the event that says
+-- so (see `assure-agent audit certificate`). Dossiers found by the sweep for possible orphans are due when they show.
+--
+-- :name   only this request, by name or uid
+-- :since  only dossiers created from this time on, such as 2026-11-01
+-- :until  only dossiers created before this time
+SELECT * FROM (
+    SELECT created, name, uid, generation, dossier_id, deletion_due, deleted, confirmed_gone, delay_seconds, evidence_event
+    FROM dossiers
+    UNION ALL
+    SELECT since, name, uid, NULL, dossier_id, NULL, NULL, closed, NULL, NULL
+    FROM possible_orphans WHERE dossier_id IS NOT NULL
+)
+WHERE (:name = '' OR name = :name OR uid = :name) AND (:since = '' OR created >= :since) AND (:until = '' OR created < :until)
+ORDER BY created, name;

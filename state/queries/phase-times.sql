@@ -1,0 +1,19 @@
+-- How long requests spent in each phase, in seconds: how many, half of them, nine of ten, 99 of 100, the longest.
+--
+-- Only phases that were left. `result` is the time that Assure, or the person in the capture flow, took.
+--
+-- :since  only phases entered from this time on, such as 2026-11-01
+-- :until  only phases entered before this time
+WITH ranked AS (
+    SELECT phase, seconds, row_number() OVER (PARTITION BY phase ORDER BY seconds) AS place,
+        count(*) OVER (PARTITION BY phase) AS many
+    FROM phases
+    WHERE seconds IS NOT NULL AND (:since = '' OR entered >= :since) AND (:until = '' OR entered < :until)
+)
+SELECT phase, max(many) AS passages,
+    min(CASE WHEN place >= many * 0.5 THEN seconds END) AS p50,
+    min(CASE WHEN place >= many * 0.9 THEN seconds END) AS p90,
+    min(CASE WHEN place >= many * 0.99 THEN seconds END) AS p99,
+    max(seconds) AS longest
+FROM ranked GROUP BY phase
+ORDER BY instr('dossier process images verification result deletion done', phase);

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""Verify an export of the Assure Agent (`assure-agent audit export`). Needs Python 3.9 or newer, and nothing else.
+
+    python3 verify_export.py export.jsonl [--checkpoints copy.checkpoints.jsonl]
+
+What it checks: each event's hash is SHA-256 over the JSON of [hash before, uid, seq, at, type, changes], so that each
+request's events are a chain; no event is missing in the order of writing; the digest of the journal, a fold
+SHA-256(digest + hash), is at each checkpoint what the checkpoint says; the checkpoints are a chain of their own. With
+--checkpoints, the same against a copy of the file of checkpoints that was kept elsewhere.
+
+Exit codes: 0 all as it was written, 1 something is not, 2 wrong use. Each fault is one line, the first of its kind.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+
+def sha256_json(value):
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def onward(digest, event_hash):
+    return hashlib.sha256((digest + event_hash).encode()).hexdigest()
+
+
+class Export:
+    """What was read so far. `faults` are sentences."""
+
+    def __init__(self):
+        self.faults = []
+        self.heads = {}  # uid -> (events, hash of the last)
+        self.broken = set()  # uids whose chain is broken already
+        self.closed = set()  # uids whose head was compared
+        self.digests = {0: ""}  # event -> digest of the journal, where a checkpoint may ask
+        self.digest = ""
+        self.events = self.last = 0
+        self.whole = True
+        self.checkpoints = []
+        self.end = None
+
+    def event(self, line, wanted):
+        number, uid = line["event"], line["uid"]
+        self.events += 1
+        if self.whole and number != self.last + 1:
+            self.once("order", f"event {self.last + 1} is missing, or moved")
+        self.last = number
+        self.digest = onward(self.digest, line["hash"])
+        if number in wanted:
+            self.digests[number] = self.digest
+        seq, head = self.heads.get(uid, (0, ""))
+        if uid in self.broken:
+            return
+        if line["seq"] != seq + 1:
+            self.breaks(uid, f"event {number}; request {uid}, its event {seq + 1}: the event is missing")
+        elif sha256_json([head, uid, line["seq"], line["at"], line["type"], line["changes"]]) != line["hash"]:
+            self.breaks(uid, f"event {number}; request {uid}, its event {seq + 1}: the event is not what was written")
+        self.heads[uid] = (line["seq"], line["hash"])
+
+    def request(self, line):
+        uid = line["uid"]
+        self.closed.add(uid)
+        if uid not in self.broken and self.heads.get(uid, (0, "")) != (line["events"], line["head"]):
+            self.breaks(uid, f"request {uid}: the history was cut off or extended")
+
+    def breaks(self, uid, what):
+        self.broken.add(uid)
+        self.faults.append(what)
+
+    def once(self, kind, what):
+        if kind not in self.broken:
+            self.breaks(kind, what)
+
+    def finish(self):
+        for uid in sorted(set(self.heads) - self.closed - self.broken):
+            self.faults.append(f"request {uid}: its events belong to no request")
+        if self.end is None:
+            self.faults.append("the export has no end: it was cut off")
+        elif (self.end["events"], self.end["digest"]) != (self.events, self.digest):
+            self.faults.append("the events of the export are not those that its end counts")
+        elif self.end["requests"] != len(self.closed) or self.end["checkpoints"] != len(self.checkpoints):
+            self.faults.append("the requests or checkpoints of the export are not those that its end counts")
+        self.check(self.checkpoints, "checkpoint")
+
+    def check(self, checkpoints, called):
+        """Hold the events against checkpoints."""
+        before, standing = {"number": 0, "hash": ""}, []
+        for line in checkpoints:
+            said = [line[key] for key in ("previous", "number", "kind", "at", "event", "head", "digest")]
+            if line["number"] != before["number"] + 1 or line["previous"] != before["hash"]:
+                self.once(called, f"{called} {line['number']} does not follow {before['number']}: lines are missing")
+            elif sha256_json(said) != line["hash"]:
+                self.once(called, f"{called} {line['number']} is not what was written")
+            before = line
+            if line["kind"] == "break":
+                self.faults.append(f"{called} {line['number']} ({line['at']}): the agent found the journal changed")
+            if line["kind"] != "checkpoint":
+                standing = [one for one in standing if one["event"] <= line["event"]]
+            standing.append(line)
+        good = 0
+        for line in standing:
+            if line["event"] > self.last:
+                self.faults.append(
+                    f"events after {good} were removed, at the end or before it: {called} {line['number']} "
+                    f"({line['at']}) saw {line['event']} events, and there are {self.events}"
+                )
+                break
+            if self.digests.get(line["event"]) != line["digest"]:
+                self.faults.append(
+                    f"one of the events {good + 1} to {line['event']} was changed, removed, inserted or moved: "
+                    f"{called} {line['number']} ({line['at']}) saw others"
+                )
+                break
+            good = line["event"]
+
+
+def read(path):
+    with Path(path).open(encoding="utf-8") as file:
+        for number, text in enumerate(file, start=1):
+            try:
+                yield json.loads(text)
+            except ValueError:
+                sys.exit(f"{path}:{number}: this is not JSON. Try: an export as `assure-agent audit export` writes it.")
+
+
+def verify(path, copy):
+    """Read the export twice: once for what the checkpoints ask about, once for the events."""
+    kept = list(read(copy)) if copy else []
+    wanted = {line["event"] for line in kept}
+    wanted |= {line["event"] for line in read(path) if line.get("kind") in ("checkpoint", "restore", "break")}
+    export = Export()
+    for line in read(path):
+        kind = line["kind"]
+        if kind == "export":
+            export.whole = line["whole"]
+        elif kind == "event":
+            export.event(line, wanted)
+        elif kind == "request":
+            export.request(line)
+        elif kind == "end":
+            export.end = line
+        else:
+            export.checkpoints.append(line)
+    export.finish()
+    if copy:
+        export.check(kept, "checkpoint of the copy")
+    return export
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("export", help="the file that `assure-agent audit export` wrote")
+    parser.add_argument("--checkpoints", help="a copy of the file of checkpoints that was kept elsewhere")
+    arguments = parser.parse_args()
+    try:
+        export = verify(arguments.export, arguments.checkpoints)
+    except OSError as error:
+        sys.exit(f"{error.filename} cannot be read: {error.strerror}.")
+    except (KeyError, TypeError):
+        sys.exit(f"{arguments.export} is not an export of the agent. Try: `assure-agent audit export`.")
+    for fault in export.faults:
+        print(fault)
+    held = f", {len(export.checkpoints)} checkpoints" if export.whole else " (a part: checkpoints speak of the whole)"
+    fine = "NOT what was written" if export.faults else "ok"
+    print(f"{export.events} events of {len(export.closed)} requests{held}: {fine}")
+    sys.exit(1 if export.faults else 0)
+
+
+if __name__ == "__main__":
+    main()

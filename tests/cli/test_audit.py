@@ -1,0 +1,377 @@
+"""`audit log|verify|query|export|certificate`, asked about a small office where things happened."""
+
+import asyncio
+import csv
+import io
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.core.record import Phase
+from agent.store.audit.checkpoints import beside
+from tests.support.faults import rule
+from tests.support.fixtures import Begin, begin, world
+from tests.support.git import commit, repository
+from tests.support.world import World
+
+from .command import Here
+
+__all__ = ["begin", "world"]
+
+DAY = "2027-01-15"
+
+
+@pytest.fixture
+def state(world: World, here: Here) -> Here:
+    """A command that looks at the state of the world."""
+    here.env["STATE_URL"] = f"sqlite:///{world.state}"
+    return here
+
+
+def ask(state: Here, *words: str) -> list[dict[str, object]]:
+    """The rows of a query."""
+    said = state("audit", "query", *words, "-o", "json")
+    assert said.code == 0, said
+    return said.json["items"]  # type: ignore[no-any-return]
+
+
+async def forgotten(world: World, state: Here, name: str) -> None:
+    """A request that was settled, removed and forgotten."""
+    (world.specs / f"{name}.yaml").unlink()
+    await world.settle()
+    said = await asyncio.to_thread(state, "forget", name)
+    assert said.code == 0, said
+
+
+# -- log ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_tells_all_that_happened_and_how_assure_answered(world: World, state: Here) -> None:
+    world.upload("a", "sandbox-outcome=rejected")
+    await world.settle()
+    record = world.record("a")
+    text = state("audit", "log", "a").out
+    first, head, *lines = text.splitlines()
+    assert first == f"a, uid {record.uid}"
+    assert head.split() == ["SEQ", "TIME", "OBSERVED", "ANSWER", "CHANGED"]
+    assert len(lines) == len(world.history("a"))
+    assert f"{DAY}T" in lines[0]
+    assert "dossier created" in text
+    assert "1 done 201" in text
+    assert "outcome rejected" in text
+    (item,) = state("audit", "log", "a", "-o", "json").json["items"]
+    assert [event["type"] for event in item["events"]] == world.history("a")
+    created = next(event for event in item["events"] if event["type"] == "DossierCreated")
+    assert created["call"] == {
+        "number": 1,
+        "effect": "create_dossier",
+        "result": "done",
+        "status": 201,
+        "trouble": None,
+        "traceId": created["call"]["traceId"],
+    }
+    assert created["changes"]["dossierId"] == record.dossier_id
+    assert state("audit", "log", record.uid).out == text
+
+
+async def test_a_call_without_an_answer_is_told_as_such(world: World, state: Here) -> None:
+    world.sandbox.faults.add([rule("setImages", "reset-before")])
+    world.upload("a")
+    await world.settle()
+    unknown = ask(state, "unknown-answers")
+    assert [row["result"] for row in unknown] == ["unknown"] * len(unknown)
+    said = state("audit", "log", "a").out
+    for row in unknown:
+        assert f"{row['number']} unknown" in said
+
+
+async def test_a_forgotten_request_is_found_by_who_knows_its_name_or_uid(world: World, state: Here) -> None:
+    """[I6]"""
+    world.upload("a")
+    await world.settle()
+    uid = world.record("a").uid
+    world.upload("a", document_id=138)
+    await world.settle()
+    assert (await asyncio.to_thread(state, "resolve", "a", "abandon")).code == 0
+    await forgotten(world, state, "a")
+    assert world.rows("SELECT answer FROM commands WHERE verb = 'resolve'") == [("",)]  # it had said the name
+    for asked in ("a", uid):
+        first, *_ = state("audit", "log", asked).out.splitlines()
+        assert first == f"a request whose name was forgotten, uid {uid}"
+    said = state("audit", "certificate", "a")
+    assert said.code == 0
+    assert f"(its name was forgotten), uid {uid}" in said.out
+    (row,) = ask(state, "who-asked", f"name={uid}")
+    assert (row["name"], row["outcome"]) == (None, "accepted")
+    assert state("audit", "verify").code == 0
+
+
+@pytest.mark.parametrize("command", ["log", "certificate", "export"])
+async def test_nobody_of_this_name_is_one_clear_error(world: World, state: Here, command: str) -> None:
+    world.upload("a")
+    await world.settle()
+    state("audit", command, "nobody").is_one_clear_error("There is no request named nobody")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("log", "a"), ("verify",), ("query", "told"), ("export",), ("certificate", "a"), ("query", "--sql", "SELECT 1")],
+)
+def test_without_a_store_there_is_one_clear_error(here: Here, words: tuple[str, ...]) -> None:
+    here("audit", *words).is_one_clear_error("There is no state file")
+
+
+# -- query -------------------------------------------------------------------------------------------------------------
+
+
+async def test_who_asked_for_what_and_when_from_which_commit(begin: Begin, state: Here, folder: Path) -> None:
+    """[I5]"""
+    world = await begin()
+    world.specs.rmdir()
+    clone = repository(folder / "git")
+    world.specs.symlink_to(clone)
+    world.upload("a")
+    first = commit(clone, by="Ann Author")
+    await world.settle()
+    world.upload("a", annotations={"assure-agent/rerun": "again"})
+    await world.settle()
+    rows = ask(state, "who-asked", "name=a")
+    assert [(row["generation"], row["author"], row["commit"], row["file_differed"]) for row in rows] == [
+        (1, "Ann Author", first, 0),
+        (2, "Ann Author", first, 1),
+    ]
+    assert all(row["asked"] <= row["billed"] < row["decided"] and row["outcome"] == "accepted" for row in rows)  # type: ignore[operator]
+
+
+async def test_every_deletion_and_its_delay(world: World, state: Here) -> None:
+    """[I3]"""
+    world.upload("a")
+    world.upload("b", retention="1h")
+    await world.settle()
+    entries = {row["name"]: row for row in ask(state, "deletions")}
+    gone, kept = entries["a"], entries["b"]
+    assert gone["dossier_id"] == world.record("a").dossier_id
+    assert gone["deletion_due"] <= gone["deleted"] <= gone["confirmed_gone"]  # type: ignore[operator]
+    assert 0 <= gone["delay_seconds"] < 60  # type: ignore[operator]
+    assert (kept["deletion_due"] is not None, kept["deleted"], kept["confirmed_gone"]) == (True, None, None)
+
+
+async def test_dossiers_that_outlive_their_retention_are_named(world: World, state: Here) -> None:
+    """Whether they are gone by now, or not. The clock of the world is years ahead of SQLite's."""
+    world.sandbox.faults.add([rule("deleteDossier", "500", acts=False, nth=None, count=6, every=1)])
+    world.upload("late")
+    await world.settle()
+    assert ask(state, "retention-breaches", "allowed=1000000") == []
+    (row,) = ask(state, "retention-breaches", "allowed=5")
+    assert (row["name"], row["dossier_id"]) == ("late", world.record("late").dossier_id)
+    assert row["overdue_seconds"] > 5  # type: ignore[operator]
+
+
+async def test_time_per_phase_and_starts_and_outcomes(world: World, state: Here) -> None:
+    world.upload("a", labels={"team": "one"})
+    world.upload("b", "sandbox-outcome=rejected", labels={"team": "two"})
+    world.capture("c")
+    await world.settle()
+    phases = {row["phase"]: row for row in ask(state, "phase-times")}
+    assert list(phases) == [phase for phase in Phase if phase is not Phase.DONE]
+    assert [phases["result"]["passages"], phases["images"]["passages"]] == [3, 2]
+    assert phases["result"]["p50"] <= phases["result"]["p99"] <= phases["result"]["longest"]  # type: ignore[operator]
+    starts = [(row["day"], row["mode"], row["starts"], row["requests"]) for row in ask(state, "starts-per-day")]
+    assert starts == [(DAY, "capture", 1, 1), (DAY, "upload", 2, 2)]
+    mix = [(row["value"], row["outcome"], row["requests"]) for row in ask(state, "outcomes-by-label", "label=team")]
+    assert mix == [("(none)", "accepted", 1), ("one", "accepted", 1), ("two", "rejected", 1)]
+    together = [(row["value"], row["outcome"], row["requests"]) for row in ask(state, "outcomes-by-label")]
+    assert together == [("(none)", "accepted", 2), ("(none)", "rejected", 1)]
+
+
+async def test_changes_after_the_start_what_was_asked_and_what_was_told(world: World, state: Here) -> None:
+    """[I2]"""
+    world.upload("a")
+    await world.settle()
+    world.upload("a", document_id=138)
+    await world.settle()
+    (change,) = ask(state, "changes-after-start")
+    assert (change["name"], change["generation"], change["held"]) == ("a", 1, "changed-after-start")
+    (hold,) = ask(state, "holds")
+    assert (hold["name"], hold["reason"], hold["until"]) == ("a", "changed-after-start", None)
+    assert (await asyncio.to_thread(state, "resolve", "a", "abandon")).code == 0
+    (hold,) = ask(state, "holds", "reason=changed-after-start")
+    assert hold["ended_by"] == "HoldResolved"
+    assert hold["until"] is not None
+    (told,) = ask(state, "told")
+    assert (told["command"], told["name"]) == ("resolve", "a")
+
+
+async def test_possible_orphans_and_what_came_of_them(world: World, state: Here) -> None:
+    """[I3]"""
+    world.sandbox.faults.add(
+        [rule("createDossier", "reset-after"), rule("getDossiers", "lagging-reads", seconds=60.0, every=1)]
+    )
+    world.upload("a")
+    await world.settle()
+    (orphan,) = ask(state, "orphans")
+    assert orphan["came_to"] == "watched"
+    state("audit", "certificate", "a").is_one_clear_error("a may have a dossier at Assure")
+    await world.clock.advance(120)
+    await world.settle()
+    (orphan,) = ask(state, "orphans")
+    assert orphan["came_to"] == "deleted and confirmed"
+    assert {row["dossier_id"] for row in ask(state, "deletions")} == {entry.dossier_id for entry in world.dossiers("a")}
+    said = state("audit", "certificate", "a").out
+    for entry in world.dossiers("a"):
+        assert f"ossier {entry.dossier_id}" in said
+
+
+async def test_rows_as_a_table_as_csv_and_as_json(world: World, state: Here) -> None:
+    world.upload("a")
+    await world.settle()
+    words = ("audit", "query", "--sql", "SELECT name, outcome, hold_reason, '=1+1' AS formula FROM requests")
+    assert state(*words).out.splitlines() == [
+        "NAME  OUTCOME   HOLD_REASON  FORMULA",
+        "a     accepted  -            =1+1",
+        "1 row",
+    ]
+    rows = list(csv.reader(io.StringIO(state(*words, "-o", "csv").out)))
+    assert rows == [["name", "outcome", "hold_reason", "formula"], ["a", "accepted", "", "'=1+1"]]
+    (item,) = state(*words, "-o", "json").json["items"]
+    assert item == {"name": "a", "outcome": "accepted", "hold_reason": None, "formula": "=1+1"}
+
+
+async def test_a_capture_link_cannot_be_asked_for(world: World, state: Here) -> None:
+    """[I6]"""
+    world.capture("a")
+    async with world.running():
+        link = world.link("a")
+        assert link is not None
+        state("audit", "query", "--sql", "SELECT * FROM links").is_one_clear_error("refused", "links")
+        everything = [state("audit", "log", "a").out, state("audit", "export").out]
+        everything += [state("audit", "query", "--sql", f"SELECT * FROM {view}").out for view in ("calls", "requests")]
+        assert link not in "".join(everything)
+
+
+def test_the_queries_are_listed_and_a_slip_is_met_with_the_nearest(here: Here) -> None:
+    said = here("audit", "query")
+    assert said.code == 0
+    assert "retention-breaches\n    Dossiers that outlived their retention" in said.out
+    assert here("audit", "query", "-o", "json").json["items"][0]["parameters"]
+    here("audit", "query", "deletion").is_one_clear_error("no query named deletion", "audit query deletions")
+    here("audit", "query", "select 1").is_one_clear_error("--sql")
+    here("audit", "query", "told", "sinse=2026").is_one_clear_error("no parameter sinse", "[since=VALUE]")
+    assert here("audit", "query", "told", "--sql", "SELECT 1").code == 2
+
+
+async def test_a_query_of_ones_own_is_found_beside_the_store(world: World, state: Here) -> None:
+    world.upload("a")
+    await world.settle()
+    folder = world.state.with_name("queries")
+    folder.mkdir()
+    (folder / "mine.sql").write_text(
+        "-- How many there are.\n-- :mode  only these\nSELECT count(*) AS n FROM requests\n"
+    )
+    assert ask(state, "mine", "mode=upload") == [{"n": 1}]
+
+
+# -- export, certificate, checkpoints ----------------------------------------------------------------------------------
+
+
+async def test_what_is_exported_is_verified_by_the_script_that_is_printed(
+    world: World, state: Here, tmp_path: Path
+) -> None:
+    """[I5]"""
+    world.upload("a")
+    await world.settle()
+    file, script = tmp_path / "history.jsonl", tmp_path / "verify.py"
+    assert state("audit", "export", "--to", str(file)).code == 0
+    script.write_text(state("audit", "export", "--script").out)
+    command = [sys.executable, "-I", str(script), str(file)]
+    assert "1 checkpoints: ok" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    state("audit", "export", "--to", str(file)).is_one_clear_error("cannot be written")
+
+
+async def test_the_certificate_states_the_deletion_with_its_evidence(world: World, state: Here) -> None:
+    """[I3]"""
+    world.upload("a")
+    await world.settle()
+    world.upload("a", annotations={"assure-agent/rerun": "again"})
+    await world.settle()
+    (item,) = state("audit", "certificate", "a", "-o", "json").json["items"]
+    assert (item["name"], item["generations"], item["outcome"]) == ("a", 2, "accepted")
+    assert [dossier["dossierId"] for dossier in item["dossiers"]] == [entry.dossier_id for entry in world.dossiers("a")]
+    for dossier in item["dossiers"]:
+        (deletion,) = dossier["deletions"]
+        assert (deletion["result"], deletion["status"]) == ("done", 204)
+        event = dossier["confirmedGone"]["event"]
+        (row,) = world.rows("SELECT type, hash FROM events WHERE id = ?", event)
+        assert row == ("TargetMissing", dossier["confirmedGone"]["hash"])
+    assert item["checkpoint"]["number"] == 2
+    text = state("audit", "certificate", "a").out
+    for dossier in item["dossiers"]:
+        assert f"Dossier {dossier['dossierId']} (generation {dossier['generation']})" in text
+    views = {row["dossier_id"]: row["evidence_event"] for row in ask(state, "deletions", "name=a")}
+    assert views == {dossier["dossierId"]: dossier["confirmedGone"]["event"] for dossier in item["dossiers"]}
+
+
+async def test_there_is_no_certificate_while_a_dossier_is_there(world: World, state: Here) -> None:
+    world.upload("a", retention="1h")
+    await world.settle()
+    state("audit", "certificate", "a").is_one_clear_error("a is in phase deletion")
+
+
+async def test_a_history_that_was_changed_certifies_nothing(world: World, state: Here) -> None:
+    """[I5]"""
+    world.upload("a")
+    await world.settle()
+    connection = sqlite3.connect(world.state, isolation_level=None)
+    connection.execute("DROP TRIGGER events_are_never_changed")
+    connection.execute("UPDATE events SET at = at - 1 WHERE seq = 4")
+    connection.close()
+    state("audit", "certificate", "a").is_one_clear_error("not what was written")
+
+
+async def test_an_agent_that_ends_leaves_a_checkpoint_and_logs_its_hash(world: World, state: Here) -> None:
+    """[I5]"""
+    world.upload("a")
+    await world.settle()
+    (line,) = beside(world.state).read_text().splitlines()
+    logged = [entry for entry in world.logs if entry["event"] == "checkpoint"]
+    assert [entry["digest"] for entry in logged] == [line.split('"')[-2]]
+    assert state("audit", "verify").out.splitlines()[-2].startswith("checkpoint 1 of ")
+    copy = world.state.with_name("kept.jsonl")
+    copy.write_text(f"{line}\n")
+    assert state("audit", "verify", "--checkpoints", str(copy)).code == 0
+    beside(world.state).unlink()
+    said = state("audit", "verify")
+    assert said.code == 1
+    assert "checkpoint 1, which the database noted, is missing from agent.checkpoints.jsonl" in said.out
+    state("audit", "verify", "--checkpoints", "absent").is_one_clear_error("There is no file absent")
+
+
+async def test_without_checkpoints_the_work_goes_on_and_the_log_says_so(world: World, state: Here) -> None:
+    """[I1]"""
+    beside(world.state).parent.mkdir(parents=True, exist_ok=True)
+    beside(world.state).write_text("no checkpoint\n")
+    world.upload("a")
+    await world.settle()
+    assert world.record("a").phase is Phase.DONE
+    (entry,) = (entry for entry in world.logs if entry["event"] == "no checkpoint")
+    assert entry["cause"] == "Line 1 of agent.checkpoints.jsonl is no checkpoint."
+    for words in (("export",), ("certificate", "a")):
+        state("audit", *words).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is no checkpoint")
+    assert state("audit", "verify").code == 1
+
+
+async def test_an_agent_that_meets_an_older_copy_of_its_journal_says_so(world: World, state: Here) -> None:
+    """[I5]"""
+    world.upload("a")
+    await world.settle()
+    older = world.state.read_bytes()
+    world.upload("b")
+    await world.settle()
+    world.state.write_bytes(older)
+    world.upload("c")
+    await world.settle()
+    assert "the journal was changed" in [entry["event"] for entry in world.logs]
+    assert "the agent found the journal, or the checkpoints, cut back or changed" in state("audit", "verify").out

@@ -1,0 +1,223 @@
+"""Checkpoints: what the journal was, in a file beside the database [I5]."""
+
+import hashlib
+import stat
+from pathlib import Path
+
+import orjson
+import pytest
+
+from agent.core.record import Phase
+from agent.store.audit import checkpoints, verify
+from agent.store.audit.checkpoints import BREAK, CHECKPOINT, RESTORE, Checkpoint, Garbled, beside, lines, onward
+from agent.store.sqlite import SqliteStore
+
+from .support import NOW, Life, changed, committed, opened, rows
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return beside(tmp_path / "agent.db")
+
+
+async def lived(store: SqliteStore, uid: str, phase: Phase = Phase.DONE) -> int:
+    """Commit the life of one request; how many events the journal has then."""
+    await committed(store, Life(uid).until(phase))
+    return int(store._query("SELECT count(*) FROM events")[0][0])
+
+
+async def test_a_checkpoint_says_what_the_journal_is(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "_PAGE", 3)  # several pages, the last one not full
+    store = opened(tmp_path)
+    events = await lived(store, "u1")
+    (line,) = await store.checkpoint(NOW)
+    store.close()
+    hashes = [row[0] for row in rows(tmp_path, "SELECT hash FROM events ORDER BY id")]
+    digest = ""
+    for event_hash in hashes:
+        digest = onward(digest, event_hash)
+    assert (line.number, line.kind, line.event, line.head, line.digest) == (1, CHECKPOINT, events, hashes[-1], digest)
+    assert list(lines(path)) == [line]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'checkpoint'") == [(f"1 {line.hash}",)]
+
+
+async def test_a_line_follows_the_one_before_and_only_when_something_was_written(tmp_path: Path, path: Path) -> None:
+    store = opened(tmp_path)
+    assert await store.checkpoint(NOW) == ()
+    await lived(store, "u1")
+    (first,) = await store.checkpoint(NOW)
+    assert await store.checkpoint(NOW + 300) == ()
+    events = await lived(store, "u2")
+    store.close()
+    store = opened(tmp_path)  # another process goes on where the file ends
+    (second,) = await store.checkpoint(NOW + 600)
+    store.close()
+    assert (second.number, second.previous, second.event) == (2, first.hash, events)
+    verdict = verify(tmp_path / "agent.db")
+    assert (verdict.findings, verdict.checkpoints, verdict.covered) == ((), 2, events)
+
+
+async def test_a_checkpoint_reads_only_what_was_written_since_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    page = checkpoints._page
+
+    def counted(connection: object, after: int) -> list[tuple[int, str]]:
+        found = page(connection, after)
+        read.extend(event for event, _ in found)
+        return found
+
+    monkeypatch.setattr(checkpoints, "_page", counted)
+    monkeypatch.setattr(checkpoints, "_PAGE", 3)  # several pages, the last one not full
+    store = opened(tmp_path)
+    first = await lived(store, "u1")
+    await store.checkpoint(NOW)
+    second = await lived(store, "u2")
+    await store.checkpoint(NOW)
+    await store.checkpoint(NOW)
+    store.close()
+    assert read == list(range(1, first + 1)) + list(range(first + 1, second + 1))
+
+
+async def test_a_line_that_a_crash_cut_off_counts_as_not_written(tmp_path: Path, path: Path) -> None:
+    store = opened(tmp_path)
+    await lived(store, "u1")
+    (first,) = await store.checkpoint(NOW)
+    await lived(store, "u2")
+    store.close()
+    with path.open("ab") as file:
+        file.write(b'{"number":2,"kind":"check')
+    assert verify(tmp_path / "agent.db").findings == ()
+    store = opened(tmp_path)
+    (second,) = await store.checkpoint(NOW)
+    store.close()
+    assert list(lines(path)) == [first, second]
+    assert verify(tmp_path / "agent.db").findings == ()
+
+
+async def test_a_file_that_is_ahead_of_the_note_is_fine(tmp_path: Path) -> None:
+    """We ended between the line and its note."""
+    store = opened(tmp_path)
+    await lived(store, "u1")
+    await store.checkpoint(NOW)
+    await lived(store, "u2")
+    store._checkpoints.take(NOW)
+    store.close()
+    assert verify(tmp_path / "agent.db").findings == ()
+
+
+async def test_a_file_that_was_taken_away_is_missed_and_stays_so(tmp_path: Path, path: Path) -> None:
+    store = opened(tmp_path)
+    await lived(store, "u1")
+    await store.checkpoint(NOW)
+    store.close()
+    path.unlink()
+    (finding,) = verify(tmp_path / "agent.db").findings
+    assert "checkpoint 1, which the database noted, is missing" in finding.what
+    store = opened(tmp_path)
+    broken, line = await store.checkpoint(NOW + 1)
+    store.close()
+    assert (broken.kind, broken.number, broken.event) == (BREAK, 2, 0)
+    assert (line.kind, line.number) == (CHECKPOINT, 3)
+    said = [finding.what for finding in verify(tmp_path / "agent.db").findings]
+    assert any("checkpoint 2 does not follow checkpoint 0: lines between them are missing" in what for what in said)
+
+
+async def older_copy(tmp_path: Path) -> bytes:
+    """Two checkpoints of a database, which is then what it was at the first; returns what it had been."""
+    store = opened(tmp_path)
+    await lived(store, "u1")
+    await store.checkpoint(NOW)
+    store.close()
+    older = (tmp_path / "agent.db").read_bytes()
+    store = opened(tmp_path)
+    await lived(store, "u2")
+    await store.checkpoint(NOW)
+    store.close()
+    (tmp_path / "agent.db").write_bytes(older)
+    return older
+
+
+async def test_an_older_copy_of_the_database_is_found(tmp_path: Path, path: Path) -> None:
+    await older_copy(tmp_path)
+    ((kept,),) = rows(tmp_path, "SELECT count(*) FROM events")
+    (finding,) = verify(tmp_path / "agent.db").findings
+    assert finding.event == kept + 1
+    assert f"events after {kept} were removed, at the end or before it: checkpoint 2" in finding.what
+    store = opened(tmp_path)
+    await lived(store, "u3")
+    broken, line = await store.checkpoint(NOW)
+    assert (broken.kind, broken.event, line.event) == (BREAK, kept, 2 * kept)
+    assert await store.checkpoint(NOW) == ()  # said once
+    store.close()
+    (finding,) = verify(tmp_path / "agent.db").findings  # and it stays on the books
+    assert f"only {kept} events were as they had been" in finding.what
+
+
+async def test_a_backup_that_a_person_restored_is_told_and_is_no_fault(tmp_path: Path) -> None:
+    await older_copy(tmp_path)
+    store = opened(tmp_path)
+    line = await store.restored(NOW)
+    assert line.kind == RESTORE
+    await lived(store, "u3")
+    await store.checkpoint(NOW)
+    store.close()
+    verdict = verify(tmp_path / "agent.db")
+    assert verdict.findings == ()
+    (notice,) = verdict.notices
+    assert "checkpoint 3" in notice
+    assert "a backup was restored" in notice
+
+
+async def test_a_line_that_is_none_is_named(tmp_path: Path, path: Path) -> None:
+    store = opened(tmp_path)
+    await lived(store, "u1")
+    await store.checkpoint(NOW)
+    store.close()
+    path.write_bytes(path.read_bytes() + b"not a checkpoint\n")
+    (finding,) = verify(tmp_path / "agent.db").findings
+    assert finding.what == "line 2 of the checkpoints cannot be read"
+    store = opened(tmp_path)
+    with pytest.raises(Garbled, match="Line 2"):
+        await store.checkpoint(NOW)
+    store.close()
+
+
+async def test_checkpoints_that_were_kept_elsewhere_show_what_both_files_hide(tmp_path: Path, path: Path) -> None:
+    await older_copy(tmp_path)
+    kept = tmp_path / "kept.jsonl"
+    path.rename(kept)
+    path.write_bytes(kept.read_bytes().splitlines(keepends=True)[0])
+    assert verify(tmp_path / "agent.db").findings == ()  # database and file are the older ones
+    said = [finding.what for finding in verify(tmp_path / "agent.db", kept).findings]
+    assert any("checkpoint 2 of the copy is not in the file" in what for what in said)
+    assert any("at the end or before it: checkpoint 2" in what for what in said)
+
+
+async def test_the_first_changed_event_is_named_even_where_the_chain_was_forged(tmp_path: Path) -> None:
+    """A whole request that was taken out, with the numbers of all others moved up."""
+    store = opened(tmp_path)
+    before = await lived(store, "u1")
+    await store.checkpoint(NOW)
+    await lived(store, "u2")
+    await lived(store, "u3")
+    await store.checkpoint(NOW)
+    store.close()
+    statements = [f"DELETE FROM {table} WHERE uid = 'u2'" for table in ("attempts", "starts", "events", "requests")]
+    changed(tmp_path, *statements)
+    first, *_ = verify(tmp_path / "agent.db").findings
+    assert (first.event, first.what) == (before + 1, "the event is missing, or moved")
+    changed(tmp_path, f"UPDATE events SET id = id - {before} WHERE id > {before}")
+    first, *_ = verify(tmp_path / "agent.db").findings
+    assert first.event == before + 1
+    assert f"events after {before} were removed" in first.what
+
+
+def test_a_line_is_sealed_by_all_that_it_says() -> None:
+    line = Checkpoint(number=1, kind=CHECKPOINT, at="t", event=2, head="h", digest="d", previous="p").sealed()
+    text = orjson.dumps(["p", 1, "checkpoint", "t", 2, "h", "d"])
+    assert line.hash == hashlib.sha256(text).hexdigest()

@@ -1,0 +1,157 @@
+"""An export is verified by a script that knows nothing of us [I5], and names nobody [I6]."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.record import Phase
+from agent.store.audit.checkpoints import beside
+from agent.store.audit.export import exported, verifier
+from agent.store.audit.queries import SHIPPED
+
+from .support import LINK, NOW, Life, capture, committed, opened, upload
+
+SCRIPT = Path(__file__).parents[2] / "state" / "verify_export.py"
+Lines = list[dict[str, Any]]
+
+
+async def histories(folder: Path) -> Path:
+    store = opened(folder)
+    await committed(store, Life("u1").until(Phase.DONE))
+    await store.checkpoint(NOW)
+    await committed(store, Life("u2", desired=capture()).until(Phase.RESULT))
+    await committed(store, Life("u3", desired=upload(retention=60.0)).until(Phase.DELETION))
+    await store.checkpoint(NOW + 1)
+    store.close()
+    return folder / "agent.db"
+
+
+def verified(lines: Lines, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """What the script says; isolated, so that it can import nothing of ours."""
+    file = folder / "export.jsonl"
+    file.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    command = [sys.executable, "-I", "-S", str(SCRIPT), str(file), *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
+async def test_an_export_is_verified_without_us(tmp_path: Path) -> None:
+    lines = list(exported(await histories(tmp_path), NOW))
+    kinds = [line["kind"] for line in lines]
+    assert kinds == ["export", *["event"] * (len(lines) - 7), *["request"] * 3, *["checkpoint"] * 2, "end"]
+    said = verified(lines, tmp_path)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout == f"{len(lines) - 7} events of 3 requests, 2 checkpoints: ok\n"
+
+
+async def test_the_export_of_one_request_is_verified_without_us(tmp_path: Path) -> None:
+    lines = list(exported(await histories(tmp_path), NOW, "u2"))
+    assert {line.get("uid", "u2") for line in lines} == {"u2"}
+    said = verified(lines, tmp_path)
+    assert said.returncode == 0
+    assert "events of 1 requests (a part: checkpoints speak of the whole): ok" in said.stdout
+
+
+async def test_nobody_is_named_in_an_export(tmp_path: Path) -> None:
+    """[I6]"""
+    text = json.dumps(list(exported(await histories(tmp_path), NOW)))
+    for word in ("name-u", "somebody", LINK, "shop.example"):
+        assert word not in text
+
+
+def events(lines: Lines) -> Lines:
+    return [line for line in lines if line["kind"] == "event"]
+
+
+def change(lines: Lines) -> None:
+    events(lines)[4]["changes"] = '{"phase":"done"}'
+
+
+def move(lines: Lines) -> None:
+    one, other = events(lines)[3], events(lines)[4]
+    one["seq"], other["seq"] = other["seq"], one["seq"]
+
+
+def remove(lines: Lines) -> None:
+    lines.remove(events(lines)[4])
+
+
+def insert(lines: Lines) -> None:
+    lines.insert(5, dict(events(lines)[4]))
+
+
+def cut(lines: Lines) -> None:
+    del lines[-12:]
+
+
+def remove_a_request(lines: Lines) -> None:
+    lines[:] = [line for line in lines if line.get("uid") != "u2"]
+    for number, line in enumerate(events(lines), start=1):
+        line["event"] = number
+
+
+def change_a_checkpoint(lines: Lines) -> None:
+    lines[-2]["digest"] = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("tampering", "words"),
+    [
+        (change, "request u1, its event 5: the event is not what was written"),
+        (move, "the event is missing"),
+        (remove, "event 5 is missing"),
+        (insert, "is missing, or moved"),
+        (cut, "the export has no end"),
+        (remove_a_request, "events after 10 were removed"),
+        (change_a_checkpoint, "checkpoint 2 is not what was written"),
+    ],
+)
+async def test_an_export_that_was_changed_is_found(
+    tmp_path: Path, tampering: Callable[[Lines], None], words: str
+) -> None:
+    lines = list(exported(await histories(tmp_path), NOW))
+    tampering(lines)
+    said = verified(lines, tmp_path)
+    assert said.returncode == 1
+    assert words in said.stdout
+    assert said.stdout.endswith(": NOT what was written\n")
+
+
+async def test_checkpoints_that_were_kept_elsewhere_are_held_against_an_export(tmp_path: Path) -> None:
+    path = await histories(tmp_path)
+    kept = tmp_path / "kept.jsonl"
+    shutil.copy(beside(path), kept)
+    lines = list(exported(path, NOW))
+    assert verified(lines, tmp_path, "--checkpoints", str(kept)).returncode == 0
+    kept.write_bytes(kept.read_bytes().replace(orjson.dumps(lines[-2]["digest"]), orjson.dumps("0" * 64)))
+    said = verified(lines, tmp_path, "--checkpoints", str(kept))
+    assert said.returncode == 1
+    assert "checkpoint of the copy 2 is not what was written" in said.stdout
+
+
+def test_what_is_no_export_is_told_in_one_line(tmp_path: Path) -> None:
+    said = verified([{"a": 1}], tmp_path)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "is not an export of the agent. Try: " in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+@given(st.text(), st.floats(1e8, 1e11), st.integers(1, 2**53))
+def test_the_script_writes_json_as_we_do(text: str, at: float, number: int) -> None:
+    """Hashes are over the text: the same value has to be the same bytes in both."""
+    value = ["", text.encode("utf-8", "ignore").decode(), number, at]
+    assert json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() == orjson.dumps(value)
+
+
+def test_what_is_for_auditors_is_in_the_package_as_well() -> None:
+    """In the tree they are links; a wheel holds the files."""
+    assert verifier() == SCRIPT.read_text()
+    assert SHIPPED.resolve() == SCRIPT.with_name("queries")
