@@ -11,7 +11,7 @@ from agent.metrics import Metrics
 from agent.regain import Regained
 from agent.store.audit.checkpoints import BREAK, Checkpoint
 
-_CIRCUIT = {
+CIRCUIT_HINTS = {
     Cause.OUTAGE: "Assure answers nobody; the agent goes on by itself once it does",
     Cause.MISSING: "nothing of ours is at Assure: check the account; if all was deleted there: assure-agent resume",
 }
@@ -76,7 +76,7 @@ class Chronicle:
         if opened is None:
             self._log.warning("the circuit is closed again: calls go on")
         else:
-            hint = _CIRCUIT[opened.cause]
+            hint = CIRCUIT_HINTS[opened.cause]
             self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
 
     def regained(self, regained: Regained) -> None:

@@ -6,6 +6,7 @@ are true across restarts; histograms and API counters live in the process.
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from itertools import product
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -15,10 +16,14 @@ from prometheus_client.registry import Collector
 from agent import __version__
 from agent.core.answer import Operation
 from agent.core.machine import Step
-from agent.core.record import HoldReason, Phase
+from agent.core.received import Received
+from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.remote import ProcessType
 from agent.ports import Clock
 
 _LONG = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)
+_MODES = ("upload", "capture")
+_DELAY = (1, 5, 15, 60, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)  # 900: the objective
 _SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _TINY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 
@@ -60,7 +65,7 @@ class Metrics:
         self._deletion = Histogram(
             name + "deletion_delay_seconds",
             "From the time a deletion was due to its confirmation.",
-            buckets=_LONG,
+            buckets=_DELAY,
             registry=registry,
         )
         self._calls = Counter(
@@ -91,6 +96,25 @@ class Metrics:
         self._synced = Gauge(
             name + "source_last_sync_timestamp_seconds", "When the source was last scanned whole.", registry=registry
         )
+        self._events = Counter(
+            name + "events",
+            "Assure Events received, by what became of them; forged, oversized and unreadable ones are refused.",
+            ("result",),
+            registry=registry,
+        )
+        self._last_event = Gauge(
+            name + "last_event_timestamp_seconds", "When the last genuine event was received.", registry=registry
+        )
+        self._deliveries = Counter(
+            name + "deliveries",
+            "Notices to sinks: delivered, failed (tried again) or dropped (the backlog of a sink is bounded).",
+            ("result",),
+            registry=registry,
+        )
+        for received in Received:
+            self._events.labels(received)
+        for result in ("delivered", "failed", "dropped"):
+            self._deliveries.labels(result)
         self._budget = Gauge(
             name + "start_budget_remaining",
             "Starts that MAX_STARTS_PER_DAY still allows today; +Inf without a brake.",
@@ -104,7 +128,13 @@ class Metrics:
         )
         build = Gauge(name + "build_info", "The version that runs.", ("version",), registry=registry)
         build.labels(version=__version__).set(1)
+        for mode, outcome in product(_MODES, Outcome):
+            self._duration.labels(mode, outcome)
+        for phase in Phase:
+            if phase is not Phase.DONE:
+                self._phase.labels(phase)
         for operation in Operation:
+            self._call_duration.labels(operation)
             for result in ("done", "refused", "busy", "unknown"):
                 self._calls.labels(operation, result)
 
@@ -118,16 +148,28 @@ class Metrics:
         self._commit.observe(seconds)
         self._batch.observe(pieces)
 
+    def received(self, received: Received) -> None:
+        """An Assure Event was received, or what claimed to be one."""
+        self._events.labels(received).inc()
+        if received.genuine:
+            self._last_event.set(self._clock.now())
+
+    def delivered(self, result: str, number: int) -> None:
+        """So many notices were delivered to a sink, failed or were dropped."""
+        self._deliveries.labels(result).inc(number)
+
     def stepped(self, step: Step) -> None:
         """A step was committed."""
         before, record = step.before, step.record
         if before is None or before.phase is record.phase:
             return
-        self._phase.labels(before.phase).observe(max(0.0, record.phase_at - before.phase_at))
+        which = {"uid": record.uid}  # the exemplar of a bucket leads to `explain`
+        self._phase.labels(before.phase).observe(max(0.0, record.phase_at - before.phase_at), which)
         if record.phase is Phase.DONE and record.done_at is not None and record.outcome is not None:
-            self._duration.labels(record.desired.mode, record.outcome).observe(record.done_at - record.admitted_at)
+            took = record.done_at - record.admitted_at
+            self._duration.labels(record.desired.mode, record.outcome).observe(took, which)
             if record.dossier_id is not None and record.delete_at is not None:
-                self._deletion.observe(max(0.0, record.done_at - record.delete_at))
+                self._deletion.observe(max(0.0, record.done_at - record.delete_at), which)
 
     def synced(self, files: int, refused: int, waiting: int, complete: bool) -> None:
         """The source was scanned."""
@@ -182,6 +224,7 @@ GAUGES = {
     "oldest_unprogressed_seconds": "Time since the last progress of the active request that made none for longest.",
     "deletions_overdue": "Deletions without progress for more than 15 minutes.",
     "backup_timestamp_seconds": "When the last backup was made and checked; 0: never.",
+    "deliveries_pending": "Notices that sinks have not taken yet.",
     "possible_orphans": "Dossiers that may exist at Assure because the answer to their creation was lost.",
 }
 
@@ -199,13 +242,17 @@ def _requests(figures: Figures) -> Iterable[Metric]:
 
 
 def _counters(figures: Figures) -> Iterable[Metric]:
+    """Every series from the start, so that `rate` sees the first increment."""
     outcomes = CounterMetricFamily(
         "assure_agent_outcomes", "Outcomes of verifications.", labels=("mode", "process_type", "outcome")
     )
+    counted = dict.fromkeys(product(_MODES, ProcessType, Outcome), 0)
     for mode, process_type, outcome, value in figures.tallies("outcome"):
-        outcomes.add_metric((mode, process_type, outcome), value)
+        counted[mode, ProcessType(process_type), Outcome(outcome)] = value
+    for labels, value in counted.items():
+        outcomes.add_metric(labels, value)
     yield outcomes
-    starts: dict[str, int] = {"upload": 0, "capture": 0}
+    starts = dict.fromkeys(_MODES, 0)
     for mode, _, _, value in figures.tallies("start"):
         starts[mode] += value
     family = CounterMetricFamily("assure_agent_starts", "Billable starts, captures included.", labels=("mode",))

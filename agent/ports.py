@@ -9,6 +9,7 @@ from agent.core.answer import Answer
 from agent.core.document_types import Resolution
 from agent.core.effect import ImageRef
 from agent.core.machine import Step
+from agent.core.notice import Notice
 from agent.core.record import Record
 from agent.core.remote import (
     CaptureOptions,
@@ -192,6 +193,28 @@ class Command:
     id: str
     verb: str
     uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A notice that is owed to a sink. `event` is the same however often it is sent; `name` is None once forgotten."""
+
+    id: int
+    event: str
+    uid: str
+    name: str | None
+    mode: str
+    notice: Notice
+
+    def __repr__(self) -> str:
+        return f"Delivery({self.id}, {self.notice.type} of {self.uid})"
+
+
+class Sink(Protocol):
+    """Somebody who wants to be told."""
+
+    async def send(self, delivery: Delivery) -> bool:
+        """Tell it; True when the sink took it. Never raises for an answer or for the lack of one."""
 
 
 class Store(Protocol):

@@ -17,10 +17,10 @@ from agent.assure.limits import Limited, Turns
 from agent.backups import Backups
 from agent.budget import StartBudget
 from agent.catalogue import Catalogue
-from agent.chronicle import Chronicle
+from agent.chronicle import CIRCUIT_HINTS, Chronicle
 from agent.clock import SystemClock
 from agent.control import Control, hearing, paused, socket_of
-from agent.core.answer import Busy, Refused, Trouble
+from agent.core.answer import Busy, Operation, Refused, Trouble
 from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.core.observation import Reconsidered
@@ -30,18 +30,20 @@ from agent.log import logger
 from agent.metrics import Metrics
 from agent.observer import Observer
 from agent.orphans import OrphanSweep
+from agent.outward import Outward, sink_ids
 from agent.pictures import PictureFolder
 from agent.ports import Clock
+from agent.pulse import Pulse
 from agent.reconciler import Reconciler
 from agent.regain import Regain
 from agent.scheduler import Scheduler
-from agent.server import application, serving
 from agent.settings import Settings
 from agent.source.folder import Folder
 from agent.source.history import Checkout
 from agent.source.watch import Hint, watching
 from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
+from agent.surface.standing import Standing
 
 T = TypeVar("T")
 
@@ -76,9 +78,11 @@ class Agent:
         self._chronicle = Chronicle(metrics, seen)
         self._stopping = asyncio.Event()
         self._failure: AgentError | None = None
+        self.events_url: str | None = None  # where Assure Events are received, while it runs
+        self._pulse = Pulse(clock)
         chance = random.random  # pace, not secrecy
         self._turns = Turns(settings.rate_limit, clock)
-        self._client = AssureClient(client_config(settings), clock, metrics.called, turn=self._turns.next)
+        self._client = AssureClient(client_config(settings), clock, self._called, turn=self._turns.next)
         rules = Rules.of(settings, store.keys.agent_id())
         self._remote = Limited(self._client, self._turns, clock, chance, rules.ours, self._circuit)
         self._notes: set[asyncio.Task[None]] = set()
@@ -93,7 +97,7 @@ class Agent:
             settings.policy,
             settings.concurrency,
             chance,
-            self._chronicle.stepped,
+            self._stepped,
             self._chronicle.bug,
             self._remote,
         )
@@ -129,6 +133,7 @@ class Agent:
             clock,
             self._commanded,
         )
+        self._outward = Outward(settings, store, metrics, self._standing(), self.reconciler.tell, chance, self._failed)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -149,7 +154,7 @@ class Agent:
         clock = clock or system
         metrics = Metrics(clock)
         account = account or f"{settings.client_id} at {settings.base_url}"
-        store = SqliteStore(settings.state_path, account, metrics.committed, rebind)
+        store = SqliteStore(settings.state_path, account, metrics.committed, rebind, sink_ids(settings))
         try:
             if not system.resume(store.last_event_at()):
                 logger().warning("the clock is days behind the store", hint="set it, for instance with chrony")
@@ -198,12 +203,10 @@ class Agent:
     @contextlib.asynccontextmanager
     async def _at_work(self, listening: Callable[[str], None], patient: bool) -> AsyncIterator[None]:
         """Everything runs inside of this; on leaving, what is under way is answered and saved, in bounded time."""
-        host, port = self._settings.address
-        app = application(self._metrics.registry, self._not_ready)
         control = hearing(self._control, socket_of(self._settings.state_path))
-        async with serving(app, host, port) as url, control:
+        async with self._outward.at_work() as (url, self.events_url), control:
             listening(url)
-            self._log.info("started", version=__version__, address=url)
+            self._log.info("started", version=__version__, address=url, events=self.events_url)
             await self._adjust()
             await self.scan()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
@@ -368,7 +371,32 @@ class Agent:
             raise silence
         self._log.error("unreachable", error=str(silence), hint=silence.hint)
 
+    def _stepped(self, step: Step) -> None:
+        self._chronicle.stepped(step)
+        self._outward.wake()
+
+    def _called(self, operation: Operation, result: str, seconds: float) -> None:
+        self._metrics.called(operation, result, seconds)
+        self._pulse.called(operation, result, seconds)
+
     # -- how it is ------------------------------------------------------------------------------------------
+
+    def _standing(self) -> Standing:
+        limit = self._settings.max_starts_per_day
+        return Standing(
+            source=self._settings.source_name,
+            policy=self._settings.policy,
+            clock=self._clock,
+            pulse=self._pulse,
+            ready=self._not_ready,
+            paused=lambda: self.reconciler.paused,
+            budget=lambda: (self._budget.left or 0, limit) if limit else None,
+            circuit=self._circuit_says,
+        )
+
+    def _circuit_says(self) -> str | None:
+        opened = self._remote.opened
+        return None if opened is None else f"{opened.cause}; {CIRCUIT_HINTS[opened.cause]}"
 
     def _not_ready(self) -> str | None:
         if self._failure is not None:

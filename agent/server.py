@@ -1,44 +1,37 @@
-"""The agent's HTTP surface: /metrics, /healthz, /readyz (Starlette on uvicorn, in the agent's own loop)."""
+"""Serves an application on an address: Starlette on uvicorn, in the agent's own loop.
+
+What is served stands elsewhere: `surface/` for LISTEN, `events.py` for EVENTS_LISTEN. Access logs are off [I6].
+"""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from agent.core.errors import SettingsError
 
-
-def application(registry: CollectorRegistry, ready: Callable[[], str | None]) -> Starlette:
-    """The application. `ready` gives the reason why not, or None."""
-
-    async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        body = await asyncio.to_thread(encode, registry)
-        return Response(body, headers={"Content-Type": content_type})
-
-    async def healthz(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(_: Request) -> Response:
-        reason = ready()
-        return PlainTextResponse("ok\n") if reason is None else PlainTextResponse(reason + "\n", status_code=503)
-
-    return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)])
+_CHOOSE = {"LISTEN": "--listen 127.0.0.1:0", "EVENTS_LISTEN": "ASSURE_AGENT_EVENTS_LISTEN=127.0.0.1:0"}
+_MOST = 512  # connections at once; who comes beyond is told 503
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
+async def serving(app: Starlette, host: str, port: int, setting: str = "LISTEN") -> AsyncIterator[str]:
     """Serve while the block runs; gives the URL. Port 0 picks a free one. Raises SettingsError when it is taken."""
-    listener = _listener(host, port)
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    listener = _listener(host, port, setting)
+    # A header must not make a peer look like another one: the status page trusts loopback (design §11).
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_MOST,
+    )
     server = _Server(config)
     task = asyncio.create_task(server.serve([listener]))
     try:
@@ -69,7 +62,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def _listener(host: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # IPPROTO_TCP, so that asyncio sets TCP_NODELAY on what is accepted.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -79,7 +72,7 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SettingsError(
-            f"ASSURE_AGENT_LISTEN: {host}:{port} cannot be used: {error.strerror or error}.",
-            "choose another port with --listen 127.0.0.1:0, or stop what uses it",
+            f"ASSURE_AGENT_{setting}: {host}:{port} cannot be used: {error.strerror or error}.",
+            f"choose another port with {_CHOOSE[setting]}, or stop what uses it",
         ) from None
     return listener

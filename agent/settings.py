@@ -71,7 +71,31 @@ class Settings(BaseSettings):
     source_name: str = Field("default", description="The name of the source; part of every uid, so never change it.")
     images_dir: Path = Field(Path("images"), description="The folder below which image paths lead.")
     state_url: str = Field("sqlite:///state/agent.db", description="The store: three slashes relative, four absolute.")
-    listen: str = Field("127.0.0.1:9464", description="Where /metrics, /healthz, /readyz are served; port 0 picks one.")
+    listen: str = Field(
+        "127.0.0.1:9464", description="Where metrics, health, API and status page are served; port 0 picks one."
+    )
+    events_listen: str = Field(
+        "127.0.0.1:9465", description="Where POST /events takes Assure Events; served only with EVENTS_SECRET."
+    )
+    events_secret: SecretStr = Field(
+        SecretStr(""), description="The secret of the event subscription; two, comma-separated, while it rotates."
+    )
+    events_signature_header: str = Field(
+        "X-Signicat-Signature",
+        pattern=r"^[A-Za-z0-9-]{1,64}$",
+        description="The header with the HMAC-SHA256 of an event's body.",
+    )
+    events_signature_encoding: Literal["hex", "base64"] = Field("hex", description="How the HMAC is written there.")
+    events_signature_prefix: str = Field("", description="What stands before it, such as `sha256=`.")
+    api_token: SecretStr = Field(
+        SecretStr(""), description="The bearer token of /api/requests and of the status page; without it no API."
+    )
+    sink_urls: Annotated[list[str], NoDecode, BeforeValidator(_words)] = Field(
+        [], description="Where CloudEvents are sent, comma-separated: https, or http on loopback."
+    )
+    sink_secret: SecretStr = Field(
+        SecretStr(""), description="Signs what is sent (Standard Webhooks); two, comma-separated, while it rotates."
+    )
     redirect_hosts: Annotated[list[str], NoDecode, BeforeValidator(_words)] = Field(
         [], description="Hosts that redirectUrl may lead to, comma-separated; empty: any."
     )
@@ -108,16 +132,12 @@ class Settings(BaseSettings):
     @field_validator("base_url", "token_url")
     @classmethod
     def _safe_url(cls, value: str) -> str:
-        if not value:
-            return value
-        parts = urlsplit(value)
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("expected a URL such as https://api.signicat.com")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("expected a URL without user info")
-        if parts.scheme == "http" and not _loopback(parts.hostname):
-            raise ValueError("expected https; plain http is for loopback only")
-        return value.rstrip("/")
+        return _checked(value, "https://api.signicat.com").rstrip("/") if value else value
+
+    @field_validator("sink_urls")
+    @classmethod
+    def _safe_urls(cls, values: list[str]) -> list[str]:
+        return list(dict.fromkeys(_checked(value, "https://shop.example/assure", query=True) for value in values))
 
     @field_validator("state_url")
     @classmethod
@@ -126,7 +146,7 @@ class Settings(BaseSettings):
             raise ValueError("expected sqlite:/// and a path, such as sqlite:///state/agent.db")
         return value
 
-    @field_validator("listen")
+    @field_validator("listen", "events_listen")
     @classmethod
     def _address(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
@@ -143,6 +163,12 @@ class Settings(BaseSettings):
             except (OSError, UnicodeDecodeError):
                 raise ValueError("CLIENT_SECRET_FILE cannot be read") from None
             object.__setattr__(self, "client_secret", SecretStr(secret))
+        return self
+
+    @model_validator(mode="after")
+    def _signed(self) -> "Settings":
+        if self.sink_urls and not secrets_of(self.sink_secret):
+            raise ValueError("SINK_URLS needs SINK_SECRET: whatever is sent is signed")
         return self
 
     @property
@@ -163,12 +189,39 @@ class Settings(BaseSettings):
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of LISTEN."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return _host_and_port(self.listen)
+
+    @property
+    def events_address(self) -> tuple[str, int]:
+        """Host and port of EVENTS_LISTEN."""
+        return _host_and_port(self.events_listen)
 
 
-def _loopback(host: str) -> bool:
+def secrets_of(value: SecretStr) -> tuple[str, ...]:
+    """The secrets of a setting that may hold several while they rotate."""
+    return tuple(secret for part in value.get_secret_value().split(",") if (secret := part.strip()))
+
+
+def loopback(host: str) -> bool:
+    """True for a name or an address of this machine to itself."""
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _checked(value: str, example: str, query: bool = False) -> str:
+    """The URL, if it is one that secrets may be sent to."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.fragment or (parts.query and not query):
+        raise ValueError(f"expected a URL such as {example}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("expected a URL without user info")
+    if parts.scheme == "http" and not loopback(parts.hostname):
+        raise ValueError("expected https; plain http is for loopback only")
+    return value
 
 
 def load_settings(**flags: Any) -> Settings:

@@ -20,8 +20,12 @@ from agent.store.audit.datasette import metadata
 from agent.store.audit.queries import library, viewed
 from agent.store.connection import open_writer
 from agent.store.migrations import migrate
+from agent.surface.description import description
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import grafana.__main__  # noqa: E402
 
 
 def diagram() -> str:
@@ -63,7 +67,7 @@ _UNITS = {
 def _default(name: str, value: object) -> str:
     if name in _UNITS:
         return f"`{_UNITS[name]}`"
-    return "" if value in (None, [], "") or name == "client_secret" else f"`{value}`"
+    return "" if value in (None, [], "") or name.endswith(("_secret", "_token")) else f"`{value}`"
 
 
 def metrics() -> str:
@@ -180,10 +184,17 @@ def rewritten(text: str) -> str:
     return text
 
 
+def api_text() -> str:
+    """The OpenAPI description of the API, as it is served."""
+    return json.dumps(description(), indent=2) + "\n"
+
+
 def main() -> None:
-    """Rewrite the documents, specs/schema.json and state/datasette.json; with --check say whether they are current."""
+    """Rewrite the documents and what else is made of the code; with --check say whether they are current."""
     written = {path: rewritten(path.read_text()) for path in (ROOT / "README.md", ROOT / "state/README.md")}
     written |= {ROOT / "specs/schema.json": schema_text(), ROOT / "state/datasette.json": datasette()}
+    written |= {ROOT / "docs/openapi.json": api_text()}
+    written |= grafana.__main__.files()
     if "--check" in sys.argv:
         sys.exit(any(not path.exists() or path.read_text() != text for path, text in written.items()))
     for path, text in written.items():

@@ -5,15 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.output import Format, moment, print_json
-from agent.cli.sentences import EFFECTS, FOLLOWING, HOLDS, answers, coming, time, where
-from agent.core.effect import EffectKind
+from agent.cli.output import Format, print_json
 from agent.core.errors import AgentError
 from agent.core.plan import Action, if_changed, if_removed
 from agent.core.policy import Policy
 from agent.core.record import Hold, Record
+from agent.sentences import FOLLOWING, HOLDS, answers, coming, time, tried, where
 from agent.settings import load_settings
 from agent.store.reading import Attempt, Reading, Refusal
+from agent.views import when
 
 _MOST = 20  # attempts that are told
 
@@ -68,7 +68,7 @@ def as_json(record: Record, attempts: list[Attempt], now: float, policy: Policy)
         "outcome": record.outcome,
         "where": list(where(record, now)),
         "attempts": [_attempt(attempt) for attempt in attempts],
-        "next": {"at": moment(following.at), "effect": following.effect, "sentence": following.sentence},
+        "next": {"at": when(following.at), "effect": following.effect, "sentence": following.sentence},
         "ifChanged": _following(if_changed(record, now, policy)),
         "ifRemoved": _following(removed) if removed is not None else None,
         "hold": _hold(record.name, record.hold) if record.hold is not None else None,
@@ -80,8 +80,8 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "number": attempt.number,
         "generation": attempt.generation,
         "effect": attempt.effect,
-        "at": moment(attempt.intended_at),
-        "answeredAt": moment(attempt.answered_at),
+        "at": when(attempt.intended_at),
+        "answeredAt": when(attempt.answered_at),
         "result": attempt.result,
         "status": attempt.status,
         "trouble": attempt.trouble,
@@ -101,7 +101,7 @@ def _hold(name: str, hold: Hold) -> dict[str, Any]:
     return {
         "id": hold.id,
         "reason": hold.reason,
-        "since": moment(hold.at),
+        "since": when(hold.at),
         "evidence": hold.evidence or None,
         "meaning": meaning,
         "remedy": remedy,
@@ -115,7 +115,7 @@ def _print(item: dict[str, Any], attempts: list[Attempt], now: float) -> None:
     if attempts:
         typer.echo("\nWhat was tried:")
     for attempt in attempts:
-        typer.echo(f"  {attempt.number}. {time(attempt.intended_at, now)}: {_told(attempt)}")
+        typer.echo(f"  {attempt.number}. {time(attempt.intended_at, now)}: {tried(attempt)}")
     typer.echo(f"\nWhat comes next: {item['next']['sentence']}")
     typer.echo(f"If its file asked for something else now: {item['ifChanged']['sentence']}.")
     if item["ifRemoved"] is not None:
@@ -127,12 +127,3 @@ def _print(item: dict[str, Any], attempts: list[Attempt], now: float) -> None:
         for command in hold["commands"]:
             typer.echo(f"  {command}")
         typer.echo(f"or through git, with this annotation in the file:\n  {hold['annotation']}")
-
-
-def _told(attempt: Attempt) -> str:
-    what = EFFECTS[EffectKind(attempt.effect)]
-    if attempt.result is None:
-        return f"{what}: not answered yet"
-    how = [f"HTTP {attempt.status}" if attempt.status else attempt.trouble, attempt.cause]
-    detail = ", ".join(part for part in how if part)
-    return f"{what}: {attempt.result}" + (f" ({detail})" if detail else "")

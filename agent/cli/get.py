@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.output import Format, moment, print_json, print_table
+from agent.cli.output import Format, print_json, print_table
 from agent.core.errors import AgentError
-from agent.core.record import Phase, Record
+from agent.core.record import Record
 from agent.settings import Settings, load_settings
 from agent.store.reading import Reading, Refusal
+from agent.views import item
 
 
 def get(
@@ -34,29 +35,6 @@ def get(
         print_json({"items": [item(record) for record in records], "refused": [_refused(r) for r in refusals]})
     else:
         _print_tables(records, refusals)
-
-
-def item(record: Record) -> dict[str, Any]:
-    """A request as JSON (design §9); what is absent is null."""
-    hold = record.hold
-    settled = record.done_at if record.phase is Phase.DONE else hold.at if hold is not None else None
-    return {
-        "name": record.name,
-        "uid": record.uid,
-        "generation": record.generation,
-        "mode": record.desired.mode,
-        "phase": record.phase,
-        "state": record.state,
-        "outcome": record.outcome,
-        "reason": hold.reason if hold is not None else None,
-        "holdId": hold.id if hold is not None else None,
-        "externalReference": record.reference if record.opened_at is not None else None,
-        "dossierId": record.dossier_id,
-        "processId": record.process_id,
-        "due": moment(record.due_at),
-        "admittedAt": moment(record.admitted_at),
-        "settledAt": moment(settled),
-    }
 
 
 def rows(records: list[Record]) -> list[list[str]]:

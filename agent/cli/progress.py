@@ -48,7 +48,7 @@ class Progress:
             self._listening(url)
 
     def _listening(self, url: str) -> None:
-        self._say(f"metrics: {url}/metrics")
+        self._say(f"metrics: {url}/metrics\nstatus page: {url}/")
         with Reading(self._state) as reading:
             records = list(reading.all())
         if records and not any(record.moving for record in records):

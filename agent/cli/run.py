@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import SecretStr
 
 from agent.core.duration import parse_duration
-from agent.settings import Settings, load_settings
+from agent.settings import Settings, load_settings, secrets_of
 
 if TYPE_CHECKING:
     from agent.runtime import Finished
@@ -70,19 +72,28 @@ class _Options:
     told: bool  # a person looks on
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Remote:
+    """Where Assure is. `subscribe` is told where its events are received."""
+
+    settings: Settings
+    account: str = ""
+    subscribe: Callable[[str], None] = lambda url: None
+
+
 async def _main(flags: dict[str, object], options: _Options) -> int:
-    async with _remote(flags, options) as (settings, account):
-        return await _run(settings, account, options)
+    async with _remote(flags, options) as remote:
+        return await _run(remote, options)
 
 
 @contextlib.asynccontextmanager
-async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[tuple[Settings, str]]:
-    """The settings and the account's name; with `sandbox` the simulator runs inside of this and they lead to it."""
+async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[_Remote]:
+    """What the settings say; with `sandbox` the simulator runs inside of this, and all of it leads there."""
     settings = load_settings(**flags)
     if not options.sandbox:
-        yield settings, ""
+        yield _Remote(settings=settings)
         return
-    from agent.sandbox import SandboxConfig, SandboxServer
+    from agent.sandbox import SandboxConfig, SandboxServer, Subscription
 
     settings.state_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     world = settings.state_path.with_name("sandbox.json")
@@ -92,24 +103,50 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
             server = await stack.enter_async_context(SandboxServer(config))
         except OSError:
             server = await stack.enter_async_context(SandboxServer(replace(config, port=0)))
-        client = {"client_id": config.client_id, "client_secret": config.client_secret}
-        yield load_settings(**flags, base_url=server.url, token_url="", **client), "the built-in sandbox"
+        secret = next(iter(secrets_of(settings.events_secret)), token_hex(32))
+        ours = {
+            "base_url": server.url,
+            "token_url": "",
+            "client_id": config.client_id,
+            "client_secret": config.client_secret,
+            "events_secret": secret,
+            "events_listen": settings.events_listen if "events_listen" in settings.model_fields_set else "127.0.0.1:0",
+        }
+
+        def subscribe(url: str) -> None:
+            subscription = Subscription(
+                url=url,
+                secret=SecretStr(secret),
+                header=settings.events_signature_header,
+                encoding=settings.events_signature_encoding,
+                prefix=settings.events_signature_prefix,
+            )
+            server.outbox.subscribe(subscription)
+
+        yield _Remote(settings=load_settings(**flags | ours), account="the built-in sandbox", subscribe=subscribe)
 
 
-async def _run(settings: Settings, account: str, options: _Options) -> int:
+async def _run(remote: _Remote, options: _Options) -> int:
     from agent.cli.progress import Progress
     from agent.log import configure, logger
     from agent.runtime import Agent
     from agent.settings import unknown_settings
 
+    settings = remote.settings
     quiet = options.told and "log_level" not in settings.model_fields_set
     configure(settings.log_format, "warning" if quiet else settings.log_level)
     for name in unknown_settings():
         logger().warning("unknown setting is ignored", setting=name, hint="see the table of settings in README.md")
     progress = Progress(settings.state_path, running=not options.once) if options.told else None
     seen = progress.stepped if progress is not None else lambda step: None
-    listening = progress.listening if progress is not None else lambda url: None
-    async with Agent.opened(settings, seen, account=account, rebind=options.rebind) as agent:
+    async with Agent.opened(settings, seen, account=remote.account, rebind=options.rebind) as agent:
+
+        def listening(url: str) -> None:
+            if agent.events_url is not None:
+                remote.subscribe(f"{agent.events_url}/events")
+            if progress is not None:
+                progress.listening(url)
+
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, agent.stop)
         if progress is not None:

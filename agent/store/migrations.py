@@ -10,7 +10,15 @@ from sqlite_utils.migrations import Migrations
 from agent.core.errors import StoreNewer
 from agent.store.connection import Connection, sqlite3
 
-NAMES = ("0001_requests", "0002_provenance", "0003_withdrawals", "0005_views", "0006_recoveries")
+NAMES = (
+    "0001_requests",
+    "0002_provenance",
+    "0003_withdrawals",
+    "0004_surface",
+    "0005_views",
+    "0006_census",
+    "0007_recoveries",
+)
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from agent.core.record import Record
 from agent.store.connection import open_reader
@@ -36,6 +36,8 @@ class Attempt:
     trouble: str | None
     cause: str | None
     trace_id: str | None
+    shape: str | None  # names and types of the keys of the answer's body
+    digest: str | None  # of the answer's body
 
 
 class Reading:
@@ -45,7 +47,7 @@ class Reading:
         self._path = path
         self._connection = open_reader(path)
 
-    def __enter__(self) -> "Reading":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,7 +92,8 @@ class Reading:
 
     def attempts(self, uid: str, most: int) -> list[Attempt]:
         """The last attempts of a request, oldest first."""
-        columns = "number, generation, effect, intended_at, answered_at, result, status, trouble, cause, trace_id"
+        answer = "result, status, trouble, cause, trace_id, shape, digest"
+        columns = f"number, generation, effect, intended_at, answered_at, {answer}"
         sql = f"SELECT {columns} FROM attempts WHERE uid = ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - names of ours
         names = columns.split(", ")
         rows = self._connection.execute(sql, (uid, most)).fetchall()
@@ -118,13 +121,14 @@ class Reading:
         return int(self._connection.execute("SELECT coalesce(sum(waiting), 0) FROM sources").fetchone()[0])
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Open requests by phase and state, and the settled ones from the tallies."""
-        sql = "SELECT phase, state, count(*) FROM requests WHERE phase <> 'done' GROUP BY phase, state"
-        counts = {(row[0], row[1]): int(row[2]) for row in self._connection.execute(sql)}
-        held = self._one("SELECT count(*) FROM requests WHERE phase = 'done' AND hold_reason IS NOT NULL")
-        counts["done", "held"] = held
-        counts["done", "done"] = self._one("SELECT count(*) FROM requests WHERE phase = 'done'") - held
-        return counts
+        """Requests by phase and state; those that are done by state `done` or `held`."""
+        sql = (
+            "SELECT phase, CASE WHEN phase = 'done' AND reason <> '' THEN 'held' ELSE state END AS shown, sum(requests)"
+            " FROM census GROUP BY phase, shown"
+        )
+        return {("done", "held"): 0, ("done", "done"): 0} | {
+            (row[0], row[1]): int(row[2]) for row in self._connection.execute(sql)
+        }
 
     def tallies(self, tally: str) -> list[tuple[str, str, str, int]]:
         """Counters true across restarts: mode, process type, outcome, value."""
@@ -149,21 +153,26 @@ class Reading:
     def settling(self) -> tuple[int, int, int]:
         """How many requests there are, how many of them go on by themselves, and how many are held."""
         moving = self._one("SELECT count(*) FROM requests WHERE moving")
-        held = self._one("SELECT count(*) FROM requests WHERE hold_reason IS NOT NULL")
-        return self._one("SELECT count(*) FROM requests"), moving, held
+        held = self._one("SELECT coalesce(sum(requests), 0) FROM census WHERE reason <> ''")
+        return self._one("SELECT coalesce(sum(requests), 0) FROM census"), moving, held
 
     def held(self) -> list[tuple[str, int]]:
         """Held requests by reason."""
-        sql = "SELECT hold_reason, count(*) FROM requests WHERE hold_reason IS NOT NULL GROUP BY hold_reason"
+        sql = "SELECT reason, sum(requests) FROM census WHERE reason <> '' GROUP BY reason HAVING sum(requests) > 0"
         return [(row[0], row[1]) for row in self._connection.execute(sql)]
+
+    def overdue(self, now: float) -> int:
+        """Deletions that are due for more than 15 minutes."""
+        sql = "SELECT count(*) FROM requests INDEXED BY requests_deleting WHERE phase = 'deletion' AND delete_at < ?"
+        return self._one(sql, now - 900)
 
     def gauges(self, now: float) -> dict[str, float]:
         """Single figures: open dossiers and their age, the oldest without progress, overdue deletions, orphans."""
-        open_dossiers, oldest_dossier, oldest_progress = self._row(
-            "SELECT count(dossier_id), min(CASE WHEN dossier_id IS NOT NULL THEN admitted_at END),"
-            " min(CASE WHEN state = 'active' THEN progress_at END) FROM requests WHERE phase <> 'done'"
-        )
-        overdue = self._one("SELECT count(*) FROM requests WHERE phase = 'deletion' AND delete_at < ?", now - 900)
+        open_dossiers = self._one("SELECT coalesce(sum(requests), 0) FROM census WHERE dossier AND phase <> 'done'")
+        dossier = "SELECT min(admitted_at) FROM requests WHERE dossier_id IS NOT NULL AND phase <> 'done'"
+        progress = "SELECT min(progress_at) FROM requests WHERE state = 'active' AND phase <> 'done'"
+        (oldest_dossier,), (oldest_progress,) = self._row(dossier), self._row(progress)
+        overdue = self.overdue(now)
         size = sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
         return {
             "store_bytes": size,
@@ -172,6 +181,7 @@ class Reading:
             "oldest_unprogressed_seconds": now - oldest_progress if oldest_progress else 0.0,
             "deletions_overdue": overdue,
             "backup_timestamp_seconds": float(self.recall("backed-up") or 0.0),
+            "deliveries_pending": self._one("SELECT count(*) FROM deliveries"),
             "possible_orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
         }
 

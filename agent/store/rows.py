@@ -1,6 +1,7 @@
 """Records as rows: how a step is written, and how a row is read back. The SQL of the hot path stands here."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from agent.core.effect import EffectKind
 from agent.core.errors import Impossible
 from agent.core.journal import Event
 from agent.core.machine import Step
+from agent.core.notice import notices
 from agent.core.record import Desired, Outcome, Phase, Record
 from agent.store.connection import Connection
 
@@ -51,6 +53,11 @@ _WITHDRAWN = "INSERT OR REPLACE INTO withdrawals (uid, generation, at) VALUES (?
 _ORPHAN = "INSERT INTO orphans (reference, uid, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LINK = "INSERT OR REPLACE INTO links (uid, link, created_at) VALUES (?, ?, ?)"
 _PROVENANCE = "INSERT OR REPLACE INTO provenance (uid, generation, file, author) VALUES (?, ?, ?, ?)"
+_LABEL = "INSERT INTO labels (key, value, uid) VALUES (?, ?, ?)"
+_DELIVERY = """
+INSERT INTO deliveries (sink, event, uid, type, generation, at, outcome, reason, hold_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 _TALLY = """
 INSERT INTO tallies (tally, mode, process_type, outcome, value) VALUES (?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET value = value + 1
@@ -78,8 +85,11 @@ def chain(previous: str, uid: str, seq: int, at: float, kind: str, changes: str)
     return hashlib.sha256(orjson.dumps([previous, uid, seq, at, kind, changes])).hexdigest()
 
 
-def write(connection: Connection, step: Step) -> None:
-    """Write one step; the caller holds the transaction. Raises Impossible when the record moved on meanwhile."""
+def write(connection: Connection, step: Step, sinks: Sequence[str] = ()) -> None:
+    """Write one step; the caller holds the transaction. Raises Impossible when the record moved on meanwhile.
+
+    Each of the `sinks` is owed what the step is worth telling.
+    """
     before, record = step.before, step.record
     seq, head, progress_at = _head(connection, step)
     events = [_chained(event, record.uid, seq + n) for n, event in enumerate(step.events, start=1)]
@@ -100,6 +110,8 @@ def write(connection: Connection, step: Step) -> None:
     _write_provenance(connection, step)
     if step.withdraws:
         connection.execute(_WITHDRAWN, (record.uid, record.generation, step.events[-1].at))
+    _write_labels(connection, step)
+    _write_deliveries(connection, step, sinks, head)
     if step.link is not None:
         connection.execute(_LINK, (record.uid, step.link, progress_at))
     elif before is not None and before.phase is Phase.RESULT and record.phase is not Phase.RESULT:
@@ -204,6 +216,26 @@ def _write_provenance(connection: Connection, step: Step) -> None:
     for generation, desired in ((record.generation, record.desired), (record.generation + 1, record.next)):
         if desired is not None and desired.author is not None and desired not in known:
             connection.execute(_PROVENANCE, (record.uid, generation, desired.file, desired.author))
+
+
+def _write_labels(connection: Connection, step: Step) -> None:
+    labels = step.record.desired.labels
+    if step.before is not None:
+        if step.before.desired.labels == labels:
+            return
+        connection.execute("DELETE FROM labels WHERE uid = ?", (step.record.uid,))
+    connection.executemany(_LABEL, [(key, value, step.record.uid) for key, value in labels])
+
+
+def _write_deliveries(connection: Connection, step: Step, sinks: Sequence[str], head: str) -> None:
+    """The outbox. An event's id follows from the history, so that it is the same for all sinks and never comes back."""
+    if not sinks:
+        return
+    uid = step.record.uid
+    for notice in notices(step):
+        event = hashlib.sha256(f"{head}/{notice.type}".encode()).hexdigest()[:32]
+        told = (notice.generation, notice.at, notice.outcome, notice.reason, notice.hold_id)
+        connection.executemany(_DELIVERY, [(sink, event, uid, notice.type, *told) for sink in sinks])
 
 
 def _write_reservation(connection: Connection, step: Step) -> None:

@@ -17,6 +17,7 @@ from agent.store.connection import Connection, FileLock, open_reader, open_write
 from agent.store.continuity import continued, key_of
 from agent.store.keys import Keys
 from agent.store.migrations import migrate
+from agent.store.post import Inbox, Outbox
 from agent.store.recoveries import RecordedRecoveries
 from agent.store.rows import REMEMBERED, columns, erased, load, write
 from agent.store.writer import Writer
@@ -41,11 +42,12 @@ class SqliteStore:
         account: str | None,
         observe: Callable[[float, int], None] = _unobserved,
         rebind: bool = False,
+        sinks: Sequence[str] = (),
     ) -> None:
         """Open or create the file for this account (base URL and client id); `rebind` takes it from another one.
 
         Without an account it is opened whoever it belongs to: for commands that ask nothing of Assure.
-
+        What the `sinks` are to be told is written with each change.
 
         Raises StoreLocked, StoreNewer, StoreForeign, StoreDamaged or StoreError; nothing is changed then.
         """
@@ -59,6 +61,7 @@ class SqliteStore:
             ) from None
         try:
             self._open(path, account, observe, rebind)
+            self._sinks = tuple(sinks)
         except BaseException:
             self._lock.release()
             raise
@@ -87,6 +90,8 @@ class SqliteStore:
         self._writer = Writer(connection, observe, self._mark.advance)
         self.recoveries = RecordedRecoveries(self._query, self._writer)
         self._checkpoints = Checkpoints(path)
+        self.inbox = Inbox(self._query, self._writer)
+        self.outbox = Outbox(self._query, self._writer)
 
     def close(self) -> None:
         """Write what is queued, checkpoint, and let another agent have the file."""
@@ -104,7 +109,7 @@ class SqliteStore:
 
         def work(connection: Connection) -> None:
             for step in steps:
-                write(connection, step)
+                write(connection, step, self._sinks)
 
         await self._writer.write(work)
 
@@ -274,7 +279,7 @@ class SqliteStore:
 
         def work(connection: Connection) -> None:
             for step in steps:
-                write(connection, step)
+                write(connection, step, self._sinks)
             connection.execute(
                 "INSERT INTO commands (id, at, verb, uid, answer) VALUES (?, ?, ?, ?, ?)",
                 (command.id, at, command.verb, command.uid, answer),
@@ -292,7 +297,8 @@ class SqliteStore:
                 "UPDATE requests SET name = NULL, version = ?, record = ? WHERE uid = ?",
                 (record.version, columns(record)["record"], uid),
             )
-            connection.execute("DELETE FROM provenance WHERE uid = ?", (uid,))
+            for table in ("provenance", "labels"):
+                connection.execute(f"DELETE FROM {table} WHERE uid = ?", (uid,))  # noqa: S608 - ours
             connection.execute("UPDATE commands SET answer = '' WHERE uid = ?", (uid,))  # answers say the name
 
         await self._writer.write(work)

@@ -53,7 +53,7 @@ def starts(office: Office) -> dict[str, int]:
     }
 
 
-@pytest.mark.sandbox(delay="6s")
+@pytest.mark.sandbox(delay="15s")  # longer than from the first upload to the kill, on a busy machine as well
 def test_a_restore_drill(office: Office) -> None:
     """[I1] [I2] [I3] [I5] Run, back up, go on, kill, restore, run: nothing is billed twice, and all settles."""
     for name in ("done", "late"):
@@ -156,7 +156,7 @@ def test_a_full_disk_ends_the_agent_and_nothing_is_lost(office: Office) -> None:
     names = [f"a-{number}" for number in range(12)]
     for name in names:
         office.upload(name)
-    limited = ["prlimit", "--fsize=300000", *COMMAND, "run"]
+    limited = ["prlimit", "--fsize=700000", *COMMAND, "run"]
     if shutil.which("prlimit") is None:
         pytest.skip("there is no prlimit")
     done = subprocess.run(limited, env=office.environment, capture_output=True, text=True, timeout=60)

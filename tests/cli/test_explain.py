@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from agent.cli.explain import as_json
-from agent.cli.sentences import EFFECTS, FOLLOWING, HOLDS, PHASES, coming
 from agent.core.effect import EffectKind
 from agent.core.machine import admit
 from agent.core.owed import due
@@ -14,6 +13,7 @@ from agent.core.plan import Action
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
 from agent.core.remote import CaptureOptions, ProcessType
+from agent.sentences import EFFECTS, FOLLOWING, HOLDS, PHASES, coming
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import begin, world
 from tests.support.world import World

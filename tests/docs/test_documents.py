@@ -99,6 +99,10 @@ def test_the_published_schema_is_current() -> None:
     assert (ROOT / "specs/schema.json").read_text() == write_docs.schema_text(), "run `make docs`"
 
 
+def test_the_published_description_of_the_api_is_current() -> None:
+    assert (ROOT / "docs/openapi.json").read_text() == write_docs.api_text(), "run `make docs`"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "specs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_example_names_the_schema_and_keeps_to_it(path: Path) -> None:
     text = path.read_text()

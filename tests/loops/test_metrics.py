@@ -5,6 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.core.answer import Operation
+from agent.core.received import Received
 from agent.core.record import HoldReason, Outcome, Phase
 from tests.support.faults import rule
 from tests.support.files import IDENTITY_CARD
@@ -26,6 +27,10 @@ NAMES = {
     "deletion_delay_seconds",
     "deletions_overdue",
     "possible_orphans",
+    "events",
+    "last_event_timestamp_seconds",
+    "deliveries",
+    "deliveries_pending",
     "source_files",
     "source_last_sync_timestamp_seconds",
     "start_budget_remaining",
@@ -43,7 +48,7 @@ LABELS = {
     "process_type": {"document", "documentSelfie"},
     "outcome": set(Outcome),
     "operation": set(Operation),
-    "result": {"done", "refused", "busy", "unknown"},
+    "result": {"done", "refused", "busy", "unknown", *Received, "delivered", "failed", "dropped"},
     "reason": set(HoldReason),
     "version": {"0.1.0"},
 }
@@ -183,7 +188,7 @@ async def test_it_is_healthy_but_not_ready_without_its_source(world: World) -> N
         assert (await get(world, "/readyz")).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/api/requests", "/api/requests/a", "/docs"])
+@pytest.mark.parametrize("path", ["/api", "/api/requests", "/api/requests/a", "/api/openapi.json", "/docs"])
 async def test_nothing_else_is_served_without_a_token(begin: Begin, path: str) -> None:
     """[I6]"""
     world = await begin()

@@ -25,7 +25,10 @@ async def stocked(folder: Path) -> None:
 
 def tables(folder: Path, name: str = "agent.db") -> dict[str, list[tuple[object, ...]]]:
     connection = raw(folder) if name == "agent.db" else raw(folder).__class__(folder / name)
-    names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    names = [
+        row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND sql IS NOT NULL")
+    ]
+    names = [name for name in names if not name.startswith("sqlite_")]
     found = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
     connection.close()
     return found
@@ -182,7 +185,7 @@ async def test_what_is_no_sound_backup_is_refused_and_the_store_stays(tmp_path: 
         made.path.write_text("not a database, but long enough to be looked at " * 100)
     elif damage == "newer":
         connection = raw(tmp_path).__class__(made.path, isolation_level=None)
-        connection.execute("UPDATE _sqlite_migrations SET name = '9999_later' WHERE name = '0006_recoveries'")
+        connection.execute("UPDATE _sqlite_migrations SET name = '9999_later' WHERE name = '0007_recoveries'")
         connection.close()
     else:
         made.path.unlink()

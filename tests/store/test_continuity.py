@@ -114,7 +114,7 @@ async def test_a_store_from_before_there_were_marks_is_trusted(tmp_path: Path) -
         "DROP TABLE recoveries",
         "DROP TABLE unclaimed",
         "DELETE FROM meta WHERE key IN ('identity', 'key')",
-        "DELETE FROM _sqlite_migrations WHERE name = '0006_recoveries'",
+        "DELETE FROM _sqlite_migrations WHERE name = '0007_recoveries'",
     )
     assert why(tmp_path) is None
 
@@ -215,7 +215,8 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_half_written(tmp_path: Path)
         "from tests.store.support import Life, opened\n"
         "async def main():\n"
         "    store = opened(Path(sys.argv[1]))\n"
-        "    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
+        "    room = max(path.stat().st_size for path in Path(sys.argv[1]).iterdir()) + 200_000\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))\n"
         "    try:\n"
         "        for number in range(10_000):\n"
         "            await store.commit(Life(f'u{number}').steps)\n"

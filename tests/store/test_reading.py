@@ -69,7 +69,7 @@ async def test_requests_are_counted_by_phase_and_state(tmp_path: Path) -> None:
     held.sees(DocumentChanged, desired=upload(digest="d2", essence="e2"))
     await committed(store, held)
     with Reading(tmp_path / "agent.db") as reading:
-        assert reading.counts() == {
+        assert {key: count for key, count in reading.counts().items() if count} == {
             ("dossier", "active"): 1,
             ("result", "waiting"): 1,
             ("done", "held"): 1,

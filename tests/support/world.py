@@ -13,8 +13,9 @@ from unittest import mock
 
 import structlog
 
-from agent import runtime
+from agent import outward, runtime
 from agent.core.record import Phase, Record
+from agent.deliver import Deliverer
 from agent.observer import Observer
 from agent.runtime import Agent, Finished
 from agent.sandbox import SandboxConfig, SandboxServer
@@ -104,14 +105,17 @@ class World:
             if not watch:  # tests scan when they mean it
                 patches.enter_context(mock.patch.object(runtime, "watching", _watching_nothing))
             if not http:
-                patches.enter_context(mock.patch.object(runtime, "serving", _serving_nothing))
+                patches.enter_context(mock.patch.object(outward, "serving", _serving_nothing))
             async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
                 reconciler, remote, turns = agent.reconciler, agent._remote, agent._turns
                 with (
                     self.clock.watch(lambda: remote.probing - turns.waiting, loop=False),
                     self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)),
                     watching(self.clock, agent._observer),
+                    contextlib.ExitStack() as loops,
                 ):
+                    for deliverer in agent._outward._deliverers:
+                        loops.enter_context(delivering(self.clock, deliverer))
                     yield agent
 
     async def settle(self, patience: float = 86_400.0, **more: Any) -> Finished:
@@ -248,6 +252,25 @@ def watching(clock: VirtualClock, observer: Observer, loop: bool = False) -> Ite
 
     observer.observe = counted  # type: ignore[method-assign]
     with clock.watch(lambda: looking, loop):
+        yield
+
+
+@contextlib.contextmanager
+def delivering(clock: VirtualClock, deliverer: Deliverer) -> Iterator[None]:
+    """Time stands still while notices are on the wire to a sink. Its loop runs all the time."""
+    rounds = 0
+    round_ = deliverer.round
+
+    async def counted() -> None:
+        nonlocal rounds
+        rounds += 1
+        try:
+            await round_()
+        finally:
+            rounds -= 1
+
+    deliverer.round = counted  # type: ignore[method-assign]
+    with clock.watch(lambda: rounds):
         yield
 
 

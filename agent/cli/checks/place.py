@@ -82,7 +82,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
     try:
         with Reading(path) as reading:
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
-            recovering = reading.recovering() if "0006_recoveries" in applied else None
+            recovering = reading.recovering() if "0007_recoveries" in applied else None
     except AgentError as error:
         yield problem("store", str(error).rstrip("."), error.hint)
         return

@@ -18,12 +18,12 @@ from agent.store.connection import Connection, open_reader, sqlite3
 OPEN = frozenset(
     {
         "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "provenance", "sources",
-        "refusals", "tallies", "commands", "recoveries", "unclaimed",
+        "refusals", "tallies", "census", "commands", "labels", "receipts", "recoveries", "unclaimed",
         "sqlite_master", "sqlite_schema", "json_each", "json_tree",
     }
 )  # fmt: skip
 # Bearer secrets, people's data, what was sent elsewhere, and our own notes.
-CLOSED = frozenset({"links", "claims", "deliveries", "meta", "_sqlite_migrations"})
+CLOSED = frozenset({"links", "claims", "deliveries", "meta", "_sqlite_migrations", "sqlite_sequence"})
 
 _PARAMETER = re.compile(r":([a-z_]+)\s+(.+)")
 _STEPS = 100_000  # of SQLite's machine, between two moments at which an interrupt is heard

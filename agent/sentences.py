@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from shlex import quote
+from typing import Protocol
 
-from agent.cli.output import moment
+from agent.clock import written
 from agent.core.duration import format_duration
 from agent.core.effect import EffectKind
 from agent.core.owed import asked, overdue, privacy_clock
@@ -152,9 +154,34 @@ def coming(record: Record, now: float, policy: Policy) -> Next:
     return Next(at=at, effect=kind, sentence=sentence)
 
 
+class Tried(Protocol):
+    """One attempt at an effect that changes something at Assure, as the store has it."""
+
+    @property
+    def effect(self) -> str: ...
+    @property
+    def result(self) -> str | None: ...
+    @property
+    def status(self) -> int | None: ...
+    @property
+    def trouble(self) -> str | None: ...
+    @property
+    def cause(self) -> str | None: ...
+
+
+def tried(attempt: Tried) -> str:
+    """What was tried, and how Assure answered."""
+    what = EFFECTS[EffectKind(attempt.effect)]
+    if attempt.result is None:
+        return f"{what}: not answered yet"
+    how = [f"HTTP {attempt.status}" if attempt.status else attempt.trouble, attempt.cause]
+    detail = ", ".join(part for part in how if part)
+    return f"{what}: {attempt.result}" + (f" ({detail})" if detail else "")
+
+
 def answers(name: str, hold: Hold) -> tuple[list[str], str]:
     """How a person answers a hold: the commands, and the annotation for those who answer through git."""
-    commands = [f"assure-agent resolve {name} {word}" for word in ("retry", "abandon")]
+    commands = [f"assure-agent resolve {quote(name)} {word}" for word in ("retry", "abandon")]
     return commands, f'assure-agent/resolve: "retry@{hold.id}"'
 
 
@@ -162,7 +189,7 @@ def time(at: float, now: float) -> str:
     """A time, and how far away it is."""
     seconds = float(round(abs(at - now)))
     away = f"{format_duration(seconds)} ago" if at <= now else f"in {format_duration(seconds)}"
-    return f"{moment(at)} ({away})"
+    return f"{written(at)} ({away})"
 
 
 def _when(at: float, now: float) -> str:

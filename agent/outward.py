@@ -1,0 +1,128 @@
+"""The agent's face to everybody but Assure: what it serves on LISTEN and EVENTS_LISTEN, and whom it tells."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from starlette.applications import Starlette
+
+from agent.deliver import Deliverer
+from agent.events import Events, Signature, Tell
+from agent.metrics import Metrics
+from agent.server import serving
+from agent.settings import Settings, secrets_of
+from agent.sink import HttpSink, sink_id
+from agent.store.sqlite import SqliteStore
+from agent.surface.api import Api
+from agent.surface.app import application
+from agent.surface.looks import Looks
+from agent.surface.page import StatusPage
+from agent.surface.standing import Standing
+from agent.surface.vitals import vitals
+
+_LAST = 3.0  # seconds that the sinks get when we are told to end
+_FAULT_PAUSE = 60.0
+
+
+def sink_ids(settings: Settings) -> list[str]:
+    """The sinks, as the store knows them."""
+    return [sink_id(url) for url in settings.sink_urls]
+
+
+class Outward:
+    """Serves and delivers while `at_work`. `failed` hears of what goes wrong with it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: SqliteStore,
+        metrics: Metrics,
+        standing: Standing,
+        tell: Tell,
+        chance: Callable[[], float],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._metrics = metrics
+        self._standing = standing
+        self._tell = tell
+        self._failed = failed
+        clock, agent_id = standing.clock, settings.agent_id or store.keys.agent_id()
+        secrets = secrets_of(settings.sink_secret)
+        self._sinks = [HttpSink(url, secrets, agent_id, clock) for url in settings.sink_urls]
+        self._deliverers = [
+            Deliverer(name, sink, store.outbox, clock, chance, metrics.delivered)
+            for name, sink in zip(sink_ids(settings), self._sinks, strict=True)
+        ]
+
+    def wake(self) -> None:
+        """A change was committed: there may be something to tell."""
+        for deliverer in self._deliverers:
+            deliverer.wake()
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncIterator[tuple[str, str | None]]:
+        """Serve and deliver while the block runs; gives the URLs of LISTEN and EVENTS_LISTEN, None when not served."""
+        looks = Looks(self._settings.state_path)
+        host, port = self._settings.address
+        try:
+            served = serving(self._surface(looks), host, port)
+            async with served as url, self._hearing() as events, self._delivering():
+                yield url, events
+        finally:
+            looks.close()
+
+    def _surface(self, looks: Looks) -> Starlette:
+        token = self._settings.api_token.get_secret_value()
+        return application(
+            [
+                *vitals(self._metrics.registry, self._standing.ready),
+                *Api(token, self._settings.source_name, looks).routes(),
+                *StatusPage(token, self._standing, looks).routes(),
+            ]
+        )
+
+    @contextlib.asynccontextmanager
+    async def _hearing(self) -> AsyncIterator[str | None]:
+        settings = self._settings
+        secrets = secrets_of(settings.events_secret)
+        if not secrets:
+            yield None
+            return
+        signature = Signature(
+            secrets=secrets,
+            header=settings.events_signature_header,
+            encoding=settings.events_signature_encoding,
+            prefix=settings.events_signature_prefix,
+        )
+        clock = self._standing.clock
+        events = Events(signature, self._store.inbox, self._tell, clock, self._metrics.received)
+        host, port = settings.events_address
+        async with serving(events.application(), host, port, "EVENTS_LISTEN") as url:
+            yield url
+
+    @contextlib.asynccontextmanager
+    async def _delivering(self) -> AsyncIterator[None]:
+        """What is left over from sinks that are not set any more is dropped; at the end there is one short round."""
+        if dropped := await self._store.outbox.only(sink_ids(self._settings)):
+            self._metrics.delivered("dropped", dropped)
+        tasks = [asyncio.create_task(self._deliver(deliverer)) for deliverer in self._deliverers]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            rounds = [asyncio.wait_for(deliverer.round(), _LAST) for deliverer in self._deliverers]
+            await asyncio.gather(*rounds, return_exceptions=True)
+            for sink in self._sinks:
+                await sink.aclose()
+
+    async def _deliver(self, deliverer: Deliverer) -> None:
+        while True:
+            try:
+                await deliverer.run()
+            except Exception as error:  # a bug of ours, or a store that cannot be read: the rest goes on [I9]
+                self._failed(error)
+                await self._standing.clock.wait(asyncio.Event(), _FAULT_PAUSE)

@@ -1,0 +1,42 @@
+// The page is whole without this. It looks again every few seconds while somebody looks on, and copies commands.
+"use strict";
+
+const EVERY = 5000;
+
+function adorn() {
+  for (const button of document.querySelectorAll("button.copy")) {
+    if (!navigator.clipboard) continue;
+    button.hidden = false;
+    button.onclick = async () => {
+      await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    };
+  }
+}
+
+function busy() {
+  const main = document.getElementById("main");
+  const open = main.querySelector("details[open]");
+  const chosen = window.getSelection && String(window.getSelection());
+  return document.hidden || open || chosen || main.contains(document.activeElement);
+}
+
+async function lookAgain() {
+  if (busy()) return;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (busy()) return;
+    document.getElementById("main").replaceWith(fresh.getElementById("main"));
+    document.title = fresh.title;
+    document.body.classList.remove("stale");
+    adorn();
+  } catch {
+    document.body.classList.add("stale");
+  }
+}
+
+adorn();
+setInterval(lookAgain, EVERY);

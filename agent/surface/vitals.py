@@ -1,0 +1,28 @@
+"""The open endpoints: /metrics, /healthz, /readyz."""
+
+import asyncio
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+
+def vitals(registry: CollectorRegistry, ready: Callable[[], str | None]) -> list[BaseRoute]:
+    """The routes. `ready` gives the reason why not, or None."""
+
+    async def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        body = await asyncio.to_thread(encode, registry)
+        return Response(body, headers={"Content-Type": content_type})
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        reason = ready()
+        return PlainTextResponse("ok\n") if reason is None else PlainTextResponse(reason + "\n", status_code=503)
+
+    return [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]

@@ -1,0 +1,45 @@
+"""Write dashboards, rules and their tests: `python -m grafana [--runbook URL]`."""
+
+import json
+import sys
+from pathlib import Path
+
+import yaml
+
+from grafana.overview import OVERVIEW
+from grafana.privacy import PRIVACY
+from grafana.rules import Times, document, tests
+
+HERE = Path(__file__).parent
+RUNBOOK = "docs/runbook.md"
+_HEAD = "# Written by `make docs` from grafana/rules.py; change it there.\n"
+
+
+def files(runbook: str = RUNBOOK) -> dict[Path, str]:
+    """Every generated file and its text."""
+    return {
+        HERE / "dashboards" / "overview.json": _json(OVERVIEW.model(runbook)),
+        HERE / "dashboards" / "privacy.json": _json(PRIVACY.model(runbook)),
+        HERE / "prometheus" / "rules.yaml": _HEAD + _yaml(document(Times(), runbook)),
+        HERE / "prometheus" / "rules_test.yaml": _HEAD + _yaml(tests(runbook)),
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1) + "\n"
+
+
+def _yaml(value: object) -> str:
+    return yaml.safe_dump(value, sort_keys=False, width=1000, allow_unicode=True)
+
+
+def main() -> None:
+    """Write them."""
+    runbook = sys.argv[2] if sys.argv[1:2] == ["--runbook"] else RUNBOOK
+    for path, text in files(runbook).items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Privacy: what of people is still at Assure, and is it deleted in time?"""
+
+from grafana.overview import AGENT, GOOD_IS_ZERO, ONE, quantiles
+from grafana.panels import Dashboard, Panel, Query, Row
+
+
+def _single(title: str, description: str, metric: str, section: str, unit: str = "short") -> Panel:
+    return Panel(
+        title=title,
+        description=description,
+        unit=unit,
+        queries=(Query(f"max(assure_agent_{metric}{{{ONE}}})", title),),
+        section=section,
+        kind="stat",
+        width=6,
+        height=5,
+        steps=GOOD_IS_ZERO if unit == "short" else ((None, "green"), (86400.0, "orange"), (7 * 86400.0, "red")),
+    )
+
+
+_NOW = Row(
+    title="Now",
+    panels=(
+        _single(
+            "Overdue deletions",
+            "Dossiers whose deletion was due more than 15 minutes ago and is not confirmed.",
+            "deletions_overdue",
+            "deletions-overdue",
+        ),
+        _single(
+            "Possible orphans",
+            "Dossiers that may exist at Assure because the answer to their creation was lost. A sweep looks for them.",
+            "possible_orphans",
+            "orphans",
+        ),
+        _single(
+            "Age of the oldest open dossier",
+            "Since the admission of the request with the oldest dossier at Assure.",
+            "oldest_open_dossier_seconds",
+            "open-dossiers",
+            "s",
+        ),
+        Panel(
+            title="Deleted in time",
+            description="The share of dossiers deleted within 15 minutes of their time, over the last hour. "
+            "The objective is 99.9 %.",
+            unit="percentunit",
+            queries=(Query(f"1 - max(assure_agent:deletion_errors:ratio_rate1h{{{ONE}}})", "in time"),),
+            section="slo-deleted",
+            kind="stat",
+            width=6,
+            height=5,
+            steps=((None, "red"), (0.999, "green")),
+        ),
+    ),
+)
+
+_TIME = Row(
+    title="Over time",
+    panels=(
+        Panel(
+            title="Open dossiers",
+            description="Dossiers of ours that are at Assure.",
+            unit="short",
+            queries=(Query(f"sum by (instance) (assure_agent_open_dossiers{{{ONE}}})", "{{instance}}"),),
+            section="open-dossiers",
+        ),
+        Panel(
+            title="Age of the oldest open dossier",
+            description="It rises while a dossier is kept: by retention, by a person who captures, or by a hold.",
+            unit="s",
+            queries=(Query(f"max by (instance) (assure_agent_oldest_open_dossier_seconds{{{ONE}}})", "{{instance}}"),),
+            section="open-dossiers",
+        ),
+        Panel(
+            title="Deletion delay, p50 p90 p99",
+            description="From the time a deletion was due to its confirmation by a read that found nothing.",
+            unit="s",
+            queries=quantiles("assure_agent_deletion_delay_seconds", ONE),
+            section="deletions-overdue",
+            steps=((None, "green"), (900.0, "red")),
+        ),
+        Panel(
+            title="Overdue deletions and possible orphans",
+            description="Both should be zero; both raise an alert.",
+            unit="short",
+            queries=(
+                Query(f"sum(assure_agent_deletions_overdue{{{ONE}}})", "overdue"),
+                Query(f"sum(assure_agent_possible_orphans{{{ONE}}})", "possible orphans"),
+            ),
+            section="orphans",
+            steps=GOOD_IS_ZERO,
+        ),
+        Panel(
+            title="Calls that delete",
+            description="Deletions asked of Assure, by answer. Those that fail are tried for ever.",
+            unit="reqps",
+            queries=(
+                Query(
+                    "sum by (result) "
+                    f'(rate(assure_agent_api_requests_total{{{ONE},operation="delete_dossier"}}[$__rate_interval]))',
+                    "{{result}}",
+                ),
+            ),
+            section="deletions-overdue",
+            width=24,
+            stacked=True,
+        ),
+    ),
+)
+
+PRIVACY = Dashboard(
+    uid="assure-agent-privacy",
+    title="Assure Agent / Privacy",
+    description="What of people is still at Assure, and whether it is deleted in time.",
+    variables=(AGENT,),
+    rows=(_NOW, _TIME),
+)

@@ -1,0 +1,371 @@
+"""Recording and alerting rules. One `Times` carries every duration, so that a test can run them in quick motion.
+
+Burn rates and windows follow the Site Reliability Workbook, chapter 5: 14.4 times over 1 h and 5 min (2 % of a month's
+budget in an hour) and 6 times over 6 h and 30 min wake a person; once over 3 d and 6 h opens a ticket.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Durations as PromQL writes them, divided by `speed`."""
+
+    speed: float = 1.0
+
+    def __call__(self, text: str) -> str:
+        """`5m` as it is, or quicker: never less than a second."""
+        if self.speed == 1.0:
+            return text
+        return f"{max(1, round(int(text[:-1]) * _UNITS[text[-1]] / self.speed))}s"
+
+    def seconds(self, seconds: float) -> str:
+        """A number of seconds to compare with."""
+        return f"{seconds / self.speed:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert. `section` is its heading in the runbook; `firing` are series that make it fire
+    in a test, a value a minute, by `after`.
+    """
+
+    name: str
+    expression: str
+    hold: str  # the `for` of the rule
+    severity: str  # page | ticket
+    summary: str
+    section: str
+    firing: dict[str, str]
+    after: str = "4h"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A service level objective on a histogram: the share of observations that stay below a bucket."""
+
+    name: str
+    metric: str
+    where: str  # label matchers, each followed by a comma
+    bucket: str
+    allowed: float  # the share of errors that the objective allows
+    summary: str
+    section: str
+
+
+SETTLED = Objective(
+    name="settle",
+    metric="assure_agent_request_duration_seconds",
+    where='mode="upload",',
+    bucket="600.0",
+    allowed=0.01,
+    summary="Too many uploads take longer than 10 minutes.",
+    section="slo-settled",
+)
+DELETED = Objective(
+    name="deletion",
+    metric="assure_agent_deletion_delay_seconds",
+    where="",
+    bucket="900.0",
+    allowed=0.001,
+    summary="Too many dossiers are deleted more than 15 minutes after their time.",
+    section="slo-deleted",
+)
+OBJECTIVES = (SETTLED, DELETED)
+_WINDOWS = ("5m", "30m", "1h", "6h", "3d")
+_BURNS = (
+    ("Fast", 14.4, "1h", "5m", "2m", "page"),
+    ("Steady", 6.0, "6h", "30m", "15m", "page"),
+    ("Slow", 1.0, "3d", "6h", "1h", "ticket"),
+)
+
+
+def ratio(objective: Objective, window: str) -> str:
+    """The name of the recorded share of errors over a window."""
+    return f"assure_agent:{objective.name}_errors:ratio_rate{window}"
+
+
+def recordings(times: Times) -> list[dict[str, str]]:
+    """The share of errors of each objective over each window; absent while nothing was observed."""
+    return [
+        {
+            "record": ratio(objective, window),
+            "expr": (
+                f"1 - sum by (instance) (rate({objective.metric}_bucket"
+                f'{{{objective.where}le="{objective.bucket}"}}[{times(window)}]))'
+                f" / (sum by (instance) (rate({objective.metric}_count"
+                f"{_braced(objective.where.rstrip(','))}[{times(window)}])) > 0)"
+            ),
+        }
+        for objective in OBJECTIVES
+        for window in _WINDOWS
+    ]
+
+
+def _braced(matchers: str) -> str:
+    return f"{{{matchers}}}" if matchers else ""
+
+
+def _burning(objective: Objective) -> list[Alert]:
+    where = f'{objective.where}instance="agent:9464"'
+    bucket = f'{objective.metric}_bucket{{{where},le="{objective.bucket}"}}'
+    count = f"{objective.metric}_count{{{where}}}"
+    return [
+        Alert(
+            name=f"AssureAgent{objective.name.capitalize()}Objective{kind}Burn",
+            expression=f"{ratio(objective, long)} > {rate * objective.allowed:g}"
+            f" and {ratio(objective, short)} > {rate * objective.allowed:g}",
+            hold=hold,
+            severity=severity,
+            summary=objective.summary,
+            section=objective.section,
+            firing={bucket: "0+5x240", count: "0+10x240"},  # half of them are late
+        )
+        for kind, rate, long, short, hold, severity in _BURNS
+    ]
+
+
+def alerts(times: Times) -> list[Alert]:
+    """All alerts."""
+    at = 'instance="agent:9464"'
+    return [
+        Alert(
+            name="AssureAgentDown",
+            expression='up{job="assure-agent"} == 0',
+            hold="2m",
+            severity="page",
+            summary="Prometheus cannot reach the agent; nothing is reconciled.",
+            section="down",
+            firing={f'up{{job="assure-agent",{at}}}': "0x240"},
+        ),
+        Alert(
+            name="AssureAgentStuck",
+            expression=f"assure_agent_oldest_unprogressed_seconds > {times.seconds(1800)}",
+            hold="5m",
+            severity="page",
+            summary="A request made no progress for more than half an hour.",
+            section="stuck",
+            firing={f"assure_agent_oldest_unprogressed_seconds{{{at}}}": "0+60x240"},
+        ),
+        Alert(
+            name="AssureAgentHeld",
+            expression="sum by (instance) (assure_agent_held) > 0",
+            hold="15m",
+            severity="ticket",
+            summary="A request waits for a person.",
+            section="held",
+            firing={f'assure_agent_held{{{at},reason="unexpected-answer"}}': "1x240"},
+        ),
+        Alert(
+            name="AssureAgentPossibleOrphan",
+            expression="assure_agent_possible_orphans > 0",
+            hold="2h",
+            severity="ticket",
+            summary="A dossier may exist at Assure that no request owns, and the sweep has not settled it.",
+            section="orphans",
+            firing={f"assure_agent_possible_orphans{{{at}}}": "1x240"},
+        ),
+        Alert(
+            name="AssureAgentDeletionsOverdue",
+            expression="assure_agent_deletions_overdue > 0",
+            hold="5m",
+            severity="page",
+            summary="A dossier should have been deleted more than 15 minutes ago.",
+            section="deletions-overdue",
+            firing={f"assure_agent_deletions_overdue{{{at}}}": "1x240"},
+        ),
+        Alert(
+            name="AssureAgentCircuitOpen",
+            expression="assure_agent_circuit_open > 0",
+            hold="5m",
+            severity="page",
+            summary="Calls to Assure are stopped because they all fail.",
+            section="circuit-open",
+            firing={f"assure_agent_circuit_open{{{at}}}": "1x240"},
+        ),
+        Alert(
+            name="AssureAgentAssureFailing",
+            expression=(
+                f'sum by (instance) (rate(assure_agent_api_requests_total{{result=~"busy|unknown"}}[{times("10m")}]))'
+                f" > 0.5 * sum by (instance) (rate(assure_agent_api_requests_total[{times('10m')}]))"
+            ),
+            hold="5m",
+            severity="page",
+            summary="More than half of the calls to Assure fail.",
+            section="assure-failing",
+            firing={f'assure_agent_api_requests_total{{{at},operation="read_process",result="busy"}}': "0+60x240"},
+        ),
+        Alert(
+            name="AssureAgentEventsSilent",
+            expression=(
+                f"time() - (assure_agent_last_event_timestamp_seconds > 0) > {times.seconds(3600)}"
+                ' and on (instance) sum by (instance) (assure_agent_requests{phase="result"}) > 0'
+                f" and on (instance) sum by (instance) (increase(assure_agent_outcomes_total[{times('1h')}])) > 0"
+            ),
+            hold="10m",
+            severity="ticket",
+            summary="Results come, but no Assure Event has come for an hour; polling goes on.",
+            section="events-silent",
+            firing={
+                f"assure_agent_last_event_timestamp_seconds{{{at}}}": "1x240",
+                f'assure_agent_requests{{{at},phase="result",state="waiting"}}': "5x240",
+                f'assure_agent_outcomes_total{{{at},outcome="accepted"}}': "0+1x240",
+            },
+        ),
+        Alert(
+            name="AssureAgentSourceStale",
+            expression=f"time() - assure_agent_source_last_sync_timestamp_seconds > {times.seconds(300)}",
+            hold="1m",
+            severity="page",
+            summary="The folder of request files was not read whole for more than 5 minutes.",
+            section="source-stale",
+            firing={f"assure_agent_source_last_sync_timestamp_seconds{{{at}}}": "0x240"},
+        ),
+        Alert(
+            name="AssureAgentFilesRefused",
+            expression='assure_agent_source_files{state="refused"} > 0',
+            hold="15m",
+            severity="ticket",
+            summary="Documents in the folder are not valid; the others go on.",
+            section="source-stale",
+            firing={f'assure_agent_source_files{{{at},state="refused"}}': "1x240"},
+        ),
+        Alert(
+            name="AssureAgentWithdrawalsWaiting",
+            expression='assure_agent_source_files{state="waiting_withdrawal"} > 0',
+            hold="5m",
+            severity="page",
+            summary="Many files vanished at once; their requests wait for `assure-agent approve`.",
+            section="withdrawals-waiting",
+            firing={f'assure_agent_source_files{{{at},state="waiting_withdrawal"}}': "7x240"},
+        ),
+        Alert(
+            name="AssureAgentBackupOld",
+            expression=f"time() - (assure_agent_backup_timestamp_seconds > 0) > {times.seconds(2 * 86400)}",
+            hold="5m",
+            severity="ticket",
+            summary="The last backup of the state is older than two days.",
+            section="backup-old",
+            firing={f"assure_agent_backup_timestamp_seconds{{{at}}}": "1x3000"},
+            after="50h",
+        ),
+        Alert(
+            name="AssureAgentBudgetSpent",
+            expression="assure_agent_start_budget_remaining <= 0",
+            hold="1m",
+            severity="ticket",
+            summary="The starts of the day are spent; what is new waits for tomorrow.",
+            section="budget",
+            firing={f"assure_agent_start_budget_remaining{{{at}}}": "0x240"},
+        ),
+        Alert(
+            name="AssureAgentDeliveriesPending",
+            expression=f"min_over_time(assure_agent_deliveries_pending[{times('30m')}]) > 0",
+            hold="5m",
+            severity="ticket",
+            summary="Events for the sinks are not delivered for half an hour.",
+            section="deliveries",
+            firing={f"assure_agent_deliveries_pending{{{at}}}": "3x240"},
+        ),
+        *(alert for objective in OBJECTIVES for alert in _burning(objective)),
+    ]
+
+
+def document(times: Times, runbook: str) -> dict[str, Any]:
+    """The rules as Prometheus reads them."""
+    return {
+        "groups": [
+            {"name": "assure-agent-objectives", "interval": times("30s"), "rules": recordings(times)},
+            {
+                "name": "assure-agent-alerts",
+                "interval": times("30s"),
+                "rules": [
+                    {
+                        "alert": alert.name,
+                        "expr": alert.expression,
+                        "for": times(alert.hold),
+                        "labels": {"severity": alert.severity},
+                        "annotations": annotations(alert, runbook),
+                    }
+                    for alert in alerts(times)
+                ],
+            },
+        ]
+    }
+
+
+def annotations(alert: Alert, runbook: str) -> dict[str, str]:
+    """What a person is told."""
+    return {"summary": alert.summary, "runbook_url": f"{runbook}#{alert.section}"}
+
+
+_WELL = {
+    'up{job="assure-agent",instance="agent:9464"}': "1x240",
+    'assure_agent_oldest_unprogressed_seconds{instance="agent:9464"}': "30x240",
+    'assure_agent_held{instance="agent:9464",reason="unexpected-answer"}': "0x240",
+    'assure_agent_possible_orphans{instance="agent:9464"}': "0x240",
+    'assure_agent_deletions_overdue{instance="agent:9464"}': "0x240",
+    'assure_agent_circuit_open{instance="agent:9464"}': "0x240",
+    'assure_agent_api_requests_total{instance="agent:9464",operation="read_process",result="done"}': "0+60x240",
+    'assure_agent_api_requests_total{instance="agent:9464",operation="read_process",result="busy"}': "0+1x240",
+    'assure_agent_last_event_timestamp_seconds{instance="agent:9464"}': "0+60x240",
+    'assure_agent_requests{instance="agent:9464",phase="result",state="waiting"}': "5x240",
+    'assure_agent_outcomes_total{instance="agent:9464",outcome="accepted"}': "0+1x240",
+    'assure_agent_source_last_sync_timestamp_seconds{instance="agent:9464"}': "0+60x240",
+    'assure_agent_source_files{instance="agent:9464",state="refused"}': "0x240",
+    'assure_agent_source_files{instance="agent:9464",state="waiting_withdrawal"}': "0x240",
+    'assure_agent_backup_timestamp_seconds{instance="agent:9464"}': "0+60x240",
+    'assure_agent_start_budget_remaining{instance="agent:9464"}': "80x240",
+    'assure_agent_deliveries_pending{instance="agent:9464"}': "0x240",
+    'assure_agent_request_duration_seconds_bucket{instance="agent:9464",mode="upload",le="600.0"}': "0+1000x240",
+    'assure_agent_request_duration_seconds_count{instance="agent:9464",mode="upload"}': "0+1000x240",
+    'assure_agent_deletion_delay_seconds_bucket{instance="agent:9464",le="900.0"}': "0+1000x240",
+    'assure_agent_deletion_delay_seconds_count{instance="agent:9464"}': "0+1000x240",
+}  # fmt: skip
+
+
+def tests(runbook: str) -> dict[str, Any]:
+    """What promtool checks: each alert fires when it should, and none does when all is well."""
+    known = alerts(Times())
+    return {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "5m",
+        "tests": [
+            _test("all is well", _WELL, [_expected(alert, []) for alert in known]),
+            *(
+                _test(
+                    f"{alert.name} fires",
+                    alert.firing,
+                    [
+                        _expected(
+                            alert, [{"exp_labels": _labels(alert), "exp_annotations": annotations(alert, runbook)}]
+                        )
+                    ],
+                )
+                for alert in known
+            ),
+        ],
+    }
+
+
+def _test(name: str, series: dict[str, str], expected: list[dict[str, Any]]) -> dict[str, Any]:
+    given = [{"series": key, "values": values} for key, values in series.items()]
+    return {"name": name, "interval": "1m", "input_series": given, "alert_rule_test": expected}
+
+
+def _expected(alert: Alert, found: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"eval_time": alert.after if found else "4h", "alertname": alert.name, "exp_alerts": found}
+
+
+def _labels(alert: Alert) -> dict[str, str]:
+    """The labels of the alert that the first series of `firing` raises."""
+    labels = {"severity": alert.severity, "instance": "agent:9464"}
+    kept = alert.expression.split()[0].split("{")[0]
+    if kept == "up":
+        labels["job"] = "assure-agent"
+    if kept == "assure_agent_source_files":
+        labels["state"] = "refused" if "refused" in alert.expression else "waiting_withdrawal"
+    return labels

@@ -1,0 +1,87 @@
+"""Events alone: forty requests finish while polling is ten minutes away, and forged events change nothing."""
+
+import json
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.office import Office, simulated
+
+SECRET = "a-secret-of-the-subscription"
+TROUBLE = [{"kind": "double", "every": 3}, {"kind": "reorder", "rate": 0.4, "seconds": 2}]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    """An office whose Assure sends signed events to where its agent will listen."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in ("specs", "images"):
+        (tmp_path / name).mkdir()
+    url = f"http://127.0.0.1:{port}/events"
+    with simulated({"delay": "2s-4s", "events-url": url, "events-secret": SECRET}) as sandbox:
+        settings = {"EVENTS_LISTEN": f"127.0.0.1:{port}", "EVENTS_SECRET": SECRET, "POLL_INTERVAL": "10m"}
+        yield Office(tmp_path, sandbox, settings=settings)
+
+
+def posted(url: str, body: bytes, headers: dict[str, str] | None = None) -> int:
+    """The status of the answer."""
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **(headers or {})})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            status: int = answer.status
+            return status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def waited(office: Office, names: list[str], seconds: float) -> dict[str, Any]:
+    """What `get` knows once all of them are done."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        items = office.items()
+        if items.keys() >= set(names) and all(items[name]["phase"] == "done" for name in names):
+            return items
+        time.sleep(0.5)
+    raise AssertionError({name: item["phase"] for name, item in office.items().items()})
+
+
+def test_forty_requests_finish_by_signed_events_alone_doubled_and_reordered(office: Office) -> None:
+    """[I1, I2, I3] Nothing is polled meanwhile; and an agent at work ends within twenty seconds."""
+    posted(office.url + "/sandbox/faults", json.dumps([{"operation": "event"} | rule for rule in TROUBLE]).encode())
+    for number in range(30):
+        office.upload(f"upload-{number}", ("accepted", "rejected", "inconclusive")[number % 3])
+    for number in range(10):
+        office.write(f"capture-{number}", processType="document", capture={"redirectUrl": "http://localhost/done"})
+    names = [f"upload-{number}" for number in range(30)] + [f"capture-{number}" for number in range(10)]
+    events = f"http://{office.settings['EVENTS_LISTEN']}/events"
+    with office.running() as process:
+        items = waited(office, names, 60)
+        before, calls = office.items(), office.ledger()["calls"]
+        forged = json.dumps({"id": "x", "eventName": "process.complete", "eventData": {"dossierId": "y"}}).encode()
+        assert posted(events, forged) == 401
+        assert posted(events, forged, {"X-Signicat-Signature": "0" * 64}) == 401
+        assert posted(events, b"x" * 100_000, {"X-Signicat-Signature": "0" * 64}) == 413
+        assert office.items() == before
+        assert office.ledger()["calls"] == calls, "Assure was not asked"
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        assert time.monotonic() - began < 20
+        assert process.returncode == 0
+    assert [items[f"upload-{n}"]["outcome"] for n in range(3)] == ["accepted", "rejected", "inconclusive"]
+    assert {items[f"capture-{n}"]["outcome"] for n in range(10)} == {"accepted"}
+    ledger = office.ledger()
+    assert "getAllProcess" not in ledger["calls"], "nobody polled"
+    met = [trouble for event in ledger["events"] for trouble in event["trouble"]]
+    assert {"double", "reorder"} <= set(met)
+    assert office.left_behind() == []
+    assert all(process["starts"] <= 1 for process in office.processes())

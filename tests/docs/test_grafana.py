@@ -1,0 +1,67 @@
+"""Dashboards and rules are current, whole, and speak of metrics and runbook sections that exist."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import write_docs  # noqa: E402
+
+from grafana.__main__ import files  # noqa: E402
+from grafana.overview import OVERVIEW  # noqa: E402
+from grafana.panels import Panel  # noqa: E402
+from grafana.privacy import PRIVACY  # noqa: E402
+from grafana.rules import Times, alerts, recordings  # noqa: E402
+
+PANELS = [*OVERVIEW.panels(), *PRIVACY.panels()]
+SECTIONS = set(re.findall(r"^## (.+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE))
+EXPRESSIONS = [query.expression for panel in PANELS for query in panel.queries] + [
+    *(rule["expr"] for rule in recordings(Times())),
+    *(alert.expression for alert in alerts(Times())),
+]
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+def test_what_is_checked_in_is_current(path: Path) -> None:
+    assert path.read_text() == files()[path], "run `make docs`"
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
+def test_every_panel_says_what_it_shows_and_where_to_read_on(panel: Panel) -> None:
+    assert panel.description.endswith(".")
+    assert panel.unit
+    assert panel.section in SECTIONS
+
+
+def test_every_alert_has_a_section_and_every_section_names_its_alerts() -> None:
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    for alert in alerts(Times()):
+        assert alert.section in SECTIONS
+        assert re.sub("(Fast|Steady|Slow)Burn$", "…Burn", alert.name) in runbook, alert.name
+
+
+def test_every_metric_that_is_asked_for_exists() -> None:
+    known = {name for name, *_ in write_docs.metric_list()}
+    for expression in EXPRESSIONS:
+        for name in re.findall(r"assure_agent_[a-z_]+", expression):
+            assert re.sub(r"_(bucket|sum|count)$", "", name) in known, name
+
+
+def test_no_alert_waits_for_a_series_that_a_recording_does_not_make() -> None:
+    recorded = {rule["record"] for rule in recordings(Times())}
+    for expression in EXPRESSIONS:
+        assert set(re.findall(r"assure_agent:\w+:\w+", expression)) <= recorded
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is missing: apt-get install prometheus")
+def test_each_alert_fires_when_it_should_and_none_when_all_is_well() -> None:
+    for check in ("check rules rules.yaml", "test rules rules_test.yaml", "check config prometheus.yaml"):
+        command = ["promtool", *check.split()]
+        done = subprocess.run(command, cwd=ROOT / "grafana/prometheus", capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,63 @@
+"""The census: what metrics count is kept, not scanned."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.core.observation import DocumentChanged, DocumentRemoved
+from agent.core.record import Phase
+from agent.store.reading import Reading
+from tests.store.support import NOW, Life, capture, committed, opened, rows, upload
+
+Lives = list[tuple[Phase, bool, str]]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    lives=st.lists(
+        st.tuples(st.sampled_from(list(Phase)), st.booleans(), st.sampled_from(["", "changed", "removed"])), max_size=6
+    )
+)
+async def test_the_census_is_what_a_scan_would_count(tmp_path_factory: pytest.TempPathFactory, lives: Lives) -> None:
+    folder = tmp_path_factory.mktemp("census")
+    store = opened(folder)
+    for n, (phase, is_capture, then) in enumerate(lives):
+        reached = Phase.RESULT if is_capture and phase in (Phase.IMAGES, Phase.VERIFICATION) else phase
+        life = Life(f"u{n}", desired=capture() if is_capture else upload()).until(reached)
+        if life.record.intent is not None:
+            then = ""  # what people say waits while a call is open
+        if then == "changed":
+            life.sees(DocumentChanged, desired=upload(digest="d2", essence="e2"))
+        elif then == "removed":
+            life.sees(DocumentRemoved)
+        await committed(store, life)
+    store.close()
+    scanned = Counter(
+        {tuple(row[:4]): row[4] for row in rows(folder, "SELECT phase, state, coalesce(hold_reason, ''), "
+         "dossier_id IS NOT NULL, count(*) FROM requests GROUP BY 1, 2, 3, 4")}
+    )  # fmt: skip
+    kept = {tuple(row[:4]): row[4] for row in rows(folder, "SELECT * FROM census") if row[4]}
+    assert kept == dict(scanned)
+
+
+async def test_no_figure_of_the_metrics_scans_the_requests(tmp_path: Path) -> None:
+    """With a million requests on file the exposition costs what it costs with one."""
+    store = opened(tmp_path)
+    await committed(store, Life("a").until(Phase.RESULT))
+    asked: list[str] = []
+    with Reading(tmp_path / "agent.db") as reading:
+        reading._connection.set_trace_callback(asked.append)
+        reading.counts()
+        reading.held()
+        reading.gauges(NOW)
+        reading.tallies("outcome")
+        reading._connection.set_trace_callback(None)
+        for sql in asked:
+            plan = [row[3] for row in reading._connection.execute("EXPLAIN QUERY PLAN " + sql)]
+            big = [line for line in plan if line.startswith("SCAN requests") and "USING" not in line]
+            assert not big, (sql, plan)
+    store.close()
+    assert asked

@@ -1,0 +1,108 @@
+"""A real Prometheus (Debian's package) on loopback, with our rules in quick motion."""
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from grafana.rules import Times, document
+
+MISSING = shutil.which("prometheus") is None
+REASON = "prometheus is missing: apt-get install prometheus"
+QUICK = Times(speed=60.0)  # a minute in the rules is a second here
+
+
+@dataclass
+class Prometheus:
+    """What may be asked of it."""
+
+    url: str
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series of an instant query."""
+        found: list[dict[str, Any]] = self._get("query", query=expression)["result"]
+        return found
+
+    def history(self, expression: str, seconds: float) -> list[dict[str, Any]]:
+        """The series of the last seconds, one value each."""
+        now = time.time()
+        answer = self._get("query_range", query=expression, start=str(now - seconds), end=str(now), step="1")
+        found: list[dict[str, Any]] = answer["result"]
+        return found
+
+    def firing(self) -> set[str]:
+        """The names of the alerts that fire."""
+        return {alert["labels"]["alertname"] for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"}
+
+    def unhealthy(self) -> list[str]:
+        """Rules that could not be evaluated."""
+        groups = self._get("rules")["groups"]
+        return [rule["name"] for group in groups for rule in group["rules"] if rule["health"] != "ok"]
+
+    def _get(self, path: str, **parameters: str) -> Any:
+        query = urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}") as answer:
+            return json.load(answer)["data"]
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for other processes; fail when it takes too long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def watching(folder: Path, target: str) -> Iterator[Prometheus]:
+    """Prometheus at work in this folder, scraping `target` (host:port) each second."""
+    folder.mkdir()
+    (folder / "rules.yaml").write_text(yaml.safe_dump(document(QUICK, "docs/runbook.md")))
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["rules.yaml"],
+        "scrape_configs": [{"job_name": "assure-agent", "static_configs": [{"targets": [target]}]}],
+    }
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        "prometheus",
+        f"--config.file={folder}/prometheus.yaml",
+        f"--storage.tsdb.path={folder}/tsdb",
+        f"--web.listen-address={address}",
+        "--log.level=error",
+    ]
+    with subprocess.Popen(command) as process:
+        try:
+            prometheus = Prometheus(f"http://{address}")
+            eventually(lambda: _answers(prometheus))
+            yield prometheus
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _answers(prometheus: Prometheus) -> bool:
+    try:
+        return bool(prometheus.query("up"))
+    except (urllib.error.URLError, ConnectionError):
+        return False
