@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check bench docs clean
+.PHONY: help run test check bench explore crash simulate chaos fuzz docs clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,24 @@ check: $(READY)  ## style, types, layers, and that the documents tell the truth
 
 bench: $(READY)  ## lifecycles per second beside a bare loop over the same HTTP seam; writes bench/results.json
 	$(BIN)/python -m bench
+
+# Proofs (docs/proof.md). Short by themselves; `make simulate SEED=7 LONG=1 JOBS=2` is the long form from another seed.
+PROVE = $(BIN)/python -m proof $@ --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(LONG),--long) $(if $(MUTATE),--mutate $(MUTATE))
+
+explore: $(READY)  ## prove: the pure machine, every history with so many adversities
+	$(PROVE)
+
+crash: $(READY)  ## prove: killed at every boundary of recorded scenarios, resumed, compared
+	$(PROVE)
+
+simulate: $(READY)  ## prove: whole lives under a virtual clock, with trouble and kills; SEEDS=100 lives
+	$(PROVE) $(if $(SEEDS),--count $(SEEDS))
+
+chaos: $(READY)  ## prove: the installed command, kill -9 at random moments
+	$(PROVE)
+
+fuzz: $(READY)  ## prove: bodies and files that nobody would send
+	$(PROVE)
 
 docs: $(READY)  ## write the generated parts of the documents: state diagram, tables, specimens
 	$(BIN)/python scripts/write_docs.py

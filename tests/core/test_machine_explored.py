@@ -13,6 +13,7 @@ from world import (
     DUTCH_PASSPORT,
     NOW,
     Assure,
+    Drawn,
     capture,
     check,
     check_reads,
@@ -64,7 +65,7 @@ class Walk:
             fields |= {"document_type": random.choice((None, DUTCH_PASSPORT))}
         self.file: Desired | None = make(**fields)
         self.original = self.file
-        self.assure = Assure(random, lag=random.choice((0.0, 4.0)), trouble=random.choice((0.0, 0.15, 0.4, 0.7)))
+        self.assure = Assure(Drawn(random), lag=random.choice((0.0, 4.0)), trouble=random.choice((0.0, 0.15, 0.4, 0.7)))
         self.restless = random.choice((0.05, 0.2, 0.6))  # how often the person edits the file
         self.now = NOW
         self.history: Audited = {}
@@ -126,7 +127,7 @@ class Walk:
     def moves(self) -> None:
         if self.effect is not None:
             self.answers(self.effect)
-        elif self.random.random() < 0.1:
+        elif self.random.random() < (0.1 if self.record.hold is None else 0.4):
             self.person()
         elif self.random.random() < (self.restless if self.record.due_at is not None else 0.9):
             self.edit()

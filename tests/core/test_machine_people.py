@@ -183,6 +183,16 @@ def test_a_sighted_result_reads_no_process_more_often_than_the_gap() -> None:
     assert story.record.due_at == story.now + POLICY.read_gap
 
 
+def test_a_sighted_result_does_not_hurry_looks_that_go_wrong() -> None:
+    story = at_result()
+    story.wakes()
+    story.sees(EffectRefused, kind=EffectKind.READ_PROCESS, evidence=Evidence(status=400))
+    paced = story.record.due_at
+    story.sees(ResultSighted)
+    assert story.effect is None
+    assert story.record.due_at == paced
+
+
 def test_a_two_page_document_whose_hold_is_retried_gets_another_process() -> None:
     """[I2] Nothing was billed."""
     story = at_create(upload(back=False))

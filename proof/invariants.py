@@ -1,0 +1,189 @@
+"""The invariants of the agent, judged from outside: the store's file against what the simulator's ledger says.
+
+Written once; every proof that has a store and a ledger ends with them, in the middle of trouble (`settled=False`) and
+when all has calmed down. They read with SQL and JSON and share no judgement with the agent.
+"""
+
+import contextlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.sandbox import CANARIES
+from agent.store import audit
+from agent.store.connection import Connection, open_reader
+
+Json = dict[str, Any]
+
+_OF_ASSURE = ("accepted", "rejected", "inconclusive", "canceled", "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """What is wrong, of which invariant, and with whom (a uid or a reference)."""
+
+    invariant: str
+    what: str
+    who: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.invariant} {self.what} {self.who}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation as its history tells it."""
+
+    uid: str
+    number: int
+    mode: str
+    outcome: str | None
+    dossier_id: str | None
+    process_id: str | None
+    links: int  # capture links handed out
+
+
+def violations(state: Path, ledger: Json, agent: str, *, settled: bool) -> list[Violation]:
+    """All that is wrong. `ledger` as GET /sandbox/ledger sends it; `agent` is the id in the references."""
+    if not state.exists():
+        return [Violation(invariant="I4", what="a dossier, and no store") for _ in ledger["dossiers"][:1]]
+    with contextlib.closing(open_reader(state)) as connection:
+        found = [*_accounted(connection, ledger, agent), *_durable(connection, ledger, agent)]
+        generations = list(_generations(connection))
+        found += _started_once(generations, ledger, agent)
+        found += _read_before_deleted(generations, ledger)
+        if settled:
+            found += _settled(connection, ledger)
+    found += [Violation(invariant="I5", what=one.what, who=one.uid or "") for one in audit.verify(state).findings]
+    found += [
+        Violation(invariant="contract", what=f"{one['kind']} {one['operation']}", who=one["externalReference"] or "")
+        for one in ledger["violations"]
+    ]
+    content = b"".join(path.read_bytes() for path in state.parent.glob(state.name + "*") if path.is_file())
+    found += [
+        Violation(invariant="I6", what="a personal value in the store") for one in CANARIES if one.encode() in content
+    ]
+    return found
+
+
+def _prefix(agent: str, uid: str, generation: int) -> str:
+    return f"aa-{agent}-{uid}-{generation}-"
+
+
+def _accounted(connection: Connection, ledger: Json, agent: str) -> Iterator[Violation]:
+    """I3: what stands at Assure is a record's, is being looked for, or is on the books as a possible orphan."""
+    rows = connection.execute("SELECT dossier_id, reference, phase, record FROM requests").fetchall()
+    owned = {row[0] for row in rows if row[2] != "done"}
+    sought = {row[1] for row in rows if _creating(json.loads(row[3]))}
+    orphans = {row[0] for row in connection.execute("SELECT reference FROM orphans WHERE closed_at IS NULL")}
+    for dossier in ledger["dossiers"]:
+        reference = dossier["externalReference"] or ""
+        mine = reference.startswith(f"aa-{agent}-") and dossier["deletedAt"] is None
+        if mine and dossier["dossierId"] not in owned and reference not in sought | orphans:
+            yield Violation(invariant="I3", what="a dossier that is nobody's", who=reference)
+
+
+def _creating(record: Json) -> bool:
+    intent = record.get("intent") or {}
+    return "create_dossier" in (record.get("doubt"), intent.get("kind"))
+
+
+def _durable(connection: Connection, ledger: Json, agent: str) -> Iterator[Violation]:
+    """I4: whatever happened at Assure was on file before it happened."""
+    attempts = {
+        (row[0], row[1], row[2]): int(row[3])
+        for row in connection.execute("SELECT uid, generation, effect, count(*) FROM attempts GROUP BY 1, 2, 3")
+    }
+    starts = dict(connection.execute("SELECT uid || '-' || generation, process_id FROM starts").fetchall())
+    created: dict[tuple[str, int], int] = defaultdict(int)
+    for dossier in ledger["dossiers"]:
+        reference = dossier["externalReference"] or ""
+        if not reference.startswith(f"aa-{agent}-"):
+            continue
+        uid, generation = reference.split("-")[2], int(reference.split("-")[3])
+        created[uid, generation] += 1
+        if dossier["captures"] > attempts.get((uid, generation, "start_capture"), 0):
+            yield Violation(invariant="I4", what="a capture flow without its intent", who=reference)
+        for process in dossier["processes"]:
+            known = starts.get(f"{uid}-{generation}", "")
+            if process["starts"] and not dossier["captures"] and known != process["processId"]:
+                yield Violation(invariant="I4", what="a start without its intent", who=reference)
+    for (uid, generation), count in created.items():
+        if count > attempts.get((uid, generation, "create_dossier"), 0):
+            yield Violation(invariant="I4", what="more dossiers than intents", who=f"{uid}-{generation}")
+
+
+def _generations(connection: Connection) -> Iterator[Generation]:
+    """What the history says of every generation of every request."""
+    latest: dict[tuple[str, int], Generation] = {}
+    fields: dict[str, Json] = defaultdict(dict)
+    links: dict[tuple[str, int], int] = defaultdict(int)
+    for uid, kind, changes in connection.execute("SELECT uid, type, changes FROM events ORDER BY uid, seq"):
+        now = fields[uid]
+        before = now.get("generation", 1)
+        now.update(json.loads(changes))
+        number = now.get("generation", 1)
+        links[uid, before] += kind == "CaptureStarted"
+        latest[uid, number] = Generation(
+            uid=uid,
+            number=number,
+            mode=now.get("mode", ""),
+            outcome=now.get("outcome"),
+            dossier_id=now.get("dossierId"),
+            process_id=now.get("processId"),
+            links=0,
+        )
+    for (uid, number), one in latest.items():
+        yield Generation(uid, number, one.mode, one.outcome, one.dossier_id, one.process_id, links[uid, number])
+
+
+def _started_once(generations: list[Generation], ledger: Json, agent: str) -> Iterator[Violation]:
+    """I2: never two starts for one generation; for a capture, never two links that somebody holds."""
+    starts: dict[str, int] = defaultdict(int)
+    for dossier in ledger["dossiers"]:
+        generation = (dossier["externalReference"] or "").rpartition("-")[0] + "-"
+        if not dossier["captures"]:
+            starts[generation] += sum(process["starts"] for process in dossier["processes"])
+        if dossier["captures"] > 1:
+            yield Violation(invariant="I2", what="two capture flows in a dossier", who=generation)
+    for one in generations:
+        if starts[_prefix(agent, one.uid, one.number)] > 1:
+            yield Violation(invariant="I2", what="started twice", who=f"{one.uid}-{one.number}")
+        if one.links > 1:
+            yield Violation(invariant="I2", what="two links handed out", who=f"{one.uid}-{one.number}")
+
+
+def _read_before_deleted(generations: list[Generation], ledger: Json) -> Iterator[Violation]:
+    """What Assure decided was read while it was there, and is what it decided."""
+    dossiers = {row["dossierId"]: row for row in ledger["dossiers"]}
+    for one in generations:
+        dossier = dossiers.get(one.dossier_id)
+        if dossier is None or one.outcome not in _OF_ASSURE:
+            continue
+        who = f"{one.uid}-{one.number}"
+        if not dossier["resultRead"]:
+            yield Violation(invariant="result", what="an outcome that was never read", who=who)
+        said = {process["processId"]: process["status"] for process in dossier["processes"]}.get(one.process_id)
+        if said != one.outcome:
+            yield Violation(invariant="result", what=f"{one.outcome}, where Assure says {said}", who=who)
+
+
+def _settled(connection: Connection, ledger: Json) -> Iterator[Violation]:
+    """I1 and I3 once all is calm: everybody is done or waits for a person, and nothing is left that nobody holds."""
+    rows = connection.execute("SELECT uid, phase, state, moving, dossier_id, hold_reason FROM requests").fetchall()
+    for uid, phase, state, moving, *_ in rows:
+        if moving or state not in ("done", "held", "suspended", "waiting"):
+            yield Violation(invariant="I1", what=f"not settled: {phase} {state}", who=uid)
+    held = {row[4] for row in rows if row[1] != "done"}
+    for dossier in ledger["dossiers"]:
+        if dossier["deletedAt"] is None and dossier["dossierId"] not in held:
+            yield Violation(invariant="I3", what="a dossier left behind", who=dossier["externalReference"] or "")
+    for dossier in ledger["dossiers"]:
+        billed = any(process["starts"] for process in dossier["processes"]) and not dossier["captures"]
+        if dossier["deletedAt"] is None and billed:
+            owner = next((row for row in rows if row[4] == dossier["dossierId"]), None)
+            if owner is None or owner[2] not in ("held", "suspended", "waiting"):
+                yield Violation(invariant="I3", what="billed and left behind", who=dossier["externalReference"] or "")

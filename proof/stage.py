@@ -1,0 +1,363 @@
+"""The whole agent and the whole sandbox in one process, under a virtual clock, with a store on real files.
+
+What is exchanged for the proof's own: the clock and the loop (`clockwork`), sockets (`line`), the thread that commits
+(here it commits in its turn, several at a time as ever), the scheduler's timers, and the socket and ports that serve
+people. All that decides anything is the agent's.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest import mock
+
+import structlog
+
+from agent import outward, runtime
+from agent.assure.client import AssureClient
+from agent.core.record import Record
+from agent.runtime import Agent
+from agent.sandbox import SandboxConfig
+from agent.sandbox.events import Outbox
+from agent.sandbox.faults import Faults
+from agent.sandbox.http import Desk, application
+from agent.sandbox.tokens import Tokens
+from agent.sandbox.wire import Wire
+from agent.sandbox.world import World
+from agent.settings import Settings
+from agent.source.folder import Folder
+from agent.source.history import Origin
+from agent.source.watch import Hint
+from agent.store import sqlite as store_module
+from agent.store.connection import Connection, open_reader
+from agent.store.rows import load
+from agent.store.sqlite import SqliteStore
+from agent.store.writer import Work, Writer, _Ticket
+from proof.clockwork import START, VirtualClock
+from proof.gate import Gate
+from proof.invariants import Violation, violations
+from proof.line import Line
+
+AGENT = "proof"
+URL = "http://127.0.0.1:1"
+_KEY = "5a" * 32
+_LATE = 65.0  # seconds: a call that is on its way has arrived, and a sweep has come
+_NO_BOUNDARY = "scanned"  # the note that a scan was made; it is made again by the next one
+_SHM = Path("/dev/shm")  # a folder in memory: an fsync on a disk takes longer than all the rest
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for one run, in memory where there is such a place."""
+    where = _SHM if os.access(_SHM, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=where, prefix="assure-agent-proof-") as name:
+        yield Path(name)
+
+
+class Stage:
+    """One folder of requests, one Assure, and one agent after the other. Use `proof.clockwork.play` around it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        fatal: Collection[int] = (),
+        config: SandboxConfig | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.seed = folder, seed
+        for name in ("specs", "images", "state"):
+            (folder / name).mkdir()
+        (folder / "state" / "agent.key").write_text(_KEY + "\n")
+        self.state.write_bytes(_empty_store())
+        self.clock = VirtualClock()
+        self.gate = Gate(folder / "state", fatal)
+        self.gate.killed = self._killed
+        self.config = replace(config or SandboxConfig(verification_delay=(2.0, 20.0)), seed=seed)
+        self.world = World(self.config, self.clock)
+        self.world.flows.base = URL
+        self.faults = Faults(seed)
+        self.log: list[str] = []
+        self.lives = 0
+        self.found: list[Violation] = []  # what was wrong with the files that a killed agent left
+        self._app = application(
+            Desk(
+                self.world,
+                Tokens(self.config, self.clock),
+                self.faults,
+                Outbox(self.world, self.faults),
+                Wire(self.clock, asyncio.sleep),
+            )
+        )
+        self._settings = settings or {}
+        self._death = asyncio.Event()
+        self.down: Callable[[], bool] = lambda: False  # is the network away?
+        self.late = False  # may calls arrive late in this run?
+        self.severed = 0.0  # how often a call arrives late, and its answer never
+        self._agent: Agent | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+
+    # -- files -------------------------------------------------------------------------------------------------
+
+    @property
+    def specs(self) -> Path:
+        return self.folder / "specs"
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state" / "agent.db"
+
+    # -- an agent ----------------------------------------------------------------------------------------------
+
+    def _killed(self) -> None:
+        self.tell(f"killed: {self.gate.boundaries[-1] if self.gate.boundaries else 'by hand'}")
+        self._death.set()
+
+    def tell(self, what: str) -> None:
+        """A line of the history."""
+        self.log.append(f"{self.clock.now() - START:10.2f}  {what}")
+
+    @contextlib.asynccontextmanager
+    async def living(self, down: Callable[[], float] = lambda: 1.0) -> AsyncIterator[None]:
+        """An agent at work while the block runs; one that dies is followed by another after `down` seconds."""
+        ended = asyncio.Event()
+
+        async def one_after_the_other() -> None:
+            while not ended.is_set():
+                self._death.clear()
+                await self._live(ended)
+                if self.gate.dead:
+                    self.gate.revive()
+                    self.found += self.violations(settled=False)
+                    await self.clock.wait(ended, down())
+
+        self._supervisor = asyncio.create_task(one_after_the_other())
+        try:
+            yield
+        finally:
+            ended.set()
+            await self._supervisor
+
+    async def _live(self, ended: asyncio.Event) -> None:
+        """One life, until it is killed or `ended`."""
+        self.lives += 1
+        before = asyncio.all_tasks()
+        with self._dressed():
+            life = asyncio.create_task(self._run())
+            ends = [asyncio.create_task(event.wait()) for event in (self._death, ended)]
+            await asyncio.wait([life, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+            if not self.gate.dead and self._agent is not None:
+                self._agent.stop()
+                await asyncio.wait([life], timeout=60)
+            await _ended(life, before)
+        if not self.gate.dead and life.done() and not life.cancelled() and (error := life.exception()):
+            raise error
+
+    async def _run(self) -> None:
+        settings: dict[str, Any] = {
+            "base_url": URL,
+            "client_id": self.config.client_id,
+            "client_secret": self.config.client_secret,
+            "specs_dir": self.specs,
+            "images_dir": self.images,
+            "state_url": f"sqlite:///{self.state}",
+            "listen": "127.0.0.1:0",
+            "agent_id": AGENT,
+            **self._settings,
+        }
+        async with Agent.opened(Settings(**settings), clock=self.clock) as self._agent:
+            await self._agent.run()
+
+    @contextlib.contextmanager
+    def _dressed(self) -> Iterator[None]:
+        chance = Random(f"{self.seed}/{self.lives}")
+        timeout = float(self._settings.get("request_timeout", 30.0))
+        line = Line(self._app, self.gate, chance, timeout, self.tell, self.down, lambda: self.severed)
+        exchanged: dict[str, Any] = {
+            "AssureClient": partial(AssureClient, transport=line),
+            "Folder": partial(Folder, settle=0),
+            "Checkout": _NoCheckout,
+            "Scheduler": _Scheduler,
+            "random": chance,
+            "watching": _watching_nothing,
+            "hearing": _nothing,
+        }
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
+        )
+        with contextlib.ExitStack() as patches:
+            for name, instead in exchanged.items():
+                patches.enter_context(mock.patch.object(runtime, name, instead))
+            patches.enter_context(mock.patch.object(outward, "serving", _nothing))
+            patches.enter_context(mock.patch.object(store_module, "Writer", partial(_Writer, self.gate)))
+            yield
+
+    # -- looking -----------------------------------------------------------------------------------------------
+
+    def records(self) -> dict[str, Record]:
+        """All records by name, as they are on disk."""
+        if not self.state.exists():
+            return {}
+        with contextlib.closing(open_reader(self.state)) as connection:
+            rows = connection.execute("SELECT record FROM requests").fetchall()
+        return {record.name: record for record in (load(row[0]) for row in rows)}
+
+    def moving(self) -> int:
+        """How many requests go on by themselves, or wait for the end of their retention."""
+        return self._count("SELECT count(*) FROM requests WHERE moving OR phase = 'deletion'")
+
+    async def until(self, true: Callable[[], object], patience: float = 86_400.0, every: float = 0.5) -> None:
+        """Return when it is true, looked at each so many seconds. Raises TimeoutError after `patience`."""
+        async with asyncio.timeout(patience):
+            while self.gate.dead or not true():
+                assert self._supervisor is not None
+                if self._supervisor.done():
+                    await self._supervisor  # raises what ended the agent
+                await asyncio.sleep(every)
+
+    async def calm(self) -> None:
+        """Let all that may still turn up turn up, and be swept."""
+        await asyncio.sleep(_LATE)
+        await self.until(lambda: not self.orphans(), every=30.0)
+
+    def orphans(self) -> int:
+        """How many possible orphans are looked for."""
+        return self._count("SELECT count(*) FROM orphans WHERE closed_at IS NULL")
+
+    def _count(self, sql: str) -> int:
+        with contextlib.closing(open_reader(self.state)) as connection:
+            return int(connection.execute(sql).fetchone()[0])
+
+    def violations(self, *, settled: bool) -> list[Violation]:
+        """What is wrong now."""
+        found = violations(self.state, self.world.ledger.report(), AGENT, settled=settled)
+        if not self.late:
+            return found
+        # An upload whose connection ended is repeated while the process is pending; the first one may arrive after
+        # the start. Assure refuses it, and it would have brought the same images.
+        return [one for one in found if "upload-after-start" not in one.what]
+
+
+class _Writer(Writer):
+    """Commits in its turn of the loop instead of in a thread; all that was handed in before it in one transaction."""
+
+    def __init__(self, gate: Gate, connection: Connection, observe: Callable[[float, int], None]) -> None:
+        self._connection = connection
+        self._observe = observe
+        self._closed = False
+        self._gate = gate
+        self._waiting: list[_Ticket] = []
+
+    async def write(self, work: Work) -> None:
+        loop = asyncio.get_running_loop()
+        ticket = _Ticket(work, loop, loop.create_future())
+        if not self._waiting:
+            loop.call_soon(self._turn)
+        self._waiting.append(ticket)
+        await asyncio.shield(ticket.future)
+
+    def _turn(self) -> None:
+        tickets, self._waiting = self._waiting, []
+        kinds = {ticket.work.__qualname__.split(".")[1] for ticket in tickets} - {_NO_BOUNDARY}
+        what = " and ".join(sorted(kinds))
+        if self._gate.dead or (what and not self._gate.passes(f"before {what}")):
+            return  # nobody will ever be answered
+        self._commit(tickets)
+        if what:
+            self._gate.passes(f"after {what}")
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class _Scheduler:
+    """Activities at intervals of the loop's own time."""
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
+        self._activities: list[tuple[float, Callable[[], Any]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def every(self, seconds: float, activity: Callable[[], Any]) -> None:
+        self._activities.append((seconds, activity))
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._repeat(*activity)) for activity in self._activities]
+
+    def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _repeat(self, seconds: float, activity: Callable[[], Any]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await activity()
+            except Exception as error:
+                self._failed(error)
+
+
+class _NoCheckout:
+    """The source is under no git."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def visit(self) -> "_NoCheckout":
+        return self
+
+    def about(self, _: Collection[str]) -> Mapping[str, Origin]:
+        return {}
+
+
+class _NoHints:
+    async def next(self, _: float | None = None) -> Hint:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@contextlib.contextmanager
+def _watching_nothing(*_: object) -> Iterator[_NoHints]:
+    yield _NoHints()
+
+
+@contextlib.asynccontextmanager
+async def _nothing(*_: object) -> AsyncIterator[str]:
+    yield ""
+
+
+async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -> None:
+    """End everything that this life began. The network's tasks go on."""
+    mine = {
+        task
+        for task in asyncio.all_tasks() - before - {asyncio.current_task()}
+        if not getattr(task.get_coro(), "__qualname__", "").startswith("Line.")
+    }
+    left = {life, *mine}
+    while left:  # what cleans up may wait for the dead; it is told again
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.01)
+    await asyncio.gather(life, *mine, return_exceptions=True)
+
+
+@functools.cache
+def _empty_store() -> bytes:
+    """A state file in which nothing happened yet: to make one takes longer than many a run."""
+    with scratch() as folder:
+        SqliteStore(folder / "agent.db", None).close()
+        return (folder / "agent.db").read_bytes()

@@ -1,0 +1,49 @@
+"""The proofs bite: an agent that is broken on purpose is noticed by each proof that has to notice it."""
+
+import pytest
+
+from proof.crash import crash
+from proof.explore import explore
+from proof.mutations import MUTATIONS, broken
+from proof.plan import drawn
+from proof.shrink import shrunk
+from proof.simulate import lived
+
+SCENARIOS = ("answers lost", "calls late")  # each has what the mutations get wrong
+
+
+def noticing(proof: str) -> list[str]:
+    return [name for name, (_, _, proofs) in MUTATIONS.items() if proof in proofs]
+
+
+# The others take longer to be noticed there, some of them minutes: `make crash MUTATE=...`, `make simulate MUTATE=...`.
+QUICK = ("effect-before-intent", "create-again-after-unknown", "history-with-a-hole", "torn-commit")
+
+
+def test_every_mutation_is_to_be_noticed_by_two_proofs() -> None:
+    assert all(len(proofs) >= 2 for _, _, proofs in MUTATIONS.values())
+
+
+@pytest.mark.parametrize("mutation", noticing("explore"))
+def test_the_exploration_notices(mutation: str) -> None:
+    report = explore(adversities=1, mutation=mutation)
+    assert report.wrong
+
+
+@pytest.mark.parametrize("mutation", QUICK)
+def test_the_kills_at_boundaries_notice(mutation: str) -> None:
+    report = crash(1, only=SCENARIOS, mutation=mutation)
+    assert report.wrong
+
+
+def test_simulated_lives_notice() -> None:
+    with broken("create-again-after-unknown"):
+        assert any(lived(drawn(seed, 20)).wrong for seed in range(1, 10))
+
+
+def test_a_life_that_fails_is_made_smaller() -> None:
+    with broken("history-with-a-hole"):
+        plan = shrunk(drawn(1, 6), lambda plan: bool(lived(plan).wrong))
+        assert lived(plan).wrong
+    assert len(plan.requests) == 1
+    assert plan.rules == plan.kills == plan.outages == ()

@@ -1,0 +1,42 @@
+"""The short form of every proof holds, and repeats from its seed [I1] [I2] [I3] [I4] [I5] [I6]."""
+
+from proof.chaos import chaos
+from proof.crash import crash, lived
+from proof.explore import explore
+from proof.fuzz import fuzz
+from proof.plan import drawn
+from proof.simulate import lived as life
+from proof.simulate import simulate
+
+SCENARIOS = ("upload, accepted", "answers lost", "changed, verified again")
+
+
+def test_every_history_with_one_adversity_keeps_the_invariants() -> None:
+    report = explore(adversities=1)
+    assert not report.wrong, report
+
+
+def test_an_agent_killed_at_any_boundary_ends_as_if_it_had_not_been() -> None:
+    report = crash(1, only=SCENARIOS)
+    assert not report.wrong, report
+
+
+def test_simulated_lives_keep_the_invariants() -> None:
+    report = simulate(1, lives=4, requests=40)
+    assert not report.wrong, report
+
+
+def test_the_command_that_is_killed_in_its_work_keeps_the_invariants() -> None:
+    report = chaos(1, kills=2)
+    assert not report.wrong, report
+
+
+def test_no_input_is_answered_with_anything_but_a_clear_error() -> None:
+    report = fuzz(1, count=6000)
+    assert not report.wrong, report
+
+
+def test_a_life_repeats_from_its_seed() -> None:
+    first, second = (life(drawn(5, 15)) for _ in range(2))
+    assert first.counts == second.counts
+    assert lived("answers lost", 3, (20,)) == lived("answers lost", 3, (20,))

@@ -1,0 +1,212 @@
+"""The store under any order of admissions, steps, crashes and reopenings [I1] [I4] [I5].
+
+A model keeps, per request, the record that was committed last; whatever the store is asked has to follow from it.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+
+from agent.core.effect import EffectKind
+from agent.core.errors import Impossible
+from agent.core.machine import Step, step
+from agent.core.observation import DocumentRemoved, EffectDelayed, EffectUnanswered, Resumed
+from agent.core.record import Phase, Record
+from agent.store import audit
+from agent.store.connection import open_reader
+from agent.store.sqlite import SqliteStore
+from proof.mutations import broken
+
+from .support import LINK, POLICY, Life, capture, opened, upload
+
+NEVER = 4e9  # seconds since the epoch: later than anything is due
+
+
+class Storing(RuleBasedStateMachine):
+    """A store, and what it has to know."""
+
+    lives = Bundle("lives")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.loop = asyncio.new_event_loop()
+        self.store: SqliteStore = opened(self.folder)
+        self.known: dict[str, Record] = {}
+        self.admitted = 0
+        self.orphans: set[str] = set()
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.loop.close()
+        shutil.rmtree(self.folder)
+
+    def commit(self, *steps: Step) -> None:
+        self.loop.run_until_complete(self.store.commit(steps))
+        for one in steps:
+            self.known[one.record.uid] = one.record
+            if one.orphan is not None:
+                self.orphans.add(one.orphan)
+
+    # -- what happens ------------------------------------------------------------------------------------------
+
+    @initialize()
+    def a_new_file(self) -> None:
+        assert self.store.claim(NEVER, 10, set()) == []
+
+    @rule(target=lives, by_capture=st.booleans(), retention=st.sampled_from((0.0, 60.0)))
+    def admit(self, by_capture: bool, retention: float) -> Life:
+        wanted = (capture if by_capture else upload)(retention=retention)
+        self.admitted += 1
+        life = Life(f"u{self.admitted}", wanted)
+        self.commit(life.steps[0])
+        return life
+
+    @rule(life=lives)
+    def goes_on(self, life: Life) -> None:
+        if life.record.phase is Phase.DONE or life.record.hold is not None:
+            return
+        before = len(life.steps)
+        life.goes_on()
+        self.commit(*life.steps[before:])
+
+    @rule(first=lives, second=lives)
+    def two_go_on_in_one_commit(self, first: Life, second: Life) -> None:
+        steps: list[Step] = []
+        for life in {id(first): first, id(second): second}.values():
+            if life.record.phase is not Phase.DONE and life.record.hold is None:
+                before = len(life.steps)
+                life.goes_on()
+                steps += life.steps[before:]
+        self.commit(*steps)
+
+    @rule(life=lives, how=st.sampled_from(("unknown", "busy", "crash", "removed")))
+    def meets_trouble(self, life: Life, how: str) -> None:
+        intent = life.record.intent
+        before = len(life.steps)
+        if how == "removed":
+            if intent is None:
+                life.sees(DocumentRemoved)
+        elif intent is not None:
+            seen = {"unknown": EffectUnanswered, "busy": EffectDelayed}.get(how)
+            life.sees(seen, kind=intent.kind) if seen is not None else life.sees(Resumed)
+        self.commit(*life.steps[before:])
+
+    @rule(life=lives)
+    def a_step_of_an_older_version_is_refused(self, life: Life) -> None:
+        if len(life.steps) < 2:
+            return
+        try:
+            self.loop.run_until_complete(self.store.commit([life.steps[-1]]))
+        except Impossible:
+            return
+        raise AssertionError("committed twice")
+
+    @rule(life=lives, other=lives)
+    def all_or_none(self, life: Life, other: Life) -> None:
+        """A commit with one step that cannot be leaves the other as it was."""
+        if life is other or len(other.steps) < 2 or life.record.phase is Phase.DONE or life.record.hold is not None:
+            return
+        before, good = life.at, step(life.record, Resumed(at=life.at + 1), POLICY)
+        if not good.changed:
+            return
+        try:
+            self.loop.run_until_complete(self.store.commit([good, other.steps[-1]]))
+        except Impossible:
+            life.at = before
+            return
+        raise AssertionError("committed with a step that is none")
+
+    @rule(life=consumes(lives))
+    def forget(self, life: Life) -> None:
+        uid = life.record.uid
+        if life.record.phase is Phase.DONE:
+            self.loop.run_until_complete(self.store.forget(uid))
+            self.known.pop(uid)
+
+    @rule()
+    def reopened(self) -> None:
+        self.store.close()
+        self.store = opened(self.folder)
+
+    @rule()
+    def killed(self) -> None:
+        """The files as they are now, opened by another agent."""
+        copy = self.folder.with_name(self.folder.name + "-copy")
+        shutil.copytree(self.folder, copy, ignore=shutil.ignore_patterns("*.lock"))
+        self.store.close()
+        shutil.rmtree(self.folder)
+        copy.rename(self.folder)
+        self.store = opened(self.folder)
+
+    # -- what holds --------------------------------------------------------------------------------------------
+
+    @invariant()
+    def it_knows_what_was_committed(self) -> None:
+        for uid, record in self.known.items():
+            assert self.store.get(uid) == record, "[I4]"
+
+    @invariant()
+    def it_gives_out_what_is_due(self) -> None:
+        claimed = {record.uid for record in self.store.claim(NEVER, 1000, set())}
+        assert claimed == {uid for uid, record in self.known.items() if record.due_at is not None}, "[I1]"
+        times = [record.due_at for record in self.known.values() if record.due_at is not None]
+        assert self.store.next_due(set()) == min(times, default=None)
+        priorities = [record.priority for record in self.store.claim(NEVER, 1000, set())]
+        assert priorities == sorted(priorities)
+        assert self.store.unsettled() == any(record.moving for record in self.known.values())
+
+    @invariant()
+    def it_knows_who_waits_and_what_may_turn_up(self) -> None:
+        waiting = [record for record in self.known.values() if record.phase is Phase.RESULT]
+        assert self.store.waiting().count == len(waiting)
+        assert {one[0] for one in self.store.orphans()} == self.orphans, "[I3]"
+
+    @invariant()
+    def it_has_an_attempt_for_each_intent(self) -> None:
+        connection = open_reader(self.folder / "agent.db")
+        try:
+            rows = connection.execute("SELECT uid, count(*), count(answered_at) FROM attempts GROUP BY uid").fetchall()
+            links = {row[0] for row in connection.execute("SELECT uid FROM links WHERE link = ?", (LINK,))}
+        finally:
+            connection.close()
+        told = {row[0]: (row[1], row[2]) for row in rows}
+        for uid, record in self.known.items():
+            open_ones = record.intent is not None
+            assert told.get(uid, (0, 0)) == (record.intents, record.intents - open_ones), "[I4]"
+            handed_out = record.phase is Phase.RESULT and record.desired.mode == "capture"
+            assert (uid in links) == handed_out, "a link lives while a person may use it [I6]"
+
+    @precondition(lambda self: self.known)
+    @invariant()
+    def its_history_is_whole(self) -> None:
+        assert not audit.verify(self.folder / "agent.db").findings, "[I5]"
+
+
+class TestStoring(Storing.TestCase):
+    settings = settings(
+        max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+
+
+def test_the_machine_finds_a_store_that_writes_no_attempts() -> None:
+    """It bites."""
+    with broken("torn-commit"):
+        machine = Storing()
+        try:
+            life = machine.admit(by_capture=True, retention=0.0)
+            machine.goes_on(life)
+            assert life.record.intent is not None
+            assert life.record.intent.kind is EffectKind.CREATE_DOSSIER
+            try:
+                machine.it_has_an_attempt_for_each_intent()
+            except AssertionError:
+                return
+            raise AssertionError("nothing was found")
+        finally:
+            machine.teardown()
