@@ -8,6 +8,7 @@ from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.log import logger
 from agent.metrics import Metrics
+from agent.regain import Regained
 from agent.store.audit.checkpoints import BREAK, Checkpoint
 
 CIRCUIT_HINTS = {
@@ -77,6 +78,20 @@ class Chronicle:
         else:
             hint = CIRCUIT_HINTS[opened.cause]
             self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
+
+    def regained(self, regained: Regained) -> None:
+        """Assure was asked for what a store that is not what it was may have missed."""
+        recovery = regained.recovery
+        counts = {"dossiers": regained.claimed, "unclaimed": regained.unclaimed, "waiting": regained.waiting}
+        if regained.closed:
+            self._log.warning("recovered", reason=recovery.why, **counts)
+            return
+        self._log.error(
+            "the state file is not what it was; what Assure still has is adopted, and nothing is billed unproven",
+            reason=recovery.why,
+            hint="look at what is held with `get`, then let the rest go on with `assure-agent approve`",
+            **counts,
+        )
 
     def checkpointed(self, lines: Iterable[Checkpoint]) -> None:
         """Lines were added to the checkpoints. Logs leave the machine, as a rule: with the hashes in them, database and

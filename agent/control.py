@@ -17,16 +17,22 @@ import orjson
 from agent.core.errors import AgentError
 from agent.core.observation import Answer, HoldResolved, Observation, PersonalShown, RerunAsked
 from agent.core.record import Desired, HoldReason, Phase, Record
-from agent.ports import Clock, Command, Store
+from agent.ports import Clock, Command, Recoveries, Store
 
 _LONGEST = 64 * 1024  # bytes of a command
 _PATIENCE = 30.0  # seconds until an answer must be folded in
 _APPROVED = "approved"
 _PAUSED = "paused"
+BACKED_UP = "backed-up"
+_ADOPTING = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)
 
 
 class Book(Store, Protocol):
     """A store that remembers commands."""
+
+    @property
+    def recoveries(self) -> Recoveries:
+        """What is on record of a store that is not what it was."""
 
     def obeyed(self, command_id: str) -> str | None:
         """The answer to a command that was obeyed before."""
@@ -100,7 +106,7 @@ class Control:
         except ValueError:
             raise AgentError("That is no answer.", "answer with retry, abandon or adopt") from None
         dossier_id = request.get("dossierId")
-        adopts = record.phase is Phase.DOSSIER and record.hold.reason in (HoldReason.REFUSED, HoldReason.SURPRISE)
+        adopts = record.phase is Phase.DOSSIER and record.hold.reason in _ADOPTING
         if answer is Answer.ADOPT and not (adopts and isinstance(dossier_id, str)):
             raise AgentError(f"{record.name} has no dossier to be adopted.", "answer with retry or abandon")
         about = record.hold.reason.about_document
@@ -140,8 +146,12 @@ class Control:
         return "recorded in the audit history: personal values of this request were shown"
 
     async def _approve(self, _: str | None, __: Mapping[str, Any]) -> str:
-        await self._store.remember(_APPROVED, str(self._clock.now()))
-        return "the withdrawals that wait are approved; they happen at the next scan"
+        now = self._clock.now()
+        await self._store.remember(_APPROVED, str(now))
+        if self._store.recoveries.open() is None:
+            return "the withdrawals that wait are approved; they happen at the next scan"
+        await self._store.recoveries.approve(now)
+        return "approved: once Assure was asked once more what it still has, all that waits goes on"
 
     async def _pause(self, _: str | None, __: Mapping[str, Any]) -> str:
         await self._store.remember(_PAUSED, "yes")
@@ -150,6 +160,13 @@ class Control:
     async def _resume(self, _: str | None, __: Mapping[str, Any]) -> str:
         await self._store.remember(_PAUSED, "")
         return "resumed"
+
+    async def _backed_up(self, _: str | None, request: Mapping[str, Any]) -> str:
+        at = request.get("at")
+        if not isinstance(at, int | float) or isinstance(at, bool):
+            raise AgentError("That is no time.", "use the commands of the same version as the agent")
+        await self._store.remember(BACKED_UP, str(float(at)))
+        return "noted"
 
     async def _forget(self, uid: str | None, request: Mapping[str, Any]) -> str:
         record = self._record(uid, request.get("name"))
@@ -170,6 +187,7 @@ VERBS: dict[str, Callable[[Control, str | None, Mapping[str, Any]], Awaitable[st
     "resume": Control._resume,
     "forget": Control._forget,
     "show-personal": Control._show_personal,
+    "backed-up": Control._backed_up,
 }
 
 

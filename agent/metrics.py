@@ -223,6 +223,7 @@ GAUGES = {
     "oldest_open_dossier_seconds": "Age of the request with the oldest open dossier.",
     "oldest_unprogressed_seconds": "Time since the last progress of the active request that made none for longest.",
     "deletions_overdue": "Deletions without progress for more than 15 minutes.",
+    "backup_timestamp_seconds": "When the last backup was made and checked; 0: never.",
     "deliveries_pending": "Notices that sinks have not taken yet.",
     "possible_orphans": "Dossiers that may exist at Assure because the answer to their creation was lost.",
 }

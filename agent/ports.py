@@ -136,6 +136,46 @@ class DocumentTypes(Protocol):
         """What is meant, by a list of at most a day; None while no such list can be had. Returns within seconds."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """A store that is not what it was, since `at`. `why`: lost, older (than its mark), restored (from a backup)."""
+
+    at: float
+    why: str
+    looked_at: float | None = None  # Assure was asked for what it still has
+    approved_at: float | None = None  # a person said to go on
+
+    @property
+    def gated(self) -> bool:
+        """True while nothing may be begun: a copy knows of work that may have gone further since it was made."""
+        return self.why != "lost"
+
+
+class Recoveries(Protocol):
+    """What is on record of a store that is not what it was."""
+
+    def open(self) -> Recovery | None:
+        """The recovery that goes on, or None: all is as usual."""
+
+    def doubtful(self) -> list[str]:
+        """The uids of what is not done: all of it may be behind what happened."""
+
+    def unproven(self, unseen: bool = False) -> list[str]:
+        """The uids of those held because nothing is known of their past; with `unseen` those not looked for yet."""
+
+    async def looked(self, at: float, unclaimed: Iterable[tuple[str, str]]) -> None:
+        """Assure was asked; `unclaimed` are dossiers that no request explains: id and reference."""
+
+    async def suspect(self, uid: str, reference: str, dossier_id: str, at: float) -> None:
+        """An empty dossier of an earlier attempt: its deletion is intended from here on."""
+
+    async def approve(self, at: float) -> None:
+        """A person says to go on."""
+
+    async def close(self, at: float) -> None:
+        """All is as usual again."""
+
+
 class Clock(Protocol):
     """Time. Tests use one that jumps."""
 

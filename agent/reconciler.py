@@ -139,6 +139,15 @@ class Reconciler:
         self._faulty.clear()  # those that rested because of the pause among them
         self._wake.set()
 
+    @property
+    def recovering(self) -> bool:
+        """While the store is recovering, what is admitted waits to be looked for at Assure."""
+        return self._policy.recovering
+
+    @recovering.setter
+    def recovering(self, recovering: bool) -> None:
+        self._policy = replace(self._policy, recovering=recovering)
+
     def wake(self) -> None:
         """Look again at what is due."""
         self._wake.set()

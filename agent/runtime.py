@@ -14,6 +14,7 @@ from agent.admission import Admission, Rules
 from agent.assure.brakes import Opened
 from agent.assure.client import AssureClient
 from agent.assure.limits import Limited, Turns
+from agent.backups import Backups
 from agent.budget import StartBudget
 from agent.catalogue import Catalogue
 from agent.chronicle import CIRCUIT_HINTS, Chronicle
@@ -34,6 +35,7 @@ from agent.pictures import PictureFolder
 from agent.ports import Clock
 from agent.pulse import Pulse
 from agent.reconciler import Reconciler
+from agent.regain import Regain
 from agent.scheduler import Scheduler
 from agent.settings import Settings
 from agent.source.folder import Folder
@@ -47,6 +49,7 @@ T = TypeVar("T")
 
 _DRAIN = 10.0  # seconds that answers may take once we are told to end
 _SWEEP = 60.0  # seconds between two looks for orphans
+_RECOVER = 5.0  # seconds between two looks for what a recovering store may have missed
 _CHECKPOINT = 300.0  # seconds between two checkpoints of the journal
 _SETTLE = 0.3  # seconds until a folder that changes is looked at again
 _PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
@@ -111,6 +114,15 @@ class Agent:
             Checkout(settings.specs_dir),
         )
         self._orphans = OrphanSweep(store, self._remote, clock)
+        self._regain = Regain(store, store.recoveries, self._remote, self.reconciler, clock, rules.agent_id)
+        self._backups = Backups(
+            store,
+            clock,
+            settings.state_path,
+            settings.backup_dir,
+            settings.backup_interval,
+            settings.backup_keep,
+        )
         self._observer = Observer(store, self._remote, self.reconciler, clock)
         source, keys = settings.source_name, store.keys
         self._control = Control(
@@ -138,11 +150,14 @@ class Agent:
         The store is bound to `account`, by default the client id and the base URL.
         """
         need_credentials(settings)
-        clock = clock or SystemClock()
+        system = SystemClock()
+        clock = clock or system
         metrics = Metrics(clock)
         account = account or f"{settings.client_id} at {settings.base_url}"
         store = SqliteStore(settings.state_path, account, metrics.committed, rebind, sink_ids(settings))
         try:
+            if not system.resume(store.last_event_at()):
+                logger().warning("the clock is days behind the store", hint="set it, for instance with chrony")
             metrics.watch(lambda: Reading(settings.state_path))
             agent = cls(settings, store, metrics, clock, seen)
             try:
@@ -172,7 +187,8 @@ class Agent:
             else:
                 return self._finished(still_moving=self._store.unsettled())
             await self._orphans.sweep(at_once=True)
-        return self._finished(still_moving=False)
+            gated = self.reconciler.recovering and self.reconciler.paused
+        return self._finished(still_moving=gated and self._store.unsettled())
 
     def stop(self) -> None:
         """Ask for nothing new, save what is answered, and end."""
@@ -195,9 +211,12 @@ class Agent:
             await self.scan()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await self._reach(patient)
+            await self._recover()
             scheduler = Scheduler(self._failed)
             scheduler.every(self._settings.scan_interval, self.scan)
             scheduler.every(_SWEEP, self._sweep)
+            scheduler.every(_RECOVER, self._recover)
+            scheduler.every(_SWEEP, self._back_up)
             scheduler.every(_CHECKPOINT, self._checkpoint)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
@@ -241,15 +260,35 @@ class Agent:
         """What changed while no agent ran: what people said, the budget, the images. No circuit is open any more."""
         if self._store.recall(CIRCUIT):
             await self._store.remember(CIRCUIT, "")
-        self.reconciler.paused = paused(self._store)
+        self._gate()
         now = self._clock.now()
+        recovery = self._store.recoveries.open()
+        if recovery is not None and recovery.why == "restored" and recovery.looked_at is None:
+            await self._store.restored(now)  # a person wanted it; a copy that came otherwise is a break for auditors
         await self.reconciler.tell({uid: Reconsidered(at=now) for uid in self._store.patient()})
 
     def _commanded(self, verb: str) -> None:
         if verb == "resume":
             self._remote.believe()
-        self.reconciler.paused = paused(self._store)
+        self._gate()
         self.reconciler.wake()
+
+    def _gate(self) -> None:
+        """Nothing is begun while a person paused the agent, or the store is a copy that may be behind."""
+        recovery = self._store.recoveries.open()
+        self.reconciler.recovering = recovery is not None
+        self.reconciler.paused = paused(self._store) or (recovery is not None and recovery.gated)
+
+    async def _recover(self) -> None:
+        """Once at the start, and then whenever something waits to be looked for; a no-op while all is as usual."""
+        if not self.reconciler.recovering:
+            return
+        regained = await self._unless_stopping(self._regain.look())
+        if regained is None:
+            return
+        self._chronicle.regained(regained)
+        if regained.closed:
+            self._gate()
 
     async def _observe(self) -> None:
         while not self._stopping.is_set():
@@ -294,6 +333,9 @@ class Agent:
     async def _sweep(self) -> None:
         if not self._remote.shut(self._clock.now()) and (deleted := await self._orphans.sweep()):
             self._log.warning("deleted orphaned dossiers", count=deleted)
+
+    async def _back_up(self) -> None:
+        await self._backups.make()
 
     async def _checkpoint(self) -> None:
         """Without one the work goes on: dossiers have to be deleted, whatever became of a file for auditors."""

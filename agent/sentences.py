@@ -73,6 +73,11 @@ HOLDS = {
         "Assure answered four times with something that its documentation does not know.",
         "Look at the evidence and ask Signicat with it; then retry, or give it up.",
     ),
+    HoldReason.HISTORY_LOST: (
+        "The state file was lost or put back, and Assure does not show what became of this request: it may have been "
+        "verified and billed already.",
+        "If it was not, retry; if it was, abandon. `assure-agent approve` retries all of these.",
+    ),
     HoldReason.CHANGED_AFTER_START: (
         "The file was changed after the verification was billed or had finished; the earlier document goes on.",
         "Retry verifies the file as it is now, and is billed again. Abandon gives the earlier verification up (an "

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     request_timeout: Seconds = Field(30.0, description="From the last byte sent to Assure's answer.")
     max_image_bytes: Bytes = Field(10 * 1024**2, description="The largest image that is admitted.")
     hold_ttl: Seconds = Field(7 * 86400.0, description="How long a held request may keep a dossier at Assure.")
+    backup_dir: Path | None = Field(None, description="A folder for backups at intervals; empty: none are made.")
+    backup_interval: Seconds = Field(86400.0, description="Between two of these backups.")
+    backup_keep: int = Field(7, ge=1, description="How many of them are kept.")
     agent_id: str = Field(
         "", pattern=r"^[a-z0-9]{0,16}$", description="Part of external references; derived when empty."
     )

@@ -50,6 +50,7 @@ def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     store = SqliteStore(settings.state_path, None)
     try:
         clock = SystemClock()
+        clock.resume(store.last_event_at())
         records = StillRecords(store, clock, settings.hold_ttl)
         rules = Rules.of(settings, store.keys.agent_id())
         types = Catalogue(Silence(), store, clock)

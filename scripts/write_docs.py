@@ -60,7 +60,7 @@ def settings() -> str:
 
 _UNITS = {
     "poll_interval": "5s", "scan_interval": "10s", "request_timeout": "30s", "hold_ttl": "7d",
-    "max_image_bytes": "10MiB",
+    "max_image_bytes": "10MiB", "backup_interval": "1d",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from agent import __version__
 from agent.cli import (
     approve,
     audit,
+    backup,
     describe,
     doctor,
     document_types,
@@ -18,6 +19,7 @@ from agent.cli import (
     plan,
     rerun,
     resolve,
+    restore,
     run,
     sandbox,
     schema,
@@ -68,5 +70,7 @@ app.command("approve")(approve.approve)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("forget")(forget.forget)
+app.command("backup")(backup.backup)
+app.command("restore")(restore.restore)
 app.command("doctor")(doctor.doctor)
 app.add_typer(audit.app, name="audit")

@@ -13,6 +13,11 @@ Two rules follow. After a crash the record alone decides what to ask again: an o
 which is the same as an unknown answer. And an unknown answer is a `doubt` in the record, which stands in the way of
 its own effect until a read has settled it; only then may a create or a start be repeated [I2, I3].
 
+A record that may be behind what happened, because the store was lost or is an older copy, is told so by `HistoryLost`,
+with what Assure shows under its references. The dossier of a later attempt is adopted with a doubt, so the rule above
+holds: it is read before anything is created in it. What cannot be shown is held, because a request that was done
+leaves no trace at Assure: starting it once more may bill it twice [I2].
+
 An observation that the table does not allow is our bug: `Impossible` is raised and the record is untouched.
 The rules in `rules/` propose a phase; this table alone says which may follow, and every step is held against it.
 """
@@ -41,6 +46,7 @@ from agent.core.observation import (
     EffectDelayed,
     EffectRefused,
     EffectUnanswered,
+    HistoryLost,
     HoldResolved,
     ImagesCompared,
     ImagesUnfit,
@@ -63,7 +69,7 @@ from agent.core.owed import asked, due, overdue, owed
 from agent.core.policy import Policy
 from agent.core.record import Intent, Outcome, Phase, Record
 from agent.core.recovery import Absence, absence
-from agent.core.rules import phases, source, trouble
+from agent.core.rules import history, phases, source, trouble
 from agent.core.rules.passage import begin, close, obeyed
 
 
@@ -112,8 +118,10 @@ class Row:
 
 
 def admit(record: Record, at: float, policy: Policy) -> Step:
-    """The first step of a request: nothing is asked yet."""
+    """The first step of a request: nothing is asked yet. While the store is recovering it waits to be looked for."""
     settled = replace(record, admitted_at=at, phase_at=at, not_before=at, reruns=obeyed(record, record.desired))
+    if policy.recovering:
+        settled = history.unproven(settled, at)
     ready = replace(settled, due_at=due(settled, at, policy))
     return Step(before=None, record=ready, events=(_event("Admitted", None, ready, at),))
 
@@ -261,6 +269,7 @@ ANYWHERE: dict[type[Observation], Row] = {
     Reconsidered: Row(trouble.came_due),
     RerunAsked: Row(source.rerun_asked),
     PersonalShown: Row(source.personal_shown),
+    HistoryLost: Row(history.history_lost, (Phase.PROCESS,)),
 }
 TROUBLE: dict[type[Observation], Row] = {
     Resumed: Row(trouble.resumed),

@@ -10,7 +10,7 @@ from enum import StrEnum
 from agent.core.answer import Evidence
 from agent.core.effect import EffectKind
 from agent.core.record import Desired
-from agent.core.remote import Depiction, DossierReading, ProcessReading, Status
+from agent.core.remote import Depiction, DossierReading, Found, ProcessReading, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,13 @@ class ResultSighted(Observation):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconsidered(Observation):
     """What it waits for may have changed meanwhile: the budget, or its images. It looks again now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryLost(Observation):
+    """The store was lost, or is an older copy, so the record may be behind. `found` is what Assure shows of it."""
+
+    found: tuple[Found, ...] = ()
 
 
 # -- a person -----------------------------------------------------------------------------------------

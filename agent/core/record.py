@@ -49,6 +49,7 @@ class HoldReason(StrEnum):
     DOCUMENT_TYPE_GONE = "document-type-gone"  # the country and type no longer mean the document that was admitted
     REFUSED = "refused-by-assure"  # Assure refused a call in its own error shape
     SURPRISE = "unexpected-answer"  # Assure said something that the contract does not know, four times
+    HISTORY_LOST = "history-lost"  # the store was lost or put back, and Assure does not show what became of it
     CHANGED_AFTER_START = "changed-after-start"  # the file changed after the billable act; which one counts?
     REAPPEARED_AFTER_START = "reappeared-after-start"  # the file is back after it was withdrawn and billed
 

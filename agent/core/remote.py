@@ -107,6 +107,17 @@ class ListedDossier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A dossier under one of our references, as the lists show it: which generation and attempt, and what is in it."""
+
+    generation: int
+    attempt: int
+    dossier_id: str
+    opened_at: float | None = None  # when Assure made it, in seconds since the epoch
+    processes: tuple[ListedProcess, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessPage:
     """One page of GET processes: the last 30 days (§9). `total` is Assure's totalResults."""
 

@@ -19,15 +19,15 @@ class Keys:
         return "Keys(...)"
 
     @classmethod
-    def beside(cls, store: Path) -> "Keys":
-        """The key beside this state file; made when there is none."""
+    def beside(cls, store: Path, carried: str | None = None) -> "Keys":
+        """The key beside this state file; when there is none it is made, or is the one that a backup carried (hex)."""
         path = store.with_name("agent.key")
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileExistsError:
             return cls(_read(path))
         with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
+            file.write((carried or secrets.token_hex(32)) + "\n")
             file.flush()
             os.fsync(file.fileno())
         return cls(_read(path))
@@ -45,6 +45,16 @@ class Keys:
     def digest(self, content: bytes) -> str:
         """A salted digest: it tells two documents apart and says nothing of either."""
         return self._hex(b"digest\0" + content)[:32]
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this key from another and says nothing of it."""
+        return self._hex(b"key")[:16]
+
+    @property
+    def carried(self) -> str:
+        """The key itself in hex, for a backup."""
+        return self._key.hex()
 
     def agent_id(self) -> str:
         """The agent id where none is set: 6 hex digits."""

@@ -10,7 +10,15 @@ from sqlite_utils.migrations import Migrations
 from agent.core.errors import StoreNewer
 from agent.store.connection import Connection, sqlite3
 
-NAMES = ("0001_requests", "0002_provenance", "0003_withdrawals", "0004_surface", "0005_views", "0006_census")
+NAMES = (
+    "0001_requests",
+    "0002_provenance",
+    "0003_withdrawals",
+    "0004_surface",
+    "0005_views",
+    "0006_census",
+    "0007_recoveries",
+)
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")
 
@@ -32,14 +40,19 @@ def migrate(connection: Connection) -> None:
     """Bring the file to this version. Raises StoreNewer for a file that a newer version has written."""
     db = Database(connection)
     ours = {migration.name for migration in migrations.pending(db)} | _applied(db)
-    newer = _applied(db) - set(NAMES)
+    refuse_newer(connection)
+    assert ours == set(NAMES)
+    migrations.apply(db)
+
+
+def refuse_newer(connection: Connection) -> None:
+    """Raise StoreNewer for a file that a newer version has written."""
+    newer = _applied(Database(connection)) - set(NAMES)
     if newer:
         raise StoreNewer(
             f"The state file was written by a newer version of the agent (migration {min(newer)}).",
             "install that version or a later one; this one would not understand the file",
         )
-    assert ours == set(NAMES)
-    migrations.apply(db)
 
 
 def _applied(db: Any) -> set[str]:

@@ -145,6 +145,11 @@ class Reading:
         row = self._row("SELECT value FROM meta WHERE key = 'account'")
         return None if row is None else str(row[0])
 
+    def recovering(self) -> str | None:
+        """Why the file is not what it was: lost, older, restored; None while all is as usual."""
+        row = self._row("SELECT why FROM recoveries WHERE closed_at IS NULL")
+        return None if row is None else str(row[0])
+
     def settling(self) -> tuple[int, int, int]:
         """How many requests there are, how many of them go on by themselves, and how many are held."""
         moving = self._one("SELECT count(*) FROM requests WHERE moving")
@@ -175,6 +180,7 @@ class Reading:
             "oldest_open_dossier_seconds": now - oldest_dossier if oldest_dossier else 0.0,
             "oldest_unprogressed_seconds": now - oldest_progress if oldest_progress else 0.0,
             "deletions_overdue": overdue,
+            "backup_timestamp_seconds": float(self.recall("backed-up") or 0.0),
             "deliveries_pending": self._one("SELECT count(*) FROM deliveries"),
             "possible_orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
         }

@@ -13,10 +13,12 @@ from agent.core.machine import Step
 from agent.core.record import HoldReason, Record
 from agent.ports import Command, Waiting
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
-from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
+from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_damaged, sqlite3, unusable
+from agent.store.continuity import continued, key_of
 from agent.store.keys import Keys
 from agent.store.migrations import migrate
 from agent.store.post import Inbox, Outbox
+from agent.store.recoveries import RecordedRecoveries
 from agent.store.rows import REMEMBERED, columns, erased, load, write
 from agent.store.writer import Writer
 
@@ -67,12 +69,16 @@ class SqliteStore:
     def _open(self, path: Path, account: str | None, observe: Callable[[float, int], None], rebind: bool) -> None:
         connection = open_writer(path)
         try:
+            refuse_damaged(path, connection)
+            fresh = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+            key_there = Keys.existing(path) is not None
             migrate(connection)
             if account is not None:
                 _bind(connection, account, rebind)
-            self.keys = Keys.beside(path)
+            self.keys = key_of(connection, path)
+            self._mark = continued(connection, path, fresh, key_there, self.keys)
             self._reader = open_reader(path)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             connection.close()
             raise unusable(path, error) from None
         except BaseException:
@@ -81,7 +87,8 @@ class SqliteStore:
         self.path = path
         self._connection = connection
         self._reading = threading.Lock()  # the source loop reads from a thread of its own
-        self._writer = Writer(connection, observe)
+        self._writer = Writer(connection, observe, self._mark.advance)
+        self.recoveries = RecordedRecoveries(self._query, self._writer)
         self._checkpoints = Checkpoints(path)
         self.inbox = Inbox(self._query, self._writer)
         self.outbox = Outbox(self._query, self._writer)
@@ -92,6 +99,7 @@ class SqliteStore:
         with self._reading:
             self._reader.close()
         self._connection.close()
+        self._mark.close()
         self._lock.release()
 
     # -- commits ---------------------------------------------------------------------------------------------
@@ -253,6 +261,11 @@ class SqliteStore:
         """The uids of those that wait for the budget, or for their images."""
         sql = "SELECT uid FROM requests WHERE queued UNION SELECT uid FROM requests WHERE hold_reason = ?"
         return [row[0] for row in self._query(sql, (HoldReason.IMAGES_CHANGED,))]
+
+    def last_event_at(self) -> float:
+        """When the last event was; 0 when there is none."""
+        rows = self._query("SELECT at FROM events ORDER BY id DESC LIMIT 1")
+        return float(rows[0][0]) if rows else 0.0
 
     # -- commands ----------------------------------------------------------------------------------------------
 

@@ -28,11 +28,14 @@ class _Ticket:
 
 
 class Writer:
-    """The one writer. `observe(seconds, pieces)` hears of every commit."""
+    """The one writer. `observe(seconds, pieces)` hears of every commit, `committed` of each that succeeded."""
 
-    def __init__(self, connection: Connection, observe: Callable[[float, int], None]) -> None:
+    def __init__(
+        self, connection: Connection, observe: Callable[[float, int], None], committed: Callable[[Connection], None]
+    ) -> None:
         self._connection = connection
         self._observe = observe
+        self._committed = committed
         self._closed = False
         self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -93,6 +96,7 @@ class Writer:
             for ticket in tickets:
                 ticket.work(self._connection)
             self._connection.execute("COMMIT")
+            self._committed(self._connection)
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

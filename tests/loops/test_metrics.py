@@ -38,6 +38,7 @@ NAMES = {
     "commit_duration_seconds",
     "commit_batch_size",
     "store_bytes",
+    "backup_timestamp_seconds",
     "build_info",
 }
 LABELS = {

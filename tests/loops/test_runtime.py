@@ -10,6 +10,7 @@ from agent.core.errors import RemoteError
 from agent.core.record import Outcome, Phase
 from tests.support.clock import until
 from tests.support.faults import rule
+from tests.support.fixtures import Begin
 from tests.support.locks import locks
 from tests.support.world import World
 
@@ -152,3 +153,15 @@ async def test_a_world_that_is_looked_at_leaves_the_agent_its_locks(world: World
         assert world.history("a")
         assert world.state_bytes()
         assert locks(world.state) == before
+
+
+async def test_a_token_that_lives_for_a_second_is_renewed_as_often_as_it_takes(begin: Begin) -> None:
+    world = await begin(token_lifetime=1.0)
+    for number in range(4):
+        world.upload(f"a-{number}", "sandbox-delay=20s")
+    await world.settle()
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert [world.starts(f"a-{number}") for number in range(4)] == [1] * 4
+    assert world.ledger.calls["token"] > 1
+    world.check()
+    world.check_nothing_left()

@@ -38,6 +38,10 @@ class VirtualClock:
 
     __call__ = now
 
+    def resume(self, at: float) -> bool:
+        """Nobody sets this clock, so it is where an earlier run was, or later."""
+        return at <= self._time
+
     async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
         deadline = math.inf if seconds is None else self._time + seconds
         if event.is_set() or deadline <= self._time:

@@ -16,6 +16,11 @@ from agent.store.migrations import NAMES
 from agent.store.reading import Reading
 
 _MENDED = (3, 51, 3)  # SQLite: the version that mended a corruption of WAL files
+_RECOVERING = {
+    "lost": "a new one, because the earlier was lost",
+    "older": "an older copy",
+    "restored": "a restored one",
+}
 _PERSONAL = {
     "an e-mail address": r"[^@\s]+@[^@\s]+\.[^@\s]+|.+[._-]at[._-].+\.[a-z]{2,}",
     "a date": r".*(?<!\d)(?:\d{4}[-._]\d{1,2}[-._]\d{1,2}|\d{1,2}[-._]\d{1,2}[-._]\d{4}|(?:19|20)\d{6})(?!\d).*",
@@ -77,6 +82,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
     try:
         with Reading(path) as reading:
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
+            recovering = reading.recovering() if "0007_recoveries" in applied else None
     except AgentError as error:
         yield problem("store", str(error).rstrip("."), error.hint)
         return
@@ -87,6 +93,9 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         yield Check(name="store", message=f"{len(missing)} migrations are applied by the next start of the agent")
     else:
         yield Check(name="store", message=f"all {len(NAMES)} migrations are applied")
+    if recovering is not None:
+        hint = "look at what is held with `assure-agent get`, then `assure-agent approve`"
+        yield warning("recovery", f"the state file is {_RECOVERING[recovering]}, and a person has to approve", hint)
     ours = f"{settings.client_id} at {settings.base_url}"
     if account is None or account == ours or not settings.client_id:
         yield Check(name="account", message=f"the store belongs to {account or 'no account yet'}")

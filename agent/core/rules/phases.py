@@ -97,6 +97,8 @@ def document_type_gone(record: Record, seen: DocumentTypeGone, _: Policy) -> Rec
 def dossier_read_for_process(record: Record, seen: DossierRead, policy: Policy) -> Record:
     """The create was unknown: adopt what it made, or create again."""
     processes = seen.reading.processes
+    if record.desired.capture is not None and processes:
+        return _observe(replace(done(record), unsure=True))  # its link was handed out: another would bill once more
     if moving := started(processes):
         return _observe(replace(done(record), process_id=moving.process_id, unsure=True))
     found = adoptable(processes, PROVIDER, record.desired.process_type)

@@ -73,7 +73,7 @@ def _document_resolved(record: Record, question: Hold, seen: HoldResolved) -> Re
 
 def _adopted(record: Record, seen: HoldResolved) -> Record:
     """Use a dossier that a person found at Assure; what is in it is read before anything is created."""
-    reasons = (HoldReason.REFUSED, HoldReason.SURPRISE)
+    reasons = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)
     asked = record.hold is not None and record.hold.reason in reasons
     if record.phase is not Phase.DOSSIER or seen.dossier_id is None or not asked:
         return record
@@ -93,6 +93,9 @@ def _adopted(record: Record, seen: HoldResolved) -> Record:
 def _retried(record: Record, question: Hold, seen: HoldResolved) -> Record:
     if question.reason is HoldReason.BACK_IMAGE_REQUIRED:
         return close(record, seen.at)  # another process may tell another number of pages; this one cannot be started
+    capture = record.desired.capture is not None
+    if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.PROCESS and capture:
+        return close(record, seen.at)  # nobody has its link any more: another dossier, another link
     if question.reason is HoldReason.IMAGES_DIFFER:
         return replace(record, uploaded=False)
     return replace(record, verified=False) if question.reason is HoldReason.IMAGES_CHANGED else record

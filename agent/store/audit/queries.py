@@ -18,7 +18,7 @@ from agent.store.connection import Connection, open_reader, sqlite3
 OPEN = frozenset(
     {
         "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "provenance", "sources",
-        "refusals", "tallies", "census", "commands", "labels", "receipts",
+        "refusals", "tallies", "census", "commands", "labels", "receipts", "recoveries", "unclaimed",
         "sqlite_master", "sqlite_schema", "json_each", "json_tree",
     }
 )  # fmt: skip

@@ -1,0 +1,104 @@
+"""Rules for a past that was lost: the store was lost, is an older copy, or was restored (design §7).
+
+What Assure still has under the references of a request says more of its past than the record does. A dossier of a
+later generation or attempt is adopted, and read before anything is created in it; what is in it decides: a pending
+process goes on, one that was started is observed, a final one is the result. A dossier with a process is the last one:
+another attempt begins only once it is deleted. Where several could count, where a dossier is empty (it may be the shell
+of an unanswered create, and a later attempt long done), or where nothing is there to be seen, only a person can tell:
+what is done leaves no trace at Assure, so "nothing" does not mean "never".
+"""
+
+from dataclasses import replace
+
+from agent.core.effect import EffectKind
+from agent.core.observation import HistoryLost
+from agent.core.policy import Policy
+from agent.core.record import HoldReason, Phase, Record
+from agent.core.recovery import started
+from agent.core.remote import Found
+from agent.core.rules.passage import FRESH_DOSSIER, PROGRESS, begin, hold
+
+UNSEEN = "unseen"  # not looked for yet
+NOT_FOUND = "not-found"
+SEVERAL_STARTED = "several-started"
+OTHER_TYPE = "other-process-type"
+EMPTY = "empty-dossier"
+
+
+def unproven(record: Record, at: float, evidence: str = UNSEEN) -> Record:
+    """Nothing is begun before a person says so."""
+    held = hold(record, HoldReason.HISTORY_LOST, at)
+    assert held.hold is not None
+    return replace(held, hold=replace(held.hold, evidence=evidence))
+
+
+def history_lost(record: Record, seen: HistoryLost, _: Policy) -> Record:
+    """Fold in what Assure shows of this request."""
+    latest = _latest(seen.found)
+    if doubt := _unclear(record, seen.found, latest):
+        return unproven(record, seen.at, doubt) if record.phase is not Phase.DONE else record
+    if latest is not None and _ahead(latest, record):
+        return _adopted(record, latest, seen.at)
+    if record.phase is Phase.DOSSIER:
+        return unproven(record, seen.at, NOT_FOUND)
+    if record.phase is Phase.PROCESS and record.desired.capture is not None and not _used(latest):
+        return unproven(record, seen.at, EMPTY)  # the link may be out, and not opened yet
+    if record.phase in _READ_AGAIN:
+        unread = replace(record, unsure=True, pending=False, pending_since=None, not_before=seen.at)
+        kind = _READ_AGAIN[record.phase]
+        return unread if kind is None else replace(unread, doubt=kind, doubt_since=seen.at)
+    return replace(record, not_before=seen.at) if record.phase is Phase.RESULT else record
+
+
+# What is doubted from now on, so that it is read before it is believed; a start needs a read anyway.
+_READ_AGAIN: dict[Phase, EffectKind | None] = {
+    Phase.PROCESS: EffectKind.CREATE_PROCESS,
+    Phase.IMAGES: EffectKind.UPLOAD_IMAGES,
+    Phase.VERIFICATION: None,
+}
+
+
+def _latest(found: tuple[Found, ...]) -> Found | None:
+    """The dossier of the last attempt; of two under one reference the one in which something was started."""
+    return max(found, key=lambda one: (one.generation, one.attempt, started(one.processes) is not None), default=None)
+
+
+def _unclear(record: Record, found: tuple[Found, ...], latest: Found | None) -> str:
+    """Why nobody but a person can tell what counts; empty when it is clear."""
+    if any(started(one.processes) is not None for one in found if one is not latest):
+        return SEVERAL_STARTED
+    moving = started(latest.processes) if latest is not None else None
+    if moving is not None and moving.process_type != record.desired.process_type:
+        return OTHER_TYPE
+    return ""
+
+
+def _ahead(found: Found, record: Record) -> bool:
+    """True when this dossier is of a later attempt than the record knows, or of one whose answer it does not know."""
+    known = (record.generation, record.attempt)
+    unanswered = record.phase is Phase.DOSSIER and (found.generation, found.attempt) == known
+    return unanswered or (found.generation, found.attempt) > known
+
+
+def _adopted(record: Record, found: Found, at: float) -> Record:
+    if found.generation > record.generation:
+        record = begin(record, record.next or record.desired, at)
+    adopted = replace(
+        record,
+        phase=Phase.PROCESS,
+        generation=found.generation,
+        attempt=found.attempt,
+        hold=None if record.hold is not None and record.hold.reason.blocks else record.hold,
+        opened_at=found.opened_at if found.opened_at is not None else record.opened_at or at,
+        not_before=at,
+        doubt=EffectKind.CREATE_PROCESS,
+        doubt_since=at,
+        queued=False,
+        **PROGRESS,
+        **FRESH_DOSSIER | {"dossier_id": found.dossier_id, "unsure": True},
+    )
+    return adopted if _used(found) else unproven(adopted, at, EMPTY)
+
+
+def _used(found: Found | None) -> bool:
+    return found is not None and bool(found.processes)

@@ -1,0 +1,166 @@
+"""Regains what a lost, older or restored store does not know, from what Assure still has (design §7).
+
+One shared listing: GET dossiers (the last 100) and GET processes (30 days, all pages), matched by our references. Each
+record that may be behind is told what was found under its references, and the machine decides. Whatever is under our
+agent id and no request explains is journaled as unclaimed, and left alone: a prefix is no proof of ownership.
+
+With a person's `approve` there is one more look, because lists may have lagged; then what nothing was found of goes on.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from agent.core.answer import Done
+from agent.core.observation import Answer, HistoryLost, HoldResolved, Observation
+from agent.core.record import Record
+from agent.core.recovery import started
+from agent.core.remote import Found
+from agent.ports import Clock, Recoveries, Recovery, Remote, Store
+from agent.reconciler import Reconciler
+
+_PAGE = 2000  # rows in a page, the most there are (contract §9)
+_HORIZON = 29.9 * 86400.0  # the list ends at 30 days
+_CHUNK = 500  # records per transaction
+_REFERENCE = re.compile(r"aa-([a-z0-9]{1,16})-([0-9a-f]{24})-([1-9]\d{0,8})-([1-9]\d{0,8})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regained:
+    """What one look came to. `claimed` and `unclaimed` count dossiers under our agent id, `waiting` requests."""
+
+    recovery: Recovery
+    claimed: int = 0
+    unclaimed: int = 0
+    waiting: int = 0  # requests of which nothing was found, or not one thing only
+    closed: bool = False
+
+
+class Regain:
+    """Looks for the past of our requests at Assure while a recovery goes on."""
+
+    def __init__(
+        self,
+        store: Store,
+        recoveries: Recoveries,
+        remote: Remote,
+        reconciler: Reconciler,
+        clock: Clock,
+        agent_id: str,
+    ) -> None:
+        self._store = store
+        self._recoveries = recoveries
+        self._remote = remote
+        self._reconciler = reconciler
+        self._clock = clock
+        self._agent_id = agent_id
+
+    async def look(self) -> Regained | None:
+        """Look once, when there is something to look for; None when there is not, or Assure gave no list."""
+        recovery = self._recoveries.open()
+        if recovery is None:
+            return None
+        first = recovery.looked_at is None
+        uids = self._recoveries.doubtful() if first else self._recoveries.unproven(unseen=True)
+        if not (first or uids or recovery.approved_at is not None):
+            return None
+        found = await self._listed()
+        if found is None:
+            return None
+        if recovery.approved_at is not None:
+            uids = list({*uids, *self._recoveries.unproven()})
+        asked = {*uids, *found} if first else set(uids)
+        await self._tell({uid: HistoryLost(at=self._clock.now(), found=found.get(uid, ())) for uid in asked})
+        unclaimed = await self._unexplained(found)
+        await self._recoveries.looked(self._clock.now(), unclaimed)
+        if recovery.approved_at is not None:
+            await self._go_on()
+        return Regained(
+            recovery=recovery,
+            claimed=sum(map(len, found.values())) - len(unclaimed),
+            unclaimed=len(unclaimed),
+            waiting=len(self._recoveries.unproven()),
+            closed=recovery.approved_at is not None,
+        )
+
+    async def _listed(self) -> dict[str, tuple[Found, ...]] | None:
+        """What Assure has under our agent id, by uid; None when a list cannot be had."""
+        listed = await self._remote.list_dossiers()
+        if not isinstance(listed, Done):
+            return None
+        found: dict[str, Found] = {}
+        uids: dict[str, str] = {}
+        for row in listed.value:
+            if (ours := self._ours(row.reference)) is not None:
+                uids[row.dossier_id] = ours[0]
+                found[row.dossier_id] = replace(ours[1], dossier_id=row.dossier_id, opened_at=_seconds(row.created_at))
+        offset, total = 0, 1
+        while offset < total:
+            page = await self._remote.list_processes(self._clock.now() - _HORIZON, (), offset, _PAGE)
+            if not isinstance(page, Done):
+                return None
+            for process in page.value.processes:
+                if (ours := self._ours(process.reference)) is not None and process.dossier_id is not None:
+                    uids[process.dossier_id] = ours[0]
+                    made = replace(ours[1], dossier_id=process.dossier_id, opened_at=_seconds(process.created_at))
+                    one = found.get(process.dossier_id, made)
+                    found[process.dossier_id] = replace(one, processes=(*one.processes, process))
+            offset, total = offset + _PAGE, page.value.total
+        by_uid: dict[str, list[Found]] = {}
+        for dossier_id, one in found.items():
+            by_uid.setdefault(uids[dossier_id], []).append(one)
+        return {uid: tuple(ones) for uid, ones in by_uid.items()}
+
+    def _ours(self, reference: str | None) -> tuple[str, Found] | None:
+        match = _REFERENCE.fullmatch(reference or "")
+        if match is None or match[1] != self._agent_id:
+            return None
+        return match[2], Found(generation=int(match[3]), attempt=int(match[4]), dossier_id="")
+
+    async def _tell(self, observations: Mapping[str, Observation]) -> None:
+        for uids in _chunks([uid for uid in observations if self._store.get(uid) is not None]):
+            await self._reconciler.tell({uid: observations[uid] for uid in uids})
+
+    async def _unexplained(self, found: Mapping[str, tuple[Found, ...]]) -> list[tuple[str, str]]:
+        """Dossiers that no request explains: id and reference. Empty ones of earlier attempts go to the sweep."""
+        unclaimed = []
+        for uid, ones in found.items():
+            record = self._store.get(uid)
+            for one in ones:
+                reference = f"aa-{self._agent_id}-{uid}-{one.generation}-{one.attempt}"
+                if record is not None and one.dossier_id == record.dossier_id:
+                    continue
+                if record is not None and _past(one, record) and not started(one.processes):
+                    await self._recoveries.suspect(uid, reference, one.dossier_id, self._clock.now())
+                else:
+                    unclaimed.append((one.dossier_id, reference))
+        return unclaimed
+
+    async def _go_on(self) -> None:
+        """A person's word: what nothing was found of is begun, and all is as usual."""
+        now = self._clock.now()
+        answers: dict[str, Observation] = {}
+        for uid in self._recoveries.unproven():
+            record = self._store.get(uid)
+            if record is not None and record.hold is not None:
+                answers[uid] = HoldResolved(at=now, hold_id=record.hold.id, answer=Answer.RETRY)
+        await self._tell(answers)
+        await self._recoveries.close(now)
+
+
+def _past(one: Found, record: Record) -> bool:
+    return (one.generation, one.attempt) <= (record.generation, record.attempt)
+
+
+def _chunks(uids: list[str]) -> Iterator[Collection[str]]:
+    for start in range(0, len(uids), _CHUNK):
+        yield uids[start : start + _CHUNK]
+
+
+def _seconds(text: str) -> float | None:
+    """A time of Assure's (`YYYY-MM-DDThh:mm:ssZ`, contract §0) in seconds since the epoch; None when it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except ValueError:
+        return None

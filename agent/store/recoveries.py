@@ -1,0 +1,60 @@
+"""The recovery of a store that was lost, is an older copy, or was restored: what is on record of it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from agent.core.record import HoldReason
+from agent.core.rules.history import UNSEEN
+from agent.ports import Recovery
+from agent.store.writer import Writer
+
+
+class RecordedRecoveries:
+    """Implements `agent.ports.Recoveries` on the store's reader and writer."""
+
+    def __init__(self, query: Callable[..., list[Any]], writer: Writer) -> None:
+        self._query = query
+        self._writer = writer
+
+    def open(self) -> Recovery | None:
+        """The recovery that goes on, or None: all is as usual."""
+        rows = self._query("SELECT at, why, looked_at, approved_at FROM recoveries WHERE closed_at IS NULL")
+        return Recovery(at=rows[0][0], why=rows[0][1], looked_at=rows[0][2], approved_at=rows[0][3]) if rows else None
+
+    def doubtful(self) -> list[str]:
+        """The uids of what is not done: all of it may be behind what happened."""
+        return [row[0] for row in self._query("SELECT uid FROM requests WHERE phase <> 'done'")]
+
+    def unproven(self, unseen: bool = False) -> list[str]:
+        """The uids of those that are held because nothing is known of their past; only those not looked for yet."""
+        sql = "SELECT uid FROM requests WHERE hold_reason = ?"
+        if not unseen:
+            return [row[0] for row in self._query(sql, (HoldReason.HISTORY_LOST,))]
+        sql += " AND json_extract(record, '$.hold.evidence') = ?"
+        return [row[0] for row in self._query(sql, (HoldReason.HISTORY_LOST, UNSEEN))]
+
+    async def looked(self, at: float, unclaimed: Iterable[tuple[str, str]]) -> None:
+        """Assure was asked; `unclaimed` are dossiers that no request explains: id and reference."""
+        rows = [(dossier_id, reference, at) for dossier_id, reference in unclaimed]
+
+        def work(connection: Any) -> None:
+            connection.execute("UPDATE recoveries SET looked_at = ? WHERE closed_at IS NULL", (at,))
+            connection.execute("DELETE FROM unclaimed")
+            connection.executemany("INSERT OR REPLACE INTO unclaimed VALUES (?, ?, ?)", rows)
+
+        await self._writer.write(work)
+
+    async def suspect(self, uid: str, reference: str, dossier_id: str, at: float) -> None:
+        """An empty dossier of an earlier attempt: its deletion is intended from here on."""
+        sql = "INSERT OR IGNORE INTO orphans (reference, uid, since, dossier_id) VALUES (?, ?, ?, ?)"
+        await self._writer.write(lambda connection: connection.execute(sql, (reference, uid, at, dossier_id)))
+
+    async def approve(self, at: float) -> None:
+        """A person says to go on."""
+        sql = "UPDATE recoveries SET approved_at = ? WHERE closed_at IS NULL"
+        await self._writer.write(lambda connection: connection.execute(sql, (at,)))
+
+    async def close(self, at: float) -> None:
+        """All is as usual again."""
+        sql = "UPDATE recoveries SET closed_at = ? WHERE closed_at IS NULL"
+        await self._writer.write(lambda connection: connection.execute(sql, (at,)))

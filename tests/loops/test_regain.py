@@ -1,0 +1,307 @@
+"""A store that was lost, or is an older copy: what Assure still has is regained, and nothing is billed unproven."""
+
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.core.record import HoldReason, Outcome, Phase
+from agent.runtime import Agent
+from agent.sandbox.faults import Rule
+from tests.support.clock import until
+from tests.support.faults import rule
+from tests.support.world import World
+
+
+def lose(world: World) -> None:
+    """The state file is gone; the key beside it stays."""
+    for path in world.state.parent.glob("agent.db*"):
+        path.unlink()
+
+
+def copied(world: World) -> Path:
+    """A copy of the state file, to be put back later. No agent runs."""
+    kept = world.folder / "older.db"
+    shutil.copy(world.state, kept)
+    return kept
+
+
+def put_back(world: World, kept: Path) -> None:
+    """The older copy takes the place of the state file, as an administrator would do it."""
+    for path in world.state.parent.glob("agent.db-*"):
+        path.unlink()
+    shutil.copy(kept, world.state)
+
+
+async def approve(agent: Agent) -> str:
+    answer = await agent._control.obey({"id": "approve-1", "verb": "approve"})
+    assert answer["ok"], answer
+    return str(answer["message"])
+
+
+@contextlib.asynccontextmanager
+async def approved(world: World) -> AsyncIterator[Agent]:
+    """An agent at work, once a person has said to go on and it has gone on."""
+    async with world.running() as agent:
+        await approve(agent)
+        await agent._recover()
+        yield agent
+
+
+async def killed_in(world: World, trouble: Rule) -> None:
+    """Run into a call that hangs, and end without its answer."""
+    world.sandbox.faults.add([trouble])
+    world.clock.release()
+    async with world.opened(request_timeout=60.0) as agent:
+        import asyncio
+
+        task = asyncio.create_task(agent.run())
+        await until(lambda: any(row["fired"] for row in world.sandbox.faults.rows()))
+        agent.stop()
+        await asyncio.sleep(0)
+        await agent.reconciler.drop()
+        await asyncio.wait_for(task, 10)
+    world.sandbox.faults.clear()
+
+
+def recoveries(world: World) -> list[tuple[str, bool, bool]]:
+    return [
+        (why, bool(approved), bool(closed))
+        for why, approved, closed in world.rows("SELECT why, approved_at, closed_at FROM recoveries ORDER BY id")
+    ]
+
+
+# -- a first start ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_start_is_no_recovery_and_costs_no_call(world: World) -> None:
+    world.upload("a")
+    await world.settle()
+    await world.settle()
+    assert recoveries(world) == []
+    assert world.ledger.calls["getDossiers"] == 0
+
+
+# -- lost ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("acts", [True, False])
+@pytest.mark.parametrize("call", ["createProcess", "setImages", "startVerification", "deleteDossier"])
+async def test_what_assure_still_has_of_a_lost_store_is_adopted_and_started_once(
+    world: World, call: str, acts: bool
+) -> None:
+    """[I1] [I2] [I3] A pending process goes on, one that was started is observed, a final one is the result."""
+    world.upload("a", back=True)
+    await killed_in(world, rule(call, "hang", acts=acts))
+    lose(world)
+    await world.settle()
+    if (call, acts) in (("deleteDossier", True), ("createProcess", False)):
+        hold = world.record("a").hold  # it left no trace at Assure; or an empty dossier, which proves nothing
+        assert hold is not None
+        assert hold.evidence == ("not-found" if call == "deleteDossier" else "empty-dossier")
+        return
+    assert (world.record("a").outcome, world.record("a").phase) == (Outcome.ACCEPTED, Phase.DONE)
+    assert world.starts("a") == 1
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_what_left_no_trace_at_assure_waits_for_a_person_and_is_then_begun(world: World) -> None:
+    """[I1] [I2] It may have been verified and billed: nothing is created before somebody says so."""
+    world.upload("a")
+    await world.settle()
+    lose(world)
+    before = world.ledger.calls.copy()
+    await world.settle()
+    hold = world.record("a").hold
+    assert hold is not None
+    assert (hold.reason, hold.evidence) == (HoldReason.HISTORY_LOST, "not-found")
+    made = world.ledger.calls - before
+    assert set(made) == {"token", "getDossiers", "getAllProcess"}
+    assert (made["getDossiers"], made["getAllProcess"]) == (1, 1)
+    assert recoveries(world) == [("lost", False, False)]
+    async with approved(world) as agent:
+        await until(lambda: world.record("a").phase is not Phase.DOSSIER)
+        world.clock.release()
+        await until(lambda: world.record("a").phase is Phase.DONE)
+        assert not agent.reconciler.recovering
+    assert recoveries(world) == [("lost", True, True)]
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_many_requests_of_a_lost_store_share_one_listing(world: World) -> None:
+    for number in range(12):
+        world.upload(f"a-{number}", "sandbox-delay=5m")
+    async with world.running():
+        await world.clock.advance(10)
+    lose(world)
+    before = world.ledger.calls.copy()
+    await world.settle()
+    made = world.ledger.calls - before
+    assert made["getDossiers"] == 1
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert all(world.starts(f"a-{number}") == 1 for number in range(12))
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_a_dossier_that_no_request_explains_is_journaled_and_left_alone(world: World) -> None:
+    """[I3] Its file was removed while the store was lost."""
+    path = world.upload("a", "sandbox-delay=5m")
+    async with world.running():
+        await world.clock.advance(10)
+    lose(world)
+    path.unlink()
+    world.upload("b")
+    await world.settle()
+    ((dossier_id, reference),) = world.rows("SELECT dossier_id, reference FROM unclaimed")
+    assert reference.startswith("aa-tests-")
+    assert world.ledger.dossiers[dossier_id].deleted_at is None
+
+
+async def test_a_capture_whose_link_was_handed_out_is_observed_after_the_store_was_lost(world: World) -> None:
+    """[I2] The person may be in the middle of it: no second link."""
+    world.sandbox.world.config = world.sandbox.config
+    world.capture("a")
+    async with world.running():
+        pass
+    lose(world)
+    await world.settle()
+    (entry,) = world.dossiers("a")
+    assert entry.captures == 1
+    assert world.record("a").outcome is Outcome.ACCEPTED
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_while_assure_gives_no_list_nothing_is_begun(world: World) -> None:
+    """[I2]"""
+    world.upload("a")
+    await world.settle()
+    lose(world)
+    world.sandbox.faults.add([rule("getDossiers", "503", count=3)])
+    async with world.running() as agent:
+        assert world.record("a").hold is not None
+        for _ in range(4):
+            await agent._recover()
+        assert world.record("a").hold is not None
+        assert world.ledger.calls["createDossier"] == 1
+    assert len(world.dossiers("a")) == 1
+
+
+# -- an older copy ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -> None:
+    """[I2] What was admitted, started, finished or begun since the copy was made is not billed again."""
+    world.upload("done-before")
+    await world.settle()
+    kept = copied(world)
+    world.upload("done-since")
+    world.upload("runs", "sandbox-delay=10m")
+    async with world.running():
+        await world.clock.advance(60)
+    put_back(world, kept)
+    world.upload("new")
+    world.switches["poll_interval"] = 60.0
+    async with world.running() as agent:
+        await world.clock.advance(60)
+        assert recoveries(world) == [("older", False, False)]
+        assert world.record("runs").phase is Phase.RESULT  # adopted, and observed
+        assert world.record("done-before").phase is Phase.DONE
+        held = {name for name, record in world.records().items() if record.hold is not None}
+        assert held == {"done-since", "new"}
+        for name in ("done-since", "runs"):
+            assert world.starts(name) == 1
+        await agent._control.obey({"id": "resolve-1", "verb": "resolve", "name": "done-since", "answer": "abandon"})
+        await approve(agent)
+        await agent._recover()
+        await world.clock.advance(900)
+        assert world.record("runs").outcome is Outcome.ACCEPTED
+        assert world.record("new").outcome is Outcome.ACCEPTED
+        assert world.record("done-since").outcome is Outcome.ABANDONED
+    assert {name: world.starts(name) for name in world.records()} == {
+        "done-before": 1, "done-since": 1, "runs": 1, "new": 1,
+    }  # fmt: skip
+    assert recoveries(world) == [("older", True, True)]
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+@pytest.mark.parametrize("call", ["createDossier", "createProcess", "setImages", "startVerification"])
+async def test_a_copy_from_the_middle_of_a_request_starts_nothing_twice(world: World, call: str) -> None:
+    """[I2] [I3] The copy has an open intent; the request went on to its end, or into its result, after it was made."""
+    world.upload("a", "sandbox-delay=5m", back=True)
+    await killed_in(world, rule(call, "hang", acts=True))
+    kept = copied(world)
+    async with world.running():
+        await world.clock.advance(120)
+        assert world.record("a").phase is Phase.RESULT
+    put_back(world, kept)
+    async with approved(world):
+        await world.clock.advance(600)
+    assert world.record("a").outcome is Outcome.ACCEPTED
+    assert world.starts("a") == 1
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_what_a_copy_could_go_on_with_is_not_billed_until_it_is_approved(world: World) -> None:
+    """[I2] Its process is pending at Assure; the copy came without its mark, so nobody knows how old it is."""
+    world.upload("a", back=True)
+    await killed_in(world, rule("setImages", "hang", acts=False))
+    world.state.with_name("agent.db.mark").unlink()
+    finished = await world.settle()
+    assert finished.still_moving
+    before = world.ledger.calls.copy()
+    async with world.running() as agent:
+        await world.clock.advance(120)
+        begun = set(world.ledger.calls - before)
+        assert not begun & {"createDossier", "createProcess", "setImages", "startVerification"}
+        await approve(agent)
+        await agent._recover()
+        await world.clock.advance(60)
+    assert world.record("a").outcome is Outcome.ACCEPTED
+    assert world.starts("a") == 1
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_rerun_that_began_since_the_copy_was_made_is_adopted(world: World) -> None:
+    """[I2] Its token stands in the file still, and is obeyed once."""
+    world.upload("a")
+    await world.settle()
+    kept = copied(world)
+    world.upload("a", "sandbox-delay=5m", annotations={"assure-agent/rerun": "again"})
+    async with world.running():
+        await world.clock.advance(60)
+        assert world.record("a").generation == 2
+    put_back(world, kept)
+    async with approved(world):
+        await world.clock.advance(600)
+    record = world.record("a")
+    assert (record.generation, record.outcome) == (2, Outcome.ACCEPTED)
+    assert world.starts("a") == 2
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_a_copy_put_back_over_its_own_successor_is_noticed_as_well(world: World) -> None:
+    """Each recovery gives the file another identity: the file that was replaced is not taken for its successor."""
+    world.upload("a")
+    await world.settle()
+    kept = copied(world)
+    world.upload("b")
+    await world.settle()
+    newer = world.folder / "newer.db"
+    shutil.copy(world.state, newer)
+    put_back(world, kept)
+    async with approved(world):
+        await world.clock.advance(600)
+    put_back(world, newer)
+    async with world.running():
+        pass
+    assert recoveries(world) == [("older", False, False)]
