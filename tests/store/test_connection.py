@@ -14,6 +14,7 @@ from agent.store import audit
 from agent.store.audit.checkpoints import beside, lines
 from agent.store.audit.deletion import certificates
 from agent.store.audit.queries import asked, viewed
+from agent.store.backup import back_up
 from agent.store.connection import holder
 from agent.store.keys import Keys
 from agent.store.reading import Reading
@@ -41,6 +42,7 @@ LOOKS: list[Callable[[Path], object]] = [
     Keys.existing,
     lambda path: certificates(path, "u1"),
     lambda path: list(lines(beside(path))),
+    lambda path: back_up(path, path.with_name("kept"), NOW),
     lambda path: rows(path.parent, "SELECT count(*) FROM requests"),
 ]
 
