@@ -8,7 +8,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from agent.core.errors import StoreNewer
-from agent.store.connection import Connection, sqlite3
+from agent.store.connection import Connection, open_writer, sqlite3
 
 NAMES = (
     "0001_requests",
@@ -34,6 +34,26 @@ def _run(db: Any, file: str) -> None:
 
 for _name in NAMES:
     migrations(name=_name)(partial(_run, file=f"{_name}.sql"))  # type: ignore[type-var]
+
+
+def begun(path: Path) -> bool:
+    """Make the file when there is none, or an empty one, and say so. Who reads sees none of it, or all."""
+    if path.exists() and path.stat().st_size:
+        return False
+    new = path.with_name(path.name + ".new")
+    for left in (new, *_logs(new), *_logs(path)):  # a log without its file belongs to nothing
+        left.unlink(missing_ok=True)
+    connection = open_writer(new)
+    try:
+        migrate(connection)
+    finally:
+        connection.close()
+    new.replace(path)
+    return True
+
+
+def _logs(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
 
 
 def migrate(connection: Connection) -> None:

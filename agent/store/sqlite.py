@@ -16,7 +16,7 @@ from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_damaged, sqlite3, unusable
 from agent.store.continuity import continued, key_of
 from agent.store.keys import Keys
-from agent.store.migrations import migrate
+from agent.store.migrations import begun, migrate
 from agent.store.post import Inbox, Outbox
 from agent.store.recoveries import RecordedRecoveries
 from agent.store.rows import REMEMBERED, columns, erased, load, write
@@ -67,10 +67,10 @@ class SqliteStore:
             raise
 
     def _open(self, path: Path, account: str | None, observe: Callable[[float, int], None], rebind: bool) -> None:
+        fresh = begun(path)
         connection = open_writer(path)
         try:
             refuse_damaged(path, connection)
-            fresh = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
             key_there = Keys.existing(path) is not None
             migrate(connection)
             if account is not None:

@@ -4,6 +4,7 @@ Without them another opener truncates the shared memory under the agent, which d
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from agent.store.audit.queries import asked, viewed
 from agent.store.backup import back_up
 from agent.store.connection import holder
 from agent.store.keys import Keys
+from agent.store.migrations import NAMES
 from agent.store.reading import Reading
 from tests.support.locks import locks
 
@@ -82,3 +84,19 @@ async def test_readers_come_and_go_in_threads_while_the_agent_writes(tmp_path: P
     store.close()
     assert rows(tmp_path, "SELECT count(*) FROM requests") == [(8,)]
     assert not audit.verify(tmp_path / "agent.db").findings
+
+
+def test_a_reader_sees_nothing_of_a_file_that_is_being_made_or_all(tmp_path: Path) -> None:
+    """An operator's `get` beside an agent that starts for the first time."""
+    seen: list[bool] = []
+    path = tmp_path / "agent.db"
+    making = threading.Thread(target=lambda: opened(tmp_path).close())
+    making.start()
+    while making.is_alive():
+        if path.exists():
+            with Reading(path) as reading:
+                seen.append(reading.counts() is not None)
+    making.join()
+    with Reading(path) as reading:
+        assert reading.migrations() == set(NAMES)
+    assert all(seen)
