@@ -47,6 +47,7 @@ SUCCESS: Final = {
 NONE_THERE: Final = {Operation.LIST_DOCUMENT_TYPES: 204}
 """A second documented success: there is nothing to list (contract §5)."""
 
+REFUSAL: Final = "error-body"  # the cause of a 4xx in Assure's own words, or the gateway's
 _NOT_NOW = frozenset({401, 408, 425, 429})
 _NOT_NOW_FOR_START = frozenset({401, 429})
 _NEVER_SENT = frozenset({Trouble.CONNECT, Trouble.NO_TOKEN})
@@ -118,11 +119,13 @@ def _with_answer(operation: Operation, reply: Reply, read: Reader[T], now: float
         return _token_error(reply, now)
     if status in (_NOT_NOW_FOR_START if start else _NOT_NOW):
         return _busy(reply, "unauthorized" if status == 401 else "not-now", now)
+    if status in _NOT_NOW:
+        return Unknown(evidence=evidence_of(reply, "not-now"), retry_after=pause(reply.retry_after, now))
     if 400 <= status < 500:
         known = is_error_body(reply.document, status)
         if known and not start:
-            return Refused(evidence=evidence_of(reply, "error-body"))
-        return Unknown(evidence=evidence_of(reply, "error-body" if known else "foreign-body"))
+            return Refused(evidence=evidence_of(reply, REFUSAL))
+        return Unknown(evidence=evidence_of(reply, REFUSAL if known else "foreign-body"))
     cause = "server-error" if status >= 500 else "unexpected-status"
     return Unknown(evidence=evidence_of(reply, cause), retry_after=pause(reply.retry_after, now))
 
