@@ -6,7 +6,8 @@ whoever makes them, it is the business of all:
 - outage: RUN answers in a row that look like one. The circuit opens; a neutral read at growing intervals finds out when
   Assure is back. A request that fails alone stops nobody for long, because a neutral read succeeds.
 - missing: more than MISSING unexpected 404s without one success between them, of one dossier at most TWICE; those where
-  no dossier was asked for count as well, until Assure answers anything as it should. That is a wrong account, not so many lost dossiers: the 404 that opened the circuit is not believed, and until a dossier of ours
+  no dossier was asked for count as well, until Assure answers anything as it should. That is a
+  wrong account, not so many lost dossiers: the 404 that opened the circuit is not believed, and until a dossier of ours
   is seen again nothing is sent at all, least of all a creation or a deletion (design §5).
 - a pause that Assure asked for (Retry-After) is kept by all.
 

@@ -176,7 +176,7 @@ def columns(record: Record) -> dict[str, Any]:
 
 
 def _decides_at(record: Record) -> float | None:
-    """When the privacy clock may decide although nothing can be asked; for whoever stands still that is all it is due for.
+    """When the privacy clock may decide although nothing can be asked. Whoever stands still is due for nothing else.
 
     The same as in 0008_deadlines.sql.
     """

@@ -14,7 +14,6 @@ from agent.ports import Image
 from agent.source import beneath
 from agent.source.beneath import Why, read_beneath
 from agent.source.images import ImageUnfit, Inspected, Reason, inspect, read_verified
-
 from tests.support.files import jpeg, png
 
 from .samples import JPEG, PNG, write
