@@ -55,9 +55,6 @@ T = TypeVar("T")
 
 _MARGIN = 600.0  # seconds: our clock and Assure's are not the same
 
-# A 404 to these says nothing about a dossier of ours: there was none in the path.
-_WITHOUT_TARGET = (EffectKind.CREATE_DOSSIER, EffectKind.FIND_DOSSIER)
-
 
 class Interpreter:
     """Performs effects against Assure and the images folder."""
@@ -217,7 +214,7 @@ class Interpreter:
                 return EffectUnanswered(kind=kind, **stamp)
             case Refused(evidence=Evidence(cause="invalid_client")):
                 return EffectDelayed(kind=kind, **stamp)  # never sent; our credentials are at fault, not the request
-            case Refused(missing=True) if kind not in _WITHOUT_TARGET:
+            case Refused(missing=True):
                 return TargetMissing(kind=kind, **stamp)
             case Refused():
                 return EffectRefused(kind=kind, **stamp)

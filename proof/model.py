@@ -75,6 +75,7 @@ NOW = 1_800_000_000.0
 POLICY = Policy(own_look=5.0)  # looks as often as the bulk list would prompt them
 
 LOST_CONNECTION = Evidence(trouble=Trouble.RESET, cause="reset")
+REFUSED = Evidence(status=400, cause="error-body")  # of a start: it proves nothing, says the classifier
 DUTCH_PASSPORT = DocumentKey("NLD", "passport")
 FRONT = ImageRef(depiction=Depiction.FRONT, path="a/front.jpg", sha256="f" * 64)
 BACK = ImageRef(depiction=Depiction.BACK, path="a/back.jpg", sha256="b" * 64)
@@ -240,13 +241,11 @@ def _fates(effect: Effect) -> dict[Fate, float]:
     kind = effect.kind
     if kind is EffectKind.VERIFY_IMAGES:
         return {Fate.UNFIT: 1.0}
-    fates = {Fate.BUSY: 0.25, Fate.ACTED: 0.52, Fate.LOST: 0.1}
+    fates = {Fate.BUSY: 0.25, Fate.ACTED: 0.52, Fate.LOST: 0.1, Fate.REFUSED: 0.1}
     if kind is EffectKind.UPLOAD_IMAGES:
         fates[Fate.UNFIT] = 0.1
     if isinstance(effect, CreateProcess) and effect.document_type is not None:
         fates[Fate.TYPE_GONE] = 0.1
-    if kind is not EffectKind.START_VERIFICATION:
-        fates[Fate.REFUSED] = 0.1
     if kind in PASSING_404:
         fates[Fate.MISSING] = 0.04
     if hasattr(effect, "dossier_id"):
@@ -337,6 +336,8 @@ class Assure:
             case Fate.BUSY:
                 retry_after = self.chance.choice(self.paces.retry_after)
                 return EffectDelayed(at=took, kind=kind, retry_after=retry_after, chance=jitter()), took
+            case Fate.REFUSED if kind is EffectKind.START_VERIFICATION:
+                return EffectUnanswered(at=took, kind=kind, evidence=REFUSED, chance=jitter()), took
             case Fate.REFUSED:
                 return EffectRefused(at=took, kind=kind, evidence=Evidence(status=400)), took
             case Fate.MISSING:
@@ -422,9 +423,7 @@ class Assure:
         if again:
             process.started.append(at)  # asked for twice: it counts, whatever Assure says to it
         if again or process.status(max(at, process.created)) is not Status.PENDING:
-            return EffectUnanswered(
-                at=took, kind=EffectKind.START_VERIFICATION, evidence=Evidence(status=400, cause="already started")
-            )
+            return EffectUnanswered(at=took, kind=EffectKind.START_VERIFICATION, evidence=REFUSED)
         if process.moves[-1][0] > at:
             del process.moves[-1]
         process.started.append(at)

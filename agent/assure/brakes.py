@@ -5,7 +5,8 @@ whoever makes them, it is the business of all:
 
 - outage: RUN answers in a row that look like one. The circuit opens; a neutral read at growing intervals finds out when
   Assure is back. A request that fails alone stops nobody for long, because a neutral read succeeds.
-- missing: more than MISSING unexpected 404s without one success between them, of one dossier at most TWICE. That is a
+- missing: more than MISSING unexpected 404s without one success between them, of one dossier at most TWICE; those where
+  no dossier was asked for count as well, until Assure answers anything as it should. That is a
   wrong account, not so many lost dossiers: the 404 that opened the circuit is not believed, and until a dossier of ours
   is seen again nothing is sent at all, least of all a creation or a deletion (design §5).
 - a pause that Assure asked for (Retry-After) is kept by all.
@@ -35,7 +36,7 @@ class Seen(StrEnum):
 
     WELL = "well"  # Assure answered as it should: a success, or a refusal in its own words
     TARGET = "target"  # the same, and something of ours was there
-    MISSING = "missing"  # a 404 for something of ours that should be there
+    MISSING = "missing"  # a 404 for something of ours that should be there, or for a path that should be
     OUTAGE = "outage"  # no answer, server trouble, not now
     NOTHING = "nothing"  # of no meaning
 
@@ -110,7 +111,7 @@ class Breaker:
     def __init__(self) -> None:
         self.opened: Opened | None = None
         self._run = 0  # outage answers in a row
-        self.missing: dict[str, int] = {}  # dossier -> unexpected 404s since the last success on something of ours
+        self.missing: dict[str, int] = {}  # dossier ("": none) -> unexpected 404s since the last success
         self._believed = _NEVER  # while a person says that what is missing is gone
         self._paused = _NEVER
         self._ramp = _NEVER
@@ -154,14 +155,16 @@ class Breaker:
             self._gently(until)
 
     def saw(self, seen: Seen, now: float, chance: float = 0.5, target: str = "") -> None:
-        """A call that was let through is answered; `target` is the dossier it was about."""
+        """A call that was let through is answered; `target` is the dossier it was about, if it was."""
         if self.opened is not None or seen is Seen.NOTHING:
             return
         self._run = self._run + 1 if seen is Seen.OUTAGE else 0
         if seen is Seen.TARGET:
             self.missing.clear()
+        elif seen is Seen.WELL:
+            self.missing.pop("", None)
         elif seen is Seen.MISSING and not self._believed.holds(now):
-            self.missing[target] = min(self.missing.get(target, 0) + 1, TWICE)
+            self.missing[target] = min(self.missing.get(target, 0) + 1, TWICE if target else MISSING + 1)
         if sum(self.missing.values()) > MISSING:
             self._open(Cause.MISSING, now, chance)
         elif self._run >= RUN:

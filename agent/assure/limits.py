@@ -146,7 +146,9 @@ class Limited:
     async def _seen_again(self) -> bool:
         """One of those that were missing is there, or some dossier of ours: the account is the right one."""
         self._probes += 1
-        missing = list(self._breaker.missing)
+        missing = [target for target in self._breaker.missing if target]
+        if not missing:
+            return isinstance(await self._remote.list_dossiers(), Done)
         if self._probes % 2:
             return isinstance(await self._remote.read_dossier(missing[self._probes // 2 % len(missing)]), Done)
         listed = await self._remote.list_dossiers()
@@ -243,6 +245,8 @@ def _seen(answer: Answer[T], target: str | None, gone: bool) -> Seen:
     evidence = answer.evidence
     missing = evidence.status == 404 and target is not None
     match answer:
+        case Busy() if evidence.status == 404:
+            return Seen.MISSING  # not even the path is there
         case Done():
             return Seen.WELL if target is None else Seen.TARGET
         case Refused() if evidence.cause == "invalid_client":

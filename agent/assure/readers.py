@@ -66,8 +66,11 @@ def is_word(value: str) -> bool:
 
 
 def nothing(reply: Reply) -> None:
-    """No body (set images, delete dossier); an object is let pass, a page of something else is not."""
-    if reply.body.strip() and not isinstance(reply.document, dict):
+    """Set images (§7), delete dossier (§3): no body is documented. Blanks and `{}` say nothing either.
+
+    Anything else was said by somebody on the way, and proves nothing.
+    """
+    if reply.body.strip() and reply.document != {}:
         raise Unreadable("foreign-body")
 
 

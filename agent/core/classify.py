@@ -6,7 +6,8 @@ The order of the questions is the theory:
 2. the documented status: done when the body reads as documented, otherwise unknown;
 3. "not now" (401, 408, 425, 429): busy, whatever the body;
 4. another 4xx: refused when the body has the shape of Assure's or the gateway's own errors. A 4xx page of
-   anything else on the way proves nothing: unknown;
+   anything else on the way proves nothing: unknown. A 404 where no dossier was asked for tells of a wrong path or
+   account, and of no request: busy;
 5. all the rest: unknown.
 
 Start verification is billed, so it believes less: of 3 only 401 and 429, and nothing of 4. The token endpoint
@@ -46,6 +47,17 @@ SUCCESS: Final = {
 
 NONE_THERE: Final = {Operation.LIST_DOCUMENT_TYPES: 204}
 """A second documented success: there is nothing to list (contract §5)."""
+
+REFUSAL: Final = "error-body"  # the cause of a 4xx in Assure's own words, or the gateway's
+WITHOUT_DOSSIER: Final = frozenset(
+    {
+        Operation.CREATE_DOSSIER,
+        Operation.LIST_DOSSIERS,
+        Operation.LIST_PROCESSES,
+        Operation.LIST_DOCUMENT_TYPES,
+    }
+)
+"""The calls with no dossier in their path (contract §3)."""
 
 _NOT_NOW = frozenset({401, 408, 425, 429})
 _NOT_NOW_FOR_START = frozenset({401, 429})
@@ -118,11 +130,15 @@ def _with_answer(operation: Operation, reply: Reply, read: Reader[T], now: float
         return _token_error(reply, now)
     if status in (_NOT_NOW_FOR_START if start else _NOT_NOW):
         return _busy(reply, "unauthorized" if status == 401 else "not-now", now)
+    if status in _NOT_NOW:
+        return Unknown(evidence=evidence_of(reply, "not-now"), retry_after=pause(reply.retry_after, now))
     if 400 <= status < 500:
         known = is_error_body(reply.document, status)
+        if known and status == 404 and operation in WITHOUT_DOSSIER:
+            return _busy(reply, "no-such-path", now)
         if known and not start:
-            return Refused(evidence=evidence_of(reply, "error-body"))
-        return Unknown(evidence=evidence_of(reply, "error-body" if known else "foreign-body"))
+            return Refused(evidence=evidence_of(reply, REFUSAL))
+        return Unknown(evidence=evidence_of(reply, REFUSAL if known else "foreign-body"))
     cause = "server-error" if status >= 500 else "unexpected-status"
     return Unknown(evidence=evidence_of(reply, cause), retry_after=pause(reply.retry_after, now))
 

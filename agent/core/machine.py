@@ -320,8 +320,8 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         **ANYWHERE,
         **TROUBLE,
         **OPENED,
-        ProcessRead: Row(phases.process_read_for_start, (Phase.RESULT, *_GONE)),
-        DossierRead: Row(phases.dossier_read_for_start, (Phase.RESULT,)),
+        ProcessRead: Row(phases.process_read_for_start, (Phase.IMAGES, Phase.RESULT, *_GONE)),
+        DossierRead: Row(phases.dossier_read_for_start, (Phase.IMAGES, Phase.RESULT)),
         VerificationStarted: Row(phases.verification_started, (Phase.RESULT,)),
     },
     Phase.RESULT: {

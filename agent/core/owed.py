@@ -110,6 +110,8 @@ def asked(record: Record, at: float, policy: Policy) -> Effect:
         return VerifyImages(images=record.desired.images)
     if record.phase is Phase.VERIFICATION and overdue(record, at, policy):
         return _look(record)  # too late for a start; one more look, and the deadline decides
+    if record.phase is Phase.IMAGES and record.resent and overdue(record, at, policy):
+        return ReadProcess(dossier_id=_known(record.dossier_id), process_id=_known(record.process_id))  # as well
     if policy.budgeted and record.phase is Phase.DOSSIER and record.reserved_at is None and record.doubt is None:
         return ReserveStart()
     return _BY_PHASE[record.phase](record)

@@ -17,6 +17,7 @@ class Policy:
     barred: bool = False  # an unknown create of a dossier is looked for first: no dossier is created meanwhile
     recovering: bool = False  # the store is not what it was: nobody knows the past of what is admitted now
     own_look: float = 900.0  # a waiting request is looked at by itself this often; the bulk list finds it earlier
+    start_patience: float = 900.0  # between two starts of one process at most, however often none of them happened
     read_gap: float = 1.0  # never read one process more often than this
     lag_grace: float = 5.0  # how long a list may lag behind a create
     late_grace: float = 15.0  # how long after an unknown create a list proves nothing, at least: it may act late

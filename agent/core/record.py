@@ -76,6 +76,14 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """What Assure itself said to the effect in doubt. Should the effect not have happened, it may come to a person."""
+
+    reason: HoldReason  # refused, or a surprise
+    evidence: str  # token-shaped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """An effect that is committed and not answered. `number` counts the intents of a request, from 1."""
 
@@ -157,6 +165,8 @@ class Record:
     intents: int = 0  # how many there were
     doubt: EffectKind | None = None  # an effect whose answer is unknown and not settled yet
     doubt_since: float | None = None  # when it became unknown
+    objection: Objection | None = None  # to the effect in doubt; not audited
+    repeats: int = 0  # how often an upload or a start was found not to have happened; not audited
     searched_at: float | None = None  # last look for a dossier in doubt that did not find it; not audited
     # what is known of the remote side
     dossier_id: str | None = None
@@ -167,6 +177,7 @@ class Record:
     queued: bool = False  # waits for the budget; nothing of it is at Assure
     verified: bool = False  # the images are still what was admitted
     uploaded: bool = False
+    resent: bool = False  # the images were owed once more, because the start was refused; not audited
     pending: bool = False  # the process was read as pending after the upload
     pending_since: float | None = None  # first such read after an unknown start
     billed: bool = False

@@ -3,8 +3,11 @@
 from enum import StrEnum
 
 from agent.core.answer import Evidence
+from agent.core.classify import REFUSAL
+from agent.core.effect import EffectKind
 from agent.core.observation import DossierSearched
 from agent.core.policy import Policy
+from agent.core.record import HoldReason, Objection
 from agent.core.remote import ListedProcess, Status
 
 
@@ -20,6 +23,28 @@ def surprising(evidence: Evidence) -> bool:
     A 5xx, a redirect or a page of somebody else on the way is trouble, and is asked again for as long as it takes.
     """
     return evidence.trouble is None and evidence.status is not None and 200 <= evidence.status < 300
+
+
+def objected(kind: EffectKind, evidence: Evidence) -> Objection | None:
+    """What Assure itself said against an effect whose answer proves nothing.
+
+    A start that is refused in Assure's own words is in doubt all the same: no answer but success proves anything of it.
+    """
+    if surprising(evidence):
+        return Objection(reason=HoldReason.SURPRISE, evidence=quoted(kind, evidence))
+    refused = evidence.cause == REFUSAL
+    return Objection(reason=HoldReason.REFUSED, evidence=quoted(kind, evidence)) if refused else None
+
+
+def quoted(kind: EffectKind, evidence: Evidence) -> str:
+    """What a hold shows of an answer, token-shaped."""
+    return " ".join(str(part) for part in (kind, evidence.status, evidence.cause, evidence.digest) if part)
+
+
+def start_distance(repeats: int, policy: Policy) -> float:
+    """Seconds between the two pending reads that prove a start did not happen: longer each time it did not."""
+    least = 2 * policy.request_timeout
+    return min(least * 2.0 ** min(repeats, 30), max(least, policy.start_patience))
 
 
 class Absence(StrEnum):

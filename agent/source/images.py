@@ -22,6 +22,7 @@ class Reason(StrEnum):
     CHANGED = "changed"  # not the bytes that were admitted, or being written just now
     OUTSIDE = "outside"  # a link leads out of the images folder
     FORMAT = "format"  # neither jpg nor png by content, or empty
+    CUT = "cut-off"  # its end is missing: half copied, or half received
     TOO_LARGE = "too-large"  # larger than MAX_IMAGE_BYTES
     UNREADABLE = "unreadable"  # no permission, not a regular file, or the disk failed
 
@@ -31,6 +32,7 @@ _WORDS: Mapping[Reason, tuple[str, str]] = {
     Reason.CHANGED: ("has changed", "put the admitted file back, or ask for a rerun with the new one"),
     Reason.OUTSIDE: ("leads out of the images folder through a link", "put a copy into the images folder"),
     Reason.FORMAT: ("is neither jpg nor png by its content", "save it as jpg or png"),
+    Reason.CUT: ("is cut off: the end of the picture is missing", "copy the whole file here again"),
     Reason.TOO_LARGE: ("is larger than MAX_IMAGE_BYTES", "make the image smaller, or raise the limit"),
     Reason.UNREADABLE: ("cannot be read as a file", "make it a regular file that the agent may read"),
 }
@@ -44,6 +46,9 @@ _REASONS: Mapping[Why, Reason] = {
 }
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"  # an empty chunk and its checksum: always these bytes
+_SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
+_SEGMENTS = 4096  # before the picture itself; a camera writes some twenty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +116,29 @@ def _read(images_dir: Path, path: str, max_bytes: int) -> Image | Reason:
     if isinstance(found, Why):
         return _REASONS[found]
     media_type = _media_type(found.content)
-    return Image(content=found.content, media_type=media_type) if media_type else Reason.FORMAT
+    if media_type is None:
+        return Reason.FORMAT
+    whole = _jpeg_ends(found.content) if media_type == "image/jpeg" else _PNG_END in found.content
+    return Image(content=found.content, media_type=media_type) if whole else Reason.CUT
 
 
 def _media_type(content: bytes) -> str | None:
     if content.startswith(_JPEG):
         return "image/jpeg"
     return "image/png" if content.startswith(_PNG) else None
+
+
+def _jpeg_ends(content: bytes) -> bool:
+    """True when the end marker follows the picture. A preview in a segment before it has an end of its own.
+
+    Each segment before the picture says how long it is; in the picture `ff d9` is the end marker and nothing else.
+    """
+    at = len(b"\xff\xd8")
+    for _ in range(_SEGMENTS):
+        if content[at : at + 1] != b"\xff" or len(content) < at + 4:
+            return False
+        if content[at + 1] == _SCAN:
+            return content.find(_JPEG_END, at) >= 0
+        fill = content[at + 1] == 0xFF
+        at += 1 if fill else 2 + int.from_bytes(content[at + 2 : at + 4])
+    return False

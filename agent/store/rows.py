@@ -23,10 +23,10 @@ REMEMBERED = "remembered/"  # keys of `meta` that hold what is kept of an accoun
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,
-    progress_at, delete_at, opened_at, read_at, queued, record)
+    progress_at, delete_at, opened_at, decides_at, read_at, queued, record)
 VALUES (:uid, :name, :source, :version, :seq, :head, :generation, :mode, :process_type, :phase, :state, :outcome,
     :hold_reason, :dossier_id, :process_id, :reference, :present, :moving, :priority, :due_at,
-    :admitted_at, :progress_at, :delete_at, :opened_at,
+    :admitted_at, :progress_at, :delete_at, :opened_at, :decides_at,
     :read_at, :queued, :record)
 """
 _UPDATE = """
@@ -34,7 +34,7 @@ UPDATE requests SET version = :version, seq = :seq, head = :head, generation = :
     process_type = :process_type, phase = :phase, state = :state, outcome = :outcome, hold_reason = :hold_reason,
     dossier_id = :dossier_id, process_id = :process_id, reference = :reference, present = :present,
     moving = :moving, priority = :priority, due_at = :due_at, admitted_at = :admitted_at,
-    progress_at = :progress_at, delete_at = :delete_at, opened_at = :opened_at,
+    progress_at = :progress_at, delete_at = :delete_at, opened_at = :opened_at, decides_at = :decides_at,
     read_at = :read_at, queued = :queued, record = :record
 WHERE uid = :uid
 """
@@ -168,10 +168,22 @@ def columns(record: Record) -> dict[str, Any]:
         "admitted_at": record.admitted_at,
         "delete_at": record.delete_at,
         "opened_at": record.opened_at,
+        "decides_at": _decides_at(record),
         "read_at": record.read_at,
         "queued": record.queued,
         "record": orjson.dumps(_nameless(record)).decode(),
     }
+
+
+def _decides_at(record: Record) -> float | None:
+    """When the privacy clock may decide although nothing can be asked. Whoever stands still is due for nothing else.
+
+    The same as in 0008_deadlines.sql.
+    """
+    if record.opened_at is None or record.phase in (Phase.DELETION, Phase.DONE):
+        return None
+    still = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
+    return record.due_at if still else record.opened_at + record.desired.deadline
 
 
 def _nameless(record: Record) -> Record:

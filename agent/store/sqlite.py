@@ -213,10 +213,7 @@ class SqliteStore:
         """Those whose deadline or hold has run out before their outcome, while nothing is sent (design §4)."""
         sql = """
             SELECT uid, record FROM requests
-            WHERE phase NOT IN ('deletion', 'done') AND due_at <= :now AND opened_at IS NOT NULL
-                AND (state IN ('held', 'suspended')
-                    OR opened_at + json_extract(record, '$.desired.deadline') <= :now)
-            ORDER BY due_at LIMIT :limit
+            WHERE decides_at <= :now AND due_at <= :now ORDER BY decides_at LIMIT :limit
         """
         rows = self._query(sql, {"now": now, "limit": limit + len(busy)})
         return [load(text) for uid, text in rows if uid not in busy][:limit]

@@ -182,6 +182,19 @@ def test_one_dossier_that_is_gone_never_opens_the_circuit() -> None:
     assert breaker.opened is None
 
 
+def test_404s_without_a_dossier_count_until_anything_is_answered_as_it_should_be() -> None:
+    breaker = Breaker()
+    for _ in range(20):
+        for _ in range(MISSING):
+            breaker.saw(Seen.MISSING, NOW)
+        breaker.saw(Seen.WELL, NOW)
+    assert breaker.opened is None
+    for _ in range(MISSING + 1):
+        breaker.saw(Seen.MISSING, NOW)
+    assert breaker.opened is not None
+    assert breaker.opened.cause is Cause.MISSING
+
+
 def test_one_success_between_them_and_the_count_begins_anew() -> None:
     breaker = Breaker()
     for number in range(36):

@@ -10,7 +10,7 @@ import pytest
 
 from agent.assure.client import AssureClient, Config
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
-from agent.core.classify import SUCCESS
+from agent.core.classify import SUCCESS, WITHOUT_DOSSIER
 from agent.core.remote import CaptureOptions, Depiction, DocumentType, ProcessType, Status
 from agent.ports import Image, Remote
 
@@ -184,13 +184,15 @@ async def test_a_success_with_a_foreign_body_is_unknown(
 
 
 @every_call
-async def test_their_own_404_is_refused_but_never_for_a_start(
+async def test_their_own_404_is_refused_where_a_dossier_was_asked_for_but_never_for_a_start(
     client: AssureClient, server: ScriptedServer, operation: Operation
 ) -> None:
     server.will(answer(404, ERROR | {"status": 404}, {"Content-Type": "application/problem+json"}))
     got = await ask(client, operation)
     if operation is Operation.START_VERIFICATION:
         assert isinstance(got, Unknown)
+    elif operation in WITHOUT_DOSSIER:
+        assert isinstance(got, Busy)  # a wrong path or account, and nothing of ours
     else:
         assert isinstance(got, Refused)
         assert got.missing

@@ -13,6 +13,7 @@ from agent.core.remote import ListedDossier
 from tests.support.clock import VirtualClock, until
 
 GONE = Refused(evidence=Evidence(status=404, cause="error-body"))
+NO_PATH = Busy(evidence=Evidence(status=404, cause="no-such-path"))
 DOWN = Unknown(evidence=Evidence(status=503, cause="server-error"))
 FINE: Done[Any] = Done(value=())
 
@@ -25,7 +26,7 @@ FINE: Done[Any] = Done(value=())
         (Done(value=None), "D1", True, Seen.TARGET),
         (GONE, "D1", False, Seen.MISSING),
         (GONE, "D1", True, Seen.WELL),  # a deletion's confirmation
-        (GONE, None, False, Seen.WELL),
+        (NO_PATH, None, False, Seen.MISSING),
         (Refused(evidence=Evidence(status=400, cause="error-body")), "D1", False, Seen.WELL),
         (Refused(evidence=Evidence(cause="bad-id")), "D1", False, Seen.NOTHING),
         (Refused(evidence=Evidence(status=401, cause="invalid_client")), "D1", False, Seen.OUTAGE),
@@ -87,6 +88,21 @@ async def test_the_404_that_opens_the_circuit_is_not_believed_nor_are_those_that
         assert answers[:-1] == [GONE] * MISSING
         assert isinstance(answers[-1], Busy)
         assert answers[-1].evidence.cause == UNBELIEVED
+
+
+async def test_404s_without_a_dossier_open_the_circuit_until_a_list_is_answered() -> None:
+    """[I1] Where nothing was ever created there is nothing of ours to be seen again."""
+    async with VirtualClock() as clock:
+        remote, sent, told = limited(NO_PATH, clock)
+        guard = asyncio.create_task(remote.guard())
+        answers = [await remote.create_dossier(f"R{number}") for number in range(MISSING + 1)]
+        assert answers == [NO_PATH] * (MISSING + 1)
+        assert [opened.cause for opened in told] == [Cause.MISSING]
+        await until(lambda: len(sent.calls) >= MISSING + 4)
+        assert set(sent.calls[MISSING + 1 :]) == {"list_dossiers"}
+        sent.answer = FINE
+        await until(lambda: told[-1] is None)
+        guard.cancel()
 
 
 async def test_probes_come_ever_less_often_and_the_first_that_is_answered_closes_it() -> None:

@@ -220,11 +220,18 @@ def test_an_image_is_a_jpeg_or_a_png() -> None:
             readers.image(Reply(status=200, body=other))
 
 
-def test_nothing_is_nothing_or_an_object() -> None:
-    readers.nothing(Reply(status=204))
-    readers.nothing(Reply(status=201, body=b"{}", document={}))
+@pytest.mark.parametrize("body", [b"", b" \r\n", b"{}", b"{ }\n"])
+def test_no_body_may_be_blank_or_an_empty_object(body: bytes) -> None:
+    readers.nothing(Reply(status=201, body=body, document=readers.parse(body)))
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"status":"great"}', b'{"ok":true}', b"[]", b"null", b'"x"', b"0", b"<html>", b"\0"]
+)
+def test_a_body_where_none_is_documented_is_somebody_elses(body: bytes) -> None:
+    """Design §5: done is exactly the documented success. [I1]"""
     with pytest.raises(Unreadable):
-        readers.nothing(Reply(status=201, body=b"<html>"))
+        readers.nothing(Reply(status=201, body=body, document=readers.parse(body)))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"NaN", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b'"\\ud800"'])

@@ -43,6 +43,14 @@ def assure(status: int) -> Reply:
     return seen(status, ASSURE | {"status": status})
 
 
+WITHOUT_DOSSIER = (
+    Operation.CREATE_DOSSIER,
+    Operation.LIST_DOSSIERS,
+    Operation.LIST_PROCESSES,
+    Operation.LIST_DOCUMENT_TYPES,
+)
+
+
 def expected(operation: Operation, status: int, *, theirs: bool) -> type:
     """Design §5 once more, in other words."""
     if status == SUCCESS[operation] or (operation is Operation.LIST_DOCUMENT_TYPES and status == 204):
@@ -50,6 +58,8 @@ def expected(operation: Operation, status: int, *, theirs: bool) -> type:
     if operation is TOKEN:
         return Busy
     if status in (401, 429) or (status in (408, 425) and operation is not START):
+        return Busy
+    if status == 404 and theirs and operation in WITHOUT_DOSSIER:
         return Busy
     if 400 <= status <= 499 and theirs and operation is not START:
         return Refused

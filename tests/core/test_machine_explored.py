@@ -238,6 +238,8 @@ NEVER_NEEDED = {
     (Phase.PROCESS, "DocumentReturned", Phase.PROCESS),
     (Phase.IMAGES, "DocumentReturned", Phase.IMAGES),
     (Phase.IMAGES, "ProcessRead", Phase.RESULT),
+    # A start refused in a dossier that is read as a whole, and nothing else meanwhile: test_machine_start.py.
+    (Phase.VERIFICATION, "DossierRead", Phase.IMAGES),
     # Four surprises in a row are too rare for a walk: test_machine_people.py.
     (Phase.DOSSIER, "HoldResolved", Phase.PROCESS),
     (Phase.VERIFICATION, "HoldResolved", Phase.DELETION),

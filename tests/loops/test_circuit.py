@@ -7,6 +7,7 @@ import pytest
 
 from agent.assure.brakes import Cause
 from agent.core.record import Outcome, Phase
+from agent.sandbox.model import not_found
 from tests.support.clock import until
 from tests.support.faults import rule
 from tests.support.world import World
@@ -158,6 +159,29 @@ async def test_a_wrong_account_opens_the_circuit_and_nothing_is_lost_created_or_
         assert records["new"].opened_at is None
         world.sandbox.world.dossiers.update(ours)
         await world.clock.advance(HOUR)
+        assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_404_to_a_creation_holds_nobody_and_ends_with_the_storm(world: World) -> None:
+    """[I1] [I3] There was no dossier in the path: it tells of the path or the account, and nothing of the request."""
+
+    def nowhere(*_: object) -> Any:
+        raise not_found("Dossier")
+
+    original = world.sandbox.world.create_dossier, world.sandbox.world.list_dossiers
+    world.sandbox.world.create_dossier = world.sandbox.world.list_dossiers = nowhere  # type: ignore[method-assign]
+    for number in range(8):
+        world.upload(f"a-{number}")
+    async with world.running() as agent:
+        await world.clock.advance(HOUR)
+        assert agent._remote.opened is not None
+        assert agent._remote.opened.cause is Cause.MISSING
+        assert {record.state for record in world.records().values()} == {"active"}
+        assert len(world.calls) < 60
+        world.sandbox.world.create_dossier, world.sandbox.world.list_dossiers = original  # type: ignore[method-assign]
+        await world.clock.advance(600)
         assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
     world.check()
     world.check_nothing_left()

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-JPEG = b"\xff\xd8\xff\xe0" + b"a specimen"
-PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR" + b"a specimen"
+JPEG = b"\xff\xd8\xff\xe0\x00\x0ca specimen\xff\xdathe picture\xff\xd9"
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR" + b"a specimen" + b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 UPLOAD = """\
 apiVersion: assure-agent/v1

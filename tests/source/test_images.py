@@ -1,9 +1,12 @@
 """Pictures are looked at by content, and no link leads to one outside."""
 
 import hashlib
+import io
 import os
+import random
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from agent.core.remote import Depiction
@@ -11,10 +14,20 @@ from agent.ports import Image
 from agent.source import beneath
 from agent.source.beneath import Why, read_beneath
 from agent.source.images import ImageUnfit, Inspected, Reason, inspect, read_verified
+from tests.support.files import jpeg, png
 
 from .samples import JPEG, PNG, write
 
 LIMIT = 1000
+MUCH = 1 << 20
+
+
+def photo(*, progressive: bool = False) -> bytes:
+    """A jpg that is more than its headers."""
+    content = io.BytesIO()
+    noise = random.Random(1).randbytes(64 * 64 * 3)
+    PIL.Image.frombytes("RGB", (64, 64), noise).save(content, "JPEG", progressive=progressive)
+    return content.getvalue()
 
 
 @pytest.fixture
@@ -24,9 +37,9 @@ def images(tmp_path: Path) -> Path:
     return path
 
 
-def reason(images: Path, path: str) -> Reason:
+def reason(images: Path, path: str, limit: int = LIMIT) -> Reason:
     """Why the one picture is unfit."""
-    found = inspect(images, {Depiction.FRONT: path}, LIMIT)
+    found = inspect(images, {Depiction.FRONT: path}, limit)
     assert isinstance(found, tuple)
     (fault,) = found
     assert path not in fault.message + fault.hint
@@ -48,6 +61,37 @@ def test_good_pictures_are_known_by_type_size_and_digest(images: Path) -> None:
 def test_what_is_neither_jpg_nor_png_is_refused(images: Path, content: bytes) -> None:
     write(images / "a.jpg", content)
     assert reason(images, "a.jpg") is Reason.FORMAT
+
+
+@pytest.mark.parametrize("whole", [JPEG, PNG, jpeg("a comment"), png("a comment"), photo(), photo(progressive=True)])
+def test_a_picture_without_its_end_is_cut_off(images: Path, whole: bytes) -> None:
+    """It would be billed, and fail. [I1]"""
+    for share in (0.3, 0.5, 0.9):
+        write(images / "a.jpg", whole[: max(len(PNG[:16]), int(len(whole) * share))])
+        assert reason(images, "a.jpg", MUCH) is Reason.CUT
+    write(images / "a.jpg", whole[:-2])
+    assert reason(images, "a.jpg", MUCH) is Reason.CUT
+    for after in (b"", b"\0" * 512, b"and a video that the phone took along"):
+        write(images / "a.jpg", whole + after)
+        assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), Inspected)
+
+
+def test_the_preview_in_a_jpeg_is_not_its_end(images: Path) -> None:
+    preview = jpeg()
+    segment = b"\xff\xe1" + (2 + len(preview)).to_bytes(2) + preview
+    filled = JPEG[:2] + segment + b"\xff" + JPEG[2:]  # a fill byte may stand before any marker
+    write(images / "a.jpg", filled[:-2])
+    assert reason(images, "a.jpg", MUCH) is Reason.CUT
+    write(images / "a.jpg", filled)
+    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), Inspected)
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"\xff" * LIMIT, b"\xff\xe0\0\0" * (LIMIT // 4), b"\xff\xe0\xff\xff", b"\xff\xda"]
+)
+def test_a_jpeg_of_nonsense_is_cut_off(images: Path, nonsense: bytes) -> None:
+    write(images / "a.jpg", (b"\xff\xd8" + nonsense)[:LIMIT])
+    assert reason(images, "a.jpg") is Reason.CUT
 
 
 def test_the_size_limit_is_inclusive(images: Path) -> None:

@@ -127,3 +127,28 @@ async def test_a_failing_upload_is_repeated_while_the_process_is_pending(world: 
     assert world.starts("a") == 1
     assert world.record("a").outcome == "accepted"
     world.check()
+
+
+async def test_a_success_that_somebody_else_told_of_is_no_upload(world: World) -> None:
+    """[I1] [I2] `201 {"ok":true}`, and nothing was stored."""
+    world.sandbox.faults.add([rule("setImages", "foreign", status=201, acts=False)])
+    world.upload("a")
+    await world.settle()
+    assert world.ledger.calls["setImages"] == 2
+    assert world.ledger.calls["startVerification"] == 1
+    assert world.record("a").outcome == "accepted"
+    world.check()
+
+
+async def test_uploads_that_somebody_else_answers_are_held_and_nothing_is_started(world: World) -> None:
+    """[I1] [I2]"""
+    world.sandbox.faults.add([rule("setImages", "foreign", status=201, acts=False, every=1)])
+    world.upload("a")
+    async with world.running():
+        await world.clock.advance(600)
+        hold = world.record("a").hold
+        assert hold is not None
+        assert hold.reason is HoldReason.SURPRISE
+        assert hold.evidence.startswith("upload_images 201 foreign-body ")
+        assert world.ledger.calls["setImages"] == 4
+        assert world.starts("a") == 0

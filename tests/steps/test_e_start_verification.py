@@ -1,8 +1,10 @@
 """Step E, use case 2: the billable act, exactly once (contract §8)."""
 
+from typing import Any
+
 import pytest
 
-from agent.core.record import Phase
+from agent.core.record import HoldReason, Phase
 from tests.support.faults import rule
 from tests.support.world import World
 
@@ -118,6 +120,44 @@ async def test_too_many_requests_is_waited_out_as_long_as_assure_says(world: Wor
     assert second - first >= (seconds - 1 if retry_after != "none" else 0)
     assert world.starts("a") == 1
     world.check()
+
+
+def forgetful(world: World, times: int) -> None:
+    """Assure takes the images so many times and keeps none of them."""
+    original = world.sandbox.world.set_images
+
+    def forgets(dossier_id: str, process_id: str, body: Any) -> None:
+        original(dossier_id, process_id, body)
+        if world.ledger.calls["setImages"] <= times:
+            world.sandbox.world.both(dossier_id, process_id)[1].images.clear()
+
+    world.sandbox.world.set_images = forgets  # type: ignore[method-assign]
+
+
+async def test_a_start_that_is_refused_has_the_images_sent_once_more(world: World) -> None:
+    """[I1] [I2] `Images are missing`: they may be sent again until the start (contract §7)."""
+    forgetful(world, 1)
+    world.upload("a")
+    await world.settle()
+    assert world.record("a").outcome == "accepted"
+    assert world.starts("a") == 1
+    assert world.ledger.calls["setImages"] == world.ledger.calls["startVerification"] == 2
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_start_that_is_refused_again_is_a_persons_question(world: World) -> None:
+    """[I1] [I2] Not asked again until it is answered."""
+    forgetful(world, 2)
+    world.upload("a")
+    async with world.running():
+        await world.clock.advance(3600)
+        hold = world.record("a").hold
+        assert hold is not None
+        assert hold.reason is HoldReason.REFUSED
+        assert hold.evidence.startswith("start_verification 400 error-body ")
+        assert world.ledger.calls["setImages"] == world.ledger.calls["startVerification"] == 2
+        assert world.starts("a") == 0
 
 
 async def test_a_suspended_request_starts_nothing_until_it_is_resumed(world: World) -> None:

@@ -77,7 +77,7 @@ def obeyed(record: Record, desired: Desired) -> tuple[str, ...]:
     return (*record.reruns, desired.rerun)
 
 
-SETTLED: dict[str, Any] = {"doubt": None, "doubt_since": None, "searched_at": None}
+SETTLED: dict[str, Any] = {"doubt": None, "doubt_since": None, "searched_at": None, "objection": None}
 PROGRESS: dict[str, Any] = {"failures": 0, "surprises": 0, "missing": 0, "missing_since": None}
 FRESH_DOSSIER: dict[str, Any] = {
     "dossier_id": None,
@@ -85,6 +85,8 @@ FRESH_DOSSIER: dict[str, Any] = {
     "document_pages": None,
     "unsure": False,
     "uploaded": False,
+    "resent": False,
+    "repeats": 0,
     "pending": False,
     "pending_since": None,
     "deleted": False,

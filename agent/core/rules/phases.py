@@ -27,9 +27,9 @@ from agent.core.observation import (
 )
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Outcome, Phase, Record, Result
-from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, started
+from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, start_distance, started
 from agent.core.remote import PROVIDER, Depiction, ListedProcess, Reason, Status
-from agent.core.rules.passage import PROGRESS, again, close, done, finish, hold
+from agent.core.rules.passage import PROGRESS, SETTLED, again, close, done, finish, hold
 
 # -- budget -----------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ def capture_started(record: Record, seen: CaptureStarted, policy: Policy) -> Rec
 
 
 def images_uploaded(record: Record, _: ImagesUploaded, __: Policy) -> Record:
-    uploaded = replace(done(record), uploaded=True)
+    uploaded = replace(done(record), uploaded=True, repeats=record.repeats if record.resent else 0)
     return uploaded if record.desired.read_back else replace(uploaded, phase=Phase.VERIFICATION)
 
 
@@ -131,9 +131,11 @@ def images_compared(record: Record, seen: ImagesCompared, _: Policy) -> Record:
 
 
 def process_read_for_images(record: Record, seen: ProcessRead, policy: Policy) -> Record:
-    """The upload was unknown; while the process is pending it may be repeated."""
-    read = replace(done(record), read_at=seen.at)
-    return read if seen.reading.status is Status.PENDING else process_read(_observe(read), seen, policy)
+    """The upload was unknown; while the process is pending it may be repeated. After a start: the last look."""
+    read = replace(record, read_at=seen.at, **PROGRESS)
+    if seen.reading.status is not Status.PENDING:
+        return process_read(_observe(read), seen, policy)
+    return read if record.doubt is None else _did_not_happen(read, seen, policy)
 
 
 # -- verification ------------------------------------------------------------------------------
@@ -159,9 +161,26 @@ def _pending_read(record: Record, seen: Observation, policy: Policy) -> Record:
     if record.doubt is not EffectKind.START_VERIFICATION:
         return replace(record, pending=True, not_before=0.0)
     since = record.pending_since if record.pending_since is not None else seen.at
-    if seen.at - since >= 2 * policy.request_timeout:
-        return replace(record, pending=True, doubt=None, doubt_since=None, pending_since=None, not_before=0.0)
-    return replace(record, pending_since=since, not_before=_later(seen, policy))
+    proven_at = since + start_distance(record.repeats, policy)
+    if seen.at < proven_at:
+        look = max(_later(seen, policy), seen.at + min(seen.at - since, proven_at - seen.at))
+        return replace(record, pending_since=since, not_before=look)
+    proven = replace(record, pending_since=None)
+    refused = record.objection is not None and record.objection.reason is HoldReason.REFUSED
+    if refused and not record.resent:  # for its images, perhaps: they may be sent again before the start (contract §7)
+        owed_again = replace(proven, phase=Phase.IMAGES, uploaded=False, resent=True)
+        return replace(owed_again, repeats=record.repeats + 1, not_before=0.0, **SETTLED)
+    settled = _did_not_happen(proven, seen, policy)
+    return replace(settled, pending=settled.hold is None)
+
+
+def _did_not_happen(record: Record, seen: Observation, policy: Policy) -> Record:
+    """The effect in doubt may be asked for again; but a person decides where it was refused, or surprises go on."""
+    objection, repeats = record.objection, record.repeats + 1
+    free = replace(record, repeats=repeats, not_before=0.0, **SETTLED)
+    if objection is None or (objection.reason is HoldReason.SURPRISE and repeats <= policy.surprises):
+        return free
+    return hold(free, objection.reason, seen.at, objection.evidence)
 
 
 def verification_started(record: Record, seen: VerificationStarted, policy: Policy) -> Record:
@@ -174,7 +193,7 @@ def verification_started(record: Record, seen: VerificationStarted, policy: Poli
 
 def _observe(record: Record) -> Record:
     """A verification runs already: observe it, start nothing."""
-    return replace(record, phase=Phase.RESULT, billed=True, doubt=None, doubt_since=None, not_before=0.0)
+    return replace(record, phase=Phase.RESULT, billed=True, not_before=0.0, **SETTLED)
 
 
 def process_read(record: Record, seen: ProcessRead, policy: Policy) -> Record:

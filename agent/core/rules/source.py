@@ -57,7 +57,7 @@ def hold_resolved(record: Record, seen: HoldResolved, policy: Policy) -> Record:
         return close(replace(record, hold=None), seen.at, Outcome.ABANDONED)
     if seen.answer is Answer.ADOPT:
         return _adopted(record, seen)
-    return _retried(replace(record, hold=None, not_before=seen.at, surprises=0, failures=0), question, seen)
+    return _retried(replace(record, hold=None, not_before=seen.at, surprises=0, failures=0, repeats=0), question, seen)
 
 
 def _document_resolved(record: Record, question: Hold, seen: HoldResolved) -> Record:

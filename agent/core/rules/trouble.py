@@ -5,6 +5,7 @@ from dataclasses import replace
 from agent.core.answer import Evidence
 from agent.core.effect import EffectKind
 from agent.core.observation import (
+    Answered,
     CameDue,
     EffectDelayed,
     EffectRefused,
@@ -15,7 +16,7 @@ from agent.core.observation import (
 )
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Intent, Outcome, Phase, Record
-from agent.core.recovery import backoff, surprising
+from agent.core.recovery import backoff, objected, quoted, surprising
 from agent.core.rules.passage import close, hold
 
 
@@ -30,6 +31,8 @@ def resumed(record: Record, seen: Resumed, policy: Policy) -> Record:
 def refused(record: Record, seen: EffectRefused, policy: Policy) -> Record:
     if not seen.kind.changes:
         return _surprised(record, seen, seen.kind, seen.evidence, policy)
+    if record.resent and record.intent is not None:
+        return _doubted(record, record.intent, seen, policy)  # no image is taken any more: was it started after all?
     evidence = f"{seen.kind} {seen.evidence.status or ''}".strip()
     return hold(replace(record, intent=None), HoldReason.REFUSED, seen.at, evidence)
 
@@ -53,13 +56,14 @@ def unanswered(record: Record, seen: EffectUnanswered, policy: Policy) -> Record
 
 def _doubted(record: Record, intent: Intent, seen: Observation, policy: Policy) -> Record:
     """The answer to an effect is unknown: it may have happened. From now on a read decides."""
-    failures = max(record.failures + 1, record.attempt)
+    failures = max(record.failures, record.repeats, record.attempt - 1) + 1
     wait = backoff(failures, seen.chance, policy, floor=policy.read_gap)
     doubted = replace(
         record,
         intent=None,
         doubt=intent.kind,
         doubt_since=seen.at,
+        objection=objected(intent.kind, seen.evidence) if isinstance(seen, Answered) else None,
         searched_at=None,
         failures=failures,
         pending=False,
@@ -81,8 +85,7 @@ def _surprised(record: Record, seen: Observation, kind: EffectKind, evidence: Ev
     asked = replace(record, surprises=surprises, not_before=wait)
     if surprises <= policy.surprises or record.phase is Phase.DELETION:
         return asked
-    found = " ".join(str(part) for part in (kind, evidence.status, evidence.cause, evidence.digest) if part)
-    return hold(asked, HoldReason.SURPRISE, seen.at, found)
+    return hold(asked, HoldReason.SURPRISE, seen.at, quoted(kind, evidence))
 
 
 def missing(record: Record, seen: TargetMissing, policy: Policy) -> Record:
