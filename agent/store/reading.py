@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from agent.core.record import Record
-from agent.store.connection import open_reader
+from agent.store.connection import open_reader, readable, refuse_damaged
 from agent.store.rows import REMEMBERED, load
 
 
@@ -50,8 +50,11 @@ class Reading:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._connection.close()
+        if error is not None:
+            with readable(self._path):
+                raise error
 
     def all(self) -> Iterator[Record]:
         """Every record that still has its name, by name."""
@@ -85,6 +88,10 @@ class Reading:
         """A value that the agent keeps of this account."""
         row = self._row("SELECT value FROM meta WHERE key = ?", REMEMBERED + key)
         return None if row is None else str(row[0])
+
+    def look_through(self) -> None:
+        """Look at every page. Raises StoreDamaged."""
+        refuse_damaged(self._path, self._connection)
 
     def freeze(self) -> None:
         """From here on everything is read from one snapshot, whatever an agent commits meanwhile."""

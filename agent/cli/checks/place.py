@@ -81,6 +81,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         return
     try:
         with Reading(path) as reading:
+            reading.look_through()
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
             recovering = reading.recovering() if "0007_recoveries" in applied else None
     except AgentError as error:
