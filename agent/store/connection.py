@@ -121,6 +121,11 @@ def unusable(path: Path, error: Exception) -> StoreError:
             "restore the newest backup with `assure-agent restore`; or move the file away: then the agent asks Assure "
             "what it still has",
         )
+    if "no such table" in text or "no such column" in text:
+        return StoreError(
+            f"The state file {path} was written by an earlier version of the agent: {text}.",
+            "start the agent of this version once: it brings the file up to date",
+        )
     return StoreError(
         f"The state file {path} cannot be used: {text}.", "check the permissions and the free space of its folder"
     )

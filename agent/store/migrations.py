@@ -18,6 +18,7 @@ NAMES = (
     "0005_views",
     "0006_census",
     "0007_recoveries",
+    "0009_remarks",
 )
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from agent.core.admission import Remark, RemarkKind
 from agent.core.record import Record
 from agent.store.connection import open_reader, readable, refuse_damaged
 from agent.store.rows import REMEMBERED, load
@@ -122,6 +123,16 @@ class Reading:
     def refused(self, name: str) -> list[Refusal]:
         """What the last scan refused of this name."""
         return [refusal for refusal in self.refusals() if refusal.name == name]
+
+    def remarks(self, uid: str) -> list[Remark]:
+        """What the last scan saw of a request, and its record does not say."""
+        rows = self._connection.execute("SELECT kind, about FROM remarks WHERE uid = ?", (uid,))
+        return [Remark(uid=uid, kind=RemarkKind(kind), about=about) for kind, about in rows]
+
+    def strays(self) -> list[str]:
+        """The names of requests whose file answers no open hold, as of the last scan."""
+        sql = "SELECT name FROM remarks JOIN requests USING (uid) WHERE kind = ? AND name IS NOT NULL ORDER BY name"
+        return [row[0] for row in self._connection.execute(sql, (RemarkKind.STRAY_ANSWER,))]
 
     def waiting_withdrawals(self) -> int:
         """Withdrawals that wait for an approval."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from agent.core.admission import Remark
 from agent.core.errors import StoreError, StoreForeign
 from agent.core.machine import Step
 from agent.core.record import HoldReason, Record
@@ -121,9 +122,13 @@ class SqliteStore:
         complete: bool,
         waiting: int,
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
+        remarks: Iterable[Remark] | None,
     ) -> None:
-        """Note what a scan saw; `refusals` (file, line, column, message, hint, name) replace the earlier, if given."""
+        """Note what a scan saw. `refusals` (file, line, column, message, hint, name) and `remarks` replace the earlier
+        ones, if given.
+        """
         rows = None if refusals is None else [(source, *refusal) for refusal in refusals]
+        noted = None if remarks is None else [(source, one.uid, one.kind, one.about) for one in remarks]
 
         def work(connection: Connection) -> None:
             connection.execute(
@@ -133,6 +138,9 @@ class SqliteStore:
             if rows is not None:
                 connection.execute("DELETE FROM refusals WHERE source = ?", (source,))
                 connection.executemany("INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            if noted is not None:
+                connection.execute("DELETE FROM remarks WHERE source = ?", (source,))
+                connection.executemany("INSERT INTO remarks VALUES (?, ?, ?, ?)", noted)
 
         await self._writer.write(work)
 

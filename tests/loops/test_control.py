@@ -669,12 +669,13 @@ async def test_an_answer_to_another_hold_is_ignored_and_reported(world: World, d
         before = held(world)
         annotated(world, "retry@h-000000", document_id=document_id)
         synced = await agent._admission.scan()
-        assert synced.strays == {world.record("a").uid}
+        assert {stray.uid for stray in synced.strays} == {world.record("a").uid}
         await scanned(world, agent)
         assert held(world) == before
         assert world.rows("SELECT count(*) FROM events WHERE type = 'HoldResolved'") == [(0,)]
         strays = [entry for entry in world.logs if "annotation" in entry["event"]]
         assert [entry["uid"] for entry in strays] == [world.record("a").uid]  # told once, not at each scan
+        assert [entry["answers"] for entry in strays] == ["h-000000"]
     world.check()
 
 
@@ -685,7 +686,7 @@ async def test_an_answer_to_another_hold_stays_reported_as_long_as_it_stands_the
         annotated(world, "retry@h-000000", document_id=UNKNOWN)
         for _ in range(4):
             synced = await agent._admission.scan()
-            assert synced.strays == {world.record("a").uid}
+            assert {stray.uid for stray in synced.strays} == {world.record("a").uid}
 
 
 async def test_an_answer_whose_image_is_not_there_is_refused_and_obeyed_once_it_is(world: World) -> None:

@@ -18,7 +18,7 @@ from agent.store.connection import Connection, is_damage, open_reader, reader, s
 OPEN = frozenset(
     {
         "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "provenance", "sources",
-        "refusals", "tallies", "census", "commands", "labels", "receipts", "recoveries", "unclaimed",
+        "refusals", "tallies", "census", "commands", "labels", "receipts", "recoveries", "unclaimed", "remarks",
         "sqlite_master", "sqlite_schema", "json_each", "json_tree",
     }
 )  # fmt: skip
