@@ -40,8 +40,8 @@ class Book(Store, Protocol):
     async def obey(self, command: Command, answer: str, at: float) -> None:
         """Remember that it was obeyed."""
 
-    async def forget(self, uid: str) -> None:
-        """Erase names, labels, paths and file of a request."""
+    async def forget(self, uid: str) -> bool:
+        """Erase names, labels, paths and file of a request. False: not yet from the write-ahead log."""
 
 
 Tell = Callable[[Mapping[str, Observation]], Awaitable[None]]
@@ -176,8 +176,13 @@ class Control:
                 f"{record.name} is not done, or its file is still there.",
                 "remove the file, wait until the request is done, then forget it",
             )
-        await self._store.forget(record.uid)
-        return "forgotten: its name, labels and paths are erased; its history stays"
+        forgotten = "forgotten: its name, labels and paths are erased; its history stays"
+        if await self._store.forget(record.uid):
+            return forgotten
+        return (
+            f"{forgotten}. Somebody reads the state file just now, so they stand in its write-ahead log for a while: a "
+            "running agent tries every minute to cut it off"
+        )
 
 
 VERBS: dict[str, Callable[[Control, str | None, Mapping[str, Any]], Awaitable[str]]] = {

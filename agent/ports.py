@@ -274,7 +274,7 @@ class Store(Protocol):
         complete: bool,
         waiting: int,
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
-        remarks: Iterable[Remark] | None,
+        remarks: Iterable[Remark] | None = None,
     ) -> None:
         """Note what a scan saw. `refusals` (file, line, column, message, hint, name) and `remarks` replace the earlier
         ones, if given.

@@ -18,6 +18,7 @@ from agent.core.record import HoldReason, Outcome, Phase, Record
 from agent.runtime import Agent
 from agent.source.folder import Folder
 from agent.store import audit
+from agent.store.connection import open_reader
 from tests.support.clock import until
 from tests.support.faults import rule
 from tests.support.files import jpeg, write
@@ -456,6 +457,36 @@ async def test_what_is_forgotten_leaves_no_name_and_its_history_stays_true(world
     assert world.record("b").state == "suspended"
     await world.settle()
     assert not audit.verify(world.state).findings
+
+
+@BOTH
+async def test_no_byte_of_what_is_forgotten_is_in_any_file(world: World, through: str) -> None:
+    """[I6] At once, and while the agent goes on."""
+    path = world.upload("customer-4711", labels={"team": "zebra77"})
+    await world.settle()
+    path.unlink()
+    await world.settle()
+    if through == "store":
+        assert (await obeyed_still(world, "forget", name="customer-4711"))["ok"]
+        assert not forgotten_bytes(world)
+        return
+    async with world.running() as agent:
+        reader = open_reader(world.state)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM requests").fetchone()
+        answer = await ask(world, "forget", name="customer-4711")
+        assert "Somebody reads the state file just now" in answer["message"]
+        assert forgotten_bytes(world)
+        reader.close()
+        await agent._tidy()
+        assert not forgotten_bytes(world)
+
+
+def forgotten_bytes(world: World) -> list[str]:
+    """The files beside the state file that hold something of customer-4711."""
+    files = [path for path in world.state.parent.iterdir() if path.is_file()]
+    words = (b"customer-4711", b"zebra77")
+    return [path.name for path in files if any(word in path.read_bytes() for word in words)]
 
 
 # -- what is no command --------------------------------------------------------------------------------------------
