@@ -121,6 +121,7 @@ async def _process(client: "AssureClient", dossier_id: str, listed: ListedProces
         "checks": dict(reading.checks),
         "failType": reading.fail_type,
         "similarity": reading.similarity,
+        "depictions": list(answer.value.depictions),
         **_fields(answer.value, personal),
     }
 
@@ -160,6 +161,8 @@ def _print(item: dict[str, Any]) -> None:
         for label, key in (("failed with", "failType"), ("similarity", "similarity")):
             if process.get(key):
                 typer.echo(f"    {label}: {process[key]}")
+        if process.get("depictions"):
+            typer.echo(f"    pictures: {', '.join(process['depictions'])}")
         for path, mask in process.get("masked", {}).items():
             typer.echo(f"    {path}: {mask}")
         for path, values in process.get("personal", {}).items():
