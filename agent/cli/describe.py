@@ -158,11 +158,14 @@ def _print(item: dict[str, Any]) -> None:
             typer.echo(f"    reason: {' / '.join(reason)}")
         for check, passed in process.get("checks", {}).items():
             typer.echo(f"    check {check}: {'passed' if passed else 'not passed'}")
-        for label, key in (("failed with", "failType"), ("similarity", "similarity")):
-            if process.get(key):
-                typer.echo(f"    {label}: {process[key]}")
-        if process.get("depictions"):
-            typer.echo(f"    pictures: {', '.join(process['depictions'])}")
+        pictures = ", ".join(process.get("depictions", []))
+        for label, value in (
+            ("failed with", process.get("failType")),
+            ("similarity", process.get("similarity")),
+            ("pictures", pictures),
+        ):
+            if value:
+                typer.echo(f"    {label}: {value}")
         for path, mask in process.get("masked", {}).items():
             typer.echo(f"    {path}: {mask}")
         for path, values in process.get("personal", {}).items():

@@ -126,11 +126,15 @@ class Reading:
 
     def remarks(self, uid: str) -> list[Remark]:
         """What the last scan saw of a request, and its record does not say."""
+        if "0009_remarks" not in self.migrations():  # of an earlier version, which runs on for a while
+            return []
         rows = self._connection.execute("SELECT kind, about FROM remarks WHERE uid = ?", (uid,))
         return [Remark(uid=uid, kind=RemarkKind(kind), about=about) for kind, about in rows]
 
     def strays(self) -> list[str]:
         """The names of requests whose file answers no open hold, as of the last scan."""
+        if "0009_remarks" not in self.migrations():
+            return []
         sql = "SELECT name FROM remarks JOIN requests USING (uid) WHERE kind = ? AND name IS NOT NULL ORDER BY name"
         return [row[0] for row in self._connection.execute(sql, (RemarkKind.STRAY_ANSWER,))]
 

@@ -24,7 +24,7 @@ class _Ticket:
     work: Work
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[None]
-    alone: bool
+    alone: bool = False
     error: Exception | None = None
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import re
 import signal
-import sqlite3
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from agent import runtime
 from agent.sandbox import SandboxServer
+from agent.store.connection import sqlite3
 from tests.support.files import upload, write
 
 from .command import FREE_PORT, Here, Said, finish, spawn, wait_for
