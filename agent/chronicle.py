@@ -61,8 +61,13 @@ class Chronicle:
             self._log.info("scanned", files=synced.files, refused=len(synced.refusals), waiting=synced.waiting)
         if changed and synced.error is not None:
             self._log.error("source", error=synced.error.message, hint=synced.error.hint)
-        for uid in sorted(synced.strays - (before.strays if before is not None else frozenset())):
-            self._log.warning("the resolve annotation answers no open hold", uid=uid, hint="see its id with get")
+        for stray in synced.strays - (before.strays if before is not None else frozenset()):
+            self._log.warning(
+                "the resolve annotation answers no open hold",
+                uid=stray.uid,
+                answers=stray.about or None,
+                hint="see the open one and its answers with explain",
+            )
         if changed and synced.waiting:
             self._log.error(
                 "withdrawals wait for approval",

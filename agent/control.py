@@ -22,9 +22,9 @@ from agent.ports import Clock, Command, Recoveries, Store
 _LONGEST = 64 * 1024  # bytes of a command
 _PATIENCE = 30.0  # seconds until an answer must be folded in
 _APPROVED = "approved"
-_PAUSED = "paused"
 BACKED_UP = "backed-up"
 _ADOPTING = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)
+PAUSED = "paused"  # under this the store remembers since when; empty: it is not paused
 
 
 class Book(Store, Protocol):
@@ -40,8 +40,8 @@ class Book(Store, Protocol):
     async def obey(self, command: Command, answer: str, at: float) -> None:
         """Remember that it was obeyed."""
 
-    async def forget(self, uid: str) -> None:
-        """Erase names, labels, paths and file of a request."""
+    async def forget(self, uid: str) -> bool:
+        """Erase names, labels, paths and file of a request. False: not yet from the write-ahead log."""
 
 
 Tell = Callable[[Mapping[str, Observation]], Awaitable[None]]
@@ -154,11 +154,12 @@ class Control:
         return "approved: once Assure was asked once more what it still has, all that waits goes on"
 
     async def _pause(self, _: str | None, __: Mapping[str, Any]) -> str:
-        await self._store.remember(_PAUSED, "yes")
+        if not paused(self._store):
+            await self._store.remember(PAUSED, str(self._clock.now()))
         return "paused: nothing new is begun; what runs is observed and deleted"
 
     async def _resume(self, _: str | None, __: Mapping[str, Any]) -> str:
-        await self._store.remember(_PAUSED, "")
+        await self._store.remember(PAUSED, "")
         return "resumed"
 
     async def _backed_up(self, _: str | None, request: Mapping[str, Any]) -> str:
@@ -175,8 +176,13 @@ class Control:
                 f"{record.name} is not done, or its file is still there.",
                 "remove the file, wait until the request is done, then forget it",
             )
-        await self._store.forget(record.uid)
-        return "forgotten: its name, labels and paths are erased; its history stays"
+        forgotten = "forgotten: its name, labels and paths are erased; its history stays"
+        if await self._store.forget(record.uid):
+            return forgotten
+        return (
+            f"{forgotten}. Somebody reads the state file just now, so they stand in its write-ahead log for a while: a "
+            "running agent tries every minute to cut it off"
+        )
 
 
 VERBS: dict[str, Callable[[Control, str | None, Mapping[str, Any]], Awaitable[str]]] = {
@@ -193,7 +199,14 @@ VERBS: dict[str, Callable[[Control, str | None, Mapping[str, Any]], Awaitable[st
 
 def paused(store: Store) -> bool:
     """Did a person pause the agent?"""
-    return bool(store.recall(_PAUSED))
+    return bool(store.recall(PAUSED))
+
+
+def paused_since(kept: str | None) -> float | None:
+    """What `PAUSED` says: when a person paused the agent, 0.0 where an earlier version did not keep it, or None."""
+    if not kept:
+        return None
+    return 0.0 if kept == "yes" else float(kept)
 
 
 def socket_of(state: Path) -> Path:

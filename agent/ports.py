@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.core.admission import Remark
 from agent.core.answer import Answer
 from agent.core.document_types import Resolution
 from agent.core.effect import ImageRef
@@ -273,8 +274,11 @@ class Store(Protocol):
         complete: bool,
         waiting: int,
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
+        remarks: Iterable[Remark] | None = None,
     ) -> None:
-        """Note what a scan saw; `refusals` (file, line, column, message, hint, name) replace the earlier, if given."""
+        """Note what a scan saw. `refusals` (file, line, column, message, hint, name) and `remarks` replace the earlier
+        ones, if given.
+        """
 
     def recall(self, key: str) -> str | None:
         """What was remembered of this account under this key."""

@@ -50,6 +50,7 @@ T = TypeVar("T")
 _DRAIN = 10.0  # seconds that answers may take once we are told to end
 _SWEEP = 60.0  # seconds between two looks for orphans
 _RECOVER = 5.0  # seconds between two looks for what a recovering store may have missed
+_TIDY = 60.0  # seconds until what was erased has left the files as well
 _CHECKPOINT = 300.0  # seconds between two checkpoints of the journal
 _SETTLE = 0.3  # seconds until a folder that changes is looked at again
 _PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
@@ -217,6 +218,7 @@ class Agent:
             scheduler.every(_SWEEP, self._sweep)
             scheduler.every(_RECOVER, self._recover)
             scheduler.every(_SWEEP, self._back_up)
+            scheduler.every(_TIDY, self._tidy)
             scheduler.every(_CHECKPOINT, self._checkpoint)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
@@ -336,6 +338,12 @@ class Agent:
 
     async def _back_up(self) -> None:
         await self._backups.make()
+
+    async def _tidy(self) -> None:
+        try:
+            await self._store.tidy()
+        except AgentError as error:  # a disk that is full, say: the next time will do
+            self._log.warning("what was erased may still be in the state file", error=str(error), hint=error.hint)
 
     async def _checkpoint(self) -> None:
         """Without one the work goes on: dossiers have to be deleted, whatever became of a file for auditors."""

@@ -6,6 +6,7 @@ from shlex import quote
 from typing import Protocol
 
 from agent.clock import written
+from agent.core.admission import Remark, RemarkKind
 from agent.core.duration import format_duration
 from agent.core.effect import EffectKind
 from agent.core.owed import asked, overdue, privacy_clock
@@ -92,6 +93,23 @@ HOLDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What concerns a request and does not stand in its record."""
+
+    paused_since: float | None = None  # a person paused the agent; 0.0: when is not known
+    waiting: int = 0  # withdrawals that wait for an approval
+    remarks: tuple[Remark, ...] = ()  # of the last scan
+
+    @property
+    def withheld(self) -> bool:
+        """Its file is gone, and its withdrawal waits."""
+        return any(remark.kind is RemarkKind.WITHDRAWAL_WAITS for remark in self.remarks)
+
+
+NOTHING_AROUND = Around()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
     """What comes next: when (None: only when something happens), which effect (None: no call), and a sentence."""
 
@@ -100,7 +118,7 @@ class Next:
     sentence: str
 
 
-def where(record: Record, now: float) -> Iterator[str]:
+def where(record: Record, now: float, around: Around = NOTHING_AROUND) -> Iterator[str]:
     """Where it is and why."""
     yield (
         f"{record.name} is a request of kind {record.desired.mode}, generation {record.generation}, attempt "
@@ -132,9 +150,36 @@ def where(record: Record, now: float) -> Iterator[str]:
         )
     if record.failures:
         yield f"It met trouble {record.failures} times in a row; the pauses grow."
+    yield from _around(record, now, around)
 
 
-def coming(record: Record, now: float, policy: Policy) -> Next:
+def withdrawals(waiting: int) -> str:
+    """How many wait."""
+    return "1 withdrawal waits" if waiting == 1 else f"{waiting:,} withdrawals wait"
+
+
+def _around(record: Record, now: float, around: Around) -> Iterator[str]:
+    if record.present and around.withheld:
+        yield (
+            f"Its file is gone. {withdrawals(around.waiting)} for a person's word, this one among them, because too "
+            "many files are gone at once, or their folder is empty or another one. `assure-agent approve` withdraws "
+            "what waits; or put the files back."
+        )
+    if around.paused_since is not None and record.phase is not Phase.DONE:
+        since = f" since {time(around.paused_since, now)}" if around.paused_since else ""
+        yield (
+            f"The agent is paused{since}: nothing new is begun, and what runs at Assure is observed and deleted. "
+            "`assure-agent resume` lets it go on."
+        )
+    for remark in around.remarks:
+        if remark.kind is not RemarkKind.STRAY_ANSWER:
+            continue
+        named = f"answers {remark.about}, which is not open" if remark.about else "is no answer to its hold"
+        open_one = f" The open hold is {record.hold.id}." if record.hold is not None else ""
+        yield f"The annotation `assure-agent/resolve` in its file {named}: it is ignored.{open_one}"
+
+
+def coming(record: Record, now: float, policy: Policy, around: Around = NOTHING_AROUND) -> Next:
     """What comes next."""
     if record.intent is not None:
         kind, since = record.intent.kind, time(record.intent.at, now)
@@ -148,7 +193,10 @@ def coming(record: Record, now: float, policy: Policy) -> Next:
         sentence = f"At {time(clock, now)} it ends as expired and its dossier is deleted, whatever is undecided."
         return Next(at=clock, effect=None, sentence=sentence)
     kind = asked(record, max(at, now), policy).kind
-    sentence = f"{_when(at, now)} it will {EFFECTS[kind]}."
+    if around.paused_since is not None and kind.begins:
+        sentence = f"Nothing while the agent is paused; after `assure-agent resume` it will {EFFECTS[kind]}."
+    else:
+        sentence = f"{_when(at, now, record)} it will {EFFECTS[kind]}."
     if clock is not None and not overdue(record, now, policy):
         sentence += f" Without a result by {time(clock, now)} it ends as expired."
     return Next(at=at, effect=kind, sentence=sentence)
@@ -192,8 +240,10 @@ def time(at: float, now: float) -> str:
     return f"{written(at)} ({away})"
 
 
-def _when(at: float, now: float) -> str:
-    return f"At {time(at, now)}" if at > now else "As soon as an agent runs and is free,"
+def _when(at: float, now: float, record: Record) -> str:
+    if at <= now:
+        return "As soon as an agent runs and is free,"
+    return f"Its retention ends at {time(at, now)}; then" if record.resting else f"At {time(at, now)}"
 
 
 def _resting(record: Record) -> str:

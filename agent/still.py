@@ -1,6 +1,7 @@
 """Commands while no agent runs: the lock is taken, and records are told through the store alone."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from agent.admission import Admission, Rules
 from agent.catalogue import Catalogue, Silence
 from agent.clock import SystemClock
 from agent.control import Control
+from agent.core.errors import AgentError
 from agent.core.machine import admit, step
 from agent.core.observation import Observation, Resumed
 from agent.core.policy import Policy
@@ -45,6 +47,13 @@ class StillRecords:
                 await self._store.commit([told])
 
 
+async def _obeyed(control: Control, store: SqliteStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    answer = await control.obey(request)
+    with contextlib.suppress(AgentError):  # it is obeyed; what is left over is done by the next agent
+        await store.tidy()
+    return answer
+
+
 def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     """Obey one command on a store that no agent holds. Raises StoreLocked when one does."""
     store = SqliteStore(settings.state_path, None)
@@ -59,6 +68,6 @@ def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
         control = Control(
             store, lambda name: store.keys.uid(settings.source_name, name), records.tell, admission.document, clock
         )
-        return asyncio.run(control.obey(request))
+        return asyncio.run(_obeyed(control, store, request))
     finally:
         store.close()

@@ -263,8 +263,13 @@ class _Writer(Writer):
         self._gate = gate
         self._waiting: list[_Ticket] = []
 
-    async def write(self, work: Work) -> None:
+    async def write(self, work: Work, alone: bool = False) -> None:
         loop = asyncio.get_running_loop()
+        if alone:  # a checkpoint or a rewrite: a crash around it leaves what was committed
+            if self._gate.dead:
+                await loop.create_future()
+            work(self._connection)
+            return
         ticket = _Ticket(work, loop, loop.create_future())
         if not self._waiting:
             loop.call_soon(self._turn)

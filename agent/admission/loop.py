@@ -18,6 +18,7 @@ from typing import Protocol
 from agent.admission.guard import Guard
 from agent.admission.news import Reporter, Salt
 from agent.admission.wanted import Resolved, Rules
+from agent.core.admission import Remark, RemarkKind
 from agent.core.errors import AgentError
 from agent.core.observation import DocumentRemoved, Observation
 from agent.core.record import Desired, Record
@@ -51,8 +52,13 @@ class Synced:
     unsettled: bool  # something is being written: scan again soon
     absent: int  # names that are gone since this scan: the next one decides
     complete: bool
-    strays: frozenset[str] = frozenset()  # uids whose `assure-agent/resolve` answers no open hold
+    remarks: frozenset[Remark] = frozenset()
     error: Fault | None = None
+
+    @property
+    def strays(self) -> frozenset[Remark]:
+        """Requests whose `assure-agent/resolve` answers no open hold."""
+        return frozenset(remark for remark in self.remarks if remark.kind is RemarkKind.STRAY_ANSWER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +98,10 @@ class Admission:
         self._present: dict[str, str] | None = None  # name -> uid of what was there
         self._absent: frozenset[str] = frozenset()  # names missing from the last complete scan
         self._overtaken: set[str] = set()  # names that were looked at since the last scan began
-        self._strays: dict[str, Document] = {}  # uids whose file answers another hold than the open one
+        self._strays: dict[str, tuple[Remark, Document]] = {}  # by uid: what answers no open hold
         self._refusals: tuple[Fault, ...] | None = None
-        self._waiting = 0  # withdrawals that wait for a person's word
+        self._remarks: frozenset[Remark] | None = None  # as noted
+        self._waiting: frozenset[str] = frozenset()  # uids whose withdrawal waits for a person's word
         self._scanning = asyncio.Lock()
         self._turn = asyncio.Lock()  # taken for each slice of a scan and each part of a look
 
@@ -110,7 +117,8 @@ class Admission:
             visit = self._visit()
             seen = await self._seen()
             faults = list(seen.faults)
-            self._strays = {uid: kept for uid, kept in self._strays.items() if seen.documents.get(kept.name) is kept}
+            kept = self._strays.items()
+            self._strays = {uid: one for uid, one in kept if seen.documents.get(one[1].name) is one[1]}
             fresh = [document for name, document in seen.documents.items() if self._followed.get(name) is not document]
             news = iter(sorted(fresh, key=lambda document: document.type_at is not None))  # those may wait for Assure
             while chunk := list(islice(news, _CHUNK)):
@@ -178,7 +186,7 @@ class Admission:
         news = await asyncio.to_thread(self._reporter.news, documents, resolved or {}, visit)
         self._present |= news.present
         self._followed |= {document.name: document for document in news.followed}
-        self._strays |= dict(news.strays)
+        self._strays |= {remark.uid: (remark, document) for remark, document in news.strays}
         if news.admitted:
             await self._records.admit(news.admitted)
         if news.told:
@@ -195,34 +203,35 @@ class Admission:
         synced = Synced(
             files=seen.files,
             refusals=tuple(faults),
-            waiting=self._waiting,
+            waiting=len(self._waiting),
             unsettled=seen.unsettled,
             absent=len(once),
             complete=seen.complete,
-            strays=frozenset(self._strays),
+            remarks=frozenset(remark for remark, _ in self._strays.values())
+            | {Remark(uid=uid, kind=RemarkKind.WITHDRAWAL_WAITS) for uid in self._waiting},
             error=seen.error,
         )
         await self._note(synced)
         return synced
 
-    async def _withdraw(self, seen: Scan, missing: dict[str, Record]) -> tuple[frozenset[str], int]:
-        """Withdraw what was absent twice. Names that were absent once, and the number that wait for a person."""
+    async def _withdraw(self, seen: Scan, missing: dict[str, Record]) -> tuple[frozenset[str], frozenset[str]]:
+        """Withdraw what was absent twice. Names that were absent once, and uids that wait for a person."""
         assert self._present is not None
         if seen.error is not None or not seen.complete or seen.unsettled:
             self._absent = frozenset()
-            return frozenset(), 0
+            return frozenset(), frozenset()
         absent = {name: record for name, record in missing.items() if name not in self._overtaken}
         confirmed = {name: record for name, record in absent.items() if name in self._absent}
         once = frozenset(absent) - self._absent
         self._absent = frozenset(absent)
         await self._guard.trust(seen.root, everything=not absent)
         open_ones = [record for record in confirmed.values() if record.outcome is None]
-        waiting = 0
+        waiting: frozenset[str] = frozenset()
         if open_ones and not self._guard.allows(len(open_ones), seen, len(self._present)):
             confirmed = {name: record for name, record in confirmed.items() if record.outcome is not None}
-            waiting = len(open_ones)
+            waiting = frozenset(record.uid for record in open_ones)
         if waiting or not absent:
-            await self._guard.remember_waiting(waiting > 0)
+            await self._guard.remember_waiting(bool(waiting))
         if confirmed:
             now = self._clock.now()
             await self._records.tell({record.uid: DocumentRemoved(at=now) for record in confirmed.values()})
@@ -251,6 +260,8 @@ class Admission:
     async def _note(self, synced: Synced) -> None:
         refusals = None if synced.refusals == self._refusals else synced.refusals
         rows = None if refusals is None else [(f.file, f.line, f.column, f.message, f.hint, f.name) for f in refusals]
-        self._refusals = synced.refusals
-        await self._store.scanned(self._source, self._clock.now(), synced.files, synced.complete, synced.waiting, rows)
+        remarks = None if synced.remarks == self._remarks else synced.remarks
+        self._refusals, self._remarks = synced.refusals, synced.remarks
+        now, counts = self._clock.now(), (synced.files, synced.complete, synced.waiting)
+        await self._store.scanned(self._source, now, *counts, rows, remarks)
         self._synced(synced)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from agent.admission.wanted import Digests, Found, Resolved, Rules, in_place, wanted
-from agent.core.admission import Verdict, begins, judge, parsed_answer
+from agent.core.admission import Remark, RemarkKind, Verdict, begins, judge, parsed_answer
 from agent.core.observation import Answer, DocumentChanged, DocumentReturned, HoldResolved, Observation
 from agent.core.record import Desired, Record
 from agent.core.remote import DocumentKey
@@ -36,7 +36,7 @@ class News:
     faults: list[Fault] = field(default_factory=list)
     present: dict[str, str] = field(default_factory=dict)  # name -> uid of what is there
     followed: list[Document] = field(default_factory=list)  # nothing follows from them
-    strays: list[tuple[str, Document]] = field(default_factory=list)  # uids whose file answers no open hold
+    strays: list[tuple[Remark, Document]] = field(default_factory=list)  # files that answer no open hold
     later: list[Document] = field(default_factory=list)  # their document type has to be looked up first
     wanted: set[DocumentKey] = field(default_factory=set)
 
@@ -109,12 +109,13 @@ class Reporter:
         text = document.request.resolve_answer
         if text is None or record.hold is None:
             return None
-        answer, about = parsed_answer(text), record.hold.reason.about_document
-        if answer is None or answer[2] != record.hold.id or (about and answer[0] is Answer.ADOPT):
-            news.strays.append((record.uid, document))
+        answer, asks = parsed_answer(text), record.hold.reason.about_document
+        if answer is None or answer[2] != record.hold.id or (asks and answer[0] is Answer.ADOPT):
+            about = answer[2] if answer is not None else ""
+            news.strays.append((Remark(uid=record.uid, kind=RemarkKind.STRAY_ANSWER, about=about), document))
             return None
         desired = None
-        if about and answer[0] is Answer.RETRY:
+        if asks and answer[0] is Answer.RETRY:
             found = self.afresh(document, resolved)
             if not isinstance(found, Desired):
                 return found  # a type to look up first; or faults: it is obeyed once they are mended

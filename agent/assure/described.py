@@ -16,7 +16,18 @@ from agent.core.remote import ProcessReading
 _MOST = 100  # fields that are named
 _DEEPEST = 6
 _LONGEST = 200  # characters of a value; a picture in a field is no text to read
-_TOLD = ("processId", "status", "statusReasons", "provider", "processType", "createdAt", "updatedAt", "dossierId")
+_TOLD = (
+    "processId",
+    "status",
+    "statusReasons",
+    "provider",
+    "processType",
+    "createdAt",
+    "updatedAt",
+    "dossierId",
+    "depictions",
+)
+_DEPICTIONS = ("front", "back", "selfie", "portrait")  # contract §9
 _CHECKS = "providerSpecific.document.securityChecks"
 
 
@@ -28,6 +39,7 @@ class Described:
     """
 
     reading: ProcessReading
+    depictions: tuple[str, ...]  # the pictures that Assure has
     masked: tuple[str, ...]
     personal: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
@@ -40,6 +52,7 @@ def described(process_id: str, personal: bool = False) -> Reader[Described]:
         leaves = [(path, value) for path, value in _leaves(reply.document, "", 0) if not _told(path)]
         return Described(
             reading=read(reply),
+            depictions=_depictions(reply.document),
             masked=tuple(dict.fromkeys(path for path, _ in leaves))[:_MOST],
             personal=tuple((path, _text(value)) for path, value in leaves[:_MOST]) if personal else (),
         )
@@ -53,8 +66,13 @@ def _text(value: object) -> str:
     return plain + (f"... ({len(text)} characters)" if len(text) > _LONGEST else "")
 
 
+def _depictions(document: object) -> tuple[str, ...]:
+    given = document.get("depictions") if isinstance(document, dict) else None
+    return tuple(word for word in _DEPICTIONS if isinstance(given, list) and word in given)
+
+
 def _told(path: str) -> bool:
-    check = path.startswith(_CHECKS) and path.endswith(".passed")
+    check = path.startswith(_CHECKS) and path.endswith((".passed", ".name"))  # a check is told by its key
     return path.split(".")[0].removesuffix("[]") in _TOLD or check or path == "failReason.type"
 
 

@@ -121,6 +121,7 @@ async def _process(client: "AssureClient", dossier_id: str, listed: ListedProces
         "checks": dict(reading.checks),
         "failType": reading.fail_type,
         "similarity": reading.similarity,
+        "depictions": list(answer.value.depictions),
         **_fields(answer.value, personal),
     }
 
@@ -157,9 +158,14 @@ def _print(item: dict[str, Any]) -> None:
             typer.echo(f"    reason: {' / '.join(reason)}")
         for check, passed in process.get("checks", {}).items():
             typer.echo(f"    check {check}: {'passed' if passed else 'not passed'}")
-        for label, key in (("failed with", "failType"), ("similarity", "similarity")):
-            if process.get(key):
-                typer.echo(f"    {label}: {process[key]}")
+        pictures = ", ".join(process.get("depictions", []))
+        for label, value in (
+            ("failed with", process.get("failType")),
+            ("similarity", process.get("similarity")),
+            ("pictures", pictures),
+        ):
+            if value:
+                typer.echo(f"    {label}: {value}")
         for path, mask in process.get("masked", {}).items():
             typer.echo(f"    {path}: {mask}")
         for path, values in process.get("personal", {}).items():

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.output import Format, print_json
+from agent.core.admission import RemarkKind
 from agent.core.errors import AgentError
 from agent.core.plan import Action, if_changed, if_removed
 from agent.core.policy import Policy
 from agent.core.record import Hold, Record
-from agent.sentences import FOLLOWING, HOLDS, answers, coming, time, tried, where
+from agent.sentences import FOLLOWING, HOLDS, NOTHING_AROUND, Around, answers, coming, time, tried, where
 from agent.settings import load_settings
 from agent.store.reading import Attempt, Reading, Refusal
 from agent.views import when
@@ -32,21 +33,21 @@ def explain(
     from agent.clock import SystemClock
 
     settings = load_settings(state_url=state)
-    found: list[tuple[Record, list[Attempt]]] = []
+    found: list[tuple[Record, list[Attempt], Around]] = []
     refusals: list[Refusal] = []
     if settings.state_path.exists():
         with Reading(settings.state_path) as reading:
             reading.freeze()
-            found = [(record, reading.attempts(record.uid, _MOST)) for record in reading.named(name)]
+            found = [(one, reading.attempts(one.uid, _MOST), _around(reading, one)) for one in reading.named(name)]
             refusals = reading.refused(name)
     if not found and not refusals:
         raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
     now = SystemClock().now()
-    told = [as_json(record, attempts, now, settings.policy) for record, attempts in found]
+    told = [as_json(record, attempts, now, settings.policy, around) for record, attempts, around in found]
     if output is Format.JSON:
         print_json({"items": told, "refused": [asdict(refusal) for refusal in refusals]})
         return
-    for (_, attempts), item in zip(found, told, strict=True):
+    for (_, attempts, _), item in zip(found, told, strict=True):
         _print(item, attempts, now)
     for refusal in refusals:
         typer.echo(
@@ -55,9 +56,21 @@ def explain(
         )
 
 
-def as_json(record: Record, attempts: list[Attempt], now: float, policy: Policy) -> dict[str, Any]:
+def _around(reading: Reading, record: Record) -> Around:
+    from agent.control import PAUSED, paused_since
+
+    return Around(
+        paused_since=paused_since(reading.recall(PAUSED)),
+        waiting=reading.waiting_withdrawals(),
+        remarks=tuple(reading.remarks(record.uid)),
+    )
+
+
+def as_json(
+    record: Record, attempts: list[Attempt], now: float, policy: Policy, around: Around = NOTHING_AROUND
+) -> dict[str, Any]:
     """All that is told of a request; what is absent is null."""
-    following = coming(record, now, policy)
+    following = coming(record, now, policy, around)
     removed = if_removed(record, now, policy) if record.present else None
     return {
         "name": record.name,
@@ -66,11 +79,15 @@ def as_json(record: Record, attempts: list[Attempt], now: float, policy: Policy)
         "phase": record.phase,
         "state": record.state,
         "outcome": record.outcome,
-        "where": list(where(record, now)),
+        "where": list(where(record, now, around)),
         "attempts": [_attempt(attempt) for attempt in attempts],
         "next": {"at": when(following.at), "effect": following.effect, "sentence": following.sentence},
         "ifChanged": _following(if_changed(record, now, policy)),
         "ifRemoved": _following(removed) if removed is not None else None,
+        "pausedSince": when(around.paused_since) if around.paused_since else None,
+        "paused": around.paused_since is not None,
+        "strayAnswer": next((one.about for one in around.remarks if one.kind is RemarkKind.STRAY_ANSWER), None),
+        "withdrawalWaits": record.present and around.withheld,
         "hold": _hold(record.name, record.hold) if record.hold is not None else None,
     }
 
@@ -117,9 +134,7 @@ def _print(item: dict[str, Any], attempts: list[Attempt], now: float) -> None:
     for attempt in attempts:
         typer.echo(f"  {attempt.number}. {time(attempt.intended_at, now)}: {tried(attempt)}")
     typer.echo(f"\nWhat comes next: {item['next']['sentence']}")
-    typer.echo(f"If its file asked for something else now: {item['ifChanged']['sentence']}.")
-    if item["ifRemoved"] is not None:
-        typer.echo(f"If its file were removed now: {item['ifRemoved']['sentence']}.")
+    _print_what_if(item)
     if (hold := item["hold"]) is not None:
         evidence = f" Evidence: {hold['evidence']}." if hold["evidence"] else ""
         typer.echo(f"\nThe hold {hold['id']} ({hold['reason']}): {hold['meaning']}{evidence} {hold['remedy']}")
@@ -127,3 +142,13 @@ def _print(item: dict[str, Any], attempts: list[Attempt], now: float) -> None:
         for command in hold["commands"]:
             typer.echo(f"  {command}")
         typer.echo(f"or through git, with this annotation in the file:\n  {hold['annotation']}")
+
+
+def _print_what_if(item: dict[str, Any]) -> None:
+    if item["withdrawalWaits"]:
+        typer.echo(f"If the withdrawals are approved: {item['ifRemoved']['sentence']}.")
+        typer.echo("If its file is put back as it was: it goes on, and nothing starts anew.")
+        return
+    typer.echo(f"If its file asked for something else now: {item['ifChanged']['sentence']}.")
+    if item["ifRemoved"] is not None:
+        typer.echo(f"If its file were removed now: {item['ifRemoved']['sentence']}.")

@@ -1,5 +1,6 @@
 """`assure-agent get`: what is known of the requests."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -28,13 +29,13 @@ def get(
     if link:
         _print_link(settings, name)
         return
-    records, refusals = _found(settings, name)
+    records, refusals, notes = _found(settings, name)
     if name is not None and not records and not refusals:
         raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
     if output is Format.JSON:
         print_json({"items": [item(record) for record in records], "refused": [_refused(r) for r in refusals]})
     else:
-        _print_tables(records, refusals)
+        _print_tables(records, refusals, notes)
 
 
 def rows(records: list[Record]) -> list[list[str]]:
@@ -55,12 +56,29 @@ def rows(records: list[Record]) -> list[list[str]]:
 COLUMNS = ("name", "mode", "phase", "state", "outcome", "reason")
 
 
-def _found(settings: Settings, name: str | None) -> tuple[list[Record], list[Refusal]]:
+def _found(settings: Settings, name: str | None) -> tuple[list[Record], list[Refusal], list[str]]:
     if not settings.state_path.exists():
-        return [], []
+        return [], [], []
     with Reading(settings.state_path) as reading:
         records = reading.named(name) if name is not None else list(reading.all())
-        return records, reading.refusals() if name is None else reading.refused(name)
+        refusals = reading.refusals() if name is None else reading.refused(name)
+        return records, refusals, list(_notes(reading, {record.name for record in records}))
+
+
+def _notes(reading: Reading, names: set[str]) -> Iterator[str]:
+    """What waits for a person's word, beside what is held."""
+    from agent.control import PAUSED
+    from agent.sentences import withdrawals
+
+    if reading.recall(PAUSED):
+        yield "The agent is paused: nothing new is begun. Try: `assure-agent resume`."
+    if waiting := reading.waiting_withdrawals():
+        yield f"{withdrawals(waiting)} for a person's word. Try: put the files back, or `assure-agent approve`."
+    for name in reading.strays():
+        if name in names:
+            yield (
+                f"ignored: {name}: its `assure-agent/resolve` answers no open hold. Try: `assure-agent explain {name}`."
+            )
 
 
 def _refused(refusal: Refusal) -> dict[str, Any]:
@@ -73,12 +91,14 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def _print_tables(records: list[Record], refusals: list[Refusal]) -> None:
+def _print_tables(records: list[Record], refusals: list[Refusal], notes: list[str]) -> None:
     if records:
         print_table(COLUMNS, rows(records))
     for refusal in refusals:
         where = f"{refusal.file}:{refusal.line}:{refusal.column}"
         typer.echo(f"refused: {where}: {refusal.message}. Try: {refusal.hint}.")
+    for note in notes:
+        typer.echo(note)
     if not records and not refusals:
         typer.echo("No requests yet. Try: put request files into the specs folder and start `assure-agent run`.")
 

@@ -4,6 +4,7 @@ Pure: who gathers the scan and the records is `admission.py` of the loops; `plan
 """
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.core.observation import Answer
@@ -17,6 +18,22 @@ class Verdict(StrEnum):
     FOLLOWED = "followed"  # it is what we follow already
     CHANGED = "changed"  # another document than the one we follow
     RETURNED = "returned"  # the document we follow, after it was away
+
+
+class RemarkKind(StrEnum):
+    """What a scan saw of a request, and a record does not say."""
+
+    WITHDRAWAL_WAITS = "withdrawal-waits"  # its file is gone, and so many others that a person has to approve
+    STRAY_ANSWER = "stray-answer"  # `assure-agent/resolve` in its file answers no open hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something that people should know of a request, as of the last scan."""
+
+    uid: str
+    kind: RemarkKind
+    about: str = ""  # the hold that a stray answer names; empty: it names none
 
 
 def judge(record: Record | None, digest: str, essence: str, file: str) -> Verdict:

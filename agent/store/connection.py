@@ -7,13 +7,17 @@ a database whose tables are gone. To close any other handle on one of the files 
 (sqlite.org/howtocorrupt.html, sections 2.2 and 2.2.1). Ruff refuses the import elsewhere (TID251).
 """
 
+import contextlib
 import fcntl
 import os
 import sqlite3 as system_sqlite  # noqa: TID251 - the one place
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
+
+from pydantic import ValidationError
 
 from agent.core.errors import StoreDamaged, StoreError, StoreLocked
 
@@ -63,6 +67,28 @@ def open_reader(path: Path) -> Connection:
     return connection
 
 
+@contextlib.contextmanager
+def reader(path: Path) -> Iterator[Connection]:
+    """A connection that cannot write, while the block runs. Raises StoreError when the file turns out unreadable."""
+    connection = open_reader(path)
+    try:
+        with readable(path):
+            yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """A damaged page is met by whichever query needs it first, so each may raise StoreDamaged."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise unusable(path, error) from None
+    except ValidationError:  # its text would quote the record
+        raise unusable(path, ValueError("malformed record")) from None
+
+
 def _connect(path: Path, mode: str) -> Connection:
     address = f"file:{quote(str(path))}?mode={mode}"
     try:
@@ -81,14 +107,24 @@ def _refuse_foreign(path: Path, connection: Connection) -> None:
         )
 
 
+def is_damage(text: str) -> bool:
+    """Does SQLite say with this that the content of the file is wrong?"""
+    return any(words in text for words in ("not a database", "malformed", "Could not decode to UTF-8"))
+
+
 def unusable(path: Path, error: Exception) -> StoreError:
     """The error for a state file that SQLite will not take."""
     text = str(error)
-    if "not a database" in text or "malformed" in text:
+    if is_damage(text):
         return StoreDamaged(
             f"The state file {path} is not a SQLite database, or is damaged: {text}.",
             "restore the newest backup with `assure-agent restore`; or move the file away: then the agent asks Assure "
             "what it still has",
+        )
+    if "no such table" in text or "no such column" in text:
+        return StoreError(
+            f"The state file {path} was written by an earlier version of the agent: {text}.",
+            "start the agent of this version once: it brings the file up to date",
         )
     return StoreError(
         f"The state file {path} cannot be used: {text}.", "check the permissions and the free space of its folder"

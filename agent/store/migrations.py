@@ -19,6 +19,7 @@ NAMES = (
     "0006_census",
     "0007_recoveries",
     "0008_deadlines",
+    "0009_remarks",
 )
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")

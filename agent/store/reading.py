@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from agent.core.admission import Remark, RemarkKind
 from agent.core.record import Record
-from agent.store.connection import open_reader
+from agent.store.connection import open_reader, readable, refuse_damaged
 from agent.store.rows import REMEMBERED, load
 
 
@@ -50,8 +51,11 @@ class Reading:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._connection.close()
+        if error is not None:
+            with readable(self._path):
+                raise error
 
     def all(self) -> Iterator[Record]:
         """Every record that still has its name, by name."""
@@ -86,6 +90,10 @@ class Reading:
         row = self._row("SELECT value FROM meta WHERE key = ?", REMEMBERED + key)
         return None if row is None else str(row[0])
 
+    def look_through(self) -> None:
+        """Look at every page. Raises StoreDamaged."""
+        refuse_damaged(self._path, self._connection)
+
     def freeze(self) -> None:
         """From here on everything is read from one snapshot, whatever an agent commits meanwhile."""
         self._connection.execute("BEGIN")
@@ -115,6 +123,20 @@ class Reading:
     def refused(self, name: str) -> list[Refusal]:
         """What the last scan refused of this name."""
         return [refusal for refusal in self.refusals() if refusal.name == name]
+
+    def remarks(self, uid: str) -> list[Remark]:
+        """What the last scan saw of a request, and its record does not say."""
+        if "0009_remarks" not in self.migrations():  # of an earlier version, which runs on for a while
+            return []
+        rows = self._connection.execute("SELECT kind, about FROM remarks WHERE uid = ?", (uid,))
+        return [Remark(uid=uid, kind=RemarkKind(kind), about=about) for kind, about in rows]
+
+    def strays(self) -> list[str]:
+        """The names of requests whose file answers no open hold, as of the last scan."""
+        if "0009_remarks" not in self.migrations():
+            return []
+        sql = "SELECT name FROM remarks JOIN requests USING (uid) WHERE kind = ? AND name IS NOT NULL ORDER BY name"
+        return [row[0] for row in self._connection.execute(sql, (RemarkKind.STRAY_ANSWER,))]
 
     def waiting_withdrawals(self) -> int:
         """Withdrawals that wait for an approval."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from agent.core.admission import Remark
 from agent.core.errors import StoreError, StoreForeign
 from agent.core.machine import Step
 from agent.core.record import HoldReason, Record
@@ -15,6 +16,7 @@ from agent.ports import Command, Waiting
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_damaged, sqlite3, unusable
 from agent.store.continuity import continued, key_of
+from agent.store.erasing import owe_rewrite, rewrite, truncate
 from agent.store.keys import Keys
 from agent.store.migrations import begun, migrate
 from agent.store.post import Inbox, Outbox
@@ -26,6 +28,8 @@ from agent.store.writer import Writer
 def _unobserved(_: float, __: int) -> None:
     return None
 
+
+_TRUNCATIONS = 10  # times that a reader who is nearly done is waited for, 50 ms each
 
 # While paused nothing new is begun; what has a dossier, or may have one, keeps its privacy clock.
 _BEGUN = {False: "", True: "AND opened_at IS NOT NULL"}
@@ -121,9 +125,13 @@ class SqliteStore:
         complete: bool,
         waiting: int,
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
+        remarks: Iterable[Remark] | None = None,
     ) -> None:
-        """Note what a scan saw; `refusals` (file, line, column, message, hint, name) replace the earlier, if given."""
+        """Note what a scan saw. `refusals` (file, line, column, message, hint, name) and `remarks` replace the earlier
+        ones, if given.
+        """
         rows = None if refusals is None else [(source, *refusal) for refusal in refusals]
+        noted = None if remarks is None else [(source, one.uid, one.kind, one.about) for one in remarks]
 
         def work(connection: Connection) -> None:
             connection.execute(
@@ -133,6 +141,9 @@ class SqliteStore:
             if rows is not None:
                 connection.execute("DELETE FROM refusals WHERE source = ?", (source,))
                 connection.executemany("INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            if noted is not None:
+                connection.execute("DELETE FROM remarks WHERE source = ?", (source,))
+                connection.executemany("INSERT INTO remarks VALUES (?, ?, ?, ?)", noted)
 
         await self._writer.write(work)
 
@@ -284,8 +295,11 @@ class SqliteStore:
 
         await self._writer.write(work)
 
-    async def forget(self, uid: str) -> None:
-        """Erase the names, labels, paths and file of a done request; its history stays, and stays valid."""
+    async def forget(self, uid: str) -> bool:
+        """Erase the names, labels, paths and file of a done request; its history stays, and stays valid.
+
+        False: somebody reads the file just now, so that they stand in the write-ahead log until `tidy`.
+        """
 
         def work(connection: Connection) -> None:
             (text,) = connection.execute("SELECT record FROM requests WHERE uid = ?", (uid,)).fetchone()
@@ -297,8 +311,24 @@ class SqliteStore:
             for table in ("provenance", "labels"):
                 connection.execute(f"DELETE FROM {table} WHERE uid = ?", (uid,))  # noqa: S608 - ours
             connection.execute("UPDATE commands SET answer = '' WHERE uid = ?", (uid,))  # answers say the name
+            owe_rewrite(connection)
 
         await self._writer.write(work)
+        for _ in range(_TRUNCATIONS):
+            if await self._truncated():
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
+    async def tidy(self) -> bool:
+        """Take what was erased out of the files, from time to time. False: somebody reads an earlier state just now."""
+        await self._writer.write(rewrite, alone=True)
+        return await self._truncated()
+
+    async def _truncated(self) -> bool:
+        done: list[bool] = []
+        await self._writer.write(lambda connection: done.append(truncate(connection)), alone=True)
+        return done[0]
 
     def recall(self, key: str) -> str | None:
         """What was remembered of this account under this key."""

@@ -24,6 +24,7 @@ class _Ticket:
     work: Work
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[None]
+    alone: bool = False
     error: Exception | None = None
 
 
@@ -41,13 +42,16 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Work) -> None:
-        """Return when the work is durable. Raises StoreError when it is not, and will not be."""
+    async def write(self, work: Work, alone: bool = False) -> None:
+        """Return when the work is durable. Raises StoreError when it is not, and will not be.
+
+        `alone`: in no transaction, as SQLite wants it for VACUUM and checkpoints.
+        """
         if self._closed:
             raise StoreError("The state file is closed.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._queue.put(_Ticket(work, loop, future))
+        self._queue.put(_Ticket(work, loop, future, alone))
         # Once it is queued it will be written: a cancelled caller must not believe otherwise.
         await asyncio.shield(future)
 
@@ -68,8 +72,18 @@ class Writer:
                     break
                 ticket = self._queue.get()
             ending = ticket is None
-            if tickets:
-                self._commit(tickets)
+            if together := [ticket for ticket in tickets if not ticket.alone]:
+                self._commit(together)
+            for ticket in tickets:
+                if ticket.alone:
+                    self._perform(ticket)
+
+    def _perform(self, ticket: _Ticket) -> None:
+        try:
+            ticket.work(self._connection)
+        except Exception as error:
+            ticket.error = error
+        _answer([ticket])
 
     def _commit(self, tickets: Sequence[_Ticket]) -> None:
         started = perf_counter()

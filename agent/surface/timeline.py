@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.core.effect import EffectKind
 from agent.core.record import Mode, Phase, Record, Result
-from agent.sentences import EFFECTS, coming, where
+from agent.sentences import EFFECTS, Around, coming, where
 from agent.store.browsing import Browsing, Entry
 from agent.store.reading import Attempt
 from agent.surface.lines import held, short
@@ -28,6 +28,11 @@ def timeline(browsing: Browsing, seen: Seen, uid: str) -> dict[str, Any] | None:
     now, name = seen.now, record.name
     entries = browsing.history(uid, _ENTRIES)
     link = browsing.link(uid) is not None
+    around = Around(
+        paused_since=0.0 if seen.paused else None,
+        waiting=browsing.waiting_withdrawals(),
+        remarks=tuple(browsing.remarks(uid)),
+    )
     return {
         "name": name,
         "state": record.state,
@@ -36,10 +41,10 @@ def timeline(browsing: Browsing, seen: Seen, uid: str) -> dict[str, Any] | None:
         "generation": record.generation,
         "labels": record.desired.labels,
         "held": held(record) if record.hold is not None else None,
-        "next": coming(record, now, seen.policy).sentence,
+        "next": coming(record, now, seen.policy, around).sentence,
         "link_command": f"assure-agent get {quote(name)} --link" if link else None,
         "road": road(record, entries, now),
-        "where": list(where(record, now)),
+        "where": list(where(record, now, around)),
         "result": _result(record.result) if record.result is not None else None,
         "attempts": [_attempt(attempt) for attempt in reversed(browsing.attempts(uid, _ATTEMPTS))],
         "history": [_entry(entry) for entry in reversed(entries)],

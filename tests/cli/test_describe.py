@@ -52,6 +52,9 @@ async def test_statuses_reasons_and_checks_are_shown_and_values_are_masked(world
     ]
     table = (await asyncio.to_thread(state, "describe", "b", "--remote")).out
     assert "accepted (signicatpictureid, document, created " in table
+    assert "    pictures: front\n" in table
+    assert "depictions" not in table
+    assert ".name: ***" not in table
     masked = [line for line in table.splitlines() if line.strip().startswith("finalResult.")]
     assert masked
     assert all(line.endswith(": ***") for line in masked)
@@ -125,7 +128,8 @@ def test_only_names_of_fields_leave_the_reader() -> None:
     body = (
         b'{"processId":"p1","status":"rejected","statusReasons":[{"type":"rejection","category":"x","message":"Jane"}],'
         b'"finalResult":{"firstName":"Jane","Jane Doe":1,"addresses":[{"street":"Elm"},{"street":"Oak"}],"empty":null},'
-        b'"providerSpecific":{"document":{"securityChecks":{"mrz":{"passed":true,"message":"Jane"}}}}}'
+        b'"providerSpecific":{"document":{"securityChecks":{"mrz":{"name":"MRZ","passed":true,"message":"Jane"}}}},'
+        b'"depictions":["selfie","front","Jane"]}'
     )
     reply = Reply(status=200, body=body, document=parse(body), retry_after=None)
     found = described("p1")(reply)
@@ -135,4 +139,5 @@ def test_only_names_of_fields_leave_the_reader() -> None:
         "finalResult.addresses[].street",
         "providerSpecific.document.securityChecks.mrz.message",
     )
+    assert found.depictions == ("front", "selfie")
     assert "Jane" not in repr(found)

@@ -1,5 +1,6 @@
 """What a person reads when something is wrong: one clear line that ends in what to try, and no traceback."""
 
+import contextlib
 import re
 import signal
 import time
@@ -9,6 +10,7 @@ import pytest
 
 from agent import runtime
 from agent.sandbox import SandboxServer
+from agent.store.connection import sqlite3
 from tests.support.files import upload, write
 
 from .command import FREE_PORT, Here, Said, finish, spawn, wait_for
@@ -81,6 +83,46 @@ def test_a_state_folder_that_cannot_be_written(here: Here) -> None:
 def test_a_state_file_that_is_none(here: Here, command: tuple[str, ...]) -> None:
     write(here.folder / "state/agent.db", b"this is not a database" * 100)
     here(*command, BASE_URL="http://127.0.0.1:9").is_one_clear_error("state/agent.db", "backup")
+
+
+READERS = (
+    ("get",),
+    ("get", "a", "-o", "json"),
+    ("explain", "a"),
+    ("describe", "a", "--remote"),
+    ("plan",),
+    ("wait", "a"),
+    ("audit", "log", "a"),
+    ("audit", "verify"),
+    ("audit", "query", "who-asked"),
+    ("audit", "export"),
+    ("audit", "certificate", "a"),
+)
+
+
+@pytest.mark.parametrize("table", ["requests", "events"])
+def test_a_state_file_with_a_damaged_page(settled: Here, table: str) -> None:
+    path = settled.folder / "state/agent.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    needs_events = {"log", "verify", "export", "certificate"}
+    for command in READERS:
+        if table == "requests" or needs_events & set(command):
+            settled(*command).is_one_clear_error("state/agent.db", "damaged", "backup")
+    assert "damaged" in settled("doctor", "--offline").out
+
+
+def test_a_record_that_cannot_be_read(settled: Here) -> None:
+    """[I6] The error quotes nothing of it."""
+    with contextlib.closing(sqlite3.connect(settled.folder / "state/agent.db")) as connection, connection:
+        connection.execute("UPDATE requests SET record = json_set(record, '$.phase', 'jane')")
+    said = settled("get")
+    said.is_one_clear_error("damaged", "malformed record", "backup")
+    assert "jane" not in said.err
 
 
 def test_a_state_file_of_another_account(settled: Here) -> None:

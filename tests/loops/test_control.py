@@ -18,6 +18,7 @@ from agent.core.record import HoldReason, Outcome, Phase, Record
 from agent.runtime import Agent
 from agent.source.folder import Folder
 from agent.store import audit
+from agent.store.connection import open_reader
 from tests.support.clock import until
 from tests.support.faults import rule
 from tests.support.files import jpeg, write
@@ -458,6 +459,36 @@ async def test_what_is_forgotten_leaves_no_name_and_its_history_stays_true(world
     assert not audit.verify(world.state).findings
 
 
+@BOTH
+async def test_no_byte_of_what_is_forgotten_is_in_any_file(world: World, through: str) -> None:
+    """[I6] At once, and while the agent goes on."""
+    path = world.upload("customer-4711", labels={"team": "zebra77"})
+    await world.settle()
+    path.unlink()
+    await world.settle()
+    if through == "store":
+        assert (await obeyed_still(world, "forget", name="customer-4711"))["ok"]
+        assert not forgotten_bytes(world)
+        return
+    async with world.running() as agent:
+        reader = open_reader(world.state)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM requests").fetchone()
+        answer = await ask(world, "forget", name="customer-4711")
+        assert "Somebody reads the state file just now" in answer["message"]
+        assert forgotten_bytes(world)
+        reader.close()
+        await agent._tidy()
+        assert not forgotten_bytes(world)
+
+
+def forgotten_bytes(world: World) -> list[str]:
+    """The files beside the state file that hold something of customer-4711."""
+    files = [path for path in world.state.parent.iterdir() if path.is_file()]
+    words = (b"customer-4711", b"zebra77")
+    return [path.name for path in files if any(word in path.read_bytes() for word in words)]
+
+
 # -- what is no command --------------------------------------------------------------------------------------------
 
 WRONG: list[tuple[Answer, str]] = [
@@ -669,12 +700,13 @@ async def test_an_answer_to_another_hold_is_ignored_and_reported(world: World, d
         before = held(world)
         annotated(world, "retry@h-000000", document_id=document_id)
         synced = await agent._admission.scan()
-        assert synced.strays == {world.record("a").uid}
+        assert {stray.uid for stray in synced.strays} == {world.record("a").uid}
         await scanned(world, agent)
         assert held(world) == before
         assert world.rows("SELECT count(*) FROM events WHERE type = 'HoldResolved'") == [(0,)]
         strays = [entry for entry in world.logs if "annotation" in entry["event"]]
         assert [entry["uid"] for entry in strays] == [world.record("a").uid]  # told once, not at each scan
+        assert [entry["answers"] for entry in strays] == ["h-000000"]
     world.check()
 
 
@@ -685,7 +717,7 @@ async def test_an_answer_to_another_hold_stays_reported_as_long_as_it_stands_the
         annotated(world, "retry@h-000000", document_id=UNKNOWN)
         for _ in range(4):
             synced = await agent._admission.scan()
-            assert synced.strays == {world.record("a").uid}
+            assert {stray.uid for stray in synced.strays} == {world.record("a").uid}
 
 
 async def test_an_answer_whose_image_is_not_there_is_refused_and_obeyed_once_it_is(world: World) -> None:

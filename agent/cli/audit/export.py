@@ -1,6 +1,5 @@
 """`assure-agent audit export`: the history as JSON Lines, to be verified elsewhere."""
 
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -32,7 +31,7 @@ def export(
     """
     from agent.store.audit.export import exported, verifier
     from agent.store.audit.story import subjects
-    from agent.store.connection import open_reader
+    from agent.store.connection import reader
     from agent.store.keys import Keys
 
     if script:
@@ -41,7 +40,7 @@ def export(
     path = state_file(state)
     uid = None
     if name is not None:
-        with contextlib.closing(open_reader(path)) as connection:
+        with reader(path) as connection:
             found = subjects(connection, name, Keys.existing(path))
         if not found:
             raise no_request(name)

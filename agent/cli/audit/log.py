@@ -1,6 +1,5 @@
 """`assure-agent audit log`: everything that happened to one request."""
 
-import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,11 +26,11 @@ def log(
     Example: assure-agent audit log customer-4711
     """
     from agent.store.audit.story import story, subjects
-    from agent.store.connection import open_reader
+    from agent.store.connection import reader
     from agent.store.keys import Keys
 
     path = state_file(state)
-    with contextlib.closing(open_reader(path)) as connection:
+    with reader(path) as connection:
         connection.execute("BEGIN")
         found = subjects(connection, name, Keys.existing(path))
         if not found:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from agent.account import CIRCUIT
 from agent.cli.checks import Check, problem, warning
+from agent.cli.output import moment
+from agent.control import PAUSED, paused_since
 from agent.core.errors import AgentError
+from agent.sentences import withdrawals
 from agent.settings import Settings
 from agent.source.folder import Folder, Scan
 from agent.store.connection import holder, sqlite3
@@ -81,8 +84,10 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         return
     try:
         with Reading(path) as reading:
+            reading.look_through()
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
             recovering = reading.recovering() if "0007_recoveries" in applied else None
+            waiting, since = reading.waiting_withdrawals(), paused_since(reading.recall(PAUSED))
     except AgentError as error:
         yield problem("store", str(error).rstrip("."), error.hint)
         return
@@ -107,6 +112,12 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
     if pid is not None and circuit:
         hint = "see its log: it says why, and what helps"
         yield warning("circuit", f"the agent sends nothing but probes just now ({circuit})", hint)
+    if since is not None:
+        when = f" since {moment(since)}" if since else ""
+        yield warning("pause", f"paused{when}: nothing new is begun", "`assure-agent resume`")
+    if waiting:
+        hint = "put the files back, or withdraw them with `assure-agent approve`; `assure-agent plan` lists them"
+        yield warning("withdrawals", f"{withdrawals(waiting)} for a person's word", hint)
 
 
 def source(seen: Scan, path: Path) -> Check:

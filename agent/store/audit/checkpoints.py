@@ -11,7 +11,6 @@ missed. What this cannot show is a change of database *and* file, unless somebod
 line's hash, and `audit verify --checkpoints` takes a copy.
 """
 
-import contextlib
 import hashlib
 import os
 import threading
@@ -23,7 +22,7 @@ import orjson
 
 from agent.clock import written
 from agent.core.errors import StoreError
-from agent.store.connection import Connection, open_reader
+from agent.store.connection import Connection, reader
 
 NOTE = "checkpoint"  # the key of `meta` under which the last line is noted: number and hash
 _PAGE = 10_000  # events per query: the snapshot of a reader is not held for longer
@@ -111,7 +110,7 @@ class Checkpoints:
 
     def take(self, at: float) -> tuple[Checkpoint, ...]:
         """Add a line when something was written since the last one; return what was added. Raises Garbled."""
-        with self._turn, contextlib.closing(open_reader(self._store)) as connection:
+        with self._turn, reader(self._store) as connection:
             added: list[Checkpoint] = []
             last = self._end(connection)
             if not holds(connection, last):
@@ -127,7 +126,7 @@ class Checkpoints:
 
     def restored(self, at: float) -> Checkpoint:
         """Say that a person put an older copy of the database in place: what was written after it is given up."""
-        with self._turn, contextlib.closing(open_reader(self._store)) as connection:
+        with self._turn, reader(self._store) as connection:
             return self._append(self._back(connection, RESTORE, at, self._end(connection)))
 
     def _back(self, connection: Connection, kind: str, at: float, last: Checkpoint) -> Checkpoint:

@@ -1,6 +1,5 @@
 """The statement of deletion: which dossiers a request had at Assure, that they are gone, and the evidence for it."""
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from agent.core.record import Phase
 from agent.store.audit.checkpoints import Checkpoint, beside, lines, standing
 from agent.store.audit.history import verify_request
 from agent.store.audit.story import Entry, Reply, Subject, story, subjects
-from agent.store.connection import Connection, open_reader
+from agent.store.connection import Connection, reader
 from agent.store.keys import Keys
 
 
@@ -46,7 +45,7 @@ class Certificate:
 def certificates(path: Path, asked: str) -> list[Certificate]:
     """A statement for each request of this name or uid. Raises AgentError when there is none, or none can be made."""
     keys = Keys.existing(path)
-    with contextlib.closing(open_reader(path)) as connection:
+    with reader(path) as connection:
         checkpoints = list(lines(beside(path)))
         connection.execute("BEGIN")
         found = subjects(connection, asked, keys)

@@ -6,7 +6,6 @@ lines of the file of checkpoints), `end` (last: the counts, and the digest of al
 no link is in it: requests go by their uid.
 """
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from agent import __version__
 from agent.clock import written
 from agent.store.audit.checkpoints import beside, lines, onward
-from agent.store.connection import Connection, open_reader
+from agent.store.connection import Connection, reader
 
 FORMAT = 1
 
@@ -27,7 +26,7 @@ def verifier() -> str:
 
 def exported(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str, Any]]:
     """The lines of an export of everything, in the order of writing, or of one request. One snapshot."""
-    with contextlib.closing(open_reader(path)) as connection:
+    with reader(path) as connection:
         checkpoints = list(lines(beside(path))) if uid is None else []  # before the snapshot: never ahead of it
         connection.execute("BEGIN")
         yield {"kind": "export", "format": FORMAT, "agent": __version__, "at": written(at), "whole": uid is None}

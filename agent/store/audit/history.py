@@ -5,7 +5,6 @@ starts; all events in the order of writing against the checkpoints in the file b
 against what the database noted of it.
 """
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from agent.core.machine import RESULTS
 from agent.store.audit.checkpoints import beside, note
 from agent.store.audit.finding import Finding
 from agent.store.audit.journal import File, verify_journal
-from agent.store.connection import Connection, open_reader, sqlite3, unusable
+from agent.store.connection import Connection, reader
 from agent.store.rows import chain, columns, load
 
 _ANSWERS = {observation.__name__: result for observation, result in RESULTS.items()}
@@ -40,16 +39,13 @@ class Verdict:
 
 def verify(path: Path, copy: Path | None = None) -> Verdict:
     """Check everything. One snapshot: an agent may go on meanwhile. `copy` are checkpoints that were kept elsewhere."""
-    with contextlib.closing(open_reader(path)) as connection:
+    with reader(path) as connection:
         # In this order: the note is never ahead of the file, and the file never ahead of the snapshot.
         file = File.read(beside(path), note(connection))
         kept = File.read(copy, None) if copy is not None else None
         connection.execute("BEGIN")
-        try:
-            requests, findings = _verify_requests(connection)
-            checked = verify_journal(connection, file, kept)
-        except sqlite3.DatabaseError as error:
-            raise unusable(path, error) from None
+        requests, findings = _verify_requests(connection)
+        checked = verify_journal(connection, file, kept)
         findings += checked.findings
         findings.sort(key=lambda finding: finding.event or 1 << 62)
         return Verdict(

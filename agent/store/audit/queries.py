@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.errors import AgentError
-from agent.store.connection import Connection, open_reader, sqlite3
+from agent.store.connection import Connection, is_damage, open_reader, reader, sqlite3, unusable
 
 # What a query may read. A new table is closed until somebody thought about it; a test knows all of them.
 OPEN = frozenset(
     {
         "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "provenance", "sources",
-        "refusals", "tallies", "census", "commands", "labels", "receipts", "recoveries", "unclaimed",
+        "refusals", "tallies", "census", "commands", "labels", "receipts", "recoveries", "unclaimed", "remarks",
         "sqlite_master", "sqlite_schema", "json_each", "json_tree",
     }
 )  # fmt: skip
@@ -86,7 +86,7 @@ def asked(path: Path, sql: str, values: Mapping[str, str]) -> Iterator[Answer]:
             raise AgentError("That is no question: it has no columns.", "ask with SELECT")
         yield Answer(columns=columns, rows=iter(cursor))
     except (sqlite3.Error, sqlite3.Warning) as error:
-        raise _unanswerable(str(error)) from None
+        raise (unusable(path, error) if is_damage(str(error)) else _unanswerable(str(error))) from None
     finally:
         connection.close()
 
@@ -119,7 +119,7 @@ def _unanswerable(reason: str) -> AgentError:
 
 def viewed(path: Path) -> dict[str, tuple[str, ...]]:
     """The views of a state file, and the columns of each."""
-    with contextlib.closing(open_reader(path)) as connection:
+    with reader(path) as connection:
         names = [
             row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view' ORDER BY name")
         ]
