@@ -256,9 +256,16 @@ class Stage:
 class _Writer(Writer):
     """Commits in its turn of the loop instead of in a thread; all that was handed in before it in one transaction."""
 
-    def __init__(self, gate: Gate, connection: Connection, observe: Callable[[float, int], None]) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        connection: Connection,
+        observe: Callable[[float, int], None],
+        committed: Callable[[Connection], None],
+    ) -> None:
         self._connection = connection
         self._observe = observe
+        self._committed = committed
         self._closed = False
         self._gate = gate
         self._waiting: list[_Ticket] = []

@@ -3,8 +3,9 @@
 The mark holds the file's identity and the number of its last event. It is written after each commit, without an fsync
 of its own: a crash of the agent loses nothing of it, and a crash of the machine may leave it behind the file, never
 ahead. So a mark that is ahead, or of another identity, proves that the file is an older copy; there is no false alarm.
-What it cannot see: a copy made in the last seconds before the machine itself crashed, and a folder that was put back
-as a whole, mark and all. `assure-agent restore` marks what it restores, so that this is seen as well.
+The last checkpoint beside the file is a second witness: more events than the file has prove an older copy as well.
+What neither can see: a copy made in the last seconds before the machine itself crashed, and a folder that was put back
+as a whole, mark, checkpoints and all. `assure-agent restore` marks what it restores, so that this is seen as well.
 
 A store that was lost is told from a first start by what is beside it: the key and the mark are made with the first
 store. Each recovery gives the file a new identity, so that the copy it replaced is not taken for it later.
@@ -15,11 +16,13 @@ import os
 import re
 import secrets
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.core.errors import StoreDamaged
+from agent.store.audit.checkpoints import Garbled, beside, lines
 from agent.store.connection import Connection
 from agent.store.keys import Keys
 
@@ -40,7 +43,7 @@ class Mark:
     """The high-water mark: a file of one line beside the state file, overwritten in place."""
 
     def __init__(self, store: Path) -> None:
-        self.path = store.with_name(store.name + ".mark")
+        self.path = store.with_suffix(".mark")  # a name that `cp agent.db*` leaves where it is
         self._handle: int | None = None
         self._identity = ""
         self._events = -1
@@ -119,6 +122,8 @@ def continued(connection: Connection, path: Path, fresh: bool, key_there: bool, 
     seen, identity, last = mark.read(), _meta(connection, _IDENTITY), last_event(connection)
     backup_at = _meta(connection, BACKUP_AT)
     why = _why(fresh, key_there, seen, identity, last, backup_at is not None)
+    if why is None and _checkpointed(path) > last:
+        why = "older"
     if why is not None or identity is None:
         identity = secrets.token_hex(8)
     mark.begin(identity, last)  # before the file says so: a crash between the two is no false alarm for a first start
@@ -142,11 +147,19 @@ def _why(fresh: bool, key_there: bool, seen: Seen | None, identity: str | None, 
         return "lost" if key_there or seen is not None else None
     if backup:
         return "restored"
-    if identity is None:
-        return None  # written before there were marks
+    if identity is None or (last == 0 and seen is None and not key_there):
+        return None  # written before there were marks; or nothing was ever written, and the key is a new one
     if seen is None or seen.identity != identity or seen.events > last:
         return "older"
     return None
+
+
+def _checkpointed(path: Path) -> int:
+    """The number of the last event that the checkpoints cover; 0 when they cannot tell."""
+    try:
+        return max((line.event for line in deque(lines(beside(path)), maxlen=1)), default=0)
+    except (Garbled, OSError):
+        return 0  # `audit verify` tells of it
 
 
 def _meta(connection: Connection, key: str) -> Any:

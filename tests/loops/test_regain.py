@@ -253,7 +253,7 @@ async def test_what_a_copy_could_go_on_with_is_not_billed_until_it_is_approved(w
     """[I2] Its process is pending at Assure; the copy came without its mark, so nobody knows how old it is."""
     world.upload("a", back=True)
     await killed_in(world, rule("setImages", "hang", acts=False))
-    world.state.with_name("agent.db.mark").unlink()
+    world.state.with_name("agent.mark").unlink()
     finished = await world.settle()
     assert finished.still_moving
     before = world.ledger.calls.copy()

@@ -15,7 +15,7 @@ from agent.core.record import Phase
 from agent.store.continuity import Mark
 from agent.store.sqlite import SqliteStore
 
-from .support import ACCOUNT, Life, changed, committed, opened, raw, rows
+from .support import ACCOUNT, NOW, Life, changed, committed, opened, raw, rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,24 +91,24 @@ async def test_a_copy_without_the_log_that_belonged_to_it_is_told_by_the_mark(tm
 async def test_a_state_file_without_its_mark_is_not_trusted(tmp_path: Path, content: bytes | None) -> None:
     """It was carried here alone, so nobody knows how old it is."""
     await used(tmp_path)
-    (tmp_path / "agent.db.mark").unlink()
+    (tmp_path / "agent.mark").unlink()
     if content is not None:
-        (tmp_path / "agent.db.mark").write_bytes(content)
+        (tmp_path / "agent.mark").write_bytes(content)
     assert why(tmp_path) == "older"
 
 
 async def test_a_mark_that_is_behind_is_no_alarm(tmp_path: Path) -> None:
     """The machine crashed before the mark was on disk."""
     await used(tmp_path)
-    shutil.copy(tmp_path / "agent.db.mark", tmp_path / "mark")
+    shutil.copy(tmp_path / "agent.mark", tmp_path / "mark")
     await used(tmp_path, "u2")
-    (tmp_path / "mark").rename(tmp_path / "agent.db.mark")
+    (tmp_path / "mark").rename(tmp_path / "agent.mark")
     assert why(tmp_path) is None
 
 
 async def test_a_store_from_before_there_were_marks_is_trusted(tmp_path: Path) -> None:
     await used(tmp_path)
-    (tmp_path / "agent.db.mark").unlink()
+    (tmp_path / "agent.mark").unlink()
     changed(
         tmp_path,
         "DROP TABLE recoveries",
@@ -263,8 +263,21 @@ def test_a_state_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 async def test_another_account_is_refused_before_anything_is_recovered(tmp_path: Path) -> None:
     await used(tmp_path)
-    (tmp_path / "agent.db.mark").unlink()
+    (tmp_path / "agent.mark").unlink()
     with pytest.raises(StoreError, match="another Assure account"):
         SqliteStore(tmp_path / "agent.db", "somebody else")
     assert rows(tmp_path, "SELECT * FROM recoveries") == []
     assert ACCOUNT
+
+
+async def test_an_older_copy_with_its_older_mark_is_told_by_the_checkpoints(tmp_path: Path) -> None:
+    await used(tmp_path)
+    for name in ("agent.db", "agent.mark"):
+        shutil.copy(tmp_path / name, tmp_path / f"older-{name}")
+    store = opened(tmp_path)
+    await committed(store, Life("u2"))
+    await store.checkpoint(NOW)
+    store.close()
+    for name in ("agent.db", "agent.mark"):
+        shutil.copy(tmp_path / f"older-{name}", tmp_path / name)
+    assert why(tmp_path) == "older"

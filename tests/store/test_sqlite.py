@@ -373,8 +373,8 @@ async def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
             "agent.db-shm",
             "agent.db-wal",
             "agent.db.lock",
-            "agent.db.mark",
             "agent.key",
+            "agent.mark",
         ]
         assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
         assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
