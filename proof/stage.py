@@ -77,8 +77,8 @@ class Stage:
         self.folder, self.seed = folder, seed
         for name in ("specs", "images", "state"):
             (folder / name).mkdir()
-        (folder / "state" / "agent.key").write_text(_KEY + "\n")
-        self.state.write_bytes(_empty_store())
+        for name, content in _empty_store().items():
+            (folder / "state" / name).write_bytes(content)
         self.clock = VirtualClock()
         self.gate = Gate(folder / "state", fatal)
         self.gate.killed = self._killed
@@ -368,8 +368,11 @@ async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -
 
 
 @functools.cache
-def _empty_store() -> bytes:
-    """A state file in which nothing happened yet: to make one takes longer than many a run."""
+def _empty_store() -> dict[str, bytes]:
+    """A state folder in which nothing happened yet: to make one takes longer than many a run."""
     with scratch() as folder:
-        SqliteStore(folder / "agent.db", None).close()
-        return (folder / "agent.db").read_bytes()
+        (folder / "agent.key").write_text(_KEY + "\n")
+        store = SqliteStore(folder / "agent.db", None)
+        asyncio.run(store.recoveries.close(0.0))  # a key without a state file was taken for a lost one
+        store.close()
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
