@@ -7,7 +7,7 @@ CREATE TABLE claims (
     ciphertext BLOB NOT NULL,
     expires_at REAL NOT NULL,
     PRIMARY KEY (uid, generation)
-) WITHOUT ROWID;
+);
 CREATE INDEX claims_by_time ON claims (expires_at);
 CREATE INDEX claims_by_key ON claims (key_id);
 
