@@ -7,7 +7,6 @@ that are shown, expire and are forgotten. Logs are looked at before their keys a
 import asyncio
 import itertools
 import os
-import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,10 @@ import orjson
 import pytest
 
 from agent.core.record import Outcome
+from agent.settings import Settings
 from agent.store.audit.export import exported
 from agent.store.audit.queries import OPEN, asked
+from agent.store.backup import back_up
 from agent.store.vault import Vault
 from tests.loops.test_claims import keys, opened, rows
 from tests.loops.test_crash import crash
@@ -27,7 +28,8 @@ from tests.support.files import jpeg, write
 from tests.support.world import World
 
 KEY = "Secret-Canary: a claims key of the tests, long enough"
-SECRETS = (KEY, PICTURE)
+SECRETS = (KEY, PICTURE, "Token-Canary")
+TOKEN = "Token-Canary-of-the-interface"
 CALLS = ("createDossier", "createProcess", "setImages", "startVerification", "createArtifact", "deleteDossier")
 TROUBLE = ("429", "500", "503", "reset-before", "reset-after", "truncated", "foreign", "html", "revoke-token")
 CLAIMS = {"keep": "claims", "claimsTtl": "1h"}
@@ -36,7 +38,7 @@ CLAIMS = {"keep": "claims", "claimsTtl": "1h"}
 @pytest.fixture
 def requests(world: World) -> list[str]:
     """One for each outcome that Assure decides, in both use cases, with claims and without."""
-    world.switches |= {"claims_key": KEY, "images_after_upload": "delete"}
+    world.switches |= {"claims_key": KEY, "images_after_upload": "delete", "api_token": TOKEN}
     names = []
     for outcome, result in itertools.product(
         ("accepted", "rejected", "inconclusive", "failed"), (CLAIMS, {"keep": "outcome"})
@@ -77,6 +79,17 @@ async def said_of(world: World, metrics: bool = True) -> list[bytes]:
     return texts
 
 
+async def shown_by(world: World) -> bytes:
+    """The page and the interface for programs, to whoever has the token: names, and nothing else of a person."""
+    texts = [repr([Settings.model_fields.keys(), world.settings()]).encode()]
+    uid = world.record("canary-person-accepted-claims-u").uid
+    for path in ("", f"requests/{uid}", "api/requests", "api/requests/canary-person-canceled"):
+        request = urllib.request.Request(f"{world.url}/{path}", headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = await asyncio.to_thread(urllib.request.urlopen, request)
+        texts.append(answer.read())
+    return b"".join(texts)
+
+
 async def test_no_byte_holds_a_personal_value_whatever_happens(world: World, requests: list[str]) -> None:
     """[I6] From the first call to the day on which the claims are over."""
     world.sandbox.faults.add([rule("*", kind, rate=0.03) for kind in TROUBLE])
@@ -84,6 +97,9 @@ async def test_no_byte_holds_a_personal_value_whatever_happens(world: World, req
         for _ in range(6):
             await world.clock.advance(20)
             nothing_leaked(world, *await said_of(world))
+        shown = await shown_by(world)
+        assert leaks(shown, (*PERSONAL, *SECRETS)) == []
+        assert leaks(shown, ("canary-person",)) != []
     world.sandbox.faults.clear()
     await world.settle()
     outcomes = {name: world.record(name).outcome for name in requests}
@@ -92,14 +108,14 @@ async def test_no_byte_holds_a_personal_value_whatever_happens(world: World, req
     clear = opened(world.state, world.state.parent / "keys", KEY)
     assert len(clear) == 2  # so there was something to be found
     assert leaks(b"".join(clear), PERSONAL) == list(PERSONAL)
-    backup = world.folder / "backup"
-    shutil.copytree(world.state.parent, backup, ignore=shutil.ignore_patterns("keys"))
+    backup = back_up(world.state, world.folder / "backup.db").path
     world.clock._time += 3600
     await world.settle()
     assert (rows(world.state), keys(world)) == ([], [])
     nothing_leaked(world, *await said_of(world, metrics=False))
-    assert leaks((backup / "agent.db").read_bytes(), (*PERSONAL, *SECRETS)) == []
-    assert opened(backup / "agent.db", world.state.parent / "keys", KEY) == []
+    assert leaks(backup.read_bytes(), (*PERSONAL, *SECRETS, "capture.example")) == []
+    assert len(rows(backup)) == 2
+    assert opened(backup, world.state.parent / "keys", KEY) == []
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -149,13 +165,13 @@ async def test_the_outcomes_that_we_decide_leave_none_either(world: World) -> No
 async def test_names_and_labels_stand_where_the_documents_say_and_nowhere_else(
     world: World, requests: list[str]
 ) -> None:
-    """[I6] Table by table: in `requests` and `refusals`, and in the answers to commands until they are forgotten."""
+    """[I6] Table by table: in `requests`, `labels` and `refusals`, and nowhere else."""
     write(world.specs / "broken.yaml", "metadata: {name: canary-person-broken}\n")
     write(world.images / "x.jpg", jpeg(PICTURE))
     await world.settle()
     tables = [row[0] for row in world.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
     named = {table for table in tables if leaks(repr(world.rows(f"SELECT * FROM {table}")).encode(), OURS)}
-    assert named == {"requests", "refusals"}
+    assert named == {"requests", "labels", "refusals"}
     for table in OPEN & set(tables):  # what an auditor may ask
         with asked(world.state, f"SELECT * FROM {table}", {}) as answer:
             assert leaks(repr(list(answer.rows)).encode(), (*PERSONAL, *SECRETS)) == []

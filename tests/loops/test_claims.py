@@ -3,7 +3,6 @@
 import contextlib
 import re
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from agent.core.record import Phase
 from agent.sandbox import CANARIES
 from agent.store import audit
 from agent.store.claims import COLUMNS, kept
+from agent.store.connection import sqlite3
 from agent.store.vault import Kept, Vault
 from tests.support.world import World
 
