@@ -1,4 +1,4 @@
-"""What people tell the agent: resolve, rerun, approve, pause, resume, forget, show-personal (design §9, I7).
+"""What people tell the agent: resolve, rerun, approve, pause, resume, forget, show-* (design §9, I7).
 
 A running agent hears them on a socket beside the store (mode 0600), one JSON object a line, one line back. Each
 carries an id of its sender's making: whoever sends it again, because the answer was lost, gets the same answer, and it
@@ -15,7 +15,15 @@ from typing import Any, Protocol
 import orjson
 
 from agent.core.errors import AgentError
-from agent.core.observation import Answer, HoldResolved, Observation, PersonalShown, RerunAsked
+from agent.core.observation import (
+    Answer,
+    ClaimsErased,
+    ClaimsShown,
+    HoldResolved,
+    Observation,
+    PersonalShown,
+    RerunAsked,
+)
 from agent.core.record import Desired, HoldReason, Phase, Record
 from agent.ports import Clock, Command, Recoveries, Store
 
@@ -39,6 +47,9 @@ class Book(Store, Protocol):
 
     async def obey(self, command: Command, answer: str, at: float) -> None:
         """Remember that it was obeyed."""
+
+    async def shut_claims(self, uid: str) -> bool:
+        """Make the claims of a request unreadable in every copy, and erase them. True: there were any."""
 
     async def forget(self, uid: str) -> bool:
         """Erase names, labels, paths and file of a request. False: not yet from the write-ahead log."""
@@ -138,10 +149,11 @@ class Control:
             await self._clock.wait(never, 0.05)
 
     async def _show_personal(self, uid: str | None, request: Mapping[str, Any]) -> str:
-        """Say that it may be shown, once the history says that it was (`describe --show-personal`)."""
+        """Say that it may be shown, once the history says that it was (`describe --show-personal`, `claims`)."""
         known = request.get("uid")  # of whichever source: a store may hold one name of several
         record = self._record(known if isinstance(known, str) else uid, request.get("name"))
-        shown = PersonalShown(at=self._clock.now())
+        kind = ClaimsShown if request["verb"] == SHOW_CLAIMS else PersonalShown
+        shown = kind(at=self._clock.now())
         await self._told(record.uid, shown, lambda now: (now.shown_at or 0.0) >= shown.at)
         return "recorded in the audit history: personal values of this request were shown"
 
@@ -176,7 +188,12 @@ class Control:
                 f"{record.name} is not done, or its file is still there.",
                 "remove the file, wait until the request is done, then forget it",
             )
-        forgotten = "forgotten: its name, labels and paths are erased; its history stays"
+        kept = await self._store.shut_claims(record.uid)
+        if kept and record.claims_until is not None:
+            erased = ClaimsErased(at=self._clock.now())
+            await self._told(record.uid, erased, lambda now: now.claims_until is None)
+        what = "its name, labels, paths and claims" if kept else "its name, labels and paths"
+        forgotten = f"forgotten: {what} are erased; its history stays"
         if await self._store.forget(record.uid):
             return forgotten
         return (
@@ -185,6 +202,7 @@ class Control:
         )
 
 
+SHOW_CLAIMS = "show-claims"
 VERBS: dict[str, Callable[[Control, str | None, Mapping[str, Any]], Awaitable[str]]] = {
     "resolve": Control._resolve,
     "rerun": Control._rerun,
@@ -194,6 +212,7 @@ VERBS: dict[str, Callable[[Control, str | None, Mapping[str, Any]], Awaitable[st
     "forget": Control._forget,
     "show-personal": Control._show_personal,
     "backed-up": Control._backed_up,
+    SHOW_CLAIMS: Control._show_personal,
 }
 
 

@@ -17,6 +17,7 @@ from agent.core.effect import (
     Effect,
     EffectKind,
     FindDossier,
+    Keeping,
     ReadDossier,
     ReadProcess,
     ReserveStart,
@@ -43,13 +44,14 @@ from agent.core.observation import (
     ImagesVerified,
     ProcessCreated,
     ProcessRead,
+    SealingFailed,
     StartReserved,
     TargetMissing,
     VerificationStarted,
 )
 from agent.core.remote import LISTED, Depiction
 from agent.listing import listed_processes
-from agent.ports import Budget, Clock, DocumentTypes, Pictures, Remote, Unfit
+from agent.ports import Budget, Clock, DocumentTypes, Pictures, Remote, Seals, Unfit, Unsealable
 
 T = TypeVar("T")
 
@@ -67,6 +69,7 @@ class Interpreter:
         budget: Budget,
         clock: Clock,
         chance: Callable[[], float],
+        seals: Seals,
     ) -> None:
         self._remote = remote
         self._budget = budget
@@ -74,6 +77,7 @@ class Interpreter:
         self._types = types
         self._clock = clock
         self._chance = chance
+        self._seals = seals
         self._dossiers = _Shared(lambda _: remote.list_dossiers())
         self._processes = _Shared(lambda since: listed_processes(remote, since - _MARGIN, ()))
 
@@ -168,10 +172,26 @@ class Interpreter:
 
     @perform.register
     async def _(self, effect: ReadProcess) -> Answered:
+        if effect.keeping is not None:
+            return await self._read_result(effect, effect.keeping)
         answer = await self._remote.read_process(effect.dossier_id, effect.process_id)
         if isinstance(answer, Done):
             return ProcessRead(reading=answer.value, **self._stamp(answer.evidence))
         return self._trouble(effect.kind, answer)
+
+    async def _read_result(self, effect: ReadProcess, keeping: Keeping) -> Answered:
+        """Claims are sealed here: nothing behind this line sees them in clear [I6]."""
+        answer = await self._remote.read_result(effect.dossier_id, effect.process_id)
+        if not isinstance(answer, Done):
+            return self._trouble(effect.kind, answer)
+        reading, stamp = answer.value.reading, self._stamp(answer.evidence)
+        if answer.value.claims is None:
+            return ProcessRead(reading=reading, **stamp)
+        try:
+            sealed = await asyncio.to_thread(self._seals.seal, keeping, answer.value.claims, stamp["at"])
+        except Unsealable as error:
+            return SealingFailed(reading=reading, reason=error.reason, **stamp)
+        return ProcessRead(reading=reading, sealed=sealed, **stamp)
 
     @perform.register
     async def _(self, effect: ReadDossier) -> Answered:

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.core.admission import Remark
 from agent.core.answer import Answer
 from agent.core.document_types import Resolution
-from agent.core.effect import ImageRef
+from agent.core.effect import ImageRef, Keeping
 from agent.core.machine import Step
 from agent.core.notice import Notice
+from agent.core.observation import Sealed
 from agent.core.record import Record
 from agent.core.remote import (
     CaptureOptions,
@@ -25,6 +26,14 @@ from agent.core.remote import (
     ProcessType,
     Status,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultReading:
+    """GET process as a reading, and the claims of an accepted one as JSON: in clear, to be sealed, never printed."""
+
+    reading: ProcessReading
+    claims: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +71,9 @@ class Remote(Protocol):
 
     async def read_process(self, dossier_id: str, process_id: str) -> Answer[ProcessReading]:
         """GET process (§9)."""
+
+    async def read_result(self, dossier_id: str, process_id: str) -> Answer[ResultReading]:
+        """GET process (§9), with its claims when it is accepted."""
 
     async def read_dossier(self, dossier_id: str, gone: bool = False) -> Answer[DossierReading]:
         """GET dossier with its processes (§4). `gone`: it was deleted, and a 404 is expected."""
@@ -105,6 +117,24 @@ class Pictures(Protocol):
 
     async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | Unfit:
         """The images as they were admitted, or the first that is not so any more."""
+
+
+class Unsealable(Exception):
+    """Claims that cannot be sealed. `reason` is a token: no-key, disk."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Seals(Protocol):
+    """Encrypts claims."""
+
+    def seal(self, keeping: Keeping, claims: bytes, at: float) -> Sealed:
+        """The claims of this moment, sealed until their time is over. Blocking, for milliseconds. Raises Unsealable.
+
+        What was sealed can be opened again only once it was committed.
+        """
 
 
 class Gate(Protocol):

@@ -24,6 +24,7 @@ from agent.core.answer import Busy, Operation, Refused, Trouble
 from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.core.observation import Reconsidered
+from agent.erasure import Erasure
 from agent.follower import Follower
 from agent.interpreter import Interpreter
 from agent.log import logger
@@ -48,7 +49,7 @@ from agent.surface.standing import Standing
 T = TypeVar("T")
 
 _DRAIN = 10.0  # seconds that answers may take once we are told to end
-_SWEEP = 60.0  # seconds between two looks for orphans
+_SWEEP = 60.0  # seconds between two looks for orphans, and for what may not be kept any longer
 _RECOVER = 5.0  # seconds between two looks for what a recovering store may have missed
 _TIDY = 60.0  # seconds until what was erased has left the files as well
 _CHECKPOINT = 300.0  # seconds between two checkpoints of the journal
@@ -93,7 +94,7 @@ class Agent:
         metrics.brake(lambda: self._budget.left)
         self.reconciler = Reconciler(
             store,
-            Interpreter(self._remote, pictures, self._catalogue, self._budget, clock, chance),
+            Interpreter(self._remote, pictures, self._catalogue, self._budget, clock, chance, store.claims.vault),
             clock,
             settings.policy,
             settings.concurrency,
@@ -124,6 +125,8 @@ class Agent:
             settings.backup_interval,
             settings.backup_keep,
         )
+        images = (settings.images_dir, settings.max_image_bytes)
+        self._erasure = Erasure(store, self.reconciler, images, self._admission.undisturbed, clock)
         self._observer = Observer(store, self._remote, self.reconciler, clock)
         source, keys = settings.source_name, store.keys
         self._control = Control(
@@ -155,7 +158,8 @@ class Agent:
         clock = clock or system
         metrics = Metrics(clock)
         account = account or f"{settings.client_id} at {settings.base_url}"
-        store = SqliteStore(settings.state_path, account, metrics.committed, rebind, sink_ids(settings))
+        claims_key = settings.claims_key.get_secret_value()
+        store = SqliteStore(settings.state_path, account, metrics.committed, rebind, sink_ids(settings), claims_key)
         try:
             if not system.resume(store.last_event_at()):
                 logger().warning("the clock is days behind the store", hint="set it, for instance with chrony")
@@ -188,6 +192,7 @@ class Agent:
             else:
                 return self._finished(still_moving=self._store.unsettled())
             await self._orphans.sweep(at_once=True)
+            await self._erasure.tend()
             gated = self.reconciler.recovering and self.reconciler.paused
         return self._finished(still_moving=gated and self._store.unsettled())
 
@@ -209,6 +214,7 @@ class Agent:
             listening(url)
             self._log.info("started", version=__version__, address=url, events=self.events_url)
             await self._adjust()
+            await self._erasure.tend()
             await self.scan()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await self._reach(patient)
@@ -219,6 +225,7 @@ class Agent:
             scheduler.every(_RECOVER, self._recover)
             scheduler.every(_SWEEP, self._back_up)
             scheduler.every(_TIDY, self._tidy)
+            scheduler.every(_SWEEP, self._erasure.tend)
             scheduler.every(_CHECKPOINT, self._checkpoint)
             scheduler.start()
             driving = asyncio.create_task(self._drive())

@@ -79,6 +79,11 @@ HOLDS = {
         "verified and billed already.",
         "If it was not, retry; if it was, abandon. `assure-agent approve` retries all of these.",
     ),
+    HoldReason.CLAIMS_NOT_KEPT: (
+        "The verification is accepted, and its claims cannot be encrypted: CLAIMS_KEY is not set, or the disk fails.",
+        "Set CLAIMS_KEY, or make room beside the state file: it goes on by itself. Abandon goes on without the claims: "
+        "the outcome is accepted, as it will be at the deadline. Until then the dossier stays at Assure.",
+    ),
     HoldReason.CHANGED_AFTER_START: (
         "The file was changed after the verification was billed or had finished; the earlier document goes on.",
         "Retry verifies the file as it is now, and is billed again. Abandon gives the earlier verification up (an "

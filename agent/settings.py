@@ -25,6 +25,7 @@ from agent.core.policy import Policy
 
 PREFIX = "ASSURE_AGENT_"
 _SECRETS = Path("/run/secrets")
+_SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is stretched by nothing, so it has to be random
 _UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "MB": 1000**2}
 
 
@@ -105,11 +106,19 @@ class Settings(BaseSettings):
     poll_interval: Seconds = Field(5.0, description="Between two looks at what waits for a result.")
     scan_interval: Seconds = Field(10.0, description="Between two full scans of SPECS_DIR.")
     request_timeout: Seconds = Field(30.0, description="From the last byte sent to Assure's answer.")
+    images_after_upload: Literal["keep", "delete"] = Field(
+        "keep", description="delete: an image file is deleted once the outcome is there and no open request needs it."
+    )
     max_image_bytes: Bytes = Field(10 * 1024**2, description="The largest image that is admitted.")
     hold_ttl: Seconds = Field(7 * 86400.0, description="How long a held request may keep a dossier at Assure.")
     backup_dir: Path | None = Field(None, description="A folder for backups at intervals; empty: none are made.")
     backup_interval: Seconds = Field(86400.0, description="Between two of these backups.")
     backup_keep: int = Field(7, ge=1, description="How many of them are kept.")
+    claims_key: SecretStr = Field(
+        SecretStr(""),
+        description="What `keep: claims` needs: 32 characters or more, as from `openssl rand -base64 32`.",
+    )
+    claims_key_file: Path | None = Field(None, description="A file that holds it, instead.")
     agent_id: str = Field(
         "", pattern=r"^[a-z0-9]{0,16}$", description="Part of external references; derived when empty."
     )
@@ -155,14 +164,19 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _read_secret(self) -> "Settings":
-        path = self.client_secret_file
-        if path is not None and not self.client_secret.get_secret_value():
-            try:
-                secret = path.read_text().strip()
-            except (OSError, UnicodeDecodeError):
-                raise ValueError("CLIENT_SECRET_FILE cannot be read") from None
-            object.__setattr__(self, "client_secret", SecretStr(secret))
+    def _read_secrets(self) -> "Settings":
+        for name in ("client_secret", "claims_key"):
+            path: Path | None = getattr(self, f"{name}_file")
+            if path is not None and not getattr(self, name).get_secret_value():
+                try:
+                    secret = path.read_text().strip()
+                except (OSError, UnicodeDecodeError):
+                    raise ValueError(f"{name.upper()}_FILE cannot be read") from None
+                object.__setattr__(self, name, SecretStr(secret))
+        if 0 < len(self.claims_key.get_secret_value()) < _SHORTEST_KEY:
+            raise ValueError(
+                f"CLAIMS_KEY: expected {_SHORTEST_KEY} characters or more, as of `openssl rand -base64 32`"
+            )
         return self
 
     @model_validator(mode="after")
@@ -170,6 +184,11 @@ class Settings(BaseSettings):
         if self.sink_urls and not secrets_of(self.sink_secret):
             raise ValueError("SINK_URLS needs SINK_SECRET: whatever is sent is signed")
         return self
+
+    @property
+    def keeps_claims(self) -> bool:
+        """True when there is a CLAIMS_KEY."""
+        return bool(self.claims_key.get_secret_value())
 
     @property
     def state_path(self) -> Path:
@@ -184,6 +203,7 @@ class Settings(BaseSettings):
             request_timeout=self.request_timeout,
             hold_ttl=self.hold_ttl,
             budgeted=self.max_starts_per_day > 0,
+            discard_images=self.images_after_upload == "delete",
         )
 
     @property

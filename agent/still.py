@@ -56,7 +56,7 @@ async def _obeyed(control: Control, store: SqliteStore, request: Mapping[str, An
 
 def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     """Obey one command on a store that no agent holds. Raises StoreLocked when one does."""
-    store = SqliteStore(settings.state_path, None)
+    store = SqliteStore(settings.state_path, None, claims_key=settings.claims_key.get_secret_value())
     try:
         clock = SystemClock()
         clock.resume(store.last_event_at())

@@ -52,6 +52,8 @@ from agent.core.observation import (
     Observation,
     ProcessCreated,
     ProcessRead,
+    Sealed,
+    SealingFailed,
     TargetMissing,
     VerificationStarted,
 )
@@ -106,6 +108,11 @@ def unadmitted(desired: Desired, **fields: Any) -> Record:
     return Record(
         **{"uid": "u1", "name": "customer-1", "source": "default", "agent": "a1", "desired": desired, **fields}
     )
+
+
+def sealed(expires_at: float) -> Sealed:
+    """Claims that nobody can open."""
+    return Sealed(key_id="2027-01-15-00000000", wrapped=b"wrapped", ciphertext=b"ciphertext", expires_at=expires_at)
 
 
 def listed(process_id: str, status: Status = Status.PENDING, created_at: str = "1", **fields: Any) -> ListedProcess:
@@ -399,10 +406,13 @@ class Assure:
                 return ImagesUploaded(at=took)
             case CompareImages():
                 return ImagesCompared(at=took)
-            case ReadProcess():
-                return ProcessRead(
-                    at=took, reading=ProcessReading(process_id=process.process_id, status=process.status(seen))
-                )
+            case ReadProcess(keeping=keeping):
+                reading = ProcessReading(process_id=process.process_id, status=process.status(seen))
+                if keeping is None or reading.status is not Status.ACCEPTED:
+                    return ProcessRead(at=took, reading=reading)
+                if not self.calm and self.chance.happens(0.6):
+                    return SealingFailed(at=took, reading=reading, reason="disk")
+                return ProcessRead(at=took, reading=reading, sealed=sealed(took + keeping.ttl))
             case StartVerification():
                 return self._start(process, at, took)
         raise AssertionError(effect)
@@ -510,7 +520,7 @@ def edits(random: Random, file: Desired | None, original: Desired) -> Desired | 
 def digested(document: Desired) -> Desired:
     """The document with the digest of what it says: the same words, the same digest."""
     parts = (document.mode, document.essence, document.images, document.suspend)
-    durations = (document.deadline, document.retention, document.rerun)
+    durations = (document.deadline, document.retention, document.rerun, document.claims_ttl)
     said = "/".join(str(part) for part in (*parts, *durations))
     return replace(document, digest=hashlib.sha256(said.encode()).hexdigest()[:32])
 

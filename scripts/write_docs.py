@@ -67,7 +67,7 @@ _UNITS = {
 def _default(name: str, value: object) -> str:
     if name in _UNITS:
         return f"`{_UNITS[name]}`"
-    return "" if value in (None, [], "") or name.endswith(("_secret", "_token")) else f"`{value}`"
+    return "" if value in (None, [], "") or name.endswith(("_secret", "_token", "_key")) else f"`{value}`"
 
 
 def metrics() -> str:

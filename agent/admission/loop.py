@@ -11,6 +11,7 @@ the next one.
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
@@ -128,6 +129,10 @@ class Admission:
             missing = {} if hinted else await asyncio.to_thread(self._missing, seen, present)
             async with self._turn:
                 return await self._end(seen, faults, missing, hinted)
+
+    def undisturbed(self) -> AbstractAsyncContextManager[object]:
+        """While this is entered no document is admitted: each looks at its images and is on file, or neither."""
+        return self._turn
 
     async def document(self, name: str, rerun: str | None) -> Desired:
         """The document of this name as it is in the source now, asking for a rerun if a token is given.

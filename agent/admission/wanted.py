@@ -13,6 +13,7 @@ from agent.settings import Settings
 from agent.source.fault import Fault
 from agent.source.images import Inspected, inspect
 from agent.source.loader import Document
+from agent.source.validate import without_key
 
 Resolved = Mapping[DocumentKey, Resolution | None]  # what document types mean; None: it cannot be known now
 Found = Desired | DocumentKey | list[Fault]  # what is wanted; or the type to look up before that is known; or faults
@@ -27,6 +28,7 @@ class Rules:
     images_dir: Path
     max_image_bytes: int
     redirect_hosts: frozenset[str] = frozenset()  # empty: any
+    claims: bool = False  # there is a CLAIMS_KEY
 
     @classmethod
     def of(cls, settings: Settings, agent_id: str) -> "Rules":
@@ -37,6 +39,7 @@ class Rules:
             images_dir=settings.images_dir,
             max_image_bytes=settings.max_image_bytes,
             redirect_hosts=frozenset(settings.redirect_hosts),
+            claims=settings.keeps_claims,
         )
 
     def ours(self, reference: str) -> bool:
@@ -91,6 +94,8 @@ def _forbidden(document: Document, request: VerificationRequest, rules: Rules) -
     if capture is not None and allowed and capture.redirect_host not in allowed:
         message = "spec.capture.redirectUrl leads to a host that is not in REDIRECT_HOSTS"
         yield _fault(document, (document.line, 1), message, "use an allowed host, or allow this one")
+    if not rules.claims and document.keep_at is not None:
+        yield without_key(document, document.keep_at)
 
 
 def _fault(document: Document, mark: tuple[int, int], message: str, hint: str) -> Fault:
@@ -149,6 +154,7 @@ def _desired(
         deadline=spec.deadline,
         retention=spec.retention,
         suspend=spec.suspend,
+        claims_ttl=spec.result.kept_for,
         rerun=request.rerun_token,
         labels=tuple(sorted(request.metadata.labels.items())),
         file=document.file,

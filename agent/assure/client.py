@@ -32,7 +32,7 @@ from agent.core.remote import (
     ProcessType,
     Status,
 )
-from agent.ports import Clock, Image
+from agent.ports import Clock, Image, ResultReading
 
 T = TypeVar("T")
 
@@ -152,6 +152,12 @@ class AssureClient:
         path = _process(dossier_id, process_id)
         call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
         return await self._call(call, readers.process(process_id))
+
+    async def read_result(self, dossier_id: str, process_id: str) -> Answer[ResultReading]:
+        """GET process, with the claims of an accepted one (§9)."""
+        path = _process(dossier_id, process_id)
+        call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
+        return await self._call(call, readers.result(process_id))
 
     async def describe_process(self, dossier_id: str, process_id: str, personal: bool) -> Answer[Described]:
         """GET process for a person to look at: as `read_process`, and the names of all other fields.

@@ -25,7 +25,7 @@ from agent.core.remote import (
     ProcessType,
     Status,
 )
-from agent.ports import Clock, Image, Remote
+from agent.ports import Clock, Image, Remote, ResultReading
 
 T = TypeVar("T")
 
@@ -212,6 +212,10 @@ class Limited:
     async def read_process(self, dossier_id: str, process_id: str) -> Answer[ProcessReading]:
         """GET process."""
         return await self._let(lambda: self._remote.read_process(dossier_id, process_id), dossier_id)
+
+    async def read_result(self, dossier_id: str, process_id: str) -> Answer[ResultReading]:
+        """GET process, with the claims of an accepted one."""
+        return await self._let(lambda: self._remote.read_result(dossier_id, process_id), dossier_id)
 
     async def read_dossier(self, dossier_id: str, gone: bool = False) -> Answer[DossierReading]:
         """GET dossier."""

@@ -23,6 +23,7 @@ from agent.core.remote import (
     Reason,
     Status,
 )
+from agent.ports import ResultReading
 
 Object = dict[str, object]
 
@@ -134,6 +135,25 @@ def process(process_id: str) -> Reader[ProcessReading]:
                 _at(body, "finalResult").get("similarityScore"),
             ),
         )
+
+    return read
+
+
+CLAIMS: Final = ("finalResult", "providerSpecific")
+"""The parts of an accepted process that are about the person, in Assure's words."""
+
+
+def result(process_id: str) -> Reader[ResultReading]:
+    """GET process with the claims of an accepted one: what Assure returned, for whoever seals it."""
+    plain = process(process_id)
+
+    def read(reply: Reply) -> ResultReading:
+        reading = plain(reply)
+        if reading.status is not Status.ACCEPTED:
+            return ResultReading(reading=reading, claims=None)
+        body = _object(reply.document)
+        claims = orjson.dumps({part: body[part] for part in CLAIMS if isinstance(body.get(part), dict)})
+        return ResultReading(reading=reading, claims=claims)
 
     return read
 

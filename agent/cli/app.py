@@ -9,6 +9,7 @@ from agent.cli import (
     approve,
     audit,
     backup,
+    claims,
     describe,
     doctor,
     document_types,
@@ -69,6 +70,7 @@ app.command("rerun")(rerun.rerun)
 app.command("approve")(approve.approve)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
+app.command("claims")(claims.claims)
 app.command("forget")(forget.forget)
 app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)

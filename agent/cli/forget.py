@@ -11,7 +11,7 @@ def forget(
     name: Annotated[str, typer.Argument(help="The name of a done request whose file is removed.")],
     state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
 ) -> None:
-    """Erase the name, labels and paths of a request. Its history stays, and stays verifiable.
+    """Erase the name, labels, paths and claims of a request. Its history stays, and stays verifiable.
 
     Exit codes: 0 erased, 1 no such request, not done, or its file is still there.
 

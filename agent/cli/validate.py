@@ -25,7 +25,7 @@ def validate(
 
     settings = load_settings(images_dir=images_dir)
     folder = settings.images_dir if images else None
-    faults = checks.validate(paths, folder, settings.max_image_bytes)
+    faults = checks.validate(paths, folder, settings.max_image_bytes, settings.keeps_claims)
     if output is Format.JSON:
         print_json(
             [{"file": f.file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint} for f in faults]

@@ -146,11 +146,21 @@ class StartVerification(Effect):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """The claims of an accepted process are to be kept: whose, and for how many seconds. They come back sealed [I6]."""
+
+    uid: str
+    generation: int
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadProcess(Effect):
-    """GET process."""
+    """GET process. With `keeping`, an accepted one is read together with its claims."""
 
     dossier_id: str
     process_id: str
+    keeping: Keeping | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

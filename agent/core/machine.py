@@ -35,6 +35,8 @@ from agent.core.observation import (
     BudgetSpent,
     CameDue,
     CaptureStarted,
+    ClaimsErased,
+    ClaimsShown,
     DocumentChanged,
     DocumentRemoved,
     DocumentReturned,
@@ -49,6 +51,7 @@ from agent.core.observation import (
     HistoryLost,
     HoldResolved,
     ImagesCompared,
+    ImagesDiscarded,
     ImagesUnfit,
     ImagesUploaded,
     ImagesVerified,
@@ -60,6 +63,8 @@ from agent.core.observation import (
     RerunAsked,
     ResultSighted,
     Resumed,
+    Sealed,
+    SealingFailed,
     StartReserved,
     TargetMissing,
     VerificationStarted,
@@ -84,7 +89,10 @@ class Attempted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one observation leads to. Commit `record`, `events`, `orphan` and `link` together, then perform `effect`."""
+    """What one observation leads to.
+
+    Commit `record`, `events`, `orphan`, `link` and `sealed` together, then perform `effect`.
+    """
 
     before: Record | None
     record: Record
@@ -92,6 +100,7 @@ class Step:
     effect: Effect | None = None
     orphan: str | None = None  # a reference that may still turn up at Assure: watch for it
     link: str | None = None  # a capture link, for its own table only [I6]
+    sealed: Sealed | None = None  # encrypted claims, for their own table only [I6]
     answered: Attempted | None = None  # how the open intent was answered, when it was
 
     @property
@@ -155,6 +164,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
         effect=effect,
         orphan=_orphan(record, observation, after, policy),
         link=observation.link if isinstance(observation, CaptureStarted) else None,
+        sealed=observation.sealed if isinstance(observation, ProcessRead) else None,
         answered=_answered(record, observation),
     )
 
@@ -270,6 +280,9 @@ ANYWHERE: dict[type[Observation], Row] = {
     RerunAsked: Row(source.rerun_asked),
     PersonalShown: Row(source.personal_shown),
     HistoryLost: Row(history.history_lost, (Phase.PROCESS,)),
+    ClaimsShown: Row(source.personal_shown),
+    ClaimsErased: Row(source.claims_erased),
+    ImagesDiscarded: Row(source.images_discarded),
 }
 TROUBLE: dict[type[Observation], Row] = {
     Resumed: Row(trouble.resumed),
@@ -315,12 +328,14 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         ImagesUploaded: Row(phases.images_uploaded, (Phase.VERIFICATION,)),
         ImagesCompared: Row(phases.images_compared, (Phase.VERIFICATION,)),
         ProcessRead: Row(phases.process_read_for_images, (Phase.RESULT, *_GONE)),
+        SealingFailed: Row(phases.sealing_failed, (Phase.RESULT,)),
     },
     Phase.VERIFICATION: {
         **ANYWHERE,
         **TROUBLE,
         **OPENED,
         ProcessRead: Row(phases.process_read_for_start, (Phase.IMAGES, Phase.RESULT, *_GONE)),
+        SealingFailed: Row(phases.sealing_failed, (Phase.RESULT,)),
         DossierRead: Row(phases.dossier_read_for_start, (Phase.IMAGES, Phase.RESULT)),
         VerificationStarted: Row(phases.verification_started, (Phase.RESULT,)),
     },
@@ -329,6 +344,8 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         **TROUBLE,
         **OPENED,
         ProcessRead: Row(phases.process_read, _GONE),
+        SealingFailed: Row(phases.sealing_failed),
+        Reconsidered: Row(phases.reconsidered),
         DossierRead: Row(phases.dossier_read_for_result),
         ResultSighted: Row(phases.result_sighted),
     },

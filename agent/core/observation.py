@@ -4,7 +4,7 @@
 chance come in as values, so that a step is a pure function.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.core.answer import Evidence
@@ -82,6 +82,29 @@ class RerunAsked(Observation):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalShown(Observation):
     """A person is about to be shown personal values that Assure has of it. Nothing follows; it is for the history."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimsShown(PersonalShown):
+    """A person is about to be shown the claims that are kept of it."""
+
+
+# -- what is kept, and what is not any more ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimsErased(Observation):
+    """The claims of this generation can be read by nobody any more: their time was over, or the name was forgotten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesDiscarded(Observation):
+    """The image files of this generation were deleted here (IMAGES_AFTER_UPLOAD).
+
+    `how` has a word for each depiction: deleted, missing; or why the file was left: changed, outside, unreadable.
+    """
+
+    how: tuple[tuple[Depiction, str], ...]
 
 
 # -- the source ------------------------------------------------------------------------------------
@@ -203,10 +226,29 @@ class VerificationStarted(Answered):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """Claims that only the vault can open, for their own table only [I6]. `expires_at` in seconds since the epoch."""
+
+    key_id: str  # the key of the day on which they expire
+    wrapped: bytes = field(repr=False)  # their own key under that one
+    ciphertext: bytes = field(repr=False)
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRead(Answered):
-    """GET process was answered."""
+    """GET process was answered. `sealed` are the claims of an accepted process that are to be kept."""
 
     reading: ProcessReading
+    sealed: Sealed | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealingFailed(Answered):
+    """GET process said accepted, and the claims could not be sealed. `reason` is a token: no-key, disk."""
+
+    reading: ProcessReading
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +305,7 @@ ANSWER_TO: dict[type[Answered], EffectKind] = {
     ImagesCompared: EffectKind.COMPARE_IMAGES,
     VerificationStarted: EffectKind.START_VERIFICATION,
     ProcessRead: EffectKind.READ_PROCESS,
+    SealingFailed: EffectKind.READ_PROCESS,
     DossierRead: EffectKind.READ_DOSSIER,
     DossierDeleted: EffectKind.DELETE_DOSSIER,
 }

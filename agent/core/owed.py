@@ -12,6 +12,7 @@ from agent.core.effect import (
     Effect,
     EffectKind,
     FindDossier,
+    Keeping,
     ReadDossier,
     ReadProcess,
     ReserveStart,
@@ -64,7 +65,7 @@ def _work_due(record: Record, policy: Policy) -> float | None:
     if record.desired.suspend and not (in_doubt and record.hold is None):  # looking begins nothing, and cannot wait
         return None
     if record.hold is not None and record.hold.reason.blocks:
-        return record.not_before if record.hold.reason is HoldReason.IMAGES_CHANGED else None
+        return record.not_before if record.hold.reason.heals else None
     return record.not_before if record.pending else _paced(record, policy)
 
 
@@ -108,6 +109,8 @@ def asked(record: Record, at: float, policy: Policy) -> Effect:
     """The effect that the record asks for once it is due. The phase is not done."""
     if record.hold is not None and record.hold.reason is HoldReason.IMAGES_CHANGED:
         return VerifyImages(images=record.desired.images)
+    if record.hold is not None and record.hold.reason is HoldReason.CLAIMS_NOT_KEPT:
+        return _reading(record)
     if record.phase is Phase.VERIFICATION and overdue(record, at, policy):
         return _look(record)  # too late for a start; one more look, and the deadline decides
     if record.phase is Phase.IMAGES and record.resent and overdue(record, at, policy):
@@ -145,7 +148,7 @@ def _images(record: Record) -> Effect:
     dossier_id, process_id = _known(record.dossier_id), _known(record.process_id)
     images = record.desired.images
     if record.doubt is EffectKind.UPLOAD_IMAGES:
-        return ReadProcess(dossier_id=dossier_id, process_id=process_id)
+        return _reading(record)
     if record.uploaded:
         return CompareImages(dossier_id=dossier_id, process_id=process_id, images=images)
     return UploadImages(dossier_id=dossier_id, process_id=process_id, images=images)
@@ -160,17 +163,21 @@ def _verification(record: Record) -> Effect:
 
 def _look(record: Record) -> Effect:
     """Before a start: is the process, or after an unknown create everything in the dossier, still pending?"""
-    dossier_id, process_id = _known(record.dossier_id), _known(record.process_id)
-    if record.unsure:
-        return ReadDossier(dossier_id=dossier_id)
-    return ReadProcess(dossier_id=dossier_id, process_id=process_id)
+    return ReadDossier(dossier_id=_known(record.dossier_id)) if record.unsure else _reading(record)
 
 
 def _result(record: Record) -> Effect:
-    dossier_id = _known(record.dossier_id)
-    if record.process_id is None:
-        return ReadDossier(dossier_id=dossier_id)
-    return ReadProcess(dossier_id=dossier_id, process_id=record.process_id)
+    return ReadDossier(dossier_id=_known(record.dossier_id)) if record.process_id is None else _reading(record)
+
+
+def _reading(record: Record) -> ReadProcess:
+    """Whatever it is read for, it may be final: the claims come with the status that decides."""
+    ttl = record.desired.claims_ttl
+    return ReadProcess(
+        dossier_id=_known(record.dossier_id),
+        process_id=_known(record.process_id),
+        keeping=None if ttl is None else Keeping(uid=record.uid, generation=record.generation, ttl=ttl),
+    )
 
 
 def _deletion(record: Record) -> Effect:

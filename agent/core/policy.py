@@ -14,6 +14,7 @@ class Policy:
     hold_ttl: float = 7 * 86400.0  # how long a hold may keep a dossier alive
     budgeted: bool = False  # MAX_STARTS_PER_DAY is set: a start is reserved before a dossier is created
     paused: bool = False  # a person paused the agent: nothing new is created or started
+    discard_images: bool = False  # IMAGES_AFTER_UPLOAD=delete
     barred: bool = False  # an unknown create of a dossier is looked for first: no dossier is created meanwhile
     recovering: bool = False  # the store is not what it was: nobody knows the past of what is admitted now
     own_look: float = 900.0  # a waiting request is looked at by itself this often; the bulk list finds it earlier

@@ -50,6 +50,7 @@ class HoldReason(StrEnum):
     REFUSED = "refused-by-assure"  # Assure refused a call in its own error shape
     SURPRISE = "unexpected-answer"  # Assure said something that the contract does not know, four times
     HISTORY_LOST = "history-lost"  # the store was lost or put back, and Assure does not show what became of it
+    CLAIMS_NOT_KEPT = "claims-not-kept"  # accepted, and its claims cannot be encrypted: no CLAIMS_KEY, or the disk
     CHANGED_AFTER_START = "changed-after-start"  # the file changed after the billable act; which one counts?
     REAPPEARED_AFTER_START = "reappeared-after-start"  # the file is back after it was withdrawn and billed
 
@@ -62,6 +63,11 @@ class HoldReason(StrEnum):
     def blocks(self) -> bool:
         """True when nothing is done for the request until a person decides, but for its privacy clock."""
         return not self.about_document
+
+    @property
+    def heals(self) -> bool:
+        """True when its cause may go away without a word from a person: it is looked at again by itself."""
+        return self in (HoldReason.IMAGES_CHANGED, HoldReason.CLAIMS_NOT_KEPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,7 @@ class Desired:
     deadline: float = 86400.0
     retention: float = 0.0
     suspend: bool = False
+    claims_ttl: float | None = None  # how long claims are kept; None: no personal value is
     rerun: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     file: str = ""
@@ -181,7 +188,10 @@ class Record:
     pending: bool = False  # the process was read as pending after the upload
     pending_since: float | None = None  # first such read after an unknown start
     billed: bool = False
-    result: Result | None = None
+    result: Result | None = None  # before there is an outcome: read, and not closed yet, because of its claims
+    claims_until: float | None = None  # when the claims of this generation expire; None: none are kept
+    discard: bool = False  # its images are to be deleted here once the outcome is there
+    discarded: tuple[tuple[Depiction, str], ...] = ()  # what became of them
     deleted: bool = False  # the deletion was answered; its confirmation may be owed
     # times that count
     admitted_at: float = 0.0
@@ -189,7 +199,7 @@ class Record:
     outcome_at: float | None = None
     delete_at: float | None = None  # outcome plus retention
     done_at: float | None = None
-    shown_at: float | None = None  # when a person last looked at personal values at Assure
+    shown_at: float | None = None  # when a person last looked at personal values, at Assure or of the claims
     # pace; not audited
     version: int = 1  # grows with each change; the store refuses a step from another version
     phase_at: float = 0.0  # when the phase was entered

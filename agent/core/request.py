@@ -172,27 +172,38 @@ class Capture(Part):
         return urlsplit(self.redirect_url).hostname or ""
 
 
-class Result(Part):
-    """What is kept of the result."""
-
-    keep: Literal["outcome", "claims"] = Field(
-        "outcome", description="outcome: no personal data; claims: not available in this version."
-    )
-    claims_ttl: Duration | None = Field(None, description="How long claims are kept; only with keep: claims, then 30d.")
-
-    @classmethod
-    def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
-        """claimsTtl needs claims; and claims are for a later version."""
-        if raw.get("keep") == "claims":
-            yield ("keep",), "keep: claims is not available in this version", "use keep: outcome"
-        elif raw.get("claimsTtl") is not None:
-            yield ("claimsTtl",), "claimsTtl is only for keep: claims", "remove claimsTtl"
-
-
 def _positive(seconds: float) -> float:
     if seconds <= 0:
         raise refused("expected a duration above zero", "write it like 24h")
     return seconds
+
+
+CLAIMS_TTL = 30 * 86_400.0
+"""How long claims are kept, in seconds, where the file does not say."""
+
+
+class Result(Part):
+    """What is kept of the result."""
+
+    keep: Literal["outcome", "claims"] = Field(
+        "outcome", description="outcome: no personal data; claims: the personal data of an accepted result, encrypted."
+    )
+    claims_ttl: Annotated[Duration, AfterValidator(_positive)] | None = Field(
+        None, description="How long claims are kept; only with keep: claims, then 30d."
+    )
+
+    @classmethod
+    def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
+        """claimsTtl needs claims."""
+        if raw.get("keep") != "claims" and raw.get("claimsTtl") is not None:
+            yield ("claimsTtl",), "claimsTtl is only for keep: claims", "remove claimsTtl, or use keep: claims"
+
+    @property
+    def kept_for(self) -> float | None:
+        """How long claims are kept, in seconds; None: no personal value is kept."""
+        if self.keep == "outcome":
+            return None
+        return self.claims_ttl if self.claims_ttl is not None else CLAIMS_TTL
 
 
 class Spec(Part):

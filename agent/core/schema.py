@@ -41,8 +41,7 @@ def request_schema() -> Schema:
     _spec(parts["Spec"])
     _upload(parts["Upload"], parts["Images"]["properties"])
     parts["Capture"]["properties"]["redirectUrl"] |= {"pattern": _URL, "maxLength": 2048}
-    # claims are for a later version, and claimsTtl is only for them
-    parts["Result"]["allOf"] = [{"properties": {"keep": {"const": "outcome"}, "claimsTtl": {"type": "null"}}}]
+    _result(parts["Result"])
     _without_nulls(made)
     return {"$schema": _DIALECT, **made}
 
@@ -60,6 +59,14 @@ def _metadata(fields: dict[str, Schema]) -> None:
     ours = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": f"^[^{_CONTROL}]*$"}
     fields["annotations"]["properties"] = dict.fromkeys(OUR_ANNOTATIONS, ours)
     fields["annotations"]["propertyNames"]["not"] = {"pattern": f"^assure-agent/(?!(?:{_OURS})$)"}
+
+
+def _result(result: Schema) -> None:
+    claims = {"required": ["keep"], "properties": {"keep": {"const": "claims"}}}
+    result["if"], result["else"] = claims, {"properties": {"claimsTtl": {"type": "null"}}}
+    for kind in result["properties"]["claimsTtl"]["anyOf"]:
+        if kind["type"] == "string":
+            kind["allOf"] = [{"pattern": "[1-9]"}]  # above zero
 
 
 def _spec(spec: Schema) -> None:

@@ -4,9 +4,11 @@ The path is walked from the folder down without following anything. Where a link
 and walked again in the same way, so that a link that is swapped in between is refused and not followed.
 """
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,16 +74,42 @@ def read_beneath(root: str, path: str, limit: int) -> Content | Why:
         os.close(file)
 
 
+def remove_beneath(root: str, path: str, limit: int, is_it: Callable[[bytes], bool]) -> Why | None:
+    """Delete the file at `path` below `root`, when its content is the right one; None when it is deleted, on disk.
+
+    No link is followed, not even one that stays below: what another name leads to is not ours to delete. A content
+    that is not the right one is told as CHANGING. Never raises an OSError.
+    """
+    *parts, name = path.split("/")
+    if not _names([*parts, name]):
+        return Why.OUTSIDE
+    try:
+        with contextlib.ExitStack() as stack:
+            if (folder := _folder(root, parts)) is None:
+                return Why.OUTSIDE
+            stack.callback(os.close, folder)
+            file = os.open(name, _FILE, dir_fd=folder)
+            stack.callback(os.close, file)
+            found = _read(file, limit)
+            if not isinstance(found, Content):
+                return found
+            here = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if signature(here) != found.signature or not is_it(found.content):
+                return Why.CHANGING
+            os.unlink(name, dir_fd=folder)
+            written = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+            stack.callback(os.close, written)
+            os.fsync(written)
+    except OSError as error:
+        return Why.OUTSIDE if error.errno == errno.ELOOP else why(error)
+    return None
+
+
 def _open(root: str, parts: list[str]) -> int | None:
     """A descriptor of the file, reached without following a link; None when there is one, or when a part is no name."""
-    if not {"", ".", ".."}.isdisjoint(parts):
+    if not _names(parts) or (folder := _folder(root, parts[:-1])) is None:
         return None
-    folder = os.open(root, _FOLDER)
     try:
-        for part in parts[:-1]:
-            inner = os.open(part, _FOLDER, dir_fd=folder)
-            os.close(folder)
-            folder = inner
         return os.open(parts[-1], _FILE, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
@@ -89,6 +117,26 @@ def _open(root: str, parts: list[str]) -> int | None:
         raise
     finally:
         os.close(folder)
+
+
+def _names(parts: list[str]) -> bool:
+    return {"", ".", ".."}.isdisjoint(parts)
+
+
+def _folder(root: str, parts: list[str]) -> int | None:
+    """A descriptor of a folder, in the same way."""
+    folder = os.open(root, _FOLDER)
+    try:
+        for part in parts:
+            inner = os.open(part, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+    except OSError as error:
+        os.close(folder)
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            return None
+        raise
+    return folder
 
 
 def _read(file: int, limit: int) -> Content | Why:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent.core.remote import Depiction
 from agent.ports import Image
-from agent.source.beneath import Why, read_beneath
+from agent.source.beneath import Why, read_beneath, remove_beneath
 
 
 class Reason(StrEnum):
@@ -109,6 +109,16 @@ def read_verified(images_dir: Path, path: str, sha256: str, max_bytes: int) -> I
     if isinstance(found, Reason):
         return ImageUnfit(reason=found, hint=_WORDS[found][1])
     return found
+
+
+def discard(images_dir: Path, path: str, sha256: str, max_bytes: int) -> str:
+    """Delete a picture that is still what was admitted: `deleted`, or a token that says why not."""
+
+    def is_it(content: bytes) -> bool:
+        return hashlib.sha256(content).hexdigest() == sha256
+
+    left = remove_beneath(os.path.realpath(images_dir), path, max_bytes, is_it)
+    return "deleted" if left is None else _REASONS[left].value
 
 
 def _read(images_dir: Path, path: str, max_bytes: int) -> Image | Reason:

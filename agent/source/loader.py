@@ -42,6 +42,7 @@ class Document:
     line: int
     images: tuple[tuple[Depiction, Mark], ...]
     type_at: Mark | None
+    keep_at: Mark | None  # where `keep: claims` stands, if it does
 
     def __init__(
         self,
@@ -50,10 +51,11 @@ class Document:
         line: int,
         images: tuple[tuple[Depiction, Mark], ...] = (),
         type_at: Mark | None = None,
+        keep_at: Mark | None = None,
     ) -> None:
         exact = bytes(memoryview(canonical(request)))  # orjson's own bytes keep a buffer of 4 kB
-        values = (request.name, exact, file, line, images, type_at)
-        for slot, value in zip(("name", "canonical", "file", "line", "images", "type_at"), values, strict=True):
+        values = (request.name, exact, file, line, images, type_at, keep_at)
+        for slot, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, slot, value)
 
     @property
@@ -63,7 +65,7 @@ class Document:
 
     def moved(self, file: str) -> "Document":
         """The same document under another file name."""
-        return Document(self.request, file, self.line, self.images, self.type_at)
+        return Document(self.request, file, self.line, self.images, self.type_at, self.keep_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,9 @@ def _document(request: VerificationRequest, tree: Tree, file: str) -> Document:
     upload, below = request.spec.upload, ("spec", "upload")
     images = tuple((one, tree.near((*below, "images", one))) for one in (upload.images.paths if upload else ()))
     typed = upload is not None and upload.document_type is not None
-    return Document(request, file, tree.near(())[0], images, tree.near((*below, "documentType")) if typed else None)
+    type_at = tree.near((*below, "documentType")) if typed else None
+    keep_at = tree.near(("spec", "result", "keep")) if request.spec.result.keep == "claims" else None
+    return Document(request, file, tree.near(())[0], images, type_at, keep_at)
 
 
 def _name(tree: Tree) -> str | None:

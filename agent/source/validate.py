@@ -16,10 +16,13 @@ from agent.source.tree import Limits
 MAX_IMAGE_BYTES = 10 << 20
 
 
-def validate(paths: Sequence[Path], images_dir: Path | None, max_image_bytes: int = MAX_IMAGE_BYTES) -> list[Fault]:
+def validate(
+    paths: Sequence[Path], images_dir: Path | None, max_image_bytes: int = MAX_IMAGE_BYTES, claims: bool = True
+) -> list[Fault]:
     """Everything wrong with the files and folders named, in order. Names are compared across all of them.
 
-    With `images_dir` the pictures are looked at too. A fault's `file` begins with the path as it was given.
+    With `images_dir` the pictures are looked at too; without `claims` there is no CLAIMS_KEY to keep claims with. A
+    fault's `file` begins with the path as it was given.
     """
     faults: list[Fault] = []
     documents: list[Document] = []
@@ -27,6 +30,8 @@ def validate(paths: Sequence[Path], images_dir: Path | None, max_image_bytes: in
         faults += loaded.faults
         documents += loaded.documents
     faults += unique(documents)[1]
+    if not claims:
+        faults += [without_key(one, one.keep_at) for one in documents if one.keep_at is not None]
     if images_dir is not None:
         for document in documents:
             faults += image_faults(document, images_dir, max_image_bytes)
@@ -43,6 +48,14 @@ def image_faults(document: Document, images_dir: Path, max_bytes: int) -> Iterat
         line, column = dict(document.images)[one.depiction]
         message, hint = one.message, one.hint
         yield Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
+
+
+def without_key(document: Document, mark: tuple[int, int]) -> Fault:
+    """Claims are asked for, and there is nothing to encrypt them with."""
+    message = "spec.result.keep: claims cannot be kept, because CLAIMS_KEY is not set"
+    hint = "set ASSURE_AGENT_CLAIMS_KEY, as to `openssl rand -base64 32`; or use keep: outcome"
+    line, column = mark
+    return Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
 
 
 def _once(paths: Sequence[Path]) -> Iterator[Loaded]:

@@ -20,6 +20,7 @@ NAMES = (
     "0007_recoveries",
     "0008_deadlines",
     "0009_remarks",
+    "0010_claims",
 )
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")

@@ -7,8 +7,10 @@ from typing import Any, Self
 
 from agent.core.admission import Remark, RemarkKind
 from agent.core.record import Record
+from agent.store.claims import COLUMNS, kept
 from agent.store.connection import open_reader, readable, refuse_damaged
 from agent.store.rows import REMEMBERED, load
+from agent.store.vault import Kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,12 @@ class Reading:
         """The capture link, while a person may still use it: a bearer secret."""
         row = self._connection.execute("SELECT link FROM links WHERE uid = ?", (uid,)).fetchone()
         return None if row is None else str(row[0])
+
+    def claims(self, uid: str) -> Kept | None:
+        """The sealed claims of a request; of its newest generation that has any."""
+        sql = f"SELECT {COLUMNS} FROM claims WHERE uid = ? ORDER BY generation DESC"  # noqa: S608 - names of ours
+        row = self._row(sql, uid)
+        return None if row is None else kept(row)
 
     def refusals(self) -> list[Refusal]:
         """What the last scan refused, by file and line."""

@@ -52,6 +52,10 @@ _RESERVED = "INSERT OR IGNORE INTO reservations (uid, generation, at) VALUES (?,
 _WITHDRAWN = "INSERT OR REPLACE INTO withdrawals (uid, generation, at) VALUES (?, ?, ?)"
 _ORPHAN = "INSERT INTO orphans (reference, uid, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LINK = "INSERT OR REPLACE INTO links (uid, link, created_at) VALUES (?, ?, ?)"
+_CLAIMS = """
+INSERT OR REPLACE INTO claims (uid, generation, key_id, wrapped, ciphertext, expires_at) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_DISCARD = "INSERT OR REPLACE INTO discards (uid, since) VALUES (?, ?)"
 _PROVENANCE = "INSERT OR REPLACE INTO provenance (uid, generation, file, author) VALUES (?, ?, ?, ?)"
 _LABEL = "INSERT INTO labels (key, value, uid) VALUES (?, ?, ?)"
 _DELIVERY = """
@@ -116,6 +120,10 @@ def write(connection: Connection, step: Step, sinks: Sequence[str] = ()) -> None
         connection.execute(_LINK, (record.uid, step.link, progress_at))
     elif before is not None and before.phase is Phase.RESULT and record.phase is not Phase.RESULT:
         connection.execute("DELETE FROM links WHERE uid = ?", (record.uid,))
+    if (sealed := step.sealed) is not None:
+        values = (sealed.key_id, sealed.wrapped, sealed.ciphertext, sealed.expires_at)
+        connection.execute(_CLAIMS, (record.uid, record.generation, *values))
+    _write_discard(connection, step)
     if step.orphan is not None:
         connection.execute(_ORPHAN, (step.orphan, record.uid, step.events[-1].at))
 
@@ -248,6 +256,19 @@ def _write_deliveries(connection: Connection, step: Step, sinks: Sequence[str], 
         event = hashlib.sha256(f"{head}/{notice.type}".encode()).hexdigest()[:32]
         told = (notice.generation, notice.at, notice.outcome, notice.reason, notice.hold_id)
         connection.executemany(_DELIVERY, [(sink, event, uid, notice.type, *told) for sink in sinks])
+
+
+def _write_discard(connection: Connection, step: Step) -> None:
+    before, record = step.before, step.record
+    was, owed = before is not None and _discards(before), _discards(record)
+    if owed and not was:
+        connection.execute(_DISCARD, (record.uid, record.outcome_at))
+    elif was and not owed:
+        connection.execute("DELETE FROM discards WHERE uid = ?", (record.uid,))
+
+
+def _discards(record: Record) -> bool:
+    return record.discard and record.outcome is not None
 
 
 def _write_reservation(connection: Connection, step: Step) -> None:

@@ -14,6 +14,7 @@ from agent.core.machine import Step
 from agent.core.record import HoldReason, Record
 from agent.ports import Command, Waiting
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
+from agent.store.claims import Claims
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_damaged, sqlite3, unusable
 from agent.store.continuity import continued, key_of
 from agent.store.erasing import owe_rewrite, rewrite, truncate
@@ -22,6 +23,7 @@ from agent.store.migrations import begun, migrate
 from agent.store.post import Inbox, Outbox
 from agent.store.recoveries import RecordedRecoveries
 from agent.store.rows import REMEMBERED, columns, erased, load, write
+from agent.store.vault import Vault
 from agent.store.writer import Writer
 
 
@@ -37,6 +39,19 @@ _BEGUN = {False: "", True: "AND opened_at IS NOT NULL"}
 _OBSERVED = {False: "", True: "AND phase IN ('result', 'deletion')"}  # what goes on by itself while paused
 
 
+_HEALING = tuple(sorted(reason for reason in HoldReason if reason.heals))
+
+_NEEDED = """
+SELECT needing.uid, json_extract(image.value, '$.path'), json_extract(image.value, '$.sha256')
+FROM (
+    SELECT uid, record FROM requests WHERE phase <> 'done'
+    UNION ALL SELECT uid, record FROM requests WHERE phase = 'done' AND hold_reason IS NOT NULL
+) AS needing,
+json_each(json_array(json_extract(record, '$.desired.images'), json_extract(record, '$.next.images'))) AS document,
+json_each(document.value) AS image
+"""
+
+
 class SqliteStore:
     """The agent's store. Opening it takes the lock; reads see what is committed."""
 
@@ -47,11 +62,12 @@ class SqliteStore:
         observe: Callable[[float, int], None] = _unobserved,
         rebind: bool = False,
         sinks: Sequence[str] = (),
+        claims_key: str = "",
     ) -> None:
         """Open or create the file for this account (base URL and client id); `rebind` takes it from another one.
 
         Without an account it is opened whoever it belongs to: for commands that ask nothing of Assure.
-        What the `sinks` are to be told is written with each change.
+        What the `sinks` are to be told is written with each change. `claims_key` is CLAIMS_KEY.
 
         Raises StoreLocked, StoreNewer, StoreForeign, StoreDamaged or StoreError; nothing is changed then.
         """
@@ -66,6 +82,7 @@ class SqliteStore:
         try:
             self._open(path, account, observe, rebind)
             self._sinks = tuple(sinks)
+            self.claims = Claims(Vault.beside(path, claims_key), self._writer, self._query)
         except BaseException:
             self._lock.release()
             raise
@@ -116,6 +133,9 @@ class SqliteStore:
                 write(connection, step, self._sinks)
 
         await self._writer.write(work)
+        for step in steps:
+            if step.sealed is not None:
+                self.claims.vault.committed(step.sealed)
 
     async def scanned(
         self,
@@ -267,8 +287,29 @@ class SqliteStore:
 
     def patient(self) -> list[str]:
         """The uids of those that wait for the budget, or for their images."""
-        sql = "SELECT uid FROM requests WHERE queued UNION SELECT uid FROM requests WHERE hold_reason = ?"
-        return [row[0] for row in self._query(sql, (HoldReason.IMAGES_CHANGED,))]
+        sql = "SELECT uid FROM requests WHERE queued UNION SELECT uid FROM requests WHERE hold_reason IN (?, ?)"
+        return [row[0] for row in self._query(sql, _HEALING)]
+
+    def discards(self) -> list[str]:
+        """The uids of those whose image files are to be deleted, because their outcome is durable."""
+        return [row[0] for row in self._query("SELECT uid FROM discards ORDER BY since")]
+
+    def needed_images(self) -> dict[str, set[str]]:
+        """The uids of open requests, and of those about which a person is asked, by the images that they name.
+
+        An image is there twice: by its path, and by its digest.
+        """
+        needed: dict[str, set[str]] = {}
+        for uid, *marks in self._query(_NEEDED):
+            for mark in marks:
+                needed.setdefault(mark, set()).add(uid)
+        return needed
+
+    async def shut_claims(self, uid: str) -> bool:
+        """Make the claims of a request unreadable in this file and in every copy. True: there were any."""
+        leaving = await self.claims.shut_all(uid)
+        await self.claims.erase(leaving)
+        return bool(leaving)
 
     def last_event_at(self) -> float:
         """When the last event was; 0 when there is none."""

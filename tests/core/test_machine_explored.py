@@ -31,8 +31,11 @@ from agent.core.observation import (
     Answer,
     BudgetSpent,
     CameDue,
+    ClaimsErased,
+    ClaimsShown,
     HistoryLost,
     HoldResolved,
+    ImagesDiscarded,
     Observation,
     PersonalShown,
     Reconsidered,
@@ -59,6 +62,8 @@ class Walk:
         self.random = random
         self.policy = Policy(hold_ttl=random.choice((300.0, 7 * 86400.0)), budgeted=random.random() < 0.3, own_look=5.0)
         fields = {"deadline": random.choice((120.0, 900.0, 86400.0)), "retention": random.choice((0.0, 0.0, 60.0))}
+        fields |= {"claims_ttl": random.choice((None, None, 3600.0))}
+        self.policy = replace(self.policy, discard_images=random.random() < 0.3)
         make = random.choice((upload, upload, capture))
         if make is upload:
             fields |= {"back": random.random() < 0.7, "read_back": random.random() < 0.3}
@@ -140,6 +145,7 @@ class Walk:
         if record.intent is not None:
             return
         told: list[Observation] = [ResultSighted(at=at), Reconsidered(at=at), PersonalShown(at=at)]
+        told += [ClaimsShown(at=at), ClaimsErased(at=at), ImagesDiscarded(at=at, how=())]
         if self.file is not None:
             told.append(RerunAsked(at=at, desired=replace(self.file, rerun=self.random.choice(("p1", "p2")))))
         if record.hold is not None:
@@ -244,6 +250,9 @@ NEVER_NEEDED = {
     (Phase.DOSSIER, "HoldResolved", Phase.PROCESS),
     (Phase.VERIFICATION, "HoldResolved", Phase.DELETION),
     (Phase.RESULT, "HoldResolved", Phase.DELETION),
+    # And so is a result that is read before the start was answered, with claims that cannot be kept: ..._claims.py.
+    (Phase.IMAGES, "SealingFailed", Phase.RESULT),
+    (Phase.VERIFICATION, "SealingFailed", Phase.RESULT),
 }
 
 

@@ -268,11 +268,22 @@ def test_a_document_type_has_a_country_and_a_kind_in_assures_words(field: str, v
     assert list(refusals(typed)) == [f"spec/upload/documentType/{field}"]
 
 
-def test_what_a_later_version_brings_is_refused_for_now() -> None:
-    claims = put(upload(), "spec/result", {"keep": "claims", "claimsTtl": "30d"})
-    assert refusals(claims) == {"spec/result/keep": "keep: claims is not available in this version"}
-    ttl = put(upload(), "spec/result", {"claimsTtl": "30d"})
-    assert refusals(ttl) == {"spec/result/claimsTtl": "claimsTtl is only for keep: claims"}
+def test_how_long_claims_are_kept_is_said_by_the_file_or_thirty_days() -> None:
+    def kept_for(**result: str) -> float | None:
+        return VerificationRequest.model_validate(put(upload(), "spec/result", result)).spec.result.kept_for
+
+    assert kept_for() is None
+    assert kept_for(keep="outcome") is None
+    assert kept_for(keep="claims") == 30 * 86_400
+    assert kept_for(keep="claims", claimsTtl="1h") == 3600
+
+
+def test_claims_ttl_is_only_for_claims_and_above_zero() -> None:
+    for result in ({"claimsTtl": "30d"}, {"keep": "outcome", "claimsTtl": "30d"}):
+        ttl = put(upload(), "spec/result", result)
+        assert refusals(ttl) == {"spec/result/claimsTtl": "claimsTtl is only for keep: claims"}
+    zero = put(upload(), "spec/result", {"keep": "claims", "claimsTtl": "0s"})
+    assert refusals(zero) == {"spec/result/claimsTtl": "expected a duration above zero"}
 
 
 def test_everything_wrong_is_told_at_once() -> None:

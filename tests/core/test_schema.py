@@ -62,6 +62,12 @@ def test_every_field_is_there_with_its_description() -> None:
                 assert part["description"], path
 
 
+@pytest.mark.parametrize("result", [{"keep": "claims"}, {"keep": "claims", "claimsTtl": "90d"}, {"keep": "outcome"}])
+def test_what_may_be_kept_is_accepted(result: Any) -> None:
+    assert ours(put(upload(), "spec/result", result))
+    assert theirs(put(upload(), "spec/result", result))
+
+
 @pytest.mark.parametrize("smallest", [upload, capture, typed, selfie])
 def test_the_smallest_requests_are_accepted(smallest: Any) -> None:
     assert ours(smallest())
@@ -108,7 +114,8 @@ BAD: dict[str, Any] = {
     "a deadline that is a number": put(upload(), "spec/deadline", 24),
     "a deadline without a unit": put(upload(), "spec/deadline", "24"),
     "a negative retention": put(upload(), "spec/retention", "-1h"),
-    "claims": put(upload(), "spec/result", {"keep": "claims"}),
+    "claims for no time": put(upload(), "spec/result", {"keep": "claims", "claimsTtl": "0s"}),
+    "claimsTtl with outcome": put(upload(), "spec/result", {"keep": "outcome", "claimsTtl": "30d"}),
     "claimsTtl without claims": put(upload(), "spec/result", {"claimsTtl": "30d"}),
     "a language of words": capture(language="english please"),
     "a domain with a scheme": capture(requestDomain="https://myapp"),

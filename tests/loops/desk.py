@@ -94,7 +94,8 @@ async def driving(
     client = AssureClient(client_config(world.settings()), world.clock)
     pictures, budget = PictureFolder(world.images, 10_000), StartBudget(0, store, world.clock)
     catalogue = Catalogue(client, store, world.clock)
-    interpreter = Bent(Interpreter(client, pictures, catalogue, budget, world.clock, half).perform, around)
+    plain = Interpreter(client, pictures, catalogue, budget, world.clock, half, store.claims.vault)
+    interpreter = Bent(plain.perform, around)
     steps: list[Step] = []
     bugs: list[tuple[str, Exception]] = []
 

@@ -41,7 +41,7 @@ def origins(settings: Settings, flags: Mapping[str, object]) -> list[Value]:
     values = []
     for name in Settings.model_fields:
         origin = next((where for where, found in given if name in found), "default")
-        if name == "client_secret" and origin == "default" and settings.client_secret_file is not None:
+        if origin == "default" and getattr(settings, f"{name}_file", None) is not None:
             origin = "file"
         values.append(Value(name=PREFIX + name.upper(), shown=_shown(name, settings), origin=origin))
     return values

@@ -44,14 +44,16 @@ def checks(settings: Settings) -> Iterator[Check]:
 
 
 def permissions(path: Path) -> Iterator[Check]:
-    """State folder 0700; state file and key 0600."""
+    """State folder and folder of claims keys 0700; state file and key 0600."""
     for name, file, wanted in (
         ("state folder", path.parent, 0o700),
         ("state file", path, 0o600),
         ("key file", path.with_name("agent.key"), 0o600),
+        ("claims keys", path.with_name("keys"), 0o700),
     ):
         if not file.exists():
-            yield Check(name=name, message=f"{file} is not there yet; the agent makes it")
+            when = " once claims are kept" if name == "claims keys" else ""
+            yield Check(name=name, message=f"{file} is not there yet; the agent makes it{when}")
             continue
         mode = stat.S_IMODE(file.stat().st_mode)
         too_much = mode & ~wanted

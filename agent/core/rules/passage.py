@@ -13,6 +13,9 @@ def close(record: Record, at: float, outcome: Outcome | None = None, result: Res
     Without an outcome or a successor this is one more attempt: it keeps the pace it was given, so that a call that
     goes wrong each time does not make a busy loop of dossiers.
     """
+    if outcome is not None and result is None and record.outcome is None and record.result is not None:
+        # It was read before, and only its claims could not be kept: what Assure said wins over what came after.
+        outcome, result = Outcome(record.result.status.value), record.result
     keep = record.hold if record.hold is not None and not record.hold.reason.blocks else None
     rest = record.desired.retention if result is not None and record.present and record.next is None else 0.0
     closed = replace(
@@ -87,6 +90,7 @@ FRESH_DOSSIER: dict[str, Any] = {
     "uploaded": False,
     "resent": False,
     "repeats": 0,
+    "discard": False,
     "pending": False,
     "pending_since": None,
     "deleted": False,

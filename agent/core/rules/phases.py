@@ -21,6 +21,7 @@ from agent.core.observation import (
     ProcessRead,
     Reconsidered,
     ResultSighted,
+    SealingFailed,
     StartReserved,
     TargetMissing,
     VerificationStarted,
@@ -28,7 +29,7 @@ from agent.core.observation import (
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Outcome, Phase, Record, Result
 from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, start_distance, started
-from agent.core.remote import PROVIDER, Depiction, ListedProcess, Reason, Status
+from agent.core.remote import PROVIDER, Depiction, ListedProcess, ProcessReading, Reason, Status
 from agent.core.rules.passage import PROGRESS, SETTLED, again, close, done, finish, hold
 
 # -- budget -----------------------------------------------------------------------------------
@@ -43,9 +44,9 @@ def budget_spent(record: Record, seen: BudgetSpent, _: Policy) -> Record:
 
 
 def reconsidered(record: Record, _: Reconsidered, __: Policy) -> Record:
-    """Who is queued asks for a start again; who is held for its images looks at them again."""
-    images = record.hold is not None and record.hold.reason is HoldReason.IMAGES_CHANGED
-    return replace(record, not_before=0.0, queued=False) if record.queued or images else record
+    """Who is queued asks for a start again; who is held for what may have healed looks again."""
+    heals = record.hold is not None and record.hold.reason.heals
+    return replace(record, not_before=0.0, queued=False) if record.queued or heals else record
 
 
 # -- dossier -----------------------------------------------------------------------------------
@@ -119,8 +120,9 @@ def capture_started(record: Record, seen: CaptureStarted, policy: Policy) -> Rec
 # -- images ------------------------------------------------------------------------------------
 
 
-def images_uploaded(record: Record, _: ImagesUploaded, __: Policy) -> Record:
-    uploaded = replace(done(record), uploaded=True, repeats=record.repeats if record.resent else 0)
+def images_uploaded(record: Record, _: ImagesUploaded, policy: Policy) -> Record:
+    repeats, discard = record.repeats if record.resent else 0, policy.discard_images
+    uploaded = replace(done(record), uploaded=True, repeats=repeats, discard=discard)
     return uploaded if record.desired.read_back else replace(uploaded, phase=Phase.VERIFICATION)
 
 
@@ -203,14 +205,34 @@ def process_read(record: Record, seen: ProcessRead, policy: Policy) -> Record:
         capture = record.desired.capture is not None  # its choice of process may have been a lagging list: choose again
         process_id = None if capture else record.process_id
         return replace(read, process_id=process_id, not_before=_own_look(seen, policy))
-    result = Result(
+    sealed, keeps = seen.sealed, record.desired.claims_ttl is not None
+    assert sealed is not None or not keeps or reading.status is not Status.ACCEPTED, "claims are kept before all else"
+    kept = replace(read, claims_until=sealed.expires_at if sealed is not None else None)
+    return close(kept, seen.at, Outcome(reading.status.value), _result(reading))
+
+
+def _result(reading: ProcessReading) -> Result:
+    return Result(
         status=reading.status,
         reasons=tuple(sorted(reading.reasons, key=_reason_key)),
         checks=reading.checks,
         fail_type=reading.fail_type,
         similarity=reading.similarity,
     )
-    return close(read, seen.at, Outcome(reading.status.value), result)
+
+
+def sealing_failed(record: Record, seen: SealingFailed, policy: Policy) -> Record:
+    """Accepted, and its claims cannot be kept: the dossier stays, it is read again a few times, then a person is asked.
+
+    The result is known from here on: whatever ends the wait (a person, the deadline, HOLD_TTL), it is the outcome.
+    """
+    surprises = record.surprises + 1
+    observed = record if record.phase is Phase.RESULT else _observe(done(record))
+    wait = seen.at + backoff(surprises, seen.chance, policy, floor=policy.read_gap)
+    known = replace(observed, read_at=seen.at, result=_result(seen.reading), surprises=surprises, not_before=wait)
+    if surprises <= policy.surprises:
+        return known
+    return hold(known, HoldReason.CLAIMS_NOT_KEPT, seen.at, seen.reason)
 
 
 def dossier_read_for_result(record: Record, seen: DossierRead, policy: Policy) -> Record:

@@ -5,10 +5,12 @@ from dataclasses import replace
 from agent.core.effect import EffectKind
 from agent.core.observation import (
     Answer,
+    ClaimsErased,
     DocumentChanged,
     DocumentRemoved,
     DocumentReturned,
     HoldResolved,
+    ImagesDiscarded,
     PersonalShown,
     RerunAsked,
 )
@@ -110,6 +112,14 @@ def rerun_asked(record: Record, seen: RerunAsked, _: Policy) -> Record:
 
 def personal_shown(record: Record, seen: PersonalShown, _: Policy) -> Record:
     return replace(record, shown_at=seen.at)
+
+
+def claims_erased(record: Record, _: ClaimsErased, __: Policy) -> Record:
+    return replace(record, claims_until=None)
+
+
+def images_discarded(record: Record, seen: ImagesDiscarded, _: Policy) -> Record:
+    return replace(record, discard=False, discarded=seen.how)
 
 
 def document_removed(record: Record, _: DocumentRemoved, __: Policy) -> Record:

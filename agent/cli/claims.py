@@ -1,0 +1,94 @@
+"""`assure-agent claims NAME`: the personal data that is kept of an accepted result."""
+
+import time
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from agent.cli.output import Format, moment, print_json
+from agent.cli.telling import told
+from agent.core.errors import AgentError
+from agent.core.record import Record
+from agent.settings import Settings, load_settings
+from agent.store.reading import Reading
+from agent.store.vault import Kept, Vault
+
+
+def claims(
+    name: Annotated[str, typer.Argument(help="The name of the request.")],
+    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
+    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+) -> None:
+    """Show the claims of a request with keep: claims: what Assure said of the person, until claimsTtl is over.
+
+    That they were shown is first recorded in the audit history of the request, through the agent where one runs;
+    nothing is shown when that fails. Needs CLAIMS_KEY, and the folder `keys` beside the state file. Exit codes: 0
+    shown, 1 no such request, no claims (any more), or they cannot be decrypted.
+
+    Example: assure-agent claims customer-4711
+    """
+    settings = load_settings(state_url=state)
+    vault = Vault.beside(settings.state_path, settings.claims_key.get_secret_value())
+    found = _found(settings, name)
+    for _, kept in found:
+        vault.check(kept)  # what cannot be shown is not recorded as shown
+    for record, _ in found:  # durable before anything is shown
+        typer.echo(told(settings, "show-claims", name=name, uid=record.uid), err=True)
+    items = [_item(record, kept, orjson.loads(vault.open(kept))) for record, kept in found]
+    if output is Format.JSON:
+        print_json({"items": items})
+    else:
+        for item in items:
+            _print(item)
+
+
+def _found(settings: Settings, name: str) -> list[tuple[Record, Kept]]:
+    """The records of this name that have claims whose time is not over."""
+    records: list[Record] = []
+    sealed: list[Kept | None] = []
+    if settings.state_path.exists():
+        with Reading(settings.state_path) as reading:
+            records = reading.named(name)
+            sealed = [reading.claims(record.uid) for record in records]
+    if not records:
+        raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
+    now = time.time()
+    found = [
+        (record, kept)
+        for record, kept in zip(records, sealed, strict=True)
+        if kept is not None and kept.sealed.expires_at > now
+    ]
+    if not found:
+        raise AgentError(
+            f"No claims of {name} are kept.",
+            "they are where the file says `keep: claims`, from the outcome accepted until claimsTtl is over",
+        )
+    return found
+
+
+def _item(record: Record, kept: Kept, values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "uid": record.uid,
+        "generation": kept.generation,
+        "expiresAt": moment(kept.sealed.expires_at),
+        "claims": values,
+    }
+
+
+def _print(item: dict[str, Any]) -> None:
+    typer.echo(f"{item['name']}: claims of generation {item['generation']}, kept until {item['expiresAt']}")
+    for path, value in _leaves(item["claims"], ""):
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+        typer.echo(f"  {_plain(path)}: {_plain(text)}")
+
+
+def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        return [leaf for key, below in value.items() for leaf in _leaves(below, f"{path}.{key}" if path else str(key))]
+    return [(path, value)]
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -1,0 +1,113 @@
+"""The installed command at work with LOG_LEVEL=debug, killed and started again: every byte that it wrote or said.
+
+The paths are walked one by one, in virtual time, in `tests/loops/test_canary.py`; here it is the real process: its
+streams, its end, its commands, its files.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.office import COMMAND, Office
+from tests.acceptance.test_main_job import eventually
+from tests.support.canaries import OURS, PERSONAL, leaks
+
+KEY = "Secret-Canary: a claims key of the tests, long enough"
+SECRETS = (KEY, "sandbox-secret")
+TROUBLE = [
+    {"operation": operation, "kind": kind, "rate": 0.05}
+    for operation in ("setImages", "startVerification", "getProcess", "getDossier", "getAllProcess", "deleteDossier")
+    for kind in ("500", "reset-after", "truncated", "foreign", "html", "revoke-token")
+]
+
+
+@contextlib.contextmanager
+def agent(office: Office, logs: Path, kill: bool = False) -> Iterator[Callable[[str], bytes]]:
+    """`run`, its output in a file; gives what fetches from its HTTP surface."""
+    with (
+        logs.open("ab") as log,
+        subprocess.Popen([*COMMAND, "run"], env=office.environment, stdout=log, stderr=log) as process,
+    ):
+        try:
+            began = logs.stat().st_size
+            eventually(lambda: b'"address"' in logs.read_bytes()[began:])
+            urls = re.findall(r'"address": ?"(http://[^"]+)"', logs.read_text())
+
+            def fetch(path: str) -> bytes:
+                try:
+                    with urllib.request.urlopen(urls[-1] + path, timeout=10) as answer:
+                        return bytes(answer.read())
+                except urllib.error.HTTPError as error:
+                    return error.read()
+
+            yield fetch
+        finally:
+            process.kill() if kill else process.terminate()
+            process.wait(30)
+
+
+def said(office: Office, *arguments: str) -> bytes:
+    """Both streams of a command, whatever its exit code."""
+    done = subprocess.run([*COMMAND, *arguments], env=office.environment, capture_output=True, timeout=60)
+    assert b"Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.sandbox(delay="100ms-600ms", seed="5")
+def test_the_command_writes_and_says_no_personal_value(office: Office) -> None:
+    """[I6] But for `claims`, which is asked for them, and tells the history before."""
+    office.settings |= {"CLAIMS_KEY": KEY, "LOG_FORMAT": "json", "REQUEST_TIMEOUT": "2s"}
+    outcomes = ("accepted", "rejected", "inconclusive", "failed")
+    for number, outcome in enumerate(outcomes * 3):
+        kept = {"keep": "claims", "claimsTtl": "1h"} if number < 8 else {"keep": "outcome"}
+        labels = {"team": "Label-Canary"}
+        office.upload(f"canary-person-{number}", outcome, selfie=number % 2 == 0, result=kept, labels=labels)
+    capture = {"redirectUrl": "https://shop.example/Redirect-Canary", "uiProfile": "sandbox-outcome-accepted"}
+    office.write(
+        "canary-person-c", processType="document", capture=capture, result={"keep": "claims", "claimsTtl": "1h"}
+    )
+    request = urllib.request.Request(office.url + "/sandbox/faults", json.dumps(TROUBLE).encode(), method="POST")
+    urllib.request.urlopen(request).close()
+    state, logs, copies = office.folder / "state", office.folder / "logs", office.folder / "copies"
+
+    with agent(office, logs, kill=True) as fetch:
+        eventually(lambda: len(office.processes()) == 13 and any(p["starts"] for p in office.processes()))
+        served = fetch("/metrics")
+    shutil.copytree(state, copies / "killed", ignore=shutil.ignore_patterns("*.sock"))
+    urllib.request.urlopen(urllib.request.Request(office.url + "/sandbox/faults", method="DELETE")).close()
+    with agent(office, logs) as fetch:
+        eventually(lambda: all(item["state"] in ("done", "held") for item in office.items().values()))
+        served += b"".join(
+            map(fetch, ("/metrics", "/healthz", "/readyz", "/api/requests", "/api/requests/canary-person-0"))
+        )
+        page = fetch("/")  # from this machine, for people: it names requests
+        shutil.copytree(state, copies / "running", ignore=shutil.ignore_patterns("keys", "*.sock"))
+        told = said(office, "claims", "canary-person-0")
+        assert leaks(told, PERSONAL) == list(PERSONAL)  # so there was something to be found
+        private = [
+            said(office, *words)
+            for words in (("get",), ("explain", "canary-person-0"), ("plan",), ("doctor", "--offline"))
+        ]
+        public = [said(office, "audit", "export"), said(office, "audit", "verify")]
+        public.append(said(office, "audit", "query", "deletions", "-o", "csv").replace(b"canary-person", b"asked-for"))
+    for text in [served, logs.read_bytes(), *public]:
+        assert leaks(text, (*PERSONAL, *SECRETS, *OURS)) == []
+    for text in [page, *private]:  # what names are for
+        assert leaks(text, (*PERSONAL, *SECRETS)) == []
+    for folder in (state, copies):
+        for name, content in written(folder).items():
+            assert leaks(content, (*PERSONAL, *SECRETS)) == [], name
+            assert leaks(os.fsencode(name), OURS) == []

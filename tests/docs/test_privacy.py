@@ -1,0 +1,49 @@
+"""What the documents on privacy and threats say is shown by a test is shown by one that exists."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ("docs/privacy.md", "docs/threats.md")
+NAMED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+
+
+def functions_of(path: Path) -> set[str]:
+    """The names of the functions in a file."""
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_test_that_a_document_names_exists(document: str) -> None:
+    named = NAMED.findall((ROOT / document).read_text())
+    assert len(named) > 20
+    missing = [
+        f"{file}::{test}"
+        for file, test in named
+        if not (ROOT / file).exists() or (test and test not in functions_of(ROOT / file))
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_row_of_a_table_names_a_test(document: str) -> None:
+    rows = [line for line in (ROOT / document).read_text().splitlines() if line.startswith("| ")]
+    assert [row for row in rows[1:] if not NAMED.search(row)] == []
+
+
+def test_nothing_that_is_not_understood_looks_like_the_name_of_a_test() -> None:
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text()
+        assert text.count("tests/") == len(NAMED.findall(text)), document
+
+
+def test_both_documents_can_be_found() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"({document})" in readme for document in DOCUMENTS)
