@@ -31,7 +31,7 @@ TABLES = ("requests", "events", "attempts", "starts", "meta")
 Row = dict[str, Any]
 
 
-@dataclass
+@dataclass(repr=False)  # Hypothesis prints a failing example: thousands of rows would be a warning instead of its error
 class State:
     """What is in the database, and in the file beside it."""
 
@@ -239,7 +239,9 @@ def change_a_record(draw: Draw, state: State, _: list[State]) -> None:
     )
     row[column] = value
     if draw(st.booleans()):
-        forged = orjson.loads(row["record"]) | {"billed": False, "outcome": "canceled"}
+        # An earlier attack may have been here.
+        known = {} if row["record"] == "not JSON" else orjson.loads(row["record"])
+        forged = known | {"billed": False, "outcome": "canceled"}
         row["record"] = draw(st.sampled_from([orjson.dumps(forged).decode(), "{}", "not JSON"]))
 
 
