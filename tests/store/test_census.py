@@ -2,28 +2,31 @@
 
 from collections import Counter
 from pathlib import Path
+from tempfile import mkdtemp
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.core.observation import DocumentChanged, DocumentRemoved
 from agent.core.record import Phase
 from agent.store.reading import Reading
 from tests.store.support import NOW, Life, capture, committed, opened, rows, upload
+from tests.support.fixtures import folder
+
+__all__ = ["folder"]
 
 Lives = list[tuple[Phase, bool, str]]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lives=st.lists(
         st.tuples(st.sampled_from(list(Phase)), st.booleans(), st.sampled_from(["", "changed", "removed"])), max_size=6
     )
 )
-async def test_the_census_is_what_a_scan_would_count(tmp_path_factory: pytest.TempPathFactory, lives: Lives) -> None:
-    folder = tmp_path_factory.mktemp("census")
-    store = opened(folder)
+async def test_the_census_is_what_a_scan_would_count(folder: Path, lives: Lives) -> None:
+    state = Path(mkdtemp(dir=folder))  # one for each example
+    store = opened(state)
     for n, (phase, is_capture, then) in enumerate(lives):
         reached = Phase.RESULT if is_capture and phase in (Phase.IMAGES, Phase.VERIFICATION) else phase
         life = Life(f"u{n}", desired=capture() if is_capture else upload()).until(reached)
@@ -36,10 +39,10 @@ async def test_the_census_is_what_a_scan_would_count(tmp_path_factory: pytest.Te
         await committed(store, life)
     store.close()
     scanned = Counter(
-        {tuple(row[:4]): row[4] for row in rows(folder, "SELECT phase, state, coalesce(hold_reason, ''), "
+        {tuple(row[:4]): row[4] for row in rows(state, "SELECT phase, state, coalesce(hold_reason, ''), "
          "dossier_id IS NOT NULL, count(*) FROM requests GROUP BY 1, 2, 3, 4")}
     )  # fmt: skip
-    kept = {tuple(row[:4]): row[4] for row in rows(folder, "SELECT * FROM census") if row[4]}
+    kept = {tuple(row[:4]): row[4] for row in rows(state, "SELECT * FROM census") if row[4]}
     assert kept == dict(scanned)
 
 
