@@ -31,12 +31,16 @@ TABLES = ("requests", "events", "attempts", "starts", "meta")
 Row = dict[str, Any]
 
 
-@dataclass(repr=False)  # Hypothesis prints a failing example: thousands of rows would be a warning instead of its error
+@dataclass
 class State:
     """What is in the database, and in the file beside it."""
 
     tables: dict[str, list[Row]]
     lines: list[Row] | None  # None: no file
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        """In a word, for Hypothesis: of all the rows it warns, and the warning hides what failed as a "flaky" test."""
+        printer.text(f"<State of {len(self.events)} events>")
 
     @property
     def events(self) -> list[Row]:
