@@ -117,9 +117,13 @@ def crash(
         reference = lived(name, seed, ())
         report.wrong += [f"{name}, not killed: {one}" for one in reference.wrong]
         fatal = runs_of(name, reference.boundaries, chance, long=long)
-        wrong = [
-            one for found in each(_run, [(name, seed, reference, at, mutation) for at in fatal], jobs) for one in found
-        ]
+        wrong: list[str] = []
+        runs = [(name, seed, reference, at, mutation) for at in fatal]
+        for done, found in enumerate(each(_run, runs, jobs), start=1):
+            wrong += found
+            if found and mutation is not None:  # it was noticed, and more is not asked
+                fatal = fatal[:done]
+                break
         report.wrong += wrong
         singles = sum(len(at) == 1 for at in fatal)
         report.rows.append((name, str(reference.boundaries), str(singles), str(len(fatal) - singles), str(len(wrong))))
