@@ -102,7 +102,7 @@ async def test_a_store_in_which_nothing_was_ever_written_is_a_first_start_wherev
 ) -> None:
     """Its key is not there, so a new one is made: no reference of an earlier one could be found by it."""
     opened(tmp_path).close()
-    for name in ("agent.key", "agent.db.mark"):
+    for name in ("agent.key", "agent.mark"):
         (tmp_path / name).unlink()
     assert why(tmp_path) is None
 
