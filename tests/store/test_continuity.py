@@ -97,6 +97,16 @@ async def test_a_state_file_without_its_mark_is_not_trusted(tmp_path: Path, cont
     assert why(tmp_path) == "older"
 
 
+async def test_a_store_in_which_nothing_was_ever_written_is_a_first_start_wherever_it_comes_from(
+    tmp_path: Path,
+) -> None:
+    """Its key is not there, so a new one is made: no reference of an earlier one could be found by it."""
+    opened(tmp_path).close()
+    for name in ("agent.key", "agent.mark"):
+        (tmp_path / name).unlink()
+    assert why(tmp_path) is None
+
+
 async def test_a_mark_that_is_behind_is_no_alarm(tmp_path: Path) -> None:
     """The machine crashed before the mark was on disk."""
     await used(tmp_path)
