@@ -120,10 +120,10 @@ def walked(random: Random) -> None:
         for _ in range(random.randrange(LENGTH)):
             walk.moves()
         walk.loses()
-        billed = len(walk.assure.start_calls)
+        billed = len(walk.assure.starts_of(""))
         walk.settles()
         if walk.policy.paused:
-            assert len(walk.assure.start_calls) == billed, "nothing billable before a person approves [I2]"
+            assert len(walk.assure.starts_of("")) == billed, "nothing billable before a person approves [I2]"
     except Exception as error:
         error.add_note("\n".join(line[:230] for line in walk.log[-60:]))
         raise
