@@ -201,12 +201,12 @@ async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -
     await world.settle()
     kept = copied(world)
     world.upload("done-since")
-    world.upload("runs", "sandbox-delay=2h")
+    world.upload("runs", "sandbox-delay=120m")
     async with world.running():
         await world.clock.advance(60)
     put_back(world, kept)
     world.upload("new")
-    world.switches["poll_interval"] = 600.0
+    world.switches["poll_interval"] = 60.0
     async with world.running() as agent:
         await world.clock.advance(60)
         assert recoveries(world) == [("older", False, False)]
