@@ -35,7 +35,6 @@ from agent.sandbox.world import World
 from agent.settings import Settings
 from agent.source.folder import Folder
 from agent.source.history import Origin
-from agent.source.watch import Hint
 from agent.store import sqlite as store_module
 from agent.store.connection import Connection, open_reader
 from agent.store.rows import load
@@ -45,6 +44,7 @@ from proof.clockwork import START, VirtualClock
 from proof.gate import Gate
 from proof.invariants import Violation, violations
 from proof.line import Line
+from proof.quiet import serving_nothing, watching_nothing
 
 AGENT = "proof"
 URL = "http://127.0.0.1:1"
@@ -194,8 +194,8 @@ class Stage:
             "Checkout": _NoCheckout,
             "Scheduler": _Scheduler,
             "random": chance,
-            "watching": _watching_nothing,
-            "hearing": _nothing,
+            "watching": watching_nothing,
+            "hearing": serving_nothing,
         }
         structlog.configure(
             wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
@@ -203,7 +203,7 @@ class Stage:
         with contextlib.ExitStack() as patches:
             for name, instead in exchanged.items():
                 patches.enter_context(mock.patch.object(runtime, name, instead))
-            patches.enter_context(mock.patch.object(outward, "serving", _nothing))
+            patches.enter_context(mock.patch.object(outward, "serving", serving_nothing))
             patches.enter_context(mock.patch.object(store_module, "Writer", partial(_Writer, self.gate)))
             yield
 
@@ -334,22 +334,6 @@ class _NoCheckout:
 
     def about(self, _: Collection[str]) -> Mapping[str, Origin]:
         return {}
-
-
-class _NoHints:
-    async def next(self, _: float | None = None) -> Hint:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-
-@contextlib.contextmanager
-def _watching_nothing(*_: object) -> Iterator[_NoHints]:
-    yield _NoHints()
-
-
-@contextlib.asynccontextmanager
-async def _nothing(*_: object) -> AsyncIterator[str]:
-    yield ""
 
 
 async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -> None:

@@ -22,10 +22,10 @@ from agent.sandbox import SandboxConfig, SandboxServer
 from agent.sandbox.ledger import DossierEntry, Ledger
 from agent.settings import Settings
 from agent.source.folder import Folder
-from agent.source.watch import Hint
 from agent.store import audit
 from agent.store.connection import open_reader
 from agent.store.reading import Reading
+from proof.quiet import serving_nothing, watching_nothing
 
 from .clock import VirtualClock, until
 from .files import capture, jpeg, upload, write
@@ -104,9 +104,9 @@ class World:
             )  # files count at once
             patches.enter_context(mock.patch.object(runtime, "random", random.Random(7)))  # the same jitter each time
             if not watch:  # tests scan when they mean it
-                patches.enter_context(mock.patch.object(runtime, "watching", _watching_nothing))
+                patches.enter_context(mock.patch.object(runtime, "watching", watching_nothing))
             if not http:
-                patches.enter_context(mock.patch.object(outward, "serving", _serving_nothing))
+                patches.enter_context(mock.patch.object(outward, "serving", serving_nothing))
             async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
                 reconciler, remote, turns = agent.reconciler, agent._remote, agent._turns
                 with (
@@ -276,22 +276,6 @@ def delivering(clock: VirtualClock, deliverer: Deliverer) -> Iterator[None]:
     deliverer.round = counted  # type: ignore[method-assign]
     with clock.watch(lambda: rounds):
         yield
-
-
-@contextlib.asynccontextmanager
-async def _serving_nothing(*_: object) -> AsyncIterator[str]:
-    yield ""
-
-
-class _NoHints:
-    async def next(self, _: float | None = None) -> Hint:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-
-@contextlib.contextmanager
-def _watching_nothing(*_: object) -> Iterator[_NoHints]:
-    yield _NoHints()
 
 
 @contextlib.asynccontextmanager
