@@ -27,8 +27,8 @@ check: $(READY)  ## style, types, layers, and that the documents tell the truth
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/docs
 
-bench: $(READY)  ## lifecycles per second beside a bare loop over the same HTTP seam; writes bench/results.json
-	$(BIN)/python -m bench
+bench: $(READY)  ## what it costs, beside bare loops in the same run; SECTIONS="waiting store" LONG=1 ROUNDS=5
+	$(BIN)/python -m bench $(SECTIONS) $(if $(LONG),--long) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # Proofs (docs/proof.md). Short by themselves; `make simulate SEED=7 LONG=1 JOBS=2` is the long form from another seed.
 PROVE = $(BIN)/python -m proof $@ --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(LONG),--long) $(if $(MUTATE),--mutate $(MUTATE))

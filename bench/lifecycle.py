@@ -1,0 +1,160 @@
+"""Uploads through all phases, every step durable; beside it the same calls in a loop that keeps no state."""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import uvloop
+
+from agent.account import TOKEN_PATH
+from agent.assure import bodies
+from agent.assure.client import AssureClient, Config
+from agent.clock import SystemClock
+from agent.core.answer import Done
+from agent.core.remote import Depiction, ProcessType
+from agent.log import configure
+from agent.ports import Image
+from agent.runtime import Agent
+from bench.papers import REQUEST, picture, settings
+from bench.process import CLIENT, child, cpu, cpu_of, median, report, sandbox
+from bench.report import Ratio, Scale, Section
+
+CONCURRENCY = 64
+_KINDS = {
+    "agent": "agent, every step durable",
+    "seam": "bare loop over the agent's client",
+    "aiohttp": "bare loop over plain aiohttp",
+}
+
+
+def measure(scale: Scale) -> Section:
+    """The three by turns, each against a fresh simulator."""
+    count = 4000 if scale.long else 1000
+    runs: dict[str, list[dict[str, float]]] = {kind: [] for kind in _KINDS}
+    for _ in range(scale.rounds):
+        for kind, found in runs.items():
+            found.append(_run(kind, count))
+    medians = {kind: median(found) for kind, found in runs.items()}
+    rate = {kind: figures["rate"] for kind, figures in medians.items()}
+    spent = {kind: figures["client"] for kind, figures in medians.items()}
+    return Section(
+        name="lifecycle",
+        title=f"Lifecycle: {count:,} uploads of 50 kB at concurrency {CONCURRENCY}, medians of {scale.rounds} rounds",
+        columns=("lifecycles/s", "client CPU ms", "server CPU ms"),
+        rows=[(_KINDS[kind], tuple(figures.values())) for kind, figures in medians.items()],
+        ratios=[
+            Ratio(name="agent / bare loop over the same client", value=rate["agent"] / rate["seam"], aim=0.75),
+            Ratio(name="agent / bare loop over plain aiohttp", value=rate["agent"] / rate["aiohttp"], aim=0.40),
+            Ratio(name="CPU of the bare loop / CPU of the agent", value=spent["seam"] / spent["agent"]),
+        ],
+    )
+
+
+def _run(kind: str, count: int) -> dict[str, float]:
+    with sandbox() as (url, server):
+        took = child("bench.lifecycle", kind, str(count), url)
+        return {
+            "rate": count / took["seconds"],
+            "client": 1000 * took["cpu"] / count,
+            "server": 1000 * cpu_of(server) / count,
+        }
+
+
+async def _all(count: int, lifecycle: Callable[[int], Awaitable[None]]) -> None:
+    numbers = iter(range(count))
+
+    async def work() -> None:
+        for number in numbers:
+            await lifecycle(number)
+
+    await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+
+
+async def _seam(count: int, url: str) -> dict[str, float]:
+    """The calls that the agent makes for one upload request, and nothing else."""
+    config = Config(base_url=url, token_url=url + TOKEN_PATH, concurrency=CONCURRENCY, **CLIENT)
+    image = Image(content=picture(), media_type="image/jpeg")
+    began, spent = time.perf_counter(), cpu()
+    async with AssureClient(config, SystemClock()) as client:
+
+        async def lifecycle(number: int) -> None:
+            dossier = await client.create_dossier(f"bare-{number}-{time.time_ns()}")
+            assert isinstance(dossier, Done)
+            process = await client.create_process(dossier.value, ProcessType.DOCUMENT, 137)
+            assert isinstance(process, Done)
+            ids = dossier.value, process.value.process_id
+            await client.upload_images(*ids, {Depiction.FRONT: image})
+            await client.read_process(*ids)
+            await client.start_verification(*ids)
+            read = await client.read_process(*ids)
+            assert isinstance(read, Done)
+            assert read.value.status.final
+            await client.delete_dossier(dossier.value)
+            await client.read_dossier(dossier.value)
+
+        await _all(count, lifecycle)
+    return {"seconds": time.perf_counter() - began, "cpu": cpu() - spent}
+
+
+async def _aiohttp(count: int, url: str) -> dict[str, float]:
+    """The same calls, with nothing between them and the socket."""
+    image = bodies.new_images({Depiction.FRONT: Image(content=picture(), media_type="image/jpeg")})
+    base = url + "/assure/dossiers"
+    began, spent = time.perf_counter(), cpu()
+    connector = aiohttp.TCPConnector(limit=CONCURRENCY)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        basic = {"Authorization": aiohttp.encode_basic_auth(CLIENT["client_id"], CLIENT["client_secret"])}
+        form = {"grant_type": "client_credentials", "scope": "signicat-api"}
+        async with session.post(url + TOKEN_PATH, data=form, headers=basic) as answer:
+            token = (await answer.json())["access_token"]
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+        async def call(method: str, path: str, status: int, content: bytes | None = None) -> Any:
+            async with session.request(method, base + path, data=content, headers=headers) as answer:
+                assert answer.status == status, (method, path, answer.status)
+                body = await answer.read()
+                return orjson.loads(body) if body else None
+
+        async def lifecycle(number: int) -> None:
+            made = await call("POST", "", 201, bodies.new_dossier(f"plain-{number}-{time.time_ns()}"))
+            dossier = "/" + made["dossierId"]
+            new = bodies.new_process(ProcessType.DOCUMENT, 137)
+            process = f"{dossier}/processes/" + (await call("POST", dossier + "/processes", 201, new))["processId"]
+            await call("POST", process + "/images", 201, image)
+            await call("GET", process, 200)
+            await call("POST", process, 200)
+            await call("GET", process, 200)
+            await call("DELETE", dossier, 204)
+            await call("GET", dossier, 404)
+
+        await _all(count, lifecycle)
+    return {"seconds": time.perf_counter() - began, "cpu": cpu() - spent}
+
+
+async def _agent(count: int, url: str) -> dict[str, float]:
+    """The agent: files in, deleted dossiers out; from its start to its end."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "front.jpg").write_bytes(picture())
+        known = settings(folder, url, concurrency=CONCURRENCY)
+        for number in range(count):
+            (folder / "specs" / f"{number}.yaml").write_text(REQUEST.format(name=f"person-{number}"))
+        await asyncio.sleep(0.3)  # files settle before they are read
+        configure("json", "error")
+        began, spent = time.perf_counter(), cpu()
+        async with Agent.opened(known) as running:
+            finished = await running.run_once(600.0)
+        assert not finished.still_moving
+        assert not finished.refused
+        return {"seconds": time.perf_counter() - began, "cpu": cpu() - spent}
+
+
+if __name__ == "__main__":
+    part = {"seam": _seam, "aiohttp": _aiohttp, "agent": _agent}[sys.argv[1]]
+    report(**uvloop.run(part(int(sys.argv[2]), sys.argv[3])))

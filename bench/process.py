@@ -1,0 +1,68 @@
+"""Processes on pinned cores: what is measured on the first, the simulator on the last."""
+
+import contextlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+CORES = sorted(os.sched_getaffinity(0))
+CLIENT = {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}  # whom the simulator knows
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def sandbox(*options: str) -> Iterator[tuple[str, int]]:
+    """The simulator on the last core; gives its URL and pid."""
+    command = [sys.executable, "-c", "from agent.cli import main; main()", "sandbox", "--delay", "0s", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        os.sched_setaffinity(process.pid, {CORES[-1]})
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip(), process.pid
+        finally:
+            process.terminate()
+
+
+def child(module: str, *arguments: str) -> dict[str, float]:
+    """Run `python -m MODULE ARGUMENTS` on the first core; it ends by printing one line of JSON (`report`)."""
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        os.sched_setaffinity(process.pid, {CORES[0]})
+        output, _ = process.communicate()
+    if process.returncode:
+        sys.exit(f"{' '.join(command[1:])} ended with {process.returncode}.")
+    found: dict[str, float] = json.loads(output.splitlines()[-1])
+    return found
+
+
+def report(**figures: float) -> None:
+    """The last line of a child."""
+    print(json.dumps(figures))
+
+
+def cpu() -> float:
+    """Seconds of CPU of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU of another process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def rss(pid: int | str = "self") -> int:
+    """Bytes of memory that a process has in use."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def median(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Figure by figure."""
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}

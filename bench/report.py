@@ -1,0 +1,63 @@
+"""What a section found: rows of figures, and the ratios that matter, with what they aim at."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much is measured. `long`: the sizes of the promise; otherwise a form that takes a minute a section."""
+
+    rounds: int = 3
+    long: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """One figure that stands for a promise. `aim` is what it should reach; `most`: stay below rather than above."""
+
+    name: str
+    value: float
+    aim: float | None = None
+    most: bool = False
+
+    @property
+    def met(self) -> bool:
+        """True where there is nothing to reach."""
+        return self.aim is None or (self.value <= self.aim if self.most else self.value >= self.aim)
+
+    def __str__(self) -> str:
+        aim = "" if self.aim is None else f"  ({'at most' if self.most else 'at least'} {self.aim:g})"
+        return f"{self.name}: {self.value:.2f}{aim}{'' if self.met else '  MISSED'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """`columns` name the figures with their units; each row has a label and as many figures. None: not measured."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, Sequence[float | None]]]
+    ratios: Sequence[Ratio] = ()
+
+    def __str__(self) -> str:
+        width = max([len(label) for label, _ in self.rows] + [24])
+        sizes = [max(len(column), 9) for column in self.columns]
+        head = " ".join(f"{column:>{size}}" for column, size in zip(self.columns, sizes, strict=True))
+        lines = [f"{self.title}\n", f"{'':{width}} {head}"]
+        for label, figures in self.rows:
+            shown = " ".join(f"{_shown(figure):>{size}}" for figure, size in zip(figures, sizes, strict=True))
+            lines.append(f"{label:{width}} {shown}")
+        return "\n".join([*lines, "", *map(str, self.ratios)])
+
+    def as_json(self) -> dict[str, Any]:
+        """For results.json."""
+        return asdict(self)
+
+
+def _shown(figure: float | None) -> str:
+    if figure is None:
+        return "-"
+    return f"{figure:,.0f}" if abs(figure) >= 1000 else f"{figure:.3g}" if abs(figure) < 10 else f"{figure:.1f}"
