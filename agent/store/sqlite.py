@@ -17,7 +17,7 @@ from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_damaged, sqlite3, unusable
 from agent.store.continuity import continued, key_of
-from agent.store.erasing import owe_rewrite, rewrite, truncate
+from agent.store.erasing import erase_names, truncate
 from agent.store.keys import Keys
 from agent.store.migrations import begun, migrate
 from agent.store.post import Inbox, Outbox
@@ -345,28 +345,17 @@ class SqliteStore:
         def work(connection: Connection) -> None:
             (text,) = connection.execute("SELECT record FROM requests WHERE uid = ?", (uid,)).fetchone()
             record = erased(load(text))
-            connection.execute(
-                "UPDATE requests SET name = NULL, version = ?, record = ? WHERE uid = ?",
-                (record.version, columns(record)["record"], uid),
-            )
-            for table in ("provenance", "labels"):
-                connection.execute(f"DELETE FROM {table} WHERE uid = ?", (uid,))  # noqa: S608 - ours
-            connection.execute("UPDATE commands SET answer = '' WHERE uid = ?", (uid,))  # answers say the name
-            owe_rewrite(connection)
+            erase_names(connection, uid, record.version, columns(record)["record"])
 
         await self._writer.write(work)
         for _ in range(_TRUNCATIONS):
-            if await self._truncated():
+            if await self.tidy():
                 return True
             await asyncio.sleep(0.05)
         return False
 
     async def tidy(self) -> bool:
-        """Take what was erased out of the files, from time to time. False: somebody reads an earlier state just now."""
-        await self._writer.write(rewrite, alone=True)
-        return await self._truncated()
-
-    async def _truncated(self) -> bool:
+        """Cut off the write-ahead log, and what was erased with it. False: somebody reads an earlier state just now."""
         done: list[bool] = []
         await self._writer.write(lambda connection: done.append(truncate(connection)), alone=True)
         return done[0]
