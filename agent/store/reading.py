@@ -213,6 +213,9 @@ class Reading:
             "backup_timestamp_seconds": float(self.recall("backed-up") or 0.0),
             "deliveries_pending": self._one("SELECT count(*) FROM deliveries"),
             "possible_orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
+            "orphans_undeleted": self._one(
+                "SELECT count(*) FROM orphans WHERE closed_at IS NULL AND dossier_id IS NOT NULL"
+            ),
         }
 
     def _row(self, sql: str, *values: Any) -> Any:
