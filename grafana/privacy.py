@@ -3,7 +3,6 @@
 from grafana.overview import AGENT, GOOD_IS_ZERO, ONE, quantiles
 from grafana.panels import Dashboard, Panel, Query, Row
 
-
 _Steps = tuple[tuple[float | None, str], ...]
 _MAYBE: _Steps = ((None, "green"), (1.0, "yellow"))
 _AGE: _Steps = ((None, "green"), (86400.0, "orange"), (7 * 86400.0, "red"))

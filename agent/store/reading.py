@@ -65,9 +65,12 @@ class Reading:
         return (load(row[0]) for row in self._connection.execute(sql))
 
     def named(self, name: str) -> list[Record]:
-        """The records of this name; one for each source that has it."""
-        sql = "SELECT record FROM requests WHERE name = ?"
-        return [load(row[0]) for row in self._connection.execute(sql, (name,))]
+        """The records of this name, one for each source that has it; or the one of this uid, as logs have it."""
+        for which in ("name = ?", "uid = ? AND name IS NOT NULL"):
+            sql = f"SELECT record FROM requests WHERE {which}"  # noqa: S608 - ours
+            if found := [load(row[0]) for row in self._connection.execute(sql, (name,))]:
+                return found
+        return []
 
     def get(self, uid: str) -> Record | None:
         """The record of this uid, whether or not its name was erased."""
