@@ -478,7 +478,7 @@ async def test_no_byte_of_what_is_forgotten_is_in_any_file(world: World, through
         assert "Somebody reads the state file just now" in answer["message"]
         assert forgotten_bytes(world)
         reader.close()
-        await agent._tidy()
+        await agent._upkeep.tidy()
         assert not forgotten_bytes(world)
 
 
@@ -753,7 +753,7 @@ async def test_an_agent_that_ends_answers_who_asks_just_then(world: World) -> No
     await world.settle()
     async with world.running() as agent:
         asked = asyncio.create_task(ask(world, "rerun", name="a"))
-        await until(lambda: asked.done() or agent._stopping.is_set() or world.rows("SELECT 1 FROM commands"))
+        await until(lambda: asked.done() or agent._ending.asked.is_set() or world.rows("SELECT 1 FROM commands"))
         agent.stop()
         assert (await asyncio.wait_for(asked, 5))["ok"]
     await world.settle()
