@@ -16,17 +16,21 @@ from typing import Any
 
 from agent.core.observation import DocumentRemoved
 from agent.core.record import Phase
+from agent.core.request import essence
+from agent.source.loader import load
 from agent.store.connection import sqlite3
 from agent.store.keys import Keys
 from agent.store.rows import chain
 from agent.store.sqlite import SqliteStore
-from tests.store.support import Life
+from tests.store.support import Life, upload
 
 AGENT = "bench"  # AGENT_ID
+SOURCE = "default"  # SOURCE_NAME; of `elsewhere` no scan misses a file
 DAY = 86400.0
 _TABLES = ("requests", "events", "attempts", "starts", "reservations")
 _CHUNK = 5000  # requests in a transaction
 _UID, _NAME = "f" * 24, "name-of-a-person-in-a-pattern"
+_DOCUMENT = ("digest-in-a-pattern", "essence-in-a-pattern", "file-in-a-pattern")  # the words for `Grown.more`
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Grown:
 
     uid: str
     name: str
+    more: tuple[str, str, str] = ("", "", "")  # digest and essence of its document, and the file
 
     @property
     def dossier(self) -> str:
@@ -59,9 +64,12 @@ def settled(at: float) -> Life:
     return life
 
 
-def waiting(at: float, source: str = "elsewhere") -> Life:
-    """Started, and waits for its result. Of `elsewhere` no scan misses the file."""
-    return Life(_UID, at=at, name=_NAME, agent=AGENT, source=source).until(Phase.RESULT)
+def waiting(at: float, followed: bool = False) -> Life:
+    """Started, and waits for its result. With `followed` its file is in the folder."""
+    digest, essence, file = _DOCUMENT
+    desired = upload(digest=digest, essence=essence, file=file, line=1) if followed else upload()
+    source = SOURCE if followed else "elsewhere"
+    return Life(_UID, desired, at, name=_NAME, agent=AGENT, source=source).until(Phase.RESULT)
 
 
 def deleting(at: float) -> Life:
@@ -77,9 +85,24 @@ def begin(path: Path) -> Keys:
     return keys
 
 
-def grow(path: Path, keys: Keys, lives: Sequence[Life], names: Iterable[str], source: str = "elsewhere") -> list[Grown]:
-    """Add a request for each name to the store that nobody has open, by turns as these lives were."""
-    requests = sorted((Grown(keys.uid(source, name), name) for name in names), key=lambda one: one.uid)
+def named(keys: Keys, names: Iterable[str]) -> list[Grown]:
+    """Requests whose files are nowhere."""
+    return [Grown(keys.uid("elsewhere", name), name) for name in names]
+
+
+def filed(keys: Keys, specs: Path, names: Iterable[str]) -> list[Grown]:
+    """Requests whose files are in this folder."""
+    found = []
+    for name in names:
+        (document,) = load((specs / f"{name}.yaml").read_bytes(), f"{name}.yaml").documents
+        digests = keys.digest(document.canonical), keys.digest(essence(document.request))
+        found.append(Grown(keys.uid(SOURCE, name), name, (*digests, document.file)))
+    return found
+
+
+def grow(path: Path, lives: Sequence[Life], requests: Iterable[Grown]) -> list[Grown]:
+    """Add these requests to the store that nobody has open, by turns as these lives were."""
+    requests = sorted(requests, key=lambda one: one.uid)
     patterns = [_Pattern(life) for life in lives]
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=OFF")
@@ -104,13 +127,14 @@ async def _kept(path: Path) -> None:
 
 
 class _Pattern:
-    """The rows that the store wrote of one life, to be copied. What differs in a copy stands in them as four words."""
+    """The rows that the store wrote of one life, to be copied. What differs in a copy stands in them as odd words."""
 
     def __init__(self, life: Life) -> None:
         with tempfile.TemporaryDirectory() as name:
             rows = asyncio.run(_written(Path(name) / "agent.db", life))
         record = life.record
-        self._words = [word for word in (record.dossier_id, record.process_id, _UID, _NAME) if word is not None]
+        ids = [word for word in (record.dossier_id, record.process_id) if word is not None]
+        self._words = (*ids, _UID, _NAME, *_DOCUMENT)
         self._inserts = [
             (table, f"INSERT INTO {table} ({', '.join(known[0])}) VALUES ({', '.join('?' * len(known[0]))})")
             for table, known in rows.items()
@@ -123,9 +147,8 @@ class _Pattern:
 
     def copy(self, connection: Any, request: Grown, event: int) -> int:
         """Write the rows for this request; its events follow `event`. Returns the number of the last."""
-        ids = {_UID: request.uid, _NAME: request.name}
-        others = dict(zip(self._words, (request.dossier, request.process), strict=False))
-        pairs = [(word, ids.get(word) or others[word]) for word in self._words]
+        ids = (request.dossier, request.process)[: self._words.index(_UID)]
+        pairs = list(zip(self._words, (*ids, request.uid, request.name, *request.more), strict=True))
         rows = {table: [row.copy(pairs) for row in known] for table, known in self._rows.items()}
         head = ""
         for row in rows["events"]:

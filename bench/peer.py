@@ -52,7 +52,9 @@ class Peer:
 
 
 @contextlib.contextmanager
-def peer(folder: Path, waiting: Iterable[Grown] = (), failing: Iterable[Grown] = (), delay: float = 0.0) -> Iterator[Peer]:
+def peer(
+    folder: Path, waiting: Iterable[Grown] = (), failing: Iterable[Grown] = (), delay: float = 0.0
+) -> Iterator[Peer]:
     """Run it on the last core, while the block runs. `delay`: how long a verification that is new takes, in seconds."""
     path = folder / "past.jsonl"
     with path.open("w") as file:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from bench.command import Place, eventually
-from bench.grown import DAY, begin, grow, settled, waiting
+from bench.grown import DAY, begin, filed, grow, named, settled, waiting
 from bench.peer import Peer, peer
 from bench.process import median
 from bench.report import Ratio, Scale, Section
@@ -15,9 +15,8 @@ _ROWS = {
     "cpu": "CPU until then, s",
     "rss": "memory then, MB",
     "metrics": "first /metrics, ms",
-    "get": "get NAME, ms",
-    "plan": "plan, s",
-    "plan_rss": "memory of plan, MB",
+    "get": "get NAME, CPU ms",
+    "plan": "plan, CPU s",
 }
 
 
@@ -31,11 +30,11 @@ def measure(scale: Scale) -> Section:
         names = [f"open-{number}" for number in range(open_ones)]
         for one in names:
             place.drop(one)
-        open_requests = grow(place.store, keys, [waiting(now, "default")], names, "default")
+        open_requests = grow(place.store, [waiting(now, followed=True)], filed(keys, place.specs, names))
         with peer(place.folder, open_requests) as assure:
             without = _rounds(scale, place, assure, "without")
             past = [settled(now - day * DAY) for day in range(1, 6)]
-            grow(place.store, keys, past, (f"settled-{number}" for number in range(settled_ones)))
+            grow(place.store, past, named(keys, (f"settled-{number}" for number in range(settled_ones))))
             beside = _rounds(scale, place, assure, "beside")
         size = place.store.stat().st_size / 1e6
     return Section(
@@ -74,7 +73,6 @@ def _round(place: Place, assure: Peer, name: str) -> dict[str, float]:
             "rss": agent.rss() / 1e6,
             "metrics": 1000 * agent.metrics(),
         }
-        seconds, _ = place.timed("get", name)
-        found["get"] = 1000 * seconds
-        found["plan"], found["plan_rss"] = place.timed("plan")
+        found["get"] = 1000 * place.timed("get", name)
+        found["plan"] = place.timed("plan")
     return found

@@ -51,7 +51,7 @@ def refuse_unverified(path: Path, connection: Connection) -> None:
 
 
 async def look_through(path: Path, look: Callable[[Path, Connection], None] = refuse_damaged) -> None:
-    """Look at every page, in a thread that lets all others go first. Raises StoreDamaged. Ends at once when cancelled."""
+    """Look at every page, in a thread that lets all others go first. Raises StoreDamaged. Can be cancelled."""
     connection = open_reader(path)
     with ThreadPoolExecutor(1, "store-look", _give_way) as pool:
         looking = asyncio.get_running_loop().run_in_executor(pool, look, path, connection)

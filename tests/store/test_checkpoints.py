@@ -9,7 +9,17 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store.audit import checkpoints, verify
-from agent.store.audit.checkpoints import BREAK, CHECKPOINT, RESTORE, Checkpoint, Garbled, beside, covered, lines, onward
+from agent.store.audit.checkpoints import (
+    BREAK,
+    CHECKPOINT,
+    RESTORE,
+    Checkpoint,
+    Garbled,
+    beside,
+    covered,
+    lines,
+    onward,
+)
 from agent.store.sqlite import SqliteStore
 
 from .support import NOW, Life, changed, committed, opened, rows

@@ -1,4 +1,4 @@
-"""What is needed to run is looked at before anything is done, whatever the size of the file; all the rest soon after."""
+"""What is needed to run is looked at before anything is done, however large the file is; all the rest soon after."""
 
 import asyncio
 import os
@@ -100,7 +100,7 @@ async def test_a_request_that_goes_on_and_is_not_what_its_history_says_is_refuse
     await filled(tmp_path)
     changed(tmp_path, tampered)
     before = rows(tmp_path, "SELECT key, value FROM meta")
-    with pytest.raises(StoreDamaged, match="of request (begun|waits)") as refused:
+    with pytest.raises(StoreDamaged, match=r"of request (begun|waits)") as refused:
         opened(tmp_path)
     assert "assure-agent audit verify" in refused.value.hint
     assert rows(tmp_path, "SELECT key, value FROM meta") == before
