@@ -15,7 +15,7 @@ from agent.core.record import HoldReason, Record
 from agent.ports import Command, Waiting
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
-from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_damaged, sqlite3, unusable
+from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
 from agent.store.continuity import continued, key_of
 from agent.store.erasing import owe_rewrite, rewrite, truncate
 from agent.store.keys import Keys
@@ -23,6 +23,7 @@ from agent.store.migrations import begun, migrate
 from agent.store.post import Inbox, Outbox
 from agent.store.recoveries import RecordedRecoveries
 from agent.store.rows import REMEMBERED, columns, erased, load, write
+from agent.store.soundness import is_small, look_through, refuse_unreadable, refuse_unverified
 from agent.store.vault import Vault
 from agent.store.writer import Writer
 
@@ -91,9 +92,10 @@ class SqliteStore:
         fresh = begun(path)
         connection = open_writer(path)
         try:
-            refuse_damaged(path, connection)
+            refuse_unreadable(path, connection)
             key_there = Keys.existing(path) is not None
             migrate(connection)
+            refuse_unverified(path, connection)
             if account is not None:
                 _bind(connection, account, rebind)
             self.keys = key_of(connection, path)
@@ -106,6 +108,7 @@ class SqliteStore:
             connection.close()
             raise
         self.path = path
+        self._seen_whole = is_small(path)
         self._connection = connection
         self._reading = threading.Lock()  # the source loop reads from a thread of its own
         self._writer = Writer(connection, observe, self._mark.advance)
@@ -122,6 +125,12 @@ class SqliteStore:
         self._connection.close()
         self._mark.close()
         self._lock.release()
+
+    async def look_through(self) -> None:
+        """Look at what was not looked at when it was opened; the store is in use meanwhile. Raises StoreDamaged."""
+        if not self._seen_whole:
+            await look_through(self.path)
+            self._seen_whole = True
 
     # -- commits ---------------------------------------------------------------------------------------------
 
