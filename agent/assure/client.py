@@ -304,10 +304,10 @@ async def _at_once() -> None:
     """Without a limit."""
 
 
-def read_date(text: str) -> float | None:
+def read_date(text: str | None) -> float | None:
     """Seconds since the epoch of an HTTP date; None when it is none."""
     try:
-        return parsedate_to_datetime(text).timestamp()
+        return parsedate_to_datetime(text or "").timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

@@ -23,7 +23,7 @@ The rules in `rules/` propose a phase; this table alone says which may follow, a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agent.core.attempt import Attempted, attempted
@@ -76,6 +76,7 @@ from agent.core.recovery import orphaned
 from agent.core.rules import history, phases, source, trouble
 from agent.core.rules.heed import heed
 from agent.core.rules.passage import obeyed
+from agent.core.values import replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
