@@ -21,6 +21,9 @@ _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 REMEMBERED = "remembered/"  # keys of `meta` that hold what is kept of an account
 
+PRESENT = """
+SELECT name, uid FROM requests INDEXED BY requests_present WHERE source = ? AND present AND name IS NOT NULL
+"""
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,
