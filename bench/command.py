@@ -16,7 +16,7 @@ from typing import TypeVar
 from agent.store.keys import Keys
 from bench.grown import AGENT, SOURCE
 from bench.papers import REQUEST, picture
-from bench.process import CLIENT, CORES, cpu_of, rss
+from bench.process import CLIENT, CORES, cpu_of, peak, rss
 
 T = TypeVar("T")
 
@@ -59,6 +59,10 @@ class Running:
             return before[-1] - before[-2] < 0.1 or None
 
         eventually(rested)
+
+    def peak(self) -> int:
+        """Bytes of memory at the most so far."""
+        return peak(self.pid)
 
     def rss(self) -> int:
         """Bytes of memory in use."""
