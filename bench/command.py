@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from bench.grown import AGENT
+from agent.store.keys import Keys
+from bench.grown import AGENT, SOURCE
 from bench.papers import REQUEST, picture
-from bench.process import CLIENT, CORES, cpu_of, rss
+from bench.process import CLIENT, CORES, cpu_of, peak, rss
 
 T = TypeVar("T")
 
@@ -46,6 +47,22 @@ class Running:
     def cpu(self) -> float:
         """Seconds of CPU so far."""
         return cpu_of(self.pid)
+
+    def rests(self) -> None:
+        """Wait until it has begun, and has no work left: hardly any CPU for two seconds."""
+        self.said('"event": "started"')
+        before = [self.cpu()]
+
+        def rested() -> bool | None:
+            time.sleep(2.0)
+            before.append(self.cpu())
+            return before[-1] - before[-2] < 0.1 or None
+
+        eventually(rested)
+
+    def peak(self) -> int:
+        """Bytes of memory at the most so far."""
+        return peak(self.pid)
 
     def rss(self) -> int:
         """Bytes of memory in use."""
@@ -124,6 +141,11 @@ class Place:
         if process.returncode not in (0, 2):  # 2: `plan` has something to tell
             sys.exit(f"assure-agent {' '.join(arguments)} ended with {process.returncode}.")
         return usage.ru_utime + usage.ru_stime
+
+
+def reference(keys: Keys, name: str) -> str:
+    """The external reference of a request whose file is in the folder, when it is begun."""
+    return f"aa-{AGENT}-{keys.uid(SOURCE, name)}-1-1"
 
 
 def eventually(found: Callable[[], T | None]) -> T:

@@ -5,9 +5,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from agent.store.keys import Keys
-from bench.command import Place, Running, eventually
-from bench.grown import AGENT, SOURCE, begin, deleting, grow, named, waiting
+from bench.command import Place, Running, eventually, reference
+from bench.grown import begin, deleting, grow, named, waiting
 from bench.peer import Peer, peer
 from bench.report import Ratio, Scale, Section
 
@@ -70,7 +69,7 @@ def _backlog(size: int, poll: float, intervals: int) -> tuple[float, ...]:
         keys = begin(place.store)
         requests = grow(place.store, [waiting(time.time())], named(keys, (f"waiting-{n}" for n in range(size))))
         with peer(place.folder, requests) as assure, place.running(assure.url) as agent:
-            _until_idle(agent)
+            agent.rests()
             calls, spent = _intervals(assure, agent, 0, poll, intervals)
             share = size // 100
             busy_calls, busy_spent = _intervals(assure, agent, share, poll, intervals)
@@ -84,21 +83,8 @@ def _intervals(assure: Peer, agent: Running, finish: int, poll: float, intervals
         assure.ask("finish", str(finish))
         time.sleep(poll)
     if finish:
-        _until_idle(agent)
+        agent.rests()
     return (sum(assure.calls().values()) - calls) / intervals, (agent.cpu() - spent) / intervals
-
-
-def _until_idle(agent: Running) -> None:
-    """It has begun, and there is no work left: hardly any CPU for two seconds."""
-    agent.said('"event": "started"')
-    before = [agent.cpu()]
-
-    def rests() -> bool | None:
-        time.sleep(2.0)
-        before.append(agent.cpu())
-        return before[-1] - before[-2] < 0.1 or None
-
-    eventually(rests)
 
 
 def _fresh(size: int, failing: int, count: int) -> tuple[float, float]:
@@ -115,7 +101,7 @@ def _fresh(size: int, failing: int, count: int) -> tuple[float, float]:
             dropped, turn = {}, time.monotonic()
             for number in range(count):
                 one = f"fresh-{number}"
-                dropped[_reference(keys, one)] = place.drop(one)
+                dropped[reference(keys, one)] = place.drop(one)
                 turn += _PACE
                 time.sleep(max(0.0, turn - time.monotonic()))
             started: dict[str, float] = {}
@@ -127,7 +113,3 @@ def _fresh(size: int, failing: int, count: int) -> tuple[float, float]:
             eventually(all_started)
     took = sorted(1000 * (started[reference] - at) for reference, at in dropped.items())
     return statistics.median(took), took[int(0.99 * len(took))]
-
-
-def _reference(keys: Keys, name: str) -> str:
-    return f"aa-{AGENT}-{keys.uid(SOURCE, name)}-1-1"
