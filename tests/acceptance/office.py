@@ -3,19 +3,16 @@
 import contextlib
 import io
 import json
-import os
 import signal
 import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
+from proof.installed import COMMAND, environment, ledger_at
 
 
 @dataclass
@@ -29,20 +26,7 @@ class Office:
 
     @property
     def environment(self) -> dict[str, str]:
-        settings = {
-            "BASE_URL": self.url,
-            "CLIENT_ID": "sandbox-client",
-            "CLIENT_SECRET": "sandbox-secret",
-            "SPECS_DIR": str(self.folder / "specs"),
-            "IMAGES_DIR": str(self.folder / "images"),
-            "STATE_URL": f"sqlite:///{self.folder}/state/agent.db",
-            "LISTEN": "127.0.0.1:0",
-            "POLL_INTERVAL": "1s",
-            "SCAN_INTERVAL": "500ms",
-            "LOG_LEVEL": "debug",
-            **self.settings,
-        }
-        return {**os.environ, **{f"ASSURE_AGENT_{name}": value for name, value in settings.items()}}
+        return environment(self.folder, self.url, **{"LOG_LEVEL": "debug", **self.settings})
 
     def write(self, name: str, **spec: Any) -> Path:
         """Write one request file; JSON is YAML."""
@@ -128,9 +112,7 @@ class Office:
 
     def ledger(self) -> dict[str, Any]:
         """What really happened at Assure."""
-        with urllib.request.urlopen(self.url + "/sandbox/ledger") as answer:
-            ledger: dict[str, Any] = json.load(answer)
-        return ledger
+        return ledger_at(self.url)
 
     def processes(self) -> list[dict[str, Any]]:
         """All processes of the ledger."""
@@ -150,16 +132,3 @@ def picture(folder: Path, marker: str) -> str:
         Image.new("RGB", (64, 48), "teal").save(buffer, "JPEG", comment=comment.encode())
         path.write_bytes(buffer.getvalue())
     return path.name
-
-
-@contextlib.contextmanager
-def simulated(options: Mapping[str, str]) -> Iterator[str]:
-    """The sandbox in a process of its own; gives its URL. An empty value makes a flag."""
-    arguments = [part for name, value in options.items() for part in (f"--{name}", value) if part]
-    with subprocess.Popen([*COMMAND, "sandbox", *arguments], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-            process.wait(timeout=10)

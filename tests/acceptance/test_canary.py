@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.office import COMMAND, Office
+from proof.installed import COMMAND
+from tests.acceptance.office import Office
 from tests.acceptance.test_main_job import eventually
 from tests.support.canaries import OURS, PERSONAL, leaks
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.office import Office, simulated
+from proof.installed import simulated
+from tests.acceptance.office import Office
 
 SECRET = "a-secret-of-the-subscription"
 TROUBLE = [{"kind": "double", "every": 3}, {"kind": "reorder", "rate": 0.4, "seconds": 2}]
