@@ -5,6 +5,7 @@ import io
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 
 from PIL import Image
 
+from agent.store.connection import open_reader
+from agent.store.reading import Reading
+from agent.views import item
 from proof.installed import COMMAND, environment, ledger_at
 
 
@@ -102,6 +106,42 @@ class Office:
     def items(self) -> dict[str, dict[str, Any]]:
         """What `get` knows, by name."""
         return {item["name"]: item for item in self.json("get")["items"]}
+
+    # -- looking on from here: a command takes half a second to start, and is asked when something has to be shown
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state" / "agent.db"
+
+    def seen(self) -> dict[str, dict[str, Any]]:
+        """What `get` would say by now, by name."""
+        if not self.state.exists():
+            return {}
+        try:
+            with Reading(self.state) as reading:
+                return {record.name: item(record) for record in reading.all()}
+        except Exception:
+            return {}  # it is just being made
+
+    def offers(self, name: str) -> bool:
+        """True when there is a capture link for this request."""
+        if name not in (seen := self.seen()):
+            return False
+        with Reading(self.state) as reading:
+            return reading.link(seen[name]["uid"]) is not None
+
+    def scans(self, count: int = 4, seconds: float = 40) -> None:
+        """Return when the source was scanned so many times more."""
+        seen, end = {self._scanned_at()}, time.monotonic() + seconds
+        while len(seen) <= count:
+            assert time.monotonic() < end, "nobody scans"
+            time.sleep(0.05)
+            seen.add(self._scanned_at())
+
+    def _scanned_at(self) -> float:
+        with contextlib.closing(open_reader(self.state)) as connection:
+            (at,) = connection.execute("SELECT max(synced_at) FROM sources").fetchone()
+        return float(at)
 
     def link(self, name: str) -> str | None:
         """The capture link of a request, or None when there is none now."""

@@ -90,7 +90,7 @@ def test_the_command_writes_and_says_no_personal_value(office: Office) -> None:
     shutil.copytree(state, copies / "killed", ignore=shutil.ignore_patterns("*.sock"))
     urllib.request.urlopen(urllib.request.Request(office.url + "/sandbox/faults", method="DELETE")).close()
     with agent(office, logs) as fetch:
-        eventually(lambda: all(item["state"] in ("done", "held") for item in office.items().values()))
+        eventually(lambda: all(item["state"] in ("done", "held") for item in office.seen().values()))
         served += b"".join(
             map(fetch, ("/metrics", "/healthz", "/readyz", "/api/requests", "/api/requests/canary-person-0"))
         )
