@@ -1,4 +1,4 @@
-"""A story: one record, driven by hand. Builders, and what holds after any step, are those of `proof/model.py`."""
+"""A story: one record, driven by hand. What it is given and what holds are those of `proof/`."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -42,28 +42,24 @@ from agent.core.remote import (
     ProcessReading,
     Status,
 )
-from proof.model import (
+from proof.chance import Drawn, seeds
+from proof.given import (
     BACK,
     DUTCH_PASSPORT,
     FRONT,
-    LOST_CONNECTION,
     NOW,
     POLICY,
-    REFUSED,
-    Assure,
-    Drawn,
     capture,
-    check,
-    check_reads,
     digested,
     edits,
     listed,
     sealed,
-    seeds,
     told_by_source,
     unadmitted,
     upload,
 )
+from proof.holds import check, check_reads
+from proof.model import LOST_CONNECTION, REFUSED, Assure
 
 # -- a story: one record, driven by hand -------------------------------------------------------------------------------
 
