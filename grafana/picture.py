@@ -9,10 +9,8 @@ import contextlib
 import io
 import itertools
 import json
-import os
 import random
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -33,6 +31,7 @@ from grafana.overview import OVERVIEW
 from grafana.panels import Panel
 from grafana.privacy import PRIVACY
 from grafana.scraped import Prometheus, free_port, watching
+from proof.installed import COMMAND, environment, simulated
 
 PICTURE = Path(__file__).with_name("panels.png")
 SECONDS = 300.0
@@ -73,25 +72,28 @@ class Load:
         self._folder, self._assure = folder, assure
         self._chance = random.Random(7)  # noqa: S311 - a load that repeats
         self._numbers = itertools.count()
-        self._settings = {
-            "BASE_URL": assure,
-            "CLIENT_ID": "sandbox-client",
-            "CLIENT_SECRET": "sandbox-secret",
-            "SPECS_DIR": str(folder / "specs"),
-            "IMAGES_DIR": str(Path(__file__).parents[1] / "images"),
-            "STATE_URL": f"sqlite:///{folder}/state/agent.db",
-            "LISTEN": f"127.0.0.1:{port}",
-            "POLL_INTERVAL": "2s",
-            "REQUEST_TIMEOUT": "2s",
-        }
+        self._environment = environment(
+            folder,
+            assure,
+            IMAGES_DIR=str(Path(__file__).parents[1] / "images"),
+            LISTEN=f"127.0.0.1:{port}",
+            POLL_INTERVAL="2s",
+            REQUEST_TIMEOUT="2s",
+        )
         (folder / "specs").mkdir()
 
     @contextlib.contextmanager
     def agent(self) -> Iterator[None]:
         """The agent, while the block runs."""
-        environment = {**os.environ, **{f"ASSURE_AGENT_{name}": value for name, value in self._settings.items()}}
-        with (self._folder / "agent.log").open("w") as log, _command("run", env=environment, stdout=log, stderr=log):
-            yield
+        with (
+            (self._folder / "agent.log").open("w") as log,
+            subprocess.Popen([*COMMAND, "run"], env=self._environment, stdout=log, stderr=log) as process,  # noqa: S603
+        ):
+            try:
+                yield
+            finally:
+                process.terminate()
+                process.wait(timeout=30)
 
     def ask(self) -> None:
         """One more request: two of three uploads, and some dossiers are kept for a while."""
@@ -127,17 +129,6 @@ class Load:
                     self.ask()
                 now = rules
             time.sleep(1.0)
-
-
-@contextlib.contextmanager
-def _command(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", "from agent.cli import main; main()", *arguments]
-    with subprocess.Popen(command, text=True, **options) as process:  # noqa: S603 - ours
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
 
 
 def draw(answers: Sequence[Sequence[tuple[Panel, Mapping[str, list[tuple[float, float]]]]]], path: Path) -> None:
@@ -213,11 +204,10 @@ def asked(prometheus: Prometheus, panel: Panel, begun: float) -> dict[str, list[
 
 def main() -> None:
     """Run it all, and write the picture."""
-    sandbox = ("sandbox", "--delay", "1s-6s", "--outcomes", "accepted=14,rejected=3,inconclusive=2,failed=1")
-    with tempfile.TemporaryDirectory() as name, _command(*sandbox, stdout=subprocess.PIPE) as assure:
-        assert assure.stdout is not None
+    sandbox = {"delay": "1s-6s", "outcomes": "accepted=14,rejected=3,inconclusive=2,failed=1"}
+    with tempfile.TemporaryDirectory() as name, simulated(sandbox) as assure:
         folder, port = Path(name), free_port()
-        load = Load(folder, assure.stdout.readline().strip(), port)
+        load = Load(folder, assure, port)
         with load.agent(), watching(folder / "prometheus", f"127.0.0.1:{port}") as prometheus:
             begun = time.time()
             load.swell(SECONDS)

@@ -13,7 +13,8 @@ from grafana.panels import Query
 from grafana.privacy import PRIVACY
 from grafana.rules import Times, recordings
 from grafana.scraped import MISSING, QUICK, REASON, eventually, free_port, watching
-from tests.acceptance.office import Office, simulated
+from proof.installed import simulated
+from tests.acceptance.office import Office
 
 pytestmark = pytest.mark.skipif(MISSING, reason=REASON)
 QUERIES = {query for board in (OVERVIEW, PRIVACY) for panel in board.panels() for query in panel.queries} | {
