@@ -114,7 +114,7 @@ def seeded(world: World, name: str, ends_at: float) -> Step:
         phase=Phase.RESULT,
         dossier_id=dossier,
         process_id=process,
-        verified=True,
+        verified_at=now,
         uploaded=True,
         billed=True,
         opened_at=now,
