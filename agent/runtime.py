@@ -75,6 +75,7 @@ class Agent:
         self._chronicle = Chronicle(metrics, seen)
         self._ending = Ending()
         self._condition = Condition(store, self._chronicle, self._ending)
+        self._look_through: asyncio.Task[None]
         self.events_url: str | None = None  # where Assure Events are received, while it runs
         self._pulse = Pulse(clock)
         chance = random.random  # pace, not secrecy
@@ -187,6 +188,7 @@ class Agent:
                 return self._finished(still_moving=self._store.unsettled())
             await self._orphans.sweep(at_once=True)
             await self._erasure.tend()
+            await self._ending.unless_asked(self._looked())
             gated = self.reconciler.recovering and self.reconciler.paused
         return self._finished(still_moving=gated and self._store.unsettled())
 
@@ -204,7 +206,7 @@ class Agent:
     async def _at_work(self, listening: Callable[[str], None], patient: bool) -> AsyncIterator[None]:
         """Everything runs inside of this; on leaving, what is under way is answered and saved, in bounded time."""
         control = hearing(self._control, socket_of(self._settings.state_path))
-        async with self._outward.at_work() as (url, self.events_url), control:
+        async with self._outward.at_work() as (url, self.events_url), control, self._looking_through():
             listening(url)
             self._log.info("started", version=__version__, address=url, events=self.events_url)
             await self._adjust()
@@ -241,6 +243,26 @@ class Agent:
                 self._log.info("ended")
         if self._ending.failure is not None:
             raise self._ending.failure
+
+    @contextlib.asynccontextmanager
+    async def _looking_through(self) -> AsyncIterator[None]:
+        """Meanwhile the whole store is looked through; an agent on a damaged one ends."""
+
+        async def look() -> None:
+            try:
+                await self._store.look_through()
+            except AgentError as error:
+                self._ending.failed(error)
+
+        self._look_through = asyncio.create_task(look())
+        try:
+            yield
+        finally:
+            self._look_through.cancel()
+            await asyncio.wait({self._look_through})
+
+    async def _looked(self) -> None:
+        await asyncio.wait({self._look_through})
 
     async def _drive(self) -> None:
         try:

@@ -23,7 +23,7 @@ The rules in `rules/` propose a phase; this table alone says which may follow, a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agent.core.attempt import Attempted, attempted
@@ -76,6 +76,7 @@ from agent.core.recovery import orphaned
 from agent.core.rules import history, phases, source, trouble
 from agent.core.rules.heed import heed
 from agent.core.rules.passage import obeyed
+from agent.core.values import replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,12 @@ class Step:
     def changed(self) -> bool:
         """True when there is something to commit."""
         return self.record is not self.before
+
+    @property
+    def hasty(self) -> bool:
+        """True when nothing but the pace changed and a read is asked for: it may be committed with the answer."""
+        reads = self.effect is not None and not self.effect.kind.changes
+        return self.changed and reads and not self.events and self.answered is None
 
     @property
     def withdraws(self) -> bool:

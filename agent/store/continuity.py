@@ -16,13 +16,12 @@ import os
 import re
 import secrets
 import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.core.errors import StoreDamaged
-from agent.store.audit.checkpoints import Garbled, beside, lines
+from agent.store.audit.checkpoints import beside, covered
 from agent.store.connection import Connection
 from agent.store.keys import Keys
 
@@ -122,7 +121,7 @@ def continued(connection: Connection, path: Path, fresh: bool, key_there: bool, 
     seen, identity, last = mark.read(), _meta(connection, _IDENTITY), last_event(connection)
     backup_at = _meta(connection, BACKUP_AT)
     why = _why(fresh, key_there, seen, identity, last, backup_at is not None)
-    if why is None and _checkpointed(path) > last:
+    if why is None and covered(beside(path)) > last:
         why = "older"
     if why is not None or identity is None:
         identity = secrets.token_hex(8)
@@ -152,14 +151,6 @@ def _why(fresh: bool, key_there: bool, seen: Seen | None, identity: str | None, 
     if seen is None or seen.identity != identity or seen.events > last:
         return "older"
     return None
-
-
-def _checkpointed(path: Path) -> int:
-    """The number of the last event that the checkpoints cover; 0 when they cannot tell."""
-    try:
-        return max((line.event for line in deque(lines(beside(path)), maxlen=1)), default=0)
-    except (Garbled, OSError):
-        return 0  # `audit verify` tells of it
 
 
 def _meta(connection: Connection, key: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.core.errors import RemoteError
+from agent.core.errors import RemoteError, StoreDamaged
 from agent.core.record import Outcome, Phase
 from tests.support.clock import patiently, until
 from tests.support.faults import rule
@@ -165,3 +165,21 @@ async def test_a_token_that_lives_for_a_second_is_renewed_as_often_as_it_takes(b
     assert world.ledger.calls["token"] > 1
     world.check()
     world.check_nothing_left()
+
+
+@pytest.mark.parametrize("once", [True, False])
+async def test_damage_in_a_large_store_is_found_while_it_runs_and_ends_the_agent(
+    world: World, monkeypatch: pytest.MonkeyPatch, once: bool
+) -> None:
+    """[I2] In a page that nothing needs; what has to be right to run was looked at before."""
+    world.upload("a")
+    await world.settle()
+    monkeypatch.setattr("agent.store.soundness.SMALL", 0)
+    (root,) = world.rows("SELECT rootpage FROM sqlite_master WHERE name = 'deliveries_by_sink'")[0]
+    with world.state.open("r+b") as file:
+        file.seek(4096 * (root - 1))
+        file.write(b"\xff" * 4096)
+    async with world.opened() as agent:
+        with pytest.raises(StoreDamaged, match="damaged") as found:
+            await (agent.run_once(60) if once else agent.run())
+    assert "assure-agent restore" in found.value.hint

@@ -1,12 +1,11 @@
 """What people want, and the privacy clock: heeded after each observation, whatever it was."""
 
-from dataclasses import replace
-
 from agent.core.effect import EffectKind
 from agent.core.owed import overdue
 from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase, Record
 from agent.core.rules.passage import begin, close
+from agent.core.values import replace
 
 
 def heed(record: Record, at: float, policy: Policy) -> Record:
