@@ -80,7 +80,7 @@ def _one_look_is_enough() -> list[Patch]:
 
 def _orphans_are_forgotten() -> list[Patch]:
     """A dossier that was not found is not written down as a possible orphan."""
-    return [(machine, "_orphan", lambda before, after: None)]
+    return [(machine, "orphaned", lambda before, seen, after, policy: None)]
 
 
 def _nobody_sweeps() -> list[Patch]:
@@ -142,7 +142,7 @@ MUTATIONS: dict[str, tuple[Callable[[], list[Patch]], str, tuple[str, ...]]] = {
     "start-again-after-unknown": (_start_again_after_unknown, "I2", ("explore", "crash", "simulate")),
     "create-again-after-unknown": (_create_again_after_unknown, "I3", ("explore", "crash", "simulate")),
     "one-look-is-enough": (_one_look_is_enough, "I2", ("explore", "crash", "simulate")),
-    "orphans-are-forgotten": (_orphans_are_forgotten, "I3", ("explore", "crash", "simulate")),
+    "orphans-are-forgotten": (_orphans_are_forgotten, "I3", ("explore", "crash")),
     "nobody-sweeps": (_nobody_sweeps, "I3", ("crash", "simulate")),
     "deleted-before-the-result": (_deleted_before_the_result, "result", ("explore", "crash", "simulate")),
     "nobody-looks-again": (_nobody_looks_again, "I1", ("explore", "crash", "simulate")),

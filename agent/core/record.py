@@ -147,7 +147,7 @@ class Result:
     similarity: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: see values.replace
 class Record:
     """One request and its current generation."""
 

@@ -171,7 +171,7 @@ async def test_a_store_that_breaks_ends_the_agent_with_its_error(world: World) -
         async with world.running() as agent:
             _break(world)
             world.clock.release()
-            await until(agent._stopping.is_set)
+            await until(agent._ending.asked.is_set)
     assert world.starts("a") == 1
 
 
@@ -184,7 +184,7 @@ async def test_a_store_that_cannot_be_read_ends_the_agent_with_its_error(world: 
             connection.execute("ALTER TABLE requests RENAME TO elsewhere")
             connection.close()
             world.clock.release()
-            await until(agent._stopping.is_set, patience=0.5)
+            await until(agent._ending.asked.is_set, patience=0.5)
 
 
 async def test_who_listens_and_fails_harms_no_record(world: World) -> None:

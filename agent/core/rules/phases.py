@@ -1,7 +1,5 @@
 """Rules for the answers of Assure, phase by phase."""
 
-from dataclasses import replace
-
 from agent.core.effect import EffectKind
 from agent.core.observation import (
     BudgetSpent,
@@ -31,6 +29,7 @@ from agent.core.record import HoldReason, Outcome, Phase, Record, Result
 from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, start_distance, started
 from agent.core.remote import PROVIDER, Depiction, ListedProcess, ProcessReading, Reason, Status
 from agent.core.rules.passage import PROGRESS, SETTLED, again, close, done, finish, hold
+from agent.core.values import replace
 
 # -- budget -----------------------------------------------------------------------------------
 

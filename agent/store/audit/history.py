@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
+from agent.core.attempt import RESULTS
 from agent.core.effect import EffectKind
 from agent.core.journal import Audited, audited, replay
-from agent.core.machine import RESULTS
 from agent.store.audit.checkpoints import beside, note
 from agent.store.audit.finding import Finding
 from agent.store.audit.journal import File, verify_journal
