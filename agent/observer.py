@@ -8,7 +8,6 @@ those that were looked at longest ago are looked at by themselves, a few at each
 
 from collections.abc import Callable
 
-from agent.core.observation import ResultSighted
 from agent.core.remote import Status
 from agent.ending import Ending
 from agent.listing import listed_processes
@@ -50,9 +49,7 @@ class Observer:
             return 0
         dossiers = await self._finished(max(waiting.since - _MARGIN, self._clock.now() - _HORIZON))
         sighted = self._store.oldest_looks(_FEW) if dossiers is None else self._store.waiting_in(dossiers)
-        if sighted:
-            now = self._clock.now()
-            await self._reconciler.tell({uid: ResultSighted(at=now) for uid in sighted})
+        self._reconciler.sight(sighted)
         return len(sighted)
 
     async def _finished(self, since: float) -> list[str] | None:

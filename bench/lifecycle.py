@@ -90,7 +90,6 @@ async def _seam(count: int, url: str) -> dict[str, float]:
             assert isinstance(process, Done)
             ids = dossier.value, process.value.process_id
             await client.upload_images(*ids, {Depiction.FRONT: image})
-            await client.read_process(*ids)
             await client.start_verification(*ids)
             read = await client.read_process(*ids)
             assert isinstance(read, Done)
@@ -127,7 +126,6 @@ async def _aiohttp(count: int, url: str) -> dict[str, float]:
             new = bodies.new_process(ProcessType.DOCUMENT, 137)
             process = f"{dossier}/processes/" + (await call("POST", dossier + "/processes", 201, new))["processId"]
             await call("POST", process + "/images", 201, bodies.new_images({Depiction.FRONT: image}))
-            await call("GET", process, 200)
             await call("POST", process, 200)
             await call("GET", process, 200)
             await call("DELETE", dossier, 204)

@@ -142,7 +142,7 @@ MUTATIONS: dict[str, tuple[Callable[[], list[Patch]], str, tuple[str, ...]]] = {
     "start-again-after-unknown": (_start_again_after_unknown, "I2", ("explore", "crash", "simulate")),
     "create-again-after-unknown": (_create_again_after_unknown, "I3", ("explore", "crash", "simulate")),
     "one-look-is-enough": (_one_look_is_enough, "I2", ("explore", "crash", "simulate")),
-    "orphans-are-forgotten": (_orphans_are_forgotten, "I3", ("explore", "crash")),
+    "orphans-are-forgotten": (_orphans_are_forgotten, "I3", ("explore", "crash", "simulate")),
     "nobody-sweeps": (_nobody_sweeps, "I3", ("crash", "simulate")),
     "deleted-before-the-result": (_deleted_before_the_result, "result", ("explore", "crash", "simulate")),
     "nobody-looks-again": (_nobody_looks_again, "I1", ("explore", "crash", "simulate")),

@@ -7,10 +7,7 @@ people. All that decides anything is the agent's.
 
 import asyncio
 import contextlib
-import functools
 import logging
-import os
-import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -34,32 +31,20 @@ from agent.sandbox.wire import Wire
 from agent.sandbox.world import World
 from agent.settings import Settings
 from agent.source.folder import Folder
-from agent.source.history import Origin
 from agent.store import sqlite as store_module
-from agent.store.connection import Connection, open_reader
+from agent.store.connection import open_reader
 from agent.store.rows import load
-from agent.store.sqlite import SqliteStore
-from agent.store.writer import Work, Writer, _Ticket
 from proof.clockwork import START, VirtualClock
+from proof.exchanged import LoopScheduler, NoCheckout, TurnWriter
 from proof.gate import Gate
 from proof.invariants import Violation, violations
 from proof.line import Line
 from proof.quiet import serving_nothing, watching_nothing
+from proof.scratch import empty_store
 
 AGENT = "proof"
 URL = "http://127.0.0.1:1"
-_KEY = "5a" * 32
 _LATE = 65.0  # seconds: a call that is on its way has arrived, and a sweep has come
-_NO_BOUNDARY = "scanned"  # the note that a scan was made; it is made again by the next one
-_SHM = Path("/dev/shm")  # a folder in memory: an fsync on a disk takes longer than all the rest
-
-
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder for one run, in memory where there is such a place."""
-    where = _SHM if os.access(_SHM, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=where, prefix="assure-agent-proof-") as name:
-        yield Path(name)
 
 
 class Stage:
@@ -77,7 +62,7 @@ class Stage:
         self.folder, self.seed = folder, seed
         for name in ("specs", "images", "state"):
             (folder / name).mkdir()
-        for name, content in _empty_store().items():
+        for name, content in empty_store().items():
             (folder / "state" / name).write_bytes(content)
         self.clock = VirtualClock()
         self.gate = Gate(folder / "state", fatal)
@@ -191,8 +176,8 @@ class Stage:
         exchanged: dict[str, Any] = {
             "AssureClient": partial(AssureClient, transport=line),
             "Folder": partial(Folder, settle=0),
-            "Checkout": _NoCheckout,
-            "Scheduler": _Scheduler,
+            "Checkout": NoCheckout,
+            "Scheduler": LoopScheduler,
             "random": chance,
             "watching": watching_nothing,
             "hearing": serving_nothing,
@@ -204,7 +189,7 @@ class Stage:
             for name, instead in exchanged.items():
                 patches.enter_context(mock.patch.object(runtime, name, instead))
             patches.enter_context(mock.patch.object(outward, "serving", serving_nothing))
-            patches.enter_context(mock.patch.object(store_module, "Writer", partial(_Writer, self.gate)))
+            patches.enter_context(mock.patch.object(store_module, "Writer", partial(TurnWriter, self.gate)))
             yield
 
     # -- looking -----------------------------------------------------------------------------------------------
@@ -253,89 +238,6 @@ class Stage:
         return [one for one in found if "upload-after-start" not in one.what]
 
 
-class _Writer(Writer):
-    """Commits in its turn of the loop instead of in a thread; all that was handed in before it in one transaction."""
-
-    def __init__(
-        self,
-        gate: Gate,
-        connection: Connection,
-        observe: Callable[[float, int], None],
-        committed: Callable[[Connection], None],
-    ) -> None:
-        self._connection = connection
-        self._observe = observe
-        self._committed = committed
-        self._closed = False
-        self._gate = gate
-        self._waiting: list[_Ticket] = []
-
-    async def write(self, work: Work, alone: bool = False) -> None:
-        loop = asyncio.get_running_loop()
-        if alone:  # a checkpoint or a rewrite: a crash around it leaves what was committed
-            if self._gate.dead:
-                await loop.create_future()
-            work(self._connection)
-            return
-        ticket = _Ticket(work, loop, loop.create_future())
-        if not self._waiting:
-            loop.call_soon(self._turn)
-        self._waiting.append(ticket)
-        await asyncio.shield(ticket.future)
-
-    def _turn(self) -> None:
-        tickets, self._waiting = self._waiting, []
-        kinds = {ticket.work.__qualname__.split(".")[1] for ticket in tickets} - {_NO_BOUNDARY}
-        what = " and ".join(sorted(kinds))
-        if self._gate.dead or (what and not self._gate.passes(f"before {what}")):
-            return  # nobody will ever be answered
-        self._commit(tickets)
-        if what:
-            self._gate.passes(f"after {what}")
-
-    def close(self) -> None:
-        self._closed = True
-
-
-class _Scheduler:
-    """Activities at intervals of the loop's own time."""
-
-    def __init__(self, failed: Callable[[Exception], None]) -> None:
-        self._failed = failed
-        self._activities: list[tuple[float, Callable[[], Any]]] = []
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def every(self, seconds: float, activity: Callable[[], Any]) -> None:
-        self._activities.append((seconds, activity))
-
-    def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._repeat(*activity)) for activity in self._activities]
-
-    def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-
-    async def _repeat(self, seconds: float, activity: Callable[[], Any]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await activity()
-            except Exception as error:
-                self._failed(error)
-
-
-class _NoCheckout:
-    """The source is under no git."""
-
-    def __init__(self, *_: object) -> None: ...
-
-    def visit(self) -> "_NoCheckout":
-        return self
-
-    def about(self, _: Collection[str]) -> Mapping[str, Origin]:
-        return {}
-
-
 async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -> None:
     """End everything that this life began. The network's tasks go on."""
     mine = {
@@ -349,14 +251,3 @@ async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.01)
     await asyncio.gather(life, *mine, return_exceptions=True)
-
-
-@functools.cache
-def _empty_store() -> dict[str, bytes]:
-    """A state folder in which nothing happened yet: to make one takes longer than many a run."""
-    with scratch() as folder:
-        (folder / "agent.key").write_text(_KEY + "\n")
-        store = SqliteStore(folder / "agent.db", None)
-        asyncio.run(store.recoveries.close(0.0))  # a key without a state file was taken for a lost one
-        store.close()
-        return {path.name: path.read_bytes() for path in folder.iterdir()}

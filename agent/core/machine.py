@@ -101,6 +101,12 @@ class Step:
         return self.record is not self.before
 
     @property
+    def hasty(self) -> bool:
+        """True when nothing but the pace changed and a read is asked for: it may be committed with the answer."""
+        reads = self.effect is not None and not self.effect.kind.changes
+        return self.changed and reads and not self.events and self.answered is None
+
+    @property
     def withdraws(self) -> bool:
         """True when the file was taken away before the outcome: it counts against the guard, whatever follows."""
         before = self.before

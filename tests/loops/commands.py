@@ -14,6 +14,7 @@ from agent import still
 from agent.control import reachable, socket_of
 from agent.runtime import Agent
 from agent.source.folder import Folder
+from tests.support.clock import patiently
 from tests.support.world import World
 
 Answer = dict[str, Any]
@@ -28,7 +29,7 @@ async def send(world: World, line: bytes, state: Path | None = None) -> bytes:
         reader, writer = await asyncio.open_unix_connection(name)
     try:
         writer.write(line + b"\n")
-        return await asyncio.wait_for(reader.readline(), 5)
+        return await patiently(reader.readline())
     finally:
         writer.close()
         with contextlib.suppress(OSError):

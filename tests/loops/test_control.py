@@ -10,7 +10,7 @@ import pytest
 from agent import still
 from agent.control import reachable, socket_of
 from agent.core.record import Outcome
-from tests.support.clock import until
+from tests.support.clock import patiently, until
 from tests.support.world import World
 
 from .commands import BOTH, UNKNOWN, Answer, ask, commands, obeyed_still, refused, send
@@ -142,6 +142,6 @@ async def test_an_agent_that_ends_answers_who_asks_just_then(world: World) -> No
         asked = asyncio.create_task(ask(world, "rerun", name="a"))
         await until(lambda: asked.done() or agent._ending.asked.is_set() or world.rows("SELECT 1 FROM commands"))
         agent.stop()
-        assert (await asyncio.wait_for(asked, 5))["ok"]
+        assert (await patiently(asked))["ok"]
     await world.settle()
     assert world.starts("a") == 2

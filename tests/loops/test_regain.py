@@ -10,7 +10,7 @@ import pytest
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.runtime import Agent
 from agent.sandbox.faults import Rule
-from tests.support.clock import until
+from tests.support.clock import patiently, until
 from tests.support.faults import rule
 from tests.support.world import World
 
@@ -62,7 +62,7 @@ async def killed_in(world: World, trouble: Rule) -> None:
         agent.stop()
         await asyncio.sleep(0)
         await agent.reconciler.drop()
-        await asyncio.wait_for(task, 10)
+        await patiently(task)
     world.sandbox.faults.clear()
 
 

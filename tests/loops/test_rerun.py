@@ -3,6 +3,7 @@
 import asyncio
 
 from agent.core.record import Outcome
+from tests.support.clock import patiently
 from tests.support.faults import rule
 from tests.support.world import World
 
@@ -67,7 +68,7 @@ async def test_a_rerun_reaches_a_request_that_is_being_driven(world: World) -> N
         await asyncio.sleep(0.1)
         assert not asked.done()
         await world.clock.advance(60)
-        assert (await asyncio.wait_for(asked, 5))["ok"]
+        assert (await patiently(asked))["ok"]
         await world.clock.advance(60)
         assert (world.record("a").generation, world.record("a").outcome) == (2, Outcome.ACCEPTED)
     world.check()
