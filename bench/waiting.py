@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.command import Place, Running, eventually, reference
-from bench.grown import begin, deleting, grow, named, waiting
+from bench.grown import begin, failing, grow, named, waiting
 from bench.peer import Peer, peer
 from bench.report import Ratio, Scale, Section
 
@@ -21,12 +21,12 @@ def measure(scale: Scale) -> Section:
     poll = 5.0 if scale.long else 1.0  # seconds: POLL_INTERVAL
     count = 400 if scale.long else 60
     costs = {size: _backlog(size, poll) for size in sizes}
-    failing = sizes[-1] // 20
-    alone, crowded = _fresh(0, 0, count), _fresh(sizes[-1], failing, count)
+    bad = sizes[-1] // 20
+    alone, crowded = _fresh(0, 0, count), _fresh(sizes[-1], bad, count)
     rows: list[tuple[str, tuple[float | None, ...]]] = [
         *((f"{size:,} wait", (*found, None, None)) for size, found in costs.items()),
         ("fresh requests, nothing else", (None,) * 6 + alone),
-        (f"fresh requests, {sizes[-1]:,} wait, {failing:,} fail", (None,) * 6 + crowded),
+        (f"fresh requests, {sizes[-1]:,} wait, {bad:,} fail", (None,) * 6 + crowded),
     ]
     return Section(
         name="waiting",
@@ -88,17 +88,18 @@ def _intervals(assure: Peer, agent: Running, finish: int, poll: float) -> tuple[
     return (sum(assure.calls().values()) - calls) / _INTERVALS, (agent.cpu() - spent) / _INTERVALS
 
 
-def _fresh(size: int, failing: int, count: int) -> tuple[float, float]:
+def _fresh(size: int, bad: int, count: int) -> tuple[float, float]:
     """Milliseconds from a file to its start, p50 and p99."""
     with tempfile.TemporaryDirectory() as name:
         place = Place(Path(name), {"SCAN_INTERVAL": "1h"})
         keys = begin(place.store)
         now = time.time()
         waits = grow(place.store, [waiting(now)], named(keys, (f"waiting-{n}" for n in range(size))))
-        fails = grow(place.store, [deleting(now)], named(keys, (f"failing-{n}" for n in range(failing))))
+        lives = [failing(now + turn) for turn in range(0, 60, 3)]  # each is tried again within a minute
+        fails = grow(place.store, lives, named(keys, (f"failing-{n}" for n in range(bad))))
         with peer(place.folder, waits, fails, delay=600.0) as assure, place.running(assure.url) as agent:
             agent.said('"event": "started"')
-            time.sleep(20.0 if size else 3.0)  # what fails is tried again less and less often
+            time.sleep(20.0 if bad else 3.0)  # what was due meanwhile is tried
             dropped, turn = {}, time.monotonic()
             for number in range(count):
                 one = f"fresh-{number}"

@@ -17,7 +17,7 @@ UPLOAD = {
     "createDossier": 1,
     "createProcess": 1,
     "setImages": 1,
-    "getProcess": 2,  # before the start, and for the result
+    "getProcess": 1,  # for the result
     "startVerification": 1,
     "deleteDossier": 1,
     "getDossier": 1,  # that it is gone
@@ -29,7 +29,7 @@ CAPTURE = {
     "getProcess": 1,
     "deleteDossier": 1,
 }
-COMMITS = {"upload": 11, "capture": 9}
+COMMITS = {"upload": 9, "capture": 8}
 
 
 class Commits:
