@@ -85,6 +85,7 @@ class Stage:
         )
         self._settings = settings or {}
         self._death = asyncio.Event()
+        self._read_at, self._read = (0, False, 0), dict[str, list[Any]]()
         self.down: Callable[[], bool] = lambda: False  # is the network away?
         self.late = False  # may calls arrive late in this run?
         self.severed = 0.0  # how often a call arrives late, and its answer never
@@ -196,10 +197,7 @@ class Stage:
 
     def records(self) -> dict[str, Record]:
         """All records by name, as they are on disk."""
-        if not self.state.exists():
-            return {}
-        with contextlib.closing(open_reader(self.state)) as connection:
-            rows = connection.execute("SELECT record FROM requests").fetchall()
+        rows = self._rows("SELECT record FROM requests") if self.state.exists() else []
         return {record.name: record for record in (load(row[0]) for row in rows)}
 
     def moving(self) -> int:
@@ -225,8 +223,17 @@ class Stage:
         return self._count("SELECT count(*) FROM orphans WHERE closed_at IS NULL")
 
     def _count(self, sql: str) -> int:
-        with contextlib.closing(open_reader(self.state)) as connection:
-            return int(connection.execute(sql).fetchone()[0])
+        return int(self._rows(sql)[0][0])
+
+    def _rows(self, sql: str) -> list[Any]:
+        """What is on disk, read again when something was committed: every commit is a boundary."""
+        now = (self.lives, self.gate.dead, len(self.gate.boundaries))
+        if self._read_at != now:
+            self._read_at, self._read = now, {}
+        if sql not in self._read:
+            with contextlib.closing(open_reader(self.state)) as connection:
+                self._read[sql] = connection.execute(sql).fetchall()
+        return self._read[sql]
 
     def violations(self, *, settled: bool) -> list[Violation]:
         """What is wrong now."""
