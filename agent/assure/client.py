@@ -38,7 +38,7 @@ T = TypeVar("T")
 Observer = Callable[[Operation, str, float], None]
 """Told of each request: the operation, done | refused | busy | unknown, and its seconds."""
 
-Turn = Callable[[], Awaitable[None]]
+Turn = Callable[[], Awaitable[object]]
 """Awaited before each request that goes beyond the call itself: for a token, or once more after a 401."""
 
 _ALWAYS: Final = {"Accept-Encoding": "identity", "User-Agent": "assure-agent"}

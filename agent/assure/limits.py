@@ -42,17 +42,18 @@ class Turns:
         self._clock = clock
         self._never = asyncio.Event()
 
-    async def next(self) -> None:
-        """Return when it is our turn."""
-        now = self._clock.now()
+    async def next(self, now: float | None = None) -> bool:
+        """Return when it is our turn: True when it took time. `now` is the time, where the caller knows it."""
+        now = self._clock.now() if now is None else now
         turn = self.bucket.turn(now)
         if turn <= now:
-            return
+            return False
         self.waiting += 1
         try:
             await self._clock.wait(self._never, turn - now)
         finally:
             self.waiting -= 1
+        return True
 
 
 class Limited:
@@ -165,9 +166,9 @@ class Limited:
 
     async def _let(self, call: Callable[[], Awaitable[Answer[T]]], target: str | None, gone: bool = False) -> Answer[T]:
         """Send it, unless it has to wait. `target` is the dossier it is about; `gone`: a 404 is expected."""
-        if not self._breaker.shut(self._clock.now()):
-            await self._turns.next()
         now = self._clock.now()
+        if not self._breaker.shut(now) and await self._turns.next(now):
+            now = self._clock.now()
         if self._breaker.shut(now):  # now, or since we began to wait
             wait = self._breaker.opens_at(now) - now
             return Busy(evidence=Evidence(cause=UNSENT), retry_after=None if self._breaker.opened else wait)
