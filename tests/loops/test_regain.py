@@ -201,7 +201,7 @@ async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -
     await world.settle()
     kept = copied(world)
     world.upload("done-since")
-    world.upload("runs", "sandbox-delay=120m")
+    world.upload("runs", "sandbox-delay=10m")
     async with world.running():
         await world.clock.advance(60)
     put_back(world, kept)
@@ -219,7 +219,7 @@ async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -
         await agent._control.obey({"id": "resolve-1", "verb": "resolve", "name": "done-since", "answer": "abandon"})
         await approve(agent)
         await agent._recover()
-        await world.clock.advance(9_000)
+        await world.clock.advance(900)
         assert world.record("runs").outcome is Outcome.ACCEPTED
         assert world.record("new").outcome is Outcome.ACCEPTED
         assert world.record("done-since").outcome is Outcome.ABANDONED
