@@ -54,7 +54,7 @@ _RECOVER = 5.0  # seconds between two looks for what a recovering store may have
 _TIDY = 60.0  # seconds until what was erased has left the files as well
 _CHECKPOINT = 300.0  # seconds between two checkpoints of the journal
 _SETTLE = 0.3  # seconds until a folder that changes is looked at again
-_PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
+_PATIENCE = 5  # attempts to reach Assure before `run --once` gives up, and to have its lists before anything is begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,8 @@ class Agent:
             Checkout(settings.specs_dir),
         )
         self._orphans = OrphanSweep(store, self._remote, clock)
-        self._regain = Regain(store, store.recoveries, self._remote, self.reconciler, clock, rules.agent_id)
+        sole = not settings.agent_id
+        self._regain = Regain(store, store.recoveries, self._remote, self.reconciler, clock, rules.agent_id, sole)
         self._backups = Backups(
             store,
             clock,
@@ -218,7 +219,7 @@ class Agent:
             await self.scan()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await self._reach(patient)
-            await self._recover()
+            await self._recover(_PATIENCE)
             scheduler = Scheduler(self._failed)
             scheduler.every(self._settings.scan_interval, self.scan)
             scheduler.every(_SWEEP, self._sweep)
@@ -288,16 +289,27 @@ class Agent:
         self.reconciler.recovering = recovery is not None
         self.reconciler.paused = paused(self._store) or (recovery is not None and recovery.gated)
 
-    async def _recover(self) -> None:
+    async def _recover(self, tries: int = 1) -> None:
         """Once at the start, and then whenever something waits to be looked for; a no-op while all is as usual."""
         if not self.reconciler.recovering:
-            return
+            if not await self._behind(tries):
+                return
+            self._gate()
         regained = await self._unless_stopping(self._regain.look())
         if regained is None:
             return
         self._chronicle.regained(regained)
         if regained.closed:
             self._gate()
+
+    async def _behind(self, tries: int) -> bool:
+        """Does Assure show that the store is behind? An Assure that gives no lists is waited for, and not for ever."""
+        for failures in range(tries):
+            behind = await self._unless_stopping(self._regain.behind())
+            if behind is not None or self._stopping.is_set():
+                return bool(behind)
+            await self._clock.wait(self._stopping, 2.0**failures if failures + 1 < tries else 0.0)
+        return False
 
     async def _observe(self) -> None:
         while not self._stopping.is_set():

@@ -109,7 +109,7 @@ class SqliteStore:
         self._connection = connection
         self._reading = threading.Lock()  # the source loop reads from a thread of its own
         self._writer = Writer(connection, observe, self._mark.advance)
-        self.recoveries = RecordedRecoveries(self._query, self._writer)
+        self.recoveries = RecordedRecoveries(self._query, self._writer, fresh)
         self._checkpoints = Checkpoints(path)
         self.inbox = Inbox(self._query, self._writer)
         self.outbox = Outbox(self._query, self._writer)

@@ -79,7 +79,6 @@ def recoveries(world: World) -> list[tuple[str, bool, bool]]:
 async def test_a_first_start_is_no_recovery_and_costs_no_call(world: World) -> None:
     world.upload("a")
     await world.settle()
-    await world.settle()
     assert recoveries(world) == []
     assert world.ledger.calls["getDossiers"] == 0
 

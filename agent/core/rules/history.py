@@ -15,7 +15,7 @@ from agent.core.observation import HistoryLost
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Phase, Record
 from agent.core.recovery import started
-from agent.core.remote import Found
+from agent.core.remote import Found, Status
 from agent.core.rules.passage import FRESH_DOSSIER, PROGRESS, begin, hold
 
 UNSEEN = "unseen"  # not looked for yet
@@ -30,6 +30,33 @@ def unproven(record: Record, at: float, evidence: str = UNSEEN) -> Record:
     held = hold(record, HoldReason.HISTORY_LOST, at)
     assert held.hold is not None
     return replace(held, hold=replace(held.hold, evidence=evidence))
+
+
+# Only a start leads there; what is pending may fail at Assure, or be canceled, without one.
+_STARTED = frozenset({Status.PROCESSING, Status.ACCEPTED, Status.REJECTED, Status.INCONCLUSIVE})
+
+
+def unknown_to(record: Record, found: Found) -> bool:
+    """True when Assure shows what this record would know of, were it not behind: each intent is on file first [I4].
+
+    What unanswered calls may have left is no sign: a dossier of an earlier attempt, or what is in doubt.
+    """
+    if found.dossier_id == record.dossier_id:
+        return _never_asked_for(record, found)
+    known = (record.generation, record.attempt)
+    if (found.generation, found.attempt) == known:
+        return record.opened_at is None or (record.phase is Phase.DOSSIER and _used(found))
+    return (found.generation, found.attempt) > known
+
+
+def _never_asked_for(record: Record, found: Found) -> bool:
+    """True when a process is in this dossier, or was started, and nobody asked for that."""
+    if record.unsure or record.billed:
+        return False
+    if record.phase is Phase.PROCESS:
+        return record.intent is None and record.doubt is None and _used(found)
+    waiting = record.phase in (Phase.IMAGES, Phase.VERIFICATION)
+    return waiting and any(process.status in _STARTED for process in found.processes)
 
 
 def history_lost(record: Record, seen: HistoryLost, _: Policy) -> Record:
