@@ -12,6 +12,7 @@ from agent.core.machine import step
 from agent.core.observation import DocumentChanged, DocumentRemoved, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Desired, HoldReason, Outcome, Phase, Record
+from agent.core.rules.passage import leads_on
 
 
 class Action(StrEnum):
@@ -103,10 +104,12 @@ def if_removed(record: Record, at: float, policy: Policy) -> tuple[Action, str]:
 
 def consequence(before: Record | None, after: Record) -> tuple[Action, str]:
     """What the difference means, and why. `before` is None for a request that is new."""
+    begins = before is None or _begins(before, after)
+    if begins and _unproven(after):
+        return Action.HOLD, _LOOKED_FOR
     if before is None:
-        unproven = after.hold is not None and after.hold.reason is HoldReason.HISTORY_LOST
-        return (Action.HOLD, _LOOKED_FOR) if unproven else (Action.CREATE, "new" + _suspended(after.desired))
-    if _begins(before, after):
+        return Action.CREATE, "new" + _suspended(after.desired)
+    if begins:
         return Action.RERUN, _why_again(before, after)
     if after.hold is not None and after.hold.reason.about_document and before.hold != after.hold:
         return Action.HOLD, QUESTIONS[after.hold.reason]
@@ -129,7 +132,7 @@ def recovering(change: Change, before: Record | None, after: Record, recovery: R
     """What a recovery makes of a row: what is not done is looked for at Assure, and from a copy nothing is begun."""
     doubtful = before is not None and before.phase is not Phase.DONE and change.action is Action.NOTHING
     if doubtful and not recovery.looked:
-        lost = after.phase is Phase.DOSSIER
+        lost = after.phase is Phase.DOSSIER or leads_on(after)
         change = replace(
             change,
             action=Action.HOLD if lost else Action.NOTHING,
@@ -151,7 +154,7 @@ QUESTIONS = {
 def starts_to_come(record: Record) -> int:
     """Billable starts that this record still leads to by itself: 0 or 1."""
     if record.next is not None:
-        return 0 if record.next.suspend else 1
+        return 0 if record.next.suspend or _unproven(record) else 1
     blocked = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
     return 0 if blocked or record.billed or record.outcome is not None or not record.present else 1
 
@@ -167,6 +170,10 @@ def standing(record: Record) -> str:
     if record.desired.suspend and not record.billed:
         return "suspended"
     return "waits for the start budget" if record.queued else f"in phase {record.phase}"
+
+
+def _unproven(record: Record) -> bool:
+    return record.hold is not None and record.hold.reason is HoldReason.HISTORY_LOST
 
 
 def _begins(before: Record, after: Record) -> bool:

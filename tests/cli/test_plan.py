@@ -176,12 +176,13 @@ async def test_from_an_older_copy_nothing_is_begun_before_a_person_approves(worl
     world.upload("done", annotations={"assure-agent/rerun": "again"})
     said = await planned(here, world)
     assert (said.json["recovery"], said.json["starts"]) == ("older", 0)
-    assert rows(said) == {"done": ("rerun", 0), "later": ("change", 0), "runs": ("hold", 0)}
+    assert rows(said) == {"done": ("hold", 0), "later": ("change", 0), "runs": ("hold", 0)}
     before = world.ledger.calls.copy()
     async with world.running():
         await world.clock.advance(60)
         said = await planned(here, world)
         assert (said.json["recovery"], said.json["starts"]) == ("older", 0)
+        assert {name for name, one in world.records().items() if one.hold is not None} == {"done", "later"}
     assert "createDossier" not in world.ledger.calls - before
 
 

@@ -93,11 +93,12 @@ class Regained(Walk):
             self.now += 3600.0  # paused, and due: it is looked at again for its privacy clock
 
     def settles(self) -> None:
-        """Paused, it settles but for what would begin."""
+        """Paused, it settles but for what would go on in a dossier that is there; what would begin anew is held."""
         try:
             super().settles()
         except AssertionError as error:
-            begins = self.record.due_at is not None and asked(self.record, self.now, self.policy).kind.begins
+            owed = asked(self.record, self.now, self.policy).kind if self.record.due_at is not None else None
+            begins = owed is not None and owed.begins and owed not in (EffectKind.CREATE_DOSSIER, EffectKind.START_CAPTURE)
             if not (self.policy.paused and begins and "not settled" in str(error)):
                 raise
 
