@@ -110,6 +110,7 @@ class Stage:
         self.late = False  # may calls arrive late in this run?
         self.severed = 0.0  # how often a call arrives late, and its answer never
         self._agent: Agent | None = None
+        self._read: tuple[tuple[int, int], dict[str, Record]] | None = None  # records, and when they were read
         self._supervisor: asyncio.Task[None] | None = None
 
     # -- files -------------------------------------------------------------------------------------------------
@@ -227,7 +228,13 @@ class Stage:
     # -- looking -----------------------------------------------------------------------------------------------
 
     def records(self) -> dict[str, Record]:
-        """All records by name, as they are on disk."""
+        """All records by name, as they are on disk; read again only once something may have been committed."""
+        now = self.lives, len(self.gate.boundaries)
+        if self._read is None or self._read[0] != now:
+            self._read = now, self._records()
+        return self._read[1]
+
+    def _records(self) -> dict[str, Record]:
         if not self.state.exists():
             return {}
         with contextlib.closing(open_reader(self.state)) as connection:
