@@ -20,37 +20,42 @@ from typing import Any
 from unittest import mock
 
 import structlog
+from pydantic import SecretStr
 
 from agent import outward, runtime
 from agent.assure.client import AssureClient
+from agent.clock import SystemClock
+from agent.core.errors import StoreError
 from agent.core.record import Record
 from agent.runtime import Agent
 from agent.sandbox import SandboxConfig
+from agent.sandbox.courier import Courier
 from agent.sandbox.events import Outbox
 from agent.sandbox.faults import Faults
 from agent.sandbox.http import Desk, application
+from agent.sandbox.subscription import Subscription
 from agent.sandbox.tokens import Tokens
 from agent.sandbox.wire import Wire
 from agent.sandbox.world import World
 from agent.settings import Settings
 from agent.source.folder import Folder
-from agent.source.history import Origin
 from agent.store import sqlite as store_module
-from agent.store.connection import Connection, open_reader
+from agent.store.connection import open_reader
 from agent.store.rows import load
 from agent.store.sqlite import SqliteStore
-from agent.store.writer import Work, Writer, _Ticket
+from proof import door
 from proof.clockwork import START, VirtualClock
+from proof.door import Door
 from proof.gate import Gate
 from proof.invariants import Violation, violations
 from proof.line import Line
 from proof.quiet import serving_nothing, watching_nothing
+from proof.stand_ins import LoopScheduler, NoCheckout, TurnWriter
 
 AGENT = "proof"
 URL = "http://127.0.0.1:1"
 _KEY = "5a" * 32
 _LATE = 65.0  # seconds: a call that is on its way has arrived, and a sweep has come
-_NO_BOUNDARY = "scanned"  # the note that a scan was made; it is made again by the next one
 _SHM = Path("/dev/shm")  # a folder in memory: an fsync on a disk takes longer than all the rest
 
 
@@ -89,21 +94,23 @@ class Stage:
         self.log: list[str] = []
         self.lives = 0
         self.found: list[Violation] = []  # what was wrong with the files that a killed agent left
+        outbox = Outbox(self.world, self.faults)
         self._app = application(
-            Desk(
-                self.world,
-                Tokens(self.config, self.clock),
-                self.faults,
-                Outbox(self.world, self.faults),
-                Wire(self.clock, asyncio.sleep),
-            )
+            Desk(self.world, Tokens(self.config, self.clock), self.faults, outbox, Wire(self.clock, asyncio.sleep))
         )
         self._settings = settings or {}
+        self._door = Door()
+        self._courier = Courier(outbox, self.clock, self.clock.wait, self._door)
+        if "events_secret" in self._settings:
+            outbox.subscribe(Subscription(url=door.URL, secret=SecretStr(door.SECRET)))
         self._death = asyncio.Event()
         self.down: Callable[[], bool] = lambda: False  # is the network away?
+        self.full: Callable[[], bool] = lambda: False  # is the disk full?
+        self.ahead: Callable[[], float] = lambda: 0.0  # how far the agent's machine is set ahead, in seconds
         self.late = False  # may calls arrive late in this run?
         self.severed = 0.0  # how often a call arrives late, and its answer never
         self._agent: Agent | None = None
+        self._read: tuple[tuple[int, int], dict[str, Record]] | None = None  # records, and when they were read
         self._supervisor: asyncio.Task[None] | None = None
 
     # -- files -------------------------------------------------------------------------------------------------
@@ -143,13 +150,18 @@ class Stage:
                     self.gate.revive()
                     self.found += self.violations(settled=False)
                     await self.clock.wait(ended, down())
+                elif not ended.is_set():
+                    await self.clock.wait(ended, down())  # the disk is full
 
+        courier = asyncio.create_task(self._courier.run())
         self._supervisor = asyncio.create_task(one_after_the_other())
         try:
             yield
         finally:
             ended.set()
             await self._supervisor
+            courier.cancel()
+            await asyncio.gather(courier, return_exceptions=True)
 
     async def _live(self, ended: asyncio.Event) -> None:
         """One life, until it is killed or `ended`."""
@@ -164,9 +176,12 @@ class Stage:
             if not self.gate.dead and self._agent is not None:
                 self._agent.stop()
                 await asyncio.wait([life], timeout=60)
+            self._door.shut()
             await _ended(life, before)
         if not self.gate.dead and life.done() and not life.cancelled() and (error := life.exception()):
-            raise error
+            if not isinstance(error, StoreError):
+                raise error
+            self.tell(f"ended: {error}")
 
     async def _run(self) -> None:
         settings: dict[str, Any] = {
@@ -180,7 +195,7 @@ class Stage:
             "agent_id": AGENT,
             **self._settings,
         }
-        async with Agent.opened(Settings(**settings), clock=self.clock) as self._agent:
+        async with Agent.opened(Settings(**settings)) as self._agent:
             await self._agent.run()
 
     @contextlib.contextmanager
@@ -189,10 +204,11 @@ class Stage:
         timeout = float(self._settings.get("request_timeout", 30.0))
         line = Line(self._app, self.gate, chance, timeout, self.tell, self.down, lambda: self.severed)
         exchanged: dict[str, Any] = {
+            "SystemClock": partial(SystemClock, lambda: self.clock.now() + self.ahead(), self.clock.now),
             "AssureClient": partial(AssureClient, transport=line),
             "Folder": partial(Folder, settle=0),
-            "Checkout": _NoCheckout,
-            "Scheduler": _Scheduler,
+            "Checkout": NoCheckout,
+            "Scheduler": LoopScheduler,
             "random": chance,
             "watching": watching_nothing,
             "hearing": serving_nothing,
@@ -203,14 +219,22 @@ class Stage:
         with contextlib.ExitStack() as patches:
             for name, instead in exchanged.items():
                 patches.enter_context(mock.patch.object(runtime, name, instead))
-            patches.enter_context(mock.patch.object(outward, "serving", serving_nothing))
-            patches.enter_context(mock.patch.object(store_module, "Writer", partial(_Writer, self.gate)))
+            patches.enter_context(mock.patch.object(outward, "serving", self._door.serving))
+            patches.enter_context(
+                mock.patch.object(store_module, "Writer", partial(TurnWriter, self.gate, lambda: self.full()))
+            )
             yield
 
     # -- looking -----------------------------------------------------------------------------------------------
 
     def records(self) -> dict[str, Record]:
-        """All records by name, as they are on disk."""
+        """All records by name, as they are on disk; read again only once something may have been committed."""
+        now = self.lives, len(self.gate.boundaries)
+        if self._read is None or self._read[0] != now:
+            self._read = now, self._records()
+        return self._read[1]
+
+    def _records(self) -> dict[str, Record]:
         if not self.state.exists():
             return {}
         with contextlib.closing(open_reader(self.state)) as connection:
@@ -253,95 +277,12 @@ class Stage:
         return [one for one in found if "upload-after-start" not in one.what]
 
 
-class _Writer(Writer):
-    """Commits in its turn of the loop instead of in a thread; all that was handed in before it in one transaction."""
-
-    def __init__(
-        self,
-        gate: Gate,
-        connection: Connection,
-        observe: Callable[[float, int], None],
-        committed: Callable[[Connection], None],
-    ) -> None:
-        self._connection = connection
-        self._observe = observe
-        self._committed = committed
-        self._closed = False
-        self._gate = gate
-        self._waiting: list[_Ticket] = []
-
-    async def write(self, work: Work, alone: bool = False) -> None:
-        loop = asyncio.get_running_loop()
-        if alone:  # a checkpoint or a rewrite: a crash around it leaves what was committed
-            if self._gate.dead:
-                await loop.create_future()
-            work(self._connection)
-            return
-        ticket = _Ticket(work, loop, loop.create_future())
-        if not self._waiting:
-            loop.call_soon(self._turn)
-        self._waiting.append(ticket)
-        await asyncio.shield(ticket.future)
-
-    def _turn(self) -> None:
-        tickets, self._waiting = self._waiting, []
-        kinds = {ticket.work.__qualname__.split(".")[1] for ticket in tickets} - {_NO_BOUNDARY}
-        what = " and ".join(sorted(kinds))
-        if self._gate.dead or (what and not self._gate.passes(f"before {what}")):
-            return  # nobody will ever be answered
-        self._commit(tickets)
-        if what:
-            self._gate.passes(f"after {what}")
-
-    def close(self) -> None:
-        self._closed = True
-
-
-class _Scheduler:
-    """Activities at intervals of the loop's own time."""
-
-    def __init__(self, failed: Callable[[Exception], None]) -> None:
-        self._failed = failed
-        self._activities: list[tuple[float, Callable[[], Any]]] = []
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def every(self, seconds: float, activity: Callable[[], Any]) -> None:
-        self._activities.append((seconds, activity))
-
-    def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._repeat(*activity)) for activity in self._activities]
-
-    def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-
-    async def _repeat(self, seconds: float, activity: Callable[[], Any]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await activity()
-            except Exception as error:
-                self._failed(error)
-
-
-class _NoCheckout:
-    """The source is under no git."""
-
-    def __init__(self, *_: object) -> None: ...
-
-    def visit(self) -> "_NoCheckout":
-        return self
-
-    def about(self, _: Collection[str]) -> Mapping[str, Origin]:
-        return {}
-
-
 async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -> None:
-    """End everything that this life began. The network's tasks go on."""
+    """End everything that this life began. The network's tasks go on, and those of who sends events."""
     mine = {
         task
         for task in asyncio.all_tasks() - before - {asyncio.current_task()}
-        if not getattr(task.get_coro(), "__qualname__", "").startswith("Line.")
+        if not getattr(task.get_coro(), "__qualname__", "").startswith(("Line.", "Courier."))
     }
     left = {life, *mine}
     while left:  # what cleans up may wait for the dead; it is told again
