@@ -16,8 +16,8 @@ its own effect until a read has settled it; only then may a create or a start be
 A record that may be behind what happened, because the store was lost or is an older copy, is told so by `HistoryLost`,
 with what Assure shows under its references. The dossier of a later attempt is adopted with a doubt, so the rule above
 holds: it is read before anything is created in it. What cannot be shown is held, because a request that was done
-leaves no trace at Assure: starting it once more may bill it twice [I2]. So is what would follow: another attempt, or the
-next generation.
+leaves no trace at Assure: starting it once more may bill it twice [I2]. So is what would follow: another attempt, or
+the next generation.
 
 An observation that the table does not allow is our bug: `Impossible` is raised and the record is untouched.
 The rules in `rules/` propose a phase; this table alone says which may follow, and every step is held against it.

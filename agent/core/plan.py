@@ -104,13 +104,8 @@ def if_removed(record: Record, at: float, policy: Policy) -> tuple[Action, str]:
 
 def consequence(before: Record | None, after: Record) -> tuple[Action, str]:
     """What the difference means, and why. `before` is None for a request that is new."""
-    begins = before is None or _begins(before, after)
-    if begins and _unproven(after):
-        return Action.HOLD, _LOOKED_FOR
-    if before is None:
-        return Action.CREATE, "new" + _suspended(after.desired)
-    if begins:
-        return Action.RERUN, _why_again(before, after)
+    if before is None or _begins(before, after):
+        return _beginning(before, after)
     if after.hold is not None and after.hold.reason.about_document and before.hold != after.hold:
         return Action.HOLD, QUESTIONS[after.hold.reason]
     if before.present and not after.present:
@@ -170,6 +165,14 @@ def standing(record: Record) -> str:
     if record.desired.suspend and not record.billed:
         return "suspended"
     return "waits for the start budget" if record.queued else f"in phase {record.phase}"
+
+
+def _beginning(before: Record | None, after: Record) -> tuple[Action, str]:
+    if _unproven(after):
+        return Action.HOLD, _LOOKED_FOR
+    if before is None:
+        return Action.CREATE, "new" + _suspended(after.desired)
+    return Action.RERUN, _why_again(before, after)
 
 
 def _unproven(record: Record) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 from world import (
-    FRONT,
     Story,
     at_create,
     at_deletion,
@@ -33,7 +32,6 @@ from agent.core.observation import (
     DocumentChanged,
     DocumentRemoved,
     DocumentReturned,
-    DossierCreated,
     DossierDeleted,
     DossierSearched,
     HistoryLost,

@@ -98,7 +98,9 @@ class Regained(Walk):
             super().settles()
         except AssertionError as error:
             owed = asked(self.record, self.now, self.policy).kind if self.record.due_at is not None else None
-            begins = owed is not None and owed.begins and owed not in (EffectKind.CREATE_DOSSIER, EffectKind.START_CAPTURE)
+            begins = (
+                owed is not None and owed.begins and owed not in (EffectKind.CREATE_DOSSIER, EffectKind.START_CAPTURE)
+            )
             if not (self.policy.paused and begins and "not settled" in str(error)):
                 raise
 

@@ -7,8 +7,8 @@ another attempt begins only once it is deleted. Where several could count, where
 of an unanswered create, and a later attempt long done), or where nothing is there to be seen, only a person can tell:
 what is done leaves no trace at Assure, so "nothing" does not mean "never".
 
-That counts for whatever would begin: for what is to follow once a dossier is deleted (another attempt, a changed file, a
-rerun) it is asked as soon as it is known that something follows, so that it is shown before anybody approves.
+That counts for whatever would begin: for what is to follow once a dossier is deleted (another attempt, a changed file,
+a rerun) it is asked as soon as it is known that something follows, so that it is shown before anybody approves.
 """
 
 from dataclasses import replace
