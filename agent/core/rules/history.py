@@ -8,8 +8,6 @@ of an unanswered create, and a later attempt long done), or where nothing is the
 what is done leaves no trace at Assure, so "nothing" does not mean "never".
 """
 
-from dataclasses import replace
-
 from agent.core.effect import EffectKind
 from agent.core.observation import HistoryLost
 from agent.core.policy import Policy
@@ -17,6 +15,7 @@ from agent.core.record import HoldReason, Phase, Record
 from agent.core.recovery import started
 from agent.core.remote import Found, Status
 from agent.core.rules.passage import FRESH_DOSSIER, PROGRESS, begin, hold
+from agent.core.values import replace
 
 UNSEEN = "unseen"  # not looked for yet
 NOT_FOUND = "not-found"
