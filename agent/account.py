@@ -1,10 +1,15 @@
 """The account at Assure: what the settings say of it, and what is said when it does not answer."""
 
-from agent.assure.client import Config
+from agent.assure.client import AssureClient, Config
+from agent.core.answer import Busy, Refused, Trouble
 from agent.core.errors import RemoteError, SettingsError
+from agent.ending import Ending
+from agent.log import logger
+from agent.ports import Clock
 from agent.settings import Settings
 
 CIRCUIT = "circuit"  # under this the store remembers why nothing is sent just now; empty: all is well
+PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
 TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
 
 
@@ -42,3 +47,22 @@ def client_config(settings: Settings) -> Config:
         request_timeout=settings.request_timeout,
         concurrency=settings.concurrency,
     )
+
+
+async def reach(client: AssureClient, settings: Settings, patient: bool, ending: Ending, clock: Clock) -> None:
+    """Is Assure there, and does it know us? A wrong client ends the agent; silence only when we are not patient."""
+    for failures in range(PATIENCE):
+        answer = await ending.unless_asked(client.authenticate())
+        if ending.asked.is_set():
+            return
+        if isinstance(answer, Refused):
+            raise not_accepted()
+        if answer is None:
+            return
+        if not isinstance(answer, Busy) or answer.evidence.trouble is not Trouble.CONNECT:
+            return  # something answers: the loops are patient
+        await clock.wait(ending.asked, 0.2 * 2**failures)
+    silence = unreachable(settings, "the requests are kept and nothing is lost")
+    if not patient:
+        raise silence
+    logger().error("unreachable", error=str(silence), hint=silence.hint)

@@ -6,8 +6,10 @@ own every 15 minutes, and that is all there is past 29 days, because the list en
 those that were looked at longest ago are looked at by themselves, a few at each interval.
 """
 
-from agent.core.observation import ResultSighted
+from collections.abc import Callable
+
 from agent.core.remote import Status
+from agent.ending import Ending
 from agent.listing import listed_processes
 from agent.ports import Clock, Remote, Store
 from agent.reconciler import Reconciler
@@ -27,6 +29,19 @@ class Observer:
         self._reconciler = reconciler
         self._clock = clock
 
+    async def run(self, interval: float, shut: Callable[[float], bool], ending: Ending) -> None:
+        """Look every `interval` seconds while calls can be made, until we are told to end."""
+        while not ending.asked.is_set():
+            await self._clock.wait(ending.asked, max(1.0, interval))
+            if ending.asked.is_set():
+                return
+            if shut(self._clock.now()):
+                continue
+            try:
+                await self.observe()
+            except Exception as error:
+                ending.failed(error)
+
     async def observe(self) -> int:
         """Look once; no call when nothing waits. Returns how many results were sighted."""
         waiting = self._store.waiting()
@@ -34,9 +49,7 @@ class Observer:
             return 0
         dossiers = await self._finished(max(waiting.since - _MARGIN, self._clock.now() - _HORIZON))
         sighted = self._store.oldest_looks(_FEW) if dossiers is None else self._store.waiting_in(dossiers)
-        if sighted:
-            now = self._clock.now()
-            await self._reconciler.tell({uid: ResultSighted(at=now) for uid in sighted})
+        self._reconciler.sight(sighted)
         return len(sighted)
 
     async def _finished(self, since: float) -> list[str] | None:

@@ -7,14 +7,14 @@ written ends the loop, because without it nothing may be told to the outside [I4
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from agent.barrier import Barrier
 from agent.core.effect import Effect
 from agent.core.errors import Impossible, StoreError
 from agent.core.machine import Step, admit, step
-from agent.core.observation import CameDue, Observation, Resumed
+from agent.core.observation import CameDue, Observation, ResultSighted, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Record
 from agent.interpreter import Interpreter
@@ -73,6 +73,7 @@ class Reconciler:
         self._driven: dict[str, asyncio.Task[None]] = {}
         self._told: set[str] = set()  # records whose observations are being committed by `tell`
         self._inbox: dict[str, list[Observation]] = {}
+        self._sighted: dict[str, None] = {}  # uids whose result is there, in order; a hint that nothing keeps
         self._faulty: dict[str, float] = {}  # uid -> when to try again
         self._resting: dict[str, float] = {}  # due, and held up by the gate or the barrier; uid -> when to look again
         self._asking: set[str] = set()  # driven, and with a call under way
@@ -112,6 +113,11 @@ class Reconciler:
         for uid in uids & self._inbox.keys():  # told while this was being committed
             if (waiting := self._received(uid)) is not None:
                 await self.tell({uid: waiting})
+
+    def sight(self, uids: Iterable[str]) -> None:
+        """The results of these are there: look at them in their turn. Who is driven just now is sighted again later."""
+        self._sighted.update((uid, None) for uid in uids if not self._occupied(uid))
+        self._wake.set()
 
     # -- the loop --------------------------------------------------------------------------------------------
 
@@ -174,9 +180,22 @@ class Reconciler:
             begun = self.paused or self._barrier.up(now)
             claimed = self._store.claim(now, 2 * self._concurrency, self._busy(), begun)
             self._ready = {record.uid: record for record in claimed}
+            self._look(2 * self._concurrency - len(claimed))
         while self._ready and len(self._driven) < self._concurrency and len(self._driven) - len(self._asking) < room:
             self._start(self._ready.pop(next(iter(self._ready))))
         self._short = room < math.inf
+
+    def _look(self, most: int) -> None:
+        """Those whose result is there go last, like everybody who waits for one."""
+        busy = self._busy()
+        while self._sighted and most > 0:
+            uid = next(iter(self._sighted))
+            del self._sighted[uid]
+            record = None if uid in busy or uid in self._ready else self._store.get(uid)
+            if record is not None and record.intent is None:
+                self._ready[uid] = record
+                self._inbox.setdefault(uid, []).append(ResultSighted(at=self._clock.now()))
+                most -= 1
 
     def _ready_for_clocks(self, now: float) -> float:
         """Nothing can be asked; deadlines are kept all the same. Returns how many may be looked at: all of them."""
@@ -235,21 +254,8 @@ class Reconciler:
     # -- one record ------------------------------------------------------------------------------------------
 
     async def _drive(self, record: Record) -> None:
-        kind = CameDue if record.intent is None else Resumed
-        observation: Observation | None = kind(at=self._clock.now(), chance=self._chance())
         try:
-            while observation is not None:
-                policy, ask = self._rules()
-                taken = step(record, observation, policy, ask=ask)
-                if taken.changed:
-                    await self._commit([taken])
-                elif taken.effect is None and isinstance(observation, CameDue):
-                    self._idle_turn(record, policy, ask)
-                record = taken.record
-                if taken.effect is not None:
-                    observation = await self._ask(record.uid, taken.effect)
-                else:
-                    observation = self._received(record.uid)
+            await self._drive_far(record)
         except StoreError as error:
             self._broken = error
         except Exception as error:
@@ -259,6 +265,28 @@ class Reconciler:
             # Here and not in a callback: what is told from now on must not go to an inbox that nobody empties.
             del self._driven[record.uid]
             self._wake.set()
+
+    async def _drive_far(self, record: Record) -> None:
+        """As far as it goes without waiting. What only decides when to look is committed with what the look shows."""
+        observation: Observation | None = self._received(record.uid) if record.intent is None else None
+        if observation is None:
+            kind = CameDue if record.intent is None else Resumed
+            observation = kind(at=self._clock.now(), chance=self._chance())
+        stored = record
+        while observation is not None:
+            policy, ask = self._rules()
+            taken = step(record, observation, policy, ask=ask)
+            if not taken.hasty:
+                if taken.record is not stored:
+                    await self._commit([replace(taken, before=stored)])
+                elif taken.effect is None and isinstance(observation, CameDue):
+                    self._idle_turn(record, policy, ask)
+                stored = taken.record
+            record = taken.record
+            if taken.effect is not None:
+                observation = await self._ask(record.uid, taken.effect)
+            else:
+                observation = self._received(record.uid)
 
     def _rules(self) -> tuple[Policy, bool]:
         """The policy of this moment, and whether anything may be asked for."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.report import Scale, Section
 
-SECTIONS = ("lifecycle",)
+SECTIONS = ("lifecycle", "waiting", "source", "restart", "memory", "store")
 RESULTS = Path(__file__).with_name("results.json")
 
 

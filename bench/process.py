@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -61,6 +62,13 @@ def cpu_of(pid: int) -> float:
 def rss(pid: int | str = "self") -> int:
     """Bytes of memory that a process has in use."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak(pid: int) -> int:
+    """Bytes of memory that a process had in use at the most."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 def median(runs: Sequence[dict[str, Any]]) -> dict[str, float]:

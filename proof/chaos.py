@@ -5,27 +5,23 @@ calms down, `run --once` settles what is left, and the same invariants judge sto
 What is drawn follows from the seed; when a kill lands in the work does not.
 """
 
-import contextlib
 import json
-import os
 import signal
 import subprocess
-import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep
 from typing import Any
 
+from proof.installed import COMMAND, environment, ledger_at, simulated
 from proof.invariants import violations
 from proof.papers import captured, put, request, uploaded
 from proof.report import Report, progress
-from proof.stage import scratch
+from proof.scratch import scratch
 
-COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
 _AGENT = "chaos"
 _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 _TROUBLE = ("429", "500", "502", "503", "reset-before", "reset-after", "truncated", "foreign", "html", "revoke-token")
@@ -46,22 +42,7 @@ class Site:
 
     @property
     def environment(self) -> dict[str, str]:
-        settings = {
-            "BASE_URL": self.url,
-            "CLIENT_ID": "sandbox-client",
-            "CLIENT_SECRET": "sandbox-secret",
-            "SPECS_DIR": str(self.folder / "specs"),
-            "IMAGES_DIR": str(self.folder / "images"),
-            "STATE_URL": f"sqlite:///{self.state}",
-            "LISTEN": "127.0.0.1:0",
-            "POLL_INTERVAL": "1s",
-            "SCAN_INTERVAL": "500ms",
-            "REQUEST_TIMEOUT": "2s",
-            "AGENT_ID": _AGENT,
-            "LOG_LEVEL": "error",
-        }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ASSURE_AGENT_")}
-        return kept | {f"ASSURE_AGENT_{name}": value for name, value in settings.items()}
+        return environment(self.folder, self.url, REQUEST_TIMEOUT="2s", AGENT_ID=_AGENT, LOG_LEVEL="error")
 
     def started(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """The command at work; its output is kept."""
@@ -73,27 +54,13 @@ class Site:
 
     def ledger(self) -> dict[str, Any]:
         """What really happened."""
-        with urllib.request.urlopen(self.url + "/sandbox/ledger") as answer:
-            report: dict[str, Any] = json.load(answer)
-        return report
+        return ledger_at(self.url)
 
     def trouble(self, rules: list[dict[str, Any]]) -> None:
         """These rules and no others."""
         for method, body in (("DELETE", None), ("POST", json.dumps(rules).encode())):
             call = urllib.request.Request(self.url + "/sandbox/faults", data=body, method=method)
             urllib.request.urlopen(call).close()
-
-
-@contextlib.contextmanager
-def simulated(seed: int) -> Iterator[str]:
-    """The sandbox in a process of its own; its URL."""
-    command = [*COMMAND, "sandbox", "--seed", str(seed), "--delay", "300ms"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
 
 
 def _dropped(site: Site, chance: Random, number: int) -> None:
@@ -118,7 +85,7 @@ def chaos(seed: int, *, kills: int, requests: int | None = None) -> Report:
     report, chance = Report(f"make chaos: {kills} kills", seed), Random(seed)
     requests = requests or 3 * kills
     began = monotonic()
-    with scratch() as folder, simulated(seed) as url:
+    with scratch() as folder, simulated({"seed": str(seed), "delay": "300ms"}) as url:
         site = Site(folder, url)
         for name in ("specs", "images"):
             (folder / name).mkdir()

@@ -15,7 +15,8 @@ from proof.many import each
 from proof.mutations import broken
 from proof.report import Report
 from proof.scenarios import SCENARIOS
-from proof.stage import AGENT, Stage, scratch
+from proof.scratch import scratch
+from proof.stage import AGENT, Stage
 
 _SETTINGS = {"scan_interval": 5.0, "poll_interval": 5.0}
 _SHORT = ("upload, accepted", "capture, accepted", "answers lost", "changed, verified again")  # all of their boundaries

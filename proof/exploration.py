@@ -5,7 +5,7 @@ moves are taken: the one that comes when nothing goes wrong, and, as long as adv
 way in which a call can go wrong, a crash at each boundary, an edit, a person's word, a sleep. States that differ in
 nothing the machine reads are one (`proof/states.py`). Without adversities the way leads on to its end, however long.
 
-In every state reached: I1 to I5 as `proof/model.py` and this module say them; the state is selected by a query of a
+In every state reached: I1 to I5 as `proof/holds.py` and this module say them; the state is selected by a query of a
 real store; and a way without further adversities leads from it to where the record is done or waits for a person.
 """
 
@@ -33,15 +33,10 @@ from agent.core.owed import due
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
 from agent.core.rules.history import unknown_to
-from proof.model import (
-    NOW,
-    Assure,
-    Paces,
-    check,
-    digested,
-    told_by_source,
-    unadmitted,
-)
+from proof.chance import Paces
+from proof.given import NOW, digested, told_by_source, unadmitted
+from proof.holds import check
+from proof.model import Assure
 from proof.report import progress
 from proof.selected import Selection
 from proof.states import copied, key

@@ -8,13 +8,9 @@ from agent.core.machine import TABLE
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase
 from agent.core.remote import Status
+from proof.chance import Paces
 from proof.exploration import Exploration, Start
-from proof.model import (
-    DUTCH_PASSPORT,
-    Paces,
-    capture,
-    upload,
-)
+from proof.given import DUTCH_PASSPORT, capture, upload
 from proof.mutations import broken
 from proof.report import Report
 from proof.selected import Selection

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Message
 
+from agent.assure.transport import address
 from agent.sandbox.wire import CONNECTION
 from proof.gate import Gate
 
@@ -36,6 +37,7 @@ class _Exchange:
 
     def __init__(self, request: httpx.Request, content: bytes) -> None:
         self.request = request
+        self.url = httpx.URL(address(request))
         self.connection = _Connection()
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
@@ -44,7 +46,7 @@ class _Exchange:
         self._content: bytes | None = content
 
     def scope(self) -> dict[str, Any]:
-        url = self.request.url
+        url = self.url
         return {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -112,7 +114,7 @@ class Line(httpx.AsyncBaseTransport):
         travel = asyncio.get_running_loop().create_task(self._travel(exchange, late))
         self._travelling.add(travel)
         travel.add_done_callback(self._travelling.discard)
-        name = f"{request.method} {request.url.path}"
+        name = f"{request.method} {exchange.url.path}"
         if severed:
             exchange.connection.abort()
             self._told(f"{name} -> severed, arrives {late:.1f} s later")

@@ -1,18 +1,13 @@
-"""A tiny model of Assure, of the file and of those who edit it, to drive one record; and what holds after any step.
+"""A tiny model of Assure, to drive one record. The file and those who edit it are in `given.py`.
 
 The model shares nothing with the agent but the words of its effects and observations. It knows dossiers, processes,
 lists of at most 100 rows, reads that lag, calls that act at once, late or never, and deletions. Whatever may go one way
 or another is asked of `Chance`: walks ask random numbers, the exploration takes every way in turn.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from random import Random
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
-from agent.core.admission import Verdict, judge
 from agent.core.answer import Evidence, Trouble
 from agent.core.effect import (
     CompareImages,
@@ -22,7 +17,6 @@ from agent.core.effect import (
     Effect,
     EffectKind,
     FindDossier,
-    ImageRef,
     ReadDossier,
     ReadProcess,
     StartCapture,
@@ -30,13 +24,8 @@ from agent.core.effect import (
     UploadImages,
     VerifyImages,
 )
-from agent.core.journal import Audited, audited
-from agent.core.machine import Step
 from agent.core.observation import (
     CaptureStarted,
-    DocumentChanged,
-    DocumentRemoved,
-    DocumentReturned,
     DocumentTypeGone,
     DossierCreated,
     DossierDeleted,
@@ -52,213 +41,24 @@ from agent.core.observation import (
     Observation,
     ProcessCreated,
     ProcessRead,
-    Sealed,
     SealingFailed,
     TargetMissing,
     VerificationStarted,
 )
-from agent.core.policy import Policy
-from agent.core.record import Desired, Phase, Record
 from agent.core.remote import (
     PROVIDER,
-    CaptureOptions,
     Depiction,
-    DocumentKey,
     DossierReading,
     Found,
     ListedProcess,
     ProcessReading,
-    ProcessType,
     Status,
 )
-
-T = TypeVar("T")
-
-NOW = 1_800_000_000.0
-POLICY = Policy(own_look=5.0)  # looks as often as the bulk list would prompt them
+from proof.chance import Chance, Fate, Paces, fates
+from proof.given import sealed
 
 LOST_CONNECTION = Evidence(trouble=Trouble.RESET, cause="reset")
 REFUSED = Evidence(status=400, cause="error-body")  # of a start: it proves nothing, says the classifier
-DUTCH_PASSPORT = DocumentKey("NLD", "passport")
-FRONT = ImageRef(depiction=Depiction.FRONT, path="a/front.jpg", sha256="f" * 64)
-BACK = ImageRef(depiction=Depiction.BACK, path="a/back.jpg", sha256="b" * 64)
-
-
-# -- builders ----------------------------------------------------------------------------------------------------------
-
-
-def upload(essence: str = "one", *, back: bool = True, **fields: Any) -> Desired:
-    """An admitted document with images. Twice the same is the same: the digest follows from what is given."""
-    given: dict[str, Any] = {
-        "process_type": ProcessType.DOCUMENT,
-        "document_id": 137,
-        "images": (FRONT, BACK) if back else (FRONT,),
-    }
-    return digested(Desired(**{"digest": "", "essence": essence, **given, **fields}))
-
-
-def capture(essence: str = "one", **fields: Any) -> Desired:
-    """An admitted document with a capture flow."""
-    options = CaptureOptions(process_type=ProcessType.DOCUMENT, redirect_url="https://shop.example/verified")
-    given: dict[str, Any] = {"process_type": ProcessType.DOCUMENT, "capture": options}
-    return digested(Desired(**{"digest": "", "essence": essence, **given, **fields}))
-
-
-def unadmitted(desired: Desired, **fields: Any) -> Record:
-    """A record that nothing happened to yet."""
-    return Record(
-        **{"uid": "u1", "name": "customer-1", "source": "default", "agent": "a1", "desired": desired, **fields}
-    )
-
-
-def sealed(expires_at: float) -> Sealed:
-    """Claims that nobody can open."""
-    return Sealed(key_id="2027-01-15-00000000", wrapped=b"wrapped", ciphertext=b"ciphertext", expires_at=expires_at)
-
-
-def listed(process_id: str, status: Status = Status.PENDING, created_at: str = "1", **fields: Any) -> ListedProcess:
-    """A process of the kind we create, as GET dossier lists it."""
-    given = {"provider": PROVIDER, "process_type": "document", "created_at": created_at, "updated_at": created_at}
-    return ListedProcess(**{"process_id": process_id, "status": status, **given, **fields})
-
-
-# -- what holds --------------------------------------------------------------------------------------------------------
-
-
-def check(taken: Step, history: Audited) -> None:
-    """What holds after any step [I1, I4, I5]."""
-    record, before, effect = taken.record, taken.before, taken.effect
-    assert history == audited(record), "the history replays to the record [I5]"
-    if record.phase is not Phase.DONE and record.state not in ("held", "suspended"):
-        assert record.due_at is not None, "it is looked at again [I1]"
-    if record.hold is not None and not record.hold.reason.blocks and record.phase is not Phase.DONE:
-        assert record.due_at is not None or record.desired.suspend, "a question about the file stops nothing [I1]"
-    if effect is not None and effect.kind.changes:
-        assert taken.changed, "the intent is committed with the step [I4]"
-        assert record.intent is not None, "the intent stands in the record [I4]"
-        assert record.intent.kind is effect.kind
-        assert before is None or record.intents == before.intents + 1
-    if before is not None and taken.changed:
-        assert record.version == before.version + 1
-    if before is not None and before.intent is not None and record.intent != before.intent:
-        assert taken.answered is not None, "an intent is never dropped without its answer on record"
-    if isinstance(effect, StartVerification | StartCapture):
-        opened = record.opened_at
-        assert opened is not None
-        assert record.intent is not None
-        assert record.intent.at < opened + record.desired.deadline, "nothing billable after the deadline"
-
-
-def check_reads(asked: list[tuple[float, Effect]], policy: Policy) -> None:
-    """The last effect is no read of a process that was read less than `read_gap` ago."""
-    now, effect = asked[-1]
-    if not isinstance(effect, ReadProcess):
-        return
-    for at, earlier in reversed(asked[:-1]):
-        if now - at >= policy.read_gap:
-            return
-        same = isinstance(earlier, ReadProcess) and earlier.process_id == effect.process_id
-        assert not same, f"process read {now - at} s after it was read"
-
-
-# -- a tiny model of Assure --------------------------------------------------------------------------------------------
-
-
-# Where a 404 may be a passing one. To a deletion, and to the read that confirms it, it means what it says.
-PASSING_404 = (
-    EffectKind.CREATE_PROCESS,
-    EffectKind.START_CAPTURE,
-    EffectKind.UPLOAD_IMAGES,
-    EffectKind.READ_PROCESS,
-    EffectKind.COMPARE_IMAGES,
-)
-
-
-# -- chance ------------------------------------------------------------------------------------------------------------
-
-
-class Chance(Protocol):
-    """Whoever decides what may go one way or another."""
-
-    def happens(self, often: float) -> bool:
-        """Does it, this time? `often` from 0 to 1."""
-
-    def choice(self, ways: Sequence[T]) -> T:
-        """One of the ways."""
-
-    def fate(self, fates: Mapping["Fate", float]) -> "Fate":
-        """How a call goes wrong, by weight."""
-
-    def jitter(self) -> float:
-        """The jitter of an observation, in [0, 1)."""
-
-
-class Drawn:
-    """Chance from random numbers."""
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-
-    def happens(self, often: float) -> bool:
-        return self._random.random() < often
-
-    def choice(self, ways: Sequence[T]) -> T:
-        return self._random.choice(ways)
-
-    def fate(self, fates: Mapping["Fate", float]) -> "Fate":
-        return self._random.choices(list(fates), list(fates.values()))[0]
-
-    def jitter(self) -> float:
-        return self._random.random()
-
-
-class Fate(StrEnum):
-    """How a call goes wrong."""
-
-    UNFIT = "unfit"  # an image is not what was admitted: nothing was sent
-    TYPE_GONE = "type gone"  # nor was the document's type
-    BUSY = "busy"
-    REFUSED = "refused"
-    MISSING = "missing"  # a passing 404
-    VANISHED = "vanished"  # the dossier is gone for good (contract §12)
-    ACTED = "acted"  # no answer, and it happened, or will
-    LOST = "lost"  # no answer, and it did not happen
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paces:
-    """How long things take, in seconds: one of each, by chance."""
-
-    calls: tuple[float, ...] = (0.0, 0.05, 0.5, 3.0)
-    answers: tuple[float, ...] = (0.05, 2.0, 30.0)  # of a call that goes wrong
-    delays: tuple[float, ...] = (
-        0.0,
-        0.0,
-        1.0,
-        10.0,
-        29.0,
-    )  # until a call acts after it was sent: at most REQUEST_TIMEOUT
-    whiles: tuple[float, ...] = (0.5, 8.0, 40.0, 400.0)  # what Assure and people take
-    retry_after: tuple[float | None, ...] = (None, 1.0, 20.0)
-    people: tuple[int, ...] = (0, 1, 1, 2)  # who come to a capture flow
-    verdicts: tuple[Status, ...] = tuple(status for status in Status if status.final)
-
-
-def _fates(effect: Effect) -> dict[Fate, float]:
-    """What may befall this call, by weight."""
-    kind = effect.kind
-    if kind is EffectKind.VERIFY_IMAGES:
-        return {Fate.UNFIT: 1.0}
-    fates = {Fate.BUSY: 0.25, Fate.ACTED: 0.52, Fate.LOST: 0.1, Fate.REFUSED: 0.1}
-    if kind is EffectKind.UPLOAD_IMAGES:
-        fates[Fate.UNFIT] = 0.1
-    if isinstance(effect, CreateProcess) and effect.document_type is not None:
-        fates[Fate.TYPE_GONE] = 0.1
-    if kind in PASSING_404:
-        fates[Fate.MISSING] = 0.04
-    if hasattr(effect, "dossier_id"):
-        fates[Fate.VANISHED] = 0.05
-    return fates
 
 
 @dataclass
@@ -296,7 +96,7 @@ class Assure:
     chance: Chance
     lag: float = 0.0  # a read may be this much behind
     trouble: float = 0.3  # how often a call goes wrong
-    paces: Paces = Paces()
+    paces: Paces = field(default_factory=Paces)
     calm: bool = False
     dossiers: dict[str, Dossier] = field(default_factory=dict)
     ids: int = 0
@@ -346,7 +146,7 @@ class Assure:
     def _troubled(self, effect: Effect, at: float) -> tuple[Observation, float]:
         kind = effect.kind
         took = at + self.chance.choice(self.paces.answers)
-        fate = self.chance.fate(_fates(effect))
+        fate = self.chance.fate(fates(effect))
         jitter = self.chance.jitter
         match fate:
             case Fate.UNFIT:
@@ -498,45 +298,3 @@ class Assure:
     def _id(self, prefix: str) -> str:
         self.ids += 1
         return f"{prefix}{self.ids}"
-
-
-# -- the source --------------------------------------------------------------------------------------------------------
-
-
-def told_by_source(record: Record, file: Desired | None, at: float) -> Observation | None:
-    """What the source loop says of the file that is there now, or None when nothing is new."""
-    if file is None:
-        return DocumentRemoved(at=at) if record.present else None
-    verdict = judge(record, file.digest, file.essence, record.desired.file)
-    if verdict is Verdict.FOLLOWED:
-        return None
-    return (DocumentReturned if verdict is Verdict.RETURNED else DocumentChanged)(at=at, desired=file)
-
-
-def edits(random: Random, file: Desired | None, original: Desired) -> Desired | None:
-    """What a person does to the file next."""
-    now = file or original
-    return random.choice(
-        [
-            None,
-            original,
-            digested(replace(now, essence=random.choice(("one", "two", "three")))),
-            digested(replace(now, suspend=not now.suspend)),
-            digested(replace(now, deadline=random.choice((120.0, 900.0, 86400.0)))),
-            digested(replace(now, retention=random.choice((0.0, 60.0, 1e6)))),
-            digested(replace(now, rerun=random.choice(("t1", "t2", "t3")))),
-        ]
-    )
-
-
-def digested(document: Desired) -> Desired:
-    """The document with the digest of what it says: the same words, the same digest."""
-    parts = (document.mode, document.essence, document.images, document.suspend)
-    durations = (document.deadline, document.retention, document.rerun, document.claims_ttl)
-    said = "/".join(str(part) for part in (*parts, *durations))
-    return replace(document, digest=hashlib.sha256(said.encode()).hexdigest()[:32])
-
-
-def seeds(name: str, count: int) -> Iterator[Random]:
-    """Independent and repeatable chances."""
-    return (Random(f"{name}/{number}") for number in range(count))

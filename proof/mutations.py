@@ -80,7 +80,7 @@ def _one_look_is_enough() -> list[Patch]:
 
 def _orphans_are_forgotten() -> list[Patch]:
     """A dossier that was not found is not written down as a possible orphan."""
-    return [(machine, "_orphan", lambda before, after: None)]
+    return [(machine, "orphaned", lambda before, seen, after, policy: None)]
 
 
 def _nobody_sweeps() -> list[Patch]:

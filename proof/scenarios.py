@@ -151,6 +151,16 @@ async def _rerun(stage: Stage) -> None:
     await _is_done(stage, 2)
 
 
+async def _crowded(stage: Stage) -> None:
+    """The dossier of a lost answer is pushed out of the list by those of others, until these are gone."""
+    _write(stage, _upload(stage))
+    await stage.until(lambda: stage.world.dossiers, every=0.01)
+    theirs = [stage.world.create_dossier({"externalReference": f"theirs-{number}-1"}) for number in range(100)]
+    await _is_done(stage)
+    for one in theirs:
+        stage.world.delete_dossier(one["dossierId"])
+
+
 def _rule(operation: str, kind: Kind, **more: Any) -> Rule:
     return Rule(operation=operation, kind=kind, **({"nth": 1} | more))
 
@@ -188,4 +198,5 @@ SCENARIOS: dict[str, Scenario] = {
             _rule("startVerification", Kind.LATENCY, seconds=38.0),
         ),
     ),
+    "an answer lost, the list full": Scenario(script=_crowded, trouble=(_rule("createDossier", Kind.RESET_AFTER),)),
 }

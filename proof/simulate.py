@@ -23,8 +23,9 @@ from proof.mutations import broken
 from proof.papers import IDENTITY_CARD, captured, put, request, uploaded
 from proof.plan import Edit, Plan, Request, drawn
 from proof.report import Report, progress
+from proof.scratch import scratch
 from proof.shrink import shrunk
-from proof.stage import Stage, scratch
+from proof.stage import Stage
 
 _SETTINGS = {"scan_interval": 20.0, "poll_interval": 10.0}
 _CLAIMS_KEY = "0123456789abcdef" * 4  # of no account

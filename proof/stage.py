@@ -7,10 +7,7 @@ people. All that decides anything is the agent's.
 
 import asyncio
 import contextlib
-import functools
 import logging
-import os
-import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -42,29 +39,19 @@ from agent.source.folder import Folder
 from agent.store import sqlite as store_module
 from agent.store.connection import open_reader
 from agent.store.rows import load
-from agent.store.sqlite import SqliteStore
 from proof import door
 from proof.clockwork import START, VirtualClock
 from proof.door import Door
+from proof.exchanged import LoopScheduler, NoCheckout, TurnWriter
 from proof.gate import Gate
 from proof.invariants import Violation, violations
 from proof.line import Line
 from proof.quiet import serving_nothing, watching_nothing
-from proof.stand_ins import LoopScheduler, NoCheckout, TurnWriter
+from proof.scratch import empty_store
 
 AGENT = "proof"
 URL = "http://127.0.0.1:1"
-_KEY = "5a" * 32
 _LATE = 65.0  # seconds: a call that is on its way has arrived, and a sweep has come
-_SHM = Path("/dev/shm")  # a folder in memory: an fsync on a disk takes longer than all the rest
-
-
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder for one run, in memory where there is such a place."""
-    where = _SHM if os.access(_SHM, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=where, prefix="assure-agent-proof-") as name:
-        yield Path(name)
 
 
 class Stage:
@@ -82,7 +69,7 @@ class Stage:
         self.folder, self.seed = folder, seed
         for name in ("specs", "images", "state"):
             (folder / name).mkdir()
-        for name, content in _empty_store().items():
+        for name, content in empty_store().items():
             (folder / "state" / name).write_bytes(content)
         self.clock = VirtualClock()
         self.gate = Gate(folder / "state", fatal)
@@ -220,9 +207,8 @@ class Stage:
             for name, instead in exchanged.items():
                 patches.enter_context(mock.patch.object(runtime, name, instead))
             patches.enter_context(mock.patch.object(outward, "serving", self._door.serving))
-            patches.enter_context(
-                mock.patch.object(store_module, "Writer", partial(TurnWriter, self.gate, lambda: self.full()))
-            )
+            writer = partial(TurnWriter, self.gate, lambda: self.full())
+            patches.enter_context(mock.patch.object(store_module, "Writer", writer))
             yield
 
     # -- looking -----------------------------------------------------------------------------------------------
@@ -290,14 +276,3 @@ async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.01)
     await asyncio.gather(life, *mine, return_exceptions=True)
-
-
-@functools.cache
-def _empty_store() -> dict[str, bytes]:
-    """A state folder in which nothing happened yet: to make one takes longer than many a run."""
-    with scratch() as folder:
-        (folder / "agent.key").write_text(_KEY + "\n")
-        store = SqliteStore(folder / "agent.db", None)
-        asyncio.run(store.recoveries.close(0.0))  # a key without a state file was taken for a lost one
-        store.close()
-        return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -6,13 +6,13 @@ What goes wrong costs an adversity. When none are left nothing goes wrong any mo
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from proof.model import Fate
+from proof.chance import Fate
 
 T = TypeVar("T")
 
 
 class Ways:
-    """Implements `proof.model.Chance`. Before each run call `another`, until it says no."""
+    """Implements `proof.chance.Chance`. Before each run call `another`, until it says no."""
 
     def __init__(self, adversities: int = 0) -> None:
         self.left = adversities

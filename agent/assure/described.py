@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from agent.assure import readers
+from agent.assure import fields, readers
 from agent.core.classify import Reader, Reply
 from agent.core.remote import ProcessReading
 
@@ -81,7 +81,7 @@ def _leaves(value: object, path: str, depth: int) -> Iterator[tuple[str, object]
         return
     if isinstance(value, dict):
         for key, below in value.items():
-            name = key if isinstance(key, str) and readers.is_word(key) else "?"
+            name = key if isinstance(key, str) and fields.is_word(key) else "?"
             yield from _leaves(below, f"{path}.{name}" if path else name, depth + 1)
     elif isinstance(value, list):
         for below in value:

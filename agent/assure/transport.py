@@ -26,6 +26,9 @@ from yarl import URL
 BODY_LIMIT: Final = "assure.body_limit"
 """The request extension that sets how many bytes of an answer are read."""
 
+TARGET: Final = "target"
+"""httpx's own request extension: the path and query that are asked for, instead of those of the request's URL."""
+
 JSON_LIMIT: Final = 4 * 1024 * 1024
 SEND_RATE: Final = 64_000  # bytes a second: the slowest line on which an upload still counts as alive (design §8)
 PASSED: Final = ("content-type", "retry-after", "date")
@@ -68,7 +71,7 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send once, read to the end."""
         session = self._open()
-        content = await request.aread()
+        content = b"".join(request.stream) if isinstance(request.stream, httpx.ByteStream) else await request.aread()
         total = self._connect_timeout + len(content) / SEND_RATE + self._read_timeout
         try:
             async with asyncio.timeout(total):
@@ -119,8 +122,8 @@ async def _exchange(session: aiohttp.ClientSession, request: httpx.Request, cont
     limit = request.extensions.get(BODY_LIMIT, JSON_LIMIT)
     async with session.request(
         request.method,
-        URL(str(request.url), encoded=True),
-        headers=request.headers.multi_items(),
+        URL(address(request), encoded=True),
+        headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
         data=io.BytesIO(content) if len(content) > _CHUNKED_FROM else content or None,
         allow_redirects=False,
     ) as response:
@@ -132,7 +135,13 @@ async def _exchange(session: aiohttp.ClientSession, request: httpx.Request, cont
             if len(body) > limit:
                 raise Oversized("length", request=request)
         passed = [(name, response.headers[name]) for name in PASSED if name in response.headers]
-        return httpx.Response(response.status, headers=passed, content=bytes(body), request=request)
+        return httpx.Response(response.status, headers=passed, stream=httpx.ByteStream(bytes(body)), request=request)
+
+
+def address(request: httpx.Request) -> str:
+    """Where a request goes, TARGET heeded."""
+    target = request.extensions.get(TARGET, request.url.raw_path)
+    return f"{request.url.scheme}://{request.url.netloc.decode('ascii')}{target.decode('ascii')}"
 
 
 def forbid_resend(session: aiohttp.ClientSession) -> None:

@@ -3,7 +3,7 @@
 The theory. A record moves only by `step`, which is total over the table, pure and deterministic. A step has four parts:
 
 1. the rule of the table folds the observation into the record: facts, and at most a new phase;
-2. what people want meanwhile is heeded (`_heed`): withdrawn, superseded, expired; only when no effect is open, so that
+2. what people want meanwhile is heeded (`heed`): withdrawn, superseded, expired; only when no effect is open, so that
    nothing is left unaccounted for;
 3. what is owed is read from the record alone (`owed.py`); an effect that changes the remote becomes an intent in the
    record, so that it is committed before it is performed [I4];
@@ -24,15 +24,14 @@ The rules in `rules/` propose a phase; this table alone says which may follow, a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from agent.core.answer import Evidence, Trouble
+from agent.core.attempt import Attempted, attempted
 from agent.core.effect import Effect, EffectKind
 from agent.core.errors import Impossible
 from agent.core.journal import Event, difference
 from agent.core.observation import (
-    Answered,
     BudgetSpent,
     CameDue,
     CaptureStarted,
@@ -71,21 +70,14 @@ from agent.core.observation import (
     VerificationStarted,
     answer_to,
 )
-from agent.core.owed import asked, due, overdue, owed
+from agent.core.owed import asked, due, owed
 from agent.core.policy import Policy
-from agent.core.record import Intent, Outcome, Phase, Record
-from agent.core.recovery import Absence, absence
+from agent.core.record import Intent, Phase, Record
+from agent.core.recovery import orphaned
 from agent.core.rules import history, phases, source, trouble
-from agent.core.rules.passage import begin, close, obeyed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempted:
-    """How an intent was answered: `result` is done, refused, busy or unknown."""
-
-    number: int
-    result: str
-    evidence: Evidence
+from agent.core.rules.heed import heed
+from agent.core.rules.passage import obeyed
+from agent.core.values import replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +100,12 @@ class Step:
     def changed(self) -> bool:
         """True when there is something to commit."""
         return self.record is not self.before
+
+    @property
+    def hasty(self) -> bool:
+        """True when nothing but the pace changed and a read is asked for: it may be committed with the answer."""
+        reads = self.effect is not None and not self.effect.kind.changes
+        return self.changed and reads and not self.events and self.answered is None
 
     @property
     def withdraws(self) -> bool:
@@ -147,7 +145,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
             f"{type(observation).__name__} in phase {record.phase} with intent {record.intent} is not in the table"
         )
     folded = row.rule(record, observation, policy)
-    heeded = history.asked_first(record, _heed(folded, observation.at, policy), observation, policy)
+    heeded = history.asked_first(record, heed(folded, observation.at, policy), observation, policy)
     _allowed(record, row, folded, heeded)
     effect = owed(heeded, observation.at, policy) if ask else None
     intended = _intend(heeded, effect, observation.at)
@@ -163,10 +161,10 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
         record=after,
         events=(event,) if event.changes else (),
         effect=effect,
-        orphan=_orphan(record, observation, after, policy),
+        orphan=orphaned(record, observation, after, policy),
         link=observation.link if isinstance(observation, CaptureStarted) else None,
         sealed=observation.sealed if isinstance(observation, ProcessRead) else None,
-        answered=_answered(record, observation),
+        answered=attempted(record, observation),
     )
 
 
@@ -196,80 +194,12 @@ def _intend(record: Record, effect: Effect | None, at: float) -> Record:
     )
 
 
-def _answered(record: Record, observation: Observation) -> Attempted | None:
-    if record.intent is None:
-        return None
-    if not isinstance(observation, Answered):
-        return Attempted(number=record.intent.number, result="unknown", evidence=_CRASHED)
-    result = RESULTS.get(type(observation), "done")
-    return Attempted(number=record.intent.number, result=result, evidence=observation.evidence)
-
-
-_CRASHED = Evidence(trouble=Trouble.CRASHED, cause="crashed")
-RESULTS: dict[type[Observation], str] = {  # of the call that an observation answers, where it is not "done"
-    Resumed: "unknown",
-    ImagesUnfit: "refused",
-    DocumentTypeGone: "refused",
-    EffectRefused: "refused",
-    TargetMissing: "refused",
-    EffectDelayed: "busy",
-    EffectUnanswered: "unknown",
-}
-
-
-def _orphan(before: Record, seen: Observation, after: Record, policy: Policy) -> str | None:
-    """A dossier we stopped looking for: its create was unknown, it was not found, and may turn up yet."""
-    gave_up = before.doubt is EffectKind.CREATE_DOSSIER and after.doubt is None and after.dossier_id is None
-    if not gave_up:
-        return None
-    if isinstance(seen, DossierSearched) and before.doubt_since is not None:
-        return None if absence(seen, before.doubt_since, policy) is Absence.PROVEN else before.reference
-    return before.reference
-
-
 def _event(name: str, before: Record | None, after: Record, at: float) -> Event:
     return Event(at=at, type=name, changes=difference(before, after))
 
 
-def _heed(record: Record, at: float, policy: Policy) -> Record:
-    """Withdraw, supersede or expire, when no effect is open and no created dossier is still to be found."""
-    if record.intent is not None or record.doubt is EffectKind.CREATE_DOSSIER:
-        return record
-    if record.phase is Phase.DONE:
-        return record if record.next is None else begin(record, record.next, at)
-    if record.phase is Phase.DELETION:
-        return _hurried(record, at) if record.next is not None or not record.present else record
-    if record.next is not None:
-        return close(record, at)
-    if not record.present:
-        return close(record, at, Outcome.WITHDRAWN)
-    if overdue(record, at, policy) and _had_its_last_look(record, at, policy):
-        return close(record, at, Outcome.EXPIRED)
-    return record
-
-
-def _hurried(record: Record, at: float) -> Record:
-    """Delete at once. A removed file ends what has no outcome yet: nothing begins again without it."""
-    ended = record.outcome is None and record.next is None
-    return replace(
-        record,
-        delete_at=min(record.delete_at or at, at),
-        outcome=Outcome.WITHDRAWN if ended else record.outcome,
-        outcome_at=at if ended else record.outcome_at,
-    )
-
-
-def _had_its_last_look(record: Record, at: float, policy: Policy) -> bool:
-    """The deadline reads once more before it decides, unless nothing was started or a person is asked anyway."""
-    if not record.billed or (record.hold is not None and record.hold.reason.blocks):
-        return True
-    assert record.opened_at is not None
-    deadline = record.opened_at + record.desired.deadline
-    return at >= deadline + policy.last_look or (record.read_at is not None and record.read_at >= deadline)
-
-
-_GONE = (Phase.DELETION,)  # _close with a dossier
-_ONWARD = (Phase.DONE, Phase.DOSSIER)  # _finish: nothing is left at Assure
+_GONE = (Phase.DELETION,)  # `close` with a dossier
+_ONWARD = (Phase.DONE, Phase.DOSSIER)  # `finish`: nothing is left at Assure
 
 ANYWHERE: dict[type[Observation], Row] = {
     CameDue: Row(trouble.came_due),
@@ -362,7 +292,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
     Phase.DONE: {**ANYWHERE, HoldResolved: Row(source.hold_resolved)},
 }
 
-# Where `_heed` may lead from a phase: withdrawn, superseded or expired.
+# Where `heed` may lead from a phase: withdrawn, superseded or expired.
 HEED: dict[Phase, tuple[Phase, ...]] = {
     Phase.DOSSIER: (*_ONWARD,),
     Phase.PROCESS: _GONE,

@@ -147,7 +147,7 @@ class Result:
     similarity: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: see values.replace
 class Record:
     """One request and its current generation."""
 
@@ -185,7 +185,7 @@ class Record:
     verified: bool = False  # the images are still what was admitted
     uploaded: bool = False
     resent: bool = False  # the images were owed once more, because the start was refused; not audited
-    pending: bool = False  # the process was read as pending after the upload
+    pending: bool = False  # the process is pending, as a read after the upload shows, or the upload itself
     pending_since: float | None = None  # first such read after an unknown start
     billed: bool = False
     result: Result | None = None  # before there is an outcome: read, and not closed yet, because of its claims

@@ -5,9 +5,9 @@ from enum import StrEnum
 from agent.core.answer import Evidence
 from agent.core.classify import REFUSAL
 from agent.core.effect import EffectKind
-from agent.core.observation import DossierSearched
+from agent.core.observation import DossierSearched, Observation
 from agent.core.policy import Policy
-from agent.core.record import HoldReason, Objection
+from agent.core.record import HoldReason, Objection, Record
 from agent.core.remote import ListedProcess, Status
 
 
@@ -66,6 +66,16 @@ def absence(search: DossierSearched, since: float, policy: Policy) -> Absence:
     if search.listed >= policy.list_limit:
         return Absence.UNPROVABLE if waited >= policy.lag_grace else Absence.OPEN
     return Absence.PROVEN if waited >= policy.proof_grace else Absence.OPEN
+
+
+def orphaned(before: Record, seen: Observation, after: Record, policy: Policy) -> str | None:
+    """A dossier we stopped looking for: its create was unknown, it was not found, and may turn up yet."""
+    gave_up = before.doubt is EffectKind.CREATE_DOSSIER and after.doubt is None and after.dossier_id is None
+    if not gave_up:
+        return None
+    if isinstance(seen, DossierSearched) and before.doubt_since is not None:
+        return None if absence(seen, before.doubt_since, policy) is Absence.PROVEN else before.reference
+    return before.reference
 
 
 def next_search(at: float, since: float, policy: Policy) -> float:

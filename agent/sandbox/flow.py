@@ -1,7 +1,7 @@
 """The rules of hosted capture flows (contract §10): a link, a person who opens it, and how that ends.
 
 Unless the config is interactive a simulated person opens each link halfway through `capture_delay` and is done at its
-end. Those moments wait in a heap; whoever looks at the world next makes them happen, at the time they were due.
+end. Those moments wait in a heap; whoever looks at the account next makes them happen, at the time they were due.
 """
 
 import heapq
@@ -15,31 +15,31 @@ from agent.sandbox.model import Capture, Image, Json, Operation, Process, bad_re
 from agent.sandbox.specimen import SPECIMEN
 
 if TYPE_CHECKING:
-    from agent.sandbox.world import World
+    from agent.sandbox.account import Account
 
 NO_IMAGES: Mapping[str, Image] = {}
 
 
 class Flows:
-    """The capture flows of one world, by token. `base` is the URL in front of every link; the server sets it."""
+    """The capture flows of one account, by token. `base` is the URL in front of every link; the server sets it."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, account: "Account") -> None:
         self.base = ""
         self.captures: dict[str, Capture] = {}
-        self._world = world
+        self._account = account
         self._due: list[tuple[float, str]] = []
 
     def start(self, dossier_id: str, body: Json) -> Json:
         """POST capture: the link. It is a bearer secret; Assure does not tell the process's id here."""
-        world, now = self._world, self._world.now()
-        dossier = world.dossier(dossier_id)
+        account, now = self._account, self._account.now()
+        dossier = account.dossier(dossier_id)
         chosen, document_id = self._asked(dossier_id, body)
-        document = world.documents.get(document_id) if document_id is not None else None
+        document = account.documents.get(document_id) if document_id is not None else None
         if document_id is not None and document is None:
             raise bad_request("documentId is not a known document.")
         parameters = checks.typed(body, "captureParameters", dict) or {}
         capture = Capture(
-            token=world.new_id().replace("-", "") + world.new_id().replace("-", ""),
+            token=account.new_id().replace("-", "") + account.new_id().replace("-", ""),
             dossier_id=dossier_id,
             process_type=chosen,
             pages=document.pages if document else 1,
@@ -52,21 +52,21 @@ class Flows:
             tags=checks.tags(body),
         )
         self.captures[capture.token] = capture
-        world.ledger.dossiers[dossier_id].captures += 1
-        if world.config.capture_process == "at-start":
+        account.ledger.dossiers[dossier_id].captures += 1
+        if account.config.capture_process == "at-start":
             self._process(capture, now)
         dossier.updated_at = now
-        world.changes += 1
+        account.changes += 1
         self.expect(capture)
         return {"url": f"{self.base}/assure/capture/{capture.token}"}
 
     def expect(self, capture: Capture) -> None:
         """Have the simulated person come to an unfinished flow."""
-        if not self._world.config.interactive and not capture.finished:
-            delay = self._world.config.capture_delay
+        if not self._account.config.interactive and not capture.finished:
+            delay = self._account.config.capture_delay
             for at in (capture.created_at + delay / 2, capture.created_at + delay):
                 heapq.heappush(self._due, (at, capture.token))
-                self._world.awaited(at, "")
+                self._account.awaited(at, "")
 
     def coming(self) -> list[tuple[float, str]]:
         """The moments at which simulated persons will act."""
@@ -77,26 +77,26 @@ class Flows:
         while self._due and self._due[0][0] <= now:
             due, token = heapq.heappop(self._due)
             capture = self.captures[token]
-            if capture.finished or capture.dossier_id not in self._world.dossiers:
+            if capture.finished or capture.dossier_id not in self._account.dossiers:
                 continue
             self._process(capture, due)
             wish = outcome.profile_outcome(capture.profile)
-            last = due >= capture.created_at + self._world.config.capture_delay
+            last = due >= capture.created_at + self._account.config.capture_delay
             if last and wish != "abandoned":
                 self._end(capture, NO_IMAGES, wish, due)
 
     def open(self, token: str) -> Capture:
         """The person opens the link; 404 when it is unknown, finished, or its dossier gone."""
-        now = self._world.now()
+        now = self._account.now()
         capture = self.captures.get(token)
-        if capture is None or capture.finished or capture.dossier_id not in self._world.dossiers:
+        if capture is None or capture.finished or capture.dossier_id not in self._account.dossiers:
             raise not_found("Capture")
         self._process(capture, now)
         return capture
 
     def process(self, capture: Capture) -> Process:
         """The process that the person's answers belong to; 404 when it was ended or deleted meanwhile."""
-        process = self._process(capture, self._world.clock())
+        process = self._process(capture, self._account.clock())
         if process is None or process.verdict is not None:
             raise not_found("Capture")
         return process
@@ -109,7 +109,7 @@ class Flows:
         if country != capture.country:
             capture.document_id = None
         capture.country, capture.country_chosen = country, True
-        self._world.changes += 1
+        self._account.changes += 1
 
     def choose_document(self, token: str, document_id: str) -> None:
         """The person says which document it is; pictures of another one are dropped."""
@@ -122,21 +122,21 @@ class Flows:
         capture.document_id = document.id
         capture.pages = process.pages = document.pages
         process.country = document.country
-        self._world.touch(process, self._world.clock())
+        self._account.touch(process, self._account.clock())
 
     def picture(self, token: str, depiction: str, image: Image) -> None:
         """The person gives one picture, in place of an earlier one."""
         process = self.process(self.open(token))
         process.images[depiction] = image
-        self._world.touch(process, self._world.clock())
+        self._account.touch(process, self._account.clock())
 
     def countries(self) -> dict[str, str]:
         """The countries that the account has documents of: names by alpha-3 code, in the table's order."""
-        return {row.country: row.country_name for row in self._world.config.documents}
+        return {row.country: row.country_name for row in self._account.config.documents}
 
     def documents(self, country: str) -> list[DocumentType]:
         """The documents of one country."""
-        return [row for row in self._world.config.documents if row.country == country]
+        return [row for row in self._account.config.documents if row.country == country]
 
     def finish(self, token: str, images: Mapping[str, Image], wish: str | None = None) -> str:
         """The person is done: images, start. Returns where to go. `wish` is an outcome chosen at the page."""
@@ -144,27 +144,27 @@ class Flows:
         # A person who is done has not given up, whatever the profile had in mind.
         profile = outcome.profile_outcome(capture.profile)
         planned = profile if profile in OUTCOMES else None
-        process = self._process(capture, self._world.clock())
+        process = self._process(capture, self._account.clock())
         marked = outcome.marked_outcome({**(process.images if process else {}), **images}.values())
-        return self._end(capture, images, wish or marked or planned, self._world.clock())
+        return self._end(capture, images, wish or marked or planned, self._account.clock())
 
     def _asked(self, dossier_id: str, body: Json) -> tuple[str, int | None]:
         """The process type and document id that a capture request asks for."""
-        world, operation = self._world, Operation.CREATE_ARTIFACT
-        dossier = world.dossier(dossier_id)
-        world.screen(operation, body, checks.CAPTURE_FIELDS, dossier)
+        account, operation = self._account, Operation.CREATE_ARTIFACT
+        dossier = account.dossier(dossier_id)
+        account.screen(operation, body, checks.CAPTURE_FIELDS, dossier)
         checks.typed(body, "requestDomain", str)
-        sdk = checks.typed(body, "sdk", str, required=world.config.capture_needs_sdk)
+        sdk = checks.typed(body, "sdk", str, required=account.config.capture_needs_sdk)
         if sdk not in (None, "native", "capture"):
             raise bad_request("sdk is native or capture.")
         parameters = checks.typed(body, "captureParameters", dict) or {}
-        world.screen(operation, parameters, checks.CAPTURE_PARAMETER_FIELDS, dossier)
+        account.screen(operation, parameters, checks.CAPTURE_PARAMETER_FIELDS, dossier)
         for name in checks.CAPTURE_PARAMETER_FIELDS - {"uiProfileJSON"}:
             checks.typed(parameters, name, str)
         providers = checks.typed(body, "providers", list, required=True) or []
         if len(providers) != 1 or not isinstance(providers[0], dict):
             raise bad_request("providers holds exactly one provider.")
-        world.screen(operation, providers[0], checks.CAPTURE_PROVIDER_FIELDS, dossier)
+        account.screen(operation, providers[0], checks.CAPTURE_PROVIDER_FIELDS, dossier)
         return checks.process_type(providers[0]), checks.typed(providers[0], "documentId", int)
 
     def _default_country(self, parameters: Json) -> str:
@@ -174,28 +174,28 @@ class Flows:
 
     def _process(self, capture: Capture, at: float) -> Process | None:
         """The flow's process, made when it is first needed; None when somebody deleted it."""
-        world = self._world
+        account = self._account
         if capture.process_id is None:
-            process = world.add_process(
-                world.dossiers[capture.dossier_id], capture.process_type, capture.pages, capture.country, at
+            process = account.add_process(
+                account.dossiers[capture.dossier_id], capture.process_type, capture.pages, capture.country, at
             )
             process.tags = capture.tags
             capture.process_id = process.process_id
-        return world.processes.get(capture.process_id)
+        return account.processes.get(capture.process_id)
 
     def _end(self, capture: Capture, images: Mapping[str, Image], wish: str | None, at: float) -> str:
         """Start or cancel the process, unless somebody ended or deleted it, and say where the person goes."""
-        world = self._world
+        account = self._account
         process = self._process(capture, at)
         if process and process.verdict is None:
             if wish == "canceled":
                 process.verdict = outcome.verdict("canceled", at)
-                world.touch(process, at)
+                account.touch(process, at)
             else:
                 process.images = dict.fromkeys(process.needed, SPECIMEN) | process.images | dict(images)
-                world.verify(process, wish, at)
+                account.verify(process, wish, at)
         capture.finished = True
-        world.changes += 1
+        account.changes += 1
         status = process.status(at) if process else "canceled"
         return _redirect(capture, status)
 

@@ -17,13 +17,12 @@ import os
 import re
 import secrets
 import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.core.errors import StoreDamaged
-from agent.store.audit.checkpoints import Checkpoint, Garbled, beside, lines
+from agent.store.audit.checkpoints import Checkpoint, beside, final
 from agent.store.connection import Connection
 from agent.store.keys import Keys
 
@@ -124,7 +123,7 @@ def continued(connection: Connection, path: Path, fresh: bool, key_there: bool, 
     seen, identity, last = mark.read(), _meta(connection, _IDENTITY), last_event(connection)
     backup_at = _meta(connection, BACKUP_AT)
     why = _why(fresh, key_there, seen, identity, last, backup_at is not None)
-    line = _last_checkpoint(path)
+    line = final(beside(path))
     if why is None and _ahead(line, connection, last):
         why = "older"
     if why is not None or identity is None:
@@ -151,7 +150,7 @@ def foreseen(connection: Connection | None, path: Path) -> str | None:
 
     What stands beside the file is read first: an agent that is at work meanwhile is ahead of it, and never behind.
     """
-    seen, key_there, line = Mark(path).read(), Keys.existing(path) is not None, _last_checkpoint(path)
+    seen, key_there, line = Mark(path).read(), Keys.existing(path) is not None, final(beside(path))
     if connection is None:
         return _why(True, key_there, seen, None, 0, False)
     identity, last = _meta(connection, _IDENTITY), last_event(connection)
@@ -176,14 +175,6 @@ def _why(fresh: bool, key_there: bool, seen: Seen | None, identity: str | None, 
     if seen is None or seen.identity != identity or seen.events > last:
         return "older"
     return None
-
-
-def _last_checkpoint(path: Path) -> Checkpoint | None:
-    """The last line of the checkpoints; None when there is none, or they cannot tell."""
-    try:
-        return next(iter(deque(lines(beside(path)), maxlen=1)), None)
-    except (Garbled, OSError):
-        return None  # `audit verify` tells of it
 
 
 def _ahead(line: Checkpoint | None, connection: Connection, last: int) -> bool:

@@ -22,6 +22,7 @@ NAMES = (
     "0008_deadlines",
     "0009_remarks",
     "0010_claims",
+    "0011_flat",
 )
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")

@@ -10,7 +10,7 @@ from agent.store.writer import Writer
 
 Query = Callable[[str, Sequence[Any]], list[Any]]
 
-_STARTED = "SELECT uid FROM requests WHERE phase = 'result' AND dossier_id = ?1"
+_STARTED = "SELECT uid FROM requests INDEXED BY requests_waiting WHERE phase = 'result' AND dossier_id = ?1"
 _STARTING = "SELECT uid FROM requests WHERE phase = 'verification' AND dossier_id = ?1"
 _REFERRED = "SELECT uid FROM requests WHERE uid = ? AND reference = ? AND phase NOT IN ('deletion', 'done')"
 _OWED = """

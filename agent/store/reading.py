@@ -10,7 +10,7 @@ from agent.core.record import Record
 from agent.store.claims import COLUMNS, kept
 from agent.store.connection import open_reader, readable, refuse_damaged
 from agent.store.continuity import carried_key, foreseen
-from agent.store.rows import REMEMBERED, load
+from agent.store.rows import PRESENT, REMEMBERED, load
 from agent.store.vault import Kept
 
 
@@ -77,8 +77,7 @@ class Reading:
 
     def present(self, source: str) -> dict[str, str]:
         """The names of a source whose files are there, as far as the agent knows, with their uids."""
-        sql = "SELECT name, uid FROM requests WHERE source = ? AND present AND name IS NOT NULL"
-        return dict(self._connection.execute(sql, (source,)).fetchall())
+        return dict(self._connection.execute(PRESENT, (source,)).fetchall())
 
     def withdrawn_since(self, at: float) -> int:
         """How many files were taken away before the outcome since then, those that are back among them."""

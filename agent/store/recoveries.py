@@ -26,7 +26,9 @@ class RecordedRecoveries:
 
     def doubtful(self) -> list[str]:
         """The uids of what is not done: all of it may be behind what happened."""
-        return [row[0] for row in self._query("SELECT uid FROM requests WHERE phase <> 'done'")]
+        return [
+            row[0] for row in self._query("SELECT uid FROM requests INDEXED BY requests_open WHERE phase <> 'done'")
+        ]
 
     def unproven(self, unseen: bool = False) -> list[str]:
         """The uids of those that are held because nothing is known of their past; only those not looked for yet."""

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import orjson
@@ -20,6 +21,9 @@ _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 REMEMBERED = "remembered/"  # keys of `meta` that hold what is kept of an account
 
+PRESENT = """
+SELECT name, uid FROM requests INDEXED BY requests_present WHERE source = ? AND present AND name IS NOT NULL
+"""
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,
@@ -28,15 +32,6 @@ VALUES (:uid, :name, :source, :version, :seq, :head, :generation, :mode, :proces
     :hold_reason, :dossier_id, :process_id, :reference, :present, :moving, :priority, :due_at,
     :admitted_at, :progress_at, :delete_at, :opened_at, :decides_at,
     :read_at, :queued, :record)
-"""
-_UPDATE = """
-UPDATE requests SET version = :version, seq = :seq, head = :head, generation = :generation, mode = :mode,
-    process_type = :process_type, phase = :phase, state = :state, outcome = :outcome, hold_reason = :hold_reason,
-    dossier_id = :dossier_id, process_id = :process_id, reference = :reference, present = :present,
-    moving = :moving, priority = :priority, due_at = :due_at, admitted_at = :admitted_at,
-    progress_at = :progress_at, delete_at = :delete_at, opened_at = :opened_at, decides_at = :decides_at,
-    read_at = :read_at, queued = :queued, record = :record
-WHERE uid = :uid
 """
 _EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
 _INTENDED = "INSERT INTO attempts (uid, number, generation, effect, intended_at) VALUES (?, ?, ?, ?, ?)"
@@ -95,17 +90,19 @@ def write(connection: Connection, step: Step, sinks: Sequence[str] = ()) -> None
     Each of the `sinks` is owed what the step is worth telling.
     """
     before, record = step.before, step.record
-    seq, head, progress_at = _head(connection, step)
+    seq, head = _head(connection, step)
     events = [_chained(event, record.uid, seq + n) for n, event in enumerate(step.events, start=1)]
     for row in events:
         head = chain(head, row[0], row[1], row[2], row[3], row[4])
         row.append(head)
         seq = row[1]
-    progress_at = step.events[-1].at if step.events and _progressed(step) else progress_at
-    connection.execute(
-        _INSERT if before is None else _UPDATE,
-        {**columns(record), "seq": seq, "head": head, "progress_at": progress_at},
-    )
+    kept = {"seq": seq, "head": head}
+    if before is None or (step.events and _progressed(step)):
+        kept["progress_at"] = step.events[-1].at
+    if before is None:
+        connection.execute(_INSERT, {**columns(record), **kept})
+    else:
+        _update(connection, before, record, kept)
     if events:
         connection.executemany(_EVENT, events)
     _write_attempts(connection, step)
@@ -117,7 +114,7 @@ def write(connection: Connection, step: Step, sinks: Sequence[str] = ()) -> None
     _write_labels(connection, step)
     _write_deliveries(connection, step, sinks, head)
     if step.link is not None:
-        connection.execute(_LINK, (record.uid, step.link, progress_at))
+        connection.execute(_LINK, (record.uid, step.link, step.events[-1].at))
     elif before is not None and before.phase is Phase.RESULT and record.phase is not Phase.RESULT:
         connection.execute("DELETE FROM links WHERE uid = ?", (record.uid,))
     if (sealed := step.sealed) is not None:
@@ -136,15 +133,26 @@ def _progressed(step: Step) -> bool:
     return step.answered is not None and step.answered.result == "done"
 
 
-def _head(connection: Connection, step: Step) -> tuple[int, str, float]:
+def _update(connection: Connection, before: Record, record: Record, kept: dict[str, Any]) -> None:
+    """Set what changed and nothing else: SQLite writes every index anew of which a column is set, changed or not."""
+    known = _repeated(before)
+    changed = {name: value for name, value in _repeated(record).items() if value != known[name]}
+    values = {**changed, **kept, "record": _written(record)}
+    connection.execute(_update_of(tuple(values)), (*values.values(), record.uid))
+
+
+@cache
+def _update_of(names: tuple[str, ...]) -> str:
+    return f"UPDATE requests SET {', '.join(f'{name} = ?' for name in names)} WHERE uid = ?"  # noqa: S608 - ours
+
+
+def _head(connection: Connection, step: Step) -> tuple[int, str]:
     if step.before is None:
-        return 0, "", step.record.admitted_at
-    row = connection.execute(
-        "SELECT version, seq, head, progress_at FROM requests WHERE uid = ?", (step.record.uid,)
-    ).fetchone()
+        return 0, ""
+    row = connection.execute("SELECT version, seq, head FROM requests WHERE uid = ?", (step.record.uid,)).fetchone()
     if row is None or row[0] != step.before.version:
         raise Impossible(f"the record {step.record.uid} moved on meanwhile")
-    return row[1], row[2], row[3]
+    return row[1], row[2]
 
 
 def _chained(event: Event, uid: str, seq: int) -> list[Any]:
@@ -153,7 +161,15 @@ def _chained(event: Event, uid: str, seq: int) -> list[Any]:
 
 
 def columns(record: Record) -> dict[str, Any]:
-    """The columns that repeat what the record says."""
+    """The record, and the columns that repeat what it says."""
+    return {**_repeated(record), "record": _written(record)}
+
+
+def _written(record: Record) -> str:
+    return orjson.dumps(_nameless(record)).decode()
+
+
+def _repeated(record: Record) -> dict[str, Any]:
     return {
         "uid": record.uid,
         "name": record.name,
@@ -179,7 +195,6 @@ def columns(record: Record) -> dict[str, Any]:
         "decides_at": _decides_at(record),
         "read_at": record.read_at,
         "queued": record.queued,
-        "record": orjson.dumps(_nameless(record)).decode(),
     }
 
 

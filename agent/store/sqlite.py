@@ -15,23 +15,15 @@ from agent.core.record import HoldReason, Record
 from agent.ports import Command, Waiting
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
-from agent.store.connection import (
-    Connection,
-    FileLock,
-    open_reader,
-    open_writer,
-    refuse_damaged,
-    refuse_holes,
-    sqlite3,
-    unusable,
-)
+from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_holes, sqlite3, unusable
 from agent.store.continuity import continued, key_of
 from agent.store.erasing import owe_rewrite, rewrite, truncate
 from agent.store.keys import Keys
 from agent.store.migrations import begun, migrate
 from agent.store.post import Inbox, Outbox
 from agent.store.recoveries import RecordedRecoveries
-from agent.store.rows import REMEMBERED, columns, erased, load, write
+from agent.store.rows import PRESENT, REMEMBERED, columns, erased, load, write
+from agent.store.soundness import is_small, look_through, refuse_unreadable, refuse_unverified
 from agent.store.vault import Vault
 from agent.store.writer import Writer
 
@@ -50,11 +42,26 @@ _OBSERVED = {False: "", True: "AND phase IN ('result', 'deletion')"}  # what goe
 
 _HEALING = tuple(sorted(reason for reason in HoldReason if reason.heals))
 
+# Which index serves is said wherever SQLite, which knows nothing of the numbers, takes one that grows.
+_PATIENT = """
+SELECT uid FROM requests INDEXED BY requests_queued WHERE queued
+UNION SELECT uid FROM requests INDEXED BY requests_held WHERE hold_reason IN (?, ?)
+"""
+_WAITING_IN = """
+SELECT uid FROM requests INDEXED BY requests_waiting
+WHERE phase = 'result' AND dossier_id IN (SELECT value FROM json_each(?))
+"""
+_WAITING = """
+SELECT (SELECT coalesce(sum(requests), 0) FROM census WHERE phase = 'result'),
+    (SELECT min(opened_at) FROM requests INDEXED BY requests_waiting_since WHERE phase = 'result')
+"""
+
 _NEEDED = """
 SELECT needing.uid, json_extract(image.value, '$.path'), json_extract(image.value, '$.sha256')
 FROM (
-    SELECT uid, record FROM requests WHERE phase <> 'done'
-    UNION ALL SELECT uid, record FROM requests WHERE phase = 'done' AND hold_reason IS NOT NULL
+    SELECT uid, record FROM requests INDEXED BY requests_open WHERE phase <> 'done'
+    UNION ALL
+    SELECT uid, record FROM requests INDEXED BY requests_held WHERE phase = 'done' AND hold_reason IS NOT NULL
 ) AS needing,
 json_each(json_array(json_extract(record, '$.desired.images'), json_extract(record, '$.next.images'))) AS document,
 json_each(document.value) AS image
@@ -101,9 +108,10 @@ class SqliteStore:
         fresh = begun(path)
         connection = open_writer(path)
         try:
-            refuse_damaged(path, connection)
+            refuse_unreadable(path, connection)
             key_there = Keys.existing(path) is not None
             migrate(connection)
+            refuse_unverified(path, connection)
             if account is not None:
                 _bind(connection, account, rebind)
             self.keys = key_of(connection, path)
@@ -116,6 +124,7 @@ class SqliteStore:
             connection.close()
             raise
         self.path = path
+        self._seen_whole = is_small(path)
         self._connection = connection
         self._reading = threading.Lock()  # the source loop reads from a thread of its own
         self._writer = Writer(connection, observe, self._mark.advance)
@@ -132,6 +141,12 @@ class SqliteStore:
         self._connection.close()
         self._mark.close()
         self._lock.release()
+
+    async def look_through(self) -> None:
+        """Look at what was not looked at when it was opened; the store is in use meanwhile. Raises StoreDamaged."""
+        if not self._seen_whole:
+            await look_through(self.path)
+            self._seen_whole = True
 
     # -- commits ---------------------------------------------------------------------------------------------
 
@@ -228,8 +243,7 @@ class SqliteStore:
 
     def present(self, source: str) -> dict[str, str]:
         """The names of a source whose files are there, as far as we know, with their uids."""
-        sql = "SELECT name, uid FROM requests WHERE source = ? AND present AND name IS NOT NULL"
-        return dict(self._query(sql, (source,)))
+        return dict(self._query(PRESENT, (source,)))
 
     def unsettled(self, begun: bool = False) -> bool:
         """True while some request goes on by itself."""
@@ -278,13 +292,12 @@ class SqliteStore:
 
     def waiting(self) -> Waiting:
         """What waits for a result."""
-        row = self._query("SELECT count(*), min(opened_at) FROM requests WHERE phase = 'result'")[0]
+        row = self._query(_WAITING)[0]
         return Waiting(count=row[0], since=row[1] or 0.0)
 
     def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
         """The uids of those that wait for a result in one of these dossiers."""
-        sql = "SELECT uid FROM requests WHERE phase = 'result' AND dossier_id IN (SELECT value FROM json_each(?))"
-        return [row[0] for row in self._query(sql, (orjson.dumps(dossiers).decode(),))]
+        return [row[0] for row in self._query(_WAITING_IN, (orjson.dumps(dossiers).decode(),))]
 
     def oldest_looks(self, limit: int) -> list[str]:
         """Those that wait for a result, the ones that will be looked at last first."""
@@ -297,8 +310,7 @@ class SqliteStore:
 
     def patient(self) -> list[str]:
         """The uids of those that wait for the budget, or for their images."""
-        sql = "SELECT uid FROM requests WHERE queued UNION SELECT uid FROM requests WHERE hold_reason IN (?, ?)"
-        return [row[0] for row in self._query(sql, _HEALING)]
+        return [row[0] for row in self._query(_PATIENT, _HEALING)]
 
     def discards(self) -> list[str]:
         """The uids of those whose image files are to be deleted, because their outcome is durable."""

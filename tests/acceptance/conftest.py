@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.office import Office, simulated
+from proof.installed import simulated
+from tests.acceptance.office import Office
 
 
 @pytest.fixture

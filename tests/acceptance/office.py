@@ -3,19 +3,20 @@
 import contextlib
 import io
 import json
-import os
 import signal
 import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
+from agent.store.connection import open_reader
+from agent.store.reading import Reading
+from agent.views import item
+from proof.installed import COMMAND, environment, ledger_at
 
 
 @dataclass
@@ -29,20 +30,7 @@ class Office:
 
     @property
     def environment(self) -> dict[str, str]:
-        settings = {
-            "BASE_URL": self.url,
-            "CLIENT_ID": "sandbox-client",
-            "CLIENT_SECRET": "sandbox-secret",
-            "SPECS_DIR": str(self.folder / "specs"),
-            "IMAGES_DIR": str(self.folder / "images"),
-            "STATE_URL": f"sqlite:///{self.folder}/state/agent.db",
-            "LISTEN": "127.0.0.1:0",
-            "POLL_INTERVAL": "1s",
-            "SCAN_INTERVAL": "500ms",
-            "LOG_LEVEL": "debug",
-            **self.settings,
-        }
-        return {**os.environ, **{f"ASSURE_AGENT_{name}": value for name, value in settings.items()}}
+        return environment(self.folder, self.url, **{"LOG_LEVEL": "debug", **self.settings})
 
     def write(self, name: str, **spec: Any) -> Path:
         """Write one request file; JSON is YAML."""
@@ -119,6 +107,42 @@ class Office:
         """What `get` knows, by name."""
         return {item["name"]: item for item in self.json("get")["items"]}
 
+    # -- looking on from here: a command takes half a second to start, and is asked when something has to be shown
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state" / "agent.db"
+
+    def seen(self) -> dict[str, dict[str, Any]]:
+        """What `get` would say by now, by name."""
+        if not self.state.exists():
+            return {}
+        try:
+            with Reading(self.state) as reading:
+                return {record.name: item(record) for record in reading.all()}
+        except Exception:
+            return {}  # it is just being made
+
+    def offers(self, name: str) -> bool:
+        """True when there is a capture link for this request."""
+        if name not in (seen := self.seen()):
+            return False
+        with Reading(self.state) as reading:
+            return reading.link(seen[name]["uid"]) is not None
+
+    def scans(self, count: int = 4, seconds: float = 40) -> None:
+        """Return when the source was scanned so many times more."""
+        seen, end = {self._scanned_at()}, time.monotonic() + seconds
+        while len(seen) <= count:
+            assert time.monotonic() < end, "nobody scans"
+            time.sleep(0.05)
+            seen.add(self._scanned_at())
+
+    def _scanned_at(self) -> float:
+        with contextlib.closing(open_reader(self.state)) as connection:
+            (at,) = connection.execute("SELECT max(synced_at) FROM sources").fetchone()
+        return float(at)
+
     def link(self, name: str) -> str | None:
         """The capture link of a request, or None when there is none now."""
         done = subprocess.run(
@@ -128,9 +152,7 @@ class Office:
 
     def ledger(self) -> dict[str, Any]:
         """What really happened at Assure."""
-        with urllib.request.urlopen(self.url + "/sandbox/ledger") as answer:
-            ledger: dict[str, Any] = json.load(answer)
-        return ledger
+        return ledger_at(self.url)
 
     def processes(self) -> list[dict[str, Any]]:
         """All processes of the ledger."""
@@ -150,16 +172,3 @@ def picture(folder: Path, marker: str) -> str:
         Image.new("RGB", (64, 48), "teal").save(buffer, "JPEG", comment=comment.encode())
         path.write_bytes(buffer.getvalue())
     return path.name
-
-
-@contextlib.contextmanager
-def simulated(options: Mapping[str, str]) -> Iterator[str]:
-    """The sandbox in a process of its own; gives its URL. An empty value makes a flag."""
-    arguments = [part for name, value in options.items() for part in (f"--{name}", value) if part]
-    with subprocess.Popen([*COMMAND, "sandbox", *arguments], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-            process.wait(timeout=10)

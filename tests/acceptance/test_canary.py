@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.office import COMMAND, Office
+from proof.installed import COMMAND
+from tests.acceptance.office import Office
 from tests.acceptance.test_main_job import eventually
 from tests.support.canaries import OURS, PERSONAL, leaks
 
@@ -89,7 +90,7 @@ def test_the_command_writes_and_says_no_personal_value(office: Office) -> None:
     shutil.copytree(state, copies / "killed", ignore=shutil.ignore_patterns("*.sock"))
     urllib.request.urlopen(urllib.request.Request(office.url + "/sandbox/faults", method="DELETE")).close()
     with agent(office, logs) as fetch:
-        eventually(lambda: all(item["state"] in ("done", "held") for item in office.items().values()))
+        eventually(lambda: all(item["state"] in ("done", "held") for item in office.seen().values()))
         served += b"".join(
             map(fetch, ("/metrics", "/healthz", "/readyz", "/api/requests", "/api/requests/canary-person-0"))
         )

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.office import Office, simulated
+from proof.installed import simulated
+from tests.acceptance.office import Office
 
 SECRET = "a-secret-of-the-subscription"
 TROUBLE = [{"kind": "double", "every": 3}, {"kind": "reorder", "rate": 0.4, "seconds": 2}]
@@ -47,11 +48,11 @@ def waited(office: Office, names: list[str], seconds: float) -> dict[str, Any]:
     """What `get` knows once all of them are done."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        items = office.items()
-        if items.keys() >= set(names) and all(items[name]["phase"] == "done" for name in names):
-            return items
-        time.sleep(0.5)
-    raise AssertionError({name: item["phase"] for name, item in office.items().items()})
+        seen = office.seen()
+        if seen.keys() >= set(names) and all(seen[name]["phase"] == "done" for name in names):
+            return office.items()
+        time.sleep(0.1)
+    raise AssertionError({name: item["phase"] for name, item in office.seen().items()})
 
 
 def test_forty_requests_finish_by_signed_events_alone_doubled_and_reordered(office: Office) -> None:

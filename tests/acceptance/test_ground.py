@@ -13,7 +13,8 @@ import pytest
 from agent.core.record import Record
 from agent.store.connection import sqlite3
 from agent.store.reading import Reading
-from tests.acceptance.office import COMMAND, Office
+from proof.installed import COMMAND
+from tests.acceptance.office import Office
 
 
 def records(office: Office) -> dict[str, Record]:

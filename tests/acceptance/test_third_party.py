@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.office import simulated
+from proof.installed import simulated
 from tests.acceptance.third_party import Application
 
 SECRET = "of the subscription"

@@ -43,7 +43,9 @@ def request(
 
 
 async def sent(thin: Transport, server: ScriptedServer, method: str = "POST") -> httpx.Response:
-    return await thin.handle_async_request(request(server, method, None if method == "GET" else b"{}"))
+    response = await thin.handle_async_request(request(server, method, None if method == "GET" else b"{}"))
+    await response.aread()
+    return response
 
 
 async def test_a_refused_connection_is_a_connect_error(thin: Transport) -> None:

@@ -30,18 +30,20 @@ def link(office: Office, name: str, shop: Shop, process_type: str = "document") 
     """Write a capture request and wait for its link."""
     office.write(name, processType=process_type, capture={"redirectUrl": shop.url})
     end = time.monotonic() + PATIENCE
-    while (found := office.link(name)) is None:
+    while not office.offers(name):
         assert time.monotonic() < end, "no link came"
-        time.sleep(0.2)
+        time.sleep(0.1)
+    found = office.link(name)
+    assert found is not None
     return found
 
 
 def settled(office: Office, name: str) -> dict[str, Any]:
     """Wait until the request is done; its row, and its dossier's in the ledger."""
     end = time.monotonic() + PATIENCE
-    while (item := office.items()[name])["state"] != "done":
+    while (item := office.seen()[name])["state"] != "done":
         assert time.monotonic() < end, item
-        time.sleep(0.2)
+        time.sleep(0.1)
     (dossier,) = [row for row in office.ledger()["dossiers"] if row["externalReference"] == item["externalReference"]]
     assert dossier["deletedAt"] is not None
     return {"outcome": item["outcome"], "starts": [row["starts"] for row in dossier["processes"]], **dossier}

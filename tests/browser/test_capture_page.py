@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.acceptance.office import simulated
+from proof.installed import simulated
 from tests.browser.person import DESKTOP, PHONE, Person
 from tests.browser.shop import Shop
 

@@ -9,7 +9,7 @@ from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase
 from agent.runtime import Agent
 from agent.sentences import Around, coming, where
-from tests.loops.test_control import ask
+from tests.loops.commands import ask
 from tests.loops.test_regain import copied, put_back
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import begin, world

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import runtime
+from agent import account
 from agent.sandbox import SandboxServer
 from agent.store.connection import sqlite3
 from tests.support.files import upload, write
@@ -42,7 +42,7 @@ def test_no_credentials(here: Here) -> None:
 
 
 def test_a_base_url_where_nobody_answers(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_PATIENCE", 1)
+    monkeypatch.setattr(account, "PATIENCE", 1)
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
     here(*ONCE, BASE_URL="http://127.0.0.1:9").is_one_clear_error("http://127.0.0.1:9", "nothing is lost")
     assert [item["phase"] for item in here("get", "-o", "json").json["items"]] == ["dossier"]

@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from tests.acceptance.office import COMMAND, simulated
+from proof.installed import COMMAND, simulated
 
 
 def test_the_flags_subscribe_to_events() -> None:

@@ -77,7 +77,6 @@ def test_an_upload_goes_all_its_road_one_effect_at_a_time() -> None:
         EffectKind.CREATE_DOSSIER,
         EffectKind.CREATE_PROCESS,
         EffectKind.UPLOAD_IMAGES,
-        EffectKind.READ_PROCESS,
         EffectKind.START_VERIFICATION,
         EffectKind.READ_PROCESS,
         EffectKind.DELETE_DOSSIER,
@@ -130,7 +129,6 @@ def test_the_effects_name_what_the_record_knows() -> None:
     story.sees(ProcessCreated, process_id="P1", status=Status.PENDING, document_pages=2)
     assert story.effect == UploadImages(dossier_id="D1", process_id="P1", images=story.desired.images)
     story.sees(ImagesUploaded)
-    story.reads(Status.PENDING)
     assert story.effect == StartVerification(dossier_id="D1", process_id="P1")
 
 

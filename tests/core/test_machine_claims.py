@@ -104,7 +104,7 @@ def test_claims_that_cannot_be_kept_stop_the_deletion_and_then_a_person_is_asked
     assert record.result is not None
     assert record.result.status is Status.ACCEPTED
     assert story.count(EffectKind.DELETE_DOSSIER) == 0
-    assert story.count(EffectKind.READ_PROCESS) == 1 + 1 + POLICY.surprises  # one before the start
+    assert story.count(EffectKind.READ_PROCESS) == 1 + POLICY.surprises
 
 
 def test_it_heals_by_itself_once_claims_can_be_kept() -> None:

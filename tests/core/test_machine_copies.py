@@ -20,6 +20,7 @@ from world import (
     at_start,
     capture,
     deletes,
+    listed,
     upload,
 )
 
@@ -33,6 +34,7 @@ from agent.core.observation import (
     DocumentRemoved,
     DocumentReturned,
     DossierDeleted,
+    DossierRead,
     DossierSearched,
     HistoryLost,
     HoldResolved,
@@ -46,7 +48,7 @@ from agent.core.observation import (
 )
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Outcome, Phase, Record
-from agent.core.remote import Status
+from agent.core.remote import DossierReading, Found, Status
 
 News = Callable[[Record, float], Observation]
 RECOVERING = Policy(recovering=True)
@@ -334,3 +336,15 @@ def test_what_is_known_to_be_done_is_never_begun(name: str, slow: bool) -> None:
     assert bare.created == 0
     assert (bare.record.phase, bare.record.hold) == (Phase.DONE, None)
     assert bare.record.outcome in (outcome, Outcome.ABANDONED)
+
+
+def test_a_capture_that_is_seen_after_all_is_observed_and_not_given_up() -> None:
+    """[I2] Its dossier was empty at the first look; the person began before somebody approved."""
+    bare = put_back(Road(lambda: at_process(capture())))
+    assert is_held(bare.record)
+    found = Found(generation=1, attempt=1, dossier_id="D1", processes=(listed("P1"),), opened_at=bare.now)
+    bare.record = step(bare.record, HistoryLost(at=bare.now, found=(found,)), RECOVERING, ask=False).record
+    assert (bare.record.hold, bare.record.phase) == (None, Phase.PROCESS)
+    reading = DossierReading(dossier_id="D1", reference=None, processes=(listed("P1"),))
+    taken = step(bare.record, DossierRead(at=bare.now + 1, reading=reading), Policy())
+    assert (taken.record.phase, taken.record.billed) == (Phase.RESULT, True)

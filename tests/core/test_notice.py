@@ -53,7 +53,7 @@ def test_another_attempt_of_the_same_generation_is_not_told() -> None:
 
 
 def test_a_new_generation_tells_of_the_deletion_of_the_one_before() -> None:
-    life = Life(desired=upload()).until(Phase.IMAGES)
+    life = Life(desired=upload(read_back=True)).until(Phase.IMAGES)
     other = upload(digest="d2", essence="e2")
     life.goes_on()
     life.sees(DocumentChanged, desired=other)

@@ -1,6 +1,6 @@
-"""A story: one record, driven by hand. Builders, and what holds after any step, are those of `proof/model.py`."""
+"""A story: one record, driven by hand. What it is given and what holds are those of `proof/`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.core.effect import (
@@ -25,6 +25,7 @@ from agent.core.observation import (
     DossierDeleted,
     DossierRead,
     EffectUnanswered,
+    ImagesCompared,
     ImagesUploaded,
     ImagesVerified,
     Observation,
@@ -41,28 +42,24 @@ from agent.core.remote import (
     ProcessReading,
     Status,
 )
-from proof.model import (
+from proof.chance import Drawn, seeds
+from proof.given import (
     BACK,
     DUTCH_PASSPORT,
     FRONT,
-    LOST_CONNECTION,
     NOW,
     POLICY,
-    REFUSED,
-    Assure,
-    Drawn,
     capture,
-    check,
-    check_reads,
     digested,
     edits,
     listed,
     sealed,
-    seeds,
     told_by_source,
     unadmitted,
     upload,
 )
+from proof.holds import check, check_reads
+from proof.model import LOST_CONNECTION, REFUSED, Assure
 
 # -- a story: one record, driven by hand -------------------------------------------------------------------------------
 
@@ -165,17 +162,18 @@ def at_images(desired: Desired | None = None, **fields: Any) -> Story:
 
 
 def at_look(desired: Desired | None = None, **fields: Any) -> Story:
-    """The look before the start is asked for."""
-    story = at_images(desired, **fields)
+    """A look before the start is asked for: the images were read back after the upload."""
+    story = at_images(replace(desired or upload(), read_back=True), **fields)
     story.sees(ImagesUploaded)
+    story.sees(ImagesCompared, differing=())
     assert isinstance(story.effect, ReadProcess)
     return story
 
 
 def at_start(desired: Desired | None = None, **fields: Any) -> Story:
     """The start is asked for: an open, billable intent."""
-    story = at_look(desired, **fields)
-    story.reads(Status.PENDING)
+    story = at_images(desired, **fields)
+    story.sees(ImagesUploaded)
     assert isinstance(story.effect, StartVerification)
     return story
 

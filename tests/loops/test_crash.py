@@ -12,7 +12,7 @@ import pytest
 from agent.core.record import Phase
 from agent.sandbox.faults import Rule
 from agent.store import audit
-from tests.support.clock import until
+from tests.support.clock import patiently, until
 from tests.support.faults import rule
 from tests.support.world import World
 
@@ -37,7 +37,7 @@ async def crash(world: World, trouble: Rule) -> None:
         agent.stop()
         await asyncio.sleep(0)
         await agent.reconciler.drop()
-        await asyncio.wait_for(task, 10)
+        await patiently(task)
     shutil.rmtree(world.state.parent)
     copied.rename(world.state.parent)
     world.sandbox.faults.clear()

@@ -237,7 +237,7 @@ async def test_what_the_list_never_shows_is_found_by_a_look_of_its_own(world: Wo
         await world.clock.advance(Policy().own_look + INTERVAL)
         assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
         processes = [process for entry in world.ledger.dossiers.values() for process in entry.processes]
-        assert sum(len(process.reads) for process in processes) == 3  # one of them before the start
+        assert sum(len(process.reads) for process in processes) == 2
     world.check()
 
 

@@ -14,7 +14,7 @@ from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase
 from agent.store import audit
 from agent.store.connection import sqlite3
-from tests.support.clock import until
+from tests.support.clock import patiently, until
 from tests.support.faults import rule
 from tests.support.world import World
 
@@ -32,7 +32,7 @@ async def run(drive: Drive, world: World) -> asyncio.Task[None]:
 async def end(drive: Drive, world: World, task: asyncio.Task[None]) -> None:
     drive.reconciler.stop()
     world.clock.release()
-    await asyncio.wait_for(task, 10)
+    await patiently(task)
 
 
 # -- many at once --------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ async def test_a_store_that_cannot_be_written_ends_the_loop_and_nothing_is_asked
         await drive.reconciler.admit([capture_record("a")])
         _break(world)
         with pytest.raises(StoreError) as caught:
-            await asyncio.wait_for(drive.reconciler.run(), 10)
+            await patiently(drive.reconciler.run())
         assert caught.value.hint
         assert drive.interpreter.effects == []
     assert world.calls == []
@@ -171,7 +171,7 @@ async def test_a_store_that_breaks_ends_the_agent_with_its_error(world: World) -
         async with world.running() as agent:
             _break(world)
             world.clock.release()
-            await until(agent._stopping.is_set)
+            await until(agent._ending.asked.is_set)
     assert world.starts("a") == 1
 
 
@@ -184,7 +184,7 @@ async def test_a_store_that_cannot_be_read_ends_the_agent_with_its_error(world: 
             connection.execute("ALTER TABLE requests RENAME TO elsewhere")
             connection.close()
             world.clock.release()
-            await until(agent._stopping.is_set, patience=0.5)
+            await until(agent._ending.asked.is_set)
 
 
 async def test_who_listens_and_fails_harms_no_record(world: World) -> None:
@@ -224,7 +224,7 @@ async def test_stopping_saves_what_is_under_way_and_asks_for_nothing_new(world: 
         await asyncio.sleep(0.05)
         assert not task.done()
         world.clock.release()
-        await asyncio.wait_for(task, 10)
+        await patiently(task)
         record = drive.record("a")
         assert (record.phase, record.intent) == (Phase.PROCESS, None)
         assert record.due_at is not None
@@ -254,7 +254,7 @@ async def test_dropping_leaves_an_intent_that_is_resumed(world: World) -> None:
         task = await run_into_a_hang(drive, world)
         drive.reconciler.stop()
         await drive.reconciler.drop()
-        await asyncio.wait_for(task, 10)
+        await patiently(task)
         intent = drive.record("a").intent
         assert intent is not None
         assert intent.kind is EffectKind.CREATE_DOSSIER

@@ -11,7 +11,7 @@ from agent.core.record import HoldReason, Outcome, Phase
 from agent.runtime import Agent
 from agent.sandbox.faults import Rule
 from agent.store.backup import back_up, restore
-from tests.support.clock import until
+from tests.support.clock import patiently, until
 from tests.support.faults import rule
 from tests.support.world import World
 
@@ -47,7 +47,7 @@ async def approved(world: World) -> AsyncIterator[Agent]:
     """An agent at work, once a person has said to go on and it has gone on."""
     async with world.running() as agent:
         await approve(agent)
-        await agent._recover()
+        await agent._pausing.recover()
         yield agent
 
 
@@ -63,7 +63,7 @@ async def killed_in(world: World, trouble: Rule) -> None:
         agent.stop()
         await asyncio.sleep(0)
         await agent.reconciler.drop()
-        await asyncio.wait_for(task, 10)
+        await patiently(task)
     world.sandbox.faults.clear()
 
 
@@ -186,7 +186,7 @@ async def test_while_assure_gives_no_list_nothing_is_begun(world: World) -> None
     async with world.running() as agent:
         assert world.record("a").hold is not None
         for _ in range(4):
-            await agent._recover()
+            await agent._pausing.recover()
         assert world.record("a").hold is not None
         assert world.ledger.calls["createDossier"] == 1
     assert len(world.dossiers("a")) == 1
@@ -218,7 +218,7 @@ async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -
             assert world.starts(name) == 1
         await agent._control.obey({"id": "resolve-1", "verb": "resolve", "name": "done-since", "answer": "abandon"})
         await approve(agent)
-        await agent._recover()
+        await agent._pausing.recover()
         await world.clock.advance(900)
         assert world.record("runs").outcome is Outcome.ACCEPTED
         assert world.record("new").outcome is Outcome.ACCEPTED
@@ -262,7 +262,7 @@ async def test_what_a_copy_could_go_on_with_is_not_billed_until_it_is_approved(w
         begun = set(world.ledger.calls - before)
         assert not begun & {"createDossier", "createProcess", "setImages", "startVerification"}
         await approve(agent)
-        await agent._recover()
+        await agent._pausing.recover()
         await world.clock.advance(60)
     assert world.record("a").outcome is Outcome.ACCEPTED
     assert world.starts("a") == 1

@@ -66,7 +66,7 @@ async def test_what_was_begun_since_is_adopted_and_the_rest_waits_for_a_person(w
         assert holds == {"done": HoldReason.HISTORY_LOST, "new": HoldReason.HISTORY_LOST}
         await agent._control.obey({"id": "resolve-1", "verb": "resolve", "name": "done", "answer": "abandon"})
         await approve(agent)
-        await agent._recover()
+        await agent._pausing.recover()
         await world.clock.advance(4_000)
         assert world.record("runs").outcome is Outcome.ACCEPTED
         assert world.record("new").outcome is Outcome.ACCEPTED
@@ -89,7 +89,7 @@ async def test_a_folder_from_the_middle_of_a_request_starts_nothing_twice(world:
         assert bool(recoveries(world)) is (call in ("createDossier", "setImages"))
         if recoveries(world):
             await approve(agent)
-            await agent._recover()
+            await agent._pausing.recover()
         await world.clock.advance(600)
     assert world.record("a").outcome is Outcome.ACCEPTED
     assert world.starts("a") == 1

@@ -9,16 +9,35 @@ from tests.support.faults import rule
 from tests.support.world import World
 
 
-async def test_the_process_is_read_first_and_then_started_once_with_no_body(world: World) -> None:
-    """[I2]"""
+async def test_the_upload_shows_that_it_is_pending_and_it_is_started_once_with_no_body(world: World) -> None:
+    """[I2] No image is taken after a start (contract §7), so that nothing has to be read in between."""
     bodies = world.overhear("start_verification")
     world.upload("a")
     await world.settle()
     start = world.calls.index("startVerification")
-    assert world.calls[start - 2 : start] == ["setImages", "getProcess"]
+    assert world.calls[start - 2 : start] == ["createProcess", "setImages"]
     assert bodies == [{}]
     assert world.starts("a") == 1
-    assert world.history("a")[5:7] == ["ProcessRead", "VerificationStarted"]
+    assert world.history("a")[4:6] == ["ImagesUploaded", "VerificationStarted"]
+
+
+async def test_after_an_unknown_create_all_of_the_dossier_is_read_before_the_start(world: World) -> None:
+    """[I2] Another process may have been created in it, and started."""
+    world.sandbox.faults.add([rule("createProcess", "reset-after")])
+    world.upload("a")
+    await world.settle()
+    start = world.calls.index("startVerification")
+    assert world.calls[start - 2 : start] == ["setImages", "getDossier"]
+    assert world.starts("a") == 1
+
+
+async def test_what_was_read_back_is_read_once_more_before_the_start(world: World) -> None:
+    """[I2] Time has passed since the upload."""
+    world.upload("a", read_back=True)
+    await world.settle()
+    start = world.calls.index("startVerification")
+    assert world.calls[start - 2 : start] == ["getImages", "getProcess"]
+    assert world.starts("a") == 1
 
 
 async def test_the_intent_is_on_disk_before_the_start_is_asked_for(world: World) -> None:
@@ -46,7 +65,7 @@ async def test_a_process_that_somebody_failed_meanwhile_is_not_started(world: Wo
         sandbox.set_failed(dossier_id, process_id)
 
     sandbox.set_images = failed  # type: ignore[method-assign]
-    world.upload("a")
+    world.upload("a", read_back=True)
     await world.settle()
     record = world.record("a")
     assert record.outcome == "failed"

@@ -9,7 +9,17 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store.audit import checkpoints, verify
-from agent.store.audit.checkpoints import BREAK, CHECKPOINT, RESTORE, Checkpoint, Garbled, beside, lines, onward
+from agent.store.audit.checkpoints import (
+    BREAK,
+    CHECKPOINT,
+    RESTORE,
+    Checkpoint,
+    Garbled,
+    beside,
+    final,
+    lines,
+    onward,
+)
 from agent.store.sqlite import SqliteStore
 
 from .support import NOW, Life, changed, committed, opened, rows
@@ -57,7 +67,7 @@ async def test_a_line_follows_the_one_before_and_only_when_something_was_written
     store.close()
     assert (second.number, second.previous, second.event) == (2, first.hash, events)
     verdict = verify(tmp_path / "agent.db")
-    assert (verdict.findings, verdict.checkpoints, verdict.covered) == ((), 2, events)
+    assert (verdict.findings, verdict.checkpoints, verdict.final) == ((), 2, events)
 
 
 async def test_a_checkpoint_reads_only_what_was_written_since_the_last(
@@ -221,3 +231,20 @@ def test_a_line_is_sealed_by_all_that_it_says() -> None:
     line = Checkpoint(number=1, kind=CHECKPOINT, at="t", event=2, head="h", digest="d", previous="p").sealed()
     text = orjson.dumps(["p", 1, "checkpoint", "t", 2, "h", "d"])
     assert line.hash == hashlib.sha256(text).hexdigest()
+
+
+@pytest.mark.parametrize(("left", "known"), [("", True), ('{"number": 9', True), ("garbled\n", False)])
+async def test_what_the_checkpoints_cover_is_read_from_their_end(tmp_path: Path, left: str, known: bool) -> None:
+    """Each start asks; a file of a year has a hundred thousand lines. One that was being written does not count."""
+    store = opened(tmp_path)
+    for number in range(2):
+        await committed(store, Life(f"u{number}").until(Phase.DONE))
+        await store.checkpoint(NOW + number)
+    store.close()
+    path = beside(tmp_path / "agent.db")
+    with path.open("a") as file:
+        file.write(left)
+    written = rows(tmp_path, "SELECT max(id) FROM events")[0][0]
+    line = final(path)
+    assert (line.event if line is not None else None) == (written if known else None)
+    assert final(tmp_path / "nothing") is None

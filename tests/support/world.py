@@ -27,7 +27,7 @@ from agent.store.connection import open_reader
 from agent.store.reading import Reading
 from proof.quiet import serving_nothing, watching_nothing
 
-from .clock import VirtualClock, until
+from .clock import VirtualClock, patiently, until
 from .files import capture, jpeg, upload, write
 
 CONFIG = SandboxConfig(verification_delay=(2.0, 2.0), capture_delay=2.0)
@@ -122,14 +122,14 @@ class World:
     async def settle(self, patience: float = 86_400.0, **more: Any) -> Finished:
         """`run --once`: until all is settled as far as it can be. Time passes by itself."""
         self.clock.release()
-        async with self.opened(**more) as agent, asyncio.timeout(30):
+        async with self.opened(**more) as agent:
             task = asyncio.create_task(agent.run_once(patience))
 
             def scanning() -> int:  # or sweeping: time stands still until it waits as well
                 return not self.clock.waits(task) and not _draining(agent)
 
             with self.clock.watch(scanning):
-                self.finished = await task
+                self.finished = await patiently(task, 30.0)
         return self.finished
 
     @contextlib.asynccontextmanager
@@ -152,7 +152,7 @@ class World:
                 with self.clock.watch(lambda: not _draining(agent), loop=False):
                     agent.stop()
                     self.clock.release()
-                    await asyncio.wait_for(task, 30)
+                    await patiently(task, 30.0)
                     self.clock.hold()
 
     # -- looking -----------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import contextlib
 import secrets
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -207,7 +206,7 @@ async def test_without_a_secret_nothing_listens(world: World) -> None:
         assert agent.events_url is None
 
 
-async def test_the_answer_comes_within_a_tenth_of_a_second_whatever_assure_does(world: World) -> None:
+async def test_the_answer_waits_for_nothing_that_assure_does(world: World) -> None:
     for number in range(20):
         world.upload(f"a-{number}", "sandbox-delay=30s")
     names = [f"a-{number}" for number in range(20)]
@@ -216,13 +215,10 @@ async def test_the_answer_comes_within_a_tenth_of_a_second_whatever_assure_does(
         world.sandbox.faults.add([rule("getProcess", "hang", count=20)])
         bodies = [envelope(**data(world, name)) for name in names]
         async with httpx.AsyncClient(trust_env=False) as client:
-            took = []
             for body in bodies:
-                began = time.perf_counter()
                 headers = {"X-Signicat-Signature": signature(body)}
                 assert (await client.post(f"{sender.url}/events", content=body, headers=headers)).status_code == 200
-                took.append(time.perf_counter() - began)
-        assert sorted(took)[len(took) // 2] < 0.1
+        assert {record.outcome for record in world.records().values()} == {None}
 
 
 async def test_nothing_of_an_event_is_logged_or_kept(world: World) -> None:

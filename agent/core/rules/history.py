@@ -11,8 +11,6 @@ That counts for whatever would begin: for what is to follow once a dossier is de
 a rerun) it is asked as soon as it is known that something follows, so that it is shown before anybody approves.
 """
 
-from dataclasses import replace
-
 from agent.core.effect import EffectKind
 from agent.core.observation import Answered, HistoryLost, HoldResolved, Observation
 from agent.core.policy import Policy
@@ -20,6 +18,7 @@ from agent.core.record import HoldReason, Phase, Record
 from agent.core.recovery import started
 from agent.core.remote import Found, Status
 from agent.core.rules.passage import FRESH_DOSSIER, PROGRESS, begin, hold, leads_on
+from agent.core.values import replace
 
 UNSEEN = "unseen"  # not looked for yet
 NOT_FOUND = "not-found"

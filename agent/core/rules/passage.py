@@ -1,10 +1,10 @@
 """How a record passes on: to its deletion, to what follows, to a person."""
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record, Result
+from agent.core.values import replace
 
 
 def close(record: Record, at: float, outcome: Outcome | None = None, result: Result | None = None) -> Record:

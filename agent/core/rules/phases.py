@@ -1,7 +1,5 @@
 """Rules for the answers of Assure, phase by phase."""
 
-from dataclasses import replace
-
 from agent.core.effect import EffectKind
 from agent.core.observation import (
     BudgetSpent,
@@ -31,6 +29,7 @@ from agent.core.record import HoldReason, Outcome, Phase, Record, Result
 from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, start_distance, started
 from agent.core.remote import PROVIDER, Depiction, ListedProcess, ProcessReading, Reason, Status
 from agent.core.rules.passage import PROGRESS, SETTLED, again, close, done, finish, hold
+from agent.core.values import replace
 
 # -- budget -----------------------------------------------------------------------------------
 
@@ -121,9 +120,16 @@ def capture_started(record: Record, seen: CaptureStarted, policy: Policy) -> Rec
 
 
 def images_uploaded(record: Record, _: ImagesUploaded, policy: Policy) -> Record:
+    """No image is taken once the verification has started (contract §7): it is pending, and needs no read before.
+
+    Unless something was in doubt: after an unknown create another process may have started, after a start that was
+    refused this one [I2].
+    """
     repeats, discard = record.repeats if record.resent else 0, policy.discard_images
     uploaded = replace(done(record), uploaded=True, repeats=repeats, discard=discard)
-    return uploaded if record.desired.read_back else replace(uploaded, phase=Phase.VERIFICATION)
+    if record.desired.read_back:
+        return uploaded
+    return replace(uploaded, phase=Phase.VERIFICATION, pending=not (record.unsure or record.resent))
 
 
 def images_compared(record: Record, seen: ImagesCompared, _: Policy) -> Record:

@@ -1,7 +1,5 @@
 """Rules for what people want: the source, and the answers of a person."""
 
-from dataclasses import replace
-
 from agent.core.effect import EffectKind
 from agent.core.observation import (
     Answer,
@@ -18,6 +16,7 @@ from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record
 from agent.core.remote import Depiction
 from agent.core.rules.passage import close, hold, obeyed
+from agent.core.values import replace
 
 
 def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record:

@@ -1,7 +1,5 @@
 """Rules for trouble, in any phase, and for the time that passes."""
 
-from dataclasses import replace
-
 from agent.core.answer import Evidence
 from agent.core.effect import EffectKind
 from agent.core.observation import (
@@ -19,6 +17,7 @@ from agent.core.record import HoldReason, Intent, Outcome, Phase, Record
 from agent.core.recovery import backoff, objected, quoted, surprising
 from agent.core.rules.history import resumed_capture
 from agent.core.rules.passage import close, hold
+from agent.core.values import replace
 
 
 def came_due(record: Record, _: CameDue, __: Policy) -> Record:

@@ -25,6 +25,7 @@ from agent.core.errors import StoreError
 from agent.store.connection import Connection, reader
 
 NOTE = "checkpoint"  # the key of `meta` under which the last line is noted: number and hash
+_LONGEST = 4096  # bytes of a line at the most, and more
 _PAGE = 10_000  # events per query: the snapshot of a reader is not held for longer
 
 CHECKPOINT = "checkpoint"  # the journal, as it was
@@ -86,6 +87,17 @@ def lines(path: Path) -> Iterator[Checkpoint]:
                     yield Checkpoint(**orjson.loads(line))
                 except (ValueError, TypeError):
                     raise Garbled(path, number) from None
+
+
+def final(path: Path) -> Checkpoint | None:
+    """The last line, read from the end of the file; None when there is none, or it cannot be read (`verify` tells)."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST))
+            whole = file.read().rpartition(b"\n")[0]
+        return Checkpoint(**orjson.loads(whole.rpartition(b"\n")[2]))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def standing(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
@@ -202,6 +214,6 @@ def _drop_unfinished(path: Path) -> None:
         return
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 4096))
+        file.seek(max(0, size - _LONGEST))
         tail = file.read()
         file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)

@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
+from agent.core.attempt import RESULTS
 from agent.core.effect import EffectKind
 from agent.core.journal import Audited, audited, replay
-from agent.core.machine import RESULTS
 from agent.store.audit.checkpoints import beside, note
 from agent.store.audit.finding import Finding
 from agent.store.audit.journal import File, verify_journal
@@ -148,7 +148,7 @@ def _differences(connection: Connection, row: dict[str, Any], told: _Told) -> It
         yield "the record is not what its history says"
         return
     for name, value in columns(record).items():
-        same = _within(orjson.loads(row[name]), orjson.loads(value)) if name == "record" else row[name] == value
+        same = row[name] == value or (name == "record" and _within(orjson.loads(row[name]), orjson.loads(value)))
         if not same and name != "name":  # a name may have been erased
             yield f"the column {name} is not what the record says"
     for table, key, saying, expected in (

@@ -1,4 +1,4 @@
-"""What an agent on the stage gets in the place of threads, timers and git (`proof/stage.py`)."""
+"""What stands in the place of the agent's own on a stage: the thread that commits, timers, and git."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping

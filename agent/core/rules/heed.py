@@ -1,0 +1,45 @@
+"""What people want, and the privacy clock: heeded after each observation, whatever it was."""
+
+from agent.core.effect import EffectKind
+from agent.core.owed import overdue
+from agent.core.policy import Policy
+from agent.core.record import Outcome, Phase, Record
+from agent.core.rules.passage import begin, close
+from agent.core.values import replace
+
+
+def heed(record: Record, at: float, policy: Policy) -> Record:
+    """Withdraw, supersede or expire, when no effect is open and no created dossier is still to be found."""
+    if record.intent is not None or record.doubt is EffectKind.CREATE_DOSSIER:
+        return record
+    if record.phase is Phase.DONE:
+        return record if record.next is None else begin(record, record.next, at)
+    if record.phase is Phase.DELETION:
+        return _hurried(record, at) if record.next is not None or not record.present else record
+    if record.next is not None:
+        return close(record, at)
+    if not record.present:
+        return close(record, at, Outcome.WITHDRAWN)
+    if overdue(record, at, policy) and _had_its_last_look(record, at, policy):
+        return close(record, at, Outcome.EXPIRED)
+    return record
+
+
+def _hurried(record: Record, at: float) -> Record:
+    """Delete at once. A removed file ends what has no outcome yet: nothing begins again without it."""
+    ended = record.outcome is None and record.next is None
+    return replace(
+        record,
+        delete_at=min(record.delete_at or at, at),
+        outcome=Outcome.WITHDRAWN if ended else record.outcome,
+        outcome_at=at if ended else record.outcome_at,
+    )
+
+
+def _had_its_last_look(record: Record, at: float, policy: Policy) -> bool:
+    """The deadline reads once more before it decides, unless nothing was started or a person is asked anyway."""
+    if not record.billed or (record.hold is not None and record.hold.reason.blocks):
+        return True
+    assert record.opened_at is not None
+    deadline = record.opened_at + record.desired.deadline
+    return at >= deadline + policy.last_look or (record.read_at is not None and record.read_at >= deadline)

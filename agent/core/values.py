@@ -1,0 +1,24 @@
+"""Frozen values that are copied with changes, many times for each step."""
+
+from typing import TYPE_CHECKING
+
+__all__ = ["replace"]
+
+if TYPE_CHECKING:  # so that names and types of the changes are checked
+    from dataclasses import replace
+else:
+    from dataclasses import replace as _replace
+    from typing import Any
+
+    def replace(value: Any, **changes: Any) -> Any:
+        """`dataclasses.replace`, which builds a record of 50 fields anew in 10 µs; a copy of its dict takes 1.
+
+        Only a value that has a dict and nothing to do once it is built is copied that way.
+        """
+        fields = getattr(value, "__dict__", None)
+        if fields is None or hasattr(value, "__post_init__"):
+            return _replace(value, **changes)
+        assert changes.keys() <= fields.keys(), changes.keys() - fields.keys()
+        copy = object.__new__(type(value))
+        copy.__dict__.update(fields, **changes)
+        return copy

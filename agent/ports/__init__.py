@@ -1,0 +1,28 @@
+"""What the loops need of the outside. Each port states its contract; adapters live in store, assure and source."""
+
+from agent.ports.clock import Clock
+from agent.ports.effects import Budget, DocumentTypes, Pictures, Seals, Unfit, Unsealable
+from agent.ports.remote import Gate, Image, Remote, ResultReading
+from agent.ports.sink import Delivery, Sink
+from agent.ports.store import Command, Recoveries, Recovery, Store, Waiting
+
+__all__ = [
+    "Budget",
+    "Clock",
+    "Command",
+    "Delivery",
+    "DocumentTypes",
+    "Gate",
+    "Image",
+    "Pictures",
+    "Recoveries",
+    "Recovery",
+    "Remote",
+    "ResultReading",
+    "Seals",
+    "Sink",
+    "Store",
+    "Unfit",
+    "Unsealable",
+    "Waiting",
+]

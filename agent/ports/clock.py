@@ -1,0 +1,14 @@
+"""Time, as the loops need it."""
+
+import asyncio
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time. Tests use one that jumps."""
+
+    def now(self) -> float:
+        """Wall-clock time in seconds since the epoch, UTC."""
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+        """Return when the event is set, or after that much time."""

@@ -1,0 +1,58 @@
+"""What effects need besides Assure: pictures, seals, the budget, and the document types of today."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.core.document_types import Resolution
+from agent.core.effect import ImageRef, Keeping
+from agent.core.observation import Sealed
+from agent.core.remote import Depiction, DocumentKey
+from agent.ports.remote import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """An image that cannot be sent. `reason` is a token: missing, changed, outside, format, too-large, unreadable."""
+
+    depiction: Depiction
+    reason: str
+
+
+class Pictures(Protocol):
+    """The images folder."""
+
+    async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | Unfit:
+        """The images as they were admitted, or the first that is not so any more."""
+
+
+class Unsealable(Exception):
+    """Claims that cannot be sealed. `reason` is a token: no-key, disk."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Seals(Protocol):
+    """Encrypts claims."""
+
+    def seal(self, keeping: Keeping, claims: bytes, at: float) -> Sealed:
+        """The claims of this moment, sealed until their time is over. Blocking, for milliseconds. Raises Unsealable.
+
+        What was sealed can be opened again only once it was committed.
+        """
+
+
+class Budget(Protocol):
+    """The starts of a day."""
+
+    def take(self) -> float | None:
+        """Take one; None when there was one, otherwise when the next day's budget begins."""
+
+
+class DocumentTypes(Protocol):
+    """Assure's document types, as of today."""
+
+    async def resolve(self, wanted: DocumentKey) -> Resolution | None:
+        """What is meant, by a list of at most a day; None while no such list can be had. Returns within seconds."""

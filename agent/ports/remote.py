@@ -1,0 +1,103 @@
+"""Assure, as the loops need it: the API, and whether calls may begin."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agent.core.answer import Answer
+from agent.core.remote import (
+    CaptureOptions,
+    Depiction,
+    DocumentType,
+    DossierReading,
+    ListedDossier,
+    NewProcess,
+    ProcessPage,
+    ProcessReading,
+    ProcessType,
+    Status,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultReading:
+    """GET process as a reading, and the claims of an accepted one as JSON: in clear, to be sealed, never printed."""
+
+    reading: ProcessReading
+    claims: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One picture in memory: its bytes and `image/jpeg` or `image/png`. Never printed."""
+
+    content: bytes
+    media_type: str
+
+    def __repr__(self) -> str:
+        return f"Image({self.media_type}, {len(self.content)} bytes)"
+
+
+class Remote(Protocol):
+    """The Assure API, one method per call. Never raises for an answer or for the lack of one: it returns what is known.
+
+    Each call is sent at most once, but for once more with a new token after a 401; repeating is decided elsewhere.
+    Only cancellation raises.
+    """
+
+    async def create_dossier(self, reference: str) -> Answer[str]:
+        """POST /dossiers with our externalReference; done: the dossier's id (§4)."""
+
+    async def create_process(self, dossier_id: str, process_type: ProcessType, document_id: int) -> Answer[NewProcess]:
+        """POST processes with provider, processType, documentId and nothing else (§6)."""
+
+    async def start_capture(self, dossier_id: str, options: CaptureOptions) -> Answer[str]:
+        """POST capture; done: the link, a bearer secret (§10)."""
+
+    async def upload_images(self, dossier_id: str, process_id: str, images: Mapping[Depiction, Image]) -> Answer[None]:
+        """POST images as data URLs (§7)."""
+
+    async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Status]:
+        """POST process: the billable act (§8); done: the status it replied with."""
+
+    async def read_process(self, dossier_id: str, process_id: str) -> Answer[ProcessReading]:
+        """GET process (§9)."""
+
+    async def read_result(self, dossier_id: str, process_id: str) -> Answer[ResultReading]:
+        """GET process (§9), with its claims when it is accepted."""
+
+    async def read_dossier(self, dossier_id: str, gone: bool = False) -> Answer[DossierReading]:
+        """GET dossier with its processes (§4). `gone`: it was deleted, and a 404 is expected."""
+
+    async def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Answer[bytes]:
+        """GET images?depiction= (§7); done: the bytes."""
+
+    async def list_dossiers(self) -> Answer[tuple[ListedDossier, ...]]:
+        """GET /dossiers: the last 100 that are not deleted (§4)."""
+
+    async def list_processes(
+        self, since: float, statuses: tuple[Status, ...], offset: int, limit: int
+    ) -> Answer[ProcessPage]:
+        """GET /processes created since `since` (seconds since the epoch) in any of `statuses`, all when empty (§9)."""
+
+    async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
+        """GET document-types of PictureID; none is an empty tuple (§5)."""
+
+    async def delete_dossier(self, dossier_id: str, gone: bool = False) -> Answer[None]:
+        """DELETE dossier: 204; a 404 is Refused with `missing` (§4). `gone`: such a 404 is expected."""
+
+
+class Gate(Protocol):
+    """May calls to Assure begin? Whoever asks before it begins waits as a row with a time, not as a worker [I8]."""
+
+    def shut(self, now: float) -> bool:
+        """True while nothing is sent: what is asked for all the same is busy."""
+
+    def room(self, now: float) -> float:
+        """How many more calls may begin now; infinity: any number."""
+
+    def opens_at(self, now: float) -> float:
+        """When there will be room; infinity: `wake` is called then."""
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Call this whenever nothing may be sent any more, or everything again."""

@@ -1,0 +1,139 @@
+"""What one simulated account holds and how it changes, without timers.
+
+Time comes in as `clock` (epoch seconds) and nothing ever fires: what should have happened by now is worked out when
+somebody looks. So the same account runs behind HTTP and under a virtual clock. Every act goes to the ledger.
+"""
+
+import hashlib
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+from agent.sandbox import outcome
+from agent.sandbox.config import SandboxConfig
+from agent.sandbox.flow import Flows
+from agent.sandbox.ledger import Ledger
+from agent.sandbox.model import Dossier, Image, Json, Operation, Process, View, bad_request, not_found
+
+
+class Account:
+    """Dossiers, processes and capture flows. `changes` grows with every change; whoever saves it watches that."""
+
+    def __init__(self, config: SandboxConfig, clock: Callable[[], float] = time.time) -> None:
+        self.config = config
+        self.clock = clock
+        self.changes = 0
+        self.dossiers: dict[str, Dossier] = {}
+        self.processes: dict[str, Process] = {}
+        self.ledger = Ledger(self._status_of)
+        self.flows = Flows(self)
+        # Told when something will have happened: a process final, or, without an id, a simulated person at the page.
+        self.awaited: Callable[[float, str], None] = lambda at, process_id: None
+        self.documents = {document.id: document for document in config.documents}
+        self.chance = random.Random(config.seed)  # noqa: S311 - repeatable, nothing secret
+        # Ids depend on the time, too, or a second run would hand out those of the first to other people.
+        self._birth = f"{config.seed}/{clock()}"
+        self.ids_made = 0
+
+    def now(self) -> float:
+        """The time, after everything that simulated persons should have done by now has been done."""
+        now = self.clock()
+        self.flows.advance(now)
+        return now
+
+    def coming(self) -> list[tuple[float, str]]:
+        """What will have happened later than now, and is known already; as `awaited` would be told."""
+        now = self.now()
+        verdicts = [(entry.verdict.at, entry.process_id) for entry in self.processes.values() if entry.verdict]
+        return [*((at, process_id) for at, process_id in verdicts if at > now), *self.flows.coming()]
+
+    def new_id(self) -> str:
+        """Another UUID."""
+        self.ids_made += 1
+        digest = hashlib.sha256(f"{self._birth}/{self.ids_made}".encode()).digest()
+        return str(uuid.UUID(bytes=digest[:16], version=4))
+
+    def screen(self, operation: Operation, body: Json, known: frozenset[str], dossier: Dossier | None = None) -> None:
+        """Unknown fields are a violation, and refused when the config is strict. Their names are told, no values."""
+        unknown = sorted(set(body) - known)
+        if unknown:
+            self.violated("unknown-field", operation, dossier, ", ".join(unknown)[:200])
+            if self.config.strict:
+                raise bad_request(f"Unknown fields: {', '.join(unknown)[:200]}.")
+
+    def dossier(self, dossier_id: str) -> Dossier:
+        """The dossier, or 404."""
+        if dossier_id not in self.dossiers:
+            raise not_found("Dossier")
+        return self.dossiers[dossier_id]
+
+    def both(self, dossier_id: str, process_id: str) -> tuple[Dossier, Process]:
+        """The dossier and its process, or 404."""
+        dossier = self.dossier(dossier_id)
+        if process_id not in dossier.process_ids:
+            raise not_found("Process")
+        return dossier, self.processes[process_id]
+
+    def add_process(self, dossier: Dossier, chosen: str, pages: int, country: str, at: float) -> Process:
+        """A new pending process in the dossier."""
+        process = Process(
+            process_id=self.new_id(),
+            dossier_id=dossier.dossier_id,
+            external_id=self.new_id(),
+            process_type=chosen,
+            pages=pages,
+            country=country,
+            created_at=at,
+            updated_at=at,
+        )
+        self.processes[process.process_id] = process
+        dossier.process_ids.append(process.process_id)
+        self.ledger.opened(dossier.dossier_id, process.process_id)
+        self.touch(process, at)
+        return process
+
+    def verify(self, process: Process, status: str | None, at: float) -> None:
+        """Start it. It ends as `status` says, or else its images, or else chance."""
+        images: list[Image] = list(process.images.values())
+        ends = status or outcome.marked_outcome(images) or outcome.drawn_outcome(self.config.outcomes, self.chance)
+        delay = outcome.marked_delay(images)
+        if delay is None:
+            delay = self.chance.uniform(*self.config.verification_delay)
+        process.verdict = outcome.verdict(ends, at + delay)
+        self.ledger.process(process.process_id).starts += 1
+        self.touch(process, at)
+
+    def touch(self, process: Process, at: float) -> None:
+        """It changed then, and its dossier with it."""
+        process.updated_at = self.dossiers[process.dossier_id].updated_at = at
+        self.changes += 1
+        if process.verdict is not None:
+            self.awaited(process.verdict.at, process.process_id)
+
+    def result_read(self, dossier: Dossier) -> None:
+        """Somebody has read a result in this dossier."""
+        self.ledger.dossiers[dossier.dossier_id].result_read = True
+        self.changes += 1
+
+    def processes_of(self, dossier: Dossier) -> Iterator[Process]:
+        """Its processes, oldest first."""
+        return (self.processes[process_id] for process_id in dossier.process_ids)
+
+    def forget(self, process: Process, now: float) -> None:
+        """It is deleted; the ledger knows how it stood."""
+        self.ledger.closed(process.process_id, process.status(now))
+        del self.processes[process.process_id]
+
+    def horizon(self, now: float, view: View) -> float:
+        """Reads hide what was created after this."""
+        return now - max(self.config.read_lag, view.lag)
+
+    def _status_of(self, process_id: str) -> str | None:
+        process = self.processes.get(process_id)
+        return process.status(self.clock()) if process else None
+
+    def violated(self, kind: str, operation: Operation, dossier: Dossier | None, detail: str) -> None:
+        """An agent that keeps to the contract does not do this."""
+        self.ledger.violated(kind, operation, dossier.reference if dossier else None, detail, self.clock())
+        self.changes += 1

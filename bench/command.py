@@ -1,0 +1,158 @@
+"""The installed command, run as people run it: settings in the environment, pinned to the first core, timed outside."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from agent.store.keys import Keys
+from bench.grown import AGENT, SOURCE
+from bench.papers import REQUEST, picture
+from bench.process import CLIENT, CORES, cpu_of, peak, rss
+
+T = TypeVar("T")
+
+_COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
+_PATIENCE = 600.0  # seconds until what does not come is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An agent that runs. `began`: when its process was begun, in seconds since the epoch."""
+
+    pid: int
+    began: float
+    log: Path
+
+    def said(self, pattern: str) -> "re.Match[str]":
+        """Wait until its log says so."""
+        return eventually(lambda: re.search(pattern, self.log.read_text()))
+
+    def metrics(self) -> float:
+        """Seconds that `/metrics` takes."""
+        url = self.said(r'"address": "(http://[^"]+)"')[1]
+        began = time.perf_counter()
+        with urllib.request.urlopen(url + "/metrics") as answer:
+            answer.read()
+        return time.perf_counter() - began
+
+    def cpu(self) -> float:
+        """Seconds of CPU so far."""
+        return cpu_of(self.pid)
+
+    def rests(self) -> None:
+        """Wait until it has begun, and has no work left: hardly any CPU for two seconds."""
+        self.said('"event": "started"')
+        before = [self.cpu()]
+
+        def rested() -> bool | None:
+            time.sleep(2.0)
+            before.append(self.cpu())
+            return before[-1] - before[-2] < 0.1 or None
+
+        eventually(rested)
+
+    def peak(self) -> int:
+        """Bytes of memory at the most so far."""
+        return peak(self.pid)
+
+    def rss(self) -> int:
+        """Bytes of memory in use."""
+        return rss(self.pid)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder with requests, pictures and a store."""
+
+    folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make it."""
+        for name in ("specs", "state"):
+            (self.folder / name).mkdir(exist_ok=True)
+        (self.folder / "front.jpg").write_bytes(picture())
+
+    @property
+    def specs(self) -> Path:
+        """The folder of request files."""
+        return self.folder / "specs"
+
+    @property
+    def store(self) -> Path:
+        """The state file."""
+        return self.folder / "state" / "agent.db"
+
+    def drop(self, name: str) -> float:
+        """Write a request file as a careful program does; when, in seconds since the epoch."""
+        made = self.folder / "made.tmp"
+        made.write_text(REQUEST.format(name=name))
+        now = time.time()
+        made.rename(self.folder / "specs" / f"{name}.yaml")
+        return now
+
+    def _environment(self, url: str) -> dict[str, str]:
+        settings = {
+            "BASE_URL": url,
+            "CLIENT_ID": CLIENT["client_id"],
+            "CLIENT_SECRET": CLIENT["client_secret"],
+            "SPECS_DIR": str(self.folder / "specs"),
+            "IMAGES_DIR": str(self.folder),
+            "STATE_URL": f"sqlite:///{self.store}",
+            "LISTEN": "127.0.0.1:0",
+            "AGENT_ID": AGENT,
+            "LOG_FORMAT": "json",
+            **self.settings,
+        }
+        return {**os.environ, **{f"ASSURE_AGENT_{name}": value for name, value in settings.items()}}
+
+    @contextlib.contextmanager
+    def running(self, url: str) -> Iterator[Running]:
+        """The agent, until the block ends."""
+        log, began = self.folder / "agent.log", time.time()
+        with (
+            log.open("w") as file,
+            subprocess.Popen([*_COMMAND, "run"], env=self._environment(url), stderr=file) as process,
+        ):
+            os.sched_setaffinity(process.pid, {CORES[0]})
+            try:
+                yield Running(process.pid, began, log)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(60)
+
+    def timed(self, *arguments: str, url: str = "http://127.0.0.1:9") -> float:
+        """Run a command to its end: seconds of CPU, which a busy machine does not stretch."""
+        with subprocess.Popen(
+            [*_COMMAND, *arguments], env=self._environment(url), stdout=subprocess.DEVNULL
+        ) as process:
+            os.sched_setaffinity(process.pid, {CORES[0]})
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in (0, 2):  # 2: `plan` has something to tell
+            sys.exit(f"assure-agent {' '.join(arguments)} ended with {process.returncode}.")
+        return usage.ru_utime + usage.ru_stime
+
+
+def reference(keys: Keys, name: str) -> str:
+    """The external reference of a request whose file is in the folder, when it is begun."""
+    return f"aa-{AGENT}-{keys.uid(SOURCE, name)}-1-1"
+
+
+def eventually(found: Callable[[], T | None]) -> T:
+    """What there is at last. Looks a hundred times a second; exits when it takes too long."""
+    end = time.monotonic() + _PATIENCE
+    while (value := found()) is None:
+        if time.monotonic() > end:
+            sys.exit("What was waited for did not come.")
+        time.sleep(0.01)
+    return value

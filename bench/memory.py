@@ -1,0 +1,85 @@
+"""What an open request takes, and what large images take: never all of them at once."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from bench.command import Place, eventually
+from bench.grown import begin, filed, grow, waiting
+from bench.papers import REQUEST, picture
+from bench.peer import peer
+from bench.process import median
+from bench.report import Ratio, Scale, Section
+
+_SIDE = 2330  # pixels: 5 MB
+_AT_ONCE = 16
+_COPIES = 5.0  # of an image in one upload: its bytes, their base64, the body, what the socket has, what malloc keeps
+
+
+def measure(scale: Scale) -> Section:
+    """Agents that wait, then agents that upload."""
+    few, many = (1_000, 100_000) if scale.long else (1_000, 10_000)
+    some, more = (48, 192) if scale.long else (32, 96)
+    waits = {count: _waits(count) for count in (few, many)}
+    image = len(picture(_SIDE)) / 1e6
+    uploads = {count: median([_uploads(count) for _ in range(scale.rounds)]) for count in (some, more)}
+    each = (waits[many] - waits[few]) / (many - few)
+    rows: list[tuple[str, tuple[float | None, ...]]] = [
+        (f"{count:,} requests wait, their files in the folder", (size / 1e6, None, None))
+        for count, size in waits.items()
+    ]
+    rows.append(("bytes per request that waits", (each, None, None)))
+    for count, found in uploads.items():
+        peak, rest = found["peak"] / 1e6, found["rest"] / 1e6
+        rows.append((f"{count} uploads of {image:.1f} MB, {_AT_ONCE} at once", (peak, peak - rest, found["cpu"])))
+    beyond = {count: (found["peak"] - found["rest"]) / 1e6 for count, found in uploads.items()}
+    return Section(
+        name="memory",
+        title=f"Memory of the agent: requests that wait, and large images; medians of {scale.rounds} rounds",
+        columns=("RSS MB", "beyond rest MB", "CPU ms/MB"),
+        rows=rows,
+        ratios=[
+            Ratio(
+                name=f"memory of uploads: {more} / {some} of them",
+                value=beyond[more] / beyond[some],
+                aim=1.3,
+                most=True,
+            ),
+            Ratio(
+                name=f"copies of an image, {_AT_ONCE} at once: memory / ({_AT_ONCE} x {image:.1f} MB)",
+                value=beyond[more] / (_AT_ONCE * image),
+                aim=_COPIES,
+                most=True,
+            ),
+        ],
+    )
+
+
+def _waits(count: int) -> int:
+    """Bytes of memory of an agent for which so many wait."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Place(Path(name), {"SCAN_INTERVAL": "1h"})
+        keys = begin(place.store)
+        names = [f"person-{number}" for number in range(count)]
+        for one in names:
+            (place.specs / f"{one}.yaml").write_text(REQUEST.format(name=one))
+        requests = grow(place.store, [waiting(time.time(), followed=True)], filed(keys, place.specs, names))
+        with peer(place.folder, requests) as assure, place.running(assure.url) as agent:
+            agent.rests()
+            return agent.rss()
+
+
+def _uploads(count: int) -> dict[str, float]:
+    """Memory at rest and at the most, and CPU per megabyte, of so many uploads."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Place(Path(name), {"CONCURRENCY": str(_AT_ONCE), "POLL_INTERVAL": "1s"})
+        content = picture(_SIDE)
+        (place.folder / "front.jpg").write_bytes(content)
+        with peer(place.folder) as assure, place.running(assure.url) as agent:
+            agent.rests()
+            rest, spent = agent.rss(), agent.cpu()
+            for number in range(count):
+                place.drop(f"person-{number}")
+            eventually(lambda: assure.calls().get("deleteDossier", 0) >= count or None)
+            used = agent.cpu() - spent
+            return {"rest": rest, "peak": agent.peak(), "cpu": 1000 * used / (count * len(content) / 1e6)}

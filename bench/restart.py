@@ -1,0 +1,78 @@
+"""A restart with a long past, beside one with none: what is settled must not be felt."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from bench.command import Place, eventually
+from bench.grown import DAY, begin, filed, grow, named, settled, waiting
+from bench.peer import Peer, peer
+from bench.process import median
+from bench.report import Ratio, Scale, Section
+
+_ROWS = {
+    "first_call": "start to the first call, s",
+    "cpu": "CPU until then, s",
+    "rss": "memory then, MB",
+    "metrics": "first /metrics, ms",
+    "get": "get NAME, CPU ms",
+    "plan": "plan, CPU s",
+}
+
+
+def measure(scale: Scale) -> Section:
+    """The same store, before and after it has grown."""
+    settled_ones, open_ones = (1_000_000, 10_000) if scale.long else (100_000, 1_000)
+    with tempfile.TemporaryDirectory() as name:
+        place = Place(Path(name))
+        keys = begin(place.store)
+        now = time.time()
+        names = [f"open-{number}" for number in range(open_ones)]
+        for one in names:
+            place.drop(one)
+        open_requests = grow(place.store, [waiting(now, followed=True)], filed(keys, place.specs, names))
+        with peer(place.folder, open_requests) as assure:
+            without = _rounds(scale, place, assure, "without")
+            past = [settled(now - day * DAY) for day in range(1, 6)]
+            grow(place.store, past, named(keys, (f"settled-{number}" for number in range(settled_ones))))
+            beside = _rounds(scale, place, assure, "beside")
+        size = place.store.stat().st_size / 1e6
+    return Section(
+        name="restart",
+        title=f"Restart with {open_ones:,} open requests and {settled_ones:,} settled ones ({size:,.0f} MB), "
+        f"medians of {scale.rounds} rounds",
+        columns=("open only", "and settled"),
+        rows=[(label, (without[key], beside[key])) for key, label in _ROWS.items()],
+        ratios=[
+            Ratio(name=f"{label}: with settled / without", value=beside[key] / without[key], aim=aim, most=True)
+            for key, label, aim in (
+                ("first_call", "start to the first call", 1.2),
+                ("rss", "memory", 1.1),
+                ("metrics", "first /metrics", 1.5),
+                ("get", "get NAME", 1.2),
+                ("plan", "plan", 1.2),
+            )
+        ],
+    )
+
+
+def _rounds(scale: Scale, place: Place, assure: Peer, label: str) -> dict[str, float]:
+    return median([_round(place, assure, f"{label}-{number}") for number in range(scale.rounds)])
+
+
+def _round(place: Place, assure: Peer, name: str) -> dict[str, float]:
+    """Start with one file that is new: its dossier is the first call."""
+    place.drop(name)
+    time.sleep(0.3)  # it settles
+    assure.ask("times")
+    with place.running(assure.url) as agent:
+        created = eventually(lambda: list(assure.ask("times")["created"].values()) or None)
+        found = {
+            "first_call": created[0] - agent.began,
+            "cpu": agent.cpu(),
+            "rss": agent.rss() / 1e6,
+            "metrics": 1000 * agent.metrics(),
+        }
+        found["get"] = 1000 * place.timed("get", name)
+        found["plan"] = place.timed("plan")
+    return found

@@ -1,0 +1,132 @@
+"""A folder of many request files: the first load, a resync in which nothing changed, and one file that changes."""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+
+from agent.log import configure
+from agent.runtime import Agent
+from agent.store.keys import Keys
+from bench.command import Place, eventually, reference
+from bench.papers import REQUEST, settings
+from bench.peer import Peer, peer
+from bench.process import child, cpu, median, report, rss
+from bench.report import Ratio, Scale, Section
+
+_FOLDERS = 100
+_SUSPENDED = REQUEST + "  suspend: true\n"  # it is admitted, and nothing is asked for
+_LOOKS = 10  # resyncs, and bare walks by turns with them
+_ROWS = {
+    "load": ("first load, s", "load_cpu"),
+    "resync": ("resync, nothing changed, ms", "resync_cpu"),
+    "bare": ("bare scandir and stat, ms", "bare_cpu"),
+}
+
+
+def measure(scale: Scale) -> Section:
+    """Load, resync, change."""
+    count, changes = (100_000, 100) if scale.long else (10_000, 30)
+    with tempfile.TemporaryDirectory() as name:
+        place = Place(Path(name))
+        with peer(place.folder, delay=600.0) as assure:
+            found = median([_loaded(place, assure, count) for _ in range(scale.rounds if scale.long else 1)])
+            p50, p99 = _changed(place, assure, count, changes)
+    per_file = 1e6 * found["load_cpu"] / count
+    rows: list[tuple[str, tuple[float | None, ...]]] = [
+        (label, (found[key], found[other])) for key, (label, other) in _ROWS.items()
+    ]
+    rows += [
+        ("a file, CPU us at the first load", (None, per_file)),
+        ("memory with all of them, MB", (found["rss"] / 1e6, None)),
+        ("a changed file to its first call, p50 ms", (p50, None)),
+        ("a changed file to its first call, p99 ms", (p99, None)),
+    ]
+    return Section(
+        name="source",
+        title=f"Source: {count:,} files in {_FOLDERS} folders; {changes} of them changed one by one",
+        columns=("wall", "CPU"),
+        rows=rows,
+        ratios=[
+            Ratio(
+                name="CPU of a resync / of a bare scandir and stat",
+                value=found["resync_cpu"] / found["bare_cpu"],
+                aim=1.5,
+                most=True,
+            ),
+            Ratio(name="a changed file to its first call, p50 ms", value=p50, aim=400.0, most=True),
+        ],
+    )
+
+
+def _loaded(place: Place, assure: Peer, count: int) -> dict[str, float]:
+    for path in place.store.parent.iterdir():
+        path.unlink()
+    for number in range(count):
+        folder = place.specs / f"{number % _FOLDERS:02}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"person-{number}.yaml").write_text(_SUSPENDED.format(name=f"person-{number}"))
+    time.sleep(0.5)  # they settle
+    return child("bench.source", str(place.folder), assure.url)
+
+
+def _changed(place: Place, assure: Peer, count: int, changes: int) -> tuple[float, float]:
+    """Milliseconds from a change of a file to the first call for it."""
+    keys = Keys.beside(place.store)
+    took = []
+    with place.running(assure.url) as agent:
+        agent.said('"event": "started"')
+        agent.rests()
+        for number in range(0, count, count // changes):
+            name, made = f"person-{number}", place.folder / "made.tmp"
+            made.write_text(REQUEST.format(name=name))
+            asked, changed = reference(keys, name), time.time()
+            made.rename(place.specs / f"{number % _FOLDERS:02}" / f"{name}.yaml")
+            created = eventually(lambda asked=asked: assure.ask("times")["created"].get(asked))  # type: ignore[misc]
+            took.append(1000 * (created - changed))
+            time.sleep(0.1)
+    took.sort()
+    return statistics.median(took), took[int(0.99 * len(took))]
+
+
+async def _load(folder: Path, url: str) -> dict[str, float]:
+    """In a process of its own: the first scan, and the others by turns with a bare walk."""
+    configure("json", "error")
+    known = settings(folder, url, state_url=f"sqlite:///{folder}/state/agent.db", agent_id="bench")
+    async with Agent.opened(known) as agent:
+        began, spent = time.perf_counter(), cpu()
+        await agent.scan()
+        found = {"load": time.perf_counter() - began, "load_cpu": cpu() - spent, "rss": float(rss())}
+        times: dict[str, list[float]] = {"resync": [], "resync_cpu": [], "bare": [], "bare_cpu": []}
+        for _ in range(_LOOKS):
+            began, spent = time.perf_counter(), cpu()
+            await agent.scan()
+            times["resync"].append(time.perf_counter() - began)
+            times["resync_cpu"].append(cpu() - spent)
+            began, spent = time.perf_counter(), cpu()
+            _walk(str(folder / "specs"))
+            times["bare"].append(time.perf_counter() - began)
+            times["bare_cpu"].append(cpu() - spent)
+        return found | {key: 1000 * statistics.median(values) for key, values in times.items()}
+
+
+def _walk(folder: str) -> dict[str, tuple[int, int]]:
+    """What any scan has to do."""
+    found, pending = {}, [folder]
+    for place in pending:  # it grows meanwhile
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                else:
+                    status = entry.stat()
+                    found[entry.path] = status.st_size, status.st_mtime_ns
+    return found
+
+
+if __name__ == "__main__":
+    report(**uvloop.run(_load(Path(sys.argv[1]), sys.argv[2])))

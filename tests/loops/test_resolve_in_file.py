@@ -1,0 +1,140 @@
+"""A person answers a hold, in the file (design §9)."""
+
+from typing import Any
+
+import pytest
+
+from agent.core.record import Outcome, Record
+from tests.support.files import jpeg, write
+from tests.support.fixtures import Begin
+from tests.support.world import World
+
+from .commands import OTHER, UNKNOWN, scanned
+
+
+def annotated(world: World, answer: str, **more: Any) -> None:
+    world.upload("a", annotations={"assure-agent/resolve": answer}, **more)
+
+
+def held(world: World) -> str:
+    hold = world.record("a").hold
+    assert hold is not None
+    return hold.id
+
+
+async def test_the_answer_in_the_file_is_obeyed_once_for_a_blocking_hold(world: World) -> None:
+    world.upload("a", document_id=UNKNOWN)
+    async with world.running() as agent:
+        first = held(world)
+        await world.clock.advance(10)
+        annotated(world, f"retry@{first}", document_id=UNKNOWN)
+        await scanned(world, agent)
+        assert world.ledger.calls["createProcess"] == 2
+        assert held(world) != first
+    await world.settle()  # a restart finds the same file
+    assert world.ledger.calls["createProcess"] == 2
+    assert world.record("a").generation == 1
+    assert world.rows("SELECT count(*) FROM events WHERE type = 'HoldResolved'") == [(1,)]
+    world.check()
+
+
+async def test_an_abandon_in_the_file_ends_a_held_request(world: World) -> None:
+    """[I3]"""
+    world.upload("a", document_id=UNKNOWN)
+    async with world.running() as agent:
+        annotated(world, f"abandon@{held(world)}", document_id=UNKNOWN)
+        await scanned(world, agent)
+        assert world.record("a").outcome is Outcome.ABANDONED
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_the_answer_in_the_file_verifies_a_document_that_changed_after_its_start_once(world: World) -> None:
+    """[I2]"""
+    world.upload("a")
+    async with world.running() as agent:
+        await world.clock.advance(30)
+        world.upload("a", document_id=OTHER)
+        await agent.scan()
+        annotated(world, f"retry@{held(world)}", document_id=OTHER)
+        await scanned(world, agent)
+        await world.clock.advance(30)
+        record = world.record("a")
+        assert (record.generation, record.outcome, record.hold) == (2, Outcome.ACCEPTED, None)
+    await world.settle()
+    assert world.starts("a") == 2
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_the_answer_in_the_file_can_leave_a_changed_document_unheeded(world: World) -> None:
+    world.upload("a")
+    async with world.running() as agent:
+        await world.clock.advance(30)
+        world.upload("a", document_id=OTHER)
+        await agent.scan()
+        annotated(world, f"abandon@{held(world)}", document_id=OTHER)
+        await scanned(world, agent)
+        record = world.record("a")
+        assert (record.generation, record.outcome, record.hold) == (1, Outcome.ACCEPTED, None)
+    await world.settle()
+    assert world.record("a").hold is None
+    assert world.starts("a") == 1
+
+
+@pytest.mark.parametrize("document_id", [UNKNOWN, OTHER])
+async def test_an_answer_to_another_hold_is_ignored_and_reported(world: World, document_id: int) -> None:
+    world.upload("a", document_id=UNKNOWN if document_id == UNKNOWN else 137)
+    async with world.running() as agent:
+        await world.clock.advance(30)
+        world.upload("a", document_id=document_id)
+        await agent.scan()
+        before = held(world)
+        annotated(world, "retry@h-000000", document_id=document_id)
+        synced = await agent._admission.scan()
+        assert {stray.uid for stray in synced.strays} == {world.record("a").uid}
+        await scanned(world, agent)
+        assert held(world) == before
+        assert world.rows("SELECT count(*) FROM events WHERE type = 'HoldResolved'") == [(0,)]
+        strays = [entry for entry in world.logs if "annotation" in entry["event"]]
+        assert [entry["uid"] for entry in strays] == [world.record("a").uid]  # told once, not at each scan
+        assert [entry["answers"] for entry in strays] == ["h-000000"]
+    world.check()
+
+
+async def test_an_answer_to_another_hold_stays_reported_as_long_as_it_stands_there(world: World) -> None:
+    """Each scan says what stands in the source now, as it does of what is refused."""
+    world.upload("a", document_id=UNKNOWN)
+    async with world.running() as agent:
+        annotated(world, "retry@h-000000", document_id=UNKNOWN)
+        for _ in range(4):
+            synced = await agent._admission.scan()
+            assert {stray.uid for stray in synced.strays} == {world.record("a").uid}
+
+
+async def test_an_answer_whose_image_is_not_there_is_refused_and_obeyed_once_it_is(world: World) -> None:
+    """[I1]"""
+    world.upload("a")
+    async with world.running() as agent:
+        await world.clock.advance(30)
+        world.upload("a", document_id=OTHER)
+        await agent.scan()
+        annotated(world, f"retry@{held(world)}", document_id=OTHER)
+        (world.images / "a/front.jpg").unlink()
+        synced = await agent._admission.scan()
+        assert [fault.name for fault in synced.refusals] == ["a"]
+        await scanned(world, agent)
+        write(world.images / "a/front.jpg", jpeg())
+        await scanned(world, agent)
+        assert world.record("a").generation == 2
+
+
+async def test_the_answer_in_a_file_whose_agent_was_down_is_obeyed_at_its_start(begin: Begin) -> None:
+    world = await begin()
+    world.upload("a", document_id=UNKNOWN)
+    await world.settle()
+    annotated(world, f"abandon@{held(world)}", document_id=UNKNOWN)
+    await world.settle()
+    record: Record = world.record("a")
+    assert record.outcome is Outcome.ABANDONED
+    world.check_nothing_left()
