@@ -94,7 +94,7 @@ async def test_a_copy_whose_dossiers_are_gone_says_what_lets_it_go_on(world: Wor
         before = (await said(here, world, "explain", "a-0")).out
         assert "nothing is begun before `assure-agent approve`" in before
         await ask(world, "approve")
-        await agent._recover()
+        await agent._pausing.recover()
         await world.clock.advance(600)
         assert {record.phase for record in world.records().values()} == {Phase.RESULT}
         told = (await said(here, world, "explain", "a-0")).out

@@ -348,7 +348,7 @@ async def test_what_would_follow_in_a_copy_is_held_before_anybody_approves(
         assert holds == {"a": HoldReason.HISTORY_LOST, "b": HoldReason.HISTORY_LOST}
         await agent._control.obey({"id": "resolve-1", "verb": "resolve", "name": "a", "answer": "abandon"})
         await approve(agent)
-        await agent._recover()
+        await agent._pausing.recover()
         await world.clock.advance(600)
         assert world.record("b").outcome is Outcome.ACCEPTED
     assert world.record("a").outcome is Outcome.ABANDONED
