@@ -92,7 +92,7 @@ class Regain:
         return None if unclear else False
 
     def _unknown(self, found: Mapping[str, tuple[Found, ...]]) -> list[str]:
-        """The dossiers that prove this store to be behind; not those that an earlier recovery or a person settled."""
+        """The dossiers that prove this store to be behind; not those that an earlier recovery settled."""
         since = self._recoveries.looked_last() or 0.0
         own, others = [], []
         for uid, ones in found.items():

@@ -185,8 +185,14 @@ def _settled(connection: Connection, ledger: Json) -> Iterator[Violation]:
         if moving or state not in ("done", "held", "suspended", "waiting"):
             yield Violation(invariant="I1", what=f"not settled: {phase} {state}", who=uid)
     held = {row[4] for row in rows if row[1] != "done"}
+    sought = {  # held while its creation is in doubt: it is looked for once a person, or HOLD_TTL, decides
+        row[0]
+        for row in connection.execute("SELECT reference, record FROM requests WHERE hold_reason IS NOT NULL")
+        if _creating(json.loads(row[1]))
+    }
     for dossier in ledger["dossiers"]:
-        if dossier["deletedAt"] is None and dossier["dossierId"] not in held:
+        explained = dossier["dossierId"] in held or dossier["externalReference"] in sought
+        if dossier["deletedAt"] is None and not explained:
             yield Violation(invariant="I3", what="a dossier left behind", who=dossier["externalReference"] or "")
     for dossier in ledger["dossiers"]:
         billed = any(process["starts"] for process in dossier["processes"]) and not dossier["captures"]

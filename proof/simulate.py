@@ -164,7 +164,7 @@ async def _life(stage: Stage, plan: Plan, people: _People) -> None:
         stage.faults.clear()
         stage.severed = 0.0
         await asyncio.sleep(2 * _LOOKS)
-        await stage.until(lambda: len(stage.records()) >= len(plan.requests) and not stage.moving(), every=60.0)
+        await stage.until(lambda: people.present <= stage.records().keys() and not stage.moving(), every=60.0)
         answering.cancel()
         await stage.until(lambda: not stage.moving(), every=60.0)
         await stage.calm()

@@ -65,7 +65,7 @@ class Recoveries(Protocol):
         """When Assure was last asked in an earlier recovery: what was there before is settled. None: never."""
 
     def explained(self, dossiers: Sequence[str]) -> set[str]:
-        """Those of these dossiers that a record has, or that an earlier recovery saw and left alone."""
+        """Those of these dossiers that an earlier recovery saw and left alone."""
 
     async def begin(self, at: float) -> None:
         """The store was found to be behind while it was in use: a recovery as for an older copy."""

@@ -60,14 +60,9 @@ class RecordedRecoveries:
         return at
 
     def explained(self, dossiers: Sequence[str]) -> set[str]:
-        """Those of these dossiers that a record has, or that an earlier recovery saw and left alone."""
-        if not dossiers:
-            return set()
-        sql = """
-            SELECT dossier_id FROM requests WHERE dossier_id IN (SELECT value FROM json_each(:ids))
-            UNION SELECT dossier_id FROM unclaimed WHERE dossier_id IN (SELECT value FROM json_each(:ids))
-        """
-        return {row[0] for row in self._query(sql, {"ids": orjson.dumps(dossiers).decode()})}
+        """Those of these dossiers that an earlier recovery saw and left alone."""
+        sql = "SELECT dossier_id FROM unclaimed WHERE dossier_id IN (SELECT value FROM json_each(?))"
+        return {row[0] for row in self._query(sql, (orjson.dumps(dossiers).decode(),))} if dossiers else set()
 
     async def begin(self, at: float) -> None:
         """The store was found to be behind while it was in use: a recovery as for an older copy."""

@@ -179,7 +179,7 @@ def test_a_store_put_back_whole_starts_nothing_twice_while_assure_shows_what_was
         except Exception as error:
             error.add_note("\n".join(line[:230] for line in walk.log[-60:]))
             raise
-    for phase in (Phase.DOSSIER, Phase.PROCESS, Phase.IMAGES):
+    for phase in (Phase.DOSSIER, Phase.PROCESS):
         assert noticed[phase, True, True], f"{phase} is never put back after a start"
     assert not noticed[Phase.DOSSIER, False, True], "only a sign keeps it from beginning again"
 

@@ -67,7 +67,7 @@ async def test_a_line_follows_the_one_before_and_only_when_something_was_written
     store.close()
     assert (second.number, second.previous, second.event) == (2, first.hash, events)
     verdict = verify(tmp_path / "agent.db")
-    assert (verdict.findings, verdict.checkpoints, verdict.final) == ((), 2, events)
+    assert (verdict.findings, verdict.checkpoints, verdict.covered) == ((), 2, events)
 
 
 async def test_a_checkpoint_reads_only_what_was_written_since_the_last(
