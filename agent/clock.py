@@ -5,15 +5,16 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 _DAY = 86400.0
 
 
-def _elapsed() -> float:
+def _elapsed() -> Callable[[], float]:
     """Seconds since some moment, also while the machine sleeps; nobody can set them."""
     if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    return time.monotonic
 
 
 class SystemClock:
@@ -25,9 +26,9 @@ class SystemClock:
     and the history stays in order. More than a day forward was a clock that had never been set: it is followed at once.
     """
 
-    def __init__(self, wall: Callable[[], float] = time.time, elapsed: Callable[[], float] = _elapsed) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time, elapsed: Callable[[], float] | None = None) -> None:
         self._wall = wall
-        self._elapsed = elapsed
+        self._elapsed = elapsed = elapsed or _elapsed()
         self._turn = threading.Lock()  # the source loop asks from a thread of its own
         self._at = wall()
         self._read = elapsed()

@@ -5,12 +5,9 @@ import importlib
 import json
 import platform
 import sys
-from pathlib import Path
 
-from bench.report import Scale, Section
-
-SECTIONS = ("lifecycle", "waiting", "source", "restart", "memory", "store")
-RESULTS = Path(__file__).with_name("results.json")
+from bench.plot import draw
+from bench.report import RESULTS, SECTIONS, Scale, Section
 
 
 def main() -> int:
@@ -28,6 +25,8 @@ def main() -> int:
         print(f"{section}\n", flush=True)
         results[name] = section.as_json() | {"long": given.long, "python": platform.python_version()}
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    if results.keys() >= set(SECTIONS):
+        draw(results)
     return 0
 
 

@@ -14,7 +14,9 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from agent.core.observation import DocumentRemoved
+from agent.core.answer import Evidence
+from agent.core.effect import EffectKind
+from agent.core.observation import CameDue, DocumentRemoved, EffectRefused
 from agent.core.record import Phase
 from agent.core.request import essence
 from agent.source.loader import load
@@ -72,9 +74,19 @@ def waiting(at: float, followed: bool = False) -> Life:
     return Life(_UID, desired, at, name=_NAME, agent=AGENT, source=source).until(Phase.RESULT)
 
 
-def deleting(at: float) -> Life:
-    """Has its outcome, and its dossier is due to be deleted."""
-    return Life(_UID, at=at, name=_NAME, agent=AGENT, source="elsewhere").until(Phase.DELETION)
+def failing(due: float) -> Life:
+    """Its dossier could not be deleted for so long that it is tried once a minute or so; the next time then."""
+    return _failing(due - (_failing(0.0).record.due_at or 0.0))
+
+
+def _failing(at: float, tries: int = 9) -> Life:
+    life = Life(_UID, at=at, name=_NAME, agent=AGENT, source="elsewhere").until(Phase.DELETION)
+    while life.record.failures < tries:
+        if life.record.intent is None:
+            life.at = max(life.at, life.record.due_at or 0.0)
+            life.sees(CameDue)
+        life.sees(EffectRefused, kind=EffectKind.DELETE_DOSSIER, evidence=Evidence(status=400))
+    return life
 
 
 def begin(path: Path) -> Keys:

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.command import Place, eventually
@@ -32,27 +33,22 @@ def measure(scale: Scale) -> Section:
     for count, found in uploads.items():
         peak, rest = found["peak"] / 1e6, found["rest"] / 1e6
         rows.append((f"{count} uploads of {image:.1f} MB, {_AT_ONCE} at once", (peak, peak - rest, found["cpu"])))
-    beyond = {count: (found["peak"] - found["rest"]) / 1e6 for count, found in uploads.items()}
     return Section(
         name="memory",
         title=f"Memory of the agent: requests that wait, and large images; medians of {scale.rounds} rounds",
         columns=("RSS MB", "beyond rest MB", "CPU ms/MB"),
         rows=rows,
-        ratios=[
-            Ratio(
-                name=f"memory of uploads: {more} / {some} of them",
-                value=beyond[more] / beyond[some],
-                aim=1.3,
-                most=True,
-            ),
-            Ratio(
-                name=f"copies of an image, {_AT_ONCE} at once: memory / ({_AT_ONCE} x {image:.1f} MB)",
-                value=beyond[more] / (_AT_ONCE * image),
-                aim=_COPIES,
-                most=True,
-            ),
-        ],
+        ratios=list(_bounded(uploads, image)),
     )
+
+
+def _bounded(uploads: dict[int, dict[str, float]], image: float) -> Iterator[Ratio]:
+    """Not more with more of them, and not many copies of each."""
+    less, more = ((found["peak"] - found["rest"]) / 1e6 for found in uploads.values())
+    some, many = uploads
+    yield Ratio(name=f"memory of {many} uploads / of {some}", value=more / less, aim=1.3, most=True)
+    copies = f"copies of an image, {_AT_ONCE} at once: memory / ({_AT_ONCE} x {image:.1f} MB)"
+    yield Ratio(name=copies, value=more / (_AT_ONCE * image), aim=_COPIES, most=True)
 
 
 def _waits(count: int) -> int:

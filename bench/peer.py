@@ -88,9 +88,10 @@ class _Past:
             world.new_id = ids.__next__  # type: ignore[method-assign]
             process = world.add_process(dossier, "document", 1, "NLD", now)
             process.verdict = Verdict("accepted", math.inf if kind == "waiting" else now)
-            (self._waiting.append if kind == "waiting" else self._failing.add)(
-                process_id if kind == "waiting" else dossier_id
-            )
+            if kind == "waiting":
+                self._waiting.append(process_id)
+            else:
+                self._failing.add(dossier_id)
         world.new_id = new_id  # type: ignore[method-assign]
         self._note_times()
 
@@ -112,7 +113,7 @@ class _Past:
             delete(dossier_id)
 
         world.create_dossier = created  # type: ignore[method-assign]
-        world.start_verification = started  # type: ignore[method-assign]
+        world.start_verification = started  # type: ignore[method-assign, assignment]
         world.delete_dossier = deleted  # type: ignore[method-assign]
 
     def obey(self, command: str, *values: str) -> Any:

@@ -2,7 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+SECTIONS = ("lifecycle", "waiting", "source", "restart", "memory", "store")
+RESULTS = Path(__file__).with_name("results.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,15 @@ class Section:
     def as_json(self) -> dict[str, Any]:
         """For results.json."""
         return asdict(self)
+
+
+def markdown(section: dict[str, Any]) -> str:
+    """A section of results.json as a table, the ratios below it, and the command that makes it."""
+    lines = [f"| {section['title']} | {' | '.join(section['columns'])} |", "|---|" + "---:|" * len(section["columns"])]
+    lines += [f"| {label} | {' | '.join(map(_shown, figures))} |" for label, figures in section["rows"]]
+    ratios = [f"- {Ratio(**ratio)}" for ratio in section["ratios"]]
+    long = " LONG=1" if section["long"] else ""
+    return "\n".join([*lines, "", *ratios, "", f"`make bench SECTIONS={section['name']}{long}`"])
 
 
 def _shown(figure: float | None) -> str:

@@ -15,7 +15,7 @@ _ROWS = {
     "cpu": "CPU until then, s",
     "rss": "memory then, MB",
     "metrics": "first /metrics, ms",
-    "get": "get NAME, CPU ms",
+    "get": "get NAME, CPU s",
     "plan": "plan, CPU s",
 }
 
@@ -73,6 +73,6 @@ def _round(place: Place, assure: Peer, name: str) -> dict[str, float]:
             "rss": agent.rss() / 1e6,
             "metrics": 1000 * agent.metrics(),
         }
-        found["get"] = 1000 * place.timed("get", name)
+        found["get"] = place.timed("get", name)
         found["plan"] = place.timed("plan")
     return found

@@ -27,7 +27,7 @@ def measure(scale: Scale) -> Section:
         at_once: median([child("bench.store", str(lives), str(at_once)) for _ in range(scale.rounds)])
         for at_once in (*_AT_ONCE, 0)
     }
-    rows = [
+    rows: list[tuple[str, tuple[float | None, ...]]] = [
         (f"{at_once} at a time, each durable", (found[at_once]["rate"], found[at_once]["cpu"])) for at_once in _AT_ONCE
     ]
     rows.append(("ceiling: all in one transaction", (found[0]["rate"], found[0]["cpu"])))

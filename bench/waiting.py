@@ -3,13 +3,15 @@
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.command import Place, Running, eventually, reference
-from bench.grown import begin, deleting, grow, named, waiting
+from bench.grown import begin, failing, grow, named, waiting
 from bench.peer import Peer, peer
 from bench.report import Ratio, Scale, Section
 
+_INTERVALS = 6  # whose mean is taken
 _PACE = 0.1  # seconds between two fresh requests
 
 
@@ -17,21 +19,19 @@ def measure(scale: Scale) -> Section:
     """Backlogs of several sizes, then fresh requests beside the largest and beside none."""
     sizes = (100, 10_000, 100_000) if scale.long else (100, 1_000, 10_000)
     poll = 5.0 if scale.long else 1.0  # seconds: POLL_INTERVAL
-    intervals = 6
-    costs = {size: _backlog(size, poll, intervals) for size in sizes}
-    fresh = 400 if scale.long else 60
-    failing = sizes[-1] // 20
-    alone, crowded = _fresh(0, 0, fresh), _fresh(sizes[-1], failing, fresh)
+    count = 400 if scale.long else 60
+    costs = {size: _backlog(size, poll) for size in sizes}
+    bad = sizes[-1] // 20
+    alone, crowded = _fresh(0, 0, count), _fresh(sizes[-1], bad, count)
     rows: list[tuple[str, tuple[float | None, ...]]] = [
-        (f"{size:,} wait", (*found, None, None)) for size, found in costs.items()
+        *((f"{size:,} wait", (*found, None, None)) for size, found in costs.items()),
+        ("fresh requests, nothing else", (None,) * 6 + alone),
+        (f"fresh requests, {sizes[-1]:,} wait, {bad:,} fail", (None,) * 6 + crowded),
     ]
-    rows.append(("fresh requests, nothing else", (None,) * 6 + alone))
-    rows.append((f"fresh requests, {sizes[-1]:,} wait, {failing:,} fail", (None,) * 6 + crowded))
-    smallest, middle, largest = costs.values()
     return Section(
         name="waiting",
-        title=f"Waiting: 1 % finish in each interval of {poll:g} s, means of {intervals} intervals; "
-        f"{fresh} fresh requests, {1 / _PACE:g}/s",
+        title=f"Waiting: 1 % finish in each interval of {poll:g} s, means of {_INTERVALS} intervals; "
+        f"{count} fresh requests, {1 / _PACE:g}/s",
         columns=(
             "finish",
             "calls/interval",
@@ -43,26 +43,27 @@ def measure(scale: Scale) -> Section:
             "p99 ms",
         ),
         rows=rows,
-        ratios=[
-            Ratio(
-                name=f"CPU of one that finishes: {sizes[2]:,} waiting / {sizes[1]:,}",
-                value=largest[5] / middle[5],
-                aim=1.3,
-                most=True,
-            ),
-            Ratio(
-                name=f"CPU of an interval, {sizes[2]:,} waiting: what they add while nothing finishes / with 1 %",
-                value=max(0.0, largest[4] - smallest[4]) / largest[3],
-                aim=0.1,
-                most=True,
-            ),
-            Ratio(name="file to start, p50: backlog / none", value=crowded[0] / alone[0], aim=1.3, most=True),
-            Ratio(name="file to start, p99: backlog / none", value=crowded[1] / alone[1], aim=1.3, most=True),
-        ],
+        ratios=[*_follows(costs), *_passes(alone, crowded)],
     )
 
 
-def _backlog(size: int, poll: float, intervals: int) -> tuple[float, ...]:
+def _follows(costs: dict[int, tuple[float, ...]]) -> Iterator[Ratio]:
+    """The cost follows what finishes."""
+    (_, middle, largest), (smallest, some, most) = costs.keys(), costs.values()
+    each = f"CPU of one that finishes: {largest:,} waiting / {middle:,}"
+    yield Ratio(name=each, value=most[5] / some[5], aim=1.3, most=True)
+    added = max(0.0, most[4] - smallest[4])
+    idle = f"CPU of an interval, {largest:,} waiting: what they add while nothing finishes / with 1 %"
+    yield Ratio(name=idle, value=added / most[3], aim=0.1, most=True)
+
+
+def _passes(alone: tuple[float, float], crowded: tuple[float, float]) -> Iterator[Ratio]:
+    """Who comes new does not wait."""
+    for name, less, more in zip(("p50", "p99"), alone, crowded, strict=True):
+        yield Ratio(name=f"file to start, {name}: backlog / none", value=more / less, aim=1.3, most=True)
+
+
+def _backlog(size: int, poll: float) -> tuple[float, ...]:
     """Finished, calls and CPU per interval, with 1 % finishing and with none."""
     with tempfile.TemporaryDirectory() as name:
         place = Place(Path(name), {"POLL_INTERVAL": f"{poll:g}s", "SCAN_INTERVAL": "1h"})
@@ -70,34 +71,35 @@ def _backlog(size: int, poll: float, intervals: int) -> tuple[float, ...]:
         requests = grow(place.store, [waiting(time.time())], named(keys, (f"waiting-{n}" for n in range(size))))
         with peer(place.folder, requests) as assure, place.running(assure.url) as agent:
             agent.rests()
-            calls, spent = _intervals(assure, agent, 0, poll, intervals)
+            calls, spent = _intervals(assure, agent, 0, poll)
             share = size // 100
-            busy_calls, busy_spent = _intervals(assure, agent, share, poll, intervals)
+            busy_calls, busy_spent = _intervals(assure, agent, share, poll)
     return share, busy_calls, calls, 1000 * busy_spent, 1000 * spent, 1000 * (busy_spent - spent) / share
 
 
-def _intervals(assure: Peer, agent: Running, finish: int, poll: float, intervals: int) -> tuple[float, float]:
+def _intervals(assure: Peer, agent: Running, finish: int, poll: float) -> tuple[float, float]:
     """Calls and seconds of CPU per interval."""
     calls, spent = sum(assure.calls().values()), agent.cpu()
-    for _ in range(intervals):
+    for _ in range(_INTERVALS):
         assure.ask("finish", str(finish))
         time.sleep(poll)
     if finish:
         agent.rests()
-    return (sum(assure.calls().values()) - calls) / intervals, (agent.cpu() - spent) / intervals
+    return (sum(assure.calls().values()) - calls) / _INTERVALS, (agent.cpu() - spent) / _INTERVALS
 
 
-def _fresh(size: int, failing: int, count: int) -> tuple[float, float]:
+def _fresh(size: int, bad: int, count: int) -> tuple[float, float]:
     """Milliseconds from a file to its start, p50 and p99."""
     with tempfile.TemporaryDirectory() as name:
         place = Place(Path(name), {"SCAN_INTERVAL": "1h"})
         keys = begin(place.store)
         now = time.time()
         waits = grow(place.store, [waiting(now)], named(keys, (f"waiting-{n}" for n in range(size))))
-        fails = grow(place.store, [deleting(now)], named(keys, (f"failing-{n}" for n in range(failing))))
+        lives = [failing(now + turn) for turn in range(0, 60, 3)]  # each is tried again within a minute
+        fails = grow(place.store, lives, named(keys, (f"failing-{n}" for n in range(bad))))
         with peer(place.folder, waits, fails, delay=600.0) as assure, place.running(assure.url) as agent:
             agent.said('"event": "started"')
-            time.sleep(20.0 if size else 3.0)  # what fails is tried again less and less often
+            time.sleep(20.0 if bad else 3.0)  # what was due meanwhile is tried
             dropped, turn = {}, time.monotonic()
             for number in range(count):
                 one = f"fresh-{number}"

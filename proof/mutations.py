@@ -147,7 +147,7 @@ MUTATIONS: dict[str, tuple[Callable[[], list[Patch]], str, tuple[str, ...]]] = {
     "deleted-before-the-result": (_deleted_before_the_result, "result", ("explore", "crash", "simulate")),
     "nobody-looks-again": (_nobody_looks_again, "I1", ("explore", "crash", "simulate")),
     "history-with-a-hole": (_history_with_a_hole, "I5", ("explore", "crash", "simulate")),
-    "torn-commit": (_torn_commit, "I4", ("crash", "simulate")),
+    "torn-commit": (_torn_commit, "I5", ("crash", "simulate")),
 }
 """How it is broken, the invariant that it breaks, and the proofs that have to notice."""
 

@@ -91,13 +91,13 @@ class Stage:
         if "events_secret" in self._settings:
             outbox.subscribe(Subscription(url=door.URL, secret=SecretStr(door.SECRET)))
         self._death = asyncio.Event()
+        self._read_at, self._read = (0, False, 0), dict[str, list[Any]]()
         self.down: Callable[[], bool] = lambda: False  # is the network away?
         self.full: Callable[[], bool] = lambda: False  # is the disk full?
         self.ahead: Callable[[], float] = lambda: 0.0  # how far the agent's machine is set ahead, in seconds
         self.late = False  # may calls arrive late in this run?
         self.severed = 0.0  # how often a call arrives late, and its answer never
         self._agent: Agent | None = None
-        self._read: tuple[tuple[int, int], dict[str, Record]] | None = None  # records, and when they were read
         self._supervisor: asyncio.Task[None] | None = None
 
     # -- files -------------------------------------------------------------------------------------------------
@@ -214,17 +214,8 @@ class Stage:
     # -- looking -----------------------------------------------------------------------------------------------
 
     def records(self) -> dict[str, Record]:
-        """All records by name, as they are on disk; read again only once something may have been committed."""
-        now = self.lives, len(self.gate.boundaries)
-        if self._read is None or self._read[0] != now:
-            self._read = now, self._records()
-        return self._read[1]
-
-    def _records(self) -> dict[str, Record]:
-        if not self.state.exists():
-            return {}
-        with contextlib.closing(open_reader(self.state)) as connection:
-            rows = connection.execute("SELECT record FROM requests").fetchall()
+        """All records by name, as they are on disk."""
+        rows = self._rows("SELECT record FROM requests") if self.state.exists() else []
         return {record.name: record for record in (load(row[0]) for row in rows)}
 
     def moving(self) -> int:
@@ -250,8 +241,17 @@ class Stage:
         return self._count("SELECT count(*) FROM orphans WHERE closed_at IS NULL")
 
     def _count(self, sql: str) -> int:
-        with contextlib.closing(open_reader(self.state)) as connection:
-            return int(connection.execute(sql).fetchone()[0])
+        return int(self._rows(sql)[0][0])
+
+    def _rows(self, sql: str) -> list[Any]:
+        """What is on disk, read again when something was committed: every commit is a boundary."""
+        now = (self.lives, self.gate.dead, len(self.gate.boundaries))
+        if self._read_at != now:
+            self._read_at, self._read = now, {}
+        if sql not in self._read:
+            with contextlib.closing(open_reader(self.state)) as connection:
+                self._read[sql] = connection.execute(sql).fetchall()
+        return self._read[sql]
 
     def violations(self, *, settled: bool) -> list[Violation]:
         """What is wrong now."""

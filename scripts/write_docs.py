@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from prometheus_client.registry import Collector
@@ -23,9 +24,11 @@ from agent.store.migrations import migrate
 from agent.surface.description import description
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("README.md", "state/README.md", "docs/performance.md")
 sys.path.insert(0, str(ROOT))
 
 import grafana.__main__  # noqa: E402
+from bench.report import RESULTS, SECTIONS, markdown  # noqa: E402
 
 
 def diagram() -> str:
@@ -172,13 +175,19 @@ def datasette() -> str:
     return json.dumps(metadata(library(ROOT / "state/queries").values()), indent=2) + "\n"
 
 
+def _measured(section: str) -> str:
+    """What a section of the benchmark found when it was run last."""
+    return markdown(json.loads(RESULTS.read_text())[section])
+
+
+MEASURED_PARTS = {f"measured-{section}": partial(_measured, section) for section in SECTIONS}
 STATE_PARTS = {"views": views, "queries": queries}
 PARTS = {"diagram": diagram, "settings": settings, "metrics": metrics, "outcomes": outcomes}
 
 
 def rewritten(text: str) -> str:
     """The text with all generated parts made anew."""
-    for name, make in (PARTS | STATE_PARTS).items():
+    for name, make in (PARTS | STATE_PARTS | MEASURED_PARTS).items():
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
         text = pattern.sub(lambda match, make=make: match[1] + make() + "\n" + match[2], text)
     return text
@@ -191,7 +200,7 @@ def api_text() -> str:
 
 def main() -> None:
     """Rewrite the documents and what else is made of the code; with --check say whether they are current."""
-    written = {path: rewritten(path.read_text()) for path in (ROOT / "README.md", ROOT / "state/README.md")}
+    written = {path: rewritten(path.read_text()) for path in map(ROOT.joinpath, DOCUMENTS)}
     written |= {ROOT / "specs/schema.json": schema_text(), ROOT / "state/datasette.json": datasette()}
     written |= {ROOT / "docs/openapi.json": api_text()}
     written |= grafana.__main__.files()

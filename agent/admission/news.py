@@ -9,7 +9,7 @@ from agent.core.admission import Remark, RemarkKind, Verdict, begins, judge, par
 from agent.core.observation import Answer, DocumentChanged, DocumentReturned, HoldResolved, Observation
 from agent.core.record import Desired, Record
 from agent.core.remote import DocumentKey
-from agent.core.request import essence
+from agent.core.request import VerificationRequest, essence
 from agent.core.shapes import RESOLVE
 from agent.ports import Clock, Store
 from agent.source.fault import Fault
@@ -68,6 +68,8 @@ class Reporter:
             desired = _signed(one.desired, origins.get(one.document.file))
             if one.record is None:
                 news.admitted.append(self._record(one.uid, one.document.name, desired))
+                if not _answers(one.document):
+                    news.followed.append(one.document)
             else:
                 kind = DocumentChanged if one.verdict is Verdict.CHANGED else DocumentReturned
                 news.told[one.uid] = kind(at=self._clock.now(), desired=desired)
@@ -75,7 +77,8 @@ class Reporter:
 
     def afresh(self, document: Document, resolved: Resolved) -> Found:
         """What a document asks for, as if nothing were known of its name."""
-        return self._desired(document, self._digests(document), None, Verdict.ADMIT, resolved)
+        request = document.request
+        return self._desired(document, request, self._digests(document, request), None, Verdict.ADMIT, resolved)
 
     def _one(self, document: Document, resolved: Resolved, news: News) -> _One | None:
         """What has to be admitted or told; None when there is nothing, or something else is said in `news`."""
@@ -88,13 +91,14 @@ class Reporter:
         if answered is not None:
             _put_off(document, answered, news)
             return None
-        digests = self._digests(document)
+        request = document.request
+        digests = self._digests(document, request)
         verdict = judge(record, digests.whole, digests.essence, document.file)
         if verdict is Verdict.FOLLOWED:
             news.followed.append(document)
             news.present[document.name] = uid
             return None
-        found = self._desired(document, digests, record, verdict, resolved)
+        found = self._desired(document, request, digests, record, verdict, resolved)
         if isinstance(found, Desired):
             return _One(document, uid, record, verdict, found)
         _put_off(document, found, news)
@@ -104,7 +108,7 @@ class Reporter:
         self, record: Record | None, document: Document, resolved: Resolved, news: News
     ) -> HoldResolved | DocumentKey | list[Fault] | None:
         """The answer to the open hold that stands in the file; an answer to any other is ignored, and counted."""
-        if record is None or RESOLVE.encode() not in document.canonical:
+        if record is None or not _answers(document):
             return None
         text = document.request.resolve_answer
         if text is None or record.hold is None:
@@ -125,19 +129,29 @@ class Reporter:
         )
 
     def _desired(
-        self, document: Document, digests: Digests, record: Record | None, verdict: Verdict, resolved: Resolved
+        self,
+        document: Document,
+        request: VerificationRequest,
+        digests: Digests,
+        record: Record | None,
+        verdict: Verdict,
+        resolved: Resolved,
     ) -> Found:
-        request = document.request
         if begins(record, verdict, digests.essence, request.rerun_token):
             return wanted(document, request, digests, self._rules, resolved)
         assert record is not None
         return in_place(document, request, digests, self._rules, record.desired)
 
-    def _digests(self, document: Document) -> Digests:
-        return Digests(self._salt.digest(document.canonical), self._salt.digest(essence(document.request)))
+    def _digests(self, document: Document, request: VerificationRequest) -> Digests:
+        return Digests(self._salt.digest(document.canonical), self._salt.digest(essence(request)))
 
     def _record(self, uid: str, name: str, desired: Desired) -> Record:
         return Record(uid=uid, name=name, source=self._rules.source, agent=self._rules.agent_id, desired=desired)
+
+
+def _answers(document: Document) -> bool:
+    """May it answer a hold? Cheap, and rather yes than no."""
+    return RESOLVE.encode() in document.canonical
 
 
 def _put_off(document: Document, why: DocumentKey | list[Fault], news: News) -> None:

@@ -15,7 +15,7 @@ import httpx
 from agent.assure import bodies, readers
 from agent.assure.described import Described, described
 from agent.assure.token import BODY, Token, TokenSource, basic, read_token
-from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, TARGET, Oversized, Transport
+from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, TARGET, Oversized, Transport, whole
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 from agent.core.classify import Reader, Reply, classify
 from agent.core.remote import (
@@ -282,7 +282,7 @@ class AssureClient:
             return Trouble.CONNECT
         try:
             response = await self._transport.handle_async_request(request)
-            body = await response.aread()
+            body = await whole(response)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             return Trouble.CONNECT
         except httpx.TimeoutException:

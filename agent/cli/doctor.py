@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.checks import Check, State, environment, place, remote
+from agent.cli.checks import Check, State, environment
 from agent.cli.output import Format, print_json, print_table
 from agent.core.errors import SettingsError
 from agent.settings import load_settings, unknown_settings
@@ -26,6 +26,8 @@ def doctor(
 
     Example: assure-agent doctor -o json
     """
+    from agent.cli.checks import place, remote  # with all of the agent behind them: no other command waits for that
+
     flags = {"specs_dir": specs, "images_dir": images, "state_url": state}
     checks = [environment.unknown(unknown_settings())]
     values: list[environment.Value] = []

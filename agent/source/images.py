@@ -128,7 +128,7 @@ def _read(images_dir: Path, path: str, max_bytes: int) -> Image | Reason:
     media_type = _media_type(found.content)
     if media_type is None:
         return Reason.FORMAT
-    whole = _jpeg_ends(found.content) if media_type == "image/jpeg" else _PNG_END in found.content
+    whole = _jpeg_ends(found.content) if media_type == "image/jpeg" else found.content.rfind(_PNG_END) >= 0
     return Image(content=found.content, media_type=media_type) if whole else Reason.CUT
 
 
@@ -148,7 +148,7 @@ def _jpeg_ends(content: bytes) -> bool:
         if content[at : at + 1] != b"\xff" or len(content) < at + 4:
             return False
         if content[at + 1] == _SCAN:
-            return content.find(_JPEG_END, at) >= 0
+            return content.rfind(_JPEG_END, at) >= 0  # from behind: there it is, as a rule
         fill = content[at + 1] == 0xFF
         at += 1 if fill else 2 + int.from_bytes(content[at + 2 : at + 4])
     return False

@@ -1,12 +1,13 @@
 """`assure-agent sandbox`: what its flags make of it."""
 
 import json
-import subprocess
 import urllib.request
 
 import pytest
 
-from proof.installed import COMMAND, simulated
+from proof.installed import simulated
+
+from .command import Here
 
 
 def test_the_flags_subscribe_to_events() -> None:
@@ -36,8 +37,8 @@ def test_the_flags_subscribe_to_events() -> None:
         (["--delay", "3s-1s"], "--delay"),
     ],
 )
-def test_a_flag_that_cannot_be_is_named(flags: list[str], words: str) -> None:
-    done = subprocess.run([*COMMAND, "sandbox", *flags], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_flag_that_cannot_be_is_named(here: Here, flags: list[str], words: str) -> None:
+    said = here("sandbox", *flags)
+    assert said.code == 2
+    assert words in said.err
+    assert "Traceback" not in said.err

@@ -31,6 +31,13 @@ def test_every_generated_part_of_the_readme_is_current(part: str) -> None:
     assert README.split(begin)[1].split(end)[0].strip() == write_docs.PARTS[part](), "run `make docs`"
 
 
+@pytest.mark.parametrize("part", write_docs.MEASURED_PARTS)
+def test_the_figures_of_the_benchmark_are_current(part: str) -> None:
+    text = (ROOT / "docs/performance.md").read_text()
+    begin, end = f"<!-- begin {part} -->", f"<!-- end {part} -->"
+    assert text.split(begin)[1].split(end)[0].strip() == write_docs.MEASURED_PARTS[part](), "run `make docs`"
+
+
 @pytest.mark.parametrize("part", write_docs.STATE_PARTS)
 def test_every_generated_part_of_the_state_readme_is_current(part: str) -> None:
     text = (ROOT / "state/README.md").read_text()

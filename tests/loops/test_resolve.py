@@ -15,6 +15,7 @@ async def test_retry_asks_the_refused_call_again_once(world: World, through: str
     await world.settle()
     first = world.record("a").hold
     assert first is not None
+    await world.clock.advance(1)  # a question is known by what it asks and when
     answer = await told(world, through, "resolve", times=2, name="a", answer="retry")
     assert answer["ok"], answer
     assert first.id in answer["message"]

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,21 @@ Begin = Callable[..., Awaitable[World]]
 SHM = Path("/dev/shm")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+@contextmanager
+def in_memory(otherwise: Path) -> Iterator[Path]:
     """A folder in memory where there is one: an fsync on a disk takes longer than all the rest."""
     if not os.access(SHM, os.W_OK):
-        yield tmp_path
+        yield otherwise
         return
     with tempfile.TemporaryDirectory(dir=SHM, prefix="assure-agent-tests-") as name:
         yield Path(name)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder of its own."""
+    with in_memory(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture
