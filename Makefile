@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check bench explore crash simulate chaos fuzz docs clean
+.PHONY: help run test check bench explore crash simulate chaos fuzz docs picture clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ fuzz: $(READY)  ## prove: bodies and files that nobody would send
 docs: $(READY)  ## write the generated parts of the documents: state diagram, tables, specimens
 	$(BIN)/python scripts/write_docs.py
 	$(BIN)/python scripts/draw_specimens.py
+
+picture: $(READY)  ## draw the main panels from what a real Prometheus answers under load; five minutes
+	$(BIN)/python -m grafana.picture
 
 clean:  ## remove the environment and what tools left behind; never the state folder
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

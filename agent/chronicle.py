@@ -65,7 +65,7 @@ class Chronicle:
             self._log.warning(
                 "the resolve annotation answers no open hold",
                 uid=stray.uid,
-                answers=stray.about or None,
+                hold_id=stray.about or None,  # the one that it names
                 hint="see the open one and its answers with explain",
             )
         if changed and synced.waiting:

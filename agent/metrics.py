@@ -74,6 +74,7 @@ class Metrics:
             ("operation", "result"),
             registry=registry,
         )
+        self._of_call: dict[tuple[Operation, str], tuple[Counter, Histogram]] = {}  # looking them up took longer
         self._call_duration = Histogram(
             name + "api_request_duration_seconds",
             "Duration of calls to Assure.",
@@ -134,14 +135,15 @@ class Metrics:
             if phase is not Phase.DONE:
                 self._phase.labels(phase)
         for operation in Operation:
-            self._call_duration.labels(operation)
             for result in ("done", "refused", "busy", "unknown"):
-                self._calls.labels(operation, result)
+                children = self._calls.labels(operation, result), self._call_duration.labels(operation)
+                self._of_call[operation, result] = children
 
     def called(self, operation: Operation, result: str, seconds: float) -> None:
         """A call to Assure was answered, or not."""
-        self._calls.labels(operation, result).inc()
-        self._call_duration.labels(operation).observe(seconds)
+        count, duration = self._of_call[operation, result]
+        count.inc()
+        duration.observe(seconds)
 
     def committed(self, seconds: float, pieces: int) -> None:
         """A group commit came to its end."""
@@ -226,6 +228,7 @@ GAUGES = {
     "backup_timestamp_seconds": "When the last backup was made and checked; 0: never.",
     "deliveries_pending": "Notices that sinks have not taken yet.",
     "possible_orphans": "Dossiers that may exist at Assure because the answer to their creation was lost.",
+    "orphans_undeleted": "Those of them that showed, and are not deleted yet.",
 }
 
 

@@ -220,8 +220,8 @@ _API = Row(
     panels=(
         Panel(
             title="Calls by answer",
-            description="done; refused: it certainly did not happen; busy: it did not happen, come back later; "
-            "unknown: it may have happened.",
+            description="done; refused: it certainly did not happen (so is the 404 that confirms a deletion); "
+            "busy: it did not happen, come back later; unknown: it may have happened.",
             unit="reqps",
             queries=(Query(f"sum by (result) ({_CALLS})", "{{result}}"),),
             section="assure-failing",

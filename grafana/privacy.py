@@ -3,8 +3,14 @@
 from grafana.overview import AGENT, GOOD_IS_ZERO, ONE, quantiles
 from grafana.panels import Dashboard, Panel, Query, Row
 
+_Steps = tuple[tuple[float | None, str], ...]
+_MAYBE: _Steps = ((None, "green"), (1.0, "yellow"))
+_AGE: _Steps = ((None, "green"), (86400.0, "orange"), (7 * 86400.0, "red"))
 
-def _single(title: str, description: str, metric: str, section: str, unit: str = "short") -> Panel:
+
+def _single(
+    title: str, description: str, metric: str, section: str, steps: _Steps = GOOD_IS_ZERO, unit: str = "short"
+) -> Panel:
     return Panel(
         title=title,
         description=description,
@@ -12,9 +18,9 @@ def _single(title: str, description: str, metric: str, section: str, unit: str =
         queries=(Query(f"max(assure_agent_{metric}{{{ONE}}})", title),),
         section=section,
         kind="stat",
-        width=6,
+        width=5,
         height=5,
-        steps=GOOD_IS_ZERO if unit == "short" else ((None, "green"), (86400.0, "orange"), (7 * 86400.0, "red")),
+        steps=steps,
     )
 
 
@@ -28,16 +34,25 @@ _NOW = Row(
             "deletions-overdue",
         ),
         _single(
+            "Orphans not deleted",
+            "Dossiers that no request owns, that showed at Assure and are not deleted yet.",
+            "orphans_undeleted",
+            "orphans",
+        ),
+        _single(
             "Possible orphans",
-            "Dossiers that may exist at Assure because the answer to their creation was lost. A sweep looks for them.",
+            "Dossiers that may exist at Assure because the answer to their creation was lost. A sweep looks for them; "
+            "nobody has to act.",
             "possible_orphans",
             "orphans",
+            _MAYBE,
         ),
         _single(
             "Age of the oldest open dossier",
             "Since the admission of the request with the oldest dossier at Assure.",
             "oldest_open_dossier_seconds",
             "open-dossiers",
+            _AGE,
             "s",
         ),
         Panel(
@@ -48,7 +63,7 @@ _NOW = Row(
             queries=(Query(f"1 - max(assure_agent:deletion_errors:ratio_rate1h{{{ONE}}})", "in time"),),
             section="slo-deleted",
             kind="stat",
-            width=6,
+            width=4,
             height=5,
             steps=((None, "red"), (0.999, "green")),
         ),
@@ -81,11 +96,13 @@ _TIME = Row(
             steps=((None, "green"), (900.0, "red")),
         ),
         Panel(
-            title="Overdue deletions and possible orphans",
-            description="Both should be zero; both raise an alert.",
+            title="Overdue deletions and orphans",
+            description="The first two should be zero, and raise an alert. A possible orphan may stay for weeks in an "
+            "account with 100 open dossiers.",
             unit="short",
             queries=(
                 Query(f"sum(assure_agent_deletions_overdue{{{ONE}}})", "overdue"),
+                Query(f"sum(assure_agent_orphans_undeleted{{{ONE}}})", "orphans not deleted"),
                 Query(f"sum(assure_agent_possible_orphans{{{ONE}}})", "possible orphans"),
             ),
             section="orphans",

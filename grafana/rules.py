@@ -36,7 +36,7 @@ class Alert:
     name: str
     expression: str
     hold: str  # the `for` of the rule
-    severity: str  # page | ticket
+    severity: str  # page: a person is woken; ticket: a person acts in working hours; info: nobody has to act
     summary: str
     section: str
     firing: dict[str, str]
@@ -160,13 +160,25 @@ def alerts(times: Times) -> list[Alert]:
             firing={f'assure_agent_held{{{at},reason="unexpected-answer"}}': "1x240"},
         ),
         Alert(
-            name="AssureAgentPossibleOrphan",
-            expression="assure_agent_possible_orphans > 0",
-            hold="2h",
+            name="AssureAgentOrphanUndeleted",
+            expression="assure_agent_orphans_undeleted > 0",
+            hold="30m",
             severity="ticket",
-            summary="A dossier may exist at Assure that no request owns, and the sweep has not settled it.",
+            summary="A dossier that no request owns showed at Assure, and cannot be deleted.",
             section="orphans",
-            firing={f"assure_agent_possible_orphans{{{at}}}": "1x240"},
+            firing={f"assure_agent_orphans_undeleted{{{at}}}": "1x240"},
+        ),
+        Alert(
+            name="AssureAgentPossibleOrphan",
+            expression="assure_agent_possible_orphans - assure_agent_orphans_undeleted > 0",
+            hold="2h",
+            severity="info",
+            summary="A dossier may exist at Assure that no request owns. The agent looks for it; nobody has to act.",
+            section="orphans",
+            firing={
+                f"assure_agent_possible_orphans{{{at}}}": "1x240",
+                f"assure_agent_orphans_undeleted{{{at}}}": "0x240",
+            },
         ),
         Alert(
             name="AssureAgentDeletionsOverdue",
@@ -307,6 +319,7 @@ _WELL = {
     'assure_agent_oldest_unprogressed_seconds{instance="agent:9464"}': "30x240",
     'assure_agent_held{instance="agent:9464",reason="unexpected-answer"}': "0x240",
     'assure_agent_possible_orphans{instance="agent:9464"}': "0x240",
+    'assure_agent_orphans_undeleted{instance="agent:9464"}': "0x240",
     'assure_agent_deletions_overdue{instance="agent:9464"}': "0x240",
     'assure_agent_circuit_open{instance="agent:9464"}': "0x240",
     'assure_agent_api_requests_total{instance="agent:9464",operation="read_process",result="done"}': "0+60x240",
@@ -325,6 +338,27 @@ _WELL = {
     'assure_agent_deletion_delay_seconds_bucket{instance="agent:9464",le="900.0"}': "0+1000x240",
     'assure_agent_deletion_delay_seconds_count{instance="agent:9464"}': "0+1000x240",
 }  # fmt: skip
+
+
+# What must not be told from something worse, or worse than it is: series, and the alerts that they must not raise.
+_QUIET = (
+    (
+        "an orphan that is only possible asks nobody to act",
+        {
+            'assure_agent_possible_orphans{instance="agent:9464"}': "3x240",
+            'assure_agent_orphans_undeleted{instance="agent:9464"}': "0x240",
+        },
+        ("AssureAgentOrphanUndeleted",),
+    ),
+    (
+        "an orphan that shows and is deleted at the next sweep wakes nobody",
+        {
+            'assure_agent_possible_orphans{instance="agent:9464"}': "1x120 0x120",
+            'assure_agent_orphans_undeleted{instance="agent:9464"}': "0x118 1 1 0x120",
+        },
+        ("AssureAgentOrphanUndeleted", "AssureAgentPossibleOrphan"),
+    ),
+)
 
 
 def tests(runbook: str) -> dict[str, Any]:
@@ -346,6 +380,10 @@ def tests(runbook: str) -> dict[str, Any]:
                     ],
                 )
                 for alert in known
+            ),
+            *(
+                _test(name, series, [_expected(alert, []) for alert in known if alert.name in silent])
+                for name, series, silent in _QUIET
             ),
         ],
     }

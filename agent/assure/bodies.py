@@ -22,13 +22,12 @@ def new_process(process_type: ProcessType, document_id: int) -> bytes:
 
 
 def new_images(images: Mapping[Depiction, Image]) -> bytes:
-    """The body of set images: data URLs (§7)."""
-    return orjson.dumps(
-        {
-            depiction.value: f"data:{image.media_type};base64,{b64encode(image.content).decode()}"
-            for depiction, image in images.items()
-        }
+    """The body of set images: data URLs (§7). Written as bytes, for nothing in it needs to be escaped."""
+    fields = (
+        b'"%b":"data:%b;base64,%b"' % (depiction.value.encode(), image.media_type.encode(), b64encode(image.content))
+        for depiction, image in images.items()
     )
+    return b"{" + b",".join(fields) + b"}"
 
 
 def new_capture(options: CaptureOptions) -> bytes:

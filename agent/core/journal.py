@@ -4,11 +4,12 @@ Only what is audited goes in: no name, no label, no path, no author, no link, no
 ids are Assure's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from agent.core.record import Record
+from agent.core.record import Hold, Intent, Record, Result
 
 Audited = dict[str, Any]
 
@@ -24,62 +25,109 @@ class Event:
 
 def audited(record: Record) -> Audited:
     """The audited fields of a record, JSON-safe. Fields without a value are left out."""
-    result = record.result
-    fields: Audited = {
-        "generation": record.generation,
-        "attempt": record.attempt,
-        "mode": record.desired.mode,
-        "processType": record.desired.process_type.value,
-        "digest": record.desired.digest,
-        "commit": record.desired.commit,
-        "dirty": record.desired.dirty,
-        "deadline": record.desired.deadline,
-        "retention": record.desired.retention,
-        "suspended": record.desired.suspend or None,
-        "claimsTtl": record.desired.claims_ttl,
-        "present": record.present,
-        "nextDigest": record.next.digest if record.next else None,
-        "phase": record.phase.value,
-        "outcome": record.outcome.value if record.outcome else None,
-        "hold": {"id": record.hold.id, "reason": record.hold.reason.value, "evidence": record.hold.evidence}
-        if record.hold
-        else None,
-        "intent": {"effect": record.intent.kind.value, "number": record.intent.number} if record.intent else None,
-        "doubt": record.doubt.value if record.doubt else None,
-        "dossierId": record.dossier_id,
-        "processId": record.process_id,
-        "documentPages": record.document_pages,
-        "uploaded": record.uploaded or None,
-        "reservedAt": record.reserved_at,
-        "queued": record.queued or None,
-        "declined": record.declined or None,
-        "billed": record.billed or None,
-        "status": result.status.value if result else None,
-        "reasons": [[r.type, r.category, r.sub_category] for r in result.reasons] if result else None,
-        "checks": [[name, passed] for name, passed in result.checks] if result else None,
-        "failType": result.fail_type if result else None,
-        "similarity": result.similarity if result else None,
-        "claimsUntil": record.claims_until,
-        "discard": record.discard or None,
-        "discarded": [[depiction.value, how] for depiction, how in record.discarded] or None,
-        "deleted": record.deleted or None,
-        "admittedAt": record.admitted_at,
-        "openedAt": record.opened_at,
-        "outcomeAt": record.outcome_at,
-        "deleteAt": record.delete_at,
-        "doneAt": record.done_at,
-        "shownAt": record.shown_at,
+    fields = {
+        **{key: shown(getattr(record, name)) for key, name, shown in _OWN},
+        **{key: shown(getattr(record.desired, name)) for key, name, shown in _DESIRED},
+        **_told(record.result),
     }
     return {key: value for key, value in fields.items() if value is not None}
 
 
 def difference(before: Record | None, after: Record) -> Audited:
-    """What changed; a field that lost its value is None."""
-    old = audited(before) if before is not None else {}
-    new = audited(after)
-    changes: Audited = {key: value for key, value in new.items() if old.get(key) != value}
-    changes.update({key: None for key in old if key not in new})
+    """What changed; a field that lost its value is None. Most fields of a step are the very same: these cost little."""
+    if before is None:
+        return audited(after)
+    changes: Audited = {}
+    for key, name, shown in _OWN:
+        _compare(changes, key, getattr(before, name), getattr(after, name), shown)
+    if before.desired is not after.desired:
+        for key, name, shown in _DESIRED:
+            _compare(changes, key, getattr(before.desired, name), getattr(after.desired, name), shown)
+    if before.result is not after.result:
+        old, new = _told(before.result), _told(after.result)
+        changes.update({key: new.get(key) for key in old | new if old.get(key) != new.get(key)})
     return changes
+
+
+def _compare(changes: Audited, key: str, old: Any, new: Any, shown: Callable[[Any], Any]) -> None:
+    if old is not new and (value := shown(new)) != shown(old):
+        changes[key] = value
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _word(value: StrEnum | None) -> str | None:
+    return None if value is None else value.value
+
+
+def _if_so(value: Any) -> Any:
+    return value or None
+
+
+def _hold(hold: Hold | None) -> Audited | None:
+    return None if hold is None else {"id": hold.id, "reason": hold.reason.value, "evidence": hold.evidence}
+
+
+def _intent(intent: Intent | None) -> Audited | None:
+    return None if intent is None else {"effect": intent.kind.value, "number": intent.number}
+
+
+def _told(result: Result | None) -> Audited:
+    if result is None:
+        return {}
+    return {
+        "status": result.status.value,
+        "reasons": [[reason.type, reason.category, reason.sub_category] for reason in result.reasons],
+        "checks": [[name, passed] for name, passed in result.checks],
+        "failType": result.fail_type,
+        "similarity": result.similarity,
+    }
+
+
+# What is audited: its name in the history, the record's field, and how its value is written.
+_Fields = tuple[tuple[str, str, Callable[[Any], Any]], ...]
+_OWN: _Fields = (
+    ("generation", "generation", _same),
+    ("attempt", "attempt", _same),
+    ("present", "present", _same),
+    ("nextDigest", "next", lambda desired: None if desired is None else desired.digest),
+    ("phase", "phase", _word),
+    ("outcome", "outcome", _word),
+    ("hold", "hold", _hold),
+    ("intent", "intent", _intent),
+    ("doubt", "doubt", _word),
+    ("dossierId", "dossier_id", _same),
+    ("processId", "process_id", _same),
+    ("documentPages", "document_pages", _same),
+    ("uploaded", "uploaded", _if_so),
+    ("reservedAt", "reserved_at", _same),
+    ("queued", "queued", _if_so),
+    ("declined", "declined", _if_so),
+    ("billed", "billed", _if_so),
+    ("claimsUntil", "claims_until", _same),
+    ("discard", "discard", _if_so),
+    ("discarded", "discarded", lambda told: [[depiction.value, how] for depiction, how in told] or None),
+    ("deleted", "deleted", _if_so),
+    ("admittedAt", "admitted_at", _same),
+    ("openedAt", "opened_at", _same),
+    ("outcomeAt", "outcome_at", _same),
+    ("deleteAt", "delete_at", _same),
+    ("doneAt", "done_at", _same),
+    ("shownAt", "shown_at", _same),
+)
+_DESIRED: _Fields = (
+    ("mode", "mode", _same),
+    ("processType", "process_type", _word),
+    ("digest", "digest", _same),
+    ("commit", "commit", _same),
+    ("dirty", "dirty", _same),
+    ("deadline", "deadline", _same),
+    ("retention", "retention", _same),
+    ("suspended", "suspend", _if_so),
+    ("claimsTtl", "claims_ttl", _same),
+)
 
 
 def replay(changes: Iterable[Mapping[str, Any]]) -> Audited:

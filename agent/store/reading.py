@@ -66,9 +66,12 @@ class Reading:
         return (load(row[0]) for row in self._connection.execute(sql))
 
     def named(self, name: str) -> list[Record]:
-        """The records of this name; one for each source that has it."""
-        sql = "SELECT record FROM requests WHERE name = ?"
-        return [load(row[0]) for row in self._connection.execute(sql, (name,))]
+        """The records of this name, one for each source that has it; or the one of this uid, as logs have it."""
+        for which in ("name = ?", "uid = ? AND name IS NOT NULL"):
+            sql = f"SELECT record FROM requests WHERE {which}"  # noqa: S608 - ours
+            if found := [load(row[0]) for row in self._connection.execute(sql, (name,))]:
+                return found
+        return []
 
     def get(self, uid: str) -> Record | None:
         """The record of this uid, whether or not its name was erased."""
@@ -231,6 +234,9 @@ class Reading:
             "backup_timestamp_seconds": float(self.recall("backed-up") or 0.0),
             "deliveries_pending": self._one("SELECT count(*) FROM deliveries"),
             "possible_orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
+            "orphans_undeleted": self._one(
+                "SELECT count(*) FROM orphans WHERE closed_at IS NULL AND dossier_id IS NOT NULL"
+            ),
         }
 
     def _row(self, sql: str, *values: Any) -> Any:

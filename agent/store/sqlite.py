@@ -17,7 +17,7 @@ from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
 from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_holes, sqlite3, unusable
 from agent.store.continuity import continued, key_of
-from agent.store.erasing import owe_rewrite, rewrite, truncate
+from agent.store.erasing import erase_names, truncate
 from agent.store.keys import Keys
 from agent.store.migrations import begun, migrate
 from agent.store.post import Inbox, Outbox
@@ -250,19 +250,21 @@ class SqliteStore:
         return bool(self._query(f"SELECT 1 FROM requests WHERE moving {_OBSERVED[begun]} LIMIT 1"))  # noqa: S608 - ours
 
     def claim(self, now: float, limit: int, busy: set[str], begun: bool = False) -> list[Record]:
-        """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks."""
-        claimed: list[Record] = []
+        """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks.
+
+        Whatever there is of one kind, a quarter of the places is left to the kinds after it.
+        """
         sql = f"""
             SELECT uid, record FROM requests WHERE priority = ? AND due_at <= ? {_BEGUN[begun]}
             ORDER BY due_at, admitted_at LIMIT ?
         """  # noqa: S608 - ours
-        for priority in (0, 1, 2):
-            for uid, text in self._query(sql, (priority, now, limit + len(busy))):
-                if len(claimed) >= limit:
-                    return claimed
-                if uid not in busy:
-                    claimed.append(load(text))
-        return claimed
+        claimed: list[str] = []
+        for priority in (2, 1, 0):
+            rows = self._query(sql, (priority, now, limit + len(busy)))
+            free = [text for uid, text in rows if uid not in busy]
+            first = free[: max(limit - len(claimed), limit - limit // 4)]
+            claimed = first + claimed[: limit - len(first)]
+        return [load(text) for text in claimed]
 
     def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
         """Those whose deadline or hold has run out before their outcome, while nothing is sent (design §4)."""
@@ -367,28 +369,17 @@ class SqliteStore:
         def work(connection: Connection) -> None:
             (text,) = connection.execute("SELECT record FROM requests WHERE uid = ?", (uid,)).fetchone()
             record = erased(load(text))
-            connection.execute(
-                "UPDATE requests SET name = NULL, version = ?, record = ? WHERE uid = ?",
-                (record.version, columns(record)["record"], uid),
-            )
-            for table in ("provenance", "labels"):
-                connection.execute(f"DELETE FROM {table} WHERE uid = ?", (uid,))  # noqa: S608 - ours
-            connection.execute("UPDATE commands SET answer = '' WHERE uid = ?", (uid,))  # answers say the name
-            owe_rewrite(connection)
+            erase_names(connection, uid, record.version, columns(record)["record"])
 
         await self._writer.write(work)
         for _ in range(_TRUNCATIONS):
-            if await self._truncated():
+            if await self.tidy():
                 return True
             await asyncio.sleep(0.05)
         return False
 
     async def tidy(self) -> bool:
-        """Take what was erased out of the files, from time to time. False: somebody reads an earlier state just now."""
-        await self._writer.write(rewrite, alone=True)
-        return await self._truncated()
-
-    async def _truncated(self) -> bool:
+        """Cut off the write-ahead log, and what was erased with it. False: somebody reads an earlier state just now."""
         done: list[bool] = []
         await self._writer.write(lambda connection: done.append(truncate(connection)), alone=True)
         return done[0]

@@ -45,7 +45,7 @@ class Writer:
     async def write(self, work: Work, alone: bool = False) -> None:
         """Return when the work is durable. Raises StoreError when it is not, and will not be.
 
-        `alone`: in no transaction, as SQLite wants it for VACUUM and checkpoints.
+        `alone`: in no transaction, as SQLite wants it for checkpoints.
         """
         if self._closed:
             raise StoreError("The state file is closed.")

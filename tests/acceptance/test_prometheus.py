@@ -1,28 +1,32 @@
 """The agent as the SRE sees it: a real Prometheus scrapes it under load, every panel has an answer, alerts fire."""
 
-import re
+import itertools
+import json
 import signal
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from grafana.overview import OVERVIEW
+from grafana.panels import Query
 from grafana.privacy import PRIVACY
-from grafana.rules import recordings
+from grafana.rules import Times, recordings
+from grafana.scraped import MISSING, QUICK, REASON, eventually, free_port, watching
+from proof.installed import simulated
 from tests.acceptance.office import Office
-from tests.support.prometheus import MISSING, QUICK, REASON, Prometheus, eventually, free_port, watching
 
 pytestmark = pytest.mark.skipif(MISSING, reason=REASON)
-EXPRESSIONS = sorted(
-    {query.expression for board in (OVERVIEW, PRIVACY) for panel in board.panels() for query in panel.queries}
-    | {recorded["expr"] for recorded in recordings(QUICK)}
-)
+QUERIES = {query for board in (OVERVIEW, PRIVACY) for panel in board.panels() for query in panel.queries} | {
+    Query(recorded["expr"], recorded["record"]) for recorded in recordings(QUICK)
+}
+VERY_QUICK = Times(speed=360.0)  # an hour is ten seconds
 
 
-def asked(prometheus: Prometheus, expression: str) -> bool:
-    """Does it have an answer, with the variables of the dashboard put in?"""
-    concrete = re.sub(r"\$(agent|mode|process_type)", ".*", expression).replace("$__rate_interval", "10s")
-    return bool(prometheus.query(concrete))
+def trouble(url: str, **rule: object) -> None:
+    """Let the simulated Assure misbehave from now on."""
+    body = json.dumps([rule]).encode()
+    urllib.request.urlopen(urllib.request.Request(url + "/sandbox/faults", data=body, method="POST")).close()
 
 
 @pytest.mark.sandbox(delay="100ms-2s", outcomes="accepted=8,rejected=1,inconclusive=1")
@@ -35,16 +39,16 @@ def test_every_panel_and_rule_has_an_answer_under_load_and_the_right_alerts_fire
         eventually(lambda: bool(prometheus.query("assure_agent_outcomes_total")))
         for number in range(60, 120):
             office.upload(f"person-{number}", "", selfie=number % 3 == 0)
-        silent = set(EXPRESSIONS)
+        silent = set(QUERIES)
 
         def all_answered() -> bool:
-            silent.difference_update([one for one in silent if asked(prometheus, one)])
+            silent.difference_update([one for one in silent if prometheus.answers(one)])
             return not silent
 
         try:
             eventually(all_answered)
-        except AssertionError:
-            pytest.fail("no answer to:\n" + "\n".join(sorted(silent)))
+        except TimeoutError:
+            pytest.fail("no answer to:\n" + "\n".join(sorted(query.expression for query in silent)))
         assert prometheus.unhealthy() == []
         assert prometheus.firing() == set()
 
@@ -53,13 +57,33 @@ def test_every_panel_and_rule_has_an_answer_under_load_and_the_right_alerts_fire
         )
         eventually(lambda: "AssureAgentHeld" in prometheus.firing())  # Assure refuses it, and a person decides
 
-        fault = b'[{"operation": "*", "kind": "503", "every": 1, "acts": false}]'
-        urllib.request.urlopen(
-            urllib.request.Request(office.url + "/sandbox/faults", data=fault, method="POST")
-        ).close()
+        trouble(office.url, operation="*", kind="503", every=1, acts=False)
         for number in range(120, 140):
             office.upload(f"person-{number}", "")
         eventually(lambda: {"AssureAgentAssureFailing", "AssureAgentCircuitOpen"} <= prometheus.firing())
 
         agent.send_signal(signal.SIGTERM)
         eventually(lambda: "AssureAgentDown" in prometheus.firing())
+
+
+def test_silence_of_events_is_noticed_while_results_come_by_polling(tmp_path: Path) -> None:
+    for name in ("specs", "images"):
+        (tmp_path / name).mkdir()
+    port, events = free_port(), free_port()
+    options = {"delay": "1s-3s", "events-url": f"http://127.0.0.1:{events}/events", "events-secret": "a-secret"}
+    with simulated(options) as url:
+        office = Office(tmp_path, url)
+        office.settings |= {"LISTEN": f"127.0.0.1:{port}", "POLL_INTERVAL": "1s"}
+        office.settings |= {"EVENTS_LISTEN": f"127.0.0.1:{events}", "EVENTS_SECRET": "a-secret"}
+        numbers = itertools.count()
+
+        def is_silent() -> bool:
+            office.upload(f"person-{next(numbers)}")
+            return "AssureAgentEventsSilent" in prometheus.firing()
+
+        with office.running(), watching(tmp_path / "prometheus", f"127.0.0.1:{port}", VERY_QUICK) as prometheus:
+            eventually(lambda: is_silent() or prometheus.history("sum(assure_agent_outcomes_total) > 20", 1) != [])
+            assert prometheus.query('assure_agent_events_total{result="woke"} > 0')
+            assert not is_silent()
+            trouble(url, operation="event", kind="drop", every=1)
+            eventually(is_silent)

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from grafana.scraped import MISSING, REASON, eventually, watching
 from tests.support.faults import rule
-from tests.support.prometheus import MISSING, REASON, eventually, watching
 from tests.support.world import World
 
 

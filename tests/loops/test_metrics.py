@@ -27,6 +27,7 @@ NAMES = {
     "deletion_delay_seconds",
     "deletions_overdue",
     "possible_orphans",
+    "orphans_undeleted",
     "events",
     "last_event_timestamp_seconds",
     "deliveries",

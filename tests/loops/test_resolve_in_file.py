@@ -98,7 +98,7 @@ async def test_an_answer_to_another_hold_is_ignored_and_reported(world: World, d
         assert world.rows("SELECT count(*) FROM events WHERE type = 'HoldResolved'") == [(0,)]
         strays = [entry for entry in world.logs if "annotation" in entry["event"]]
         assert [entry["uid"] for entry in strays] == [world.record("a").uid]  # told once, not at each scan
-        assert [entry["answers"] for entry in strays] == ["h-000000"]
+        assert [entry["hold_id"] for entry in strays] == ["h-000000"]
     world.check()
 
 

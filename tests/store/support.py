@@ -160,3 +160,32 @@ async def committed(store: SqliteStore, life: Life) -> Life:
     for taken in life.steps:
         await store.commit([taken])
     return life
+
+
+async def grown(folder: Path, requests: int, **options: Any) -> SqliteStore:
+    """A store with so many done requests, u0000000 and on: the rows of one real life, multiplied by plain SQL."""
+    folder.mkdir(exist_ok=True)
+    store = opened(folder, **options)
+    life = await committed(store, Life("template", upload(labels=(("team", "onboarding"),))).until(Phase.DONE))
+    uid, many = (
+        life.record.uid,
+        f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {requests - 1})",
+    )
+
+    def multiply(connection: Connection) -> None:
+        for table in ("requests", "events", "attempts", "starts", "reservations", "labels"):
+            names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            special = {
+                "id": f"(SELECT max(id) FROM events) * (n.i + 1) + {table}.id",
+                "uid": "printf('u%07d', n.i)",
+                "name": "printf('name-%07d', n.i)",
+                "reference": "printf('aa-a1-u%07d-1-1', n.i)",
+            }
+            columns = ", ".join(special.get(name, f"{table}.{name}") for name in names)
+            connection.execute(
+                f"INSERT INTO {table} ({', '.join(names)}) {many} SELECT {columns} FROM n, {table} WHERE uid = ?",
+                (uid,),
+            )
+
+    await store._writer.write(multiply)
+    return store

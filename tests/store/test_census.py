@@ -6,11 +6,14 @@ from tempfile import mkdtemp
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
 from agent.core.observation import DocumentChanged, DocumentRemoved
 from agent.core.record import Phase
+from agent.metrics import Metrics
 from agent.store.reading import Reading
-from tests.store.support import NOW, Life, capture, committed, opened, rows, upload
+from tests.store.support import NOW, Life, capture, committed, grown, opened, rows, upload
+from tests.support.clock import VirtualClock
 from tests.support.fixtures import folder
 
 __all__ = ["folder"]
@@ -64,3 +67,27 @@ async def test_no_figure_of_the_metrics_scans_the_requests(tmp_path: Path) -> No
             assert not big, (sql, plan)
     store.close()
     assert asked
+
+
+async def test_an_exposition_takes_the_same_steps_however_many_requests_there_are(tmp_path: Path) -> None:
+    """Counted in steps of SQLite's machine, with a thousand requests on file and with 20,000."""
+
+    async def steps(requests: int) -> int:
+        (await grown(tmp_path / str(requests), requests)).close()
+        metrics, counted = Metrics(VirtualClock()), [0]
+
+        def count() -> None:
+            counted[0] += 1
+
+        def look() -> Reading:
+            reading = Reading(tmp_path / str(requests) / "agent.db")
+            reading._connection.set_progress_handler(count, 1)
+            return reading
+
+        metrics.watch(look)
+        assert f'assure_agent_requests{{phase="done",state="done"}} {requests + 1}.0'.encode() in generate_latest(
+            metrics.registry
+        )
+        return counted[0]
+
+    assert await steps(1_000) == await steps(20_000) > 0

@@ -110,7 +110,7 @@ def change_a_checkpoint(lines: Lines) -> None:
         (remove, "event 5 is missing"),
         (insert, "is missing, or moved"),
         (cut, "the export has no end"),
-        (remove_a_request, "events after 10 were removed"),
+        (remove_a_request, "events after 9 were removed"),
         (change_a_checkpoint, "checkpoint 2 is not what was written"),
     ],
 )

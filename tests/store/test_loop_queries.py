@@ -42,6 +42,20 @@ async def test_new_work_is_claimed_first_then_what_is_tried_again_then_looks(tmp
     store.close()
 
 
+async def test_a_rush_of_one_kind_leaves_a_quarter_of_the_places_to_the_kinds_after_it(tmp_path: Path) -> None:
+    """[I1, I9] However much is dropped, dossiers are deleted and results read."""
+    store = opened(tmp_path)
+    for number in range(12):
+        await committed(store, Life(f"new-{number:02}"))
+        await committed(store, Life(f"deletion-{number:02}").until(Phase.DELETION))
+        await committed(store, Life(f"look-{number:02}").until(Phase.RESULT))
+    claimed = uids(store.claim(NOW + 1e6, 8, set()))
+    assert [uid.split("-")[0] for uid in claimed] == ["new"] * 6 + ["deletion"] * 2
+    claimed = uids(store.claim(NOW + 1e6, 8, {f"new-{number:02}" for number in range(12)}))
+    assert [uid.split("-")[0] for uid in claimed] == ["deletion"] * 6 + ["look"] * 2
+    store.close()
+
+
 async def test_within_a_priority_the_longest_due_comes_first(tmp_path: Path) -> None:
     store = opened(tmp_path)
     for uid, due_at in (("b", 20.0), ("a", 30.0), ("c", 10.0)):

@@ -40,6 +40,19 @@ async def test_records_are_read_by_name_while_an_agent_runs(tmp_path: Path) -> N
     store.close()
 
 
+async def test_a_request_is_found_by_the_uid_that_logs_have_until_it_is_forgotten(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    await committed(store, Life("u1").until(Phase.DONE))
+    await committed(store, Life("u2", name="u1").until(Phase.RESULT))  # somebody's name is another's uid
+    with Reading(tmp_path / "agent.db") as reading:
+        assert [record.uid for record in reading.named("u2")] == ["u2"]
+        assert [record.uid for record in reading.named("u1")] == ["u2"]
+        assert [record.uid for record in reading.named("name-u1")] == ["u1"]
+        await store.forget("u2")
+        assert reading.named("u2") == []
+    store.close()
+
+
 async def test_a_link_is_read_while_it_is_of_use(tmp_path: Path) -> None:
     """[I6]"""
     store = opened(tmp_path)

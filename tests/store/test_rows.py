@@ -81,8 +81,6 @@ async def test_every_attempt_is_on_record_before_it_is_made_and_again_with_its_a
     store = opened(tmp_path)
     life = Life().until(Phase.VERIFICATION)
     await committed(store, life)
-    life.goes_on()
-    await store.commit([life.steps[-1]])
     assert rows(tmp_path, "SELECT effect, result FROM attempts ORDER BY number")[-1] == ("start_verification", None)
     life.goes_on()
     await store.commit([life.steps[-1]])
@@ -171,7 +169,6 @@ async def test_a_generation_starts_one_process_only(tmp_path: Path) -> None:
     """[I2]"""
     store = opened(tmp_path)
     life = Life().until(Phase.VERIFICATION)
-    life.goes_on()
     await committed(store, life)
     assert life.record.intent is not None
     other = replace(life.record.intent, number=life.record.intent.number + 1)

@@ -168,7 +168,7 @@ CLASSES: dict[type, dict[str, Call]] = {
 
 # What grows, and why it may.
 WITH_SETTLED = {
-    "SqliteStore.tidy": "after a `forget` the file is rewritten",
+    "SqliteStore.forget": "up to what two pages of each index hold beside it: test_erasing counts that it is no more",
     "SqliteStore.look_through": "it is what looks at all of it, beside the work",
     "Reading.look_through": "for `doctor`",
     "Reading.all": "for `get` without a name, which prints all",

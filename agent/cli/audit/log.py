@@ -95,7 +95,7 @@ def _field(key: str, value: Any) -> str:
         return f"no {key} any more" if key != "intent" else ""
     if key in _WORDS:
         return _WORDS[key](value)
-    if key.endswith("At"):
+    if key.endswith(("At", "Until")):
         return f"{key} {moment(value)}"
     return key if value is True else f"{key} {value}"
 
