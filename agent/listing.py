@@ -4,7 +4,7 @@ from agent.core.answer import Done
 from agent.core.remote import ListedProcess, Status
 from agent.ports import Remote
 
-_PAGE = 2000  # rows in a page, the most there are (contract §9)
+PAGE = 2000  # rows in a page, the most there are (contract §9)
 
 
 async def listed_processes(remote: Remote, since: float, statuses: tuple[Status, ...]) -> list[ListedProcess] | None:
@@ -12,9 +12,9 @@ async def listed_processes(remote: Remote, since: float, statuses: tuple[Status,
     rows: list[ListedProcess] = []
     offset, total = 0, 1
     while offset < total:
-        page = await remote.list_processes(since, statuses, offset, _PAGE)
+        page = await remote.list_processes(since, statuses, offset, PAGE)
         if not isinstance(page, Done):
             return None
         rows += page.value.processes
-        offset, total = offset + _PAGE, page.value.total
+        offset, total = offset + PAGE, page.value.total
     return rows

@@ -8,6 +8,8 @@ from agent.reconciler import Reconciler
 from agent.regain import Regain
 from agent.store.sqlite import SqliteStore
 
+_TRIES = 5  # to have Assure's lists at the start, before anything is begun
+
 
 class Pausing:
     """Tells the reconciler. `recover` looks at Assure for what a store may have missed, and ends that pause."""
@@ -42,13 +44,24 @@ class Pausing:
         self._reconciler.recovering = recovery is not None
         self._reconciler.paused = paused(self._store) or (recovery is not None and recovery.gated)
 
-    async def recover(self) -> None:
+    async def recover(self, first: bool = False) -> None:
         """Once at the start, and then whenever something waits to be looked for; a no-op while all is as usual."""
         if not self._reconciler.recovering:
-            return
+            if not await self._behind(_TRIES if first else 1):
+                return
+            self.adjust()
         regained = await self._ending.unless_asked(self._regain.look())
         if regained is None:
             return
         self._chronicle.regained(regained)
         if regained.closed:
             self.adjust()
+
+    async def _behind(self, tries: int) -> bool:
+        """Does Assure show that the store is behind? An Assure that gives no lists is waited for, and not for ever."""
+        for failures in range(tries):
+            behind = await self._ending.unless_asked(self._regain.behind())
+            if behind is not None or self._ending.asked.is_set():
+                return bool(behind)
+            await self._clock.wait(self._ending.asked, 2.0**failures if failures + 1 < tries else 0.0)
+        return False

@@ -5,24 +5,30 @@ record that may be behind is told what was found under its references, and the m
 agent id and no request explains is journaled as unclaimed, and left alone: a prefix is no proof of ownership.
 
 With a person's `approve` there is one more look, because lists may have lagged; then what nothing was found of goes on.
+
+A state folder that was put back as a whole, mark and checkpoints and all, looks sound. So at each start, before
+anything is begun, Assure itself is the witness: two lists, and a dossier of ours that a sound store would know of
+proves that this one is behind. It is a recovery then like any other. Of what is done and deleted nothing can be seen.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from agent.core.answer import Done
+from agent.core.answer import Done, Refused
 from agent.core.observation import Answer, HistoryLost, HoldResolved, Observation
 from agent.core.record import Record
 from agent.core.recovery import started
-from agent.core.remote import Found
+from agent.core.remote import Found, ListedDossier, ListedProcess
+from agent.core.rules.history import unknown_to
+from agent.listing import PAGE, listed_processes
 from agent.ports import Clock, Recoveries, Recovery, Remote, Store
 from agent.reconciler import Reconciler
 
-_PAGE = 2000  # rows in a page, the most there are (contract §9)
 _HORIZON = 29.9 * 86400.0  # the list ends at 30 days
 _CHUNK = 500  # records per transaction
+_FEW = 3  # signs that are looked at
 _REFERENCE = re.compile(r"aa-([a-z0-9]{1,16})-([0-9a-f]{24})-([1-9]\d{0,8})-([1-9]\d{0,8})")
 
 
@@ -48,13 +54,54 @@ class Regain:
         reconciler: Reconciler,
         clock: Clock,
         agent_id: str,
+        sole: bool = False,
     ) -> None:
+        """`sole`: the agent id is made of the store's key, so that nobody else has dossiers under it."""
         self._store = store
         self._recoveries = recoveries
         self._remote = remote
         self._reconciler = reconciler
         self._clock = clock
         self._agent_id = agent_id
+        self._sole = sole
+        self._heard = recoveries.fresh  # the witness; of a first store there is nothing to be said
+
+    async def behind(self) -> bool | None:
+        """Ask the witness once: is this store behind? A recovery is begun then. None: it cannot be told now."""
+        if self._heard:
+            return False
+        signs = await self._signs()
+        if signs is not None:
+            self._heard = True
+        if signs:
+            await self._recoveries.begin(self._clock.now())
+        return signs
+
+    async def _signs(self) -> bool | None:
+        """Is there a dossier that this store would know of, were it not behind? None when that cannot be told now."""
+        listed = await self._remote.list_dossiers()
+        page = await self._remote.list_processes(self._clock.now() - _HORIZON, (), 0, PAGE)  # the newest
+        if not isinstance(listed, Done) or not isinstance(page, Done):
+            return None
+        unclear = False
+        for dossier_id in self._unknown(self._found(listed.value, page.value.processes))[:_FEW]:
+            answer = await self._remote.read_dossier(dossier_id, gone=True)  # a list may lag, and show what is deleted
+            if isinstance(answer, Done):
+                return True
+            unclear = unclear or not (isinstance(answer, Refused) and answer.missing)
+        return None if unclear else False
+
+    def _unknown(self, found: Mapping[str, tuple[Found, ...]]) -> list[str]:
+        """The dossiers that prove this store to be behind; not those that an earlier recovery settled."""
+        since = self._recoveries.looked_last() or 0.0
+        own, others = [], []
+        for uid, ones in found.items():
+            record = self._store.get(uid)
+            signs = [one for one in ones if (self._sole if record is None else unknown_to(record, one))]
+            own += [one.dossier_id for one in signs if record is not None and record.dossier_id == one.dossier_id]
+            others += [one.dossier_id for one in signs if one.opened_at is not None and one.opened_at > since]
+        explained = self._recoveries.explained(others)
+        return [*own, *(dossier_id for dossier_id in others if dossier_id not in explained)]
 
     async def look(self) -> Regained | None:
         """Look once, when there is something to look for; None when there is not, or Assure gave no list."""
@@ -89,24 +136,24 @@ class Regain:
         listed = await self._remote.list_dossiers()
         if not isinstance(listed, Done):
             return None
+        processes = await listed_processes(self._remote, self._clock.now() - _HORIZON, ())
+        return None if processes is None else self._found(listed.value, processes)
+
+    def _found(
+        self, dossiers: Iterable[ListedDossier], processes: Iterable[ListedProcess]
+    ) -> dict[str, tuple[Found, ...]]:
         found: dict[str, Found] = {}
         uids: dict[str, str] = {}
-        for row in listed.value:
+        for row in dossiers:
             if (ours := self._ours(row.reference)) is not None:
                 uids[row.dossier_id] = ours[0]
                 found[row.dossier_id] = replace(ours[1], dossier_id=row.dossier_id, opened_at=_seconds(row.created_at))
-        offset, total = 0, 1
-        while offset < total:
-            page = await self._remote.list_processes(self._clock.now() - _HORIZON, (), offset, _PAGE)
-            if not isinstance(page, Done):
-                return None
-            for process in page.value.processes:
-                if (ours := self._ours(process.reference)) is not None and process.dossier_id is not None:
-                    uids[process.dossier_id] = ours[0]
-                    made = replace(ours[1], dossier_id=process.dossier_id, opened_at=_seconds(process.created_at))
-                    one = found.get(process.dossier_id, made)
-                    found[process.dossier_id] = replace(one, processes=(*one.processes, process))
-            offset, total = offset + _PAGE, page.value.total
+        for process in processes:
+            if (ours := self._ours(process.reference)) is not None and process.dossier_id is not None:
+                uids[process.dossier_id] = ours[0]
+                made = replace(ours[1], dossier_id=process.dossier_id, opened_at=_seconds(process.created_at))
+                one = found.get(process.dossier_id, made)
+                found[process.dossier_id] = replace(one, processes=(*one.processes, process))
         by_uid: dict[str, list[Found]] = {}
         for dossier_id, one in found.items():
             by_uid.setdefault(uids[dossier_id], []).append(one)

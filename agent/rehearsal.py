@@ -6,6 +6,7 @@ open counts as unknown, since its answer cannot be known here. Nothing is writte
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
 from agent.admission import Admission, Rules, Salt, Synced
@@ -13,7 +14,17 @@ from agent.budget import StartBudget
 from agent.catalogue import Catalogue, Silence
 from agent.core.errors import AgentError
 from agent.core.machine import Step
-from agent.core.plan import Action, Change, Plan, answered, consequence, standing, starts_to_come
+from agent.core.plan import (
+    Action,
+    Change,
+    Plan,
+    Recovery,
+    answered,
+    consequence,
+    recovering,
+    standing,
+    starts_to_come,
+)
 from agent.core.policy import Policy
 from agent.core.record import Record
 from agent.interpreter import Interpreter
@@ -38,7 +49,10 @@ class Rehearsal:
         clock: Clock,
         policy: Policy,
         limit: int = 0,
+        recovery: Recovery | None = None,
     ) -> None:
+        self._recovery = recovery
+        policy = replace(policy, recovering=recovery is not None)
         self._clock = clock
         self._limit = limit  # starts a day; 0: no budget
         self._folder = _Watched(folder)
@@ -66,7 +80,11 @@ class Rehearsal:
             changes=tuple(sorted(changes, key=lambda change: (change.name, change.file, change.line))),
             complete=synced.complete,
             budget_left=left,
+            recovery=self._recovery,
         )
+
+    def _row(self, change: Change, before: Record | None, after: Record) -> Change:
+        return change if self._recovery is None else recovering(change, before, after, self._recovery)
 
     def _there(self, seen: Scan, synced: Synced) -> Iterable[Change]:
         """Documents that were admitted, or are followed already."""
@@ -77,7 +95,7 @@ class Rehearsal:
             before, after = self._pair(self._salt.uid(self._rules.source, name))
             assert after is not None
             action, reason = consequence(before, after)
-            yield Change(
+            change = Change(
                 name=name,
                 action=action,
                 reason=reason,
@@ -85,6 +103,7 @@ class Rehearsal:
                 line=document.line,
                 starts=starts_to_come(after),
             )
+            yield self._row(change, before, after)
 
     def _refused(self, synced: Synced) -> Iterable[Change]:
         """One row for each document that is refused, with its first fault."""
@@ -121,13 +140,14 @@ class Rehearsal:
             broken = after.desired.file in seen.broken_files or not seen.complete or seen.unsettled
             if kept and broken:
                 reason = f"its file cannot be read whole, so it counts as there; {reason}"
-            yield Change(
+            change = Change(
                 name=name,
                 action=Action.WITHDRAW if kept and not broken else action,
                 reason="many are gone at once: it waits for approval" if kept and not broken else reason,
                 starts=starts_to_come(after),
                 stopped=kept and not broken,
             )
+            yield self._row(change, before, after)
 
     def _pair(self, uid: str) -> tuple[Record | None, Record | None]:
         return self.store.before(uid), self.store.get(uid)

@@ -111,7 +111,8 @@ class Agent:
             Checkout(settings.specs_dir),
         )
         self._orphans = OrphanSweep(store, self._remote, clock)
-        regain = Regain(store, store.recoveries, self._remote, self.reconciler, clock, rules.agent_id)
+        sole = not settings.agent_id
+        regain = Regain(store, store.recoveries, self._remote, self.reconciler, clock, rules.agent_id, sole)
         self._pausing = Pausing(store, self.reconciler, regain, self._chronicle, self._ending, clock)
         self._scanning = Scanning(self._admission, self._ending, clock)
         self._backups = Backups(
@@ -214,7 +215,7 @@ class Agent:
             await self.scan()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await reach(self._client, self._settings, patient, self._ending, self._clock)
-            await self._pausing.recover()
+            await self._pausing.recover(first=True)
             scheduler = Scheduler(self._ending.failed)
             scheduler.every(self._settings.scan_interval, self.scan)
             scheduler.every(_RECOVER, self._pausing.recover)

@@ -102,6 +102,9 @@ class Around:
     """What concerns a request and does not stand in its record."""
 
     paused_since: float | None = None  # a person paused the agent; 0.0: when is not known
+    recovering: bool = False  # the store was lost or put back, and no person approved yet
+    gated: bool = False  # it was put back: nothing is begun meanwhile
+    circuit: str = ""  # why the running agent sends nothing but probes: outage, missing
     waiting: int = 0  # withdrawals that wait for an approval
     remarks: tuple[Remark, ...] = ()  # of the last scan
 
@@ -112,6 +115,15 @@ class Around:
 
 
 NOTHING_AROUND = Around()
+
+CIRCUITS = {
+    "outage": "Assure answers nobody just now: nothing is sent but probes, and all goes on by itself once it answers.",
+    "missing": (
+        "Nothing is sent to Assure but probes, because more of what should be there is missing than is believed: most "
+        "often that is another account (`assure-agent doctor` tells which). If it was deleted there indeed, as after a "
+        "state file was put back, `assure-agent resume` says so: then its request ends as lost, or goes on."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +188,10 @@ def _around(record: Record, now: float, around: Around) -> Iterator[str]:
             f"The agent is paused{since}: nothing new is begun, and what runs at Assure is observed and deleted. "
             "`assure-agent resume` lets it go on."
         )
+    if around.gated and record.phase is not Phase.DONE:
+        yield "The state file is an older copy or a restored one: nothing is begun before `assure-agent approve`."
+    if around.circuit and record.phase is not Phase.DONE:
+        yield CIRCUITS.get(around.circuit, CIRCUITS["outage"])
     for remark in around.remarks:
         if remark.kind is not RemarkKind.STRAY_ANSWER:
             continue
@@ -200,6 +216,10 @@ def coming(record: Record, now: float, policy: Policy, around: Around = NOTHING_
     kind = asked(record, max(at, now), policy).kind
     if around.paused_since is not None and kind.begins:
         sentence = f"Nothing while the agent is paused; after `assure-agent resume` it will {EFFECTS[kind]}."
+    elif around.gated and kind.begins:
+        sentence = f"Nothing before `assure-agent approve`; then it will {EFFECTS[kind]}."
+    elif around.circuit:
+        sentence = f"Once calls to Assure go on, it will {EFFECTS[kind]}."
     else:
         sentence = f"{_when(at, now, record)} it will {EFFECTS[kind]}."
     if clock is not None and not overdue(record, now, policy):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from agent.core.errors import StoreError
 from agent.source.history import Origin
 from agent.store.connection import Connection
 from agent.store.writer import Work, Writer, _Ticket
@@ -18,6 +19,7 @@ class TurnWriter(Writer):
     def __init__(
         self,
         gate: Gate,
+        full: Callable[[], bool],
         connection: Connection,
         observe: Callable[[float, int], None],
         committed: Callable[[Connection], None],
@@ -27,6 +29,7 @@ class TurnWriter(Writer):
         self._committed = committed
         self._closed = False
         self._gate = gate
+        self._full = full
         self._waiting: list[_Ticket] = []
 
     async def write(self, work: Work, alone: bool = False) -> None:
@@ -48,6 +51,11 @@ class TurnWriter(Writer):
         what = " and ".join(sorted(kinds))
         if self._gate.dead or (what and not self._gate.passes(f"before {what}")):
             return  # nobody will ever be answered
+        if self._full():
+            for ticket in tickets:
+                if not ticket.future.done():
+                    ticket.future.set_exception(StoreError("The state file could not be written: the disk is full."))
+            return
         self._commit(tickets)
         if what:
             self._gate.passes(f"after {what}")

@@ -32,6 +32,7 @@ from agent.core.observation import (
 from agent.core.owed import due
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
+from agent.core.rules.history import unknown_to
 from proof.chance import Paces
 from proof.given import NOW, digested, told_by_source, unadmitted
 from proof.holds import check
@@ -280,6 +281,8 @@ class Exploration:
             state.bound = tuple(bound.items())
         self._never_two_starts(state)
         self._accounted(state)
+        signs = [one for one in state.assure.shown(state.now) if unknown_to(record, one)]
+        assert not signs, f"a sound record is taken for one that is behind: {signs}"
         self._read_before_deleted(state)
 
     def _never_two_starts(self, state: State) -> None:

@@ -49,6 +49,7 @@ from agent.core.remote import (
     PROVIDER,
     Depiction,
     DossierReading,
+    Found,
     ListedProcess,
     ProcessReading,
     Status,
@@ -105,6 +106,18 @@ class Assure:
     def open_dossiers(self) -> list[Dossier]:
         """Those that are not deleted, also those that a late call will make."""
         return [dossier for dossier in self.dossiers.values() if dossier.deleted_at is None]
+
+    def shown(self, at: float) -> list[Found]:
+        """What the lists show under our references, when nothing lags."""
+        found = []
+        for dossier in self.open_dossiers():
+            if dossier.created > at:
+                continue
+            generation, attempt = map(int, dossier.reference.split("-")[-2:])
+            processes = self._dossier_reading(dossier, at).processes
+            one = Found(generation=generation, attempt=attempt, dossier_id=dossier.dossier_id, processes=processes)
+            found.append(one)
+        return found
 
     def starts_of(self, generation: str) -> list[tuple[str, float]]:
         """Process and time of each start that counted, for references that begin so (`aa-agent-uid-generation-`)."""
@@ -182,7 +195,7 @@ class Assure:
             dossier.deleted_at = at
             return DossierDeleted(at=took)
         if isinstance(effect, ReadDossier):
-            return DossierRead(at=took, reading=self._dossier_reading(dossier, took))
+            return DossierRead(at=took, reading=self._dossier_reading(dossier, took - self._behind()))
         if isinstance(effect, CreateProcess):
             return self._create_process(dossier, effect, at, took)
         if isinstance(effect, StartCapture):
@@ -258,8 +271,7 @@ class Assure:
         ]
         return DossierSearched(at=took, dossier_id=ours[0] if ours else None, listed=100 if crowded else len(ours))
 
-    def _dossier_reading(self, dossier: Dossier, took: float) -> DossierReading:
-        seen = took - self._behind()
+    def _dossier_reading(self, dossier: Dossier, seen: float) -> DossierReading:
         processes = tuple(
             ListedProcess(
                 process_id=one.process_id,

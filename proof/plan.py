@@ -3,7 +3,7 @@
 Everything is a tuple of small parts, so that a plan that fails can be made smaller part by part (`shrink`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -11,7 +11,8 @@ from agent.sandbox.faults import Kind, Rule
 
 _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 _WISHES = ("accepted", "accepted", "rejected", "failed", "canceled", "abandoned")
-_KINDS = [one for one in Kind if one not in (Kind.DROP, Kind.DOUBLE, Kind.REORDER)]  # those are of events
+_OF_EVENTS = (Kind.DROP, Kind.DOUBLE, Kind.REORDER)
+_KINDS = [one for one in Kind if one not in _OF_EVENTS]
 _OPERATIONS = (
     *("*", "token", "createDossier", "createProcess", "createArtifact", "setImages", "startVerification"),
     *("getProcess", "getDossier", "getDossiers", "getAllProcess", "deleteDossier"),
@@ -43,6 +44,7 @@ class Request:
     read_back: bool = False
     deadline: float = 86_400.0
     retention: float = 0.0
+    keep: bool = False  # the claims of an accepted result
     answer: str = "abandon"  # what a person says to a hold: retry | abandon | nothing
     edits: tuple[Edit, ...] = ()
 
@@ -56,6 +58,9 @@ class Plan:
     rules: tuple[Rule, ...]
     kills: tuple[int, ...]
     outages: tuple[tuple[float, float], ...]
+    full: tuple[tuple[float, float], ...]  # while the disk is full
+    jumps: tuple[tuple[float, float], ...]  # when the agent's clock is set, and by how many seconds
+    events: bool  # does Assure tell when a process is complete?
     severed: float  # how often a call arrives late, and its answer never
     calm_at: float
     sandbox: tuple[tuple[str, Any], ...]
@@ -64,19 +69,22 @@ class Plan:
 
 def drawn(seed: int, requests: int) -> Plan:
     """The plan of this seed."""
-    chance = Random(f"plan/{seed}")
+    chance, later = Random(f"plan/{seed}"), Random(f"plan/{seed}/later")
     removable = max(3, requests // 5) - 1  # more would wait for a person's word
     drawn_requests = []
     for number in range(requests):
         one = _request(chance, number, removable > 0)
         removable -= any(edit.what == "remove" for edit in one.edits)
-        drawn_requests.append(one)
+        drawn_requests.append(replace(one, keep=later.random() < 0.3))
     return Plan(
         seed=seed,
         requests=tuple(drawn_requests),
-        rules=_rules(chance),
+        rules=(*_rules(chance), *_event_rules(later)),
         kills=tuple(sorted(chance.randrange(28 * requests) for _ in range(chance.choice((0, 1, 2, 4, 8))))),
         outages=tuple(_outage(chance) for _ in range(chance.choice((0, 0, 1, 2)))),
+        full=tuple(_while(later, (1.0, 60.0)) for _ in range(later.choice((0, 0, 0, 1)))),
+        jumps=tuple(_jump(later) for _ in range(later.choice((0, 0, 1, 2)))),
+        events=later.random() < 0.5,
         severed=chance.choice((0.0, 0.0, 0.02, 0.1)),
         calm_at=chance.choice((300.0, 1200.0)),
         sandbox=(
@@ -89,6 +97,7 @@ def drawn(seed: int, requests: int) -> Plan:
         settings=(
             ("concurrency", chance.choice((2, 16, 64))),
             ("max_starts_per_day", chance.choice((0, 0, 3 * requests))),
+            ("images_after_upload", later.choice(("keep", "delete"))),
         ),
     )
 
@@ -152,6 +161,21 @@ def _rule(chance: Random, kind: Kind, rate: float | None, operation: str = "*", 
     )
 
 
+def _event_rules(chance: Random) -> tuple[Rule, ...]:
+    """What becomes of events: dropped, doubled, overtaken by the next one, late."""
+    kinds = chance.sample((*_OF_EVENTS, Kind.LATENCY), chance.choice((0, 1, 2, 4)))
+    return tuple(_rule(chance, kind, chance.choice((0.1, 0.4)), "event") for kind in kinds)
+
+
 def _outage(chance: Random) -> tuple[float, float]:
+    return _while(chance, (5.0, 60.0, 400.0))
+
+
+def _while(chance: Random, lengths: tuple[float, ...]) -> tuple[float, float]:
     begin = chance.uniform(0, 600)
-    return begin, begin + chance.choice((5.0, 60.0, 400.0))
+    return begin, begin + chance.choice(lengths)
+
+
+def _jump(chance: Random) -> tuple[float, float]:
+    """Less than a day: more is followed at once, and lets the two looks before a repeated start come together."""
+    return chance.uniform(0, 600), chance.choice((-3600.0, -100.0, 100.0, 3600.0))

@@ -24,7 +24,7 @@ class _Patience:
 def shrunk(plan: Plan, fails: Callable[[Plan], bool], tries: int = _TRIES) -> Plan:
     """The smallest plan that was found to fail in so many tries."""
     patience = _Patience(tries)
-    for part in ("requests", "kills", "rules", "outages", "requests"):
+    for part in ("requests", "kills", "rules", "outages", "full", "jumps", "requests"):
         fails_with = partial(_fails_with, plan, part, fails)
         plan = _with(plan, part, _fewer(list(getattr(plan, part)), fails_with, patience))
     for number, one in enumerate(plan.requests):

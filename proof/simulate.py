@@ -17,6 +17,7 @@ from agent.core.record import Record
 from agent.sandbox import SandboxConfig
 from agent.store.connection import open_reader
 from proof.clockwork import START, Stuck, play
+from proof.door import SECRET
 from proof.many import each
 from proof.mutations import broken
 from proof.papers import IDENTITY_CARD, captured, put, request, uploaded
@@ -27,6 +28,7 @@ from proof.shrink import shrunk
 from proof.stage import Stage
 
 _SETTINGS = {"scan_interval": 20.0, "poll_interval": 10.0}
+_CLAIMS_KEY = "0123456789abcdef" * 4  # of no account
 _LOOKS = 60.0  # seconds between two looks of the person who answers holds
 _PATIENCE = 6 * 3600.0  # virtual seconds
 _HELD_FOR_TROUBLE = ("refused-by-assure", "unexpected-answer")
@@ -116,6 +118,8 @@ class _People:
 
 def _spec(stage: Stage, one: Request) -> dict[str, Any]:
     more: dict[str, Any] = {"deadline": f"{one.deadline:.0f}s", "retention": f"{one.retention:.0f}s"}
+    if one.keep:
+        more["result"] = {"keep": "claims"}
     if one.capture:
         return captured(one.outcome, **more)
     if one.selfie:
@@ -133,7 +137,9 @@ def lived(plan: Plan) -> Told:
     told = Told(plan.seed, len(plan.requests))
     with scratch() as folder:
         config = SandboxConfig(verification_delay=(2.0, 20.0), **dict(plan.sandbox))
-        settings = {**_SETTINGS, **dict(plan.settings)}
+        settings = {**_SETTINGS, "claims_key": _CLAIMS_KEY, **dict(plan.settings)}
+        if plan.events:
+            settings["events_secret"] = SECRET
         stage = Stage(folder, plan.seed, fatal=plan.kills, config=config, settings=settings)
         people = _People(stage, plan)
         try:
@@ -148,7 +154,9 @@ async def _life(stage: Stage, plan: Plan, people: _People) -> None:
     chance = Random(f"down/{plan.seed}")
     stage.faults.add(plan.rules)
     stage.severed, stage.late = plan.severed, plan.severed > 0
-    stage.down = lambda: any(begin <= stage.clock.now() - START < end for begin, end in plan.outages)
+    stage.down = lambda: _during(plan.outages, stage)
+    stage.full = lambda: _during(plan.full, stage)
+    stage.ahead = lambda: sum(seconds for at, seconds in plan.jumps if at <= stage.clock.now() - START)
     async with asyncio.timeout(_PATIENCE), stage.living(lambda: chance.choice((0.1, 5.0, 90.0))):
         answering = asyncio.create_task(people.answer())
         await people.work()
@@ -156,11 +164,15 @@ async def _life(stage: Stage, plan: Plan, people: _People) -> None:
         stage.faults.clear()
         stage.severed = 0.0
         await asyncio.sleep(2 * _LOOKS)
-        await stage.until(lambda: len(stage.records()) >= len(plan.requests) and not stage.moving(), every=60.0)
+        await stage.until(lambda: people.present <= stage.records().keys() and not stage.moving(), every=60.0)
         answering.cancel()
         await stage.until(lambda: not stage.moving(), every=60.0)
         await stage.calm()
         await stage.until(lambda: not stage.moving(), every=60.0)
+
+
+def _during(spans: tuple[tuple[float, float], ...], stage: Stage) -> bool:
+    return any(begin <= stage.clock.now() - START < end for begin, end in spans)
 
 
 def _moving(stage: Stage) -> str:
@@ -176,6 +188,7 @@ def _tell(told: Told, stage: Stage, people: _People) -> None:
     told.counts.update(_outcomes(records))
     told.counts["kills"] = stage.lives - 1
     told.counts["calls"] = sum(stage.world.ledger.calls.values())
+    told.counts.update(f"event {entry.state}" for entry in stage.world.ledger.events)
     told.counts["virtual seconds"] = int(stage.clock.now() - START)
     if told.wrong:
         told.history = [*stage.log[-150:], *_events(stage)]
@@ -240,4 +253,5 @@ def _smaller(told: Told, mutation: str | None) -> list[str]:
         again = lived(plan)
     lines = [f"the shortest history of seed {told.seed}:", *(f"  {one}" for one in plan.requests)]
     lines += [f"  {one}" for one in plan.rules] + [f"  killed at {plan.kills}, away at {plan.outages}"]
+    lines += [f"  disk full at {plan.full}, clock set at {plan.jumps}, events: {plan.events}"]
     return [*lines, *(f"  {one}" for one in again.history), *(f"  => {one}" for one in again.wrong)]

@@ -17,15 +17,20 @@ from typing import Any
 from unittest import mock
 
 import structlog
+from pydantic import SecretStr
 
 from agent import outward, runtime
 from agent.assure.client import AssureClient
+from agent.clock import SystemClock
+from agent.core.errors import StoreError
 from agent.core.record import Record
 from agent.runtime import Agent
 from agent.sandbox import SandboxConfig
+from agent.sandbox.courier import Courier
 from agent.sandbox.events import Outbox
 from agent.sandbox.faults import Faults
 from agent.sandbox.http import Desk, application
+from agent.sandbox.subscription import Subscription
 from agent.sandbox.tokens import Tokens
 from agent.sandbox.wire import Wire
 from agent.sandbox.world import World
@@ -34,7 +39,9 @@ from agent.source.folder import Folder
 from agent.store import sqlite as store_module
 from agent.store.connection import open_reader
 from agent.store.rows import load
+from proof import door
 from proof.clockwork import START, VirtualClock
+from proof.door import Door
 from proof.exchanged import LoopScheduler, NoCheckout, TurnWriter
 from proof.gate import Gate
 from proof.invariants import Violation, violations
@@ -74,19 +81,20 @@ class Stage:
         self.log: list[str] = []
         self.lives = 0
         self.found: list[Violation] = []  # what was wrong with the files that a killed agent left
+        outbox = Outbox(self.world, self.faults)
         self._app = application(
-            Desk(
-                self.world,
-                Tokens(self.config, self.clock),
-                self.faults,
-                Outbox(self.world, self.faults),
-                Wire(self.clock, asyncio.sleep),
-            )
+            Desk(self.world, Tokens(self.config, self.clock), self.faults, outbox, Wire(self.clock, asyncio.sleep))
         )
         self._settings = settings or {}
+        self._door = Door()
+        self._courier = Courier(outbox, self.clock, self.clock.wait, self._door)
+        if "events_secret" in self._settings:
+            outbox.subscribe(Subscription(url=door.URL, secret=SecretStr(door.SECRET)))
         self._death = asyncio.Event()
         self._read_at, self._read = (0, False, 0), dict[str, list[Any]]()
         self.down: Callable[[], bool] = lambda: False  # is the network away?
+        self.full: Callable[[], bool] = lambda: False  # is the disk full?
+        self.ahead: Callable[[], float] = lambda: 0.0  # how far the agent's machine is set ahead, in seconds
         self.late = False  # may calls arrive late in this run?
         self.severed = 0.0  # how often a call arrives late, and its answer never
         self._agent: Agent | None = None
@@ -129,13 +137,18 @@ class Stage:
                     self.gate.revive()
                     self.found += self.violations(settled=False)
                     await self.clock.wait(ended, down())
+                elif not ended.is_set():
+                    await self.clock.wait(ended, down())  # the disk is full
 
+        courier = asyncio.create_task(self._courier.run())
         self._supervisor = asyncio.create_task(one_after_the_other())
         try:
             yield
         finally:
             ended.set()
             await self._supervisor
+            courier.cancel()
+            await asyncio.gather(courier, return_exceptions=True)
 
     async def _live(self, ended: asyncio.Event) -> None:
         """One life, until it is killed or `ended`."""
@@ -150,9 +163,12 @@ class Stage:
             if not self.gate.dead and self._agent is not None:
                 self._agent.stop()
                 await asyncio.wait([life], timeout=60)
+            self._door.shut()
             await _ended(life, before)
         if not self.gate.dead and life.done() and not life.cancelled() and (error := life.exception()):
-            raise error
+            if not isinstance(error, StoreError):
+                raise error
+            self.tell(f"ended: {error}")
 
     async def _run(self) -> None:
         settings: dict[str, Any] = {
@@ -166,7 +182,7 @@ class Stage:
             "agent_id": AGENT,
             **self._settings,
         }
-        async with Agent.opened(Settings(**settings), clock=self.clock) as self._agent:
+        async with Agent.opened(Settings(**settings)) as self._agent:
             await self._agent.run()
 
     @contextlib.contextmanager
@@ -175,6 +191,7 @@ class Stage:
         timeout = float(self._settings.get("request_timeout", 30.0))
         line = Line(self._app, self.gate, chance, timeout, self.tell, self.down, lambda: self.severed)
         exchanged: dict[str, Any] = {
+            "SystemClock": partial(SystemClock, lambda: self.clock.now() + self.ahead(), self.clock.now),
             "AssureClient": partial(AssureClient, transport=line),
             "Folder": partial(Folder, settle=0),
             "Checkout": NoCheckout,
@@ -189,8 +206,9 @@ class Stage:
         with contextlib.ExitStack() as patches:
             for name, instead in exchanged.items():
                 patches.enter_context(mock.patch.object(runtime, name, instead))
-            patches.enter_context(mock.patch.object(outward, "serving", serving_nothing))
-            patches.enter_context(mock.patch.object(store_module, "Writer", partial(TurnWriter, self.gate)))
+            patches.enter_context(mock.patch.object(outward, "serving", self._door.serving))
+            writer = partial(TurnWriter, self.gate, lambda: self.full())
+            patches.enter_context(mock.patch.object(store_module, "Writer", writer))
             yield
 
     # -- looking -----------------------------------------------------------------------------------------------
@@ -246,11 +264,11 @@ class Stage:
 
 
 async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -> None:
-    """End everything that this life began. The network's tasks go on."""
+    """End everything that this life began. The network's tasks go on, and those of who sends events."""
     mine = {
         task
         for task in asyncio.all_tasks() - before - {asyncio.current_task()}
-        if not getattr(task.get_coro(), "__qualname__", "").startswith("Line.")
+        if not getattr(task.get_coro(), "__qualname__", "").startswith(("Line.", "Courier."))
     }
     left = {life, *mine}
     while left:  # what cleans up may wait for the dead; it is told again

@@ -1,6 +1,7 @@
 """`assure-agent explain`: where a request is, why, and what comes next."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from agent.core.policy import Policy
 from agent.core.record import Hold, Record
 from agent.sentences import FOLLOWING, HOLDS, NOTHING_AROUND, Around, answers, coming, time, tried, where
 from agent.settings import load_settings
+from agent.store.connection import holder
 from agent.store.reading import Attempt, Reading, Refusal
 from agent.views import when
 
@@ -36,9 +38,11 @@ def explain(
     found: list[tuple[Record, list[Attempt], Around]] = []
     refusals: list[Refusal] = []
     if settings.state_path.exists():
+        runs = holder(settings.state_path) is not None  # else no circuit is open
         with Reading(settings.state_path) as reading:
+            around = partial(_around, reading, runs=runs)
             reading.freeze()
-            found = [(one, reading.attempts(one.uid, _MOST), _around(reading, one)) for one in reading.named(name)]
+            found = [(one, reading.attempts(one.uid, _MOST), around(one)) for one in reading.named(name)]
             refusals = reading.refused(name)
     if not found and not refusals:
         raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
@@ -56,11 +60,16 @@ def explain(
         )
 
 
-def _around(reading: Reading, record: Record) -> Around:
+def _around(reading: Reading, record: Record, runs: bool) -> Around:
+    from agent.account import CIRCUIT
     from agent.control import PAUSED, paused_since
 
+    why, _, approved = reading.recovery() or (None, False, False)
     return Around(
         paused_since=paused_since(reading.recall(PAUSED)),
+        recovering=why is not None and not approved,
+        gated=why is not None and why != "lost" and not approved,
+        circuit=(reading.recall(CIRCUIT) or "") if runs else "",
         waiting=reading.waiting_withdrawals(),
         remarks=tuple(reading.remarks(record.uid)),
     )
@@ -71,6 +80,7 @@ def as_json(
 ) -> dict[str, Any]:
     """All that is told of a request; what is absent is null."""
     following = coming(record, now, policy, around)
+    policy = replace(policy, recovering=around.recovering)
     removed = if_removed(record, now, policy) if record.present else None
     return {
         "name": record.name,
@@ -86,6 +96,7 @@ def as_json(
         "ifRemoved": _following(removed) if removed is not None else None,
         "pausedSince": when(around.paused_since) if around.paused_since else None,
         "paused": around.paused_since is not None,
+        "circuit": around.circuit or None,
         "strayAnswer": next((one.about for one in around.remarks if one.kind is RemarkKind.STRAY_ANSWER), None),
         "withdrawalWaits": record.present and around.withheld,
         "hold": _hold(record.name, record.hold) if record.hold is not None else None,

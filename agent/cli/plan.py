@@ -13,7 +13,7 @@ import typer
 
 from agent.cli.output import print_json, print_table
 from agent.core.errors import AgentError
-from agent.core.plan import Action, Change, Plan
+from agent.core.plan import Action, Change, Plan, Recovery
 from agent.settings import Settings, load_settings
 
 
@@ -36,8 +36,8 @@ def plan(
     """Show what `run` would do with the folder and the store as they are now. Changes nothing.
 
     Needs no credentials; works without a store and while an agent runs. A call to Assure that is under way counts as
-    unanswered. Exit codes: 0 nothing to do, 2 changes are waiting (or wrong use), 5 something would be refused
-    (whatever else is waiting), 1 error.
+    unanswered; where the store was lost or put back, only `run` can tell what Assure still has. Exit codes: 0 nothing
+    to do, 2 changes are waiting (or wrong use), 5 something would be refused (whatever else is waiting), 1 error.
 
     Example: assure-agent plan -o markdown
     """
@@ -60,6 +60,7 @@ async def rehearse(settings: Settings) -> Plan:
     from agent.clock import SystemClock
     from agent.rehearsal import Rehearsal
     from agent.source.folder import Folder
+    from agent.store.continuity import foreseen
     from agent.store.keys import Keys
     from agent.store.reading import Reading
 
@@ -67,8 +68,13 @@ async def rehearse(settings: Settings) -> Plan:
     keys = Keys.existing(path)
     with contextlib.ExitStack() as stack:
         reading = stack.enter_context(Reading(path)) if path.exists() else None
-        if reading is not None:
+        if reading is None:
+            why, looked, approved = foreseen(None, path), False, False
+        else:
             reading.freeze()
+            why, looked, approved = reading.recovery() or (None, False, False)
+            if keys is None and (carried := reading.carried_key()) is not None:
+                keys = Keys(bytes.fromhex(carried))
             if keys is None and next(reading.all(), None) is not None:
                 raise AgentError(
                     f"The key beside the state file {path} is missing.",
@@ -77,8 +83,9 @@ async def rehearse(settings: Settings) -> Plan:
         salt = keys or Keys(secrets.token_bytes(32))  # nothing is known yet: any will do
         rules = Rules.of(settings, salt.agent_id())
         folder = Folder(settings.specs_dir, settle=0)
-        limit = settings.max_starts_per_day
-        return await Rehearsal(folder, rules, reading, salt, SystemClock(), settings.policy, limit).plan()
+        recovery = Recovery(why=why, looked=looked) if why is not None and not approved else None
+        limit, clock = settings.max_starts_per_day, SystemClock()
+        return await Rehearsal(folder, rules, reading, salt, clock, settings.policy, limit, recovery).plan()
 
 
 def as_json(found: Plan) -> dict[str, Any]:
@@ -102,6 +109,7 @@ def as_json(found: Plan) -> dict[str, Any]:
         "withdrawalsStopped": found.stopped,
         "budgetLeft": found.budget_left,
         "complete": found.complete,
+        "recovery": found.recovery.why if found.recovery is not None else None,
     }
 
 
@@ -131,8 +139,9 @@ def escaped(text: str) -> str:
 
 def summary(found: Plan) -> Sequence[str]:
     """The sentences that stand above or below the table."""
+    sentences = [] if found.recovery is None else [_recovery(found.recovery)]
     counts = [f"{len(found.of(action))} {action}" for action in Action if found.of(action)]
-    sentences = [", ".join(counts) + "." if counts else "Nothing to do: no requests."]
+    sentences.append(", ".join(counts) + "." if counts else "Nothing to do: no requests.")
     sentences.append(f"Billable starts in all: {found.starts}.")
     if found.budget_left is not None:
         sentences.append(f"Today's budget still allows {found.budget_left}.")
@@ -141,6 +150,19 @@ def summary(found: Plan) -> Sequence[str]:
     if not found.complete:
         sentences.append("Some of the folder could not be read: nothing is withdrawn.")
     return sentences
+
+
+_WHY = {
+    "lost": "The state file was lost",
+    "older": "The state file is an older copy",
+    "restored": "The state file was restored from a backup",
+}
+
+
+def _recovery(recovery: Recovery) -> str:
+    if recovery.looked:
+        return f"{_WHY[recovery.why]}: what is held with history-lost waits for `assure-agent approve`."
+    return f"{_WHY[recovery.why]}: `run` asks Assure first what it still has."
 
 
 def _print_table(found: Plan) -> None:

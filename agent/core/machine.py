@@ -16,7 +16,8 @@ its own effect until a read has settled it; only then may a create or a start be
 A record that may be behind what happened, because the store was lost or is an older copy, is told so by `HistoryLost`,
 with what Assure shows under its references. The dossier of a later attempt is adopted with a doubt, so the rule above
 holds: it is read before anything is created in it. What cannot be shown is held, because a request that was done
-leaves no trace at Assure: starting it once more may bill it twice [I2].
+leaves no trace at Assure: starting it once more may bill it twice [I2]. So is what would follow: another attempt, or
+the next generation.
 
 An observation that the table does not allow is our bug: `Impossible` is raised and the record is untouched.
 The rules in `rules/` propose a phase; this table alone says which may follow, and every step is held against it.
@@ -146,7 +147,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
             f"{type(observation).__name__} in phase {record.phase} with intent {record.intent} is not in the table"
         )
     folded = row.rule(record, observation, policy)
-    heeded = heed(folded, observation.at, policy)
+    heeded = history.asked_first(record, heed(folded, observation.at, policy), observation, policy)
     _allowed(record, row, folded, heeded)
     effect = owed(heeded, observation.at, policy) if ask else None
     intended = _intend(heeded, effect, observation.at)

@@ -12,6 +12,7 @@ from agent.core.machine import step
 from agent.core.observation import DocumentChanged, DocumentRemoved, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Desired, HoldReason, Outcome, Phase, Record
+from agent.core.rules.passage import leads_on
 
 
 class Action(StrEnum):
@@ -42,12 +43,26 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """A store that is not what it was, and no person approved yet. `why`: lost, older or restored."""
+
+    why: str
+    looked: bool = False  # Assure was asked what it still has
+
+    @property
+    def gated(self) -> bool:
+        """True while nothing may be begun: a copy knows of work that may have gone further since it was made."""
+        return self.why != "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All rows, by name; and whether everything could be seen."""
 
     changes: tuple[Change, ...]
     complete: bool = True  # a folder or file that could not be read withdraws nothing
     budget_left: int | None = None  # starts that today's budget still allows; None: there is no budget
+    recovery: Recovery | None = None  # None: the store is what it was
 
     @property
     def starts(self) -> int:
@@ -89,10 +104,8 @@ def if_removed(record: Record, at: float, policy: Policy) -> tuple[Action, str]:
 
 def consequence(before: Record | None, after: Record) -> tuple[Action, str]:
     """What the difference means, and why. `before` is None for a request that is new."""
-    if before is None:
-        return Action.CREATE, "new" + _suspended(after.desired)
-    if _begins(before, after):
-        return Action.RERUN, _why_again(before, after)
+    if before is None or _begins(before, after):
+        return _beginning(before, after)
     if after.hold is not None and after.hold.reason.about_document and before.hold != after.hold:
         return Action.HOLD, QUESTIONS[after.hold.reason]
     if before.present and not after.present:
@@ -110,6 +123,23 @@ def consequence(before: Record | None, after: Record) -> tuple[Action, str]:
     return Action.NOTHING, standing(after)
 
 
+def recovering(change: Change, before: Record | None, after: Record, recovery: Recovery) -> Change:
+    """What a recovery makes of a row: what is not done is looked for at Assure, and from a copy nothing is begun."""
+    doubtful = before is not None and before.phase is not Phase.DONE and change.action is Action.NOTHING
+    if doubtful and not recovery.looked:
+        lost = after.phase is Phase.DOSSIER or leads_on(after)
+        change = replace(
+            change,
+            action=Action.HOLD if lost else Action.NOTHING,
+            reason=_LOOKED_FOR if lost else f"Assure is asked how far it is; {change.reason}",
+            starts=0 if lost else change.starts,
+        )
+    if change.starts and recovery.gated:
+        change = replace(change, reason=f"{change.reason}; nothing is begun before `assure-agent approve`", starts=0)
+    return change
+
+
+_LOOKED_FOR = "adopted if Assure still has it; held otherwise, until `assure-agent approve`"
 QUESTIONS = {
     HoldReason.CHANGED_AFTER_START: "changed after it was billed or finished: a person decides which document counts",
     HoldReason.REAPPEARED_AFTER_START: "back after it was withdrawn and billed: a person decides",
@@ -119,7 +149,7 @@ QUESTIONS = {
 def starts_to_come(record: Record) -> int:
     """Billable starts that this record still leads to by itself: 0 or 1."""
     if record.next is not None:
-        return 0 if record.next.suspend else 1
+        return 0 if record.next.suspend or _unproven(record) else 1
     blocked = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
     return 0 if blocked or record.billed or record.outcome is not None or not record.present else 1
 
@@ -135,6 +165,18 @@ def standing(record: Record) -> str:
     if record.desired.suspend and not record.billed:
         return "suspended"
     return "waits for the start budget" if record.queued else f"in phase {record.phase}"
+
+
+def _beginning(before: Record | None, after: Record) -> tuple[Action, str]:
+    if _unproven(after):
+        return Action.HOLD, _LOOKED_FOR
+    if before is None:
+        return Action.CREATE, "new" + _suspended(after.desired)
+    return Action.RERUN, _why_again(before, after)
+
+
+def _unproven(record: Record) -> bool:
+    return record.hold is not None and record.hold.reason is HoldReason.HISTORY_LOST
 
 
 def _begins(before: Record, after: Record) -> bool:

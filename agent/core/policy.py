@@ -36,6 +36,7 @@ class Policy:
     def proof_grace(self) -> float:
         """From when a create became unknown until a list without it proves that it never happened.
 
-        The call was sent before, and may act until its own timeout; then the list may lag.
+        The call was sent before, and may act until its own timeout; then the list may lag. Twice that, because after
+        the machine's clock was set forward ours goes at twice the speed until it has caught up.
         """
-        return max(self.late_grace, self.request_timeout + self.lag_grace)
+        return max(self.late_grace, 2 * (self.request_timeout + self.lag_grace))

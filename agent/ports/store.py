@@ -44,6 +44,8 @@ class Recovery:
 class Recoveries(Protocol):
     """What is on record of a store that is not what it was."""
 
+    fresh: bool  # the store was made just now: it has no past
+
     def open(self) -> Recovery | None:
         """The recovery that goes on, or None: all is as usual."""
 
@@ -58,6 +60,15 @@ class Recoveries(Protocol):
 
     async def suspect(self, uid: str, reference: str, dossier_id: str, at: float) -> None:
         """An empty dossier of an earlier attempt: its deletion is intended from here on."""
+
+    def looked_last(self) -> float | None:
+        """When Assure was last asked in an earlier recovery: what was there before is settled. None: never."""
+
+    def explained(self, dossiers: Sequence[str]) -> set[str]:
+        """Those of these dossiers that an earlier recovery saw and left alone."""
+
+    async def begin(self, at: float) -> None:
+        """The store was found to be behind while it was in use: a recovery as for an older copy."""
 
     async def approve(self, at: float) -> None:
         """A person says to go on."""

@@ -20,12 +20,22 @@ async def wait(event: asyncio.Event, seconds: float | None) -> None:
 
 
 class Courier:
-    """`clock` gives epoch seconds and `wait` lets them pass; `sending` is how many deliveries are on the wire."""
+    """`clock` gives epoch seconds and `wait` lets them pass; `sending` is how many deliveries are on the wire.
 
-    def __init__(self, outbox: Outbox, clock: Callable[[], float], wait: Wait = wait) -> None:
+    `transport` goes in the place of sockets.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        clock: Callable[[], float],
+        wait: Wait = wait,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._outbox = outbox
         self._clock = clock
         self._wait = wait
+        self._transport = transport
         self._wake = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
         outbox.changed = self._wake.set
@@ -38,7 +48,7 @@ class Courier:
     async def run(self) -> None:
         """Send until cancelled; what is under way then is cut."""
         limits = httpx.Limits(max_connections=AT_ONCE)
-        async with httpx.AsyncClient(limits=limits, trust_env=False) as http:
+        async with httpx.AsyncClient(limits=limits, trust_env=False, transport=self._transport) as http:
             try:
                 while True:
                     self._wake.clear()

@@ -106,6 +106,8 @@ def restore(backup: Path, state: Path) -> tuple[Backup, Path | None]:
             _flush(state.parent)
     except OSError as error:
         raise StoreError(f"The state file {state} cannot be replaced: {error.strerror}.", "check its folder") from None
+    except sqlite3.DatabaseError as error:
+        raise unusable(state, error) from None
     finally:
         lock.release()
     return found, kept

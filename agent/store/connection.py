@@ -38,14 +38,33 @@ sqlite3: Any = _newest()
 Connection = Any  # sqlite3.Connection of whichever module was taken
 
 
-def open_writer(path: Path) -> Connection:
-    """The one writing connection: WAL, synchronous=FULL, mode 0600."""
+_PAGE = 4096  # bytes, of shared memory
+_LEAST = 128 * 1024  # bytes: the shared memory of SQLite grows by 32 KiB, and a write-ahead log has to begin
+
+
+def refuse_holes(folder: Path) -> None:
+    """Raise StoreError where opening the store might end the process without a word.
+
+    SQLite maps `agent.db-shm`, and writes one byte into each 4 KiB of it first. Where a file system has smaller blocks
+    that leaves holes, and to write into one of these on a full disk is a SIGBUS. Elsewhere it is an error like any.
+    """
+    found = os.statvfs(folder)
+    left = found.f_frsize * found.f_bavail
+    if found.f_frsize < _PAGE and left < _LEAST:
+        raise StoreError(
+            f"There is no room in the state folder {folder}: {left // 1024} KiB are left.",
+            "make room on its file system, 10 MiB to begin with; or set STATE_URL to another one",
+        )
+
+
+def open_writer(path: Path, journal: str = "WAL") -> Connection:
+    """The one writing connection: synchronous=FULL, mode 0600, and a write-ahead log unless `journal` says else."""
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = _connect(path, "rw")
     try:
         _refuse_foreign(path, connection)
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA journal_mode={journal}")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA secure_delete=ON")  # an erased link is erased from the file as well [I6]
@@ -153,8 +172,12 @@ class FileLock:
                 f"Another agent (pid {holder}) uses the state file {path.with_suffix('')}.",
                 f"stop it with `kill {holder}`, or set STATE_URL to another file",
             ) from None
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            os.close(self._handle)
+            raise
 
     def release(self) -> None:
         """Let another agent have it."""

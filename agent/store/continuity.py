@@ -5,7 +5,8 @@ of its own: a crash of the agent loses nothing of it, and a crash of the machine
 ahead. So a mark that is ahead, or of another identity, proves that the file is an older copy; there is no false alarm.
 The last checkpoint beside the file is a second witness: more events than the file has prove an older copy as well.
 What neither can see: a copy made in the last seconds before the machine itself crashed, and a folder that was put back
-as a whole, mark, checkpoints and all. `assure-agent restore` marks what it restores, so that this is seen as well.
+as a whole, mark, checkpoints and all; for these Assure is asked (`agent/regain.py`). `assure-agent restore` marks what
+it restores.
 
 A store that was lost is told from a first start by what is beside it: the key and the mark are made with the first
 store. Each recovery gives the file a new identity, so that the copy it replaced is not taken for it later.
@@ -21,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.errors import StoreDamaged
-from agent.store.audit.checkpoints import beside, covered
+from agent.store.audit.checkpoints import Checkpoint, beside, final
 from agent.store.connection import Connection
 from agent.store.keys import Keys
 
 BACKUP_AT, BACKUP_KEY = "backup/at", "backup/key"  # keys of `meta` that only a backup has
 _IDENTITY, _KEY = "identity", "key"
+_GIVEN_UP = "given-up"  # the number of the last checkpoint when a recovery began: no later file is measured by it
 _LINE = re.compile(r"([0-9a-f]{16}) (\d{20})\n")
 
 
@@ -121,7 +123,8 @@ def continued(connection: Connection, path: Path, fresh: bool, key_there: bool, 
     seen, identity, last = mark.read(), _meta(connection, _IDENTITY), last_event(connection)
     backup_at = _meta(connection, BACKUP_AT)
     why = _why(fresh, key_there, seen, identity, last, backup_at is not None)
-    if why is None and covered(beside(path)) > last:
+    line = final(beside(path))
+    if why is None and _ahead(line, connection, last):
         why = "older"
     if why is not None or identity is None:
         identity = secrets.token_hex(8)
@@ -131,6 +134,8 @@ def continued(connection: Connection, path: Path, fresh: bool, key_there: bool, 
     _put(connection, _KEY, keys.fingerprint)
     connection.execute("DELETE FROM meta WHERE key IN (?, ?)", (BACKUP_AT, BACKUP_KEY))
     if why is not None:
+        if line is not None:
+            _put(connection, _GIVEN_UP, str(line.number))
         connection.execute("UPDATE recoveries SET closed_at = ? WHERE closed_at IS NULL", (time.time(),))
         connection.execute(
             "INSERT INTO recoveries (at, why, known, kept, backup_at) VALUES (?, ?, ?, ?, ?)",
@@ -138,6 +143,25 @@ def continued(connection: Connection, path: Path, fresh: bool, key_there: bool, 
         )
     connection.execute("COMMIT")
     return mark
+
+
+def foreseen(connection: Connection | None, path: Path) -> str | None:
+    """Why this file is not what it was, as opening it would find; nothing is written. Without a connection: no file.
+
+    What stands beside the file is read first: an agent that is at work meanwhile is ahead of it, and never behind.
+    """
+    seen, key_there, line = Mark(path).read(), Keys.existing(path) is not None, final(beside(path))
+    if connection is None:
+        return _why(True, key_there, seen, None, 0, False)
+    identity, last = _meta(connection, _IDENTITY), last_event(connection)
+    why = _why(False, key_there, seen, identity, last, _meta(connection, BACKUP_AT) is not None)
+    return why or ("older" if _ahead(line, connection, last) else None)
+
+
+def carried_key(connection: Connection) -> str | None:
+    """The key that a backup brings along, in hex."""
+    key = _meta(connection, BACKUP_KEY)
+    return None if key is None else str(key)
 
 
 def _why(fresh: bool, key_there: bool, seen: Seen | None, identity: str | None, last: int, backup: bool) -> str | None:
@@ -151,6 +175,11 @@ def _why(fresh: bool, key_there: bool, seen: Seen | None, identity: str | None, 
     if seen is None or seen.identity != identity or seen.events > last:
         return "older"
     return None
+
+
+def _ahead(line: Checkpoint | None, connection: Connection, last: int) -> bool:
+    """True when the checkpoints cover more events than the file has, but for what a recovery gave up already."""
+    return line is not None and line.event > last and line.number > int(_meta(connection, _GIVEN_UP) or 0)
 
 
 def _meta(connection: Connection, key: str) -> Any:

@@ -22,14 +22,8 @@ class Keys:
     def beside(cls, store: Path, carried: str | None = None) -> "Keys":
         """The key beside this state file; when there is none it is made, or is the one that a backup carried (hex)."""
         path = store.with_name("agent.key")
-        try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            return cls(_read(path))
-        with os.fdopen(handle, "w") as file:
-            file.write((carried or secrets.token_hex(32)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        if not path.exists():
+            _make(path, carried or secrets.token_hex(32))
         return cls(_read(path))
 
     @classmethod
@@ -62,6 +56,19 @@ class Keys:
 
     def _hex(self, content: bytes) -> str:
         return hmac.new(self._key, content, hashlib.sha256).hexdigest()
+
+
+def _make(path: Path, key: str) -> None:
+    """It is there as a whole, or not at all: half a key would be refused for ever. The caller has the store's lock."""
+    new = path.with_name(path.name + ".new")
+    try:
+        with os.fdopen(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> bytes:

@@ -1,5 +1,6 @@
 """The numbered migrations of the state file; each runs in a transaction of its own (sqlite-utils)."""
 
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from agent.core.errors import StoreNewer
-from agent.store.connection import Connection, open_writer, sqlite3
+from agent.store.connection import Connection, open_writer, sqlite3, unusable
 
 NAMES = (
     "0001_requests",
@@ -41,18 +42,24 @@ for _name in NAMES:
 
 
 def begun(path: Path) -> bool:
-    """Make the file when there is none, or an empty one, and say so. Who reads sees none of it, or all."""
+    """Make the file when there is none, or an empty one, and say so. Who reads sees none of it, or all.
+
+    It is made without a write-ahead log: its content is in it before it gets its name, or it never gets it. Raises
+    StoreError, and leaves nothing behind, when there is no room for it.
+    """
     if path.exists() and path.stat().st_size:
         return False
     new = path.with_name(path.name + ".new")
     for left in (new, *_logs(new), *_logs(path)):  # a log without its file belongs to nothing
         left.unlink(missing_ok=True)
-    connection = open_writer(new)
     try:
-        migrate(connection)
+        with contextlib.closing(open_writer(new, "MEMORY")) as connection:
+            migrate(connection)
+        new.replace(path)
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise unusable(path, error) from None
     finally:
-        connection.close()
-    new.replace(path)
+        new.unlink(missing_ok=True)
     return True
 
 

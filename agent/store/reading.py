@@ -9,6 +9,7 @@ from agent.core.admission import Remark, RemarkKind
 from agent.core.record import Record
 from agent.store.claims import COLUMNS, kept
 from agent.store.connection import open_reader, readable, refuse_damaged
+from agent.store.continuity import carried_key, foreseen
 from agent.store.rows import PRESENT, REMEMBERED, load
 from agent.store.vault import Kept
 
@@ -181,6 +182,24 @@ class Reading:
         """Why the file is not what it was: lost, older, restored; None while all is as usual."""
         row = self._row("SELECT why FROM recoveries WHERE closed_at IS NULL")
         return None if row is None else str(row[0])
+
+    def recovery(self) -> tuple[str, bool, bool] | None:
+        """Why the file is not what it was, as `run` knows or would find; was Assure asked, and did a person approve.
+
+        None while all is as usual. To be asked first in a snapshot.
+        """
+        why = foreseen(self._connection, self._path)
+        if why is not None:
+            return why, False, False
+        if "0007_recoveries" not in self.migrations():
+            return None
+        sql = "SELECT why, looked_at IS NOT NULL, approved_at IS NOT NULL FROM recoveries WHERE closed_at IS NULL"
+        row = self._row(sql)
+        return None if row is None else (str(row[0]), bool(row[1]), bool(row[2]))
+
+    def carried_key(self) -> str | None:
+        """The key in hex, when this is a backup that no agent has opened yet."""
+        return carried_key(self._connection)
 
     def settling(self) -> tuple[int, int, int]:
         """How many requests there are, how many of them go on by themselves, and how many are held."""

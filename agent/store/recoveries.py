@@ -1,7 +1,9 @@
 """The recovery of a store that was lost, is an older copy, or was restored: what is on record of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+import orjson
 
 from agent.core.record import HoldReason
 from agent.core.rules.history import UNSEEN
@@ -12,9 +14,10 @@ from agent.store.writer import Writer
 class RecordedRecoveries:
     """Implements `agent.ports.Recoveries` on the store's reader and writer."""
 
-    def __init__(self, query: Callable[..., list[Any]], writer: Writer) -> None:
+    def __init__(self, query: Callable[..., list[Any]], writer: Writer, fresh: bool) -> None:
         self._query = query
         self._writer = writer
+        self.fresh = fresh  # the store was made just now
 
     def open(self) -> Recovery | None:
         """The recovery that goes on, or None: all is as usual."""
@@ -50,6 +53,24 @@ class RecordedRecoveries:
         """An empty dossier of an earlier attempt: its deletion is intended from here on."""
         sql = "INSERT OR IGNORE INTO orphans (reference, uid, since, dossier_id) VALUES (?, ?, ?, ?)"
         await self._writer.write(lambda connection: connection.execute(sql, (reference, uid, at, dossier_id)))
+
+    def looked_last(self) -> float | None:
+        """When Assure was last asked in an earlier recovery; None: never."""
+        at: float | None = self._query("SELECT max(looked_at) FROM recoveries")[0][0]
+        return at
+
+    def explained(self, dossiers: Sequence[str]) -> set[str]:
+        """Those of these dossiers that an earlier recovery saw and left alone."""
+        sql = "SELECT dossier_id FROM unclaimed WHERE dossier_id IN (SELECT value FROM json_each(?))"
+        return {row[0] for row in self._query(sql, (orjson.dumps(dossiers).decode(),))} if dossiers else set()
+
+    async def begin(self, at: float) -> None:
+        """The store was found to be behind while it was in use: a recovery as for an older copy."""
+        sql = """
+            INSERT INTO recoveries (at, why, kept)
+            SELECT ?, 'older', coalesce(max(id), 0) FROM events
+        """
+        await self._writer.write(lambda connection: connection.execute(sql, (at,)))
 
     async def approve(self, at: float) -> None:
         """A person says to go on."""

@@ -15,7 +15,7 @@ from agent.core.record import HoldReason, Record
 from agent.ports import Command, Waiting
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
-from agent.store.connection import Connection, FileLock, open_reader, open_writer, sqlite3, unusable
+from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_holes, sqlite3, unusable
 from agent.store.continuity import continued, key_of
 from agent.store.erasing import erase_names, truncate
 from agent.store.keys import Keys
@@ -89,11 +89,12 @@ class SqliteStore:
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refuse_holes(path.parent)
             self._lock = FileLock(path.with_name(path.name + ".lock"))
         except OSError as error:
             raise StoreError(
                 f"The state folder {path.parent} cannot be written: {error.strerror}.",
-                "give the agent a folder it may write to, or set STATE_URL",
+                "give the agent a folder it may write to, with room in it, or set STATE_URL",
             ) from None
         try:
             self._open(path, account, observe, rebind)
@@ -127,7 +128,7 @@ class SqliteStore:
         self._connection = connection
         self._reading = threading.Lock()  # the source loop reads from a thread of its own
         self._writer = Writer(connection, observe, self._mark.advance)
-        self.recoveries = RecordedRecoveries(self._query, self._writer)
+        self.recoveries = RecordedRecoveries(self._query, self._writer, fresh)
         self._checkpoints = Checkpoints(path)
         self.inbox = Inbox(self._query, self._writer)
         self.outbox = Outbox(self._query, self._writer)

@@ -6,10 +6,11 @@ import pytest
 
 from agent.cli.explain import as_json
 from agent.core.policy import Policy
-from agent.core.record import Phase
+from agent.core.record import Outcome, Phase
 from agent.runtime import Agent
 from agent.sentences import Around, coming, where
 from tests.loops.commands import ask
+from tests.loops.test_regain import copied, put_back
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import begin, world
 from tests.support.world import World
@@ -76,6 +77,43 @@ def test_a_pause_whose_beginning_an_earlier_version_did_not_keep() -> None:
     around = Around(paused_since=0.0)
     assert any("is paused: nothing new" in sentence for sentence in where(record(), 20.0, around))
     assert as_json(record(), [], 20.0, Policy(), around)["pausedSince"] is None
+
+
+async def test_a_copy_whose_dossiers_are_gone_says_what_lets_it_go_on(world: World, here: Here) -> None:
+    """[I1] [I2] First `approve`, then `resume`, because so many dossiers that are gone look like a wrong account."""
+    names = [f"a-{number}" for number in range(8)]
+    for name in names:
+        world.upload(name, "sandbox-delay=5m")
+    async with world.running():
+        await world.clock.advance(60)
+    kept = copied(world)
+    await world.settle()
+    put_back(world, kept)
+    async with world.running() as agent:
+        await world.clock.advance(5)
+        before = (await said(here, world, "explain", "a-0")).out
+        assert "nothing is begun before `assure-agent approve`" in before
+        await ask(world, "approve")
+        await agent._pausing.recover()
+        await world.clock.advance(600)
+        assert {record.phase for record in world.records().values()} == {Phase.RESULT}
+        told = (await said(here, world, "explain", "a-0")).out
+        (item,) = (await said(here, world, "explain", "a-0", "-o", "json")).json["items"]
+        assert "`assure-agent resume` says so" in told
+        assert "Once calls to Assure go on, it will" in told
+        assert "before `assure-agent approve`" not in told
+        assert item["circuit"] == "missing"
+        await ask(world, "resume", command_id="command-2")
+        await world.clock.advance(1_800)
+        assert {record.outcome for record in world.records().values()} == {Outcome.LOST}
+        assert "resume" not in (await said(here, world, "explain", "a-0")).out
+    assert [world.starts(name) for name in names] == [1] * 8
+
+
+def test_what_would_be_begun_in_a_copy_waits_for_a_persons_word() -> None:
+    around = Around(recovering=True, gated=True)
+    assert coming(record(), 20.0, Policy(), around).sentence.startswith("Nothing before `assure-agent approve`")
+    assert as_json(record(), [], 20.0, Policy(), around)["ifChanged"]["action"] == "hold"
 
 
 async def test_a_withdrawal_that_waits_is_told_where_people_look(world: World, here: Here) -> None:

@@ -1,14 +1,17 @@
 """`plan`: exit codes, the three ways to print, and that it changes nothing."""
 
 import asyncio
+import shutil
 
 from agent.cli.plan import as_markdown, escaped
 from agent.core.plan import Action, Change, Plan
+from agent.core.record import Phase
+from agent.store.backup import back_up, restore
 from tests.support.files import capture, write
 from tests.support.fixtures import begin, world
 from tests.support.world import World
 
-from .command import Here
+from .command import Here, Said
 
 __all__ = ["begin", "world"]
 
@@ -38,6 +41,7 @@ def test_without_credentials_and_without_a_store(here: Here) -> None:
         "withdrawalsStopped": 0,
         "budgetLeft": None,
         "complete": True,
+        "recovery": None,
     }
     assert not (here.folder / "state").exists()
 
@@ -117,3 +121,89 @@ def test_a_long_plan_is_cut_in_a_comment() -> None:
     text = as_markdown(Plan(changes=rows))
     assert text.endswith("... and 100 more.")
     assert "Billable starts in all: 600." in text
+
+
+# -- a store that is not what it was ---------------------------------------------------------------------------------
+
+
+def rows(said: Said) -> dict[str, tuple[str, int]]:
+    return {row["name"]: (row["action"], row["starts"]) for row in said.json["changes"]}
+
+
+async def planned(here: Here, world: World) -> Said:
+    for name, value in (("SPECS_DIR", world.specs), ("IMAGES_DIR", world.images)):
+        here.env[f"ASSURE_AGENT_{name}"] = str(value)
+    here.env["ASSURE_AGENT_STATE_URL"] = f"sqlite:///{world.state}"
+    return await asyncio.to_thread(here, "plan", "-o", "json")
+
+
+async def test_a_lost_store_is_foreseen_and_run_does_what_was_said(world: World, here: Here) -> None:
+    """[I2]"""
+    world.upload("done")
+    world.upload("runs", "sandbox-delay=10m")
+    async with world.running():
+        await world.clock.advance(60)
+    for path in world.state.parent.glob("agent.db*"):
+        path.unlink()
+    said = await planned(here, world)
+    assert (said.code, said.json["recovery"], said.json["starts"]) == (2, "lost", 0)
+    assert rows(said) == {"done": ("hold", 0), "runs": ("hold", 0)}
+    assert {row["reason"] for row in said.json["changes"]} == {
+        "adopted if Assure still has it; held otherwise, until `assure-agent approve`"
+    }
+    assert not world.state.exists()
+    async with world.running():
+        said = await planned(here, world)
+    assert rows(said) == {"done": ("nothing", 0), "runs": ("nothing", 0)}
+    assert world.record("done").hold is not None
+    assert world.record("runs").phase is Phase.RESULT
+
+
+async def test_from_an_older_copy_nothing_is_begun_before_a_person_approves(world: World, here: Here) -> None:
+    """[I2]"""
+    world.upload("done")
+    world.upload("later", suspend=True)
+    await world.settle()
+    kept = world.folder / "older.db"
+    shutil.copy(world.state, kept)
+    world.upload("runs", "sandbox-delay=10m")
+    async with world.running():
+        await world.clock.advance(60)
+    for path in world.state.parent.glob("agent.db-*"):
+        path.unlink()
+    shutil.copy(kept, world.state)
+    world.upload("later")
+    world.upload("done", annotations={"assure-agent/rerun": "again"})
+    said = await planned(here, world)
+    assert (said.json["recovery"], said.json["starts"]) == ("older", 0)
+    assert rows(said) == {"done": ("hold", 0), "later": ("change", 0), "runs": ("hold", 0)}
+    before = world.ledger.calls.copy()
+    async with world.running():
+        await world.clock.advance(60)
+        said = await planned(here, world)
+        assert (said.json["recovery"], said.json["starts"]) == ("older", 0)
+        assert {name for name, one in world.records().items() if one.hold is not None} == {"done", "later"}
+    assert "createDossier" not in world.ledger.calls - before
+
+
+async def test_a_backup_that_was_put_back_brings_its_key_along(world: World, here: Here) -> None:
+    world.upload("a")
+    await world.settle()
+    backup = world.folder / "backup.db"
+    back_up(world.state, backup)
+    for path in world.state.parent.iterdir():
+        path.unlink()
+    restore(backup, world.state)
+    said = await planned(here, world)
+    assert (said.json["recovery"], rows(said)) == ("restored", {"a": ("nothing", 0)})
+
+
+def test_the_table_says_first_that_the_store_is_not_what_it_was(here: Here) -> None:
+    write(here.folder / "specs/a.yaml", capture("a"))
+    (here.folder / "state").mkdir()
+    (here.folder / "state/agent.key").write_text("5a" * 32 + "\n")
+    said = here("plan")
+    assert said.code == 2
+    assert said.out.endswith(
+        "The state file was lost: `run` asks Assure first what it still has. 1 hold. Billable starts in all: 0.\n"
+    )

@@ -47,6 +47,7 @@ from agent.core.observation import (
 from agent.core.owed import due
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
+from agent.core.rules.history import unknown_to
 
 PARTS, WALKS, LENGTH, CALM = 4, 500, 36, 400
 Edge = tuple[Phase, str, Phase]
@@ -110,6 +111,7 @@ class Walk:
             check_reads(self.asked, self.policy)
         self.never_two_starts(taken)
         self.every_dossier_is_accounted_for()
+        self.nothing_is_unknown()
 
     def never_two_starts(self, taken: Step) -> None:
         record = self.record
@@ -126,6 +128,10 @@ class Walk:
             ours = dossier.dossier_id == record.dossier_id and record.phase is not Phase.DONE
             looked_for = dossier.reference == record.reference and in_question
             assert ours or looked_for or dossier.reference in self.orphans, f"{dossier.dossier_id} is nobody's [I3]"
+
+    def nothing_is_unknown(self) -> None:
+        signs = [one for one in self.assure.shown(self.now) if unknown_to(self.record, one)]
+        assert not signs, "a sound record is taken for one that is behind"
 
     # -- what happens next ------------------------------------------------------------------------
 

@@ -33,9 +33,11 @@ from agent.core.policy import Policy
 from agent.core.record import HoldReason, Phase, Record
 from agent.core.recovery import started
 from agent.core.remote import DossierReading, Found, ListedProcess, ProcessType, Status
+from agent.core.rules.history import unknown_to
 
 WALKS = 400
 met: Counter[tuple[Phase, Phase, str]] = Counter()
+noticed: Counter[tuple[Phase, bool, bool]] = Counter()  # phase put back, Assure shows a sign, something was started
 
 
 class Regained(Walk):
@@ -73,7 +75,7 @@ class Regained(Walk):
         self.told()
 
     def told(self) -> None:
-        shown = tuple(self.found())
+        shown = tuple(self.assure.shown(self.now))
         before = self.record.phase
         self.see(HistoryLost(at=self.now, found=shown))
         hold = self.record.hold
@@ -84,16 +86,6 @@ class Regained(Walk):
             if one.dossier_id != self.record.dossier_id:
                 self.orphans.add(reference)
 
-    def found(self) -> list[Found]:
-        shown = []
-        for dossier in self.assure.open_dossiers():
-            generation, attempt = map(int, dossier.reference.split("-")[-2:])
-            processes = self.assure._dossier_reading(dossier, self.now).processes
-            shown.append(
-                Found(generation=generation, attempt=attempt, dossier_id=dossier.dossier_id, processes=processes)
-            )
-        return shown
-
     def wait(self) -> None:
         before = self.now, self.record
         super().wait()
@@ -101,17 +93,54 @@ class Regained(Walk):
             self.now += 3600.0  # paused, and due: it is looked at again for its privacy clock
 
     def settles(self) -> None:
-        """Paused, it settles but for what would begin."""
+        """Paused, it settles but for what would go on in a dossier that is there; what would begin anew is held."""
         try:
             super().settles()
         except AssertionError as error:
-            begins = self.record.due_at is not None and asked(self.record, self.now, self.policy).kind.begins
+            owed = asked(self.record, self.now, self.policy).kind if self.record.due_at is not None else None
+            begins = (
+                owed is not None and owed.begins and owed not in (EffectKind.CREATE_DOSSIER, EffectKind.START_CAPTURE)
+            )
             if not (self.policy.paused and begins and "not settled" in str(error)):
                 raise
 
     def every_dossier_is_accounted_for(self) -> None:
         if not self.lost:
             super().every_dossier_is_accounted_for()
+
+    def nothing_is_unknown(self) -> None:
+        if not self.lost:
+            super().nothing_is_unknown()
+
+
+class PutBackWhole(Regained):
+    """A walk whose store is put back together with all that stands beside it: only Assure can tell."""
+
+    def loses(self) -> None:
+        self.lost = True
+        self.now += 60.0
+        self.assure.lag = 0.0
+        self.effect = None
+        self.bound = {}
+        self.record, self.history = self.random.choice(self.kept)
+        self.file = self.record.next or self.record.desired if self.record.present else None
+        shown = self.assure.shown(self.now)
+        signs = any(unknown_to(self.record, one) for one in shown)
+        billed = any(started(one.processes) is not None for one in shown)
+        noticed[self.record.phase, signs, billed] += 1
+        if self.record.intent is not None:
+            self.see(Resumed(at=self.now), ask=False)
+        if signs:
+            self.policy = replace(self.policy, recovering=True, paused=True)
+            self.told()
+
+    def gone(self) -> bool:
+        """What was started is deleted, so that nobody can see it."""
+        return any(
+            process.started and dossier.deleted_at is not None
+            for dossier in self.assure.dossiers.values()
+            for process in dossier.processes
+        )
 
 
 def walked(random: Random) -> None:
@@ -134,6 +163,25 @@ def test_whatever_was_lost_no_generation_is_started_twice(part: int) -> None:
     """[I1, I2, I3, I5]"""
     for random in seeds(f"history {part}", WALKS):
         walked(random)
+
+
+def test_a_store_put_back_whole_starts_nothing_twice_while_assure_shows_what_was_started() -> None:
+    """[I2] Either Assure shows a sign, or going on as if nothing had happened does no harm."""
+    for random in seeds("whole", WALKS):
+        walk = PutBackWhole(random)
+        for _ in range(random.randrange(LENGTH)):
+            walk.moves()
+        if walk.gone():
+            continue
+        try:
+            walk.loses()
+            walk.settles()
+        except Exception as error:
+            error.add_note("\n".join(line[:230] for line in walk.log[-60:]))
+            raise
+    for phase in (Phase.DOSSIER, Phase.PROCESS):
+        assert noticed[phase, True, True], f"{phase} is never put back after a start"
+    assert not noticed[Phase.DOSSIER, False, True], "only a sign keeps it from beginning again"
 
 
 # -- one by one --------------------------------------------------------------------------------------------------------

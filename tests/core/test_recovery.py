@@ -73,11 +73,14 @@ def test_a_list_of_all_there_is_proves_absence_after_the_grace_and_a_full_one_ne
     assert absence(search, NOW, POLICY) is verdict
 
 
+_FASTEST = 2  # our clock, after the machine's was set forward (`agent/clock.py`)
+
+
 @given(st.floats(0, 300), st.floats(0, 300))
 def test_proof_is_never_believed_before_a_call_that_was_sent_could_act_and_show(timeout: float, lag: float) -> None:
     """[I3]"""
     policy = Policy(request_timeout=timeout, lag_grace=lag)
-    assert policy.proof_grace >= timeout + lag
+    assert policy.proof_grace / _FASTEST >= timeout + lag
 
 
 def test_searches_come_at_once_after_the_grace_and_then_ever_less_often_until_proof() -> None:
@@ -85,7 +88,7 @@ def test_searches_come_at_once_after_the_grace_and_then_ever_less_often_until_pr
     while at < NOW + PROOF:
         at = next_search(at, NOW, POLICY)
         looks.append(at - NOW)
-    assert looks == [5, 10, 20, 35]
+    assert looks == [5, 10, 20, 40, 70]
 
 
 @given(PROCESSES)

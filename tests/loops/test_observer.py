@@ -45,7 +45,7 @@ async def test_an_interval_costs_a_list_and_one_read_for_each_that_has_finished(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 300 that wait, ten have finished: four pages of three rows, ten reads, and no call for the 290 others."""
-    monkeypatch.setattr("agent.listing._PAGE", 3)
+    monkeypatch.setattr("agent.listing.PAGE", 3)
     waiting(world, 290)
     for number in range(10):
         world.upload(f"finished-{number}", "sandbox-delay=3s")
@@ -152,8 +152,8 @@ async def test_while_nothing_waits_nothing_is_listed(world: World) -> None:
     world.upload("held", document_id=4)
     world.upload("done")
     await world.settle()
-    before = world.ledger.calls.copy()
     async with world.running():
+        before = world.ledger.calls.copy()
         await world.clock.advance(20 * INTERVAL)
     assert set(since(world, before)) <= {"token"}
 
@@ -221,7 +221,7 @@ async def test_without_the_list_a_result_is_found_all_the_same(world: World) -> 
 
 
 async def test_a_page_that_fails_in_the_middle_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.listing._PAGE", 2)
+    monkeypatch.setattr("agent.listing.PAGE", 2)
     names = [f"a-{number}" for number in range(6)]
     for name in names:
         world.upload(name, "sandbox-delay=3s")

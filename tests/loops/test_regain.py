@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.runtime import Agent
 from agent.sandbox.faults import Rule
+from agent.store.backup import back_up, restore
 from tests.support.clock import patiently, until
 from tests.support.faults import rule
 from tests.support.world import World
@@ -78,7 +79,6 @@ def recoveries(world: World) -> list[tuple[str, bool, bool]]:
 
 async def test_a_first_start_is_no_recovery_and_costs_no_call(world: World) -> None:
     world.upload("a")
-    await world.settle()
     await world.settle()
     assert recoveries(world) == []
     assert world.ledger.calls["getDossiers"] == 0
@@ -201,7 +201,7 @@ async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -
     await world.settle()
     kept = copied(world)
     world.upload("done-since")
-    world.upload("runs", "sandbox-delay=120m")
+    world.upload("runs", "sandbox-delay=10m")
     async with world.running():
         await world.clock.advance(60)
     put_back(world, kept)
@@ -219,7 +219,7 @@ async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -
         await agent._control.obey({"id": "resolve-1", "verb": "resolve", "name": "done-since", "answer": "abandon"})
         await approve(agent)
         await agent._pausing.recover()
-        await world.clock.advance(9_000)
+        await world.clock.advance(900)
         assert world.record("runs").outcome is Outcome.ACCEPTED
         assert world.record("new").outcome is Outcome.ACCEPTED
         assert world.record("done-since").outcome is Outcome.ABANDONED
@@ -286,6 +286,74 @@ async def test_a_rerun_that_began_since_the_copy_was_made_is_adopted(world: Worl
     assert (record.generation, record.outcome) == (2, Outcome.ACCEPTED)
     assert world.starts("a") == 2
     world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def between_two_attempts(world: World) -> None:
+    """The answer to the start of the capture is lost, and Assure cannot delete its dossier yet."""
+    world.capture("a")
+    world.capture("b")
+    world.sandbox.faults.add([rule("createArtifact", "503", every=1), rule("deleteDossier", "503", every=1)])
+    async with world.running():
+        await world.clock.advance(2)
+    world.sandbox.faults.clear()
+
+
+async def between_two_documents(world: World) -> None:
+    """The file was changed before anything was billed, and Assure cannot delete the first dossier yet."""
+    for name in ("a", "b"):
+        world.upload(name)
+    world.sandbox.faults.add([rule("setImages", "503", every=1), rule("deleteDossier", "503", every=1)])
+    async with world.running() as agent:
+        await world.clock.advance(2)
+        for name in ("a", "b"):
+            world.upload(name, back=True)
+        await agent.scan()
+        await world.clock.advance(2)
+    assert world.record("a").next is not None
+    world.sandbox.faults.clear()
+
+
+async def capture_asked_for(world: World) -> None:
+    """It died while the capture was being started."""
+    world.capture("a")
+    world.capture("b")
+    await killed_in(world, rule("createArtifact", "hang", acts=True, count=2))
+
+
+@pytest.mark.parametrize("way", ["copy", "backup"])
+@pytest.mark.parametrize("until_then", [between_two_attempts, between_two_documents, capture_asked_for])
+async def test_what_would_follow_in_a_copy_is_held_before_anybody_approves(
+    world: World, until_then: Callable[[World], Awaitable[None]], way: str
+) -> None:
+    """[I1] [I2] It was done since, and billed: what a person gives up is not billed again, and the rest is begun."""
+    world.sandbox.world.config = world.sandbox.config
+    await until_then(world)
+    assert {record.phase for record in world.records().values()} <= {Phase.DELETION, Phase.PROCESS}
+    kept = copied(world)
+    if way == "backup":
+        kept = world.folder / "backup.db"
+        back_up(world.state, kept)
+    await world.settle()
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert world.sandbox.world.dossiers == {}
+    billed = {name: world.starts(name) for name in ("a", "b")}
+    if way == "backup":
+        restore(kept, world.state)
+    else:
+        put_back(world, kept)
+    async with world.running() as agent:
+        await world.clock.advance(300)
+        holds = {name: one.hold.reason for name, one in world.records().items() if one.hold is not None}
+        assert holds == {"a": HoldReason.HISTORY_LOST, "b": HoldReason.HISTORY_LOST}
+        await agent._control.obey({"id": "resolve-1", "verb": "resolve", "name": "a", "answer": "abandon"})
+        await approve(agent)
+        await agent._pausing.recover()
+        await world.clock.advance(600)
+        assert world.record("b").outcome is Outcome.ACCEPTED
+    assert world.record("a").outcome is Outcome.ABANDONED
+    assert world.starts("a") == billed["a"]
+    assert world.starts("b") == billed["b"] + 1
     world.check_nothing_left()
 
 

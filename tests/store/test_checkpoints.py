@@ -16,7 +16,7 @@ from agent.store.audit.checkpoints import (
     Checkpoint,
     Garbled,
     beside,
-    covered,
+    final,
     lines,
     onward,
 )
@@ -245,5 +245,6 @@ async def test_what_the_checkpoints_cover_is_read_from_their_end(tmp_path: Path,
     with path.open("a") as file:
         file.write(left)
     written = rows(tmp_path, "SELECT max(id) FROM events")[0][0]
-    assert covered(path) == (written if known else 0)
-    assert covered(tmp_path / "nothing") == 0
+    line = final(path)
+    assert (line.event if line is not None else None) == (written if known else None)
+    assert final(tmp_path / "nothing") is None

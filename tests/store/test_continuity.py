@@ -12,7 +12,8 @@ import pytest
 
 from agent.core.errors import StoreDamaged, StoreError
 from agent.core.record import Phase
-from agent.store.continuity import Mark
+from agent.store.continuity import Mark, foreseen
+from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
 
 from .support import ACCOUNT, NOW, Life, changed, committed, opened, raw, rows
@@ -291,3 +292,37 @@ async def test_an_older_copy_with_its_older_mark_is_told_by_the_checkpoints(tmp_
     for name in ("agent.db", "agent.mark"):
         shutil.copy(tmp_path / f"older-{name}", tmp_path / name)
     assert why(tmp_path) == "older"
+
+
+async def test_checkpoints_that_a_recovery_gave_up_are_no_witness_against_what_follows(tmp_path: Path) -> None:
+    """The store was lost; the agent that found out is killed before it takes a checkpoint of its own."""
+    await used(tmp_path)
+    store = opened(tmp_path)
+    await store.checkpoint(NOW)
+    store.close()
+    (tmp_path / "agent.db").unlink()
+    assert why(tmp_path) == "lost"
+    store = opened(tmp_path)
+    await store.recoveries.close(NOW)
+    store.close()
+    assert why(tmp_path) is None
+    assert [row[0] for row in rows(tmp_path, "SELECT why FROM recoveries")] == ["lost"]
+
+
+async def test_what_opening_would_find_is_foreseen_without_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    assert foreseen(None, path) is None
+    await used(tmp_path)
+    shutil.copy(path, tmp_path / "older")
+    await used(tmp_path, "u2")
+    with Reading(path) as reading:
+        assert reading.recovery() is None
+    shutil.copy(tmp_path / "older", path)
+    for _ in range(2):
+        with Reading(path) as reading:
+            assert reading.recovery() == ("older", False, False)
+    assert why(tmp_path) == "older"
+    with Reading(path) as reading:
+        assert reading.recovery() == ("older", False, False)
+    path.unlink()
+    assert foreseen(None, path) == "lost"

@@ -102,6 +102,9 @@ RECOVERIES: dict[str, Call] = {
     "looked": lambda one: one.looked(NOW, [("D", "aa-a1-u-1-1")]),
     "suspect": lambda one: one.suspect("waits-1", "aa-a1-u-1-1", "D", NOW),
     "approve": lambda one: one.approve(NOW),
+    "looked_last": lambda one: one.looked_last(),
+    "explained": lambda one: one.explained(["D-waits-1", "D-settled-1", "D"]),
+    "begin": lambda one: one.begin(NOW),
     "close": lambda one: one.close(NOW),
 }
 INBOX: dict[str, Call] = {
@@ -145,6 +148,8 @@ READING: dict[str, Call] = {
     "migrations": lambda one: one.migrations(),
     "account": lambda one: one.account(),
     "recovering": lambda one: one.recovering(),
+    "recovery": lambda one: one.recovery(),
+    "carried_key": lambda one: one.carried_key(),
     "held": lambda one: one.held(),
     "overdue": lambda one: one.overdue(NOW),
     "gauges": lambda one: one.gauges(NOW),

@@ -6,15 +6,18 @@ process goes on, one that was started is observed, a final one is the result. A 
 another attempt begins only once it is deleted. Where several could count, where a dossier is empty (it may be the shell
 of an unanswered create, and a later attempt long done), or where nothing is there to be seen, only a person can tell:
 what is done leaves no trace at Assure, so "nothing" does not mean "never".
+
+That counts for whatever would begin: for what is to follow once a dossier is deleted (another attempt, a changed file,
+a rerun) it is asked as soon as it is known that something follows, so that it is shown before anybody approves.
 """
 
 from agent.core.effect import EffectKind
-from agent.core.observation import HistoryLost
+from agent.core.observation import Answered, HistoryLost, HoldResolved, Observation
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Phase, Record
 from agent.core.recovery import started
-from agent.core.remote import Found
-from agent.core.rules.passage import FRESH_DOSSIER, PROGRESS, begin, hold
+from agent.core.remote import Found, Status
+from agent.core.rules.passage import FRESH_DOSSIER, PROGRESS, begin, hold, leads_on
 from agent.core.values import replace
 
 UNSEEN = "unseen"  # not looked for yet
@@ -31,8 +34,67 @@ def unproven(record: Record, at: float, evidence: str = UNSEEN) -> Record:
     return replace(held, hold=replace(held.hold, evidence=evidence))
 
 
+# Only a start leads there; what is pending may fail at Assure, or be canceled, without one.
+_STARTED = frozenset({Status.PROCESSING, Status.ACCEPTED, Status.REJECTED, Status.INCONCLUSIVE})
+
+
+def unknown_to(record: Record, found: Found) -> bool:
+    """True when Assure shows what this record would know of, were it not behind: each intent is on file first [I4].
+
+    What unanswered calls may have left is no sign: a dossier of an earlier attempt, or what is in doubt.
+    """
+    if found.dossier_id == record.dossier_id:
+        return _never_asked_for(record, found)
+    known = (record.generation, record.attempt)
+    if (found.generation, found.attempt) == known:
+        return record.opened_at is None or (record.phase is Phase.DOSSIER and _used(found))
+    return (found.generation, found.attempt) > known
+
+
+def _never_asked_for(record: Record, found: Found) -> bool:
+    """True when a process is in this dossier, or was started, and nobody asked for that."""
+    if record.unsure or record.billed:
+        return False
+    if record.phase is Phase.PROCESS:
+        return record.intent is None and record.doubt is None and _used(found)
+    waiting = record.phase in (Phase.IMAGES, Phase.VERIFICATION)
+    return waiting and any(process.status in _STARTED for process in found.processes)
+
+
+def asked_first(before: Record, after: Record, seen: Observation, policy: Policy) -> Record:
+    """Whatever a step lets follow, a person is asked first whether it was done already; while the store recovers.
+
+    What our own calls lead to is ours: their intents are on file, and what they are about was asked for before. So is
+    what a person said to go on with.
+    """
+    if after.hold is not None and after.hold.reason is HoldReason.HISTORY_LOST:
+        settled = after.phase in (Phase.DELETION, Phase.DONE) and not leads_on(after)
+        return replace(after, hold=None) if settled else after
+    question = before.hold.reason if before.hold is not None else None
+    told = isinstance(seen, HoldResolved) and question is HoldReason.HISTORY_LOST
+    if not policy.recovering or told or isinstance(seen, Answered) or not _newly_follows(before, after, seen):
+        return after
+    return unproven(after, seen.at, NOT_FOUND if isinstance(seen, HistoryLost) else UNSEEN)
+
+
+def _newly_follows(before: Record, after: Record, seen: Observation) -> bool:
+    """True when another generation began with this step, or will begin because of it."""
+    if after.generation > before.generation:
+        return after.phase is Phase.DOSSIER
+    known = leads_on(before) and after.next == before.next and not isinstance(seen, HistoryLost)
+    return leads_on(after) and not known
+
+
+def resumed_capture(record: Record, at: float) -> Record:
+    """The answer to the start of a capture is lost, and so is what came after it: the link may be in use, or done with.
+
+    Its dossier is looked for before it is given up.
+    """
+    return unproven(replace(record, intent=None, unsure=True), at)
+
+
 def history_lost(record: Record, seen: HistoryLost, _: Policy) -> Record:
-    """Fold in what Assure shows of this request."""
+    """Fold in what Assure shows of this request. What was to follow a deletion is asked about in `asked_first`."""
     latest = _latest(seen.found)
     if doubt := _unclear(record, seen.found, latest):
         return unproven(record, seen.at, doubt) if record.phase is not Phase.DONE else record
@@ -43,10 +105,22 @@ def history_lost(record: Record, seen: HistoryLost, _: Policy) -> Record:
     if record.phase is Phase.PROCESS and record.desired.capture is not None and not _used(latest):
         return unproven(record, seen.at, EMPTY)  # the link may be out, and not opened yet
     if record.phase in _READ_AGAIN:
+        record = _asked_no_more(record, seen)
         unread = replace(record, unsure=True, pending=False, pending_since=None, not_before=seen.at)
         kind = _READ_AGAIN[record.phase]
         return unread if kind is None else replace(unread, doubt=kind, doubt_since=seen.at)
     return replace(record, not_before=seen.at) if record.phase is Phase.RESULT else record
+
+
+def _asked_no_more(record: Record, seen: HistoryLost) -> Record:
+    """A question that what Assure shows has answered, or has made another one."""
+    ours = next((one for one in seen.found if one.dossier_id == record.dossier_id), None)
+    reason = record.hold.reason if record.hold is not None else None
+    if reason is HoldReason.HISTORY_LOST and _used(ours):
+        return replace(record, hold=None)
+    if reason is HoldReason.BACK_IMAGE_REQUIRED and ours is None:
+        return unproven(record, seen.at, NOT_FOUND)  # its answer was another attempt, and may have been given
+    return record
 
 
 # What is doubted from now on, so that it is read before it is believed; a start needs a read anyway.

@@ -16,7 +16,7 @@ def close(record: Record, at: float, outcome: Outcome | None = None, result: Res
     if outcome is not None and result is None and record.outcome is None and record.result is not None:
         # It was read before, and only its claims could not be kept: what Assure said wins over what came after.
         outcome, result = Outcome(record.result.status.value), record.result
-    keep = record.hold if record.hold is not None and not record.hold.reason.blocks else None
+    keep = record.hold if record.hold is not None and _outlasts(record.hold, outcome) else None
     rest = record.desired.retention if result is not None and record.present and record.next is None else 0.0
     closed = replace(
         record,
@@ -32,6 +32,16 @@ def close(record: Record, at: float, outcome: Outcome | None = None, result: Res
         **PROGRESS,
     )
     return closed if record.dossier_id is not None else finish(closed, at)
+
+
+def _outlasts(question: Hold, outcome: Outcome | None) -> bool:
+    """A question about the document goes on; so does whether what follows was done already, while something follows."""
+    return not question.reason.blocks or (question.reason is HoldReason.HISTORY_LOST and outcome is None)
+
+
+def leads_on(record: Record) -> bool:
+    """True when another generation or attempt begins once nothing of ours is at Assure any more."""
+    return record.phase is Phase.DELETION and (record.next is not None or record.outcome is None)
 
 
 def finish(record: Record, at: float) -> Record:
@@ -57,7 +67,8 @@ def again(record: Record) -> Record:
 
 
 def begin(record: Record, desired: Desired, at: float) -> Record:
-    """The next generation."""
+    """The next generation. Whether it was done already is asked on, when that is asked."""
+    asked = record.hold if record.hold is not None and record.hold.reason is HoldReason.HISTORY_LOST else None
     return Record(
         uid=record.uid,
         name=record.name,
@@ -67,6 +78,7 @@ def begin(record: Record, desired: Desired, at: float) -> Record:
         present=record.present,
         reruns=obeyed(record, desired),
         generation=record.generation + 1,
+        hold=asked,
         intents=record.intents,
         admitted_at=at,
         not_before=at,

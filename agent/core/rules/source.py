@@ -14,7 +14,8 @@ from agent.core.observation import (
 )
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record
-from agent.core.rules.passage import close, hold
+from agent.core.remote import Depiction
+from agent.core.rules.passage import close, hold, obeyed
 from agent.core.values import replace
 
 
@@ -55,10 +56,24 @@ def hold_resolved(record: Record, seen: HoldResolved, policy: Policy) -> Record:
             return record  # there is no dossier to be chosen
         return _document_resolved(replace(record, hold=None), question, seen)
     if seen.answer is Answer.ABANDON:
-        return close(replace(record, hold=None), seen.at, Outcome.ABANDONED)
+        lost = question.reason is HoldReason.HISTORY_LOST
+        return _given_up(record, seen.at) if lost else close(replace(record, hold=None), seen.at, Outcome.ABANDONED)
     if seen.answer is Answer.ADOPT:
         return _adopted(record, seen)
     return _retried(replace(record, hold=None, not_before=seen.at, surprises=0, failures=0, repeats=0), question, seen)
+
+
+def _given_up(record: Record, at: float) -> Record:
+    """What may have been done is not begun: neither this generation, nor the document that was to follow it.
+
+    An outcome that is there already stands.
+    """
+    following = record.next
+    if following is not None:
+        declined = record.declined if following.essence == record.desired.essence else following.essence
+        record = replace(record, next=None, declined=declined, reruns=obeyed(record, following))
+    freed = replace(record, hold=None)
+    return freed if record.outcome is not None else close(freed, at, Outcome.ABANDONED)
 
 
 def _document_resolved(record: Record, question: Hold, seen: HoldResolved) -> Record:
@@ -94,6 +109,9 @@ def _adopted(record: Record, seen: HoldResolved) -> Record:
 def _retried(record: Record, question: Hold, seen: HoldResolved) -> Record:
     if question.reason is HoldReason.BACK_IMAGE_REQUIRED:
         return close(record, seen.at)  # another process may tell another number of pages; this one cannot be started
+    pages = record.document_pages == 2 and not record.desired.has(Depiction.BACK)
+    if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.IMAGES and pages:
+        return close(record, seen.at)  # the same, after its own question was answered by nobody we know of
     capture = record.desired.capture is not None
     if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.PROCESS and capture:
         return close(record, seen.at)  # nobody has its link any more: another dossier, another link

@@ -15,6 +15,7 @@ from agent.core.observation import (
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Intent, Outcome, Phase, Record
 from agent.core.recovery import backoff, objected, quoted, surprising
+from agent.core.rules.history import resumed_capture
 from agent.core.rules.passage import close, hold
 from agent.core.values import replace
 
@@ -24,7 +25,11 @@ def came_due(record: Record, _: CameDue, __: Policy) -> Record:
 
 
 def resumed(record: Record, seen: Resumed, policy: Policy) -> Record:
-    return record if record.intent is None else _doubted(record, record.intent, seen, policy)
+    if record.intent is None:
+        return record
+    if policy.recovering and record.intent.kind is EffectKind.START_CAPTURE:
+        return resumed_capture(record, seen.at)
+    return _doubted(record, record.intent, seen, policy)
 
 
 def refused(record: Record, seen: EffectRefused, policy: Policy) -> Record:

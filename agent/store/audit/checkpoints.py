@@ -89,15 +89,15 @@ def lines(path: Path) -> Iterator[Checkpoint]:
                     raise Garbled(path, number) from None
 
 
-def covered(path: Path) -> int:
-    """How many events the last line covers, read from the end of the file; 0 when it cannot tell (`verify` will)."""
+def final(path: Path) -> Checkpoint | None:
+    """The last line, read from the end of the file; None when there is none, or it cannot be read (`verify` tells)."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST))
             whole = file.read().rpartition(b"\n")[0]
-        return Checkpoint(**orjson.loads(whole.rpartition(b"\n")[2])).event
+        return Checkpoint(**orjson.loads(whole.rpartition(b"\n")[2]))
     except (OSError, ValueError, TypeError):
-        return 0
+        return None
 
 
 def standing(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
