@@ -182,7 +182,8 @@ class Agent:
         async with self._at_work(listening, patient=False):
             await self._scanning.until_settled()
             while not self._ending.asked.is_set() and self._clock.now() < end:
-                if self.reconciler.idle and not self._store.unsettled(self.reconciler.paused):
+                still = self.reconciler.idle and not self._store.unsettled(self.reconciler.paused)
+                if still and not await self._scanning.until_answered():
                     break
                 await self._clock.wait(self._ending.asked, 0.1)
             else:

@@ -6,6 +6,7 @@ from agent.follower import Follower, Hints
 from agent.ports import Clock
 from agent.source.watch import Hint
 
+_ASK_AGAIN = 1.0  # seconds until a document that Assure could not explain is looked at again
 _SETTLE = 0.3  # seconds until a folder that changes is looked at again
 
 
@@ -30,6 +31,14 @@ class Scanning:
         while (synced.unsettled or synced.absent) and not self._ending.asked.is_set():
             await self._clock.wait(self._ending.asked, _SETTLE)
             synced = await self._admission.scan()
+
+    async def until_answered(self) -> bool:
+        """For `run --once`: True when a document waited for Assure to say what it means, and was looked at again."""
+        if not self._admission.unanswered:
+            return False
+        await self._clock.wait(self._ending.asked, _ASK_AGAIN)
+        await self.scan()
+        return True
 
     async def follow(self, hints: Hints) -> None:
         """Admit what the watch points at, until cancelled; the scan at intervals remains the truth."""

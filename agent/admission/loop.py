@@ -100,6 +100,7 @@ class Admission:
         self._absent: frozenset[str] = frozenset()  # names missing from the last complete scan
         self._overtaken: set[str] = set()  # names that were looked at since the last scan began
         self._strays: dict[str, tuple[Remark, Document]] = {}  # by uid: what answers no open hold
+        self.unanswered = False  # since the last scan began: Assure could not say now what some document means
         self._refusals: tuple[Fault, ...] | None = None
         self._remarks: frozenset[Remark] | None = None  # as noted
         self._waiting: frozenset[str] = frozenset()  # uids whose withdrawal waits for a person's word
@@ -115,6 +116,7 @@ class Admission:
             if self._present is None:
                 self._present = self._store.present(self._source)
             self._overtaken = set()
+            self.unanswered = False
             visit = self._visit()
             seen = await self._seen()
             faults = list(seen.faults)
@@ -198,6 +200,7 @@ class Admission:
             await self._records.tell(news.told)
         if news.later:
             found = {wanted: await self._types.resolve(wanted) for wanted in sorted(news.wanted)}
+            self.unanswered = self.unanswered or None in found.values()
             news.faults += await self._take(news.later, visit, found)
         return news.faults
 

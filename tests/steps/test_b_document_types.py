@@ -138,6 +138,15 @@ async def test_without_the_list_the_file_waits_and_the_others_go_on(
         assert set(world.records()) == {"a-typed", "b-plain"}
 
 
+async def test_run_once_asks_for_the_list_again_while_it_has_time(world: World) -> None:
+    """[I1] One answer that was none does not end it with a file left behind."""
+    world.sandbox.faults.add([rule(LIST, "503")])
+    typed(world, "a-typed")
+    finished = await world.settle()
+    assert (finished.refused, finished.still_moving) == (0, False)
+    assert world.record("a-typed").outcome is Outcome.ACCEPTED
+
+
 async def test_a_type_that_vanished_before_its_process_is_held_and_never_guessed(world: World) -> None:
     bodies = world.overhear("create_process")
     typed(world, "customer-1", suspend=True, deadline="7d")
