@@ -171,6 +171,7 @@ def test_no_dossier_is_created_while_it_is_barred_and_all_else_goes_on() -> None
     """[I3]"""
     barred = replace(POLICY, barred=True)
     story = Story(upload(), policy=barred)
+    story.later(POLICY.images_fresh + 1)
     assert isinstance(story.wakes(), VerifyImages)
     assert story.sees(ImagesVerified) is None
     assert story.record.intent is None
@@ -220,6 +221,8 @@ def test_attempts_at_a_dossier_slow_down_when_none_is_ever_answered() -> None:
             story.unanswered(EffectKind.CREATE_DOSSIER)
         elif isinstance(story.effect, FindDossier):
             story.sees(DossierSearched, dossier_id=None, listed=0)
+        elif isinstance(story.effect, VerifyImages):
+            story.sees(ImagesVerified)
         else:
             story.wakes()
     assert story.count(EffectKind.CREATE_DOSSIER) < 200
