@@ -127,9 +127,7 @@ class Row:
 
 def admit(record: Record, at: float, policy: Policy) -> Step:
     """The first step of a request: nothing is asked yet. While the store is recovering it waits to be looked for."""
-    settled = replace(
-        record, admitted_at=at, verified_at=at, phase_at=at, not_before=at, reruns=obeyed(record, record.desired)
-    )
+    settled = replace(record, admitted_at=at, phase_at=at, not_before=at, reruns=obeyed(record, record.desired))
     if policy.recovering:
         settled = history.unproven(settled, at)
     ready = replace(settled, due_at=due(settled, at, policy))

@@ -117,22 +117,15 @@ def asked(record: Record, at: float, policy: Policy) -> Effect:
         return ReadProcess(dossier_id=_known(record.dossier_id), process_id=_known(record.process_id))  # as well
     if policy.budgeted and record.phase is Phase.DOSSIER and record.reserved_at is None and record.doubt is None:
         return ReserveStart()
-    if record.phase is Phase.DOSSIER:
-        return _dossier(record, at, policy)
     return _BY_PHASE[record.phase](record)
 
 
-def _dossier(record: Record, at: float, policy: Policy) -> Effect:
+def _dossier(record: Record) -> Effect:
     if record.doubt is EffectKind.CREATE_DOSSIER:
         return FindDossier(reference=record.reference, since=record.doubt_since or 0.0)
-    if record.desired.images and not _fresh(record, at, policy):
+    if record.desired.images and not record.verified:
         return VerifyImages(images=record.desired.images)
     return CreateDossier(reference=record.reference)
-
-
-def _fresh(record: Record, at: float, policy: Policy) -> bool:
-    """Are the images what was admitted, as far as was seen a moment ago? The upload verifies them in any case."""
-    return record.verified_at is not None and at - record.verified_at <= policy.images_fresh
 
 
 def _process(record: Record) -> Effect:
@@ -201,6 +194,7 @@ def _known(remote_id: str | None) -> str:
 
 
 _BY_PHASE = {
+    Phase.DOSSIER: _dossier,
     Phase.PROCESS: _process,
     Phase.IMAGES: _images,
     Phase.VERIFICATION: _verification,

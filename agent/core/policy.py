@@ -25,7 +25,6 @@ class Policy:
     missing_confirmations: int = 3  # 404 in a row before something is gone ...
     missing_grace: float = 30.0  # ... and the time from the first to the last of them
     surprises: int = 3  # times an unexpected answer is asked again before it is held
-    images_fresh: float = 60.0  # how long images that were looked at count as what was admitted, before a dossier
     recheck: float = 10.0  # between two looks at images that are not what was admitted
     last_look: float = 3600.0  # how long after the deadline Assure may stay silent before it decides without a look
     backoff_base: float = 0.5

@@ -182,7 +182,7 @@ class Record:
     unsure: bool = False  # a create was unknown in this dossier: read all of it before a start
     reserved_at: float | None = None  # when a start was taken from the budget
     queued: bool = False  # waits for the budget; nothing of it is at Assure
-    verified_at: float | None = None  # before a dossier: the images were what was admitted; not audited
+    verified: bool = False  # the images are still what was admitted
     uploaded: bool = False
     resent: bool = False  # the images were owed once more, because the start was refused; not audited
     pending: bool = False  # the process is pending, as a read after the upload shows, or the upload itself

@@ -104,8 +104,6 @@ def test_an_unknown_dossier_that_is_proven_absent_is_created_anew_and_leaves_no_
         story.wakes()
         if isinstance(story.effect, FindDossier):
             story.sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit - 1)
-        if isinstance(story.effect, VerifyImages):  # it took longer than images count as fresh
-            story.sees(ImagesVerified)
     assert story.effect == CreateDossier(reference="aa-a1-u1-1-2")
     assert NOW + POLICY.proof_grace < story.now < NOW + 2 * POLICY.proof_grace
     assert story.orphans == []
@@ -171,7 +169,6 @@ def test_no_dossier_is_created_while_it_is_barred_and_all_else_goes_on() -> None
     """[I3]"""
     barred = replace(POLICY, barred=True)
     story = Story(upload(), policy=barred)
-    story.later(POLICY.images_fresh + 1)
     assert isinstance(story.wakes(), VerifyImages)
     assert story.sees(ImagesVerified) is None
     assert story.record.intent is None
@@ -221,8 +218,6 @@ def test_attempts_at_a_dossier_slow_down_when_none_is_ever_answered() -> None:
             story.unanswered(EffectKind.CREATE_DOSSIER)
         elif isinstance(story.effect, FindDossier):
             story.sees(DossierSearched, dossier_id=None, listed=0)
-        elif isinstance(story.effect, VerifyImages):
-            story.sees(ImagesVerified)
         else:
             story.wakes()
     assert story.count(EffectKind.CREATE_DOSSIER) < 200

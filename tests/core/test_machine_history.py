@@ -216,7 +216,7 @@ def test_what_assure_does_not_show_is_held_and_begun_once_a_person_says_so() -> 
     assert record.hold is not None
     assert record.hold.evidence == "not-found"
     answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=Answer.RETRY)
-    taken = step(replace(record, verified_at=NOW), answer, Policy())
+    taken = step(replace(record, verified=True), answer, Policy())
     assert isinstance(taken.effect, CreateDossier)
 
 

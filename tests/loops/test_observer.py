@@ -118,7 +118,7 @@ def seeded(world: World, name: str, ends_at: float) -> Step:
         phase=Phase.RESULT,
         dossier_id=dossier,
         process_id=process,
-        verified_at=now,
+        verified=True,
         uploaded=True,
         billed=True,
         opened_at=now,

@@ -117,7 +117,7 @@ class Life:
         if record.intent is not None:
             observation, fields = self._answers()[record.intent.kind]
             self.sees(observation, **fields)
-        elif record.phase is Phase.DOSSIER and record.desired.images and record.verified_at is None:
+        elif record.phase is Phase.DOSSIER and record.desired.images and not record.verified:
             self.sees(ImagesVerified)
         elif record.phase is Phase.VERIFICATION:
             self.reads(Status.PENDING)

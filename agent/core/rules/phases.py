@@ -51,24 +51,24 @@ def reconsidered(record: Record, _: Reconsidered, __: Policy) -> Record:
 # -- dossier -----------------------------------------------------------------------------------
 
 
-def images_verified(record: Record, seen: ImagesVerified, _: Policy) -> Record:
+def images_verified(record: Record, _: ImagesVerified, __: Policy) -> Record:
     cured = record.hold is not None and record.hold.reason is HoldReason.IMAGES_CHANGED
-    return replace(record, verified_at=seen.at, hold=None if cured else record.hold, not_before=0.0)
+    return replace(record, verified=True, hold=None if cured else record.hold, not_before=0.0)
 
 
 def images_unfit(record: Record, seen: ImagesUnfit, policy: Policy) -> Record:
     evidence = f"{seen.depiction} {seen.reason}"
-    waiting = replace(record, intent=None, verified_at=None, not_before=seen.at + policy.recheck)
+    waiting = replace(record, intent=None, verified=False, not_before=seen.at + policy.recheck)
     return hold(waiting, HoldReason.IMAGES_CHANGED, seen.at, evidence)
 
 
 def dossier_created(record: Record, seen: DossierCreated, _: Policy) -> Record:
-    return replace(done(record), phase=Phase.PROCESS, dossier_id=seen.dossier_id, verified_at=None)
+    return replace(done(record), phase=Phase.PROCESS, dossier_id=seen.dossier_id)
 
 
 def dossier_searched(record: Record, seen: DossierSearched, policy: Policy) -> Record:
     if seen.dossier_id is not None:
-        return replace(done(record), phase=Phase.PROCESS, dossier_id=seen.dossier_id, verified_at=None, unsure=True)
+        return replace(done(record), phase=Phase.PROCESS, dossier_id=seen.dossier_id, unsure=True)
     assert record.doubt_since is not None
     if absence(seen, record.doubt_since, policy) is Absence.OPEN:
         later = next_search(seen.at, record.doubt_since, policy)

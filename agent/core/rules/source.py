@@ -117,7 +117,7 @@ def _retried(record: Record, question: Hold, seen: HoldResolved) -> Record:
         return close(record, seen.at)  # nobody has its link any more: another dossier, another link
     if question.reason is HoldReason.IMAGES_DIFFER:
         return replace(record, uploaded=False)
-    return replace(record, verified_at=None) if question.reason is HoldReason.IMAGES_CHANGED else record
+    return replace(record, verified=False) if question.reason is HoldReason.IMAGES_CHANGED else record
 
 
 def rerun_asked(record: Record, seen: RerunAsked, _: Policy) -> Record:
