@@ -90,6 +90,7 @@ class Catalogue:
         if self._asking is None:
             self._until = loop.time() + _PATIENCE
             self._asking = asyncio.create_task(self._refresh())
+            self._asking.add_done_callback(_heard)
         asking = self._asking
         done, _ = await asyncio.wait({asking}, timeout=max(0.0, self._until - loop.time()))
         if done:
@@ -105,6 +106,12 @@ class Catalogue:
                 self._failed_at = self._clock.now()
         finally:
             self._asking = None
+
+
+def _heard(asking: asyncio.Task[None]) -> None:
+    """Whoever waited has given up: a store that failed meanwhile is told by whoever writes next."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 def _read(text: str | None) -> _List | None:
