@@ -81,6 +81,27 @@ class _Remote:
     subscribe: Callable[[str], None] = lambda url: None
 
 
+class _Interrupted:
+    """SIGINT and SIGTERM, from the first moment on: while a large store is opened there is no agent to stop yet."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._stop: Callable[[], None] | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._ask)
+
+    def leads_to(self, stop: Callable[[], None]) -> None:
+        """Who is told; at once, when it was asked for already."""
+        self._stop = stop
+        if self._asked:
+            stop()
+
+    def _ask(self) -> None:
+        self._asked = True
+        if self._stop is not None:
+            self._stop()
+
+
 async def _main(flags: dict[str, object], options: _Options) -> int:
     async with _remote(flags, options) as remote:
         return await _run(remote, options)
@@ -139,6 +160,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
         logger().warning("unknown setting is ignored", setting=name, hint="see the table of settings in README.md")
     progress = Progress(settings.state_path, running=not options.once) if options.told else None
     seen = progress.stepped if progress is not None else lambda step: None
+    interrupted = _Interrupted()
     async with Agent.opened(settings, seen, account=remote.account, rebind=options.rebind) as agent:
 
         def listening(url: str) -> None:
@@ -147,8 +169,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
             if progress is not None:
                 progress.listening(url)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, agent.stop)
+        interrupted.leads_to(agent.stop)
         if progress is not None:
             progress.unheard = agent.stop
         with progress or contextlib.nullcontext():
