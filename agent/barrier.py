@@ -6,6 +6,7 @@ doubts share one list. A doubt that cannot be settled holds the others for a min
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from agent.core.effect import EffectKind
 from agent.core.owed import barring
@@ -23,7 +24,8 @@ class Barrier:
         self._since: dict[str, float] = {}
 
     def begin(self, records: Iterable[Record], now: float) -> None:
-        """What an earlier run left: open intents are about to become doubts."""
+        """What an earlier run left: open intents are about to become doubts, and its graces begin anew."""
+        self._policy = replace(self._policy, began=now)
         for record in records:
             left = record.intent is not None and record.intent.kind is EffectKind.CREATE_DOSSIER
             if left or barring(record, self._policy):

@@ -96,7 +96,8 @@ class Reconciler:
 
     async def run(self) -> None:
         """Drive until `stop`. Raises StoreError when the store cannot be written."""
-        self._barrier.begin(self._store.creating(), self._clock.now())
+        self._policy = replace(self._policy, began=self._clock.now())
+        self._barrier.begin(self._store.creating(), self._policy.began)
         while not self._stopping and self._broken is None:
             self._wake.clear()
             self._fill()

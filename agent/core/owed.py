@@ -102,7 +102,7 @@ def barring(record: Record, policy: Policy) -> bool:
     """
     if record.intent is not None or record.doubt is not EffectKind.CREATE_DOSSIER or record.doubt_since is None:
         return False
-    return record.searched_at is None or record.searched_at < record.doubt_since + policy.lag_grace
+    return record.searched_at is None or record.searched_at < policy.since(record.doubt_since) + policy.lag_grace
 
 
 def asked(record: Record, at: float, policy: Policy) -> Effect:

@@ -27,9 +27,17 @@ class Policy:
     surprises: int = 3  # times an unexpected answer is asked again before it is held
     recheck: float = 10.0  # between two looks at images that are not what was admitted
     last_look: float = 3600.0  # how long after the deadline Assure may stay silent before it decides without a look
+    began: float = 0.0  # when this life of the agent began; see `since`
     backoff_base: float = 0.5
     backoff_cap: float = 60.0
     list_limit: int = LISTED
+
+    def since(self, at: float) -> float:
+        """From when a grace is counted that has to have passed indeed.
+
+        Between two lives the clock may have been set: what the last one measured says nothing of the time that passed.
+        """
+        return max(at, self.began)
 
     @property
     def proof_grace(self) -> float:

@@ -62,7 +62,7 @@ def absence(search: DossierSearched, since: float, policy: Policy) -> Absence:
     after the grace for lagging reads, proves absence. A full list never proves it, and waiting would not help: only
     the grace for lagging reads is waited for.
     """
-    waited = search.at - since
+    waited = search.at - policy.since(since)
     if search.listed >= policy.list_limit:
         return Absence.UNPROVABLE if waited >= policy.lag_grace else Absence.OPEN
     return Absence.PROVEN if waited >= policy.proof_grace else Absence.OPEN
@@ -80,6 +80,7 @@ def orphaned(before: Record, seen: Observation, after: Record, policy: Policy) -
 
 def next_search(at: float, since: float, policy: Policy) -> float:
     """When to look again after a search at `at`: after the grace for lagging reads, then ever less often."""
+    since = policy.since(since)
     if at < since + policy.lag_grace:
         return max(at + policy.read_gap, since + policy.lag_grace)
     return max(at + policy.read_gap, min(at + (at - since), since + policy.proof_grace))

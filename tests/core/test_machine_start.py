@@ -4,6 +4,7 @@ A start is billed, so none of its answers but success proves anything; the image
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from world import LOST_CONNECTION, NOW, POLICY, REFUSED, Story, at_images, at_process, at_start, listed, upload
@@ -21,6 +22,7 @@ from agent.core.observation import (
     Resumed,
 )
 from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.recovery import start_distance
 from agent.core.remote import ProcessReading, Status
 
 START, UPLOAD = EffectKind.START_VERIFICATION, EffectKind.UPLOAD_IMAGES
@@ -50,6 +52,25 @@ def again(story: Story, evidence: Evidence | None) -> None:
     """Answered so, and it did not happen."""
     answered(story, evidence)
     stays_pending(story)
+
+
+def test_a_look_of_an_earlier_life_is_the_first_of_the_two_only_from_its_end_on() -> None:
+    """[I2] The clock may have been set between the lives: the two looks are that far apart in this one."""
+    story = at_start()
+    story.unanswered(START)
+    story.wakes()
+    story.reads(Status.PENDING)
+    distance = start_distance(0, POLICY)
+    story.later(distance)
+    story.policy = replace(POLICY, began=story.now)  # killed, the clock set forward, and started again
+    story.wakes()
+    story.reads(Status.PENDING)
+    assert story.count(START) == 1
+    while story.count(START) == 1:
+        story.wakes()
+        if isinstance(story.effect, ReadProcess):
+            story.reads(Status.PENDING)
+    assert story.now >= story.policy.began + distance
 
 
 def test_a_refused_start_is_asked_again_once_after_the_images_were_sent_again_and_then_held() -> None:

@@ -1,5 +1,7 @@
 """Judgements on trouble: how long to wait, what proves absence, which process counts (design §5)."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,17 @@ from agent.core.observation import DossierSearched
 from agent.core.policy import Policy
 from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, started, surprising
 from agent.core.remote import PROVIDER, ListedProcess, Status
+
+
+def test_what_an_earlier_life_measured_proves_no_absence() -> None:
+    """[I3] The clock may have been set before this life began: from then on the call has time to act, and to show."""
+    early, late = NOW + 1.0, NOW + POLICY.proof_grace
+    again = replace(POLICY, began=NOW)
+    for at, verdict in ((early, Absence.OPEN), (late, Absence.PROVEN)):
+        search = DossierSearched(at=at, dossier_id=None, listed=0)
+        assert absence(search, NOW - 1000.0, again) is verdict
+    assert next_search(NOW, NOW - 1000.0, again) == NOW + POLICY.lag_grace
+
 
 PROCESSES = st.lists(
     st.builds(

@@ -106,10 +106,11 @@ def dossier_read_for_process(record: Record, seen: DossierRead, policy: Policy) 
     if found is not None and record.desired.has(Depiction.BACK):
         return replace(done(record), phase=Phase.IMAGES, process_id=found.process_id, unsure=True)
     assert record.doubt_since is not None
-    if found is not None or seen.at - record.doubt_since >= policy.lag_grace:
+    lagged_until = policy.since(record.doubt_since) + policy.lag_grace
+    if found is not None or seen.at >= lagged_until:
         pause = 0.0 if found is not None else backoff(record.failures, seen.chance, policy)
         return replace(record, doubt=None, doubt_since=None, unsure=True, not_before=seen.at + pause)
-    return replace(record, not_before=max(record.doubt_since + policy.lag_grace, seen.at + policy.read_gap))
+    return replace(record, not_before=max(lagged_until, seen.at + policy.read_gap))
 
 
 def capture_started(record: Record, seen: CaptureStarted, policy: Policy) -> Record:
@@ -168,7 +169,7 @@ def _pending_read(record: Record, seen: Observation, policy: Policy) -> Record:
     """Nothing was started yet. After an unknown start, two such reads far enough apart are needed to believe it."""
     if record.doubt is not EffectKind.START_VERIFICATION:
         return replace(record, pending=True, not_before=0.0)
-    since = record.pending_since if record.pending_since is not None else seen.at
+    since = policy.since(record.pending_since) if record.pending_since is not None else seen.at
     proven_at = since + start_distance(record.repeats, policy)
     if seen.at < proven_at:
         look = max(_later(seen, policy), seen.at + min(seen.at - since, proven_at - seen.at))
