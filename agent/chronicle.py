@@ -35,6 +35,7 @@ class Chronicle:
         held = record.hold is not None and (before is None or before.hold != record.hold)
         if not (moved or held):
             return
+        result, trace_id = step.heard or (step.answered.result if step.answered else None, None)
         self._log.info(
             "held" if held else "phase",
             uid=record.uid,
@@ -44,8 +45,8 @@ class Chronicle:
             outcome=record.outcome.value if record.outcome else None,
             reason=record.hold.reason.value if record.hold else None,
             seconds=round(record.phase_at - before.phase_at, 3) if before else None,
-            result=step.answered.result if step.answered else None,
-            trace_id=step.answered.evidence.trace_id or None if step.answered else None,
+            result=result,
+            trace_id=trace_id or None,
         )
 
     def synced(self, synced: Synced) -> None:

@@ -13,6 +13,7 @@ from agent.core.observation import (
     Observation,
     Resumed,
     TargetMissing,
+    answer_to,
 )
 from agent.core.record import Record
 
@@ -35,6 +36,14 @@ class Attempted:
     number: int
     result: str
     evidence: Evidence
+
+
+def heard(observation: Observation) -> tuple[str, str] | None:
+    """What Assure's answer was, and its trace id, or "": of a read as well. None when Assure was not asked."""
+    kind = answer_to(observation)
+    if kind is None or kind.local or not isinstance(observation, Answered):
+        return None
+    return RESULTS.get(type(observation), "done"), observation.evidence.trace_id
 
 
 def attempted(record: Record, observation: Observation) -> Attempted | None:

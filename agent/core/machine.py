@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.attempt import Attempted, attempted
+from agent.core.attempt import Attempted, attempted, heard
 from agent.core.effect import Effect, EffectKind
 from agent.core.errors import Impossible
 from agent.core.journal import Event, difference
@@ -95,6 +95,7 @@ class Step:
     link: str | None = None  # a capture link, for its own table only [I6]
     sealed: Sealed | None = None  # encrypted claims, for their own table only [I6]
     answered: Attempted | None = None  # how the open intent was answered, when it was
+    heard: tuple[str, str] | None = None  # the answer to a call, a read among them, and its trace id: for the log
 
     @property
     def changed(self) -> bool:
@@ -165,6 +166,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
         link=observation.link if isinstance(observation, CaptureStarted) else None,
         sealed=observation.sealed if isinstance(observation, ProcessRead) else None,
         answered=attempted(record, observation),
+        heard=heard(observation),
     )
 
 
