@@ -35,6 +35,7 @@ from agent.core.observation import (
     DossierRead,
     DossierSearched,
     EffectDelayed,
+    EffectRefused,
     HistoryLost,
     HoldResolved,
     Observation,
@@ -319,6 +320,14 @@ def test_an_empty_dossier_that_a_call_may_have_left_is_no_sign() -> None:
     for record in (story.record, step(story.record, Resumed(at=NOW + 1), Policy(), ask=False).record):
         assert not unknown_to(record, one())
         assert unknown_to(record, one(listed("P9")))
+    story.unanswered(EffectKind.CREATE_DOSSIER)
+    for _ in range(POLICY.surprises + 1):
+        story.sees(EffectRefused, kind=EffectKind.FIND_DOSSIER)
+        story.now += 60.0
+    assert story.record.hold is not None
+    story.sees(HoldResolved, hold_id=story.record.hold.id, answer=Answer.ABANDON)
+    assert story.orphans == [story.record.reference], "given up while it was in doubt: it is looked for"
+    assert not unknown_to(story.record, one())
 
 
 def test_an_empty_dossier_proves_nothing_and_is_gone_on_with_once_a_person_says_so() -> None:

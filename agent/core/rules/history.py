@@ -49,7 +49,7 @@ def unknown_to(record: Record, found: Found) -> bool:
     known = (record.generation, record.attempt)
     if (found.generation, found.attempt) == known:
         asked = EffectKind.CREATE_DOSSIER in (record.doubt, record.intent and record.intent.kind)
-        return record.dossier_id is None and (_used(found) or not asked)
+        return record.opened_at is None or (record.phase is Phase.DOSSIER and (_used(found) or not asked))
     return (found.generation, found.attempt) > known
 
 
