@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from agent.store.post import Inbox, Outbox
 from agent.store.reading import Reading
 from agent.store.recoveries import RecordedRecoveries
 from agent.store.sqlite import SqliteStore
+from proof.given import capture, unadmitted
 from tests.store.support import NOW, POLICY, Life, opened
 
 FEW, MANY = 10, 200
@@ -137,6 +138,7 @@ READING: dict[str, Call] = {
     "freeze": lambda one: one.freeze(),
     "attempts": lambda one: one.attempts("waits-1", 5),
     "link": lambda one: one.link("waits-1"),
+    "linkless": lambda one: one.linkless(replace(unadmitted(capture(), uid="waits-1"), phase=Phase.RESULT)),
     "claims": lambda one: one.claims("waits-1"),
     "refusals": lambda one: one.refusals(),
     "refused": lambda one: one.refused("a"),
