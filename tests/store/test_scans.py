@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,6 +138,7 @@ READING: dict[str, Call] = {
     "freeze": lambda one: one.freeze(),
     "attempts": lambda one: one.attempts("waits-1", 5),
     "link": lambda one: one.link("waits-1"),
+    "linkless": lambda one: one.linkless(SimpleNamespace(uid="waits-1", capturing=True)),
     "claims": lambda one: one.claims("waits-1"),
     "refusals": lambda one: one.refusals(),
     "refused": lambda one: one.refused("a"),
