@@ -152,6 +152,12 @@ class ScriptedServer:
         return self.script.pop(0) if self.script else answer(599, b"the script has ended")
 
 
+async def delivered(server: ScriptedServer) -> None:
+    """Return once the server has read a request."""
+    while not server.deliveries:
+        await asyncio.sleep(0)
+
+
 async def _read(reader: asyncio.StreamReader, number: int, pause: float) -> Delivery:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     method, target, _ = head[0].split(" ")

@@ -14,8 +14,8 @@ from agent.core.classify import SUCCESS, WITHOUT_DOSSIER
 from agent.core.remote import CaptureOptions, Depiction, DocumentType, ProcessType, Status
 from agent.ports import Image, Remote
 
-from .conftest import JumpingClock
-from .scripted import Behaviour, ScriptedServer, answer, cut, hang_up, reset, silence
+from .conftest import HURRIED, JumpingClock
+from .scripted import Behaviour, ScriptedServer, answer, cut, delivered, hang_up, reset, silence
 
 JPEG = b"\xff\xd8\xff\xe0image"
 ERROR = {"instance": "/x", "method": "GET", "type": "base:client-problem", "title": "Not Found", "detail": "gone"}
@@ -134,7 +134,6 @@ async def test_the_token_request(client: AssureClient, server: ScriptedServer) -
 
 
 TROUBLES = [
-    (silence, Trouble.TIMEOUT),
     (hang_up, Trouble.RESET),
     (reset, Trouble.RESET),
     (cut(200, b"{", declared=90), Trouble.RESET),
@@ -150,6 +149,20 @@ async def test_a_call_that_was_sent_and_not_answered_is_unknown_and_was_sent_onc
     server.will(behaviour, success(operation))
     got = await ask(client, operation)
     assert got == Unknown(evidence=Evidence(trouble=trouble, cause=trouble.value))
+    assert len(server.deliveries) == 1
+
+
+@every_call
+async def test_a_call_without_an_answer_is_unknown_and_was_sent_once(
+    config: Config, clock: JumpingClock, server: ScriptedServer, operation: Operation
+) -> None:
+    server.will(silence, success(operation))
+    async with AssureClient(replace(config, request_timeout=HURRIED), clock) as client:
+        while await client.authenticate():  # a token that came too late is asked for again, after a while
+            clock.time += 60
+        got = await ask(client, operation)
+    await delivered(server)
+    assert got == Unknown(evidence=Evidence(trouble=Trouble.TIMEOUT, cause="timeout"))
     assert len(server.deliveries) == 1
 
 
@@ -271,7 +284,7 @@ async def test_sixty_four_401s_renew_the_token_once(
         await answer(401)(writer)
 
     server.will(*[refuse_when_all_are_here] * 64, *[answer(200, [])] * 64)
-    async with AssureClient(replace(config, request_timeout=20, connect_timeout=20), clock) as client:
+    async with AssureClient(config, clock) as client:
         answers = await asyncio.gather(*(client.list_dossiers() for _ in range(64)))
     assert all(isinstance(got, Done) for got in answers)
     assert len(server.deliveries) == 128
@@ -280,13 +293,24 @@ async def test_sixty_four_401s_renew_the_token_once(
 
 @pytest.mark.parametrize(
     "behaviour",
-    [answer(500), answer(400, {"error": "invalid_scope"}), answer(200, b"<html>"), hang_up, silence, answer(302)],
+    [answer(500), answer(400, {"error": "invalid_scope"}), answer(200, b"<html>"), hang_up, answer(302)],
 )
 async def test_without_a_token_nothing_is_sent(
     client: AssureClient, server: ScriptedServer, behaviour: Behaviour
 ) -> None:
     server.tokens = [behaviour]
     got = await client.start_verification("d-1", "p-1")
+    assert isinstance(got, Busy)
+    assert got.evidence.trouble is Trouble.NO_TOKEN
+    assert server.deliveries == []
+
+
+async def test_without_an_answer_about_a_token_nothing_is_sent(
+    config: Config, clock: JumpingClock, server: ScriptedServer
+) -> None:
+    server.tokens = [silence]
+    async with AssureClient(replace(config, request_timeout=HURRIED), clock) as client:
+        got = await client.start_verification("d-1", "p-1")
     assert isinstance(got, Busy)
     assert got.evidence.trouble is Trouble.NO_TOKEN
     assert server.deliveries == []
@@ -329,8 +353,7 @@ async def test_after_closing_every_call_is_busy(client: AssureClient, server: Sc
 async def test_closing_leaves_what_was_sent_unknown(client: AssureClient, server: ScriptedServer) -> None:
     server.will(silence)
     waiting = asyncio.create_task(client.start_verification("d-1", "p-1"))
-    while not server.deliveries:
-        await asyncio.sleep(0)
+    await delivered(server)
     await client.aclose()
     assert isinstance(await waiting, Unknown)
 

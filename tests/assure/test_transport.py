@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -16,16 +16,13 @@ import pytest
 
 from agent.assure.transport import BODY_LIMIT, Oversized, Transport, forbid_resend
 
-from .scripted import ScriptedServer, answer, cut, drip, hang_up, raw, reset, silence
-
-TIMEOUT = 0.2
+from .conftest import HURRIED, PATIENT
+from .scripted import ScriptedServer, answer, cut, delivered, drip, hang_up, raw, reset, silence
 
 
 @asynccontextmanager
-async def transport(
-    connections: int = 4, tls: ssl.SSLContext | None = None, timeout: float = TIMEOUT
-) -> AsyncIterator[Transport]:
-    made = Transport(connect_timeout=timeout, read_timeout=timeout, connections=connections, tls=tls)
+async def transport(connections: int = 4, connect: float = PATIENT, read: float = PATIENT) -> AsyncIterator[Transport]:
+    made = Transport(connect_timeout=connect, read_timeout=read, connections=connections)
     try:
         yield made
     finally:
@@ -50,6 +47,13 @@ async def sent(thin: Transport, server: ScriptedServer, method: str = "POST") ->
     return response
 
 
+async def sent_at_last(thin: Transport, server: ScriptedServer, body: bytes = b"{}") -> httpx.Response:
+    """As `sent`, over a hurried transport: where no connection was made in time nothing was sent, so once more."""
+    while True:
+        with suppress(httpx.ConnectTimeout):
+            return await thin.handle_async_request(request(server, body=body))
+
+
 async def test_a_refused_connection_is_a_connect_error(thin: Transport) -> None:
     async with ScriptedServer() as gone:
         pass
@@ -57,9 +61,10 @@ async def test_a_refused_connection_is_a_connect_error(thin: Transport) -> None:
         await sent(thin, gone)
 
 
-async def test_an_unknown_host_was_never_reached(thin: Transport) -> None:
-    with pytest.raises((httpx.ConnectError, httpx.ConnectTimeout)):  # by how fast the resolver gives up
-        await thin.handle_async_request(httpx.Request("POST", "http://nowhere.invalid/", content=b"{}"))
+async def test_an_unknown_host_was_never_reached() -> None:
+    async with transport(connect=HURRIED) as thin:
+        with pytest.raises((httpx.ConnectError, httpx.ConnectTimeout)):  # by how fast the resolver gives up
+            await thin.handle_async_request(httpx.Request("POST", "http://nowhere.invalid/", content=b"{}"))
 
 
 async def test_a_failed_tls_handshake_is_a_connect_error(thin: Transport, server: ScriptedServer) -> None:
@@ -92,25 +97,25 @@ async def test_a_certificate_nobody_vouches_for_is_a_connect_error(thin: Transpo
     await vain.wait_closed()
 
 
-async def test_a_handshake_that_never_ends_is_a_connect_timeout(thin: Transport) -> None:
+async def test_a_handshake_that_never_ends_is_a_connect_timeout() -> None:
     with socket.socket() as deaf:  # accepts into the backlog, and says nothing
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
         url = f"https://127.0.0.1:{deaf.getsockname()[1]}/"
-        with pytest.raises(httpx.ConnectTimeout):
-            await thin.handle_async_request(httpx.Request("POST", url, content=b"{}"))
+        async with transport(connect=HURRIED) as thin:
+            with pytest.raises(httpx.ConnectTimeout):
+                await thin.handle_async_request(httpx.Request("POST", url, content=b"{}"))
 
 
 async def test_waiting_for_the_pool_is_a_connect_timeout_and_sends_nothing(server: ScriptedServer) -> None:
-    server.will(drip(200, b"x" * 100, every=0.05))
-    async with transport(connections=1) as thin:
-        first = asyncio.create_task(sent(thin, server))
-        while not server.deliveries:
-            await asyncio.sleep(0)
+    server.will(silence)
+    async with transport(connections=1, connect=HURRIED) as thin:
+        first = asyncio.create_task(sent_at_last(thin, server))
+        await delivered(server)
         with pytest.raises(httpx.ConnectTimeout):
             await sent(thin, server)
-        with pytest.raises(httpx.ReadTimeout):
-            await first
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
     assert len(server.deliveries) == 1
 
 
@@ -145,26 +150,31 @@ def test_an_aiohttp_without_the_switch_is_refused() -> None:
         forbid_resend(object())  # type: ignore[arg-type]
 
 
-async def test_no_answer_is_a_read_timeout(thin: Transport, server: ScriptedServer) -> None:
-    with pytest.raises(httpx.ReadTimeout):
-        await sent(thin, server.will(silence))
+async def test_no_answer_is_a_read_timeout(server: ScriptedServer) -> None:
+    async with transport(read=HURRIED) as thin:
+        with pytest.raises(httpx.ReadTimeout):
+            await sent(thin, server.will(silence))
+    await delivered(server)
     assert len(server.deliveries) == 1
 
 
-async def test_an_answer_that_drips_is_a_read_timeout(thin: Transport, server: ScriptedServer) -> None:
-    with pytest.raises(httpx.ReadTimeout):  # each byte comes in time, and the answer in ten times that
-        await sent(thin, server.will(drip(200, b"x" * 100, every=0.02)))
+async def test_an_answer_that_drips_is_a_read_timeout(server: ScriptedServer) -> None:
+    """Each byte comes in time, and the answer never."""
+    async with transport(connect=HURRIED, read=HURRIED) as thin:
+        with pytest.raises(httpx.ReadTimeout):
+            await sent_at_last(thin, server.will(drip(200, b"x" * 1000, every=0.02)))
 
 
-async def test_headers_that_drip_are_a_read_timeout(thin: Transport, server: ScriptedServer) -> None:
+async def test_headers_that_drip_are_a_read_timeout(server: ScriptedServer) -> None:
     async def play(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n")
         while True:
             writer.write(b"X-More: and more\r\n")
             await asyncio.sleep(0.05)
 
-    with pytest.raises(httpx.ReadTimeout):
-        await sent(thin, server.will(play))
+    async with transport(connect=HURRIED, read=HURRIED) as thin:
+        with pytest.raises(httpx.ReadTimeout):
+            await sent_at_last(thin, server.will(play))
 
 
 @pytest.mark.parametrize(
@@ -235,13 +245,23 @@ async def test_only_our_own_headers_are_sent(thin: Transport, server: ScriptedSe
     assert set(server.deliveries[0].headers) == {"host", "content-length"}
 
 
-async def test_the_timeout_begins_with_the_last_byte_sent(server: ScriptedServer) -> None:
-    body = bytes(range(256)) * 80_000  # 20 MB, more than the buffers between us hold
-    server.pause = 1.5
-    async with transport(timeout=1.0) as thin:  # a busy machine may take its time to read what the buffers hold
-        response = await thin.handle_async_request(request(server.will(answer(201)), body=body))
+LARGE = bytes(range(256)) * 80_000  # 20 MB, more than the buffers between us hold
+
+
+async def test_a_large_body_arrives_as_it_is(thin: Transport, server: ScriptedServer) -> None:
+    response = await thin.handle_async_request(request(server.will(answer(201)), body=LARGE))
     assert response.status_code == 201
-    assert server.deliveries[0].body == body
+    assert server.deliveries[0].body == LARGE
+
+
+async def test_the_timeout_does_not_run_while_the_body_is_sent(server: ScriptedServer) -> None:
+    server.pause = PATIENT  # the server takes the head, and nothing of what follows
+    async with transport(connect=HURRIED, read=HURRIED) as thin:
+        sending = asyncio.create_task(sent_at_last(thin, server, LARGE))
+        await asyncio.sleep(4 * HURRIED)
+        assert not sending.done()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
 
 
 async def test_early_hints_are_skipped(thin: Transport, server: ScriptedServer) -> None:
@@ -252,8 +272,7 @@ async def test_early_hints_are_skipped(thin: Transport, server: ScriptedServer) 
 async def test_cancelling_a_request_closes_its_connection(server: ScriptedServer) -> None:
     async with transport(connections=1) as thin:
         waiting = asyncio.create_task(sent(thin, server.will(silence, answer(200))))
-        while not server.deliveries:
-            await asyncio.sleep(0)
+        await delivered(server)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -270,8 +289,7 @@ async def test_after_closing_nothing_is_sent(thin: Transport, server: ScriptedSe
 
 async def test_closing_ends_what_is_in_flight(thin: Transport, server: ScriptedServer) -> None:
     waiting = asyncio.create_task(sent(thin, server.will(silence)))
-    while not server.deliveries:
-        await asyncio.sleep(0)
+    await delivered(server)
     await thin.aclose()
     with pytest.raises(httpx.RemoteProtocolError):
         await waiting
