@@ -282,13 +282,15 @@ async def test_no_dossier_is_created_before_an_unknown_one_was_looked_for(world:
     """[I3] One list serves all doubts."""
     names = [f"a-{number}" for number in range(12)]
     async with world.running(concurrency=3) as agent:
-        world.sandbox.faults.add([rule("createDossier", "reset-before", nth=1, count=3)])
+        # Each takes a while, so that three are under way before the first of them is in doubt.
+        kinds = ("latency", "reset-before")
+        world.sandbox.faults.add([rule("createDossier", kind, nth=1, count=3, seconds=2.0) for kind in kinds])
         for name in names:
             world.upload(name)
         await agent.scan()
         await world.clock.rest()
         assert world.ledger.calls["createDossier"] == 3, "those under way; the nine others wait"
-        await world.clock.advance(4.5)
+        await world.clock.advance(2 + 4.5)
         assert world.ledger.calls["createDossier"] == 3
         assert 1 <= world.ledger.calls["getDossiers"] <= 3
         await world.clock.advance(60)
