@@ -22,6 +22,7 @@ from agent.store.connection import Connection, open_reader, refuse_damaged, sqli
 
 SMALL = 64 << 20  # bytes that are looked at before anything is done: 0.2 s at the most
 _LEAST = 19  # the niceness of a thread that has time
+_AGAIN = 0.01  # seconds between two interrupts
 
 
 def is_small(path: Path) -> bool:
@@ -58,7 +59,9 @@ async def look_through(path: Path, look: Callable[[Path, Connection], None] = re
         try:
             await asyncio.shield(looking)
         except asyncio.CancelledError:
-            connection.interrupt()
+            while not looking.done():  # an interrupt between two statements is lost
+                connection.interrupt()
+                await asyncio.wait({looking}, timeout=_AGAIN)
             raise
         except sqlite3.DatabaseError as error:
             raise unusable(path, error) from None

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from agent.core.record import Phase
 from agent.store import soundness
 from agent.store.connection import Connection
 from tests.store.support import Life, changed, committed, opened, rows
+from tests.support.clock import until
 
 
 @pytest.fixture(autouse=True)
@@ -113,16 +114,23 @@ async def test_what_is_settled_is_left_to_the_audit(tmp_path: Path) -> None:
     opened(tmp_path).close()
 
 
-async def test_looking_through_ends_at_once_when_it_is_cancelled(tmp_path: Path) -> None:
+async def test_looking_through_ends_when_it_is_cancelled_also_between_two_statements(tmp_path: Path) -> None:
     await filled(tmp_path)
+    began, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+    count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000000) SELECT count(*) FROM n"
 
-    def endless(_: Path, connection: Connection) -> None:
-        connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
+    def very_long(_: Path, connection: Connection) -> None:
+        began.set()
+        goes_on.wait()
+        connection.execute(count).fetchone()
+        ended.set()
 
-    looking = asyncio.create_task(soundness.look_through(tmp_path / "agent.db", endless))
-    await asyncio.sleep(0.1)
-    began = time.monotonic()
+    looking = asyncio.create_task(soundness.look_through(tmp_path / "agent.db", very_long))
+    await until(began.is_set)
     looking.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)  # so that it was interrupted before its statement began
+    goes_on.set()
     with pytest.raises(asyncio.CancelledError):
         await looking
-    assert time.monotonic() - began < 5  # and not for ever
+    assert not ended.is_set()
