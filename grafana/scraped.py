@@ -63,7 +63,7 @@ class Prometheus:
             return json.load(answer)["data"]
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 120) -> None:
     """Wait for other processes; fail when it takes too long."""
     end = time.monotonic() + seconds
     while not condition():
@@ -98,7 +98,7 @@ def watching(folder: Path, target: str, times: Times = QUICK) -> Iterator[Promet
             yield prometheus
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def free_port() -> int:

@@ -41,7 +41,7 @@ def simulated(options: Mapping[str, str]) -> Iterator[str]:
             yield process.stdout.readline().strip()
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
 
 def ledger_at(url: str) -> dict[str, Any]:

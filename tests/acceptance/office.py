@@ -5,7 +5,6 @@ import io
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from agent.store.connection import open_reader
 from agent.store.reading import Reading
 from agent.views import item
 from proof.installed import COMMAND, environment, ledger_at
+from tests.support.patience import PATIENT, eventually
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Office:
             **more,
         )
 
-    def run(self, *arguments: str, timeout: float = 120) -> int:
+    def run(self, *arguments: str, timeout: float = PATIENT) -> int:
         """Run the command to its end; the exit code."""
         done = subprocess.run(
             [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, timeout=timeout
@@ -96,7 +96,7 @@ class Office:
                 if process.poll() is None:
                     process.send_signal(signal.SIGTERM)
                 try:
-                    process.wait(timeout=30)
+                    process.wait(timeout=PATIENT)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     raise
@@ -130,13 +130,15 @@ class Office:
         with Reading(self.state) as reading:
             return reading.link(seen[name]["uid"]) is not None
 
-    def scans(self, count: int = 4, seconds: float = 40) -> None:
+    def scans(self, count: int = 4) -> None:
         """Return when the source was scanned so many times more."""
-        seen, end = {self._scanned_at()}, time.monotonic() + seconds
-        while len(seen) <= count:
-            assert time.monotonic() < end, "nobody scans"
-            time.sleep(0.05)
+        seen = {self._scanned_at()}
+
+        def scanned() -> bool:
             seen.add(self._scanned_at())
+            return len(seen) > count
+
+        eventually(scanned, lambda: "nobody scans")
 
     def _scanned_at(self) -> float:
         with contextlib.closing(open_reader(self.state)) as connection:
@@ -146,7 +148,7 @@ class Office:
     def link(self, name: str) -> str | None:
         """The capture link of a request, or None when there is none now."""
         done = subprocess.run(
-            [*COMMAND, "get", name, "--link"], env=self.environment, capture_output=True, text=True, timeout=60
+            [*COMMAND, "get", name, "--link"], env=self.environment, capture_output=True, text=True, timeout=PATIENT
         )
         return done.stdout.strip() or None
 

@@ -19,8 +19,8 @@ import pytest
 
 from proof.installed import COMMAND
 from tests.acceptance.office import Office
-from tests.acceptance.test_main_job import eventually
 from tests.support.canaries import OURS, PERSONAL, leaks
+from tests.support.patience import PATIENT, eventually
 
 KEY = "Secret-Canary: a claims key of the tests, long enough"
 SECRETS = (KEY, "sandbox-secret")
@@ -45,7 +45,7 @@ def agent(office: Office, logs: Path, kill: bool = False) -> Iterator[Callable[[
 
             def fetch(path: str) -> bytes:
                 try:
-                    with urllib.request.urlopen(urls[-1] + path, timeout=10) as answer:
+                    with urllib.request.urlopen(urls[-1] + path, timeout=PATIENT) as answer:
                         return bytes(answer.read())
                 except urllib.error.HTTPError as error:
                     return error.read()
@@ -53,12 +53,12 @@ def agent(office: Office, logs: Path, kill: bool = False) -> Iterator[Callable[[
             yield fetch
         finally:
             process.kill() if kill else process.terminate()
-            process.wait(30)
+            process.wait(PATIENT)
 
 
 def said(office: Office, *arguments: str) -> bytes:
     """Both streams of a command, whatever its exit code."""
-    done = subprocess.run([*COMMAND, *arguments], env=office.environment, capture_output=True, timeout=60)
+    done = subprocess.run([*COMMAND, *arguments], env=office.environment, capture_output=True, timeout=PATIENT)
     assert b"Traceback" not in done.stderr
     return done.stdout + done.stderr
 

@@ -15,6 +15,7 @@ from agent.store.connection import sqlite3
 from agent.store.reading import Reading
 from proof.installed import COMMAND
 from tests.acceptance.office import Office
+from tests.support.patience import PATIENT, eventually
 
 
 def records(office: Office) -> dict[str, Record]:
@@ -28,11 +29,8 @@ def records(office: Office) -> dict[str, Record]:
         return {}  # it is just being made
 
 
-def until(office: Office, true: Callable[[dict[str, Record]], bool], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not true(found := records(office)):
-        assert time.monotonic() < end, found
-        time.sleep(0.1)
+def until(office: Office, true: Callable[[dict[str, Record]], bool]) -> None:
+    eventually(lambda: true(records(office)), lambda: records(office))
 
 
 def state(office: Office, name: str = "agent.db") -> Path:
@@ -160,7 +158,7 @@ def test_a_full_disk_ends_the_agent_and_nothing_is_lost(office: Office) -> None:
     limited = ["prlimit", "--fsize=700000", *COMMAND, "run"]
     if shutil.which("prlimit") is None:
         pytest.skip("there is no prlimit")
-    done = subprocess.run(limited, env=office.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(limited, env=office.environment, capture_output=True, text=True, timeout=PATIENT)
     assert done.returncode == 1, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     assert "free space" in done.stderr.splitlines()[-1]

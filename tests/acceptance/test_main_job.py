@@ -3,22 +3,14 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 
 from agent.sandbox import CANARIES
 from tests.acceptance.office import Office, picture
+from tests.support.patience import PATIENT, eventually
 
 OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for another process; fail when it takes too long."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
 
 
 @pytest.mark.sandbox(delay="100ms-2s")
@@ -75,7 +67,7 @@ def test_twelve_kills_in_a_row_lose_nothing_and_start_nothing_twice(office: Offi
         with office.running() as process:
             time.sleep(chance.uniform(0.8, 2.2))
             process.kill()
-    assert office.run("run", "--once", timeout=240) == 0
+    assert office.run("run", "--once", timeout=2 * PATIENT) == 0
     items = office.items()
     assert len(items) == 60
     assert all(item["state"] == "done" for item in items.values())

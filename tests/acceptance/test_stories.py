@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.office import Office, picture
+from tests.support.patience import eventually
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Team",
@@ -66,11 +66,8 @@ class Team:
         if self.source.exists():
             git(self.source, "pull", "-q")
 
-    def until(self, condition: Callable[[dict[str, dict[str, object]]], bool], seconds: float = 40) -> None:
-        end = time.monotonic() + seconds
-        while not condition(seen := self.office.seen()):
-            assert time.monotonic() < end, seen
-            time.sleep(0.1)
+    def until(self, condition: Callable[[dict[str, dict[str, object]]], bool]) -> None:
+        eventually(lambda: condition(self.office.seen()), self.office.seen)
 
 
 def free_port() -> int:
@@ -152,11 +149,8 @@ def test_a_merge_of_two_thousand_against_a_budget_of_a_hundred(team: Team) -> No
     office.settings |= {"MAX_STARTS_PER_DAY": "100", "LISTEN": f"127.0.0.1:{free_port()}"}
     office.settings["LOG_LEVEL"] = "warning"  # nobody reads the pipe while it runs: it must not fill up
     with office.running():
-        ended = time.monotonic() + 100
-        while sum(dossier["deletedAt"] is not None for dossier in office.ledger()["dossiers"]) < 100:
-            assert time.monotonic() < ended, "a hundred are verified and their dossiers deleted"
-            time.sleep(0.3)
-        team.until(lambda items: sum(item["state"] == "waiting" for item in items.values()) == 1_900, 60)
+        eventually(lambda: sum(row["deletedAt"] is not None for row in office.ledger()["dossiers"]) == 100)
+        team.until(lambda items: sum(item["state"] == "waiting" for item in items.values()) == 1_900)
         with urllib.request.urlopen(f"http://{office.settings['LISTEN']}/metrics") as answer:
             metrics = answer.read().decode().splitlines()
     assert 'assure_agent_requests{phase="dossier",state="waiting"} 1900.0' in metrics

@@ -1,7 +1,6 @@
 """A client that was written for the real Assure works against the simulator, unchanged."""
 
 import json
-import time
 import urllib.request
 from typing import Any
 
@@ -10,13 +9,14 @@ import pytest
 
 from proof.installed import simulated
 from tests.acceptance.third_party import Application
+from tests.support.patience import PATIENT, eventually
 
 SECRET = "of the subscription"
 
 
 def person(link: str, outcome: str) -> None:
     """Somebody without a script in their browser, who fills in the forms and ends up at the application."""
-    with httpx.Client(follow_redirects=True, trust_env=False) as browser:
+    with httpx.Client(follow_redirects=True, trust_env=False, timeout=PATIENT) as browser:
         assert "Verify your identity" in browser.get(link).text
         page = browser.post(f"{link}/country", data={"country": "NOR"}).text
         passport = page.split('name="document" value="')[1].split('"')[0]
@@ -50,10 +50,7 @@ def test_a_third_party_verifies_a_person_through_the_capture_flow(outcome: str) 
         assert back["status"] == ("canceled" if outcome == "canceled" else "processing")
         assert application.result(back["dossierId"], back["processId"])["status"] == outcome
 
-        end = time.monotonic() + 30
-        while not application.events:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        eventually(lambda: application.events)
         (event,) = application.events.values()
         assert (event["eventName"], event["tags"]) == ("process.complete", ["web-application"])
         assert event["eventData"]["externalReference"] == "order-7"

@@ -3,7 +3,6 @@
 Each flow ends as the person ended it, the request settles, and the dossier is deleted [I1, I3].
 """
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from playwright.sync_api import Browser
 from tests.acceptance.office import Office, picture
 from tests.browser.person import PHONE, Person
 from tests.browser.shop import Shop
+from tests.support.patience import eventually
 
-PATIENCE = 60.0  # seconds, on a busy machine
 SPECIMENS = Path(__file__).parents[2] / "images/specimens"
 
 
@@ -29,10 +28,7 @@ def agent(office: Office, chromium: Browser) -> Iterator[Office]:
 def link(office: Office, name: str, shop: Shop, process_type: str = "document") -> str:
     """Write a capture request and wait for its link."""
     office.write(name, processType=process_type, capture={"redirectUrl": shop.url})
-    end = time.monotonic() + PATIENCE
-    while not office.offers(name):
-        assert time.monotonic() < end, "no link came"
-        time.sleep(0.1)
+    eventually(lambda: office.offers(name), lambda: "no link came")
     found = office.link(name)
     assert found is not None
     return found
@@ -40,10 +36,8 @@ def link(office: Office, name: str, shop: Shop, process_type: str = "document") 
 
 def settled(office: Office, name: str) -> dict[str, Any]:
     """Wait until the request is done; its row, and its dossier's in the ledger."""
-    end = time.monotonic() + PATIENCE
-    while (item := office.seen()[name])["state"] != "done":
-        assert time.monotonic() < end, item
-        time.sleep(0.1)
+    eventually(lambda: office.seen()[name]["state"] == "done", lambda: office.seen()[name])
+    item = office.seen()[name]
     (dossier,) = [row for row in office.ledger()["dossiers"] if row["externalReference"] == item["externalReference"]]
     assert dossier["deletedAt"] is not None
     return {"outcome": item["outcome"], "starts": [row["starts"] for row in dossier["processes"]], **dossier}

@@ -18,6 +18,7 @@ import structlog
 
 from agent.cli import main
 from agent.sandbox import SandboxConfig, SandboxServer
+from tests.support.patience import PATIENT
 
 COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
 FREE_PORT = ("--listen", "127.0.0.1:0")
@@ -97,7 +98,7 @@ def wait_for(process: "subprocess.Popen[str]", words: str) -> str:
     raise AssertionError(f"it ended without {words!r}: {finish(process)}")
 
 
-def finish(process: "subprocess.Popen[str]", number: signal.Signals | None = None, seconds: float = 20.0) -> Said:
+def finish(process: "subprocess.Popen[str]", number: signal.Signals | None = None, seconds: float = PATIENT) -> Said:
     """Wait for its end, after a signal if one is given."""
     if number is not None:
         process.send_signal(number)
@@ -125,7 +126,7 @@ def sandbox(**switches: Any) -> Iterator[SandboxServer]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert up.wait(10)
+    assert up.wait(PATIENT)
     server, loop, end = servers[0]
     try:
         yield server

@@ -3,7 +3,6 @@
 import contextlib
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from agent import account
 from agent.sandbox import SandboxServer
 from agent.store.connection import sqlite3
 from tests.support.files import upload, write
+from tests.support.patience import eventually
 
 from .command import FREE_PORT, Here, Said, finish, spawn, wait_for
 
@@ -191,7 +191,4 @@ def test_ready_is_said_before_it_takes_long(here: Here) -> None:
 
 
 def _wait_for_lock(path: Path, pid: int) -> None:
-    end = time.monotonic() + 60  # the command takes a second to start, on a busy machine ten and more
-    while not (path.exists() and path.read_text().strip() == str(pid)):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    eventually(lambda: path.exists() and path.read_text().strip() == str(pid))

@@ -10,6 +10,7 @@ from agent.core.record import HoldReason, Outcome, Phase
 from tests.support.faults import rule
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import Begin
+from tests.support.patience import PATIENT
 from tests.support.world import World
 
 NAMES = {
@@ -58,7 +59,7 @@ Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 async def get(world: World, path: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=world.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=world.url, trust_env=False, timeout=PATIENT) as client:
         return await client.get(path)
 
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from agent.sandbox import SandboxServer
+from tests.support.patience import PATIENT
 
 from .support import Api, Clock, Sleeper, config
 
@@ -31,7 +32,7 @@ async def begin(clock: Clock, sleeper: Sleeper) -> AsyncIterator[Begin]:
             server = await stack.enter_async_context(SandboxServer(config(**switches), clock=clock, sleep=sleeper))
             limits = httpx.Limits(max_connections=4)
             http = await stack.enter_async_context(
-                httpx.AsyncClient(base_url=server.url, limits=limits, trust_env=False)
+                httpx.AsyncClient(base_url=server.url, limits=limits, trust_env=False, timeout=PATIENT)
             )
             api = Api(server, http, clock)
             await api.log_in()

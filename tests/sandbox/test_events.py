@@ -14,6 +14,7 @@ import pytest
 from agent.sandbox import SandboxServer, Subscription
 from agent.sandbox.faults import Faults, Kind, Rule
 from tests.support.clock import VirtualClock
+from tests.support.patience import PATIENT
 
 from .receiver import Receiver
 from .support import Api, config
@@ -46,7 +47,9 @@ async def begin(clock: VirtualClock, receiver: Receiver) -> AsyncIterator[Begin]
             server = SandboxServer(given, clock=clock, sleep=clock.sleep, wait=clock.doze)
             await stack.enter_async_context(server)
             stack.enter_context(clock.watch(lambda: server.courier.sending, loop=False))
-            http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, trust_env=False))
+            http = await stack.enter_async_context(
+                httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=PATIENT)
+            )
             api = Api(server, http, clock)  # type: ignore[arg-type]
             await api.log_in()
             return api

@@ -10,6 +10,7 @@ import uvloop
 
 from agent.sandbox import SandboxServer
 from agent.sandbox.faults import Faults, Kind, Rule
+from tests.support.patience import PATIENT
 
 from .conftest import Begin
 from .support import EVERYTHING, Api, Clock, Sleeper, config, data_url
@@ -106,7 +107,7 @@ async def raw(api: Api, method: str, path: str, body: bytes = b"") -> bytes:
     writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     received = b""
     try:
-        while chunk := await asyncio.wait_for(reader.read(65536), 5):
+        while chunk := await asyncio.wait_for(reader.read(65536), PATIENT):
             received += chunk
     except ConnectionResetError:
         pass
@@ -127,7 +128,10 @@ async def test_a_reset_sends_not_one_byte(begin: Begin, kind: str, made: int) ->
 def test_a_reset_sends_not_one_byte_under_uvloop_either(clock: Clock) -> None:
     async def scenario() -> bytes:
         rule = Rule(operation="*", kind=Kind.RESET_AFTER)
-        async with SandboxServer(config(faults=(rule,)), clock=clock) as server, httpx.AsyncClient() as http:
+        async with (
+            SandboxServer(config(faults=(rule,)), clock=clock) as server,
+            httpx.AsyncClient(timeout=PATIENT) as http,
+        ):
             return await raw(Api(server, http, clock), "POST", "/assure/dossiers")
 
     assert uvloop.run(scenario()) == b""
@@ -202,7 +206,7 @@ async def test_latency_passes_before_the_act(begin: Begin, sleeper: Sleeper) -> 
 async def test_a_call_can_hang_until_its_client_gives_up_or_the_server_stops(begin: Begin) -> None:
     api = await begin(faults=(Rule(operation=GET, kind=Kind.HANG),))
     with pytest.raises(httpx.ReadTimeout):
-        await api.call("GET", "/dossiers", timeout=0.05)
+        await api.call("GET", "/dossiers", timeout=httpx.Timeout(PATIENT, read=0.05))
     waiting = asyncio.create_task(raw(api, "GET", "/assure/dossiers"))
     while api.server.ledger.calls[GET] < 2:
         await asyncio.sleep(0)

@@ -14,6 +14,7 @@ import agent.sandbox
 from agent.sandbox import SandboxConfig, SandboxServer, server, snapshot
 from agent.sandbox.config import DOCUMENTS
 from agent.sandbox.world import World
+from tests.support.patience import PATIENT
 
 from .conftest import Begin
 from .support import JPEG, PNG, Api, Clock, config, data_url
@@ -51,10 +52,10 @@ async def test_main_serves_until_a_signal() -> None:
     serving = asyncio.create_task(server.main_async(config(), said.append))
     while not said:
         await asyncio.sleep(0)
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENT) as http:
         assert (await http.get(f"{said[0]}/sandbox/ledger")).status_code == 200
     os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, PATIENT)
 
 
 async def test_a_restarted_sandbox_finds_its_dossiers_again(begin: Begin, tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ async def test_a_changed_world_is_saved_while_it_runs(
     file = tmp_path / "sandbox.json"
     api = await begin(persist=file)
     dossier = await api.dossier()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENT):
         while not file.exists() or dossier not in file.read_text():
             await asyncio.sleep(0.01)
 

@@ -11,10 +11,9 @@ import pytest
 
 from agent.source import watch as module
 from agent.source.watch import EVERYTHING, Change, Hint, Watch, hinted, watching
+from tests.support.patience import PATIENT
 
 from .samples import upload, write
-
-PATIENCE = 20.0
 
 
 class Ear:
@@ -26,7 +25,7 @@ class Ear:
 
     async def hears(self, true: Callable[[Hint], bool]) -> Hint:
         """All that was heard, once it is enough; forgotten then."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENT):
             while not true(self.heard):
                 self.heard |= await self._hints.next()
         heard, self.heard = self.heard, Hint()
@@ -37,7 +36,7 @@ class Ear:
 
     async def comes_to_hear_of(self, path: Path, name: str) -> None:
         """The folder is watched again, some moment from now: write until it is heard of."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENT):
             while name not in self.heard.files:
                 write(path, upload("a"))
                 self.heard |= await self._hints.next(0.1)
@@ -56,7 +55,7 @@ async def listening(path: Path) -> AsyncIterator[Ear]:
         if path.exists():
             await ear.hears_everything()
         yield ear
-    await asyncio.to_thread(hints.thread.join, PATIENCE)
+    await asyncio.to_thread(hints.thread.join, PATIENT)
     assert not hints.thread.is_alive()
 
 

@@ -9,6 +9,7 @@ from agent.core.errors import AgentError
 from agent.core.record import Phase
 from tests.support.faults import rule
 from tests.support.fixtures import Begin
+from tests.support.patience import PATIENT
 from tests.support.world import World
 
 EVERYTHING = {
@@ -32,7 +33,7 @@ def get_link(world: World, name: str) -> str | None:
 
 async def person(link: str, **form: str) -> httpx.Response:
     """A person opens the link and is done."""
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENT) as browser:
         page = await browser.get(link)
         return await browser.post(link, data=form) if page.status_code == 200 else page
 

@@ -12,6 +12,7 @@ from agent.core.observation import (
     Resumed,
 )
 from agent.core.record import Phase
+from tests.support.patience import PATIENT
 
 from .support import Life, capture, committed, opened, rows
 
@@ -71,7 +72,7 @@ async def test_a_commit_after_closing_is_refused(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.close()
     with pytest.raises(StoreError):
-        await asyncio.wait_for(store.commit([Life().steps[0]]), timeout=0.2)
+        await asyncio.wait_for(store.commit([Life().steps[0]]), timeout=PATIENT)
 
 
 async def test_an_open_intent_is_claimed_after_a_restart_and_resumes(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from agent.surface.looks import Looks
 from agent.surface.page import StatusPage
 from agent.surface.standing import Standing
 from tests.store.support import NOW, Life, capture, committed, opened, upload
+from tests.support.patience import PATIENT
 
 TOKEN = "the-token-of-the-api"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -51,7 +52,7 @@ class Served:
     told: dict[str, Any] = field(default_factory=dict)
 
     def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> httpx.Response:
-        with httpx.Client(base_url=self.url, trust_env=False) as client:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENT) as client:
             return client.request(method, path, headers=headers)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from agent.runtime import Agent
+from tests.support.patience import PATIENT
 
 SECRET = "a-secret-of-the-subscription"
 
@@ -47,6 +48,6 @@ class Sender:
     async def send(self, body: bytes, headers: dict[str, str] | None = None, secret: str = SECRET) -> int:
         """The status of the answer."""
         given = {"X-Signicat-Signature": signature(body, secret)} if headers is None else headers
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENT) as client:
             answer = await client.post(f"{self.url}/events", content=body, headers=given)
         return answer.status_code

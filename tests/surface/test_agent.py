@@ -4,6 +4,7 @@ import httpx
 
 from tests.loops.test_metrics import get
 from tests.support.faults import rule
+from tests.support.patience import PATIENT
 from tests.support.world import World
 
 
@@ -29,7 +30,9 @@ async def test_the_budget_and_the_answers_of_assure_are_those_of_the_agent(world
         page = (await get(world, "/")).text
         assert "<strong>49</strong> of 50 starts are left." in page
         assert "none in trouble" in page
-        async with httpx.AsyncClient(trust_env=False, headers={"Authorization": "Bearer a-token"}) as client:
+        async with httpx.AsyncClient(
+            trust_env=False, timeout=PATIENT, headers={"Authorization": "Bearer a-token"}
+        ) as client:
             told = (await client.get(f"{world.url}/api/requests/a")).json()
         assert (told["outcome"], told["uid"]) == ("accepted", world.record("a").uid)
         assert f'href="/requests/{told["uid"]}"' in page

@@ -11,6 +11,7 @@ import pytest
 from agent.core.record import Outcome, Phase
 from tests.loops.test_metrics import metrics
 from tests.support.faults import rule
+from tests.support.patience import PATIENT
 from tests.support.world import World
 
 from .signed import SECRET, Sender, envelope, signature
@@ -93,7 +94,7 @@ async def test_what_is_forged_too_large_or_no_event_is_refused_counted_and_chang
         for broken in BROKEN:
             assert await sender.send(broken) == 400, broken[:40]
         assert await sender.send(good + b" " * 70_000) == 413
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENT) as client:
             chunked = await client.post(f"{sender.url}/events", content=chunks(), headers={})
             assert chunked.status_code == 413
             assert (await client.get(f"{sender.url}/events")).status_code == 405
@@ -214,7 +215,7 @@ async def test_the_answer_waits_for_nothing_that_assure_does(world: World) -> No
         await waiting(world, *names)
         world.sandbox.faults.add([rule("getProcess", "hang", count=20)])
         bodies = [envelope(**data(world, name)) for name in names]
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENT) as client:
             for body in bodies:
                 headers = {"X-Signicat-Signature": signature(body)}
                 assert (await client.post(f"{sender.url}/events", content=body, headers=headers)).status_code == 200

@@ -13,6 +13,7 @@ from agent.core.record import Phase
 from agent.store.connection import open_reader, sqlite3
 from agent.store.rows import columns, erased
 from tests.store.support import LINK, Life, upload
+from tests.support.patience import PATIENT
 
 from .served import BEARER, NASTY, TOKEN, Served, held, request, served, some
 
@@ -248,7 +249,10 @@ def test_no_page_reads_100_000_requests_to_show_a_few(tmp_path: Path, monkeypatc
         return connection
 
     monkeypatch.setattr("agent.store.reading.open_reader", counted)
-    with served(tmp_path, lives) as found, httpx.Client(base_url=found.url, headers=BEARER, trust_env=False) as client:
+    with (
+        served(tmp_path, lives) as found,
+        httpx.Client(base_url=found.url, headers=BEARER, trust_env=False, timeout=PATIENT) as client,
+    ):
         connection = sqlite3.connect(tmp_path / "agent.db", isolation_level=None)
         connection.executescript(COPIES)
         connection.close()

@@ -14,6 +14,7 @@ from agent.core.record import Outcome
 from agent.settings import load_settings
 from tests.loops.test_metrics import metrics
 from tests.support.clock import until
+from tests.support.patience import PATIENT
 from tests.support.world import World
 
 from .receiver import receiving, signed
@@ -119,7 +120,9 @@ async def test_what_is_personal_is_told_to_whoever_may_know_it_and_to_nothing_el
         await world.clock.advance(10)
         body = json.dumps({"id": "canary-id", "eventName": "process.complete", "eventData": {"dossierId": "canary-d"}})
         mac = hmac.new(b"a-secret", body.encode(), hashlib.sha256).hexdigest()
-        async with httpx.AsyncClient(trust_env=False, headers={"Authorization": "Bearer a-token"}) as client:
+        async with httpx.AsyncClient(
+            trust_env=False, timeout=PATIENT, headers={"Authorization": "Bearer a-token"}
+        ) as client:
             for path in (
                 "/",
                 "/?q=canary",

@@ -1,0 +1,17 @@
+"""How long a test waits for what must happen: longer than a process or a machine stands still while it does other work.
+
+Nobody waits that long where all is well, and a limit proves nothing but that an end comes.
+"""
+
+import time
+from collections.abc import Callable
+
+PATIENT = 120.0  # seconds
+
+
+def eventually(true: Callable[[], object], told: Callable[[], object] = lambda: "it did not happen") -> None:
+    """Wait for another process or thread; fail with what is `told` then when it never happens."""
+    end = time.monotonic() + PATIENT
+    while not true():
+        assert time.monotonic() < end, told()
+        time.sleep(0.05)
