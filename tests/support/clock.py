@@ -4,7 +4,8 @@ The theory: whoever lets time pass does so through this clock, the agent by `wai
 at work otherwise is a call on the wire or a commit, and belongs to a record that is being driven; `watch` says how
 many of those there are. When every driven record is asleep in the sandbox, nobody can move but by time: it jumps to
 the earliest moment that somebody waits for, and never past `stop_at`. Who was woken and did not run yet still counts
-as waiting, with a moment that has come, so that nobody is overlooked.
+as waiting, with a moment that has come, so that nobody is overlooked. Nor does it jump past what a test waits for with
+`until`: that is looked at before each jump, so that the test goes on at the moment when it came true.
 """
 
 import asyncio
@@ -136,7 +137,7 @@ class VirtualClock:
         while True:
             moment = min((deadline for deadline, _ in self._waiting.values()), default=math.inf)
             target = min(moment, self.stop_at)
-            if self.quiet and self._time < target < math.inf:
+            if self.quiet and self._time < target < math.inf and not any(map(_came, _awaited)):
                 self._time = target
                 for alarm, (deadline, _) in self._waiting.items():
                     if deadline <= target:
@@ -154,11 +155,25 @@ async def until(true: Callable[[], object], patience: float = _PATIENCE, look: f
 
     Patience is counted in looks. On a machine that is busy with others we look less often, as we do all else.
     """
-    for _ in range(int(patience / max(look, _TICK))):
-        if true():
-            return
-        await asyncio.sleep(look)
-    raise TimeoutError
+    _awaited.append(true)
+    try:
+        for _ in range(int(patience / max(look, _TICK))):
+            if true():
+                return
+            await asyncio.sleep(look)
+        raise TimeoutError
+    finally:
+        _awaited.remove(true)
+
+
+_awaited: list[Callable[[], object]] = []  # what tests wait for just now
+
+
+def _came(true: Callable[[], object]) -> bool:
+    try:
+        return bool(true())
+    except Exception:  # whoever waits for it is told when they look
+        return False
 
 
 async def patiently(ends: Coroutine[Any, Any, T] | asyncio.Task[T], patience: float = _PATIENCE) -> T:
