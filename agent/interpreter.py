@@ -78,29 +78,30 @@ class Interpreter:
         self._clock = clock
         self._chance = chance
         self._seals = seals
+        self.perform: Callable[[Effect], Awaitable[Answered]] = self._perform
+        """Perform the effect once and say what was observed. Bound once: each look at it puts a function together."""
         self._dossiers = _Shared(lambda _: remote.list_dossiers())
         self._processes = _Shared(lambda since: listed_processes(remote, since - _MARGIN, ()))
 
     @singledispatchmethod
-    async def perform(self, effect: Effect) -> Answered:
-        """Perform the effect once and say what was observed."""
+    async def _perform(self, effect: Effect) -> Answered:
         raise NotImplementedError(type(effect).__name__)
 
-    @perform.register
+    @_perform.register
     async def _(self, _effect: ReserveStart) -> Answered:
         until = self._budget.take()
         if until is None:
             return StartReserved(**self._stamp(Evidence()))
         return BudgetSpent(until=until, **self._stamp(Evidence()))
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: CreateDossier) -> Answered:
         answer = await self._remote.create_dossier(effect.reference)
         if isinstance(answer, Done):
             return DossierCreated(dossier_id=answer.value, **self._stamp(answer.evidence))
         return self._trouble(effect.kind, answer)
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: FindDossier) -> Answered:
         answer = await self._dossiers.read(effect.since)
         if not isinstance(answer, Done):
@@ -113,7 +114,7 @@ class Interpreter:
             dossier_id=found[0] if found else None, listed=len(answer.value), **self._stamp(answer.evidence)
         )
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: CreateProcess) -> Answered:
         if (changed := await self._document_type(effect)) is not None:
             return changed
@@ -128,21 +129,21 @@ class Interpreter:
             **self._stamp(answer.evidence),
         )
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: StartCapture) -> Answered:
         answer = await self._remote.start_capture(effect.dossier_id, effect.options)
         if isinstance(answer, Done):
             return CaptureStarted(link=answer.value, **self._stamp(answer.evidence))
         return self._trouble(effect.kind, answer)
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: VerifyImages) -> Answered:
         images = await self._pictures.read(effect.images)
         if isinstance(images, Unfit):
             return self._unfit(effect.kind, images)
         return ImagesVerified(**self._stamp(Evidence()))
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: UploadImages) -> Answered:
         images = await self._pictures.read(effect.images)
         if isinstance(images, Unfit):
@@ -152,7 +153,7 @@ class Interpreter:
             return ImagesUploaded(**self._stamp(answer.evidence))
         return self._trouble(effect.kind, answer)
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: CompareImages) -> Answered:
         differing: list[Depiction] = []
         for image in effect.images:
@@ -163,14 +164,14 @@ class Interpreter:
                 differing.append(image.depiction)
         return ImagesCompared(differing=tuple(differing), **self._stamp(Evidence()))
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: StartVerification) -> Answered:
         answer = await self._remote.start_verification(effect.dossier_id, effect.process_id)
         if isinstance(answer, Done):
             return VerificationStarted(status=answer.value, **self._stamp(answer.evidence))
         return self._trouble(effect.kind, answer)
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: ReadProcess) -> Answered:
         if effect.keeping is not None:
             return await self._read_result(effect, effect.keeping)
@@ -193,14 +194,14 @@ class Interpreter:
             return SealingFailed(reading=reading, reason=error.reason, **stamp)
         return ProcessRead(reading=reading, sealed=sealed, **stamp)
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: ReadDossier) -> Answered:
         answer = await self._remote.read_dossier(effect.dossier_id, effect.gone)
         if isinstance(answer, Done):
             return DossierRead(reading=answer.value, **self._stamp(answer.evidence))
         return self._trouble(effect.kind, answer)
 
-    @perform.register
+    @_perform.register
     async def _(self, effect: DeleteDossier) -> Answered:
         answer = await self._remote.delete_dossier(effect.dossier_id, effect.gone)
         if isinstance(answer, Done):

@@ -47,5 +47,5 @@ def _json_renderer() -> Any:
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
-    """The logger."""
-    return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger())
+    """The logger as it is configured now; bound, or each line would put it together anew, written or not."""
+    return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger().bind())

@@ -122,6 +122,9 @@ class Metrics:
             registry=registry,
         )
         self._budget.set(float("inf"))
+        self._backups = Gauge(
+            name + "backup_interval_seconds", "Between two backups that the agent makes; 0: none.", registry=registry
+        )
         self._circuit = Gauge(
             name + "circuit_open",
             "1 while nothing is sent to Assure but a probe now and then, because calls go wrong whoever makes them.",
@@ -189,6 +192,10 @@ class Metrics:
             return float("inf") if found is None else float(found)
 
         self._budget.set_function(remaining)
+
+    def backups(self, interval: float) -> None:
+        """Backups are made at this interval, in seconds."""
+        self._backups.set(interval)
 
     def circuit(self, is_open: bool) -> None:
         """The circuit opened, or closed."""

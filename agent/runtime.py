@@ -87,6 +87,7 @@ class Agent:
         pictures = PictureFolder(settings.images_dir, settings.max_image_bytes)
         self._budget = StartBudget(settings.max_starts_per_day, store, clock)
         metrics.brake(lambda: self._budget.left)
+        metrics.backups(settings.backup_interval if settings.backup_dir is not None else 0.0)
         self.reconciler = Reconciler(
             store,
             Interpreter(self._remote, pictures, self._catalogue, self._budget, clock, chance, store.claims.vault),

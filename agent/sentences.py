@@ -105,6 +105,7 @@ class Around:
     recovering: bool = False  # the store was lost or put back, and no person approved yet
     gated: bool = False  # it was put back: nothing is begun meanwhile
     circuit: str = ""  # why the running agent sends nothing but probes: outage, missing
+    linkless: bool = False  # a person is waited for, and their capture link is lost
     waiting: int = 0  # withdrawals that wait for an approval
     remarks: tuple[Remark, ...] = ()  # of the last scan
 
@@ -170,12 +171,25 @@ def where(record: Record, now: float, around: Around = NOTHING_AROUND) -> Iterat
     yield from _around(record, now, around)
 
 
+LINK_LOST = (
+    "Its capture link is lost and cannot be handed out any more: the state file was lost, put back or restored, and no "
+    "backup has links. Who has it already may still finish, and the result is taken; else it expires at its deadline."
+)
+
+
+def another_link(name: str) -> str:
+    """What to try when the link is lost."""
+    return f"`assure-agent rerun {quote(name)}` begins anew with another link, and is billed again"
+
+
 def withdrawals(waiting: int) -> str:
     """How many wait."""
     return "1 withdrawal waits" if waiting == 1 else f"{waiting:,} withdrawals wait"
 
 
 def _around(record: Record, now: float, around: Around) -> Iterator[str]:
+    if around.linkless:
+        yield f"{LINK_LOST} Try: {another_link(record.name)}."
     if record.present and around.withheld:
         yield (
             f"Its file is gone. {withdrawals(around.waiting)} for a person's word, this one among them, because too "

@@ -315,7 +315,7 @@ _STORE = Row(
             unit="s",
             queries=quantiles("assure_agent_commit_duration_seconds", ONE),
             section="store",
-            width=8,
+            width=6,
         ),
         Panel(
             title="Transitions in a commit",
@@ -329,15 +329,28 @@ _STORE = Row(
                 ),
             ),
             section="store",
-            width=8,
+            width=6,
         ),
         Panel(
-            title="Size of the store, age of its backup",
-            description="Bytes of the state file and its log; time since the last backup, when there was one.",
+            title="Size of the store",
+            description="Bytes of the state file and its log.",
             unit="bytes",
             queries=(Query(f"sum by (instance) (assure_agent_store_bytes{{{ONE}}})", "{{instance}}"),),
             section="store",
-            width=8,
+            width=6,
+        ),
+        Panel(
+            title="Age of the last backup",
+            description="Since the last backup was made and checked; 0: there was none yet.",
+            unit="s",
+            queries=(
+                Query(
+                    f"time() - max by (instance) (assure_agent_backup_timestamp_seconds{{{ONE}}} > 0) or vector(0)",
+                    "{{instance}}",
+                ),
+            ),
+            section="backup-old",
+            width=6,
         ),
     ),
 )

@@ -256,13 +256,30 @@ def alerts(times: Times) -> list[Alert]:
         ),
         Alert(
             name="AssureAgentBackupOld",
-            expression=f"time() - (assure_agent_backup_timestamp_seconds > 0) > {times.seconds(2 * 86400)}",
+            expression="time() - (assure_agent_backup_timestamp_seconds > 0)"
+            f" > clamp_min(2 * assure_agent_backup_interval_seconds, {times.seconds(2 * 86400)})",
             hold="5m",
             severity="ticket",
-            summary="The last backup of the state is older than two days.",
+            summary="The last backup of the state is older than two days, and than twice the interval.",
             section="backup-old",
-            firing={f"assure_agent_backup_timestamp_seconds{{{at}}}": "1x3000"},
+            firing={
+                f"assure_agent_backup_timestamp_seconds{{{at}}}": "1x3000",
+                f"assure_agent_backup_interval_seconds{{{at}}}": "86400x3000",
+            },
             after="50h",
+        ),
+        Alert(
+            name="AssureAgentBackupMissing",
+            expression="assure_agent_backup_interval_seconds > 0 and assure_agent_backup_timestamp_seconds == 0",
+            hold="1h",
+            severity="ticket",
+            summary="Backups are to be made at intervals, and there is none yet.",
+            section="backup-old",
+            firing={
+                f"assure_agent_backup_timestamp_seconds{{{at}}}": "0x240",
+                f"assure_agent_backup_interval_seconds{{{at}}}": "86400x240",
+            },
+            after="90m",
         ),
         Alert(
             name="AssureAgentBudgetSpent",
@@ -330,7 +347,8 @@ _WELL = {
     'assure_agent_source_last_sync_timestamp_seconds{instance="agent:9464"}': "0+60x240",
     'assure_agent_source_files{instance="agent:9464",state="refused"}': "0x240",
     'assure_agent_source_files{instance="agent:9464",state="waiting_withdrawal"}': "0x240",
-    'assure_agent_backup_timestamp_seconds{instance="agent:9464"}': "0+60x240",
+    'assure_agent_backup_timestamp_seconds{instance="agent:9464"}': "60+60x240",
+    'assure_agent_backup_interval_seconds{instance="agent:9464"}': "86400x240",
     'assure_agent_start_budget_remaining{instance="agent:9464"}': "80x240",
     'assure_agent_deliveries_pending{instance="agent:9464"}': "0x240",
     'assure_agent_request_duration_seconds_bucket{instance="agent:9464",mode="upload",le="600.0"}': "0+1000x240",

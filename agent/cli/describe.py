@@ -11,6 +11,7 @@ from agent.core.answer import Answer, Done, Refused
 from agent.core.errors import AgentError, RemoteError, SettingsError, StoreForeign
 from agent.core.record import Record
 from agent.core.remote import ListedProcess
+from agent.sentences import LINK_LOST, another_link
 from agent.settings import Settings, load_settings
 from agent.store.reading import Reading
 
@@ -42,28 +43,38 @@ def describe(
     if not remote:
         raise typer.BadParameter("expected --remote; what the agent knows itself is told by `assure-agent explain`.")
     settings = load_settings(state_url=state)
-    records = _records(settings, name)
+    records, linkless = _records(settings, name)
     if show_personal:
         for record in records:  # durable before anything is asked for
             typer.echo(told(settings, "show-personal", name=name, uid=record.uid), err=True)
-    items = asyncio.run(_ask(settings, records, show_personal))
+    asked = asyncio.run(_ask(settings, records, show_personal))
+    items = [
+        item | {"linkLost": item["found"] and record.uid in linkless}
+        for record, item in zip(records, asked, strict=True)
+    ]
     if output is Format.JSON:
         print_json({"items": items})
     else:
         for item in items:
             _print(item)
+            if item["linkLost"]:
+                typer.echo(f"  {LINK_LOST} Try: {another_link(name)}.")
 
 
-def _records(settings: Settings, name: str) -> list[Record]:
+def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
+    """What is there of this name, and the uids of those whose capture link is lost."""
     if not settings.client_id or not settings.client_secret.get_secret_value():
         raise SettingsError(
             "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not set.",
             "set them to the API client of your Signicat account",
         )
     records: list[Record] = []
+    linkless: set[str] = set()
     if settings.state_path.exists():
         with Reading(settings.state_path) as reading:
+            reading.freeze()
             records, account = reading.named(name), reading.account()
+            linkless = {record.uid for record in records if reading.linkless(record)}
             ours = f"{settings.client_id} at {settings.base_url}"
             if records and account not in (None, ours):
                 raise StoreForeign(
@@ -75,7 +86,7 @@ def _records(settings: Settings, name: str) -> list[Record]:
     there = [record for record in records if record.dossier_id is not None]
     if not there:
         raise AgentError(f"Nothing of {name} is at Assure now.", f"see where it is with `assure-agent explain {name}`")
-    return there
+    return there, linkless
 
 
 async def _ask(settings: Settings, records: list[Record], personal: bool) -> list[dict[str, Any]]:

@@ -70,6 +70,7 @@ def _around(reading: Reading, record: Record, runs: bool) -> Around:
         recovering=why is not None and not approved,
         gated=why is not None and why != "lost" and not approved,
         circuit=(reading.recall(CIRCUIT) or "") if runs else "",
+        linkless=reading.linkless(record),
         waiting=reading.waiting_withdrawals(),
         remarks=tuple(reading.remarks(record.uid)),
     )
@@ -95,6 +96,7 @@ def as_json(
         "ifChanged": _following(if_changed(record, now, policy)),
         "ifRemoved": _following(removed) if removed is not None else None,
         "pausedSince": when(around.paused_since) if around.paused_since else None,
+        "linkLost": around.linkless,
         "paused": around.paused_since is not None,
         "circuit": around.circuit or None,
         "strayAnswer": next((one.about for one in around.remarks if one.kind is RemarkKind.STRAY_ANSWER), None),

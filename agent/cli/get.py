@@ -53,6 +53,7 @@ def rows(records: list[Record]) -> list[list[str]]:
     ]
 
 
+_FEW = 3  # lost links that are told one by one
 COLUMNS = ("name", "mode", "phase", "state", "outcome", "reason")
 
 
@@ -60,20 +61,27 @@ def _found(settings: Settings, name: str | None) -> tuple[list[Record], list[Ref
     if not settings.state_path.exists():
         return [], [], []
     with Reading(settings.state_path) as reading:
+        reading.freeze()
         records = reading.named(name) if name is not None else list(reading.all())
         refusals = reading.refusals() if name is None else reading.refused(name)
-        return records, refusals, list(_notes(reading, {record.name for record in records}))
+        return records, refusals, list(_notes(reading, records))
 
 
-def _notes(reading: Reading, names: set[str]) -> Iterator[str]:
+def _notes(reading: Reading, records: list[Record]) -> Iterator[str]:
     """What waits for a person's word, beside what is held."""
     from agent.control import PAUSED
-    from agent.sentences import withdrawals
+    from agent.sentences import LINK_LOST, another_link, withdrawals
 
     if reading.recall(PAUSED):
         yield "The agent is paused: nothing new is begun. Try: `assure-agent resume`."
     if waiting := reading.waiting_withdrawals():
         yield f"{withdrawals(waiting)} for a person's word. Try: put the files back, or `assure-agent approve`."
+    names = {record.name for record in records}
+    lost = [record.name for record in records if reading.linkless(record)]
+    for name in lost[:_FEW]:
+        yield f"{name}: {LINK_LOST} Try: {another_link(name)}."
+    if more := len(lost[_FEW:]):
+        yield f"{more:,} other capture links are lost as well. Try: `assure-agent get NAME --link` tells of each."
     for name in reading.strays():
         if name in names:
             yield (
@@ -108,11 +116,17 @@ def _print_link(settings: Settings, name: str | None) -> None:
         raise typer.BadParameter("--link needs the NAME of one request.")
     if settings.state_path.exists():
         with Reading(settings.state_path) as reading:
-            for record in reading.named(name):
+            reading.freeze()
+            records = reading.named(name)
+            for record in records:
                 if (found := reading.link(record.uid)) is not None:
                     typer.echo(found)
                     return
-            if reading.named(name):
+            if any(map(reading.linkless, records)):
+                from agent.sentences import LINK_LOST, another_link
+
+                raise AgentError(f"{name}: {LINK_LOST}", another_link(name))
+            if records:
                 raise AgentError(
                     f"There is no capture link for {name} now.",
                     f"see where it is with `assure-agent get {name}`: a link exists from the start of the capture flow "

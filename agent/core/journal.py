@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from agent.core.record import Hold, Intent, Record, Result
+from agent.core.values import touched
 
 Audited = dict[str, Any]
 
@@ -34,23 +35,25 @@ def audited(record: Record) -> Audited:
 
 
 def difference(before: Record | None, after: Record) -> Audited:
-    """What changed; a field that lost its value is None. Most fields of a step are the very same: these cost little."""
+    """What changed; a field that lost its value is None. Most fields of a step are the very same, and cost nothing."""
     if before is None:
         return audited(after)
+    moved = touched(before, after)
     changes: Audited = {}
     for key, name, shown in _OWN:
-        _compare(changes, key, getattr(before, name), getattr(after, name), shown)
-    if before.desired is not after.desired:
+        if name in moved:
+            _compare(changes, key, getattr(before, name), getattr(after, name), shown)
+    if "desired" in moved:
         for key, name, shown in _DESIRED:
             _compare(changes, key, getattr(before.desired, name), getattr(after.desired, name), shown)
-    if before.result is not after.result:
+    if "result" in moved:
         old, new = _told(before.result), _told(after.result)
         changes.update({key: new.get(key) for key in old | new if old.get(key) != new.get(key)})
     return changes
 
 
 def _compare(changes: Audited, key: str, old: Any, new: Any, shown: Callable[[Any], Any]) -> None:
-    if old is not new and (value := shown(new)) != shown(old):
+    if (value := shown(new)) != shown(old):
         changes[key] = value
 
 

@@ -40,10 +40,15 @@ class Policy:
         return max(at, self.began)
 
     @property
-    def proof_grace(self) -> float:
-        """From when a create became unknown until a list without it proves that it never happened.
+    def certainty(self) -> float:
+        """From a call on, how long until it has acted, or never will, and until reads show what it did.
 
-        The call was sent before, and may act until its own timeout; then the list may lag. Twice that, because after
-        the machine's clock was set forward ours goes at twice the speed until it has caught up.
+        It may act until its own timeout; then reads may lag. Twice that, because after the machine's clock was set
+        forward ours goes at twice the speed until it has caught up.
         """
-        return max(self.late_grace, 2 * (self.request_timeout + self.lag_grace))
+        return 2 * (self.request_timeout + self.lag_grace)
+
+    @property
+    def proof_grace(self) -> float:
+        """From when a create became unknown until a list without it proves that it never happened."""
+        return max(self.late_grace, self.certainty)

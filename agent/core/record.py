@@ -247,6 +247,12 @@ class Record:
         return self.phase is not Phase.DONE and not blocked and not self.queued
 
     @property
+    def capturing(self) -> bool:
+        """True while a person may go through the capture flow, and no end of it was seen: a link is theirs to use."""
+        waits = self.phase is Phase.RESULT and self.process_id is None and self.result is None
+        return waits and self.desired.mode == "capture"
+
+    @property
     def resting(self) -> bool:
         """True in retention: the outcome is known and the dossier is kept until `delete_at`."""
         return (

@@ -43,8 +43,7 @@ def quoted(kind: EffectKind, evidence: Evidence) -> str:
 
 def start_distance(repeats: int, policy: Policy) -> float:
     """Seconds between the two pending reads that prove a start did not happen: longer each time it did not."""
-    least = 2 * policy.request_timeout
-    return min(least * 2.0 ** min(repeats, 30), max(least, policy.start_patience))
+    return min(policy.certainty * 2.0 ** min(repeats, 30), max(policy.certainty, policy.start_patience))
 
 
 class Absence(StrEnum):

@@ -1,8 +1,10 @@
 """Frozen values that are copied with changes, many times for each step."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-__all__ = ["replace"]
+T = TypeVar("T")
+
+__all__ = ["replace", "touched"]
 
 if TYPE_CHECKING:  # so that names and types of the changes are checked
     from dataclasses import replace
@@ -22,3 +24,9 @@ else:
         copy = object.__new__(type(value))
         copy.__dict__.update(fields, **changes)
         return copy
+
+
+def touched(before: T, after: T) -> set[str]:
+    """The fields that are not the very same in both; whether their values differ is for the caller to see."""
+    known = vars(before)
+    return {name for name, value in vars(after).items() if value is not known[name]}

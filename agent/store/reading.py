@@ -117,6 +117,10 @@ class Reading:
         row = self._connection.execute("SELECT link FROM links WHERE uid = ?", (uid,)).fetchone()
         return None if row is None else str(row[0])
 
+    def linkless(self, record: Record) -> bool:
+        """True when a person is waited for, and their link was lost with the state file; no backup has any."""
+        return record.capturing and self.link(record.uid) is None
+
     def claims(self, uid: str) -> Kept | None:
         """The sealed claims of a request; of its newest generation that has any."""
         sql = f"SELECT {COLUMNS} FROM claims WHERE uid = ? ORDER BY generation DESC"  # noqa: S608 - names of ours

@@ -30,6 +30,7 @@ def timeline(browsing: Browsing, seen: Seen, uid: str) -> dict[str, Any] | None:
     link = browsing.link(uid) is not None
     around = Around(
         paused_since=0.0 if seen.paused else None,
+        linkless=browsing.linkless(record),
         waiting=browsing.waiting_withdrawals(),
         remarks=tuple(browsing.remarks(uid)),
     )

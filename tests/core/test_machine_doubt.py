@@ -48,6 +48,7 @@ from agent.core.observation import (
 )
 from agent.core.owed import barring
 from agent.core.record import Outcome, Phase
+from agent.core.recovery import start_distance
 from agent.core.remote import Status
 
 SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
@@ -403,7 +404,7 @@ def test_an_unknown_start_is_repeated_only_after_two_pending_reads_far_enough_ap
         first_read = story.now if first_read is None else first_read
         story.reads(Status.PENDING)
     assert first_read is not None
-    assert story.now - first_read >= 2 * POLICY.request_timeout
+    assert story.now - first_read >= start_distance(0, POLICY)
     assert story.effect == StartVerification(dossier_id="D1", process_id="P1")
 
 
@@ -416,7 +417,7 @@ def test_each_unknown_start_counts_its_pending_reads_anew() -> None:
         while story.count(EffectKind.START_VERIFICATION) == starts:
             story.wakes()
             story.reads(Status.PENDING)
-        assert story.now - since >= 2 * POLICY.request_timeout
+        assert story.now - since >= start_distance(0, POLICY)
 
 
 def test_a_start_that_was_delayed_is_asked_on_the_same_process() -> None:

@@ -12,6 +12,9 @@ import pytest
 from test_machine_explored import LENGTH, Walk
 from world import (
     NOW,
+    POLICY,
+    Story,
+    at_create,
     at_deletion,
     at_done,
     at_process,
@@ -27,7 +30,17 @@ from world import (
 from agent.core.effect import CreateDossier, EffectKind, ReadDossier, StartCapture, StartVerification
 from agent.core.journal import Audited
 from agent.core.machine import admit, step
-from agent.core.observation import Answer, DossierRead, HistoryLost, HoldResolved, Observation, Resumed
+from agent.core.observation import (
+    Answer,
+    DossierRead,
+    DossierSearched,
+    EffectDelayed,
+    EffectRefused,
+    HistoryLost,
+    HoldResolved,
+    Observation,
+    Resumed,
+)
 from agent.core.owed import asked
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Phase, Record
@@ -272,6 +285,49 @@ def test_a_capture_in_an_empty_dossier_is_held_because_its_link_may_be_out() -> 
     taken = step(record, answer, Policy())
     assert taken.effect is not None
     assert taken.effect.kind is EffectKind.DELETE_DOSSIER
+
+
+def busy(story: Story) -> Record:
+    """Assure had no time for what is asked for: it certainly did not happen."""
+    assert story.record.intent is not None
+    story.sees(EffectDelayed, kind=story.record.intent.kind)
+    return story.record
+
+
+def another_attempt() -> Record:
+    """The dossier of the first was looked for, and is not there; that of the second was not asked for yet."""
+    story = at_create()
+    story.unanswered(EffectKind.CREATE_DOSSIER)
+    story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
+    assert (story.record.attempt, story.record.intent) == (2, None)
+    return story.record
+
+
+@pytest.mark.parametrize("record", [busy(at_create()), busy(at_create(capture())), another_attempt()])
+def test_a_dossier_that_was_not_asked_for_yet_is_a_sign_though_it_is_empty(record: Record) -> None:
+    """[I2] [I3] Another one would be created beside it, and for a capture another link: it was there since the copy."""
+    shown = one(attempt=record.attempt)
+    assert unknown_to(record, shown)
+    taken = step(record, HistoryLost(at=NOW + 9, found=(shown,)), recovering())
+    assert (taken.record.dossier_id, taken.effect) == ("D9", None)
+    assert taken.record.hold is not None
+    assert taken.record.hold.evidence == "empty-dossier"
+
+
+def test_an_empty_dossier_that_a_call_may_have_left_is_no_sign() -> None:
+    """[I3] It is looked for and adopted; one in which something was done since is a sign all the same."""
+    story = at_create()
+    for record in (story.record, step(story.record, Resumed(at=NOW + 1), Policy(), ask=False).record):
+        assert not unknown_to(record, one())
+        assert unknown_to(record, one(listed("P9")))
+    story.unanswered(EffectKind.CREATE_DOSSIER)
+    for _ in range(POLICY.surprises + 1):
+        story.sees(EffectRefused, kind=EffectKind.FIND_DOSSIER)
+        story.now += 60.0
+    assert story.record.hold is not None
+    story.sees(HoldResolved, hold_id=story.record.hold.id, answer=Answer.ABANDON)
+    assert story.orphans == [story.record.reference], "given up while it was in doubt: it is looked for"
+    assert not unknown_to(story.record, one())
 
 
 def test_an_empty_dossier_proves_nothing_and_is_gone_on_with_once_a_person_says_so() -> None:

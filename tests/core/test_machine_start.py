@@ -192,7 +192,7 @@ def test_a_start_in_trouble_is_repeated_ever_later_and_never_held(evidence: Evid
         again(story, evidence)
         assert story.record.hold is None
         pauses.append(story.now - asked)
-    least = 2 * POLICY.request_timeout
+    least = start_distance(0, POLICY)
     for number, pause in enumerate(pauses):
         distance = min(least * 2**number, POLICY.start_patience)
         assert distance <= pause <= distance + 2 * POLICY.backoff_cap

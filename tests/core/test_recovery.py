@@ -10,7 +10,17 @@ from world import NOW, POLICY, listed
 from agent.core.answer import Evidence, Trouble
 from agent.core.observation import DossierSearched
 from agent.core.policy import Policy
-from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, started, surprising
+from agent.core.recovery import (
+    Absence,
+    absence,
+    adoptable,
+    backoff,
+    decided,
+    next_search,
+    start_distance,
+    started,
+    surprising,
+)
 from agent.core.remote import PROVIDER, ListedProcess, Status
 
 
@@ -89,11 +99,15 @@ def test_a_list_of_all_there_is_proves_absence_after_the_grace_and_a_full_one_ne
 _FASTEST = 2  # our clock, after the machine's was set forward (`agent/clock.py`)
 
 
-@given(st.floats(0, 300), st.floats(0, 300))
-def test_proof_is_never_believed_before_a_call_that_was_sent_could_act_and_show(timeout: float, lag: float) -> None:
-    """[I3]"""
+@given(st.floats(0, 300), st.floats(0, 300), st.integers(0, 10_000))
+def test_proof_is_never_believed_before_a_call_that_was_sent_could_act_and_show(
+    timeout: float, lag: float, repeats: int
+) -> None:
+    """[I2] [I3] Neither that a dossier was not created nor that a verification was not started."""
     policy = Policy(request_timeout=timeout, lag_grace=lag)
     assert policy.proof_grace / _FASTEST >= timeout + lag
+    assert start_distance(repeats, policy) / _FASTEST >= timeout + lag
+    assert start_distance(repeats, policy) >= 2 * timeout, "as promised (design §5)"
 
 
 def test_searches_come_at_once_after_the_grace_and_then_ever_less_often_until_proof() -> None:

@@ -41,6 +41,7 @@ NAMES = {
     "commit_batch_size",
     "store_bytes",
     "backup_timestamp_seconds",
+    "backup_interval_seconds",
     "build_info",
 }
 LABELS = {

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,6 +138,7 @@ READING: dict[str, Call] = {
     "freeze": lambda one: one.freeze(),
     "attempts": lambda one: one.attempts("waits-1", 5),
     "link": lambda one: one.link("waits-1"),
+    "linkless": lambda one: one.linkless(SimpleNamespace(uid="waits-1", capturing=True)),
     "claims": lambda one: one.claims("waits-1"),
     "refusals": lambda one: one.refusals(),
     "refused": lambda one: one.refused("a"),
@@ -271,8 +273,14 @@ def test_every_method_of_the_store_is_looked_at() -> None:
     for kind, calls in CLASSES.items():
         methods = {name for name, _ in inspect.getmembers(kind, inspect.isroutine) if not name.startswith("_")}
         assert methods - {"close"} | (calls.keys() & {"close"}) == calls.keys(), kind
-    known = set(CLASSES)
-    for name in ("agent.store.sqlite", "agent.store.post", "agent.store.recoveries", "agent.store.claims"):
+    known = {base for kind in CLASSES for base in kind.__mro__}
+    for name in (
+        "agent.store.sqlite",
+        "agent.store.lookups",
+        "agent.store.post",
+        "agent.store.recoveries",
+        "agent.store.claims",
+    ):
         module = sys.modules[name]
         kinds = {kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == name}
         asking = {kind for kind in kinds if "_query" in inspect.getsource(kind)}

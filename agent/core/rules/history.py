@@ -41,13 +41,15 @@ _STARTED = frozenset({Status.PROCESSING, Status.ACCEPTED, Status.REJECTED, Statu
 def unknown_to(record: Record, found: Found) -> bool:
     """True when Assure shows what this record would know of, were it not behind: each intent is on file first [I4].
 
-    What unanswered calls may have left is no sign: a dossier of an earlier attempt, or what is in doubt.
+    What unanswered calls may have left is no sign: a dossier of an earlier attempt, or what is in doubt. One under the
+    reference at hand is a sign before its creation was asked for, also where Assure was too busy for it: it made none.
     """
     if found.dossier_id == record.dossier_id:
         return _never_asked_for(record, found)
     known = (record.generation, record.attempt)
     if (found.generation, found.attempt) == known:
-        return record.opened_at is None or (record.phase is Phase.DOSSIER and _used(found))
+        asked = EffectKind.CREATE_DOSSIER in (record.doubt, record.intent and record.intent.kind)
+        return record.opened_at is None or (record.phase is Phase.DOSSIER and (_used(found) or not asked))
     return (found.generation, found.attempt) > known
 
 

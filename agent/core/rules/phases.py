@@ -42,10 +42,11 @@ def budget_spent(record: Record, seen: BudgetSpent, _: Policy) -> Record:
     return replace(record, queued=True, not_before=seen.until)
 
 
-def reconsidered(record: Record, _: Reconsidered, __: Policy) -> Record:
+def reconsidered(record: Record, _: Reconsidered, policy: Policy) -> Record:
     """Who is queued asks for a start again; who is held for what may have healed looks again."""
     heals = record.hold is not None and record.hold.reason.heals
-    return replace(record, not_before=0.0, queued=False) if record.queued or heals else record
+    earliest = record.read_at + policy.read_gap if record.read_at is not None else 0.0
+    return replace(record, not_before=earliest, queued=False) if record.queued or heals else record
 
 
 # -- dossier -----------------------------------------------------------------------------------
