@@ -179,6 +179,19 @@ class FileLock:
             os.close(self._handle)
             raise
 
+    def confirm(self) -> None:
+        """Raises StoreLocked when the file was removed or replaced by hand: another agent may have locked a new one."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            found = None
+        if found is None or not os.path.samestat(found, os.fstat(self._handle)):
+            raise StoreLocked(
+                f"The lock file {self._path} was removed or replaced while this agent (pid {os.getpid()}) held it, so "
+                "that another one may use the state file: this one ends.",
+                "start it again if no other runs; the lock of an agent that ended needs no removal",
+            )
+
     def release(self) -> None:
         """Let another agent have it."""
         os.close(self._handle)

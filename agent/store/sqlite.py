@@ -113,14 +113,16 @@ class SqliteStore(Lookups):
     async def commit(self, steps: Sequence[Step]) -> None:
         """Make these steps durable, all or none."""
 
-        def work(connection: Connection) -> None:
-            for step in steps:
-                write(connection, step, self._sinks)
-
-        await self._writer.write(work)
+        await self._writer.write(lambda connection: self._write(connection, steps))
         for step in steps:
             if step.sealed is not None:
                 self.claims.vault.committed(step.sealed)
+
+    def _write(self, connection: Connection, steps: Sequence[Step]) -> None:
+        """Nothing is asked for, nor obeyed, once another agent may have the file [I7]."""
+        self._lock.confirm()
+        for step in steps:
+            write(connection, step, self._sinks)
 
     async def scanned(
         self,
@@ -193,8 +195,7 @@ class SqliteStore(Lookups):
         """Make a command and its steps durable together, so that it is obeyed once."""
 
         def work(connection: Connection) -> None:
-            for step in steps:
-                write(connection, step, self._sinks)
+            self._write(connection, steps)
             connection.execute(
                 "INSERT INTO commands (id, at, verb, uid, answer) VALUES (?, ?, ?, ?, ?)",
                 (command.id, at, command.verb, command.uid, answer),

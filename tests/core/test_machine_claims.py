@@ -123,15 +123,6 @@ def test_it_is_looked_at_at_once_when_the_agent_starts_with_other_settings() -> 
     assert isinstance(story.effect, ReadProcess)
 
 
-def test_a_process_that_was_read_just_now_is_not_read_again_at_once() -> None:
-    """Who looks again because of other settings keeps the distance of two reads as well."""
-    story = held()
-    assert story.sees(Reconsidered) is None
-    assert isinstance(story.wakes(), ReadProcess)
-    assert story.record.read_at is not None
-    assert story.now - story.record.read_at == POLICY.read_gap
-
-
 def test_while_it_is_held_it_is_looked_at_once_a_minute_at_most() -> None:
     story = held()
     for _ in range(10):

@@ -17,6 +17,7 @@ from world import (
     at_create,
     at_deletion,
     at_done,
+    at_images,
     at_process,
     at_start,
     capture,
@@ -32,6 +33,7 @@ from agent.core.journal import Audited
 from agent.core.machine import admit, step
 from agent.core.observation import (
     Answer,
+    DocumentChanged,
     DossierRead,
     DossierSearched,
     EffectDelayed,
@@ -253,18 +255,65 @@ def test_a_process_that_was_started_is_observed(status: Status) -> None:
     assert (after.phase, after.process_id, after.billed) == (Phase.RESULT, "P9", True)
 
 
+def selfie(process_id: str, status: Status = Status.PROCESSING) -> ListedProcess:
+    return listed(process_id, status, process_type="documentSelfie")
+
+
+FRESH = [admit(unadmitted(desired), NOW, recovering()).record for desired in (upload(), capture())]
+SEVERAL = one(listed("P1", Status.ACCEPTED), dossier_id="D8"), one(listed("P2", Status.FAILED), attempt=2)
+
+
 @pytest.mark.parametrize(
-    ("found", "evidence"),
+    ("record", "found", "evidence"),
     [
-        ((one(listed("P1", Status.ACCEPTED)), one(attempt=2, dossier_id="D8")), "several-started"),
-        ((one(listed("P1", Status.PROCESSING, process_type="documentSelfie")),), "other-process-type"),
+        *((fresh, SEVERAL, "several-started") for fresh in FRESH),
+        *((fresh, (one(selfie("P1")),), "other-process-type") for fresh in FRESH),
+        *((old, (one(selfie("P1"), generation=2),), "other-process-type") for old in (*FRESH, at_done().record)),
     ],
 )
-def test_what_is_ambiguous_is_held_with_its_evidence(found: tuple[Found, ...], evidence: str) -> None:
+def test_what_is_ambiguous_is_held_with_its_evidence_and_never_started_again(
+    record: Record, found: tuple[Found, ...], evidence: str
+) -> None:
+    """[I1] [I2] Held, but adopted: whatever a person says, nothing is started beside what is there."""
+    held = regained(found, record)
+    assert held.hold is not None
+    assert (held.phase, held.hold.evidence) == (Phase.PROCESS, evidence)
+    ours = next(one for one in found if one.dossier_id == held.dossier_id)
+    for policy in (recovering(), Policy()):
+        answer = HoldResolved(at=NOW + 9, hold_id=held.hold.id, answer=Answer.RETRY)
+        taken = step(held, answer, policy)
+        assert isinstance(taken.effect, ReadDossier)
+        reading = DossierReading(dossier_id="D9", reference=held.reference, processes=ours.processes)
+        taken = step(taken.record, DossierRead(at=NOW + 10, reading=reading), policy)
+        assert (taken.record.phase, taken.record.billed) == (Phase.RESULT, True)
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_of_two_attempts_the_one_in_which_something_was_started_counts(generation: int) -> None:
+    """[I2] A started generation has no other attempt; an empty dossier beside it is a shell."""
+    begun = one(listed("P1", Status.ACCEPTED), generation=generation)
+    record = regained((begun, one(generation=generation, attempt=2, dossier_id="D8")))
+    assert (record.dossier_id, record.generation, record.attempt, record.hold) == ("D9", generation, 1, None)
+
+
+def test_a_start_in_an_earlier_attempt_keeps_a_later_one_from_starting() -> None:
     """[I2]"""
-    record = regained(found)
-    assert record.hold is not None
-    assert (record.phase, record.hold.evidence) == (Phase.DOSSIER, evidence)
+    later = replace(at_images().record, intent=None, attempt=2)
+    taken = step(later, HistoryLost(at=NOW + 60, found=(one(listed("P9", Status.PROCESSING)),)), recovering())
+    assert taken.record.hold is not None
+    assert (taken.record.hold.evidence, taken.effect) == ("several-started", None)
+
+
+def test_what_ran_in_a_generation_of_another_type_is_not_begun_again_by_an_old_question() -> None:
+    """[I2] The copy asks whether the changed file counts; it was answered since, and what was begun runs."""
+    story = at_done()
+    story.sees(DocumentChanged, desired=upload("two", process_type=ProcessType.DOCUMENT_SELFIE))
+    assert story.record.hold is not None
+    old = HoldResolved(at=NOW + 99, hold_id=story.record.hold.id, answer=Answer.RETRY, desired=upload("two"))
+    shown = one(selfie("P9"), generation=2)
+    told = step(story.record, HistoryLost(at=NOW + 98, found=(shown,)), recovering())
+    assert (told.record.generation, told.record.dossier_id) == (2, "D9")
+    assert step(told.record, old, Policy()).record is told.record
 
 
 def test_a_capture_with_a_process_is_observed_and_gets_no_second_link() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.core.errors import RemoteError, StoreDamaged
+from agent.core.errors import RemoteError, StoreDamaged, StoreLocked
 from agent.core.record import Outcome, Phase
 from tests.support.clock import patiently, until
 from tests.support.faults import rule
@@ -75,6 +75,17 @@ async def test_wrong_credentials_end_the_agent_before_anything_is_asked(world: W
         await world.settle(client_secret="wrong")
     assert world.calls == ["token"]
     assert world.record("a").opened_at is None
+
+
+async def test_a_lock_file_that_was_removed_ends_the_agent_before_it_asks_for_anything(world: World) -> None:
+    """[I2] [I7] Another agent may have begun on the same store."""
+    with pytest.raises(StoreLocked, match="was removed or replaced"):
+        async with world.running() as agent:
+            world.state.with_name("agent.db.lock").unlink()
+            world.upload("a")
+            await agent.scan()
+            await world.clock.advance(60)
+    assert world.ledger.calls["createDossier"] == 0
 
 
 async def _ended(world: World, operation: str, **more: Any) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.core.errors import StoreLocked
+from agent.ports import Command
 
-from .support import ACCOUNT, opened, rows
+from .support import ACCOUNT, NOW, Life, opened, rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,6 +94,34 @@ def test_a_second_agent_is_refused_with_the_pid_of_the_first_until_that_is_gone(
     finally:
         killed(process)
     opened(tmp_path).close()
+
+
+async def test_who_lost_the_lock_file_commits_nothing_any_more(tmp_path: Path) -> None:
+    """[I2] [I7] It was removed by hand, and another agent began: two would ask for the same."""
+    first = opened(tmp_path)
+    await first.commit([Life("u1").steps[0]])
+    (tmp_path / "agent.db.lock").unlink()
+    second = opened(tmp_path)
+    with pytest.raises(StoreLocked, match=r"agent\.db\.lock was removed or replaced"):
+        await first.commit([Life("u2").steps[0]])
+    with pytest.raises(StoreLocked):
+        await first.obey(Command(id="command-1", verb="approve", uid=None), "approved", NOW)
+    await second.commit([Life("u3").steps[0]])
+    first.close()
+    with pytest.raises(StoreLocked):
+        opened(tmp_path)
+    second.close()
+    assert [uid for (uid,) in rows(tmp_path, "SELECT uid FROM requests ORDER BY uid")] == ["u1", "u3"]
+
+
+async def test_a_lock_file_that_is_gone_is_enough(tmp_path: Path) -> None:
+    """[I7] Nobody is there yet, and nothing would keep another one away."""
+    store = opened(tmp_path)
+    (tmp_path / "agent.db.lock").unlink()
+    with pytest.raises(StoreLocked) as refused:
+        await store.commit([Life("u1").steps[0]])
+    assert refused.value.hint.startswith("start it again")
+    store.close()
 
 
 def test_a_second_store_in_the_same_process_is_refused_as_well(tmp_path: Path) -> None:

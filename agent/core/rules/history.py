@@ -5,7 +5,8 @@ later generation or attempt is adopted, and read before anything is created in i
 process goes on, one that was started is observed, a final one is the result. A dossier with a process is the last one:
 another attempt begins only once it is deleted. Where several could count, where a dossier is empty (it may be the shell
 of an unanswered create, and a later attempt long done), or where nothing is there to be seen, only a person can tell:
-what is done leaves no trace at Assure, so "nothing" does not mean "never".
+what is done leaves no trace at Assure, so "nothing" does not mean "never". What is there and is started is adopted all
+the same while it is asked about: whatever the person says, nothing is started beside it.
 
 That counts for whatever would begin: for what is to follow once a dossier is deleted (another attempt, a changed file,
 a rerun) it is asked as soon as it is known that something follows, so that it is shown before anybody approves.
@@ -98,10 +99,13 @@ def resumed_capture(record: Record, at: float) -> Record:
 def history_lost(record: Record, seen: HistoryLost, _: Policy) -> Record:
     """Fold in what Assure shows of this request. What was to follow a deletion is asked about in `asked_first`."""
     latest = _latest(seen.found)
-    if doubt := _unclear(record, seen.found, latest):
+    ahead = latest is not None and _ahead(latest, record)
+    if latest is not None and ahead:
+        record = _adopted(record, latest, seen.at)
+    if doubt := _unclear(record, seen.found):
         return unproven(record, seen.at, doubt) if record.phase is not Phase.DONE else record
-    if latest is not None and _ahead(latest, record):
-        return _adopted(record, latest, seen.at)
+    if ahead:
+        return record
     if record.phase is Phase.DOSSIER:
         return unproven(record, seen.at, NOT_FOUND)
     if record.phase is Phase.PROCESS and record.desired.capture is not None and not _used(latest):
@@ -134,15 +138,18 @@ _READ_AGAIN: dict[Phase, EffectKind | None] = {
 
 
 def _latest(found: tuple[Found, ...]) -> Found | None:
-    """The dossier of the last attempt; of two under one reference the one in which something was started."""
-    return max(found, key=lambda one: (one.generation, one.attempt, started(one.processes) is not None), default=None)
+    """That of the last generation in which something was started; else the one of its last attempt."""
+    return max(found, key=lambda one: (one.generation, started(one.processes) is not None, one.attempt), default=None)
 
 
-def _unclear(record: Record, found: tuple[Found, ...], latest: Found | None) -> str:
+def _unclear(record: Record, found: tuple[Found, ...]) -> str:
     """Why nobody but a person can tell what counts; empty when it is clear."""
-    if any(started(one.processes) is not None for one in found if one is not latest):
-        return SEVERAL_STARTED
-    moving = started(latest.processes) if latest is not None else None
+    moving = None
+    for one in found:
+        if one.dossier_id == record.dossier_id:
+            moving = started(one.processes)
+        elif one.generation == record.generation and started(one.processes) is not None:
+            return SEVERAL_STARTED
     if moving is not None and moving.process_type != record.desired.process_type:
         return OTHER_TYPE
     return ""

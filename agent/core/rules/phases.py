@@ -42,11 +42,10 @@ def budget_spent(record: Record, seen: BudgetSpent, _: Policy) -> Record:
     return replace(record, queued=True, not_before=seen.until)
 
 
-def reconsidered(record: Record, _: Reconsidered, policy: Policy) -> Record:
+def reconsidered(record: Record, _: Reconsidered, __: Policy) -> Record:
     """Who is queued asks for a start again; who is held for what may have healed looks again."""
     heals = record.hold is not None and record.hold.reason.heals
-    earliest = record.read_at + policy.read_gap if record.read_at is not None else 0.0
-    return replace(record, not_before=earliest, queued=False) if record.queued or heals else record
+    return replace(record, not_before=0.0, queued=False) if record.queued or heals else record
 
 
 # -- dossier -----------------------------------------------------------------------------------

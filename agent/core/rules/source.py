@@ -15,6 +15,7 @@ from agent.core.observation import (
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record
 from agent.core.remote import Depiction
+from agent.core.rules.history import OTHER_TYPE, SEVERAL_STARTED
 from agent.core.rules.passage import close, hold, obeyed
 from agent.core.values import replace
 
@@ -113,7 +114,8 @@ def _retried(record: Record, question: Hold, seen: HoldResolved) -> Record:
     if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.IMAGES and pages:
         return close(record, seen.at)  # the same, after its own question was answered by nobody we know of
     capture = record.desired.capture is not None
-    if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.PROCESS and capture:
+    started = question.evidence in (SEVERAL_STARTED, OTHER_TYPE)
+    if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.PROCESS and capture and not started:
         return close(record, seen.at)  # nobody has its link any more: another dossier, another link
     if question.reason is HoldReason.IMAGES_DIFFER:
         return replace(record, uploaded=False)
