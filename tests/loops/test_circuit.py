@@ -85,6 +85,8 @@ async def test_deadlines_decide_while_the_circuit_is_open(world: World) -> None:
         assert world.record("billed").phase is Phase.RESULT
         down(world)
         world.upload("unbilled", deadline="30m")
+        await agent.scan()
+        await world.clock.rest()  # its deadline begins with its first call, and the doubt of another would bar that
         world.upload("later", deadline="24h")
         await agent.scan()
         await world.clock.advance(120)
