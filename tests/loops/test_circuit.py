@@ -34,6 +34,8 @@ async def test_an_outage_of_an_hour_costs_probes_and_then_everything_goes_on_by_
     """[I1] [I2] [I8] Nothing is claimed meanwhile, nothing committed, and nobody waits for an old backoff."""
     names = [f"a-{number}" for number in range(30)]
     async with world.running(http=True) as agent:
+        # Each creation takes a while, so that all are under way before the doubt of one bars the others.
+        world.sandbox.faults.add([rule("createDossier", "latency", every=1, seconds=1.0)])
         down(world)
         for name in names:
             world.upload(name)
