@@ -42,7 +42,7 @@ class Reconciler:
         self._store = store
         self._interpreter = interpreter
         self._clock = clock
-        self._policy = policy
+        self._policy = replace(policy, began=clock.now())
         self._chance = chance
         self._seen = seen
         self._failed = failed
@@ -96,7 +96,6 @@ class Reconciler:
 
     async def run(self) -> None:
         """Drive until `stop`. Raises StoreError when the store cannot be written."""
-        self._policy = replace(self._policy, began=self._clock.now())
         self._barrier.begin(self._store.creating(), self._policy.began)
         while not self._stopping and self._broken is None:
             self._wake.clear()

@@ -170,7 +170,7 @@ SCENARIOS: dict[str, Scenario] = {
     "upload, rejected": Scenario(script=_simply("sandbox-outcome=rejected", read_back=True)),
     "upload, inconclusive": Scenario(script=_simply("sandbox-outcome=inconclusive")),
     "upload, failed": Scenario(script=_simply("sandbox-outcome=failed", document_id=IDENTITY_CARD, back=True)),
-    "upload, expired": Scenario(script=_simply("sandbox-delay=30m", deadline="120s")),
+    "upload, expired": Scenario(script=_simply("sandbox-delay=30m", deadline="300s")),  # two kills delay the start
     "document type by name": Scenario(script=_simply("", document_type={"country": "NLD", "type": "passport"})),
     "capture, accepted": Scenario(script=_by_capture("accepted")),
     "capture, canceled": Scenario(script=_by_capture("canceled")),

@@ -177,6 +177,19 @@ async def test_a_capture_whose_link_was_handed_out_is_observed_after_the_store_w
     world.check_nothing_left()
 
 
+async def test_a_result_of_a_lost_store_is_read_however_long_its_deadline_is_over(world: World) -> None:
+    """It was billed: no dossier is deleted before its result was read."""
+    world.upload("a", "sandbox-delay=10m", deadline="1h")
+    async with world.running():
+        await world.clock.advance(10)
+    lose(world)
+    await world.clock.advance(3 * 86400)
+    async with world.running():
+        await world.clock.advance(60)
+        assert world.record("a").outcome is Outcome.ACCEPTED
+    world.check_nothing_left()
+
+
 async def test_while_assure_gives_no_list_nothing_is_begun(world: World) -> None:
     """[I2]"""
     world.upload("a")

@@ -78,6 +78,19 @@ async def test_a_result_that_the_last_look_finds_still_counts(world: World) -> N
         assert world.record("a").outcome == "accepted"
 
 
+async def test_a_result_that_came_while_no_agent_ran_is_read_however_long_the_deadline_is_over(world: World) -> None:
+    """It was billed: no dossier is deleted before its result was read."""
+    world.upload("a", "sandbox-delay=10m", deadline="1h")
+    async with world.running():
+        await world.clock.advance(10)
+        assert world.record("a").phase is Phase.RESULT
+    await world.clock.advance(3 * 86400)
+    async with world.running():
+        await world.clock.advance(30)
+        assert world.record("a").outcome == "accepted"
+    world.check_nothing_left()
+
+
 async def test_reasons_are_kept_as_names_and_checks_as_booleans(world: World) -> None:
     world.upload("a", "sandbox-outcome=inconclusive")
     world.upload("b", "sandbox-outcome=rejected")
