@@ -18,7 +18,7 @@ run: $(READY)  ## the agent on the example requests, against the built-in sandbo
 
 test: $(READY)  ## all tests; what cannot run here is named with the reason
 	scripts/setup-system
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal  # for two cores: half of its time it waits for other processes
 
 check: $(READY)  ## style, types, layers, and that the documents tell the truth
 	$(BIN)/ruff check .

@@ -18,6 +18,8 @@ from agent.views import item
 from proof.installed import COMMAND, environment, ledger_at
 from tests.support.patience import PATIENT, eventually
 
+NEVER = "10m"  # as POLL_INTERVAL: nobody looks for a result while the test lasts, so that whoever is started waits
+
 
 @dataclass
 class Office:

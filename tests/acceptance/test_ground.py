@@ -14,7 +14,7 @@ from agent.core.record import Record
 from agent.store.connection import sqlite3
 from agent.store.reading import Reading
 from proof.installed import COMMAND
-from tests.acceptance.office import Office
+from tests.acceptance.office import NEVER, Office
 from tests.support.patience import PATIENT, eventually
 
 
@@ -52,11 +52,12 @@ def starts(office: Office) -> dict[str, int]:
     }
 
 
-@pytest.mark.sandbox(delay="15s")  # longer than from the first upload to the kill, on a busy machine as well
+@pytest.mark.sandbox(delay="100ms")
 def test_a_restore_drill(office: Office) -> None:
     """[I1] [I2] [I3] [I5] Run, back up, go on, kill, restore, run: nothing is billed twice, and all settles."""
     for name in ("done", "late"):
         office.upload(name)
+    office.settings["POLL_INTERVAL"] = NEVER
     with office.running() as process:
         until(office, lambda items: len(items) == 2 and items["late"].phase == "result")
         assert office.run("backup", str(office.folder / "kept.db")) == 0
@@ -67,6 +68,7 @@ def test_a_restore_drill(office: Office) -> None:
         process.kill()
         process.wait()
     assert office.run("restore", str(office.folder / "kept.db")) == 0
+    del office.settings["POLL_INTERVAL"]
     assert list(state(office).parent.glob("replaced-*.db"))
     office.upload("new")
     with office.running():
@@ -82,18 +84,20 @@ def test_a_restore_drill(office: Office) -> None:
     assert recoveries(office) == [("restored", 1, 1)]
 
 
-@pytest.mark.sandbox(delay="6s")
+@pytest.mark.sandbox(delay="100ms")
 def test_a_lost_state_file_after_a_kill_is_regained_from_assure(office: Office) -> None:
     """[I1] [I2] [I3]"""
     names = [f"a-{number}" for number in range(6)]
     for name in names:
         office.upload(name)
+    office.settings["POLL_INTERVAL"] = NEVER
     with office.running() as process:
         until(office, lambda items: {item.phase for item in items.values()} == {"result"} and len(items) == 6)
         process.kill()
         process.wait()
     for path in state(office).parent.glob("agent.db*"):
         path.unlink()
+    del office.settings["POLL_INTERVAL"]
     assert office.run("run", "--once") == 0
     assert {item["outcome"] for item in office.items().values()} == {"accepted"}
     assert sorted(starts(office).values()) == [1] * 6

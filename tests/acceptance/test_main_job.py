@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from agent.sandbox import CANARIES
-from tests.acceptance.office import Office, picture
+from tests.acceptance.office import NEVER, Office, picture
 from tests.support.patience import PATIENT, eventually
 
 OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
@@ -59,13 +59,15 @@ def test_40_capture_flows_settle_both_ways_of_creating_the_process(office: Offic
 
 @pytest.mark.sandbox(delay="500ms-2s")
 def test_twelve_kills_in_a_row_lose_nothing_and_start_nothing_twice(office: Office) -> None:
-    """[I1, I2, I3, I4, I5] Fresh work before each start, SIGKILL at a random moment, then one `run --once`."""
+    """[I1, I2, I3, I4, I5] Fresh work before each start, SIGKILL at a random moment of it, then one `run --once`."""
     chance = random.Random(12)
     for number in range(12):
         for person in range(5):
             office.upload(f"person-{number}-{person}", OUTCOMES[person % 4])
+        asked = sum(office.ledger()["calls"].values())
         with office.running() as process:
-            time.sleep(chance.uniform(0.8, 2.2))
+            eventually(lambda asked=asked: sum(office.ledger()["calls"].values()) > asked + 1)  # it is at work
+            time.sleep(chance.uniform(0.0, 0.8))
             process.kill()
     assert office.run("run", "--once", timeout=2 * PATIENT) == 0
     items = office.items()
@@ -83,12 +85,12 @@ def test_twelve_kills_in_a_row_lose_nothing_and_start_nothing_twice(office: Offi
     assert office.run("audit", "verify") == 0
 
 
-@pytest.mark.sandbox(delay="15s")
+@pytest.mark.sandbox(delay="100ms")
 def test_20_people_who_wait_are_started_once_whatever_happens_to_their_files(office: Office) -> None:
     """[I2] Removed, changed, broken and put back while they wait: 20 starts; a mass removal withdraws nothing."""
     paths = [office.upload(f"person-{number}") for number in range(20)]
     good = {path: path.read_text() for path in paths}
-    office.settings["REQUEST_TIMEOUT"] = "2s"
+    office.settings["POLL_INTERVAL"] = NEVER
     with office.running():
         eventually(lambda: sum(process["starts"] for process in office.processes()) == 20)
         for path in paths[:3]:
@@ -103,6 +105,7 @@ def test_20_people_who_wait_are_started_once_whatever_happens_to_their_files(off
         for path in paths:
             path.write_text(good[path])
         eventually(lambda: not any(item["state"] == "held" for item in office.seen().values()))
+    del office.settings["POLL_INTERVAL"]
     assert office.run("run", "--once") == 0
     assert {item["outcome"] for item in office.items().values()} == {"accepted"}
     assert sum(process["starts"] for process in office.processes()) == 20

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from grafana.scraped import MISSING, REASON, eventually, watching
+from grafana.scraped import MISSING, REASON, VERY_QUICK, eventually, watching
 from tests.support.faults import rule
 from tests.support.world import World
 
@@ -19,7 +19,7 @@ async def test_failing_deletions_are_seen_and_wake_a_person(world: World) -> Non
         target = world.url.removeprefix("http://")
 
         def fires() -> None:
-            with watching(world.folder / "prometheus", target) as prometheus:
+            with watching(world.folder / "prometheus", target, VERY_QUICK) as prometheus:
                 eventually(lambda: "AssureAgentDeletionsOverdue" in prometheus.firing())
 
         await asyncio.to_thread(fires)

@@ -34,6 +34,8 @@ async def test_an_outage_of_an_hour_costs_probes_and_then_everything_goes_on_by_
     """[I1] [I2] [I8] Nothing is claimed meanwhile, nothing committed, and nobody waits for an old backoff."""
     names = [f"a-{number}" for number in range(30)]
     async with world.running(http=True) as agent:
+        # Each creation takes a while, so that all are under way before the doubt of one bars the others.
+        world.sandbox.faults.add([rule("createDossier", "latency", every=1, seconds=1.0)])
         down(world)
         for name in names:
             world.upload(name)
@@ -85,6 +87,8 @@ async def test_deadlines_decide_while_the_circuit_is_open(world: World) -> None:
         assert world.record("billed").phase is Phase.RESULT
         down(world)
         world.upload("unbilled", deadline="30m")
+        await agent.scan()
+        await world.clock.rest()  # its deadline begins with its first call, and the doubt of another would bar that
         world.upload("later", deadline="24h")
         await agent.scan()
         await world.clock.advance(120)

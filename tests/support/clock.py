@@ -4,7 +4,8 @@ The theory: whoever lets time pass does so through this clock, the agent by `wai
 at work otherwise is a call on the wire or a commit, and belongs to a record that is being driven; `watch` says how
 many of those there are. When every driven record is asleep in the sandbox, nobody can move but by time: it jumps to
 the earliest moment that somebody waits for, and never past `stop_at`. Who was woken and did not run yet still counts
-as waiting, with a moment that has come, so that nobody is overlooked.
+as waiting, with a moment that has come, so that nobody is overlooked. Nor does it jump past what a test waits for with
+`until`: that is looked at before each jump, so that the test goes on at the moment when it came true.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 _LOOK = 0.0005  # real seconds between two looks while somebody is at work
+_AT_ONCE = 10  # looks after time has passed, without a pause: who only decides to wait on needs no more turns than that
 _TICK = 0.001  # real seconds: no sleep in a loop is shorter
 _PATIENCE = 20.0  # seconds until a test is believed to be stuck, on a machine that has nothing else to do
 
@@ -131,17 +133,18 @@ class VirtualClock:
         await asyncio.gather(self._mover, return_exceptions=True)
 
     async def _move(self) -> None:
+        looks = 0
         while True:
             moment = min((deadline for deadline, _ in self._waiting.values()), default=math.inf)
             target = min(moment, self.stop_at)
-            if self.quiet and self._time < target < math.inf:
+            if self.quiet and self._time < target < math.inf and not any(map(_came, _awaited)):
                 self._time = target
                 for alarm, (deadline, _) in self._waiting.items():
                     if deadline <= target:
                         alarm.reschedule(0)
-                await asyncio.sleep(0)
-            else:
-                await asyncio.sleep(_LOOK)
+                looks = 0
+            looks += 1
+            await asyncio.sleep(0 if looks < _AT_ONCE else _LOOK)
 
 
 T = TypeVar("T")
@@ -152,11 +155,25 @@ async def until(true: Callable[[], object], patience: float = _PATIENCE, look: f
 
     Patience is counted in looks. On a machine that is busy with others we look less often, as we do all else.
     """
-    for _ in range(int(patience / max(look, _TICK))):
-        if true():
-            return
-        await asyncio.sleep(look)
-    raise TimeoutError
+    _awaited.append(true)
+    try:
+        for _ in range(int(patience / max(look, _TICK))):
+            if true():
+                return
+            await asyncio.sleep(look)
+        raise TimeoutError
+    finally:
+        _awaited.remove(true)
+
+
+_awaited: list[Callable[[], object]] = []  # what tests wait for just now
+
+
+def _came(true: Callable[[], object]) -> bool:
+    try:
+        return bool(true())
+    except Exception:  # whoever waits for it is told when they look
+        return False
 
 
 async def patiently(ends: Coroutine[Any, Any, T] | asyncio.Task[T], patience: float = _PATIENCE) -> T:

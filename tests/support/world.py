@@ -5,7 +5,7 @@ import contextlib
 import random
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from unittest import mock
 import structlog
 
 from agent import outward, runtime
+from agent.account import client_config
+from agent.assure.client import Config
 from agent.core.record import Phase, Record
 from agent.deliver import Deliverer
 from agent.observer import Observer
@@ -29,6 +31,7 @@ from proof.quiet import serving_nothing, watching_nothing
 
 from .clock import VirtualClock, patiently, until
 from .files import capture, jpeg, upload, write
+from .patience import PATIENT
 
 CONFIG = SandboxConfig(verification_delay=(2.0, 2.0), capture_delay=2.0)
 
@@ -107,6 +110,8 @@ class World:
                 patches.enter_context(mock.patch.object(runtime, "watching", watching_nothing))
             if not http:
                 patches.enter_context(mock.patch.object(outward, "serving", serving_nothing))
+            hurried = (self.switches | more).get("request_timeout")  # a test that names it is about it
+            patches.enter_context(mock.patch.object(runtime, "client_config", partial(_patient, hurried)))
             async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
                 reconciler, remote, turns = agent.reconciler, agent._remote, agent._turns
                 with (
@@ -240,6 +245,11 @@ class World:
         assert self.sandbox.world.dossiers == {}
         for (reference,) in self.rows("SELECT reference FROM orphans WHERE closed_at IS NULL"):
             assert self.ledger.by_reference(reference) == []
+
+
+def _patient(hurried: float | None, settings: Settings) -> Config:
+    """The sandbox answers at its own pace, in real time; what the agent knows of REQUEST_TIMEOUT is virtual time."""
+    return replace(client_config(settings), request_timeout=hurried or PATIENT, connect_timeout=PATIENT)
 
 
 def _draining(agent: Agent) -> bool:

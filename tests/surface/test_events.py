@@ -213,7 +213,7 @@ async def test_the_answer_waits_for_nothing_that_assure_does(world: World) -> No
     names = [f"a-{number}" for number in range(20)]
     async with listening(world) as sender:
         await waiting(world, *names)
-        world.sandbox.faults.add([rule("getProcess", "hang", count=20)])
+        world.sandbox.faults.add([rule("getProcess", "latency", count=20, seconds=3600.0)])
         bodies = [envelope(**data(world, name)) for name in names]
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENT) as client:
             for body in bodies:

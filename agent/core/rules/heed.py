@@ -46,4 +46,6 @@ def _had_its_last_look(record: Record, at: float, policy: Policy) -> bool:
         return True
     assert record.opened_at is not None
     deadline = record.opened_at + record.desired.deadline
-    return at >= policy.since(deadline) + policy.last_look or (record.read_at is not None and record.read_at >= deadline)
+    return at >= policy.since(deadline) + policy.last_look or (
+        record.read_at is not None and record.read_at >= deadline
+    )
