@@ -78,11 +78,18 @@ async def test_a_result_that_the_last_look_finds_still_counts(world: World) -> N
         assert world.record("a").outcome == "accepted"
 
 
-async def test_a_result_that_came_while_no_agent_ran_is_read_however_long_the_deadline_is_over(world: World) -> None:
+@pytest.mark.parametrize("capture", [False, True])
+async def test_a_result_that_came_while_no_agent_ran_is_read_however_long_the_deadline_is_over(
+    world: World, capture: bool
+) -> None:
     """It was billed: no dossier is deleted before its result was read."""
-    world.upload("a", "sandbox-delay=10m", deadline="1h")
+    world.sandbox.world.config = world.sandbox.config
+    if capture:
+        world.capture("a", deadline="1h")
+    else:
+        world.upload("a", "sandbox-delay=10m", deadline="1h")
     async with world.running():
-        await world.clock.advance(10)
+        await world.clock.advance(1)
         assert world.record("a").phase is Phase.RESULT
     await world.clock.advance(3 * 86400)
     async with world.running():
