@@ -103,7 +103,7 @@ def _store(axes: Axes, section: Results) -> None:
     bars = axes.bar([f"{_number(label)}" for label in rows], list(rows.values()), color=_GOOD)
     axes.bar_label(bars, fmt="{:,.0f}")
     axes.axhline(ceiling, color=_OTHER, linestyle="--", label="all in one transaction")
-    axes.set(title="Durable transitions per second", xlabel="at a time")
+    axes.set(title="Durable transitions per second", xlabel="at a time", ylim=(0, 1.2 * ceiling))
     axes.legend()
 
 
