@@ -265,12 +265,22 @@ async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
             server = await asyncio.start_unix_server(heard, name, limit=_LONGEST)
         finally:
             os.umask(mask)
+        ours = _identity(path)
         try:
             yield
         finally:
             server.close()
-            _remove(path)
+            if _identity(path) == ours:  # else another agent hears there by now
+                _remove(path)
 
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -135,6 +135,15 @@ async def test_a_socket_that_a_crash_left_is_replaced(world: World) -> None:
         assert (await ask(world, "pause"))["ok"]
 
 
+async def test_the_socket_of_another_agent_is_left_to_it(world: World) -> None:
+    """The lock file was removed by hand, and another agent hears at this place by now."""
+    async with world.running():
+        socket_of(world.state).unlink()
+        with reachable(socket_of(world.state)) as name, socket.socket(socket.AF_UNIX) as others:
+            others.bind(name)
+    assert socket_of(world.state).exists()
+
+
 async def test_an_agent_that_ends_answers_who_asks_just_then(world: World) -> None:
     world.upload("a")
     await world.settle()
