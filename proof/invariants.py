@@ -8,7 +8,8 @@ import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Generation:
     dossier_id: str | None
     process_id: str | None
     links: int  # capture links handed out
+    asked: bool  # a person was asked something when the outcome came
 
 
 def violations(state: Path, ledger: Json, agent: str, *, settled: bool) -> list[Violation]:
@@ -120,13 +122,16 @@ def _durable(connection: Connection, ledger: Json, agent: str) -> Iterator[Viola
 def _generations(connection: Connection) -> Iterator[Generation]:
     """What the history says of every generation of every request."""
     latest: dict[tuple[str, int], Generation] = {}
+    asked: set[tuple[str, int]] = set()
     fields: dict[str, Json] = defaultdict(dict)
     links: dict[tuple[str, int], int] = defaultdict(int)
     for uid, kind, changes in connection.execute("SELECT uid, type, changes FROM events ORDER BY uid, seq"):
         now = fields[uid]
-        before = now.get("generation", 1)
-        now.update(json.loads(changes))
+        before, held = now.get("generation", 1), now.get("hold") is not None
+        now.update(changed := json.loads(changes))
         number = now.get("generation", 1)
+        if held and changed.get("outcome"):
+            asked.add((uid, number))
         links[uid, before] += kind == "CaptureStarted"
         latest[uid, number] = Generation(
             uid=uid,
@@ -136,9 +141,10 @@ def _generations(connection: Connection) -> Iterator[Generation]:
             dossier_id=now.get("dossierId"),
             process_id=now.get("processId"),
             links=0,
+            asked=False,
         )
-    for (uid, number), one in latest.items():
-        yield Generation(uid, number, one.mode, one.outcome, one.dossier_id, one.process_id, links[uid, number])
+    for key, one in latest.items():
+        yield replace(one, links=links[key], asked=key in asked)
 
 
 def _started_once(generations: list[Generation], ledger: Json, agent: str) -> Iterator[Violation]:
@@ -162,14 +168,28 @@ def _read_before_deleted(generations: list[Generation], ledger: Json) -> Iterato
     dossiers = {row["dossierId"]: row for row in ledger["dossiers"]}
     for one in generations:
         dossier = dossiers.get(one.dossier_id)
+        who = f"{one.uid}-{one.number}"
+        if dossier is not None and one.outcome == "expired" and not one.asked and _given_up(dossier):
+            yield Violation(invariant="result", what="expired, where Assure had decided long before", who=who)
         if dossier is None or one.outcome not in _OF_ASSURE:
             continue
-        who = f"{one.uid}-{one.number}"
         if not dossier["resultRead"]:
             yield Violation(invariant="result", what="an outcome that was never read", who=who)
         said = {process["processId"]: process["status"] for process in dossier["processes"]}.get(one.process_id)
         if said != one.outcome:
             yield Violation(invariant="result", what=f"{one.outcome}, where Assure says {said}", who=who)
+
+
+def _given_up(dossier: Json) -> bool:
+    """True when a result that was there for an hour was deleted unread."""
+    if dossier["deletedAt"] is None or dossier["resultRead"]:
+        return False
+    decided = [process["decidedAt"] for process in dossier["processes"] if process["decidedAt"] is not None]
+    return any(_seconds(dossier["deletedAt"]) - _seconds(at) > 3600 for at in decided)
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 def _sound(connection: Connection) -> Iterator[Violation]:

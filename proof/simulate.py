@@ -30,7 +30,8 @@ from proof.stage import Stage
 _SETTINGS = {"scan_interval": 20.0, "poll_interval": 10.0}
 _CLAIMS_KEY = "0123456789abcdef" * 4  # of no account
 _LOOKS = 60.0  # seconds between two looks of the person who answers holds
-_PATIENCE = 6 * 3600.0  # virtual seconds
+_PATIENCE = 48 * 3600.0  # virtual seconds
+_LONG_DOWN = 2 * 3600.0  # seconds: the night of somebody on call
 _HELD_FOR_TROUBLE = ("refused-by-assure", "unexpected-answer")
 
 
@@ -157,7 +158,7 @@ async def _life(stage: Stage, plan: Plan, people: _People) -> None:
     stage.down = lambda: _during(plan.outages, stage)
     stage.full = lambda: _during(plan.full, stage)
     stage.ahead = lambda: sum(seconds for at, seconds in plan.jumps if at <= stage.clock.now() - START)
-    async with asyncio.timeout(_PATIENCE), stage.living(lambda: chance.choice((0.1, 5.0, 90.0))):
+    async with asyncio.timeout(_PATIENCE), stage.living(lambda: _down(chance)):
         answering = asyncio.create_task(people.answer())
         await people.work()
         await asyncio.sleep(max(0.0, START + plan.calm_at - stage.clock.now()))
@@ -169,6 +170,11 @@ async def _life(stage: Stage, plan: Plan, people: _People) -> None:
         await stage.until(lambda: not stage.moving(), every=60.0)
         await stage.calm()
         await stage.until(lambda: not stage.moving(), every=60.0)
+
+
+def _down(chance: Random) -> float:
+    """For how long nobody starts the agent again."""
+    return _LONG_DOWN if chance.random() < 0.1 else chance.choice((0.1, 5.0, 90.0))
 
 
 def _during(spans: tuple[tuple[float, float], ...], stage: Stage) -> bool:

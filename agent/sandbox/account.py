@@ -122,7 +122,8 @@ class Account:
 
     def forget(self, process: Process, now: float) -> None:
         """It is deleted; the ledger knows how it stood."""
-        self.ledger.closed(process.process_id, process.status(now))
+        decided_at = process.verdict.at if process.verdict is not None and process.verdict.at <= now else None
+        self.ledger.closed(process.process_id, process.status(now), decided_at)
         del self.processes[process.process_id]
 
     def horizon(self, now: float, view: View) -> float:

@@ -15,10 +15,14 @@ from agent.sandbox.model import Json, stamp
 
 @dataclass(slots=True, kw_only=True)
 class ProcessEntry:
-    """One process: the last status we know, how often it was started, and when GET process read it."""
+    """One process: the last status we know, how often it was started, and when GET process read it.
+
+    `decided_at`: of one that was deleted, when its last status came, if that was a final one.
+    """
 
     process_id: str
     status: str = "pending"
+    decided_at: float | None = None
     starts: int = 0
     reads: list[float] = field(default_factory=list)
 
@@ -28,6 +32,7 @@ class ProcessEntry:
         return {
             "processId": self.process_id,
             "status": status or self.status,
+            "decidedAt": None if self.decided_at is None else stamp(self.decided_at),
             "starts": self.starts,
             "reads": len(self.reads),
             "minReadGap": min(gaps, default=None),
@@ -131,9 +136,10 @@ class Ledger:
         self.dossiers[dossier.dossier_id] = dossier
         self._processes |= {entry.process_id: entry for entry in dossier.processes}
 
-    def closed(self, process_id: str, status: str) -> None:
-        """A process was deleted; that was its last status."""
+    def closed(self, process_id: str, status: str, decided_at: float | None) -> None:
+        """A process was deleted; that was its last status, and if it is a final one, when it came."""
         self._processes[process_id].status = status
+        self._processes[process_id].decided_at = decided_at
 
     def report(self) -> Json:
         """Everything, as GET /sandbox/ledger sends it."""

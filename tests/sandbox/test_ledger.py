@@ -37,6 +37,7 @@ async def test_the_ledger_tells_the_life_of_a_dossier(api: Api) -> None:
                 {
                     "processId": path.split("/")[-1],
                     "status": "accepted",
+                    "decidedAt": "2023-11-14T22:13:30Z",
                     "starts": 1,
                     "reads": 3,
                     "minReadGap": 2.0,
