@@ -19,6 +19,7 @@ from agent.store.connection import Connection, open_reader
 
 Json = dict[str, Any]
 
+_SET = 2 * 3600.0  # seconds by which a clock is set in these lives, at most
 _OF_ASSURE = ("accepted", "rejected", "inconclusive", "canceled", "failed")
 
 
@@ -42,6 +43,7 @@ class Generation:
     number: int
     mode: str
     outcome: str | None
+    outcome_at: float
     dossier_id: str | None
     process_id: str | None
     links: int  # capture links handed out
@@ -138,6 +140,7 @@ def _generations(connection: Connection) -> Iterator[Generation]:
             number=number,
             mode=now.get("mode", ""),
             outcome=now.get("outcome"),
+            outcome_at=now.get("outcomeAt", 0.0),
             dossier_id=now.get("dossierId"),
             process_id=now.get("processId"),
             links=0,
@@ -169,7 +172,7 @@ def _read_before_deleted(generations: list[Generation], ledger: Json) -> Iterato
     for one in generations:
         dossier = dossiers.get(one.dossier_id)
         who = f"{one.uid}-{one.number}"
-        if dossier is not None and one.outcome == "expired" and not one.asked and _given_up(dossier):
+        if dossier is not None and one.outcome == "expired" and not one.asked and _given_up(one, dossier):
             yield Violation(invariant="result", what="expired, where Assure had decided long before", who=who)
         if dossier is None or one.outcome not in _OF_ASSURE:
             continue
@@ -180,12 +183,10 @@ def _read_before_deleted(generations: list[Generation], ledger: Json) -> Iterato
             yield Violation(invariant="result", what=f"{one.outcome}, where Assure says {said}", who=who)
 
 
-def _given_up(dossier: Json) -> bool:
-    """True when a result that was there for an hour was deleted unread."""
-    if dossier["deletedAt"] is None or dossier["resultRead"]:
-        return False
+def _given_up(one: Generation, dossier: Json) -> bool:
+    """True when a result was there for long, and its request ended without it. The agent's clock may be set meanwhile."""
     decided = [process["decidedAt"] for process in dossier["processes"] if process["decidedAt"] is not None]
-    return any(_seconds(dossier["deletedAt"]) - _seconds(at) > 3600 for at in decided)
+    return not dossier["resultRead"] and any(one.outcome_at - _seconds(at) > _SET + 60.0 for at in decided)
 
 
 def _seconds(stamp: str) -> float:

@@ -31,7 +31,7 @@ _SETTINGS = {"scan_interval": 20.0, "poll_interval": 10.0}
 _CLAIMS_KEY = "0123456789abcdef" * 4  # of no account
 _LOOKS = 60.0  # seconds between two looks of the person who answers holds
 _PATIENCE = 48 * 3600.0  # virtual seconds
-_LONG_DOWN = 2 * 3600.0  # seconds: the night of somebody on call
+_LONG_DOWN = 4 * 3600.0  # seconds: half the night of somebody on call
 _HELD_FOR_TROUBLE = ("refused-by-assure", "unexpected-answer")
 
 
