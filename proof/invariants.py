@@ -184,7 +184,7 @@ def _read_before_deleted(generations: list[Generation], ledger: Json) -> Iterato
 
 
 def _given_up(one: Generation, dossier: Json) -> bool:
-    """True when a result was there for long, and its request ended without it. The agent's clock may be set meanwhile."""
+    """True when a result was there for long, and its request ended without it. The agent's clock may have been set."""
     decided = [process["decidedAt"] for process in dossier["processes"] if process["decidedAt"] is not None]
     return not dossier["resultRead"] and any(one.outcome_at - _seconds(at) > _SET + 60.0 for at in decided)
 
