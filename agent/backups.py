@@ -34,17 +34,20 @@ class Backups:
             hint = error.hint if isinstance(error, AgentError) else "check ASSURE_AGENT_BACKUP_DIR"
             self._log.error("no backup", error=f"{type(error).__name__}: {error}", hint=hint)
             return None
-        if made is None:
+        if isinstance(made, float):
+            if self._store.recall(BACKED_UP) is None:  # another store was here before
+                await self._store.remember(BACKED_UP, str(made))
             return None
         await self._store.remember(BACKED_UP, str(made.at))
         self._log.info("backed up", count=made.requests)
         return made.path
 
-    def _make(self, folder: Path, now: float) -> Backup | None:
+    def _make(self, folder: Path, now: float) -> Backup | float:
+        """The backup that was made; or when the last one was, while it is not time for another."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         last = last_in(folder)
         if last is not None and 0 <= now - last < self._interval:
-            return None
+            return last
         made = back_up(self._state, folder, now)
         prune(folder, self._keep)
         return made

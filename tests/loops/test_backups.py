@@ -29,6 +29,19 @@ async def test_a_backup_is_made_when_the_last_is_old_enough_and_the_newest_are_k
     assert sorted(kept.iterdir()) == made[1:]
 
 
+async def test_a_new_store_beside_backups_knows_when_the_last_was_made(world: World) -> None:
+    """Else an alert would say that there is none."""
+    world.switches |= {"backup_dir": world.folder / "backups", "poll_interval": 60.0}
+    async with world.running() as agent:
+        assert await agent._backups.make() is not None
+        made = told(world)
+    for path in world.state.parent.glob("agent.db*"):
+        path.unlink()
+    async with world.running() as agent:
+        assert await agent._backups.make() is None, "it is not time yet"
+        assert told(world) == made > 0
+
+
 async def test_a_backup_that_fails_is_said_and_the_work_goes_on(world: World) -> None:
     """[I9]"""
     (world.folder / "backups").write_text("a file")
