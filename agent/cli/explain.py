@@ -12,6 +12,7 @@ from agent.core.errors import AgentError
 from agent.core.plan import Action, if_changed, if_removed
 from agent.core.policy import Policy
 from agent.core.record import Hold, Record
+from agent.core.recovery import gated
 from agent.sentences import FOLLOWING, HOLDS, NOTHING_AROUND, Around, answers, coming, time, tried, where
 from agent.settings import load_settings
 from agent.store.connection import holder
@@ -64,11 +65,12 @@ def _around(reading: Reading, record: Record, runs: bool) -> Around:
     from agent.account import CIRCUIT
     from agent.control import PAUSED, paused_since
 
-    why, _, approved = reading.recovery() or (None, False, False)
+    why, _, approved = reading.recovery() or ("", False, False)
+    recovering = bool(why) and not approved
     return Around(
         paused_since=paused_since(reading.recall(PAUSED)),
-        recovering=why is not None and not approved,
-        gated=why is not None and why != "lost" and not approved,
+        recovering=recovering,
+        gated=recovering and gated(why),
         circuit=(reading.recall(CIRCUIT) or "") if runs else "",
         linkless=reading.linkless(record),
         waiting=reading.waiting_withdrawals(),

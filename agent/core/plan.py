@@ -12,6 +12,7 @@ from agent.core.machine import step
 from agent.core.observation import DocumentChanged, DocumentRemoved, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Desired, HoldReason, Outcome, Phase, Record
+from agent.core.recovery import gated
 from agent.core.rules.passage import leads_on
 
 
@@ -51,8 +52,8 @@ class Recovery:
 
     @property
     def gated(self) -> bool:
-        """True while nothing may be begun: a copy knows of work that may have gone further since it was made."""
-        return self.why != "lost"
+        """True while nothing may be begun."""
+        return gated(self.why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

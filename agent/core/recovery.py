@@ -41,6 +41,11 @@ def quoted(kind: EffectKind, evidence: Evidence) -> str:
     return " ".join(str(part) for part in (kind, evidence.status, evidence.cause, evidence.digest) if part)
 
 
+def gated(why: str) -> bool:
+    """True while nothing may be begun in such a recovery: a copy knows of work that may have gone further since."""
+    return why != "lost"
+
+
 def start_distance(repeats: int, policy: Policy) -> float:
     """Seconds between the two pending reads that prove a start did not happen: longer each time it did not."""
     return min(policy.certainty * 2.0 ** min(repeats, 30), max(policy.certainty, policy.start_patience))

@@ -7,6 +7,7 @@ from typing import Protocol
 from agent.core.admission import Remark
 from agent.core.machine import Step
 from agent.core.record import Record
+from agent.core.recovery import gated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,8 @@ class Recovery:
 
     @property
     def gated(self) -> bool:
-        """True while nothing may be begun: a copy knows of work that may have gone further since it was made."""
-        return self.why != "lost"
+        """True while nothing may be begun."""
+        return gated(self.why)
 
 
 class Recoveries(Protocol):
