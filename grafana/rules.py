@@ -376,6 +376,14 @@ _QUIET = (
         },
         ("AssureAgentOrphanUndeleted", "AssureAgentPossibleOrphan"),
     ),
+    (
+        "nobody misses backups that nobody wants",
+        {
+            'assure_agent_backup_timestamp_seconds{instance="agent:9464"}': "0x240",
+            'assure_agent_backup_interval_seconds{instance="agent:9464"}': "0x240",
+        },
+        ("AssureAgentBackupMissing", "AssureAgentBackupOld"),
+    ),
 )
 
 
