@@ -16,7 +16,7 @@ from proof.report import Report
 from proof.selected import Selection
 from proof.states import HOLD_TTL
 
-_POLICY = Policy(own_look=5.0, hold_ttl=HOLD_TTL, recheck=10.0, last_look=60.0, start_patience=60.0)
+_POLICY = Policy(own_look=5.0, hold_ttl=HOLD_TTL, recheck=10.0, last_look=60.0, last_tries=1, start_patience=60.0)
 _PACES = Paces(
     calls=(0.05,),
     answers=(2.0,),

@@ -19,7 +19,6 @@ from agent.store.connection import Connection, open_reader
 
 Json = dict[str, Any]
 
-_SET = 2 * 3600.0  # seconds by which a clock is set in these lives, at most
 _OF_ASSURE = ("accepted", "rejected", "inconclusive", "canceled", "failed")
 
 
@@ -50,15 +49,18 @@ class Generation:
     asked: bool  # a person was asked something when the outcome came
 
 
-def violations(state: Path, ledger: Json, agent: str, *, settled: bool) -> list[Violation]:
-    """All that is wrong. `ledger` as GET /sandbox/ledger sends it; `agent` is the id in the references."""
+def violations(state: Path, ledger: Json, agent: str, *, settled: bool, astray: float = 0.0) -> list[Violation]:
+    """All that is wrong. `ledger` as GET /sandbox/ledger sends it; `agent` is the id in the references.
+
+    `astray`: by how many seconds the agent's clock was set, at most.
+    """
     if not state.exists():
         return [Violation(invariant="I4", what="a dossier, and no store") for _ in ledger["dossiers"][:1]]
     with contextlib.closing(open_reader(state)) as connection:
         found = [*_accounted(connection, ledger, agent), *_durable(connection, ledger, agent)]
         generations = list(_generations(connection))
         found += _started_once(generations, ledger, agent)
-        found += _read_before_deleted(generations, ledger)
+        found += _read_before_deleted(generations, ledger, astray)
         found += _sound(connection)
         if settled:
             found += _settled(connection, ledger)
@@ -166,13 +168,13 @@ def _started_once(generations: list[Generation], ledger: Json, agent: str) -> It
             yield Violation(invariant="I2", what="two links handed out", who=f"{one.uid}-{one.number}")
 
 
-def _read_before_deleted(generations: list[Generation], ledger: Json) -> Iterator[Violation]:
+def _read_before_deleted(generations: list[Generation], ledger: Json, astray: float) -> Iterator[Violation]:
     """What Assure decided was read while it was there, and is what it decided."""
     dossiers = {row["dossierId"]: row for row in ledger["dossiers"]}
     for one in generations:
         dossier = dossiers.get(one.dossier_id)
         who = f"{one.uid}-{one.number}"
-        if dossier is not None and one.outcome == "expired" and not one.asked and _given_up(one, dossier):
+        if dossier is not None and one.outcome == "expired" and not one.asked and _given_up(one, dossier, astray):
             yield Violation(invariant="result", what="expired, where Assure had decided long before", who=who)
         if dossier is None or one.outcome not in _OF_ASSURE:
             continue
@@ -183,10 +185,10 @@ def _read_before_deleted(generations: list[Generation], ledger: Json) -> Iterato
             yield Violation(invariant="result", what=f"{one.outcome}, where Assure says {said}", who=who)
 
 
-def _given_up(one: Generation, dossier: Json) -> bool:
-    """True when a result was there for long, and its request ended without it. The agent's clock may have been set."""
+def _given_up(one: Generation, dossier: Json, astray: float) -> bool:
+    """True when a result was there for more than an hour, and its request ended without it."""
     decided = [process["decidedAt"] for process in dossier["processes"] if process["decidedAt"] is not None]
-    return not dossier["resultRead"] and any(one.outcome_at - _seconds(at) > _SET + 60.0 for at in decided)
+    return not dossier["resultRead"] and any(one.outcome_at - _seconds(at) > 3600.0 + astray for at in decided)
 
 
 def _seconds(stamp: str) -> float:

@@ -75,7 +75,9 @@ def drawn(seed: int, requests: int) -> Plan:
     for number in range(requests):
         one = _request(chance, number, removable > 0)
         removable -= any(edit.what == "remove" for edit in one.edits)
-        drawn_requests.append(replace(one, keep=later.random() < 0.3))
+        one = replace(one, keep=later.random() < 0.3)
+        hurried = later.random() < 0.1  # its result comes shortly before the deadline, and perhaps in an outage
+        drawn_requests.append(replace(one, deadline=300.0, delay=200.0) if hurried else one)
     return Plan(
         seed=seed,
         requests=tuple(drawn_requests),
@@ -168,7 +170,8 @@ def _event_rules(chance: Random) -> tuple[Rule, ...]:
 
 
 def _outage(chance: Random) -> tuple[float, float]:
-    return _while(chance, (5.0, 60.0, 400.0))
+    """The longest takes half of the night."""
+    return _while(chance, (5.0, 60.0, 400.0, 4 * 3600.0))
 
 
 def _while(chance: Random, lengths: tuple[float, ...]) -> tuple[float, float]:

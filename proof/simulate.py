@@ -157,6 +157,7 @@ async def _life(stage: Stage, plan: Plan, people: _People) -> None:
     stage.severed, stage.late = plan.severed, plan.severed > 0
     stage.down = lambda: _during(plan.outages, stage)
     stage.full = lambda: _during(plan.full, stage)
+    stage.astray = sum(abs(seconds) for _, seconds in plan.jumps)
     stage.ahead = lambda: sum(seconds for at, seconds in plan.jumps if at <= stage.clock.now() - START)
     async with asyncio.timeout(_PATIENCE), stage.living(lambda: _down(chance)):
         answering = asyncio.create_task(people.answer())

@@ -95,6 +95,7 @@ class Stage:
         self.down: Callable[[], bool] = lambda: False  # is the network away?
         self.full: Callable[[], bool] = lambda: False  # is the disk full?
         self.ahead: Callable[[], float] = lambda: 0.0  # how far the agent's machine is set ahead, in seconds
+        self.astray = 0.0  # by how many seconds it is ever set, at most
         self.late = False  # may calls arrive late in this run?
         self.severed = 0.0  # how often a call arrives late, and its answer never
         self._agent: Agent | None = None
@@ -255,7 +256,7 @@ class Stage:
 
     def violations(self, *, settled: bool) -> list[Violation]:
         """What is wrong now."""
-        found = violations(self.state, self.world.ledger.report(), AGENT, settled=settled)
+        found = violations(self.state, self.world.ledger.report(), AGENT, settled=settled, astray=self.astray)
         if not self.late:
             return found
         # An upload whose connection ended is repeated while the process is pending; the first one may arrive after

@@ -68,6 +68,35 @@ def test_the_deadline_reads_once_more_before_it_decides() -> None:
     assert story.record.outcome is Outcome.EXPIRED
 
 
+def test_a_last_look_is_given_up_when_it_was_asked_often_and_long_enough() -> None:
+    """[I3] Asked often, not only for long: while Assure answers nobody no look is asked, and nothing can be deleted."""
+    story = at_result(upload(deadline=60.0))
+    story.wakes()
+    story.unanswered(EffectKind.READ_PROCESS)
+    tried = story.record.failures
+    story.later(DAY).wakes()
+    assert (story.record.outcome, type(story.effect)) == (None, ReadProcess)
+    while story.record.outcome is None:
+        story.unanswered(EffectKind.READ_PROCESS)
+        tried = story.record.failures or tried + 1
+        if story.record.outcome is None:
+            story.wakes()
+    assert story.record.outcome is Outcome.EXPIRED
+    assert tried == POLICY.last_tries
+
+
+def test_a_last_look_is_asked_for_an_hour_however_often_it_was_asked() -> None:
+    """[I3]"""
+    story = at_result(upload(deadline=60.0))
+    tried = 0
+    while story.record.outcome is None:
+        if isinstance(story.wakes(), ReadProcess):
+            story.unanswered(EffectKind.READ_PROCESS)
+            tried += 1
+    assert tried > POLICY.last_tries
+    assert POLICY.last_look <= story.now - NOW - 60 <= POLICY.last_look + POLICY.backoff_cap
+
+
 def test_a_final_status_in_the_last_look_wins() -> None:
     story = at_result(upload(deadline=60.0))
     story.later(60).wakes()

@@ -80,8 +80,8 @@ async def test_one_request_that_always_fails_opens_no_circuit_that_stays_open(wo
 
 
 async def test_deadlines_decide_while_the_circuit_is_open(world: World) -> None:
-    """Whoever was billed waits an hour for a last look; a probe that fails is none. [I1]"""
-    world.upload("billed", "sandbox-delay=180m", deadline="1h")
+    """Whoever was billed has a last look first, however long Assure is away: it may have ended well. [I1]"""
+    world.upload("billed", "sandbox-delay=50m", deadline="1h")
     async with world.running() as agent:
         await world.clock.advance(10)
         assert world.record("billed").phase is Phase.RESULT
@@ -96,15 +96,27 @@ async def test_deadlines_decide_while_the_circuit_is_open(world: World) -> None:
         await world.clock.advance(40 * 60)
         unbilled = world.record("unbilled")
         assert unbilled.outcome is Outcome.EXPIRED or (unbilled.outcome is None and unbilled.doubt is not None)
-        await world.clock.advance(30 * 60)
-        assert world.record("billed").outcome is None, "it may have ended well: only a look could tell"
-        await world.clock.advance(HOUR)
-        assert world.record("billed").outcome is Outcome.EXPIRED
-        assert world.record("later").outcome is None
+        await world.clock.advance(5 * HOUR)
+        assert (world.record("billed").outcome, world.record("later").outcome) == (None, None)
         world.sandbox.faults.clear()
         await world.clock.advance(300)
         assert {record.phase for record in world.records().values()} == {Phase.DONE}
+        assert world.record("billed").outcome is Outcome.ACCEPTED
         assert world.record("later").outcome is Outcome.ACCEPTED
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_last_look_that_alone_is_never_answered_ends_an_hour_after_the_deadline(world: World) -> None:
+    """Nobody knows why; but the others are answered, so the dossier can be deleted, and must be. [I3]"""
+    world.upload("a", "sandbox-delay=180m", deadline="1h")
+    async with world.running():
+        await world.clock.advance(10)
+        world.sandbox.faults.add([rule("getProcess", "500", every=1)])
+        await world.clock.advance(1.9 * HOUR)
+        assert world.record("a").outcome is None
+        await world.clock.advance(0.3 * HOUR)
+        assert (world.record("a").outcome, world.record("a").phase) == (Outcome.EXPIRED, Phase.DONE)
     world.check()
     world.check_nothing_left()
 

@@ -39,13 +39,14 @@ def _hurried(record: Record, at: float) -> Record:
 def _had_its_last_look(record: Record, at: float, policy: Policy) -> bool:
     """The deadline reads once more before it decides, unless nothing was started or a person is asked anyway.
 
-    An Assure that says nothing for long does not keep it from that; while no agent ran nobody asked it.
+    An Assure that leaves this one look unanswered for long does not keep it from that. While no agent ran, or Assure
+    answered nobody, it was not asked; then nothing could be deleted either.
     """
     unread = record.phase is Phase.PROCESS and record.unsure and record.doubt is EffectKind.CREATE_PROCESS  # adopted
     if not (record.billed or unread) or (record.hold is not None and record.hold.reason.blocks):
         return True
     assert record.opened_at is not None
     deadline = record.opened_at + record.desired.deadline
-    return at >= policy.since(deadline) + policy.last_look or (
-        record.read_at is not None and record.read_at >= deadline
-    )
+    if record.read_at is not None and record.read_at >= deadline:
+        return True
+    return at >= deadline + policy.last_look and record.failures >= policy.last_tries
