@@ -88,7 +88,7 @@ class SqliteStore(Lookups):
             raise
         self._seen_whole = is_small(path)
         self._connection = connection
-        self._writer = Writer(connection, observe, self._mark.advance)
+        self._writer = Writer(connection, observe, self._lock.confirm, self._mark.advance)
         self.recoveries = RecordedRecoveries(self._query, self._writer, fresh)
         self._checkpoints = Checkpoints(path)
         self.inbox = Inbox(self._query, self._writer)
@@ -119,8 +119,6 @@ class SqliteStore(Lookups):
                 self.claims.vault.committed(step.sealed)
 
     def _write(self, connection: Connection, steps: Sequence[Step]) -> None:
-        """Nothing is asked for, nor obeyed, once another agent may have the file [I7]."""
-        self._lock.confirm()
         for step in steps:
             write(connection, step, self._sinks)
 

@@ -29,13 +29,21 @@ class _Ticket:
 
 
 class Writer:
-    """The one writer. `observe(seconds, pieces)` hears of every commit, `committed` of each that succeeded."""
+    """The one writer. `observe(seconds, pieces)` hears of every commit, `committed` of each that succeeded.
+
+    `confirm()` raises before a transaction when the file may belong to somebody else by now [I7].
+    """
 
     def __init__(
-        self, connection: Connection, observe: Callable[[float, int], None], committed: Callable[[Connection], None]
+        self,
+        connection: Connection,
+        observe: Callable[[float, int], None],
+        confirm: Callable[[], None],
+        committed: Callable[[Connection], None],
     ) -> None:
         self._connection = connection
         self._observe = observe
+        self._confirm = confirm
         self._committed = committed
         self._closed = False
         self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
@@ -105,6 +113,7 @@ class Writer:
             ticket.error = error
 
     def _transact(self, tickets: Sequence[_Ticket]) -> None:
+        self._confirm()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for ticket in tickets:
