@@ -44,7 +44,7 @@ class Barrier:
 
     def up(self, now: float) -> bool:
         """True while no dossier may be created."""
-        return any(since <= now < since + _LONGEST for since in self._since.values())
+        return bool(self._since) and any(since <= now < since + _LONGEST for since in self._since.values())
 
     def falls_at(self, now: float) -> float | None:
         """When patience ends at the latest; None: it is not up."""

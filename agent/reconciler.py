@@ -196,7 +196,8 @@ class Reconciler:
             taken = step(record, observation, policy, ask=ask)
             if not taken.hasty:
                 if taken.record is not stored:
-                    await self._commit([replace(taken, before=stored)])
+                    whole = taken if taken.before is stored else replace(taken, before=stored)
+                    await self._commit([whole])
                 elif taken.effect is None and isinstance(observation, CameDue):
                     self._idle_turn(record, policy, ask)
                 stored = taken.record

@@ -40,9 +40,9 @@ def difference(before: Record | None, after: Record) -> Audited:
         return audited(after)
     moved = touched(before, after)
     changes: Audited = {}
-    for key, name, shown in _OWN:
-        if name in moved:
-            _compare(changes, key, getattr(before, name), getattr(after, name), shown)
+    for name in moved & _OWN_BY_NAME.keys():
+        key, shown = _OWN_BY_NAME[name]
+        _compare(changes, key, getattr(before, name), getattr(after, name), shown)
     if "desired" in moved:
         for key, name, shown in _DESIRED:
             _compare(changes, key, getattr(before.desired, name), getattr(after.desired, name), shown)
@@ -120,6 +120,7 @@ _OWN: _Fields = (
     ("doneAt", "done_at", _same),
     ("shownAt", "shown_at", _same),
 )
+_OWN_BY_NAME = {name: (key, shown) for key, name, shown in _OWN}
 _DESIRED: _Fields = (
     ("mode", "mode", _same),
     ("processType", "process_type", _word),

@@ -60,8 +60,7 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         self._queue.put(_Ticket(work, loop, future, alone))
-        # Once it is queued it will be written: a cancelled caller must not believe otherwise.
-        await asyncio.shield(future)
+        await future  # once it is queued it will be written, also when nobody waits for it any more
 
     def close(self) -> None:
         """Write what is queued, then end."""
