@@ -151,7 +151,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
     effect = owed(heeded, observation.at, policy) if ask else None
     intended = _intend(heeded, effect, observation.at)
     scheduled = replace(intended, due_at=due(intended, observation.at, policy))
-    if vars(scheduled) == vars(record):
+    if vars(scheduled) == vars(record):  # as `==`, which builds two tuples of fifty first
         return Step(before=record, record=record, effect=effect)
     same = scheduled.phase is record.phase and scheduled.generation == record.generation
     entered = record.phase_at if same else observation.at
