@@ -181,9 +181,9 @@ class Breaker:
         self.opened = replace(self.opened, interval=interval, probe_at=now + _jittered(interval, chance))
 
     def believe(self, now: float) -> None:
-        """A person says: go on; what is missing is gone indeed."""
-        self._believed = _Span(now, now + BELIEVED)
+        """A person says: go on; what is missing is gone indeed. Of no meaning while nothing is said to be missing."""
         if self.opened is not None and self.opened.cause is Cause.MISSING:
+            self._believed = _Span(now, now + BELIEVED)
             self._close(now)
 
     def _open(self, cause: Cause, now: float, chance: float) -> None:

@@ -20,7 +20,7 @@ def pause(state: State = None) -> None:
 
 
 def resume(state: State = None) -> None:
-    """Go on after `pause`.
+    """Go on after `pause`; and where the circuit is open because dossiers are missing that are gone indeed.
 
     Exit codes: 0 resumed, 1 error.
 

@@ -125,14 +125,14 @@ class Brakes(RuleBasedStateMachine):
 
     @rule()
     def believed(self) -> None:
-        """A person says that what is missing is gone indeed."""
+        """A person says that what is missing is gone indeed; where the circuit is not open for that, it was no such word."""
         outage = self.breaker.opened is not None and self.breaker.opened.cause is Cause.OUTAGE
         closes = self.breaker.opened is not None and not outage
         self.breaker.believe(self.now)
-        self.believed_until = self.now + 3600.0
         assert (self.breaker.opened is not None) == outage
         if closes:
             self.run, self.missing = 0, {}
+            self.believed_until = self.now + 3600.0
 
     @rule(calls=st.integers(1, 20))
     def calls_begin(self, calls: int) -> None:

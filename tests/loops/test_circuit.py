@@ -12,6 +12,7 @@ from tests.support.clock import patiently, until
 from tests.support.faults import rule
 from tests.support.world import World
 
+from .commands import ask
 from .test_metrics import get, metrics
 
 HOUR = 3600.0
@@ -217,6 +218,26 @@ async def test_what_was_really_deleted_there_is_lost_once_a_person_says_so(world
         await world.clock.advance(600)
         assert {record.outcome for record in world.records().values()} == {Outcome.LOST}
         assert {record.phase for record in world.records().values()} == {Phase.DONE}
+
+
+async def test_a_resume_while_nothing_is_missing_lets_no_wrong_account_lose_anything(world: World) -> None:
+    """[I1] [I3] It ends a pause; what is missing later was not meant."""
+    for number in range(8):
+        world.upload(f"a-{number}", "sandbox-delay=20m")
+    async with world.running() as agent:
+        await world.clock.advance(60)
+        for verb in ("pause", "resume"):
+            assert (await ask(world, verb, command_id=f"command-{verb}"))["ok"]
+        ours = elsewhere(world)
+        await world.clock.advance(2 * HOUR)
+        assert agent._remote.opened is not None
+        assert agent._remote.opened.cause is Cause.MISSING
+        assert {record.outcome for record in world.records().values()} == {None}
+        world.sandbox.world.dossiers.update(ours)
+        await world.clock.advance(HOUR)
+        assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    world.check()
+    world.check_nothing_left()
 
 
 async def test_those_that_are_gone_are_lost_where_others_of_ours_are_still_there(world: World) -> None:
