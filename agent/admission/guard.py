@@ -20,9 +20,13 @@ class Guard:
         self._store, self._clock = store, clock
         self._root: Root | None = None  # the folder in which everything was there
 
-    def allows(self, wanted: int, seen: Scan, known: int) -> bool:
-        """May this many of the `known` requests be withdrawn, after this scan?"""
+    async def allows(self, wanted: int, seen: Scan, known: int) -> bool:
+        """May this many of the `known` requests be withdrawn, after this scan? An approval is spent by it.
+
+        It is spent before they are withdrawn: a crash between the two asks a person once more, and never too little.
+        """
         if self._approved():
+            await self.remember_waiting(False)
             return True
         if not seen.files or self._swapped(seen.root):
             return False

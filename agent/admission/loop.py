@@ -235,7 +235,7 @@ class Admission:
         await self._guard.trust(seen.root, everything=not absent)
         open_ones = [record for record in confirmed.values() if record.outcome is None]
         waiting: frozenset[str] = frozenset()
-        if open_ones and not self._guard.allows(len(open_ones), seen, len(self._present)):
+        if open_ones and not await self._guard.allows(len(open_ones), seen, len(self._present)):
             confirmed = {name: record for name, record in confirmed.items() if record.outcome is not None}
             waiting = frozenset(record.uid for record in open_ones)
         if waiting or not absent:

@@ -32,6 +32,24 @@ async def test_an_approval_lets_what_waits_be_withdrawn_and_nothing_later(world:
         assert [world.record(name).outcome for name in names[4:]] == [Outcome.WITHDRAWN] * 4 + [None] * 4
 
 
+async def test_an_approval_is_spent_by_what_waited_though_files_go_one_by_one_ever_after(world: World) -> None:
+    """A folder that is emptied later is another matter, also where each scan before it missed some file."""
+    names = [f"a-{number:02}" for number in range(40)]
+    for name in names:
+        world.upload(name, suspend=True)
+    async with world.running() as agent:
+        remove(world, *names[:10])
+        await scanned(world, agent)
+        assert (await ask(world, "approve"))["ok"]
+        for name in names[10:20]:
+            remove(world, name)
+            await scanned(world, agent, times=1)
+        remove(world, *names[20:])
+        await scanned(world, agent)
+        assert [world.record(name).outcome for name in names[:10]] == [Outcome.WITHDRAWN] * 10
+        assert [world.record(name).outcome for name in names[20:]] == [None] * 20
+
+
 @BOTH
 async def test_an_approval_outlives_a_restart(world: World, through: str) -> None:
     """An approval that is given while no agent runs is one of those, too."""
