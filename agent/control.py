@@ -56,6 +56,7 @@ class Book(Store, Protocol):
 
 
 Tell = Callable[[Mapping[str, Observation]], Awaitable[None]]
+TakeBack = Callable[[str, Observation], bool]  # True: it was told, and nothing comes of it any more
 Look = Callable[[str, str | None], Awaitable[Desired]]  # name, rerun token -> the document in the source now
 
 
@@ -70,6 +71,7 @@ class Control:
         look: Look,
         clock: Clock,
         changed: Callable[[str], None] = lambda verb: None,
+        take_back: TakeBack = lambda uid, observation: False,
     ) -> None:
         self._store = store
         self._uid_of = uid_of
@@ -77,6 +79,7 @@ class Control:
         self._look = look
         self._clock = clock
         self._changed = changed
+        self._take_back = take_back
         self._turn = asyncio.Lock()
 
     async def obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,13 +142,21 @@ class Control:
         return f"{record.name}: a fresh verification was asked for"
 
     async def _told(self, uid: str, observation: Observation, durable: Callable[[Record], bool]) -> None:
-        """Tell a record, and wait until it is durable: who is driven now hears it after its call."""
+        """Tell a record, and wait until it is durable: who is driven now hears it after its call.
+
+        Where that takes too long it is taken back: who is told to send the command again means it once.
+        """
         await self._tell({uid: observation})
         end = self._clock.now() + _PATIENCE
         never = asyncio.Event()
         while not ((record := self._store.get(uid)) is not None and durable(record)):
             if self._clock.now() > end:
-                raise AgentError("The request is busy with a slow call.", "send the command again in a minute")
+                if self._take_back(uid, observation):
+                    busy = "The request is busy with a slow call, and was told nothing."
+                    raise AgentError(busy, "send the command again in a minute")
+                raise AgentError(
+                    "The request was told, and that is not on file yet.", "look at it before you tell it more"
+                )
             await self._clock.wait(never, 0.05)
 
     async def _show_personal(self, uid: str | None, request: Mapping[str, Any]) -> str:
@@ -189,7 +200,7 @@ class Control:
                 "remove the file, wait until the request is done, then forget it",
             )
         kept = await self._store.shut_claims(record.uid)
-        if kept and record.claims_until is not None:
+        if record.claims_until is not None:  # also where it was taken back once, and the claims went then
             erased = ClaimsErased(at=self._clock.now())
             await self._told(record.uid, erased, lambda now: now.claims_until is None)
         what = "its name, labels, paths and claims" if kept else "its name, labels and paths"

@@ -87,6 +87,10 @@ class Reconciler:
             if (waiting := self._queue.heard(uid)) is not None:
                 await self.tell({uid: waiting})
 
+    def take_back(self, uid: str, observation: Observation) -> bool:
+        """What was told waits for a call to be answered: nothing comes of it any more. False: it was folded in."""
+        return self._queue.unhear(uid, observation)
+
     def sight(self, uids: Iterable[str]) -> None:
         """The results of these are there: look at them in their turn. Who is driven just now is sighted again later."""
         self._queue.sight(uid for uid in uids if not self._occupied(uid))

@@ -131,6 +131,7 @@ class Agent:
             self._admission.document,
             clock,
             self._commanded,
+            self.reconciler.take_back,
         )
         self._outward = Outward(
             settings, store, metrics, self._standing(), self.reconciler.tell, chance, self._ending.failed

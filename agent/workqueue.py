@@ -83,6 +83,17 @@ class WorkQueue:
             del self._inbox[uid]
         return observation
 
+    def unhear(self, uid: str, observation: Observation) -> bool:
+        """Forget this very one. False: it was heard before, or never kept."""
+        waiting = self._inbox.get(uid, [])
+        left = [kept for kept in waiting if kept is not observation]
+        if len(left) == len(waiting):
+            return False
+        self._inbox[uid] = left
+        if not left:
+            del self._inbox[uid]
+        return True
+
     def hearing(self, uids: Collection[str]) -> set[str]:
         """Those of them for whom something is kept."""
         return self._inbox.keys() & set(uids)

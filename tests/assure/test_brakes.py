@@ -125,7 +125,7 @@ class Brakes(RuleBasedStateMachine):
 
     @rule()
     def believed(self) -> None:
-        """A person says that what is missing is gone indeed; where the circuit is not open for that, it was no such word."""
+        """A person says that what is missing is gone indeed; it is no such word while nothing is said to be missing."""
         outage = self.breaker.opened is not None and self.breaker.opened.cause is Cause.OUTAGE
         closes = self.breaker.opened is not None and not outage
         self.breaker.believe(self.now)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from agent.core.record import Outcome
+from agent.core.record import Outcome, Phase
 from tests.support.clock import patiently
 from tests.support.faults import rule
 from tests.support.world import World
@@ -57,6 +57,28 @@ async def test_a_rerun_of_a_document_that_would_be_refused_says_why(world: World
     (world.images / "a/front.jpg").unlink()
     refused(await told(world, "socket", "rerun", name="a"))
     assert world.starts("a") == 1
+
+
+async def test_a_rerun_that_is_to_be_sent_again_was_not_obeyed(world: World) -> None:
+    """[I2] One wish, one start: what is answered with "busy" is taken back before it is heard."""
+    world.upload("a", "sandbox-delay=1m")
+    world.sandbox.faults.add([rule("getProcess", "latency", seconds=50.0, nth=1)])
+    async with world.running(request_timeout=60.0) as agent:
+        while not agent.reconciler._asking or world.record("a").phase is not Phase.RESULT:
+            await world.clock.advance(1)
+        asked = asyncio.create_task(ask(world, "rerun", name="a"))
+        await asyncio.sleep(0.1)
+        await world.clock.advance(40)
+        refused(await patiently(asked), "busy")
+        assert agent.reconciler._asking
+        await world.clock.advance(600)
+        assert (world.record("a").generation, world.starts("a"), commands(world)) == (1, 1, 0)
+        assert (await ask(world, "rerun", name="a", command_id="command-2"))["ok"]
+        await world.clock.advance(600)
+    assert (world.record("a").generation, world.record("a").outcome) == (2, Outcome.ACCEPTED)
+    assert world.starts("a") == 2
+    world.check()
+    world.check_nothing_left()
 
 
 async def test_a_rerun_reaches_a_request_that_is_being_driven(world: World) -> None:
