@@ -87,7 +87,8 @@ HOLDS = {
     HoldReason.CHANGED_AFTER_START: (
         "The file was changed after the verification was billed or had finished; the earlier document goes on.",
         "Retry verifies the file as it is now, and is billed again. Abandon gives the earlier verification up (an "
-        "outcome that is there already stands) and leaves the file to a later rerun. Or put its earlier content back.",
+        "outcome that is there already stands) and leaves the file to a later rerun. Or put its earlier content back. "
+        "Nothing else of the file is applied meanwhile.",
     ),
     HoldReason.REAPPEARED_AFTER_START: (
         "The file is back after it was withdrawn and billed; nothing was started for it.",
@@ -153,7 +154,7 @@ def where(record: Record, now: float, around: Around = NOTHING_AROUND) -> Iterat
         stands = "" if record.outcome in (None, Outcome.ABANDONED) else ", and the outcome that it had stands"
         yield (
             f"A person answered `abandon` when its file was changed or was back{stands}; `assure-agent rerun "
-            f"{record.name}` would verify the file as it is now."
+            f"{record.name}` would verify the file as it is now, and so would a new `assure-agent/rerun` token in it."
         )
     if record.desired.suspend and record.outcome is None:
         yield "Its file suspends it."

@@ -93,7 +93,7 @@ class Reporter:
             return None
         request = document.request
         digests = self._digests(document, request)
-        verdict = judge(record, digests.whole, digests.essence, document.file)
+        verdict = judge(record, digests.whole, digests.essence, document.file, request.rerun_token)
         if verdict is Verdict.FOLLOWED:
             news.followed.append(document)
             news.present[document.name] = uid

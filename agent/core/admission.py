@@ -36,14 +36,15 @@ class Remark:
     about: str = ""  # the hold that a stray answer names; empty: it names none
 
 
-def judge(record: Record | None, digest: str, essence: str, file: str) -> Verdict:
-    """What the document with this salted digest and essence, found in this file, means."""
+def judge(record: Record | None, digest: str, essence: str, file: str, rerun: str | None) -> Verdict:
+    """What the document with this salted digest, essence and rerun token, found in this file, means."""
     if record is None:
         return Verdict.ADMIT
     question = record.hold.essence if record.hold is not None else ""
-    if record.present and essence in (question, record.declined):
-        return Verdict.FOLLOWED  # a person was asked about it, or has decided to leave it unheeded
     target = record.next or record.desired
+    heeded = record.next is not None or (digest != target.digest and asks_again(record, rerun))
+    if record.present and not heeded and essence in (question, record.declined):
+        return Verdict.FOLLOWED  # a person was asked about it, or has decided to leave it to a later rerun
     if digest != target.digest:
         return Verdict.CHANGED if digest != record.desired.digest else Verdict.RETURNED
     away = not record.present or bool(question)
@@ -66,8 +67,12 @@ def begins(record: Record | None, verdict: Verdict, essence: str, rerun: str | N
     """True when this may begin a generation, so that its images have to be looked at."""
     if record is None or record.next is not None or record.outcome is Outcome.WITHDRAWN:
         return True
-    again = rerun is not None and rerun not in record.reruns
-    return verdict is Verdict.CHANGED and (again or essence != record.desired.essence)
+    return verdict is Verdict.CHANGED and (asks_again(record, rerun) or essence != record.desired.essence)
+
+
+def asks_again(record: Record, rerun: str | None) -> bool:
+    """True for a rerun token that was not obeyed yet."""
+    return rerun is not None and rerun not in record.reruns
 
 
 def withdrawals_allowed(wanted: int, recent: int, known: int) -> bool:

@@ -3,6 +3,8 @@
 import asyncio
 import shutil
 
+import pytest
+
 from agent.cli.plan import as_markdown, escaped
 from agent.core.plan import Action, Change, Plan
 from agent.core.record import Phase
@@ -12,6 +14,8 @@ from tests.support.fixtures import begin, world
 from tests.support.world import World
 
 from .command import Here, Said
+
+OTHER = 9004  # another passport, in the sandbox's table
 
 __all__ = ["begin", "world"]
 
@@ -184,6 +188,26 @@ async def test_from_an_older_copy_nothing_is_begun_before_a_person_approves(worl
         assert (said.json["recovery"], said.json["starts"]) == ("older", 0)
         assert {name for name, one in world.records().items() if one.hold is not None} == {"done", "later"}
     assert "createDossier" not in world.ledger.calls - before
+
+
+@pytest.mark.parametrize("abandoned", [False, True])
+async def test_a_new_token_in_a_changed_file_that_is_held_or_was_left_is_planned_and_explained(
+    world: World, here: Here, abandoned: bool
+) -> None:
+    world.upload("a")
+    await world.settle()
+    world.upload("a", document_id=OTHER)
+    await world.settle()
+    if abandoned:
+        here.env |= {"STATE_URL": f"sqlite:///{world.state}", "SPECS_DIR": str(world.specs)}
+        assert (await asyncio.to_thread(here, "resolve", "a", "abandon")).code == 0
+        assert "a new `assure-agent/rerun` token" in (await asyncio.to_thread(here, "explain", "a")).out
+    assert rows(await planned(here, world)) == {"a": ("nothing", 0)}
+    world.upload("a", document_id=OTHER, annotations={"assure-agent/rerun": "t1"})
+    assert rows(await planned(here, world)) == {"a": ("rerun", 1)}
+    await world.settle()
+    assert rows(await planned(here, world)) == {"a": ("nothing", 0)}
+    assert world.starts("a") == 2
 
 
 async def test_a_backup_that_was_put_back_brings_its_key_along(world: World, here: Here) -> None:

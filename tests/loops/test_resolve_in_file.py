@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from agent.core.record import Outcome, Record
+from agent.core.record import Outcome, Phase, Record
 from tests.support.files import jpeg, write
 from tests.support.fixtures import Begin
 from tests.support.world import World
 
-from .commands import OTHER, UNKNOWN, scanned
+from .commands import OTHER, UNKNOWN, scanned, told
 
 
 def annotated(world: World, answer: str, **more: Any) -> None:
@@ -137,4 +137,72 @@ async def test_the_answer_in_a_file_whose_agent_was_down_is_obeyed_at_its_start(
     await world.settle()
     record: Record = world.record("a")
     assert record.outcome is Outcome.ABANDONED
+    world.check_nothing_left()
+
+
+TOKEN = {"assure-agent/rerun": "2026-11-23a"}
+
+
+@pytest.mark.parametrize("abandoned", [False, True])
+async def test_a_new_token_in_a_changed_file_verifies_it_once_also_where_a_person_left_it(
+    world: World, abandoned: bool
+) -> None:
+    """[I2] One token, one generation."""
+    world.upload("a")
+    await world.settle()
+    world.upload("a", document_id=OTHER)
+    await world.settle()
+    if abandoned:
+        assert (await told(world, "store", "resolve", name="a", answer="abandon"))["ok"]
+        assert world.record("a").declined
+    world.upload("a", document_id=OTHER, annotations=TOKEN)
+    for _ in range(3):  # a restart each
+        await world.settle()
+        record = world.record("a")
+        assert (record.generation, record.outcome, record.hold) == (2, Outcome.ACCEPTED, None)
+        assert record.desired.document_id == OTHER
+        assert record.reruns == ("2026-11-23a",)
+    world.upload("a", document_id=OTHER, annotations=TOKEN, labels={"team": "x"})
+    await world.settle()
+    assert (world.record("a").desired.labels, world.starts("a")) == ((("team", "x"),), 2)
+    world.upload("a", annotations=TOKEN)  # changed again, and the token is known: a person is asked
+    await world.settle()
+    assert (held(world)[:2], world.starts("a")) == ("h-", 2)
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_token_beside_an_abandon_gives_the_earlier_one_up_and_verifies_the_file_once(world: World) -> None:
+    """[I2]"""
+    world.upload("a", "sandbox-delay=10m")
+    async with world.running() as agent:
+        await world.clock.advance(30)
+        world.upload("a", document_id=OTHER)
+        await agent.scan()
+        annotated(world, f"abandon@{held(world)}", document_id=OTHER)
+        text = (world.specs / "a.yaml").read_text()
+        (world.specs / "a.yaml").write_text(
+            text.replace("assure-agent/resolve", "assure-agent/rerun: t1\n    assure-agent/resolve")
+        )
+        await scanned(world, agent)
+        await world.clock.advance(600)
+        record = world.record("a")
+        assert (record.generation, record.outcome, world.starts("a")) == (2, Outcome.ACCEPTED, 2)
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_shorter_retention_in_a_changed_file_waits_like_all_else_of_it(world: World) -> None:
+    world.upload("a", retention="10d")
+    await world.settle()
+    world.upload("a", document_id=OTHER, retention="10d")
+    await world.settle()
+    world.upload("a", document_id=OTHER, retention="1s")
+    await world.settle()
+    assert (world.record("a").phase, world.record("a").desired.retention) == (Phase.DELETION, 10 * 86400.0)
+    world.upload("a", document_id=OTHER, retention="1s", annotations=TOKEN)
+    await world.settle()
+    await world.clock.advance(1)
+    await world.settle()
+    assert (world.record("a").generation, world.record("a").phase) == (2, Phase.DONE)
     world.check_nothing_left()
