@@ -83,7 +83,7 @@ def told_by_source(record: Record, file: Desired | None, at: float) -> Observati
     """What the source loop says of the file that is there now, or None when nothing is new."""
     if file is None:
         return DocumentRemoved(at=at) if record.present else None
-    verdict = judge(record, file.digest, file.essence, record.desired.file)
+    verdict = judge(record, file.digest, file.essence, record.desired.file, file.rerun)
     if verdict is Verdict.FOLLOWED:
         return None
     return (DocumentReturned if verdict is Verdict.RETURNED else DocumentChanged)(at=at, desired=file)
