@@ -191,6 +191,15 @@ def test_a_list_with_one_bad_row_proves_nothing() -> None:
     assert cause(readers.process_page, {"processes": [ROW]}) == "unreadable"
 
 
+def test_what_other_products_of_the_account_call_a_status_spoils_no_page() -> None:
+    others = ROW | {"provider": "webid", "status": "not_matched"}
+    page = readers.process_page(reply({"processes": [others, ROW], "totalResults": 2}))
+    assert [row.process_id for row in page.processes] == [ROW["processId"]]
+    assert cause(readers.process_page, {"processes": [ROW | {"status": "not_matched"}], "totalResults": 1}) == (
+        "unknown-status"
+    )
+
+
 def test_a_page_of_processes_knows_their_dossiers() -> None:
     page = readers.process_page(reply({"processes": [ROW | {"dossier": ABOUT}, ROW], "totalResults": 7}))
     assert page.total == 7

@@ -386,3 +386,20 @@ async def test_a_copy_put_back_over_its_own_successor_is_noticed_as_well(world: 
     async with world.running():
         pass
     assert recoveries(world) == [("older", False, False)]
+
+
+async def test_a_list_that_cannot_be_read_is_told_and_the_recovery_goes_on_once_it_can(world: World) -> None:
+    world.upload("a")
+    await world.settle()
+    lose(world)
+    world.sandbox.faults.add([rule("getAllProcess", "foreign", every=1, status=200)])
+    async with approved(world) as agent:
+        for _ in range(3):
+            await agent._pausing.recover()
+        told = [entry["event"] for entry in world.logs if "no list of Assure" in entry["event"]]
+        assert len(told) == 1
+        assert agent._store.recoveries.open() is not None
+        world.sandbox.faults.clear()
+        await agent._pausing.recover()
+        assert agent._store.recoveries.open() is None
+    assert world.logs[-1]["event"] != told[0]
