@@ -101,7 +101,7 @@ class Chronicle:
         )
 
     def listed(self, can: bool) -> None:
-        """Assure's lists can be read, or not: what a store may have missed is looked for there. Said when it changes."""
+        """Assure's lists can be read, or not: a store that may be behind needs them. Said when it changes."""
         before, self._listed = self._listed, can
         if before and not can:
             self._log.error(

@@ -246,7 +246,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         **OPENED,
         ProcessCreated: Row(phases.process_created, (Phase.IMAGES, Phase.RESULT)),
         DocumentTypeGone: Row(phases.document_type_gone),
-        DossierRead: Row(phases.dossier_read_for_process, (Phase.IMAGES, Phase.RESULT)),
+        DossierRead: Row(phases.dossier_read_for_process, (Phase.DOSSIER, Phase.IMAGES, Phase.RESULT)),
         CaptureStarted: Row(phases.capture_started, (Phase.RESULT,)),
         Resumed: Row(trouble.resumed, _GONE),
         EffectUnanswered: Row(trouble.unanswered, _GONE),
