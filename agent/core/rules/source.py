@@ -19,6 +19,8 @@ from agent.core.rules.history import OTHER_TYPE, SEVERAL_STARTED
 from agent.core.rules.passage import close, hold, obeyed
 from agent.core.values import replace
 
+ADOPTING = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)  # holds whose answer may be a dossier
+
 
 def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record:
     """Another document than the one we follow: in place, a new generation, or a question to a person."""
@@ -90,8 +92,7 @@ def _document_resolved(record: Record, question: Hold, seen: HoldResolved) -> Re
 
 def _adopted(record: Record, seen: HoldResolved) -> Record:
     """Use a dossier that a person found at Assure; what is in it is read before anything is created."""
-    reasons = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)
-    asked = record.hold is not None and record.hold.reason in reasons
+    asked = record.hold is not None and record.hold.reason in ADOPTING
     if record.phase is not Phase.DOSSIER or seen.dossier_id is None or not asked:
         return record
     return replace(
