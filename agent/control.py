@@ -132,10 +132,11 @@ class Control:
     async def _rerun(self, uid: str | None, request: Mapping[str, Any]) -> str:
         record = self._record(uid, request.get("name"))
         token = f"command-{request['id']}"
-        desired = await self._look(record.name, token)
-        asked = RerunAsked(at=self._clock.now(), desired=desired)
+        name = record.name or str(request["name"])  # it may have been forgotten
+        desired = await self._look(name, token)
+        asked = RerunAsked(at=self._clock.now(), desired=desired, name=name)
         await self._told(record.uid, asked, lambda now: token in now.reruns or now.next == desired)
-        return f"{record.name}: a fresh verification was asked for"
+        return f"{name}: a fresh verification was asked for"
 
     async def _told(self, uid: str, observation: Observation, durable: Callable[[Record], bool]) -> None:
         """Tell a record, and wait until it is durable: who is driven now hears it after its call."""

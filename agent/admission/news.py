@@ -74,7 +74,7 @@ class Reporter:
                     news.followed.append(one.document)
             else:
                 kind = DocumentChanged if one.verdict is Verdict.CHANGED else DocumentReturned
-                news.told[one.uid] = kind(at=self._clock.now(), desired=desired)
+                news.told[one.uid] = kind(at=self._clock.now(), desired=desired, name=one.document.name)
         return news
 
     def afresh(self, document: Document, resolved: Resolved) -> Found:

@@ -25,7 +25,7 @@ ADOPTING = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)  #
 def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record:
     """Another document than the one we follow: in place, a new generation, or a question to a person."""
     new, question = seen.desired, record.hold
-    record = replace(record, present=True, hold=_without_document_question(record))
+    record = _there(record, seen.name)
     if _asks_for_rerun(record, new) or _free(record):
         in_place = record.next is None and record.outcome is None and new.essence == record.desired.essence
         plain = in_place and not _asks_for_rerun(record, new)
@@ -40,7 +40,7 @@ def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record
 
 def document_returned(record: Record, seen: DocumentReturned, _: Policy) -> Record:
     """The document we follow is back: nothing starts, unless it was withdrawn before anything was billed."""
-    record = replace(record, present=True, hold=_without_document_question(record))
+    record = _there(record, seen.name)
     if _free(record) and (record.next is not None or record.outcome is Outcome.WITHDRAWN):
         return replace(record, next=seen.desired)
     record = _ended(record, seen.at)
@@ -127,7 +127,7 @@ def rerun_asked(record: Record, seen: RerunAsked, _: Policy) -> Record:
     """A fresh verification, in words of its own: obeyed once per token."""
     if not _asks_for_rerun(record, seen.desired):
         return record
-    return replace(record, next=seen.desired, present=True, hold=_without_document_question(record))
+    return replace(_there(record, seen.name), next=seen.desired)
 
 
 def personal_shown(record: Record, seen: PersonalShown, _: Policy) -> Record:
@@ -157,6 +157,11 @@ def _apply_in_place(record: Record, new: Desired) -> Record:
         hold=_without_document_question(record),
         delete_at=delete_at,
     )
+
+
+def _there(record: Record, name: str) -> Record:
+    """Its file is there: a name that was forgotten is known again, and what was asked of the last document is over."""
+    return replace(record, present=True, name=record.name or name, hold=_without_document_question(record))
 
 
 def _free(record: Record) -> bool:
