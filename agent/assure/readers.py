@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import orjson
 
 from agent.assure import fields
-from agent.assure.fields import is_id as is_id  # whoever puts one into a path asks as well
 from agent.core.classify import NOT_JSON, Reader, Reply, Unreadable
 from agent.core.remote import (
     PROVIDER,
@@ -24,6 +23,7 @@ from agent.core.remote import (
     ProcessPage,
     ProcessReading,
     Status,
+    is_id,
 )
 from agent.ports import ResultReading
 

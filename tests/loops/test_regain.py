@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from agent.store.backup import back_up, restore
 from tests.support.clock import patiently, until
 from tests.support.faults import rule
 from tests.support.world import World
+
+from .commands import obeyed_still
 
 
 def lose(world: World) -> None:
@@ -368,6 +371,29 @@ async def test_what_would_follow_in_a_copy_is_held_before_anybody_approves(
     assert world.starts("a") == billed["a"]
     assert world.starts("b") == billed["b"] + 1
     world.check_nothing_left()
+
+
+async def test_a_command_while_no_agent_runs_gives_up_no_capture_of_a_restored_store(world: World) -> None:
+    """[I1] [I2] The copy was made while the capture was being started: its link may be in use since."""
+    world.sandbox.world.config = replace(world.sandbox.config, capture_delay=1800.0)
+    world.sandbox.faults.add([rule("createArtifact", "latency", seconds=5.0)])
+    world.capture("a")
+    kept = world.folder / "backup.db"
+    async with world.running():
+        await world.clock.advance(1)
+        back_up(world.state, kept)
+        await world.clock.advance(30)
+        assert world.link("a") is not None
+    restore(kept, world.state)
+    assert (await obeyed_still(world, "show-personal", name="a"))["ok"]
+    hold = world.record("a").hold
+    assert hold is not None
+    assert hold.reason is HoldReason.HISTORY_LOST
+    async with world.running():
+        await world.clock.advance(300)
+        assert len(world.sandbox.world.dossiers) == 1
+    assert world.starts("a") == 1
+    assert world.record("a").attempt == 1
 
 
 async def test_a_copy_put_back_over_its_own_successor_is_noticed_as_well(world: World) -> None:
