@@ -147,6 +147,19 @@ def test_answers_of_another_kind_to_the_last_look_are_asked_again_for_as_long(
     assert story.now - NOW - 60 >= POLICY.last_look
 
 
+def test_who_is_held_for_answers_of_another_kind_has_a_last_look_all_the_same() -> None:
+    """A page of somebody on the way, shortly before the deadline: nobody had the time to answer."""
+    story = at_result(upload(deadline=60.0))
+    while story.record.hold is None:
+        story.wakes()
+        story.sees(EffectUnanswered, kind=EffectKind.READ_PROCESS, evidence=Evidence(status=200, cause="unreadable"))
+    assert story.now < NOW + 60
+    story.later(60).wakes()
+    assert (story.record.outcome, type(story.effect)) == (None, ReadProcess)
+    story.reads(Status.ACCEPTED)
+    assert story.record.outcome is Outcome.ACCEPTED
+
+
 def test_a_last_look_whose_claims_cannot_be_kept_is_tried_again_as_before_the_deadline() -> None:
     accepted = ProcessReading(process_id="P1", status=Status.ACCEPTED)
     story = at_result(upload(deadline=60.0, claims_ttl=DAY))

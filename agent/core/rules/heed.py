@@ -2,7 +2,7 @@
 
 from agent.core.effect import EffectKind
 from agent.core.observation import Observation, answer_to
-from agent.core.owed import overdue
+from agent.core.owed import overdue, privacy_clock
 from agent.core.policy import Policy
 from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
 from agent.core.rules.passage import begin, close
@@ -53,16 +53,17 @@ def _had_its_last_look(record: Record, at: float, policy: Policy) -> bool:
     nobody, it was not asked; then nothing could be deleted either.
     """
     unread = record.phase is Phase.PROCESS and record.unsure and record.doubt is EffectKind.CREATE_PROCESS  # adopted
-    assert record.opened_at is not None
-    deadline = record.opened_at + record.desired.deadline
-    if not (record.billed or unread) or (record.hold is not None and _asks(record.hold, deadline)):
+    clock = privacy_clock(record, policy)
+    assert clock is not None
+    if not (record.billed or unread) or (record.hold is not None and _asked(record.hold, clock)):
         return True
-    if record.read_at is not None and record.read_at >= deadline and record.result is None:
+    if record.read_at is not None and record.read_at >= clock and record.result is None:
         return True
-    return at >= deadline + policy.last_look and record.late_looks >= policy.last_tries
+    return at >= clock + policy.last_look and record.late_looks >= policy.last_tries
 
 
-def _asks(hold: Hold, deadline: float) -> bool:
-    """True when a person was asked. What the last looks themselves lead to is asked as well, and they go on."""
-    by_looks = hold.reason in (HoldReason.SURPRISE, HoldReason.CLAIMS_NOT_KEPT) and hold.at >= deadline
-    return hold.reason.blocks and not by_looks
+def _asked(hold: Hold, clock: float) -> bool:
+    """True when a person had the time to answer. What looks lead to is asked, and they go on: the next may tell."""
+    if hold.reason is HoldReason.CLAIMS_NOT_KEPT:
+        return hold.at < clock
+    return hold.reason.blocks and hold.reason is not HoldReason.SURPRISE
