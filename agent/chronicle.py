@@ -25,6 +25,7 @@ class Chronicle:
         self._seen = seen
         self._log = logger()
         self.last: Synced | None = None  # the last scan
+        self._listed = True
 
     def stepped(self, step: Step) -> None:
         """A step was committed."""
@@ -98,6 +99,17 @@ class Chronicle:
             hint="look at what is held with `get`, then let the rest go on with `assure-agent approve`",
             **counts,
         )
+
+    def listed(self, can: bool) -> None:
+        """Assure's lists can be read, or not: a store that may be behind needs them. Said when it changes."""
+        before, self._listed = self._listed, can
+        if before and not can:
+            self._log.error(
+                "no list of Assure's can be read: what this store may have missed is not looked for",
+                hint="see assure_agent_api_requests_total for its operations; it is tried again by itself",
+            )
+        elif can and not before:
+            self._log.warning("Assure's lists can be read again")
 
     def checkpointed(self, lines: Iterable[Checkpoint]) -> None:
         """Lines were added to the checkpoints. Logs leave the machine, as a rule: with the hashes in them, database and

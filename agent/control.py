@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from agent.adoption import refuse_adoption
 from agent.core.errors import AgentError
 from agent.core.observation import (
     Answer,
@@ -24,14 +25,13 @@ from agent.core.observation import (
     PersonalShown,
     RerunAsked,
 )
-from agent.core.record import Desired, HoldReason, Phase, Record
+from agent.core.record import Desired, Phase, Record
 from agent.ports import Clock, Command, Recoveries, Store
 
 _LONGEST = 64 * 1024  # bytes of a command
 _PATIENCE = 30.0  # seconds until an answer must be folded in
 _APPROVED = "approved"
 BACKED_UP = "backed-up"
-_ADOPTING = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)
 PAUSED = "paused"  # under this the store remembers since when; empty: it is not paused
 
 
@@ -120,9 +120,8 @@ class Control:
         except ValueError:
             raise AgentError("That is no answer.", "answer with retry, abandon or adopt") from None
         dossier_id = request.get("dossierId")
-        adopts = record.phase is Phase.DOSSIER and record.hold.reason in _ADOPTING
-        if answer is Answer.ADOPT and not (adopts and isinstance(dossier_id, str)):
-            raise AgentError(f"{record.name} has no dossier to be adopted.", "answer with retry or abandon")
+        if answer is Answer.ADOPT:
+            refuse_adoption(self._store, record, dossier_id)
         about = record.hold.reason.about_document
         desired = await self._look(record.name, None) if about and answer is Answer.RETRY else None
         resolved = HoldResolved(
@@ -136,10 +135,11 @@ class Control:
     async def _rerun(self, uid: str | None, request: Mapping[str, Any]) -> str:
         record = self._record(uid, request.get("name"))
         token = f"command-{request['id']}"
-        desired = await self._look(record.name, token)
-        asked = RerunAsked(at=self._clock.now(), desired=desired)
+        name = record.name or str(request["name"])  # it may have been forgotten
+        desired = await self._look(name, token)
+        asked = RerunAsked(at=self._clock.now(), desired=desired, name=name)
         await self._told(record.uid, asked, lambda now: token in now.reruns or now.next == desired)
-        return f"{record.name}: a fresh verification was asked for"
+        return f"{name}: a fresh verification was asked for"
 
     async def _told(self, uid: str, observation: Observation, durable: Callable[[Record], bool]) -> None:
         """Tell a record, and wait until it is durable: who is driven now hears it after its call.

@@ -235,7 +235,7 @@ GAUGES = {
     "backup_timestamp_seconds": "When the last backup was made and checked; 0: never.",
     "deliveries_pending": "Notices that sinks have not taken yet.",
     "possible_orphans": "Dossiers that may exist at Assure because the answer to their creation was lost.",
-    "orphans_undeleted": "Those of them that showed, and are not deleted yet.",
+    "orphans_undeleted": "Those of them that showed, are no request's, and are not deleted yet.",
 }
 
 

@@ -3,7 +3,8 @@
 Only references of our own store are looked for, and a dossier is deleted only after the store says that it will be.
 One list serves all of them. Nobody else ever had the dossier's id, so that it is an empty shell: GET processes cannot
 show it, and GET dossiers shows the last 100 only. Where more are open the shell is out of sight, and comes into sight
-again as the newer ones are deleted. So a reference is watched
+again as the newer ones are deleted. A person may find it at Assure all the same, and have a request adopt it: then it
+is left to that request, which deletes it. So a reference is watched
 
 - until its dossier is deleted,
 - or a list that shows all there is (shorter than 100) lacks it, an hour after its creation was asked for or later: no
@@ -35,7 +36,7 @@ class OrphanSweep:
 
     async def sweep(self, at_once: bool = False) -> int:
         """Look once; no call when there is nothing to look for yet. Returns how many were deleted."""
-        suspects = self._store.orphans()
+        suspects = self._suspects()
         now = self._clock.now()
         if not any(at_once or known is not None or self._due(since, now) for _, since, known in suspects):
             return 0
@@ -53,6 +54,12 @@ class OrphanSweep:
                 await self._store.close_orphan(reference, self._clock.now(), None)
         return deleted
 
+    def _suspects(self) -> list[tuple[str, float, str | None]]:
+        """Those that are open, but for what a request was found to own: until it lets go of that."""
+        suspects = self._store.orphans()
+        owners = self._store.owners([known for _, _, known in suspects if known is not None])
+        return [suspect for suspect in suspects if suspect[2] not in owners]
+
     def _due(self, since: float, now: float) -> bool:
         """A clock that went back makes everything due."""
         return not 0 <= now - self._looked_at < (now - since) / _RARER
@@ -60,6 +67,8 @@ class OrphanSweep:
     async def _delete(self, reference: str, dossier_id: str, known: bool) -> int:
         if not known:
             await self._store.found_orphan(reference, dossier_id)
+        if self._store.owners([dossier_id]):
+            return 0
         answer = await self._remote.delete_dossier(dossier_id, gone=True)
         gone = isinstance(answer, Done) or (isinstance(answer, Refused) and answer.missing)
         confirmed = await self._remote.read_dossier(dossier_id, gone=True) if gone else answer

@@ -47,10 +47,13 @@ class Pausing:
     async def recover(self, first: bool = False) -> None:
         """Once at the start, and then whenever something waits to be looked for; a no-op while all is as usual."""
         if not self._reconciler.recovering:
-            if not await self._behind(_TRIES if first else 1):
+            behind = await self._behind(_TRIES if first else 1)
+            self._chronicle.listed(not self._regain.blind)
+            if not behind:
                 return
             self.adjust()
         regained = await self._ending.unless_asked(self._regain.look())
+        self._chronicle.listed(not self._regain.blind)
         if regained is None:
             return
         self._chronicle.regained(regained)

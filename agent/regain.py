@@ -65,6 +65,7 @@ class Regain:
         self._agent_id = agent_id
         self._sole = sole
         self._heard = recoveries.fresh  # the witness; of a first store there is nothing to be said
+        self.blind = False  # Assure gave no list that can be read, the last time it was asked
 
     async def behind(self) -> bool | None:
         """Ask the witness once: is this store behind? A recovery is begun then. None: it cannot be told now."""
@@ -82,8 +83,9 @@ class Regain:
         listed = await self._remote.list_dossiers()
         page = await self._remote.list_processes(self._clock.now() - _HORIZON, (), 0, PAGE)  # the newest
         if not isinstance(listed, Done) or not isinstance(page, Done):
+            self.blind = True
             return None
-        unclear = False
+        self.blind = unclear = False
         for dossier_id in self._unknown(self._found(listed.value, page.value.processes))[:_FEW]:
             answer = await self._remote.read_dossier(dossier_id, gone=True)  # a list may lag, and show what is deleted
             if isinstance(answer, Done):
@@ -134,10 +136,11 @@ class Regain:
     async def _listed(self) -> dict[str, tuple[Found, ...]] | None:
         """What Assure has under our agent id, by uid; None when a list cannot be had."""
         listed = await self._remote.list_dossiers()
-        if not isinstance(listed, Done):
-            return None
-        processes = await listed_processes(self._remote, self._clock.now() - _HORIZON, ())
-        return None if processes is None else self._found(listed.value, processes)
+        processes = None
+        if isinstance(listed, Done):
+            processes = await listed_processes(self._remote, self._clock.now() - _HORIZON, ())
+        self.blind = processes is None
+        return self._found(listed.value, processes) if isinstance(listed, Done) and processes is not None else None
 
     def _found(
         self, dossiers: Iterable[ListedDossier], processes: Iterable[ListedProcess]

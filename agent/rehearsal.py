@@ -247,6 +247,10 @@ class Rehearsed:
         """Nothing is swept."""
         return []
 
+    def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
+        """Whose these dossiers are, on file: nothing is created here."""
+        return self._reading.owners(dossiers) if self._reading is not None else {}
+
     async def found_orphan(self, *_: object) -> None:
         """Nothing is swept."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agent.admission import Admission, Rules
@@ -23,10 +24,10 @@ from agent.store.sqlite import SqliteStore
 class StillRecords:
     """Records that nobody drives: what they are told is folded in at once, and nothing is asked."""
 
-    def __init__(self, store: Store, clock: SystemClock, hold_ttl: float) -> None:
+    def __init__(self, store: Store, clock: SystemClock, policy: Policy) -> None:
         self._store = store
         self._clock = clock
-        self._policy = Policy(hold_ttl=hold_ttl)
+        self._policy = policy
 
     async def admit(self, records: Sequence[Record]) -> None:
         """Admit new requests."""
@@ -60,7 +61,8 @@ def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         clock = SystemClock()
         clock.resume(store.last_event_at())
-        records = StillRecords(store, clock, settings.hold_ttl)
+        policy = replace(settings.policy, recovering=store.recoveries.open() is not None)
+        records = StillRecords(store, clock, policy)
         rules = Rules.of(settings, store.keys.agent_id())
         types = Catalogue(Silence(), store, clock)
         folder = Folder(settings.specs_dir)

@@ -22,10 +22,12 @@ class TurnWriter(Writer):
         full: Callable[[], bool],
         connection: Connection,
         observe: Callable[[float, int], None],
+        confirm: Callable[[], None],
         committed: Callable[[Connection], None],
     ) -> None:
         self._connection = connection
         self._observe = observe
+        self._confirm = confirm
         self._committed = committed
         self._closed = False
         self._gate = gate

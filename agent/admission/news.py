@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from agent.admission.wanted import Digests, Found, Resolved, Rules, in_place, wanted
+from agent.admission.wanted import Digests, Found, Resolved, Rules, fault_in, in_place, wanted
+from agent.adoption import refuse_adoption
 from agent.core.admission import Remark, RemarkKind, Verdict, begins, judge, parsed_answer
+from agent.core.errors import AgentError
 from agent.core.observation import Answer, DocumentChanged, DocumentReturned, HoldResolved, Observation
 from agent.core.record import Desired, Record
 from agent.core.remote import DocumentKey
@@ -72,7 +74,7 @@ class Reporter:
                     news.followed.append(one.document)
             else:
                 kind = DocumentChanged if one.verdict is Verdict.CHANGED else DocumentReturned
-                news.told[one.uid] = kind(at=self._clock.now(), desired=desired)
+                news.told[one.uid] = kind(at=self._clock.now(), desired=desired, name=one.document.name)
         return news
 
     def afresh(self, document: Document, resolved: Resolved) -> Found:
@@ -118,6 +120,8 @@ class Reporter:
             about = answer[2] if answer is not None else ""
             news.strays.append((Remark(uid=record.uid, kind=RemarkKind.STRAY_ANSWER, about=about), document))
             return None
+        if answer[0] is Answer.ADOPT and (fault := self._unfit(record, document, answer[1], news)) is not None:
+            return [fault]
         desired = None
         if asks and answer[0] is Answer.RETRY:
             found = self.afresh(document, resolved)
@@ -127,6 +131,15 @@ class Reporter:
         return HoldResolved(
             at=self._clock.now(), hold_id=answer[2], answer=answer[0], dossier_id=answer[1], desired=desired
         )
+
+    def _unfit(self, record: Record, document: Document, dossier_id: str | None, news: News) -> Fault | None:
+        """Why this dossier may not be adopted; two files may name one at once."""
+        taken = {told.dossier_id for told in news.told.values() if isinstance(told, HoldResolved)}
+        try:
+            refuse_adoption(self._store, record, dossier_id, taken)
+        except AgentError as error:
+            return fault_in(document, (document.line, 1), f"metadata.annotations.{RESOLVE}: {error}", error.hint)
+        return None
 
     def _desired(
         self,

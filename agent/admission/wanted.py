@@ -77,7 +77,7 @@ def wanted(
     faults = [identified] if isinstance(identified, Fault) else []
     for fault in () if isinstance(found, Inspected) else found:
         mark = marks.get(fault.depiction, (document.line, 1))
-        faults.append(_fault(document, mark, fault.message, fault.hint))
+        faults.append(fault_in(document, mark, fault.message, fault.hint))
     return faults
 
 
@@ -93,12 +93,13 @@ def _forbidden(document: Document, request: VerificationRequest, rules: Rules) -
     capture, allowed = request.spec.capture, rules.redirect_hosts
     if capture is not None and allowed and capture.redirect_host not in allowed:
         message = "spec.capture.redirectUrl leads to a host that is not in REDIRECT_HOSTS"
-        yield _fault(document, (document.line, 1), message, "use an allowed host, or allow this one")
+        yield fault_in(document, (document.line, 1), message, "use an allowed host, or allow this one")
     if not rules.claims and document.keep_at is not None:
         yield without_key(document, document.keep_at)
 
 
-def _fault(document: Document, mark: tuple[int, int], message: str, hint: str) -> Fault:
+def fault_in(document: Document, mark: tuple[int, int], message: str, hint: str) -> Fault:
+    """What is wrong with a document, at a line and column of its file."""
     return Fault(file=document.file, line=mark[0], column=mark[1], message=message, hint=hint, name=document.name)
 
 
@@ -121,7 +122,7 @@ def _identified(document: Document, key: DocumentKey, found: Resolution | None) 
     else:
         message, hint = explain(key, found)
     assert document.type_at is not None
-    return _fault(document, document.type_at, f"spec.upload.documentType: {message}", hint)
+    return fault_in(document, document.type_at, f"spec.upload.documentType: {message}", hint)
 
 
 def _desired(

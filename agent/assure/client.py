@@ -30,6 +30,7 @@ from agent.core.remote import (
     ProcessReading,
     ProcessType,
     Status,
+    is_id,
 )
 from agent.ports import Clock, Image, ResultReading
 
@@ -218,7 +219,7 @@ class AssureClient:
     # ---- how a call is made
 
     async def _call(self, call: _Call, read: Reader[T]) -> Answer[T]:
-        if not all(map(readers.is_id, call.path)):
+        if not all(map(is_id, call.path)):
             return Refused(evidence=Evidence(cause="bad-id"))  # never sent: such a path may mean something else
         token = await self._tokens.get()
         if isinstance(token, Done):
@@ -236,7 +237,7 @@ class AssureClient:
 
     def _request(self, call: _Call, token: str) -> httpx.Request:
         """Of parts that are made once: to build each from nothing takes a tenth of what a call costs."""
-        path = self._root + "/".join(call.path)  # ids, which need no quoting: see readers.is_id
+        path = self._root + "/".join(call.path)  # ids, which need no quoting: see is_id
         target = f"{path}?{call.query}" if call.query else path
         image = call.operation is Operation.READ_IMAGE
         return httpx.Request(

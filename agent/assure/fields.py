@@ -5,34 +5,19 @@ not what it should be. Free text of people is never let through [I6].
 """
 
 import re
-from typing import Final, TypeGuard
+from typing import Final
 
 from agent.core.classify import Unreadable
-from agent.core.remote import Reason, Status
+from agent.core.remote import Reason, Status, is_id
 
 Object = dict[str, object]
 
-_ID = re.compile(r"[A-Za-z0-9._~-]{1,200}")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")  # what Assure calls things; free text never looks like this
 _TIME = re.compile(r"[0-9TZ:.+-]{1,40}")
 _LONGEST_REFERENCE = 400
 _LONGEST_TEXT = 100  # names of countries and documents
 _MOST_NOTES = 64  # reasons or checks of one process
 _SIMILARITIES = ("veryLow", "low", "medium", "high")
-
-
-def is_id(value: object) -> TypeGuard[str]:
-    """True for an id that may stand in a path.
-
-    `all` may not: DELETE /dossiers/all deletes every dossier of the account (contract §4), and does not exist for us.
-    """
-    return (
-        isinstance(value, str)
-        and _ID.fullmatch(value) is not None
-        and value != "."
-        and ".." not in value
-        and value.lower() != "all"
-    )
 
 
 def is_word(value: str) -> bool:

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from agent.assure import fields
-from agent.assure.fields import is_id as is_id  # whoever puts one into a path asks as well
 from agent.core.classify import NOT_JSON, Reader, Reply, Unreadable
 from agent.core.remote import (
+    PROVIDER,
     DocumentType,
     DossierReading,
     ListedDossier,
@@ -23,6 +23,7 @@ from agent.core.remote import (
     ProcessPage,
     ProcessReading,
     Status,
+    is_id,
 )
 from agent.ports import ResultReading
 
@@ -160,12 +161,16 @@ def dossiers(reply: Reply) -> tuple[ListedDossier, ...]:
 
 
 def process_page(reply: Reply) -> ProcessPage:
-    """GET processes (§9). One bad row spoils the page, for the same reason."""
+    """GET processes (§9). One bad row spoils the page, for the same reason.
+
+    The account may use other products, whose words for a status are theirs: what is of them and unknown is no bad row.
+    """
     body = fields.an_object(reply.document)
     total = body.get("totalResults")
     if type(total) is not int or total < 0:
         raise Unreadable
-    return ProcessPage(processes=tuple(_listed(row) for row in fields.an_array(body.get("processes"))), total=total)
+    rows = [row for row in fields.an_array(body.get("processes")) if not _of_others(row)]
+    return ProcessPage(processes=tuple(map(_listed, rows)), total=total)
 
 
 def document_types(reply: Reply) -> tuple[DocumentType, ...]:
@@ -198,6 +203,13 @@ def _document_type(row: object) -> DocumentType:
         sub_type=fields.text(body, "subType"),
         icao=fields.text(body, "icao"),
     )
+
+
+def _of_others(row: object) -> bool:
+    body = fields.an_object(row)
+    provider, status = body.get("provider"), fields.word(body.get("status"))
+    others = isinstance(provider, str) and _PROVIDER.fullmatch(provider) is not None and provider != PROVIDER
+    return others and status is not None and status not in set(Status)
 
 
 def _listed(row: object) -> ListedProcess:

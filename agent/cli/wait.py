@@ -21,7 +21,7 @@ _LOOK = 0.5  # seconds between two looks at the store
 class Until(StrEnum):
     """What to wait for."""
 
-    SETTLED = "settled"  # nothing goes on by itself: done, held, suspended, or in retention
+    SETTLED = "settled"  # nothing goes on by itself: done, held, suspended, in retention, or waiting for the budget
 
 
 def wait(
@@ -31,7 +31,7 @@ def wait(
     timeout: Annotated[str, typer.Option("--timeout", help="The longest to wait.")] = "10m",
     state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
 ) -> None:
-    """Wait until a request is settled: done, held for a person, suspended, or with its outcome and in retention.
+    """Wait until a request is settled: done, held for a person, suspended, in retention, or waiting for the budget.
 
     Reads the store only: an agent has to run for anything to happen. Exit codes: 0 settled, 1 no such request,
     3 something is held, 4 still waiting at the timeout; the first that applies of 1, 3, 4.

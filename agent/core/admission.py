@@ -52,11 +52,14 @@ def judge(record: Record | None, digest: str, essence: str, file: str, rerun: st
     return Verdict.RETURNED if away or moved else Verdict.FOLLOWED
 
 
-_ANSWER = re.compile(r"(?:(retry|abandon)|adopt=([A-Za-z0-9._~-]{1,200}))@(h-[0-9a-f]{6})")
+_ANSWER = re.compile(r"(?:(retry|abandon)|adopt=(.{1,200}))@(h-[0-9a-f]{6})")
 
 
 def parsed_answer(text: str) -> tuple[Answer, str | None, str] | None:
-    """An `assure-agent/resolve` annotation: the answer, the dossier to adopt, the hold's id; None when it is none."""
+    """An `assure-agent/resolve` annotation: the answer, the dossier to adopt, the hold's id; None when it is none.
+
+    What is to be adopted may be no id of a dossier.
+    """
     match = _ANSWER.fullmatch(text)
     if match is None:
         return None

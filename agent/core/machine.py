@@ -75,7 +75,7 @@ from agent.core.policy import Policy
 from agent.core.record import Intent, Phase, Record
 from agent.core.recovery import orphaned
 from agent.core.rules import history, phases, source, trouble
-from agent.core.rules.heed import heed
+from agent.core.rules.heed import heed, looked
 from agent.core.rules.passage import obeyed
 from agent.core.values import replace
 
@@ -145,7 +145,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
         raise Impossible(
             f"{type(observation).__name__} in phase {record.phase} with intent {record.intent} is not in the table"
         )
-    folded = row.rule(record, observation, policy)
+    folded = looked(record, row.rule(record, observation, policy), observation, policy)
     heeded = history.asked_first(record, heed(folded, observation.at, policy), observation, policy)
     _allowed(record, row, folded, heeded)
     effect = owed(heeded, observation.at, policy) if ask else None
@@ -246,7 +246,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         **OPENED,
         ProcessCreated: Row(phases.process_created, (Phase.IMAGES, Phase.RESULT)),
         DocumentTypeGone: Row(phases.document_type_gone),
-        DossierRead: Row(phases.dossier_read_for_process, (Phase.IMAGES, Phase.RESULT)),
+        DossierRead: Row(phases.dossier_read_for_process, (Phase.DOSSIER, Phase.IMAGES, Phase.RESULT)),
         CaptureStarted: Row(phases.capture_started, (Phase.RESULT,)),
         Resumed: Row(trouble.resumed, _GONE),
         EffectUnanswered: Row(trouble.unanswered, _GONE),

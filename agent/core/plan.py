@@ -192,6 +192,8 @@ def _why_again(before: Record, after: Record) -> str:
         why = "a new rerun token asks for a fresh verification"
     elif before.outcome is Outcome.WITHDRAWN:
         why = "back after it was withdrawn, and nothing was billed"
+    elif before.billed:
+        why = "a person said to verify the changed file: it was billed, and is billed once more"
     else:
         why = "changed before anything was billed: it starts over"
     old = "; the old dossier is deleted first" if before.dossier_id is not None and after.next is not None else ""

@@ -26,8 +26,8 @@ class Policy:
     missing_grace: float = 30.0  # ... and the time from the first to the last of them
     surprises: int = 3  # times an unexpected answer is asked again before it is held
     recheck: float = 10.0  # between two looks at images that are not what was admitted
-    last_look: float = 3600.0  # how long after the deadline Assure may stay silent before it decides without a look ...
-    last_tries: int = 30  # ... and how many in a row it has to leave unanswered: an open circuit asks nothing
+    last_look: float = 3600.0  # how long after the deadline looks may tell nothing before it decides without one ...
+    last_tries: int = 30  # ... and how many of them in a row: while the circuit is open nobody looks
     began: float = 0.0  # when this life of the agent began; see `since`
     backoff_base: float = 0.5
     backoff_cap: float = 60.0

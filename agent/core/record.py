@@ -207,6 +207,7 @@ class Record:
     due_at: float | None = None  # when to look again; None: only when something happens
     failures: int = 0  # in a row, without progress
     surprises: int = 0
+    late_looks: int = 0  # reads after the deadline that decided nothing, in a row
     missing: int = 0  # 404 in a row
     missing_since: float | None = None
     read_at: float | None = None  # last good read of the status

@@ -4,12 +4,29 @@ Facts are from the Assure contract (section in brackets). Nothing here holds a p
 keeps its status, names of reasons and booleans of security checks, never free text, never a final result [I6].
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeGuard
 
 PROVIDER = "signicatpictureid"
 LISTED = 100
 """GET dossiers shows so many at most: the last that are not deleted (§4)."""
+_ID = re.compile(r"[A-Za-z0-9._~-]{1,200}")
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """True for an id that may stand in a path.
+
+    `all` may not: DELETE /dossiers/all deletes every dossier of the account (§4), and does not exist for us.
+    """
+    return (
+        isinstance(value, str)
+        and _ID.fullmatch(value) is not None
+        and value != "."
+        and ".." not in value
+        and value.lower() != "all"
+    )
 
 
 class ProcessType(StrEnum):

@@ -149,8 +149,11 @@ class Store(Protocol):
     def orphans(self) -> list[tuple[str, float, str | None]]:
         """Possible orphans that are open: reference, since, and the dossier's id when it showed."""
 
+    def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
+        """Whose these dossiers are: the uid of the request that is not done and has it, by dossier."""
+
     async def found_orphan(self, reference: str, dossier_id: str) -> None:
-        """A possible orphan showed; its deletion is intended from here on."""
+        """A possible orphan showed; its deletion is intended from here on, unless it is somebody's."""
 
     async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
         """A possible orphan was deleted and confirmed, or never showed."""

@@ -10,7 +10,7 @@ import orjson
 from agent.core.record import HoldReason, Record
 from agent.ports import Waiting
 from agent.store.connection import Connection, sqlite3, unusable
-from agent.store.rows import PRESENT, REMEMBERED, load
+from agent.store.rows import OWNERS, PRESENT, REMEMBERED, load
 
 # While paused nothing new is begun; what has a dossier, or may have one, keeps its privacy clock.
 _BEGUN = {False: "", True: "AND opened_at IS NOT NULL"}
@@ -177,6 +177,10 @@ class Lookups:
         """Possible orphans that are still open: reference, since, and the dossier's id when it showed."""
         sql = "SELECT reference, since, dossier_id FROM orphans WHERE closed_at IS NULL"
         return [(row[0], row[1], row[2]) for row in self._query(sql)]
+
+    def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
+        """Whose these dossiers are: the uid of the request that is not done and has it, by dossier."""
+        return dict(self._query(OWNERS, (orjson.dumps(dossiers).decode(),))) if dossiers else {}
 
     def withdrawn_since(self, at: float) -> int:
         """How many files were taken away before the outcome since then, those that are back among them."""

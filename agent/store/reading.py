@@ -1,17 +1,21 @@
 """What people and metrics read: the state file through a connection that cannot write."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+import orjson
 
 from agent.core.admission import Remark, RemarkKind
 from agent.core.record import Record
 from agent.store.claims import COLUMNS, kept
 from agent.store.connection import open_reader, readable, refuse_damaged
 from agent.store.continuity import carried_key, foreseen
-from agent.store.rows import PRESENT, REMEMBERED, load
+from agent.store.rows import OWNERS, PRESENT, REMEMBERED, load
 from agent.store.vault import Kept
+
+_SHOWED = "SELECT DISTINCT dossier_id FROM orphans WHERE closed_at IS NULL AND dossier_id IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,12 @@ class Reading:
     def reserved_since(self, at: float) -> int:
         """How many starts were reserved since then."""
         return self._one("SELECT count(*) FROM reservations WHERE at >= ?", at)
+
+    def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
+        """Whose these dossiers are: the uid of the request that is not done and has it, by dossier."""
+        if not dossiers:
+            return {}
+        return dict(self._connection.execute(OWNERS, (orjson.dumps(dossiers).decode(),)).fetchall())
 
     def recall(self, key: str) -> str | None:
         """A value that the agent keeps of this account."""
@@ -228,6 +238,7 @@ class Reading:
         progress = "SELECT min(progress_at) FROM requests WHERE state = 'active' AND phase <> 'done'"
         (oldest_dossier,), (oldest_progress,) = self._row(dossier), self._row(progress)
         overdue = self.overdue(now)
+        showed = [row[0] for row in self._connection.execute(_SHOWED)]
         size = sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
         return {
             "store_bytes": size,
@@ -238,9 +249,7 @@ class Reading:
             "backup_timestamp_seconds": float(self.recall("backed-up") or 0.0),
             "deliveries_pending": self._one("SELECT count(*) FROM deliveries"),
             "possible_orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),
-            "orphans_undeleted": self._one(
-                "SELECT count(*) FROM orphans WHERE closed_at IS NULL AND dossier_id IS NOT NULL"
-            ),
+            "orphans_undeleted": len(showed) - len(self.owners(showed)),
         }
 
     def _row(self, sql: str, *values: Any) -> Any:

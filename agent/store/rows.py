@@ -24,6 +24,10 @@ REMEMBERED = "remembered/"  # keys of `meta` that hold what is kept of an accoun
 PRESENT = """
 SELECT name, uid FROM requests INDEXED BY requests_present WHERE source = ? AND present AND name IS NOT NULL
 """
+OWNERS = """
+SELECT dossier_id, uid FROM requests INDEXED BY requests_with_dossier
+WHERE dossier_id IS NOT NULL AND phase <> 'done' AND dossier_id IN (SELECT value FROM json_each(?))
+"""
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,

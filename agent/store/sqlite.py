@@ -163,7 +163,7 @@ class SqliteStore(Lookups):
         await self._writer.write(lambda connection: connection.execute(sql, (at, dossier_id, reference)))
 
     async def found_orphan(self, reference: str, dossier_id: str) -> None:
-        """A possible orphan showed; its deletion is intended from here on."""
+        """A possible orphan showed; its deletion is intended from here on, unless it is somebody's."""
         sql = "UPDATE orphans SET dossier_id = ? WHERE reference = ?"
         await self._writer.write(lambda connection: connection.execute(sql, (dossier_id, reference)))
 

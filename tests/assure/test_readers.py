@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent.assure import readers
 from agent.core.classify import NOT_JSON, Reader, Reply, Unreadable
-from agent.core.remote import DocumentType, ListedDossier, ListedProcess, NewProcess, Reason, Status
+from agent.core.remote import DocumentType, ListedDossier, ListedProcess, NewProcess, Reason, Status, is_id
 
 D, P = "37191afe-25b3-4c30-b42a-b0ab64aa1d64", "8afb3ac6-6780-42e4-bbc2-3713e2f6d97c"
 TIMES = {"createdAt": "2027-01-15T08:00:00Z", "updatedAt": "2027-01-15T08:01:00Z"}
@@ -146,7 +146,7 @@ def test_a_new_dossier_needs_an_id_and_may_repeat_the_reference() -> None:
 )
 def test_an_id_that_could_change_a_path_is_unreadable(odd: object) -> None:
     """`all` above all: DELETE /dossiers/all empties the account."""
-    assert not readers.is_id(odd)
+    assert not is_id(odd)
     assert cause(readers.created_dossier("r"), {"dossierId": odd}) == "unreadable"
     assert cause(readers.created_process, ROW | {"processId": odd}) == "unreadable"
     assert cause(readers.dossiers, [{"dossierId": odd}]) == "unreadable"
@@ -189,6 +189,15 @@ def test_a_list_with_one_bad_row_proves_nothing() -> None:
     assert cause(readers.dossiers, {"dossiers": []}) == "unreadable"
     assert cause(readers.process_page, {"processes": [ROW, None], "totalResults": 2}) == "unreadable"
     assert cause(readers.process_page, {"processes": [ROW]}) == "unreadable"
+
+
+def test_what_other_products_of_the_account_call_a_status_spoils_no_page() -> None:
+    others = ROW | {"provider": "webid", "status": "not_matched"}
+    page = readers.process_page(reply({"processes": [others, ROW], "totalResults": 2}))
+    assert [row.process_id for row in page.processes] == [ROW["processId"]]
+    assert cause(readers.process_page, {"processes": [ROW | {"status": "not_matched"}], "totalResults": 1}) == (
+        "unknown-status"
+    )
 
 
 def test_a_page_of_processes_knows_their_dossiers() -> None:

@@ -1,5 +1,7 @@
 """The machine and time: deadline, hold ttl, suspension (design §4)."""
 
+from collections.abc import Callable
+
 import pytest
 from world import (
     NOW,
@@ -13,6 +15,7 @@ from world import (
     at_start,
     capture,
     listed,
+    sealed,
     upload,
 )
 
@@ -21,6 +24,7 @@ from agent.core.effect import (
     CreateDossier,
     DeleteDossier,
     EffectKind,
+    ReadDossier,
     ReadProcess,
     VerifyImages,
 )
@@ -29,10 +33,14 @@ from agent.core.observation import (
     DocumentReturned,
     EffectDelayed,
     EffectRefused,
+    EffectUnanswered,
+    ImagesUploaded,
     ImagesVerified,
+    ProcessRead,
+    SealingFailed,
 )
-from agent.core.record import Outcome
-from agent.core.remote import Status
+from agent.core.record import HoldReason, Outcome
+from agent.core.remote import ProcessReading, Status
 
 DAY = 86400.0
 
@@ -68,33 +76,118 @@ def test_the_deadline_reads_once_more_before_it_decides() -> None:
     assert story.record.outcome is Outcome.EXPIRED
 
 
-def test_a_last_look_is_given_up_when_it_was_asked_often_and_long_enough() -> None:
-    """[I3] Asked often, not only for long: while Assure answers nobody no look is asked, and nothing can be deleted."""
-    story = at_result(upload(deadline=60.0))
-    story.wakes()
-    story.unanswered(EffectKind.READ_PROCESS)
-    tried = story.record.failures
-    story.later(DAY).wakes()
-    assert (story.record.outcome, type(story.effect)) == (None, ReadProcess)
+def late(seen: Callable[[Story], object] = lambda story: story.unanswered(EffectKind.READ_PROCESS)) -> Story:
+    """A request whose deadline has come, and whose looks tell nothing, until it decides."""
+    story = at_result(upload(deadline=60.0)).later(60)
     while story.record.outcome is None:
-        story.unanswered(EffectKind.READ_PROCESS)
-        tried = story.record.failures or tried + 1
-        if story.record.outcome is None:
-            story.wakes()
-    assert story.record.outcome is Outcome.EXPIRED
-    assert tried == POLICY.last_tries
+        if isinstance(story.wakes(), ReadProcess):
+            seen(story)
+    return story
+
+
+def looks(story: Story, after: float) -> int:
+    """How often its process was read since then."""
+    return sum(isinstance(effect, ReadProcess) and at >= after for at, effect in story.asked)
 
 
 def test_a_last_look_is_asked_for_an_hour_however_often_it_was_asked() -> None:
     """[I3]"""
+    story = late()
+    assert story.record.outcome is Outcome.EXPIRED
+    assert looks(story, NOW + 60) > POLICY.last_tries
+    assert POLICY.last_look <= story.now - NOW - 60 <= POLICY.last_look + POLICY.backoff_cap
+
+
+def test_a_last_look_is_given_up_only_when_it_was_asked_often() -> None:
+    """While Assure answers nobody no look is asked, and nothing could be deleted: time alone gives up nothing. [I3]"""
     story = at_result(upload(deadline=60.0))
-    tried = 0
+    story.wakes()
+    story.unanswered(EffectKind.READ_PROCESS)
+    story.later(DAY).wakes()
     while story.record.outcome is None:
+        assert isinstance(story.effect, ReadProcess)
+        story.unanswered(EffectKind.READ_PROCESS)
+        if story.record.outcome is None:
+            story.wakes()
+    assert story.record.outcome is Outcome.EXPIRED
+    assert looks(story, NOW + 60) == POLICY.last_tries
+
+
+def test_what_went_wrong_before_the_deadline_is_no_last_look() -> None:
+    story = at_result(upload(deadline=7200.0))
+    while story.record.failures < 2 * POLICY.last_tries:
         if isinstance(story.wakes(), ReadProcess):
             story.unanswered(EffectKind.READ_PROCESS)
-            tried += 1
-    assert tried > POLICY.last_tries
-    assert POLICY.last_look <= story.now - NOW - 60 <= POLICY.last_look + POLICY.backoff_cap
+    story.later(DAY).wakes()
+    assert isinstance(story.effect, ReadProcess)
+    story.reads(Status.ACCEPTED)
+    assert story.record.outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("seen", "evidence"),
+    [
+        (EffectUnanswered, Evidence(status=200, cause="unreadable")),
+        (EffectRefused, Evidence(status=403, cause="error-body")),
+    ],
+)
+def test_answers_of_another_kind_to_the_last_look_are_asked_again_for_as_long(
+    seen: type[EffectUnanswered | EffectRefused], evidence: Evidence
+) -> None:
+    """A person is told; but a page of somebody on the way takes no result away within seconds."""
+    asked = []
+
+    def page(story: Story) -> None:
+        story.sees(seen, kind=EffectKind.READ_PROCESS, evidence=evidence)
+        asked.append(story.record.hold)
+
+    story = late(page)
+    assert [hold.reason for hold in asked if hold is not None][:1] == [HoldReason.SURPRISE]
+    assert story.record.outcome is Outcome.EXPIRED
+    assert story.now - NOW - 60 >= POLICY.last_look
+
+
+def test_who_is_held_for_answers_of_another_kind_has_a_last_look_all_the_same() -> None:
+    """A page of somebody on the way, shortly before the deadline: nobody had the time to answer."""
+    story = at_result(upload(deadline=60.0))
+    while story.record.hold is None:
+        story.wakes()
+        story.sees(EffectUnanswered, kind=EffectKind.READ_PROCESS, evidence=Evidence(status=200, cause="unreadable"))
+    assert story.now < NOW + 60
+    story.later(60).wakes()
+    assert (story.record.outcome, type(story.effect)) == (None, ReadProcess)
+    story.reads(Status.ACCEPTED)
+    assert story.record.outcome is Outcome.ACCEPTED
+
+
+def test_a_last_look_whose_claims_cannot_be_kept_is_tried_again_as_before_the_deadline() -> None:
+    accepted = ProcessReading(process_id="P1", status=Status.ACCEPTED)
+    story = at_result(upload(deadline=60.0, claims_ttl=DAY))
+    story.wakes()
+    for _ in range(POLICY.surprises + 2):
+        story.sees(SealingFailed, reading=accepted, reason="disk")
+        assert story.record.outcome is None
+        story.wakes()
+    assert story.record.hold is not None
+    assert story.record.hold.reason is HoldReason.CLAIMS_NOT_KEPT
+    story.sees(ProcessRead, reading=accepted, sealed=sealed(story.now + DAY))
+    assert (story.record.outcome, story.record.claims_until) == (Outcome.ACCEPTED, story.now + DAY)
+
+
+def test_a_start_in_doubt_whose_process_is_not_in_its_dossier_ends_after_the_deadline() -> None:
+    """[I1, I3] Each look is answered, and none tells anything."""
+    story = at_process(upload(deadline=3600.0))
+    story.unanswered(EffectKind.CREATE_PROCESS)
+    story.wakes()
+    story.reads_dossier(listed("P1"))
+    story.sees(ImagesUploaded)
+    story.reads_dossier(listed("P1"))
+    story.unanswered(EffectKind.START_VERIFICATION)
+    while story.record.outcome is None:
+        assert story.now < NOW + DAY
+        if isinstance(story.wakes(), ReadDossier):
+            story.reads_dossier()
+    assert story.record.outcome is Outcome.EXPIRED
 
 
 def test_a_final_status_in_the_last_look_wins() -> None:

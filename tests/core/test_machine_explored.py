@@ -254,6 +254,7 @@ NEVER_NEEDED = {
     (Phase.VERIFICATION, "DossierRead", Phase.IMAGES),
     # Four surprises in a row are too rare for a walk: test_machine_people.py.
     (Phase.DOSSIER, "HoldResolved", Phase.PROCESS),
+    (Phase.PROCESS, "DossierRead", Phase.DOSSIER),
     (Phase.VERIFICATION, "HoldResolved", Phase.DELETION),
     (Phase.RESULT, "HoldResolved", Phase.DELETION),
     # And so is a result that is read before the start was answered, with claims that cannot be kept: ..._claims.py.

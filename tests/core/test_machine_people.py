@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from world import NOW, POLICY, Story, at_create, at_done, at_result, upload
+import pytest
+from world import NOW, POLICY, Story, at_create, at_done, at_result, listed, upload
 
 from agent.core.answer import Evidence
 from agent.core.effect import (
@@ -19,6 +20,7 @@ from agent.core.observation import (
     BudgetSpent,
     DocumentChanged,
     DossierCreated,
+    DossierRead,
     EffectRefused,
     HoldResolved,
     PersonalShown,
@@ -29,7 +31,7 @@ from agent.core.observation import (
     StartReserved,
 )
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.core.remote import Status
+from agent.core.remote import DossierReading, Status
 
 
 def answered(story: Story, answer: Answer, **fields: object) -> None:
@@ -64,6 +66,23 @@ def test_an_adopted_dossier_is_read_before_anything_is_created_in_it() -> None:
     answered(story, Answer.ADOPT, dossier_id="D9")
     assert story.effect == ReadDossier(dossier_id="D9")
     assert story.record.phase is Phase.PROCESS
+
+
+@pytest.mark.parametrize("recovering", [False, True])
+def test_a_dossier_that_was_made_for_somebody_else_is_not_touched(recovering: bool) -> None:
+    """[I2, I3] A person may mistake one for another: it is theirs, and so is what is in it."""
+    story = refused_at_create()
+    answered(story, Answer.ADOPT, dossier_id="D9")
+    story.policy = replace(POLICY, recovering=recovering)
+    theirs = DossierReading(dossier_id="D9", reference="aa-other-0123-1-1", processes=(listed("P1", Status.ACCEPTED),))
+    story.sees(DossierRead, reading=theirs)
+    assert (story.effect, story.record.phase, story.record.dossier_id) == (None, Phase.DOSSIER, None)
+    assert story.record.hold is not None
+    assert story.record.hold.reason is (HoldReason.HISTORY_LOST if recovering else HoldReason.SURPRISE)
+    assert story.record.hold.evidence == "dossier-of-another"
+    answered(story, Answer.ABANDON)
+    assert (story.record.phase, story.record.outcome) == (Phase.DONE, Outcome.ABANDONED)
+    assert EffectKind.DELETE_DOSSIER not in story.kinds()
 
 
 def test_an_answer_to_another_question_changes_nothing() -> None:

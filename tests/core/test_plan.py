@@ -6,7 +6,7 @@ import pytest
 
 from agent.core.effect import EffectKind
 from agent.core.machine import admit, step
-from agent.core.observation import DocumentChanged, DocumentRemoved, DocumentReturned
+from agent.core.observation import Answer, DocumentChanged, DocumentRemoved, DocumentReturned, HoldResolved
 from agent.core.plan import Action, answered, consequence, if_changed, if_removed, standing, starts_to_come
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
@@ -45,6 +45,15 @@ def test_a_new_name_is_created() -> None:
 def test_another_document_before_anything_is_billed_starts_over() -> None:
     action, why = told(fresh(), essence="e2")
     assert (action, why) == (Action.RERUN, "changed before anything was billed: it starts over")
+
+
+def test_a_changed_document_that_a_person_wants_verified_says_that_it_is_billed_once_more() -> None:
+    held = step(fresh(**FINISHED), DocumentChanged(at=9.0, desired=replace(DESIRED, digest="d2", essence="e2")), POLICY)
+    assert held.record.hold is not None
+    wanted, asked = replace(DESIRED, digest="d2", essence="e2"), held.record.hold.id
+    answer = HoldResolved(at=10.0, hold_id=asked, answer=Answer.RETRY, desired=wanted)
+    action, why = consequence(held.record, step(held.record, answer, POLICY, ask=False).record)
+    assert (action, "billed once more" in why) == (Action.RERUN, True)
 
 
 def test_another_document_with_a_dossier_says_that_the_old_one_goes_first() -> None:

@@ -1,10 +1,15 @@
 """A person is forgotten, and the history stays true."""
 
+import pytest
+
+from agent.core.record import Outcome, Phase
 from agent.store import audit
 from agent.store.connection import open_reader
 from tests.support.world import World
 
-from .commands import BOTH, ask, obeyed_still, refused, told
+from .commands import BOTH, OTHER, ask, obeyed_still, refused, scanned, told
+
+RERUN = {"assure-agent/rerun": "again"}
 
 
 @BOTH
@@ -52,6 +57,70 @@ async def test_no_byte_of_what_is_forgotten_is_in_any_file(world: World, through
         reader.close()
         await agent._upkeep.tidy()
         assert not forgotten_bytes(world)
+
+
+@BOTH
+async def test_a_forgotten_name_whose_file_is_back_is_a_name_again(world: World, through: str) -> None:
+    """[I1] [I3] [I5] It is shown, its removal is noticed after a restart, and it can be forgotten again."""
+    world.upload("b")
+    await forgotten(world)
+    path = world.upload("customer-4711", "sandbox-delay=60m", labels={"team": "zebra77"}, annotations=RERUN)
+    async with world.running():
+        await world.clock.advance(10)
+        record = world.record("customer-4711")
+        assert (record.generation, record.phase, record.desired.file) == (2, Phase.RESULT, path.name)
+        assert world.rows("SELECT name FROM requests WHERE uid = ?", record.uid) == [("customer-4711",)]
+        assert world.rows("SELECT uid FROM labels") == [(record.uid,)]
+    path.unlink()
+    async with world.running() as agent:
+        await scanned(world, agent)
+    record = world.record("customer-4711")
+    assert (record.present, record.outcome) == (False, Outcome.WITHDRAWN)
+    await world.settle()
+    assert (await told(world, through, "forget", name="customer-4711", command_id="forget-2"))["ok"]
+    assert "customer-4711" not in world.records()
+    assert not forgotten_bytes(world)
+    assert not audit.verify(world.state).findings
+    world.check_nothing_left()
+
+
+@pytest.mark.parametrize("document_id", [137, OTHER])
+async def test_a_forgotten_document_that_is_back_starts_nothing_and_is_known_by_its_name(
+    world: World, document_id: int
+) -> None:
+    """[I2] As it was, or another one: then a person is asked."""
+    await forgotten(world)
+    world.upload("customer-4711", document_id=document_id)
+    await world.settle()
+    record = world.record("customer-4711")
+    assert (record.present, record.generation, record.outcome) == (True, 1, Outcome.ACCEPTED)
+    assert record.state == ("held" if document_id == OTHER else "done")
+    assert world.starts("customer-4711") == 1
+    world.check()
+
+
+async def test_a_rerun_of_a_forgotten_name_finds_its_file_before_any_scan_did(world: World) -> None:
+    await forgotten(world)
+    world.upload("customer-4711")
+    answer = await obeyed_still(world, "rerun", name="customer-4711", command_id="rerun-11")
+    assert answer["ok"], answer
+    assert answer["message"].startswith("customer-4711: ")
+    assert (await obeyed_still(world, "rerun", name="customer-4711", command_id="rerun-11")) == answer
+    await world.settle()
+    record = world.record("customer-4711")
+    assert (record.generation, record.outcome) == (2, Outcome.ACCEPTED)
+    assert world.starts("customer-4711") == 2
+    world.check()
+
+
+async def forgotten(world: World) -> None:
+    """customer-4711 was verified, its file removed, and its name forgotten."""
+    path = world.upload("customer-4711")
+    await world.settle()
+    path.unlink()
+    await world.settle()
+    assert (await obeyed_still(world, "forget", name="customer-4711"))["ok"]
+    assert "customer-4711" not in world.records()
 
 
 def forgotten_bytes(world: World) -> list[str]:

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from agent.core.record import Outcome
 from agent.orphans import OrphanSweep
+from agent.sandbox.model import bad_request
 from tests.support.faults import rule
 from tests.support.world import World, crowd
+
+from .commands import ask
 
 
 async def begun_twice(world: World) -> str:
@@ -180,3 +184,62 @@ async def test_what_a_full_list_does_not_show_is_looked_for_among_the_processes(
     assert world.starts("a") == 1
     assert world.rows("SELECT count(*) FROM orphans") == [(0,)]
     assert "getAllProcess" in world.calls
+
+
+async def adopted(world: World) -> str:
+    """A request that was held at its second attempt, and had a person adopt the shell of the first; it is billed."""
+    theirs = await crowd(world)
+    world.upload("a", "sandbox-delay=30m")
+    lagging = [rule(call, "lagging-reads", every=1, seconds=120.0) for call in ("getDossiers", "getAllProcess")]
+    world.sandbox.faults.add([rule("createDossier", "reset-after"), *lagging])
+    create = world.sandbox.world.create_dossier
+
+    def refusing(body: dict[str, Any]) -> Any:
+        if world.dossiers("a"):
+            raise bad_request("not today")
+        return create(body)
+
+    world.sandbox.world.create_dossier = refusing  # type: ignore[method-assign]
+    async with world.running():
+        await world.clock.advance(60)
+        assert (world.record("a").state, world.record("a").attempt) == ("held", 2)
+        (shell,) = [key for key, one in world.ledger.dossiers.items() if one is world.dossiers("a")[0]]
+        assert (await ask(world, "resolve", name="a", answer="adopt", dossierId=shell))["ok"]
+        await world.clock.advance(20)
+        assert (world.record("a").dossier_id, world.record("a").billed) == (shell, True)
+    world.sandbox.faults.clear()
+    for dossier_id in theirs:
+        world.sandbox.world.delete_dossier(dossier_id)
+    return shell
+
+
+async def test_an_orphan_that_a_request_owns_is_left_to_it(world: World) -> None:
+    """[I3] It is deleted once, by its request, and nothing stays on the books."""
+    shell = await adopted(world)
+    async with world.running() as agent:
+        await world.clock.advance(120)
+        for _ in range(3):
+            await agent._orphans.sweep()
+        assert list(world.sandbox.world.dossiers) == [shell]
+        assert world.rows("SELECT dossier_id, closed_at FROM orphans") == [(shell, None)]
+        with world.reading() as reading:
+            assert reading.gauges(world.clock.now())["orphans_undeleted"] == 0  # nothing is to be done about it
+        await world.clock.advance(3600)
+        assert world.record("a").outcome is Outcome.ACCEPTED
+        await agent._orphans.sweep()
+    assert world.rows("SELECT dossier_id, closed_at IS NULL FROM orphans") == [(shell, 0)]
+    assert world.starts("a") == 1
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_sweep_asks_nothing_of_assure_about_what_a_request_owns(world: World) -> None:
+    await adopted(world)
+    async with world.opened() as agent:
+        world.clock._time += 120.0
+        await agent._orphans.sweep()
+        before = len(world.calls)
+        world.clock._time += 3600.0
+        await agent._orphans.sweep(at_once=True)
+        assert len(world.calls) == before
+    assert world.rows("SELECT closed_at FROM orphans") == [(None,)]

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from agent.store.backup import back_up, restore
 from tests.support.clock import patiently, until
 from tests.support.faults import rule
 from tests.support.world import World
+
+from .commands import obeyed_still
 
 
 def lose(world: World) -> None:
@@ -370,6 +373,29 @@ async def test_what_would_follow_in_a_copy_is_held_before_anybody_approves(
     world.check_nothing_left()
 
 
+async def test_a_command_while_no_agent_runs_gives_up_no_capture_of_a_restored_store(world: World) -> None:
+    """[I1] [I2] The copy was made while the capture was being started: its link may be in use since."""
+    world.sandbox.world.config = replace(world.sandbox.config, capture_delay=1800.0)
+    world.sandbox.faults.add([rule("createArtifact", "latency", seconds=5.0)])
+    world.capture("a")
+    kept = world.folder / "backup.db"
+    async with world.running():
+        await world.clock.advance(1)
+        back_up(world.state, kept)
+        await world.clock.advance(30)
+        assert world.link("a") is not None
+    restore(kept, world.state)
+    assert (await obeyed_still(world, "show-personal", name="a"))["ok"]
+    hold = world.record("a").hold
+    assert hold is not None
+    assert hold.reason is HoldReason.HISTORY_LOST
+    async with world.running():
+        await world.clock.advance(300)
+        assert len(world.sandbox.world.dossiers) == 1
+    assert world.starts("a") == 1
+    assert world.record("a").attempt == 1
+
+
 async def test_a_copy_put_back_over_its_own_successor_is_noticed_as_well(world: World) -> None:
     """Each recovery gives the file another identity: the file that was replaced is not taken for its successor."""
     world.upload("a")
@@ -386,3 +412,20 @@ async def test_a_copy_put_back_over_its_own_successor_is_noticed_as_well(world: 
     async with world.running():
         pass
     assert recoveries(world) == [("older", False, False)]
+
+
+async def test_a_list_that_cannot_be_read_is_told_and_the_recovery_goes_on_once_it_can(world: World) -> None:
+    world.upload("a")
+    await world.settle()
+    lose(world)
+    world.sandbox.faults.add([rule("getAllProcess", "foreign", every=1, status=200)])
+    async with approved(world) as agent:
+        for _ in range(3):
+            await agent._pausing.recover()
+        told = [entry["event"] for entry in world.logs if "no list of Assure" in entry["event"]]
+        assert len(told) == 1
+        assert agent._store.recoveries.open() is not None
+        world.sandbox.faults.clear()
+        await agent._pausing.recover()
+        assert agent._store.recoveries.open() is None
+    assert world.logs[-1]["event"] != told[0]

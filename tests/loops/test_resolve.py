@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from agent.core.record import HoldReason, Outcome, Phase
+from agent.sandbox.model import bad_request
 from tests.support.files import jpeg, write
 from tests.support.world import World
 
@@ -45,8 +48,6 @@ async def test_an_adopted_dossier_is_the_one_that_is_verified_and_deleted(world:
     create, refuse = world.sandbox.world.create_dossier, [True]
 
     def refusing(body: dict[str, Any]) -> Any:
-        from agent.sandbox.model import bad_request
-
         if refuse:
             raise bad_request("not today")
         return create(body)
@@ -148,3 +149,53 @@ async def test_adopt_for_a_hold_that_adopts_nothing_is_refused_at_once(world: Wo
     answer = await obeyed_in_time(world, "resolve", name="a", answer="adopt", dossierId="d-1")
     refused(answer)
     assert "busy" not in answer["message"]
+
+
+async def beside(world: World) -> str:
+    """`a` is held because its dossier was refused; returns the dossier in which `b` is verified meanwhile."""
+    world.upload("b", "sandbox-delay=10m")
+    async with world.running() as agent:
+        await world.clock.advance(10)
+        dossier = world.record("b").dossier_id
+        world.sandbox.world.create_dossier = not_today  # type: ignore[method-assign]
+        world.upload("a")
+        await agent.scan()
+        await world.clock.advance(1)
+        assert world.record("a").state == "held"
+    assert dossier is not None
+    return dossier
+
+
+def not_today(_: dict[str, Any]) -> Any:
+    raise bad_request("not today")
+
+
+@BOTH
+async def test_a_dossier_that_another_request_has_is_not_adopted(world: World, through: str) -> None:
+    """[I2] [I3] Two requests would share a result, and one would delete it under the other."""
+    dossier = await beside(world)
+    if through == "socket":
+        async with world.running():
+            answer = await ask(world, "resolve", name="a", answer="adopt", dossierId=dossier)
+    else:
+        answer = await obeyed_still(world, "resolve", name="a", answer="adopt", dossierId=dossier)
+    refused(answer, "Another request")
+    await world.settle()
+    assert world.record("a").state == "held"
+    assert world.record("b").outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("odd", ["4711 typo", "all", "..", "a/b", "", 5, None])
+async def test_what_is_no_id_of_a_dossier_is_not_adopted(world: World, odd: object) -> None:
+    await beside(world)
+    refused(await obeyed_still(world, "resolve", name="a", answer="adopt", dossierId=odd), "no id of a dossier")
+    assert world.record("a").state == "held"
+
+
+async def test_a_dossier_that_is_about_to_be_deleted_is_not_adopted(world: World) -> None:
+    """[I3] The sweep found it, and nobody had it."""
+    await beside(world)
+    async with world.running() as agent:
+        record = world.record("a")
+        await agent._store.recoveries.suspect(record.uid, f"{record.reference[:-1]}0", "D9", world.clock.now())
+        refused(await ask(world, "resolve", name="a", answer="adopt", dossierId="D9"), "about to be deleted")

@@ -1,10 +1,12 @@
 """A person answers a hold, in the file (design §9)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from agent.core.record import Outcome, Phase, Record
+from agent.sandbox.model import bad_request
 from tests.support.files import jpeg, write
 from tests.support.fixtures import Begin
 from tests.support.world import World
@@ -206,3 +208,52 @@ async def test_a_shorter_retention_in_a_changed_file_waits_like_all_else_of_it(w
     await world.settle()
     assert (world.record("a").generation, world.record("a").phase) == (2, Phase.DONE)
     world.check_nothing_left()
+
+
+def not_today(_: dict[str, Any]) -> Any:
+    raise bad_request("not today")
+
+
+async def refused_dossiers(world: World, *names: str) -> Callable[[dict[str, Any]], Any]:
+    """Each of these is held because its dossier was refused; returns what creates dossiers all the same."""
+    create = world.sandbox.world.create_dossier
+    world.sandbox.world.create_dossier = not_today  # type: ignore[method-assign]
+    for name in names:
+        world.upload(name, "sandbox-delay=10m")
+    await world.settle()
+    assert {record.state for record in world.records().values()} == {"held"}
+    return create
+
+
+def adopts(world: World, name: str, dossier: str) -> None:
+    hold = world.record(name).hold
+    assert hold is not None
+    world.upload(name, "sandbox-delay=10m", annotations={"assure-agent/resolve": f"adopt={dossier}@{hold.id}"})
+
+
+async def test_one_dossier_that_two_files_name_at_once_is_adopted_by_one_of_them(world: World) -> None:
+    """[I2] [I3] And by nobody else while that one has it; the other file is refused, and says why."""
+    create = await refused_dossiers(world, "a", "b")
+    dossier = create({"externalReference": "made by hand"})["dossierId"]
+    async with world.running() as agent:
+        for name in ("a", "b"):
+            adopts(world, name, dossier)
+        synced = await agent._admission.scan()
+        (fault,) = synced.refusals
+        assert "Another request has this dossier" in fault.message
+        assert fault.hint
+        await scanned(world, agent)
+        one, other = sorted(world.records().values(), key=lambda record: record.state == "held")
+        assert (one.dossier_id, one.billed, other.name, other.state) == (dossier, True, fault.name, "held")
+    assert [process.starts for process in world.ledger.dossiers[dossier].processes] == [1]
+
+
+@pytest.mark.parametrize("odd", ["4711 typo", "all", "..", "a/b"])
+async def test_what_is_no_id_of_a_dossier_is_refused_in_its_file(world: World, odd: str) -> None:
+    await refused_dossiers(world, "a")
+    adopts(world, "a", odd)
+    async with world.running() as agent:
+        (fault,) = (await agent._admission.scan()).refusals
+        assert (fault.name, "no id of a dossier" in fault.message) == ("a", True)
+        assert odd not in fault.message.split()
+    assert world.record("a").state == "held"

@@ -6,12 +6,14 @@ from typer.testing import CliRunner
 
 from agent.cli.app import app
 from agent.core.errors import AgentError
-from agent.core.record import Phase
+from agent.core.policy import Policy
+from agent.core.record import HoldReason, Phase
 from tests.support.faults import rule
 from tests.support.fixtures import Begin
 from tests.support.patience import PATIENT
 from tests.support.world import World
 
+POLICY = Policy()
 EVERYTHING = {
     "redirectUrl": "https://shop.example/verified?order=17",
     "uiProfile": "my-profile",
@@ -181,4 +183,24 @@ async def test_a_lost_link_costs_the_dossier_and_the_flow_begins_anew(world: Wor
     assert world.record("a").outcome == "accepted"
     assert world.rows("SELECT value FROM tallies WHERE tally = 'start'") == [(1,)]
     world.check()
+    world.check_nothing_left()
+
+
+async def test_a_link_that_is_never_readable_is_asked_for_a_few_times_then_a_person(world: World) -> None:
+    """Each of these flows may be billed, and nobody could use them."""
+    world.sandbox.faults.add([rule("createArtifact", "foreign", every=1, status=201)])
+    world.capture("a")
+    async with world.running():
+        await world.clock.advance(3600)
+    record = world.record("a")
+    assert record.hold is not None
+    assert (record.hold.reason, record.phase) == (HoldReason.SURPRISE, Phase.DOSSIER)
+    assert "start_capture 201" in record.hold.evidence
+    assert len(world.dossiers("a")) == POLICY.surprises + 1
+    world.check_nothing_left()
+
+    world.sandbox.faults.clear()
+    world.capture("a", annotations={"assure-agent/resolve": f"retry@{record.hold.id}"})
+    await world.settle()
+    assert world.record("a").outcome == "accepted"
     world.check_nothing_left()

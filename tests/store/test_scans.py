@@ -93,6 +93,7 @@ STORE: dict[str, Call] = {
     "tidy": lambda store: store.tidy(),
     "recall": lambda store: store.recall("key"),
     "orphans": lambda store: store.orphans(),
+    "owners": lambda store: [store.owners([]), store.owners(["D-waits-1", "D-settled-1", "D"])],
     "withdrawn_since": lambda store: store.withdrawn_since(NOW + 1e6),
     "look_through": lambda store: store.look_through(),
 }
@@ -132,6 +133,7 @@ READING: dict[str, Call] = {
     "named": lambda one: one.named("name-waits-1"),
     "get": lambda one: one.get("waits-1"),
     "present": lambda one: one.present("default"),
+    "owners": lambda one: one.owners(["D-waits-1", "D-settled-1", "D"]),
     "withdrawn_since": lambda one: one.withdrawn_since(NOW + 1e6),
     "reserved_since": lambda one: one.reserved_since(NOW + 1e6),
     "recall": lambda one: one.recall("key"),
@@ -180,6 +182,9 @@ WITH_WAITING = {
     "opening": "each request that goes on is held against its history",
     "SqliteStore.needed_images": "asked only when images are to be deleted: what an open request names stays",
     "SqliteStore.oldest_looks": "asked only while there is no list: it sorts what waits",
+    "SqliteStore.owners": "asked only where an orphan showed, and when a person has a dossier adopted",
+    "Reading.gauges": "while an orphan showed: whether a request has it",
+    "Reading.owners": "for `plan`, where a file has a dossier adopted",
     "SqliteStore.present": "once, at the start: the names whose files are there",
     "RecordedRecoveries.doubtful": "once in a recovery: all that is open is looked for",
     "Reading.present": "for `plan`: the names whose files are there",
@@ -212,6 +217,7 @@ BOUNDED = {
 PARTIAL = {
     "requests_open": "what is not done",
     "requests_queued": "what waits for the budget",
+    "requests_with_dossier": "what has a dossier and is not done",
     "requests_moving": "what goes on by itself",
     "requests_waiting_since": "its first entry",
 }

@@ -63,6 +63,7 @@ class RerunAsked(Observation):
     """A person asked for a fresh verification of the document in the source."""
 
     desired: Desired
+    name: str = ""  # see `DocumentChanged`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +99,13 @@ class ImagesDiscarded(Observation):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentChanged(Observation):
-    """The file of this name holds another document than the one we follow."""
+    """The file of this name holds another document than the one we follow.
+
+    `name` is for a record whose own was forgotten: it can be asked for, and missed, by its name again.
+    """
 
     desired: Desired
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +113,7 @@ class DocumentReturned(Observation):
     """The file holds the document we follow, after it was removed or had held another one."""
 
     desired: Desired
+    name: str = ""  # see `DocumentChanged`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """What people want, and the privacy clock: heeded after each observation, whatever it was."""
 
 from agent.core.effect import EffectKind
-from agent.core.owed import overdue
+from agent.core.observation import Observation, answer_to
+from agent.core.owed import overdue, privacy_clock
 from agent.core.policy import Policy
-from agent.core.record import Outcome, Phase, Record
+from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
 from agent.core.rules.passage import begin, close
 from agent.core.values import replace
 
@@ -36,17 +37,33 @@ def _hurried(record: Record, at: float) -> Record:
     )
 
 
+def looked(before: Record, after: Record, seen: Observation, policy: Policy) -> Record:
+    """Count what was read after the deadline: a look that decides nothing is asked again, but not for ever."""
+    kind = answer_to(seen)
+    reads = kind is not None and not kind.changes and not kind.local
+    if not reads or after.phase in (Phase.DELETION, Phase.DONE) or not overdue(before, seen.at, policy):
+        return after
+    return replace(after, late_looks=min(after.late_looks + 1, policy.last_tries))
+
+
 def _had_its_last_look(record: Record, at: float, policy: Policy) -> bool:
     """The deadline reads once more before it decides, unless nothing was started or a person is asked anyway.
 
-    An Assure that leaves this one look unanswered for long does not keep it from that. While no agent ran, or Assure
-    answered nobody, it was not asked; then nothing could be deleted either.
+    An Assure that tells nothing of this one for long does not keep it from that. While no agent ran, or Assure answered
+    nobody, it was not asked; then nothing could be deleted either.
     """
     unread = record.phase is Phase.PROCESS and record.unsure and record.doubt is EffectKind.CREATE_PROCESS  # adopted
-    if not (record.billed or unread) or (record.hold is not None and record.hold.reason.blocks):
+    clock = privacy_clock(record, policy)
+    assert clock is not None
+    if not (record.billed or unread) or (record.hold is not None and _asked(record.hold, clock)):
         return True
-    assert record.opened_at is not None
-    deadline = record.opened_at + record.desired.deadline
-    if record.read_at is not None and record.read_at >= deadline:
+    if record.read_at is not None and record.read_at >= clock and record.result is None:
         return True
-    return at >= deadline + policy.last_look and record.failures >= policy.last_tries
+    return at >= clock + policy.last_look and record.late_looks >= policy.last_tries
+
+
+def _asked(hold: Hold, clock: float) -> bool:
+    """True when a person had the time to answer. What looks lead to is asked, and they go on: the next may tell."""
+    if hold.reason is HoldReason.CLAIMS_NOT_KEPT:
+        return hold.at < clock
+    return hold.reason.blocks and hold.reason is not HoldReason.SURPRISE

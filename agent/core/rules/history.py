@@ -18,7 +18,7 @@ from agent.core.policy import Policy
 from agent.core.record import HoldReason, Phase, Record
 from agent.core.recovery import started
 from agent.core.remote import Found, Status
-from agent.core.rules.passage import FRESH_DOSSIER, PROGRESS, begin, hold, leads_on
+from agent.core.rules.passage import FRESH_DOSSIER, PROGRESS, begin, done, hold, leads_on
 from agent.core.values import replace
 
 UNSEEN = "unseen"  # not looked for yet
@@ -26,6 +26,7 @@ NOT_FOUND = "not-found"
 SEVERAL_STARTED = "several-started"
 OTHER_TYPE = "other-process-type"
 EMPTY = "empty-dossier"
+OF_ANOTHER = "dossier-of-another"
 
 
 def unproven(record: Record, at: float, evidence: str = UNSEEN) -> Record:
@@ -33,6 +34,19 @@ def unproven(record: Record, at: float, evidence: str = UNSEEN) -> Record:
     held = hold(record, HoldReason.HISTORY_LOST, at)
     assert held.hold is not None
     return replace(held, hold=replace(held.hold, evidence=evidence))
+
+
+def foreign(record: Record, reference: str | None) -> bool:
+    """True when a dossier was made for somebody else."""
+    return reference is not None and f"-{record.uid}-" not in reference
+
+
+def given_back(record: Record, at: float, policy: Policy) -> Record:
+    """A person chose a dossier of somebody else: nothing is done in it, least of all deleted, and we ask again."""
+    without = replace(done(record), phase=Phase.DOSSIER, **FRESH_DOSSIER)
+    if policy.recovering:
+        return unproven(without, at, OF_ANOTHER)
+    return hold(without, HoldReason.SURPRISE, at, OF_ANOTHER)
 
 
 # Only a start leads there; what is pending may fail at Assure, or be canceled, without one.

@@ -93,7 +93,7 @@ def obeyed(record: Record, desired: Desired) -> tuple[str, ...]:
 
 
 SETTLED: dict[str, Any] = {"doubt": None, "doubt_since": None, "searched_at": None, "objection": None}
-PROGRESS: dict[str, Any] = {"failures": 0, "surprises": 0, "missing": 0, "missing_since": None}
+PROGRESS: dict[str, Any] = {"failures": 0, "surprises": 0, "late_looks": 0, "missing": 0, "missing_since": None}
 FRESH_DOSSIER: dict[str, Any] = {
     "dossier_id": None,
     "process_id": None,

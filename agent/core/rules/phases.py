@@ -28,6 +28,7 @@ from agent.core.policy import Policy
 from agent.core.record import HoldReason, Outcome, Phase, Record, Result
 from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, start_distance, started
 from agent.core.remote import PROVIDER, Depiction, ListedProcess, ProcessReading, Reason, Status
+from agent.core.rules.history import foreign, given_back
 from agent.core.rules.passage import PROGRESS, SETTLED, again, close, done, finish, hold
 from agent.core.values import replace
 
@@ -96,6 +97,8 @@ def document_type_gone(record: Record, seen: DocumentTypeGone, _: Policy) -> Rec
 
 def dossier_read_for_process(record: Record, seen: DossierRead, policy: Policy) -> Record:
     """The create was unknown: adopt what it made, or create again."""
+    if foreign(record, seen.reading.reference):
+        return given_back(record, seen.at, policy)
     processes = seen.reading.processes
     if record.desired.capture is not None and processes:
         return _observe(replace(done(record), unsure=True))  # its link was handed out: another would bill once more

@@ -19,11 +19,13 @@ from agent.core.rules.history import OTHER_TYPE, SEVERAL_STARTED
 from agent.core.rules.passage import close, hold, obeyed
 from agent.core.values import replace
 
+ADOPTING = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)  # holds whose answer may be a dossier
+
 
 def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record:
     """Another document than the one we follow: in place, a new generation, or a question to a person."""
     new, question = seen.desired, record.hold
-    record = replace(record, present=True, hold=_without_document_question(record))
+    record = _there(record, seen.name)
     if _asks_for_rerun(record, new) or _free(record):
         in_place = record.next is None and record.outcome is None and new.essence == record.desired.essence
         plain = in_place and not _asks_for_rerun(record, new)
@@ -38,7 +40,7 @@ def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record
 
 def document_returned(record: Record, seen: DocumentReturned, _: Policy) -> Record:
     """The document we follow is back: nothing starts, unless it was withdrawn before anything was billed."""
-    record = replace(record, present=True, hold=_without_document_question(record))
+    record = _there(record, seen.name)
     if _free(record) and (record.next is not None or record.outcome is Outcome.WITHDRAWN):
         return replace(record, next=seen.desired)
     record = _ended(record, seen.at)
@@ -90,8 +92,7 @@ def _document_resolved(record: Record, question: Hold, seen: HoldResolved) -> Re
 
 def _adopted(record: Record, seen: HoldResolved) -> Record:
     """Use a dossier that a person found at Assure; what is in it is read before anything is created."""
-    reasons = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)
-    asked = record.hold is not None and record.hold.reason in reasons
+    asked = record.hold is not None and record.hold.reason in ADOPTING
     if record.phase is not Phase.DOSSIER or seen.dossier_id is None or not asked:
         return record
     return replace(
@@ -126,7 +127,7 @@ def rerun_asked(record: Record, seen: RerunAsked, _: Policy) -> Record:
     """A fresh verification, in words of its own: obeyed once per token."""
     if not _asks_for_rerun(record, seen.desired):
         return record
-    return replace(record, next=seen.desired, present=True, hold=_without_document_question(record))
+    return replace(_there(record, seen.name), next=seen.desired)
 
 
 def personal_shown(record: Record, seen: PersonalShown, _: Policy) -> Record:
@@ -156,6 +157,11 @@ def _apply_in_place(record: Record, new: Desired) -> Record:
         hold=_without_document_question(record),
         delete_at=delete_at,
     )
+
+
+def _there(record: Record, name: str) -> Record:
+    """Its file is there: a name that was forgotten is known again, and what was asked of the last document is over."""
+    return replace(record, present=True, name=record.name or name, hold=_without_document_question(record))
 
 
 def _free(record: Record) -> bool:

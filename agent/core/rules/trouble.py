@@ -76,10 +76,18 @@ def _doubted(record: Record, intent: Intent, seen: Observation, policy: Policy) 
         not_before=seen.at + wait,
     )
     if intent.kind is EffectKind.START_CAPTURE:
-        return close(doubted, seen.at)  # nobody holds the link that was lost: delete the dossier, begin again
+        return _lost_link(record, doubted, seen.at, policy)
     if intent.kind is EffectKind.CREATE_DOSSIER:
         return replace(doubted, not_before=seen.at)  # a list is read, not this dossier: no need to wait
     return doubted
+
+
+def _lost_link(record: Record, doubted: Record, at: float, policy: Policy) -> Record:
+    """Nobody holds the link that was lost: delete the dossier, begin again; a person decides where surprises go on."""
+    closed, objection = close(doubted, at), doubted.objection
+    if objection is None or objection.reason is not HoldReason.SURPRISE or record.attempt <= policy.surprises:
+        return closed
+    return hold(closed, objection.reason, at, objection.evidence)
 
 
 def _surprised(record: Record, seen: Observation, kind: EffectKind, evidence: Evidence, policy: Policy) -> Record:
