@@ -75,7 +75,7 @@ def begins(record: Record | None, verdict: Verdict, essence: str, rerun: str | N
 
 def asks_again(record: Record, rerun: str | None) -> bool:
     """True for a rerun token that was not obeyed yet."""
-    return rerun is not None and rerun not in record.reruns
+    return rerun is not None and not record.has_obeyed(rerun)
 
 
 def withdrawals_allowed(wanted: int, recent: int, known: int) -> bool:

@@ -188,7 +188,7 @@ def _begins(before: Record, after: Record) -> bool:
 
 def _why_again(before: Record, after: Record) -> str:
     wanted = after.next or after.desired
-    if wanted.rerun is not None and wanted.rerun not in before.reruns:
+    if wanted.rerun is not None and not before.has_obeyed(wanted.rerun):
         why = "a new rerun token asks for a fresh verification"
     elif before.outcome is Outcome.WITHDRAWN:
         why = "back after it was withdrawn, and nothing was billed"

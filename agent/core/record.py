@@ -4,6 +4,7 @@ Times are seconds since the epoch, UTC. `None` is "not yet" or "not known". A re
 is audited stands in `journal.py`.
 """
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -12,6 +13,8 @@ from agent.core.effect import EffectKind, ImageRef
 from agent.core.remote import CaptureOptions, Depiction, DocumentKey, ProcessType, Reason, Status
 
 Mode = Literal["upload", "capture"]
+
+_UNWORDED = "sha256:"
 
 
 class Phase(StrEnum):
@@ -212,6 +215,10 @@ class Record:
     missing_since: float | None = None
     read_at: float | None = None  # last good read of the status
 
+    def has_obeyed(self, token: str) -> bool:
+        """True for a rerun token that began a generation already, also once its words are forgotten."""
+        return token in self.reruns or unworded(self.uid, token) in self.reruns
+
     @property
     def reference(self) -> str:
         """Our externalReference for the current dossier."""
@@ -268,3 +275,8 @@ class Record:
             and self.outcome_at is not None
             and self.delete_at > self.outcome_at
         )
+
+
+def unworded(uid: str, token: str) -> str:
+    """A rerun token without its words, which are a person's: it is obeyed once all the same, and paid once."""
+    return token if token.startswith(_UNWORDED) else _UNWORDED + hashlib.sha256(f"{uid}/{token}".encode()).hexdigest()

@@ -14,7 +14,7 @@ from agent.core.errors import Impossible
 from agent.core.journal import Event
 from agent.core.machine import Step
 from agent.core.notice import notices
-from agent.core.record import Desired, Outcome, Phase, Record
+from agent.core.record import Desired, Outcome, Phase, Record, unworded
 from agent.store.connection import Connection
 
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
@@ -80,7 +80,8 @@ def erased(record: Record) -> Record:
         capture = replace(desired.capture, redirect_url="") if desired.capture is not None else None
         return replace(desired, labels=(), file="", line=0, images=images, capture=capture, rerun=None)
 
-    return replace(record, name="", desired=bare(record.desired), reruns=(), version=record.version + 1)
+    reruns = tuple(unworded(record.uid, token) for token in record.reruns)
+    return replace(record, name="", desired=bare(record.desired), reruns=reruns, version=record.version + 1)
 
 
 def chain(previous: str, uid: str, seq: int, at: float, kind: str, changes: str) -> str:

@@ -99,6 +99,24 @@ async def test_a_forgotten_document_that_is_back_starts_nothing_and_is_known_by_
     world.check()
 
 
+async def test_a_rerun_token_that_was_obeyed_is_not_obeyed_again_for_being_forgotten(world: World) -> None:
+    """[I2] One token, one verification; its words are gone all the same."""
+    for token in ("as anna asked", "once more"):
+        path = world.upload("customer-4711", annotations={"assure-agent/rerun": token})
+        await world.settle()
+    path.unlink()
+    await world.settle()
+    assert (await obeyed_still(world, "forget", name="customer-4711"))["ok"]
+    assert not [one for one in world.state.parent.iterdir() if one.is_file() and b"as anna asked" in one.read_bytes()]
+    world.upload("customer-4711", annotations={"assure-agent/rerun": "as anna asked"})
+    await world.settle()
+    assert (world.record("customer-4711").generation, world.starts("customer-4711")) == (2, 2)
+    world.upload("customer-4711", annotations={"assure-agent/rerun": "a third time"})
+    await world.settle()
+    assert (world.record("customer-4711").generation, world.starts("customer-4711")) == (3, 3)
+    world.check()
+
+
 async def test_a_rerun_of_a_forgotten_name_finds_its_file_before_any_scan_did(world: World) -> None:
     await forgotten(world)
     world.upload("customer-4711")

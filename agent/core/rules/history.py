@@ -37,8 +37,8 @@ def unproven(record: Record, at: float, evidence: str = UNSEEN) -> Record:
 
 
 def foreign(record: Record, reference: str | None) -> bool:
-    """True when a dossier was made for somebody else."""
-    return reference is not None and f"-{record.uid}-" not in reference
+    """True when an agent made the dossier for another request. One made by hand a person may choose."""
+    return reference is not None and reference.startswith("aa-") and f"-{record.uid}-" not in reference
 
 
 def given_back(record: Record, at: float, policy: Policy) -> Record:

@@ -87,7 +87,7 @@ def begin(record: Record, desired: Desired, at: float) -> Record:
 
 def obeyed(record: Record, desired: Desired) -> tuple[str, ...]:
     """The rerun tokens that count as obeyed once this document is followed."""
-    if desired.rerun is None or desired.rerun in record.reruns:
+    if desired.rerun is None or record.has_obeyed(desired.rerun):
         return record.reruns
     return (*record.reruns, desired.rerun)
 

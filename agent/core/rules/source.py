@@ -170,7 +170,7 @@ def _free(record: Record) -> bool:
 
 
 def _asks_for_rerun(record: Record, new: Desired) -> bool:
-    return new.rerun is not None and new.rerun not in record.reruns
+    return new.rerun is not None and not record.has_obeyed(new.rerun)
 
 
 def _ended(record: Record, at: float) -> Record:
