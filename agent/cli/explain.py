@@ -41,8 +41,8 @@ def explain(
     if settings.state_path.exists():
         runs = holder(settings.state_path) is not None  # else no circuit is open
         with Reading(settings.state_path) as reading:
-            around = partial(_around, reading, runs=runs)
             reading.freeze()
+            around = partial(_around, reading, reading.recovery(), runs)  # asked first: an agent at work goes on
             found = [(one, reading.attempts(one.uid, _MOST), around(one)) for one in reading.named(name)]
             refusals = reading.refused(name)
     if not found and not refusals:
@@ -61,11 +61,11 @@ def explain(
         )
 
 
-def _around(reading: Reading, record: Record, runs: bool) -> Around:
+def _around(reading: Reading, recovery: tuple[str, bool, bool] | None, runs: bool, record: Record) -> Around:
     from agent.account import CIRCUIT
     from agent.control import PAUSED, paused_since
 
-    why, _, approved = reading.recovery() or ("", False, False)
+    why, _, approved = recovery or ("", False, False)
     recovering = bool(why) and not approved
     return Around(
         paused_since=paused_since(reading.recall(PAUSED)),

@@ -14,6 +14,7 @@ from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
 from agent.core.remote import CaptureOptions, ProcessType
 from agent.sentences import EFFECTS, FOLLOWING, HOLDS, PHASES, coming
+from agent.store.reading import Reading
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import begin, world
 from tests.support.world import World
@@ -147,3 +148,23 @@ def test_everything_can_be_explained(phase: Phase) -> None:
             told = as_json(made, [], now, POLICY)
             assert told["next"]["sentence"].endswith(".")
             assert "jane" not in str(told)
+
+
+async def test_an_agent_that_goes_on_meanwhile_is_not_taken_for_an_older_copy(
+    world: World, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.upload("a")
+    await world.settle()
+    named = Reading.named
+
+    def later(self: Reading, name: str) -> list[Record]:
+        found, mark = named(self, name), world.state.with_suffix(".mark")
+        identity, events = mark.read_text().split()
+        mark.write_text(f"{identity} {int(events) + 1:020d}\n")
+        return found
+
+    monkeypatch.setattr(Reading, "named", later)
+    here.env["STATE_URL"] = f"sqlite:///{world.state}"
+    said = await asyncio.to_thread(here, "explain", "a")
+    assert "Its outcome is accepted" in said.out
+    assert "older copy" not in said.out
