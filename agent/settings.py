@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -24,6 +25,8 @@ from agent.core.errors import SettingsError
 from agent.core.policy import Policy
 
 PREFIX = "ASSURE_AGENT_"
+DOTENV = ".env"
+YAML_FILE = "assure-agent.yaml"
 _SECRETS = Path("/run/secrets")
 _SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is stretched by nothing, so it has to be random
 _UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "MB": 1000**2}
@@ -46,6 +49,13 @@ def _words(value: Any) -> Any:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
+def _given(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("expected a value; leave it out for the default")
+    return value
+
+
+Folder = Annotated[Path, BeforeValidator(_given)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 
@@ -55,10 +65,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
+        env_file=DOTENV,
         extra="ignore",
         hide_input_in_errors=True,
-        yaml_file="assure-agent.yaml",
+        yaml_file=YAML_FILE,
         secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
         frozen=True,
     )
@@ -68,9 +78,11 @@ class Settings(BaseSettings):
     client_id: str = Field("", description="The API client of the Assure account.")
     client_secret: SecretStr = Field(SecretStr(""), description="Its secret.")
     client_secret_file: Path | None = Field(None, description="A file that holds the secret, instead.")
-    specs_dir: Path = Field(Path("specs"), description="The folder of request files; a link is followed at each scan.")
+    specs_dir: Folder = Field(
+        Path("specs"), description="The folder of request files; a link is followed at each scan."
+    )
     source_name: str = Field("default", description="The name of the source; part of every uid, so never change it.")
-    images_dir: Path = Field(Path("images"), description="The folder below which image paths lead.")
+    images_dir: Folder = Field(Path("images"), description="The folder below which image paths lead.")
     state_url: str = Field("sqlite:///state/agent.db", description="The store: three slashes relative, four absolute.")
     listen: str = Field(
         "127.0.0.1:9464", description="Where metrics, health, API and status page are served; port 0 picks one."
@@ -138,6 +150,11 @@ class Settings(BaseSettings):
         yaml = YamlConfigSettingsSource(settings_cls)
         return init_settings, env_settings, dotenv_settings, file_secret_settings, yaml
 
+    @field_validator("base_url", "source_name", mode="before")
+    @classmethod
+    def _needed(cls, value: Any) -> Any:
+        return _given(value)
+
     @field_validator("base_url", "token_url")
     @classmethod
     def _safe_url(cls, value: str) -> str:
@@ -151,8 +168,11 @@ class Settings(BaseSettings):
     @field_validator("state_url")
     @classmethod
     def _known_store(cls, value: str) -> str:
-        if not value.startswith("sqlite:///") or value == "sqlite:///":
-            raise ValueError("expected sqlite:/// and a path, such as sqlite:///state/agent.db")
+        path = value.removeprefix("sqlite:///")
+        if path == value or path.startswith(":") or "\0" in path or not Path(path).name or path.endswith("/"):
+            raise ValueError("expected sqlite:/// and the path of a file, such as sqlite:///state/agent.db")
+        if Path(path).is_dir():
+            raise ValueError("expected the path of a file, such as sqlite:///state/agent.db; there is a folder")
         return value
 
     @field_validator("listen", "events_listen")
@@ -256,13 +276,25 @@ def load_settings(**flags: Any) -> Settings:
         where = f"{PREFIX}{name.upper()}: " if name else ""
         raise SettingsError(f"{where}{reason}.", "see the table of settings in README.md") from None
     except Exception as error:
-        # A YAML file that is none, or a secrets folder that cannot be read.
-        raise SettingsError(
-            f"The settings cannot be read: {type(error).__name__}.", "check assure-agent.yaml"
-        ) from None
+        raise SettingsError(f"The settings cannot be read: {_unread(error)}.", "correct that file") from None
+
+
+def _unread(error: Exception) -> str:
+    """Which file cannot be read, and why; no value of it."""
+    place = getattr(error, "problem_mark", None)
+    if place is not None:
+        return f"{YAML_FILE}:{place.line + 1}:{place.column + 1} is no YAML"
+    if isinstance(error, UnicodeDecodeError):
+        return f"{DOTENV if Path(DOTENV).exists() else YAML_FILE} is not UTF-8"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"{YAML_FILE}: expected names of settings, each with its value"
 
 
 def unknown_settings() -> list[str]:
-    """Environment variables that look like ours and are not: most likely a typo."""
+    """What looks like a setting of ours and is none, in the environment, `.env` and YAML file: most likely a typo."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    named = {*os.environ, *dotenv_values(DOTENV, interpolate=False)}
+    unknown = {name for name in named if name.upper().startswith(PREFIX) and name.upper() not in known}
+    of_file = YamlConfigSettingsSource(Settings).yaml_data.keys() - Settings.model_fields.keys()
+    return sorted({*unknown, *(f"{name} ({YAML_FILE})" for name in map(str, of_file))})

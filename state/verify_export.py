@@ -118,11 +118,13 @@ class Export:
 
 def read(path):
     with Path(path).open(encoding="utf-8") as file:
-        for number, text in enumerate(file, start=1):
-            try:
+        number = 1
+        try:
+            for text in file:
                 yield json.loads(text)
-            except ValueError:
-                sys.exit(f"{path}:{number}: this is not JSON. Try: an export as `assure-agent audit export` writes it.")
+                number += 1
+        except ValueError:  # no JSON, or no text at all
+            sys.exit(f"{path}:{number}: this is not JSON. Try: an export as `assure-agent audit export` writes it.")
 
 
 def verify(path, copy):

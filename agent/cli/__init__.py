@@ -10,6 +10,7 @@ def main() -> None:
     from agent.core.errors import AgentError
 
     try:
+        _refuse_bytes(sys.argv[1:])
         app(prog_name="assure-agent")
     except AgentError as error:
         complain(error)
@@ -17,5 +18,16 @@ def main() -> None:
     except (KeyboardInterrupt, BrokenPipeError):
         sys.exit(130)
     except OSError as error:
-        complain(AgentError(f"The system refused: {error.strerror or type(error).__name__}.", "check the paths given"))
+        what = f" {error.filename}" if isinstance(error.filename, str) else ""
+        complain(AgentError(f"The system refused{what}: {error.strerror or type(error).__name__}.", "check that path"))
         sys.exit(1)
+
+
+def _refuse_bytes(arguments: list[str]) -> None:
+    """What is no text could not be printed, nor be a name."""
+    from agent.core.errors import AgentError
+
+    try:
+        " ".join(arguments).encode()
+    except UnicodeEncodeError:
+        raise AgentError("An argument is no text in this terminal's encoding.", "write it in UTF-8") from None

@@ -55,7 +55,7 @@ def sandbox(
     """
     import uvloop
 
-    from agent.sandbox import SandboxConfig
+    from agent.sandbox import ForeignWorld, SandboxConfig
     from agent.sandbox.server import main_async
 
     if capture_process not in ("at-start", "at-open"):
@@ -84,6 +84,8 @@ def sandbox(
         uvloop.run(main_async(config, announce=_announce))
     except OSError as error:
         raise AgentError(f"{host}:{port} cannot be used: {error.strerror}.", "choose another --port, or 0") from None
+    except ForeignWorld as error:
+        raise AgentError(str(error), "remove it: the sandbox begins anew, and knows of no dossier") from None
 
 
 def _announce(url: str) -> None:

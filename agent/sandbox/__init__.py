@@ -28,6 +28,7 @@ Left out: user data, dossier files, download, capture configurations, matching, 
 from agent.sandbox.config import SandboxConfig
 from agent.sandbox.outcome import CANARIES
 from agent.sandbox.server import SandboxServer
+from agent.sandbox.snapshot import ForeignWorld
 from agent.sandbox.subscription import Subscription
 
-__all__ = ["CANARIES", "SandboxConfig", "SandboxServer", "Subscription"]
+__all__ = ["CANARIES", "ForeignWorld", "SandboxConfig", "SandboxServer", "Subscription"]

@@ -86,7 +86,7 @@ class SandboxServer:
         """Find the saved world, listen, and return the base URL, `http://host:port`."""
         path = self.config.persist
         if path and path.exists():
-            snapshot.load(self.world, path.read_bytes())
+            snapshot.restore(self.world, path)
         listener = _listener(self.config.host, self.config.port)
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         self.url = self.world.flows.base = f"http://{host}:{listener.getsockname()[1]}"

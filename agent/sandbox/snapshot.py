@@ -38,6 +38,18 @@ def dump(world: World) -> bytes:
     )
 
 
+class ForeignWorld(ValueError):
+    """The file is not what this version of the sandbox wrote; says which."""
+
+
+def restore(world: World, path: Path) -> None:
+    """Fill an empty world from this file. Raises ForeignWorld."""
+    try:
+        load(world, path.read_bytes())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ForeignWorld(f"{path} is not what this version of the sandbox wrote.") from None
+
+
 def load(world: World, content: bytes) -> None:
     """Fill an empty world. ValueError for a file of another make."""
     saved: dict[str, Any] = orjson.loads(content)

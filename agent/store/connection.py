@@ -140,6 +140,11 @@ def unusable(path: Path, error: Exception) -> StoreError:
             "restore the newest backup with `assure-agent restore`; or move the file away: then the agent asks Assure "
             "what it still has",
         )
+    if "no such table" in text and path.is_file() and not path.stat().st_size:
+        return StoreDamaged(
+            f"The state file {path} is empty: what was in it is lost.",
+            "restore the newest backup with `assure-agent restore`; without one Assure is asked for what it still has",
+        )
     if "no such table" in text or "no such column" in text:
         return StoreError(
             f"The state file {path} was written by an earlier version of the agent: {text}.",
@@ -185,12 +190,21 @@ class FileLock:
             found = self._path.stat()
         except OSError:
             found = None
-        if found is None or not os.path.samestat(found, os.fstat(self._handle)):
+        if found is not None and os.path.samestat(found, os.fstat(self._handle)):
+            return
+        state = self._path.with_suffix("")
+        if not state.exists():
             raise StoreLocked(
-                f"The lock file {self._path} was removed or replaced while this agent (pid {os.getpid()}) held it, so "
-                "that another one may use the state file: this one ends.",
-                "start it again if no other runs; the lock of an agent that ended needs no removal",
+                f"The state file {state} and its lock were removed while this agent (pid {os.getpid()}) used them: it "
+                "ends.",
+                "put a backup and agent.key back before it starts again; without them all that is in the folder is "
+                "verified anew, and billed again",
             )
+        raise StoreLocked(
+            f"The lock file {self._path} was removed or replaced while this agent (pid {os.getpid()}) held it, so that "
+            "another one may use the state file: this one ends.",
+            "start it again if no other runs; the lock of an agent that ended needs no removal",
+        )
 
     def release(self) -> None:
         """Let another agent have it."""

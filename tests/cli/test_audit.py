@@ -266,6 +266,28 @@ def test_the_queries_are_listed_and_a_slip_is_met_with_the_nearest(here: Here) -
     assert here("audit", "query", "told", "--sql", "SELECT 1").code == 2
 
 
+@pytest.mark.parametrize(
+    ("query", "given", "hint"),
+    [
+        ("deletions", "since=yesterday", "2026-11-01"),
+        ("deletions", "until=2026-13-45", "2026-11-01"),
+        ("holds", "since=01-11-2026", "2026-11-01"),
+        ("holds", "reason=bogus", "changed-after-start"),
+        ("unknown-answers", "call=foo", "start_verification"),
+        ("retention-breaches", "allowed=abc", "900"),
+        ("retention-breaches", "allowed=-5", "900"),
+    ],
+)
+def test_a_parameter_that_makes_no_sense_is_no_clean_audit(state: Here, query: str, given: str, hint: str) -> None:
+    state("audit", "query", query, given).is_one_clear_error(given, hint)
+
+
+@pytest.mark.parametrize("since", ["2026-11-01", "2026-11-01T08:30:00Z", "2026-11-01T08:30:00.125Z"])
+async def test_a_day_and_a_time_are_taken(world: World, state: Here, since: str) -> None:
+    await world.settle()
+    assert state("audit", "query", "deletions", f"since={since}").code == 0
+
+
 async def test_a_query_of_ones_own_is_found_beside_the_store(world: World, state: Here) -> None:
     world.upload("a")
     await world.settle()

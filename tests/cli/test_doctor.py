@@ -135,6 +135,13 @@ def test_permissions(folder: Path) -> None:
     assert next(iter(place.permissions(state))).state is State.PROBLEM
 
 
+def test_a_state_folder_of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place.writable(folder).state is State.OK
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    found = place.writable(folder)
+    assert (found.state, "chown" in found.hint) == (State.PROBLEM, True)
+
+
 def test_an_old_sqlite_is_a_warning() -> None:
     assert place.sqlite((3, 40, 1)).state is State.WARNING
     assert place.sqlite((3, 51, 3)).state is State.OK

@@ -192,3 +192,23 @@ def test_ready_is_said_before_it_takes_long(here: Here) -> None:
 
 def _wait_for_lock(path: Path, pid: int) -> None:
     eventually(lambda: path.exists() and path.read_text().strip() == str(pid))
+
+
+@pytest.mark.parametrize("command", ["get", "explain", "describe", "forget", "rerun", "claims"])
+def test_an_argument_that_is_no_text(here: Here, command: str) -> None:
+    here(command, "\udcff").is_one_clear_error("UTF-8")
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"version": 1}', '{"version": 1, "ids_ma'])
+def test_a_world_of_the_sandbox_that_it_did_not_write(here: Here, content: str) -> None:
+    (here.folder / "state").mkdir()
+    (here.folder / "state/sandbox.json").write_text(content)
+    here("run", "--sandbox", "--once", *FREE_PORT).is_one_clear_error("sandbox.json", "remove it")
+    here("sandbox", "--port", "0", "--persist", "state/sandbox.json").is_one_clear_error("sandbox.json", "remove it")
+
+
+@pytest.mark.parametrize("command", [("get",), ("plan",), ("audit", "verify"), ("explain", "a")])
+def test_an_empty_state_file(here: Here, command: tuple[str, ...]) -> None:
+    (here.folder / "state").mkdir()
+    (here.folder / "state/agent.db").touch()
+    here(*command).is_one_clear_error("agent.db", "is empty", "backup")

@@ -1,9 +1,12 @@
 """`assure-agent audit query`: named questions, and free ones in SQL. Read-only; no secret can be read."""
 
+import contextlib
 import csv
 import difflib
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +15,9 @@ import typer
 
 from agent.cli.audit.store import state_file
 from agent.cli.output import print_json, print_table
+from agent.core.effect import EffectKind
 from agent.core.errors import AgentError
+from agent.core.record import HoldReason
 from agent.settings import load_settings
 
 if TYPE_CHECKING:
@@ -82,7 +87,39 @@ def _values(found: "Query", given: Sequence[str]) -> dict[str, str]:
                 f"{found.name} has no parameter {key}.", f"`assure-agent audit query {found.name} {listed}`".rstrip()
             )
         values[key] = value
+        if value and (wrong := _WRONG.get(key, _fine)(value)):
+            raise AgentError(f"{found.name}: {key}={value} means nothing there.", wrong)
     return values
+
+
+def _fine(_: str) -> str:
+    return ""
+
+
+def _time(value: str) -> str:
+    """What is wrong with a time: they are compared as texts."""
+    with contextlib.suppress(ValueError):
+        if re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?Z?)?", value) and datetime.fromisoformat(value):
+            return ""
+    return "give a day or a time such as 2026-11-01 or 2026-11-01T08:30:00Z"
+
+
+def _seconds(value: str) -> str:
+    return "" if re.fullmatch(r"\d+(\.\d+)?", value) else "give seconds, such as 900"
+
+
+def _among(words: Iterable[str]) -> Callable[[str], str]:
+    return lambda value: "" if value in words else f"give one of {', '.join(sorted(words))}"
+
+
+# What makes no sense would find nothing, and look like a clean audit. By the parameter's name, in every query.
+_WRONG: dict[str, Callable[[str], str]] = {
+    "since": _time,
+    "until": _time,
+    "allowed": _seconds,
+    "reason": _among([reason.value for reason in HoldReason]),
+    "call": _among([kind.value for kind in EffectKind if kind.changes]),
+}
 
 
 def _unknown(name: str, known: dict[str, "Query"]) -> AgentError:

@@ -1,5 +1,6 @@
 """The place where the agent lives: files and their permissions, SQLite, the store, the source, and git."""
 
+import os
 import re
 import stat
 import subprocess
@@ -35,8 +36,10 @@ def checks(settings: Settings) -> Iterator[Check]:
     """All of them."""
     path = settings.state_path
     yield from permissions(path)
+    yield writable(path.parent)
     yield sqlite()
-    yield from store(path, settings)
+    if not path.parent.exists() or os.access(path.parent, os.R_OK | os.X_OK):
+        yield from store(path, settings)
     seen = Folder(settings.specs_dir, settle=0).scan()
     yield source(seen, settings.specs_dir)
     yield labels(seen)
@@ -51,7 +54,13 @@ def permissions(path: Path) -> Iterator[Check]:
         ("key file", path.with_name("agent.key"), 0o600),
         ("claims keys", path.with_name("keys"), 0o700),
     ):
-        if not file.exists():
+        try:
+            there = file.exists()
+        except OSError as error:
+            hint = f"run as the owner of {path.parent}, or give that folder to this user (chown)"
+            yield problem(name, f"{file} cannot be looked at: {error.strerror}", hint)
+            continue
+        if not there:
             when = " once claims are kept" if name == "claims keys" else ""
             yield Check(name=name, message=f"{file} is not there yet; the agent makes it{when}")
             continue
@@ -64,6 +73,14 @@ def permissions(path: Path) -> Iterator[Check]:
             yield warning(name, f"{message}: others may look into it", f"chmod {wanted:o} {file}")
         else:
             yield problem(name, f"{message}: others may use it", f"chmod {wanted:o} {file}")
+
+
+def writable(folder: Path) -> Check:
+    """The agent makes its files there."""
+    if not folder.exists() or os.access(folder, os.W_OK | os.X_OK):
+        return Check(name="state folder, written", message="it can be")
+    hint = f"run the agent as the owner of {folder}, or give that folder to it (chown)"
+    return problem("state folder, written", f"{folder} cannot be written by this user", hint)
 
 
 def sqlite(version: tuple[int, ...] | None = None) -> Check:

@@ -1,0 +1,58 @@
+"""The settings: what is misspelt, empty or unreadable is told by its name and place, and never by its value."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.core.errors import SettingsError
+from agent.settings import load_settings, unknown_settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_what_is_misspelt_is_told_wherever_it_stands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A brake on what is billed must not be lost to a typo."""
+    monkeypatch.setenv("ASSURE_AGENT_LOG_LEVLE", "debug")
+    (folder / ".env").write_text("ASSURE_AGENT_MAX_START_PER_DAY=5\nASSURE_AGENT_CONCURRENCY=8\nOTHER=1\n")
+    (folder / "assure-agent.yaml").write_text("max_start_per_day: 5\nrate_limit: 5\n")
+    assert (load_settings().concurrency, load_settings().rate_limit) == (8, 5)
+    assert unknown_settings() == [
+        "ASSURE_AGENT_LOG_LEVLE",
+        "ASSURE_AGENT_MAX_START_PER_DAY",
+        "max_start_per_day (assure-agent.yaml)",
+    ]
+
+
+@pytest.mark.parametrize("name", ["BASE_URL", "SPECS_DIR", "IMAGES_DIR", "SOURCE_NAME", "STATE_URL"])
+def test_an_empty_value_that_means_nothing_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[I2] An empty SOURCE_NAME is another source: everybody would be verified anew."""
+    monkeypatch.setenv(f"ASSURE_AGENT_{name}", "")
+    with pytest.raises(SettingsError, match=f"ASSURE_AGENT_{name}: expected"):
+        load_settings()
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", ":memory:", "kept/", "kept", "a\0b"])
+def test_a_store_that_is_no_file_is_refused(folder: Path, path: str) -> None:
+    (folder / "kept").mkdir()
+    with pytest.raises(SettingsError, match="the path of a file"):
+        load_settings(state_url=f"sqlite:///{path}")
+    assert [one.name for one in folder.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("assure-agent.yaml", b"rate_limit: [1\n", "assure-agent.yaml:2:1 is no YAML"),
+        ("assure-agent.yaml", b"- secret\n", "assure-agent.yaml: expected names of settings"),
+        (".env", b"ASSURE_AGENT_CLIENT_SECRET=\xff\xfe\n", ".env is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(folder: Path, name: str, content: bytes, told: str) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(SettingsError, match=told) as raised:
+        load_settings()
+    assert "secret" not in str(raised.value)
