@@ -39,7 +39,7 @@ from agent.reconciler import Reconciler
 from agent.regain import Regain
 from agent.scanning import Scanning
 from agent.scheduler import Scheduler
-from agent.settings import Settings
+from agent.settings import Settings, refuse_renamed
 from agent.source.folder import Folder
 from agent.source.history import Checkout
 from agent.source.watch import watching
@@ -161,6 +161,7 @@ class Agent:
         try:
             if not system.resume(store.last_event_at()):
                 logger().warning("the clock is days behind the store", hint="set it, for instance with chrony")
+            refuse_renamed(settings.source_name, store.other_source(settings.source_name))
             metrics.watch(lambda: Reading(settings.state_path))
             agent = cls(settings, store, metrics, clock, seen)
             try:

@@ -291,6 +291,16 @@ def _unread(error: Exception) -> str:
     return f"{YAML_FILE}: expected names of settings, each with its value"
 
 
+def refuse_renamed(source: str, followed: str | None) -> None:
+    """Raise SettingsError where the store follows another source: under a new name everybody is new."""
+    if followed is not None:
+        raise SettingsError(
+            f"{PREFIX}SOURCE_NAME is {source}, and the state file follows the source {followed}: all of its requests "
+            "would be verified anew, and billed.",
+            f"set it back to {followed}, or give another source a state file of its own",
+        )
+
+
 def unknown_settings() -> list[str]:
     """What looks like a setting of ours and is none, in the environment, `.env` and YAML file: most likely a typo."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}

@@ -14,7 +14,7 @@ import typer
 from agent.cli.output import print_json, print_table
 from agent.core.errors import AgentError
 from agent.core.plan import Action, Change, Plan, Recovery
-from agent.settings import Settings, load_settings
+from agent.settings import Settings, load_settings, refuse_renamed
 
 
 class PlanFormat(StrEnum):
@@ -73,6 +73,7 @@ async def rehearse(settings: Settings) -> Plan:
         else:
             reading.freeze()
             why, looked, approved = reading.recovery() or (None, False, False)
+            refuse_renamed(settings.source_name, reading.other_source(settings.source_name))
             if keys is None and (carried := reading.carried_key()) is not None:
                 keys = Keys(bytes.fromhex(carried))
             if keys is None and next(reading.all(), None) is not None:

@@ -10,7 +10,7 @@ import orjson
 from agent.core.record import HoldReason, Record
 from agent.ports import Waiting
 from agent.store.connection import Connection, sqlite3, unusable
-from agent.store.rows import OWNERS, PRESENT, REMEMBERED, load
+from agent.store.rows import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, load
 
 # While paused nothing new is begun; what has a dossier, or may have one, keeps its privacy clock.
 _BEGUN = {False: "", True: "AND opened_at IS NOT NULL"}
@@ -73,6 +73,10 @@ class Lookups:
     def present(self, source: str) -> dict[str, str]:
         """The names of a source whose files are there, as far as we know, with their uids."""
         return dict(self._query(PRESENT, (source,)))
+
+    def other_source(self, source: str) -> str | None:
+        """The source that the store follows, when it follows none of this name."""
+        return self._query(OTHER_SOURCE, {"source": source})[0][0]  # type: ignore[no-any-return]
 
     def unsettled(self, begun: bool = False) -> bool:
         """True while some request goes on by itself."""

@@ -12,7 +12,7 @@ from agent.core.record import Record
 from agent.store.claims import COLUMNS, kept
 from agent.store.connection import open_reader, readable, refuse_damaged
 from agent.store.continuity import carried_key, foreseen
-from agent.store.rows import OWNERS, PRESENT, REMEMBERED, load
+from agent.store.rows import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, load
 from agent.store.vault import Kept
 
 _SHOWED = "SELECT DISTINCT dossier_id FROM orphans WHERE closed_at IS NULL AND dossier_id IS NOT NULL"
@@ -192,10 +192,12 @@ class Reading:
         row = self._row("SELECT value FROM meta WHERE key = 'account'")
         return None if row is None else str(row[0])
 
-    def recovering(self) -> str | None:
-        """Why the file is not what it was: lost, older, restored; None while all is as usual."""
-        row = self._row("SELECT why FROM recoveries WHERE closed_at IS NULL")
-        return None if row is None else str(row[0])
+    def other_source(self, source: str) -> str | None:
+        """The source that the store follows, when it follows none of this name."""
+        if "0011_flat" not in self.migrations():
+            return None
+        (found,) = self._connection.execute(OTHER_SOURCE, {"source": source}).fetchone()
+        return None if found is None else str(found)
 
     def recovery(self) -> tuple[str, bool, bool] | None:
         """Why the file is not what it was, as `run` knows or would find; was Assure asked, and did a person approve.

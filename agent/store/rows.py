@@ -28,6 +28,18 @@ OWNERS = """
 SELECT dossier_id, uid FROM requests INDEXED BY requests_with_dossier
 WHERE dossier_id IS NOT NULL AND phase <> 'done' AND dossier_id IN (SELECT value FROM json_each(?))
 """
+# Another source whose files are there, when none of this one are. Two seeks, whatever there is.
+OTHER_SOURCE = """
+SELECT max(source) FROM (
+    SELECT * FROM (SELECT source FROM requests INDEXED BY requests_present
+        WHERE source < :source AND present AND name IS NOT NULL LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT source FROM requests INDEXED BY requests_present
+        WHERE source > :source AND present AND name IS NOT NULL LIMIT 1)
+) WHERE NOT EXISTS (
+    SELECT 1 FROM requests INDEXED BY requests_present WHERE source = :source AND present AND name IS NOT NULL
+)
+"""
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,

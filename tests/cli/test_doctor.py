@@ -50,6 +50,15 @@ async def test_a_good_place_is_fine_and_is_left_as_it_is(world: World, here: Her
     assert world.state.read_bytes() == before
 
 
+async def test_a_copy_that_was_put_back_is_told_before_any_run(world: World, here: Here) -> None:
+    world.upload("a")
+    await world.settle()
+    here.env["STATE_URL"] = f"sqlite:///{world.state}"
+    for words in (("backup", str(here.folder / "kept.db")), ("restore", str(here.folder / "kept.db"))):
+        assert (await asyncio.to_thread(here, *words)).code == 0
+    assert states(await asyncio.to_thread(here, "doctor", "--offline", "-o", "json"))["recovery"] == "warning"
+
+
 async def test_the_agent_that_runs_is_told_by_its_pid(world: World, here: Here) -> None:
     async with world.running():
         assert holder(world.state) == os.getpid()

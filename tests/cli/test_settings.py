@@ -1,11 +1,18 @@
 """The settings: what is misspelt, empty or unreadable is told by its name and place, and never by its value."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from agent.core.errors import SettingsError
 from agent.settings import load_settings, unknown_settings
+from tests.support.fixtures import begin, world
+from tests.support.world import World
+
+from .command import Here
+
+__all__ = ["begin", "world"]
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +63,16 @@ def test_a_file_that_cannot_be_read_is_named(folder: Path, name: str, content: b
     with pytest.raises(SettingsError, match=told) as raised:
         load_settings()
     assert "secret" not in str(raised.value)
+
+
+async def test_a_source_under_another_name_is_refused_before_anybody_is_billed_again(world: World, here: Here) -> None:
+    """[I2] The name is part of every uid: under another one all are new."""
+    world.upload("a")
+    await world.settle()
+    with pytest.raises(SettingsError, match="follows the source default"):
+        await world.settle(source_name="office")
+    here.env |= {"STATE_URL": f"sqlite:///{world.state}", "SOURCE_NAME": "office"}
+    (await asyncio.to_thread(here, "plan")).is_one_clear_error("SOURCE_NAME", "set it back to default")
+    said = await asyncio.to_thread(here, "doctor", "--offline")
+    assert "follows the source default" in said.out
+    assert world.starts("a") == 1

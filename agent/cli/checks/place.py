@@ -13,7 +13,7 @@ from agent.cli.output import moment
 from agent.control import PAUSED, paused_since
 from agent.core.errors import AgentError
 from agent.sentences import withdrawals
-from agent.settings import Settings
+from agent.settings import Settings, refuse_renamed
 from agent.source.folder import Folder, Scan
 from agent.store.connection import holder, sqlite3
 from agent.store.migrations import NAMES
@@ -104,9 +104,11 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
     try:
         with Reading(path) as reading:
             reading.look_through()
+            reading.freeze()
+            why, _, approved = reading.recovery() or (None, False, False)
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
-            recovering = reading.recovering() if "0007_recoveries" in applied else None
             waiting, since = reading.waiting_withdrawals(), paused_since(reading.recall(PAUSED))
+            refuse_renamed(settings.source_name, reading.other_source(settings.source_name))
     except AgentError as error:
         yield problem("store", str(error).rstrip("."), error.hint)
         return
@@ -117,9 +119,9 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         yield Check(name="store", message=f"{len(missing)} migrations are applied by the next start of the agent")
     else:
         yield Check(name="store", message=f"all {len(NAMES)} migrations are applied")
-    if recovering is not None:
+    if why is not None and not approved:
         hint = "look at what is held with `assure-agent get`, then `assure-agent approve`"
-        yield warning("recovery", f"the state file is {_RECOVERING[recovering]}, and a person has to approve", hint)
+        yield warning("recovery", f"the state file is {_RECOVERING[why]}, and a person has to approve", hint)
     ours = f"{settings.client_id} at {settings.base_url}"
     if account is None or account == ours or not settings.client_id:
         yield Check(name="account", message=f"the store belongs to {account or 'no account yet'}")
