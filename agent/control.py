@@ -172,7 +172,7 @@ class Control:
         now = self._clock.now()
         await self._store.remember(_APPROVED, str(now))
         if self._store.recoveries.open() is None:
-            return "the withdrawals that wait are approved; they happen at the next scan"
+            return "what waits for withdrawal, if anything does, is approved; it happens at the next scan"
         await self._store.recoveries.approve(now)
         return "approved: once Assure was asked once more what it still has, all that waits goes on"
 
