@@ -70,6 +70,8 @@ async def test_with_ten_thousand_that_wait_an_interval_costs_a_list_and_a_read_f
     world: World,
 ) -> None:
     """[I8] One page of at most 2,000 rows: what waits is in none. Fresh work is not delayed."""
+    world.upload("of-this-source", suspend=True)
+    await world.settle()
     now = world.clock.now()
     finished = [f"finished-{number}" for number in range(10)]
     waiting = [f"waiting-{number}" for number in range(9_990)]
