@@ -15,6 +15,7 @@ from typing import Any
 
 from agent.core.record import Record
 from agent.sandbox import SandboxConfig
+from agent.sandbox.faults import Kind
 from agent.store.connection import open_reader
 from proof.clockwork import START, Stuck, play
 from proof.door import SECRET
@@ -154,7 +155,8 @@ def lived(plan: Plan) -> Told:
 async def _life(stage: Stage, plan: Plan, people: _People) -> None:
     chance = Random(f"down/{plan.seed}")
     stage.faults.add(plan.rules)
-    stage.severed, stage.late = plan.severed, plan.severed > 0
+    slow = any(rule.kind is Kind.LATENCY for rule in plan.rules)  # who is killed meanwhile does not wait for it
+    stage.severed, stage.late = plan.severed, plan.severed > 0 or slow
     stage.down = lambda: _during(plan.outages, stage)
     stage.full = lambda: _during(plan.full, stage)
     stage.astray = sum(abs(seconds) for _, seconds in plan.jumps)

@@ -259,8 +259,8 @@ class Stage:
         found = violations(self.state, self.world.ledger.report(), AGENT, settled=settled, astray=self.astray)
         if not self.late:
             return found
-        # An upload whose connection ended is repeated while the process is pending; the first one may arrive after
-        # the start. Assure refuses it, and it would have brought the same images.
+        # An upload whose connection ended, or its agent, is repeated while the process is pending; the first one may
+        # arrive after the start. Assure refuses it, and it would have brought the same images.
         return [one for one in found if "upload-after-start" not in one.what]
 
 
