@@ -108,11 +108,8 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
             waiting, since = reading.waiting_withdrawals(), paused_since(reading.recall(PAUSED))
             refuse_renamed(settings.source_name, reading.other_source(settings.source_name))
-    except AgentError as error:
-        yield problem("store", str(error).rstrip("."), error.hint)
-        return
-    except OSError as error:
-        yield problem("store", f"{error.filename or path} cannot be read: {error.strerror}", _OWNER.format(path.parent))
+    except (AgentError, OSError) as error:
+        yield _unread(path, error)
         return
     if newer := sorted(applied - set(NAMES)):
         message = f"written by a newer version of the agent (migration {newer[0]})"
@@ -141,6 +138,12 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
     if waiting:
         hint = "put the files back, or withdraw them with `assure-agent approve`; `assure-agent plan` lists them"
         yield warning("withdrawals", f"{withdrawals(waiting)} for a person's word", hint)
+
+
+def _unread(path: Path, error: AgentError | OSError) -> Check:
+    if isinstance(error, AgentError):
+        return problem("store", str(error).rstrip("."), error.hint)
+    return problem("store", f"{error.filename or path} cannot be read: {error.strerror}", _OWNER.format(path.parent))
 
 
 def source(seen: Scan, path: Path) -> Check:
