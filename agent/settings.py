@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         path = value.removeprefix("sqlite:///")
         if path == value or path.startswith(":") or "\0" in path or not Path(path).name or path.endswith("/"):
             raise ValueError("expected sqlite:/// and the path of a file, such as sqlite:///state/agent.db")
-        if Path(path).is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a folder may not be looked into
             raise ValueError("expected the path of a file, such as sqlite:///state/agent.db; there is a folder")
         return value
 

@@ -3,8 +3,8 @@
 -- `held` is the question that was put to a person, when it was; empty: it was applied in place (labels, retention,
 -- deadline), the dossier was deleted, or a next generation followed. `changes` is what changed in the audited record.
 --
--- :name   only this request, by name or uid
--- :since  only from this time on, such as 2026-11-01
+-- :name        only this request, by name or uid
+-- :since=time  only from this time on, such as 2026-11-01
 SELECT history.time, history.name, history.uid, generations.generation, generations.billed, history.type,
     json_extract(history.changes, '$.hold.reason') AS held, history.changes
 FROM history JOIN generations ON generations.uid = history.uid

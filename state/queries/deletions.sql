@@ -3,9 +3,9 @@
 -- Confirmed means: after the deletion was answered, Assure said 404 to a read. `evidence_event` is the event that says
 -- so (see `assure-agent audit certificate`). Dossiers found by the sweep for possible orphans are due when they show.
 --
--- :name   only this request, by name or uid
--- :since  only dossiers created from this time on, such as 2026-11-01
--- :until  only dossiers created before this time
+-- :name        only this request, by name or uid
+-- :since=time  only dossiers created from this time on, such as 2026-11-01
+-- :until=time  only dossiers created before this time
 SELECT * FROM (
     SELECT created, name, uid, generation, dossier_id, deletion_due, deleted, confirmed_gone, delay_seconds, evidence_event
     FROM dossiers

@@ -2,8 +2,8 @@
 --
 -- `until` is empty while the question is open; `ended_by` is what was observed then (HoldResolved: a person answered).
 --
--- :reason  only for this reason, such as changed-after-start
--- :since   only from this time on, such as 2026-11-01
+-- :reason=reason  only for this reason, such as changed-after-start
+-- :since=time     only from this time on, such as 2026-11-01
 SELECT since, name, uid, hold_id, reason, until, ended_by, seconds
 FROM holds
 WHERE (:reason = '' OR reason = :reason) AND (:since = '' OR since >= :since)

@@ -2,7 +2,7 @@
 --
 -- `came_to` is watched, never seen (for an hour: no create is under way any more), or deleted and confirmed.
 --
--- :since  only from this time on, such as 2026-11-01
+-- :since=time  only from this time on, such as 2026-11-01
 SELECT since, name, uid, reference, came_to, dossier_id, closed
 FROM possible_orphans
 WHERE (:since = '' OR since >= :since)

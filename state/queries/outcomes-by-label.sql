@@ -2,9 +2,9 @@
 --
 -- A request without the label counts under (none). Labels are those that the request has now.
 --
--- :label  the label's name, such as team; empty: all requests together
--- :since  only outcomes from this time on, such as 2026-11-01
--- :until  only outcomes before this time
+-- :label       the label's name, such as team; empty: all requests together
+-- :since=time  only outcomes from this time on, such as 2026-11-01
+-- :until=time  only outcomes before this time
 SELECT substr(generations.decided, 1, 10) AS day,
     coalesce((SELECT json_extract(label.value, '$[1]') FROM requests, json_each(requests.record, '$.desired.labels') AS label
         WHERE requests.uid = generations.uid AND json_extract(label.value, '$[0]') = :label), '(none)') AS value,

@@ -2,8 +2,8 @@
 --
 -- Only phases that were left. `result` is the time that Assure, or the person in the capture flow, took.
 --
--- :since  only phases entered from this time on, such as 2026-11-01
--- :until  only phases entered before this time
+-- :since=time  only phases entered from this time on, such as 2026-11-01
+-- :until=time  only phases entered before this time
 WITH ranked AS (
     SELECT phase, seconds, row_number() OVER (PARTITION BY phase ORDER BY seconds) AS place,
         count(*) OVER (PARTITION BY phase) AS many

@@ -3,8 +3,8 @@
 -- `overdue_seconds` counts from the time when the deletion was due (outcome plus retention) to its confirmation, or
 -- to now. No row: no breach.
 --
--- :allowed  seconds that a deletion may take once it is due; 900 when empty
--- :since    only deletions due from this time on, such as 2026-11-01
+-- :allowed=seconds  seconds that a deletion may take once it is due; 900 when empty
+-- :since=time       only deletions due from this time on, such as 2026-11-01
 SELECT deletion_due, name, uid, generation, dossier_id, confirmed_gone,
     coalesce(delay_seconds, round((julianday('now') - julianday(deletion_due)) * 86400, 0)) AS overdue_seconds
 FROM dossiers

@@ -2,8 +2,8 @@
 --
 -- `requests` is how many requests they were for: fewer than `starts` when some were verified again.
 --
--- :since  only from this day on, such as 2026-11-01
--- :until  only before this day
+-- :since=time  only from this day on, such as 2026-11-01
+-- :until=time  only before this day
 SELECT substr(time, 1, 10) AS day, mode, count(*) AS starts, count(DISTINCT uid) AS requests
 FROM billed_starts
 WHERE (:since = '' OR time >= :since) AND (:until = '' OR time < :until)

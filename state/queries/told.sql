@@ -2,8 +2,8 @@
 --
 -- Each was obeyed once. `name` is empty for pause, resume and approve, and once the request was forgotten.
 --
--- :command  only this command
--- :since    only from this time on, such as 2026-11-01
+-- :command=command  only this command
+-- :since=time       only from this time on, such as 2026-11-01
 SELECT time, command, name, uid
 FROM told
 WHERE (:command = '' OR command = :command) AND (:since = '' OR time >= :since)

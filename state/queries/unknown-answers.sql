@@ -3,8 +3,8 @@
 -- `result` is empty while the answer is awaited. `start_verification` is the billable call: after an unknown answer, a
 -- read settles what happened, before it is repeated. `next_event` is the first thing that was observed afterwards.
 --
--- :call   only this call: create_dossier, create_process, start_capture, upload_images, start_verification, delete_dossier
--- :since  only calls from this time on, such as 2026-11-01
+-- :call=call   only this call: create_dossier, create_process, start_capture, upload_images, start_verification, delete_dossier
+-- :since=time  only calls from this time on, such as 2026-11-01
 SELECT calls.intended, calls.name, calls.uid, calls.generation, calls.number, calls.call, calls.result, calls.status,
     calls.trouble, calls.cause, calls.trace_id,
     (SELECT history.type FROM history WHERE history.uid = calls.uid AND history.time > calls.answered

@@ -13,6 +13,7 @@ from agent.core.record import Phase
 from agent.store.audit.checkpoints import beside
 from agent.store.connection import sqlite3
 from tests.support.faults import rule
+from tests.support.files import write
 from tests.support.fixtures import Begin, begin, world
 from tests.support.git import commit, repository
 from tests.support.world import World, crowd
@@ -274,6 +275,7 @@ def test_the_queries_are_listed_and_a_slip_is_met_with_the_nearest(here: Here) -
         ("holds", "since=01-11-2026", "2026-11-01"),
         ("holds", "reason=bogus", "changed-after-start"),
         ("unknown-answers", "call=foo", "start_verification"),
+        ("told", "command=bogus", "approve"),
         ("retention-breaches", "allowed=abc", "900"),
         ("retention-breaches", "allowed=-5", "900"),
     ],
@@ -286,6 +288,25 @@ def test_a_parameter_that_makes_no_sense_is_no_clean_audit(state: Here, query: s
 async def test_a_day_and_a_time_are_taken(world: World, state: Here, since: str) -> None:
     await world.settle()
     assert state("audit", "query", "deletions", f"since={since}").code == 0
+
+
+async def test_a_second_holds_what_happened_in_it(world: World, state: Here) -> None:
+    world.upload("a")
+    await world.settle()
+    (found,) = await asyncio.to_thread(lambda: state("audit", "query", "who-asked", "-o", "json").json["items"])
+    second = found["asked"][:19] + "Z"  # .000Z to .999Z is in it
+    since = await asyncio.to_thread(state, "audit", "query", "who-asked", f"since={second}", "-o", "json")
+    until = await asyncio.to_thread(state, "audit", "query", "who-asked", f"until={second}", "-o", "json")
+    assert (since.json["items"], until.json["items"]) == ([found], [])
+
+
+def test_a_query_of_ones_own_says_what_its_parameters_may_be(state: Here) -> None:
+    write(
+        state.folder / "queries/mine.sql", "-- Mine.\n-- :call  any text\n-- :when=thime  a slip\nSELECT :call, :when\n"
+    )
+    state.env["STATE_URL"] = f"sqlite:///{state.folder}/agent.db"
+    state("audit", "query", "mine", "when=2026-11-01").is_one_clear_error("thime", "time, seconds")
+    state("audit", "query", "mine", "call=a phone call").is_one_clear_error("There is no state file")
 
 
 async def test_a_query_of_ones_own_is_found_beside_the_store(world: World, state: Here) -> None:

@@ -1,6 +1,7 @@
 """`doctor`: each check finds what it is for, secrets stay secret, and nothing is changed."""
 
 import asyncio
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -149,6 +150,21 @@ def test_a_state_folder_of_somebody_else(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     found = place.writable(folder)
     assert (found.state, "chown" in found.hint) == (State.PROBLEM, True)
+
+
+def test_a_state_folder_that_may_not_be_looked_into_is_told_by_doctor(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, **_: object) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    settings = load_settings(state_url=f"sqlite:///{folder}/state/agent.db")
+    write(settings.state_path, b"")
+    monkeypatch.setattr(place, "Reading", refused)
+    (found,) = place.store(settings.state_path, settings)
+    assert (found.state, str(settings.state_path) in found.message) == (State.PROBLEM, True)
+    assert "chown" in found.hint
 
 
 def test_an_old_sqlite_is_a_warning() -> None:

@@ -1,6 +1,7 @@
 """What is a command and what is none; each is obeyed once, and only its owner speaks on the socket."""
 
 import asyncio
+import errno
 import socket
 import stat
 
@@ -9,6 +10,7 @@ import pytest
 
 from agent import still
 from agent.control import reachable, socket_of
+from agent.core.errors import StoreError
 from agent.core.record import Outcome
 from tests.support.clock import patiently, until
 from tests.support.world import World
@@ -133,6 +135,18 @@ async def test_a_socket_that_a_crash_left_is_replaced(world: World) -> None:
         dead.bind(name)
     async with world.running():
         assert (await ask(world, "pause"))["ok"]
+
+
+async def test_a_socket_that_cannot_be_made_is_refused_with_its_folder(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")  # as bind does: without a path
+
+    monkeypatch.setattr(asyncio, "start_unix_server", refused)
+    with pytest.raises(StoreError, match=f"{world.state.parent} cannot be written: Permission denied"):
+        async with world.running():
+            pass
 
 
 async def test_the_socket_of_another_agent_is_left_to_it(world: World) -> None:

@@ -5,7 +5,7 @@ import csv
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,9 +15,7 @@ import typer
 
 from agent.cli.audit.store import state_file
 from agent.cli.output import print_json, print_table
-from agent.core.effect import EffectKind
 from agent.core.errors import AgentError
-from agent.core.record import HoldReason
 from agent.settings import load_settings
 
 if TYPE_CHECKING:
@@ -86,40 +84,57 @@ def _values(found: "Query", given: Sequence[str]) -> dict[str, str]:
             raise AgentError(
                 f"{found.name} has no parameter {key}.", f"`assure-agent audit query {found.name} {listed}`".rstrip()
             )
-        values[key] = value
-        if value and (wrong := _WRONG.get(key, _fine)(value)):
-            raise AgentError(f"{found.name}: {key}={value} means nothing there.", wrong)
+        values[key] = _checked(found, key, value)
     return values
 
 
-def _fine(_: str) -> str:
-    return ""
+def _checked(found: "Query", key: str, value: str) -> str:
+    """The value as SQL compares it. What makes no sense would find nothing, and look like a clean audit."""
+    kind = found.kinds.get(key)
+    if kind is None or not value:
+        return value
+    if kind == "time":
+        if not _is_time(value):
+            raise _senseless(found, key, value, "give a day or a time such as 2026-11-01 or 2026-11-01T08:30:00Z")
+        return value.removesuffix("Z")  # a time with milliseconds sorts before the same one with a Z in their place
+    if kind == "seconds":
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+            raise _senseless(found, key, value, "give seconds, such as 900")
+        return value
+    words = _words(kind)
+    if not words:
+        raise AgentError(
+            f"{found.name}: the parameter {key} has the kind {kind}, which there is not.",
+            "correct the file: time, seconds, reason, call, command, or no kind",
+        )
+    if value not in words:
+        raise _senseless(found, key, value, f"give one of {', '.join(sorted(words))}")
+    return value
 
 
-def _time(value: str) -> str:
-    """What is wrong with a time: they are compared as texts."""
+def _senseless(found: "Query", key: str, value: str, hint: str) -> AgentError:
+    return AgentError(f"{found.name}: {key}={value} means nothing there.", hint)
+
+
+def _is_time(value: str) -> bool:
     with contextlib.suppress(ValueError):
-        if re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?Z?)?", value) and datetime.fromisoformat(value):
-            return ""
-    return "give a day or a time such as 2026-11-01 or 2026-11-01T08:30:00Z"
+        form = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?Z?)?"
+        return re.fullmatch(form, value) is not None and bool(datetime.fromisoformat(value))
+    return False
 
 
-def _seconds(value: str) -> str:
-    return "" if re.fullmatch(r"\d+(\.\d+)?", value) else "give seconds, such as 900"
+def _words(kind: str) -> Collection[str]:
+    """What may be given for a kind of closed words."""
+    from agent.control import VERBS
+    from agent.core.effect import EffectKind
+    from agent.core.record import HoldReason
 
-
-def _among(words: Iterable[str]) -> Callable[[str], str]:
-    return lambda value: "" if value in words else f"give one of {', '.join(sorted(words))}"
-
-
-# What makes no sense would find nothing, and look like a clean audit. By the parameter's name, in every query.
-_WRONG: dict[str, Callable[[str], str]] = {
-    "since": _time,
-    "until": _time,
-    "allowed": _seconds,
-    "reason": _among([reason.value for reason in HoldReason]),
-    "call": _among([kind.value for kind in EffectKind if kind.changes]),
-}
+    known: dict[str, Collection[str]] = {
+        "reason": [reason.value for reason in HoldReason],
+        "call": [call.value for call in EffectKind if call.changes],
+        "command": VERBS,
+    }
+    return known.get(kind, ())
 
 
 def _unknown(name: str, known: dict[str, "Query"]) -> AgentError:

@@ -25,6 +25,7 @@ _RECOVERING = {
     "older": "an older copy",
     "restored": "a restored one",
 }
+_OWNER = "run as the owner of {0}, or give that folder and its files to this user (chown -R)"
 _PERSONAL = {
     "an e-mail address": r"[^@\s]+@[^@\s]+\.[^@\s]+|.+[._-]at[._-].+\.[a-z]{2,}",
     "a date": r".*(?<!\d)(?:\d{4}[-._]\d{1,2}[-._]\d{1,2}|\d{1,2}[-._]\d{1,2}[-._]\d{4}|(?:19|20)\d{6})(?!\d).*",
@@ -57,8 +58,7 @@ def permissions(path: Path) -> Iterator[Check]:
         try:
             there = file.exists()
         except OSError as error:
-            hint = f"run as the owner of {path.parent}, or give that folder to this user (chown)"
-            yield problem(name, f"{file} cannot be looked at: {error.strerror}", hint)
+            yield problem(name, f"{file} cannot be looked at: {error.strerror}", _OWNER.format(path.parent))
             continue
         if not there:
             when = " once claims are kept" if name == "claims keys" else ""
@@ -79,8 +79,7 @@ def writable(folder: Path) -> Check:
     """The agent makes its files there."""
     if not folder.exists() or os.access(folder, os.W_OK | os.X_OK):
         return Check(name="state folder, written", message="it can be")
-    hint = f"run the agent as the owner of {folder}, or give that folder to it (chown)"
-    return problem("state folder, written", f"{folder} cannot be written by this user", hint)
+    return problem("state folder, written", f"{folder} cannot be written by this user", _OWNER.format(folder))
 
 
 def sqlite(version: tuple[int, ...] | None = None) -> Check:
@@ -109,8 +108,8 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
             waiting, since = reading.waiting_withdrawals(), paused_since(reading.recall(PAUSED))
             refuse_renamed(settings.source_name, reading.other_source(settings.source_name))
-    except AgentError as error:
-        yield problem("store", str(error).rstrip("."), error.hint)
+    except (AgentError, OSError) as error:
+        yield _unread(path, error)
         return
     if newer := sorted(applied - set(NAMES)):
         message = f"written by a newer version of the agent (migration {newer[0]})"
@@ -139,6 +138,12 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
     if waiting:
         hint = "put the files back, or withdraw them with `assure-agent approve`; `assure-agent plan` lists them"
         yield warning("withdrawals", f"{withdrawals(waiting)} for a person's word", hint)
+
+
+def _unread(path: Path, error: AgentError | OSError) -> Check:
+    if isinstance(error, AgentError):
+        return problem("store", str(error).rstrip("."), error.hint)
+    return problem("store", f"{error.filename or path} cannot be read: {error.strerror}", _OWNER.format(path.parent))
 
 
 def source(seen: Scan, path: Path) -> Check:

@@ -1,7 +1,8 @@
 """Questions to the store in SQL: a library of named ones, and free ones; nothing can be written, and no secret read.
 
 A named query is a file: `NAME.sql`. Its comment says what it answers, in the first line, then more about it, then one
-line for each parameter (`-- :since  what it means`). A parameter that is not given is the empty text, as in Datasette.
+line for each parameter (`-- :since=time  what it means`). A parameter that is not given is the empty text, as in
+Datasette; one without a kind is any text.
 """
 
 import contextlib
@@ -26,18 +27,19 @@ OPEN = frozenset(
 # Bearer secrets, people's data, what was sent elsewhere, and our own notes.
 CLOSED = frozenset({"links", "claims", "deliveries", "meta", "_sqlite_migrations", "sqlite_sequence"})
 
-_PARAMETER = re.compile(r":([a-z_]+)\s+(.+)")
+_PARAMETER = re.compile(r":([a-z_]+)(?:=([a-z]+))?\s+(.+)")
 _STEPS = 100_000  # of SQLite's machine, between two moments at which an interrupt is heard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A named query. `parameters` are names and meanings."""
+    """A named query. `parameters` are names and meanings, `kinds` what may be given for a name."""
 
     name: str
     title: str
     about: str
     parameters: tuple[tuple[str, str], ...]
+    kinds: Mapping[str, str]
     sql: str
 
 
@@ -63,14 +65,15 @@ def read(path: Path) -> Query:
     """One named query."""
     text = path.read_text()
     comment = [line[2:].strip() for line in text.splitlines() if line.startswith("--")]
-    parameters = tuple((match[1], match[2]) for line in comment if (match := _PARAMETER.fullmatch(line)))
+    parameters = [match.groups() for line in comment if (match := _PARAMETER.fullmatch(line))]
     prose = [line for line in comment if not _PARAMETER.fullmatch(line)]
     sql = "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()
     return Query(
         name=path.stem,
         title=prose[0] if prose else "",
         about=" ".join(filter(None, prose[1:])),
-        parameters=parameters,
+        parameters=tuple((key, meaning) for key, _, meaning in parameters),
+        kinds={key: kind for key, kind, _ in parameters if kind is not None},
         sql=sql,
     )
 
