@@ -3,9 +3,9 @@
 from collections.abc import Container
 
 from agent.core.errors import AgentError
-from agent.core.record import Phase, Record
+from agent.core.record import Record
 from agent.core.remote import is_id
-from agent.core.rules.source import ADOPTING
+from agent.core.rules.source import adoptable
 from agent.ports import Store
 
 
@@ -15,7 +15,7 @@ def refuse_adoption(store: Store, record: Record, dossier_id: object, taken: Con
 
     Two requests in one dossier would share a result, and the first to end would delete it under the other [I2, I3].
     """
-    if record.phase is not Phase.DOSSIER or record.hold is None or record.hold.reason not in ADOPTING:
+    if not adoptable(record):
         raise AgentError("It is held for something else: no dossier can be adopted.", "answer with retry or abandon")
     if not is_id(dossier_id):
         raise AgentError(

@@ -13,6 +13,7 @@ from agent.core.owed import asked, overdue, privacy_clock
 from agent.core.plan import Action
 from agent.core.policy import Policy
 from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
+from agent.core.rules.source import adoptable
 
 PHASES = {
     Phase.DOSSIER: "a dossier at Assure is to be created",
@@ -267,9 +268,10 @@ def tried(attempt: Tried) -> str:
     return f"{what}: {attempt.result}" + (f" ({detail})" if detail else "")
 
 
-def answers(name: str, hold: Hold) -> tuple[list[str], str]:
+def answers(record: Record, hold: Hold) -> tuple[list[str], str]:
     """How a person answers a hold: the commands, and the annotation for those who answer through git."""
-    commands = [f"assure-agent resolve {quote(name)} {word}" for word in ("retry", "abandon")]
+    words = ("retry", "abandon", "adopt DOSSIER_ID") if adoptable(record) else ("retry", "abandon")
+    commands = [f"assure-agent resolve {quote(record.name)} {word}" for word in words]
     return commands, f'assure-agent/resolve: "retry@{hold.id}"'
 
 

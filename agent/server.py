@@ -5,6 +5,7 @@ What is served stands elsewhere: `surface/` for LISTEN, `events.py` for EVENTS_L
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -71,8 +72,10 @@ def _listener(host: str, port: int, setting: str) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
+        hint = f"choose another port with {_CHOOSE[setting]}, or stop what uses it"
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            hint = f"name an address of this machine, as in {_CHOOSE[setting]}"
         raise SettingsError(
-            f"ASSURE_AGENT_{setting}: {host}:{port} cannot be used: {error.strerror or error}.",
-            f"choose another port with {_CHOOSE[setting]}, or stop what uses it",
+            f"ASSURE_AGENT_{setting}: {host}:{port} cannot be used: {error.strerror or error}.", hint
         ) from None
     return listener

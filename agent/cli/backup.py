@@ -13,7 +13,7 @@ from agent.settings import load_settings
 
 
 def backup(
-    path: Annotated[Path, typer.Argument(help="Where to: a file that is not there yet, or a folder.")],
+    path: Annotated[str, typer.Argument(help="Where to: a file that is not there yet, or a folder.")],
     state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
 ) -> None:
     """Make a consistent backup of the store, without capture links, and check it. An agent may run meanwhile.
@@ -26,8 +26,10 @@ def backup(
     """
     from agent.store.backup import back_up
 
+    if path.endswith("/") and not Path(path).is_dir():  # a path forgets its slash, and would be a file
+        raise AgentError(f"There is no folder {path}.", "make it first, or name a file")
     settings = load_settings(state_url=state)
-    made = back_up(settings.state_path, path)
+    made = back_up(settings.state_path, Path(path))
     with contextlib.suppress(AgentError):  # the backup is made; only the metric does not know of it yet
         told(settings, "backed-up", at=made.at)
     typer.echo(f"{made.path}: {made.requests} requests, {made.events} events, as of {moment(made.at)}")

@@ -103,7 +103,7 @@ def as_json(
         "circuit": around.circuit or None,
         "strayAnswer": next((one.about for one in around.remarks if one.kind is RemarkKind.STRAY_ANSWER), None),
         "withdrawalWaits": record.present and around.withheld,
-        "hold": _hold(record.name, record.hold) if record.hold is not None else None,
+        "hold": _hold(record, record.hold) if record.hold is not None else None,
     }
 
 
@@ -127,9 +127,9 @@ def _following(what: tuple[Action, str]) -> dict[str, str]:
     return {"action": action.value, "sentence": f"{FOLLOWING[action]} ({reason})"}
 
 
-def _hold(name: str, hold: Hold) -> dict[str, Any]:
+def _hold(record: Record, hold: Hold) -> dict[str, Any]:
     meaning, remedy = HOLDS[hold.reason]
-    commands, annotation = answers(name, hold)
+    commands, annotation = answers(record, hold)
     return {
         "id": hold.id,
         "reason": hold.reason,

@@ -27,7 +27,7 @@ def get(
     """
     settings = load_settings(state_url=state)
     if link:
-        _print_link(settings, name)
+        _print_link(settings, name, output)
         return
     records, refusals, notes = _found(settings, name)
     if name is not None and not records and not refusals:
@@ -111,7 +111,7 @@ def _print_tables(records: list[Record], refusals: list[Refusal], notes: list[st
         typer.echo("No requests yet. Try: put request files into the specs folder and start `assure-agent run`.")
 
 
-def _print_link(settings: Settings, name: str | None) -> None:
+def _print_link(settings: Settings, name: str | None, output: Format) -> None:
     if name is None:
         raise typer.BadParameter("--link needs the NAME of one request.")
     if settings.state_path.exists():
@@ -120,7 +120,10 @@ def _print_link(settings: Settings, name: str | None) -> None:
             records = reading.named(name)
             for record in records:
                 if (found := reading.link(record.uid)) is not None:
-                    typer.echo(found)
+                    if output is Format.JSON:
+                        print_json({"link": found})
+                    else:
+                        typer.echo(found)
                     return
             if any(map(reading.linkless, records)):
                 from agent.sentences import LINK_LOST, another_link

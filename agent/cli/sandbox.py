@@ -1,5 +1,6 @@
 """`assure-agent sandbox`: the simulator of Assure on a port of its own."""
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,7 +84,9 @@ def sandbox(
     try:
         uvloop.run(main_async(config, announce=_announce))
     except OSError as error:
-        raise AgentError(f"{host}:{port} cannot be used: {error.strerror}.", "choose another --port, or 0") from None
+        named = isinstance(error, socket.gaierror)
+        hint = "name an address of this machine, such as --host 127.0.0.1" if named else "choose another --port, or 0"
+        raise AgentError(f"{host}:{port} cannot be used: {error.strerror}.", hint) from None
     except ForeignWorld as error:
         raise AgentError(str(error), "remove it: the sandbox begins anew, and knows of no dossier") from None
 

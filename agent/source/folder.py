@@ -171,8 +171,11 @@ class Folder:
         yield from ((fault.file, Loaded(faults=(fault,))) for fault in self._trouble)
 
     def _nothing(self, error: OSError) -> Scan:
-        message = "the source folder is missing" if why(error) is Why.MISSING else "the source folder cannot be read"
-        fault = Fault(file=".", message=message, hint="create it, or correct SPECS_DIR")
+        if why(error) is Why.MISSING:
+            fault = Fault(file=".", message="the source folder is missing", hint="create it, or correct SPECS_DIR")
+        else:
+            hint = "let this user read it (chmod, chown), or correct SPECS_DIR"
+            fault = Fault(file=".", message="the source folder cannot be read", hint=hint)
         self._trouble = (fault,)
         names = frozenset[str]().union(*(entry.names for entry in self._entries.values()))
         return Scan(complete=False, faults=(fault,), claimed=names, error=fault)

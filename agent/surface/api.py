@@ -23,7 +23,7 @@ from agent.views import status
 
 _MOST = 500
 _USUAL = 100
-_CURSOR = re.compile(r"[A-Za-z0-9-]{1,64}")
+_CURSOR = re.compile(r"[0-9a-f]{24}")  # a uid
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

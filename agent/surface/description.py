@@ -96,7 +96,7 @@ def _problem(text: str) -> dict[str, Any]:
 
 
 _LABELS = {"type": "array", "maxItems": 16, "items": {"type": "string", "pattern": "^[^=]+=.*$"}}
-_CURSOR = {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"}
+_CURSOR = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 500, "default": 100}
 
 

@@ -38,7 +38,7 @@ def held(record: Record) -> dict[str, Any]:
     hold = record.hold
     assert hold is not None
     meaning, remedy = HOLDS[hold.reason]
-    commands, annotation = answers(record.name, hold)
+    commands, annotation = answers(record, hold)
     return {
         "uid": record.uid,
         "name": record.name or record.uid,

@@ -331,7 +331,9 @@ async def test_what_is_exported_is_verified_by_the_script_that_is_printed(
     await world.settle()
     file, script = tmp_path / "history.jsonl", tmp_path / "verify.py"
     assert state("audit", "export", "--to", str(file)).code == 0
-    script.write_text(state("audit", "export", "--script").out)
+    assert state("audit", "export", "--script", "--to", str(script)).out == ""
+    assert script.read_text() == state("audit", "export", "--script").out
+    assert state("audit", "export", "a", "--script").code == 2
     command = [sys.executable, "-I", str(script), str(file)]
     assert "1 checkpoints: ok" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     state("audit", "export", "--to", str(file)).is_one_clear_error("cannot be written")

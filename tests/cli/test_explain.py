@@ -13,7 +13,7 @@ from agent.core.plan import Action
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
 from agent.core.remote import CaptureOptions, ProcessType
-from agent.sentences import EFFECTS, FOLLOWING, HOLDS, PHASES, coming
+from agent.sentences import EFFECTS, FOLLOWING, HOLDS, PHASES, answers, coming
 from agent.store.reading import Reading
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import begin, world
@@ -168,3 +168,10 @@ async def test_an_agent_that_goes_on_meanwhile_is_not_taken_for_an_older_copy(
     said = await asyncio.to_thread(here, "explain", "a")
     assert said.code == 0
     assert "older copy" not in said.out
+
+
+@pytest.mark.parametrize(("phase", "adopts"), [(Phase.DOSSIER, True), (Phase.RESULT, False)])
+def test_a_dossier_is_offered_for_adoption_where_it_would_be_taken(phase: Phase, adopts: bool) -> None:
+    hold = Hold(id="h", reason=HoldReason.HISTORY_LOST, at=0.0)
+    commands, _ = answers(replace(record(), phase=phase, hold=hold), hold)
+    assert ("assure-agent resolve a adopt DOSSIER_ID" in commands) is adopts

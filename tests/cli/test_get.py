@@ -116,6 +116,7 @@ async def test_the_link_is_printed_alone_and_never_in_lists(world: World, state:
         link = world.link("a")
         assert link is not None
         assert state("get", "a", "--link").out == f"{link}\n"
+        assert state("get", "a", "--link", "-o", "json").json == {"link": link}
         for said in (state("get"), state("get", "a"), state("get", "-o", "json"), state("get", "a", "-o", "json")):
             assert link not in said.out + said.err
     state("get", "nobody", "--link").is_one_clear_error("nobody")

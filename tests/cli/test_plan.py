@@ -210,6 +210,11 @@ async def test_a_new_token_in_a_changed_file_that_is_held_or_was_left_is_planned
     assert world.starts("a") == 2
 
 
+def test_a_backup_into_a_folder_that_is_not_there_is_no_file(here: Here) -> None:
+    here("backup", f"{here.folder}/kept/").is_one_clear_error("There is no folder", "kept/")
+    assert not (here.folder / "kept").exists()
+
+
 async def test_a_backup_that_was_put_back_brings_its_key_along(world: World, here: Here) -> None:
     world.upload("a")
     await world.settle()

@@ -5,9 +5,18 @@ import urllib.request
 
 import pytest
 
+from agent.core.errors import SettingsError
+from agent.server import _listener
 from proof.installed import simulated
 
 from .command import Here
+
+
+def test_a_host_that_is_none_is_not_blamed_on_the_port(here: Here) -> None:
+    here("sandbox", "--host", "nope.invalid", "--port", "0").is_one_clear_error("nope.invalid", "--host 127.0.0.1")
+    with pytest.raises(SettingsError) as refused:
+        _listener("nope.invalid", 0, "LISTEN")
+    assert "an address of this machine" in refused.value.hint
 
 
 def test_the_flags_subscribe_to_events() -> None:

@@ -1,5 +1,6 @@
 """The folder is scanned: real files, injected clocks, no sleeps."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -486,3 +487,15 @@ def test_a_look_before_any_scan_or_without_a_folder_leaves_all_to_a_scan(specs: 
     folder.scan()
     specs.rename(specs.parent / "gone")
     assert folder.look(["a.yaml"]).open
+
+
+def test_a_source_folder_that_may_not_be_read_need_not_be_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    found = Folder(tmp_path).scan().error
+    assert found is not None
+    assert ("cannot be read" in found.message, "create" in found.hint) == (True, False)

@@ -114,6 +114,18 @@ async def test_who_lost_the_lock_file_commits_nothing_any_more(tmp_path: Path) -
     assert [uid for (uid,) in rows(tmp_path, "SELECT uid FROM requests ORDER BY uid")] == ["u1", "u3"]
 
 
+async def test_where_the_state_file_is_gone_too_nobody_is_told_to_start_again(tmp_path: Path) -> None:
+    """[I1] On an empty store everybody would be verified and billed anew."""
+    first = opened(tmp_path)
+    await first.commit([Life("u1").steps[0]])
+    for path in tmp_path.glob("agent.db*"):
+        path.unlink()
+    with pytest.raises(StoreLocked, match="were removed") as told:
+        await first.commit([Life("u2").steps[0]])
+    first.close()
+    assert "put a backup" in told.value.hint and "start it again if" not in told.value.hint
+
+
 async def test_a_lock_file_that_is_gone_is_enough(tmp_path: Path) -> None:
     """[I7] Nobody is there yet, and nothing would keep another one away."""
     store = opened(tmp_path)

@@ -60,7 +60,7 @@ def request(name: str, phase: Phase, **more: Any) -> Life:
     """A request that went its road until this phase."""
     labels = tuple(more.pop("labels", {}).items())
     make = capture if more.pop("capture", False) else upload
-    uid = f"uid-{crc32(name.encode()):010d}"
+    uid = f"{crc32(name.encode()):024x}"
     return Life(uid=uid, desired=make(labels=labels, **more), name=name).until(phase)
 
 

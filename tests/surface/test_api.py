@@ -106,6 +106,7 @@ def test_pages_have_every_request_once(api: Served, query: str) -> None:
         "label==x",
         "cursor=%00",
         "cursor=",
+        "cursor=zzz",
         "lable=team=x",
         "phase=done&phase=images",
     ],

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,9 @@ def export(
     from agent.store.keys import Keys
 
     if script:
-        sys.stdout.write(verifier())
+        if name is not None:
+            raise typer.BadParameter("expected NAME or --script, not both.")
+        _write([verifier().encode()], to)
         return
     path = state_file(state)
     uid = None
@@ -48,7 +51,10 @@ def export(
             uids = ", ".join(subject.uid for subject in found)
             raise AgentError(f"{name} is in several sources.", f"export one of them by its uid: {uids}")
         uid = found[0].uid
-    written = (orjson.dumps(line) + b"\n" for line in exported(path, SystemClock().now(), uid))
+    _write((orjson.dumps(line) + b"\n" for line in exported(path, SystemClock().now(), uid)), to)
+
+
+def _write(written: Iterable[bytes], to: Path | None) -> None:
     if to is None:
         sys.stdout.buffer.writelines(written)
         return

@@ -19,7 +19,7 @@ from agent.core.rules.history import OTHER_TYPE, SEVERAL_STARTED
 from agent.core.rules.passage import close, hold, obeyed
 from agent.core.values import replace
 
-ADOPTING = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)  # holds whose answer may be a dossier
+_ADOPTING = (HoldReason.REFUSED, HoldReason.SURPRISE, HoldReason.HISTORY_LOST)  # holds whose answer may be a dossier
 
 
 def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record:
@@ -90,10 +90,14 @@ def _document_resolved(record: Record, question: Hold, seen: HoldResolved) -> Re
     return declined if record.outcome is not None else close(declined, seen.at, Outcome.ABANDONED)
 
 
+def adoptable(record: Record) -> bool:
+    """May a person answer its hold with a dossier?"""
+    return record.phase is Phase.DOSSIER and record.hold is not None and record.hold.reason in _ADOPTING
+
+
 def _adopted(record: Record, seen: HoldResolved) -> Record:
     """Use a dossier that a person found at Assure; what is in it is read before anything is created."""
-    asked = record.hold is not None and record.hold.reason in ADOPTING
-    if record.phase is not Phase.DOSSIER or seen.dossier_id is None or not asked:
+    if seen.dossier_id is None or not adoptable(record):
         return record
     return replace(
         record,
