@@ -20,44 +20,13 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from agent.core.duration import parse_duration
 from agent.core.errors import SettingsError
 from agent.core.policy import Policy
+from agent.misread import DOTENV, SECRETS, YAML_FILE, misread
+from agent.values import Bytes, Given, Seconds, optional, printable, words, written
 
 PREFIX = "ASSURE_AGENT_"
-DOTENV = ".env"
-YAML_FILE = "assure-agent.yaml"
-_SECRETS = Path("/run/secrets")
 _SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is stretched by nothing, so it has to be random
-_UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "MB": 1000**2}
-
-
-def _seconds(value: Any) -> Any:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-def _bytes(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", value.strip())
-    if match is None or match[2] not in _UNITS:
-        raise ValueError("expected a size such as 10MiB")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def _words(value: Any) -> Any:
-    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
-
-
-def _given(value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
-        raise ValueError("expected a value; leave it out for the default")
-    return value
-
-
-Folder = Annotated[Path, BeforeValidator(_given)]
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
-Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 
 
 class Settings(BaseSettings):
@@ -69,7 +38,7 @@ class Settings(BaseSettings):
         extra="ignore",
         hide_input_in_errors=True,
         yaml_file=YAML_FILE,
-        secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
         frozen=True,
     )
 
@@ -77,12 +46,10 @@ class Settings(BaseSettings):
     token_url: str = Field("", description="The token endpoint; derived from BASE_URL when empty.")
     client_id: str = Field("", description="The API client of the Assure account.")
     client_secret: SecretStr = Field(SecretStr(""), description="Its secret.")
-    client_secret_file: Path | None = Field(None, description="A file that holds the secret, instead.")
-    specs_dir: Folder = Field(
-        Path("specs"), description="The folder of request files; a link is followed at each scan."
-    )
+    client_secret_file: Given | None = Field(None, description="A file that holds the secret, instead.")
+    specs_dir: Given = Field(Path("specs"), description="The folder of request files; a link is followed at each scan.")
     source_name: str = Field("default", description="The name of the source; part of every uid, so never change it.")
-    images_dir: Folder = Field(Path("images"), description="The folder below which image paths lead.")
+    images_dir: Given = Field(Path("images"), description="The folder below which image paths lead.")
     state_url: str = Field("sqlite:///state/agent.db", description="The store: three slashes relative, four absolute.")
     listen: str = Field(
         "127.0.0.1:9464", description="Where metrics, health, API and status page are served; port 0 picks one."
@@ -103,13 +70,13 @@ class Settings(BaseSettings):
     api_token: SecretStr = Field(
         SecretStr(""), description="The bearer token of /api/requests and of the status page; without it no API."
     )
-    sink_urls: Annotated[list[str], NoDecode, BeforeValidator(_words)] = Field(
+    sink_urls: Annotated[list[str], NoDecode, BeforeValidator(words)] = Field(
         [], description="Where CloudEvents are sent, comma-separated: https, or http on loopback."
     )
     sink_secret: SecretStr = Field(
         SecretStr(""), description="Signs what is sent (Standard Webhooks); two, comma-separated, while it rotates."
     )
-    redirect_hosts: Annotated[list[str], NoDecode, BeforeValidator(_words)] = Field(
+    redirect_hosts: Annotated[list[str], NoDecode, BeforeValidator(words)] = Field(
         [], description="Hosts that redirectUrl may lead to, comma-separated; empty: any."
     )
     concurrency: int = Field(64, ge=1, le=1000, description="Requests that are driven at the same time.")
@@ -123,14 +90,16 @@ class Settings(BaseSettings):
     )
     max_image_bytes: Bytes = Field(10 * 1024**2, description="The largest image that is admitted.")
     hold_ttl: Seconds = Field(7 * 86400.0, description="How long a held request may keep a dossier at Assure.")
-    backup_dir: Path | None = Field(None, description="A folder for backups at intervals; empty: none are made.")
+    backup_dir: Annotated[Path | None, BeforeValidator(optional)] = Field(
+        None, description="A folder for backups at intervals; empty: none are made."
+    )
     backup_interval: Seconds = Field(86400.0, description="Between two of these backups.")
     backup_keep: int = Field(7, ge=1, description="How many of them are kept.")
     claims_key: SecretStr = Field(
         SecretStr(""),
         description="What `keep: claims` needs: 32 characters or more, as from `openssl rand -base64 32`.",
     )
-    claims_key_file: Path | None = Field(None, description="A file that holds it, instead.")
+    claims_key_file: Given | None = Field(None, description="A file that holds it, instead.")
     agent_id: str = Field(
         "", pattern=r"^[a-z0-9]{0,16}$", description="Part of external references; derived when empty."
     )
@@ -150,10 +119,17 @@ class Settings(BaseSettings):
         yaml = YamlConfigSettingsSource(settings_cls)
         return init_settings, env_settings, dotenv_settings, file_secret_settings, yaml
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != printable(value):
+            raise ValueError("expected text in UTF-8")
+        return value
+
     @field_validator("base_url", "source_name", mode="before")
     @classmethod
     def _needed(cls, value: Any) -> Any:
-        return _given(value)
+        return written(value)
 
     @field_validator("base_url", "token_url")
     @classmethod
@@ -276,19 +252,11 @@ def load_settings(**flags: Any) -> Settings:
         where = f"{PREFIX}{name.upper()}: " if name else ""
         raise SettingsError(f"{where}{reason}.", "see the table of settings in README.md") from None
     except Exception as error:
-        raise SettingsError(f"The settings cannot be read: {_unread(error)}.", "correct that file") from None
+        raise _unreadable(error) from None
 
 
-def _unread(error: Exception) -> str:
-    """Which file cannot be read, and why; no value of it."""
-    place = getattr(error, "problem_mark", None)
-    if place is not None:
-        return f"{YAML_FILE}:{place.line + 1}:{place.column + 1} is no YAML"
-    if isinstance(error, UnicodeDecodeError):
-        return f"{DOTENV if Path(DOTENV).exists() else YAML_FILE} is not UTF-8"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return f"{YAML_FILE}: expected names of settings, each with its value"
+def _unreadable(error: Exception) -> SettingsError:
+    return SettingsError(f"The settings cannot be read: {misread(error)}.", "correct that file")
 
 
 def refuse_renamed(source: str, followed: str | None) -> None:
@@ -302,9 +270,15 @@ def refuse_renamed(source: str, followed: str | None) -> None:
 
 
 def unknown_settings() -> list[str]:
-    """What looks like a setting of ours and is none, in the environment, `.env` and YAML file: most likely a typo."""
+    """What looks like a setting of ours and is none, in the environment, `.env` and YAML file: most likely a typo.
+
+    Raises SettingsError where one of the files cannot be read, as load_settings does.
+    """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    named = {*os.environ, *dotenv_values(DOTENV, interpolate=False)}
+    try:
+        named = {*os.environ, *dotenv_values(DOTENV, interpolate=False)}
+        of_file = YamlConfigSettingsSource(Settings).yaml_data.keys() - Settings.model_fields.keys()
+    except Exception as error:
+        raise _unreadable(error) from None
     unknown = {name for name in named if name.upper().startswith(PREFIX) and name.upper() not in known}
-    of_file = YamlConfigSettingsSource(Settings).yaml_data.keys() - Settings.model_fields.keys()
-    return sorted({*unknown, *(f"{name} ({YAML_FILE})" for name in map(str, of_file))})
+    return sorted(map(printable, {*unknown, *(f"{name} ({YAML_FILE})" for name in map(str, of_file))}))

@@ -1,6 +1,7 @@
 """`assure-agent doctor`: is everything there that the agent needs, and as it should be? Changes nothing."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,9 @@ def doctor(
     from agent.cli.checks import place, remote  # with all of the agent behind them: no other command waits for that
 
     flags = {"specs_dir": specs, "images_dir": images, "state_url": state}
-    checks = [environment.unknown(unknown_settings())]
+    checks: list[Check] = []
+    with contextlib.suppress(SettingsError):  # a file that cannot be read: told below
+        checks.append(environment.unknown(unknown_settings()))
     values: list[environment.Value] = []
     try:
         settings = load_settings(**flags)
