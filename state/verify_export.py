@@ -116,14 +116,21 @@ class Export:
             good = line["event"]
 
 
+def parsed(text):
+    line = json.loads(text)
+    if not isinstance(line, dict):
+        raise TypeError
+    return line
+
+
 def read(path):
     with Path(path).open(encoding="utf-8") as file:
         number = 1
         try:
             for text in file:
-                yield json.loads(text)
+                yield parsed(text)
                 number += 1
-        except ValueError:  # no JSON, or no text at all
+        except (ValueError, TypeError):  # no JSON, no object, or no text at all
             sys.exit(f"{path}:{number}: this is not JSON. Try: an export as `assure-agent audit export` writes it.")
 
 

@@ -52,6 +52,17 @@ async def test_an_export_is_verified_without_us(tmp_path: Path) -> None:
     assert said.stdout == f"{len(lines) - 7} events of 3 requests, 2 checkpoints: ok\n"
 
 
+@pytest.mark.parametrize("content", [b"\xff\x00\x01", b"{", b"[]", b"1"])
+def test_what_is_no_export_is_told_by_its_line(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "other"
+    file.write_bytes(b"{}\n" + content)
+    said = subprocess.run([sys.executable, "-I", "-S", str(SCRIPT), str(file)], capture_output=True, text=True)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr.startswith(f"{file}:")
+    assert "this is not JSON. Try: " in said.stderr
+    assert "Traceback" not in said.stderr
+
+
 async def test_the_export_of_one_request_is_verified_without_us(tmp_path: Path) -> None:
     lines = list(exported(await histories(tmp_path), NOW, "u2"))
     assert {line.get("uid", "u2") for line in lines} == {"u2"}
