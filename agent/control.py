@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from agent.adoption import refuse_adoption
-from agent.core.errors import AgentError, StoreError
+from agent.core.errors import AgentError
 from agent.core.observation import (
     Answer,
     ClaimsErased,
@@ -27,6 +27,7 @@ from agent.core.observation import (
 )
 from agent.core.record import Desired, Phase, Record
 from agent.ports import Clock, Command, Recoveries, Store
+from agent.store.connection import unwritable
 
 _LONGEST = 64 * 1024  # bytes of a command
 _PATIENCE = 30.0  # seconds until an answer must be folded in
@@ -274,11 +275,8 @@ async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
         mask = os.umask(0o177)
         try:
             server = await asyncio.start_unix_server(heard, name, limit=_LONGEST)
-        except OSError as error:  # it names no path
-            raise StoreError(
-                f"The state folder {path.parent} cannot be written: {error.strerror or type(error).__name__}.",
-                "give the agent a folder it may write to, with room in it, or set STATE_URL",
-            ) from None
+        except OSError as error:
+            raise unwritable(path.parent, error) from None
         finally:
             os.umask(mask)
         ours = _identity(path)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from yaml.reader import ReaderError
-
 DOTENV = ".env"
 YAML_FILE = "assure-agent.yaml"
 SECRETS = Path("/run/secrets")
@@ -11,6 +9,8 @@ SECRETS = Path("/run/secrets")
 
 def misread(error: Exception) -> str:
     """What went wrong in which file, and in which line where that is known."""
+    from yaml.reader import ReaderError  # late: a command that reads no YAML does without it
+
     place = getattr(error, "problem_mark", None)
     if place is not None:
         return f"{YAML_FILE}:{place.line + 1}:{place.column + 1} is no YAML"

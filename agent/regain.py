@@ -11,14 +11,13 @@ anything is begun, Assure itself is the witness: two lists, and a dossier of our
 proves that this one is behind. It is a recovery then like any other. Of what is done and deleted nothing can be seen.
 """
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent.core.answer import Done, Refused
 from agent.core.observation import Answer, HistoryLost, HoldResolved, Observation
-from agent.core.record import Record
+from agent.core.record import Record, read_reference
 from agent.core.recovery import started
 from agent.core.remote import Found, ListedDossier, ListedProcess
 from agent.core.rules.history import unknown_to
@@ -29,7 +28,6 @@ from agent.reconciler import Reconciler
 _HORIZON = 29.9 * 86400.0  # the list ends at 30 days
 _CHUNK = 500  # records per transaction
 _FEW = 3  # signs that are looked at
-_REFERENCE = re.compile(r"aa-([a-z0-9]{1,16})-([0-9a-f]{24})-([1-9]\d{0,8})-([1-9]\d{0,8})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +133,15 @@ class Regain:
 
     async def _listed(self) -> dict[str, tuple[Found, ...]] | None:
         """What Assure has under our agent id, by uid; None when a list cannot be had."""
+        self.blind = True
         listed = await self._remote.list_dossiers()
-        processes = None
-        if isinstance(listed, Done):
-            processes = await listed_processes(self._remote, self._clock.now() - _HORIZON, ())
-        self.blind = processes is None
-        return self._found(listed.value, processes) if isinstance(listed, Done) and processes is not None else None
+        if not isinstance(listed, Done):
+            return None
+        processes = await listed_processes(self._remote, self._clock.now() - _HORIZON, ())
+        if processes is None:
+            return None
+        self.blind = False
+        return self._found(listed.value, processes)
 
     def _found(
         self, dossiers: Iterable[ListedDossier], processes: Iterable[ListedProcess]
@@ -163,10 +164,11 @@ class Regain:
         return {uid: tuple(ones) for uid, ones in by_uid.items()}
 
     def _ours(self, reference: str | None) -> tuple[str, Found] | None:
-        match = _REFERENCE.fullmatch(reference or "")
-        if match is None or match[1] != self._agent_id:
+        read = read_reference(reference)
+        if read is None or read[0] != self._agent_id:
             return None
-        return match[2], Found(generation=int(match[3]), attempt=int(match[4]), dossier_id="")
+        _, uid, generation, attempt = read
+        return uid, Found(generation=generation, attempt=attempt, dossier_id="")
 
     async def _tell(self, observations: Mapping[str, Observation]) -> None:
         for uids in _chunks([uid for uid in observations if self._store.get(uid) is not None]):

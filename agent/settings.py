@@ -23,7 +23,7 @@ from pydantic_settings import (
 from agent.core.errors import SettingsError
 from agent.core.policy import Policy
 from agent.misread import DOTENV, SECRETS, YAML_FILE, misread
-from agent.values import Bytes, Given, Seconds, optional, printable, words, written
+from agent.setting_types import Bytes, GivenPath, GivenText, Seconds, optional, printable, words
 
 PREFIX = "ASSURE_AGENT_"
 _SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is stretched by nothing, so it has to be random
@@ -42,14 +42,18 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    base_url: str = Field("https://api.signicat.com", description="Where Assure is: https, or http on loopback.")
+    base_url: GivenText = Field("https://api.signicat.com", description="Where Assure is: https, or http on loopback.")
     token_url: str = Field("", description="The token endpoint; derived from BASE_URL when empty.")
     client_id: str = Field("", description="The API client of the Assure account.")
     client_secret: SecretStr = Field(SecretStr(""), description="Its secret.")
-    client_secret_file: Given | None = Field(None, description="A file that holds the secret, instead.")
-    specs_dir: Given = Field(Path("specs"), description="The folder of request files; a link is followed at each scan.")
-    source_name: str = Field("default", description="The name of the source; part of every uid, so never change it.")
-    images_dir: Given = Field(Path("images"), description="The folder below which image paths lead.")
+    client_secret_file: GivenPath | None = Field(None, description="A file that holds the secret, instead.")
+    specs_dir: GivenPath = Field(
+        Path("specs"), description="The folder of request files; a link is followed at each scan."
+    )
+    source_name: GivenText = Field(
+        "default", description="The name of the source; part of every uid, so never change it."
+    )
+    images_dir: GivenPath = Field(Path("images"), description="The folder below which image paths lead.")
     state_url: str = Field("sqlite:///state/agent.db", description="The store: three slashes relative, four absolute.")
     listen: str = Field(
         "127.0.0.1:9464", description="Where metrics, health, API and status page are served; port 0 picks one."
@@ -99,7 +103,7 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="What `keep: claims` needs: 32 characters or more, as from `openssl rand -base64 32`.",
     )
-    claims_key_file: Given | None = Field(None, description="A file that holds it, instead.")
+    claims_key_file: GivenPath | None = Field(None, description="A file that holds it, instead.")
     agent_id: str = Field(
         "", pattern=r"^[a-z0-9]{0,16}$", description="Part of external references; derived when empty."
     )
@@ -125,11 +129,6 @@ class Settings(BaseSettings):
         if isinstance(value, str) and value != printable(value):
             raise ValueError("expected text in UTF-8")
         return value
-
-    @field_validator("base_url", "source_name", mode="before")
-    @classmethod
-    def _needed(cls, value: Any) -> Any:
-        return written(value)
 
     @field_validator("base_url", "token_url")
     @classmethod

@@ -13,7 +13,6 @@ import typer
 from pydantic import SecretStr
 
 from agent.core.duration import parse_duration
-from agent.core.errors import AgentError
 from agent.settings import Settings, load_settings, secrets_of
 
 if TYPE_CHECKING:
@@ -115,19 +114,18 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
     if not options.sandbox:
         yield _Remote(settings=settings)
         return
-    from agent.sandbox import ForeignWorld, SandboxConfig, SandboxServer, Subscription
+    from agent.cli.sandbox import own_world
+    from agent.sandbox import SandboxConfig, SandboxServer, Subscription
 
     settings.state_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     world = settings.state_path.with_name("sandbox.json")
     config = SandboxConfig(port=_SANDBOX_PORT, interactive=options.interactive, persist=world)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(own_world())
         try:
-            try:
-                server = await stack.enter_async_context(SandboxServer(config))
-            except OSError:
-                server = await stack.enter_async_context(SandboxServer(replace(config, port=0)))
-        except ForeignWorld as error:
-            raise AgentError(str(error), "remove it: the sandbox begins anew, and knows of no dossier") from None
+            server = await stack.enter_async_context(SandboxServer(config))
+        except OSError:
+            server = await stack.enter_async_context(SandboxServer(replace(config, port=0)))
         secret = next(iter(secrets_of(settings.events_secret)), token_hex(32))
         ours = {
             "base_url": server.url,

@@ -1,6 +1,8 @@
 """`assure-agent sandbox`: the simulator of Assure on a port of its own."""
 
+import contextlib
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +58,7 @@ def sandbox(
     """
     import uvloop
 
-    from agent.sandbox import ForeignWorld, SandboxConfig
+    from agent.sandbox import SandboxConfig
     from agent.sandbox.server import main_async
 
     if capture_process not in ("at-start", "at-open"):
@@ -82,11 +84,21 @@ def sandbox(
         ),
     )
     try:
-        uvloop.run(main_async(config, announce=_announce))
+        with own_world():
+            uvloop.run(main_async(config, announce=_announce))
     except OSError as error:
         named = isinstance(error, socket.gaierror)
         hint = "name an address of this machine, such as --host 127.0.0.1" if named else "choose another --port, or 0"
         raise AgentError(f"{host}:{port} cannot be used: {error.strerror}.", hint) from None
+
+
+@contextlib.contextmanager
+def own_world() -> Iterator[None]:
+    """Say what to do with a file that no sandbox of this version wrote."""
+    from agent.sandbox import ForeignWorld
+
+    try:
+        yield
     except ForeignWorld as error:
         raise AgentError(str(error), "remove it: the sandbox begins anew, and knows of no dossier") from None
 

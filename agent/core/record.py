@@ -5,6 +5,7 @@ is audited stands in `journal.py`.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -15,6 +16,7 @@ from agent.core.remote import CaptureOptions, Depiction, DocumentKey, ProcessTyp
 Mode = Literal["upload", "capture"]
 
 _UNWORDED = "sha256:"
+_REFERENCE = re.compile(r"aa-([a-z0-9]{1,16})-([0-9a-f]{24})-([1-9]\d{0,8})-([1-9]\d{0,8})")
 
 
 class Phase(StrEnum):
@@ -280,3 +282,9 @@ class Record:
 def unworded(uid: str, token: str) -> str:
     """A rerun token without its words, which are a person's: it is obeyed once all the same, and paid once."""
     return token if token.startswith(_UNWORDED) else _UNWORDED + hashlib.sha256(f"{uid}/{token}".encode()).hexdigest()
+
+
+def read_reference(reference: str | None) -> tuple[str, str, int, int] | None:
+    """What stands in an agent's externalReference: agent id, uid, generation, attempt. None: it is no agent's."""
+    match = _REFERENCE.fullmatch(reference or "")
+    return None if match is None else (match[1], match[2], int(match[3]), int(match[4]))

@@ -14,8 +14,8 @@ from agent.source.tree import Nothing, Path, Problem, Tree
 _QUOTES = "put the value in quotes"
 _EXPECTED: Mapping[str, tuple[str, str]] = {
     "string_type": ("text", _QUOTES),
-    "int_type": ("a whole number", "write it without quotes, like 137, of 18 digits at most"),
-    "int_from_float": ("a whole number", "write it without quotes, like 137, of 18 digits at most"),
+    "int_type": ("a whole number", "write a number such as 137, without quotes"),
+    "int_from_float": ("a whole number", "write a number such as 137, without quotes"),
     "bool_type": ("true or false", "write true or false, without quotes"),
     "mapping_type": ("`key: value` lines", "remove the field, or give it `key: value` lines"),
     "dict_type": ("`key: value` lines", "remove the field, or give it `key: value` lines"),

@@ -155,6 +155,14 @@ def unusable(path: Path, error: Exception) -> StoreError:
     )
 
 
+def unwritable(folder: Path, error: OSError) -> StoreError:
+    """The error for a state folder in which no file can be made; a socket's own error names no path."""
+    return StoreError(
+        f"The state folder {folder} cannot be written: {error.strerror or type(error).__name__}.",
+        "give the agent a folder it may write to, with room in it, or set STATE_URL",
+    )
+
+
 def refuse_damaged(path: Path, connection: Connection) -> None:
     """Look at every page once, at 300 MB a second or so: damage is found now and not when the page is needed."""
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

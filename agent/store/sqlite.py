@@ -5,12 +5,21 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from agent.core.admission import Remark
-from agent.core.errors import StoreError, StoreForeign
+from agent.core.errors import StoreForeign
 from agent.core.machine import Step
 from agent.ports import Command
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
-from agent.store.connection import Connection, FileLock, open_reader, open_writer, refuse_holes, sqlite3, unusable
+from agent.store.connection import (
+    Connection,
+    FileLock,
+    open_reader,
+    open_writer,
+    refuse_holes,
+    sqlite3,
+    unusable,
+    unwritable,
+)
 from agent.store.continuity import continued, key_of
 from agent.store.erasing import erase_names, truncate
 from agent.store.keys import Keys
@@ -55,10 +64,7 @@ class SqliteStore(Lookups):
             refuse_holes(path.parent)
             self._lock = FileLock(path.with_name(path.name + ".lock"))
         except OSError as error:
-            raise StoreError(
-                f"The state folder {path.parent} cannot be written: {error.strerror}.",
-                "give the agent a folder it may write to, with room in it, or set STATE_URL",
-            ) from None
+            raise unwritable(path.parent, error) from None
         try:
             self._open(path, account, observe, rebind)
             self._sinks = tuple(sinks)

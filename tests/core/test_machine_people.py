@@ -74,7 +74,9 @@ def test_a_dossier_that_was_made_for_somebody_else_is_not_touched(recovering: bo
     story = refused_at_create()
     answered(story, Answer.ADOPT, dossier_id="D9")
     story.policy = replace(POLICY, recovering=recovering)
-    theirs = DossierReading(dossier_id="D9", reference="aa-other-0123-1-1", processes=(listed("P1", Status.ACCEPTED),))
+    theirs = DossierReading(
+        dossier_id="D9", reference=f"aa-other-{12 * 'ab'}-1-1", processes=(listed("P1", Status.ACCEPTED),)
+    )
     story.sees(DossierRead, reading=theirs)
     assert (story.effect, story.record.phase, story.record.dossier_id) == (None, Phase.DOSSIER, None)
     assert story.record.hold is not None

@@ -107,7 +107,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
             why, _, approved = reading.recovery() or (None, False, False)
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
             waiting, since = reading.waiting_withdrawals(), paused_since(reading.recall(PAUSED))
-            refuse_renamed(settings.source_name, reading.other_source(settings.source_name))
+            followed = reading.other_source(settings.source_name)
     except (AgentError, OSError) as error:
         yield _unread(path, error)
         return
@@ -121,6 +121,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
     if why is not None and not approved:
         hint = "look at what is held with `assure-agent get`, then `assure-agent approve`"
         yield warning("recovery", f"the state file is {_RECOVERING[why]}, and a person has to approve", hint)
+    yield from _same_source(settings.source_name, followed)
     ours = f"{settings.client_id} at {settings.base_url}"
     if account is None or account == ours or not settings.client_id:
         yield Check(name="account", message=f"the store belongs to {account or 'no account yet'}")
@@ -138,6 +139,13 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
     if waiting:
         hint = "put the files back, or withdraw them with `assure-agent approve`; `assure-agent plan` lists them"
         yield warning("withdrawals", f"{withdrawals(waiting)} for a person's word", hint)
+
+
+def _same_source(source: str, followed: str | None) -> Iterator[Check]:
+    try:
+        refuse_renamed(source, followed)
+    except AgentError as error:
+        yield problem("source name", str(error).rstrip("."), error.hint)
 
 
 def _unread(path: Path, error: AgentError | OSError) -> Check:

@@ -15,7 +15,7 @@ a rerun) it is asked as soon as it is known that something follows, so that it i
 from agent.core.effect import EffectKind
 from agent.core.observation import Answered, HistoryLost, HoldResolved, Observation
 from agent.core.policy import Policy
-from agent.core.record import HoldReason, Phase, Record
+from agent.core.record import HoldReason, Phase, Record, read_reference
 from agent.core.recovery import started
 from agent.core.remote import Found, Status
 from agent.core.rules.passage import FRESH_DOSSIER, PROGRESS, begin, done, hold, leads_on
@@ -38,7 +38,8 @@ def unproven(record: Record, at: float, evidence: str = UNSEEN) -> Record:
 
 def foreign(record: Record, reference: str | None) -> bool:
     """True when an agent made the dossier for another request. One made by hand a person may choose."""
-    return reference is not None and reference.startswith("aa-") and f"-{record.uid}-" not in reference
+    read = read_reference(reference)
+    return read is not None and read[1] != record.uid
 
 
 def given_back(record: Record, at: float, policy: Policy) -> Record:

@@ -29,7 +29,7 @@ def words(value: Any) -> Any:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
-def written(value: Any) -> Any:
+def _written(value: Any) -> Any:
     """The value, which may not be empty: an empty path would be the working directory."""
     if isinstance(value, str) and not value.strip():
         raise ValueError("expected a value; leave it out for the default")
@@ -41,7 +41,8 @@ def optional(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-Given = Annotated[Path, BeforeValidator(written)]
+GivenPath = Annotated[Path, BeforeValidator(_written)]
+GivenText = Annotated[str, BeforeValidator(_written)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 
