@@ -162,7 +162,7 @@ def test_who_is_held_for_answers_of_another_kind_has_a_last_look_all_the_same() 
 
 def test_a_last_look_whose_claims_cannot_be_kept_is_tried_again_as_before_the_deadline() -> None:
     accepted = ProcessReading(process_id="P1", status=Status.ACCEPTED)
-    story = at_result(upload(deadline=60.0, claims_ttl=DAY))
+    story = at_result(upload(deadline=60.0, claims_ttl=DAY)).later(60)
     story.wakes()
     for _ in range(POLICY.surprises + 2):
         story.sees(SealingFailed, reading=accepted, reason="disk")
