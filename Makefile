@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check bench explore crash simulate chaos fuzz docs picture clean
+.PHONY: help run reset test check bench explore crash simulate chaos fuzz docs picture clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ $(READY): pyproject.toml scripts/setup
 
 run: $(READY)  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it
 	$(BIN)/assure-agent run --sandbox
+
+reset: $(READY)  ## begin the demo anew: the next `make run` shows it again
+	$(BIN)/assure-agent sandbox reset
 
 test: $(READY)  ## all tests; what cannot run here is named with the reason
 	scripts/setup-system

@@ -1,6 +1,7 @@
 """What the agent tells of itself: a log line and the metrics for each step and each scan; never a name [I6]."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from agent.admission import Synced
 from agent.assure.brakes import Cause, Opened
@@ -76,6 +77,15 @@ class Chronicle:
                 waiting=synced.waiting,
                 hint="put the files back, or say `assure-agent approve`; `assure-agent plan` lists them",
             )
+
+    def first_store(self, path: Path, starts: int) -> None:
+        """The store was made just now, over a source that holds requests: each of them is verified, and billed."""
+        self._log.warning(
+            "a new state file was made: every request of the source is verified and billed",
+            store=str(path),
+            starts=starts,
+            hint="if they were verified before, stop the agent, and set STATE_URL to the state file of then",
+        )
 
     def circuit(self, opened: Opened | None) -> None:
         """The circuit opened, or closed."""

@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import structlog
 
-# Keys that may be logged. None of them can hold a personal value; names and paths are not among them.
+# Keys that may be logged. None of them can hold a personal value: of paths, only those of the settings are among them.
 ALLOWED = frozenset(
     {
         "event", "level", "timestamp", "uid", "phase", "before", "outcome", "state", "reason", "hold_id", "effect",
         "result", "status", "trouble", "cause", "trace_id", "seconds", "generation", "attempt", "files", "refused",
         "waiting", "address", "url", "version", "count", "error", "hint", "due", "setting", "signal", "dossiers",
-        "unclaimed", "checkpoint", "events", "digest",
+        "unclaimed", "checkpoint", "events", "digest", "source", "images", "store", "starts",
     }
 )  # fmt: skip
 

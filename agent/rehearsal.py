@@ -52,6 +52,7 @@ class Rehearsal:
         recovery: Recovery | None = None,
     ) -> None:
         self._recovery = recovery
+        self._first = reading is None and recovery is None
         policy = replace(policy, recovering=recovery is not None)
         self._clock = clock
         self._limit = limit  # starts a day; 0: no budget
@@ -81,6 +82,7 @@ class Rehearsal:
             complete=synced.complete,
             budget_left=left,
             recovery=self._recovery,
+            first=self._first,
         )
 
     def _row(self, change: Change, before: Record | None, after: Record) -> Change:

@@ -213,10 +213,19 @@ class Agent:
         control = hearing(self._control, socket_of(self._settings.state_path))
         async with self._outward.at_work() as (url, self.events_url), control, self._looking_through():
             listening(url)
-            self._log.info("started", version=__version__, address=url, events=self.events_url)
+            self._log.info(
+                "started",
+                version=__version__,
+                address=url,
+                events=self.events_url,
+                source=str(self._settings.specs_dir.absolute()),
+                images=str(self._settings.images_dir.absolute()),
+                store=str(self._settings.state_path.absolute()),
+            )
             await self._adjust()
             await self._erasure.tend()
             await self.scan()
+            self._tell_first_store()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await reach(self._client, self._settings, patient, self._ending, self._clock)
             await self._pausing.recover(first=True)
@@ -268,6 +277,12 @@ class Agent:
 
     async def _looked(self) -> None:
         await asyncio.wait({self._look_through})
+
+    def _tell_first_store(self) -> None:
+        recoveries = self._store.recoveries
+        starts = self._store.moving() if recoveries.fresh and recoveries.open() is None else 0
+        if starts and not self._store.simulated:
+            self._chronicle.first_store(self._settings.state_path.absolute(), starts)
 
     async def _drive(self) -> None:
         try:

@@ -38,6 +38,7 @@ class Export:
         self.digest = ""
         self.events = self.last = 0
         self.whole = True
+        self.simulated = None
         self.checkpoints = []
         self.end = None
 
@@ -143,7 +144,7 @@ def verify(path, copy):
     for line in read(path):
         kind = line["kind"]
         if kind == "export":
-            export.whole = line["whole"]
+            export.whole, export.simulated = line["whole"], line["simulated"]
         elif kind == "event":
             export.event(line, wanted)
         elif kind == "request":
@@ -169,6 +170,8 @@ def main():
         sys.exit(f"{error.filename} cannot be read: {error.strerror}.")
     except (KeyError, TypeError):
         sys.exit(f"{arguments.export} is not an export of the agent. Try: `assure-agent audit export`.")
+    if export.simulated:
+        print(export.simulated)
     for fault in export.faults:
         print(fault)
     held = f", {len(export.checkpoints)} checkpoints" if export.whole else " (a part: checkpoints speak of the whole)"

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from agent.cli.output import moment
+from agent.cli.store import store_settings
 from agent.cli.telling import told
 from agent.core.errors import AgentError
-from agent.settings import load_settings
 
 
 def backup(
@@ -28,7 +28,7 @@ def backup(
 
     if path.endswith("/") and not Path(path).is_dir():  # a path forgets its slash, and would be a file
         raise AgentError(f"There is no folder {path}.", "make it first, or name a file")
-    settings = load_settings(state_url=state)
+    settings = store_settings(state)
     made = back_up(settings.state_path, Path(path))
     with contextlib.suppress(AgentError):  # the backup is made; only the metric does not know of it yet
         told(settings, "backed-up", at=made.at)

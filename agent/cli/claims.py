@@ -7,10 +7,11 @@ import orjson
 import typer
 
 from agent.cli.output import Format, moment, print_json
+from agent.cli.store import store_settings
 from agent.cli.telling import told
 from agent.core.errors import AgentError
 from agent.core.record import Record
-from agent.settings import Settings, load_settings
+from agent.settings import Settings
 from agent.store.reading import Reading
 from agent.store.vault import Kept, Vault
 
@@ -28,7 +29,7 @@ def claims(
 
     Example: assure-agent claims customer-4711
     """
-    settings = load_settings(state_url=state)
+    settings = store_settings(state)
     vault = Vault.beside(settings.state_path, settings.claims_key.get_secret_value())
     found = _found(settings, name)
     for _, kept in found:

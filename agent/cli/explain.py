@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.output import Format, print_json
+from agent.cli.store import store_settings
 from agent.core.admission import RemarkKind
 from agent.core.errors import AgentError
 from agent.core.plan import Action, if_changed, if_removed
@@ -14,7 +15,6 @@ from agent.core.policy import Policy
 from agent.core.record import Hold, Record
 from agent.core.recovery import gated
 from agent.sentences import FOLLOWING, HOLDS, NOTHING_AROUND, Around, answers, coming, time, tried, where
-from agent.settings import load_settings
 from agent.store.connection import holder
 from agent.store.reading import Attempt, Reading, Refusal
 from agent.views import when
@@ -35,7 +35,7 @@ def explain(
     """
     from agent.clock import SystemClock
 
-    settings = load_settings(state_url=state)
+    settings = store_settings(state)
     found: list[tuple[Record, list[Attempt], Around]] = []
     refusals: list[Refusal] = []
     if settings.state_path.exists():

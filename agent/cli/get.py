@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.output import Format, print_json, print_table
+from agent.cli.store import store_settings
 from agent.core.errors import AgentError
 from agent.core.record import Record
-from agent.settings import Settings, load_settings
+from agent.settings import Settings
 from agent.store.reading import Reading, Refusal
 from agent.views import item
 
@@ -25,7 +26,7 @@ def get(
 
     Example: assure-agent get customer-4711 -o json
     """
-    settings = load_settings(state_url=state)
+    settings = store_settings(state)
     if link:
         _print_link(settings, name, output)
         return

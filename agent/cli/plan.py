@@ -43,6 +43,8 @@ def plan(
     """
     settings = load_settings(specs_dir=specs, images_dir=images, state_url=state)
     found = asyncio.run(rehearse(settings))
+    if found.first and found.starts:
+        typer.echo(_new_store(settings.state_path, found.starts), err=True)
     match output:
         case PlanFormat.JSON:
             print_json(as_json(found))
@@ -52,6 +54,13 @@ def plan(
             _print_table(found)
     if code := 5 if found.of(Action.REFUSE) else 2 if found.waiting else 0:
         raise typer.Exit(code)
+
+
+def _new_store(path: Path, starts: int) -> str:
+    return (
+        f"There is no state file at {path.absolute()}: `run` makes a new one, and bills {starts} starts. "
+        "Try: if these requests were verified before, set ASSURE_AGENT_STATE_URL to the state file of then."
+    )
 
 
 async def rehearse(settings: Settings) -> Plan:

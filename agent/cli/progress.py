@@ -12,8 +12,10 @@ from rich.progress import Progress as Bar
 
 from agent.cli.get import COLUMNS, rows
 from agent.cli.output import print_table
+from agent.cli.store import state_option
 from agent.core.machine import Step
 from agent.core.record import Record
+from agent.settings import Settings
 from agent.store.reading import Reading
 
 _FEW = 50  # lines and table rows that a person still reads
@@ -22,9 +24,12 @@ _FEW = 50  # lines and table rows that a person still reads
 class Progress:
     """Follows the steps. On a terminal there is a bar as well; in a pipe plain lines."""
 
-    def __init__(self, state: Path, running: bool) -> None:
+    def __init__(self, settings: Settings, running: bool, sandbox: bool) -> None:
         """`running`: the agent goes on when all is settled, so the table is shown then."""
-        self._state = state
+        self._state = settings.state_path
+        self._place = f"requests: {settings.specs_dir.absolute()}\nstate file: {self._state.absolute()}"
+        self._settings = settings
+        self._demo = sandbox
         self._running = running
         self._lines = 0
         self._bar = _bar() if sys.stdout.isatty() else None
@@ -48,11 +53,13 @@ class Progress:
             self._listening(url)
 
     def _listening(self, url: str) -> None:
-        self._say(f"metrics: {url}/metrics\nstatus page: {url}/")
+        self._say(f"metrics: {url}/metrics\nstatus page: {url}/\n{self._place}")
         with Reading(self._state) as reading:
             records = list(reading.all())
         if records and not any(record.moving for record in records):
             self._rest()  # an earlier run has settled them all; new files may still come
+            if self._demo:
+                self._say("To see the demo again: end this, then assure-agent sandbox reset")
 
     def stepped(self, step: Step) -> None:
         """A step was committed."""
@@ -71,7 +78,8 @@ class Progress:
     def _stepped(self, step: Step) -> None:
         before, record = step.before, step.record
         if step.link is not None:
-            self._line(f"{record.name}: capture link ready, see it with: assure-agent get {record.name} --link")
+            option = state_option(self._settings)
+            self._line(f"{record.name}: capture link ready, see it with: assure-agent get {record.name} --link{option}")
         if record.outcome is not None and (before is None or before.outcome is not record.outcome):
             self._line(f"{record.name}: {record.outcome}")
         if record.hold is not None and (before is None or before.hold != record.hold):
@@ -122,7 +130,7 @@ class Progress:
         if self._lines <= _FEW:
             self._say(text)
         elif self._lines == _FEW + 1:
-            self._say("... and more; see them with: assure-agent get")
+            self._say("... and more; see them with: assure-agent get{state_option(self._settings)}")
 
     def _say(self, text: str) -> None:
         if self._bar is not None:

@@ -115,10 +115,14 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
         yield _Remote(settings=settings)
         return
     from agent.cli.sandbox import own_world
+    from agent.cli.store import sandbox_state
     from agent.sandbox import SandboxConfig, SandboxServer, Subscription
+    from agent.store.account import SANDBOX
+    from agent.store.reset import WORLD
 
-    settings.state_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    world = settings.state_path.with_name("sandbox.json")
+    state = sandbox_state(settings)
+    state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    world = state.with_name(WORLD)
     config = SandboxConfig(port=_SANDBOX_PORT, interactive=options.interactive, persist=world)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(own_world())
@@ -128,6 +132,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
             server = await stack.enter_async_context(SandboxServer(replace(config, port=0)))
         secret = next(iter(secrets_of(settings.events_secret)), token_hex(32))
         ours = {
+            "state_url": f"sqlite:///{state}",
             "base_url": server.url,
             "token_url": "",
             "client_id": config.client_id,
@@ -146,7 +151,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
             )
             server.outbox.subscribe(subscription)
 
-        yield _Remote(settings=load_settings(**flags | ours), account="the built-in sandbox", subscribe=subscribe)
+        yield _Remote(settings=load_settings(**flags | ours), account=SANDBOX, subscribe=subscribe)
 
 
 async def _run(remote: _Remote, options: _Options) -> int:
@@ -160,7 +165,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
     configure(settings.log_format, "warning" if quiet else settings.log_level)
     for name in unknown_settings():
         logger().warning("unknown setting is ignored", setting=name, hint="see the table of settings in README.md")
-    progress = Progress(settings.state_path, running=not options.once) if options.told else None
+    progress = Progress(settings, running=not options.once, sandbox=options.sandbox) if options.told else None
     seen = progress.stepped if progress is not None else lambda step: None
     interrupted = _Interrupted()
     async with Agent.opened(settings, seen, account=remote.account, rebind=options.rebind) as agent:

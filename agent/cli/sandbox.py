@@ -15,7 +15,32 @@ if TYPE_CHECKING:
     from agent.sandbox import Subscription
 
 
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+
+@app.command("reset")
+def reset(
+    state: Annotated[str | None, typer.Option("--state", help="Its store, as STATE_URL.")] = None,
+) -> None:
+    """Begin the demo anew: remove the store of `run --sandbox` and the simulated account.
+
+    Only a store of the sandbox is ever removed. Exit codes: 0 removed, 1 there is none, it is not the sandbox's, or an
+    agent runs.
+
+    Example: assure-agent sandbox reset
+    """
+    from agent.cli.store import sandbox_state
+    from agent.settings import load_settings
+    from agent.store.reset import reset as remove
+
+    path = sandbox_state(load_settings(state_url=state))
+    remove(path)
+    typer.echo(f"The demo begins anew: {path} was removed. Try: assure-agent run --sandbox.")
+
+
+@app.callback()
 def sandbox(
+    context: typer.Context,
     port: Annotated[int, typer.Option("--port", help="The port; 0 picks one.", min=0, max=65535)] = 0,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     seed: Annotated[int, typer.Option("--seed", help="Seed of all chance.")] = 0,
@@ -56,6 +81,8 @@ def sandbox(
 
     Example: assure-agent sandbox --port 9466 --outcomes accepted=8,rejected=2
     """
+    if context.invoked_subcommand is not None:
+        return
     import uvloop
 
     from agent.sandbox import SandboxConfig

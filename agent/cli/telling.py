@@ -7,15 +7,16 @@ from typing import Any
 import orjson
 import typer
 
+from agent.cli.store import store_settings
 from agent.core.errors import AgentError, StoreLocked
-from agent.settings import Settings, load_settings
+from agent.settings import Settings
 
 _ATTEMPTS = 3  # the same command, by its id, is obeyed once
 
 
 def tell(verb: str, state: str | None, **arguments: Any) -> None:
     """Send one command and print the answer. Raises AgentError with what the agent says against it."""
-    typer.echo(told(load_settings(state_url=state), verb, **arguments))
+    typer.echo(told(store_settings(state), verb, **arguments))
 
 
 def told(settings: Settings, verb: str, **arguments: Any) -> str:

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.store import store_settings
 from agent.core.duration import parse_duration
 from agent.core.errors import AgentError
-from agent.settings import load_settings
 from agent.store.reading import Reading
 
 _LOOK = 0.5  # seconds between two looks at the store
@@ -44,7 +44,7 @@ def wait(
         patience = parse_duration(timeout)
     except ValueError as error:
         raise typer.BadParameter(f"--timeout: {error}") from None
-    path = load_settings(state_url=state).state_path
+    path = store_settings(state).state_path
     if not path.exists():
         if name is not None:
             raise _unknown(name)

@@ -64,6 +64,7 @@ class Plan:
     complete: bool = True  # a folder or file that could not be read withdraws nothing
     budget_left: int | None = None  # starts that today's budget still allows; None: there is no budget
     recovery: Recovery | None = None  # None: the store is what it was
+    first: bool = False  # there is no store yet: `run` makes one, to which every request is new
 
     @property
     def starts(self) -> int:

@@ -82,6 +82,10 @@ class Lookups:
         """True while some request goes on by itself."""
         return bool(self._query(f"SELECT 1 FROM requests WHERE moving {_OBSERVED[begun]} LIMIT 1"))  # noqa: S608 - ours
 
+    def moving(self) -> int:
+        """How many requests go on by themselves."""
+        return int(self._query("SELECT count(*) FROM requests WHERE moving")[0][0])
+
     def claim(self, now: float, limit: int, busy: set[str], begun: bool = False) -> list[Record]:
         """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks.
 

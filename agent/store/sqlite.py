@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from agent.core.admission import Remark
-from agent.core.errors import StoreForeign
 from agent.core.machine import Step
 from agent.ports import Command
+from agent.store.account import account_of, bind, simulated
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
 from agent.store.connection import (
@@ -82,7 +82,8 @@ class SqliteStore(Lookups):
             migrate(connection)
             refuse_unverified(path, connection)
             if account is not None:
-                _bind(connection, account, rebind)
+                bind(connection, account, rebind)
+            self.simulated = simulated(account_of(connection))
             self.keys = key_of(connection, path)
             self._mark = continued(connection, path, fresh, key_there, self.keys)
             super().__init__(path, open_reader(path))
@@ -238,18 +239,3 @@ class SqliteStore(Lookups):
         done: list[bool] = []
         await self._writer.write(lambda connection: done.append(truncate(connection)), alone=True)
         return done[0]
-
-
-def _bind(connection: Connection, account: str, rebind: bool) -> None:
-    """Bind the file to the account. One under which nothing was ever asked of Assure is not bound yet."""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchone()
-    used = connection.execute("SELECT 1 FROM attempts LIMIT 1").fetchone() is not None
-    if row is None or not used or rebind:
-        if row is not None and row[0] != account:
-            connection.execute("DELETE FROM meta WHERE key GLOB ?", (REMEMBERED + "*",))
-        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('account', ?)", (account,))
-    elif row[0] != account:
-        raise StoreForeign(
-            f"The state file belongs to another Assure account ({row[0]}), not to {account}.",
-            "set STATE_URL to a file of its own for this account, or take this one along with `run --rebind`",
-        )

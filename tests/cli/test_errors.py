@@ -201,10 +201,12 @@ def test_an_argument_that_is_no_text(here: Here, command: str) -> None:
 
 @pytest.mark.parametrize("content", ["", "{}", '{"version": 1}', '{"version": 1, "ids_ma'])
 def test_a_world_of_the_sandbox_that_it_did_not_write(here: Here, content: str) -> None:
-    (here.folder / "state").mkdir()
-    (here.folder / "state/sandbox.json").write_text(content)
+    (here.folder / "state/sandbox").mkdir(parents=True)
+    (here.folder / "state/sandbox/sandbox.json").write_text(content)
     here("run", "--sandbox", "--once", *FREE_PORT).is_one_clear_error("sandbox.json", "remove it")
-    here("sandbox", "--port", "0", "--persist", "state/sandbox.json").is_one_clear_error("sandbox.json", "remove it")
+    here("sandbox", "--port", "0", "--persist", "state/sandbox/sandbox.json").is_one_clear_error(
+        "sandbox.json", "remove it"
+    )
 
 
 @pytest.mark.parametrize("command", [("get",), ("plan",), ("audit", "verify"), ("explain", "a")])

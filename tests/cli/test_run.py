@@ -47,7 +47,7 @@ def test_three_requests_are_settled_told_and_audited(here: Here) -> None:
     assert any(line.startswith("customer-c: capture link ready") for line in lines)
     assert "/assure/capture/" not in said.out  # the link itself is a secret [I6]
     assert lines[-3].split() == ["customer-a", "upload", "done", "done", "accepted", "-"]
-    assert (here.folder / "state/agent.db").stat().st_mode & 0o777 == 0o600
+    assert (here.folder / "state/sandbox/agent.db").stat().st_mode & 0o777 == 0o600
     items = here("get", "-o", "json").json["items"]
     assert [item["outcome"] for item in items] == ["accepted", "rejected", "accepted"]
     assert here("audit", "verify").code == 0

@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.audit.store import state_file
+from agent import __version__
 from agent.cli.output import Format, moment, print_json
+from agent.cli.store import state_file
+from agent.clock import SystemClock
+from agent.store.account import SIMULATED
 
 if TYPE_CHECKING:
     from agent.store.audit.deletion import Certificate
@@ -27,18 +30,22 @@ def certificate(
     """
     from agent.store.audit.deletion import certificates
 
+    now = SystemClock().now()
     made = certificates(state_file(state), name)
     if output is Format.JSON:
-        print_json({"items": [_item(one) for one in made]})
+        print_json({"items": [_item(one, now) for one in made]})
         return
     for one in made:
-        typer.echo("\n".join(_text(one)))
+        typer.echo("\n".join(_text(one, now)))
 
 
-def _text(one: "Certificate") -> Iterator[str]:
+def _text(one: "Certificate", now: float) -> Iterator[str]:
     called = one.name or "(its name was forgotten)"
     yield "Statement of deletion"
+    if one.simulated:
+        yield SIMULATED
     yield ""
+    yield f"Issued {moment(now)} by assure-agent {__version__}, for the Assure account {one.account}."
     yield f"Request {called}, uid {one.uid}, {one.generations} generation{'s' * (one.generations != 1)}."
     yield f"Its last outcome is {one.outcome}. Nothing of it is left at Assure, as far as Assure tells us."
     if not one.gone and not one.orphans:
@@ -75,9 +82,13 @@ def _answer(reply: "Reply") -> str:
     return f"{reply.result}, HTTP {reply.status}" if reply.status is not None else f"{reply.result}, {reply.trouble}"
 
 
-def _item(one: "Certificate") -> dict[str, Any]:
+def _item(one: "Certificate", now: float) -> dict[str, Any]:
     point = one.checkpoint
     return {
+        "issuedAt": moment(now),
+        "agent": __version__,
+        "account": one.account,
+        "simulated": SIMULATED if one.simulated else None,
         "uid": one.uid,
         "name": one.name,
         "generations": one.generations,

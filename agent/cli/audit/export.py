@@ -9,7 +9,8 @@ from typing import Annotated
 import orjson
 import typer
 
-from agent.cli.audit.store import no_request, state_file
+from agent.cli.audit.store import no_request
+from agent.cli.store import state_file
 from agent.clock import SystemClock
 from agent.core.errors import AgentError
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.audit.store import no_request, state_file
+from agent.cli.audit.store import no_request
 from agent.cli.output import Format, moment, print_json, print_table
+from agent.cli.store import state_file
 from agent.core.duration import format_duration
 
 if TYPE_CHECKING:

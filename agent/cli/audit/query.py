@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.audit.store import state_file
 from agent.cli.output import print_json, print_table
+from agent.cli.store import existing, store_settings
 from agent.core.errors import AgentError
-from agent.settings import load_settings
 
 if TYPE_CHECKING:
     from agent.store.audit.queries import Answer, Query
@@ -53,14 +52,15 @@ def query(
     """
     from agent.store.audit import queries
 
-    known = queries.library(queries.SHIPPED, load_settings(state_url=state).state_path.with_name("queries"))
+    path = store_settings(state).state_path
+    known = queries.library(queries.SHIPPED, path.with_name("queries"))
     if datasette:
         from agent.store.audit.datasette import metadata
 
-        print_json(metadata(known.values(), load_settings(state_url=state).state_path.stem))
+        print_json(metadata(known.values(), path.stem))
         return
     if sql is None and name is None:
-        _list(known, load_settings(state_url=state).state_path, output)
+        _list(known, path, output)
         return
     if sql is not None and name is not None:
         raise typer.BadParameter("expected a named query or --sql, not both.")
@@ -70,8 +70,7 @@ def query(
         if found is None:
             raise _unknown(name, known)
         sql, values = found.sql, _values(found, parameters or [])
-    path = state_file(state)
-    with queries.asked(path, sql or "", values) as answer:
+    with queries.asked(existing(path), sql or "", values) as answer:
         _print(answer, output)
 
 

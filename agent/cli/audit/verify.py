@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.audit.store import state_file
 from agent.cli.output import Format, print_json
+from agent.cli.store import state_file
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import Any
 from agent.core.effect import EffectKind
 from agent.core.errors import AgentError
 from agent.core.record import Phase
+from agent.store.account import account_of, simulated
 from agent.store.audit.checkpoints import Checkpoint, beside, lines, standing
 from agent.store.audit.history import verify_request
 from agent.store.audit.story import Entry, Reply, Subject, story, subjects
@@ -30,6 +31,8 @@ class Gone:
 class Certificate:
     """The statement. `orphans` are references whose creation was never answered, and what came of each."""
 
+    account: str | None  # base URL and client id
+    simulated: bool  # by a sandbox: nothing of it happened at Assure
     uid: str
     name: str | None
     generations: int
@@ -70,7 +73,10 @@ def _certificate(connection: Connection, subject: Subject, asked: str, checkpoin
             f"see what comes next with `assure-agent explain {subject.name or asked}`",
         )
     entries = list(story(connection, uid))
+    account = account_of(connection)
     return Certificate(
+        account=account,
+        simulated=simulated(account),
         uid=uid,
         name=subject.name,
         generations=row["generation"],

@@ -13,6 +13,7 @@ from typing import Any
 
 from agent import __version__
 from agent.clock import written
+from agent.store.account import SIMULATED, account_of, simulated
 from agent.store.audit.checkpoints import beside, lines, onward
 from agent.store.connection import Connection, reader
 
@@ -29,7 +30,16 @@ def exported(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str
     with reader(path) as connection:
         checkpoints = list(lines(beside(path))) if uid is None else []  # before the snapshot: never ahead of it
         connection.execute("BEGIN")
-        yield {"kind": "export", "format": FORMAT, "agent": __version__, "at": written(at), "whole": uid is None}
+        account = account_of(connection)
+        yield {
+            "kind": "export",
+            "format": FORMAT,
+            "agent": __version__,
+            "at": written(at),
+            "whole": uid is None,
+            "account": account,
+            "simulated": SIMULATED if simulated(account) else None,
+        }
         events, digest = 0, ""
         for event in _events(connection, uid):
             events += 1

@@ -1,0 +1,125 @@
+"""The demo's store: a folder of its own, never taken for a real one, and made new on request."""
+
+import orjson
+import pytest
+
+from agent.sandbox import SandboxServer
+from tests.support.files import jpeg, upload, write
+
+from .command import FREE_PORT, Here, finish, spawn
+
+DEMO = ("run", "--sandbox", "--once", *FREE_PORT)
+REAL = ("run", "--once", *FREE_PORT)
+SANDBOX = "sqlite:///state/sandbox/agent.db"
+
+
+@pytest.fixture
+def demo(here: Here) -> Here:
+    """A folder in which the demo ran to its end."""
+    write(here.folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
+    assert here(*DEMO).code == 0
+    return here
+
+
+def test_a_real_agent_beside_the_demo_verifies_all_itself_and_says_nothing_of_the_sandbox(
+    demo: Here, remote: SandboxServer
+) -> None:
+    """[I2] README's path: the demo, then credentials, then `run`."""
+    said = demo(*REAL, BASE_URL=remote.url)
+    assert said.code == 0, said
+    assert "sandbox" not in (said.out + said.err).lower()
+    assert remote.ledger.calls["startVerification"] == 1
+    assert (demo.folder / "state/agent.db").exists()
+    assert demo("audit", "certificate", "customer-a", BASE_URL=remote.url).out.count("SIMULATED") == 0
+
+
+@pytest.mark.parametrize("rebind", [(), ("--rebind",)])
+def test_a_store_of_the_sandbox_never_becomes_a_real_one(
+    demo: Here, remote: SandboxServer, rebind: tuple[str, ...]
+) -> None:
+    said = demo(*REAL, *rebind, "--state", SANDBOX, BASE_URL=remote.url)
+    said.is_one_clear_error("simulated", "STATE_URL")
+    assert "--rebind" not in said.err  # it would not help
+    assert remote.ledger.calls.total() == 0
+
+
+def test_a_real_store_is_never_taken_by_the_sandbox(here: Here, remote: SandboxServer) -> None:
+    write(here.folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
+    assert here(*REAL, BASE_URL=remote.url).code == 0
+    here(*DEMO, "--rebind", "--state", "sqlite:///state/agent.db").is_one_clear_error("sandbox", "STATE_URL")
+    here("sandbox", "reset", "--state", "sqlite:///state/agent.db").is_one_clear_error("it is kept")
+    assert (here.folder / "state/agent.key").exists()
+
+
+def test_a_store_of_the_stand_alone_sandbox_never_becomes_one_of_assure(here: Here, remote: SandboxServer) -> None:
+    write(here.folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
+    assert here(*REAL, BASE_URL=remote.url).code == 0
+    said = here(*REAL, "--rebind", BASE_URL="https://assure.invalid", CLIENT_ID="real")
+    said.is_one_clear_error("simulated", "real at https://assure.invalid")
+
+
+def test_statements_about_the_sandbox_say_so(demo: Here) -> None:
+    said = demo("audit", "certificate", "customer-a")
+    assert said.code == 0
+    assert "SIMULATED" in said.out.splitlines()[1]
+    assert "SIMULATED" in demo("audit", "certificate", "customer-a", "-o", "json").json["items"][0]["simulated"]
+    exported = demo("audit", "export").out
+    assert "SIMULATED" in orjson.loads(exported.splitlines()[0])["simulated"]
+
+
+def test_the_commands_find_the_only_store_and_say_which_it_is(demo: Here) -> None:
+    said = demo("get", "-o", "json")
+    assert [item["outcome"] for item in said.json["items"]] == ["accepted"]
+    assert "state/sandbox/agent.db" in said.err
+
+
+def test_the_demo_is_shown_anew_after_a_reset(demo: Here) -> None:
+    again = demo(*DEMO)
+    assert "customer-a: accepted" not in again.out
+    assert "sandbox reset" in again.out
+    assert demo("sandbox", "reset").code == 0
+    assert list((demo.folder / "state/sandbox").iterdir()) == []
+    fresh = demo(*DEMO)
+    assert "customer-a: accepted" in fresh.out
+    assert "history-lost" not in fresh.out + fresh.err
+
+
+def test_a_reset_is_refused_while_the_demo_runs_and_without_one(here: Here) -> None:
+    """[I7]"""
+    here("sandbox", "reset").is_one_clear_error("no state file of the sandbox")
+    process = spawn(here.folder, "run", "--sandbox", *FREE_PORT)
+    try:
+        assert process.stdout is not None
+        assert "metrics" in process.stdout.readline()
+        here("sandbox", "reset").is_one_clear_error("Another agent", str(process.pid))
+    finally:
+        process.terminate()
+        finish(process)
+
+
+def test_a_reset_keeps_the_key_of_another_store_in_the_folder(demo: Here, remote: SandboxServer) -> None:
+    other = "sqlite:///state/sandbox/other.db"
+    demo(*REAL, "--state", other, BASE_URL=remote.url)
+    demo("sandbox", "reset").is_one_clear_error("other.db", "shares the folder")
+    assert (demo.folder / "state/sandbox/agent.key").exists()
+
+
+def test_the_first_start_over_requests_says_what_it_bills(here: Here, remote: SandboxServer) -> None:
+    """Where the folder is run from another place, the store is a new one, and everybody is billed again."""
+    write(here.folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
+    write(here.folder / "images/other.jpg", jpeg("sandbox-delay=10ms other"))
+    write(here.folder / "specs/b.yaml", upload("customer-b", {"front": "other.jpg"}))
+    planned = here("plan", BASE_URL=remote.url)
+    assert f"no state file at {here.folder}/state/agent.db" in planned.err
+    assert "2 starts" in planned.err
+    said = here(*REAL, BASE_URL=remote.url)
+    warning = next(orjson.loads(line) for line in said.err.splitlines() if "new state file" in line)
+    assert (warning["level"], warning["starts"]) == ("warning", 2)
+    assert warning["store"] == f"{here.folder}/state/agent.db"
+    assert "new state file" not in here(*REAL, BASE_URL=remote.url).err
+
+
+def test_each_start_tells_the_places_that_it_uses(demo: Here) -> None:
+    said = demo(*DEMO)
+    assert f"requests: {demo.folder}/specs" in said.out
+    assert f"state file: {demo.folder}/state/sandbox/agent.db" in said.out
