@@ -1,7 +1,7 @@
 """Write dashboards, rules and their tests: `python -m grafana [--runbook URL]`."""
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import yaml
@@ -35,8 +35,11 @@ def _yaml(value: object) -> str:
 
 def main() -> None:
     """Write them."""
-    runbook = sys.argv[2] if sys.argv[1:2] == ["--runbook"] else RUNBOOK
-    for path, text in files(runbook).items():
+    parser = argparse.ArgumentParser(prog="python -m grafana", description="Write dashboards, rules and their tests.")
+    parser.add_argument(
+        "--runbook", default=RUNBOOK, help="the address of the runbook, without #; default: %(default)s"
+    )
+    for path, text in files(parser.parse_args().runbook).items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
 

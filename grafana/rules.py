@@ -142,6 +142,15 @@ def alerts(times: Times) -> list[Alert]:
             firing={f'up{{job="assure-agent",{at}}}': "0x240"},
         ),
         Alert(
+            name="AssureAgentAbsent",
+            expression='absent(up{job="assure-agent"})',
+            hold="5m",
+            severity="page",
+            summary="Prometheus scrapes no agent at all: its target is gone from the configuration or from discovery.",
+            section="absent",
+            firing={'up{job="node",instance="agent:9100"}': "1x240"},
+        ),
+        Alert(
             name="AssureAgentStuck",
             expression=f"assure_agent_oldest_unprogressed_seconds > {times.seconds(1800)}",
             hold="5m",
@@ -428,6 +437,8 @@ def _labels(alert: Alert) -> dict[str, str]:
     """The labels of the alert that the first series of `firing` raises."""
     labels = {"severity": alert.severity, "instance": "agent:9464"}
     kept = alert.expression.split()[0].split("{")[0]
+    if kept == "absent(up":
+        return {"severity": alert.severity, "job": "assure-agent"}
     if kept == "up":
         labels["job"] = "assure-agent"
     if kept == "assure_agent_source_files":

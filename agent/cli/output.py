@@ -32,22 +32,26 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: drawn on a terminal, plain and aligned in a pipe."""
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
+    """A table on stdout, the same on a terminal and in a pipe; a terminal adds colours.
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column, overflow="fold")  # ids, times and digests are worth nothing when they are cut
-        for row in rows:
-            table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-        Console().print(table)
+    No cell is cut or folded: a name, an id or a time that is not whole is worth nothing, and cannot be copied.
+    """
+    titles = [column.upper() for column in columns]
+    widths = [max(len(row[n]) for row in [titles, *rows]) for n in range(len(columns))]
+    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in [titles, *rows]]
+    if not sys.stdout.isatty():
+        for line in lines:
+            print("  ".join(line).rstrip())
         return
-    widths = [max(len(row[n]) for row in [columns, *rows]) for n in range(len(columns))]
-    for row in [[column.upper() for column in columns], *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(Text("  ".join(lines[0]).rstrip(), style="bold"), soft_wrap=True)
+    for line in lines[1:]:
+        cells = Text("  ").join(Text(cell, style=_STYLES.get(cell.rstrip(), "")) for cell in line)
+        cells.rstrip()
+        console.print(cells, soft_wrap=True)
 
 
 _STYLES = {

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -51,6 +52,21 @@ def test_every_metric_that_is_asked_for_exists() -> None:
     for expression in EXPRESSIONS:
         for name in re.findall(r"assure_agent_[a-z_]+", expression):
             assert re.sub(r"_(bucket|sum|count)$", "", name) in known, name
+
+
+def test_nothing_that_is_provisioned_takes_the_place_of_what_is_there() -> None:
+    """A second default, or a second source of a usual name, keeps an existing Grafana from starting."""
+    for path in (ROOT / "grafana/provisioning/datasources").iterdir():
+        for source in yaml.safe_load(path.read_text())["datasources"]:
+            assert source["isDefault"] is False
+            assert source["name"] == source["uid"] == "assure-agent-prometheus"
+
+
+def test_the_writer_of_the_files_writes_nothing_when_it_is_asked_for_help() -> None:
+    before = {path: path.stat().st_mtime_ns for path in files()}
+    done = subprocess.run([sys.executable, "-m", "grafana", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, "--runbook" in done.stdout) == (0, True)
+    assert {path: path.stat().st_mtime_ns for path in files()} == before
 
 
 def test_no_alert_waits_for_a_series_that_a_recording_does_not_make() -> None:
