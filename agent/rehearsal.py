@@ -81,6 +81,7 @@ class Rehearsal:
             complete=synced.complete,
             budget_left=left,
             recovery=self._recovery,
+            passed_over=seen.passed_over,
         )
 
     def _row(self, change: Change, before: Record | None, after: Record) -> Change:
@@ -137,7 +138,7 @@ class Rehearsal:
             assert after is not None
             action, reason = consequence(before, after)
             kept = after.present and before.outcome is None
-            broken = after.desired.file in seen.broken_files or not seen.complete or seen.unsettled
+            broken = seen.may_hold(after.desired.file)
             if kept and broken:
                 reason = f"its file cannot be read whole, so it counts as there; {reason}"
             change = Change(

@@ -64,6 +64,7 @@ class Plan:
     complete: bool = True  # a folder or file that could not be read withdraws nothing
     budget_left: int | None = None  # starts that today's budget still allows; None: there is no budget
     recovery: Recovery | None = None  # None: the store is what it was
+    passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files
 
     @property
     def starts(self) -> int:
