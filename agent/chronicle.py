@@ -59,7 +59,15 @@ class Chronicle:
             synced.waiting,
         )
         before, self.last = self.last, synced
-        self._metrics.synced(synced.files, len(synced.refusals), synced.waiting, synced.complete)
+        self._metrics.synced(
+            synced.files, len(synced.refusals), synced.waiting, len(synced.passed_over), synced.complete
+        )
+        if synced.passed_over and (before is None or before.passed_over != synced.passed_over):
+            self._log.warning(
+                "files of the source are passed over, because their names do not end in .yaml or .yml",
+                count=len(synced.passed_over),
+                hint="see which with `assure-agent plan`",
+            )
         if changed:
             self._log.info("scanned", files=synced.files, refused=len(synced.refusals), waiting=synced.waiting)
         if changed and synced.error is not None:
@@ -142,7 +150,9 @@ class Chronicle:
             "the source is not watched; it is scanned at intervals",
             error=type(error).__name__,
             cause=getattr(error, "strerror", None),
-            hint="raise fs.inotify.max_user_watches and max_user_instances, or let the agent's user read the folder",
+            hint="raise fs.inotify.max_user_watches and max_user_instances, or let the agent's user read the folder"
+            if isinstance(error, OSError)
+            else None,
         )
 
     def bug(self, uid: str, error: Exception) -> None:

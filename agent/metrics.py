@@ -176,11 +176,12 @@ class Metrics:
             if record.dossier_id is not None and record.delete_at is not None:
                 self._deletion.observe(max(0.0, record.done_at - record.delete_at), which)
 
-    def synced(self, files: int, refused: int, waiting: int, complete: bool) -> None:
+    def synced(self, files: int, refused: int, waiting: int, passed_over: int, complete: bool) -> None:
         """The source was scanned."""
         self._files.labels("seen").set(files)
         self._files.labels("refused").set(refused)
         self._files.labels("waiting_withdrawal").set(waiting)
+        self._files.labels("passed_over").set(passed_over)
         if complete:
             self._synced.set(self._clock.now())
 

@@ -83,6 +83,7 @@ class Rehearsal:
             budget_left=left,
             recovery=self._recovery,
             first=self._first,
+            passed_over=seen.passed_over,
         )
 
     def _row(self, change: Change, before: Record | None, after: Record) -> Change:
@@ -139,7 +140,7 @@ class Rehearsal:
             assert after is not None
             action, reason = consequence(before, after)
             kept = after.present and before.outcome is None
-            broken = after.desired.file in seen.broken_files or not seen.complete or seen.unsettled
+            broken = seen.may_hold(after.desired.file)
             if kept and broken:
                 reason = f"its file cannot be read whole, so it counts as there; {reason}"
             change = Change(

@@ -99,7 +99,7 @@ class Agent:
             self._chronicle.bug,
             self._remote,
         )
-        folder = Folder(settings.specs_dir)
+        folder = Folder(settings.specs_dir, foreign=settings.ignores_others)
         self._admission = Admission(
             folder,
             rules,

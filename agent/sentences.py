@@ -1,6 +1,6 @@
 """What a record means, in sentences. They hold the request's name and nothing else that could be personal [I6]."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
 from typing import Protocol
@@ -294,3 +294,13 @@ def _resting(record: Record) -> str:
     if record.phase is Phase.DONE:
         return "Nothing: it is finished."
     return "Nothing happens until its file does not suspend it any more."
+
+
+_FEW_FILES = 5
+
+
+def passed_over(files: Sequence[str]) -> str:
+    """Files of the source whose names only look like those of request files, and what to do."""
+    shown = ", ".join(files[:_FEW_FILES]) + (f" and {len(files) - _FEW_FILES} more" if len(files) > _FEW_FILES else "")
+    what = "1 file is passed over" if len(files) == 1 else f"{len(files)} files are passed over"
+    return f"{what}: {shown}. Try: let its name end in .yaml or .yml, or list it in .assureignore."

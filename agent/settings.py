@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     source_name: GivenText = Field(
         "default", description="The name of the source; part of every uid, so never change it."
     )
+    other_documents: Literal["refuse", "ignore"] = Field(
+        "refuse", description="Documents of another apiVersion group, such as a Kustomization: refused, or passed over."
+    )
     images_dir: GivenPath = Field(Path("images"), description="The folder below which image paths lead.")
     state_url: str = Field("sqlite:///state/agent.db", description="The store: three slashes relative, four absolute.")
     listen: str = Field(
@@ -189,6 +192,11 @@ class Settings(BaseSettings):
     def state_path(self) -> Path:
         """The state file."""
         return Path(self.state_url.removeprefix("sqlite:///"))
+
+    @property
+    def ignores_others(self) -> bool:
+        """True when documents of another apiVersion group are passed over."""
+        return self.other_documents == "ignore"
 
     @property
     def policy(self) -> Policy:

@@ -55,6 +55,7 @@ class Synced:
     complete: bool
     remarks: frozenset[Remark] = frozenset()
     error: Fault | None = None
+    passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files
 
     @property
     def strays(self) -> frozenset[Remark]:
@@ -218,6 +219,7 @@ class Admission:
             remarks=frozenset(remark for remark, _ in self._strays.values())
             | {Remark(uid=uid, kind=RemarkKind.WITHDRAWAL_WAITS) for uid in self._waiting},
             error=seen.error,
+            passed_over=seen.passed_over,
         )
         await self._note(synced)
         return synced
@@ -260,9 +262,7 @@ class Admission:
         gone = present.keys() - seen.documents.keys() - seen.claimed
         records = ((name, self._store.get(present[name])) for name in gone)
         return {
-            name: record
-            for name, record in records
-            if record is not None and record.desired.file not in seen.broken_files
+            name: record for name, record in records if record is not None and not seen.may_hold(record.desired.file)
         }
 
     async def _note(self, synced: Synced) -> None:

@@ -14,6 +14,7 @@ import typer
 from agent.cli.output import print_json, print_table
 from agent.core.errors import AgentError
 from agent.core.plan import Action, Change, Plan, Recovery
+from agent.sentences import passed_over
 from agent.settings import Settings, load_settings, refuse_renamed
 
 
@@ -92,7 +93,7 @@ async def rehearse(settings: Settings) -> Plan:
                 )
         salt = keys or Keys(secrets.token_bytes(32))  # nothing is known yet: any will do
         rules = Rules.of(settings, salt.agent_id())
-        folder = Folder(settings.specs_dir, settle=0)
+        folder = Folder(settings.specs_dir, settle=0, foreign=settings.ignores_others)
         recovery = Recovery(why=why, looked=looked) if why is not None and not approved else None
         limit, clock = settings.max_starts_per_day, SystemClock()
         return await Rehearsal(folder, rules, reading, salt, clock, settings.policy, limit, recovery).plan()
@@ -119,6 +120,7 @@ def as_json(found: Plan) -> dict[str, Any]:
         "withdrawalsStopped": found.stopped,
         "budgetLeft": found.budget_left,
         "complete": found.complete,
+        "passedOver": list(found.passed_over),
         "recovery": found.recovery.why if found.recovery is not None else None,
     }
 
@@ -157,6 +159,8 @@ def summary(found: Plan) -> Sequence[str]:
         sentences.append(f"Today's budget still allows {found.budget_left}.")
     if found.stopped:
         sentences.append(f"Withdrawals that wait for approval, being many at once: {found.stopped}.")
+    if found.passed_over:
+        sentences.append(passed_over(found.passed_over))
     if not found.complete:
         sentences.append("Some of the folder could not be read: nothing is withdrawn.")
     return sentences

@@ -21,11 +21,17 @@ def validate(
 
     Example: assure-agent validate specs --no-images
     """
+    from agent.sentences import passed_over
     from agent.source import validate as checks
 
     settings = load_settings(images_dir=images_dir)
     folder = settings.images_dir if images else None
-    faults = checks.validate(paths, folder, settings.max_image_bytes, settings.keeps_claims)
+    found = checks.validate(
+        paths, folder, settings.max_image_bytes, settings.keeps_claims, foreign=settings.ignores_others
+    )
+    faults = found.faults
+    if found.passed_over:
+        typer.echo(passed_over(found.passed_over), err=True)
     if output is Format.JSON:
         print_json(
             [{"file": f.file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint} for f in faults]

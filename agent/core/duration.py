@@ -56,6 +56,8 @@ def format_duration(seconds: float) -> str:
 
 
 def _read(value: object) -> float:
+    if value == 0 and type(value) is int:
+        return 0.0
     if not isinstance(value, str):
         raise ValueError("expected a duration such as 90s, 15m, 24h or 30d")  # noqa: TRY004 - pydantic wants it
     return parse_duration(value)
@@ -65,6 +67,14 @@ Duration = Annotated[
     float,
     BeforeValidator(_read),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": f"^(?:0|{_PATTERN})$", "maxLength": _LONGEST_TEXT}),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer"],
+            "pattern": f"^(?:0|{_PATTERN})$",
+            "maxLength": _LONGEST_TEXT,
+            "minimum": 0,
+            "maximum": 0,
+        }
+    ),
 ]
 """A field that is written as text and held as seconds."""

@@ -65,6 +65,7 @@ class Plan:
     budget_left: int | None = None  # starts that today's budget still allows; None: there is no budget
     recovery: Recovery | None = None  # None: the store is what it was
     first: bool = False  # there is no store yet: `run` makes one, to which every request is new
+    passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files
 
     @property
     def starts(self) -> int:

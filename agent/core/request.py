@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -92,6 +93,12 @@ class Metadata(Part):
         default_factory=dict,
         description="Free text. The agent reads only assure-agent/rerun and assure-agent/resolve.",
     )
+
+    @field_validator("labels", "annotations", mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        """`labels:` with nothing after it is an empty map, as in Kubernetes."""
+        return {} if value is None else value
 
     @classmethod
     def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:

@@ -56,6 +56,7 @@ def _metadata(fields: dict[str, Schema]) -> None:
         ((pattern, values),) = field.pop("patternProperties").items()
         field["propertyNames"] |= {"pattern": pattern}
         field["additionalProperties"] = values
+        field["type"] = ["object", "null"]
     ours = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": f"^[^{_CONTROL}]*$"}
     fields["annotations"]["properties"] = dict.fromkeys(OUR_ANNOTATIONS, ours)
     fields["annotations"]["propertyNames"]["not"] = {"pattern": f"^assure-agent/(?!(?:{_OURS})$)"}
@@ -65,13 +66,13 @@ def _result(result: Schema) -> None:
     claims = {"required": ["keep"], "properties": {"keep": {"const": "claims"}}}
     result["if"], result["else"] = claims, {"properties": {"claimsTtl": {"type": "null"}}}
     for kind in result["properties"]["claimsTtl"]["anyOf"]:
-        if kind["type"] == "string":
-            kind["allOf"] = [{"pattern": "[1-9]"}]  # above zero
+        if "string" in kind["type"]:
+            kind["allOf"] = [_ABOVE_ZERO]
 
 
 def _spec(spec: Schema) -> None:
     fields = spec["properties"]
-    fields["deadline"]["allOf"] = [{"pattern": "[1-9]"}]  # above zero
+    fields["deadline"]["allOf"] = [_ABOVE_ZERO]
     for name in ("deadline", "retention"):
         fields[name]["default"] = format_duration(Spec.model_fields[name].default)
     spec["oneOf"] = [_given("upload"), _given("capture")]
@@ -88,6 +89,7 @@ def _upload(upload: Schema, images: dict[str, Schema]) -> None:
         path |= {"pattern": _PATH, "maxLength": 1024}
 
 
+_ABOVE_ZERO: Schema = {"pattern": "[1-9]", "exclusiveMinimum": 0}
 _NOT_NULL: Schema = {"not": {"type": "null"}}
 
 

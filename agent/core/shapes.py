@@ -5,6 +5,7 @@ Refusals are errors of type `refused`, which carry `message` and `hint` in their
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ OUR_ANNOTATIONS = (RERUN, RESOLVE)
 
 _DNS = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
 _WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_NO_PART_OF_A_NAME = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: controls, surrogates, line ends
 _HOST = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 
 
@@ -61,8 +63,13 @@ def _our_annotation(key: str) -> str:
 
 
 def _image_path(path: str) -> str:
-    parts = path.split("/")
-    if not path.isprintable() or "\\" in path or len(path) > 1024 or any(part in ("", ".", "..") for part in parts):
+    odd = next((c for c in path if c == "\\" or unicodedata.category(c) in _NO_PART_OF_A_NAME), None)
+    if odd is not None:
+        raise refused(
+            f"expected a path without U+{ord(odd):04X} ({unicodedata.name(odd, 'a control character')})",
+            "rename the file, and write its new name",
+        )
+    if len(path) > 1024 or any(part in ("", ".", "..") for part in path.split("/")):
         raise refused(
             "expected a path below the images folder: relative, forward slashes, no empty, `.` or `..` parts",
             "write it like customer-4711/front.jpg",

@@ -1,8 +1,8 @@
 """The folder of request files. A full scan is the truth; what did not change since the last one costs one stat.
 
 A file is read only once it has been left alone for a quarter of a second; until then what it said before counts. Hidden
-names are skipped. A linked file is followed when it stays inside (a ConfigMap's `x.yaml -> ..data/x.yaml` does), a
-linked folder is not. The folder itself may be a link and is resolved anew by every scan.
+names are skipped. A link is followed when it stays inside (a ConfigMap's `x.yaml -> ..data/x.yaml` does), and refused
+when it leads out. The folder itself may be a link and is resolved anew by every scan.
 
 A look is for a hint: it reads some files, and finds in them what is good and nobody else's. All else is left to a scan.
 Looks may come between the slices of a scan, which then goes on with what they found.
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agent.source.beneath import Why, why
 from agent.source.fault import Fault, shown
+from agent.source.ignore import Ignore, read_ignore
 from agent.source.loader import Document, Loaded
 from agent.source.names import unique
 from agent.source.tree import Limits
@@ -44,7 +45,14 @@ class Scan:
     faults: tuple[Fault, ...] = ()
     claimed: frozenset[str] = frozenset()  # names that a refused document holds: they keep their last good generation
     broken_files: frozenset[str] = frozenset()  # files that may hold names nobody could read, as `Document.file`
+    broken_folders: tuple[str, ...] = ()  # the same of folders, each with a slash
+    passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files, as `customer.yaml.txt`
     root: Root | None = None
+
+    def may_hold(self, file: str) -> bool:
+        """True when a name that was last seen in this file may still be there: nobody could read it whole."""
+        return not self.complete or self.unsettled or file in self.broken_files or file.startswith(self.broken_folders)
+
     error: Fault | None = None  # why the folder itself could not be scanned
 
 
@@ -81,9 +89,12 @@ class Folder:
         monotonic: Callable[[], float] = time.monotonic,
         settle: float = SETTLE_SECONDS,
         limits: Limits | None = None,
+        foreign: bool = False,
     ) -> None:
         self._path = path
-        self._manner = Manner(now=now, monotonic=monotonic, settle=settle, limits=limits or Limits())
+        limits = limits or Limits()
+        self._manner = Manner(now=now, monotonic=monotonic, settle=settle, limits=limits, foreign=foreign)
+        self._ignore = Ignore()
         self._entries: dict[str, Entry] = {}
         self._waiting: Waiting = {}
         self._walk: Walk | None = None  # the scan that is on its way
@@ -109,7 +120,12 @@ class Folder:
         except OSError as error:
             yield self._nothing(error)
             return
-        walk = self._walk = Walk(path, self._entries, self._waiting, self._manner)
+        ignore = read_ignore(path, self._ignore)
+        if isinstance(ignore, Fault):
+            yield self._unreadable(ignore)
+            return
+        self._ignore = ignore
+        walk = self._walk = Walk(path, self._entries, self._waiting, self._manner, ignore)
         yield from walk.everything()
         if walk.news or self._looked or len(walk.entries) != len(self._entries):
             self._recent = {}
@@ -130,6 +146,8 @@ class Folder:
             faults=found.faults + self._trouble,
             claimed=found.claimed,
             broken_files=found.broken,
+            broken_folders=tuple(walk.unread),
+            passed_over=tuple(sorted(map(shown, walk.passed_over))),
             root=root,
         )
 
@@ -139,9 +157,10 @@ class Folder:
             root = os.path.realpath(self._path, strict=True)
         except OSError:
             return Look(open=True)
-        if not self._scanned:
+        ignore = read_ignore(root, self._ignore)
+        if not self._scanned or ignore is not self._ignore:  # a list that changed is for a scan
             return Look(open=True)
-        walk = Walk(root, self._entries, self._waiting, self._manner)
+        walk = Walk(root, self._entries, self._waiting, self._manner, ignore)
         walk.some(files)
         for path in files:
             self._waiting.pop(path, None)
@@ -176,6 +195,10 @@ class Folder:
         else:
             hint = "let this user read it (chmod, chown), or correct SPECS_DIR"
             fault = Fault(file=".", message="the source folder cannot be read", hint=hint)
+        return self._unreadable(fault)
+
+    def _unreadable(self, fault: Fault) -> Scan:
+        """Nothing of the source counts: what was there keeps its names."""
         self._trouble = (fault,)
         names = frozenset[str]().union(*(entry.names for entry in self._entries.values()))
         return Scan(complete=False, faults=(fault,), claimed=names, error=fault)

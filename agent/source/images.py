@@ -1,18 +1,22 @@
 """Are the pictures of a request fit to be sent? Their content says what they are, never their name.
 
-Nothing here tells a path: faults name the depiction, and the caller knows where it is written [I6].
+Faults name the depiction, and the caller knows where its path is written [I6]. The only path in them is the one on disk
+where that of a missing file differs from it in case or Unicode form.
 """
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 from agent.core.remote import Depiction
 from agent.ports import Image
 from agent.source.beneath import Why, read_beneath, remove_beneath
+from agent.source.fault import shown
 
 
 class Reason(StrEnum):
@@ -48,6 +52,7 @@ _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"  # an empty chunk and its checksum: always these bytes
 _SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
+_LOOKED_AT = 10_000  # names of a folder, for one that is alike
 _SEGMENTS = 4096  # before the picture itself; a camera writes some twenty
 
 
@@ -96,9 +101,35 @@ def inspect(images_dir: Path, paths: Mapping[Depiction, str], max_bytes: int) ->
             pictures[depiction] = Picture(media_type=found.media_type, size=len(found.content), sha256=digest)
         else:
             words, hint = _WORDS[found]
+            if found is Reason.MISSING and (alike := _alike(images_dir, path)):
+                words, hint = f"{words}; there is {alike}", "rename the file, or correct the path"
             message = f"the {depiction} image {words}"
             faults.append(ImageFault(depiction=depiction, reason=found, message=message, hint=hint))
     return tuple(faults) or Inspected(pictures)
+
+
+def _alike(images_dir: Path, path: str) -> str | None:
+    """The path of a file whose name differs in case or Unicode form only."""
+    folder, found = os.path.realpath(images_dir), []
+    for part in path.split("/"):
+        try:
+            with os.scandir(folder) as entries:
+                names = [entry.name for entry in islice(entries, _LOOKED_AT)]
+        except OSError:
+            return None
+        same = part if part in names else next((name for name in names if _folded(name) == _folded(part)), None)
+        if same is None:
+            return None
+        found.append(same)
+        folder = f"{folder}/{same}"
+    told = shown("/".join(found))
+    if told == path or "/".join(found).casefold() != path.casefold():
+        return f"{told}, in another Unicode form"
+    return told
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def read_verified(images_dir: Path, path: str, sha256: str, max_bytes: int) -> Image | ImageUnfit:

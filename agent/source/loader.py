@@ -26,6 +26,7 @@ _UNREAD: Mapping[Why, tuple[str, str]] = {
 }
 _TOLD = 50  # faults of a document that are told one by one
 _BOM = "\ufeff"
+_GROUP = "assure-agent"
 _TAG_DIRECTIVE = re.compile("^%TAG", re.MULTILINE)  # the parser compares each with each: minutes for a megabyte
 
 
@@ -77,8 +78,10 @@ class Loaded:
     whole: bool = True
 
 
-def load(content: bytes, file: str, limits: Limits | None = None) -> Loaded:
+def load(content: bytes, file: str, limits: Limits | None = None, *, foreign: bool = False) -> Loaded:
     """Read a file of requests; `file` is the name to put into faults. Never raises.
+
+    `foreign`: documents of another apiVersion group are passed over, as `OTHER_DOCUMENTS` says.
 
     Every good document counts, whatever is wrong with its neighbours; all faults of a document are told.
     """
@@ -88,16 +91,22 @@ def load(content: bytes, file: str, limits: Limits | None = None) -> Loaded:
         return Loaded(faults=_faults([text], file, None), whole=False)
     documents: list[Document] = []
     faults: list[Fault] = []
-    whole = True
+    whole, others = True, False
     for tree in grow(text, limits):
         whole = not tree.cut
         if tree.value is None and not tree.problems:
+            continue
+        if foreign and _is_foreign(tree):
+            others = True
             continue
         found = _request(tree)
         if isinstance(found, VerificationRequest):
             documents.append(_document(found, tree, file))
         else:
             faults.extend(_faults(found, file, _name(tree)))
+    if not (documents or faults or others):  # an editor or a full disk may have cut it off
+        hint = "write a request into it; to withdraw a request, remove the file"
+        faults = [Fault(file=file, message="the file holds no request", hint=hint)]
     return Loaded(tuple(documents), tuple(faults), whole)
 
 
@@ -147,6 +156,12 @@ def _document(request: VerificationRequest, tree: Tree, file: str) -> Document:
     type_at = tree.near((*below, "documentType")) if typed else None
     keep_at = tree.near(("spec", "result", "keep")) if request.spec.result.keep == "claims" else None
     return Document(request, file, tree.near(())[0], images, type_at, keep_at)
+
+
+def _is_foreign(tree: Tree) -> bool:
+    """True for a document that names another apiVersion group, such as a Kustomization."""
+    version = tree.value.get("apiVersion") if isinstance(tree.value, dict) else None
+    return isinstance(version, str) and version.partition("/")[0] != _GROUP
 
 
 def _name(tree: Tree) -> str | None:

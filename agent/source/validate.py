@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.source.beneath import Content, read_beneath
@@ -16,17 +16,31 @@ from agent.source.tree import Limits
 MAX_IMAGE_BYTES = 10 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """Everything wrong with some files, in order; and the files that were probably meant to be request files."""
+
+    faults: list[Fault]
+    passed_over: list[str]
+
+
 def validate(
-    paths: Sequence[Path], images_dir: Path | None, max_image_bytes: int = MAX_IMAGE_BYTES, claims: bool = True
-) -> list[Fault]:
-    """Everything wrong with the files and folders named, in order. Names are compared across all of them.
+    paths: Sequence[Path],
+    images_dir: Path | None,
+    max_image_bytes: int = MAX_IMAGE_BYTES,
+    claims: bool = True,
+    *,
+    foreign: bool = False,
+) -> Validated:
+    """Check the files and folders named. Names are compared across all of them.
 
     With `images_dir` the pictures are looked at too; without `claims` there is no CLAIMS_KEY to keep claims with. A
-    fault's `file` begins with the path as it was given.
+    fault's `file` begins with the path as it was given. `foreign`: documents of other kinds are passed over.
     """
     faults: list[Fault] = []
     documents: list[Document] = []
-    for loaded in _once(paths):
+    passed_over: list[str] = []
+    for loaded in _once(paths, foreign, passed_over):
         faults += loaded.faults
         documents += loaded.documents
     faults += unique(documents)[1]
@@ -35,7 +49,8 @@ def validate(
     if images_dir is not None:
         for document in documents:
             faults += image_faults(document, images_dir, max_image_bytes)
-    return sorted(faults, key=lambda fault: (fault.file, fault.line, fault.column))
+    faults.sort(key=lambda fault: (fault.file, fault.line, fault.column))
+    return Validated(faults, sorted(set(passed_over)))
 
 
 def image_faults(document: Document, images_dir: Path, max_bytes: int) -> Iterator[Fault]:
@@ -58,30 +73,32 @@ def without_key(document: Document, mark: tuple[int, int]) -> Fault:
     return Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
 
 
-def _once(paths: Sequence[Path]) -> Iterator[Loaded]:
-    """Each file once, however often it is named."""
+def _once(paths: Sequence[Path], foreign: bool, passed_over: list[str]) -> Iterator[Loaded]:
+    """Each file once, however often it is named; what is passed over is added to the list."""
     seen: set[str] = set()
     for path in paths:
         folder = Path(os.path.realpath(path if path.is_dir() else path.parent))
-        for below, loaded in _folder(path) if path.is_dir() else [_file(path)]:
+        for below, loaded in _folder(path, foreign, passed_over) if path.is_dir() else [_file(path, foreign)]:
             if (place := str(folder / below)) not in seen:
                 seen.add(place)
                 yield loaded
 
 
-def _folder(path: Path) -> Iterator[tuple[str, Loaded]]:
-    folder = Folder(path, settle=0)
-    folder.scan()
+def _folder(path: Path, foreign: bool, passed_over: list[str]) -> Iterator[tuple[str, Loaded]]:
+    folder = Folder(path, settle=0, foreign=foreign)
+    passed_over += (_join(path, file) for file in folder.scan().passed_over)
     for below, loaded in folder.everything():
         documents = tuple(one.moved(_join(path, one.file)) for one in loaded.documents)
         yield below, Loaded(documents, tuple(replace(one, file=_join(path, one.file)) for one in loaded.faults))
 
 
-def _file(path: Path) -> tuple[str, Loaded]:
+def _file(path: Path, foreign: bool) -> tuple[str, Loaded]:
     name, limits = shown(str(path)), Limits()
     real = Path(os.path.realpath(path))
     found = read_beneath(str(real.parent), real.name, limits.file_bytes)
-    return path.name, load(found.content, name, limits) if isinstance(found, Content) else refusal(found, name)
+    if not isinstance(found, Content):
+        return path.name, refusal(found, name)
+    return path.name, load(found.content, name, limits, foreign=foreign)
 
 
 def _join(folder: Path, file: str) -> str:

@@ -2,6 +2,9 @@
 
 What did not change since the last walk costs one stat. A file is read only once it has been left alone for long enough;
 until then what it said before counts.
+
+A linked folder is followed where it leads to a hidden folder of the source; a visible one is read at its own place. One
+that leads out of the source, or nowhere, is a fault, and every name that was below it keeps its last good generation.
 """
 
 import contextlib
@@ -12,10 +15,9 @@ from dataclasses import dataclass
 
 from agent.source.beneath import Content, Signature, Why, read_beneath, why
 from agent.source.fault import Fault, shown
+from agent.source.ignore import Ignore, is_near_miss, is_request_file
 from agent.source.loader import Loaded, load, refusal
 from agent.source.tree import Limits
-
-ENDINGS = (".yaml", ".yml")
 
 _SLICE = 2000  # files that did not change; some 20 ms
 _READ = 50  # a file that is read costs as much as so many that are not
@@ -43,6 +45,7 @@ class Manner:
     monotonic: Callable[[], float]
     settle: float  # seconds for which a file has to be left alone
     limits: Limits
+    foreign: bool = False  # documents of another apiVersion group are passed over
 
 
 Waiting = dict[str, tuple[Signature, float]]  # unsettled files: since when they look like this
@@ -51,12 +54,15 @@ Waiting = dict[str, tuple[Signature, float]]  # unsettled files: since when they
 class Walk:
     """One walk on its way. `old` are the entries of the one before, `waited` the files that were unsettled then."""
 
-    def __init__(self, root: str, old: Mapping[str, Entry], waited: Waiting, manner: Manner) -> None:
-        self._root, self._old, self._waited, self._manner = root, old, waited, manner
+    def __init__(self, root: str, old: Mapping[str, Entry], waited: Waiting, manner: Manner, ignore: Ignore) -> None:
+        self._root, self._old, self._waited, self._manner, self._ignore = root, old, waited, manner, ignore
+        self._followed: set[str] = set()  # hidden folders that links lead to
         self._work = 0  # done in this slice
         self.entries: dict[str, Entry] = {}
         self.waiting: Waiting = {}
         self.faults: list[Fault] = []  # about folders
+        self.unread: list[str] = []  # linked folders that are not read, each with a slash
+        self.passed_over: list[str] = []  # names that were probably meant to be those of request files
         self.files = 0
         self.news = False  # an entry differs from the one before
         self.complete = True
@@ -77,11 +83,14 @@ class Walk:
         """These files, where a walk would come by."""
         for path in paths:
             folder, _, name = f"{self._root}/{path}".rpartition("/")
-            if not name.endswith(ENDINGS) or any(part[:1] in (".", "") for part in path.split("/")):
+            if not is_request_file(name) or any(part[:1] in (".", "") for part in path.split("/")):
+                continue
+            if self._ignore.passes_over(path):
                 continue
             with contextlib.suppress(OSError):  # gone again, or a link that leads nowhere
                 status = os.stat(f"{folder}/{name}")  # noqa: PTH116
-                if os.path.realpath(folder) == folder:  # not below a linked folder
+                real = os.path.realpath(folder)
+                if real == folder or real.startswith(self._root.rstrip("/") + "/"):  # no linked folder leads out
                     self._see(path, status)
 
     def _folder_of(self, prefix: str, entries: Iterator[os.DirEntry[str]], pending: list[str]) -> Iterator[None]:
@@ -89,21 +98,57 @@ class Walk:
             name = entry.name
             if name[0] == ".":
                 continue
+            path = prefix + name
             if entry.is_dir(follow_symlinks=False):
-                pending.append(f"{prefix}{name}/")
-            elif name.endswith(ENDINGS):
-                path = prefix + name
-                self.files += 1
-                try:
-                    status = entry.stat()
-                except OSError as error:
-                    self._no_status(path, entry, error)
-                    continue
-                self._see(path, status)
-                self._work += 1
+                if not self._ignore.passes_over(f"{path}/"):
+                    pending.append(f"{path}/")
+            elif self._ignore.passes_over(path):
+                continue
+            elif is_request_file(name) and not _is_linked_folder(entry):
+                self._file(path, entry)
                 if self._work >= _SLICE:
                     self._work = 0
                     yield
+            elif entry.is_symlink():
+                self._link(path, pending)
+            elif is_near_miss(name):
+                self.passed_over.append(path)
+
+    def _file(self, path: str, entry: os.DirEntry[str]) -> None:
+        self.files += 1
+        try:
+            status = entry.stat()
+        except OSError as error:
+            self._no_status(path, entry, error)
+            return
+        self._see(path, status)
+        self._work += 1
+
+    def _link(self, path: str, pending: list[str]) -> None:
+        """A link to a folder, or one that is not named like a request file."""
+        try:
+            real = os.path.realpath(f"{self._root}/{path}", strict=True)
+        except OSError:
+            self._unread(path, "the link leads nowhere", "correct the link, or remove it")
+            return
+        inside = self._root.rstrip("/") + "/"
+        if not os.path.isdir(real):  # noqa: PTH112 - no Path objects here
+            if is_near_miss(path):
+                self.passed_over.append(path)
+        elif real + "/" == inside:
+            return
+        elif not real.startswith(inside):
+            hint = "move the folder into the source, or mount it there"
+            self._unread(path, "the linked folder leads out of the source folder, and is not read", hint)
+        elif any(part[0] == "." for part in real.removeprefix(inside).split("/")) and real not in self._followed:
+            self._followed.add(real)
+            pending.append(f"{path}/")
+
+    def _unread(self, path: str, message: str, hint: str) -> None:
+        """A link behind which there may be requests: what was there before keeps its names."""
+        self.faults.append(Fault(file=shown(path), message=message, hint=hint))
+        self.unread.append(f"{shown(path)}/")
+        self._keep_below(f"{path}/")
 
     def overtaken(self, found: Mapping[str, Entry], waiting: Waiting) -> None:
         """Files that were looked at meanwhile: newer than what was seen here before, and older than what comes."""
@@ -129,6 +174,9 @@ class Walk:
         self.faults.append(
             Fault(file=shown(prefix) or ".", message="the folder cannot be read", hint="let the agent's user read it")
         )
+        self._keep_below(prefix)
+
+    def _keep_below(self, prefix: str) -> None:
         for path, entry in self._old.items():
             if path.startswith(prefix) and path not in self.entries:
                 self._keep(path, Entry(None, Loaded(whole=False), entry.names))
@@ -142,10 +190,7 @@ class Walk:
 
     def _changed(self, path: str, status: os.stat_result, now: Signature) -> None:
         if not stat.S_ISREG(status.st_mode):
-            if stat.S_ISDIR(status.st_mode):
-                self.files -= 1  # a linked folder
-            else:
-                self._refuse(path, Why.IRREGULAR, now)
+            self._refuse(path, Why.IRREGULAR, now)
             return
         if not self._settled(path, now, status.st_ctime):
             self._wait(path, now)
@@ -154,7 +199,7 @@ class Walk:
         limits = self._manner.limits
         found = read_beneath(self._root, path, limits.file_bytes)
         if isinstance(found, Content) and found.signature == now:
-            self._read(path, now, load(found.content, shown(path), limits))
+            self._read(path, now, load(found.content, shown(path), limits, foreign=self._manner.foreign))
         elif found in (Why.OUTSIDE, Why.TOO_LARGE):
             self._refuse(path, found, now)
         elif found is Why.UNREADABLE:
@@ -196,6 +241,13 @@ class Walk:
             return
         self.entries[path] = entry
         self.news = True
+
+
+def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:  # a loop of links
+        return False
 
 
 def hides(loaded: Loaded) -> bool:

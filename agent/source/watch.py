@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watchfiles import Change, watch
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
-from agent.source.walk import ENDINGS
+from agent.source.ignore import IGNORE_FILE, is_request_file
 
 _DEBOUNCE = 200  # milliseconds for which changes are gathered at most
 _STEP = 20  # milliseconds without a change after which they are told
@@ -120,16 +121,21 @@ class Watch:
         folders, leads_out = _folders(root)
         known = frozenset(folders) if leads_out else None
         begun = False
-        with contextlib.closing(self._batches(folders if leads_out else [root], not leads_out)) as batches:
-            for batch in batches:
-                if not begun:
-                    begun = True
-                    self._call(self._works)
-                    self._call(self._tell, EVERYTHING)  # nobody saw what happened until now
-                elif hint := hinted(root, batch):
-                    self._call(self._tell, hint)
-                if any(path == root for _, path in batch) or _place(self._path) != place or _is_new(batch, known):
-                    break
+        try:
+            with contextlib.closing(self._batches(folders if leads_out else [root], not leads_out)) as batches:
+                for batch in batches:
+                    if not begun:
+                        begun = True
+                        self._call(self._works)
+                        self._call(self._tell, EVERYTHING)  # nobody saw what happened until now
+                    elif hint := hinted(root, batch):
+                        self._call(self._tell, hint)
+                    if any(path == root for _, path in batch) or _place(self._path) != place or _is_new(batch, known):
+                        break
+        except WatchfilesRustInternalError:
+            if not begun:
+                raise
+            # A name that is not UTF-8 changed, which this watcher cannot tell: a scan can, and it is begun anew.
         self._call(self._tell, EVERYTHING)
 
     def _batches(self, folders: list[str], recursive: bool) -> Generator[Batch, None, None]:
@@ -172,9 +178,11 @@ def hinted(root: str, batch: Batch) -> Hint:
         parts = below.split("/")
         if any(part.startswith("..") for part in parts):
             everything = True  # the `..data` of a ConfigMap: the files are links through it
+        elif below == IGNORE_FILE:
+            everything = True
         elif change is Change.deleted or below == path or any(part.startswith(".") for part in parts):
             continue
-        elif below.endswith(ENDINGS):
+        elif is_request_file(below):
             files.add(below)
         elif os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - no Path objects here
             files.update(_files(root, path))
@@ -186,7 +194,7 @@ def _files(root: str, folder: str) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = place.removeprefix(root + "/")
-        yield from (f"{below}/{name}" for name in names if name.endswith(ENDINGS) and not name.startswith("."))
+        yield from (f"{below}/{name}" for name in names if is_request_file(name) and not name.startswith("."))
 
 
 def _place(path: Path) -> tuple[str, int, int] | None:

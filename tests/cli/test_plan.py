@@ -45,6 +45,7 @@ def test_without_credentials_and_without_a_store(here: Here) -> None:
         "withdrawalsStopped": 0,
         "budgetLeft": None,
         "complete": True,
+        "passedOver": [],
         "recovery": None,
     }
     assert not (here.folder / "state").exists()

@@ -99,7 +99,7 @@ def test_every_test_that_the_readme_names_exists() -> None:
 def test_every_example_is_a_good_request() -> None:
     from agent.source.validate import validate
 
-    assert validate([ROOT / "specs"], ROOT / "images") == []
+    assert validate([ROOT / "specs"], ROOT / "images").faults == []
 
 
 def test_the_published_schema_is_current() -> None:

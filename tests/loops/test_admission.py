@@ -192,6 +192,33 @@ async def test_a_broken_file_keeps_its_last_good_generation(desk: Desk) -> None:
     assert desk.record("a") == before
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("place", ["outside", "nowhere", "emptied"])
+async def test_what_stands_behind_a_link_or_in_a_cut_file_is_not_withdrawn(
+    desk: Desk, restarted: bool, place: str
+) -> None:
+    """[I1] Absence is proven by a folder that was read whole, and by nothing else."""
+    (desk.specs / "team").mkdir()
+    for name in "ab":
+        desk.upload(name).rename(desk.specs / f"team/{name}.yaml")
+    await desk.scan()
+    if place == "emptied":
+        for name in "ab":
+            (desk.specs / f"team/{name}.yaml").write_text("")
+    else:
+        elsewhere = desk.specs.with_name("elsewhere")
+        (desk.specs / "team").rename(elsewhere)
+        (desk.specs / "team").symlink_to(elsewhere if place == "outside" else "nothing")
+    if restarted:
+        desk.begin_anew()
+    for _ in range(3):
+        synced = await desk.scan()
+    assert synced.refusals
+    assert synced.waiting == 0
+    assert all(desk.record(name).outcome is None for name in "ab")
+    assert all(desk.record(name).present for name in "ab")
+
+
 async def test_a_broken_file_delays_no_other(desk: Desk) -> None:
     """[I9]"""
     write(desk.specs / "broken.yaml", "a: 1\na: 2\n")

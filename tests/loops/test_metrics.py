@@ -46,7 +46,7 @@ NAMES = {
 }
 LABELS = {
     "phase": set(Phase),
-    "state": {"active", "waiting", "held", "suspended", "done", "seen", "refused", "waiting_withdrawal"},
+    "state": {"active", "waiting", "held", "suspended", "done", "seen", "refused", "waiting_withdrawal", "passed_over"},
     "mode": {"upload", "capture"},
     "process_type": {"document", "documentSelfie"},
     "outcome": set(Outcome),

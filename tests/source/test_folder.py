@@ -290,16 +290,110 @@ def test_a_good_file_that_becomes_a_link_out_keeps_its_name_claimed(
     assert (dict(found.documents), found.claimed) == ({}, {"a"})
 
 
-def test_linked_folders_are_ignored_and_fifos_are_refused(
+def test_a_linked_folder_that_leads_out_or_nowhere_is_refused_and_keeps_its_names(
+    tmp_path: Path, specs: Path, scan: Callable[[], Scan]
+) -> None:
+    """[I1] The folder was moved away and a link left in its place: its requests are not absent."""
+    write(specs / "team/a.yaml", upload("a"))
+    write(specs / "other/b.yaml", upload("b"))
+    assert set(scan().documents) == {"a", "b"}
+    (specs / "team").rename(tmp_path / "team")
+    (specs / "team").symlink_to(tmp_path / "team")
+    (specs / "other").rename(tmp_path / "other")
+    (specs / "other").symlink_to("nowhere")
+    for _ in range(3):
+        found = scan()
+        assert (dict(found.documents), found.claimed) == ({}, {"a", "b"})
+        assert sorted(told(found)) == [
+            "other:1:1: the link leads nowhere",
+            "team:1:1: the linked folder leads out of the source folder, and is not read",
+        ]
+
+
+def test_after_a_restart_the_files_below_a_link_that_leads_out_still_count_as_there(
+    tmp_path: Path, specs: Path, scan: Callable[[], Scan]
+) -> None:
+    """[I1] Nothing is known then of the names, but the records know their files."""
+    write(tmp_path / "team/a.yaml", upload("a"))
+    (specs / "team").symlink_to(tmp_path / "team")
+    found = scan()
+    assert found.complete
+    assert found.may_hold("team/a.yaml")
+    assert not found.may_hold("teams/a.yaml")
+
+
+def test_a_linked_folder_is_followed_inside_of_the_source(specs: Path, scan: Callable[[], Scan]) -> None:
+    write(specs / ".releases/7/a.yaml", upload("a"))
+    (specs / "current").symlink_to(".releases/7")
+    (specs / ".releases/7/again").symlink_to("../7")  # a loop
+    write(specs / "visible/b.yaml", upload("b"))
+    (specs / "same").symlink_to("visible")  # read at its own place, once
+    (specs / "top").symlink_to(".")
+    found = scan()
+    assert {name: one.file for name, one in found.documents.items()} == {"a": "current/a.yaml", "b": "visible/b.yaml"}
+    assert found.faults == ()
+
+
+def test_fifos_and_linked_folders_with_the_name_of_a_file_are_refused(
     tmp_path: Path, specs: Path, scan: Callable[[], Scan]
 ) -> None:
     write(tmp_path / "other/a.yaml", upload("a"))
-    (specs / "linked").symlink_to(tmp_path / "other")
     (specs / "linked.yaml").symlink_to(tmp_path / "other")
     os.mkfifo(specs / "fifo.yaml")
     found = scan()
     assert (dict(found.documents), found.files) == ({}, 1)
-    assert told(found) == ["fifo.yaml:1:1: not a regular file"]
+    assert told(found) == [
+        "fifo.yaml:1:1: not a regular file",
+        "linked.yaml:1:1: the linked folder leads out of the source folder, and is not read",
+    ]
+
+
+def test_endings_are_read_in_any_case_and_near_misses_are_named(specs: Path, scan: Callable[[], Scan]) -> None:
+    write(specs / "a.YAML", upload("a"))
+    write(specs / "b.Yml", upload("b"))
+    for name in ("c.yaml.txt", "d.yaml~", "team/e.yml.bak", "f.yam", "g.txt", "h.md", "schema.json"):
+        write(specs / name, upload("x"))
+    found = scan()
+    assert set(found.documents) == {"a", "b"}
+    assert found.passed_over == ("c.yaml.txt", "d.yaml~", "f.yam", "team/e.yml.bak")
+
+
+def test_the_ignore_list_passes_over_files_and_folders_and_may_change(
+    specs: Path, scan: Callable[[], Scan], clocks: Clocks
+) -> None:
+    for name in ("a", "kustomization", "drafts/b", "drafts/keep", "c"):
+        write(specs / f"{name}.yaml", upload(name.replace("/", "-")))
+    write(specs / ".assureignore", "# not ours\nkustomization.yaml\n/drafts/*\n!/drafts/keep.yaml\n")
+    found = scan()
+    assert set(found.documents) == {"a", "c", "drafts-keep"}
+    assert (found.files, found.faults, found.passed_over) == (3, (), ())
+    write(specs / ".assureignore", "c.yaml\n")
+    assert set(scan().documents) == {"a", "drafts-b", "drafts-keep", "kustomization"}
+    (specs / ".assureignore").unlink()
+    assert len(scan().documents) == 5
+
+
+@pytest.mark.parametrize("content", [b"a.yaml\n!\n", b"\xff\xfe", b"x" * 70_000])
+def test_an_ignore_list_that_cannot_be_read_lets_nothing_of_the_source_count(
+    specs: Path, scan: Callable[[], Scan], content: bytes
+) -> None:
+    """[I2] It may name requests that would be billed."""
+    write(specs / "a.yaml", upload("a"))
+    assert set(scan().documents) == {"a"}
+    (specs / ".assureignore").write_bytes(content)
+    found = scan()
+    assert (dict(found.documents), found.claimed, found.complete) == ({}, {"a"}, False)
+    assert found.error is not None
+    assert found.error.file == ".assureignore"
+
+
+def test_a_look_heeds_an_ignore_list_that_came_with_the_file(specs: Path, clocks: Clocks) -> None:
+    """[I2]"""
+    folder = clocks.folder(specs)
+    folder.scan()
+    write(specs / ".assureignore", "a.yaml\n")
+    write(specs / "a.yaml", upload("a"))
+    assert folder.look(["a.yaml"]).documents == ()
 
 
 def test_a_folder_called_like_a_file_is_a_folder(specs: Path, scan: Callable[[], Scan]) -> None:

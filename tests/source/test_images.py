@@ -210,3 +210,27 @@ def test_the_admitted_bytes_are_handed_out_and_others_are_not(images: Path) -> N
     found = read_verified(images, "a.jpg", digest, LIMIT)
     assert isinstance(found, ImageUnfit)
     assert (found.reason, bool(found.hint)) == (Reason.MISSING, True)
+
+
+@pytest.mark.parametrize(
+    ("there", "written", "told"),
+    [
+        ("jane/FRONT.PNG", "jane/front.png", "; there is jane/FRONT.PNG"),
+        ("Jane/front.png", "jane/front.png", "; there is Jane/front.png"),
+        ("caf\u0065\u0301.png", "caf\u00e9.png", "in another Unicode form"),
+        ("other.png", "front.png", ""),
+    ],
+)
+def test_a_missing_file_whose_name_only_looks_the_same_is_told(
+    images: Path, there: str, written: str, told: str
+) -> None:
+    write(images / there, PNG)
+    (fault,) = inspect(images, {Depiction.FRONT: written}, LIMIT)  # type: ignore[misc]
+    assert fault.message.startswith("the front image is not in the images folder")
+    assert fault.message.endswith(told or "folder")
+
+
+def test_a_name_with_the_spaces_that_macos_writes_is_read(images: Path) -> None:
+    name = "Screenshot 2026-11-29 at 9.41.00\u202fAM.png"
+    write(images / name, PNG)
+    assert isinstance(inspect(images, {Depiction.FRONT: name}, LIMIT), Inspected)

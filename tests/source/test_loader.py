@@ -14,6 +14,7 @@ from agent.source import tree
 from agent.source.fault import Fault, shown
 from agent.source.loader import MAX_FILE_BYTES, Loaded, load
 from agent.source.tree import Limits
+from agent.source.walk import hides
 
 from .samples import capture, upload
 
@@ -42,8 +43,28 @@ def test_a_good_file_gives_its_documents_and_where_they_stand() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "---\n", "---\n---\n# x\n---\n", "\ufeff", "\r\n"])
-def test_a_file_that_says_nothing_is_fine(text: str) -> None:
-    assert load(text.encode(), "f.yaml") == Loaded()
+def test_a_file_without_a_request_is_a_fault_and_hides_what_it_held(text: str) -> None:
+    """An editor or a full disk may have cut it off: its names are not absent."""
+    loaded = load(text.encode(), "f.yaml")
+    assert [str(fault) for fault in loaded.faults] == ["f.yaml:1:1: the file holds no request"]
+    assert hides(loaded)
+
+
+def test_documents_of_other_kinds_are_passed_over_where_the_setting_says_so() -> None:
+    text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+    assert load(text.encode(), "f.yaml").faults
+    assert load(text.encode(), "f.yaml", foreign=True) == Loaded()
+    mixed = load(f"{text}---\n{upload()}".encode(), "f.yaml", foreign=True)
+    assert (len(mixed.documents), mixed.faults) == (1, ())
+    for ours in ("apiVersion: assure-agent/v2\nkind: VerificationRequest\n", "kind: VerificationRequest\n"):
+        assert load(ours.encode(), "f.yaml", foreign=True).faults
+
+
+def test_empty_labels_and_a_plain_zero_are_what_they_are_in_kubernetes() -> None:
+    text = upload().replace("{team: onboarding}", "\n  annotations:") + "  retention: 0\n"
+    (document,) = load(text.encode(), "f.yaml").documents
+    assert dict(document.request.metadata.labels) == {}
+    assert document.request.spec.retention == 0
 
 
 def test_a_byte_order_mark_and_windows_line_ends_move_nothing() -> None:
@@ -88,7 +109,6 @@ def test_plain_scalars_are_read_as_yaml_1_2_does() -> None:
         ("name: customer-1", "name: 4711", "4:9: metadata.name: expected text"),
         ("name: customer-1", "name: [a]", "4:9: metadata.name: expected text"),
         ("{team: onboarding}", "{team: 1}", "5:18: metadata.labels.team: expected text"),
-        ("{team: onboarding}", "", "5:10: metadata.labels: expected `key: value` lines"),
         ("{team: onboarding}", "[a]", "5:11: metadata.labels: expected `key: value` lines"),
         ("documentId: 137", "documentId: '137'", "9:17: spec.upload.documentId: expected a whole number"),
         ("documentId: 137", "documentId: 137.5", "9:17: spec.upload.documentId: expected a whole number"),

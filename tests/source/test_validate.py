@@ -8,7 +8,7 @@ from .samples import JPEG, capture, upload, write
 
 
 def told(tmp_path: Path, *paths: str, images: str | None = None) -> list[str]:
-    found = validate([tmp_path / path for path in paths], tmp_path / images if images else None)
+    found = validate([tmp_path / path for path in paths], tmp_path / images if images else None).faults
     return [str(fault).replace(f"{tmp_path}/", "") for fault in found]
 
 

@@ -1,6 +1,7 @@
 """The watch: real files and real inotify; each test waits for what it expects, and never just waits."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -204,3 +205,11 @@ def test_what_is_hidden_deleted_or_no_request_is_no_hint(specs: Path) -> None:
 
 def test_very_many_files_ask_for_a_scan() -> None:
     assert Hint(frozenset(map(str, range(6000)))) | Hint(frozenset(map(str, range(5000, 12_000)))) == EVERYTHING
+
+
+async def test_a_name_that_is_not_utf8_does_not_end_the_watch(specs: Path) -> None:
+    async with listening(specs) as ear:
+        (Path(os.fsdecode(os.fsencode(specs) + b"/\xff.yaml"))).touch()
+        await ear.hears_everything()  # a scan reads that name
+        await ear.comes_to_hear_of(specs / "a.yaml", "a.yaml")
+        assert ear.troubles == []

@@ -12,7 +12,7 @@ from agent.cli.checks import Check, problem, warning
 from agent.cli.output import moment
 from agent.control import PAUSED, paused_since
 from agent.core.errors import AgentError
-from agent.sentences import withdrawals
+from agent.sentences import passed_over, withdrawals
 from agent.settings import Settings, refuse_renamed
 from agent.source.folder import Folder, Scan
 from agent.store.connection import holder, sqlite3
@@ -41,8 +41,11 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield sqlite()
     if not path.parent.exists() or os.access(path.parent, os.R_OK | os.X_OK):
         yield from store(path, settings)
-    seen = Folder(settings.specs_dir, settle=0).scan()
+    seen = Folder(settings.specs_dir, settle=0, foreign=settings.ignores_others).scan()
     yield source(seen, settings.specs_dir)
+    if seen.passed_over:
+        message, _, hint = passed_over(seen.passed_over).rstrip(".").partition(". Try: ")
+        yield warning("passed over", message, hint)
     yield labels(seen)
     yield tracked(settings.images_dir)
 
