@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 HEAVY = {
-    "aiohttp", "apscheduler", "httpx", "jinja2", "numpy", "prometheus_client", "sqlite_utils", "starlette", "uvicorn",
+    "aiohttp", "apscheduler", "dulwich", "httpx", "jinja2", "numpy", "prometheus_client", "sqlite_utils", "starlette", "uvicorn",
     "uvloop", "watchfiles", "yaml",
 }  # fmt: skip
 

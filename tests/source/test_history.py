@@ -19,7 +19,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def about(folder: Path, *files: str) -> Sequence[Origin]:
-    found = Checkout(folder, patience=20.0).visit().about(files)
+    found = Checkout(folder, patience=60.0).visit(files).about(files)
     return [found.get(file, Origin()) for file in files]
 
 
