@@ -76,22 +76,21 @@ class Repository:
         except OSError:
             return False
 
-    def tracked(self, width: int = SHA1.oid_length) -> int:
+    def tracked(self) -> int:
         """How many files below the folder the index has. Raises Unreadable."""
         path = f"{self.git_dir}/index"
         prefix = os.fsencode(self.prefix)
         content = _content(path, _INDEX_BYTES)
         if content is None:
             return 0
+        form = SHA256 if SHA256.hash_func(content[:-32]).digest() == content[-32:] else SHA1
         try:
             file = io.BytesIO(content)
-            names = {
-                entry.name for entry in read_index(file, SHA1 if width == SHA1.oid_length else SHA256)
-            }  # a conflict has a name up to three times
-            rest = [signature for signature, _ in _extensions(content[file.tell() : -width])]
+            names = {entry.name for entry in read_index(file, form)}  # a conflict has a name up to three times
+            extensions = set(_extensions(content[file.tell() : -form.oid_length]))
         except Exception as error:
             raise Unreadable(f"{path} is damaged", "make it anew: git read-tree HEAD") from error
-        if b"link" in rest or b"sdir" in rest:
+        if not extensions.isdisjoint((b"link", b"sdir")):
             raise Unreadable(
                 f"{path} is split or sparse, which the agent does not read",
                 "git update-index --no-split-index; git sparse-checkout reapply --no-sparse-index",
@@ -190,11 +189,11 @@ def _content(path: str, limit: int) -> bytes | None:
     return content
 
 
-def _extensions(rest: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Signature and content of each extension of an index."""
+def _extensions(rest: bytes) -> Iterator[bytes]:
+    """The signature of each extension of an index."""
     while len(rest) >= 8:
         signature, size = struct.unpack(">4sI", rest[:8])
-        yield signature, rest[8 : 8 + size]
+        yield signature
         rest = rest[8 + size :]
 
 

@@ -108,10 +108,10 @@ class Ground:
 
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """The installed command, in the checkout."""
-        home = write(self.folder / "home/.gitconfig", "").parent
+        (self.folder / "home").mkdir(exist_ok=True)
         env = {
             "PATH": os.environ["PATH"],
-            "HOME": str(home),
+            "HOME": str(self.folder / "home"),
             "PYTHONPATH": str(write(self.folder / "spy/sitecustomize.py", SPY).parent),
             "RAN": str(self.folder / "ran"),
             "ASSURE_AGENT_STATE_URL": f"sqlite:///{self.folder}/state/agent.db",
