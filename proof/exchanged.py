@@ -1,7 +1,7 @@
 """What stands in the place of the agent's own on a stage: the thread that commits, timers, and git."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from agent.core.errors import StoreError
@@ -98,7 +98,7 @@ class NoCheckout:
 
     def __init__(self, *_: object) -> None: ...
 
-    def visit(self) -> "NoCheckout":
+    def visit(self, _: Iterable[str]) -> "NoCheckout":
         return self
 
     def about(self, _: Collection[str]) -> Mapping[str, Origin]:

@@ -118,12 +118,12 @@ class Admission:
                 self._present = self._store.present(self._source)
             self._overtaken = set()
             self.unanswered = False
-            visit = self._visit()
             seen = await self._seen()
             faults = list(seen.faults)
             kept = self._strays.items()
             self._strays = {uid: one for uid, one in kept if seen.documents.get(one[1].name) is one[1]}
             fresh = [document for name, document in seen.documents.items() if self._followed.get(name) is not document]
+            visit = self._visit({document.file for document in fresh})
             news = iter(sorted(fresh, key=lambda document: document.type_at is not None))  # those may wait for Assure
             while chunk := list(islice(news, _CHUNK)):
                 async with self._turn:
@@ -160,7 +160,7 @@ class Admission:
         unsettled: frozenset[str] = frozenset()
         left = False
         remaining = iter(files)
-        visit = self._visit()
+        visit = self._visit(files)
         while chunk := list(islice(remaining, _CHUNK)):
             async with self._turn:
                 if self._present is None:
@@ -174,8 +174,8 @@ class Admission:
             left = left or seen.open or bool(faults)
         return Looked(unsettled=unsettled, open=left)
 
-    def _visit(self) -> Visit | None:
-        return self._checkout.visit() if self._checkout is not None else None
+    def _visit(self, files: Collection[str]) -> Visit | None:
+        return self._checkout.visit(files) if self._checkout is not None else None
 
     async def _seen(self) -> Scan:
         """What a scan sees; looks may come between its slices."""

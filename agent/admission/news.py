@@ -178,4 +178,4 @@ def _put_off(document: Document, why: DocumentKey | list[Fault], news: News) -> 
 def _signed(desired: Desired, origin: Origin | None) -> Desired:
     if origin is None:
         return desired
-    return replace(desired, commit=origin.commit, dirty=origin.dirty, author=origin.author)
+    return replace(desired, commit=origin.commit, dirty=origin.dirty, author=origin.asked_by)

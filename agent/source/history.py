@@ -1,32 +1,26 @@
 """Where a request file comes from, as git says: the commit that is checked out, whether the file is as it says, and who
-committed it last. Read by the `git` command, when there is one and the folder is in a work tree.
+committed it last. Read from the repository's own files, by a library that executes nothing.
 
 To know it is worth a moment and never a request: whatever goes wrong, or takes too long, is "not known".
 """
 
-import contextlib
 import os
-import re
-import shutil
-import subprocess
-from collections.abc import Collection, Iterator, Mapping
+import stat
+import threading
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from agent.source.beneath import Content, Why, read_beneath
+from agent.source.lineage import Gap, Lineage
+from agent.source.objects import Damaged, Entry, Missing, Objects, TooLong
+from agent.source.repository import Repository, Unreadable, find
+from agent.source.tree import Limits
+
 PATIENCE = 1.0  # seconds for all that is asked in one scan
 
-_FEW = 100  # up to so many files are asked for by name; for more, git looks at the whole folder
-_LONGEST_NAME = 200
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-# No lock that another git would meet, no question to a terminal, nothing that the repository's settings would start.
-_ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_LITERAL_PATHSPECS": "1", "LC_ALL": "C"}
-_OPTIONS = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
-_STATUS = (
-    "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--ignored=traditional",
-    "--ignore-submodules=all", "--",
-)  # fmt: skip
-_LOG = ("log", "--format=%x01%an", "--name-only", "-z", "--no-renames", "--relative")
+_FEW = 100  # up to so many files are followed alone; with more, all files of the visit are followed in one walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +30,12 @@ class Origin:
     commit: str | None = None
     dirty: bool | None = None
     author: str | None = None
+    gap: Gap | None = None  # why the author of a file in a checkout is not known
+
+    @property
+    def asked_by(self) -> str | None:
+        """What is recorded: the author, or why there is none; None outside a checkout and for an uncommitted file."""
+        return self.author or (f"not known ({self.gap})" if self.gap is not None else None)
 
 
 class Checkout:
@@ -43,98 +43,168 @@ class Checkout:
 
     def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
         self._folder, self._patience = folder, patience
+        self._stuck: threading.Thread | None = None  # a read that does not come back, as on a dead file system
 
-    def visit(self) -> "Visit":
-        """What git says now; what was asked once is not asked again in the same visit."""
-        return Visit(self._folder, self._patience)
+    def visit(self, files: Iterable[str]) -> "Visit":
+        """What git says now of these files, paths below the folder. Nothing is read before it is asked."""
+        return Visit(self, self._folder, files, self._patience)
+
+    def run(self, work: threading.Thread, seconds: float) -> bool:
+        """Run it for so many seconds at most; False when it is not done by then, or an earlier one is not."""
+        if self._stuck is not None and self._stuck.is_alive():
+            return False
+        work.start()
+        work.join(seconds)
+        self._stuck = work if work.is_alive() else None
+        return self._stuck is None
 
 
 class Visit:
     """The questions of one scan, which together take no longer than `patience`. Blocking."""
 
-    def __init__(self, folder: Path, patience: float) -> None:
-        self._folder, self._left = folder, patience
-        self._git = shutil.which("git")
-        self._head: tuple[str, str] | None = None  # commit, and the folder's path in the work tree with a slash
-        self._asked = False
-        self._everywhere: tuple[frozenset[str] | None, Mapping[str, str]] | None = None  # of the whole folder
+    def __init__(self, checkout: Checkout, folder: Path, files: Iterable[str], patience: float) -> None:
+        self._checkout, self._folder, self._left = checkout, folder, patience
+        self._files = files
+        self._reading: _Reading | None = None
 
     def about(self, files: Collection[str]) -> Mapping[str, Origin]:
-        """The origin of each file, by its path below the folder. Never raises."""
-        if not self._asked:
-            self._asked, self._head = True, self._read_head()
-        if self._head is None:
-            return {}
-        if len(files) > _FEW or self._everywhere is not None:
-            if self._everywhere is None:
-                self._everywhere = self._dirty(["."]), self._authors(["."])
-            dirty, authors = self._everywhere
-        else:
-            dirty, authors = self._dirty(files), self._authors(files)
-        return {file: self._origin(file, dirty, authors) for file in files}
-
-    def _origin(self, file: str, dirty: frozenset[str] | None, authors: Mapping[str, str]) -> Origin:
-        assert self._head is not None
-        known = dirty is not None and "\\" not in file  # a name that is not shown as it is cannot be found again
-        return Origin(
-            commit=self._head[0], dirty=file in dirty if dirty is not None and known else None, author=authors.get(file)
-        )
-
-    def _read_head(self) -> tuple[str, str] | None:
-        commit, _, prefix = self._ask("rev-parse", "HEAD", "--show-prefix")[0].partition("\n")
-        return (commit, prefix.removesuffix("\n")) if _COMMIT.fullmatch(commit) else None
-
-    def _dirty(self, files: Collection[str]) -> frozenset[str] | None:
-        """The files that are changed, untracked or ignored; None when that took too long."""
-        assert self._head is not None
-        told, whole = self._ask(*_STATUS, *files)
-        prefix = self._head[1]
-        return frozenset(line[3:].removeprefix(prefix) for line in told.split("\0") if line) if whole else None
-
-    def _authors(self, files: Collection[str]) -> Mapping[str, str]:
-        """Who committed each file last, as far as there was time to find out."""
-        told, whole = self._ask(*_LOG, *(["-1"] if len(files) == 1 and "." not in files else []), "--", *files)
-        authors: dict[str, str] = {}
-        author = ""
-        words = told.split("\0")
-        for word in (one.removeprefix("\n") for one in (words if whole else words[:-1])):
-            if word.startswith("\x01"):
-                author = "".join(c for c in word[1:] if c.isprintable())[:_LONGEST_NAME]
-            elif word and author:
-                authors.setdefault(word, author)
-        return authors
-
-    def _ask(self, *words: str) -> tuple[str, bool]:
-        """What git answers, and whether that is all of it."""
-        if self._git is None or self._left <= 0:
-            return "", False
-        with self._timed():
-            try:
-                done = subprocess.run(  # noqa: S603 - no shell
-                    [self._git, *_OPTIONS, *words],
-                    cwd=self._folder,
-                    env=_environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    timeout=self._left,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired as slow:
-                return os.fsdecode(slow.stdout or b""), False
-            except (OSError, ValueError):
-                return "", False
-        return (os.fsdecode(done.stdout), True) if done.returncode == 0 else ("", False)
-
-    @contextlib.contextmanager
-    def _timed(self) -> Iterator[None]:
+        """The origin of each file. Never raises."""
+        if self._left <= 0:
+            return dict.fromkeys(files, Origin(gap=Gap.SLOW))
         began = monotonic()
+        if self._reading is None:
+            self._reading = _Reading(self._folder, self._files)
+        reading, found = self._reading, dict[str, Origin]()
+
+        def work() -> None:
+            found.update(reading.about(files, began + self._left))
+
+        thread = threading.Thread(target=work, name="checkout", daemon=True)
+        done = self._checkout.run(thread, self._left * 1.5)  # the deadline within comes first, unless a read hangs
+        self._left = self._left - (monotonic() - began) if done else 0.0
+        return found if done else dict.fromkeys(files, Origin(gap=Gap.SLOW))
+
+
+class _Reading:
+    """What is known of the files of one visit so far."""
+
+    def __init__(self, folder: Path, files: Iterable[str]) -> None:
+        self._folder, self._expected = folder, files
+        self._asked = False
+        self._repository: Repository | None = None
+        self._head: bytes | None = None
+        self._lineage: Lineage | None = None  # of all files of the visit
+        self._gap: Gap | None = None  # that holds for every file
+
+    def about(self, files: Collection[str], deadline: float) -> dict[str, Origin]:
+        """What can be known until the deadline. Never raises."""
         try:
-            yield
-        finally:
-            self._left -= monotonic() - began
+            if not self._asked:
+                self._asked = True
+                self._repository = find(self._folder)
+                self._head = self._repository.head() if self._repository is not None else None
+            if self._gap is None and self._head is not None and self._repository is not None:
+                lineage = self._followed(self._repository, self._head, files)
+                with self._repository.objects(self._head) as objects:
+                    return self._read(self._repository, lineage, objects, files, deadline)
+        except Unreadable:
+            self._gap = Gap.UNREADABLE
+        except Exception:  # to know it is never worth a request
+            self._gap = Gap.DAMAGED
+        return dict.fromkeys(files, Origin(gap=self._gap)) if self._gap is not None else {}
+
+    def _followed(self, repository: Repository, head: bytes, files: Collection[str]) -> Lineage:
+        """The walk that these files are part of."""
+        if self._lineage is None or not self._lineage.follows(files):
+            wanted = {*files, *self._expected} if len(files) > _FEW else set(files)
+            lineage = Lineage(head, repository.prefix, wanted, repository.shallow)
+            if len(files) <= _FEW:
+                return lineage
+            self._lineage = lineage
+        return self._lineage
+
+    def _read(
+        self, repository: Repository, lineage: Lineage, objects: Objects, files: Collection[str], deadline: float
+    ) -> dict[str, Origin]:
+        objects.deadline = deadline
+        gap: Gap | None = None
+        dirty: dict[str, bool | None] = {}
+        try:
+            lineage.begin(objects)
+            for file in files:
+                if monotonic() > deadline:
+                    break
+                dirty[file] = None if "\\" in file else _differs(repository, objects, lineage.entries, file)
+            lineage.advance(objects, files)
+        except TooLong:
+            gap = Gap.SLOW
+        except Missing:
+            gap = Gap.MISSING
+        except Damaged:
+            gap = Gap.DAMAGED
+        partial = repository.is_partial
+        return {
+            file: Origin(
+                commit=lineage.head.decode(),
+                dirty=dirty.get(file),
+                author=lineage.authors.get(file) or None,
+                gap=_said(lineage, file, gap, partial),
+            )
+            for file in files
+        }
 
 
-def _environment() -> dict[str, str]:
-    """Ours without what would lead git to another repository."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _ENVIRONMENT
+def _said(lineage: Lineage, file: str, gap: Gap | None, partial: bool) -> Gap | None:
+    """Why the author of one file is not known, if there is a reason."""
+    if file in lineage.authors or "\\" in file:
+        return None
+    why = lineage.gaps.get(file)
+    if why is None and (file in lineage.entries or not lineage.begun):
+        why = gap
+    return Gap.PARTIAL if why is Gap.MISSING and partial else why
+
+
+def _differs(repository: Repository, objects: Objects, entries: Mapping[str, Entry], file: str) -> bool | None:
+    """Is the file other than the commit says? None when it cannot be read just now.
+
+    The bytes are hashed here: no filter and no attribute is applied. Line ends of Windows are as good as plain ones.
+    """
+    entry = entries.get(file)
+    if entry is None:
+        return True
+    path = repository.prefix + file
+    whole = f"{repository.top}/{path}"
+    try:
+        link = os.readlink(whole) if os.path.islink(whole) else None  # noqa: PTH114, PTH115 - no Path objects here
+    except OSError:
+        return None
+    if stat.S_ISLNK(entry[0]) != (link is not None):
+        return True
+    wanted = entry[1]
+    if link is not None:
+        if objects.blob_name(os.fsencode(link)) != wanted:
+            return True
+        target = _target(repository, objects, whole)
+        if target is None:
+            return True  # what it leads to is in no commit
+        path, wanted = target
+    content = read_beneath(repository.top, path, Limits().file_bytes)
+    if not isinstance(content, Content):
+        return True if content in (Why.MISSING, Why.OUTSIDE, Why.IRREGULAR) else None
+    return wanted not in {
+        objects.blob_name(content.content),
+        objects.blob_name(content.content.replace(b"\r\n", b"\n")),
+    }
+
+
+def _target(repository: Repository, objects: Objects, link: str) -> tuple[str, bytes] | None:
+    """Path below the top, and blob, of what a link leads to; None when that is not in the commit."""
+    inside, real = repository.top.rstrip("/") + "/", os.path.realpath(link)
+    head = repository.head()
+    if not real.startswith(inside) or head is None:
+        return None
+    path = real.removeprefix(inside)
+    lineage = Lineage(head, "", [path], ())
+    lineage.begin(objects)
+    entry = lineage.entries.get(path)
+    return (path, entry[1]) if entry is not None and stat.S_ISREG(entry[0]) else None

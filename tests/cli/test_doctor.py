@@ -15,6 +15,8 @@ from agent.settings import load_settings
 from agent.store.connection import FileLock, holder, open_writer
 from tests.support.files import capture, write
 from tests.support.fixtures import begin, world
+from tests.support.git import commit, repository
+from tests.support.git import git as run_git
 from tests.support.world import World
 
 from .command import Here
@@ -227,6 +229,31 @@ def test_images_that_git_tracks(here: Here) -> None:
     found = place.tracked(images)
     assert (found.state, "1 files" in found.message) == (State.WARNING, True)
     assert place.tracked(here.folder / "elsewhere").state is State.OK
+    git("update-index", "--split-index")
+    found = place.tracked(images)
+    assert (found.state, "cannot tell whether git tracks" in found.message) == (State.WARNING, True)
+    git("update-index", "--no-split-index")
+    (here.folder / ".git/index").write_bytes(b"garbage")
+    assert "is damaged" in place.tracked(images).message
+
+
+def test_whether_authors_can_be_recorded_and_why_not(here: Here, tmp_path: Path) -> None:
+    """[issue 14]"""
+    assert "in no git checkout" in place.recorded(here.folder / "specs", []).message
+    clone = repository(tmp_path / "git")
+    assert "no commit yet" in place.recorded(clone, []).message
+    for name in ("a", "b"):
+        write(clone / f"{name}.yaml", capture(name))
+        head = commit(clone)
+    found = place.recorded(clone, ["a.yaml", "b.yaml"])
+    assert (found.state, head[:12] in found.message) == (State.OK, True)
+    run_git(tmp_path, "clone", "-q", "--depth=1", f"file://{tmp_path}/git/remote.git", "cut")
+    found = place.recorded(tmp_path / "cut", ["a.yaml", "b.yaml"])
+    assert (found.state, "2 files: not known (shallow clone)" in found.message) == (State.WARNING, True)
+    assert "--unshallow" in (found.hint or "")
+    (clone / ".git/HEAD").write_text("garbage")
+    found = place.recorded(clone, ["a.yaml"])
+    assert (found.state, "cannot be recorded" in found.message) == (State.WARNING, True)
 
 
 def test_a_lock_that_nobody_holds_names_nobody(folder: Path) -> None:

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 HEAVY = {
-    "aiohttp", "apscheduler", "httpx", "jinja2", "numpy", "prometheus_client", "sqlite_utils", "starlette", "uvicorn",
-    "uvloop", "watchfiles", "yaml",
+    "aiohttp", "apscheduler", "dulwich", "httpx", "jinja2", "numpy", "prometheus_client", "sqlite_utils", "starlette",
+    "uvicorn", "uvloop", "watchfiles", "yaml",
 }  # fmt: skip
 
 

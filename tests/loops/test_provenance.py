@@ -96,16 +96,32 @@ async def test_without_a_repository_nothing_is_recorded(folder: Path) -> None:
         assert authors(desk) == []
 
 
-async def test_a_git_that_fails_refuses_and_delays_nothing(
-    folder: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_repository_that_cannot_be_read_refuses_and_delays_nothing(folder: Path, clone: Path) -> None:
     async with desk_at(folder) as desk:
         desk.capture("a")
-        commit(clone)
-        write(folder / "bin/git", "#!/bin/sh\nexit 128\n").chmod(0o755)
-        monkeypatch.setenv("PATH", str(folder / "bin"))
+        head = commit(clone)
+        (clone / ".git/refs/heads/main").write_text("garbage")
         assert (await desk.scan()).refusals == ()
         assert desk.record("a").desired.commit is None
+        assert authors(desk) == [(1, "a.yaml", "not known (the repository cannot be read)")]
+        (clone / ".git/refs/heads/main").write_text(f"{head}\n")
+        desk.capture("b")
+        await desk.scan()
+        assert desk.record("b").desired.commit == head
+
+
+async def test_in_a_shallow_clone_nobody_is_named_who_did_not_ask(folder: Path) -> None:
+    """[issue 14: a limit of the tool taken for a fact]"""
+    clone = repository(folder / "git")
+    for name, by in (("alpha", "Ann"), ("beta", "Ben"), ("gamma", "Robot")):
+        write(clone / f"{name}.yaml", capture(name))
+        commit(clone, by=by)
+    git(folder, "clone", "-q", "--depth=2", f"file://{folder}/git/remote.git", "specs")
+    async with desk_at(folder) as desk:
+        await desk.scan()
+        told = {file: author for _, file, author in authors(desk)}
+        unknown = "not known (shallow clone)"
+        assert told == {"alpha.yaml": unknown, "beta.yaml": unknown, "gamma.yaml": "Robot"}
 
 
 async def test_a_document_that_waits_for_its_generation_has_its_author_under_that_generation(

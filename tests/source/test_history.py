@@ -1,13 +1,20 @@
-"""Where files come from, as a real git says."""
+"""Origins of files, in repositories that a real git made."""
 
+import os
 import stat
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from agent.source import history as module
+from agent.source import objects
 from agent.source.history import Checkout, Origin
+from agent.source.lineage import Gap
+from agent.source.objects import LIMIT, Damaged
+from agent.source.repository import Repository, Unreadable, find
 from tests.support.git import commit, git, repository
 
 from .samples import write
@@ -18,8 +25,14 @@ def clone(tmp_path: Path) -> Path:
     return repository(tmp_path / "a folder")
 
 
+def repository_of(folder: Path) -> Repository:
+    found = find(folder)
+    assert found is not None
+    return found
+
+
 def about(folder: Path, *files: str) -> Sequence[Origin]:
-    found = Checkout(folder, patience=20.0).visit().about(files)
+    found = Checkout(folder, patience=60.0).visit(files).about(files)
     return [found.get(file, Origin()) for file in files]
 
 
@@ -50,16 +63,15 @@ def test_what_is_changed_staged_untracked_or_ignored_is_dirty(clone: Path) -> No
     assert [one.author for one in found] == ["Somebody"] * 3 + [None] * 2
 
 
-def test_many_files_are_asked_for_at_once_and_only_once(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_files_are_followed_in_one_walk(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_FEW", 2)
     names = [f"{number}.yaml" for number in range(6)]
     for name in names:
         write(clone / "specs" / name, "1")
     head = commit(clone)
     write(clone / "specs/3.yaml", "2")
-    visit = Checkout(clone / "specs", patience=20.0).visit()
+    visit = Checkout(clone / "specs", patience=60.0).visit(names)
     first = visit.about(names[:4])
-    monkeypatch.setattr(module.subprocess, "run", None)
     assert {**first, **visit.about(names[4:])} == {
         name: Origin(commit=head, dirty=name == "3.yaml", author="Somebody") for name in names
     }
@@ -81,20 +93,21 @@ def test_where_git_knows_nothing_nothing_is_known(clone: Path, tmp_path: Path) -
     assert about(tmp_path / "missing", "a.yaml") == [Origin()]
 
 
-def test_a_repository_of_somebody_else_is_not_asked(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """safe.directory"""
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_repository_of_another_user_is_read(clone: Path) -> None:
+    """[issue 14] Nothing is executed, so it need not be trusted as `safe.directory` does."""
     write(clone / "a.yaml", "1")
-    commit(clone)
-    monkeypatch.setitem(module._ENVIRONMENT, "GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-    monkeypatch.setitem(module._ENVIRONMENT, "GIT_CONFIG_GLOBAL", "/dev/null")
-    assert about(clone, "a.yaml") == [Origin()]
+    head = commit(clone)
+    for path in (clone, *clone.rglob("*")):
+        os.chown(path, 4711, 4711, follow_symlinks=False)
+    assert about(clone, "a.yaml") == [Origin(commit=head, dirty=False, author="Somebody")]
 
 
-def test_without_git_nothing_is_known(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_git_has_to_be_installed(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(clone / "a.yaml", "1")
-    commit(clone)
+    head = commit(clone)
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert about(clone, "a.yaml") == [Origin()]
+    assert about(clone, "a.yaml") == [Origin(commit=head, dirty=False, author="Somebody")]
 
 
 def test_another_repository_in_the_environment_changes_nothing(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,18 +133,167 @@ def test_nothing_that_the_repository_sets_is_started_and_no_lock_is_left(clone: 
     assert (clone / ".git/index").stat().st_mtime_ns == before
 
 
-def test_a_git_that_takes_too_long_is_not_waited_for(
-    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What it said until then counts; what it could not say is not known."""
+def test_a_read_that_does_not_come_back_is_not_waited_for(clone: Path) -> None:
+    """An object that is a FIFO blocks whoever opens it, as a dead file system does."""
     write(clone / "a.yaml", "1")
-    head = "0123456789" * 4
-    slow = f'#!/bin/sh\ncase "$*" in *rev-parse*) printf "{head}\\n\\n";; *) exec /bin/sleep 60;; esac\n'
-    write(tmp_path / "bin/git", slow).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    visit = Checkout(clone, patience=0.5).visit()
-    assert visit.about(["a.yaml"]) == {"a.yaml": Origin(commit=head)}
-    assert visit.about(["a.yaml"]) == {"a.yaml": Origin(commit=head)}  # and not asked again
+    head = commit(clone)
+    path = clone / ".git/objects" / head[:2] / head[2:]
+    kept = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
+    checkout = Checkout(clone, patience=0.1)
+    expected = {"a.yaml": Origin(gap=Gap.SLOW)}
+    assert checkout.visit(["a.yaml"]).about(["a.yaml"]) == expected
+    visit = checkout.visit(["a.yaml"])
+    assert visit.about(["a.yaml"]) == expected  # and the next does not wait for it either
+    threads = [one for one in threading.enumerate() if one.name == "checkout"]
+    assert len(threads) == 1
+    path.write_bytes(kept)  # let it go
+    threads[0].join()
+
+
+def test_when_the_time_is_over_what_was_found_until_then_counts(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        write(clone / f"{number}.yaml", "1")
+        head = commit(clone, by=f"Author {number}")
+    reads = iter(range(1000))
+    monkeypatch.setattr(objects, "monotonic", lambda: 1e12 if next(reads) > 6 else 0.0)
+    found = about(clone, "0.yaml", "3.yaml")
+    assert [one.commit for one in found] == [head, head]
+    assert (found[0].author, found[0].gap) == (None, Gap.SLOW)
+    assert (found[1].author, found[1].gap) == ("Author 3", None)
+
+
+def test_merges_are_followed_as_git_log_does(clone: Path) -> None:
+    """A random history with merges, the same on each run: every author is the one that `git log -1` names."""
+    random = Random(13)
+    names = [f"{folder}/{number}.yaml" for folder in ("specs", "specs/team") for number in range(4)]
+    for name in names:
+        write(clone / name, "0")
+    commit(clone, by="First")
+    for number in range(40):
+        git(
+            clone, "checkout", "-q", "-b", f"b{number}", random.choice([f"b{number - 1}" if number else "main", "main"])
+        )
+        for name in random.sample(names, 2):
+            write(clone / name, f"{random.randrange(3)}\n")
+        git(clone, "add", "-A")
+        git(clone, "commit", "-q", "--allow-empty", "-m", "x", by=f"Author {number}")
+        if number % 3 == 2:
+            git(clone, "checkout", "-q", "main")
+            way = random.choice(["ours", "theirs"])
+            git(clone, "merge", "-q", "--no-ff", "-X", way, "-m", "m", f"b{number}", by=f"Merger {number}")
+    expected = {name: git(clone, "log", "-1", "--format=%an", "--", name) for name in names}
+    found = Checkout(clone, patience=60.0).visit(names).about(names)
+    assert {name: one.author for name, one in found.items()} == expected
+    assert len(set(expected.values())) > 3
+
+
+def test_a_shallow_clone_names_nobody_behind_its_end(clone: Path, tmp_path: Path) -> None:
+    """[issue 14]"""
+    for name in ("a", "b", "c"):
+        write(clone / f"{name}.yaml", name)
+        commit(clone, by=f"Author {name}")
+    git(tmp_path, "clone", "-q", "--depth=2", f"file://{clone.parent}/remote.git", "cut")
+    found = about(tmp_path / "cut", "a.yaml", "b.yaml", "c.yaml")
+    assert [(one.author, one.dirty, one.asked_by) for one in found] == [
+        (None, False, "not known (shallow clone)"),
+        (None, False, "not known (shallow clone)"),
+        ("Author c", False, "Author c"),
+    ]
+
+
+def test_what_a_partial_clone_has_not_is_not_known(clone: Path, tmp_path: Path) -> None:
+    git(clone.parent / "remote.git", "config", "uploadpack.allowFilter", "true")
+    for name in ("a", "b"):
+        write(clone / f"specs/{name}.yaml", name)
+        commit(clone, by=f"Author {name}")
+    git(tmp_path, "clone", "-q", "--filter=tree:0", f"file://{clone.parent}/remote.git", "part")
+    found = about(tmp_path / "part", "specs/a.yaml", "specs/b.yaml")
+    assert [(one.author, one.dirty, one.gap) for one in found] == [(None, False, Gap.PARTIAL)] * 2
+
+
+def test_a_clone_that_shares_objects_is_as_good(clone: Path, tmp_path: Path) -> None:
+    """Alternates"""
+    write(clone / "a.yaml", "1")
+    head = commit(clone)
+    git(tmp_path, "clone", "-q", "--shared", str(clone.parent / "remote.git"), "shared")
+    assert about(tmp_path / "shared", "a.yaml") == [Origin(commit=head, dirty=False, author="Somebody")]
+
+
+def test_packed_objects_and_refs_and_sha256_are_as_good(clone: Path, tmp_path: Path) -> None:
+    write(clone / "a.yaml", "1" * 5000)
+    commit(clone, by="Ann")
+    write(clone / "b.yaml", "1")
+    commit(clone)
+    git(clone, "gc", "-q")
+    assert [one.author for one in about(clone, "a.yaml", "b.yaml")] == ["Ann", "Somebody"]
+    git(tmp_path, "init", "-q", "--object-format=sha256", "other")
+    write(tmp_path / "other/a.yaml", "1")
+    git(tmp_path / "other", "add", "-A")
+    git(tmp_path / "other", "commit", "-q", "-m", "x")
+    (found,) = about(tmp_path / "other", "a.yaml")
+    assert (found.author, found.dirty, len(found.commit or "")) == ("Somebody", False, 64)
+    tracked = repository_of(tmp_path / "other")
+    assert tracked.tracked() == 1
+
+
+def test_a_bare_repository_in_the_folder_is_not_taken_for_the_checkout(clone: Path) -> None:
+    """[issue 13] Somebody who may push can add these files, but none called `.git`."""
+    write(clone / "specs/a.yaml", "1")
+    head = commit(clone)
+    git(clone, "init", "-q", "--bare", "specs")
+    assert about(clone / "specs", "a.yaml") == [Origin(commit=head, dirty=False, author="Somebody")]
+
+
+def test_a_git_file_that_leads_into_the_work_tree_is_refused(clone: Path) -> None:
+    write(clone / "a.yaml", "1")
+    commit(clone)
+    (clone / ".git").rename(clone / "planted")
+    write(clone / ".git", "gitdir: planted\n")
+    assert about(clone, "a.yaml") == [Origin(gap=Gap.UNREADABLE)]
+    with pytest.raises(Unreadable, match="part of the work tree"):
+        find(clone)
+
+
+def test_line_ends_of_windows_are_no_change(clone: Path) -> None:
+    write(clone / "a.yaml", "1\n2\n")
+    commit(clone)
+    write(clone / "a.yaml", "1\r\n2\r\n")
+    assert about(clone, "a.yaml")[0].dirty is False
+
+
+def test_a_link_is_as_committed_when_its_content_is(clone: Path) -> None:
+    write(clone / "data/a.yaml", "1")
+    (clone / "specs").mkdir()
+    (clone / "specs/a.yaml").symlink_to("../data/a.yaml")
+    commit(clone)
+    assert about(clone / "specs", "a.yaml")[0].dirty is False
+    write(clone / "data/a.yaml", "2")
+    assert about(clone / "specs", "a.yaml")[0].dirty is True
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, 1 << 40])
+def test_an_object_that_claims_to_be_huge_is_not_unpacked(clone: Path, size: int) -> None:
+    """A pack that somebody pushes may hold a tree that a few hundred bytes unpack to gigabytes."""
+    header = bytearray([0x80 | 2 << 4 | size & 0x0F])  # a tree
+    size >>= 4
+    while size:
+        header.append(size & 0x7F | (0x80 if size > 0x7F else 0))
+        size >>= 7
+    data = object.__new__(objects._PackData)
+    data._buffer = lambda: bytes(header)  # type: ignore[assignment, method-assign]
+    with pytest.raises(Damaged):
+        data.get_object_at(0)
+
+
+def test_damage_is_not_known(clone: Path) -> None:
+    write(clone / "a.yaml", "1")
+    head = commit(clone)
+    path = clone / ".git/objects" / head[:2] / head[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"garbage")
+    assert about(clone, "a.yaml")[0].gap is Gap.DAMAGED
 
 
 def test_a_name_that_cannot_be_shown_as_it_is_is_not_said_to_be_clean(clone: Path) -> None:

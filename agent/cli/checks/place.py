@@ -3,8 +3,8 @@
 import os
 import re
 import stat
-import subprocess
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from agent.account import CIRCUIT
@@ -15,6 +15,9 @@ from agent.core.errors import AgentError
 from agent.sentences import passed_over, withdrawals
 from agent.settings import Settings, refuse_renamed
 from agent.source.folder import Folder, Scan
+from agent.source.history import Checkout
+from agent.source.lineage import Gap
+from agent.source.repository import Unreadable, find
 from agent.store.connection import holder, sqlite3
 from agent.store.migrations import NAMES
 from agent.store.reading import Reading
@@ -26,6 +29,15 @@ _RECOVERING = {
     "restored": "a restored one",
 }
 _OWNER = "run as the owner of {0}, or give that folder and its files to this user (chown -R)"
+_PATIENCE = 10.0  # seconds to find all authors
+_GAPS = {  # what to do about authors that are not known
+    Gap.SHALLOW: "fetch the whole history: git fetch --unshallow (git-sync: --depth=0)",
+    Gap.PARTIAL: "clone without a filter, or fetch what is missing: git fetch --refetch --no-filter",
+    Gap.MISSING: "check the repository: git fsck --connectivity-only",
+    Gap.DAMAGED: "check the repository: git fsck",
+    Gap.UNREADABLE: "let the agent's user read the checkout and its .git folder (chmod, chown, or a group)",
+    Gap.SLOW: "repack the repository (git gc), or keep request files in folders of some hundred",
+}
 _PERSONAL = {
     "an e-mail address": r"[^@\s]+@[^@\s]+\.[^@\s]+|.+[._-]at[._-].+\.[a-z]{2,}",
     "a date": r".*(?<!\d)(?:\d{4}[-._]\d{1,2}[-._]\d{1,2}|\d{1,2}[-._]\d{1,2}[-._]\d{4}|(?:19|20)\d{6})(?!\d).*",
@@ -47,6 +59,7 @@ def checks(settings: Settings) -> Iterator[Check]:
         message, _, hint = passed_over(seen.passed_over).rstrip(".").partition(". Try: ")
         yield warning("passed over", message, hint)
     yield labels(seen)
+    yield recorded(settings.specs_dir, {document.file for document in seen.documents.values()})
     yield tracked(settings.images_dir)
 
 
@@ -191,15 +204,42 @@ def tracked(images: Path) -> Check:
     """Passports do not belong into history."""
     if not images.is_dir():
         return Check(name="images", message=f"{images} is not there")
-    command = ["git", "-C", str(images), "ls-files", "-z", "--", "."]
     try:
-        done = subprocess.run(command, capture_output=True, check=False, timeout=10)  # noqa: S603 - no shell, our words
-    except (OSError, subprocess.TimeoutExpired):
-        return Check(name="images", message="git cannot be asked")
-    if done.returncode:
-        return Check(name="images", message=f"{images} is in no git repository")
-    count = len([name for name in done.stdout.split(b"\0") if name])
+        repository = find(images)
+        count = repository.tracked() if repository is not None else 0
+    except Unreadable as error:
+        message = f"cannot tell whether git tracks files below {images}: {error}"
+        return warning("images", message, error.hint)
+    if repository is None:
+        return Check(name="images", message=f"{images} is in no git checkout")
     if count:
-        hint = f"git rm --cached what is of a person, and add it to .gitignore: git -C {images} ls-files"
+        hint = f"git rm --cached the images of persons, and add them to .gitignore: git -C {images} ls-files"
         return warning("images", f"git tracks {count} files below {images}", hint)
     return Check(name="images", message=f"git tracks nothing below {images}")
+
+
+def recorded(specs: Path, files: Collection[str]) -> Check:
+    """Can the author of each request file be recorded?"""
+    name = "who asked"
+    try:
+        repository = find(specs)
+        head = repository.head() if repository is not None else None
+    except Unreadable as error:
+        return warning(name, f"commits and authors cannot be recorded: {error}", error.hint)
+    if repository is None:
+        return Check(name=name, message=f"{specs} is in no git checkout, so no commit and no author is recorded")
+    if head is None:
+        return Check(name=name, message=f"the checkout {repository.top} has no commit yet, so no author is recorded")
+    origins = Checkout(specs, _PATIENCE).visit(files).about(files)
+    gaps = Counter(origin.gap for origin in origins.values() if origin.gap is not None)
+    if gaps:
+        told = ", ".join(f"{count} files: not known ({gap})" for gap, count in gaps.most_common())
+        return warning(
+            name,
+            f"authors cannot be recorded for all files of {repository.top}: {told}",
+            _GAPS[gaps.most_common(1)[0][0]],
+        )
+    if repository.shallow:
+        message = f"{repository.top} is a shallow clone: authors from before its first commit are not known"
+        return warning(name, message, _GAPS[Gap.SHALLOW])
+    return Check(name=name, message=f"authors can be recorded, commit {head[:12].decode()} is checked out")
