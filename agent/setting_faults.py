@@ -23,7 +23,8 @@ def fault(error: ValidationError, found: Mapping[str, Found], secrets: Collectio
     seen = ""
     if one is not None:
         value = "" if name in secrets else _shown(str(one.value).strip())
-        seen = f"; found {value} in {one.where}" if value else f"; set in {one.where}"
+        place = f"{'on' if one.origin == 'flag' else 'in'} {one.where}"
+        seen = f"; found {value} {place}" if value else f"; set {place}"
     return SettingsError(f"{PREFIX}{name.upper()}: {reason}{seen}.", _TRY)
 
 
@@ -36,8 +37,8 @@ def _reason(kind: str, context: Mapping[str, Any], message: str) -> str:
         "int_from_float": "expected a whole number",
         "float_parsing": "expected a number",
         "float_type": "expected a number",
-        "greater_than_equal": f"expected a number greater than or equal to {context.get('ge')}",
-        "less_than_equal": f"expected a number less than or equal to {context.get('le')}",
+        "greater_than_equal": f"expected a number greater than or equal to {context.get('ge', 0):g}",
+        "less_than_equal": f"expected a number less than or equal to {context.get('le', 0):g}",
         "extra_forbidden": "there is no such setting",
         "value_error": message.removeprefix("Value error, "),
     }

@@ -12,6 +12,8 @@ from dotenv.parser import parse_stream
 
 from agent.core.errors import WrongUse
 
+_SCALARS = ("str", "int", "float", "bool", "null", "timestamp")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -81,7 +83,7 @@ def _plain(node: object) -> bool:
     """A scalar without a tag of its own."""
     from yaml.nodes import ScalarNode
 
-    return isinstance(node, ScalarNode) and str(node.tag).startswith("tag:yaml.org,2002:")
+    return isinstance(node, ScalarNode) and str(node.tag).removeprefix("tag:yaml.org,2002:") in _SCALARS
 
 
 def _scalar(node: object) -> str:

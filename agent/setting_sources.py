@@ -79,7 +79,7 @@ def _environment(names: Collection[str], secrets: Collection[str]) -> Iterator[t
     for name, value in sorted(os.environ.items()):
         upper = name.upper()
         if not upper.startswith(PREFIX):
-            _refuse_near(name, names)
+            _refuse_near("The environment", name, names)
             continue
         short = upper.removeprefix(PREFIX).lower()
         if short not in names:
@@ -95,7 +95,7 @@ def _environment(names: Collection[str], secrets: Collection[str]) -> Iterator[t
         yield short, Found(value=bare, origin="environment", where="the environment")
 
 
-def _refuse_near(name: str, names: Collection[str]) -> None:
+def _refuse_near(where: str, name: str, names: Collection[str]) -> None:
     """A prefix that is misspelt is passed over by every program, and this may be a brake."""
     upper = name.upper()
     if re.search("ASSUR|AGENT", upper) is None:
@@ -103,7 +103,8 @@ def _refuse_near(name: str, names: Collection[str]) -> None:
     known = [PREFIX + one.upper() for one in names]
     if close := difflib.get_close_matches(upper, known, n=1, cutoff=_LIKE):
         raise WrongUse(
-            f"The environment: {printable(name)} is not a setting.", f"correct its name; did you mean {close[0]}"
+            f"{where}: {printable(name)} is not a setting of this version.",
+            f"correct its name; did you mean {close[0]}",
         )
 
 
@@ -112,15 +113,17 @@ def _env_file(named: Found | None, below: str, names: Collection[str]) -> Iterat
     if content is None:
         return
     file, text = content
-    if named is None and PREFIX.encode() not in text.upper():
+    if named is None and PREFIX.encode() not in text.replace(b"\0", b"").upper():  # also in UTF-16, which is refused
         return  # of another program
     entries = list(dotenv(text, file))
     if named is None:
         _refuse_foreign(file, below, "--env-file")
     for entry in entries:
-        if entry.name.upper().startswith(PREFIX):
+        where = f"{file}:{entry.line}"
+        if not entry.name.upper().startswith(PREFIX):
+            _refuse_near(where, entry.name, names)
+        else:
             short = entry.name.upper().removeprefix(PREFIX).lower()
-            where = f"{file}:{entry.line}"
             yield _of_file(short, entry.name, entry.value, where, ".env", names, PREFIX)
 
 
@@ -137,7 +140,7 @@ def _config_file(named: Found | None, below: str, names: Collection[str]) -> Ite
 
 
 def _secrets_folder(names: Collection[str]) -> Iterator[tuple[str, Found]]:
-    for path in sorted(SECRETS.iterdir()) if SECRETS.is_dir() else ():
+    for path in sorted(SECRETS.iterdir()) if os.path.isdir(SECRETS) else ():  # noqa: PTH112 - Path.is_dir may raise
         if path.name.upper().startswith(PREFIX):
             short = path.name.upper().removeprefix(PREFIX).lower()
             value = text_of(read_trusted(path, secret=True), str(path))

@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -134,8 +135,15 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
-        return clean(value) if isinstance(value, str) else value
+    def _text(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return clean(value)
+        except ValueError as error:
+            if info.field_name != "state_url":
+                raise
+            raise ValueError(f"expected sqlite:/// and the path of a file; {error}") from None
 
     @field_validator("base_url", "token_url")
     @classmethod
