@@ -72,6 +72,7 @@ def _result(result: Schema) -> None:
 def _spec(spec: Schema) -> None:
     fields = spec["properties"]
     fields["deadline"]["allOf"] = [{"pattern": "[1-9]"}]  # above zero
+    fields["retention"] |= {"type": ["string", "integer"], "minimum": 0, "maximum": 0}  # the one number is 0
     for name in ("deadline", "retention"):
         fields[name]["default"] = format_duration(Spec.model_fields[name].default)
     spec["oneOf"] = [_given("upload"), _given("capture")]
