@@ -65,12 +65,9 @@ def _keep(found: dict[str, Found], more: Iterable[tuple[str, Found]]) -> None:
     for name, one in more:
         if name in ours:
             other = ours[name].where
-            raise WrongUse(
-                f"{one.where}: {name.upper()} is set twice, also in {other}."
-                if other != one.where
-                else f"{one.where}: {name.upper()} is set twice, in capitals and in small letters.",
-                "remove one of them",
-            )
+            also = f"also in {other}" if other != one.where else "in capitals and in small letters"
+            where = one.where[0].upper() + one.where[1:] if one.origin == "environment" else one.where
+            raise WrongUse(f"{where}: {name.upper()} is set twice, {also}.", "remove one of them")
         ours[name] = one
     found.update({name: one for name, one in ours.items() if name not in found})
 
@@ -90,7 +87,7 @@ def _environment(names: Collection[str], secrets: Collection[str]) -> Iterator[t
         if bare != value and short in secrets:
             raise WrongUse(
                 f"The environment: {name} has quotes around it, as `docker --env-file` keeps them.",
-                f"remove the quotes; a secret that has quotes of its own goes into a file ({PREFIX}CLIENT_SECRET_FILE)",
+                "remove the quotes; a secret that has quotes of its own goes into a file",
             )
         yield short, Found(value=bare, origin="environment", where="the environment")
 
@@ -98,8 +95,8 @@ def _environment(names: Collection[str], secrets: Collection[str]) -> Iterator[t
 def _refuse_near(where: str, name: str, names: Collection[str]) -> None:
     """A prefix that is misspelt is passed over by every program, and this may be a brake."""
     upper = name.upper()
-    if re.search("ASSUR|AGENT", upper) is None:
-        return
+    if re.search("ASSUR|AGENT", upper) is None or PREFIX in upper:
+        return  # with more in front of it, it was named by somebody on purpose
     known = [PREFIX + one.upper() for one in names]
     if close := difflib.get_close_matches(upper, known, n=1, cutoff=_LIKE):
         raise WrongUse(
@@ -113,8 +110,8 @@ def _env_file(named: Found | None, below: str, names: Collection[str]) -> Iterat
     if content is None:
         return
     file, text = content
-    if named is None and PREFIX.encode() not in text.replace(b"\0", b"").upper():  # also in UTF-16, which is refused
-        return  # of another program
+    if named is None and not _names_us(text):
+        return
     entries = list(dotenv(text, file))
     if named is None:
         _refuse_foreign(file, below, "--env-file")
@@ -125,6 +122,11 @@ def _env_file(named: Found | None, below: str, names: Collection[str]) -> Iterat
         else:
             short = entry.name.upper().removeprefix(PREFIX).lower()
             yield _of_file(short, entry.name, entry.value, where, ".env", names, PREFIX)
+
+
+def _names_us(content: bytes) -> bool:
+    """Some `.env` is of another program. In UTF-16, which is refused, there is a zero after each letter."""
+    return PREFIX.encode() in content.replace(b"\0", b"").upper()
 
 
 def _config_file(named: Found | None, below: str, names: Collection[str]) -> Iterator[tuple[str, Found]]:
@@ -173,6 +175,8 @@ def _content(named: Found | None, default: str, option: str) -> tuple[str, bytes
         if stat.S_ISDIR(mode):
             return None  # a virtual environment, as some tools call it
     try:
+        if named is None and default == DOTENV:
+            return str(path), read_trusted(path, ours=_names_us)
         return str(path), read_trusted(path)
     except OSError as error:
         hint = f"name a file that this user can read with {option}, or '' for none"

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from agent.core.errors import AgentError, SettingsError
+from agent.core.errors import AgentError, SettingsError, WrongUse
 from agent.core.policy import Policy
 from agent.setting_faults import fault
 from agent.setting_files import text_of
@@ -256,10 +256,14 @@ def load_found(**flags: Any) -> tuple[Settings, Mapping[str, Found]]:
 
 def _from_file(name: str, found: dict[str, Found]) -> None:
     """Put the content of NAME_FILE in the place of NAME, where that is not set itself."""
-    named = found.get(f"{name}_file")
-    if named is None or not str(named.value).strip() or (name in found and str(found[name].value).strip()):
-        return
+    named, itself = found.get(f"{name}_file"), found.get(name)
     variable = f"{PREFIX}{name.upper()}_FILE"
+    if named is None or not str(named.value).strip():
+        return
+    if itself is not None and str(itself.value).strip():
+        if itself.origin == named.origin:
+            raise WrongUse(f"{variable} is set, and {PREFIX}{name.upper()} as well.", "remove one of them")
+        return
     path = Path(str(named.value).strip()).expanduser()
     try:
         secret = text_of(read_trusted(path, secret=True), str(path))

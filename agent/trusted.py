@@ -8,6 +8,7 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.core.errors import Untrusted
@@ -16,15 +17,21 @@ from agent.tracked import tracking
 _LARGEST = 1024**2  # bytes: no file of settings comes near
 
 
-def read_trusted(path: Path, secret: bool = False) -> bytes:
+def read_trusted(path: Path, secret: bool = False, ours: Callable[[bytes], bool] = lambda content: True) -> bytes:
     """The content of a regular file. `secret`: it holds nothing but a secret, so others may not read it either.
 
-    Raises OSError where it cannot be read, and Untrusted where somebody else may have written it.
+    Raises OSError where it cannot be read, and Untrusted where somebody else may have written it; a content that is not
+    `ours` is of another program, and may be anybody's.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with os.fdopen(descriptor, "rb") as file:
-        _refuse_planted(path, os.fstat(descriptor), secret)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Untrusted(f"{path} is not a regular file.", "name a regular file, or remove it")
         content = file.read(_LARGEST + 1)
+    if not ours(content):
+        return content
+    _refuse_planted(path, status, secret)
     if len(content) > _LARGEST:
         raise Untrusted(f"{path} is larger than 1 MiB: this is not a file of settings.", "name another file")
     return content
@@ -37,8 +44,6 @@ def readable_by_others(path: Path) -> bool:
 
 def _refuse_planted(path: Path, status: os.stat_result, secret: bool) -> None:
     mode = stat.S_IMODE(status.st_mode)
-    if not stat.S_ISREG(status.st_mode):
-        raise Untrusted(f"{path} is not a regular file.", "name a regular file, or remove it")
     _refuse_owner(path, status, "")
     if mode & 0o022:
         raise Untrusted(

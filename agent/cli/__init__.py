@@ -41,13 +41,17 @@ def _refuse_bytes(arguments: list[str]) -> None:
 @contextlib.contextmanager
 def _shared(arguments: Sequence[str]) -> Iterator[list[str]]:
     """The arguments without the options that every command takes; the settings hear of those meanwhile."""
+    from agent.core.errors import WrongUse
+
     left: list[str] = []
     given: dict[str, str] = {}
     rest = list(arguments)
     while rest and rest[0] != "--":
         word = rest.pop(0)
         name, equals, value = word.partition("=")
-        if name in _SHARED and (equals or rest):
+        if name in _SHARED:
+            if not equals and not rest:
+                raise WrongUse(f"{name} needs a value.", f"{name} VALUE")
             given[name.removeprefix("--").replace("-", "_")] = value if equals else rest.pop(0)
         else:
             left.append(word)

@@ -283,9 +283,11 @@ def test_a_file_in_a_folder_that_is_not_the_agents_own_has_to_be_named(here: Her
 
 def test_what_is_of_another_program_is_passed_over(here: Here) -> None:
     write(here.folder / ".env", "DATABASE_URL=postgres://\nnot a line of ours\n").chmod(0o666)
-    assert here("validate", "specs").code == 2  # whoever may write it may add a line of ours
-    (here.folder / ".env").chmod(0o644)
+    git(here.folder, "init", "-q")
+    git(here.folder, "add", "-f", ".env")
     assert here("validate", "specs").code == 0
+    write(here.folder / ".env", "assure_agent_max_starts_per_day=0\n")
+    assert here("validate", "specs").code == 2
     (here.folder / ".env").unlink()
     (here.folder / ".env/bin").mkdir(parents=True)
     assert here("validate", "specs").code == 0

@@ -78,6 +78,27 @@ def test_a_misspelt_brake_is_refused_by_every_command_wherever_it_stands(
     assert told in said.json["checks"][0]["message"]
 
 
+def test_what_is_set_twice_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("assure_agent_agent_id", "a")
+    assert load_settings().agent_id == "a"
+    monkeypatch.setenv("ASSURE_AGENT_AGENT_ID", "b")
+    with pytest.raises(WrongUse, match="The environment: AGENT_ID is set twice"):
+        load_settings()
+    monkeypatch.delenv("assure_agent_agent_id")
+    secret = write(own / "secret", "hunter2")
+    secret.chmod(0o600)
+    monkeypatch.setenv("ASSURE_AGENT_CLIENT_SECRET_FILE", str(secret))
+    assert load_settings().client_secret.get_secret_value() == "hunter2"
+    assert load_settings(client_secret="sandbox").client_secret.get_secret_value() == "sandbox"
+    monkeypatch.setenv("ASSURE_AGENT_CLIENT_SECRET", "other")
+    with pytest.raises(WrongUse, match="CLIENT_SECRET_FILE is set, and ASSURE_AGENT_CLIENT_SECRET as well"):
+        load_settings()
+
+
+def test_an_option_without_its_value_is_wrong_use(here: Here) -> None:
+    here("get", "--env-file").is_one_clear_error("--env-file needs a value", code=2)
+
+
 def test_what_kubernetes_and_docker_say_of_a_service_of_our_name_is_no_setting(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
