@@ -7,6 +7,7 @@ from agent.ending import Ending
 from agent.log import logger
 from agent.ports import Clock
 from agent.settings import Settings
+from agent.token_host import elsewhere
 
 CIRCUIT = "circuit"  # under this the store remembers why nothing is sent just now; empty: all is well
 PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
@@ -35,6 +36,12 @@ def unreachable(settings: Settings, comfort: str) -> RemoteError:
     return RemoteError(
         f"Assure cannot be reached at {settings.base_url}.", f"check ASSURE_AGENT_BASE_URL and the network; {comfort}"
     )
+
+
+def account_of(settings: Settings) -> str:
+    """What a store is bound to: the client, where Assure is, and where tokens come from if that is another host."""
+    place = elsewhere(settings.base_url, settings.token_url)
+    return f"{settings.client_id} at {settings.base_url}" + (f", with tokens of {place}" if place else "")
 
 
 def client_config(settings: Settings) -> Config:

@@ -10,6 +10,7 @@ from agent.deliver import Deliverer
 from agent.events import Events, Signature, Tell
 from agent.metrics import Metrics
 from agent.server import serving
+from agent.setting_types import signing_keys
 from agent.settings import Settings, secrets_of
 from agent.sink import HttpSink, sink_id
 from agent.store.sqlite import SqliteStore
@@ -49,8 +50,8 @@ class Outward:
         self._tell = tell
         self._failed = failed
         clock, agent_id = standing.clock, settings.agent_id or store.keys.agent_id()
-        secrets = secrets_of(settings.sink_secret)
-        self._sinks = [HttpSink(url, secrets, agent_id, clock) for url in settings.sink_urls]
+        keys = signing_keys(settings.sink_secret.get_secret_value())
+        self._sinks = [HttpSink(url, keys, agent_id, clock) for url in settings.sink_urls]
         self._deliverers = [
             Deliverer(name, sink, store.outbox, clock, chance, metrics.delivered)
             for name, sink in zip(sink_ids(settings), self._sinks, strict=True)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from agent import __version__
-from agent.account import client_config, need_credentials, reach
+from agent.account import account_of, client_config, need_credentials, reach
 from agent.admission import Admission, Rules
 from agent.assure.client import AssureClient
 from agent.assure.limits import Limited, Turns
@@ -149,13 +149,13 @@ class Agent:
     ) -> AsyncIterator["Agent"]:
         """Open the store and the client. Raises SettingsError or StoreError before anything is done.
 
-        The store is bound to `account`, by default the client id and the base URL.
+        The store is bound to `account`, by default the client id, the base URL, and the host of tokens.
         """
         need_credentials(settings)
         system = SystemClock()
         clock = clock or system
         metrics = Metrics(clock)
-        account = account or f"{settings.client_id} at {settings.base_url}"
+        account = account or account_of(settings)
         claims_key = settings.claims_key.get_secret_value()
         store = SqliteStore(settings.state_path, account, metrics.committed, rebind, sink_ids(settings), claims_key)
         try:

@@ -1,10 +1,15 @@
-"""How the values of settings are written: durations, sizes, lists, paths; and what is none."""
+"""How the values of settings are written: durations, sizes, lists, paths, URLs, keys; and what is none."""
 
+import base64
+import ipaddress
 import re
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from agent.core.duration import parse_duration
 
@@ -36,17 +41,149 @@ def _written(value: Any) -> Any:
     return value
 
 
+def _home(value: Any) -> Any:
+    """The path with `~` as the user's own folder."""
+    written = _written(value)
+    return str(Path(written).expanduser()) if isinstance(written, str) and written.startswith("~") else written
+
+
 def optional(value: Any) -> Any:
-    """None for what is empty."""
-    return None if isinstance(value, str) and not value.strip() else value
+    """None for what is empty; otherwise as a path."""
+    return None if isinstance(value, str) and not value.strip() else _home(value)
 
 
-GivenPath = Annotated[Path, BeforeValidator(_written)]
+def _some(what: str) -> Callable[[Any], Any]:
+    """The value, which is more than nothing."""
+
+    def check(value: Any) -> Any:
+        if not value > 0:
+            raise ValueError(f"expected {what}")
+        return value
+
+    return check
+
+
+def shaped(pattern: str, meaning: str) -> Callable[[str], str]:
+    """The text, which has this pattern."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise ValueError(f"expected {meaning} (the pattern {pattern})")
+        return value
+
+    return check
+
+
+GivenPath = Annotated[Path, BeforeValidator(_home)]
 GivenText = Annotated[str, BeforeValidator(_written)]
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
-Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(_seconds), AfterValidator(_some("a duration above 0, such as 10s"))]
+Bytes = Annotated[int, BeforeValidator(_bytes), AfterValidator(_some("a size above 0, such as 10MiB"))]
 
 
 def printable(text: str) -> str:
     """The text, with a question mark for what no file and no terminal takes."""
     return text.encode(errors="replace").decode()
+
+
+_INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Cs")
+
+
+def clean(text: str) -> str:
+    """The text without what cannot be seen at its ends. ValueError, by code point, for what cannot be seen inside."""
+    text = _ends_cut(text)
+    for character in text:
+        category = unicodedata.category(character)
+        if category == "Cs":
+            raise ValueError("expected text in UTF-8")
+        if category in _INVISIBLE:
+            raise ValueError(f"expected text without invisible characters; there is U+{ord(character):04X}")
+    return text
+
+
+def _ends_cut(text: str) -> str:
+    seen = [n for n, one in enumerate(text) if not (one.isspace() or unicodedata.category(one) in _INVISIBLE[:-1])]
+    return text[seen[0] : seen[-1] + 1] if seen else ""
+
+
+def unquoted(text: str) -> str:
+    """The text without a pair of quotes around it."""
+    bare = text.strip()
+    return bare[1:-1] if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'" else text
+
+
+_URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")  # RFC 3986
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+
+
+def loopback(host: str) -> bool:
+    """True for a name or an address of this machine to itself."""
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def checked_url(value: str, example: str, query: bool = False) -> str:
+    """The URL, if it is whole and one that secrets may be sent to."""
+    expected = f"expected a URL such as {example}"
+    if odd := next((one for one in value if _URL.fullmatch(one) is None), None):
+        raise ValueError(f"{expected}; U+{ord(odd):04X} may not stand in it")
+    parts = _split(value, expected)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.fragment or (parts.query and not query):
+        raise ValueError(expected)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("expected a URL without user info")
+    if parts.scheme == "http" and not loopback(parts.hostname):
+        raise ValueError("expected https; plain http is for loopback only")
+    return value
+
+
+def _split(value: str, expected: str) -> SplitResult:
+    """Its parts, each of which has been read."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise ValueError(f"{expected}; its host cannot be read") from None
+    host = parts.hostname or ""
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0 or parts.netloc.endswith(":"):
+        raise ValueError(f"{expected}; the port is a number from 1 to 65535")
+    try:
+        if ":" in host:
+            ipaddress.IPv6Address(host)
+        elif re.fullmatch(r"[\d.]+", host):
+            ipaddress.IPv4Address(host)
+        elif host and _HOST.fullmatch(host) is None:
+            raise ValueError  # noqa: TRY301 - one answer for all that is no host
+    except ValueError:
+        raise ValueError(f"{expected}; its host cannot be read") from None
+    return parts
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of HOST:PORT, without the brackets of an IPv6 address."""
+    host, _, port = address.rpartition(":")
+    if not host or re.fullmatch(r"[0-9]{1,5}", port) is None or int(port) > 65535 or " " in host:
+        raise ValueError("expected HOST:PORT, such as 127.0.0.1:9464")
+    return host.strip("[]"), int(port)
+
+
+def signing_keys(text: str) -> tuple[bytes, ...]:
+    """The keys of a signing secret, or of two with a comma between them, as receivers of Standard Webhooks read them.
+
+    After `whsec_` stands base64, in either alphabet and with or without padding; `v1,` may stand before it. Any other
+    secret counts as its bytes. ValueError for what looks like such a secret and is none.
+    """
+    parts = (part.strip() for part in re.sub(r"\bv1,\s*(?=whsec_)", "", text).split(","))
+    return tuple(_signing_key(part) for part in parts if part)
+
+
+def _signing_key(secret: str) -> bytes:
+    if secret.startswith("whsec_"):
+        body = secret.removeprefix("whsec_").rstrip("=").translate(str.maketrans("-_", "+/"))
+        if not body or re.fullmatch(r"[A-Za-z0-9+/]+", body) is None or len(body) % 4 == 1:
+            raise ValueError("expected base64 after whsec_, as the receiver shows the secret")
+        return base64.b64decode(body + "=" * (-len(body) % 4))
+    if re.match(r"whsec|whsk_|whpk_|v\d+a?$", secret, re.IGNORECASE):
+        raise ValueError("expected a secret of the kind whsec_..., as the receiver shows it, or any other text")
+    return secret.encode()

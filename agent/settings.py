@@ -5,45 +5,63 @@ case; the secrets folder is `/run/secrets`. Secrets show in no repr, no log and 
 """
 
 import os
-import re
+from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, get_args
 
-from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    YamlConfigSettingsSource,
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
 )
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agent.core.errors import SettingsError
+from agent.core.errors import AgentError, SettingsError, WrongUse
 from agent.core.policy import Policy
-from agent.misread import DOTENV, SECRETS, YAML_FILE, misread
-from agent.setting_types import Bytes, GivenPath, GivenText, Seconds, optional, printable, words
+from agent.setting_faults import fault
+from agent.setting_files import text_of
+from agent.setting_sources import PREFIX, Found, gather
+from agent.setting_types import (
+    Bytes,
+    GivenPath,
+    GivenText,
+    Seconds,
+    checked_url,
+    clean,
+    host_and_port,
+    loopback,
+    optional,
+    shaped,
+    signing_keys,
+    words,
+)
+from agent.token_host import refuse_elsewhere
+from agent.trusted import read_trusted
 
-PREFIX = "ASSURE_AGENT_"
+__all__ = ["PREFIX", "Settings", "load_settings", "loopback", "refuse_renamed", "secrets_of"]
+
+SHARED: ContextVar[Mapping[str, str]] = ContextVar("SHARED", default={})  # noqa: B039 - the flags of every command; never changed
 _SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is stretched by nothing, so it has to be random
 
 
 class Settings(BaseSettings):
     """All settings of this version, with their defaults. Durations are in seconds once read."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_file=DOTENV,
-        extra="ignore",
-        hide_input_in_errors=True,
-        yaml_file=YAML_FILE,
-        secrets_dir=SECRETS if SECRETS.is_dir() else None,
-        frozen=True,
-    )
+    model_config = SettingsConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
 
     base_url: GivenText = Field("https://api.signicat.com", description="Where Assure is: https, or http on loopback.")
-    token_url: str = Field("", description="The token endpoint; derived from BASE_URL when empty.")
+    token_url: str = Field(
+        "", description="The token endpoint, on the host of BASE_URL or its vendor; derived from BASE_URL when empty."
+    )
+    token_host: Annotated[
+        str, AfterValidator(shaped(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(:\d{1,5})?", "a host, or HOST:PORT"))
+    ] = Field("", description="Another host that TOKEN_URL may lead to; environment and `--token-host` only.")
     client_id: str = Field("", description="The API client of the Assure account.")
     client_secret: SecretStr = Field(SecretStr(""), description="Its secret.")
     client_secret_file: GivenPath | None = Field(None, description="A file that holds the secret, instead.")
@@ -67,23 +85,21 @@ class Settings(BaseSettings):
     events_secret: SecretStr = Field(
         SecretStr(""), description="The secret of the event subscription; two, comma-separated, while it rotates."
     )
-    events_signature_header: str = Field(
-        "X-Signicat-Signature",
-        pattern=r"^[A-Za-z0-9-]{1,64}$",
-        description="The header with the HMAC-SHA256 of an event's body.",
-    )
+    events_signature_header: Annotated[
+        str, AfterValidator(shaped(r"[A-Za-z0-9-]{1,64}", "1 to 64 letters, digits and hyphens"))
+    ] = Field("X-Signicat-Signature", description="The header with the HMAC-SHA256 of an event's body.")
     events_signature_encoding: Literal["hex", "base64"] = Field("hex", description="How the HMAC is written there.")
     events_signature_prefix: str = Field("", description="What stands before it, such as `sha256=`.")
     api_token: SecretStr = Field(
         SecretStr(""), description="The bearer token of /api/requests and of the status page; without it no API."
     )
-    sink_urls: Annotated[list[str], NoDecode, BeforeValidator(words)] = Field(
+    sink_urls: Annotated[list[str], BeforeValidator(words)] = Field(
         [], description="Where CloudEvents are sent, comma-separated: https, or http on loopback."
     )
     sink_secret: SecretStr = Field(
         SecretStr(""), description="Signs what is sent (Standard Webhooks); two, comma-separated, while it rotates."
     )
-    redirect_hosts: Annotated[list[str], NoDecode, BeforeValidator(words)] = Field(
+    redirect_hosts: Annotated[list[str], BeforeValidator(words)] = Field(
         [], description="Hosts that redirectUrl may lead to, comma-separated; empty: any."
     )
     concurrency: int = Field(64, ge=1, le=1000, description="Requests that are driven at the same time.")
@@ -107,11 +123,17 @@ class Settings(BaseSettings):
         description="What `keep: claims` needs: 32 characters or more, as from `openssl rand -base64 32`.",
     )
     claims_key_file: GivenPath | None = Field(None, description="A file that holds it, instead.")
-    agent_id: str = Field(
-        "", pattern=r"^[a-z0-9]{0,16}$", description="Part of external references; derived when empty."
+    agent_id: Annotated[str, AfterValidator(shaped(r"[a-z0-9]{0,16}", "at most 16 small letters and digits"))] = Field(
+        "", description="Part of external references; derived when empty."
     )
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, json in a pipe.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is told.")
+    env_file: str = Field(
+        "", description="A file to read instead of `.env`, as `--env-file`; environment and flag only."
+    )
+    config_file: str = Field(
+        "", description="A file to read instead of `assure-agent.yaml`, as `--config-file`; environment and flag only."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -122,55 +144,57 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment, `.env`, secrets folder, YAML file: the first that has a value wins."""
-        yaml = YamlConfigSettingsSource(settings_cls)
-        return init_settings, env_settings, dotenv_settings, file_secret_settings, yaml
+        """Only what `load_settings` gathered: the usual sources would believe any file, whoever wrote it."""
+        return (init_settings,)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
-        if isinstance(value, str) and value != printable(value):
-            raise ValueError("expected text in UTF-8")
-        return value
+    def _text(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return clean(value)
+        except ValueError as error:
+            if info.field_name != "state_url":
+                raise
+            raise ValueError(f"expected sqlite:/// and the path of a file; {error}") from None
 
     @field_validator("base_url", "token_url")
     @classmethod
     def _safe_url(cls, value: str) -> str:
-        return _checked(value, "https://api.signicat.com").rstrip("/") if value else value
+        return checked_url(value, "https://api.signicat.com").rstrip("/") if value else value
 
     @field_validator("sink_urls")
     @classmethod
     def _safe_urls(cls, values: list[str]) -> list[str]:
-        return list(dict.fromkeys(_checked(value, "https://shop.example/assure", query=True) for value in values))
+        return list(dict.fromkeys(checked_url(value, "https://shop.example/assure", query=True) for value in values))
 
     @field_validator("state_url")
     @classmethod
     def _known_store(cls, value: str) -> str:
         path = value.removeprefix("sqlite:///")
+        if path.startswith("~"):
+            path = str(Path(path).expanduser())
         if path == value or path.startswith(":") or "\0" in path or not Path(path).name or path.endswith("/"):
             raise ValueError("expected sqlite:/// and the path of a file, such as sqlite:///state/agent.db")
         if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a folder may not be looked into
             raise ValueError("expected the path of a file, such as sqlite:///state/agent.db; there is a folder")
-        return value
+        return f"sqlite:///{path}"
 
     @field_validator("listen", "events_listen")
     @classmethod
     def _address(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError("expected HOST:PORT, such as 127.0.0.1:9464")
+        host_and_port(value)
+        return value
+
+    @field_validator("sink_secret")
+    @classmethod
+    def _signing(cls, value: SecretStr) -> SecretStr:
+        signing_keys(value.get_secret_value())
         return value
 
     @model_validator(mode="after")
-    def _read_secrets(self) -> "Settings":
-        for name in ("client_secret", "claims_key"):
-            path: Path | None = getattr(self, f"{name}_file")
-            if path is not None and not getattr(self, name).get_secret_value():
-                try:
-                    secret = path.read_text().strip()
-                except (OSError, UnicodeDecodeError):
-                    raise ValueError(f"{name.upper()}_FILE cannot be read") from None
-                object.__setattr__(self, name, SecretStr(secret))
+    def _long_enough(self) -> "Settings":
         if 0 < len(self.claims_key.get_secret_value()) < _SHORTEST_KEY:
             raise ValueError(
                 f"CLAIMS_KEY: expected {_SHORTEST_KEY} characters or more, as of `openssl rand -base64 32`"
@@ -212,12 +236,12 @@ class Settings(BaseSettings):
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of LISTEN."""
-        return _host_and_port(self.listen)
+        return host_and_port(self.listen)
 
     @property
     def events_address(self) -> tuple[str, int]:
         """Host and port of EVENTS_LISTEN."""
-        return _host_and_port(self.events_listen)
+        return host_and_port(self.events_listen)
 
 
 def secrets_of(value: SecretStr) -> tuple[str, ...]:
@@ -225,45 +249,57 @@ def secrets_of(value: SecretStr) -> tuple[str, ...]:
     return tuple(secret for part in value.get_secret_value().split(",") if (secret := part.strip()))
 
 
-def loopback(host: str) -> bool:
-    """True for a name or an address of this machine to itself."""
-    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _checked(value: str, example: str, query: bool = False) -> str:
-    """The URL, if it is one that secrets may be sent to."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.fragment or (parts.query and not query):
-        raise ValueError(f"expected a URL such as {example}")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("expected a URL without user info")
-    if parts.scheme == "http" and not loopback(parts.hostname):
-        raise ValueError("expected https; plain http is for loopback only")
-    return value
-
-
 def load_settings(**flags: Any) -> Settings:
     """Read the settings; flags that are None were not given. Raises SettingsError with the first fault."""
-    given = {name: value for name, value in flags.items() if value is not None}
+    return load_found(**flags)[0]
+
+
+def load_found(**flags: Any) -> tuple[Settings, Mapping[str, Found]]:
+    """The settings, and where each value came from that is not a default. Raises SettingsError."""
+    given = {**SHARED.get(), **{name: value for name, value in flags.items() if value is not None}}
     try:
-        return Settings(**given)
+        found = gather(given, Settings.model_fields, _SECRETS)
+    except OSError as error:
+        raise SettingsError(
+            f"The settings cannot be read: {error.filename}: {error.strerror}.", "correct the rights of that file"
+        ) from None
+    for name in ("client_secret", "claims_key"):
+        _from_file(name, found)
+    try:
+        settings = Settings(**{name: one.value for name, one in found.items()})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        where = f"{PREFIX}{name.upper()}: " if name else ""
-        raise SettingsError(f"{where}{reason}.", "see the table of settings in README.md") from None
-    except Exception as error:
-        raise _unreadable(error) from None
+        raise fault(error, found, _SECRETS) from None
+    refuse_elsewhere(settings.base_url, settings.token_url, settings.token_host)
+    return settings, found
 
 
-def _unreadable(error: Exception) -> SettingsError:
-    return SettingsError(f"The settings cannot be read: {misread(error)}.", "correct that file")
+def _from_file(name: str, found: dict[str, Found]) -> None:
+    """Put the content of NAME_FILE in the place of NAME, where that is not set itself."""
+    named, itself = found.get(f"{name}_file"), found.get(name)
+    variable = f"{PREFIX}{name.upper()}_FILE"
+    if named is None or not str(named.value).strip():
+        return
+    if itself is not None and str(itself.value).strip():
+        if itself.origin == named.origin:
+            raise WrongUse(f"{variable} is set, and {PREFIX}{name.upper()} as well.", "remove one of them")
+        return
+    path = Path(str(named.value).strip()).expanduser()
+    try:
+        secret = text_of(read_trusted(path, secret=True), str(path))
+    except OSError as error:
+        raise SettingsError(
+            f"{variable}: {path} cannot be read: {error.strerror}.", "name a file that this user can read"
+        ) from None
+    except AgentError as error:
+        raise type(error)(f"{variable}: {error}", error.hint) from None
+    found[name] = Found(value=secret, origin="file", where=str(path))
+
+
+def _secret(annotation: Any) -> bool:
+    return annotation is SecretStr or SecretStr in get_args(annotation)
+
+
+_SECRETS = frozenset(name for name, field in Settings.model_fields.items() if _secret(field.annotation))
 
 
 def refuse_renamed(source: str, followed: str | None) -> None:
@@ -274,18 +310,3 @@ def refuse_renamed(source: str, followed: str | None) -> None:
             "would be verified anew, and billed.",
             f"set it back to {followed}, or give another source a state file of its own",
         )
-
-
-def unknown_settings() -> list[str]:
-    """What looks like a setting of ours and is none, in the environment, `.env` and YAML file: most likely a typo.
-
-    Raises SettingsError where one of the files cannot be read, as load_settings does.
-    """
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    try:
-        named = {*os.environ, *dotenv_values(DOTENV, interpolate=False)}
-        of_file = YamlConfigSettingsSource(Settings).yaml_data.keys() - Settings.model_fields.keys()
-    except Exception as error:
-        raise _unreadable(error) from None
-    unknown = {name for name in named if name.upper().startswith(PREFIX) and name.upper() not in known}
-    return sorted(map(printable, {*unknown, *(f"{name} ({YAML_FILE})" for name in map(str, of_file))}))

@@ -2,12 +2,11 @@
 
 The signature stands in `webhook-signature`: `v1,` and the base64 of HMAC-SHA256 over `ID.TIMESTAMP.BODY`, with ID from
 `webhook-id` and TIMESTAMP (seconds) from `webhook-timestamp`; while the secret rotates there are two, with a space
-between them. A secret that begins with `whsec_` is base64 after that, any other counts as its bytes.
+between them. The keys are those that `agent.setting_types.signing_keys` reads from SINK_SECRET.
 """
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -31,9 +30,9 @@ def sink_id(url: str) -> str:
 class HttpSink:
     """One URL. Implements `agent.ports.Sink`."""
 
-    def __init__(self, url: str, secrets: Sequence[str], agent_id: str, clock: Clock) -> None:
+    def __init__(self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock) -> None:
         self._url = url
-        self._keys = [_key(secret) for secret in secrets]
+        self._keys = keys
         self._source = f"/assure-agent/{agent_id}"
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
@@ -91,12 +90,3 @@ def cloud_event(delivery: Delivery, source: str) -> dict[str, Any]:
             "holdId": notice.hold_id,
         },
     }
-
-
-def _key(secret: str) -> bytes:
-    if secret.startswith("whsec_"):
-        try:
-            return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-        except binascii.Error:
-            pass
-    return secret.encode()

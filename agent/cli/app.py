@@ -51,8 +51,17 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
+    env_file: Annotated[
+        str | None, typer.Option("--env-file", help="Read this file instead of .env; '' reads none.")
+    ] = None,
+    config_file: Annotated[
+        str | None, typer.Option("--config-file", help="Read this file instead of assure-agent.yaml; '' reads none.")
+    ] = None,
+    token_host: Annotated[
+        str | None, typer.Option("--token-host", help="Another host that TOKEN_URL may lead to.")
+    ] = None,
 ) -> None:
-    """What every command shares."""
+    """What every command shares. The last three are taken out of the arguments before, wherever they stand."""
 
 
 app.command("run")(run.run)

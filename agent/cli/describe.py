@@ -68,6 +68,8 @@ def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
             "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not set.",
             "set them to the API client of your Signicat account",
         )
+    from agent.account import account_of  # late: it has the whole client behind it
+
     records: list[Record] = []
     linkless: set[str] = set()
     if settings.state_path.exists():
@@ -75,7 +77,7 @@ def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
             reading.freeze()
             records, account = reading.named(name), reading.account()
             linkless = {record.uid for record in records if reading.linkless(record)}
-            ours = f"{settings.client_id} at {settings.base_url}"
+            ours = account_of(settings)
             if records and account not in (None, ours):
                 raise StoreForeign(
                     f"The state file belongs to {account}, not to {ours}.",

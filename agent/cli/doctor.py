@@ -1,7 +1,6 @@
 """`assure-agent doctor`: is everything there that the agent needs, and as it should be? Changes nothing."""
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 from agent.cli.checks import Check, State, environment
 from agent.cli.output import Format, print_json, print_table
 from agent.core.errors import SettingsError
-from agent.settings import load_settings, unknown_settings
+from agent.settings import load_found
 
 
 def doctor(
@@ -31,16 +30,15 @@ def doctor(
 
     flags = {"specs_dir": specs, "images_dir": images, "state_url": state}
     checks: list[Check] = []
-    with contextlib.suppress(SettingsError):  # a file that cannot be read: told below
-        checks.append(environment.unknown(unknown_settings()))
     values: list[environment.Value] = []
     try:
-        settings = load_settings(**flags)
+        settings, found = load_found(**flags)
     except SettingsError as error:
         checks.insert(0, Check(name="settings", state=State.PROBLEM, message=str(error).rstrip("."), hint=error.hint))
     else:
-        values = environment.origins(settings, flags)
+        values = environment.origins(settings, found)
         checks.insert(0, Check(name="settings", message=f"{len(values)} settings can be read"))
+        checks += environment.checks(settings, found)
         checks += asyncio.run(remote.checks(settings, offline))
         checks += place.checks(settings)
     problem = any(check.state is State.PROBLEM for check in checks)

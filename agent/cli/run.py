@@ -13,17 +13,21 @@ import typer
 from pydantic import SecretStr
 
 from agent.core.duration import parse_duration
+from agent.core.errors import WrongUse
 from agent.settings import Settings, load_settings, secrets_of
 
 if TYPE_CHECKING:
     from agent.runtime import Finished
 
+_TIMEOUT = "10m"
 _SANDBOX_PORT = 9466  # tried first, so that capture links of an earlier run still lead somewhere
 
 
 def run(
     once: Annotated[bool, typer.Option("--once", help="End when all is settled as far as it can be.")] = False,
-    timeout: Annotated[str, typer.Option("--timeout", help="With --once: the longest to wait.")] = "10m",
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", help="With --once: the longest to wait; 10m by default.")
+    ] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Against the built-in simulator of Assure.")] = False,
     interactive: Annotated[
         bool, typer.Option("--interactive", help="With --sandbox: captures wait for a person with a browser.")
@@ -45,8 +49,9 @@ def run(
 
     Example: assure-agent run --sandbox --once
     """
+    _refuse_without_effect(once, timeout, sandbox, interactive)
     try:
-        patience = parse_duration(timeout)
+        patience = parse_duration(timeout or _TIMEOUT)
     except ValueError as error:
         raise typer.BadParameter(f"--timeout: {error}") from None
     flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state, "listen": listen}
@@ -58,6 +63,14 @@ def run(
     code = uvloop.run(_main(flags, options))
     if code:
         raise typer.Exit(code)
+
+
+def _refuse_without_effect(once: bool, timeout: str | None, sandbox: bool, interactive: bool) -> None:
+    """Raise WrongUse for an option that would do nothing: `--interactive` alone would start a billing agent."""
+    if interactive and not sandbox:
+        raise WrongUse("--interactive has no effect without --sandbox.", "add --sandbox, or leave --interactive out")
+    if timeout is not None and not once:
+        raise WrongUse("--timeout has no effect without --once.", "add --once, or leave --timeout out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,15 +169,12 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
 
 async def _run(remote: _Remote, options: _Options) -> int:
     from agent.cli.progress import Progress
-    from agent.log import configure, logger
+    from agent.log import configure
     from agent.runtime import Agent
-    from agent.settings import unknown_settings
 
     settings = remote.settings
     quiet = options.told and "log_level" not in settings.model_fields_set
     configure(settings.log_format, "warning" if quiet else settings.log_level)
-    for name in unknown_settings():
-        logger().warning("unknown setting is ignored", setting=name, hint="see the table of settings in README.md")
     progress = Progress(settings, running=not options.once, sandbox=options.sandbox) if options.told else None
     seen = progress.stepped if progress is not None else lambda step: None
     interrupted = _Interrupted()

@@ -57,7 +57,7 @@ def format_duration(seconds: float) -> str:
 
 def _read(value: object) -> float:
     if value == 0 and type(value) is int:
-        return 0.0
+        return 0.0  # YAML reads `0` as a number
     if not isinstance(value, str):
         raise ValueError("expected a duration such as 90s, 15m, 24h or 30d")  # noqa: TRY004 - pydantic wants it
     return parse_duration(value)

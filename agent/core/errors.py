@@ -3,6 +3,8 @@
 AgentError
 ├── Impossible        ours: the machine was shown an observation that its table does not allow; the record is untouched
 ├── SettingsError     theirs: a setting is missing or wrong                                        (exit code 1)
+│   └── WrongUse        settings that exist and are not taken: misspelt, misread, or of no effect  (exit code 2)
+│       └── Untrusted     somebody else may have written them                                      (exit code 2)
 ├── StoreError        theirs: the state file cannot be used
 │   ├── StoreLocked     another agent holds it
 │   ├── StoreNewer      it was written by a newer version
@@ -26,6 +28,14 @@ class Impossible(AgentError):
 
 class SettingsError(AgentError):
     """Theirs: a setting is missing or wrong."""
+
+
+class WrongUse(SettingsError):
+    """Theirs: settings or options that exist and are not taken: misspelt, misread, or of no effect."""
+
+
+class Untrusted(WrongUse):
+    """Theirs: a file of settings or a secret that somebody else may have written."""
 
 
 class StoreError(AgentError):

@@ -36,9 +36,9 @@ class Said:
     def json(self) -> Any:
         return orjson.loads(self.out)
 
-    def is_one_clear_error(self, *words: str) -> None:
-        """One line with what, where and `Try:`; no traceback; exit code 1."""
-        assert self.code == 1, self
+    def is_one_clear_error(self, *words: str, code: int = 1) -> None:
+        """One line with what, where and `Try:`; no traceback; this exit code."""
+        assert self.code == code, self
         lines = [line for line in self.err.splitlines() if line.startswith("assure-agent: ")]
         assert len(lines) == 1, self
         assert ". Try: " in lines[0]

@@ -70,9 +70,10 @@ async def test_the_agent_that_runs_is_told_by_its_pid(world: World, here: Here) 
 
 def test_where_each_setting_comes_from_and_that_secrets_do_not_show(here: Here) -> None:
     """[I6]"""
-    write(here.folder / ".env", "ASSURE_AGENT_SOURCE_NAME=office\n")
-    write(here.folder / "assure-agent.yaml", "poll_interval: 7s\n")
-    said = here("doctor", "--offline", "--specs", "specs", "-o", "json", CLIENT_SECRET="hunter2", RETENTON="1d")
+    write(here.folder / "ours.env", "ASSURE_AGENT_SOURCE_NAME=office\n").chmod(0o600)
+    write(here.folder / "ours.yaml", "poll_interval: 7s\n")
+    files = ("--env-file", "ours.env", "--config-file=ours.yaml")
+    said = here(*files, "doctor", "--offline", "--specs", "specs", "-o", "json", CLIENT_SECRET="hunter2")
     values = {value["name"].removeprefix("ASSURE_AGENT_"): value for value in said.json["settings"]}
     origins = {
         "SPECS_DIR": "flag",
@@ -85,8 +86,8 @@ def test_where_each_setting_comes_from_and_that_secrets_do_not_show(here: Here) 
     assert values["CLIENT_SECRET"]["value"] == "set"
     assert "hunter2" not in said.out + said.err
     assert "hunter2" not in here("doctor", "--offline", CLIENT_SECRET="hunter2").out
-    (unknown,) = [check for check in said.json["checks"] if check["check"] == "unknown settings"]
-    assert (unknown["state"], "ASSURE_AGENT_RETENTON" in unknown["message"]) == ("warning", True)
+    (files_check,) = [check for check in said.json["checks"] if check["check"] == "settings files"]
+    assert (files_check["state"], files_check["hint"]) == ("warning", "chmod 600 ours.yaml")
 
 
 def test_a_secret_from_a_file_is_told_as_such(here: Here) -> None:

@@ -137,8 +137,8 @@ def rows(said: Said) -> dict[str, tuple[str, int]]:
 
 async def planned(here: Here, world: World) -> Said:
     for name, value in (("SPECS_DIR", world.specs), ("IMAGES_DIR", world.images)):
-        here.env[f"ASSURE_AGENT_{name}"] = str(value)
-    here.env["ASSURE_AGENT_STATE_URL"] = f"sqlite:///{world.state}"
+        here.env[name] = str(value)
+    here.env["STATE_URL"] = f"sqlite:///{world.state}"
     return await asyncio.to_thread(here, "plan", "-o", "json")
 
 

@@ -30,6 +30,14 @@ def test_a_duration_is_read_as_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
+def test_zero_is_a_duration_as_yaml_reads_it_and_no_other_number_is() -> None:
+    read = TypeAdapter(Duration).validate_python
+    assert read(0) == 0.0
+    for other in (False, 0.0, 5, -1, None):
+        with pytest.raises(ValidationError, match="expected a duration such as 90s"):
+            read(other)
+
+
 @pytest.mark.parametrize(
     "text", ["", "5", "s", "1 h", "1h ", "1w", "1H", "+1h", "1e3s", "1h-1m", "١s", "1..5s", "9" * 50 + "s"]
 )

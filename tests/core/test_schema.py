@@ -112,6 +112,8 @@ BAD: dict[str, Any] = {
     "a boolean that is text": put(upload(), "spec/upload/readBack", "true"),
     "a deadline of nothing": put(upload(), "spec/deadline", "0s"),
     "a deadline that is a number": put(upload(), "spec/deadline", 24),
+    "a deadline that is the number zero": put(upload(), "spec/deadline", 0),
+    "a retention that is a number": put(upload(), "spec/retention", 24),
     "a deadline without a unit": put(upload(), "spec/deadline", "24"),
     "a negative retention": put(upload(), "spec/retention", "-1h"),
     "claims for no time": put(upload(), "spec/result", {"keep": "claims", "claimsTtl": "0s"}),

@@ -1,20 +1,17 @@
 """Settings: what each one is, and where it came from. A secret is told as set or not set, nothing more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from pathlib import Path
+from typing import get_args
 
 from pydantic import SecretStr
-from pydantic_settings import (
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SecretsSettingsSource,
-    YamlConfigSettingsSource,
-)
 
 from agent.cli.checks import Check, warning
+from agent.setting_sources import Found
 from agent.settings import PREFIX, Settings
+from agent.token_host import elsewhere
+from agent.trusted import readable_by_others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,25 +23,16 @@ class Value:
     origin: str  # flag | environment | .env | secrets | yaml | file | default
 
 
-def origins(settings: Settings, flags: Mapping[str, object]) -> list[Value]:
+def origins(settings: Settings, found: Mapping[str, Found]) -> list[Value]:
     """Every setting with its value and where it came from: the first source that has it."""
-    sources: list[tuple[str, PydanticBaseSettingsSource]] = [
-        ("environment", EnvSettingsSource(Settings)),
-        (".env", DotEnvSettingsSource(Settings)),
-        ("secrets", SecretsSettingsSource(Settings)),
-        ("yaml", YamlConfigSettingsSource(Settings)),
+    return [
+        Value(
+            name=PREFIX + name.upper(),
+            shown=_shown(name, settings),
+            origin=found[name].origin if name in found else "default",
+        )
+        for name in Settings.model_fields
     ]
-    given: list[tuple[str, Mapping[str, Any]]] = [
-        ("flag", {name: value for name, value in flags.items() if value is not None}),
-        *((name, source()) for name, source in sources),
-    ]
-    values = []
-    for name in Settings.model_fields:
-        origin = next((where for where, found in given if name in found), "default")
-        if origin == "default" and getattr(settings, f"{name}_file", None) is not None:
-            origin = "file"
-        values.append(Value(name=PREFIX + name.upper(), shown=_shown(name, settings), origin=origin))
-    return values
 
 
 def _shown(name: str, settings: Settings) -> str:
@@ -59,9 +47,21 @@ def _shown(name: str, settings: Settings) -> str:
     return "" if value is None else str(value)
 
 
-def unknown(names: Sequence[str]) -> Check:
-    """Variables that look like ours and are not."""
-    if names:
-        hint = "correct or remove them; see the table of settings in README.md"
-        return warning("unknown settings", f"not settings of this version: {', '.join(names)}", hint)
-    return Check(name="unknown settings", message="none")
+def checks(settings: Settings, found: Mapping[str, Found]) -> Iterator[Check]:
+    """The files that settings came from, and where client id and secret are sent."""
+    read = sorted({file for one in found.values() if (file := _file(one))})
+    open_ones = [file for file in read if readable_by_others(Path(file))]
+    if open_ones:
+        message = f"others can read {', '.join(open_ones)}"
+        yield warning("settings files", message, f"chmod 600 {' '.join(open_ones)}")
+    else:
+        yield Check(name="settings files", message=f"{', '.join(read) or 'none'}: nobody else can change them")
+    place = elsewhere(settings.base_url, settings.token_url)
+    where = f"at {place}, another host than that of BASE_URL" if place else "at the host of BASE_URL"
+    yield Check(name="token endpoint", message=where)
+
+
+def _file(one: Found) -> str:
+    """The file that a value came from."""
+    line_cut = one.where.rpartition(":")[0] if one.origin in (".env", "yaml") else one.where
+    return line_cut if one.origin in (".env", "yaml", "secrets", "file") else ""

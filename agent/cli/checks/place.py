@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from agent.account import CIRCUIT
+from agent.account import CIRCUIT, account_of
 from agent.cli.checks import Check, problem, warning
 from agent.cli.output import moment
 from agent.control import PAUSED, paused_since
@@ -138,7 +138,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         hint = "look at what is held with `assure-agent get`, then `assure-agent approve`"
         yield warning("recovery", f"the state file is {_RECOVERING[why]}, and a person has to approve", hint)
     yield from _same_source(settings.source_name, followed)
-    ours = f"{settings.client_id} at {settings.base_url}"
+    ours = account_of(settings)
     if account is None or account == ours or not settings.client_id:
         yield Check(name="account", message=f"the store belongs to {account or 'no account yet'}")
     else:

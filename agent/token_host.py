@@ -1,0 +1,45 @@
+"""The hosts that client id and secret may be sent to: that of BASE_URL, its vendor's, or the one of TOKEN_HOST."""
+
+from urllib.parse import SplitResult, urlsplit
+
+from agent.core.errors import Untrusted
+
+_VENDORS = ("signicat.com",)  # registered domains whose hosts are all run by one vendor (contract §1)
+_PORTS = {"https": 443, "http": 80}
+
+
+def elsewhere(base_url: str, token_url: str) -> str:
+    """The host and port of a token endpoint that is not where BASE_URL is; empty where it is the same, or derived."""
+    base, token = urlsplit(base_url), urlsplit(token_url)
+    if not token_url or _origin(base) == _origin(token):
+        return ""
+    scheme, host, port = _origin(token)
+    return host if port == _PORTS[scheme] else f"{host}:{port}"
+
+
+def refuse_elsewhere(base_url: str, token_url: str, allowed: str) -> None:
+    """Raise Untrusted where the token endpoint is at a host that neither BASE_URL nor TOKEN_HOST stands for."""
+    place = elsewhere(base_url, token_url)
+    base, token = urlsplit(base_url), urlsplit(token_url)
+    if not place or allowed.lower() in (_name(token), place, f"{_name(token)}:{_origin(token)[2]}"):
+        return
+    both_default = all(_origin(one)[0] == "https" and _origin(one)[2] == _PORTS["https"] for one in (base, token))
+    if both_default and any(_within(_name(base), one) and _within(_name(token), one) for one in _VENDORS):
+        return
+    raise Untrusted(
+        f"ASSURE_AGENT_TOKEN_URL leads to {place}, and ASSURE_AGENT_BASE_URL to {_name(base)}: client id and secret "
+        "are not sent to another host.",
+        f"remove TOKEN_URL, or allow that host by --token-host {place} or ASSURE_AGENT_TOKEN_HOST in the environment",
+    )
+
+
+def _within(host: str, domain: str) -> bool:
+    return host == domain or host.endswith(f".{domain}")
+
+
+def _name(parts: SplitResult) -> str:
+    return (parts.hostname or "").lower().removesuffix(".")
+
+
+def _origin(parts: SplitResult) -> tuple[str, str, int]:
+    return parts.scheme, _name(parts), parts.port or _PORTS.get(parts.scheme, 0)
