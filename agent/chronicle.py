@@ -6,6 +6,7 @@ from agent.admission import Synced
 from agent.assure.brakes import Cause, Opened
 from agent.core.errors import AgentError
 from agent.core.machine import Step
+from agent.listeners import harmless
 from agent.log import logger
 from agent.metrics import Metrics
 from agent.regain import Regained
@@ -22,11 +23,12 @@ class Chronicle:
 
     def __init__(self, metrics: Metrics, seen: Callable[[Step], None]) -> None:
         self._metrics = metrics
-        self._seen = seen
+        self._seen = harmless(seen)
         self._log = logger()
         self.last: Synced | None = None  # the last scan
         self._listed = True
 
+    @harmless
     def stepped(self, step: Step) -> None:
         """A step was committed."""
         self._metrics.stepped(step)
@@ -50,6 +52,7 @@ class Chronicle:
             trace_id=trace_id or None,
         )
 
+    @harmless
     def synced(self, synced: Synced) -> None:
         """The source was scanned."""
         changed = self.last is None or (self.last.files, self.last.refusals, self.last.waiting) != (
@@ -77,6 +80,7 @@ class Chronicle:
                 hint="put the files back, or say `assure-agent approve`; `assure-agent plan` lists them",
             )
 
+    @harmless
     def circuit(self, opened: Opened | None) -> None:
         """The circuit opened, or closed."""
         self._metrics.circuit(opened is not None)
@@ -86,6 +90,7 @@ class Chronicle:
             hint = CIRCUIT_HINTS[opened.cause]
             self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
 
+    @harmless
     def regained(self, regained: Regained) -> None:
         """Assure was asked for what a store that is not what it was may have missed."""
         recovery = regained.recovery
@@ -100,6 +105,7 @@ class Chronicle:
             **counts,
         )
 
+    @harmless
     def listed(self, can: bool) -> None:
         """Assure's lists can be read, or not: a store that may be behind needs them. Said when it changes."""
         before, self._listed = self._listed, can
@@ -111,6 +117,7 @@ class Chronicle:
         elif can and not before:
             self._log.warning("Assure's lists can be read again")
 
+    @harmless
     def checkpointed(self, lines: Iterable[Checkpoint]) -> None:
         """Lines were added to the checkpoints. Logs leave the machine, as a rule: with the hashes in them, database and
         file cannot be changed together without a trace."""
@@ -119,6 +126,7 @@ class Chronicle:
                 self._log.error("the journal was changed", hint="look with `assure-agent audit verify`")
             self._log.info("checkpoint", checkpoint=line.number, events=line.event, digest=line.hash)
 
+    @harmless
     def unwritten(self, error: Exception) -> None:
         """No checkpoint could be added."""
         cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
@@ -126,6 +134,7 @@ class Chronicle:
             "no checkpoint", error=type(error).__name__, cause=cause, hint="look with `assure-agent audit verify`"
         )
 
+    @harmless
     def unwatched(self, error: Exception) -> None:
         """The system gives no watch on the source."""
         self._log.warning(
@@ -135,6 +144,7 @@ class Chronicle:
             hint="raise fs.inotify.max_user_watches and max_user_instances, or let the agent's user read the folder",
         )
 
+    @harmless
     def bug(self, uid: str, error: Exception) -> None:
         """A bug of ours met one record."""
         self._log.error("bug", uid=uid, error=f"{type(error).__name__}: {error}", hint="report it; the request waits")

@@ -4,6 +4,7 @@ Every setting is `ASSURE_AGENT_` and its name in capitals. The YAML file is `ass
 case; the secrets folder is `/run/secrets`. Secrets show in no repr, no log and no error.
 """
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -252,6 +253,14 @@ def load_settings(**flags: Any) -> Settings:
         raise SettingsError(f"{where}{reason}.", "see the table of settings in README.md") from None
     except Exception as error:
         raise _unreadable(error) from None
+
+
+def named_log_format() -> str:
+    """LOG_FORMAT where the settings as a whole cannot be read: as the environment or `.env` have it; empty: not set."""
+    name = f"{PREFIX}LOG_FORMAT"
+    with contextlib.suppress(Exception):  # it is about a fault in one of them, as a rule
+        return (os.environ.get(name) or dotenv_values(DOTENV, interpolate=False).get(name) or "").strip()
+    return ""
 
 
 def _unreadable(error: Exception) -> SettingsError:

@@ -1,9 +1,6 @@
 """What a person sees while the agent works: where to look, a line for each outcome, and the table at the end."""
 
-import contextlib
-import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +11,7 @@ from agent.cli.get import COLUMNS, rows
 from agent.cli.output import print_table
 from agent.core.machine import Step
 from agent.core.record import Record
+from agent.listeners import harmless
 from agent.store.reading import Reading
 
 _FEW = 50  # lines and table rows that a person still reads
@@ -28,7 +26,6 @@ class Progress:
         self._running = running
         self._lines = 0
         self._bar = _bar() if sys.stdout.isatty() else None
-        self.unheard: Callable[[], None] = lambda: None
         self._shown = False
         self._known: set[str] = set()  # uids seen
         self._moving: set[str] = set()  # those that go on by themselves
@@ -42,33 +39,18 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
+    @harmless
     def listening(self, url: str) -> None:
         """The HTTP surface is up."""
-        with self._heard():
-            self._listening(url)
-
-    def _listening(self, url: str) -> None:
         self._say(f"metrics: {url}/metrics\nstatus page: {url}/")
         with Reading(self._state) as reading:
             records = list(reading.all())
         if records and not any(record.moving for record in records):
             self._rest()  # an earlier run has settled them all; new files may still come
 
+    @harmless
     def stepped(self, step: Step) -> None:
         """A step was committed."""
-        with self._heard():
-            self._stepped(step)
-
-    @contextlib.contextmanager
-    def _heard(self) -> Iterator[None]:
-        """When nobody reads what is printed any more, the agent is told to end."""
-        try:
-            yield
-        except BrokenPipeError:
-            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for what is left of the process
-            self.unheard()
-
-    def _stepped(self, step: Step) -> None:
         before, record = step.before, step.record
         if step.link is not None:
             self._line(f"{record.name}: capture link ready, see it with: assure-agent get {record.name} --link")
@@ -92,6 +74,7 @@ class Progress:
             self.conclude()
             self._say("All is settled. Drop, change or remove files, or press Ctrl-C to end.")
 
+    @harmless
     def conclude(self) -> None:
         """Print the table of outcomes, unless it was just printed."""
         if self._shown:

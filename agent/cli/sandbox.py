@@ -58,6 +58,8 @@ def sandbox(
     """
     import uvloop
 
+    from agent.log import lines_lost, lost
+    from agent.lossy import lossy_output
     from agent.sandbox import SandboxConfig
     from agent.sandbox.server import main_async
 
@@ -84,7 +86,7 @@ def sandbox(
         ),
     )
     try:
-        with own_world():
+        with lossy_output(lost, lines_lost), own_world():
             uvloop.run(main_async(config, announce=_announce))
     except OSError as error:
         named = isinstance(error, socket.gaierror)
