@@ -1,5 +1,6 @@
 """The command line, one file per command. Imports are late: a command pays for what it uses."""
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, TextIO
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from agent.core.errors import AgentError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # from a file that has no name: stdout
 _CLOSED_PIPE = 128 + 13  # as a shell says it of a program that SIGPIPE ended
 
 
@@ -35,7 +37,7 @@ def _run() -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        complain(refused(error))
+        complain(_unwritten(error) if error.filename is None and error.errno in _NO_ROOM else refused(error))
         return 1
     return 0
 
@@ -62,7 +64,6 @@ def _open_standard_streams() -> None:
 def _written_out() -> int | None:
     """Write what stdout still keeps. An exit code where it cannot be written: nobody has seen the answer then."""
     from agent.cli.output import complain
-    from agent.core.errors import AgentError
 
     stdout = sys.stdout
     if type(stdout).__name__ == "PacifyFlushWrapper":  # Typer met a closed pipe
@@ -74,10 +75,16 @@ def _written_out() -> int | None:
         return _CLOSED_PIPE
     except (OSError, ValueError) as error:
         _discard(stdout)
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        complain(AgentError(f"The output cannot be written: {reason}.", "make room there, or choose another place"))
+        complain(_unwritten(error))
         return 1
     return None
+
+
+def _unwritten(error: Exception) -> "AgentError":
+    from agent.core.errors import AgentError
+
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return AgentError(f"The output cannot be written: {reason}.", "make room there, or choose another place")
 
 
 def _discard(stream: TextIO) -> None:
