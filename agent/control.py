@@ -200,6 +200,11 @@ class Control:
                 f"{record.name} is not done, or its file is still there.",
                 "remove the file, wait until the request is done, then forget it",
             )
+        if record.discard:  # its paths go with its name
+            raise AgentError(
+                f"The image files of {record.name} are not deleted yet, as IMAGES_AFTER_UPLOAD says.",
+                f"see why with `assure-agent explain {record.name}`, then forget it",
+            )
         kept = await self._store.shut_claims(record.uid)
         if record.claims_until is not None:  # also where it was taken back once, and the claims went then
             erased = ClaimsErased(at=self._clock.now())

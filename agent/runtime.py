@@ -215,7 +215,7 @@ class Agent:
             listening(url)
             self._log.info("started", version=__version__, address=url, events=self.events_url)
             await self._adjust()
-            await self._erasure.tend()
+            await self._erasure.begin(deletes=self._settings.images_after_upload == "delete")
             await self.scan()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await reach(self._client, self._settings, patient, self._ending, self._clock)

@@ -21,6 +21,7 @@ from agent.store.connection import (
     unwritable,
 )
 from agent.store.continuity import continued, key_of
+from agent.store.discards import Discards
 from agent.store.erasing import erase_names, truncate
 from agent.store.keys import Keys
 from agent.store.lookups import Lookups
@@ -99,6 +100,7 @@ class SqliteStore(Lookups):
         self._checkpoints = Checkpoints(path)
         self.inbox = Inbox(self._query, self._writer)
         self.outbox = Outbox(self._query, self._writer)
+        self.discards = Discards(self._query, self._writer)
 
     def close(self) -> None:
         """Write what is queued, checkpoint, and let another agent have the file."""

@@ -12,9 +12,10 @@ from agent.cli.checks import Check, problem, warning
 from agent.cli.output import moment
 from agent.control import PAUSED, paused_since
 from agent.core.errors import AgentError
-from agent.sentences import withdrawals
+from agent.sentences import system, withdrawals
 from agent.settings import Settings, refuse_renamed
 from agent.source.folder import Folder, Scan
+from agent.source.images import protected
 from agent.store.connection import holder, sqlite3
 from agent.store.migrations import NAMES
 from agent.store.reading import Reading
@@ -45,6 +46,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield source(seen, settings.specs_dir)
     yield labels(seen)
     yield tracked(settings.images_dir)
+    yield from deletable(settings)
 
 
 def permissions(path: Path) -> Iterator[Check]:
@@ -182,6 +184,24 @@ def labels(seen: Scan) -> Check:
 def personal(value: str) -> str | None:
     """What a value looks like, when it looks personal."""
     return next((what for what, pattern in _PERSONAL.items() if re.fullmatch(pattern, value)), None)
+
+
+def deletable(settings: Settings) -> Iterator[Check]:
+    """With IMAGES_AFTER_UPLOAD=delete the agent has to be able to delete, and to have done it."""
+    found = protected(settings.images_dir) if settings.images_after_upload == "delete" else None
+    if found is not None:
+        hint = "mount it read-write and let this user write to it, or set IMAGES_AFTER_UPLOAD to keep"
+        yield problem("images, deleted", f"IMAGES_AFTER_UPLOAD is delete, and this user cannot delete in {found}", hint)
+    elif settings.images_after_upload == "delete":
+        yield Check(name="images, deleted", message="this user can delete them after their upload")
+    try:
+        with Reading(settings.state_path) as reading:
+            causes = reading.undeleted()
+    except (AgentError, OSError):
+        return  # there is no store, or it was said above why it cannot be read
+    for cause, count in causes:
+        message = f"the files of {count} requests should be deleted, and could not be: {system(cause)}"
+        yield problem("images, left", message, "let the agent write to the images folder: it tries again by itself")
 
 
 def tracked(images: Path) -> Check:
