@@ -218,7 +218,7 @@ def _images(record: Record, now: float, around: Around) -> Iterator[str]:
         again = f"it is tried again {time(left.due_at, now)}" if left.due_at > now else "it is tried again at once"
         yield (
             f"Its image files should be deleted since {time(left.since, now)}, and could not be ({system(left.cause)}, "
-            f"{left.tries} tries): {again}. Try: let the agent's user write to the images folder and its folders."
+            f"tries: {left.tries}): {again}. Try: let the agent's user write to the images folder and its folders."
         )
     for depiction, how in record.discarded:
         if how not in ("deleted", "missing"):

@@ -47,5 +47,10 @@ class Discards:
         """Some of it could not be deleted; it is tried again, in growing pauses."""
         pause = min(LONGEST, FIRST * 2.0 ** min(owed.tries, 10))
         sql = "UPDATE discards SET tries = tries + 1, due_at = ?, cause = ?, how = ? WHERE uid = ?"
-        values = (now + pause, cause, orjson.dumps({str(depiction): word for depiction, word in how.items()}).decode(), owed.uid)
+        values = (
+            now + pause,
+            cause,
+            orjson.dumps({str(depiction): word for depiction, word in how.items()}).decode(),
+            owed.uid,
+        )
         await self._writer.write(lambda connection: connection.execute(sql, values))
