@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable
 
 from agent.admission import Synced
 from agent.assure.brakes import Cause, Opened
+from agent.clock import written
 from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.listeners import harmless
 from agent.log import logger
 from agent.metrics import Metrics
+from agent.ports import Command
 from agent.regain import Regained
 from agent.store.audit.checkpoints import BREAK, Checkpoint
 
@@ -39,7 +41,8 @@ class Chronicle:
         if not (moved or held):
             return
         result, trace_id = step.heard or (step.answered.result if step.answered else None, None)
-        self._log.info(
+        log = self._log.warning if held else self._log.info  # a person has to act
+        log(
             "held" if held else "phase",
             uid=record.uid,
             before=before.phase.value if before else None,
@@ -51,6 +54,18 @@ class Chronicle:
             result=result,
             trace_id=trace_id or None,
         )
+
+    @harmless
+    def commanded(self, command: Command) -> None:
+        """A person's command was obeyed. A pause stops all that is new, so it is a warning."""
+        log = self._log.warning if command.verb == "pause" else self._log.info
+        log("command", command=command.verb, uid=command.uid, sender=command.sender)
+
+    @harmless
+    def paused(self, since: float) -> None:
+        """At the start: a person paused an earlier run; 0.0: when is not known."""
+        when = written(since) if since else None
+        self._log.warning("paused", since=when, hint="nothing new is begun before `assure-agent resume`")
 
     @harmless
     def synced(self, synced: Synced) -> None:

@@ -26,6 +26,7 @@ from agent.core.observation import (
     RerunAsked,
 )
 from agent.core.record import Desired, Phase, Record
+from agent.peer import peer_of
 from agent.ports import Clock, Command, Recoveries, Store
 from agent.store.connection import unwritable
 
@@ -71,7 +72,7 @@ class Control:
         tell: Tell,
         look: Look,
         clock: Clock,
-        changed: Callable[[str], None] = lambda verb: None,
+        changed: Callable[[Command], None] = lambda command: None,
         take_back: TakeBack = lambda uid, observation: False,
     ) -> None:
         self._store = store
@@ -83,15 +84,18 @@ class Control:
         self._take_back = take_back
         self._turn = asyncio.Lock()
 
-    async def obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer: {"ok": true, "message"} or {"ok": false, "message", "hint"}. Never raises for a bad command."""
+    async def obey(self, request: Mapping[str, Any], sender: str) -> dict[str, Any]:
+        """The answer: {"ok": true, "message"} or {"ok": false, "message", "hint"}. Never raises for a bad command.
+
+        `sender` is the account that sent it.
+        """
         try:
             async with self._turn:  # the same command twice at once is one command
-                return await self._obey(request)
+                return await self._obey(request, sender)
         except AgentError as error:
             return {"ok": False, "message": str(error), "hint": error.hint}
 
-    async def _obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def _obey(self, request: Mapping[str, Any], sender: str) -> dict[str, Any]:
         command_id, verb, name = request.get("id"), request.get("verb"), request.get("name")
         if not isinstance(command_id, str) or not 8 <= len(command_id) <= 64 or not isinstance(verb, str):
             raise AgentError("That is no command.", "use the commands of the same version as the agent")
@@ -101,9 +105,9 @@ class Control:
             return {"ok": True, "message": answer}
         uid = self._uid_of(name) if isinstance(name, str) else None
         message = await VERBS[verb](self, uid, request)
-        command = Command(id=command_id, verb=verb, uid=uid)
+        command = Command(id=command_id, verb=verb, uid=uid, sender=sender)
         await self._store.obey(command, message, self._clock.now())
-        self._changed(verb)
+        self._changed(command)
         return {"ok": True, "message": message}
 
     def _record(self, uid: str | None, name: object) -> Record:
@@ -269,7 +273,8 @@ async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
             with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
                 line = await asyncio.wait_for(reader.readline(), 10)
                 request = orjson.loads(line)
-                answer = await control.obey(request if isinstance(request, dict) else {})
+                sender = await asyncio.to_thread(peer_of, writer.get_extra_info("socket"))  # a name may be far away
+                answer = await control.obey(request if isinstance(request, dict) else {}, sender)
                 writer.write(orjson.dumps(answer) + b"\n")
                 await writer.drain()
         finally:

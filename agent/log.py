@@ -8,13 +8,14 @@ import structlog
 
 from agent.lossy import Count
 
-# Keys that may be logged. None of them can hold a personal value; names and paths are not among them.
+# Keys that may be logged. None of them can hold a personal value; names and paths are not among them. `sender` is the
+# account of an operator on this machine, never a person who is verified.
 ALLOWED = frozenset(
     {
         "event", "level", "timestamp", "uid", "phase", "before", "outcome", "state", "reason", "hold_id", "effect",
         "result", "status", "trouble", "cause", "trace_id", "seconds", "generation", "attempt", "files", "refused",
         "waiting", "address", "url", "version", "count", "error", "hint", "due", "setting", "signal", "dossiers",
-        "unclaimed", "checkpoint", "events", "digest",
+        "unclaimed", "checkpoint", "events", "digest", "command", "sender", "since",
     }
 )  # fmt: skip
 

@@ -33,7 +33,7 @@ from agent.orphans import OrphanSweep
 from agent.outward import Outward, sink_ids
 from agent.pausing import Pausing
 from agent.pictures import PictureFolder
-from agent.ports import Clock
+from agent.ports import Clock, Command
 from agent.pulse import Pulse
 from agent.reconciler import Reconciler
 from agent.regain import Regain
@@ -292,8 +292,9 @@ class Agent:
         now = self._clock.now()
         await self.reconciler.tell({uid: Reconsidered(at=now) for uid in self._store.patient()})
 
-    def _commanded(self, verb: str) -> None:
-        if verb == "resume":
+    def _commanded(self, command: Command) -> None:
+        self._chronicle.commanded(command)
+        if command.verb == "resume":
             self._remote.believe()
         self._pausing.adjust()
         self.reconciler.wake()

@@ -203,8 +203,8 @@ class SqliteStore(Lookups):
         def work(connection: Connection) -> None:
             self._write(connection, steps)
             connection.execute(
-                "INSERT INTO commands (id, at, verb, uid, answer) VALUES (?, ?, ?, ?, ?)",
-                (command.id, at, command.verb, command.uid, answer),
+                "INSERT INTO commands (id, at, verb, uid, answer, sender) VALUES (?, ?, ?, ?, ?, ?)",
+                (command.id, at, command.verb, command.uid, answer, command.sender),
             )
 
         await self._writer.write(work)
