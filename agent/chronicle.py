@@ -37,7 +37,7 @@ class Chronicle:
         self._seen(step)
         before, record = step.before, step.record
         moved = before is None or before.phase is not record.phase or before.generation != record.generation
-        held = record.hold is not None and (before is None or before.hold != record.hold)
+        held = step.held is not None
         if not (moved or held):
             return
         result, trace_id = step.heard or (step.answered.result if step.answered else None, None)
@@ -145,9 +145,9 @@ class Chronicle:
     def unwritten(self, error: Exception) -> None:
         """No checkpoint could be added."""
         cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
-        self._log.error(
-            "no checkpoint", error=type(error).__name__, cause=cause, hint="look with `assure-agent audit verify`"
-        )
+        hint = error.hint if isinstance(error, AgentError) else ""
+        hint = hint or "make room in the state folder, and let the agent write to it; it is tried again in five minutes"
+        self._log.error("no checkpoint", error=type(error).__name__, cause=cause, hint=hint)
 
     @harmless
     def unwatched(self, error: Exception) -> None:

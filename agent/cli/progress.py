@@ -56,8 +56,8 @@ class Progress:
             self._line(f"{record.name}: capture link ready, see it with: assure-agent get {record.name} --link")
         if record.outcome is not None and (before is None or before.outcome is not record.outcome):
             self._line(f"{record.name}: {record.outcome}")
-        if record.hold is not None and (before is None or before.hold != record.hold):
-            self._line(f"{record.name}: held, {record.hold.reason}")
+        if step.held is not None:
+            self._line(f"{record.name}: held, {step.held.reason}")
         self._known.add(record.uid)
         self._moving.discard(record.uid)
         if record.moving:
