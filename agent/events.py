@@ -90,7 +90,10 @@ class Events:
 
     def application(self) -> Starlette:
         """`POST /events` and nothing else."""
-        return Starlette(routes=[Route("/events", self._answered, methods=["POST"])])
+        # With a slash at its end as well: no sender follows a redirect, so a 307 would lose every event.
+        app = Starlette(routes=[Route(path, self._answered, methods=["POST"]) for path in ("/events", "/events/")])
+        app.router.redirect_slashes = False
+        return app
 
     async def _answered(self, request: Request) -> Response:
         try:
