@@ -56,6 +56,9 @@ class Book(Store, Protocol):
     async def forget(self, uid: str) -> bool:
         """Erase names, labels, paths and file of a request. False: not yet from the write-ahead log."""
 
+    async def forget_aside(self, uid: str) -> list[Path]:
+        """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
+
 
 Tell = Callable[[Mapping[str, Observation]], Awaitable[None]]
 TakeBack = Callable[[str, Observation], bool]  # True: it was told, and nothing comes of it any more
@@ -215,7 +218,11 @@ class Control:
             await self._told(record.uid, erased, lambda now: now.claims_until is None)
         what = "its name, labels, paths and claims" if kept else "its name, labels and paths"
         forgotten = f"forgotten: {what} are erased; its history stays"
-        if await self._store.forget(record.uid):
+        cut_off = await self._store.forget(record.uid)
+        if left := await self._store.forget_aside(record.uid):
+            files = ", ".join(path.name for path in left)
+            forgotten += f". What `restore` set aside may still have them, and cannot be changed: remove {files}"
+        if cut_off:
             return forgotten
         return (
             f"{forgotten}. Somebody reads the state file just now, so they stand in its write-ahead log for a while: a "
@@ -294,8 +301,9 @@ async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
             yield
         finally:
             server.close()
-            if _identity(path) == ours:  # else another agent hears there by now
-                _remove(path)
+            with contextlib.suppress(OSError):  # on a broken disk it stays; an error of it would hide that of the store
+                if _identity(path) == ours:  # else another agent hears there by now
+                    _remove(path)
 
 
 def _remove(path: Path) -> None:

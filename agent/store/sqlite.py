@@ -28,6 +28,7 @@ from agent.store.lookups import Lookups
 from agent.store.migrations import begun, migrate
 from agent.store.post import Inbox, Outbox
 from agent.store.recoveries import RecordedRecoveries
+from agent.store.replaced import forget_in
 from agent.store.rows import REMEMBERED, columns, erased, load, write
 from agent.store.soundness import is_small, look_through, refuse_unreadable, refuse_unverified
 from agent.store.vault import Vault
@@ -234,6 +235,10 @@ class SqliteStore(Lookups):
                 return True
             await asyncio.sleep(0.05)
         return False
+
+    async def forget_aside(self, uid: str) -> list[Path]:
+        """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
+        return await asyncio.to_thread(forget_in, self.path, uid)
 
     async def tidy(self) -> bool:
         """Cut off the write-ahead log, and what was erased with it. False: somebody reads an earlier state just now."""

@@ -19,7 +19,9 @@ from agent.source.images import protected
 from agent.store.connection import holder, sqlite3
 from agent.store.migrations import NAMES
 from agent.store.reading import Reading
+from agent.store.replaced import replaced
 
+_NO_ROOM, _LITTLE_ROOM = 2**20, 50 * 2**20  # bytes
 _MENDED = (3, 51, 3)  # SQLite: the version that mended a corruption of WAL files
 _RECOVERING = {
     "lost": "a new one, because the earlier was lost",
@@ -43,6 +45,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     if not path.parent.exists() or os.access(path.parent, os.R_OK | os.X_OK):
         yield from store(path, settings)
     seen = Folder(settings.specs_dir, settle=0).scan()
+    yield from set_aside(path)
     yield source(seen, settings.specs_dir)
     yield labels(seen)
     yield tracked(settings.images_dir)
@@ -79,9 +82,21 @@ def permissions(path: Path) -> Iterator[Check]:
 
 def writable(folder: Path) -> Check:
     """The agent makes its files there."""
-    if not folder.exists() or os.access(folder, os.W_OK | os.X_OK):
-        return Check(name="state folder, written", message="it can be")
-    return problem("state folder, written", f"{folder} cannot be written by this user", _OWNER.format(folder))
+    name = "state folder, written"
+    there = next((one for one in (folder, *folder.absolute().parents) if one.exists()), folder)
+    if not os.access(there, os.W_OK | os.X_OK):
+        return problem(name, f"{there} cannot be written by this user", _OWNER.format(there))
+    found = os.statvfs(there)
+    if not found.f_blocks:  # a file system that does not say
+        return Check(name=name, message="it can be")
+    room, full = found.f_frsize * found.f_bavail, bool(found.f_files and not found.f_favail)
+    left = "no inode is left" if full else f"{room / 2**20:,.1f} MiB are left"
+    hint = f"make room on the file system of {there}, 10 MiB to begin with; or set STATE_URL to another one"
+    if full or room < _NO_ROOM:
+        return problem(name, f"there is no room on its file system: {left}", hint)
+    if room < _LITTLE_ROOM:
+        return warning(name, f"there is little room on its file system: {left}", hint)
+    return Check(name=name, message=f"it can be; {left}")
 
 
 def sqlite(version: tuple[int, ...] | None = None) -> Check:
@@ -184,6 +199,19 @@ def labels(seen: Scan) -> Check:
 def personal(value: str) -> str | None:
     """What a value looks like, when it looks personal."""
     return next((what for what, pattern in _PERSONAL.items() if re.fullmatch(pattern, value)), None)
+
+
+def set_aside(path: Path) -> Iterator[Check]:
+    """Files that `restore` kept hold names for as long as they are there."""
+    try:
+        kept = [(one.name, one.stat().st_mtime) for one in replaced(path)]
+    except OSError:
+        return  # that it cannot be looked at is told elsewhere
+    if kept:
+        oldest = moment(min(at for _, at in kept))
+        message = f"{len(kept)} state files that `restore` set aside hold names, the oldest since {oldest}"
+        hint = f"remove what is not needed any more: {', '.join(name for name, _ in kept[:5])}"
+        yield warning("set aside", message, f"{hint}, in {path.parent}")
 
 
 def deletable(settings: Settings) -> Iterator[Check]:
