@@ -73,7 +73,7 @@ class Upkeep:
             logger().warning(
                 "what was erased may still be in the write-ahead log",
                 seconds=round(now - self._tidied),
-                hint="end what reads the state file for so long, such as sqlite3 or Datasette; it is tried every minute",
+                hint="end what reads the state file for so long (sqlite3, Datasette); it is tried every minute",
             )
 
     async def checkpoint(self) -> None:
