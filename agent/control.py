@@ -50,6 +50,9 @@ class Book(Store, Protocol):
     async def obey(self, command: Command, answer: str, at: float) -> None:
         """Remember that it was obeyed."""
 
+    def owes_images(self, uid: str) -> bool:
+        """Is an image file of an earlier generation still to be deleted?"""
+
     async def shut_claims(self, uid: str) -> bool:
         """Make the claims of a request unreadable in every copy, and erase them. True: there were any."""
 
@@ -207,7 +210,7 @@ class Control:
                 f"{record.name} is not done, or its file is still there.",
                 "remove the file, wait until the request is done, then forget it",
             )
-        if record.discard:  # its paths go with its name
+        if record.discard or self._store.owes_images(record.uid):  # its paths go with its name
             raise AgentError(
                 f"The image files of {record.name} are not deleted yet, as IMAGES_AFTER_UPLOAD says.",
                 f"see why with `assure-agent explain {record.name}`, then forget it",

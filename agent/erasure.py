@@ -22,6 +22,7 @@ from agent.source.images import discard, protected
 from agent.store.discards import Discard
 from agent.store.sqlite import SqliteStore
 
+_WRITE = "let the agent write to the images folder; it is tried again in growing pauses, and at each start"
 _GONE = ("deleted", "missing")  # what became of a file that is not there
 _CHUNK = 100  # requests whose images are deleted while no document is admitted
 
@@ -83,7 +84,7 @@ class Erasure:
             self._log.info("claims erased", count=erased)
 
     async def _deleted(self, at_once: bool) -> None:
-        if discarded := await self.discard_images(at_once):
+        if discarded := await self.discard_images(at_once) + await self.discard_superseded(at_once):
             self._log.info("images deleted", count=discarded)
 
     async def expire_claims(self) -> int:
@@ -124,15 +125,31 @@ class Erasure:
             await self._records.tell(told)
         return deleted
 
+    async def discard_superseded(self, at_once: bool = False) -> int:
+        """Delete the image files of earlier generations that nobody asks for any more. Returns how many files."""
+        owed = iter(self._store.discards.superseded(math.inf if at_once else self._clock.now()))
+        deleted = 0
+        while chunk := list(islice(owed, _CHUNK)):
+            async with self._undisturbed():
+                needed = await asyncio.to_thread(self._store.needed_images)
+                for one in chunk:
+                    if needed.get(one.path) or needed.get(one.sha256):
+                        continue
+                    found = await asyncio.to_thread(discard, self._images_dir, one.path, one.sha256, self._max_bytes)
+                    now = self._clock.now()
+                    if not found.errno:
+                        await self._store.discards.superseded_done(one, now, found.how)
+                        deleted += found.how == "deleted"
+                        continue
+                    await self._store.discards.superseded_failed(one, now, found.errno)
+                    if not one.tries:
+                        self._log.error("images not deleted", uid=one.uid, cause=found.errno, hint=_WRITE)
+        return deleted
+
     async def _put_off(self, one: Discard, cause: str, how: Mapping[str, str]) -> None:
         await self._store.discards.failed(one, self._clock.now(), cause, how)
         if not one.tries:
-            self._log.error(
-                "images not deleted",
-                uid=one.uid,
-                cause=cause,
-                hint="let the agent write to the images folder; it is tried again in growing pauses, and at each start",
-            )
+            self._log.error("images not deleted", uid=one.uid, cause=cause, hint=_WRITE)
 
     def _done(self, record: Record, how: Mapping[str, str]) -> ImagesDiscarded:
         if left := sum(word not in _GONE for word in how.values()):

@@ -212,6 +212,10 @@ class SqliteStore(Lookups):
 
     # -- what is erased ----------------------------------------------------------------------------------------
 
+    def owes_images(self, uid: str) -> bool:
+        """Is an image file of an earlier generation still to be deleted?"""
+        return self.discards.owes(uid)
+
     async def shut_claims(self, uid: str) -> bool:
         """Make the claims of a request unreadable in this file and in every copy. True: there were any."""
         leaving = await self.claims.shut_all(uid)

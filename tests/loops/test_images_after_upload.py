@@ -278,3 +278,44 @@ async def test_what_is_not_deleted_yet_cannot_be_forgotten(world: World, refusal
     refusal.errno = None
     await world.settle()
     assert (await obeyed_still(world, "forget", name="a", command_id="command-2"))["ok"]
+
+
+async def test_images_of_an_earlier_generation_go_as_well(world: World, refusal: Refusal) -> None:
+    """[I6] A rerun with other pictures replaced the document, and with it the knowledge of what was to be deleted."""
+    write(world.images / "old" / "front.jpg", jpeg("old"))
+    write(world.images / "new.jpg", jpeg("new"))
+    again = {"annotations": {"assure-agent/rerun": "again"}}
+    write(world.specs / "a.yaml", upload("a", {"front": "old/front.jpg"}))
+    await world.settle()
+    write(world.specs / "a.yaml", upload("a", {"front": "new.jpg"}, **again))
+    await world.settle()
+    assert (world.record("a").generation, world.record("a").outcome) == (2, "accepted")
+    assert images(world) == {"old/front.jpg"}
+    with world.reading() as reading:
+        assert reading.undeleted() == [("EROFS", 1)]
+        assert reading.undeleted_of(world.record("a").uid) is not None
+    world.upload("b", suspend=True)
+    (world.specs / "a.yaml").unlink()
+    await world.settle()
+    refused(await obeyed_still(world, "forget", name="a"), "are not deleted yet")
+    refusal.errno = None
+    await world.settle()
+    assert "old/front.jpg" not in images(world)
+    assert world.rows("SELECT generation, depiction, path, sha256, how FROM superseded_images") == [
+        (1, "front", None, None, "deleted")
+    ]
+    assert (await obeyed_still(world, "forget", name="a", command_id="command-2"))["ok"]
+    assert not audit.verify(world.state).findings
+
+
+async def test_an_image_that_the_next_generation_names_again_is_its_own(world: World, refusal: Refusal) -> None:
+    """[I1]"""
+    world.upload("a")
+    await world.settle()
+    world.upload("a", annotations={"assure-agent/rerun": "again"})
+    await world.settle()
+    assert (world.record("a").generation, world.record("a").outcome) == (2, "accepted")
+    assert world.rows("SELECT * FROM superseded_images") == []
+    refusal.errno = None
+    await world.settle()
+    assert images(world) == set()

@@ -209,7 +209,7 @@ def set_aside(path: Path) -> Iterator[Check]:
         return  # that it cannot be looked at is told elsewhere
     if kept:
         oldest = moment(min(at for _, at in kept))
-        message = f"{len(kept)} state files that `restore` set aside hold names, the oldest since {oldest}"
+        message = f"`restore` set {len(kept)} state files aside, which hold names, the oldest at {oldest}"
         hint = f"remove what is not needed any more: {', '.join(name for name, _ in kept[:5])}"
         yield warning("set aside", message, f"{hint}, in {path.parent}")
 
@@ -228,7 +228,7 @@ def deletable(settings: Settings) -> Iterator[Check]:
     except (AgentError, OSError):
         return  # there is no store, or it was said above why it cannot be read
     for cause, count in causes:
-        message = f"the files of {count} requests should be deleted, and could not be: {system(cause)}"
+        message = f"{count} done requests have image files that could not be deleted: {system(cause)}"
         yield problem("images, left", message, "let the agent write to the images folder: it tries again by itself")
 
 
