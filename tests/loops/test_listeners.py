@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 
+import httpx
 import pytest
 import structlog
 from prometheus_client import Counter, Histogram
@@ -12,7 +13,7 @@ from agent.listeners import harmless
 from agent.log import configure, lines_lost, logger
 from agent.lossy import Count as Lost
 from agent.lossy import LossyWriter
-from tests.support.patience import eventually
+from tests.support.patience import PATIENT, eventually
 from tests.support.world import World
 
 
@@ -61,6 +62,21 @@ async def test_a_store_whose_metrics_fail_commits_on(world: World, monkeypatch: 
     await world.settle()
     assert world.record("a").outcome == "accepted"
     world.check()
+
+
+async def test_a_scrape_that_fails_is_503_and_the_work_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[I1] Prometheus sees `up == 0`, and is given no half of the truth."""
+
+    def broken(*_: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("agent.store.reading.Reading.gauges", broken)
+    world.upload("a")
+    async with world.running(http=True), httpx.AsyncClient(timeout=PATIENT) as client:
+        await world.clock.advance(60)
+        assert (await client.get(f"{world.url}/metrics")).status_code == 503
+        assert world.record("a").outcome == "accepted"
+    assert [log["error"] for log in world.logs if log["event"] == "the metrics failed"] == ["KeyError"]
 
 
 class Disk:
