@@ -5,10 +5,13 @@ from pathlib import Path
 
 from agent.admission import Synced
 from agent.assure.brakes import Cause, Opened
+from agent.clock import written
 from agent.core.errors import AgentError
 from agent.core.machine import Step
+from agent.listeners import harmless
 from agent.log import logger
 from agent.metrics import Metrics
+from agent.ports import Command
 from agent.regain import Regained
 from agent.store.audit.checkpoints import BREAK, Checkpoint
 
@@ -23,22 +26,24 @@ class Chronicle:
 
     def __init__(self, metrics: Metrics, seen: Callable[[Step], None]) -> None:
         self._metrics = metrics
-        self._seen = seen
+        self._seen = harmless(seen)
         self._log = logger()
         self.last: Synced | None = None  # the last scan
         self._listed = True
 
+    @harmless
     def stepped(self, step: Step) -> None:
         """A step was committed."""
         self._metrics.stepped(step)
         self._seen(step)
         before, record = step.before, step.record
         moved = before is None or before.phase is not record.phase or before.generation != record.generation
-        held = record.hold is not None and (before is None or before.hold != record.hold)
+        held = step.held is not None
         if not (moved or held):
             return
         result, trace_id = step.heard or (step.answered.result if step.answered else None, None)
-        self._log.info(
+        log = self._log.warning if held else self._log.info  # a person has to act
+        log(
             "held" if held else "phase",
             uid=record.uid,
             before=before.phase.value if before else None,
@@ -51,6 +56,19 @@ class Chronicle:
             trace_id=trace_id or None,
         )
 
+    @harmless
+    def commanded(self, command: Command) -> None:
+        """A person's command was obeyed. A pause stops all that is new, so it is a warning."""
+        log = self._log.warning if command.verb == "pause" else self._log.info
+        log("command", command=command.verb, uid=command.uid, sender=command.sender)
+
+    @harmless
+    def paused(self, since: float) -> None:
+        """At the start: a person paused an earlier run; 0.0: when is not known."""
+        when = written(since) if since else None
+        self._log.warning("paused", since=when, hint="nothing new is begun before `assure-agent resume`")
+
+    @harmless
     def synced(self, synced: Synced) -> None:
         """The source was scanned."""
         changed = self.last is None or (self.last.files, self.last.refusals, self.last.waiting) != (
@@ -86,6 +104,7 @@ class Chronicle:
                 hint="put the files back, or say `assure-agent approve`; `assure-agent plan` lists them",
             )
 
+    @harmless
     def first_store(self, path: Path, starts: int) -> None:
         """The store was made just now, over a source that holds requests: each of them is verified, and billed."""
         self._log.warning(
@@ -104,6 +123,7 @@ class Chronicle:
             hint = CIRCUIT_HINTS[opened.cause]
             self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
 
+    @harmless
     def regained(self, regained: Regained) -> None:
         """Assure was asked for what a store that is not what it was may have missed."""
         recovery = regained.recovery
@@ -118,6 +138,7 @@ class Chronicle:
             **counts,
         )
 
+    @harmless
     def listed(self, can: bool) -> None:
         """Assure's lists can be read, or not: a store that may be behind needs them. Said when it changes."""
         before, self._listed = self._listed, can
@@ -129,6 +150,7 @@ class Chronicle:
         elif can and not before:
             self._log.warning("Assure's lists can be read again")
 
+    @harmless
     def checkpointed(self, lines: Iterable[Checkpoint]) -> None:
         """Lines were added to the checkpoints. Logs leave the machine, as a rule: with the hashes in them, database and
         file cannot be changed together without a trace."""
@@ -137,13 +159,15 @@ class Chronicle:
                 self._log.error("the journal was changed", hint="look with `assure-agent audit verify`")
             self._log.info("checkpoint", checkpoint=line.number, events=line.event, digest=line.hash)
 
+    @harmless
     def unwritten(self, error: Exception) -> None:
         """No checkpoint could be added."""
         cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
-        self._log.error(
-            "no checkpoint", error=type(error).__name__, cause=cause, hint="look with `assure-agent audit verify`"
-        )
+        hint = error.hint if isinstance(error, AgentError) else ""
+        hint = hint or "make room in the state folder, and let the agent write to it; it is tried again in five minutes"
+        self._log.error("no checkpoint", error=type(error).__name__, cause=cause, hint=hint)
 
+    @harmless
     def unwatched(self, error: Exception) -> None:
         """The system gives no watch on the source."""
         self._log.warning(
@@ -155,6 +179,7 @@ class Chronicle:
             else None,
         )
 
+    @harmless
     def bug(self, uid: str, error: Exception) -> None:
         """A bug of ours met one record."""
         self._log.error("bug", uid=uid, error=f"{type(error).__name__}: {error}", hint="report it; the request waits")

@@ -26,6 +26,7 @@ from agent.core.observation import (
     RerunAsked,
 )
 from agent.core.record import Desired, Phase, Record
+from agent.peer import peer_of
 from agent.ports import Clock, Command, Recoveries, Store
 from agent.store.connection import unwritable
 
@@ -49,11 +50,17 @@ class Book(Store, Protocol):
     async def obey(self, command: Command, answer: str, at: float) -> None:
         """Remember that it was obeyed."""
 
+    def owes_images(self, uid: str) -> bool:
+        """Is an image file of an earlier generation still to be deleted?"""
+
     async def shut_claims(self, uid: str) -> bool:
         """Make the claims of a request unreadable in every copy, and erase them. True: there were any."""
 
     async def forget(self, uid: str) -> bool:
         """Erase names, labels, paths and file of a request. False: not yet from the write-ahead log."""
+
+    async def forget_aside(self, uid: str) -> list[Path]:
+        """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
 
 
 Tell = Callable[[Mapping[str, Observation]], Awaitable[None]]
@@ -71,7 +78,7 @@ class Control:
         tell: Tell,
         look: Look,
         clock: Clock,
-        changed: Callable[[str], None] = lambda verb: None,
+        changed: Callable[[Command], None] = lambda command: None,
         take_back: TakeBack = lambda uid, observation: False,
     ) -> None:
         self._store = store
@@ -83,15 +90,18 @@ class Control:
         self._take_back = take_back
         self._turn = asyncio.Lock()
 
-    async def obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer: {"ok": true, "message"} or {"ok": false, "message", "hint"}. Never raises for a bad command."""
+    async def obey(self, request: Mapping[str, Any], sender: str) -> dict[str, Any]:
+        """The answer: {"ok": true, "message"} or {"ok": false, "message", "hint"}. Never raises for a bad command.
+
+        `sender` is the account that sent it.
+        """
         try:
             async with self._turn:  # the same command twice at once is one command
-                return await self._obey(request)
+                return await self._obey(request, sender)
         except AgentError as error:
             return {"ok": False, "message": str(error), "hint": error.hint}
 
-    async def _obey(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def _obey(self, request: Mapping[str, Any], sender: str) -> dict[str, Any]:
         command_id, verb, name = request.get("id"), request.get("verb"), request.get("name")
         if not isinstance(command_id, str) or not 8 <= len(command_id) <= 64 or not isinstance(verb, str):
             raise AgentError("That is no command.", "use the commands of the same version as the agent")
@@ -101,9 +111,9 @@ class Control:
             return {"ok": True, "message": answer}
         uid = self._uid_of(name) if isinstance(name, str) else None
         message = await VERBS[verb](self, uid, request)
-        command = Command(id=command_id, verb=verb, uid=uid)
+        command = Command(id=command_id, verb=verb, uid=uid, sender=sender)
         await self._store.obey(command, message, self._clock.now())
-        self._changed(verb)
+        self._changed(command)
         return {"ok": True, "message": message}
 
     def _record(self, uid: str | None, name: object) -> Record:
@@ -200,13 +210,22 @@ class Control:
                 f"{record.name} is not done, or its file is still there.",
                 "remove the file, wait until the request is done, then forget it",
             )
+        if record.discard or self._store.owes_images(record.uid):  # its paths go with its name
+            raise AgentError(
+                f"The image files of {record.name} are not deleted yet, as IMAGES_AFTER_UPLOAD says.",
+                f"see why with `assure-agent explain {record.name}`, then forget it",
+            )
         kept = await self._store.shut_claims(record.uid)
         if record.claims_until is not None:  # also where it was taken back once, and the claims went then
             erased = ClaimsErased(at=self._clock.now())
             await self._told(record.uid, erased, lambda now: now.claims_until is None)
         what = "its name, labels, paths and claims" if kept else "its name, labels and paths"
         forgotten = f"forgotten: {what} are erased; its history stays"
-        if await self._store.forget(record.uid):
+        cut_off = await self._store.forget(record.uid)
+        if left := await self._store.forget_aside(record.uid):
+            files = ", ".join(path.name for path in left)
+            forgotten += f". What `restore` set aside may still have them, and cannot be changed: remove {files}"
+        if cut_off:
             return forgotten
         return (
             f"{forgotten}. Somebody reads the state file just now, so they stand in its write-ahead log for a while: a "
@@ -264,7 +283,8 @@ async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
             with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
                 line = await asyncio.wait_for(reader.readline(), 10)
                 request = orjson.loads(line)
-                answer = await control.obey(request if isinstance(request, dict) else {})
+                sender = await asyncio.to_thread(peer_of, writer.get_extra_info("socket"))  # a name may be far away
+                answer = await control.obey(request if isinstance(request, dict) else {}, sender)
                 writer.write(orjson.dumps(answer) + b"\n")
                 await writer.drain()
         finally:
@@ -284,8 +304,9 @@ async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
             yield
         finally:
             server.close()
-            if _identity(path) == ours:  # else another agent hears there by now
-                _remove(path)
+            with contextlib.suppress(OSError):  # on a broken disk it stays; an error of it would hide that of the store
+                if _identity(path) == ours:  # else another agent hears there by now
+                    _remove(path)
 
 
 def _remove(path: Path) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from agent.listeners import harmless
 from agent.ports import Clock, Delivery, Sink
 
 BACKLOG = 100_000  # notices that one sink may be owed
@@ -50,7 +51,7 @@ class Deliverer:
         self._outbox = outbox
         self._clock = clock
         self._chance = chance
-        self._counted = counted
+        self._counted = harmless(counted)
         self._backlog = backlog
         self._woken = asyncio.Event()
         self._refused: dict[str, tuple[int, float]] = {}  # uid -> failures in a row, when to try again

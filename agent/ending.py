@@ -23,10 +23,10 @@ class Ending:
 
     def failed(self, error: Exception) -> None:
         """Something went wrong in a loop. An error with a hint for a person ends the agent; a bug of ours does not."""
-        logger().error("failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, AgentError):
             self.failure = error
             self.ask()
+        logger().error("failed", error=f"{type(error).__name__}: {error}")
 
     async def unless_asked(self, call: Coroutine[None, None, T]) -> T | None:
         """What the call comes to, or None when we are told to end before."""

@@ -5,7 +5,8 @@ again at the next turn: nothing here may end the agent, because dossiers have to
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
 from pathlib import Path
@@ -15,12 +16,14 @@ from agent.core.effect import ImageRef
 from agent.core.errors import AgentError
 from agent.core.observation import ClaimsErased, ImagesDiscarded, Observation
 from agent.core.record import Record
-from agent.core.remote import Depiction
 from agent.log import logger
 from agent.ports import Clock
-from agent.source.images import discard
+from agent.source.images import discard, protected
+from agent.store.discards import Discard
 from agent.store.sqlite import SqliteStore
 
+_WRITE = "let the agent write to the images folder; it is tried again in growing pauses, and at each start"
+_GONE = ("deleted", "missing")  # what became of a file that is not there
 _CHUNK = 100  # requests whose images are deleted while no document is admitted
 
 
@@ -50,17 +53,39 @@ class Erasure:
         self._clock = clock
         self._log = logger()
 
-    async def tend(self) -> None:
-        """Erase what is over by now."""
+    async def tend(self, at_once: bool = False) -> None:
+        """Erase what is over by now. `at_once`: image files too whose deletion failed a moment ago."""
+        await self._tried(self._expired)
+        await self._tried(lambda: self._deleted(at_once))
+
+    async def begin(self, deletes: bool) -> None:
+        """At the start: what was put off is tried at once; and where nothing can be deleted (`deletes`: the settings
+        promise it), that is said before the first passport stays."""
+        found = await asyncio.to_thread(protected, self._images_dir) if deletes else None
+        if found is not None:
+            self._log.error(
+                "IMAGES_AFTER_UPLOAD is delete, and the agent may delete nothing in the images folder",
+                hint="mount it read-write and let the agent's user write to it and its folders, or set it to keep; "
+                "`assure-agent doctor` names the folder",
+            )
+        await self.tend(at_once=True)
+
+    async def _tried(self, erase: Callable[[], Awaitable[None]]) -> None:
+        """One that fails does not keep the other from its turn."""
         try:
-            if erased := await self.expire_claims():
-                self._log.info("claims erased", count=erased)
-            if discarded := await self.discard_images():
-                self._log.info("images deleted", count=discarded)
+            await erase()
         except (AgentError, OSError) as error:
             cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
             hint = "look at the state folder and its folder `keys`; it is tried again in a minute"
             self._log.error("not erased", error=type(error).__name__, cause=cause, hint=hint)
+
+    async def _expired(self) -> None:
+        if erased := await self.expire_claims():
+            self._log.info("claims erased", count=erased)
+
+    async def _deleted(self, at_once: bool) -> None:
+        if discarded := await self.discard_images(at_once) + await self.discard_superseded(at_once):
+            self._log.info("images deleted", count=discarded)
 
     async def expire_claims(self) -> int:
         """Unreadable, told, erased, in this order: see `store/claims.py`. Returns for how many generations."""
@@ -77,30 +102,86 @@ class Erasure:
         await asyncio.to_thread(claims.sweep, now)
         return erased
 
-    async def discard_images(self) -> int:
-        """Delete the image files of requests that have their outcome. Returns how many files."""
-        uids, deleted = iter(self._store.discards()), 0
-        while chunk := list(islice(uids, _CHUNK)):
+    async def discard_images(self, at_once: bool = False) -> int:
+        """Delete the image files of requests that have their outcome. Returns how many files.
+
+        It is told once all files of a request are gone, or are not ours any more; until then it is tried again.
+        """
+        owed, deleted = iter(self._store.discards.due(math.inf if at_once else self._clock.now())), 0
+        while chunk := list(islice(owed, _CHUNK)):
             told: dict[str, Observation] = {}
             async with self._undisturbed():
                 needed = await asyncio.to_thread(self._store.needed_images)
-                for uid in chunk:
-                    record = self._store.get(uid)
-                    if record is not None and _used(record, needed):
-                        how = await asyncio.to_thread(self._discard, record.desired.images)
-                        told[uid] = ImagesDiscarded(at=self._clock.now(), how=how)
-                        deleted += sum(word == "deleted" for _, word in how)
+                for one in chunk:
+                    record = self._store.get(one.uid)
+                    if record is None or not _used(record, needed):
+                        continue
+                    how, cause = await asyncio.to_thread(self._discard, record.desired.images, one.how)
+                    deleted += _deleted(how) - _deleted(one.how)
+                    if cause:
+                        await self._put_off(one, cause, how)
+                    else:
+                        told[one.uid] = self._done(record, how)
             await self._records.tell(told)
         return deleted
 
-    def _discard(self, images: Sequence[ImageRef]) -> tuple[tuple[Depiction, str], ...]:
-        return tuple(
-            (image.depiction, discard(self._images_dir, image.path, image.sha256, self._max_bytes)) for image in images
-        )
+    async def discard_superseded(self, at_once: bool = False) -> int:
+        """Delete the image files of earlier generations that nobody asks for any more. Returns how many files."""
+        owed = iter(self._store.discards.superseded(math.inf if at_once else self._clock.now()))
+        deleted = 0
+        while chunk := list(islice(owed, _CHUNK)):
+            async with self._undisturbed():
+                needed = await asyncio.to_thread(self._store.needed_images)
+                for one in chunk:
+                    if needed.get(one.path) or needed.get(one.sha256):
+                        continue
+                    found = await asyncio.to_thread(discard, self._images_dir, one.path, one.sha256, self._max_bytes)
+                    now = self._clock.now()
+                    if not found.errno:
+                        await self._store.discards.superseded_done(one, now, found.how)
+                        deleted += found.how == "deleted"
+                        continue
+                    await self._store.discards.superseded_failed(one, now, found.errno)
+                    if not one.tries:
+                        self._log.error("images not deleted", uid=one.uid, cause=found.errno, hint=_WRITE)
+        return deleted
+
+    async def _put_off(self, one: Discard, cause: str, how: Mapping[str, str]) -> None:
+        await self._store.discards.failed(one, self._clock.now(), cause, how)
+        if not one.tries:
+            self._log.error("images not deleted", uid=one.uid, cause=cause, hint=_WRITE)
+
+    def _done(self, record: Record, how: Mapping[str, str]) -> ImagesDiscarded:
+        if left := sum(word not in _GONE for word in how.values()):
+            self._log.warning(
+                "image files stay, since they are not what was admitted",
+                uid=record.uid,
+                count=left,
+                hint="`assure-agent explain` with the uid says which; remove them by hand if they are of this person",
+            )
+        found = tuple((image.depiction, how[image.depiction]) for image in record.desired.images)
+        return ImagesDiscarded(at=self._clock.now(), how=found)
+
+    def _discard(self, images: Sequence[ImageRef], before: Mapping[str, str]) -> tuple[dict[str, str], str]:
+        """What became of each file, by depiction, and the errno of one that is still there."""
+        how, cause = dict(before), ""
+        for image in images:
+            if image.depiction in how:
+                continue
+            found = discard(self._images_dir, image.path, image.sha256, self._max_bytes)
+            if found.errno:
+                cause = found.errno
+            else:
+                how[image.depiction] = found.how
+        return how, cause
 
     def _generation(self, uid: str) -> int:
         record = self._store.get(uid)
         return 0 if record is None else record.generation
+
+
+def _deleted(how: Mapping[str, str]) -> int:
+    return sum(word == "deleted" for word in how.values())
 
 
 def _used(record: Record, needed: Mapping[str, set[str]]) -> bool:

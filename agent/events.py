@@ -23,6 +23,7 @@ from starlette.routing import Route
 from agent.core.errors import StoreError
 from agent.core.observation import Observation, ResultSighted
 from agent.core.received import Received
+from agent.listeners import harmless
 from agent.ports import Clock
 
 _LARGEST = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
@@ -85,11 +86,14 @@ class Events:
         self._register = register
         self._tell = tell
         self._clock = clock
-        self._counted = counted
+        self._counted = harmless(counted)
 
     def application(self) -> Starlette:
         """`POST /events` and nothing else."""
-        return Starlette(routes=[Route("/events", self._answered, methods=["POST"])])
+        # With a slash at its end as well: no sender follows a redirect, so a 307 would lose every event.
+        app = Starlette(routes=[Route(path, self._answered, methods=["POST"]) for path in ("/events", "/events/")])
+        app.router.redirect_slashes = False
+        return app
 
     async def _answered(self, request: Request) -> Response:
         try:

@@ -19,6 +19,8 @@ from agent.core.machine import Step
 from agent.core.received import Received
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.core.remote import ProcessType
+from agent.listeners import harmless
+from agent.log import lost
 from agent.ports import Clock
 
 _LONG = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)
@@ -132,6 +134,7 @@ class Metrics:
         )
         build = Gauge(name + "build_info", "The version that runs.", ("version",), registry=registry)
         build.labels(version=__version__).set(1)
+        registry.register(_LogCollector())
         for mode, outcome in product(_MODES, Outcome):
             self._duration.labels(mode, outcome)
         for phase in Phase:
@@ -142,27 +145,32 @@ class Metrics:
                 children = self._calls.labels(operation, result), self._call_duration.labels(operation)
                 self._of_call[operation, result] = children
 
+    @harmless
     def called(self, operation: Operation, result: str, seconds: float) -> None:
         """A call to Assure was answered, or not."""
         count, duration = self._of_call[operation, result]
         count.inc()
         duration.observe(seconds)
 
+    @harmless
     def committed(self, seconds: float, pieces: int) -> None:
         """A group commit came to its end."""
         self._commit.observe(seconds)
         self._batch.observe(pieces)
 
+    @harmless
     def received(self, received: Received) -> None:
         """An Assure Event was received, or what claimed to be one."""
         self._events.labels(received).inc()
         if received.genuine:
             self._last_event.set(self._clock.now())
 
+    @harmless
     def delivered(self, result: str, number: int) -> None:
         """So many notices were delivered to a sink, failed or were dropped."""
         self._deliveries.labels(result).inc(number)
 
+    @harmless
     def stepped(self, step: Step) -> None:
         """A step was committed."""
         before, record = step.before, step.record
@@ -176,6 +184,7 @@ class Metrics:
             if record.dossier_id is not None and record.delete_at is not None:
                 self._deletion.observe(max(0.0, record.done_at - record.delete_at), which)
 
+    @harmless
     def synced(self, files: int, refused: int, waiting: int, passed_over: int, complete: bool) -> None:
         """The source was scanned."""
         self._files.labels("seen").set(files)
@@ -198,6 +207,7 @@ class Metrics:
         """Backups are made at this interval, in seconds."""
         self._backups.set(interval)
 
+    @harmless
     def circuit(self, is_open: bool) -> None:
         """The circuit opened, or closed."""
         self._circuit.set(is_open)
@@ -205,6 +215,18 @@ class Metrics:
     def watch(self, look: Callable[[], AbstractContextManager[Figures]]) -> None:
         """Look into the store whenever the metrics are asked for."""
         self.registry.register(_StoreCollector(look, self._clock))
+
+
+class _LogCollector(Collector):
+    """Lines of the log that were lost, in this process."""
+
+    def collect(self) -> Iterable[Metric]:
+        """The counter."""
+        yield CounterMetricFamily(
+            "assure_agent_log_lines_lost",
+            "Log lines that could not be written: the disk is full, or nobody reads them.",
+            value=lost.value,
+        )
 
 
 class _StoreCollector(Collector):
@@ -233,6 +255,9 @@ GAUGES = {
     "oldest_open_dossier_seconds": "Age of the request with the oldest open dossier.",
     "oldest_unprogressed_seconds": "Time since the last progress of the active request that made none for longest.",
     "deletions_overdue": "Deletions without progress for more than 15 minutes.",
+    "images_undeleted": "Requests whose image files could not be deleted as IMAGES_AFTER_UPLOAD says; tried again.",
+    "claims_overdue": "Claims that should have been erased more than 15 minutes ago.",
+    "paused": "1 while a person has paused the agent: nothing new is begun.",
     "backup_timestamp_seconds": "When the last backup was made and checked; 0: never.",
     "deliveries_pending": "Notices that sinks have not taken yet.",
     "possible_orphans": "Dossiers that may exist at Assure because the answer to their creation was lost.",

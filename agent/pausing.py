@@ -1,7 +1,7 @@
 """Whether anything may be begun: not while a person paused the agent, or the store is a copy that may be behind."""
 
 from agent.chronicle import Chronicle
-from agent.control import paused
+from agent.control import PAUSED, paused, paused_since
 from agent.ending import Ending
 from agent.ports import Clock
 from agent.reconciler import Reconciler
@@ -33,6 +33,8 @@ class Pausing:
     async def begin(self) -> None:
         """At the start: as it was left, and said in the history when a person restored the store."""
         self.adjust()
+        if (since := paused_since(self._store.recall(PAUSED))) is not None:
+            self._chronicle.paused(since)
         recovery = self._store.recoveries.open()
         if recovery is not None and recovery.why == "restored" and recovery.looked_at is None:
             # a person wanted it; a copy that came otherwise is a break for auditors

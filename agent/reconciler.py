@@ -17,6 +17,7 @@ from agent.core.observation import CameDue, Observation, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Record
 from agent.interpreter import Interpreter
+from agent.listeners import harmless
 from agent.ports import Clock, Gate, Store
 from agent.workqueue import OpenGate, WorkQueue
 
@@ -25,7 +26,10 @@ _REST = 60.0  # seconds until one that may not ask is looked at again, unless th
 
 
 class Reconciler:
-    """Drives records. `seen(step)` hears of every committed step, `failed(uid, error)` of a bug with one record."""
+    """Drives records. `seen(step)` hears of every committed step, `failed(uid, error)` of a bug with one record.
+
+    Both only listen: what they raise changes nothing.
+    """
 
     def __init__(
         self,
@@ -44,8 +48,8 @@ class Reconciler:
         self._clock = clock
         self._policy = replace(policy, began=clock.now())
         self._chance = chance
-        self._seen = seen
-        self._failed = failed
+        self._seen = harmless(seen)
+        self._failed = harmless(failed)
         self._wake = asyncio.Event()
         self._gate = gate or OpenGate()
         self._gate.listen(self._gate_moved)
@@ -242,10 +246,7 @@ class Reconciler:
         await self._store.commit(steps)
         self._heed_barrier(steps)
         for taken in steps:
-            try:
-                self._seen(taken)
-            except Exception as error:  # it is durable: who listens and fails harms no record
-                self._failed(taken.record.uid, error)
+            self._seen(taken)
 
     def _heed_barrier(self, steps: Sequence[Step]) -> None:
         now = self._clock.now()

@@ -33,7 +33,7 @@ from agent.orphans import OrphanSweep
 from agent.outward import Outward, sink_ids
 from agent.pausing import Pausing
 from agent.pictures import PictureFolder
-from agent.ports import Clock
+from agent.ports import Clock, Command
 from agent.pulse import Pulse
 from agent.reconciler import Reconciler
 from agent.regain import Regain
@@ -223,7 +223,7 @@ class Agent:
                 store=str(self._settings.state_path.absolute()),
             )
             await self._adjust()
-            await self._erasure.tend()
+            await self._erasure.begin(deletes=self._settings.images_after_upload == "delete")
             await self.scan()
             self._tell_first_store()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
@@ -307,8 +307,9 @@ class Agent:
         now = self._clock.now()
         await self.reconciler.tell({uid: Reconsidered(at=now) for uid in self._store.patient()})
 
-    def _commanded(self, verb: str) -> None:
-        if verb == "resume":
+    def _commanded(self, command: Command) -> None:
+        self._chronicle.commanded(command)
+        if command.verb == "resume":
             self._remote.believe()
         self._pausing.adjust()
         self.reconciler.wake()

@@ -1,5 +1,7 @@
 """What a record means, in sentences. They hold the request's name and nothing else that could be personal [I6]."""
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -99,6 +101,19 @@ HOLDS = {
 }
 
 
+class Undeleted(Protocol):
+    """A deletion of image files that failed, as the store has it."""
+
+    @property
+    def tries(self) -> int: ...
+    @property
+    def since(self) -> float: ...
+    @property
+    def due_at(self) -> float: ...
+    @property
+    def cause(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
     """What concerns a request and does not stand in its record."""
@@ -110,6 +125,7 @@ class Around:
     linkless: bool = False  # a person is waited for, and their capture link is lost
     waiting: int = 0  # withdrawals that wait for an approval
     remarks: tuple[Remark, ...] = ()  # of the last scan
+    undeleted: Undeleted | None = None  # its image files should be gone, and could not be deleted
 
     @property
     def withheld(self) -> bool:
@@ -170,6 +186,7 @@ def where(record: Record, now: float, around: Around = NOTHING_AROUND) -> Iterat
         )
     if record.failures:
         yield f"It met trouble {record.failures} times in a row; the pauses grow."
+    yield from _images(record, now, around)
     yield from _around(record, now, around)
 
 
@@ -177,6 +194,12 @@ LINK_LOST = (
     "Its capture link is lost and cannot be handed out any more: the state file was lost, put back or restored, and no "
     "backup has links. Who has it already may still finish, and the result is taken; else it expires at its deadline."
 )
+
+
+def system(cause: str) -> str:
+    """What the system said, by the name of an errno."""
+    number = getattr(errno, cause, None)
+    return f"{cause}, {os.strerror(number)}" if number is not None else cause
 
 
 def another_link(name: str) -> str:
@@ -187,6 +210,19 @@ def another_link(name: str) -> str:
 def withdrawals(waiting: int) -> str:
     """How many wait."""
     return "1 withdrawal waits" if waiting == 1 else f"{waiting:,} withdrawals wait"
+
+
+def _images(record: Record, now: float, around: Around) -> Iterator[str]:
+    """Those that should be deleted here and are not."""
+    if (left := around.undeleted) is not None:
+        again = f"it is tried again {time(left.due_at, now)}" if left.due_at > now else "it is tried again at once"
+        yield (
+            f"Its image files should be deleted since {time(left.since, now)}, and could not be ({system(left.cause)}, "
+            f"tries: {left.tries}): {again}. Try: let the agent's user write to the images folder and its folders."
+        )
+    for depiction, how in record.discarded:
+        if how not in ("deleted", "missing"):
+            yield f"Its {depiction} image was not deleted, because the file is not what was admitted ({how})."
 
 
 def _around(record: Record, now: float, around: Around) -> Iterator[str]:

@@ -302,6 +302,11 @@ def _secret(annotation: Any) -> bool:
 _SECRETS = frozenset(name for name, field in Settings.model_fields.items() if _secret(field.annotation))
 
 
+def named_log_format() -> str:
+    """LOG_FORMAT of the environment, where the settings as a whole cannot be read; empty: not set."""
+    return os.environ.get(f"{PREFIX}LOG_FORMAT", "").strip()
+
+
 def refuse_renamed(source: str, followed: str | None) -> None:
     """Raise SettingsError where the store follows another source: under a new name everybody is new."""
     if followed is not None:

@@ -15,6 +15,7 @@ from agent.core.machine import admit, step
 from agent.core.observation import Observation, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Record
+from agent.peer import this_process
 from agent.ports import Store
 from agent.settings import Settings
 from agent.source.folder import Folder
@@ -49,7 +50,7 @@ class StillRecords:
 
 
 async def _obeyed(control: Control, store: SqliteStore, request: Mapping[str, Any]) -> dict[str, Any]:
-    answer = await control.obey(request)
+    answer = await control.obey(request, this_process())
     with contextlib.suppress(AgentError):  # it is obeyed; what is left over is done by the next agent
         await store.tidy()
     return answer

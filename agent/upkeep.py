@@ -16,6 +16,7 @@ from agent.store.sqlite import SqliteStore
 
 _SWEEP = 60.0  # seconds between two looks for orphans, for a backup that is due, and for what is kept too long
 _TIDY = 60.0  # seconds until what was erased has left the files as well
+_UNTIDY = 900.0  # seconds without success until that is said
 _CHECKPOINT = 300.0  # seconds between two checkpoints of the journal
 
 
@@ -39,6 +40,8 @@ class Upkeep:
         self._erasure = erasure
         self._chronicle = chronicle
         self._clock = clock
+        self._tidied = clock.now()  # when the write-ahead log was last cut off
+        self._told = False  # that it is not
 
     def at_intervals(self, scheduler: Scheduler) -> None:
         """Put all of it on the scheduler."""
@@ -59,10 +62,19 @@ class Upkeep:
 
     async def tidy(self) -> None:
         """Let what was erased leave the files."""
+        now = self._clock.now()
         try:
-            await self._store.tidy()
+            if await self._store.tidy():
+                self._tidied, self._told = now, False
         except AgentError as error:  # a disk that is full, say: the next time will do
             logger().warning("what was erased may still be in the state file", error=str(error), hint=error.hint)
+        if now - self._tidied >= _UNTIDY and not self._told:
+            self._told = True
+            logger().warning(
+                "what was erased may still be in the write-ahead log",
+                seconds=round(now - self._tidied),
+                hint="end what reads the state file for so long (sqlite3, Datasette); it is tried every minute",
+            )
 
     async def checkpoint(self) -> None:
         """Without one the work goes on: dossiers have to be deleted, whatever became of a file for auditors."""

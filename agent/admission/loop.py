@@ -24,6 +24,7 @@ from agent.core.errors import AgentError
 from agent.core.observation import DocumentRemoved, Observation
 from agent.core.record import Desired, Record
 from agent.core.remote import DocumentKey
+from agent.listeners import harmless
 from agent.ports import Clock, DocumentTypes, Store
 from agent.source.fault import Fault
 from agent.source.folder import Folder, Scan
@@ -92,7 +93,7 @@ class Admission:
         self._records = records
         self._types = types
         self._clock = clock
-        self._synced = synced
+        self._synced = harmless(synced)
         self._checkout = checkout
         self._reporter = Reporter(rules, store, salt, clock)
         self._guard = Guard(store, clock)

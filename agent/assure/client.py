@@ -32,6 +32,7 @@ from agent.core.remote import (
     Status,
     is_id,
 )
+from agent.listeners import harmless
 from agent.ports import Clock, Image, ResultReading
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class AssureClient:
         self._config = config
         self._turn = turn or _at_once
         self._clock = clock
-        self._observe = observe
+        self._observe = harmless(observe)
         base = httpx.URL(config.base_url)
         self._origin = base.copy_with(raw_path=b"/")
         self._root = base.raw_path.decode().rstrip("/") + "/assure/"

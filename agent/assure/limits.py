@@ -25,6 +25,7 @@ from agent.core.remote import (
     ProcessType,
     Status,
 )
+from agent.listeners import harmless
 from agent.ports import Clock, Image, Remote, ResultReading
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class Limited:
         self._clock = clock
         self._chance = chance
         self._ours = ours
-        self._told = told
+        self._told = harmless(told)
         self._breaker = Breaker()
         self._wake: Callable[[], None] = lambda: None
         self._opened = asyncio.Event()
@@ -159,8 +160,8 @@ class Limited:
         after = self._breaker.opened
         if (before is None) != (after is None):
             self._opened.set()
-            self._told(after)
             self._wake()
+            self._told(after)
 
     # ---- one call
 

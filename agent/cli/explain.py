@@ -14,7 +14,7 @@ from agent.core.plan import Action, if_changed, if_removed
 from agent.core.policy import Policy
 from agent.core.record import Hold, Record
 from agent.core.recovery import gated
-from agent.sentences import FOLLOWING, HOLDS, NOTHING_AROUND, Around, answers, coming, time, tried, where
+from agent.sentences import FOLLOWING, HOLDS, NOTHING_AROUND, Around, Undeleted, answers, coming, time, tried, where
 from agent.store.connection import holder
 from agent.store.reading import Attempt, Reading, Refusal
 from agent.views import when
@@ -75,6 +75,7 @@ def _around(reading: Reading, recovery: tuple[str, bool, bool] | None, runs: boo
         linkless=reading.linkless(record),
         waiting=reading.waiting_withdrawals(),
         remarks=tuple(reading.remarks(record.uid)),
+        undeleted=reading.undeleted_of(record.uid),
     )
 
 
@@ -102,9 +103,16 @@ def as_json(
         "paused": around.paused_since is not None,
         "circuit": around.circuit or None,
         "strayAnswer": next((one.about for one in around.remarks if one.kind is RemarkKind.STRAY_ANSWER), None),
+        "imagesUndeleted": _undeleted(around.undeleted),
         "withdrawalWaits": record.present and around.withheld,
         "hold": _hold(record, record.hold) if record.hold is not None else None,
     }
+
+
+def _undeleted(left: Undeleted | None) -> dict[str, Any] | None:
+    if left is None:
+        return None
+    return {"since": when(left.since), "tries": left.tries, "cause": left.cause, "triedAgainAt": when(left.due_at)}
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

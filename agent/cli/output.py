@@ -1,5 +1,6 @@
 """How the commands speak: errors that end in `Try:`, tables for people, JSON for programs."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -19,9 +20,10 @@ class Format(StrEnum):
 
 
 def complain(error: AgentError) -> None:
-    """One clear line on stderr."""
+    """One clear line on stderr; where that cannot be written, the exit code has to do."""
     hint = f" Try: {error.hint}." if error.hint else ""
-    print(f"assure-agent: {error}{hint}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):
+        print(f"assure-agent: {error}{hint}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -1,10 +1,6 @@
 """What a person sees while the agent works: where to look, a line for each outcome, and the table at the end."""
 
-import contextlib
-import os
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -15,6 +11,7 @@ from agent.cli.output import print_table
 from agent.cli.store import state_option
 from agent.core.machine import Step
 from agent.core.record import Record
+from agent.listeners import harmless
 from agent.settings import Settings
 from agent.store.reading import Reading
 
@@ -33,7 +30,6 @@ class Progress:
         self._running = running
         self._lines = 0
         self._bar = _bar() if sys.stdout.isatty() else None
-        self.unheard: Callable[[], None] = lambda: None
         self._shown = False
         self._known: set[str] = set()  # uids seen
         self._moving: set[str] = set()  # those that go on by themselves
@@ -47,12 +43,9 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
+    @harmless
     def listening(self, url: str) -> None:
         """The HTTP surface is up."""
-        with self._heard():
-            self._listening(url)
-
-    def _listening(self, url: str) -> None:
         self._say(f"metrics: {url}/metrics\nstatus page: {url}/\n{self._place}")
         with Reading(self._state) as reading:
             records = list(reading.all())
@@ -61,29 +54,17 @@ class Progress:
             if self._demo:
                 self._say("To see the demo again: end this, then assure-agent sandbox reset")
 
+    @harmless
     def stepped(self, step: Step) -> None:
         """A step was committed."""
-        with self._heard():
-            self._stepped(step)
-
-    @contextlib.contextmanager
-    def _heard(self) -> Iterator[None]:
-        """When nobody reads what is printed any more, the agent is told to end."""
-        try:
-            yield
-        except BrokenPipeError:
-            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for what is left of the process
-            self.unheard()
-
-    def _stepped(self, step: Step) -> None:
         before, record = step.before, step.record
         if step.link is not None:
             option = state_option(self._settings)
             self._line(f"{record.name}: capture link ready, see it with: assure-agent get {record.name} --link{option}")
         if record.outcome is not None and (before is None or before.outcome is not record.outcome):
             self._line(f"{record.name}: {record.outcome}")
-        if record.hold is not None and (before is None or before.hold != record.hold):
-            self._line(f"{record.name}: held, {record.hold.reason}")
+        if step.held is not None:
+            self._line(f"{record.name}: held, {step.held.reason}")
         self._known.add(record.uid)
         self._moving.discard(record.uid)
         if record.moving:
@@ -100,6 +81,7 @@ class Progress:
             self.conclude()
             self._say("All is settled. Drop, change or remove files, or press Ctrl-C to end.")
 
+    @harmless
     def conclude(self) -> None:
         """Print the table of outcomes, unless it was just printed."""
         if self._shown:

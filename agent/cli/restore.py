@@ -21,11 +21,12 @@ def restore(
 
     Example: assure-agent restore /var/backups/assure-agent/agent-20261123T190000Z.db
     """
-    from agent.store import backup
+    from agent.store import backup, replaced
 
     settings = load_settings(state_url=state)
     found, kept = backup.restore(path, settings.state_path)
     made = f" of {moment(found.at)}" if found.at is not None else ""
     typer.echo(f"restored {found.requests} requests{made}; the next run begins nothing until `assure-agent approve`")
     if kept is not None:
-        typer.echo(f"what was there is kept as {kept}; remove it once it is not needed, it may hold capture links")
+        links = "" if replaced.erase_links(kept) else ", and capture links that could not be erased"
+        typer.echo(f"what was there is kept as {kept}; remove it once it is not needed: it holds names{links}")

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import SecretStr
 
+from agent.cli import refused
+from agent.cli.output import complain
 from agent.core.duration import parse_duration
-from agent.core.errors import WrongUse
-from agent.settings import Settings, load_settings, secrets_of
+from agent.core.errors import AgentError, WrongUse
+from agent.settings import Settings, load_settings, named_log_format, secrets_of
 
 if TYPE_CHECKING:
     from agent.runtime import Finished
@@ -57,10 +59,18 @@ def run(
     flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state, "listen": listen}
     import uvloop
 
+    from agent.log import lines_lost, lost
+    from agent.lossy import lossy_output
+
     options = _Options(
         once=once, patience=patience, sandbox=sandbox, interactive=interactive, rebind=rebind, told=once or sandbox
     )
-    code = uvloop.run(_main(flags, options))
+    with lossy_output(lost, lines_lost):
+        try:
+            code = uvloop.run(_main(flags, options))
+        except (AgentError, OSError) as error:
+            _complain(error if isinstance(error, AgentError) else refused(error), flags)
+            code = 2 if isinstance(error, WrongUse) else 1
     if code:
         raise typer.Exit(code)
 
@@ -71,6 +81,21 @@ def _refuse_without_effect(once: bool, timeout: str | None, sandbox: bool, inter
         raise WrongUse("--interactive has no effect without --sandbox.", "add --sandbox, or leave --interactive out")
     if timeout is not None and not once:
         raise WrongUse("--timeout has no effect without --once.", "add --once, or leave --timeout out")
+
+
+def _complain(error: AgentError, flags: dict[str, object]) -> None:
+    """The last line of stderr: JSON where LOG_FORMAT asks for it."""
+    from agent.log import configure, logger
+
+    try:
+        only_json = load_settings(**flags).log_format == "json"
+    except AgentError:
+        only_json = named_log_format() == "json"
+    if only_json:
+        configure("json", "error")
+        logger().critical("ended", error=str(error), hint=error.hint or None)
+    else:
+        complain(error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +120,17 @@ class _Remote:
 
 
 class _Interrupted:
-    """SIGINT and SIGTERM, from the first moment on: while a large store is opened there is no agent to stop yet."""
+    """The signals that end it, from the first moment on: while a large store is opened there is no agent to stop yet.
+
+    SIGHUP says that the terminal is gone; under `nohup` it is ignored, and stays so.
+    """
 
     def __init__(self) -> None:
         self._asked = False
         self._stop: Callable[[], None] | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._ask)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, self._ask)
 
     def leads_to(self, stop: Callable[[], None]) -> None:
         """Who is told; at once, when it was asked for already."""
@@ -187,8 +216,6 @@ async def _run(remote: _Remote, options: _Options) -> int:
                 progress.listening(url)
 
         interrupted.leads_to(agent.stop)
-        if progress is not None:
-            progress.unheard = agent.stop
         with progress or contextlib.nullcontext():
             if options.once:
                 finished = await agent.run_once(options.patience, listening)
@@ -203,7 +230,7 @@ def _exit_code(settings: Settings, finished: "Finished") -> int:
     """Of 3, 5, 4 the first that applies (design §9); errors have left as exceptions before."""
     from agent.store.reading import Reading
 
-    if finished.withdrawals:
+    if finished.withdrawals and settings.log_format != "json":  # the log says it as well
         typer.echo(
             f"{finished.withdrawals} withdrawals wait for approval: so many files are gone at once. Try: put them "
             "back, or say `assure-agent approve` and run again; `assure-agent plan` lists them.",

@@ -85,6 +85,8 @@ def sandbox(
         return
     import uvloop
 
+    from agent.log import lines_lost, lost
+    from agent.lossy import lossy_output
     from agent.sandbox import SandboxConfig
     from agent.sandbox.server import main_async
 
@@ -111,7 +113,7 @@ def sandbox(
         ),
     )
     try:
-        with own_world():
+        with lossy_output(lost, lines_lost), own_world():
             uvloop.run(main_async(config, announce=_announce))
     except OSError as error:
         named = isinstance(error, socket.gaierror)

@@ -72,7 +72,7 @@ from agent.core.observation import (
 )
 from agent.core.owed import asked, due, owed
 from agent.core.policy import Policy
-from agent.core.record import Intent, Phase, Record
+from agent.core.record import Hold, Intent, Phase, Record
 from agent.core.recovery import orphaned
 from agent.core.rules import history, phases, source, trouble
 from agent.core.rules.heed import heed, looked
@@ -107,6 +107,13 @@ class Step:
         """True when nothing but the pace changed and a read is asked for: it may be committed with the answer."""
         reads = self.effect is not None and not self.effect.kind.changes
         return self.changed and reads and not self.events and self.answered is None
+
+    @property
+    def held(self) -> Hold | None:
+        """The hold that began with this step; not one that only got other evidence."""
+        before, hold = self.before, self.record.hold
+        known = before is not None and before.hold is not None and hold is not None and before.hold.id == hold.id
+        return None if known else hold
 
     @property
     def withdraws(self) -> bool:

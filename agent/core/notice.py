@@ -46,9 +46,7 @@ def _told(before: Record | None, record: Record, step: Step) -> Iterator[Notice]
     known = before is not None and before.generation == record.generation and before.outcome is record.outcome
     if record.outcome is not None and not known:
         yield Notice(type=NoticeType.SETTLED, generation=record.generation, at=at, outcome=record.outcome)
-    asked = before is not None and before.hold is not None and record.hold == before.hold
-    if record.hold is not None and not asked:
-        hold = record.hold
+    if (hold := step.held) is not None:
         yield Notice(type=NoticeType.HELD, generation=record.generation, at=at, reason=hold.reason, hold_id=hold.id)
 
 

@@ -20,11 +20,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What a person tells the agent. `id` is made by who sends it: the same command sent twice is obeyed once."""
+    """What a person tells the agent. `id` is made by who sends it: the same command sent twice is obeyed once.
+
+    `sender` is the account of the operating system that sent it (`agent/peer.py`).
+    """
 
     id: str
     verb: str
     uid: str | None = None
+    sender: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 Signature = tuple[int, int, int, int]  # size, ctime and mtime in nanoseconds, inode: another one, another content
 
@@ -28,6 +29,14 @@ class Why(StrEnum):
     TOO_LARGE = "too-large"  # larger than the limit
     CHANGING = "changing"  # written to while it was read; passing
     UNREADABLE = "unreadable"  # no permission, or the disk failed
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A file that was not deleted: why, and the errno when the system refused; 0: it is not ours to delete."""
+
+    why: Why
+    errno: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +83,42 @@ def read_beneath(root: str, path: str, limit: int) -> Content | Why:
         os.close(file)
 
 
-def remove_beneath(root: str, path: str, limit: int, is_it: Callable[[bytes], bool]) -> Why | None:
+def remove_beneath(root: str, path: str, limit: int, is_it: Callable[[bytes], bool]) -> Left | None:
     """Delete the file at `path` below `root`, when its content is the right one; None when it is deleted, on disk.
 
     No link is followed, not even one that stays below: what another name leads to is not ours to delete. A content
-    that is not the right one is told as CHANGING. Never raises an OSError.
+    that is not the right one is told as CHANGING. Where `root` itself is not there, as when it is not mounted, nothing
+    is known of the file: that is an errno. Never raises an OSError.
     """
     *parts, name = path.split("/")
     if not _names([*parts, name]):
-        return Why.OUTSIDE
+        return Left(Why.OUTSIDE)
+    if not Path(root).is_dir():
+        return Left(Why.UNREADABLE, errno.ENOENT)
     try:
         with contextlib.ExitStack() as stack:
             if (folder := _folder(root, parts)) is None:
-                return Why.OUTSIDE
+                return Left(Why.OUTSIDE)
             stack.callback(os.close, folder)
             file = os.open(name, _FILE, dir_fd=folder)
             stack.callback(os.close, file)
             found = _read(file, limit)
             if not isinstance(found, Content):
-                return found
+                return Left(found, errno.EAGAIN if found is Why.CHANGING else 0)
             here = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if signature(here) != found.signature or not is_it(found.content):
-                return Why.CHANGING
+            if signature(here) != found.signature:
+                return Left(Why.CHANGING, errno.EAGAIN)
+            if not is_it(found.content):
+                return Left(Why.CHANGING)
             os.unlink(name, dir_fd=folder)
             written = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
             stack.callback(os.close, written)
             os.fsync(written)
     except OSError as error:
-        return Why.OUTSIDE if error.errno == errno.ELOOP else why(error)
+        if error.errno == errno.ELOOP:
+            return Left(Why.OUTSIDE)
+        reason = why(error)
+        return Left(reason, error.errno or errno.EIO if reason is Why.UNREADABLE else 0)
     return None
 
 

@@ -4,6 +4,7 @@ Faults name the depiction, and the caller knows where its path is written [I6]. 
 where that of a missing file differs from it in case or Unicode form.
 """
 
+import errno
 import hashlib
 import os
 import unicodedata
@@ -53,6 +54,8 @@ _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"  # an empty chunk and its checksum: always these bytes
 _SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
 _LOOKED_AT = 10_000  # names of a folder, for one that is alike
+_LARGEST = 64 * 1024 * 1024  # bytes of a picture to delete: MAX_IMAGE_BYTES may have been larger when it was admitted
+_MOST_FOLDERS = 10_000  # that are looked at
 _SEGMENTS = 4096  # before the picture itself; a camera writes some twenty
 
 
@@ -142,14 +145,33 @@ def read_verified(images_dir: Path, path: str, sha256: str, max_bytes: int) -> I
     return found
 
 
-def discard(images_dir: Path, path: str, sha256: str, max_bytes: int) -> str:
-    """Delete a picture that is still what was admitted: `deleted`, or a token that says why not."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discarded:
+    """What became of a picture that was to be deleted: `deleted`, or why it is not ours to delete any more.
+
+    With an `errno` (its name, such as EROFS) it is still there, and is to be tried again.
+    """
+
+    how: str
+    errno: str = ""
+
+
+def discard(images_dir: Path, path: str, sha256: str, max_bytes: int) -> Discarded:
+    """Delete a picture that is still what was admitted."""
 
     def is_it(content: bytes) -> bool:
         return hashlib.sha256(content).hexdigest() == sha256
 
-    left = remove_beneath(os.path.realpath(images_dir), path, max_bytes, is_it)
-    return "deleted" if left is None else _REASONS[left].value
+    left = remove_beneath(os.path.realpath(images_dir), path, max(max_bytes, _LARGEST), is_it)
+    if left is None:
+        return Discarded(how="deleted")
+    return Discarded(how=_REASONS[left.why].value, errno=errno.errorcode.get(left.errno, "EIO") if left.errno else "")
+
+
+def protected(images_dir: Path) -> Path | None:
+    """A folder, `images_dir` or one below, in which this process may delete no file; None: it may everywhere."""
+    folders = (Path(folder) for folder, _, _ in os.walk(images_dir))
+    return next((one for one in islice(folders, _MOST_FOLDERS) if not os.access(one, os.W_OK | os.X_OK)), None)
 
 
 def _read(images_dir: Path, path: str, max_bytes: int) -> Image | Reason:

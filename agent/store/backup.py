@@ -20,6 +20,7 @@ from agent.store.connection import Connection, FileLock, open_reader, refuse_dam
 from agent.store.continuity import BACKUP_AT, BACKUP_KEY
 from agent.store.keys import Keys
 from agent.store.migrations import refuse_newer
+from agent.store.replaced import FORM
 
 _SECRET = ("links",)  # tables that no backup holds
 _FORM = "agent-%Y%m%dT%H%M%SZ.db"
@@ -152,7 +153,7 @@ def _same_key(backup: Path, state: Path) -> None:
 
 def _set_aside(state: Path) -> Path | None:
     """Keep the state file and its log under another name. The log goes first: it must never meet another file."""
-    aside = state.with_name(f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.db")
+    aside = state.with_name(f"{datetime.now(UTC):{FORM}}")
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             state.with_name(state.name + suffix).rename(aside.with_name(aside.name + suffix))

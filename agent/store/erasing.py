@@ -69,7 +69,7 @@ _NAMES = (_of_names("source", "name"), _of_names("name", "uid"))  # two indexes 
 _LABELS = _of_table("labels", ("key", "value", "uid"))
 _LABELS_OF_ONE = _of_table("labels", ("uid", "key", "value"))  # the index `labels_by_uid`
 _PROVENANCE = _of_table("provenance", ("uid", "generation"), "file", "author")
-_COMMANDS = _of_table("commands", ("id",), "at", "verb", "uid", "answer")
+_COMMANDS = _of_table("commands", ("id",), "at", "verb", "uid", "answer", "sender")
 
 
 def erase_names(connection: Connection, uid: str, version: int, nameless: str) -> None:

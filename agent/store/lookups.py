@@ -151,10 +151,6 @@ class Lookups:
         """The uids of those that wait for the budget, or for their images."""
         return [row[0] for row in self._query(_PATIENT, _HEALING)]
 
-    def discards(self) -> list[str]:
-        """The uids of those whose image files are to be deleted, because their outcome is durable."""
-        return [row[0] for row in self._query("SELECT uid FROM discards ORDER BY since")]
-
     def needed_images(self) -> dict[str, set[str]]:
         """The uids of open requests, and of those about which a person is asked, by the images that they name.
 

@@ -23,6 +23,8 @@ NAMES = (
     "0009_remarks",
     "0010_claims",
     "0011_flat",
+    "0012_discards_retried",
+    "0013_senders",
 )
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")

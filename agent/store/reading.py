@@ -12,9 +12,16 @@ from agent.core.record import Record
 from agent.store.claims import COLUMNS, kept
 from agent.store.connection import open_reader, readable, refuse_damaged
 from agent.store.continuity import carried_key, foreseen
+from agent.store.discards import Undeleted
 from agent.store.rows import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, load
 from agent.store.vault import Kept
 
+_UNDELETED = """
+SELECT uid, tries, since, due_at, cause FROM discards WHERE tries > 0
+UNION ALL
+SELECT uid, tries, since, due_at, cause FROM superseded_images INDEXED BY superseded_images_owed
+WHERE done_at IS NULL AND tries > 0
+"""
 _SHOWED = "SELECT DISTINCT dossier_id FROM orphans WHERE closed_at IS NULL AND dossier_id IS NOT NULL"
 
 
@@ -233,6 +240,20 @@ class Reading:
         sql = "SELECT count(*) FROM requests INDEXED BY requests_deleting WHERE phase = 'deletion' AND delete_at < ?"
         return self._one(sql, now - 900)
 
+    def undeleted(self) -> list[tuple[str, int]]:
+        """Why image files could not be deleted that should be (the name of an errno), and of how many requests."""
+        if "0012_discards_retried" not in self.migrations():
+            return []
+        sql = f"SELECT cause, count(DISTINCT uid) FROM ({_UNDELETED}) GROUP BY cause ORDER BY 2 DESC"  # noqa: S608 - ours
+        return [(str(row[0]), int(row[1])) for row in self._connection.execute(sql)]
+
+    def undeleted_of(self, uid: str) -> Undeleted | None:
+        """The deletion of this request's image files, when it failed."""
+        if "0012_discards_retried" not in self.migrations():
+            return None
+        row = self._row(f"SELECT tries, since, due_at, cause FROM ({_UNDELETED}) WHERE uid = ?", uid)  # noqa: S608 - ours
+        return None if row is None else Undeleted(tries=row[0], since=row[1], due_at=row[2], cause=row[3])
+
     def gauges(self, now: float) -> dict[str, float]:
         """Single figures: open dossiers and their age, the oldest without progress, overdue deletions, orphans."""
         open_dossiers = self._one("SELECT coalesce(sum(requests), 0) FROM census WHERE dossier AND phase <> 'done'")
@@ -248,6 +269,9 @@ class Reading:
             "oldest_open_dossier_seconds": now - oldest_dossier if oldest_dossier else 0.0,
             "oldest_unprogressed_seconds": now - oldest_progress if oldest_progress else 0.0,
             "deletions_overdue": overdue,
+            "images_undeleted": self._one(f"SELECT count(DISTINCT uid) FROM ({_UNDELETED})"),  # noqa: S608 - ours
+            "claims_overdue": self._one("SELECT count(*) FROM claims WHERE expires_at < ?", now - 900),
+            "paused": float(bool(self.recall("paused"))),
             "backup_timestamp_seconds": float(self.recall("backed-up") or 0.0),
             "deliveries_pending": self._one("SELECT count(*) FROM deliveries"),
             "possible_orphans": self._one("SELECT count(*) FROM orphans WHERE closed_at IS NULL"),

@@ -66,6 +66,9 @@ _LINK = "INSERT OR REPLACE INTO links (uid, link, created_at) VALUES (?, ?, ?)"
 _CLAIMS = """
 INSERT OR REPLACE INTO claims (uid, generation, key_id, wrapped, ciphertext, expires_at) VALUES (?, ?, ?, ?, ?, ?)
 """
+_SUPERSEDED = """
+INSERT OR IGNORE INTO superseded_images (uid, generation, since, depiction, path, sha256) VALUES (?, ?, ?, ?, ?, ?)
+"""
 _DISCARD = "INSERT OR REPLACE INTO discards (uid, since) VALUES (?, ?)"
 _PROVENANCE = "INSERT OR REPLACE INTO provenance (uid, generation, file, author) VALUES (?, ?, ?, ?)"
 _LABEL = "INSERT INTO labels (key, value, uid) VALUES (?, ?, ?)"
@@ -297,6 +300,11 @@ def _write_discard(connection: Connection, step: Step) -> None:
         connection.execute(_DISCARD, (record.uid, record.outcome_at))
     elif was and not owed:
         connection.execute("DELETE FROM discards WHERE uid = ?", (record.uid,))
+    if before is not None and before.discard and before.generation != record.generation:
+        again = {(image.path, image.sha256) for image in record.desired.images}
+        values = (record.uid, before.generation, record.admitted_at)
+        left = [image for image in before.desired.images if (image.path, image.sha256) not in again]
+        connection.executemany(_SUPERSEDED, [(*values, image.depiction, image.path, image.sha256) for image in left])
 
 
 def _discards(record: Record) -> bool:

@@ -21,12 +21,14 @@ from agent.store.connection import (
     unwritable,
 )
 from agent.store.continuity import continued, key_of
+from agent.store.discards import Discards
 from agent.store.erasing import erase_names, truncate
 from agent.store.keys import Keys
 from agent.store.lookups import Lookups
 from agent.store.migrations import begun, migrate
 from agent.store.post import Inbox, Outbox
 from agent.store.recoveries import RecordedRecoveries
+from agent.store.replaced import forget_in
 from agent.store.rows import REMEMBERED, columns, erased, load, write
 from agent.store.soundness import is_small, look_through, refuse_unreadable, refuse_unverified
 from agent.store.vault import Vault
@@ -100,6 +102,7 @@ class SqliteStore(Lookups):
         self._checkpoints = Checkpoints(path)
         self.inbox = Inbox(self._query, self._writer)
         self.outbox = Outbox(self._query, self._writer)
+        self.discards = Discards(self._query, self._writer)
 
     def close(self) -> None:
         """Write what is queued, checkpoint, and let another agent have the file."""
@@ -202,13 +205,17 @@ class SqliteStore(Lookups):
         def work(connection: Connection) -> None:
             self._write(connection, steps)
             connection.execute(
-                "INSERT INTO commands (id, at, verb, uid, answer) VALUES (?, ?, ?, ?, ?)",
-                (command.id, at, command.verb, command.uid, answer),
+                "INSERT INTO commands (id, at, verb, uid, answer, sender) VALUES (?, ?, ?, ?, ?, ?)",
+                (command.id, at, command.verb, command.uid, answer, command.sender),
             )
 
         await self._writer.write(work)
 
     # -- what is erased ----------------------------------------------------------------------------------------
+
+    def owes_images(self, uid: str) -> bool:
+        """Is an image file of an earlier generation still to be deleted?"""
+        return self.discards.owes(uid)
 
     async def shut_claims(self, uid: str) -> bool:
         """Make the claims of a request unreadable in this file and in every copy. True: there were any."""
@@ -233,6 +240,10 @@ class SqliteStore(Lookups):
                 return True
             await asyncio.sleep(0.05)
         return False
+
+    async def forget_aside(self, uid: str) -> list[Path]:
+        """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
+        return await asyncio.to_thread(forget_in, self.path, uid)
 
     async def tidy(self) -> bool:
         """Cut off the write-ahead log, and what was erased with it. False: somebody reads an earlier state just now."""

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from agent.core.errors import StoreError
+from agent.listeners import harmless
 from agent.store.connection import Connection, sqlite3
 
 Work = Callable[[Connection], None]
@@ -42,7 +43,7 @@ class Writer:
         committed: Callable[[Connection], None],
     ) -> None:
         self._connection = connection
-        self._observe = observe
+        self._observe = harmless(observe)
         self._confirm = confirm
         self._committed = committed
         self._closed = False

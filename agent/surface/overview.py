@@ -3,6 +3,7 @@
 from typing import Any
 
 from agent.pulse import MINUTES, RESULTS
+from agent.sentences import system
 from agent.store.browsing import Browsing
 from agent.surface.lines import held, line, short
 from agent.surface.standing import Seen
@@ -89,6 +90,10 @@ def _alarms(browsing: Browsing, seen: Seen) -> list[dict[str, str]]:
         alarms.append({"says": says, "command": "assure-agent approve"})
     if seen.circuit is not None:
         says = f"The circuit is open, and nothing is sent to Assure but probes: {seen.circuit}."
+        alarms.append({"says": says, "command": "assure-agent doctor"})
+    if causes := browsing.undeleted():
+        count, why = sum(number for _, number in causes), system(causes[0][0])
+        says = f"The image files of {count:,} requests should be deleted, and cannot be: {why}. It is tried again."
         alarms.append({"says": says, "command": "assure-agent doctor"})
     late = [source for source in browsing.sources() if seen.now - source.synced_at > 900 or not source.complete]
     for source in late:

@@ -33,6 +33,7 @@ def timeline(browsing: Browsing, seen: Seen, uid: str) -> dict[str, Any] | None:
         linkless=browsing.linkless(record),
         waiting=browsing.waiting_withdrawals(),
         remarks=tuple(browsing.remarks(uid)),
+        undeleted=browsing.undeleted_of(uid),
     )
     return {
         "name": name,

@@ -397,6 +397,25 @@ async def test_an_agent_that_ends_leaves_a_checkpoint_and_logs_its_hash(world: W
     state("audit", "verify", "--checkpoints", "absent").is_one_clear_error("There is no file absent")
 
 
+async def test_a_checkpoint_that_a_full_disk_refused_is_told_with_the_disk(
+    world: World, state: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[I1] `audit verify` would find nothing wrong: the hint is about room."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    world.upload("a")
+    with monkeypatch.context() as patch:
+        patch.setattr("agent.store.audit.checkpoints.Checkpoints.take", full)
+        await world.settle()
+    (entry,) = (entry for entry in world.logs if entry["event"] == "no checkpoint")
+    assert entry["cause"] == "No space left on device"
+    assert "room" in entry["hint"]
+    assert "audit verify" not in entry["hint"]
+    assert state("audit", "verify").code == 0
+
+
 async def test_without_checkpoints_the_work_goes_on_and_the_log_says_so(world: World, state: Here) -> None:
     """[I1]"""
     beside(world.state).parent.mkdir(parents=True, exist_ok=True)
@@ -405,6 +424,7 @@ async def test_without_checkpoints_the_work_goes_on_and_the_log_says_so(world: W
     await world.settle()
     assert world.record("a").phase is Phase.DONE
     (entry,) = (entry for entry in world.logs if entry["event"] == "no checkpoint")
+    assert "audit verify" in entry["hint"]
     assert entry["cause"] == "Line 1 of agent.checkpoints.jsonl is no checkpoint."
     for words in (("export",), ("certificate", "a")):
         state("audit", *words).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is no checkpoint")

@@ -5,6 +5,7 @@ import errno
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -153,6 +154,30 @@ def test_a_state_folder_of_somebody_else(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     found = place.writable(folder)
     assert (found.state, "chown" in found.hint) == (State.PROBLEM, True)
+
+
+@pytest.mark.parametrize(
+    ("free", "inodes", "state"), [(0, 9, "problem"), (10**6, 0, "problem"), (5000, 9, "warning"), (10**6, 9, "ok")]
+)
+def test_a_state_folder_without_room_is_not_ok(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, free: int, inodes: int, state: str
+) -> None:
+    """users.md §9.13: `it can be` with 0 bytes free."""
+    found = SimpleNamespace(f_blocks=10**6, f_frsize=4096, f_bavail=free, f_files=100, f_favail=inodes)
+    monkeypatch.setattr(os, "statvfs", lambda path: found)
+    said = place.writable(folder / "state")
+    assert said.state == state
+    assert "left" in said.message
+
+
+def test_what_restore_set_aside_is_told(folder: Path) -> None:
+    """[I6]"""
+    state = folder / "state" / "agent.db"
+    assert list(place.set_aside(state)) == []
+    write(state.with_name("replaced-20261101T000000.000000Z.db"), b"")
+    (check,) = place.set_aside(state)
+    assert check.state is State.WARNING
+    assert "replaced-20261101T000000.000000Z.db" in check.hint
 
 
 def test_a_state_folder_that_may_not_be_looked_into_is_told_by_doctor(

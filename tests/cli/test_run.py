@@ -104,21 +104,6 @@ def test_a_signal_ends_it_with_0(here: Here, processes: list["subprocess.Popen[s
     assert [item["name"] for item in ended] == ["slow"]
 
 
-def test_a_pipe_that_is_closed_ends_a_run_and_harms_no_request(
-    here: Here, processes: list["subprocess.Popen[str]"]
-) -> None:
-    """`assure-agent run --once | head -1`"""
-    three_requests(here.folder)
-    process = spawn(here.folder, *ONCE, **FAST)
-    processes.append(process)
-    wait_for(process, "metrics")
-    assert process.stdout is not None
-    process.stdout.close()
-    process.stdout = None
-    said = finish(process)
-    assert "bug" not in said.err
-
-
 def test_version_and_help(here: Here) -> None:
     assert here("--version").out.startswith("assure-agent 0.")
     for command in ("run", "get", "validate", "sandbox"):

@@ -1,9 +1,11 @@
 """What a step is worth telling the web application."""
 
 from agent.core.effect import EffectKind
+from agent.core.machine import admit, step
 from agent.core.notice import Notice, NoticeType, notices
-from agent.core.observation import DocumentChanged, DocumentRemoved, EffectRefused, EffectUnanswered
-from agent.core.record import Phase
+from agent.core.observation import DocumentChanged, DocumentRemoved, EffectRefused, EffectUnanswered, HistoryLost
+from agent.core.policy import Policy
+from agent.core.record import Phase, Record
 from tests.store.support import LINK, Life, capture, upload
 
 
@@ -60,3 +62,16 @@ def test_a_new_generation_tells_of_the_deletion_of_the_one_before() -> None:
     while life.record.generation == 1:
         life.goes_on()
     assert [(notice.type, notice.generation) for notice in told(life)] == [("deleted", 1)]
+
+
+def test_a_hold_that_gets_other_evidence_is_the_same_hold_and_is_told_once() -> None:
+    """users.md §9.8: after a lost store every hold was printed, logged and sent twice."""
+    record = Record(uid="u1", name="a", source="default", agent="a1", desired=upload())
+    policy = Policy(recovering=True)
+    first = admit(record, 1.0, policy)
+    second = step(first.record, HistoryLost(at=2.0), policy)
+    assert first.record.hold is not None
+    assert second.record.hold is not None
+    assert (second.changed, second.record.hold.id) == (True, first.record.hold.id)
+    assert [taken.held is not None for taken in (first, second)] == [True, False]
+    assert [notice.type for taken in (first, second) for notice in notices(taken)] == [NoticeType.HELD]

@@ -88,6 +88,7 @@ async def driving(
     around: Callable[[Effect, Perform], Awaitable[Answered]] = straight,
     concurrency: int = 64,
     seen: Callable[[Step], None] = lambda step: None,
+    failed: Callable[[str, Exception], None] = lambda uid, error: None,
 ) -> AsyncIterator[Drive]:
     """The parts of a drive loop; the test runs it."""
     store = SqliteStore(world.state, ACCOUNT)
@@ -103,6 +104,10 @@ async def driving(
         steps.append(step)
         seen(step)
 
+    def bug(uid: str, error: Exception) -> None:
+        bugs.append((uid, error))
+        failed(uid, error)
+
     reconciler = Reconciler(
         store,
         interpreter,  # type: ignore[arg-type]
@@ -111,7 +116,7 @@ async def driving(
         concurrency,
         half,
         told,
-        lambda uid, error: bugs.append((uid, error)),
+        bug,
     )
     observer = Observer(store, client, reconciler, world.clock)
     ended = asyncio.Event()

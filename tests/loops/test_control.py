@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 import stat
+from pathlib import Path
 
 import orjson
 import pytest
@@ -12,6 +13,7 @@ from agent import still
 from agent.control import reachable, socket_of
 from agent.core.errors import StoreError
 from agent.core.record import Outcome
+from agent.store.connection import sqlite3
 from tests.support.clock import patiently, until
 from tests.support.world import World
 
@@ -168,3 +170,23 @@ async def test_an_agent_that_ends_answers_who_asks_just_then(world: World) -> No
         assert (await patiently(asked))["ok"]
     await world.settle()
     assert world.starts("a") == 2
+
+
+async def test_a_disk_that_fails_is_told_and_not_the_socket_that_stays_on_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last line named the socket: on a file system that was aborted it cannot be removed."""
+    world.upload("a", "sandbox-delay=1m")
+    with pytest.raises(StoreError, match="The state file could not be written"):
+        async with world.running() as agent:
+            connection = sqlite3.connect(world.state)
+            connection.execute("CREATE TRIGGER broken BEFORE UPDATE ON requests BEGIN SELECT RAISE(ABORT, 'EIO'); END")
+            connection.commit()
+            connection.close()
+
+            def refused(path: Path) -> None:
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+            monkeypatch.setattr("agent.control._remove", refused)
+            world.clock.release()
+            await until(agent._ending.asked.is_set)

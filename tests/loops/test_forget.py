@@ -54,6 +54,11 @@ async def test_no_byte_of_what_is_forgotten_is_in_any_file(world: World, through
         answer = await ask(world, "forget", name="customer-4711")
         assert "Somebody reads the state file just now" in answer["message"]
         assert forgotten_bytes(world)
+        for _ in range(3):
+            await world.clock.advance(600)
+            await agent._upkeep.tidy()
+        untidy = [log for log in world.logs if "write-ahead log" in log["event"]]
+        assert [log["log_level"] for log in untidy] == ["warning"]  # said once, not every minute
         reader.close()
         await agent._upkeep.tidy()
         assert not forgotten_bytes(world)

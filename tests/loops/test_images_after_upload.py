@@ -1,5 +1,7 @@
 """IMAGES_AFTER_UPLOAD=delete: image files go once the outcome is durable and no open request needs them."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from agent.core.record import Phase
 from agent.store import audit
 from tests.support.files import jpeg, upload, write
 from tests.support.world import World
+
+from .commands import obeyed_still, refused
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +156,166 @@ async def test_an_upload_that_was_never_answered_deletes_nothing(world: World) -
     await world.settle()
     assert world.record("a").outcome == "withdrawn"
     assert images(world) == {"a/front.jpg", "b/front.jpg"}
+
+
+# -- a folder in which nothing can be deleted ------------------------------------------------------------------------
+
+
+class Refusal:
+    """The system refuses to delete the front images."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.errno: int | None = errno.EROFS
+        unlink = os.unlink
+
+        def refusing(path: str, **more: int) -> None:
+            if path == "front.jpg" and self.errno is not None:
+                raise OSError(self.errno, os.strerror(self.errno))
+            unlink(path, **more)
+
+        monkeypatch.setattr("agent.source.beneath.os.unlink", refusing)
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch) -> Refusal:
+    return Refusal(monkeypatch)
+
+
+async def test_a_deletion_that_the_system_refuses_is_tried_again_until_it_is_done(
+    world: World, refusal: Refusal
+) -> None:
+    """[I6] It was recorded as done, and the passport stayed."""
+    world.upload("a", back=True)
+    async with world.running() as agent:
+        await world.clock.advance(30)
+        await agent._erasure.tend()
+        assert images(world) == {"a/front.jpg"}
+        assert (world.record("a").outcome, world.record("a").discard) == ("accepted", True)
+        for _ in range(6):
+            await world.clock.advance(900)
+            await agent._erasure.tend()
+        told = [log for log in world.logs if log["event"] == "images not deleted"]
+        assert [(log["log_level"], log["cause"]) for log in told] == [("error", "EROFS")]  # once, not at each try
+        with world.reading() as reading:
+            assert reading.undeleted() == [("EROFS", 1)]
+            assert reading.gauges(world.clock.now())["images_undeleted"] == 1
+            left = reading.undeleted_of(world.record("a").uid)
+        assert left is not None
+        assert left.tries == 7
+        assert left.due_at - world.clock.now() == 900  # the pauses grow to 15 minutes, and no further
+        refusal.errno = None
+        await world.clock.advance(899)
+        await agent._erasure.tend()
+        assert images(world) == {"a/front.jpg"}
+        await world.clock.advance(1)
+        await agent._erasure.tend()
+    assert images(world) == set()
+    assert world.record("a").discarded == (("front", "deleted"), ("back", "deleted"))
+    assert world.history("a").count("ImagesDiscarded") == 1
+    assert not audit.verify(world.state).findings
+    with world.reading() as reading:
+        assert reading.undeleted() == []
+
+
+async def test_a_restart_tries_it_at_once(world: World, refusal: Refusal) -> None:
+    """[I6] Mounted read-write, then restarted: what a person would do."""
+    world.upload("a")
+    await world.settle()
+    assert images(world) == {"a/front.jpg"}
+    refusal.errno = None
+    await world.settle()
+    assert images(world) == set()
+    assert world.record("a").discarded == (("front", "deleted"),)
+
+
+async def test_an_images_folder_that_is_not_there_proves_no_deletion(world: World) -> None:
+    """[I6] A volume that is not mounted for a moment."""
+    world.upload("a", "sandbox-delay=5m")
+    async with world.running(poll_interval=30.0) as agent:
+        await world.clock.advance(60)
+        world.images.rename(world.folder / "away")
+        await world.clock.advance(400)
+        await agent._erasure.tend()
+        assert world.record("a").outcome == "accepted"
+        assert world.record("a").discarded == ()
+        (world.folder / "away").rename(world.images)
+        await world.clock.advance(60)
+        await agent._erasure.tend()
+    assert images(world) == set()
+    assert world.record("a").discarded == (("front", "deleted"),)
+
+
+async def test_one_that_cannot_be_deleted_keeps_no_other_from_it(world: World, refusal: Refusal) -> None:
+    """[I9]"""
+    write(world.images / "ours.jpg", jpeg("b"))
+    world.upload("a")
+    write(world.specs / "b.yaml", upload("b", {"front": "ours.jpg"}))
+    await world.settle()
+    assert images(world) == {"a/front.jpg"}
+
+
+async def test_a_limit_that_was_lowered_since_keeps_no_image(world: World) -> None:
+    """[I6]"""
+    world.upload("a", suspend=True)
+    await world.settle()
+    path = world.specs / "a.yaml"
+    write(path, path.read_text().replace("suspend: true", "suspend: false"))
+    async with world.running() as agent:
+        await world.clock.advance(30)
+        agent._erasure._max_bytes = 10
+        await agent._erasure.tend()
+    assert images(world) == set()
+
+
+async def test_what_is_not_deleted_yet_cannot_be_forgotten(world: World, refusal: Refusal) -> None:
+    """[I6] With its name its paths would go, and nobody would know any more which file to delete."""
+    world.upload("a")
+    world.upload("b")
+    await world.settle()
+    (world.specs / "a.yaml").unlink()
+    await world.settle()
+    refused(await obeyed_still(world, "forget", name="a"), "are not deleted yet")
+    refusal.errno = None
+    await world.settle()
+    assert (await obeyed_still(world, "forget", name="a", command_id="command-2"))["ok"]
+
+
+async def test_images_of_an_earlier_generation_go_as_well(world: World, refusal: Refusal) -> None:
+    """[I6] A rerun with other pictures replaced the document, and with it the knowledge of what was to be deleted."""
+    write(world.images / "old" / "front.jpg", jpeg("old"))
+    write(world.images / "new.jpg", jpeg("new"))
+    again = {"annotations": {"assure-agent/rerun": "again"}}
+    write(world.specs / "a.yaml", upload("a", {"front": "old/front.jpg"}))
+    await world.settle()
+    write(world.specs / "a.yaml", upload("a", {"front": "new.jpg"}, **again))
+    await world.settle()
+    assert (world.record("a").generation, world.record("a").outcome) == (2, "accepted")
+    assert images(world) == {"old/front.jpg"}
+    with world.reading() as reading:
+        assert reading.undeleted() == [("EROFS", 1)]
+        assert reading.undeleted_of(world.record("a").uid) is not None
+    world.upload("b", suspend=True)
+    (world.specs / "a.yaml").unlink()
+    await world.settle()
+    refused(await obeyed_still(world, "forget", name="a"), "are not deleted yet")
+    refusal.errno = None
+    await world.settle()
+    assert "old/front.jpg" not in images(world)
+    assert world.rows("SELECT generation, depiction, path, sha256, how FROM superseded_images") == [
+        (1, "front", None, None, "deleted")
+    ]
+    assert (await obeyed_still(world, "forget", name="a", command_id="command-2"))["ok"]
+    assert not audit.verify(world.state).findings
+
+
+async def test_an_image_that_the_next_generation_names_again_is_its_own(world: World, refusal: Refusal) -> None:
+    """[I1]"""
+    world.upload("a")
+    await world.settle()
+    world.upload("a", annotations={"assure-agent/rerun": "again"})
+    await world.settle()
+    assert (world.record("a").generation, world.record("a").outcome) == (2, "accepted")
+    assert world.rows("SELECT * FROM superseded_images") == []
+    refusal.errno = None
+    await world.settle()
+    assert images(world) == set()

@@ -1,7 +1,6 @@
 """The drive loop: bounded, fair, deaf to nothing, and stopped only by a store that cannot be written (design §8)."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -187,20 +186,24 @@ async def test_a_store_that_cannot_be_read_ends_the_agent_with_its_error(world: 
             await until(agent._ending.asked.is_set)
 
 
-async def test_who_listens_and_fails_harms_no_record(world: World) -> None:
-    """[I9] Progress on a pipe that was closed, for one."""
+async def test_a_listener_that_raises_after_a_commit_changes_nothing(world: World) -> None:
+    """[I1] A log on a full disk made `_commit` raise after the commit: a new request was on file and never driven."""
 
     def seen(step: Step) -> None:
-        raise BrokenPipeError
+        raise OSError(28, "No space left on device")
 
-    async with driving(world, seen=seen) as drive:
-        with contextlib.suppress(BrokenPipeError):
-            await drive.reconciler.admit([capture_record("a")])
+    def failed(uid: str, error: Exception) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with driving(world, seen=seen, failed=failed) as drive:
         task = await run(drive, world)
+        await drive.reconciler.admit([capture_record("a")])  # while the loop rests: it has to be woken
         await world.clock.advance(30)
         outcome = drive.record("a").outcome
         await end(drive, world, task)
     assert outcome is Outcome.ACCEPTED
+    assert {log["event"] for log in world.logs} == {"a listener failed"}
+    assert {log["error"].split(":")[0] for log in world.logs} == {"OSError at test_reconciler.py"}
 
 
 def _break(world: World) -> None:

@@ -241,3 +241,13 @@ def test_a_header_that_is_none_is_refused_at_the_start(header: str) -> None:
 
     with pytest.raises(SettingsError, match="EVENTS_SIGNATURE_HEADER"):
         load_settings(events_signature_header=header)
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/"])
+async def test_an_address_with_a_slash_at_its_end_is_no_redirect(world: World, path: str) -> None:
+    """No sender of events follows one: they would all be lost."""
+    async with listening(world) as sender, httpx.AsyncClient(timeout=PATIENT) as client:
+        body = b"{}"
+        answer = await client.post(f"{sender.url}{path}", content=body, headers={"X-Signicat-Signature": "wrong"})
+        assert answer.status_code == 401
+        assert (await client.post(f"{sender.url}/else/", content=body)).status_code == 404

@@ -12,16 +12,19 @@ from agent.cli.checks import Check, problem, warning
 from agent.cli.output import moment
 from agent.control import PAUSED, paused_since
 from agent.core.errors import AgentError
-from agent.sentences import passed_over, withdrawals
+from agent.sentences import passed_over, system, withdrawals
 from agent.settings import Settings, refuse_renamed
 from agent.source.folder import Folder, Scan
 from agent.source.history import Checkout
+from agent.source.images import protected
 from agent.source.lineage import Gap
 from agent.source.repository import Unreadable, find
 from agent.store.connection import holder, sqlite3
 from agent.store.migrations import NAMES
 from agent.store.reading import Reading
+from agent.store.replaced import replaced
 
+_NO_ROOM, _LITTLE_ROOM = 2**20, 50 * 2**20  # bytes
 _MENDED = (3, 51, 3)  # SQLite: the version that mended a corruption of WAL files
 _RECOVERING = {
     "lost": "a new one, because the earlier was lost",
@@ -54,6 +57,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     if not path.parent.exists() or os.access(path.parent, os.R_OK | os.X_OK):
         yield from store(path, settings)
     seen = Folder(settings.specs_dir, settle=0, foreign=settings.ignores_others).scan()
+    yield from set_aside(path)
     yield source(seen, settings.specs_dir)
     if seen.passed_over:
         message, _, hint = passed_over(seen.passed_over).rstrip(".").partition(". Try: ")
@@ -61,6 +65,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield labels(seen)
     yield recorded(settings.specs_dir, {document.file for document in seen.documents.values()})
     yield tracked(settings.images_dir)
+    yield from deletable(settings)
 
 
 def permissions(path: Path) -> Iterator[Check]:
@@ -93,9 +98,21 @@ def permissions(path: Path) -> Iterator[Check]:
 
 def writable(folder: Path) -> Check:
     """The agent makes its files there."""
-    if not folder.exists() or os.access(folder, os.W_OK | os.X_OK):
-        return Check(name="state folder, written", message="it can be")
-    return problem("state folder, written", f"{folder} cannot be written by this user", _OWNER.format(folder))
+    name = "state folder, written"
+    there = next((one for one in (folder, *folder.absolute().parents) if one.exists()), folder)
+    if not os.access(there, os.W_OK | os.X_OK):
+        return problem(name, f"{there} cannot be written by this user", _OWNER.format(there))
+    found = os.statvfs(there)
+    if not found.f_blocks:  # a file system that does not say
+        return Check(name=name, message="it can be")
+    room, full = found.f_frsize * found.f_bavail, bool(found.f_files and not found.f_favail)
+    left = "no inode is left" if full else f"{room / 2**20:,.1f} MiB are left"
+    hint = f"make room on the file system of {there}, 10 MiB to begin with; or set STATE_URL to another one"
+    if full or room < _NO_ROOM:
+        return problem(name, f"there is no room on its file system: {left}", hint)
+    if room < _LITTLE_ROOM:
+        return warning(name, f"there is little room on its file system: {left}", hint)
+    return Check(name=name, message=f"it can be; {left}")
 
 
 def sqlite(version: tuple[int, ...] | None = None) -> Check:
@@ -198,6 +215,37 @@ def labels(seen: Scan) -> Check:
 def personal(value: str) -> str | None:
     """What a value looks like, when it looks personal."""
     return next((what for what, pattern in _PERSONAL.items() if re.fullmatch(pattern, value)), None)
+
+
+def set_aside(path: Path) -> Iterator[Check]:
+    """Files that `restore` kept hold names for as long as they are there."""
+    try:
+        kept = [(one.name, one.stat().st_mtime) for one in replaced(path)]
+    except OSError:
+        return  # that it cannot be looked at is told elsewhere
+    if kept:
+        oldest = moment(min(at for _, at in kept))
+        message = f"`restore` set {len(kept)} state files aside, which hold names, the oldest at {oldest}"
+        hint = f"remove what is not needed any more: {', '.join(name for name, _ in kept[:5])}"
+        yield warning("set aside", message, f"{hint}, in {path.parent}")
+
+
+def deletable(settings: Settings) -> Iterator[Check]:
+    """With IMAGES_AFTER_UPLOAD=delete the agent has to be able to delete, and to have done it."""
+    found = protected(settings.images_dir) if settings.images_after_upload == "delete" else None
+    if found is not None:
+        hint = "mount it read-write and let this user write to it, or set IMAGES_AFTER_UPLOAD to keep"
+        yield problem("images, deleted", f"IMAGES_AFTER_UPLOAD is delete, and this user cannot delete in {found}", hint)
+    elif settings.images_after_upload == "delete":
+        yield Check(name="images, deleted", message="this user can delete them after their upload")
+    try:
+        with Reading(settings.state_path) as reading:
+            causes = reading.undeleted()
+    except (AgentError, OSError):
+        return  # there is no store, or it was said above why it cannot be read
+    for cause, count in causes:
+        message = f"{count} done requests have image files that could not be deleted: {system(cause)}"
+        yield problem("images, left", message, "let the agent write to the images folder: it tries again by itself")
 
 
 def tracked(images: Path) -> Check:

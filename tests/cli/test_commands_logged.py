@@ -1,0 +1,96 @@
+"""A pause, and every command of a person, is told with who and what: in the log, the metrics and the audit."""
+
+import os
+import pwd
+import socket
+from signal import SIGTERM
+from urllib.request import urlopen
+
+import orjson
+
+from agent.control import reachable
+from agent.peer import account
+from tests.support.files import jpeg, upload, write
+from tests.support.patience import eventually
+
+from .command import FREE_PORT, Here, finish, spawn, wait_for
+from .test_run import FAST
+
+US = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"
+
+
+def logged(err: str, event: str) -> list[dict[str, object]]:
+    return [line for line in map(orjson.loads, err.splitlines()) if line["event"] == event]
+
+
+def test_who_sent_which_command_is_in_log_metrics_and_audit(here: Here) -> None:
+    """[I5] The kernel says who: whatever a client claims."""
+    write(here.folder / "images/slow.jpg", jpeg("sandbox-delay=10m"))
+    write(here.folder / "specs/held.yaml", upload("held", {"front": "front.jpg"}, document_id=4))
+    process = spawn(here.folder, "run", "--sandbox", *FREE_PORT, **FAST, LOG_FORMAT="json", LOG_LEVEL="info")
+    try:
+        url = wait_for(process, "metrics: ").split()[-1]
+
+        def paused() -> bool:
+            return b"\nassure_agent_paused 1.0" in urlopen(url).read()
+
+        eventually(lambda: here("get", "held", "-o", "json").json["items"][0]["state"] == "held")
+        assert not paused()
+        assert here("pause").code == 0
+        assert paused()
+        assert here("resume").code == 0
+        assert not paused()
+        assert here("resolve", "held", "abandon").code == 0
+        assert here("pause").code == 0
+    finally:
+        said = finish(process, SIGTERM)
+    uid = here("get", "held", "-o", "json").json["items"][0]["uid"]
+    commands = [(line["level"], line["command"], line.get("uid")) for line in logged(said.err, "command")]
+    assert commands == [
+        ("warning", "pause", None),
+        ("info", "resume", None),
+        ("info", "resolve", uid),
+        ("warning", "pause", None),
+    ]
+    assert {str(line["sender"]).split(",")[0] for line in logged(said.err, "command")} == {US}
+    assert [line["level"] for line in logged(said.err, "held")] == ["warning"]
+    assert here("resume").code == 0  # while no agent runs
+    rows = here("audit", "query", "told", "-o", "json").json["items"]
+    assert [(row["command"], row["name"]) for row in rows] == [
+        ("pause", None),
+        ("resume", None),
+        ("resolve", "held"),
+        ("pause", None),
+        ("resume", None),
+    ]
+    assert {row["sender"].split(",")[0] for row in rows} == {US}
+
+
+def test_an_agent_that_starts_paused_says_so(here: Here) -> None:
+    write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
+    assert finish(spawn(here.folder, "run", "--sandbox", "--once", *FREE_PORT, **FAST)).code == 0
+    assert here("pause").code == 0
+    said = finish(spawn(here.folder, "run", "--sandbox", "--once", *FREE_PORT, **FAST, LOG_FORMAT="json"))
+    (line,) = logged(said.err, "paused")
+    assert (line["level"], line["hint"]) == ("warning", "nothing new is begun before `assure-agent resume`")
+
+
+def test_an_account_without_a_name_or_of_another_namespace_is_told_as_such() -> None:
+    assert account(54321, os.getpid()).startswith("uid 54321")
+    assert account(65534, os.getpid()) == "an account outside of the agent's user namespace (uid 65534)"
+
+
+def test_a_client_cannot_claim_to_be_another_account(here: Here) -> None:
+    """[I5] The kernel's word counts, not the client's."""
+    process = spawn(here.folder, "run", "--sandbox", *FREE_PORT, **FAST)
+    try:
+        wait_for(process, "metrics: ")
+        with socket.socket(socket.AF_UNIX) as client:
+            with reachable(here.folder / "state/agent.db.sock") as name:
+                client.connect(name)
+            client.sendall(b'{"id": "a-command", "verb": "pause", "sender": "mallory (uid 1)"}\n')
+            assert b'"ok":true' in client.recv(999)
+        rows = here("audit", "query", "told", "-o", "json").json["items"]
+        assert [row["sender"].split(",")[0] for row in rows] == [US]
+    finally:
+        finish(process, SIGTERM)
