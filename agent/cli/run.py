@@ -13,6 +13,7 @@ import typer
 from pydantic import SecretStr
 
 from agent.core.duration import parse_duration
+from agent.descriptors import raise_limit
 from agent.settings import Settings, load_settings, secrets_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def run(
     flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state, "listen": listen}
     import uvloop
 
+    raise_limit()
     options = _Options(
         once=once, patience=patience, sandbox=sandbox, interactive=interactive, rebind=rebind, told=once or sandbox
     )
