@@ -29,9 +29,12 @@ _SLICE = 8 * 1024  # bytes that are parsed before the limits are checked
 class Stage(Enum):
     """What a connection waits for; in the order in which a full listener drops them."""
 
-    HEAD = 5.0
-    BODY = 15.0
-    RESPONSE = 30.0
+    HEAD = "head"
+    BODY = "body"
+    RESPONSE = "response"
+
+
+_SECONDS = {Stage.HEAD: 5.0, Stage.BODY: 15.0, Stage.RESPONSE: 30.0}
 
 
 class Listener:
@@ -167,7 +170,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._listener.enter(self, stage)
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.loop.call_later(stage.value, self._expired)
+        self._timer = self.loop.call_later(_SECONDS[stage], self._expired)
 
     def _expired(self) -> None:
         unread = self.transport.get_write_buffer_size() > 0

@@ -68,5 +68,5 @@ class BoundedConnector(aiohttp.TCPConnector):
         super().__init__(**parameters)
         if not hasattr(self, "_factory"):
             raise RuntimeError("this aiohttp makes its protocols elsewhere: do not run with it")
-        factory: functools.partial[ResponseHandler] = functools.partial(_Handler, loop=self._loop)
-        self._factory = factory
+        handler: type[ResponseHandler] = _Handler
+        self._factory = functools.partial(handler, loop=self._loop)
