@@ -74,6 +74,18 @@ async def silence(writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
+def endless(begin: bytes, more: bytes) -> Behaviour:
+    """Begin an answer, and go on without an end until the client hangs up."""
+
+    async def play(writer: asyncio.StreamWriter) -> None:
+        writer.write(begin)
+        while True:
+            writer.write(more * (65536 // len(more) + 1))
+            await writer.drain()
+
+    return play
+
+
 def cut(status: int, body: bytes, declared: int) -> Behaviour:
     """A body that ends before its declared length."""
     return raw(f"HTTP/1.1 {status} Whatever\r\nContent-Length: {declared}\r\n\r\n".encode() + body, hang_up=True)
