@@ -31,6 +31,7 @@ from agent.ports import Clock, Command, Recoveries, Store
 from agent.store.connection import unwritable
 
 _LONGEST = 64 * 1024  # bytes of a command
+_MOST_SILENT = 32  # connections without a whole command; the oldest is closed for a new one
 _PATIENCE = 30.0  # seconds until an answer must be folded in
 _APPROVED = "approved"
 BACKED_UP = "backed-up"
@@ -278,16 +279,24 @@ def reachable(path: Path) -> Iterator[str]:
 async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
     """Hear commands while the block runs. The caller holds the lock, so a socket that is there is a dead one."""
 
+    silent: dict[asyncio.StreamWriter, None] = {}  # the oldest first
+
     async def heard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(silent) >= _MOST_SILENT:
+            silent.pop(oldest := next(iter(silent)))
+            oldest.transport.abort()
+        silent[writer] = None
         try:
             with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
                 line = await asyncio.wait_for(reader.readline(), 10)
+                silent.pop(writer, None)
                 request = orjson.loads(line)
                 sender = await asyncio.to_thread(peer_of, writer.get_extra_info("socket"))  # a name may be far away
                 answer = await control.obey(request if isinstance(request, dict) else {}, sender)
                 writer.write(orjson.dumps(answer) + b"\n")
-                await writer.drain()
+                await asyncio.wait_for(writer.drain(), 10)
         finally:
+            silent.pop(writer, None)
             writer.close()
 
     _remove(path)

@@ -26,7 +26,7 @@ from agent.core.received import Received
 from agent.listeners import harmless
 from agent.ports import Clock
 
-_LARGEST = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
+LARGEST = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
 _PATIENCE = 10.0  # seconds for the body to arrive
 _REMEMBERED = 86400.0  # seconds that an id is remembered
 _COMPLETE = "process.complete"
@@ -136,12 +136,12 @@ class Events:
 async def _body(request: Request) -> bytes | None:
     """The raw body, or None when it is larger than we read."""
     length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > _LARGEST:
+    if length.isdigit() and int(length) > LARGEST:
         return None
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > _LARGEST:
+        if len(body) > LARGEST:
             return None
     return bytes(body)
 

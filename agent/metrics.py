@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from agent import __version__
 from agent.core.answer import Operation
+from agent.core.dropped import Dropped
 from agent.core.machine import Step
 from agent.core.received import Received
 from agent.core.record import HoldReason, Outcome, Phase
@@ -25,6 +26,7 @@ from agent.ports import Clock
 
 _LONG = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)
 _MODES = ("upload", "capture")
+LISTENERS = ("listen", "events_listen")
 _DELAY = (1, 5, 15, 60, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)  # 900: the objective
 _SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _TINY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -114,6 +116,14 @@ class Metrics:
             ("result",),
             registry=registry,
         )
+        self._dropped = Counter(
+            name + "connections_dropped",
+            "Connections that a listener ended before their peer did, by the bound that they exceeded.",
+            ("listener", "reason"),
+            registry=registry,
+        )
+        for listener, dropped in product(LISTENERS, Dropped):
+            self._dropped.labels(listener, dropped)
         for received in Received:
             self._events.labels(received)
         for result in ("delivered", "failed", "dropped"):
@@ -164,6 +174,11 @@ class Metrics:
         self._events.labels(received).inc()
         if received.genuine:
             self._last_event.set(self._clock.now())
+
+    @harmless
+    def dropped(self, listener: str, reason: Dropped) -> None:
+        """A listener, one of LISTENERS, ended a connection."""
+        self._dropped.labels(listener, reason).inc()
 
     @harmless
     def delivered(self, result: str, number: int) -> None:

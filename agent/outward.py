@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from starlette.applications import Starlette
 
 from agent.deliver import Deliverer
-from agent.events import Events, Signature, Tell
+from agent.descriptors import connections_each, limit, needed
+from agent.events import LARGEST, Events, Signature, Tell
+from agent.log import logger
 from agent.metrics import Metrics
 from agent.server import serving
 from agent.setting_types import signing_keys
@@ -49,6 +52,7 @@ class Outward:
         self._standing = standing
         self._tell = tell
         self._failed = failed
+        self._connections = connections_each(settings.concurrency)
         clock, agent_id = standing.clock, settings.agent_id or store.keys.agent_id()
         keys = signing_keys(settings.sink_secret.get_secret_value())
         self._sinks = [HttpSink(url, keys, agent_id, clock) for url in settings.sink_urls]
@@ -65,10 +69,15 @@ class Outward:
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[tuple[str, str | None]]:
         """Serve and deliver while the block runs; gives the URLs of LISTEN and EVENTS_LISTEN, None when not served."""
+        calls = self._settings.concurrency
+        if limit() < needed(calls):
+            hint = f"raise it to at least {needed(calls)} (LimitNOFILE, ulimit -n), or lower ASSURE_AGENT_CONCURRENCY"
+            logger().warning("the limit of open files is low", count=limit(), hint=hint)
         looks = Looks(self._settings.state_path)
         host, port = self._settings.address
         try:
-            served = serving(self._surface(looks), host, port)
+            dropped = partial(self._metrics.dropped, "listen")
+            served = serving(self._surface(looks), host, port, most=self._connections, dropped=dropped)
             async with served as url, self._hearing() as events, self._delivering():
                 yield url, events
         finally:
@@ -100,7 +109,9 @@ class Outward:
         clock = self._standing.clock
         events = Events(signature, self._store.inbox, self._tell, clock, self._metrics.received)
         host, port = settings.events_address
-        async with serving(events.application(), host, port, "EVENTS_LISTEN") as url:
+        bounds = {"most": self._connections, "largest_body": LARGEST}
+        dropped = partial(self._metrics.dropped, "events_listen")
+        async with serving(events.application(), host, port, "EVENTS_LISTEN", **bounds, dropped=dropped) as url:
             yield url
 
     @contextlib.asynccontextmanager

@@ -1,37 +1,54 @@
 """Serves an application on an address: Starlette on uvicorn, in the agent's own loop.
 
 What is served stands elsewhere: `surface/` for LISTEN, `events.py` for EVENTS_LISTEN. Access logs are off [I6].
+The bounds on connections are those of `connections.py`.
 """
 
 import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, cast
 
 import uvicorn
 from starlette.applications import Starlette
 
+from agent.connections import Listener
+from agent.core.dropped import Dropped
 from agent.core.errors import SettingsError
 
 _CHOOSE = {"LISTEN": "--listen 127.0.0.1:0", "EVENTS_LISTEN": "ASSURE_AGENT_EVENTS_LISTEN=127.0.0.1:0"}
-_MOST = 512  # connections at once; who comes beyond is told 503
+_USUAL = 256  # connections at once
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Starlette, host: str, port: int, setting: str = "LISTEN") -> AsyncIterator[str]:
-    """Serve while the block runs; gives the URL. Port 0 picks a free one. Raises SettingsError when it is taken."""
+async def serving(
+    app: Starlette,
+    host: str,
+    port: int,
+    setting: str = "LISTEN",
+    most: int = _USUAL,
+    largest_body: int = 0,
+    dropped: Callable[[Dropped], None] = lambda reason: None,
+) -> AsyncIterator[str]:
+    """Serve while the block runs; gives the URL. Port 0 picks a free one. Raises SettingsError when it is taken.
+
+    `most`, `largest_body` and `dropped` are those of `Listener`.
+    """
     listener = _listener(host, port, setting)
+    bounds = Listener(most, largest_body, dropped)
     # A header must not make a peer look like another one: the status page trusts loopback (design §11).
     config = uvicorn.Config(
         app,
+        http=cast(Any, bounds.protocol),  # a factory of protocols, which uvicorn only calls
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=2,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_MOST,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve([listener]))
@@ -42,6 +59,7 @@ async def serving(app: Starlette, host: str, port: int, setting: str = "LISTEN")
     finally:
         server.should_exit = True
         await task
+        bounds.abort()  # peers that have not read their answer
         listener.close()
 
 

@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 
 from agent.clock import written
+from agent.connector import BoundedConnector
 from agent.ports import Clock, Delivery
 
 _PATIENCE = aiohttp.ClientTimeout(total=10)
@@ -45,7 +46,7 @@ class HttpSink:
         body = orjson.dumps(cloud_event(delivery, self._source))
         headers = {"Content-Type": _TYPE, **self._signed(delivery.event, body)}
         session = self._session = self._session or aiohttp.ClientSession(
-            timeout=_PATIENCE, cookie_jar=aiohttp.DummyCookieJar()
+            connector=BoundedConnector(), timeout=_PATIENCE, cookie_jar=aiohttp.DummyCookieJar()
         )
         try:
             async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:

@@ -303,6 +303,19 @@ _EVENTS = Row(
             section="deliveries",
             width=8,
         ),
+        Panel(
+            title="Connections dropped",
+            description="Connections that a listener ended, by the bound that their peer exceeded.",
+            unit="cps",
+            queries=(
+                Query(
+                    f"sum by (listener, reason) (rate(assure_agent_connections_dropped_total{{{ONE}}}{WINDOW})) > 0",
+                    "{{listener}} {{reason}}",
+                ),
+            ),
+            section="connections",
+            width=24,
+        ),
     ),
 )
 

@@ -344,6 +344,18 @@ def alerts(times: Times) -> list[Alert]:
             section="deliveries",
             firing={f"assure_agent_deliveries_pending{{{at}}}": "3x240"},
         ),
+        Alert(
+            name="AssureAgentListenerCrowded",
+            expression=(
+                "sum by (instance, listener) (rate(assure_agent_connections_dropped_total"
+                f'{{reason="crowded"}}[{times("10m")}])) > 0.1'
+            ),
+            hold="10m",
+            severity="ticket",
+            summary="A listener is full all the time and drops its oldest connections.",
+            section="connections",
+            firing={f'assure_agent_connections_dropped_total{{{at},listener="listen",reason="crowded"}}': "0+60x240"},
+        ),
         *(alert for objective in OBJECTIVES for alert in _burning(objective)),
     ]
 
@@ -481,6 +493,8 @@ def _labels(alert: Alert) -> dict[str, str]:
         return {"severity": alert.severity, "job": "assure-agent"}
     if kept == "up":
         labels["job"] = "assure-agent"
+    if alert.name == "AssureAgentListenerCrowded":
+        labels["listener"] = "listen"
     if kept == "assure_agent_source_files":
         labels["state"] = "refused" if "refused" in alert.expression else "waiting_withdrawal"
     return labels

@@ -24,7 +24,7 @@ class Door(httpx.AsyncBaseTransport):
         self._app: ASGIApp | None = None
 
     @contextlib.asynccontextmanager
-    async def serving(self, app: ASGIApp, host: str, port: int, name: str = "") -> AsyncIterator[str]:
+    async def serving(self, app: ASGIApp, host: str, port: int, name: str = "", **_: object) -> AsyncIterator[str]:
         """Serve events; of everything else nothing."""
         if name != _NAME:
             yield ""

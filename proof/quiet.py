@@ -23,6 +23,6 @@ def watching_nothing(*_: object) -> Iterator[NoHints]:
 
 
 @contextlib.asynccontextmanager
-async def serving_nothing(*_: object) -> AsyncIterator[str]:
+async def serving_nothing(*_: object, **__: object) -> AsyncIterator[str]:
     """In place of what listens on a port: it takes 0.2 s to end."""
     yield ""

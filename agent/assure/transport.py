@@ -7,7 +7,7 @@ What this one says:
     ConnectError, ConnectTimeout   no connection was made: the request certainly was not sent
     ReadTimeout                    sent (perhaps in part), and no whole answer in time
     Oversized                      sent, and the answer is larger than we read
-    RemoteProtocolError            all else: resets, cut bodies, nonsense, and troubles nobody thought of
+    RemoteProtocolError            all else: resets, cut bodies, nonsense, endless heads, and troubles nobody thought of
 
 It sends each request at most once, follows no redirect, keeps no cookie, uses no proxy of the environment,
 decompresses nothing, reads whole bodies up to a limit, and lets only the headers in PASSED through.
@@ -22,6 +22,8 @@ from typing import Final
 import aiohttp
 import httpx
 from yarl import URL
+
+from agent.connector import BoundedConnector
 
 BODY_LIMIT: Final = "assure.body_limit"
 """The request extension that sets how many bytes of an answer are read."""
@@ -94,7 +96,7 @@ class Transport(httpx.AsyncBaseTransport):
         if self._session is None:
             exact = math.inf  # aiohttp rounds longer timeouts up to whole seconds; ours stay as they are
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._tls),
+                connector=BoundedConnector(limit=self._connections, ssl=self._tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(
                     total=None,

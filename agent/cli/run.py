@@ -16,6 +16,7 @@ from agent.cli import refused
 from agent.cli.output import complain
 from agent.core.duration import parse_duration
 from agent.core.errors import AgentError, WrongUse
+from agent.descriptors import raise_limit
 from agent.settings import Settings, load_settings, named_log_format, secrets_of
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def run(
     from agent.log import lines_lost, lost
     from agent.lossy import lossy_output
 
+    raise_limit()
     options = _Options(
         once=once, patience=patience, sandbox=sandbox, interactive=interactive, rebind=rebind, told=once or sandbox
     )

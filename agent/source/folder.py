@@ -8,6 +8,7 @@ A look is for a hint: it reads some files, and finds in them what is good and no
 Looks may come between the slices of a scan, which then goes on with what they found.
 """
 
+import errno
 import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
@@ -194,6 +195,8 @@ class Folder:
             fault = Fault(file=".", message="the source folder is missing", hint="create it, or correct SPECS_DIR")
         else:
             hint = "let this user read it (chmod, chown), or correct SPECS_DIR"
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                hint = "raise the limit of open files (LimitNOFILE, ulimit -n)"
             fault = Fault(file=".", message="the source folder cannot be read", hint=hint)
         return self._unreadable(fault)
 

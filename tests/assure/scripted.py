@@ -74,6 +74,25 @@ async def silence(writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
+def endless(begin: bytes, more: bytes, taken: list[int] | None = None) -> Behaviour:
+    """Begin an answer, and go on without an end until the client hangs up; `taken` gets the bytes until then."""
+    block = more * (65536 // len(more) + 1)
+
+    async def play(writer: asyncio.StreamWriter) -> None:
+        sent = 0
+        writer.write(begin)
+        try:
+            while True:
+                writer.write(block)
+                await writer.drain()
+                sent += len(block)
+        finally:
+            if taken is not None:
+                taken.append(sent)
+
+    return play
+
+
 def cut(status: int, body: bytes, declared: int) -> Behaviour:
     """A body that ends before its declared length."""
     return raw(f"HTTP/1.1 {status} Whatever\r\nContent-Length: {declared}\r\n\r\n".encode() + body, hang_up=True)

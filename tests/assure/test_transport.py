@@ -1,6 +1,7 @@
 """The failure table: what the transport says, row by row, and that it sends each request once (I2)."""
 
 import asyncio
+import contextlib
 import gzip
 import shutil
 import socket
@@ -15,9 +16,10 @@ import httpx
 import pytest
 
 from agent.assure.transport import BODY_LIMIT, Oversized, Transport, forbid_resend
+from agent.connector import MOST_INTERIM, BoundedConnector
 
 from .conftest import HURRIED, PATIENT
-from .scripted import ScriptedServer, answer, cut, delivered, drip, hang_up, raw, reset, silence
+from .scripted import ScriptedServer, answer, cut, delivered, drip, endless, hang_up, raw, reset, silence
 
 
 @asynccontextmanager
@@ -267,6 +269,56 @@ async def test_the_timeout_does_not_run_while_the_body_is_sent(server: ScriptedS
 async def test_early_hints_are_skipped(thin: Transport, server: ScriptedServer) -> None:
     hints = raw(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     assert (await sent(thin, server.will(hints))).content == b"{}"
+
+
+ENDLESS = {
+    "100": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "102": endless(b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "103": endless(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+    "headers": endless(b"HTTP/1.1 200 OK\r\n", b"X-Header: a\r\n"),
+    "value": endless(b"HTTP/1.1 200 OK\r\nX-Header: ", b"a"),
+    "interim headers": endless(b"HTTP/1.1 103 Early Hints\r\n", b"X-Header: a\r\n"),
+    "trailers": endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Trailer: a\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+async def test_an_endless_head_is_a_protocol_error_and_not_read_on(
+    thin: Transport, server: ScriptedServer, kind: str
+) -> None:
+    """It may have happened: the request was sent. The loop reads a few slices of what comes."""
+    with pytest.raises(httpx.RemoteProtocolError):
+        await sent(thin, server.will(ENDLESS[kind], answer(200)))
+    assert (await sent(thin, server)).status_code == 200
+    assert [delivery.connection for delivery in server.deliveries] == [0, 1]
+
+
+async def test_as_many_interim_answers_as_allowed_are_skipped(thin: Transport, server: ScriptedServer) -> None:
+    interim = b"HTTP/1.1 102 Processing\r\n\r\n"
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    assert (await sent(thin, server.will(raw(interim * MOST_INTERIM + final)))).content == b"{}"
+
+
+async def test_more_answers_than_requests_are_not_parsed(thin: Transport, server: ScriptedServer) -> None:
+    extra = endless(b"", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    with contextlib.suppress(httpx.RemoteProtocolError):
+        assert (await sent(thin, server.will(extra, answer(204)))).status_code == 200
+    assert (await sent(thin, server)).status_code == 204
+    assert [delivery.connection for delivery in server.deliveries] == [0, 1]
+
+
+def test_an_aiohttp_without_the_factory_is_refused() -> None:
+    class Changed(BoundedConnector):
+        def __getattribute__(self, name: str) -> object:
+            if name == "_factory":
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    async def make() -> None:
+        Changed()
+
+    with pytest.raises(RuntimeError, match="protocols"):
+        asyncio.run(make())
 
 
 async def test_cancelling_a_request_closes_its_connection(server: ScriptedServer) -> None:

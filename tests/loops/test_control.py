@@ -1,6 +1,7 @@
 """What is a command and what is none; each is obeyed once, and only its owner speaks on the socket."""
 
 import asyncio
+import contextlib
 import errno
 import socket
 import stat
@@ -15,6 +16,7 @@ from agent.core.errors import StoreError
 from agent.core.record import Outcome
 from agent.store.connection import sqlite3
 from tests.support.clock import patiently, until
+from tests.support.patience import PATIENT
 from tests.support.world import World
 
 from .commands import BOTH, UNKNOWN, Answer, ask, commands, obeyed_still, refused, send
@@ -84,6 +86,20 @@ async def test_who_connects_and_says_nothing_keeps_nobody_from_ending_or_asking(
         assert (await ask(world, "pause"))["ok"]
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_crowd_that_says_nothing_loses_its_oldest_and_commands_are_obeyed(world: World) -> None:
+    async with world.running():
+        crowd = []
+        for _ in range(40):
+            with reachable(socket_of(world.state)) as name:
+                crowd.append(await asyncio.open_unix_connection(name))
+        assert (await ask(world, "pause"))["ok"]
+        reader, _ = crowd[0]
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), PATIENT) == b""
+        for _, writer in crowd:
+            writer.transport.abort()
 
 
 async def test_the_same_command_twice_at_once_is_obeyed_once_and_answered_twice(world: World) -> None:

@@ -5,8 +5,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.core.answer import Operation
+from agent.core.dropped import Dropped
 from agent.core.received import Received
 from agent.core.record import HoldReason, Outcome, Phase
+from agent.metrics import LISTENERS
 from tests.support.faults import rule
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import Begin
@@ -35,6 +37,7 @@ NAMES = {
     "orphans_undeleted",
     "events",
     "last_event_timestamp_seconds",
+    "connections_dropped",
     "deliveries",
     "deliveries_pending",
     "source_files",
@@ -56,7 +59,8 @@ LABELS = {
     "outcome": set(Outcome),
     "operation": set(Operation),
     "result": {"done", "refused", "busy", "unknown", *Received, "delivered", "failed", "dropped"},
-    "reason": set(HoldReason),
+    "reason": {*HoldReason, *Dropped},
+    "listener": set(LISTENERS),
     "version": {"0.1.0"},
 }
 

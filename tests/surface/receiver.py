@@ -49,7 +49,7 @@ async def receiving() -> AsyncIterator[Receiver]:
         return Response()  # who follows a redirect is told that all is well
 
     app = Starlette(routes=[Route("/hook", post, methods=["POST"]), Route("/elsewhere", elsewhere)])
-    async with serving(app, "127.0.0.1", 0) as url:
+    async with serving(app, "127.0.0.1", 0, largest_body=1_000_000) as url:
         receiver.url = f"{url}/hook"
         yield receiver
 

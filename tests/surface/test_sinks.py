@@ -1,5 +1,6 @@
 """Sinks as the web application meets them: CloudEvents on a real port, signed, from a real agent."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -9,9 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from agent.clock import SystemClock
 from agent.core.errors import SettingsError
+from agent.core.notice import Notice, NoticeType
 from agent.core.record import Outcome
+from agent.ports import Delivery
 from agent.settings import load_settings
+from agent.sink import HttpSink
+from tests.assure.scripted import ScriptedServer, endless
 from tests.loops.test_metrics import metrics
 from tests.support.clock import until
 from tests.support.patience import PATIENT
@@ -90,6 +96,22 @@ async def test_only_a_2xx_counts_and_no_redirect_is_followed(world: World, statu
             await until(lambda: receiver.refused)
         assert {json.loads(body)["type"] for _, body in receiver.requests} == {"settled"}, "in order: the first first"
     assert len(world.rows("SELECT * FROM deliveries")) == 2
+
+
+async def test_an_endless_head_of_a_sink_is_a_failed_delivery() -> None:
+    """As for Assure; the rest of it is not read for the ten seconds that a delivery has."""
+    notice = Notice(type=NoticeType.SETTLED, generation=1, at=0.0, outcome="accepted")
+    delivery = Delivery(id=1, event="e", uid="u", name="n", mode="upload", notice=notice)
+    taken: list[int] = []
+    async with ScriptedServer() as server:
+        server.will(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", taken))
+        sink = HttpSink(server.url + "/sink", ["secret"], "agent", SystemClock())
+        assert not await sink.send(delivery)
+        await sink.aclose()
+        async with asyncio.timeout(PATIENT):
+            while not taken:
+                await asyncio.sleep(0.01)
+    assert taken[0] < 20_000_000, "no more than the buffers of the system hold"
 
 
 async def test_run_once_tells_what_it_can_before_it_ends(world: World) -> None:
