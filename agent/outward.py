@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import ipaddress
+import socket
 from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 
@@ -17,11 +20,13 @@ from agent.surface.api import Api
 from agent.surface.app import application
 from agent.surface.looks import Looks
 from agent.surface.page import StatusPage
+from agent.surface.sessions import Sessions
 from agent.surface.standing import Standing
 from agent.surface.vitals import vitals
 
 _LAST = 3.0  # seconds that the sinks get when we are told to end
 _FAULT_PAUSE = 60.0
+_LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
 def sink_ids(settings: Settings) -> list[str]:
@@ -48,6 +53,7 @@ class Outward:
         self._standing = standing
         self._tell = tell
         self._failed = failed
+        self._sessions = Sessions()
         clock, agent_id = standing.clock, settings.agent_id or store.keys.agent_id()
         secrets = secrets_of(settings.sink_secret)
         self._sinks = [HttpSink(url, secrets, agent_id, clock) for url in settings.sink_urls]
@@ -60,6 +66,15 @@ class Outward:
         """A change was committed: there may be something to tell."""
         for deliverer in self._deliverers:
             deliverer.wake()
+
+    def page_link(self, url: str) -> str:
+        """A new one-time link to the status page; `url` is that of LISTEN. A bearer secret."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if host != "localhost":  # other names are not accepted as Host, so the link has the address
+            address = ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host)
+            host = _LOOPBACK[address.version] if address.is_unspecified else str(address)
+        return self._sessions.link(f"http://{f'[{host}]' if ':' in host else host}:{parts.port}")
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[tuple[str, str | None]]:
@@ -79,7 +94,7 @@ class Outward:
             [
                 *vitals(self._metrics.registry, self._standing.ready),
                 *Api(token, self._settings.source_name, looks).routes(),
-                *StatusPage(token, self._standing, looks).routes(),
+                *StatusPage(token, self._standing, looks, self._sessions).routes(),
             ]
         )
 
