@@ -96,8 +96,8 @@ class StatusPage:
         if not from_this_machine(request):
             return self._refused(request)
         onward = Response(status_code=303, headers={**_PRIVATE, "Location": "./"})
-        used_up = request.method != "HEAD" and not self._sessions.begin(request, onward)
-        if used_up and not self._sessions.includes(request):
+        begun = request.method == "HEAD" or self._sessions.begin(request, onward)
+        if not begun and not self._sessions.includes(request):
             says = "Each link works once, within ten minutes. Run `assure-agent page` for a new one."
             return self._sorry(request, 403, "This link was used, or is too old", says)
         return onward
@@ -107,15 +107,13 @@ class StatusPage:
         state = request.query_params.get("state", "")
         if state and not known_state(state):
             return self._sorry(request, 400, "Unknown state", f"Known states: {', '.join(TILES)}.")
-        if query:
-            return await self._drawn(
-                request, "found.html", lambda it, seen: found(it, seen, query, state), query=query, listed_state=state
-            )
-        if state:
-            return await self._drawn(
-                request, "found.html", lambda it, seen: in_state(it, seen, state), listed_state=state
-            )
-        return await self._drawn(request, "overview.html", overview)
+        if not query and not state:
+            return await self._drawn(request, "overview.html", overview)
+
+        def gather(browsing: Browsing, seen: Seen) -> dict[str, Any]:
+            return found(browsing, seen, query, state) if query else in_state(browsing, seen, state)
+
+        return await self._drawn(request, "found.html", gather, query=query, listed_state=state)
 
     async def _refusals(self, request: Request) -> Response:
         return await self._drawn(request, "refusals.html", refusals)

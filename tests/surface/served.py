@@ -62,7 +62,7 @@ class Served:
         return self.sessions.link(self.url)
 
     def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> httpx.Response:
-        with httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENT) as client:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENT, verify=False) as client:
             return client.request(method, path, headers=headers)
 
     def see(self, path: str) -> httpx.Response:
