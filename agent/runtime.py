@@ -42,6 +42,7 @@ from agent.scheduler import Scheduler
 from agent.settings import Settings, refuse_renamed
 from agent.source.folder import Folder
 from agent.source.history import Checkout
+from agent.source.ownership import Owners
 from agent.source.watch import watching
 from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
@@ -100,7 +101,7 @@ class Agent:
             self._chronicle.bug,
             self._remote,
         )
-        folder = Folder(settings.specs_dir)
+        folder = Folder(settings.specs_dir, owners=Owners.of(settings.source_owner))
         self._admission = Admission(
             folder,
             rules,

@@ -1,5 +1,6 @@
 """How the values of settings are written: durations, sizes, lists, paths; and what is none."""
 
+import pwd
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +40,16 @@ def _written(value: Any) -> Any:
 def optional(value: Any) -> Any:
     """None for what is empty."""
     return None if isinstance(value, str) and not value.strip() else value
+
+
+def uid_of(user: str) -> int:
+    """The uid of a user that is given by name or uid. Raises ValueError for a name that this system does not know."""
+    if user.isascii() and user.isdecimal():
+        return int(user)
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except (KeyError, ValueError):
+        raise ValueError(f"there is no user {user!r} on this system; name users or uids") from None
 
 
 GivenPath = Annotated[Path, BeforeValidator(_written)]

@@ -23,7 +23,7 @@ from pydantic_settings import (
 from agent.core.errors import SettingsError
 from agent.core.policy import Policy
 from agent.misread import DOTENV, SECRETS, YAML_FILE, misread
-from agent.setting_types import Bytes, GivenPath, GivenText, Seconds, optional, printable, words
+from agent.setting_types import Bytes, GivenPath, GivenText, Seconds, optional, printable, uid_of, words
 
 PREFIX = "ASSURE_AGENT_"
 _SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is stretched by nothing, so it has to be random
@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     )
     source_name: GivenText = Field(
         "default", description="The name of the source; part of every uid, so never change it."
+    )
+    source_owner: Annotated[list[str], NoDecode, BeforeValidator(words)] = Field(
+        [], description="Users or uids, comma-separated: request files that others own or can change are refused."
     )
     images_dir: GivenPath = Field(Path("images"), description="The folder below which image paths lead.")
     state_url: str = Field("sqlite:///state/agent.db", description="The store: three slashes relative, four absolute.")
@@ -139,6 +142,13 @@ class Settings(BaseSettings):
     @classmethod
     def _safe_urls(cls, values: list[str]) -> list[str]:
         return list(dict.fromkeys(_checked(value, "https://shop.example/assure", query=True) for value in values))
+
+    @field_validator("source_owner")
+    @classmethod
+    def _users(cls, values: list[str]) -> list[str]:
+        for user in values:
+            uid_of(user)
+        return values
 
     @field_validator("state_url")
     @classmethod

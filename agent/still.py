@@ -18,6 +18,7 @@ from agent.core.record import Record
 from agent.ports import Store
 from agent.settings import Settings
 from agent.source.folder import Folder
+from agent.source.ownership import Owners
 from agent.store.sqlite import SqliteStore
 
 
@@ -65,7 +66,7 @@ def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
         records = StillRecords(store, clock, policy)
         rules = Rules.of(settings, store.keys.agent_id())
         types = Catalogue(Silence(), store, clock)
-        folder = Folder(settings.specs_dir)
+        folder = Folder(settings.specs_dir, owners=Owners.of(settings.source_owner))
         admission = Admission(folder, rules, store, records, store.keys, types, clock)
         control = Control(
             store, lambda name: store.keys.uid(settings.source_name, name), records.tell, admission.document, clock

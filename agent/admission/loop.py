@@ -54,6 +54,7 @@ class Synced:
     absent: int  # names that are gone since this scan: the next one decides
     complete: bool
     remarks: frozenset[Remark] = frozenset()
+    exposed: tuple[Fault, ...] = ()  # files and folders that others could change
     error: Fault | None = None
 
     @property
@@ -217,6 +218,7 @@ class Admission:
             complete=seen.complete,
             remarks=frozenset(remark for remark, _ in self._strays.values())
             | {Remark(uid=uid, kind=RemarkKind.WITHDRAWAL_WAITS) for uid in self._waiting},
+            exposed=seen.exposed,
             error=seen.error,
         )
         await self._note(synced)

@@ -60,6 +60,7 @@ async def rehearse(settings: Settings) -> Plan:
     from agent.clock import SystemClock
     from agent.rehearsal import Rehearsal
     from agent.source.folder import Folder
+    from agent.source.ownership import Owners
     from agent.store.continuity import foreseen
     from agent.store.keys import Keys
     from agent.store.reading import Reading
@@ -83,7 +84,7 @@ async def rehearse(settings: Settings) -> Plan:
                 )
         salt = keys or Keys(secrets.token_bytes(32))  # nothing is known yet: any will do
         rules = Rules.of(settings, salt.agent_id())
-        folder = Folder(settings.specs_dir, settle=0)
+        folder = Folder(settings.specs_dir, settle=0, owners=Owners.of(settings.source_owner))
         recovery = Recovery(why=why, looked=looked) if why is not None and not approved else None
         limit, clock = settings.max_starts_per_day, SystemClock()
         return await Rehearsal(folder, rules, reading, salt, clock, settings.policy, limit, recovery).plan()

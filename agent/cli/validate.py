@@ -22,10 +22,13 @@ def validate(
     Example: assure-agent validate specs --no-images
     """
     from agent.source import validate as checks
+    from agent.source.ownership import Owners
 
     settings = load_settings(images_dir=images_dir)
     folder = settings.images_dir if images else None
-    faults = checks.validate(paths, folder, settings.max_image_bytes, settings.keeps_claims)
+    faults = checks.validate(
+        paths, folder, settings.max_image_bytes, settings.keeps_claims, Owners.of(settings.source_owner)
+    )
     if output is Format.JSON:
         print_json(
             [{"file": f.file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint} for f in faults]

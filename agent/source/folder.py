@@ -18,6 +18,7 @@ from agent.source.beneath import Why, why
 from agent.source.fault import Fault, shown
 from agent.source.loader import Document, Loaded
 from agent.source.names import unique
+from agent.source.ownership import Owners
 from agent.source.tree import Limits
 from agent.source.walk import Entry, Manner, Waiting, Walk, hides
 
@@ -45,6 +46,7 @@ class Scan:
     claimed: frozenset[str] = frozenset()  # names that a refused document holds: they keep their last good generation
     broken_files: frozenset[str] = frozenset()  # files that may hold names nobody could read, as `Document.file`
     root: Root | None = None
+    exposed: tuple[Fault, ...] = ()  # files and folders that others could change; told and not refused
     error: Fault | None = None  # why the folder itself could not be scanned
 
 
@@ -65,6 +67,7 @@ class _Sorted:
     faults: tuple[Fault, ...] = ()
     claimed: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
+    exposed: tuple[Fault, ...] = ()
 
 
 class Folder:
@@ -81,9 +84,12 @@ class Folder:
         monotonic: Callable[[], float] = time.monotonic,
         settle: float = SETTLE_SECONDS,
         limits: Limits | None = None,
+        owners: Owners | None = None,
     ) -> None:
         self._path = path
-        self._manner = Manner(now=now, monotonic=monotonic, settle=settle, limits=limits or Limits())
+        self._manner = Manner(
+            now=now, monotonic=monotonic, settle=settle, limits=limits or Limits(), owners=owners or Owners()
+        )
         self._entries: dict[str, Entry] = {}
         self._waiting: Waiting = {}
         self._walk: Walk | None = None  # the scan that is on its way
@@ -130,6 +136,7 @@ class Folder:
             faults=found.faults + self._trouble,
             claimed=found.claimed,
             broken_files=found.broken,
+            exposed=(*walk.exposed, *found.exposed),
             root=root,
         )
 
@@ -191,4 +198,5 @@ def _sort_out(entries: Mapping[str, Entry]) -> Generator[None, None, _Sorted]:
     claimed = shared.union(*(entry.claimed for entry in files)) - documents.keys()
     told = [fault for entry in files for fault in entry.loaded.faults]
     broken = frozenset(shown(path) for path, entry in zip(paths, files, strict=True) if hides(entry.loaded))
-    return _Sorted(documents, (*told, *faults), frozenset(claimed), broken)
+    exposed = tuple(entry.exposed for entry in files if entry.exposed is not None)
+    return _Sorted(documents, (*told, *faults), frozenset(claimed), broken, exposed)

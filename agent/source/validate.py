@@ -1,5 +1,6 @@
 """Check files and folders before anything runs: the same eyes as the agent's, without waiting for files to settle."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,13 +12,18 @@ from agent.source.folder import Folder
 from agent.source.images import Inspected, inspect
 from agent.source.loader import Document, Loaded, load, refusal
 from agent.source.names import unique
+from agent.source.ownership import Owners
 from agent.source.tree import Limits
 
 MAX_IMAGE_BYTES = 10 << 20
 
 
 def validate(
-    paths: Sequence[Path], images_dir: Path | None, max_image_bytes: int = MAX_IMAGE_BYTES, claims: bool = True
+    paths: Sequence[Path],
+    images_dir: Path | None,
+    max_image_bytes: int = MAX_IMAGE_BYTES,
+    claims: bool = True,
+    owners: Owners | None = None,
 ) -> list[Fault]:
     """Everything wrong with the files and folders named, in order. Names are compared across all of them.
 
@@ -26,7 +32,7 @@ def validate(
     """
     faults: list[Fault] = []
     documents: list[Document] = []
-    for loaded in _once(paths):
+    for loaded in _once(paths, owners or Owners()):
         faults += loaded.faults
         documents += loaded.documents
     faults += unique(documents)[1]
@@ -58,29 +64,33 @@ def without_key(document: Document, mark: tuple[int, int]) -> Fault:
     return Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
 
 
-def _once(paths: Sequence[Path]) -> Iterator[Loaded]:
+def _once(paths: Sequence[Path], owners: Owners) -> Iterator[Loaded]:
     """Each file once, however often it is named."""
     seen: set[str] = set()
     for path in paths:
         folder = Path(os.path.realpath(path if path.is_dir() else path.parent))
-        for below, loaded in _folder(path) if path.is_dir() else [_file(path)]:
+        for below, loaded in _folder(path, owners) if path.is_dir() else [_file(path, owners)]:
             if (place := str(folder / below)) not in seen:
                 seen.add(place)
                 yield loaded
 
 
-def _folder(path: Path) -> Iterator[tuple[str, Loaded]]:
-    folder = Folder(path, settle=0)
+def _folder(path: Path, owners: Owners) -> Iterator[tuple[str, Loaded]]:
+    folder = Folder(path, settle=0, owners=owners)
     folder.scan()
     for below, loaded in folder.everything():
         documents = tuple(one.moved(_join(path, one.file)) for one in loaded.documents)
         yield below, Loaded(documents, tuple(replace(one, file=_join(path, one.file)) for one in loaded.faults))
 
 
-def _file(path: Path) -> tuple[str, Loaded]:
+def _file(path: Path, owners: Owners) -> tuple[str, Loaded]:
     name, limits = shown(str(path)), Limits()
     real = Path(os.path.realpath(path))
     found = read_beneath(str(real.parent), real.name, limits.file_bytes)
+    if isinstance(found, Content) and owners.refuse:
+        with contextlib.suppress(OSError):
+            if (exposed := owners.of_file(name, real.stat())) is not None:
+                return path.name, Loaded(faults=(exposed,), whole=False)
     return path.name, load(found.content, name, limits) if isinstance(found, Content) else refusal(found, name)
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agent.account import CIRCUIT
@@ -15,6 +15,7 @@ from agent.core.errors import AgentError
 from agent.sentences import withdrawals
 from agent.settings import Settings, refuse_renamed
 from agent.source.folder import Folder, Scan
+from agent.source.ownership import Owners
 from agent.store.connection import holder, sqlite3
 from agent.store.migrations import NAMES
 from agent.store.reading import Reading
@@ -41,8 +42,9 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield sqlite()
     if not path.parent.exists() or os.access(path.parent, os.R_OK | os.X_OK):
         yield from store(path, settings)
-    seen = Folder(settings.specs_dir, settle=0).scan()
+    seen = Folder(settings.specs_dir, settle=0, owners=Owners.of(settings.source_owner)).scan()
     yield source(seen, settings.specs_dir)
+    yield writers(seen, settings.source_owner)
     yield labels(seen)
     yield tracked(settings.images_dir)
 
@@ -162,6 +164,18 @@ def source(seen: Scan, path: Path) -> Check:
         message = f"{path}: {seen.files} files, {len(seen.faults)} faults"
         return warning("source", message, f"assure-agent validate {path}")
     return Check(name="source", message=f"{path}: {seen.files} files, {len(seen.documents)} requests")
+
+
+def writers(seen: Scan, owners: Sequence[str]) -> Check:
+    """Whoever may change a request file has people verified."""
+    if owners:
+        return Check(name="source, writers", message=f"files of others than {','.join(owners)} are refused")
+    if not seen.exposed:
+        return Check(name="source, writers", message="not everybody may change its files")
+    told = ", ".join(f"{fault.file}: {fault.message}" for fault in seen.exposed[:5])
+    more = f", and {len(seen.exposed) - 5} more" if len(seen.exposed) > 5 else ""
+    hint = "chmod o-w what everybody may write, replace hard links with copies; SOURCE_OWNER has such files refused"
+    return warning("source, writers", f"{told}{more}", hint)
 
 
 def labels(seen: Scan) -> Check:
