@@ -9,11 +9,15 @@ function adorn() {
     button.hidden = false;
     button.onclick = async () => {
       await navigator.clipboard.writeText(button.previousElementSibling.textContent);
-      const word = button.firstElementChild;
-      word.textContent = "Copied";
-      setTimeout(() => { word.textContent = "Copy"; }, 1500);
+      name(button, "Copied");
+      setTimeout(() => name(button, "Copy"), 1500);
     };
   }
+}
+
+function name(button, word) {
+  button.textContent = word;
+  button.setAttribute("aria-label", `${word} ${button.previousElementSibling.textContent}`);
 }
 
 function busy() {
