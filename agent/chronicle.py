@@ -66,7 +66,7 @@ class Chronicle:
         if synced.exposed and (before is None or before.exposed != synced.exposed):
             self._log.warning(
                 "others could change request files, or folders of them",
-                places=len(synced.exposed),
+                count=len(synced.exposed),
                 hint="see which with `assure-agent doctor`; SOURCE_OWNER has such files refused",
             )
         for stray in synced.strays - (before.strays if before is not None else frozenset()):

@@ -92,6 +92,7 @@ def test_what_others_can_change_is_told_and_works(
     assert said.code == 0
     told = (said.err + said.out).count("others could change request files")
     assert told == 1, "once, and not at each scan"
+    assert '"count":1' in said.err.replace(" ", "")
     assert "a.yaml" not in said.err, "no log names a file"
 
 
