@@ -72,8 +72,9 @@ class Outward:
         parts = urlsplit(url)
         host = parts.hostname or ""
         if host != "localhost":  # other names are not accepted as Host, so the link has the address
-            address = ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host)
-            host = _LOOPBACK[address.version] if address.is_unspecified else str(address)
+            with contextlib.suppress(OSError, ValueError):  # a link that does not work harms nothing else
+                address = ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host)
+                host = _LOOPBACK[address.version] if address.is_unspecified else str(address)
         return self._sessions.link(f"http://{f'[{host}]' if ':' in host else host}:{parts.port}")
 
     @contextlib.asynccontextmanager

@@ -67,7 +67,7 @@ class StatusPage:
         )
 
     def routes(self) -> list[BaseRoute]:
-        """The page for whoever has access; style, script and icon for everybody."""
+        """The page needs the token or a session; style, script and icon are open."""
         return [
             Route("/login", self._login),
             Route("/", self._guarded(self._front)),
