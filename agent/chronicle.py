@@ -90,6 +90,12 @@ class Chronicle:
             self._log.info("scanned", files=synced.files, refused=len(synced.refusals), waiting=synced.waiting)
         if changed and synced.error is not None:
             self._log.error("source", error=synced.error.message, hint=synced.error.hint)
+        if synced.exposed and (before is None or before.exposed != synced.exposed):
+            self._log.warning(
+                "others could change request files, or folders of them",
+                count=len(synced.exposed),
+                hint="see which with `assure-agent doctor`; SOURCE_OWNER has such files refused",
+            )
         for stray in synced.strays - (before.strays if before is not None else frozenset()):
             self._log.warning(
                 "the resolve annotation answers no open hold",

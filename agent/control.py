@@ -81,6 +81,7 @@ class Control:
         clock: Clock,
         changed: Callable[[Command], None] = lambda command: None,
         take_back: TakeBack = lambda uid, observation: False,
+        page_link: Callable[[], str] | None = None,
     ) -> None:
         self._store = store
         self._uid_of = uid_of
@@ -89,6 +90,7 @@ class Control:
         self._clock = clock
         self._changed = changed
         self._take_back = take_back
+        self._page_link = page_link
         self._turn = asyncio.Lock()
 
     async def obey(self, request: Mapping[str, Any], sender: str) -> dict[str, Any]:
@@ -106,6 +108,8 @@ class Control:
         command_id, verb, name = request.get("id"), request.get("verb"), request.get("name")
         if not isinstance(command_id, str) or not 8 <= len(command_id) <= 64 or not isinstance(verb, str):
             raise AgentError("That is no command.", "use the commands of the same version as the agent")
+        if verb == PAGE and self._page_link is not None:
+            return {"ok": True, "message": self._page_link()}  # a secret: the store does not remember this answer
         if verb not in VERBS:
             raise AgentError("That is no command.", "use the commands of the same version as the agent")
         if (answer := self._store.obeyed(command_id)) is not None:
@@ -234,6 +238,7 @@ class Control:
         )
 
 
+PAGE = "page"
 SHOW_CLAIMS = "show-claims"
 VERBS: dict[str, Callable[[Control, str | None, Mapping[str, Any]], Awaitable[str]]] = {
     "resolve": Control._resolve,

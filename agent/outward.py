@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import ipaddress
+import socket
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 
@@ -21,11 +24,13 @@ from agent.surface.api import Api
 from agent.surface.app import application
 from agent.surface.looks import Looks
 from agent.surface.page import StatusPage
+from agent.surface.sessions import Sessions
 from agent.surface.standing import Standing
 from agent.surface.vitals import vitals
 
 _LAST = 3.0  # seconds that the sinks get when we are told to end
 _FAULT_PAUSE = 60.0
+_LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
 def sink_ids(settings: Settings) -> list[str]:
@@ -53,6 +58,7 @@ class Outward:
         self._tell = tell
         self._failed = failed
         self._connections = connections_each(settings.concurrency)
+        self._sessions = Sessions()
         clock, agent_id = standing.clock, settings.agent_id or store.keys.agent_id()
         keys = signing_keys(settings.sink_secret.get_secret_value())
         self._sinks = [HttpSink(url, keys, agent_id, clock) for url in settings.sink_urls]
@@ -65,6 +71,16 @@ class Outward:
         """A change was committed: there may be something to tell."""
         for deliverer in self._deliverers:
             deliverer.wake()
+
+    def page_link(self, url: str) -> str:
+        """A new one-time link to the status page; `url` is that of LISTEN. A bearer secret."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if host != "localhost":  # other names are not accepted as Host, so the link has the address
+            with contextlib.suppress(OSError, ValueError):  # a link that does not work harms nothing else
+                address = ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host)
+                host = _LOOPBACK[address.version] if address.is_unspecified else str(address)
+        return self._sessions.link(f"http://{f'[{host}]' if ':' in host else host}:{parts.port}")
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[tuple[str, str | None]]:
@@ -89,7 +105,7 @@ class Outward:
             [
                 *vitals(self._metrics.registry, self._standing.ready),
                 *Api(token, self._settings.source_name, looks).routes(),
-                *StatusPage(token, self._standing, looks).routes(),
+                *StatusPage(token, self._standing, looks, self._sessions).routes(),
             ]
         )
 

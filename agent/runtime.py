@@ -76,6 +76,7 @@ class Agent:
         self._ending = Ending()
         self._condition = Condition(store, self._chronicle, self._ending)
         self._look_through: asyncio.Task[None]
+        self._url = ""  # of LISTEN, while it runs
         self.events_url: str | None = None  # where Assure Events are received, while it runs
         self._pulse = Pulse(clock)
         chance = random.random  # pace, not secrecy
@@ -99,7 +100,7 @@ class Agent:
             self._chronicle.bug,
             self._remote,
         )
-        folder = Folder(settings.specs_dir, foreign=settings.ignores_others)
+        folder = Folder.of(settings)
         self._admission = Admission(
             folder,
             rules,
@@ -132,6 +133,7 @@ class Agent:
             clock,
             self._commanded,
             self.reconciler.take_back,
+            self.page_link,
         )
         self._outward = Outward(
             settings, store, metrics, self._standing(), self.reconciler.tell, chance, self._ending.failed
@@ -197,6 +199,11 @@ class Agent:
             gated = self.reconciler.recovering and self.reconciler.paused
         return self._finished(still_moving=gated and self._store.unsettled())
 
+    def page_link(self) -> str:
+        """A new one-time link to the status page, while it runs: a bearer secret, for a terminal and no log."""
+        self._log.info("a link to the status page was made")
+        return self._outward.page_link(self._url)
+
     def stop(self) -> None:
         """Ask for nothing new, save what is answered, and end."""
         self._ending.ask()
@@ -211,12 +218,12 @@ class Agent:
     async def _at_work(self, listening: Callable[[str], None], patient: bool) -> AsyncIterator[None]:
         """Everything runs inside of this; on leaving, what is under way is answered and saved, in bounded time."""
         control = hearing(self._control, socket_of(self._settings.state_path))
-        async with self._outward.at_work() as (url, self.events_url), control, self._looking_through():
-            listening(url)
+        async with self._outward.at_work() as (self._url, self.events_url), control, self._looking_through():
+            listening(self._url)
             self._log.info(
                 "started",
                 version=__version__,
-                address=url,
+                address=self._url,
                 events=self.events_url,
                 source=str(self._settings.specs_dir.absolute()),
                 images=str(self._settings.images_dir.absolute()),

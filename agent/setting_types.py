@@ -2,6 +2,7 @@
 
 import base64
 import ipaddress
+import pwd
 import re
 import unicodedata
 from collections.abc import Callable
@@ -72,6 +73,16 @@ def shaped(pattern: str, meaning: str) -> Callable[[str], str]:
         return value
 
     return check
+
+
+def uid_of(user: str) -> int:
+    """The uid of a user that is given by name or uid. Raises ValueError for a name that this system does not know."""
+    if user.isascii() and user.isdecimal():
+        return int(user)
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except (KeyError, ValueError):
+        raise ValueError(f"there is no user {user!r} on this system; name users or uids") from None
 
 
 GivenPath = Annotated[Path, BeforeValidator(_home)]

@@ -39,6 +39,7 @@ from agent.setting_types import (
     optional,
     shaped,
     signing_keys,
+    uid_of,
     words,
 )
 from agent.token_host import refuse_elsewhere
@@ -70,6 +71,9 @@ class Settings(BaseSettings):
     )
     source_name: GivenText = Field(
         "default", description="The name of the source; part of every uid, so never change it."
+    )
+    source_owner: Annotated[list[str], BeforeValidator(words)] = Field(
+        [], description="Users or uids, comma-separated: request files that others own or can change are refused."
     )
     other_documents: Literal["refuse", "ignore"] = Field(
         "refuse", description="Documents of another apiVersion group, such as a Kustomization: refused, or passed over."
@@ -168,6 +172,13 @@ class Settings(BaseSettings):
     @classmethod
     def _safe_urls(cls, values: list[str]) -> list[str]:
         return list(dict.fromkeys(checked_url(value, "https://shop.example/assure", query=True) for value in values))
+
+    @field_validator("source_owner")
+    @classmethod
+    def _users(cls, values: list[str]) -> list[str]:
+        for user in values:
+            uid_of(user)
+        return values
 
     @field_validator("state_url")
     @classmethod

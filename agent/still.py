@@ -66,7 +66,7 @@ def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
         records = StillRecords(store, clock, policy)
         rules = Rules.of(settings, store.keys.agent_id())
         types = Catalogue(Silence(), store, clock)
-        folder = Folder(settings.specs_dir, foreign=settings.ignores_others)
+        folder = Folder.of(settings)
         admission = Admission(folder, rules, store, records, store.keys, types, clock)
         control = Control(
             store, lambda name: store.keys.uid(settings.source_name, name), records.tell, admission.document, clock

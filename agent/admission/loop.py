@@ -55,6 +55,7 @@ class Synced:
     absent: int  # names that are gone since this scan: the next one decides
     complete: bool
     remarks: frozenset[Remark] = frozenset()
+    exposed: tuple[Fault, ...] = ()  # files and folders that others could change
     error: Fault | None = None
     passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files
 
@@ -219,6 +220,7 @@ class Admission:
             complete=seen.complete,
             remarks=frozenset(remark for remark, _ in self._strays.values())
             | {Remark(uid=uid, kind=RemarkKind.WITHDRAWAL_WAITS) for uid in self._waiting},
+            exposed=seen.exposed,
             error=seen.error,
             passed_over=seen.passed_over,
         )

@@ -16,6 +16,7 @@ from agent.cli import (
     explain,
     forget,
     get,
+    page,
     pause,
     plan,
     rerun,
@@ -74,6 +75,7 @@ app.command("validate")(validate.validate)
 app.command("document-types")(document_types.document_types)
 app.command("schema")(schema.schema)
 app.add_typer(sandbox.app, name="sandbox")
+app.command("page")(page.page)
 app.command("resolve")(resolve.resolve)
 app.command("rerun")(rerun.rerun)
 app.command("approve")(approve.approve)

@@ -93,7 +93,7 @@ async def rehearse(settings: Settings) -> Plan:
                 )
         salt = keys or Keys(secrets.token_bytes(32))  # nothing is known yet: any will do
         rules = Rules.of(settings, salt.agent_id())
-        folder = Folder(settings.specs_dir, settle=0, foreign=settings.ignores_others)
+        folder = Folder.of(settings, settle=0)
         recovery = Recovery(why=why, looked=looked) if why is not None and not approved else None
         limit, clock = settings.max_starts_per_day, SystemClock()
         return await Rehearsal(folder, rules, reading, salt, clock, settings.policy, limit, recovery).plan()

@@ -44,9 +44,9 @@ class Progress:
             self._bar.stop()
 
     @harmless
-    def listening(self, url: str) -> None:
-        """The HTTP surface is up."""
-        self._say(f"metrics: {url}/metrics\nstatus page: {url}/\n{self._place}")
+    def listening(self, url: str, page_link: str | None) -> None:
+        """The HTTP surface is up. `page_link` opens the status page once; None where nobody looks on."""
+        self._say(f"metrics: {url}/metrics\n{status_page(page_link)}\n{self._place}")
         with Reading(self._state) as reading:
             records = list(reading.all())
         if records and not any(record.moving for record in records):
@@ -116,9 +116,16 @@ class Progress:
 
     def _say(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
             print(text, flush=True)
+
+
+def status_page(link: str | None) -> str:
+    """Where the status page is, for a person."""
+    if link is None:
+        return "status page: print a link to it with assure-agent page"
+    return f"status page: {link}\n(this link works once, within 10 minutes; for a new one: assure-agent page)"
 
 
 _TASK = TaskID(0)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -199,7 +200,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
 
 
 async def _run(remote: _Remote, options: _Options) -> int:
-    from agent.cli.progress import Progress
+    from agent.cli.progress import Progress, status_page
     from agent.log import configure
     from agent.runtime import Agent
 
@@ -214,8 +215,12 @@ async def _run(remote: _Remote, options: _Options) -> int:
         def listening(url: str) -> None:
             if agent.events_url is not None:
                 remote.subscribe(f"{agent.events_url}/events")
+            # A link is a bearer secret: for a terminal or a demonstration, and not for the log of a service.
+            link = agent.page_link() if options.sandbox or sys.stdout.isatty() else None
             if progress is not None:
-                progress.listening(url)
+                progress.listening(url, link)
+            elif link is not None:
+                typer.echo(status_page(link))
 
         interrupted.leads_to(agent.stop)
         with progress or contextlib.nullcontext():

@@ -30,6 +30,20 @@ def told(settings: Settings, verb: str, **arguments: Any) -> str:
     return str(answer["message"])
 
 
+def asked_of_running(settings: Settings, verb: str) -> str:
+    """Send one command that only a running agent can answer. Raises AgentError where none runs, or with its refusal."""
+    try:
+        answer = _sent(settings, {"id": secrets.token_hex(12), "verb": verb})
+    except OSError:
+        state = settings.state_path
+        raise AgentError(
+            f"No agent runs on the state file {state}.", "start it with `assure-agent run`, or name another --state"
+        ) from None
+    if not answer.get("ok"):
+        raise AgentError(str(answer.get("message")), str(answer.get("hint", "")))
+    return str(answer["message"])
+
+
 def _answer(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
     from agent.still import obey
 

@@ -23,11 +23,13 @@ def validate(
     """
     from agent.sentences import passed_over
     from agent.source import validate as checks
+    from agent.source.ownership import Owners
 
     settings = load_settings(images_dir=images_dir)
     folder = settings.images_dir if images else None
+    owners = Owners.of(settings.source_owner)
     found = checks.validate(
-        paths, folder, settings.max_image_bytes, settings.keeps_claims, foreign=settings.ignores_others
+        paths, folder, settings.max_image_bytes, settings.keeps_claims, owners, foreign=settings.ignores_others
     )
     faults = found.faults
     if found.passed_over:

@@ -15,11 +15,13 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.settings import Settings
 from agent.source.beneath import Why, why
 from agent.source.fault import Fault, shown
 from agent.source.ignore import Ignore, read_ignore
 from agent.source.loader import Document, Loaded
 from agent.source.names import unique
+from agent.source.ownership import Owners
 from agent.source.tree import Limits
 from agent.source.walk import Entry, Manner, Waiting, Walk, hides
 
@@ -49,6 +51,7 @@ class Scan:
     broken_folders: tuple[str, ...] = ()  # the same of folders, each with a slash
     passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files, as `customer.yaml.txt`
     root: Root | None = None
+    exposed: tuple[Fault, ...] = ()  # files and folders that others could change; told and not refused
 
     def may_hold(self, file: str) -> bool:
         """True when a name that was last seen in this file may still be there: nobody could read it whole."""
@@ -74,6 +77,7 @@ class _Sorted:
     faults: tuple[Fault, ...] = ()
     claimed: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
+    exposed: tuple[Fault, ...] = ()
 
 
 class Folder:
@@ -91,10 +95,17 @@ class Folder:
         settle: float = SETTLE_SECONDS,
         limits: Limits | None = None,
         foreign: bool = False,
+        owners: Owners | None = None,
     ) -> None:
         self._path = path
-        limits = limits or Limits()
-        self._manner = Manner(now=now, monotonic=monotonic, settle=settle, limits=limits, foreign=foreign)
+        self._manner = Manner(
+            now=now,
+            monotonic=monotonic,
+            settle=settle,
+            limits=limits or Limits(),
+            foreign=foreign,
+            owners=owners or Owners(),
+        )
         self._ignore = Ignore()
         self._entries: dict[str, Entry] = {}
         self._waiting: Waiting = {}
@@ -104,6 +115,12 @@ class Folder:
         self._recent: dict[str, str] = {}  # those of them that were read since the last scan sorts them
         self._scanned = False
         self._trouble: tuple[Fault, ...] = ()  # about folders, at the last scan
+
+    @classmethod
+    def of(cls, settings: Settings, settle: float = SETTLE_SECONDS) -> "Folder":
+        """The folder that the settings name, read as they say."""
+        owners = Owners.of(settings.source_owner)
+        return cls(settings.specs_dir, settle=settle, foreign=settings.ignores_others, owners=owners)
 
     def scan(self) -> Scan:
         """Look at everything. Never raises an OSError."""
@@ -149,6 +166,7 @@ class Folder:
             broken_files=found.broken,
             broken_folders=tuple(walk.unread),
             passed_over=tuple(sorted(map(shown, walk.passed_over))),
+            exposed=(*walk.exposed, *found.exposed),
             root=root,
         )
 
@@ -217,4 +235,5 @@ def _sort_out(entries: Mapping[str, Entry]) -> Generator[None, None, _Sorted]:
     claimed = shared.union(*(entry.claimed for entry in files)) - documents.keys()
     told = [fault for entry in files for fault in entry.loaded.faults]
     broken = frozenset(shown(path) for path, entry in zip(paths, files, strict=True) if hides(entry.loaded))
-    return _Sorted(documents, (*told, *faults), frozenset(claimed), broken)
+    exposed = tuple(entry.exposed for entry in files if entry.exposed is not None)
+    return _Sorted(documents, (*told, *faults), frozenset(claimed), broken, exposed)

@@ -1,5 +1,6 @@
 """Check files and folders before anything runs: the same eyes as the agent's, without waiting for files to settle."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from agent.source.folder import Folder
 from agent.source.images import Inspected, inspect
 from agent.source.loader import Document, Loaded, load, refusal
 from agent.source.names import unique
+from agent.source.ownership import Owners
 from agent.source.tree import Limits
 
 MAX_IMAGE_BYTES = 10 << 20
@@ -29,6 +31,7 @@ def validate(
     images_dir: Path | None,
     max_image_bytes: int = MAX_IMAGE_BYTES,
     claims: bool = True,
+    owners: Owners | None = None,
     *,
     foreign: bool = False,
 ) -> Validated:
@@ -40,7 +43,7 @@ def validate(
     faults: list[Fault] = []
     documents: list[Document] = []
     passed_over: list[str] = []
-    for loaded in _once(paths, foreign, passed_over):
+    for loaded in _once(paths, owners or Owners(), foreign, passed_over):
         faults += loaded.faults
         documents += loaded.documents
     faults += unique(documents)[1]
@@ -73,31 +76,36 @@ def without_key(document: Document, mark: tuple[int, int]) -> Fault:
     return Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
 
 
-def _once(paths: Sequence[Path], foreign: bool, passed_over: list[str]) -> Iterator[Loaded]:
+def _once(paths: Sequence[Path], owners: Owners, foreign: bool, passed_over: list[str]) -> Iterator[Loaded]:
     """Each file once, however often it is named; what is passed over is added to the list."""
     seen: set[str] = set()
     for path in paths:
         folder = Path(os.path.realpath(path if path.is_dir() else path.parent))
-        for below, loaded in _folder(path, foreign, passed_over) if path.is_dir() else [_file(path, foreign)]:
+        found = _folder(path, owners, foreign, passed_over) if path.is_dir() else [_file(path, owners, foreign)]
+        for below, loaded in found:
             if (place := str(folder / below)) not in seen:
                 seen.add(place)
                 yield loaded
 
 
-def _folder(path: Path, foreign: bool, passed_over: list[str]) -> Iterator[tuple[str, Loaded]]:
-    folder = Folder(path, settle=0, foreign=foreign)
+def _folder(path: Path, owners: Owners, foreign: bool, passed_over: list[str]) -> Iterator[tuple[str, Loaded]]:
+    folder = Folder(path, settle=0, foreign=foreign, owners=owners)
     passed_over += (_join(path, file) for file in folder.scan().passed_over)
     for below, loaded in folder.everything():
         documents = tuple(one.moved(_join(path, one.file)) for one in loaded.documents)
         yield below, Loaded(documents, tuple(replace(one, file=_join(path, one.file)) for one in loaded.faults))
 
 
-def _file(path: Path, foreign: bool) -> tuple[str, Loaded]:
+def _file(path: Path, owners: Owners, foreign: bool) -> tuple[str, Loaded]:
     name, limits = shown(str(path)), Limits()
     real = Path(os.path.realpath(path))
     found = read_beneath(str(real.parent), real.name, limits.file_bytes)
     if not isinstance(found, Content):
         return path.name, refusal(found, name)
+    if owners.refuse:
+        with contextlib.suppress(OSError):
+            if (exposed := owners.of_file(name, real.stat())) is not None:
+                return path.name, Loaded(faults=(exposed,), whole=False)
     return path.name, load(found.content, name, limits, foreign=foreign)
 
 

@@ -11,12 +11,13 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.source.beneath import Content, Signature, Why, read_beneath, why
 from agent.source.fault import Fault, shown
 from agent.source.ignore import Ignore, is_near_miss, is_request_file
 from agent.source.loader import Loaded, load, refusal
+from agent.source.ownership import Owners
 from agent.source.tree import Limits
 
 _SLICE = 2000  # files that did not change; some 20 ms
@@ -30,6 +31,7 @@ class Entry:
     signature: Signature | None
     loaded: Loaded
     claimed: frozenset[str]  # names that a refused document in it holds
+    exposed: Fault | None = None  # how others could change it
 
     @property
     def names(self) -> frozenset[str]:
@@ -46,6 +48,7 @@ class Manner:
     settle: float  # seconds for which a file has to be left alone
     limits: Limits
     foreign: bool = False  # documents of another apiVersion group are passed over
+    owners: Owners = field(default_factory=Owners)
 
 
 Waiting = dict[str, tuple[Signature, float]]  # unsettled files: since when they look like this
@@ -63,6 +66,8 @@ class Walk:
         self.faults: list[Fault] = []  # about folders
         self.unread: list[str] = []  # linked folders that are not read, each with a slash
         self.passed_over: list[str] = []  # names that were probably meant to be those of request files
+        self.exposed: list[Fault] = []  # folders that others could change, where that is not refused
+        self._guarded: dict[str, bool] = {}  # by prefix: only those who may change its files can
         self.files = 0
         self.news = False  # an entry differs from the one before
         self.complete = True
@@ -74,6 +79,8 @@ class Walk:
         while pending:
             prefix = pending.pop()
             try:
+                if not self._is_guarded(prefix):
+                    continue
                 with os.scandir(f"{self._root}/{prefix}") as entries:
                     yield from self._folder_of(prefix, entries, pending)
             except OSError as error:
@@ -90,7 +97,8 @@ class Walk:
             with contextlib.suppress(OSError):  # gone again, or a link that leads nowhere
                 status = os.stat(f"{folder}/{name}")  # noqa: PTH116
                 real = os.path.realpath(folder)
-                if real == folder or real.startswith(self._root.rstrip("/") + "/"):  # no linked folder leads out
+                inside = real == folder or real.startswith(self._root.rstrip("/") + "/")  # no linked folder leads out
+                if inside and all(map(self._is_guarded, _prefixes(path))):
                     self._see(path, status)
 
     def _folder_of(self, prefix: str, entries: Iterator[os.DirEntry[str]], pending: list[str]) -> Iterator[None]:
@@ -165,15 +173,29 @@ class Walk:
         else:
             self._changed(path, status, now)
 
+    def _is_guarded(self, prefix: str) -> bool:
+        """False for a folder that is refused because others could change it. Raises OSError."""
+        if prefix not in self._guarded:
+            found = self._manner.owners.of_folder(prefix, f"{self._root}/{prefix}")
+            self._guarded[prefix] = found is None or not self._manner.owners.refuse
+            if found is not None and self._manner.owners.refuse:
+                self._closed(prefix, found)
+            elif found is not None:
+                self.exposed.append(found)
+        return self._guarded[prefix]
+
     def _lost(self, prefix: str, error: OSError) -> None:
         """A folder that was there a moment ago, or that we may not read: what it had keeps its names."""
         if why(error) is Why.MISSING:
             self.unsettled, self.complete = True, self.complete and prefix != ""
             return
+        hint = "let the agent's user read it"
+        self._closed(prefix, Fault(file=shown(prefix) or ".", message="the folder cannot be read", hint=hint))
+
+    def _closed(self, prefix: str, fault: Fault) -> None:
+        """A folder that is not looked into: nothing follows from what is not seen there."""
         self.complete = False
-        self.faults.append(
-            Fault(file=shown(prefix) or ".", message="the folder cannot be read", hint="let the agent's user read it")
-        )
+        self.faults.append(fault)
         self._keep_below(prefix)
 
     def _keep_below(self, prefix: str) -> None:
@@ -195,11 +217,15 @@ class Walk:
         if not self._settled(path, now, status.st_ctime):
             self._wait(path, now)
             return
+        exposed = self._manner.owners.of_file(path, status)
+        if exposed is not None and self._manner.owners.refuse:
+            self._read(path, now, Loaded(faults=(exposed,), whole=False))
+            return
         self._work += _READ
         limits = self._manner.limits
         found = read_beneath(self._root, path, limits.file_bytes)
         if isinstance(found, Content) and found.signature == now:
-            self._read(path, now, load(found.content, shown(path), limits, foreign=self._manner.foreign))
+            self._read(path, now, load(found.content, shown(path), limits, foreign=self._manner.foreign), exposed)
         elif found in (Why.OUTSIDE, Why.TOO_LARGE):
             self._refuse(path, found, now)
         elif found is Why.UNREADABLE:
@@ -227,12 +253,12 @@ class Walk:
             self.complete = False
         self._read(path, now, refusal(found, shown(path)))
 
-    def _read(self, path: str, now: Signature | None, loaded: Loaded) -> None:
+    def _read(self, path: str, now: Signature | None, loaded: Loaded, exposed: Fault | None = None) -> None:
         claimed = frozenset(fault.name for fault in loaded.faults if fault.name is not None)
         before = self._old.get(path)
         if before is not None and hides(loaded):
             claimed |= before.names
-        self._keep(path, Entry(now, loaded, claimed))
+        self._keep(path, Entry(now, loaded, claimed, exposed))
 
     def _keep(self, path: str, entry: Entry) -> None:
         before = self._old.get(path)
@@ -248,6 +274,14 @@ def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_symlink() and entry.is_dir()
     except OSError:  # a loop of links
         return False
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """Every folder above a path, from the source folder (``) down, as `Walk` names them."""
+    yield ""
+    for place, character in enumerate(path):
+        if character == "/":
+            yield path[: place + 1]
 
 
 def hides(loaded: Loaded) -> bool:

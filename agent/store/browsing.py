@@ -13,6 +13,7 @@ from agent.store.rows import load
 # Each by an index that holds all that is asked, so that no row is read but those that are shown.
 _LABEL = "labels WHERE key = ? AND value = ?"
 _PHASE = "requests INDEXED BY requests_by_phase WHERE phase = ?"
+_STATE = "requests WHERE state = ?"
 _NAME = "requests INDEXED BY requests_by_part_of_name WHERE name IS NOT NULL AND instr(name, ?)"
 _ANY = "requests WHERE name IS NOT NULL"
 
@@ -58,14 +59,21 @@ class Browsing(Reading):
     """The state file, to be looked through."""
 
     def page(
-        self, labels: Sequence[tuple[str, str]], phase: Phase | None, after: str, limit: int, part: str = ""
+        self,
+        labels: Sequence[tuple[str, str]],
+        phase: Phase | None,
+        after: str,
+        limit: int,
+        part: str = "",
+        state: str = "",
     ) -> Page:
-        """At most `limit` requests in a stable order that have all the labels, are in the phase and have the name.
+        """At most `limit` requests in a stable order: with all the labels, in the phase and state, with the name.
 
         The rarest of what is asked for is gone through, and each of the others is a look into an index.
         """
         terms = [_Term(_LABEL, (key, value)) for key, value in labels]
         terms += [_Term(_PHASE, (phase.value,))] if phase is not None else []
+        terms += [_Term(_STATE, (state,))] if state else []
         terms.sort(key=self._common)
         driven = _Term(_NAME, (part,)) if part else terms.pop(0) if terms else _Term(_ANY, ())
         sql = f"SELECT uid FROM (SELECT uid FROM {driven.sql} AND uid > ?) AS found WHERE 1"  # noqa: S608 - ours

@@ -1,30 +1,91 @@
-"""Who may look (design §11): whoever has the token; at the page also who sits at this machine.
+"""Access to LISTEN (design §11): the API takes the token, the status page the token or a session on this machine.
 
-"At this machine" is a loopback peer that asked for a loopback name, with no header of a proxy: the name keeps out
-pages of others whose names were made to lead here (DNS rebinding), the headers whoever comes through a proxy.
+A session begins with a one-time link that `assure-agent page` prints. It counts for a peer on this machine only, under
+a name of this machine (else a foreign name could be resolved to it: DNS rebinding), and through no proxy that says so.
 """
 
 import base64
 import binascii
 import hmac
 import ipaddress
+import re
+from collections.abc import Callable
 
 from starlette.requests import Request
 
-from agent.settings import loopback
+_PROXIED = (
+    "forwarded",
+    "via",
+    "x-forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-",
+    "x-envoy-",
+    "true-client-ip",
+    "cf-",
+)
+_HOST = re.compile(r"(localhost|[0-9.]{7,15}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?", re.ASCII | re.IGNORECASE)
 
-_PROXIED = ("forwarded", "via", "x-real-ip", "x-forwarded")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def has_token(request: Request, token: str) -> bool:
-    """True when the request bears the token: `Authorization: Bearer TOKEN`, in a time that tells nothing of it."""
+    """True when the request bears the token: `Authorization: Bearer TOKEN`. Compared in constant time."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     return bool(token) and scheme.lower() == "bearer" and _same(given.strip().encode("latin-1"), token)
 
 
-def may_look(request: Request, token: str) -> bool:
-    """May they see the page? By the token, also as the password of HTTP Basic, which browsers ask for; or from here."""
-    return has_token(request, token) or _has_password(request, token) or _from_here(request)
+def may_see_page(request: Request, token: str, in_session: Callable[[Request], bool]) -> bool:
+    """True with the token, also as the password of HTTP Basic, which browsers ask for; or in a session from here."""
+    if has_token(request, token) or _has_password(request, token):
+        return True
+    return from_this_machine(request) and in_session(request)
+
+
+def from_this_machine(request: Request) -> bool:
+    """True for a peer on this machine that asks for a name of this machine, with no header of a proxy."""
+    bound = _bound(request)
+    peer = _address(request.client.host) if request.client is not None else None
+    if peer is None or not (peer.is_loopback or peer == bound):
+        return False
+    if any(name.startswith(_PROXIED) for name in request.headers):
+        return False
+    hosts = request.headers.getlist("host")
+    return len(hosts) == 1 and names_this_machine(hosts[0], bound)
+
+
+def names_this_machine(host: str, bound: Address | None) -> bool:
+    """True where a Host header is from the closed list: localhost, 127.0.0.0/8, [::1], or the address that is bound.
+
+    The port may be any: `ssh -L` and `kubectl port-forward` choose their own.
+    """
+    match = _HOST.fullmatch(host)
+    if match is None or (match[2] is not None and not 0 < int(match[2]) < 65536):
+        return False
+    name = match[1].lower()
+    if name in ("localhost", "[::1]"):
+        return True
+    try:
+        address = ipaddress.IPv6Address(name[1:-1]) if name.startswith("[") else ipaddress.IPv4Address(name)
+    except ValueError:
+        return False
+    return address == bound or (address.version == 4 and address.is_loopback)
+
+
+def _bound(request: Request) -> Address | None:
+    """Our address of this connection."""
+    server = request.scope.get("server")
+    return _address(server[0]) if server else None
+
+
+def _address(text: str) -> Address | None:
+    """An address; an IPv4 address that is mapped into IPv6 as what it is."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _has_password(request: Request, token: str) -> bool:
@@ -40,28 +101,3 @@ def _has_password(request: Request, token: str) -> bool:
 
 def _same(given: bytes, token: str) -> bool:
     return hmac.compare_digest(given, token.encode())
-
-
-def _from_here(request: Request) -> bool:
-    if request.client is None or not _loopback_address(request.client.host):
-        return False
-    if any(name.startswith(_PROXIED) for name in request.headers):
-        return False
-    hosts = request.headers.getlist("host")
-    return len(hosts) == 1 and loopback(_bare(hosts[0]))
-
-
-def _loopback_address(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
-def _bare(host: str) -> str:
-    """The name without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()

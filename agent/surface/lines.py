@@ -66,3 +66,8 @@ def short(seconds: float) -> str:
             rest = whole % unit // below
             return f"{whole // unit}{name}" + (f" {rest}{lower}" if rest else "")
     return f"{whole}s"
+
+
+def ended(text: str) -> str:
+    """A sentence with one mark at its end."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."

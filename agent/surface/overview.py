@@ -5,7 +5,7 @@ from typing import Any
 from agent.pulse import MINUTES, RESULTS
 from agent.sentences import system
 from agent.store.browsing import Browsing
-from agent.surface.lines import held, line, short
+from agent.surface.lines import ended, held, line, short
 from agent.surface.standing import Seen
 
 _HELD, _SHOWN, _LISTED = 5, 8, 100
@@ -49,15 +49,15 @@ def overview(browsing: Browsing, seen: Seen) -> dict[str, Any]:
     }
 
 
-def found(browsing: Browsing, seen: Seen, query: str) -> dict[str, Any]:
-    """What is found: words with `=` are labels, all others are parts of a name; all have to fit."""
+def found(browsing: Browsing, seen: Seen, query: str, state: str = "") -> dict[str, Any]:
+    """Search results: words with `=` are labels, all others are parts of a name; all have to fit, and the state."""
     words = query.split()
     labels = [(key, value) for key, equals, value in (word.partition("=") for word in words) if equals]
     part = " ".join(word for word in words if "=" not in word).lower()
-    page = browsing.page(labels[:16], None, "", _LISTED, part)
+    page = browsing.page(labels[:16], None, "", _LISTED, part, state)
     more = f"The first {_LISTED} are shown; search for more of the name." if page.cursor else ""
     return {
-        "title": f"Found for “{query}”",
+        "title": f"Found for “{query}”" + (f", {TILES[state]}" if state else ""),
         "lines": [line(record, seen.now) for record in page.records],
         "more": more,
         "empty": "Nothing. Search for a part of a name, or for a whole label such as team=onboarding.",
@@ -84,12 +84,12 @@ def _alarms(browsing: Browsing, seen: Seen) -> list[dict[str, str]]:
         says = "The agent is paused: nothing new is begun; what runs is observed and deleted."
         alarms.append({"says": says, "command": "assure-agent resume"})
     if seen.ready is not None:
-        alarms.append({"says": f"The agent is not ready: {seen.ready}.", "command": "assure-agent doctor"})
+        alarms.append({"says": ended(f"The agent is not ready: {seen.ready}"), "command": "assure-agent doctor"})
     if waiting := browsing.waiting_withdrawals():
         says = f"{waiting:,} files were removed at once; their withdrawal waits for an approval."
         alarms.append({"says": says, "command": "assure-agent approve"})
     if seen.circuit is not None:
-        says = f"The circuit is open, and nothing is sent to Assure but probes: {seen.circuit}."
+        says = ended(f"The circuit is open, and nothing is sent to Assure but probes: {seen.circuit}")
         alarms.append({"says": says, "command": "assure-agent doctor"})
     if causes := browsing.undeleted():
         count, why = sum(number for _, number in causes), system(causes[0][0])
@@ -131,6 +131,13 @@ def _api(seen: Seen) -> dict[str, Any]:
         else {"at": trouble[0], "operation": trouble[1].replace("_", " "), "result": trouble[2]},
         "bars": bars,
     }
+
+
+def refusals(browsing: Browsing, _: Seen) -> dict[str, Any]:
+    """The documents that the last scan refused, with what to do about each."""
+    found = browsing.refusals()
+    more = f"The first {_LISTED} are shown; `assure-agent get` has all." if len(found) > _LISTED else ""
+    return {"refusals": found[:_LISTED], "total": len(found), "more": more}
 
 
 def known_state(word: str) -> bool:

@@ -1,5 +1,5 @@
-// What a page gets wrong: texts too pale for their ground (4.5:1, WCAG AA), fields and pictures without words, targets
-// lower than 44 px, pages wider than the window, anything from elsewhere. An empty list is good.
+// What a page gets wrong: texts too pale for their ground (4.5:1, WCAG AA) or in no landmark, fields and pictures
+// without words, targets lower than 44 px, pages wider than the window, anything from elsewhere. An empty list is good.
 () => {
   const found = [];
   const channel = (value) => (value / 255 <= 0.04045 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4);
@@ -21,6 +21,7 @@
     const [pale, dark] = [getComputedStyle(element).color, null]
       .map((colour) => light(colour ? numbers(colour) : ground(element))).sort((a, b) => b - a);
     const contrast = (pale + 0.05) / (dark + 0.05);
+    if (!element.closest("header, main, footer")) found.push(`in no landmark: ${node.textContent.trim()}`);
     if (contrast < 4.5) found.push(`contrast ${contrast.toFixed(2)}: ${node.textContent.trim()}`);
   }
   for (const field of document.querySelectorAll("input, select")) {

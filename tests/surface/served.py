@@ -23,6 +23,7 @@ from agent.surface.api import Api
 from agent.surface.app import application
 from agent.surface.looks import Looks
 from agent.surface.page import StatusPage
+from agent.surface.sessions import Sessions
 from agent.surface.standing import Standing
 from tests.store.support import NOW, Life, capture, committed, opened, upload
 from tests.support.patience import PATIENT
@@ -50,10 +51,23 @@ class Served:
     folder: Path
     uids: dict[str, str] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
+    clock: float = 0.0  # of the sessions, in seconds
+    sessions: Sessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sessions = Sessions(lambda: self.clock)
+
+    def link(self) -> str:
+        """A new one-time link to the page."""
+        return self.sessions.link(self.url)
 
     def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> httpx.Response:
-        with httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENT) as client:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENT, verify=False) as client:
             return client.request(method, path, headers=headers)
+
+    def see(self, path: str) -> httpx.Response:
+        """With the token."""
+        return self.get(path, BEARER)
 
 
 def request(name: str, phase: Phase, **more: Any) -> Life:
@@ -98,7 +112,10 @@ def served(folder: Path, lives: list[Life], token: str = TOKEN) -> Iterator[Serv
     async def serve() -> None:  # in its own thread: where Playwright is up, this one has a loop already
         await _fill(folder, lives)
         looks = Looks(folder / "agent.db")
-        routes = [*Api(token, "default", looks).routes(), *StatusPage(token, _standing(found), looks).routes()]
+        routes = [
+            *Api(token, "default", looks).routes(),
+            *StatusPage(token, _standing(found), looks, found.sessions).routes(),
+        ]
         app = application(routes)
         async with serving(app, "127.0.0.1", 0) as found.url:
             up.set()

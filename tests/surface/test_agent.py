@@ -2,17 +2,23 @@
 
 import httpx
 
-from tests.loops.test_metrics import get
 from tests.support.faults import rule
 from tests.support.patience import PATIENT
 from tests.support.world import World
+
+
+async def get(world: World, path: str) -> httpx.Response:
+    """With the token."""
+    bearer = {"Authorization": "Bearer a-token"}
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENT, headers=bearer) as client:
+        return await client.get(f"{world.url}{path}")
 
 
 async def test_an_open_circuit_is_on_the_page_and_gone_again_once_assure_answers(world: World) -> None:
     for number in range(12):
         world.upload(f"a-{number}")
     world.sandbox.faults.add([rule("*", "503", every=1, acts=False)])
-    async with world.running(http=True):
+    async with world.running(http=True, api_token="a-token"):
         await world.clock.advance(60)
         page = (await get(world, "/")).text
         assert "The circuit is open" in page
@@ -30,9 +36,6 @@ async def test_the_budget_and_the_answers_of_assure_are_those_of_the_agent(world
         page = (await get(world, "/")).text
         assert "<strong>49</strong> of 50 starts are left." in page
         assert "none in trouble" in page
-        async with httpx.AsyncClient(
-            trust_env=False, timeout=PATIENT, headers={"Authorization": "Bearer a-token"}
-        ) as client:
-            told = (await client.get(f"{world.url}/api/requests/a")).json()
+        told = (await get(world, "/api/requests/a")).json()
         assert (told["outcome"], told["uid"]) == ("accepted", world.record("a").uid)
-        assert f'href="/requests/{told["uid"]}"' in page
+        assert f'href="./requests/{told["uid"]}"' in page

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from agent.account import CIRCUIT, account_of
@@ -56,9 +56,10 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield sqlite()
     if not path.parent.exists() or os.access(path.parent, os.R_OK | os.X_OK):
         yield from store(path, settings)
-    seen = Folder(settings.specs_dir, settle=0, foreign=settings.ignores_others).scan()
+    seen = Folder.of(settings, settle=0).scan()
     yield from set_aside(path)
     yield source(seen, settings.specs_dir)
+    yield writers(seen, settings.source_owner)
     if seen.passed_over:
         message, _, hint = passed_over(seen.passed_over).rstrip(".").partition(". Try: ")
         yield warning("passed over", message, hint)
@@ -195,6 +196,18 @@ def source(seen: Scan, path: Path) -> Check:
         message = f"{path}: {seen.files} files, {len(seen.faults)} faults"
         return warning("source", message, f"assure-agent validate {path}")
     return Check(name="source", message=f"{path}: {seen.files} files, {len(seen.documents)} requests")
+
+
+def writers(seen: Scan, owners: Sequence[str]) -> Check:
+    """Whoever may change a request file has people verified."""
+    if owners:
+        return Check(name="source, writers", message=f"files of others than {','.join(owners)} are refused")
+    if not seen.exposed:
+        return Check(name="source, writers", message="not everybody may change its files")
+    told = ", ".join(f"{fault.file}: {fault.message}" for fault in seen.exposed[:5])
+    more = f", and {len(seen.exposed) - 5} more" if len(seen.exposed) > 5 else ""
+    hint = "chmod o-w what everybody may write, replace hard links with copies; SOURCE_OWNER has such files refused"
+    return warning("source, writers", f"{told}{more}", hint)
 
 
 def labels(seen: Scan) -> Check:

@@ -9,10 +9,15 @@ function adorn() {
     button.hidden = false;
     button.onclick = async () => {
       await navigator.clipboard.writeText(button.previousElementSibling.textContent);
-      button.textContent = "Copied";
-      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+      name(button, "Copied");
+      setTimeout(() => name(button, "Copy"), 1500);
     };
   }
+}
+
+function name(button, word) {
+  button.textContent = word;
+  button.setAttribute("aria-label", `${word} ${button.previousElementSibling.textContent}`);
 }
 
 function busy() {
@@ -26,7 +31,7 @@ async function lookAgain() {
   if (busy()) return;
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-    if (!answer.ok) return;
+    if (!answer.ok) throw new Error(answer.status);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (busy()) return;
     document.getElementById("main").replaceWith(fresh.getElementById("main"));

@@ -1,0 +1,63 @@
+"""Who else could change a request file: by another owner, by write permission for others, by a second name of the file.
+
+Without SOURCE_OWNER this is told, not refused: then write permission counts that everybody has, since a umask of 002 is
+usual. With SOURCE_OWNER that of a group counts as well. ACLs show in the permissions of the group. Folders above the
+source are not looked at.
+"""
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agent.setting_types import uid_of
+from agent.source.fault import Fault, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """The users whose request files are accepted, by uid. None: all users."""
+
+    uids: frozenset[int] | None = None
+
+    @classmethod
+    def of(cls, users: Iterable[str]) -> "Owners":
+        """From names and uids, as SOURCE_OWNER has them."""
+        return cls(frozenset(map(uid_of, users)) or None)
+
+    @property
+    def refuse(self) -> bool:
+        """True where what others can change is refused; otherwise it is only told."""
+        return self.uids is not None
+
+    def of_file(self, path: str, status: os.stat_result) -> Fault | None:
+        """Why others could change this request file, or None. `status` is that of the file a link leads to."""
+        if self.uids is not None and status.st_uid not in self.uids:
+            message = f"the file belongs to uid {status.st_uid}, who is not in SOURCE_OWNER"
+            return _fault(path, message, "let a user of SOURCE_OWNER own it (chown), or add that user")
+        if status.st_nlink > 1:
+            message = f"the file has {status.st_nlink} hard links, and can be changed under each of its names"
+            return _fault(path, message, "replace it with a copy (cp, then mv)")
+        return self._writable(path, "file", status)
+
+    def of_folder(self, path: str, folder: str) -> Fault | None:
+        """The same of a folder of request files at `folder`. Raises OSError.
+
+        Root and our own user may own it. A volume of Kubernetes is open to everybody, and mounted read-only.
+        """
+        status = os.stat(folder)  # noqa: PTH116 - no Path objects here
+        if self.uids is not None and status.st_uid not in {*self.uids, 0, os.geteuid()}:
+            message = f"the folder belongs to uid {status.st_uid}, who is not in SOURCE_OWNER"
+            return _fault(path, message, "let a user of SOURCE_OWNER own it (chown), or add that user")
+        found = None if status.st_mode & stat.S_ISVTX else self._writable(path, "folder", status)
+        return None if found is None or os.statvfs(folder).f_flag & os.ST_RDONLY else found
+
+    def _writable(self, path: str, kind: str, status: os.stat_result) -> Fault | None:
+        if not status.st_mode & (0o022 if self.refuse else 0o002):
+            return None
+        message = f"others may write the {kind} (mode {stat.S_IMODE(status.st_mode):04o})"
+        return _fault(path, message, f"chmod {'go' if self.refuse else 'o'}-w {shown(path) or '.'}")
+
+
+def _fault(path: str, message: str, hint: str) -> Fault:
+    return Fault(file=shown(path) or ".", message=message, hint=hint)
