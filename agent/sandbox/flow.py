@@ -7,7 +7,7 @@ end. Those moments wait in a heap; whoever looks at the account next makes them 
 import heapq
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from agent.sandbox import checks, outcome
 from agent.sandbox.config import OUTCOMES, DocumentType
@@ -17,6 +17,7 @@ from agent.sandbox.specimen import SPECIMEN
 if TYPE_CHECKING:
     from agent.sandbox.account import Account
 
+PAGE = "/assure/capture/"
 NO_IMAGES: Mapping[str, Image] = {}
 
 
@@ -38,27 +39,43 @@ class Flows:
         if document_id is not None and document is None:
             raise bad_request("documentId is not a known document.")
         parameters = checks.typed(body, "captureParameters", dict) or {}
+        profile = parameters.get("uiProfile") or ""
+        missing = self._missing(profile)
+        override = checks.typed(parameters, "uiProfileJSON", dict) or {}
+        settings = account.configurations.settings(
+            profile, account.configurations.checked(Operation.CREATE_ARTIFACT, override)
+        )
         capture = Capture(
             token=account.new_id().replace("-", "") + account.new_id().replace("-", ""),
             dossier_id=dossier_id,
             process_type=chosen,
             pages=document.pages if document else 1,
-            country=document.country if document else self._default_country(parameters),
+            country=document.country if document else "",
             redirect_url=checks.redirect_url(body),
-            profile=parameters.get("uiProfile", ""),
+            profile=profile,
+            profile_missing=missing,
+            allowed_ids=self._allowed(settings),
+            upload=settings.get("allowFileUpload") != [],
+            photo=settings.get("allowTakePhoto") != [],
             created_at=now,
             document_id=document_id,
             named=document is not None,
             tags=checks.tags(body),
         )
+        if not document:
+            wanted = parameters.get("defaultCountry") or settings.get("defaultCountry", "")
+            countries = self.countries(capture)
+            capture.country = wanted if wanted in countries else next(iter(countries), "NLD")
         self.captures[capture.token] = capture
-        account.ledger.dossiers[dossier_id].captures += 1
+        entry = account.ledger.dossiers[dossier_id]
+        entry.captures += 1
+        entry.missing_profiles += missing
         if account.config.capture_process == "at-start":
             self._process(capture, now)
         dossier.updated_at = now
         account.changes += 1
         self.expect(capture)
-        return {"url": f"{self.base}/assure/capture/{capture.token}"}
+        return {"url": self._link(capture, checks.request_domain(body))}
 
     def expect(self, capture: Capture) -> None:
         """Have the simulated person come to an unfinished flow."""
@@ -104,7 +121,7 @@ class Flows:
     def choose_country(self, token: str, country: str) -> None:
         """The person says where the document comes from; another country makes the document open again."""
         capture = self.open(token)
-        if country not in self.countries():
+        if country not in self.countries(capture):
             raise bad_request("Choose one of the countries.")
         if country != capture.country:
             capture.document_id = None
@@ -114,7 +131,7 @@ class Flows:
     def choose_document(self, token: str, document_id: str) -> None:
         """The person says which document it is; pictures of another one are dropped."""
         capture, process = self.open(token), self.process(self.open(token))
-        document = next((row for row in self.documents(capture.country) if str(row.id) == document_id), None)
+        document = next((row for row in self.documents(capture) if str(row.id) == document_id), None)
         if document is None:
             raise bad_request("Choose one of the documents.")
         if document.id != capture.document_id:
@@ -130,13 +147,13 @@ class Flows:
         process.images[depiction] = image
         self._account.touch(process, self._account.clock())
 
-    def countries(self) -> dict[str, str]:
-        """The countries that the account has documents of: names by alpha-3 code, in the table's order."""
-        return {row.country: row.country_name for row in self._account.config.documents}
+    def countries(self, capture: Capture) -> dict[str, str]:
+        """The countries that the flow has documents of: names by alpha-3 code, in the table's order."""
+        return {row.country: row.country_name for row in self._offered(capture)}
 
-    def documents(self, country: str) -> list[DocumentType]:
-        """The documents of one country."""
-        return [row for row in self._account.config.documents if row.country == country]
+    def documents(self, capture: Capture) -> list[DocumentType]:
+        """The documents to choose from in the flow's country."""
+        return [row for row in self._offered(capture) if row.country == capture.country]
 
     def finish(self, token: str, images: Mapping[str, Image], wish: str | None = None) -> str:
         """The person is done: images, start. Returns where to go. `wish` is an outcome chosen at the page."""
@@ -153,7 +170,7 @@ class Flows:
         account, operation = self._account, Operation.CREATE_ARTIFACT
         dossier = account.dossier(dossier_id)
         account.screen(operation, body, checks.CAPTURE_FIELDS, dossier)
-        checks.typed(body, "requestDomain", str)
+        checks.request_domain(body)
         sdk = checks.typed(body, "sdk", str, required=account.config.capture_needs_sdk)
         if sdk not in (None, "native", "capture"):
             raise bad_request("sdk is native or capture.")
@@ -167,10 +184,29 @@ class Flows:
         account.screen(operation, providers[0], checks.CAPTURE_PROVIDER_FIELDS, dossier)
         return checks.process_type(providers[0]), checks.typed(providers[0], "documentId", int)
 
-    def _default_country(self, parameters: Json) -> str:
-        """defaultCountry, or the table's first when it names none of them: a choice."""
-        wanted: str = parameters.get("defaultCountry", "")
-        return wanted if wanted in self.countries() else next(iter(self.countries()), "NLD")
+    def _missing(self, profile: str) -> bool:
+        """Whether uiProfile names no configuration. `sandbox-outcome-...` needs none."""
+        known = not profile or profile in self._account.configurations.known
+        missing = not known and outcome.profile_outcome(profile) is None
+        if missing and self._account.config.unknown_profile == "refuse":
+            raise bad_request("uiProfile is not a known capture configuration.")
+        return missing
+
+    def _allowed(self, settings: Json) -> list[int]:
+        """allowedIdTypes as far as the table has them; none of ours means all of ours, a choice."""
+        return [number for number in settings.get("allowedIdTypes", []) if number in self._account.documents]
+
+    def _offered(self, capture: Capture) -> list[DocumentType]:
+        allowed = capture.allowed_ids
+        return [row for row in self._account.config.documents if not allowed or row.id in allowed]
+
+    def _link(self, capture: Capture, domain: str) -> str:
+        """The link in the vendor's form. requestDomain stands in place of our host; scheme and port stay ours."""
+        base = urlsplit(self.base)
+        host = base.netloc
+        if domain:
+            host = f"{domain}:{base.port}" if base.port else domain
+        return urlunsplit(SplitResult(base.scheme, host, PAGE, "", f"/artifact={capture.token}"))
 
     def _process(self, capture: Capture, at: float) -> Process | None:
         """The flow's process, made when it is first needed; None when somebody deleted it."""

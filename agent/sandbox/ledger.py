@@ -41,7 +41,8 @@ class ProcessEntry:
 
 @dataclass(slots=True, kw_only=True)
 class DossierEntry:
-    """One dossier. `result_read`: a final status was delivered, by GET process or GET dossier, while it existed."""
+    """One dossier. `result_read`: a final status was delivered, by GET process or GET dossier, while it existed.
+    `missing_profiles`: of its captures, those whose uiProfile named no capture configuration."""
 
     dossier_id: str
     reference: str | None
@@ -49,6 +50,7 @@ class DossierEntry:
     deleted_at: float | None = None
     result_read: bool = False
     captures: int = 0
+    missing_profiles: int = 0
     processes: list[ProcessEntry] = field(default_factory=list)
 
 
@@ -87,15 +89,17 @@ class EventEntry:
 
 
 class Ledger:
-    """The book. `status_of` gives the present status of a process, or None when it is gone."""
+    """The book. `status_of` gives the present status of a process, or None when it is gone; `held_by` gives the names
+    of the personal data that a dossier holds now, none when it is gone."""
 
-    def __init__(self, status_of: Callable[[str], str | None]) -> None:
+    def __init__(self, status_of: Callable[[str], str | None], held_by: Callable[[str], list[str]]) -> None:
         self.calls: Counter[str] = Counter()
         self.violations: list[Json] = []
         self.dossiers: dict[str, DossierEntry] = {}
         self.events: list[EventEntry] = []
         self._processes: dict[str, ProcessEntry] = {}
         self._status_of = status_of
+        self._held_by = held_by
 
     def process(self, process_id: str) -> ProcessEntry:
         """The entry of a process, living or deleted. KeyError when it never was, or was reset away."""
@@ -159,7 +163,7 @@ class Ledger:
         self.dossiers.clear()
         self._processes.clear()
         for entry in living:
-            entry.captures, entry.result_read = 0, False
+            entry.captures, entry.missing_profiles, entry.result_read = 0, 0, False
             for process in entry.processes:
                 process.starts = 0
                 process.reads.clear()
@@ -173,5 +177,7 @@ class Ledger:
             "deletedAt": None if entry.deleted_at is None else stamp(entry.deleted_at),
             "resultRead": entry.result_read,
             "captures": entry.captures,
+            "missingProfiles": entry.missing_profiles,
+            "holds": self._held_by(entry.dossier_id),
             "processes": [process.row(self._status_of(process.process_id)) for process in entry.processes],
         }

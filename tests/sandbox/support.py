@@ -12,8 +12,12 @@ from jsonschema import Draft202012Validator
 
 from agent.sandbox import SandboxConfig, SandboxServer
 from agent.sandbox.routes import OPERATIONS
+from tests.support.links import page_of
 
-OPENAPI = Path(__file__).parents[2].parent / "shared/assure/assure-openapi.json"
+NAME = "shared/assure/assure-openapi.json"
+# It belongs to the vendor and is no part of the repository: it may lie beside this checkout, or further up.
+_FOUND = [above / NAME for above in Path(__file__).parents[2].parents if (above / NAME).exists()]
+OPENAPI = _FOUND[0] if _FOUND else Path(NAME)
 needs_openapi = pytest.mark.skipif(not OPENAPI.exists(), reason="the vendor's OpenAPI document is not on this machine")
 
 JPEG = b"\xff\xd8\xff\xe0 a picture"
@@ -22,6 +26,11 @@ EVERYTHING = {"startCreationDate": "2023-11-01T00:00:00Z"}
 
 # Statuses that the OpenAPI does not declare and the contract says or infers (§5, §6, §7, §10): an error body.
 UNDECLARED = {
+    ("updateConfiguration_1", 401),
+    ("setConfiguration_1", 401),
+    ("getConfiguration_1", 401),
+    ("deleteConfiguration_1", 401),
+    ("getAllConfigurations_1", 401),
     ("createDossier", 400),
     ("createProcess", 404),
     ("setImages", 404),
@@ -194,7 +203,12 @@ class Api:
         return body
 
     async def link(self, **more: Any) -> str:
-        """A capture link in a new dossier; the path of the dossier is the first part of `redirectUrl`'s query."""
+        """The page of a capture link in a new dossier."""
+        return page_of(await self.shown_link(**more))
+
+    async def shown_link(self, **more: Any) -> str:
+        """A capture link in a new dossier, as it is answered; the path of the dossier is the first part of
+        `redirectUrl`'s query."""
         dossier = await self.dossier()
         provider = {"provider": "signicatpictureid", "processType": "document"}
         body = {"providers": [provider], "sdk": "capture", "redirectUrl": f"https://shop.example/?d={dossier}"} | more

@@ -2,6 +2,19 @@
 // and no second submission by a double click. Nothing leaves the page but by its form.
 "use strict";
 
+// Every link leads to one address first: its token stands behind `#/artifact=`, where no server sees it.
+const start = document.querySelector("[data-start]");
+if (start) {
+  const follow = () => {
+    const token = /^#\/artifact=([A-Za-z0-9_-]+)$/.exec(location.hash)?.[1];
+    if (token) location.replace(location.pathname + token);
+    start.hidden = !token;
+    document.querySelector("[data-nowhere]").hidden = Boolean(token);
+  };
+  addEventListener("hashchange", follow);
+  follow();
+}
+
 for (const form of document.forms) {
   form.addEventListener("submit", () => {
     // After this turn, so that the pressed button's own value is still sent.
@@ -45,9 +58,9 @@ if (form) {
     resting();
     said.textContent = "This file cannot be shown as a picture.";
   });
-  if (navigator.mediaDevices?.getUserMedia && window.DataTransfer) camera.hidden = false;
+  if (camera && navigator.mediaDevices?.getUserMedia && window.DataTransfer) camera.hidden = false;
 
-  camera.addEventListener("click", async () => {
+  camera?.addEventListener("click", async () => {
     const wanted = { facingMode: camera.dataset.camera, width: { ideal: 1920 }, height: { ideal: 1280 } };
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
