@@ -13,7 +13,8 @@ all that a real page would not have. Texts are in English whatever `uiLanguage` 
 """
 
 import base64
-from urllib.parse import quote, urlsplit
+import re
+from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
@@ -27,13 +28,16 @@ from agent.sandbox.world import World
 START = "/assure/capture/"
 PATH = START + "{token:artifact}"
 _ARTIFACT = "artifact="
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 _NO_PICTURE = "Take or upload a picture first, or use our specimen."
 
 
 def start(pasted: str | None) -> Response:
-    """Where every link leads first. `pasted`: a whole link or its token, from the form for browsers without a script."""
-    token = (pasted or "").strip().rpartition(_ARTIFACT)[2]
-    return _go(_address(quote(token, safe=""))) if token else render("start")
+    """The address of every link. `pasted`: a whole link or its token, from the form for browsers without a script."""
+    if pasted is None:
+        return render("start")
+    token = pasted.strip().rpartition(_ARTIFACT)[2]
+    return _go(_address(token)) if _TOKEN.fullmatch(token) else _over()
 
 
 def page(world: World, token: str, step: str = "") -> Response:

@@ -32,9 +32,7 @@ _OBJECT_LISTS = frozenset({"documentInstructionsScreenItems", "prerequisitesScre
 _OBJECTS = frozenset({"documentCountries", "translations", "signicatvideoidConfig", PICTURE_ID})
 _ANYTHING = frozenset({"twoSidedPassports", "detectGlare", "onfidoConfig"})
 FIELDS = _TEXTS | _FLAGS | _NUMBERS | _TEXT_LISTS | _OBJECT_LISTS | _OBJECTS | _ANYTHING
-PICTURE_ID_FIELDS = frozenset(
-    {"defaultCountry", "allowFileUpload", "allowTakePhoto", "allowedIdTypes", "translations"}
-)
+PICTURE_ID_FIELDS = frozenset({"defaultCountry", "allowFileUpload", "allowTakePhoto", "allowedIdTypes", "translations"})
 
 
 class Configurations:

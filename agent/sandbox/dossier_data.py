@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from agent.sandbox.account import Account
 
 LONGEST_NAME = 64
-ADDRESS_FIELDS = frozenset(
-    {"formatted", "streetAddress", "houseNumber", "locality", "region", "postalCode", "country"}
-)
+ADDRESS_FIELDS = frozenset({"formatted", "streetAddress", "houseNumber", "locality", "region", "postalCode", "country"})
 USER_DATA_FIELDS = frozenset(
     {"firstName", "lastName", "gender", "nationality", "dateOfBirth", "personalIdentificationNumber"}
     | {"placeOfBirth", "mobile", "email", "address"}

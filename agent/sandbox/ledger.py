@@ -146,11 +146,16 @@ class Ledger:
         self._processes[process_id].decided_at = decided_at
 
     def report(self) -> Json:
-        """Everything, as GET /sandbox/ledger sends it."""
+        """Everything, as GET /sandbox/ledger sends it. `holds` and `missingProfiles` are by dossier, and name only
+        those that have any."""
+        holds = {dossier_id: self._held_by(dossier_id) for dossier_id in self.dossiers}
+        missing = {dossier_id: entry.missing_profiles for dossier_id, entry in self.dossiers.items()}
         return {
             "calls": dict(self.calls),
             "dossiers": [self._row(entry) for entry in self.dossiers.values()],
             "events": [entry.row() for entry in self.events],
+            "holds": {dossier_id: names for dossier_id, names in holds.items() if names},
+            "missingProfiles": {dossier_id: count for dossier_id, count in missing.items() if count},
             "violations": self.violations,
         }
 
@@ -177,7 +182,5 @@ class Ledger:
             "deletedAt": None if entry.deleted_at is None else stamp(entry.deleted_at),
             "resultRead": entry.result_read,
             "captures": entry.captures,
-            "missingProfiles": entry.missing_profiles,
-            "holds": self._held_by(entry.dossier_id),
             "processes": [process.row(self._status_of(process.process_id)) for process in entry.processes],
         }

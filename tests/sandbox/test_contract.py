@@ -13,6 +13,7 @@ pytestmark = needs_openapi
 
 
 async def test_each_operation_refuses_a_call_without_a_valid_token(begin: Begin) -> None:
+    """Also without any, which is no malformed one: that is 400 in the vendor's example."""
     api = await begin(malformed_auth_status=401)
     for method, template, operation, _ in OPERATIONS:
         ids = {"dossier": "d", "process": "p", "provider": "signicatpictureid", "configuration": "c"}
@@ -20,6 +21,7 @@ async def test_each_operation_refuses_a_call_without_a_valid_token(begin: Begin)
         for authorization in ("Bearer stolen", "", "Basic abc", "Bearer"):
             response = await api.call(method, path, headers={"Authorization": authorization})
             assert response.status_code == 401, operation
+            assert response.headers["www-authenticate"] == "Bearer"
     assert api.seen == {(str(operation), 401) for _, _, operation, _ in OPERATIONS}
 
 
@@ -28,6 +30,29 @@ async def test_a_malformed_header_is_400_as_in_the_vendors_example(api: Api) -> 
     assert response.status_code == 400
     assert response.json()["title"] == "Malformed Authorization header."
     assert response.json()["timestamp"] == "2023-11-14T22:13:20Z"
+
+
+async def test_a_missing_header_is_401_as_the_vendor_declares(api: Api) -> None:
+    for method, path in (
+        ("GET", "/dossiers"),
+        ("POST", "/dossiers"),
+        ("GET", GONE),
+        ("GET", "/capture/configurations"),
+    ):
+        response = await api.http.request(method, f"/assure{path}")
+        assert response.status_code == 401
+        assert response.json()["status"] == 401
+
+
+async def test_a_method_that_is_not_there_is_405_with_all_that_are(api: Api) -> None:
+    for path, methods in (
+        ("/dossiers", "GET, HEAD, POST"),
+        ("/dossiers/all", "DELETE, GET, HEAD"),
+        ("/dossiers/d/processes/p", "DELETE, GET, HEAD, POST"),
+        ("/dossiers/d/userdata", "DELETE, GET, HEAD, POST, PUT"),
+    ):
+        response = await api.http.request("PATCH", f"/assure{path}")
+        assert (response.status_code, response.headers["allow"]) == (405, methods)
 
 
 async def test_what_is_not_there_is_404_in_assures_shape(api: Api) -> None:

@@ -84,3 +84,10 @@ async def test_document_types_are_known_for_pictureid_only(api: Api) -> None:
     dutch = next(row for row in rows if row["id"] == 137)
     assert (dutch["country"], dutch["type"], dutch["icao"]) == ("NLD", "passport", "TD3")
     assert (await api.call("GET", "/signicatvideoid/document-types")).status_code == 204
+
+
+async def test_a_null_reference_is_as_good_as_none(api: Api) -> None:
+    """Clients that serialize empty fields as null are served: no reference is told back."""
+    created = await api.call("POST", "/dossiers", json={"externalReference": None})
+    assert created.status_code == 201
+    assert set(created.json()) == {"dossierId", "createdAt", "updatedAt"}
