@@ -20,7 +20,7 @@ from agent.sandbox.model import Dossier, Image, Json, Operation, Process, View, 
 
 
 class Account:
-    """Dossiers, processes, capture flows and their configurations. `changes` grows with every change: saving watches it."""
+    """Dossiers, processes, capture flows and their configurations. `changes` grows with each change."""
 
     def __init__(self, config: SandboxConfig, clock: Callable[[], float] = time.time) -> None:
         self.config = config

@@ -93,7 +93,10 @@ def close_objects(schema: Any) -> Any:
 def openapi() -> dict[str, Any]:
     document: dict[str, Any] = close_objects(json.loads(OPENAPI.read_text()))
     # The vendor's own example carries this field; the schema forgot it.
-    document["components"]["schemas"]["SelfieAndDocumentMatch"]["properties"]["similarityLevel"] = {"type": "string"}
+    schemas = document["components"]["schemas"]
+    schemas["SelfieAndDocumentMatch"]["properties"]["similarityLevel"] = {"type": "string"}
+    # Its example has the languages at the top; the schema has them one level below.
+    schemas["SignicatPictureIdTranslations"]["additionalProperties"] = True
     return document
 
 
