@@ -3,16 +3,9 @@
 "use strict";
 
 // Every link leads to one address first: its token stands behind `#/artifact=`, where no server sees it.
-const start = document.querySelector("[data-start]");
-if (start) {
-  const follow = () => {
-    const token = /^#\/artifact=([A-Za-z0-9_-]+)$/.exec(location.hash)?.[1];
-    if (token) location.replace(location.pathname + token);
-    start.hidden = !token;
-    document.querySelector("[data-nowhere]").hidden = Boolean(token);
-  };
-  addEventListener("hashchange", follow);
-  follow();
+if (document.querySelector("[data-start]")) {
+  const token = /^#\/artifact=([A-Za-z0-9_-]+)$/.exec(location.hash)?.[1];
+  location.replace(location.pathname + (token ?? "incomplete"));
 }
 
 for (const form of document.forms) {
