@@ -22,6 +22,7 @@ PROVIDERS = (
     "signicatvideoid",
     "connect:idmethod",
 )
+LISTED_PROVIDERS = ("onfido", "signicatpaper", PROVIDER, "signicatvideoid")  # those of document-types
 DOSSIER_FIELDS = frozenset({"externalReference"})
 PROCESS_FIELDS = frozenset(
     {"provider", "processType", "documentType", "processParameters", "documentCountry", "redact"}

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 from agent.sandbox import checks, outcome
 from agent.sandbox.config import OUTCOMES, DocumentType
 from agent.sandbox.model import Capture, Image, Json, Operation, Process, bad_request, not_found
+from agent.sandbox.profile import PictureId
 from agent.sandbox.specimen import SPECIMEN
 
 if TYPE_CHECKING:
@@ -41,10 +42,7 @@ class Flows:
         parameters = checks.typed(body, "captureParameters", dict) or {}
         profile = parameters.get("uiProfile") or ""
         missing = self._missing(profile)
-        override = checks.typed(parameters, "uiProfileJSON", dict) or {}
-        settings = account.configurations.settings(
-            profile, account.configurations.checked(Operation.CREATE_ARTIFACT, override)
-        )
+        settings = self._settings(profile, parameters)
         capture = Capture(
             token=account.new_id().replace("-", "") + account.new_id().replace("-", ""),
             dossier_id=dossier_id,
@@ -55,15 +53,15 @@ class Flows:
             profile=profile,
             profile_missing=missing,
             allowed_ids=self._allowed(settings),
-            upload=settings.get("allowFileUpload") != [],
-            photo=settings.get("allowTakePhoto") != [],
+            upload=settings.allow_file_upload != [],
+            photo=settings.allow_take_photo != [],
             created_at=now,
             document_id=document_id,
             named=document is not None,
             tags=checks.tags(body),
         )
         if not document:
-            wanted = parameters.get("defaultCountry") or settings.get("defaultCountry", "")
+            wanted = parameters.get("defaultCountry") or settings.default_country
             countries = self.countries(capture)
             capture.country = wanted if wanted in countries else next(iter(countries), "NLD")
         self.captures[capture.token] = capture
@@ -192,9 +190,14 @@ class Flows:
             raise bad_request("uiProfile is not a known capture configuration.")
         return missing
 
-    def _allowed(self, settings: Json) -> list[int]:
+    def _settings(self, profile: str, parameters: Json) -> PictureId:
+        configurations = self._account.configurations
+        override = checks.typed(parameters, "uiProfileJSON", dict) or {}
+        return configurations.settings(profile, configurations.checked(Operation.CREATE_ARTIFACT, override))
+
+    def _allowed(self, settings: PictureId) -> list[int]:
         """allowedIdTypes as far as the table has them; none of ours means all of ours, a choice."""
-        return [number for number in settings.get("allowedIdTypes", []) if number in self._account.documents]
+        return [number for number in settings.allowed_id_types or () if number in self._account.documents]
 
     def _offered(self, capture: Capture) -> list[DocumentType]:
         allowed = capture.allowed_ids

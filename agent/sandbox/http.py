@@ -140,10 +140,11 @@ async def _unrouted(request: Request, problem: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """All methods of a path: each has a route of its own."""
+    """All methods of a path, as each has a route of its own; a path without parameters goes before one with them."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
-    found = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    return {method for methods in found for method in methods}
+    found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    exact = [route for route in found if not route.param_convertors]
+    return {method for route in exact or found for method in route.methods or ()}
 
 
 def application(desk: Desk) -> Starlette:

@@ -191,6 +191,8 @@ class World(Account):
 
     def document_types(self, provider: str) -> list[Json]:
         """GET document-types: our table for PictureID, nothing for the others (contract §5)."""
+        if provider not in checks.LISTED_PROVIDERS:
+            raise bad_request("providerName is not valid.")
         return [document.row() for document in self.config.documents] if provider == PROVIDER else []
 
     def _listed(self, process: Process, now: float) -> Json:

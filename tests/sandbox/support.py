@@ -38,6 +38,7 @@ UNDECLARED = {
     ("getExternalId", 404),
     ("getAllProcess", 401),
     ("getDocumentTypes", 401),
+    ("getDocumentTypes", 400),
 }
 # Where the vendor declares no body, or a result's, for an error. All their other errors carry one.
 SLIPS = {("getExternalId", 401), ("deleteProcess", 401), ("deleteProcess", 404)}

@@ -47,7 +47,7 @@ async def test_a_missing_header_is_401_as_the_vendor_declares(api: Api) -> None:
 async def test_a_method_that_is_not_there_is_405_with_all_that_are(api: Api) -> None:
     for path, methods in (
         ("/dossiers", "GET, HEAD, POST"),
-        ("/dossiers/all", "DELETE, GET, HEAD"),
+        ("/dossiers/all", "DELETE"),
         ("/dossiers/d/processes/p", "DELETE, GET, HEAD, POST"),
         ("/dossiers/d/userdata", "DELETE, GET, HEAD, POST, PUT"),
     ):
