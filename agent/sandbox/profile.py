@@ -5,9 +5,9 @@ refused is the account's choice (`strict`).
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from agent.sandbox.model import Json, bad_request
@@ -40,6 +40,12 @@ DocumentKind = Literal[
 ]
 
 
+def _unique(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("one of the values stands there twice")
+    return values
+
+
 class _Shape(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", alias_generator=to_camel, hide_input_in_errors=True)
 
@@ -62,6 +68,13 @@ class _VideoId(_Shape):
     sdk_load_timeout: int | None = None
 
 
+class _Translations(_Shape):
+    """Texts by key, by language. The schema has the languages one level deeper than the vendor's own example: both."""
+
+    __pydantic_extra__: dict[str, dict[str, str]] = Field(init=False)
+    translations: dict[str, dict[str, str]] | None = None
+
+
 class PictureId(_Shape):
     """The settings that have an effect on a PictureID flow."""
 
@@ -69,8 +82,7 @@ class PictureId(_Shape):
     allow_file_upload: list[str] | None = None
     allow_take_photo: list[str] | None = None
     allowed_id_types: list[int] | None = None
-    # The schema has the languages one level deeper than the vendor's own example.
-    translations: dict[str, Any] | None = None
+    translations: _Translations | None = None
 
 
 class Profile(_Shape):
@@ -89,7 +101,7 @@ class Profile(_Shape):
     document_types: list[DocumentKind] | None = None
     document_countries: dict[str, Any] | None = None
     two_sided_passports: Any = None
-    languages: list[str] | None = None
+    languages: Annotated[list[str], AfterValidator(_unique)] | None = None
     translations: dict[str, dict[str, str]] | None = None
     default_country: str | None = None
     allow_file_upload: list[str] | None = None
@@ -142,7 +154,8 @@ class Profile(_Shape):
 def _unknown(values: Iterable[object]) -> Iterator[tuple[str, object]]:
     for value in values:
         if isinstance(value, _Shape):
-            yield from (value.model_extra or {}).items()
+            if not isinstance(value, _Translations):
+                yield from (value.model_extra or {}).items()
             yield from _unknown(entry for _, entry in value)
         elif isinstance(value, list):
             yield from _unknown(value)

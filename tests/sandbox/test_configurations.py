@@ -53,6 +53,8 @@ async def test_a_configuration_is_created_once_listed_replaced_and_deleted(api: 
         {PICTURE_ID: {"allowedIdTypes": ["137"]}},
         {PICTURE_ID: {"allowTakePhoto": [7]}},
         {PICTURE_ID: {"defaultCountry": 7}},
+        {PICTURE_ID: {"translations": {"en": 7}}},
+        {"languages": ["en", "en"]},
     ],
 )
 async def test_a_configuration_that_cannot_be_is_400(api: Api, sent: dict[str, Any] | None) -> None:
