@@ -166,7 +166,7 @@ def _busy(reply: Reply, cause: str, now: float) -> Busy:
 
 
 def _malformed_authorization(reply: Reply) -> bool:
-    """Assure's 400 about the Authorization header (contract §2): it tells of the client, as a 401, and of no request."""
+    """Assure's 400 about the Authorization header (contract §2): as a 401, it is about the client, not the request."""
     title = reply.document.get("title") if isinstance(reply.document, dict) else None
     return reply.status == 400 and title == "Malformed Authorization header."
 
