@@ -43,16 +43,18 @@ class Flows:
         profile = parameters.get("uiProfile") or ""
         missing = self._missing(profile)
         settings = self._settings(profile, parameters)
+        allowed = self._allowed(settings)
+        wanted = parameters.get("defaultCountry") or settings.default_country
         capture = Capture(
             token=account.new_id().replace("-", "") + account.new_id().replace("-", ""),
             dossier_id=dossier_id,
             process_type=chosen,
             pages=document.pages if document else 1,
-            country=document.country if document else "",
+            country=document.country if document else self._first_country(allowed, wanted),
             redirect_url=checks.redirect_url(body),
             profile=profile,
             profile_missing=missing,
-            allowed_ids=self._allowed(settings),
+            allowed_ids=allowed,
             upload=settings.allow_file_upload != [],
             photo=settings.allow_take_photo != [],
             created_at=now,
@@ -60,10 +62,6 @@ class Flows:
             named=document is not None,
             tags=checks.tags(body),
         )
-        if not document:
-            wanted = parameters.get("defaultCountry") or settings.default_country
-            countries = self.countries(capture)
-            capture.country = wanted if wanted in countries else next(iter(countries), "NLD")
         self.captures[capture.token] = capture
         entry = account.ledger.dossiers[dossier_id]
         entry.captures += 1
@@ -147,11 +145,11 @@ class Flows:
 
     def countries(self, capture: Capture) -> dict[str, str]:
         """The countries that the flow has documents of: names by alpha-3 code, in the table's order."""
-        return {row.country: row.country_name for row in self._offered(capture)}
+        return {row.country: row.country_name for row in self._offered(capture.allowed_ids)}
 
     def documents(self, capture: Capture) -> list[DocumentType]:
         """The documents to choose from in the flow's country."""
-        return [row for row in self._offered(capture) if row.country == capture.country]
+        return [row for row in self._offered(capture.allowed_ids) if row.country == capture.country]
 
     def finish(self, token: str, images: Mapping[str, Image], wish: str | None = None) -> str:
         """The person is done: images, start. Returns where to go. `wish` is an outcome chosen at the page."""
@@ -199,8 +197,12 @@ class Flows:
         """allowedIdTypes as far as the table has them; none of ours means all of ours, a choice."""
         return [number for number in settings.allowed_id_types or () if number in self._account.documents]
 
-    def _offered(self, capture: Capture) -> list[DocumentType]:
-        allowed = capture.allowed_ids
+    def _first_country(self, allowed: list[int], wanted: str | None) -> str:
+        """defaultCountry, or the first that is offered when it is none of them: a choice."""
+        countries = [row.country for row in self._offered(allowed)]
+        return wanted if wanted in countries else next(iter(countries), "NLD")
+
+    def _offered(self, allowed: list[int]) -> list[DocumentType]:
         return [row for row in self._account.config.documents if not allowed or row.id in allowed]
 
     def _link(self, capture: Capture, domain: str) -> str:
