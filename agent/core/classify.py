@@ -128,8 +128,8 @@ def _with_answer(operation: Operation, reply: Reply, read: Reader[T], now: float
         return _success(reply, read)
     if operation is Operation.TOKEN:
         return _token_error(reply, now)
-    if status in (_NOT_NOW_FOR_START if start else _NOT_NOW):
-        return _busy(reply, "unauthorized" if status == 401 else "not-now", now)
+    if status in (_NOT_NOW_FOR_START if start else _NOT_NOW) or _malformed_authorization(reply):
+        return _busy(reply, "unauthorized" if status in (400, 401) else "not-now", now)
     if status in _NOT_NOW:
         return Unknown(evidence=evidence_of(reply, "not-now"), retry_after=pause(reply.retry_after, now))
     if 400 <= status < 500:
@@ -163,6 +163,12 @@ def _token_error(reply: Reply, now: float) -> Refused | Busy:
 
 def _busy(reply: Reply, cause: str, now: float) -> Busy:
     return Busy(evidence=evidence_of(reply, cause), retry_after=pause(reply.retry_after, now))
+
+
+def _malformed_authorization(reply: Reply) -> bool:
+    """Assure's 400 about the Authorization header (contract §2): as a 401, it is about the client, not the request."""
+    title = reply.document.get("title") if isinstance(reply.document, dict) else None
+    return reply.status == 400 and title == "Malformed Authorization header."
 
 
 def is_error_body(document: object, status: int) -> bool:

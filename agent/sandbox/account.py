@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 
 from agent.sandbox import outcome
 from agent.sandbox.config import SandboxConfig
+from agent.sandbox.configurations import Configurations
+from agent.sandbox.dossier_data import DossierData
 from agent.sandbox.flow import Flows
 from agent.sandbox.ledger import Ledger
 from agent.sandbox.model import Dossier, Image, Json, Operation, Process, View, bad_request, not_found
 
 
 class Account:
-    """Dossiers, processes and capture flows. `changes` grows with every change; whoever saves it watches that."""
+    """Dossiers, processes, capture flows and their configurations. `changes` grows with each change."""
 
     def __init__(self, config: SandboxConfig, clock: Callable[[], float] = time.time) -> None:
         self.config = config
@@ -26,8 +28,10 @@ class Account:
         self.changes = 0
         self.dossiers: dict[str, Dossier] = {}
         self.processes: dict[str, Process] = {}
-        self.ledger = Ledger(self._status_of)
+        self.ledger = Ledger(self._status_of, self._held_by)
         self.flows = Flows(self)
+        self.data = DossierData(self)
+        self.configurations = Configurations(self)
         # Told when something will have happened: a process final, or, without an id, a simulated person at the page.
         self.awaited: Callable[[float, str], None] = lambda at, process_id: None
         self.documents = {document.id: document for document in config.documents}
@@ -133,6 +137,10 @@ class Account:
     def _status_of(self, process_id: str) -> str | None:
         process = self.processes.get(process_id)
         return process.status(self.clock()) if process else None
+
+    def _held_by(self, dossier_id: str) -> list[str]:
+        dossier = self.dossiers.get(dossier_id)
+        return dossier.holds() if dossier else []
 
     def violated(self, kind: str, operation: Operation, dossier: Dossier | None, detail: str) -> None:
         """An agent that keeps to the contract does not do this."""

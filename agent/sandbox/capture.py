@@ -1,16 +1,19 @@
 """The capture page: what a person sees who opens a link (contract §10). A step at a time; forms work without a script.
 
-At Assure a link ends in `#/artifact=<token>`, and a script reads it; a fragment never reaches a server, so ours is
-`/assure/capture/<token>`, and each step is an address below it. Pictures go straight to the process, as images of a
+A link is `/assure/capture/#/artifact=<token>`, as at Assure. A fragment never reaches a server, so a script at that
+address leads on to `/assure/capture/<token>`, and each step is an address below it. Without a script the person pastes
+the link into a form. Pictures go straight to the process, as images of a
 direct upload do. On the last step the person may choose how the simulated verification ends; that and the specimens are
 all that a real page would not have. Texts are in English whatever `uiLanguage` says: a choice.
 
+    GET  /assure/capture/   on to the link's flow
     GET  link               the welcome                  POST link               done or cancel, and back to redirectUrl
     GET  link/STEP          one step (see `steps`)       POST link/STEP          its answer, and on to the next
     GET  link/STEP/picture  the picture given so far
 """
 
 import base64
+import re
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
@@ -22,8 +25,19 @@ from agent.sandbox.model import DEPICTIONS, AssureError, Capture, Image, Json, P
 from agent.sandbox.pages import render
 from agent.sandbox.world import World
 
-PATH = "/assure/capture/{token}"
+START = "/assure/capture/"
+PATH = START + "{token:artifact}"
+_ARTIFACT = "artifact="
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 _NO_PICTURE = "Take or upload a picture first, or use our specimen."
+
+
+def start(pasted: str | None) -> Response:
+    """The address of every link. `pasted`: a whole link or its token, from the form for browsers without a script."""
+    if pasted is None:
+        return render("start")
+    token = pasted.strip().rpartition(_ARTIFACT)[2]
+    return _go(_address(token)) if _TOKEN.fullmatch(token) else _over()
 
 
 def page(world: World, token: str, step: str = "") -> Response:
@@ -124,8 +138,8 @@ def _show(world: World, capture: Capture, process: Process, step: str, refusal: 
         "capture": capture,
         "process": process,
         "document": document,
-        "countries": world.flows.countries(),
-        "documents": world.flows.documents(capture.country),
+        "countries": world.flows.countries(capture),
+        "documents": world.flows.documents(capture),
         "outcomes": OUTCOMES,
         "megabytes": world.config.max_image_bytes / 1024**2,
         "problem": refusal.detail if refusal else "",
@@ -154,4 +168,4 @@ def _go(url: str) -> Response:
 
 
 def _address(token: str, step: str = "") -> str:
-    return PATH.format(token=token) + (f"/{step}" if step else "")
+    return START + token + (f"/{step}" if step else "")

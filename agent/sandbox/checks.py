@@ -22,6 +22,7 @@ PROVIDERS = (
     "signicatvideoid",
     "connect:idmethod",
 )
+LISTED_PROVIDERS = ("onfido", "signicatpaper", PROVIDER, "signicatvideoid")  # those of document-types
 DOSSIER_FIELDS = frozenset({"externalReference"})
 PROCESS_FIELDS = frozenset(
     {"provider", "processType", "documentType", "processParameters", "documentCountry", "redact"}
@@ -29,6 +30,7 @@ PROCESS_FIELDS = frozenset(
 )
 VERIFY_FIELDS = frozenset({"facetecEnrollment", "imageDepiction", "rauthorityId", "rAuthorityId"})
 IMAGE_FIELDS = frozenset(DEPICTIONS)
+FILE_FIELDS = IMAGE_FIELDS | {"processId"}
 CAPTURE_FIELDS = frozenset({"providers", "sdk", "redirectUrl", "requestDomain", "captureParameters", "eventTags"})
 # `documentId` is not in the schema; the vendor's own example carries it (contract §10).
 CAPTURE_PROVIDER_FIELDS = frozenset(
@@ -38,18 +40,21 @@ CAPTURE_PARAMETER_FIELDS = frozenset(
     {"uiProfile", "uiProfileJSON", "uiLanguage", "smsSender", "smsMessage", "defaultCountry"}
 )
 
+LONGEST_DOMAIN = 253
+
 _MAGIC = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n"}
 _DATA_URL = re.compile(r"data:([a-z/+.-]+);base64,(.*)", re.DOTALL)
+_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
 
 def typed(body: Mapping[str, object], name: str, kind: type[T], *, required: bool = False) -> T | None:
-    """A field of that JSON type, or None when it is absent and may be."""
-    if name not in body:
+    """A field of that JSON type, or None when it is absent and may be. A null counts as absent: a choice."""
+    value = body.get(name)
+    if value is None:
         if required:
             raise bad_request(f"{name} is required.")
         return None
-    value = body[name]
     # A bool is an int to Python, but not to JSON.
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise bad_request(f"{name} is not of the right type.")
@@ -58,11 +63,32 @@ def typed(body: Mapping[str, object], name: str, kind: type[T], *, required: boo
 
 def tags(body: Mapping[str, object]) -> list[str]:
     """eventTags, a list of strings: they come back in the event's `tags` (contract §6, §11)."""
-    given: list[object] = typed(body, "eventTags", list) or []
-    found = [tag for tag in given if isinstance(tag, str)]
+    return listed(body, "eventTags", str) or []
+
+
+def listed(body: Mapping[str, object], name: str, kind: type[T]) -> list[T] | None:
+    """A field that is a list of that JSON type, or None when it is absent."""
+    given: list[object] | None = typed(body, name, list)
+    if given is None:
+        return None
+    found = [entry for entry in given if isinstance(entry, kind) and (kind is bool or not isinstance(entry, bool))]
     if len(found) < len(given):
-        raise bad_request("eventTags is not a list of strings.")
+        raise bad_request(f"{name} is not a list of the right type.")
     return found
+
+
+def images(body: Mapping[str, object], config: SandboxConfig) -> dict[str, Image]:
+    """The pictures of a body by depiction; a null counts as absent."""
+    given = [name for name in DEPICTIONS if body.get(name) is not None]
+    return {name: image(name, body[name], config) for name in given}
+
+
+def request_domain(body: Mapping[str, object]) -> str:
+    """requestDomain, a host name without scheme and port; empty when it is absent."""
+    domain = typed(body, "requestDomain", str) or ""
+    if domain and (len(domain) > LONGEST_DOMAIN or not _DOMAIN.fullmatch(domain)):
+        raise bad_request("requestDomain is not a host name.")
+    return domain
 
 
 def process_type(body: Mapping[str, object]) -> str:

@@ -105,8 +105,10 @@ class SandboxConfig:
     dossier_order: Literal["newest-first", "oldest-first"] = "newest-first"  # choice (contract §4)
     read_lag: float = 0.0  # reads and lists hide what is younger; choice
     start_without_images: Literal["refuse", "fail"] = "refuse"  # choice (contract §14.4)
+    start_uses_files: bool = True  # a start without images takes the dossier's files; choice: a legacy page says so
     late_images_status: Literal[400, 409] = 400  # images after the start; choice (contract §7)
-    malformed_auth_status: Literal[400, 401] = 400  # choice (contract §14.1)
+    malformed_auth_status: Literal[400, 401] = 400  # 400 is the vendor's example; a missing one is 401 (contract §2)
+    unknown_profile: Literal["default", "refuse"] = "default"  # a uiProfile that is not there; choice (contract §10)
     max_image_bytes: int = 10 * 1024 * 1024  # choice (contract §7)
     oversize_status: Literal[400, 413] = 400  # choice (contract §14.3)
 

@@ -7,16 +7,18 @@ end. Those moments wait in a heap; whoever looks at the account next makes them 
 import heapq
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from agent.sandbox import checks, outcome
 from agent.sandbox.config import OUTCOMES, DocumentType
 from agent.sandbox.model import Capture, Image, Json, Operation, Process, bad_request, not_found
+from agent.sandbox.profile import PictureId
 from agent.sandbox.specimen import SPECIMEN
 
 if TYPE_CHECKING:
     from agent.sandbox.account import Account
 
+PAGE = "/assure/capture/"
 NO_IMAGES: Mapping[str, Image] = {}
 
 
@@ -38,27 +40,38 @@ class Flows:
         if document_id is not None and document is None:
             raise bad_request("documentId is not a known document.")
         parameters = checks.typed(body, "captureParameters", dict) or {}
+        profile = parameters.get("uiProfile") or ""
+        missing = self._missing(profile)
+        settings = self._settings(profile, parameters)
+        allowed = self._allowed(settings)
+        wanted = parameters.get("defaultCountry") or settings.default_country
         capture = Capture(
             token=account.new_id().replace("-", "") + account.new_id().replace("-", ""),
             dossier_id=dossier_id,
             process_type=chosen,
             pages=document.pages if document else 1,
-            country=document.country if document else self._default_country(parameters),
+            country=document.country if document else self._first_country(allowed, wanted),
             redirect_url=checks.redirect_url(body),
-            profile=parameters.get("uiProfile", ""),
+            profile=profile,
+            profile_missing=missing,
+            allowed_ids=allowed,
+            upload=settings.allow_file_upload != [],
+            photo=settings.allow_take_photo != [],
             created_at=now,
             document_id=document_id,
             named=document is not None,
             tags=checks.tags(body),
         )
         self.captures[capture.token] = capture
-        account.ledger.dossiers[dossier_id].captures += 1
+        entry = account.ledger.dossiers[dossier_id]
+        entry.captures += 1
+        entry.missing_profiles += missing
         if account.config.capture_process == "at-start":
             self._process(capture, now)
         dossier.updated_at = now
         account.changes += 1
         self.expect(capture)
-        return {"url": f"{self.base}/assure/capture/{capture.token}"}
+        return {"url": self._link(capture, checks.request_domain(body))}
 
     def expect(self, capture: Capture) -> None:
         """Have the simulated person come to an unfinished flow."""
@@ -104,7 +117,7 @@ class Flows:
     def choose_country(self, token: str, country: str) -> None:
         """The person says where the document comes from; another country makes the document open again."""
         capture = self.open(token)
-        if country not in self.countries():
+        if country not in self.countries(capture):
             raise bad_request("Choose one of the countries.")
         if country != capture.country:
             capture.document_id = None
@@ -114,7 +127,7 @@ class Flows:
     def choose_document(self, token: str, document_id: str) -> None:
         """The person says which document it is; pictures of another one are dropped."""
         capture, process = self.open(token), self.process(self.open(token))
-        document = next((row for row in self.documents(capture.country) if str(row.id) == document_id), None)
+        document = next((row for row in self.documents(capture) if str(row.id) == document_id), None)
         if document is None:
             raise bad_request("Choose one of the documents.")
         if document.id != capture.document_id:
@@ -130,13 +143,13 @@ class Flows:
         process.images[depiction] = image
         self._account.touch(process, self._account.clock())
 
-    def countries(self) -> dict[str, str]:
-        """The countries that the account has documents of: names by alpha-3 code, in the table's order."""
-        return {row.country: row.country_name for row in self._account.config.documents}
+    def countries(self, capture: Capture) -> dict[str, str]:
+        """The countries that the flow has documents of: names by alpha-3 code, in the table's order."""
+        return {row.country: row.country_name for row in self._offered(capture.allowed_ids)}
 
-    def documents(self, country: str) -> list[DocumentType]:
-        """The documents of one country."""
-        return [row for row in self._account.config.documents if row.country == country]
+    def documents(self, capture: Capture) -> list[DocumentType]:
+        """The documents to choose from in the flow's country."""
+        return [row for row in self._offered(capture.allowed_ids) if row.country == capture.country]
 
     def finish(self, token: str, images: Mapping[str, Image], wish: str | None = None) -> str:
         """The person is done: images, start. Returns where to go. `wish` is an outcome chosen at the page."""
@@ -153,7 +166,7 @@ class Flows:
         account, operation = self._account, Operation.CREATE_ARTIFACT
         dossier = account.dossier(dossier_id)
         account.screen(operation, body, checks.CAPTURE_FIELDS, dossier)
-        checks.typed(body, "requestDomain", str)
+        checks.request_domain(body)
         sdk = checks.typed(body, "sdk", str, required=account.config.capture_needs_sdk)
         if sdk not in (None, "native", "capture"):
             raise bad_request("sdk is native or capture.")
@@ -167,10 +180,38 @@ class Flows:
         account.screen(operation, providers[0], checks.CAPTURE_PROVIDER_FIELDS, dossier)
         return checks.process_type(providers[0]), checks.typed(providers[0], "documentId", int)
 
-    def _default_country(self, parameters: Json) -> str:
-        """defaultCountry, or the table's first when it names none of them: a choice."""
-        wanted: str = parameters.get("defaultCountry", "")
-        return wanted if wanted in self.countries() else next(iter(self.countries()), "NLD")
+    def _missing(self, profile: str) -> bool:
+        """Whether uiProfile names no configuration. `sandbox-outcome-...` needs none."""
+        known = not profile or profile in self._account.configurations.known
+        missing = not known and outcome.profile_outcome(profile) is None
+        if missing and self._account.config.unknown_profile == "refuse":
+            raise bad_request("uiProfile is not a known capture configuration.")
+        return missing
+
+    def _settings(self, profile: str, parameters: Json) -> PictureId:
+        configurations = self._account.configurations
+        override = checks.typed(parameters, "uiProfileJSON", dict) or {}
+        return configurations.settings(profile, configurations.checked(Operation.CREATE_ARTIFACT, override))
+
+    def _allowed(self, settings: PictureId) -> list[int]:
+        """allowedIdTypes as far as the table has them; none of ours means all of ours, a choice."""
+        return [number for number in settings.allowed_id_types or () if number in self._account.documents]
+
+    def _first_country(self, allowed: list[int], wanted: str | None) -> str:
+        """defaultCountry, or the first that is offered when it is none of them: a choice."""
+        countries = [row.country for row in self._offered(allowed)]
+        return wanted if wanted in countries else next(iter(countries), "NLD")
+
+    def _offered(self, allowed: list[int]) -> list[DocumentType]:
+        return [row for row in self._account.config.documents if not allowed or row.id in allowed]
+
+    def _link(self, capture: Capture, domain: str) -> str:
+        """The link in the vendor's form. requestDomain stands in place of our host; scheme and port stay ours."""
+        base = urlsplit(self.base)
+        host = base.netloc
+        if domain:
+            host = f"{domain}:{base.port}" if base.port else domain
+        return urlunsplit(SplitResult(base.scheme, host, PAGE, "", f"/artifact={capture.token}"))
 
     def _process(self, capture: Capture, at: float) -> Process | None:
         """The flow's process, made when it is first needed; None when somebody deleted it."""

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -91,7 +91,10 @@ class Endpoint:
 
         def fail(refusal: AssureError) -> Response:
             stamped = refusal.status == 400 and self._operation in _STAMPED
-            return error(request.method, request.url.path, refusal, at=desk.world.clock() if stamped else None)
+            response = error(request.method, request.url.path, refusal, at=desk.world.clock() if stamped else None)
+            if refusal.status == 401:
+                response.headers["www-authenticate"] = "Bearer"
+            return response
 
         await desk.wire.answer(scope, receive, send, trouble, act, fail)
 
@@ -127,10 +130,21 @@ def _token(desk: Desk) -> Act:
 
 
 async def _unrouted(request: Request, problem: Exception) -> Response:
-    """No such path, or not with that method: also in Assure's shape."""
+    """No such path, or not with that method: also in Assure's shape, and with the methods that the path has."""
     status = problem.status_code if isinstance(problem, HTTPException) else 500
     title = "Not Found" if status == 404 else "Method Not Allowed"
-    return error(request.method, request.url.path, AssureError(status, title, "There is nothing here."))
+    response = error(request.method, request.url.path, AssureError(status, title, "There is nothing here."))
+    if status == 405:
+        response.headers["allow"] = ", ".join(sorted(_methods(request)))
+    return response
+
+
+def _methods(request: Request) -> set[str]:
+    """All methods of a path, as each has a route of its own; a path without parameters goes before one with them."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    exact = [route for route in found if not route.param_convertors]
+    return {method for route in exact or found for method in route.methods or ()}
 
 
 def application(desk: Desk) -> Starlette:

@@ -41,7 +41,8 @@ class ProcessEntry:
 
 @dataclass(slots=True, kw_only=True)
 class DossierEntry:
-    """One dossier. `result_read`: a final status was delivered, by GET process or GET dossier, while it existed."""
+    """One dossier. `result_read`: a final status was delivered, by GET process or GET dossier, while it existed.
+    `missing_profiles`: of its captures, those whose uiProfile named no capture configuration."""
 
     dossier_id: str
     reference: str | None
@@ -49,6 +50,7 @@ class DossierEntry:
     deleted_at: float | None = None
     result_read: bool = False
     captures: int = 0
+    missing_profiles: int = 0
     processes: list[ProcessEntry] = field(default_factory=list)
 
 
@@ -87,15 +89,17 @@ class EventEntry:
 
 
 class Ledger:
-    """The book. `status_of` gives the present status of a process, or None when it is gone."""
+    """The book. `status_of` gives the present status of a process, or None when it is gone; `held_by` gives the names
+    of the personal data that a dossier holds now, none when it is gone."""
 
-    def __init__(self, status_of: Callable[[str], str | None]) -> None:
+    def __init__(self, status_of: Callable[[str], str | None], held_by: Callable[[str], list[str]]) -> None:
         self.calls: Counter[str] = Counter()
         self.violations: list[Json] = []
         self.dossiers: dict[str, DossierEntry] = {}
         self.events: list[EventEntry] = []
         self._processes: dict[str, ProcessEntry] = {}
         self._status_of = status_of
+        self._held_by = held_by
 
     def process(self, process_id: str) -> ProcessEntry:
         """The entry of a process, living or deleted. KeyError when it never was, or was reset away."""
@@ -142,11 +146,16 @@ class Ledger:
         self._processes[process_id].decided_at = decided_at
 
     def report(self) -> Json:
-        """Everything, as GET /sandbox/ledger sends it."""
+        """Everything, as GET /sandbox/ledger sends it. `holds` and `missingProfiles` are by dossier, and name only
+        those that have any."""
+        holds = {dossier_id: self._held_by(dossier_id) for dossier_id in self.dossiers}
+        missing = {dossier_id: entry.missing_profiles for dossier_id, entry in self.dossiers.items()}
         return {
             "calls": dict(self.calls),
             "dossiers": [self._row(entry) for entry in self.dossiers.values()],
             "events": [entry.row() for entry in self.events],
+            "holds": {dossier_id: names for dossier_id, names in holds.items() if names},
+            "missingProfiles": {dossier_id: count for dossier_id, count in missing.items() if count},
             "violations": self.violations,
         }
 
@@ -159,7 +168,7 @@ class Ledger:
         self.dossiers.clear()
         self._processes.clear()
         for entry in living:
-            entry.captures, entry.result_read = 0, False
+            entry.captures, entry.missing_profiles, entry.result_read = 0, 0, False
             for process in entry.processes:
                 process.starts = 0
                 process.reads.clear()

@@ -35,6 +35,19 @@ class Operation(StrEnum):
     GET_ALL_PROCESS = "getAllProcess"
     GET_DOCUMENT_TYPES = "getDocumentTypes"
     CREATE_ARTIFACT = "createArtifact"
+    GET_USER_DATA = "getUserData"
+    SET_USER_DATA = "setUserData"
+    UPDATE_USER_DATA = "updateUserData"
+    DELETE_USER_DATA = "deleteUserData"
+    GET_FILE = "getFile"
+    SET_FILES = "setFiles"
+    DELETE_FILES = "deleteFiles"
+    # The `_1` tells them from the configurations of matching, which are left out.
+    GET_CONFIGURATIONS = "getAllConfigurations_1"
+    GET_CONFIGURATION = "getConfiguration_1"
+    SET_CONFIGURATION = "setConfiguration_1"
+    UPDATE_CONFIGURATION = "updateConfiguration_1"
+    DELETE_CONFIGURATION = "deleteConfiguration_1"
     TOKEN = "token"  # noqa: S105 - the name of a call
     OPEN_CAPTURE = "openCapture"
     ANSWER_CAPTURE = "answerCapture"
@@ -60,6 +73,11 @@ def bad_request(detail: str, status: int = 400) -> AssureError:
 def not_found(thing: str) -> AssureError:
     """404 in the documented words: `Dossier not found.`"""
     return AssureError(404, "Not Found", f"{thing} not found.")
+
+
+def conflict() -> AssureError:
+    """409 in the documented words."""
+    return AssureError(409, "Conflict", "Conflict found while processing the request.")
 
 
 def stamp(epoch: float) -> str:
@@ -146,14 +164,47 @@ class Process:
 
 
 @dataclass(slots=True, kw_only=True)
+class UserData:
+    """What the client says about the person of a dossier (contract §4)."""
+
+    values: Json = field(repr=False)
+    created_at: float
+    updated_at: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Configuration:
+    """One capture configuration, which a flow names as its uiProfile (contract §10)."""
+
+    configuration_id: str
+    body: Json
+    created_at: float
+    updated_at: float
+
+    def slim(self) -> Json:
+        """The fields of the list."""
+        return {
+            "id": self.configuration_id,
+            "createdAt": stamp(self.created_at),
+            "updatedAt": stamp(self.updated_at),
+        }
+
+
+@dataclass(slots=True, kw_only=True)
 class Dossier:
-    """One person's dossier (contract §4)."""
+    """One person's dossier (contract §4). Its user data and files are gone with it."""
 
     dossier_id: str
     reference: str | None
     created_at: float
     updated_at: float
     process_ids: list[str] = field(default_factory=list)
+    user_data: UserData | None = None
+    files: dict[str, Image] = field(default_factory=dict)
+
+    def holds(self) -> list[str]:
+        """Names of the personal data beside processes: `userData`, and `files/front` and so on."""
+        return [*(["userData"] if self.user_data else []), *(f"files/{name}" for name in sorted(self.files))]
 
     def slim(self) -> Json:
         """The fields of Dossier, as in lists and in the answer to its creation."""
@@ -182,4 +233,8 @@ class Capture:
     document_id: int | None = None
     named: bool = False  # the link named the document, so nobody asks the person
     country_chosen: bool = False
+    profile_missing: bool = False  # uiProfile names no capture configuration
+    allowed_ids: list[int] = field(default_factory=list)  # documents to choose from; empty means all
+    upload: bool = True  # whether the page offers to upload a file
+    photo: bool = True  # whether the page offers the camera
     tags: list[str] = field(default_factory=list)

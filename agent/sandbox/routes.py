@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 
@@ -15,6 +16,10 @@ DOSSIERS = "/assure/dossiers"
 DOSSIER = DOSSIERS + "/{dossier}"
 PROCESSES = DOSSIER + "/processes"
 PROCESS = PROCESSES + "/{process}"
+USER_DATA = DOSSIER + "/userdata"
+FILES = DOSSIER + "/files"
+CONFIGURATIONS = "/assure/capture/configurations"
+CONFIGURATION = CONFIGURATIONS + "/{configuration}"
 CAPTURE_STEP = capture.PATH + "/{step}"
 
 
@@ -32,6 +37,11 @@ class Call:
     def dossier(self) -> str:
         """The dossier of the path."""
         return self.path["dossier"]
+
+    @property
+    def configuration(self) -> str:
+        """The capture configuration of the path."""
+        return self.path["configuration"]
 
     @property
     def ids(self) -> tuple[str, str]:
@@ -88,6 +98,15 @@ def _image(world: World, call: Call) -> Response:
     return Response(content, media_type="application/octet-stream")
 
 
+def _file(world: World, call: Call) -> Response:
+    content = world.data.get_file(call.dossier, call.query.get("depiction"))
+    return Response(content, media_type="application/octet-stream")
+
+
+def _arrive(world: World, call: Call) -> Response:
+    return capture.start(call.query.get("artifact"))
+
+
 def _open(world: World, call: Call) -> Response:
     return capture.page(world, call.path["token"])
 
@@ -124,6 +143,22 @@ _GET_DOSSIERS = _json(200, lambda world, call: world.list_dossiers(call.view))
 _CREATE_DOSSIER = _json(201, lambda world, call: world.create_dossier(call.body()))
 _LIST = _json(200, lambda world, call: world.list_processes(call.lists(), call.view))
 
+_USER_DATA = _json(200, lambda world, call: world.data.get_user_data(call.dossier))
+_SET_USER_DATA = _empty(201, lambda world, call: world.data.set_user_data(call.dossier, call.body(required=True)))
+_UPDATE_USER_DATA = _empty(204, lambda world, call: world.data.update_user_data(call.dossier, call.body(required=True)))
+_DELETE_USER_DATA = _empty(204, lambda world, call: world.data.delete_user_data(call.dossier))
+_SET_FILES = _empty(201, lambda world, call: world.data.set_files(call.dossier, call.body(required=True)))
+_DELETE_FILES = _empty(204, lambda world, call: world.data.delete_files(call.dossier))
+_CONFIGURATIONS = _json(200, lambda world, _: world.configurations.rows())
+_CONFIGURATION = _json(200, lambda world, call: world.configurations.get(call.configuration))
+_SET_CONFIGURATION = _json(
+    201, lambda world, call: world.configurations.create(call.configuration, call.body(required=True))
+)
+_UPDATE_CONFIGURATION = _json(
+    200, lambda world, call: world.configurations.update(call.configuration, call.body(required=True))
+)
+_DELETE_CONFIGURATION = _empty(204, lambda world, call: world.configurations.delete(call.configuration))
+
 # In the order in which paths are tried: `/dossiers/all` has to come before any dossier's id.
 OPERATIONS: tuple[tuple[str, str, Operation, Act], ...] = (
     ("GET", PROCESS, Operation.GET_PROCESS, _READ),
@@ -135,17 +170,39 @@ OPERATIONS: tuple[tuple[str, str, Operation, Act], ...] = (
     ("GET", PROCESS + "/external-id", Operation.GET_EXTERNAL_ID, _EXTERNAL_ID),
     ("POST", PROCESSES, Operation.CREATE_PROCESS, _CREATE_PROCESS),
     ("POST", DOSSIER + "/capture", Operation.CREATE_ARTIFACT, _CAPTURE),
+    ("GET", USER_DATA, Operation.GET_USER_DATA, _USER_DATA),
+    ("POST", USER_DATA, Operation.SET_USER_DATA, _SET_USER_DATA),
+    ("PUT", USER_DATA, Operation.UPDATE_USER_DATA, _UPDATE_USER_DATA),
+    ("DELETE", USER_DATA, Operation.DELETE_USER_DATA, _DELETE_USER_DATA),
+    ("GET", FILES, Operation.GET_FILE, _file),
+    ("POST", FILES, Operation.SET_FILES, _SET_FILES),
+    ("DELETE", FILES, Operation.DELETE_FILES, _DELETE_FILES),
     ("DELETE", DOSSIERS + "/all", Operation.DELETE_ALL_DOSSIERS, _DELETE_ALL),
     ("GET", DOSSIER, Operation.GET_DOSSIER, _GET_DOSSIER),
     ("DELETE", DOSSIER, Operation.DELETE_DOSSIER, _DELETE_DOSSIER),
     ("GET", DOSSIERS, Operation.GET_DOSSIERS, _GET_DOSSIERS),
     ("POST", DOSSIERS, Operation.CREATE_DOSSIER, _CREATE_DOSSIER),
     ("GET", "/assure/processes", Operation.GET_ALL_PROCESS, _LIST),
+    ("GET", CONFIGURATIONS, Operation.GET_CONFIGURATIONS, _CONFIGURATIONS),
+    ("GET", CONFIGURATION, Operation.GET_CONFIGURATION, _CONFIGURATION),
+    ("POST", CONFIGURATION, Operation.SET_CONFIGURATION, _SET_CONFIGURATION),
+    ("PUT", CONFIGURATION, Operation.UPDATE_CONFIGURATION, _UPDATE_CONFIGURATION),
+    ("DELETE", CONFIGURATION, Operation.DELETE_CONFIGURATION, _DELETE_CONFIGURATION),
     ("GET", "/assure/{provider}/document-types", Operation.GET_DOCUMENT_TYPES, _document_types),
 )
 
+
+class _Artifact(StringConvertor):
+    """A path segment that may be a capture's token: not the first segment of capture configurations."""
+
+    regex = "(?!configurations(?:/|$))[^/]+"
+
+
+register_url_convertor("artifact", _Artifact())
+
 # What a person's browser calls. The link is the secret, so there is no bearer token.
 PAGES: tuple[tuple[str, str, Operation, Act], ...] = (
+    ("GET", capture.START, Operation.OPEN_CAPTURE, _arrive),
     ("GET", capture.PATH, Operation.OPEN_CAPTURE, _open),
     ("POST", capture.PATH, Operation.FINISH_CAPTURE, _finish),
     ("GET", CAPTURE_STEP, Operation.OPEN_CAPTURE, _step),

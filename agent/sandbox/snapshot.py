@@ -1,6 +1,7 @@
 """The world in a file, so that a simulator which starts again finds its dossiers. A choice of ours, of course.
 
-An image is kept whole only until its verification starts; from then on only its digest. Tokens are not kept.
+An image of a process is kept whole only until its verification starts; from then on only its digest. User data and
+files stay whole as long as their dossier. Tokens are not kept.
 """
 
 import base64
@@ -12,7 +13,7 @@ from typing import Any
 import orjson
 
 from agent.sandbox.ledger import DossierEntry, EventEntry, ProcessEntry
-from agent.sandbox.model import Capture, Dossier, Image, Json, Process, Verdict
+from agent.sandbox.model import Capture, Configuration, Dossier, Image, Json, Process, UserData, Verdict
 from agent.sandbox.world import World
 
 VERSION = 1
@@ -25,7 +26,8 @@ def dump(world: World) -> bytes:
         {
             "version": VERSION,
             "ids_made": world.ids_made,
-            "dossiers": list(world.dossiers.values()),
+            "dossiers": [_dossier(dossier) for dossier in world.dossiers.values()],
+            "configurations": list(world.configurations.known.values()),
             "processes": [_process(process) for process in world.processes.values()],
             "captures": captures,
             "ledger": {
@@ -56,7 +58,9 @@ def load(world: World, content: bytes) -> None:
     if saved.get("version") != VERSION:
         raise ValueError(f"this sandbox file is of version {saved.get('version')}, not {VERSION}")
     world.ids_made = saved["ids_made"]
-    world.dossiers.update((row["dossier_id"], Dossier(**row)) for row in saved["dossiers"])
+    world.dossiers.update((row["dossier_id"], _restored_dossier(row)) for row in saved["dossiers"])
+    for row in saved.get("configurations", ()):
+        world.configurations.known[row["configuration_id"]] = Configuration(**row)
     world.processes.update((row["process_id"], _restored(row)) for row in saved["processes"])
     ledger = saved["ledger"]
     world.ledger.calls.update(ledger["calls"])
@@ -84,6 +88,16 @@ def write(path: Path, content: bytes) -> None:
     beside.replace(path)
 
 
+def _dossier(dossier: Dossier) -> Json:
+    files = {name: _image(image, whole=True) for name, image in dossier.files.items()}
+    return asdict(dossier) | {"files": files}
+
+
+def _restored_dossier(row: Json) -> Dossier:
+    user_data = UserData(**row["user_data"]) if row.get("user_data") else None
+    return Dossier(**row | {"user_data": user_data, "files": _images(row.get("files", {}))})
+
+
 def _process(process: Process) -> Json:
     images = {name: _image(image, whole=process.verdict is None) for name, image in process.images.items()}
     return asdict(process) | {"images": images}
@@ -95,9 +109,12 @@ def _image(image: Image, *, whole: bool) -> Json:
 
 
 def _restored(row: Json) -> Process:
-    images = {
-        name: Image(**saved | {"content": base64.b64decode(saved["content"]) if saved["content"] else None})
-        for name, saved in row["images"].items()
-    }
     verdict = Verdict(**row["verdict"]) if row["verdict"] else None
-    return Process(**row | {"images": images, "verdict": verdict})
+    return Process(**row | {"images": _images(row["images"]), "verdict": verdict})
+
+
+def _images(saved: Json) -> dict[str, Image]:
+    return {
+        name: Image(**image | {"content": base64.b64decode(image["content"]) if image["content"] else None})
+        for name, image in saved.items()
+    }

@@ -55,6 +55,8 @@ class Tokens:
 
     def check(self, authorization: str) -> None:
         """The bearer token of a call, or AssureError."""
+        if not authorization:
+            raise MISSING
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise AssureError(
@@ -101,6 +103,9 @@ class Tokens:
         parts = (orjson.dumps(_HEADER), orjson.dumps(claims), secrets.token_bytes(32))
         return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
+
+# The OpenAPI declares 401 for every operation that names its errors; these words are a choice.
+MISSING = AssureError(401, "Unauthorized", "Please provide a valid Bearer authentication.")
 
 # The documented words for a token that Assure does not know (contract §2).
 REVOKED = AssureError(

@@ -13,7 +13,6 @@ from agent.sandbox.listing import ListQuery
 from agent.sandbox.model import (
     FINAL,
     PROVIDER,
-    AssureError,
     Dossier,
     Json,
     Operation,
@@ -21,6 +20,7 @@ from agent.sandbox.model import (
     Verdict,
     View,
     bad_request,
+    conflict,
     not_found,
 )
 
@@ -104,7 +104,7 @@ class World(Account):
             self.violated("upload-after-start", Operation.SET_IMAGES, dossier, process.status(now))
             raise bad_request("Verification already started.", self.config.late_images_status)
         self.screen(Operation.SET_IMAGES, body, checks.IMAGE_FIELDS, dossier)
-        images = {name: checks.image(name, body[name], self.config) for name in body if name in checks.IMAGE_FIELDS}
+        images = checks.images(body, self.config)
         if not images:
             raise bad_request("One of front, back and selfie is required.")
         process.images |= images
@@ -119,9 +119,11 @@ class World(Account):
             self.ledger.process(process_id).starts += 1
             self.violated("start-while-not-pending", Operation.START_VERIFICATION, dossier, process.status(now))
             raise bad_request("Verification already started.")
-        missing = [name for name in process.needed if name not in process.images]
+        images = process.images or (dossier.files if self.config.start_uses_files else {})
+        missing = [name for name in process.needed if name not in images]
         if missing and self.config.start_without_images == "refuse":
             raise bad_request(f"Images are missing: {', '.join(missing)}.")
+        process.images = dict(images)
         self.verify(process, "failed" if missing else None, now)
         return {"processId": process_id, "status": process.status(now)}
 
@@ -155,7 +157,7 @@ class World(Account):
         now = self.now()
         _, process = self.both(dossier_id, process_id)
         if process.verdict is not None:
-            raise AssureError(409, "Conflict", "Conflict found while processing the request.")
+            raise conflict()
         process.verdict = Verdict("failed", now, outcome.BY_REQUEST)
         self.touch(process, now)
         reason = {
@@ -189,6 +191,8 @@ class World(Account):
 
     def document_types(self, provider: str) -> list[Json]:
         """GET document-types: our table for PictureID, nothing for the others (contract §5)."""
+        if provider not in checks.LISTED_PROVIDERS:
+            raise bad_request("providerName is not valid.")
         return [document.row() for document in self.config.documents] if provider == PROVIDER else []
 
     def _listed(self, process: Process, now: float) -> Json:

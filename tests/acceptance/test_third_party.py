@@ -9,6 +9,7 @@ import pytest
 
 from proof.installed import simulated
 from tests.acceptance.third_party import Application
+from tests.support.links import page_of
 from tests.support.patience import PATIENT, eventually
 
 SECRET = "of the subscription"
@@ -16,6 +17,7 @@ SECRET = "of the subscription"
 
 def person(link: str, outcome: str) -> None:
     """Somebody without a script in their browser, who fills in the forms and ends up at the application."""
+    link = page_of(link)
     with httpx.Client(follow_redirects=True, trust_env=False, timeout=PATIENT) as browser:
         assert "Verify your identity" in browser.get(link).text
         page = browser.post(f"{link}/country", data={"country": "NOR"}).text

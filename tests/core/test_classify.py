@@ -123,6 +123,15 @@ def test_a_404_in_their_own_words_is_missing() -> None:
     assert answer.missing
 
 
+@pytest.mark.parametrize("operation", [operation for operation in OPERATIONS if operation is not TOKEN])
+def test_a_400_about_the_authorization_header_refuses_no_request(operation: Operation) -> None:
+    """[issue 14.7] The vendor's own example of a 400 (contract §2)."""
+    body = ASSURE | {"status": 400, "title": "Malformed Authorization header."}
+    answer = classify(operation, seen(400, body), as_documented, NOW)
+    assert isinstance(answer, Busy)
+    assert answer.evidence.cause == "unauthorized"
+
+
 @pytest.mark.parametrize("body", [NOT_JSON, None, [], [ASSURE], "Not Found", 404, {}, {"message": "Not Found"}])
 def test_a_404_of_something_else_is_unknown(body: object) -> None:
     answer = classify(Operation.READ_DOSSIER, seen(404, body), as_documented, NOW)

@@ -6,6 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.support.links import page_of
+
 from .conftest import Begin
 from .support import EVERYTHING, JPEG, PNG, Api
 
@@ -200,3 +202,35 @@ async def test_a_real_person_may_be_faster_than_the_simulated_one(api: Api) -> N
     api.clock.advance(500)
     assert await statuses(api) == ["rejected"]
     assert api.entry()["processes"][0]["starts"] == 1
+
+
+async def test_the_link_has_the_vendors_form_and_leads_to_the_page(begin: Begin) -> None:
+    """A fragment reaches no server: a script follows it, and without one the link is pasted."""
+    api = await begin(interactive=True)
+    link = await api.shown_link()
+    address, _, token = link.partition("#/artifact=")
+    assert address == f"{api.server.url}/assure/capture/"
+    assert re.fullmatch(r"[0-9a-z]{50,}", token)
+    first = await api.http.get(link)
+    assert "#/artifact=" in first.text
+    assert token not in first.text
+    for pasted in (link, token, f" {link} "):
+        page = await api.http.get("/assure/capture/", params={"artifact": pasted}, follow_redirects=True)
+        assert "Verify your identity" in page.text
+    for wrong in ("https://elsewhere.example/x", "../../dossiers", "a b"):
+        page = await api.http.get("/assure/capture/", params={"artifact": wrong}, follow_redirects=True)
+        assert "This link leads nowhere" in page.text
+
+
+async def test_the_link_is_at_the_domain_that_was_requested(api: Api) -> None:
+    port = urlsplit(api.server.url).port
+    link = await api.shown_link(requestDomain="myapp.app.signicat.com")
+    assert link.startswith(f"http://myapp.app.signicat.com:{port}/assure/capture/#/artifact=")
+    page = await api.http.get(page_of(link).replace("myapp.app.signicat.com", "127.0.0.1"))
+    assert page.status_code == 200
+
+
+@pytest.mark.parametrize("domain", ["https://myapp.example", "a b", "myapp.example/x", "-a.example", "a..b", "x" * 254])
+async def test_a_requested_domain_is_a_host_name(api: Api, domain: str) -> None:
+    sent = GOOD | {"requestDomain": domain}
+    assert (await api.call("POST", f"/dossiers/{await api.dossier()}/capture", json=sent)).status_code == 400

@@ -31,7 +31,7 @@ async def test_the_same_reference_again_makes_another_dossier(api: Api) -> None:
     assert [entry.dossier_id for entry in api.server.ledger.by_reference("same")] == [first, second]
 
 
-@pytest.mark.parametrize("sent", [{"externalReference": 7}, {"externalReference": None}, {"surprise": 1}])
+@pytest.mark.parametrize("sent", [{"externalReference": 7}, {"surprise": 1}])
 async def test_a_body_that_is_not_the_documented_one_is_refused(api: Api, sent: dict[str, object]) -> None:
     assert (await api.call("POST", "/dossiers", json=sent)).status_code == 400
 
@@ -84,3 +84,10 @@ async def test_document_types_are_known_for_pictureid_only(api: Api) -> None:
     dutch = next(row for row in rows if row["id"] == 137)
     assert (dutch["country"], dutch["type"], dutch["icao"]) == ("NLD", "passport", "TD3")
     assert (await api.call("GET", "/signicatvideoid/document-types")).status_code == 204
+
+
+async def test_a_null_reference_is_as_good_as_none(api: Api) -> None:
+    """Clients that serialize empty fields as null are served: no reference is told back."""
+    created = await api.call("POST", "/dossiers", json={"externalReference": None})
+    assert created.status_code == 201
+    assert set(created.json()) == {"dossierId", "createdAt", "updatedAt"}

@@ -10,6 +10,7 @@ from agent.core.policy import Policy
 from agent.core.record import HoldReason, Phase
 from tests.support.faults import rule
 from tests.support.fixtures import Begin
+from tests.support.links import page_of
 from tests.support.patience import PATIENT
 from tests.support.world import World
 
@@ -36,8 +37,8 @@ def get_link(world: World, name: str) -> str | None:
 async def person(link: str, **form: str) -> httpx.Response:
     """A person opens the link and is done."""
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENT) as browser:
-        page = await browser.get(link)
-        return await browser.post(link, data=form) if page.status_code == 200 else page
+        page = await browser.get(page_of(link))
+        return await browser.post(page_of(link), data=form) if page.status_code == 200 else page
 
 
 @pytest.mark.parametrize("process_type", ["document", "documentSelfie"])
@@ -105,8 +106,8 @@ async def test_the_link_is_handed_out_only_while_a_person_may_use_it(begin: Begi
     async with world.running():
         link = get_link(world, "a")
         assert link is not None
-        assert link.startswith(f"{world.sandbox.url}/assure/capture/")
-        token = link.rpartition("/")[2]
+        assert link.startswith(f"{world.sandbox.url}/assure/capture/#/artifact=")
+        token = link.rpartition("=")[2]
         assert (await person(link, action="done", outcome="accepted")).status_code == 303
         await world.clock.advance(60)
         assert world.record("a").phase is Phase.DONE
@@ -135,7 +136,7 @@ async def test_the_link_stands_in_its_own_table_and_nowhere_else(begin: Begin) -
     async with world.running():
         link = get_link(world, "a")
         assert link is not None
-        token = link.rpartition("/")[2]
+        token = link.rpartition("=")[2]
         tables = [row[0] for row in world.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
         holding = [table for table in tables if any(token in repr(row) for row in world.rows(f"SELECT * FROM {table}"))]
         assert holding == ["links"]

@@ -2,6 +2,12 @@
 // and no second submission by a double click. Nothing leaves the page but by its form.
 "use strict";
 
+// Every link leads to one address first: its token stands behind `#/artifact=`, where no server sees it.
+if (document.querySelector("[data-start]")) {
+  const token = /^#\/artifact=([A-Za-z0-9_-]+)$/.exec(location.hash)?.[1];
+  location.replace(location.pathname + (token ?? "incomplete"));
+}
+
 for (const form of document.forms) {
   form.addEventListener("submit", () => {
     // After this turn, so that the pressed button's own value is still sent.
@@ -45,9 +51,9 @@ if (form) {
     resting();
     said.textContent = "This file cannot be shown as a picture.";
   });
-  if (navigator.mediaDevices?.getUserMedia && window.DataTransfer) camera.hidden = false;
+  if (camera && navigator.mediaDevices?.getUserMedia && window.DataTransfer) camera.hidden = false;
 
-  camera.addEventListener("click", async () => {
+  camera?.addEventListener("click", async () => {
     const wanted = { facingMode: camera.dataset.camera, width: { ideal: 1920 }, height: { ideal: 1280 } };
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
