@@ -80,9 +80,15 @@ class Agent:
         self._pulse = Pulse(clock)
         chance = random.random  # pace, not secrecy
         self._turns = Turns(settings.rate_limit, clock)
-        self._client = AssureClient(client_config(settings), clock, self._called, turn=self._turns.next)
+        self._client = AssureClient(
+            client_config(settings),
+            clock,
+            self._called,
+            turn=self._turns.next,
+            token_answered=lambda answer: self._remote.token_answered(answer),
+        )
         rules = Rules.of(settings, store.keys.agent_id())
-        self._remote = Limited(self._client, self._turns, clock, chance, rules.ours, self._condition.circuit_turned)
+        self._remote = Limited(self._client, self._turns, clock, chance, rules.ours, self._condition.circuit_turned, self._client.authenticate)
         self._catalogue = Catalogue(self._remote, store, clock)
         pictures = PictureFolder(settings.images_dir, settings.max_image_bytes)
         self._budget = StartBudget(settings.max_starts_per_day, store, clock)

@@ -7,17 +7,16 @@ happened) it is sent once more with a new token (contract §1).
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
 import httpx
 
 from agent.assure import bodies, readers
 from agent.assure.described import Described, described
-from agent.assure.token import BODY, Token, TokenSource, basic, read_token
+from agent.assure.token import BODY, Token, TokenAnswer, TokenSource, basic, read_token
 from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, TARGET, Oversized, Transport, whole
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
-from agent.core.classify import Reader, Reply, classify
+from agent.core.classify import Reader, Reply, classify, http_date
 from agent.core.remote import (
     PROVIDER,
     CaptureOptions,
@@ -83,6 +82,7 @@ class AssureClient:
         observe: Observer = lambda operation, result, seconds: None,
         transport: httpx.AsyncBaseTransport | None = None,
         turn: Turn | None = None,
+        token_answered: Callable[[TokenAnswer], None] = lambda answer: None,
     ) -> None:
         self._config = config
         self._turn = turn or _at_once
@@ -92,7 +92,7 @@ class AssureClient:
         self._origin = base.copy_with(raw_path=b"/")
         self._root = base.raw_path.decode().rstrip("/") + "/assure/"
         self._headers: dict[tuple[str, str, bool], httpx.Headers] = {}  # made once for each token and kind of call
-        self._tokens = TokenSource(self._fetch_token, clock)
+        self._tokens = TokenSource(self._fetch_token, clock, token_answered)
         self._date = ""  # of the last answer, as it came
         # No httpx.AsyncClient above it: without redirects, cookies, authentication and proxies it would only cost.
         self._transport = transport or Transport(
@@ -117,7 +117,7 @@ class AssureClient:
     @property
     def server_time(self) -> float | None:
         """What the last answer gave as its date, in seconds since the epoch."""
-        return read_date(self._date)
+        return http_date(self._date)
 
     async def authenticate(self) -> Refused | Busy | None:
         """Is there a token, or can there be one? None: yes. Otherwise why not."""
@@ -298,19 +298,12 @@ class AssureClient:
             body=body,
             document=readers.parse(body),
             retry_after=response.headers.get("retry-after"),
+            date=self._date or None,
         )
 
 
 async def _at_once() -> None:
     """Without a limit."""
-
-
-def read_date(text: str | None) -> float | None:
-    """Seconds since the epoch of an HTTP date; None when it is none."""
-    try:
-        return parsedate_to_datetime(text or "").timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _process(dossier_id: str, process_id: str) -> tuple[str, ...]:

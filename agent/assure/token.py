@@ -17,7 +17,7 @@ BODY: Final = b"grant_type=client_credentials&scope=signicat-api"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}")  # RFC 6750 §2.1: nothing that could break out of a header
 _LONGEST_LIFE = 3600.0  # the longest an API client can be given (contract §1)
 _MARGIN = 30.0
-_PAUSE_AFTER_FAILURE = 1.0
+_PAUSE_AFTER_FAILURE = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +55,14 @@ def basic(client_id: str, secret: str) -> str:
 
 
 class TokenSource:
-    """Hands out the current token; `fetch` asks the endpoint for a new one.
+    """Hands out the current token; `fetch` asks the endpoint for a new one, and `heard` is told of each answer, once.
 
     Time comes from `clock` alone. A clock that goes back ends what was remembered: it is never trusted for longer.
     """
 
-    def __init__(self, fetch: Fetch, clock: Clock) -> None:
+    def __init__(self, fetch: Fetch, clock: Clock, heard: Callable[[TokenAnswer], None] = lambda answer: None) -> None:
         self._fetch = fetch
+        self._heard = heard
         self._clock = clock
         self._kept: TokenAnswer | None = None
         self._from = 0.0
@@ -71,8 +72,8 @@ class TokenSource:
     async def get(self) -> TokenAnswer:
         """The token, or why there is none. All who wait share one request and its answer.
 
-        A failure is remembered as well, for a second or as long as the endpoint said: thousands of calls in a row
-        do not become thousands of token requests.
+        A failure is remembered as well, for a moment or as long as the endpoint said: thousands of calls that are
+        under way do not become thousands of token requests.
         """
         if self._kept is not None and self._from <= self._clock.now() < self._until:
             return self._kept
@@ -112,4 +113,5 @@ class TokenSource:
 
     def _keep(self, answer: TokenAnswer, start: float, seconds: float) -> TokenAnswer:
         self._kept, self._from, self._until = answer, start, start + seconds
+        self._heard(answer)
         return answer

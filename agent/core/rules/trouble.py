@@ -1,6 +1,6 @@
 """Rules for trouble, in any phase, and for the time that passes."""
 
-from agent.core.answer import Evidence
+from agent.core.answer import NOT_SENT, Evidence, Trouble
 from agent.core.effect import EffectKind
 from agent.core.observation import (
     Answered,
@@ -42,9 +42,12 @@ def refused(record: Record, seen: EffectRefused, policy: Policy) -> Record:
 
 
 def delayed(record: Record, seen: EffectDelayed, policy: Policy) -> Record:
-    failures = record.failures + 1
+    """It did not happen. A call that was never sent, for want of a token or of an open circuit, is no failure of its own:
+    the request comes back as soon as calls go out again, whatever it met before."""
+    unsent = seen.evidence.trouble is Trouble.NO_TOKEN or seen.evidence.cause == NOT_SENT
+    failures = max(record.failures, 1) if unsent else record.failures + 1
     floor = policy.read_gap if not seen.kind.changes else policy.backoff_base / 2
-    wait = max(backoff(failures, seen.chance, policy, floor), seen.retry_after or 0.0)
+    wait = max(backoff(1 if unsent else failures, seen.chance, policy, floor), seen.retry_after or 0.0)
     return replace(record, intent=None, failures=failures, not_before=seen.at + wait)
 
 
