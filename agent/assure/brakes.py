@@ -6,13 +6,14 @@ request they belong to, it is the business of all:
 - outage: among the last ANSWERS answers of Assure within WINDOW seconds there are at least LEAST, and the share SHARE
   of them are failures. Noise stays below that share; an outage does not. A neutral read at growing intervals finds out
   when Assure is back.
-- credentials: UNAUTHORIZED answers 401 or 403 to a new token in a row. The token endpoint accepts the client, Assure
-  does not.
+- credentials: FORBIDDEN answers 403 without one success between them, or 401 to as many new tokens in a row. The token
+  endpoint accepts the client, Assure does not.
 - missing: more than MISSING unexpected 404s without one success between them, of one dossier at most TWICE; those where
   no dossier was asked for count as well, until Assure answers anything as it should. That is a
   wrong account, not so many lost dossiers: the 404 that opened the circuit is not believed, and until a dossier of ours
   is seen again nothing is sent at all, least of all a creation or a deletion (design §5).
-- a pause that Assure asked for (Retry-After) is kept by all.
+- a pause that Assure asked for (Retry-After) is kept by the request that was told so, and by all unless nearly all
+  other answers are good: then one call met it, and not the client.
 - no token: the token endpoint has a circuit of its own. One answer of it counts once, however many calls wait for it,
   and says nothing of Assure.
 
@@ -33,7 +34,8 @@ ANSWERS: Final = 50  # the answers that are looked back on at most
 WINDOW: Final = 60.0  # seconds that they may be old
 LEAST: Final = 10  # fewer answers than that prove no outage
 SHARE: Final = 0.8  # of failures among them: an outage
-UNAUTHORIZED: Final = 3  # answers 401 or 403 in a row: the client is not accepted
+FORBIDDEN: Final = 3  # answers 403, or 401 of the token endpoint, in a row: the client is not accepted
+ALONE: Final = 0.2  # of the last answers that ask for a pause, at least: it is meant for all
 NO_TOKENS: Final = 3  # failures of the token endpoint in a row that open its circuit; before that it is a pause
 MISSING: Final = 5  # unexpected 404s that are still believed
 TWICE: Final = 2  # of these count for one dossier: one that is gone is asked for again and again until it is lost
@@ -51,7 +53,8 @@ class Seen(StrEnum):
     WELL = "well"  # Assure answered as it should: a success, or a refusal in its own words
     TARGET = "target"  # the same, and something of ours was there
     MISSING = "missing"  # a 404 for something of ours that should be there, or for a path that should be
-    UNAUTHORIZED = "unauthorized"  # 401 or 403 to a token that the token endpoint has just issued
+    FORBIDDEN = "forbidden"  # 403
+    UNACCEPTED = "unaccepted"  # 401 to one new token after the other
     OUTAGE = "outage"  # no answer, server trouble, not now
     NOTHING = "nothing"  # of no meaning
 
@@ -132,7 +135,8 @@ class Breaker:
         self.opened: Opened | None = None
         self.missing: dict[str, int] = {}  # dossier ("": none) -> unexpected 404s since the last success
         self._answers: deque[tuple[float, bool]] = deque(maxlen=ANSWERS)  # when, and whether it was a failure
-        self._unauthorized = 0  # in a row
+        self._pauses: deque[tuple[float, bool]] = deque(maxlen=ANSWERS)  # when, and whether it asked for a pause
+        self._forbidden = 0  # in a row
         self._believed = _NEVER  # while a person says that what is missing is gone
         self._paused = _NEVER
         self._limit = math.inf  # calls that may be under way
@@ -169,26 +173,43 @@ class Breaker:
 
     # -- what came of it
 
-    def pause(self, seconds: float, now: float) -> None:
-        """Assure said: not before. Absurd demands are cut to LONGEST_PAUSE."""
-        until = now + min(max(seconds, 0.0), LONGEST_PAUSE)
-        if until <= now or (self._paused.holds(now) and self._paused.until >= until):
-            return
-        if not self._paused.holds(now):
-            self._limit = min(self._limit, max(PAUSED_LEAST, self._under_way // 2))
-        self._paused = _Span(now, until)
+    def saw(
+        self, seen: Seen, now: float, chance: float = 0.5, target: str = "", retry_after: float | None = None
+    ) -> None:
+        """A call that was let through is answered; `target` is the dossier it was about, if it was.
 
-    def saw(self, seen: Seen, now: float, chance: float = 0.5, target: str = "") -> None:
-        """A call that was let through is answered; `target` is the dossier it was about, if it was."""
+        `retry_after`: seconds that Assure asked for; absurd demands are cut to LONGEST_PAUSE.
+        """
+        self._pauses.append((now, bool(retry_after)))
+        if retry_after and not self._alone(now):
+            self._pause(retry_after, now)
         if self.opened is not None or seen is Seen.NOTHING:
             return
         self._count(seen, now, target)
         if sum(self.missing.values()) > MISSING:
             self._open(Cause.MISSING, now, chance)
-        elif self._unauthorized >= UNAUTHORIZED:
+        elif self._forbidden >= FORBIDDEN or seen is Seen.UNACCEPTED:
             self._open(Cause.CREDENTIALS, now, chance)
         elif self._out(now):
             self._open(Cause.OUTAGE, now, chance)
+
+    def _alone(self, now: float) -> bool:
+        """True when nearly all other calls are answered without being asked for a pause."""
+        recent = _within(self._pauses, now)
+        return len(recent) >= LEAST and sum(recent) < ALONE * len(recent)
+
+    def _out(self, now: float) -> bool:
+        """True when nearly all of the last answers are failures."""
+        recent = _within(self._answers, now)
+        return len(recent) >= LEAST and sum(recent) >= SHARE * len(recent)
+
+    def _pause(self, seconds: float, now: float) -> None:
+        until = now + min(max(seconds, 0.0), LONGEST_PAUSE)
+        if self._paused.holds(now) and self._paused.until >= until:
+            return
+        if not self._paused.holds(now):
+            self._limit = min(self._limit, max(PAUSED_LEAST, self._under_way // 2))
+        self._paused = _Span(now, until)
 
     def probed(self, well: bool, now: float, chance: float = 0.5) -> None:
         """The probe is answered: all is well again, or it is not."""
@@ -207,11 +228,11 @@ class Breaker:
 
     def _count(self, seen: Seen, now: float, target: str) -> None:
         good = seen in (Seen.WELL, Seen.TARGET)
-        self._answers.append((now, seen in (Seen.OUTAGE, Seen.UNAUTHORIZED)))
-        if seen is Seen.UNAUTHORIZED:
-            self._unauthorized += 1
+        self._answers.append((now, seen in (Seen.OUTAGE, Seen.FORBIDDEN)))
+        if seen is Seen.FORBIDDEN:
+            self._forbidden += 1
         elif good:
-            self._unauthorized = 0
+            self._forbidden = 0
             self._limit = self._limit + 1 if self._limit + 1 < UNLIMITED else math.inf
         if seen is Seen.TARGET:
             self.missing.clear()
@@ -220,17 +241,12 @@ class Breaker:
         elif seen is Seen.MISSING and not self._believed.holds(now):
             self.missing[target] = min(self.missing.get(target, 0) + 1, TWICE if target else MISSING + 1)
 
-    def _out(self, now: float) -> bool:
-        """True when nearly all of the last answers are failures."""
-        recent = [failed for at, failed in self._answers if now - WINDOW < at <= now]
-        return len(recent) >= LEAST and sum(recent) >= SHARE * len(recent)
-
     def _open(self, cause: Cause, now: float, chance: float) -> None:
         self.opened = opened(cause, now, chance)
 
     def _closed(self) -> None:
         self._answers.clear()
-        self._unauthorized = 0
+        self._forbidden = 0
         self.missing.clear()
         self._limit, self._under_way = HALF_OPEN, 0
         self._closings += 1
@@ -253,7 +269,7 @@ class TokenCircuit:
         """The endpoint gave no token. `pause`: its Retry-After; `denied`: 401 or 403; `certain`: of its own OAuth words."""
         self._failures += 1
         self._denied = self._denied + 1 if denied else 0
-        cause = Cause.CREDENTIALS if certain or self._denied >= UNAUTHORIZED else Cause.TOKEN
+        cause = Cause.CREDENTIALS if certain or self._denied >= FORBIDDEN else Cause.TOKEN
         before = self.next
         new = opened(cause, now, chance) if before is None else later(replace(before, cause=cause), now, chance)
         self.next = replace(new, probe_at=max(new.probe_at, now + min(max(pause, 0.0), LONGEST_PAUSE)))
@@ -263,6 +279,11 @@ class TokenCircuit:
     def issued(self) -> None:
         """There is a token."""
         self.opened, self.next, self._failures, self._denied = None, None, 0, 0
+
+
+def _within(answers: deque[tuple[float, bool]], now: float) -> list[bool]:
+    """Those of the last minute."""
+    return [marked for at, marked in answers if now - WINDOW < at <= now]
 
 
 def opened(cause: Cause, now: float, chance: float) -> Opened:

@@ -13,7 +13,7 @@ import httpx
 
 from agent.assure import bodies, readers
 from agent.assure.described import Described, described
-from agent.assure.token import BODY, Token, TokenAnswer, TokenSource, basic, read_token
+from agent.assure.token import BODY, UNACCEPTED_TOKENS, Token, TokenAnswer, TokenSource, basic, read_token
 from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, TARGET, Oversized, Transport, whole
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 from agent.core.classify import Reader, Reply, classify, http_date
@@ -223,17 +223,27 @@ class AssureClient:
             return Refused(evidence=Evidence(cause="bad-id"))  # never sent: such a path may mean something else
         token = await self._tokens.get()
         if isinstance(token, Done):
-            answer = await self._exchange(call.operation, self._request(call, token.value.value), read)
+            answer = await self._tried(call, token.value.value, read)
             if answer.evidence.status != 401:
                 return answer
-            self._tokens.invalidate(token.value.value)
             token = await self._tokens.get()
             if isinstance(token, Done):
                 await self._turn()
-                return await self._exchange(call.operation, self._request(call, token.value.value), read)
+                return await self._tried(call, token.value.value, read)
         if isinstance(token, Busy):  # the token endpoint's evidence, marked as such
             return replace(token, evidence=replace(token.evidence, trouble=Trouble.NO_TOKEN))
         return token
+
+    async def _tried(self, call: _Call, token: str, read: Reader[T]) -> Answer[T]:
+        """Send it with this token, and remember whether Assure accepts the token."""
+        answer = await self._exchange(call.operation, self._request(call, token), read)
+        if answer.evidence.status == 401:
+            self._tokens.invalidate(token)
+            if self._tokens.unaccepted:
+                return replace(answer, evidence=replace(answer.evidence, cause=UNACCEPTED_TOKENS))
+        elif isinstance(answer, Done | Refused):
+            self._tokens.accepted()
+        return answer
 
     def _request(self, call: _Call, token: str) -> httpx.Request:
         """Of parts that are made once: to build each from nothing takes a tenth of what a call costs."""

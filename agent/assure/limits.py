@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from agent.assure.brakes import Breaker, Bucket, Cause, Opened, Seen, TokenCircuit
-from agent.assure.token import TokenAnswer
+from agent.assure.token import UNACCEPTED_TOKENS, TokenAnswer
 from agent.core.answer import (
     NOT_SENT,
     UNACCEPTED,
@@ -44,9 +44,10 @@ from agent.ports import Clock, Image, Remote, ResultReading
 T = TypeVar("T")
 
 UNBELIEVED: Final = "not-believed"  # the cause of a 404 that is most likely another account's
+LISTS: Final = 3  # times that a list is asked for at once
 _ACCOUNT: Final = {
     Seen.MISSING: Cause.MISSING,
-    Seen.UNAUTHORIZED: Cause.CREDENTIALS,
+    Seen.FORBIDDEN: Cause.CREDENTIALS,
     Seen.OUTAGE: Cause.OUTAGE,
 }
 _SHORTEST: Final = 0.1  # seconds between two probes, whatever the clock says
@@ -231,12 +232,19 @@ class Limited:
         self._heard(seen, answer, target)
         return self._believed(seen, answer)
 
+    async def _listed(self, call: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
+        """A list touches nothing, and many requests wait for it: it is asked for again at once, a few times."""
+        for _ in range(LISTS - 1):
+            answer = await self._let(call, None)
+            if _seen(answer, None, False) is not Seen.OUTAGE or self.shut(self._clock.now()):
+                return answer
+        return await self._let(call, None)
+
     def _heard(self, seen: Seen, answer: Answer[T], target: str | None) -> None:
         now = self._clock.now()
         with self._watched():
-            if isinstance(answer, Busy | Unknown) and answer.retry_after is not None and _of_assure(answer):
-                self._breaker.pause(answer.retry_after, now)
-            self._breaker.saw(seen, now, self._chance(), target or "")
+            asked = answer.retry_after if isinstance(answer, Busy | Unknown) and _of_assure(answer) else None
+            self._breaker.saw(seen, now, self._chance(), target or "", asked)
 
     def _believed(self, seen: Seen, answer: Answer[T]) -> Answer[T]:
         """A refusal that is most likely meant for the account, not for this request, counts as not sent."""
@@ -286,13 +294,13 @@ class Limited:
 
     async def list_dossiers(self) -> Answer[tuple[ListedDossier, ...]]:
         """GET /dossiers."""
-        return await self._let(self._remote.list_dossiers, None)
+        return await self._listed(self._remote.list_dossiers)
 
     async def list_processes(
         self, since: float, statuses: tuple[Status, ...], offset: int, limit: int
     ) -> Answer[ProcessPage]:
         """GET /processes."""
-        return await self._let(lambda: self._remote.list_processes(since, statuses, offset, limit), None)
+        return await self._listed(lambda: self._remote.list_processes(since, statuses, offset, limit))
 
     async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
         """GET document-types."""
@@ -314,8 +322,10 @@ def _seen(answer: Answer[T], target: str | None, gone: bool) -> Seen:
     missing = evidence.status == 404 and target is not None
     if not _of_assure(answer):
         return Seen.NOTHING
-    if evidence.status in (401, 403) and evidence.cause != "foreign-body":
-        return Seen.UNAUTHORIZED
+    if evidence.status == 403 and evidence.cause != "foreign-body":
+        return Seen.FORBIDDEN
+    if evidence.cause == UNACCEPTED_TOKENS:
+        return Seen.UNACCEPTED
     match answer:
         case Busy() if evidence.status == 404:
             return Seen.MISSING  # not even the path is there

@@ -17,7 +17,7 @@ from agent.assure.brakes import (
     PAUSED_LEAST,
     SHARE,
     TWICE,
-    UNAUTHORIZED,
+    FORBIDDEN,
     UNLIMITED,
     WINDOW,
     Breaker,
@@ -87,6 +87,7 @@ class Brakes(RuleBasedStateMachine):
         self.breaker, self.now, self.missing = Breaker(), NOW, dict[str, int]()
         self.answers: list[tuple[float, Seen]] = []
         self.believed_until = -math.inf
+        self.unaccepted = False
         self.under_way: list[int] = []
 
     @initialize()
@@ -100,7 +101,7 @@ class Brakes(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0, 1e9))
     def asked_to_pause(self, seconds: float) -> None:
-        self.breaker.pause(seconds, self.now)
+        self.breaker.saw(Seen.NOTHING, self.now, retry_after=seconds)
         assert self.breaker.opened or self.breaker.opens_at(self.now) <= self.now + LONGEST_PAUSE + 1
 
     @precondition(lambda self: self.breaker.opened is None)
@@ -114,6 +115,7 @@ class Brakes(RuleBasedStateMachine):
 
     def _answered(self, seen: Seen, dossier: str, chance: float) -> None:
         if seen is not Seen.NOTHING:
+            self.unaccepted = seen is Seen.UNACCEPTED
             self.answers.append((self.now, seen))
         if seen is Seen.TARGET:
             self.missing.clear()
@@ -127,11 +129,13 @@ class Brakes(RuleBasedStateMachine):
         """As the documents say it."""
         if sum(self.missing.values()) > MISSING:
             return Cause.MISSING
-        since = [seen for _, seen in self.answers if seen in (*GOOD, Seen.UNAUTHORIZED)][-UNAUTHORIZED:]
-        if len(since) == UNAUTHORIZED and set(since) == {Seen.UNAUTHORIZED}:
+        if self.unaccepted:
+            return Cause.CREDENTIALS
+        since = [seen for _, seen in self.answers if seen in (*GOOD, Seen.FORBIDDEN)][-FORBIDDEN:]
+        if len(since) == FORBIDDEN and set(since) == {Seen.FORBIDDEN}:
             return Cause.CREDENTIALS
         window = [seen for at, seen in self.answers[-ANSWERS:] if at > self.now - WINDOW]
-        failures = sum(seen in (Seen.OUTAGE, Seen.UNAUTHORIZED) for seen in window)
+        failures = sum(seen in (Seen.OUTAGE, Seen.FORBIDDEN) for seen in window)
         return Cause.OUTAGE if len(window) >= LEAST and failures >= SHARE * len(window) else None
 
     @precondition(lambda self: self.breaker.opened is not None)
@@ -159,7 +163,7 @@ class Brakes(RuleBasedStateMachine):
         assert self.now + after.interval / 2 <= after.probe_at <= self.now + after.interval
 
     def _closed(self) -> None:
-        self.answers, self.missing = [], {}
+        self.answers, self.missing, self.unaccepted = [], {}, False
         assert self.breaker.shut(self.now) or self.breaker.room(self.now) == HALF_OPEN, "what hangs holds nobody up"
 
     @rule()
@@ -268,7 +272,7 @@ def test_a_retry_after_halves_the_calls_under_way_once_and_does_not_begin_at_two
     breaker = Breaker()
     calls = [breaker.begin() for _ in range(64)]
     for number in range(3):  # the others of the same burst
-        breaker.pause(1.0 + number / 10, NOW + number / 100)
+        breaker.saw(Seen.OUTAGE, NOW + number / 100, retry_after=1.0 + number / 10)
     assert breaker.room(NOW + 0.5) == 0
     for call in calls:
         breaker.ended(call)
@@ -278,18 +282,34 @@ def test_a_retry_after_halves_the_calls_under_way_once_and_does_not_begin_at_two
 def test_many_pauses_in_a_row_leave_places_for_some_calls() -> None:
     breaker = Breaker()
     for number in range(100):
-        breaker.pause(1.0, NOW + 2 * number)
-    assert breaker.room(NOW + 1_000) == PAUSED_LEAST
+        breaker.saw(Seen.OUTAGE, NOW + 2 * number, retry_after=1.0)
+        breaker.saw(Seen.WELL, NOW + 2 * number)
+    assert breaker.room(NOW + 1_000) >= PAUSED_LEAST
     assert PAUSED_LEAST < UNLIMITED
 
 
-def test_401_to_new_tokens_opens_the_circuit_at_the_third_in_a_row_whatever_fails_between() -> None:
+def test_one_retry_after_among_good_answers_stops_its_request_alone_and_several_stop_all() -> None:
+    """Issue 14.4: with 3 % of 429 nobody but their own requests waits."""
+    breaker, now = Breaker(), NOW
+    breaker.saw(Seen.OUTAGE, now, retry_after=7.0)
+    assert breaker.shut(now), "nothing is known yet: it is meant for all"
+    now += 100
+    for number in range(1_000):
+        breaker.saw(Seen.OUTAGE if number % 33 == 32 else Seen.TARGET, now, retry_after=7.0 if number % 33 == 32 else None)
+    assert not breaker.shut(now)
+    for _ in range(ANSWERS // 4):
+        breaker.saw(Seen.OUTAGE, now, retry_after=7.0)
+    assert breaker.shut(now)
+    assert breaker.opens_at(now) == now + 7
+
+
+def test_403_opens_the_circuit_at_the_third_in_a_row_whatever_fails_between() -> None:
     """Issue 14.2: wrong credentials are a cause of their own, told within seconds."""
     breaker = Breaker()
-    for seen in (Seen.UNAUTHORIZED, Seen.UNAUTHORIZED, Seen.TARGET, Seen.UNAUTHORIZED, Seen.OUTAGE, Seen.UNAUTHORIZED):
+    for seen in (Seen.FORBIDDEN, Seen.FORBIDDEN, Seen.TARGET, Seen.FORBIDDEN, Seen.OUTAGE, Seen.FORBIDDEN):
         breaker.saw(seen, NOW)
         assert breaker.opened is None
-    breaker.saw(Seen.UNAUTHORIZED, NOW)
+    breaker.saw(Seen.FORBIDDEN, NOW)
     assert breaker.opened is not None
     assert breaker.opened.cause is Cause.CREDENTIALS
 
@@ -329,7 +349,7 @@ def test_the_token_endpoint_is_asked_again_when_it_said_and_within_a_minute(seco
     assert min(seconds, LONGEST_PAUSE) - 1e-6 <= circuit.next.probe_at - NOW <= LONGEST_PAUSE
 
 
-@pytest.mark.parametrize(("certain", "answers"), [(True, 1), (False, UNAUTHORIZED)])
+@pytest.mark.parametrize(("certain", "answers"), [(True, 1), (False, FORBIDDEN)])
 def test_a_client_that_is_not_accepted_is_told_at_once_or_after_the_third_401(certain: bool, answers: int) -> None:
     """Issue 14.2: `invalid_client` is certain; a 401 of anything on the way is noise at first."""
     circuit = TokenCircuit()

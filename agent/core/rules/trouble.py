@@ -65,12 +65,15 @@ def _doubted(record: Record, intent: Intent, seen: Observation, policy: Policy) 
     """The answer to an effect is unknown: it may have happened. From now on a read decides."""
     failures = max(record.failures, record.repeats, record.attempt - 1) + 1
     wait = backoff(failures, seen.chance, policy, floor=policy.read_gap)
+    objection = objected(intent.kind, seen.evidence) if isinstance(seen, Answered) else None
+    unexpected = objection is not None and objection.reason is HoldReason.SURPRISE
     doubted = replace(
         record,
         intent=None,
         doubt=intent.kind,
         doubt_since=seen.at,
-        objection=objected(intent.kind, seen.evidence) if isinstance(seen, Answered) else None,
+        objection=objection,
+        objections=min(record.objections + unexpected, policy.surprises + 1),
         searched_at=None,
         failures=failures,
         pending=False,
@@ -88,7 +91,7 @@ def _doubted(record: Record, intent: Intent, seen: Observation, policy: Policy) 
 def _lost_link(record: Record, doubted: Record, at: float, policy: Policy) -> Record:
     """Nobody holds the link that was lost: delete the dossier, begin again; a person decides where surprises go on."""
     closed, objection = close(doubted, at), doubted.objection
-    if objection is None or objection.reason is not HoldReason.SURPRISE or record.attempt <= policy.surprises:
+    if objection is None or objection.reason is not HoldReason.SURPRISE or doubted.objections <= policy.surprises:
         return closed
     return hold(closed, objection.reason, at, objection.evidence)
 
