@@ -31,7 +31,7 @@ class Policy:
     last_tries: int = 30  # ... and how many of them in a row: while the circuit is open nobody looks
     began: float = 0.0  # when this life of the agent began; see `since`
     backoff_base: float = 0.5
-    backoff_growth: float = 1.5  # with each failure; an outage is the business of the circuit, noise soon passes
+    noise: int = 5  # failures in a row that noise explains: until then waits grow by half, afterwards they double
     backoff_cap: float = 60.0
     list_limit: int = LISTED
 

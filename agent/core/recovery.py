@@ -13,7 +13,8 @@ from agent.core.remote import ListedProcess, Status
 
 def backoff(failures: int, chance: float, policy: Policy, floor: float = 0.0) -> float:
     """Seconds to wait after `failures` in a row: exponential, full jitter by `chance`, never under `floor`."""
-    ceiling = min(policy.backoff_cap, policy.backoff_base * policy.backoff_growth ** min(failures, 30))
+    ceiling = policy.backoff_base * 1.5 ** min(failures, policy.noise) * 2.0 ** min(max(failures - policy.noise, 0), 30)
+    ceiling = min(policy.backoff_cap, ceiling)
     return max(floor, ceiling * chance)
 
 
