@@ -1,11 +1,14 @@
 """What the agent tells of itself: a log line and the metrics for each step and each scan; never a name [I6]."""
 
+import logging
 from collections.abc import Callable, Iterable
 
 from agent.admission import Synced
 from agent.assure.brakes import Cause, Opened
 from agent.core.errors import AgentError
 from agent.core.machine import Step
+from agent.endpoints import Cause as EndpointCause
+from agent.endpoints import Trouble
 from agent.log import logger
 from agent.metrics import Metrics
 from agent.regain import Regained
@@ -88,6 +91,26 @@ class Chronicle:
         else:
             hint = CIRCUIT_HINTS[opened.cause]
             self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
+
+    def endpoint(self, name: str, before: Trouble | None, after: Trouble | None) -> None:
+        """The trouble of an endpoint began, changed its cause, or ended."""
+        self._metrics.endpoint(name, before, after)
+        if after is None:
+            assert before is not None
+            self._log.warning("trouble ended", endpoint=name, cause=before.cause.value, address=before.address)
+            return
+        grave = after.cause is EndpointCause.CREDENTIALS
+        self._log.log(
+            logging.ERROR if grave else logging.WARNING,
+            "trouble" if before is None else "trouble changed",
+            endpoint=name,
+            cause=after.cause.value,
+            status=after.status,
+            detail=after.word or None,
+            address=after.address,
+            error=after.sentence,
+            hint=CIRCUIT_HINTS[Cause.CREDENTIALS] if grave else None,
+        )
 
     def regained(self, regained: Regained) -> None:
         """Assure was asked for what a store that is not what it was may have missed."""

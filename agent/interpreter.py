@@ -235,7 +235,9 @@ class Interpreter:
             case Unknown():
                 return EffectUnanswered(kind=kind, **stamp)
             case Refused(evidence=Evidence(cause=cause)) if cause in UNACCEPTED:
-                unsent = replace(answer.evidence, trouble=Trouble.NO_TOKEN)  # our credentials are at fault, not the request
+                unsent = replace(
+                    answer.evidence, trouble=Trouble.NO_TOKEN
+                )  # our credentials are at fault, not the request
                 return EffectDelayed(kind=kind, **stamp | {"evidence": unsent})
             case Refused(missing=True):
                 return TargetMissing(kind=kind, **stamp)

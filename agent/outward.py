@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from starlette.applications import Starlette
 
+from agent.account import sink_name
 from agent.deliver import Deliverer
+from agent.endpoints import Endpoints
 from agent.events import Events, Signature, Tell
 from agent.metrics import Metrics
 from agent.server import serving
@@ -38,6 +41,7 @@ class Outward:
         store: SqliteStore,
         metrics: Metrics,
         standing: Standing,
+        endpoints: Endpoints,
         tell: Tell,
         chance: Callable[[], float],
         failed: Callable[[Exception], None],
@@ -50,7 +54,10 @@ class Outward:
         self._failed = failed
         clock, agent_id = standing.clock, settings.agent_id or store.keys.agent_id()
         secrets = secrets_of(settings.sink_secret)
-        self._sinks = [HttpSink(url, secrets, agent_id, clock) for url in settings.sink_urls]
+        self._sinks = [
+            HttpSink(url, secrets, agent_id, clock, partial(endpoints.met, sink_name(url)))
+            for url in settings.sink_urls
+        ]
         self._deliverers = [
             Deliverer(name, sink, store.outbox, clock, chance, metrics.delivered)
             for name, sink in zip(sink_ids(settings), self._sinks, strict=True)

@@ -15,10 +15,9 @@ from time import perf_counter
 from typing import Any
 
 from agent.assure import readers
-from agent.core.classify import http_date
 from agent.assure.token import read_token
 from agent.core.answer import Busy, Done, Operation, Refused, Trouble, Unknown
-from agent.core.classify import Reader, Reply, classify
+from agent.core.classify import Reader, Reply, classify, http_date
 from agent.source.loader import Loaded, load
 from proof.many import each
 from proof.papers import captured, request

@@ -265,7 +265,9 @@ class TokenCircuit:
         self._failures = 0  # in a row
         self._denied = 0  # 401 or 403 in a row
 
-    def failed(self, now: float, chance: float, pause: float = 0.0, denied: bool = False, certain: bool = False) -> None:
+    def failed(
+        self, now: float, chance: float, pause: float = 0.0, denied: bool = False, certain: bool = False
+    ) -> None:
         """The endpoint gave no token. `pause`: its Retry-After; `denied`: 401 or 403; `certain`: of its own OAuth words."""
         self._failures += 1
         self._denied = self._denied + 1 if denied else 0

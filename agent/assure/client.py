@@ -7,16 +7,16 @@ happened) it is sent once more with a new token (contract §1).
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 
 from agent.assure import bodies, readers
 from agent.assure.described import Described, described
-from agent.assure.token import BODY, UNACCEPTED_TOKENS, Token, TokenAnswer, TokenSource, basic, read_token
+from agent.assure.token import BODY, Token, TokenAnswer, TokenSource, basic, read_token
 from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, TARGET, Oversized, Transport, whole
-from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
-from agent.core.classify import Reader, Reply, classify, http_date
+from agent.core.answer import NEW_TOKENS_REFUSED, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.classify import Lost, Reader, Reply, classify, http_date
 from agent.core.remote import (
     PROVIDER,
     CaptureOptions,
@@ -32,6 +32,7 @@ from agent.core.remote import (
     is_id,
 )
 from agent.ports import Clock, Image, ResultReading
+from agent.unconnected import cause_of
 
 T = TypeVar("T")
 
@@ -83,11 +84,14 @@ class AssureClient:
         transport: httpx.AsyncBaseTransport | None = None,
         turn: Turn | None = None,
         token_answered: Callable[[TokenAnswer], None] = lambda answer: None,
+        answered: Callable[[Answer[Any]], None] = lambda answer: None,
     ) -> None:
+        """`token_answered` hears of each answer of the token endpoint, `answered` of each of Assure that is final."""
         self._config = config
         self._turn = turn or _at_once
         self._clock = clock
         self._observe = observe
+        self._answered = answered
         base = httpx.URL(config.base_url)
         self._origin = base.copy_with(raw_path=b"/")
         self._root = base.raw_path.decode().rstrip("/") + "/assure/"
@@ -224,12 +228,14 @@ class AssureClient:
         token = await self._tokens.get()
         if isinstance(token, Done):
             answer = await self._tried(call, token.value.value, read)
-            if answer.evidence.status != 401:
-                return answer
-            token = await self._tokens.get()
+            if answer.evidence.status == 401:
+                token = await self._tokens.get()
+                if isinstance(token, Done):
+                    await self._turn()
+                    answer = await self._tried(call, token.value.value, read)
             if isinstance(token, Done):
-                await self._turn()
-                return await self._tried(call, token.value.value, read)
+                self._answered(answer)
+                return answer
         if isinstance(token, Busy):  # the token endpoint's evidence, marked as such
             return replace(token, evidence=replace(token.evidence, trouble=Trouble.NO_TOKEN))
         return token
@@ -240,7 +246,7 @@ class AssureClient:
         if answer.evidence.status == 401:
             self._tokens.invalidate(token)
             if self._tokens.unaccepted:
-                return replace(answer, evidence=replace(answer.evidence, cause=UNACCEPTED_TOKENS))
+                return replace(answer, evidence=replace(answer.evidence, cause=NEW_TOKENS_REFUSED))
         elif isinstance(answer, Done | Refused):
             self._tokens.accepted()
         return answer
@@ -288,20 +294,21 @@ class AssureClient:
         self._observe(operation, _NAMES[type(answer)], time.monotonic() - began)
         return answer
 
-    async def _send(self, request: httpx.Request) -> Reply | Trouble:
+    async def _send(self, request: httpx.Request) -> Reply | Lost:
         if self._closed:
-            return Trouble.CONNECT
+            return Lost(trouble=Trouble.CONNECT, cause="closed")
         try:
             response = await self._transport.handle_async_request(request)
             body = await whole(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            return Trouble.CONNECT
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            late = isinstance(error, httpx.ConnectTimeout)
+            return Lost(trouble=Trouble.CONNECT, cause="connect-timeout" if late else cause_of(error))
         except httpx.TimeoutException:
-            return Trouble.TIMEOUT
+            return Lost(trouble=Trouble.TIMEOUT, cause="timeout")
         except Oversized:
-            return Trouble.OVERSIZED
+            return Lost(trouble=Trouble.OVERSIZED, cause="oversized")
         except httpx.HTTPError:
-            return Trouble.RESET
+            return Lost(trouble=Trouble.RESET, cause="reset")
         self._date = response.headers.get("date", "")
         return Reply(
             status=response.status_code,

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from agent.assure.brakes import Breaker, Bucket, Cause, Opened, Seen, TokenCircuit
-from agent.assure.token import UNACCEPTED_TOKENS, TokenAnswer
+from agent.assure.token import TokenAnswer
 from agent.core.answer import (
+    NEW_TOKENS_REFUSED,
     NOT_SENT,
     UNACCEPTED,
     Answer,
@@ -324,7 +325,7 @@ def _seen(answer: Answer[T], target: str | None, gone: bool) -> Seen:
         return Seen.NOTHING
     if evidence.status == 403 and evidence.cause != "foreign-body":
         return Seen.FORBIDDEN
-    if evidence.cause == UNACCEPTED_TOKENS:
+    if evidence.cause == NEW_TOKENS_REFUSED:
         return Seen.UNACCEPTED
     match answer:
         case Busy() if evidence.status == 404:

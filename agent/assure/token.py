@@ -14,7 +14,6 @@ from agent.ports import Clock
 
 BODY: Final = b"grant_type=client_credentials&scope=signicat-api"
 
-UNACCEPTED_TOKENS: Final = "new-tokens-refused"  # the cause of a 401 to one new token after the other
 NEW_TOKENS: Final = 3  # new tokens that Assure refuses in a row before that is said
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}")  # RFC 6750 §2.1: nothing that could break out of a header

@@ -52,6 +52,10 @@ UNACCEPTED: Final = frozenset({"invalid_client", "unauthorized_client", "invalid
 """The errors of the token endpoint that say: this client gets no token, until a person changes that (RFC 6749 §5.2)."""
 
 
+NEW_TOKENS_REFUSED: Final = "new-tokens-refused"
+"""The cause of a 401 to one new token after the other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What is kept of an answer: never a value of its body [I6]."""

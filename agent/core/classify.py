@@ -96,6 +96,14 @@ class Reply:
     date: str | None = None  # likewise
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """No answer. `cause` is a token-shaped word of the transport: refused, dns, tls-certificate-has-expired, timeout."""
+
+    trouble: Trouble
+    cause: str
+
+
 Reader = Callable[[Reply], T]
 """Reads the documented body of a success; raises ValueError (best: Unreadable) when it is anything else."""
 
@@ -108,13 +116,15 @@ class Unreadable(ValueError):
         self.cause = cause
 
 
-def classify(operation: Operation, seen: Reply | Trouble, read: Reader[T], now: float) -> Answer[T]:
+def classify(operation: Operation, seen: Reply | Lost | Trouble, read: Reader[T], now: float) -> Answer[T]:
     """Say what is known after `operation` was tried and `seen` came of it.
 
     `read` is asked only for the documented success status. `now` (seconds since the epoch) turns a Retry-After date
     into seconds where the answer has no Date of its own. Pure and total, as long as `read` raises nothing but ValueError.
     """
     if isinstance(seen, Trouble):
+        seen = Lost(trouble=seen, cause=seen.value)
+    if isinstance(seen, Lost):
         return _without_answer(operation, seen)
     answer = _with_answer(operation, seen, read, now)
     if operation is Operation.TOKEN and isinstance(answer, Unknown):
@@ -122,9 +132,9 @@ def classify(operation: Operation, seen: Reply | Trouble, read: Reader[T], now: 
     return answer
 
 
-def _without_answer(operation: Operation, trouble: Trouble) -> Busy | Unknown:
-    evidence = Evidence(trouble=trouble, cause=trouble.value)
-    if trouble in _NEVER_SENT or operation is Operation.TOKEN:
+def _without_answer(operation: Operation, lost: Lost) -> Busy | Unknown:
+    evidence = Evidence(trouble=lost.trouble, cause=lost.cause)
+    if lost.trouble in _NEVER_SENT or operation is Operation.TOKEN:
         return Busy(evidence=evidence)
     return Unknown(evidence=evidence)
 

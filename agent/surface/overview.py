@@ -90,6 +90,9 @@ def _alarms(browsing: Browsing, seen: Seen) -> list[dict[str, str]]:
     if seen.circuit is not None:
         says = f"The circuit is open, and nothing is sent to Assure but probes: {seen.circuit}."
         alarms.append({"says": says, "command": "assure-agent doctor"})
+    for name, begun, sentence in seen.troubles:
+        says = f"Calls to {name} fail for {short(max(0.0, seen.now - begun))}: {sentence}."
+        alarms.append({"says": says, "command": "assure-agent doctor"})
     late = [source for source in browsing.sources() if seen.now - source.synced_at > 900 or not source.complete]
     for source in late:
         since = short(max(0.0, seen.now - source.synced_at))

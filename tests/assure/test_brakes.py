@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from agent.assure.brakes import (
     ANSWERS,
+    FORBIDDEN,
     HALF_OPEN,
     LEAST,
     MISSING,
@@ -17,7 +18,6 @@ from agent.assure.brakes import (
     PAUSED_LEAST,
     SHARE,
     TWICE,
-    FORBIDDEN,
     UNLIMITED,
     WINDOW,
     Breaker,
@@ -106,7 +106,10 @@ class Brakes(RuleBasedStateMachine):
 
     @precondition(lambda self: self.breaker.opened is None)
     @rule(
-        seen=st.sampled_from(Seen), dossier=st.sampled_from("abcdefgh"), chance=st.floats(0, 0.999), often=st.just(1) | st.integers(1, 30)
+        seen=st.sampled_from(Seen),
+        dossier=st.sampled_from("abcdefgh"),
+        chance=st.floats(0, 0.999),
+        often=st.just(1) | st.integers(1, 30),
     )
     def answered(self, seen: Seen, dossier: str, chance: float, often: int) -> None:
         for _ in range(often):
@@ -295,7 +298,9 @@ def test_one_retry_after_among_good_answers_stops_its_request_alone_and_several_
     assert breaker.shut(now), "nothing is known yet: it is meant for all"
     now += 100
     for number in range(1_000):
-        breaker.saw(Seen.OUTAGE if number % 33 == 32 else Seen.TARGET, now, retry_after=7.0 if number % 33 == 32 else None)
+        breaker.saw(
+            Seen.OUTAGE if number % 33 == 32 else Seen.TARGET, now, retry_after=7.0 if number % 33 == 32 else None
+        )
     assert not breaker.shut(now)
     for _ in range(ANSWERS // 4):
         breaker.saw(Seen.OUTAGE, now, retry_after=7.0)

@@ -8,8 +8,7 @@ import pytest
 
 from agent.assure.brakes import LEAST, MISSING, Cause, Opened, Seen
 from agent.assure.limits import UNBELIEVED, Limited, Turns, _seen
-from agent.assure.token import UNACCEPTED_TOKENS
-from agent.core.answer import NOT_SENT, Answer, Busy, Done, Evidence, Refused, Trouble, Unknown
+from agent.core.answer import NEW_TOKENS_REFUSED, NOT_SENT, Answer, Busy, Done, Evidence, Refused, Trouble, Unknown
 from agent.core.remote import ListedDossier
 from tests.support.clock import VirtualClock, until
 
@@ -42,7 +41,7 @@ FINE: Done[Any] = Done(value=())
         (Busy(evidence=Evidence(trouble=Trouble.NO_TOKEN)), "D1", False, Seen.NOTHING),  # the token endpoint's
         (Busy(evidence=Evidence(status=503, trouble=Trouble.NO_TOKEN)), "D1", False, Seen.NOTHING),
         (Busy(evidence=Evidence(status=401, cause="unauthorized")), "D1", False, Seen.OUTAGE),  # of a revoked token
-        (Busy(evidence=Evidence(status=401, cause=UNACCEPTED_TOKENS)), "D1", False, Seen.UNACCEPTED),
+        (Busy(evidence=Evidence(status=401, cause=NEW_TOKENS_REFUSED)), "D1", False, Seen.UNACCEPTED),
         (Busy(evidence=Evidence(status=403, cause="forbidden")), None, False, Seen.FORBIDDEN),
         (Refused(evidence=Evidence(status=403, cause="error-body")), "D1", False, Seen.FORBIDDEN),
         (Unknown(evidence=Evidence(status=403, cause="foreign-body")), "D1", False, Seen.OUTAGE),  # of a proxy

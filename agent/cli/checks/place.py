@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.account import CIRCUIT
+from agent.account import CIRCUIT, ENDPOINTS
 from agent.cli.checks import Check, problem, warning
 from agent.cli.output import moment
 from agent.control import PAUSED, paused_since
@@ -106,6 +106,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
             reading.freeze()
             why, _, approved = reading.recovery() or (None, False, False)
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
+            troubles = remembered(reading.recall(ENDPOINTS))
             waiting, since = reading.waiting_withdrawals(), paused_since(reading.recall(PAUSED))
             followed = reading.other_source(settings.source_name)
     except (AgentError, OSError) as error:
@@ -133,6 +134,11 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
     if pid is not None and circuit:
         hint = "see its log: it says why, and what helps"
         yield warning("circuit", f"the agent sends nothing but probes just now ({circuit})", hint)
+    for name, begun, sentence in troubles if pid is not None else ():
+        hint = "see `assure-agent explain` and the runbook, section endpoint-trouble"
+        yield warning(
+            "endpoint", f"for the running agent, calls to {name} fail since {moment(begun)}: {sentence}", hint
+        )
     if since is not None:
         when = f" since {moment(since)}" if since else ""
         yield warning("pause", f"paused{when}: nothing new is begun", "`assure-agent resume`")
