@@ -17,8 +17,8 @@ from agent.store.audit.checkpoints import BREAK, Checkpoint
 CIRCUIT_HINTS = {
     Cause.OUTAGE: "Assure answers nobody; the agent goes on by itself once it does",
     Cause.TOKEN: "the token endpoint gives no token; the agent goes on by itself once it does",
-    Cause.CREDENTIALS: "Assure does not accept the client: check ASSURE_AGENT_CLIENT_ID, ASSURE_AGENT_CLIENT_SECRET and "
-    "the permissions of the API client; this does not end by itself",
+    Cause.CREDENTIALS: "Assure does not accept the client: check ASSURE_AGENT_CLIENT_ID, ASSURE_AGENT_CLIENT_SECRET "
+    "and the permissions of the API client; this does not end by itself",
     Cause.MISSING: "nothing of ours is at Assure: check the account; if all was deleted there: assure-agent resume",
 }
 

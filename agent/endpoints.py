@@ -1,4 +1,4 @@
-"""What each endpoint last had against us: Assure, its token endpoint, and each sink. Kept once, read by all that report.
+"""Why calls to an endpoint fail: Assure, its token endpoint, each sink. Kept once, read by all that report it.
 
 Trouble begins with the first failure and ends with a success that no failure preceded for some seconds: calls that fail
 now and then among good ones are one trouble, not many. Nothing of a body is kept [I6].
@@ -118,7 +118,7 @@ def asked(answer: Answer[T]) -> bool:
     """False when the call was kept back, or had no token: its endpoint was not asked."""
     evidence = answer.evidence
     sent = evidence.status is not None or evidence.trouble not in (None, Failure.CRASHED)
-    return sent and evidence.cause != NOT_SENT and evidence.trouble is not Failure.NO_TOKEN
+    return sent and evidence.cause not in (NOT_SENT, "closed") and evidence.trouble is not Failure.NO_TOKEN
 
 
 def _trouble(cause: Cause, evidence: Evidence) -> Trouble:
@@ -224,7 +224,11 @@ def as_json(troubles: Mapping[str, Trouble]) -> list[dict[str, Any]]:
     return [{"endpoint": name, "sentence": one.sentence, **asdict(one)} for name, one in troubles.items()]
 
 
-def remembered(text: str | None) -> list[tuple[str, float, str]]:
+Troubles = list[tuple[str, float, str]]
+"""The endpoint in words, since when, and the cause in a sentence."""
+
+
+def remembered(text: str | None) -> Troubles:
     """Of such a JSON text: the endpoint in words, since when, and the sentence. Empty when nothing is remembered."""
     rows = json.loads(text) if text else []
     return [(named(row["endpoint"]), row["since"], row["sentence"]) for row in rows]

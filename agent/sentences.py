@@ -124,8 +124,8 @@ CIRCUITS = {
     "outage": "Assure answers nobody just now: nothing is sent but probes, and all goes on by itself once it answers.",
     "token": "The token endpoint gives no token: nothing else is sent until it does.",
     "credentials": (
-        "Assure does not accept the client: nothing is sent but probes. A person has to correct the client id, the secret "
-        "or the permissions of the API client; `assure-agent doctor` names the cause."
+        "Assure does not accept the client: nothing is sent but probes. A person has to correct the client id, the "
+        "secret or the permissions of the API client; `assure-agent doctor` names the cause."
     ),
     "missing": (
         "Nothing is sent to Assure but probes, because more of what should be there is missing than is believed: most "

@@ -1,4 +1,4 @@
-"""The brakes, as small state machines with time as a value: a token bucket, circuit breakers. None of them sends anything.
+"""The brakes, as small state machines with time as a value: a token bucket, circuit breakers. None sends anything.
 
 A call that goes wrong is the business of its request, which comes back with backoff. When calls go wrong whatever
 request they belong to, it is the business of all:
@@ -268,7 +268,7 @@ class TokenCircuit:
     def failed(
         self, now: float, chance: float, pause: float = 0.0, denied: bool = False, certain: bool = False
     ) -> None:
-        """The endpoint gave no token. `pause`: its Retry-After; `denied`: 401 or 403; `certain`: of its own OAuth words."""
+        """The endpoint gave no token. `pause`: its Retry-After; `denied`: 401 or 403; `certain`: by an OAuth error."""
         self._failures += 1
         self._denied = self._denied + 1 if denied else 0
         cause = Cause.CREDENTIALS if certain or self._denied >= FORBIDDEN else Cause.TOKEN

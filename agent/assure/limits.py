@@ -320,13 +320,19 @@ def _of_assure(answer: Answer[T]) -> bool:
 def _seen(answer: Answer[T], target: str | None, gone: bool) -> Seen:
     """The meaning of an answer beyond its own request."""
     evidence = answer.evidence
-    missing = evidence.status == 404 and target is not None
     if not _of_assure(answer):
         return Seen.NOTHING
     if evidence.status == 403 and evidence.cause != "foreign-body":
         return Seen.FORBIDDEN
     if evidence.cause == NEW_TOKENS_REFUSED:
         return Seen.UNACCEPTED
+    return _of_calls(answer, target, gone)
+
+
+def _of_calls(answer: Answer[T], target: str | None, gone: bool) -> Seen:
+    """Of an answer that says nothing of the client."""
+    evidence = answer.evidence
+    missing = evidence.status == 404 and target is not None
     match answer:
         case Busy() if evidence.status == 404:
             return Seen.MISSING  # not even the path is there

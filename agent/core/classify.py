@@ -62,8 +62,8 @@ WITHOUT_DOSSIER: Final = frozenset(
 """The calls with no dossier in their path (contract §3)."""
 
 # RFC 9110, 6585, 7725: method, length, size, type, expectation, authority, protocol or header fields are refused before
-# the request is carried out. Not among them: 406 and 416, which some servers find out afterwards; 407 and 511, which are
-# about the network and pass.
+# the request is carried out. Not among them: 406 and 416, which some servers find out afterwards; 407 and 511, which
+# are about the network and pass.
 _CANNOT_HAVE_ACTED = frozenset({405, 411, 413, 414, 415, 417, 421, 426, 431, 451, 501, 505})
 _NOT_NOW = frozenset({401, 408, 425, 429})
 _NOT_NOW_FOR_START = frozenset({401, 429})
@@ -98,7 +98,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """No answer. `cause` is a token-shaped word of the transport: refused, dns, tls-certificate-has-expired, timeout."""
+    """No answer. `cause` is a word of the transport: refused, dns, tls-certificate-has-expired, timeout."""
 
     trouble: Trouble
     cause: str
@@ -120,7 +120,7 @@ def classify(operation: Operation, seen: Reply | Lost | Trouble, read: Reader[T]
     """Say what is known after `operation` was tried and `seen` came of it.
 
     `read` is asked only for the documented success status. `now` (seconds since the epoch) turns a Retry-After date
-    into seconds where the answer has no Date of its own. Pure and total, as long as `read` raises nothing but ValueError.
+    into seconds where the answer has no Date of its own. Pure and total, as long as `read` raises ValueError alone.
     """
     if isinstance(seen, Trouble):
         seen = Lost(trouble=seen, cause=seen.value)

@@ -55,9 +55,8 @@ def _credentials(settings: Settings, answer: Refused | Busy | None) -> Check:
             f"Assure does not accept the client id and secret: {cause}",
             "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
         )
-    return problem(
-        "credentials", f"no token can be had: {cause}", HINTS.get(trouble.cause if trouble else None, _OTHER)
-    )
+    hint = HINTS.get(trouble.cause, _OTHER) if trouble is not None else _OTHER
+    return problem("credentials", f"no token can be had: {cause}", hint)
 
 
 def _clock(theirs: float | None, ours: float) -> Check:

@@ -42,7 +42,7 @@ def refused(record: Record, seen: EffectRefused, policy: Policy) -> Record:
 
 
 def delayed(record: Record, seen: EffectDelayed, policy: Policy) -> Record:
-    """It did not happen. A call that was never sent, for want of a token or of an open circuit, is no failure of its own:
+    """It did not happen. A call that was kept back, because there is no token or a circuit is open, counts no failure:
     the request comes back as soon as calls go out again, whatever it met before."""
     unsent = seen.evidence.trouble is Trouble.NO_TOKEN or seen.evidence.cause == NOT_SENT
     failures = max(record.failures, 1) if unsent else record.failures + 1
