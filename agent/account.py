@@ -84,9 +84,9 @@ async def reach(client: AssureClient, settings: Settings, patient: bool, ending:
             raise not_accepted(answer.evidence.cause)
         if answer is None:
             return
-        if not isinstance(answer, Busy) or answer.evidence.trouble is not Trouble.CONNECT:
-            return  # something answers: the loops are patient
         await clock.wait(ending.asked, 0.2 * 2**failures)
+    if not isinstance(answer, Busy) or answer.evidence.trouble is not Trouble.CONNECT:
+        return  # something answers: the loops are patient
     assert answer is not None
     silence = unreachable(settings, answer, "the requests are kept and nothing is lost")
     if not patient:

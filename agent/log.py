@@ -12,7 +12,7 @@ ALLOWED = frozenset(
         "event", "level", "timestamp", "uid", "phase", "before", "outcome", "state", "reason", "hold_id", "effect",
         "result", "status", "trouble", "cause", "trace_id", "seconds", "generation", "attempt", "files", "refused",
         "waiting", "address", "url", "version", "count", "error", "hint", "due", "setting", "signal", "dossiers",
-        "unclaimed", "checkpoint", "events", "digest",
+        "unclaimed", "endpoint", "detail", "checkpoint", "events", "digest",
     }
 )  # fmt: skip
 

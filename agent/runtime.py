@@ -239,8 +239,7 @@ class Agent:
     async def _at_work(self, listening: Callable[[str], None], patient: bool) -> AsyncIterator[None]:
         """Everything runs inside of this; on leaving, what is under way is answered and saved, in bounded time."""
         control = hearing(self._control, socket_of(self._settings.state_path))
-        looking, guarding = self._looking_through(), self._guarding()
-        async with self._outward.at_work() as (url, self.events_url), control, looking, guarding:
+        async with self._outward.at_work() as (url, self.events_url), control, self._looking_through():
             listening(url)
             self._log.info("started", version=__version__, address=url, events=self.events_url)
             await self._adjust()
@@ -259,6 +258,7 @@ class Agent:
             observing = asyncio.create_task(
                 self._observer.run(self._settings.poll_interval, self._remote.shut, self._ending)
             )
+            guarding = asyncio.create_task(self._remote.guard())
             following = asyncio.create_task(self._follow()) if patient else None
             try:
                 yield
@@ -269,8 +269,9 @@ class Agent:
                 scheduler.stop()
                 self.stop()
                 await self._drain(driving)
-                observing.cancel()  # it only reads
-                await asyncio.gather(observing, return_exceptions=True)
+                for reading in (observing, guarding):  # they only read
+                    reading.cancel()
+                await asyncio.gather(observing, guarding, return_exceptions=True)
                 await self._condition.settled()
                 await self._upkeep.checkpoint()
                 self._log.info("ended")
@@ -293,16 +294,6 @@ class Agent:
         finally:
             self._look_through.cancel()
             await asyncio.wait({self._look_through})
-
-    @contextlib.asynccontextmanager
-    async def _guarding(self) -> AsyncIterator[None]:
-        """Meanwhile open circuits are probed; a store that asks Assure at the start waits for them already."""
-        guarding = asyncio.create_task(self._remote.guard())
-        try:
-            yield
-        finally:
-            guarding.cancel()  # it only reads
-            await asyncio.gather(guarding, return_exceptions=True)
 
     async def _looked(self) -> None:
         await asyncio.wait({self._look_through})
