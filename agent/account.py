@@ -1,14 +1,21 @@
 """The account at Assure: what the settings say of it, and what is said when it does not answer."""
 
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
 from agent.assure.client import AssureClient, Config
-from agent.core.answer import Busy, Refused, Trouble
+from agent.core.answer import Answer, Busy, Refused, Trouble
 from agent.core.errors import RemoteError, SettingsError
 from agent.ending import Ending
+from agent.endpoints import ASSURE, TOKEN, trouble_of
 from agent.log import logger
 from agent.ports import Clock
 from agent.settings import Settings
+from agent.sink import sink_id
 from agent.token_host import elsewhere
 
+ENDPOINTS = "endpoints"  # under this the store remembers the troubles of the endpoints, as JSON
 CIRCUIT = "circuit"  # under this the store remembers why nothing is sent just now; empty: all is well
 PATIENCE = 5  # attempts to reach Assure before `run --once` gives up
 TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
@@ -23,19 +30,37 @@ def need_credentials(settings: Settings) -> None:
         )
 
 
-def not_accepted() -> RemoteError:
-    """The token endpoint said `invalid_client`."""
+def not_accepted(word: str = "") -> RemoteError:
+    """The token endpoint said `invalid_client`, or another OAuth error about the client."""
     return RemoteError(
-        "Assure does not accept the client id and secret.",
+        f"Assure does not accept the client id and secret{f' ({word})' if word else ''}.",
         "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
     )
 
 
-def unreachable(settings: Settings, comfort: str) -> RemoteError:
-    """Nobody answered."""
-    return RemoteError(
-        f"Assure cannot be reached at {settings.base_url}.", f"check ASSURE_AGENT_BASE_URL and the network; {comfort}"
-    )
+def unreachable(settings: Settings, answer: Answer[Any], comfort: str) -> RemoteError:
+    """Assure or its token endpoint did not answer as it should; the cause is said."""
+    trouble = trouble_of(answer)
+    name = TOKEN if trouble is None or answer.evidence.trouble is Trouble.NO_TOKEN else ASSURE
+    cause = f": {replace(trouble, address=addresses(settings)[name]).sentence}" if trouble is not None else ""
+    return RemoteError(f"Assure cannot be reached{cause}.", f"check ASSURE_AGENT_BASE_URL and the network; {comfort}")
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """Scheme, host and port of each endpoint: all of a URL that holds no secret."""
+    config = client_config(settings)
+    found = {ASSURE: _address(config.base_url), TOKEN: _address(config.token_url)}
+    return found | {sink_name(url): _address(url) for url in settings.sink_urls}
+
+
+def sink_name(url: str) -> str:
+    """A sink among the endpoints; their number is bounded by the setting."""
+    return f"sink-{sink_id(url)[:8]}"
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 
 def account_of(settings: Settings) -> str:
@@ -63,13 +88,14 @@ async def reach(client: AssureClient, settings: Settings, patient: bool, ending:
         if ending.asked.is_set():
             return
         if isinstance(answer, Refused):
-            raise not_accepted()
+            raise not_accepted(answer.evidence.cause)
         if answer is None:
             return
-        if not isinstance(answer, Busy) or answer.evidence.trouble is not Trouble.CONNECT:
-            return  # something answers: the loops are patient
         await clock.wait(ending.asked, 0.2 * 2**failures)
-    silence = unreachable(settings, "the requests are kept and nothing is lost")
+    if not isinstance(answer, Busy) or answer.evidence.trouble is not Trouble.CONNECT:
+        return  # something answers: the loops are patient
+    assert answer is not None
+    silence = unreachable(settings, answer, "the requests are kept and nothing is lost")
     if not patient:
         raise silence
     logger().error("unreachable", error=str(silence), hint=silence.hint)

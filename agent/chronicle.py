@@ -1,5 +1,6 @@
 """What the agent tells of itself: a log line and the metrics for each step and each scan; never a name [I6]."""
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from agent.assure.brakes import Cause, Opened
 from agent.clock import written
 from agent.core.errors import AgentError
 from agent.core.machine import Step
+from agent.endpoints import Cause as EndpointCause
+from agent.endpoints import Trouble
 from agent.listeners import harmless
 from agent.log import logger
 from agent.metrics import Metrics
@@ -17,6 +20,9 @@ from agent.store.audit.checkpoints import BREAK, Checkpoint
 
 CIRCUIT_HINTS = {
     Cause.OUTAGE: "Assure answers nobody; the agent goes on by itself once it does",
+    Cause.TOKEN: "the token endpoint gives no token; the agent goes on by itself once it does",
+    Cause.CREDENTIALS: "Assure does not accept the client: check ASSURE_AGENT_CLIENT_ID, ASSURE_AGENT_CLIENT_SECRET "
+    "and the permissions of the API client; this does not end by itself",
     Cause.MISSING: "nothing of ours is at Assure: check the account; if all was deleted there: assure-agent resume",
 }
 
@@ -128,6 +134,27 @@ class Chronicle:
         else:
             hint = CIRCUIT_HINTS[opened.cause]
             self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
+
+    @harmless
+    def endpoint(self, name: str, before: Trouble | None, after: Trouble | None) -> None:
+        """The trouble of an endpoint began, changed its cause, or ended."""
+        self._metrics.endpoint(name, before, after)
+        if after is None:
+            assert before is not None
+            self._log.warning("trouble ended", endpoint=name, cause=before.cause.value, address=before.address)
+            return
+        grave = after.cause is EndpointCause.CREDENTIALS
+        self._log.log(
+            logging.ERROR if grave else logging.WARNING,
+            "trouble" if before is None else "trouble changed",
+            endpoint=name,
+            cause=after.cause.value,
+            status=after.status,
+            detail=after.word or None,
+            address=after.address,
+            error=after.sentence,
+            hint=CIRCUIT_HINTS[Cause.CREDENTIALS] if grave else None,
+        )
 
     @harmless
     def regained(self, regained: Regained) -> None:

@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Any, Generic, TypeVar
 
-from agent.core.answer import Busy, Done, Evidence, Refused, Unknown
+from agent.core.answer import UNACCEPTED, Busy, Done, Evidence, Refused, Trouble, Unknown
 from agent.core.document_types import departed
 from agent.core.effect import (
     CompareImages,
@@ -233,8 +234,11 @@ class Interpreter:
                 return EffectDelayed(kind=kind, retry_after=retry_after, **stamp)
             case Unknown():
                 return EffectUnanswered(kind=kind, **stamp)
-            case Refused(evidence=Evidence(cause="invalid_client")):
-                return EffectDelayed(kind=kind, **stamp)  # never sent; our credentials are at fault, not the request
+            case Refused(evidence=Evidence(cause=cause)) if cause in UNACCEPTED:
+                unsent = replace(
+                    answer.evidence, trouble=Trouble.NO_TOKEN
+                )  # our credentials are at fault, not the request
+                return EffectDelayed(kind=kind, **stamp | {"evidence": unsent})
             case Refused(missing=True):
                 return TargetMissing(kind=kind, **stamp)
             case Refused():

@@ -16,7 +16,7 @@ ALLOWED = frozenset(
         "result", "status", "trouble", "cause", "trace_id", "seconds", "generation", "attempt", "files", "refused",
         "waiting", "address", "url", "version", "count", "error", "hint", "due", "setting", "signal", "dossiers",
         "unclaimed", "checkpoint", "events", "digest", "source", "images", "store", "starts", "command", "sender",
-        "since",
+        "since", "endpoint", "detail",
     }
 )  # fmt: skip
 

@@ -20,6 +20,8 @@ from agent.core.machine import Step
 from agent.core.received import Received
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.core.remote import ProcessType
+from agent.endpoints import Cause as EndpointCause
+from agent.endpoints import Trouble
 from agent.listeners import harmless
 from agent.log import lost
 from agent.ports import Clock
@@ -142,6 +144,12 @@ class Metrics:
             "1 while nothing is sent to Assure but a probe now and then, because calls go wrong whoever makes them.",
             registry=registry,
         )
+        self._endpoint = Gauge(
+            name + "endpoint_trouble",
+            "1 while calls to an endpoint (assure, token, or a sink) fail, by cause.",
+            ("endpoint", "cause"),
+            registry=registry,
+        )
         build = Gauge(name + "build_info", "The version that runs.", ("version",), registry=registry)
         build.labels(version=__version__).set(1)
         registry.register(_LogCollector())
@@ -226,6 +234,18 @@ class Metrics:
     def circuit(self, is_open: bool) -> None:
         """The circuit opened, or closed."""
         self._circuit.set(is_open)
+
+    def endpoints(self, names: Iterable[str]) -> None:
+        """These are asked; every series from the start."""
+        for endpoint, cause in product(names, EndpointCause):
+            self._endpoint.labels(endpoint, cause).set(0)
+
+    def endpoint(self, name: str, before: Trouble | None, after: Trouble | None) -> None:
+        """The trouble of an endpoint began, changed its cause, or ended."""
+        if before is not None:
+            self._endpoint.labels(name, before.cause).set(0)
+        if after is not None:
+            self._endpoint.labels(name, after.cause).set(1)
 
     def watch(self, look: Callable[[], AbstractContextManager[Figures]]) -> None:
         """Look into the store whenever the metrics are asked for."""

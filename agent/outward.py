@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 
+from agent.account import sink_name
 from agent.deliver import Deliverer
 from agent.descriptors import connections_each, limit, needed
+from agent.endpoints import Endpoints
 from agent.events import LARGEST, Events, Signature, Tell
 from agent.log import logger
 from agent.metrics import Metrics
@@ -47,6 +49,7 @@ class Outward:
         store: SqliteStore,
         metrics: Metrics,
         standing: Standing,
+        endpoints: Endpoints,
         tell: Tell,
         chance: Callable[[], float],
         failed: Callable[[Exception], None],
@@ -61,7 +64,9 @@ class Outward:
         self._sessions = Sessions()
         clock, agent_id = standing.clock, settings.agent_id or store.keys.agent_id()
         keys = signing_keys(settings.sink_secret.get_secret_value())
-        self._sinks = [HttpSink(url, keys, agent_id, clock) for url in settings.sink_urls]
+        self._sinks = [
+            HttpSink(url, keys, agent_id, clock, partial(endpoints.met, sink_name(url))) for url in settings.sink_urls
+        ]
         self._deliverers = [
             Deliverer(name, sink, store.outbox, clock, chance, metrics.delivered)
             for name, sink in zip(sink_ids(settings), self._sinks, strict=True)

@@ -6,12 +6,14 @@ import gc
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from agent import __version__
-from agent.account import account_of, client_config, need_credentials, reach
+from agent.account import account_of, addresses, client_config, need_credentials, reach
 from agent.admission import Admission, Rules
 from agent.assure.client import AssureClient
 from agent.assure.limits import Limited, Turns
+from agent.assure.token import TokenAnswer
 from agent.backups import Backups
 from agent.budget import StartBudget
 from agent.catalogue import Catalogue
@@ -24,6 +26,7 @@ from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.core.observation import Reconsidered
 from agent.ending import Ending
+from agent.endpoints import ASSURE, QUIET, TOKEN, Endpoints
 from agent.erasure import Erasure
 from agent.interpreter import Interpreter
 from agent.log import logger
@@ -74,16 +77,34 @@ class Agent:
         self._log = logger()
         self._chronicle = Chronicle(metrics, seen)
         self._ending = Ending()
-        self._condition = Condition(store, self._chronicle, self._ending)
+        self._endpoints = Endpoints(addresses(settings), clock)
+        metrics.endpoints(addresses(settings))
+        self._condition = Condition(store, self._chronicle, self._ending, self._endpoints)
+        self._endpoints.listen(self._condition.endpoint_changed)
         self._look_through: asyncio.Task[None]
         self._url = ""  # of LISTEN, while it runs
         self.events_url: str | None = None  # where Assure Events are received, while it runs
         self._pulse = Pulse(clock)
         chance = random.random  # pace, not secrecy
         self._turns = Turns(settings.rate_limit, clock)
-        self._client = AssureClient(client_config(settings), clock, self._called, turn=self._turns.next)
+        self._client = AssureClient(
+            client_config(settings),
+            clock,
+            self._called,
+            turn=self._turns.next,
+            token_answered=self._token_answered,
+            answered=partial(self._endpoints.answered, ASSURE),
+        )
         rules = Rules.of(settings, store.keys.agent_id())
-        self._remote = Limited(self._client, self._turns, clock, chance, rules.ours, self._condition.circuit_turned)
+        self._remote = Limited(
+            self._client,
+            self._turns,
+            clock,
+            chance,
+            rules.ours,
+            self._condition.circuit_turned,
+            self._client.authenticate,
+        )
         self._catalogue = Catalogue(self._remote, store, clock)
         pictures = PictureFolder(settings.images_dir, settings.max_image_bytes)
         self._budget = StartBudget(settings.max_starts_per_day, store, clock)
@@ -136,7 +157,14 @@ class Agent:
             self.page_link,
         )
         self._outward = Outward(
-            settings, store, metrics, self._standing(), self.reconciler.tell, chance, self._ending.failed
+            settings,
+            store,
+            metrics,
+            self._standing(),
+            self._endpoints,
+            self.reconciler.tell,
+            chance,
+            self._ending.failed,
         )
 
     @classmethod
@@ -239,6 +267,7 @@ class Agent:
             scheduler = Scheduler(self._ending.failed)
             scheduler.every(self._settings.scan_interval, self.scan)
             scheduler.every(_RECOVER, self._pausing.recover)
+            scheduler.every(QUIET, self._settle_endpoints)
             self._upkeep.at_intervals(scheduler)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
@@ -333,6 +362,13 @@ class Agent:
         self._chronicle.stepped(step)
         self._outward.wake()
 
+    def _token_answered(self, answer: TokenAnswer) -> None:
+        self._endpoints.answered(TOKEN, answer)
+        self._remote.token_answered(answer)
+
+    async def _settle_endpoints(self) -> None:
+        self._endpoints.settle()
+
     def _called(self, operation: Operation, result: str, seconds: float) -> None:
         self._metrics.called(operation, result, seconds)
         self._pulse.called(operation, result, seconds)
@@ -350,4 +386,5 @@ class Agent:
             paused=lambda: self.reconciler.paused,
             budget=lambda: (self._budget.left or 0, limit) if limit else None,
             circuit=self._condition.circuit,
+            troubles=self._condition.troubles,
         )

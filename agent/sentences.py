@@ -121,7 +121,8 @@ class Around:
     paused_since: float | None = None  # a person paused the agent; 0.0: when is not known
     recovering: bool = False  # the store was lost or put back, and no person approved yet
     gated: bool = False  # it was put back: nothing is begun meanwhile
-    circuit: str = ""  # why the running agent sends nothing but probes: outage, missing
+    circuit: str = ""  # why the running agent sends nothing but probes: outage, token, credentials, missing
+    troubles: tuple[str, ...] = ()  # why its calls fail, a sentence for each endpoint
     linkless: bool = False  # a person is waited for, and their capture link is lost
     waiting: int = 0  # withdrawals that wait for an approval
     remarks: tuple[Remark, ...] = ()  # of the last scan
@@ -137,6 +138,11 @@ NOTHING_AROUND = Around()
 
 CIRCUITS = {
     "outage": "Assure answers nobody just now: nothing is sent but probes, and all goes on by itself once it answers.",
+    "token": "The token endpoint gives no token: nothing else is sent until it does.",
+    "credentials": (
+        "Assure does not accept the client: nothing is sent but probes. A person has to correct the client id, the "
+        "secret or the permissions of the API client; `assure-agent doctor` names the cause."
+    ),
     "missing": (
         "Nothing is sent to Assure but probes, because more of what should be there is missing than is believed: most "
         "often that is another account (`assure-agent doctor` tells which). If it was deleted there indeed, as after a "
@@ -244,6 +250,8 @@ def _around(record: Record, now: float, around: Around) -> Iterator[str]:
         yield "The state file is an older copy or a restored one: nothing is begun before `assure-agent approve`."
     if around.circuit and record.phase is not Phase.DONE:
         yield CIRCUITS.get(around.circuit, CIRCUITS["outage"])
+    if record.phase is not Phase.DONE:
+        yield from around.troubles
     for remark in around.remarks:
         if remark.kind is not RemarkKind.STRAY_ANSWER:
             continue

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -17,7 +17,11 @@ import orjson
 
 from agent.clock import written
 from agent.connector import BoundedConnector
+from agent.endpoints import Trouble, by_status, unanswered
 from agent.ports import Clock, Delivery
+from agent.unconnected import cause_of
+
+Met = Callable[[Trouble | None], None]
 
 _PATIENCE = aiohttp.ClientTimeout(total=10)
 _TYPE = "application/cloudevents+json; charset=utf-8"
@@ -31,8 +35,10 @@ def sink_id(url: str) -> str:
 class HttpSink:
     """One URL. Implements `agent.ports.Sink`."""
 
-    def __init__(self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock) -> None:
+    def __init__(self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock, met: Met) -> None:
+        """`met` hears of each answer: None when the notice was taken, the trouble otherwise."""
         self._url = url
+        self._met = met
         self._keys = keys
         self._source = f"/assure-agent/{agent_id}"
         self._clock = clock
@@ -50,8 +56,11 @@ class HttpSink:
         )
         try:
             async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
-                return 200 <= response.status < 300
-        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError):
+                taken = 200 <= response.status < 300
+                self._met(None if taken else Trouble(cause=by_status(response.status), status=response.status))
+                return taken
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:
+            self._met(unanswered(cause_of(error)))
             return False
 
     async def aclose(self) -> None:

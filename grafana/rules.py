@@ -244,6 +244,15 @@ def alerts(times: Times) -> list[Alert]:
             firing={f"assure_agent_circuit_open{{{at}}}": "1x240"},
         ),
         Alert(
+            name="AssureAgentCredentials",
+            expression='max by (instance) (assure_agent_endpoint_trouble{cause="credentials"}) > 0',
+            hold="1m",
+            severity="page",
+            summary="Assure does not accept the agent's client id and secret, or its permissions.",
+            section="credentials",
+            firing={f'assure_agent_endpoint_trouble{{{at},endpoint="token",cause="credentials"}}': "1x240"},
+        ),
+        Alert(
             name="AssureAgentAssureFailing",
             expression=(
                 f'sum by (instance) (rate(assure_agent_api_requests_total{{result=~"busy|unknown"}}[{times("10m")}]))'
@@ -400,6 +409,7 @@ _WELL = {
     'assure_agent_paused{instance="agent:9464"}': "0x240",
     'assure_agent_log_lines_lost_total{instance="agent:9464"}': "7x240",
     'assure_agent_circuit_open{instance="agent:9464"}': "0x240",
+    'assure_agent_endpoint_trouble{instance="agent:9464",endpoint="token",cause="credentials"}': "0x240",
     'assure_agent_api_requests_total{instance="agent:9464",operation="read_process",result="done"}': "0+60x240",
     'assure_agent_api_requests_total{instance="agent:9464",operation="read_process",result="busy"}': "0+1x240",
     'assure_agent_last_event_timestamp_seconds{instance="agent:9464"}': "0+60x240",

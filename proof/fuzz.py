@@ -15,10 +15,9 @@ from time import perf_counter
 from typing import Any
 
 from agent.assure import readers
-from agent.assure.client import read_date
 from agent.assure.token import read_token
 from agent.core.answer import Busy, Done, Operation, Refused, Trouble, Unknown
-from agent.core.classify import Reader, Reply, classify
+from agent.core.classify import Reader, Reply, classify, http_date
 from agent.source.loader import Loaded, load
 from proof.many import each
 from proof.papers import captured, request
@@ -169,7 +168,7 @@ def read(name: str, chance: Random) -> str:
     )
     body = _body(name, chance)
     header = chance.choice((None, *_TIMES))
-    read_date(header)
+    http_date(header)
     reply = Reply(status=status, body=body, document=readers.parse(body), retry_after=header)
     try:
         told = _REFERENCE.sub("", repr(reader(reply)))

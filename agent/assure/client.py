@@ -7,17 +7,16 @@ happened) it is sent once more with a new token (contract §1).
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 
 from agent.assure import bodies, readers
 from agent.assure.described import Described, described
-from agent.assure.token import BODY, Token, TokenSource, basic, read_token
+from agent.assure.token import BODY, Token, TokenAnswer, TokenSource, basic, read_token
 from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, TARGET, Oversized, Transport, whole
-from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
-from agent.core.classify import Reader, Reply, classify
+from agent.core.answer import NEW_TOKENS_REFUSED, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.classify import Lost, Reader, Reply, classify, http_date
 from agent.core.remote import (
     PROVIDER,
     CaptureOptions,
@@ -34,6 +33,7 @@ from agent.core.remote import (
 )
 from agent.listeners import harmless
 from agent.ports import Clock, Image, ResultReading
+from agent.unconnected import cause_of
 
 T = TypeVar("T")
 
@@ -84,16 +84,20 @@ class AssureClient:
         observe: Observer = lambda operation, result, seconds: None,
         transport: httpx.AsyncBaseTransport | None = None,
         turn: Turn | None = None,
+        token_answered: Callable[[TokenAnswer], None] = lambda answer: None,
+        answered: Callable[[Answer[Any]], None] = lambda answer: None,
     ) -> None:
+        """`token_answered` hears of each answer of the token endpoint, `answered` of each of Assure that is final."""
         self._config = config
         self._turn = turn or _at_once
         self._clock = clock
         self._observe = harmless(observe)
+        self._answered = harmless(answered)
         base = httpx.URL(config.base_url)
         self._origin = base.copy_with(raw_path=b"/")
         self._root = base.raw_path.decode().rstrip("/") + "/assure/"
         self._headers: dict[tuple[str, str, bool], httpx.Headers] = {}  # made once for each token and kind of call
-        self._tokens = TokenSource(self._fetch_token, clock)
+        self._tokens = TokenSource(self._fetch_token, clock, token_answered)
         self._date = ""  # of the last answer, as it came
         # No httpx.AsyncClient above it: without redirects, cookies, authentication and proxies it would only cost.
         self._transport = transport or Transport(
@@ -118,7 +122,7 @@ class AssureClient:
     @property
     def server_time(self) -> float | None:
         """What the last answer gave as its date, in seconds since the epoch."""
-        return read_date(self._date)
+        return http_date(self._date)
 
     async def authenticate(self) -> Refused | Busy | None:
         """Is there a token, or can there be one? None: yes. Otherwise why not."""
@@ -224,17 +228,29 @@ class AssureClient:
             return Refused(evidence=Evidence(cause="bad-id"))  # never sent: such a path may mean something else
         token = await self._tokens.get()
         if isinstance(token, Done):
-            answer = await self._exchange(call.operation, self._request(call, token.value.value), read)
-            if answer.evidence.status != 401:
-                return answer
-            self._tokens.invalidate(token.value.value)
-            token = await self._tokens.get()
+            answer = await self._tried(call, token.value.value, read)
+            if answer.evidence.status == 401:
+                token = await self._tokens.get()
+                if isinstance(token, Done):
+                    await self._turn()
+                    answer = await self._tried(call, token.value.value, read)
             if isinstance(token, Done):
-                await self._turn()
-                return await self._exchange(call.operation, self._request(call, token.value.value), read)
+                self._answered(answer)
+                return answer
         if isinstance(token, Busy):  # the token endpoint's evidence, marked as such
             return replace(token, evidence=replace(token.evidence, trouble=Trouble.NO_TOKEN))
         return token
+
+    async def _tried(self, call: _Call, token: str, read: Reader[T]) -> Answer[T]:
+        """Send it with this token, and remember whether Assure accepts the token."""
+        answer = await self._exchange(call.operation, self._request(call, token), read)
+        if answer.evidence.status == 401:
+            self._tokens.invalidate(token)
+            if self._tokens.unaccepted:
+                return replace(answer, evidence=replace(answer.evidence, cause=NEW_TOKENS_REFUSED))
+        elif isinstance(answer, Done | Refused):
+            self._tokens.accepted()
+        return answer
 
     def _request(self, call: _Call, token: str) -> httpx.Request:
         """Of parts that are made once: to build each from nothing takes a tenth of what a call costs."""
@@ -279,39 +295,33 @@ class AssureClient:
         self._observe(operation, _NAMES[type(answer)], time.monotonic() - began)
         return answer
 
-    async def _send(self, request: httpx.Request) -> Reply | Trouble:
+    async def _send(self, request: httpx.Request) -> Reply | Lost:
         if self._closed:
-            return Trouble.CONNECT
+            return Lost(trouble=Trouble.CONNECT, cause="closed")
         try:
             response = await self._transport.handle_async_request(request)
             body = await whole(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            return Trouble.CONNECT
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            late = isinstance(error, httpx.ConnectTimeout)
+            return Lost(trouble=Trouble.CONNECT, cause="connect-timeout" if late else cause_of(error))
         except httpx.TimeoutException:
-            return Trouble.TIMEOUT
+            return Lost(trouble=Trouble.TIMEOUT, cause="timeout")
         except Oversized:
-            return Trouble.OVERSIZED
+            return Lost(trouble=Trouble.OVERSIZED, cause="oversized")
         except httpx.HTTPError:
-            return Trouble.RESET
+            return Lost(trouble=Trouble.RESET, cause="reset")
         self._date = response.headers.get("date", "")
         return Reply(
             status=response.status_code,
             body=body,
             document=readers.parse(body),
             retry_after=response.headers.get("retry-after"),
+            date=self._date or None,
         )
 
 
 async def _at_once() -> None:
     """Without a limit."""
-
-
-def read_date(text: str | None) -> float | None:
-    """Seconds since the epoch of an HTTP date; None when it is none."""
-    try:
-        return parsedate_to_datetime(text or "").timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _process(dossier_id: str, process_id: str) -> tuple[str, ...]:

@@ -14,10 +14,12 @@ from agent.ports import Clock
 
 BODY: Final = b"grant_type=client_credentials&scope=signicat-api"
 
+NEW_TOKENS: Final = 3  # new tokens that Assure refuses in a row before that is said
+
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}")  # RFC 6750 §2.1: nothing that could break out of a header
 _LONGEST_LIFE = 3600.0  # the longest an API client can be given (contract §1)
 _MARGIN = 30.0
-_PAUSE_AFTER_FAILURE = 1.0
+_PAUSE_AFTER_FAILURE = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,24 +57,32 @@ def basic(client_id: str, secret: str) -> str:
 
 
 class TokenSource:
-    """Hands out the current token; `fetch` asks the endpoint for a new one.
+    """Hands out the current token; `fetch` asks the endpoint for a new one, and `heard` is told of each answer, once.
 
     Time comes from `clock` alone. A clock that goes back ends what was remembered: it is never trusted for longer.
     """
 
-    def __init__(self, fetch: Fetch, clock: Clock) -> None:
+    def __init__(self, fetch: Fetch, clock: Clock, heard: Callable[[TokenAnswer], None] = lambda answer: None) -> None:
         self._fetch = fetch
+        self._heard = heard
         self._clock = clock
         self._kept: TokenAnswer | None = None
         self._from = 0.0
         self._until = 0.0
         self._renewal: asyncio.Task[TokenAnswer] | None = None
+        self._proved = True  # Assure has accepted the current token, or was not yet asked
+        self._refused = 0  # new tokens that Assure refused, in a row
+
+    @property
+    def unaccepted(self) -> bool:
+        """True when Assure refuses one new token after the other: the client is at fault, not the token."""
+        return self._refused >= NEW_TOKENS
 
     async def get(self) -> TokenAnswer:
         """The token, or why there is none. All who wait share one request and its answer.
 
-        A failure is remembered as well, for a second or as long as the endpoint said: thousands of calls in a row
-        do not become thousands of token requests.
+        A failure is remembered as well, for a moment or as long as the endpoint said: thousands of calls that are
+        under way do not become thousands of token requests.
         """
         if self._kept is not None and self._from <= self._clock.now() < self._until:
             return self._kept
@@ -80,10 +90,15 @@ class TokenSource:
             self._renewal = asyncio.create_task(self._renew())
         return await asyncio.shield(self._renewal)  # one who stops waiting does not stop it for the others
 
+    def accepted(self) -> None:
+        """A call was answered, and not with 401."""
+        self._proved, self._refused = True, 0
+
     def invalidate(self, token: str) -> None:
         """A call with `token` answered 401. Only the first to say so of the current token has an effect."""
         if isinstance(self._kept, Done) and self._kept.value.value == token:
             self._kept = None
+            self._refused = 0 if self._proved else self._refused + 1
 
     async def aclose(self) -> None:
         """Stop a renewal that is under way."""
@@ -105,11 +120,12 @@ class TokenSource:
         if isinstance(answer, Unknown):  # cannot be, as `classify` has it; if it were, asking again costs nothing
             answer = Busy(evidence=answer.evidence)
         if isinstance(answer, Done):
-            lifetime = answer.value.lifetime
+            lifetime, self._proved = answer.value.lifetime, False
             return self._keep(answer, asked, lifetime - min(_MARGIN, lifetime / 5))
         pause = answer.retry_after if isinstance(answer, Busy) else None
         return self._keep(answer, self._clock.now(), max(pause or 0.0, _PAUSE_AFTER_FAILURE))
 
     def _keep(self, answer: TokenAnswer, start: float, seconds: float) -> TokenAnswer:
         self._kept, self._from, self._until = answer, start, start + seconds
+        self._heard(answer)
         return answer

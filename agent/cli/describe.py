@@ -150,8 +150,10 @@ def _fields(found: "Described", personal: bool) -> dict[str, Any]:
 
 
 def _unanswered(answer: Answer[Any]) -> RemoteError:
-    evidence = answer.evidence
-    how = f"HTTP {evidence.status}" if evidence.status else evidence.trouble or "no answer"
+    from agent.endpoints import trouble_of
+
+    trouble = trouble_of(answer)
+    how = trouble.sentence if trouble is not None else f"HTTP {answer.evidence.status}"
     return RemoteError(f"Assure cannot be read ({how}).", "check credentials and network with `assure-agent doctor`")
 
 

@@ -46,23 +46,16 @@ async def _asked(settings: Settings) -> "tuple[DocumentType, ...]":
     from agent.account import client_config, need_credentials, not_accepted, unreachable
     from agent.assure.client import AssureClient
     from agent.clock import SystemClock
-    from agent.core.answer import Done, Refused
-    from agent.core.errors import RemoteError
+    from agent.core.answer import UNACCEPTED, Done, Refused
 
     need_credentials(settings)
     async with AssureClient(client_config(settings), SystemClock()) as client:
         answer = await client.list_document_types()
     if isinstance(answer, Done):
         return answer.value
-    evidence = answer.evidence
-    if isinstance(answer, Refused) and evidence.cause == "invalid_client":
-        raise not_accepted()
-    if evidence.status is None:
-        raise unreachable(settings, "try again")
-    raise RemoteError(
-        f"Assure did not answer with its document types (HTTP {evidence.status}, {evidence.cause}).",
-        "try again later; if it stays, ask Signicat whether PictureID is on for this account",
-    )
+    if isinstance(answer, Refused) and answer.evidence.cause in UNACCEPTED:
+        raise not_accepted(answer.evidence.cause)
+    raise unreachable(settings, answer, "if it stays, ask Signicat whether PictureID is on for this account")
 
 
 def _item(row: "DocumentType") -> dict[str, object]:

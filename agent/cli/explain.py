@@ -62,8 +62,9 @@ def explain(
 
 
 def _around(reading: Reading, recovery: tuple[str, bool, bool] | None, runs: bool, record: Record) -> Around:
-    from agent.account import CIRCUIT
+    from agent.account import CIRCUIT, ENDPOINTS
     from agent.control import PAUSED, paused_since
+    from agent.endpoints import remembered
 
     why, _, approved = recovery or ("", False, False)
     recovering = bool(why) and not approved
@@ -72,6 +73,9 @@ def _around(reading: Reading, recovery: tuple[str, bool, bool] | None, runs: boo
         recovering=recovering,
         gated=recovering and gated(why),
         circuit=(reading.recall(CIRCUIT) or "") if runs else "",
+        troubles=tuple(
+            f"Calls to {name} fail: {sentence}." for name, _, sentence in remembered(reading.recall(ENDPOINTS)) if runs
+        ),
         linkless=reading.linkless(record),
         waiting=reading.waiting_withdrawals(),
         remarks=tuple(reading.remarks(record.uid)),
@@ -102,6 +106,7 @@ def as_json(
         "linkLost": around.linkless,
         "paused": around.paused_since is not None,
         "circuit": around.circuit or None,
+        "troubles": list(around.troubles),
         "strayAnswer": next((one.about for one in around.remarks if one.kind is RemarkKind.STRAY_ANSWER), None),
         "imagesUndeleted": _undeleted(around.undeleted),
         "withdrawalWaits": record.present and around.withheld,

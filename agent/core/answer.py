@@ -11,7 +11,7 @@ So the question is never "did it fail?" but "what do we know?":
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -43,6 +43,17 @@ class Trouble(StrEnum):
     OVERSIZED = "oversized"  # the answer was larger than we read
     NO_TOKEN = "no_token"  # noqa: S105 - never sent: there was no token to send it with
     CRASHED = "crashed"  # we ended between intent and answer
+
+
+NOT_SENT: Final = "not-sent"
+"""The cause of a call that our own brakes kept back."""
+
+UNACCEPTED: Final = frozenset({"invalid_client", "unauthorized_client", "invalid_scope"})
+"""The errors of the token endpoint that say: this client gets no token, until a person changes that (RFC 6749 §5.2)."""
+
+
+NEW_TOKENS_REFUSED: Final = "new-tokens-refused"
+"""The cause of a 401 to one new token after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,14 @@ The order of the questions is the theory:
 1. nothing came back: was it certainly never sent? Then busy, otherwise unknown;
 2. the documented status: done when the body reads as documented, otherwise unknown;
 3. "not now" (401, 408, 425, 429): busy, whatever the body;
-4. another 4xx: refused when the body has the shape of Assure's or the gateway's own errors. A 4xx page of
+4. a status that no server sends after it acted, such as 413 or 501: refused, whatever the body and whoever answers;
+5. another 4xx: refused when the body has the shape of Assure's or the gateway's own errors. A 4xx page of
    anything else on the way proves nothing: unknown. A 404 where no dossier was asked for tells of a wrong path or
-   account, and of no request: busy;
-5. all the rest: unknown.
+   account, a 403 of what the client may do, and neither of a request: busy;
+6. all the rest: unknown.
 
-Start verification is billed, so it believes less: of 3 only 401 and 429, and nothing of 4. The token endpoint
-creates nothing, so it is the other way round: everything but success and `invalid_client` is busy.
+Start verification is billed, so it believes less: of 3 only 401 and 429, and nothing of 4 and 5. The token endpoint
+creates nothing, so it is the other way round: everything but success and an OAuth error about the client is busy.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
-from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.answer import UNACCEPTED, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ NONE_THERE: Final = {Operation.LIST_DOCUMENT_TYPES: 204}
 """A second documented success: there is nothing to list (contract §5)."""
 
 REFUSAL: Final = "error-body"  # the cause of a 4xx in Assure's own words, or the gateway's
+NOT_ACTED: Final = "not-acted"  # the cause of a status that alone proves that nothing happened
 WITHOUT_DOSSIER: Final = frozenset(
     {
         Operation.CREATE_DOSSIER,
@@ -59,6 +61,10 @@ WITHOUT_DOSSIER: Final = frozenset(
 )
 """The calls with no dossier in their path (contract §3)."""
 
+# RFC 9110, 6585, 7725: method, length, size, type, expectation, authority, protocol or header fields are refused before
+# the request is carried out. Not among them: 406 and 416, which some servers find out afterwards; 407 and 511, which
+# are about the network and pass.
+_CANNOT_HAVE_ACTED = frozenset({405, 411, 413, 414, 415, 417, 421, 426, 431, 451, 501, 505})
 _NOT_NOW = frozenset({401, 408, 425, 429})
 _NOT_NOW_FOR_START = frozenset({401, 429})
 _NEVER_SENT = frozenset({Trouble.CONNECT, Trouble.NO_TOKEN})
@@ -87,6 +93,15 @@ class Reply:
     body: bytes = field(default=b"", repr=False)
     document: object = field(default=NOT_JSON, repr=False)  # the body as parsed JSON
     retry_after: str | None = None  # the header, as it came
+    date: str | None = None  # likewise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """No answer. `cause` is a word of the transport: refused, dns, tls-certificate-has-expired, timeout."""
+
+    trouble: Trouble
+    cause: str
 
 
 Reader = Callable[[Reply], T]
@@ -101,13 +116,15 @@ class Unreadable(ValueError):
         self.cause = cause
 
 
-def classify(operation: Operation, seen: Reply | Trouble, read: Reader[T], now: float) -> Answer[T]:
+def classify(operation: Operation, seen: Reply | Lost | Trouble, read: Reader[T], now: float) -> Answer[T]:
     """Say what is known after `operation` was tried and `seen` came of it.
 
     `read` is asked only for the documented success status. `now` (seconds since the epoch) turns a Retry-After date
-    into seconds. Pure and total, as long as `read` raises nothing but ValueError.
+    into seconds where the answer has no Date of its own. Pure and total, as long as `read` raises ValueError alone.
     """
     if isinstance(seen, Trouble):
+        seen = Lost(trouble=seen, cause=seen.value)
+    if isinstance(seen, Lost):
         return _without_answer(operation, seen)
     answer = _with_answer(operation, seen, read, now)
     if operation is Operation.TOKEN and isinstance(answer, Unknown):
@@ -115,9 +132,9 @@ def classify(operation: Operation, seen: Reply | Trouble, read: Reader[T], now: 
     return answer
 
 
-def _without_answer(operation: Operation, trouble: Trouble) -> Busy | Unknown:
-    evidence = Evidence(trouble=trouble, cause=trouble.value)
-    if trouble in _NEVER_SENT or operation is Operation.TOKEN:
+def _without_answer(operation: Operation, lost: Lost) -> Busy | Unknown:
+    evidence = Evidence(trouble=lost.trouble, cause=lost.cause)
+    if lost.trouble in _NEVER_SENT or operation is Operation.TOKEN:
         return Busy(evidence=evidence)
     return Unknown(evidence=evidence)
 
@@ -131,16 +148,18 @@ def _with_answer(operation: Operation, reply: Reply, read: Reader[T], now: float
     if status in (_NOT_NOW_FOR_START if start else _NOT_NOW) or _malformed_authorization(reply):
         return _busy(reply, "unauthorized" if status in (400, 401) else "not-now", now)
     if status in _NOT_NOW:
-        return Unknown(evidence=evidence_of(reply, "not-now"), retry_after=pause(reply.retry_after, now))
+        return Unknown(evidence=evidence_of(reply, "not-now"), retry_after=pause(reply, now))
+    if status in _CANNOT_HAVE_ACTED and not start:
+        return Refused(evidence=evidence_of(reply, REFUSAL if is_error_body(reply.document, status) else NOT_ACTED))
     if 400 <= status < 500:
         known = is_error_body(reply.document, status)
-        if known and status == 404 and operation in WITHOUT_DOSSIER:
-            return _busy(reply, "no-such-path", now)
+        if known and status in (403, 404) and operation in WITHOUT_DOSSIER:
+            return _busy(reply, "no-such-path" if status == 404 else "forbidden", now)
         if known and not start:
             return Refused(evidence=evidence_of(reply, REFUSAL))
         return Unknown(evidence=evidence_of(reply, REFUSAL if known else "foreign-body"))
     cause = "server-error" if status >= 500 else "unexpected-status"
-    return Unknown(evidence=evidence_of(reply, cause), retry_after=pause(reply.retry_after, now))
+    return Unknown(evidence=evidence_of(reply, cause), retry_after=pause(reply, now))
 
 
 def _success(reply: Reply, read: Reader[T]) -> Done[T] | Unknown:
@@ -154,15 +173,15 @@ def _success(reply: Reply, read: Reader[T]) -> Done[T] | Unknown:
 
 
 def _token_error(reply: Reply, now: float) -> Refused | Busy:
-    """Only `invalid_client` is an error that a person must mend (contract §1, RFC 6749 §5.2)."""
-    body = reply.document
-    if 400 <= reply.status < 500 and isinstance(body, dict) and body.get("error") == "invalid_client":
-        return Refused(evidence=evidence_of(reply, "invalid_client"))
-    return _busy(reply, "token-endpoint", now)
+    """Only an OAuth error about the client is one that a person must mend (contract §1, RFC 6749 §5.2)."""
+    error = reply.document.get("error") if isinstance(reply.document, dict) else None
+    if 400 <= reply.status < 500 and isinstance(error, str) and error in UNACCEPTED:
+        return Refused(evidence=evidence_of(reply, error))
+    return _busy(reply, "unauthorized" if reply.status in (401, 403) else "token-endpoint", now)
 
 
 def _busy(reply: Reply, cause: str, now: float) -> Busy:
-    return Busy(evidence=evidence_of(reply, cause), retry_after=pause(reply.retry_after, now))
+    return Busy(evidence=evidence_of(reply, cause), retry_after=pause(reply, now))
 
 
 def _malformed_authorization(reply: Reply) -> bool:
@@ -185,20 +204,31 @@ def is_error_body(document: object, status: int) -> bool:
     return (titled or typed) and (repeated is None or (type(repeated) is int and repeated == status))
 
 
-def pause(retry_after: str | None, now: float) -> float | None:
-    """Seconds to wait, from a Retry-After in seconds or as an HTTP date; None when it says nothing readable."""
-    if retry_after is None:
+def pause(reply: Reply, now: float) -> float | None:
+    """Seconds to wait, from a Retry-After in seconds or as an HTTP date; None when it says nothing readable.
+
+    A date is read against the answer's own Date: the clocks of Assure and of this machine differ.
+    """
+    if reply.retry_after is None:
         return None
-    text = retry_after.strip()
+    text = reply.retry_after.strip()
     if re.fullmatch(r"[+-]?[0-9]+", text):
         seconds = float(text)  # any number of digits: at worst infinity, which is capped
     else:
-        try:
-            when = parsedate_to_datetime(text)
-            seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now
-        except (ValueError, TypeError, IndexError, OverflowError):
+        until, sent = http_date(text), http_date(reply.date)
+        if until is None:
             return None
+        seconds = until - (now if sent is None else sent)
     return min(max(seconds, 0.0), LONGEST_PAUSE)
+
+
+def http_date(text: str | None) -> float | None:
+    """Seconds since the epoch of an HTTP date; None when it is unreadable."""
+    try:
+        when = parsedate_to_datetime((text or "").strip())
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def evidence_of(reply: Reply, cause: str) -> Evidence:

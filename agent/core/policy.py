@@ -19,6 +19,7 @@ class Policy:
     recovering: bool = False  # the store is not what it was: nobody knows the past of what is admitted now
     own_look: float = 900.0  # a waiting request is looked at by itself this often; the bulk list finds it earlier
     start_patience: float = 900.0  # between two starts of one process at most, however often none of them happened
+    start_repeats: int = 3  # repeats of one process that come at the shortest distance
     read_gap: float = 1.0  # never read one process more often than this
     lag_grace: float = 5.0  # how long a list may lag behind a create
     late_grace: float = 15.0  # how long after an unknown create a list proves nothing, at least: it may act late
@@ -30,6 +31,7 @@ class Policy:
     last_tries: int = 30  # ... and how many of them in a row: while the circuit is open nobody looks
     began: float = 0.0  # when this life of the agent began; see `since`
     backoff_base: float = 0.5
+    noise: int = 5  # failures in a row that noise explains: until then waits grow by half, afterwards they double
     backoff_cap: float = 60.0
     list_limit: int = LISTED
 

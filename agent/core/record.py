@@ -179,6 +179,7 @@ class Record:
     doubt_since: float | None = None  # when it became unknown
     objection: Objection | None = None  # to the effect in doubt; not audited
     repeats: int = 0  # how often an upload or a start was found not to have happened; not audited
+    objections: int = 0  # unexpected answers to effects in this generation; not audited
     searched_at: float | None = None  # last look for a dossier in doubt that did not find it; not audited
     # what is known of the remote side
     dossier_id: str | None = None

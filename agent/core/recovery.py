@@ -13,7 +13,8 @@ from agent.core.remote import ListedProcess, Status
 
 def backoff(failures: int, chance: float, policy: Policy, floor: float = 0.0) -> float:
     """Seconds to wait after `failures` in a row: exponential, full jitter by `chance`, never under `floor`."""
-    ceiling = min(policy.backoff_cap, policy.backoff_base * 2.0 ** min(failures, 30))
+    ceiling = policy.backoff_base * 1.5 ** min(failures, policy.noise) * 2.0 ** min(max(failures - policy.noise, 0), 30)
+    ceiling = min(policy.backoff_cap, ceiling)
     return max(floor, ceiling * chance)
 
 
@@ -47,8 +48,12 @@ def gated(why: str) -> bool:
 
 
 def start_distance(repeats: int, policy: Policy) -> float:
-    """Seconds between the two pending reads that prove a start did not happen: longer each time it did not."""
-    return min(policy.certainty * 2.0 ** min(repeats, 30), max(policy.certainty, policy.start_patience))
+    """Seconds between the two pending reads that prove a start did not happen.
+
+    Where it did not happen again and again, something is wrong with this request: then it is repeated ever less often.
+    """
+    often = max(0, repeats - policy.start_repeats)
+    return min(policy.certainty * 2.0 ** min(often, 30), max(policy.certainty, policy.start_patience))
 
 
 class Absence(StrEnum):

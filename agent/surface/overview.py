@@ -95,6 +95,9 @@ def _alarms(browsing: Browsing, seen: Seen) -> list[dict[str, str]]:
         count, why = sum(number for _, number in causes), system(causes[0][0])
         says = f"The image files of {count:,} requests should be deleted, and cannot be: {why}. It is tried again."
         alarms.append({"says": says, "command": "assure-agent doctor"})
+    for name, begun, sentence in seen.troubles:
+        says = f"Calls to {name} fail for {short(max(0.0, seen.now - begun))}: {sentence}."
+        alarms.append({"says": says, "command": "assure-agent doctor"})
     late = [source for source in browsing.sources() if seen.now - source.synced_at > 900 or not source.complete]
     for source in late:
         since = short(max(0.0, seen.now - source.synced_at))

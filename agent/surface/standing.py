@@ -18,6 +18,7 @@ class Seen:
     paused: bool
     budget: tuple[int, int] | None  # starts left today and the limit; None: no brake
     circuit: str | None  # why it is open
+    troubles: tuple[tuple[str, float, str], ...] = ()  # endpoints: the name, since when, the cause in a sentence
     minutes: Sequence[Minute]  # the answers of Assure, oldest first
     last_done: float | None
     last_trouble: tuple[float, str, str] | None  # when, the call, the result
@@ -35,6 +36,7 @@ class Standing:
     paused: Callable[[], bool]
     budget: Callable[[], tuple[int, int] | None]
     circuit: Callable[[], str | None]
+    troubles: Callable[[], tuple[tuple[str, float, str], ...]] = tuple
 
     def seen(self) -> Seen:
         """As it is now."""
@@ -45,6 +47,7 @@ class Standing:
             paused=self.paused(),
             budget=self.budget(),
             circuit=self.circuit(),
+            troubles=self.troubles(),
             minutes=self.pulse.minutes(),
             last_done=self.pulse.last_done,
             last_trouble=self.pulse.last_trouble,

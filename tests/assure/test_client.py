@@ -293,7 +293,7 @@ async def test_sixty_four_401s_renew_the_token_once(
 
 @pytest.mark.parametrize(
     "behaviour",
-    [answer(500), answer(400, {"error": "invalid_scope"}), answer(200, b"<html>"), hang_up, answer(302)],
+    [answer(500), answer(400, {"error": "invalid_request"}), answer(200, b"<html>"), hang_up, answer(302)],
 )
 async def test_without_a_token_nothing_is_sent(
     client: AssureClient, server: ScriptedServer, behaviour: Behaviour

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from agent.assure.brakes import MISSING, RUN, Cause, Opened, Seen
-from agent.assure.limits import UNBELIEVED, UNSENT, Limited, Turns, _seen
-from agent.core.answer import Answer, Busy, Done, Evidence, Refused, Trouble, Unknown
+from agent.assure.brakes import LEAST, MISSING, Cause, Opened, Seen
+from agent.assure.limits import UNBELIEVED, Limited, Turns, _seen
+from agent.core.answer import NEW_TOKENS_REFUSED, NOT_SENT, Answer, Busy, Done, Evidence, Refused, Trouble, Unknown
 from agent.core.remote import ListedDossier
 from tests.support.clock import VirtualClock, until
 
@@ -29,7 +29,7 @@ FINE: Done[Any] = Done(value=())
         (NO_PATH, None, False, Seen.MISSING),
         (Refused(evidence=Evidence(status=400, cause="error-body")), "D1", False, Seen.WELL),
         (Refused(evidence=Evidence(cause="bad-id")), "D1", False, Seen.NOTHING),
-        (Refused(evidence=Evidence(status=401, cause="invalid_client")), "D1", False, Seen.OUTAGE),
+        (Refused(evidence=Evidence(status=401, cause="invalid_client")), "D1", False, Seen.NOTHING),
         (Unknown(evidence=Evidence(status=400, cause="error-body")), "D1", False, Seen.WELL),  # "already started"
         (Unknown(evidence=Evidence(status=404, cause="error-body")), "D1", False, Seen.MISSING),
         (Unknown(evidence=Evidence(status=404, cause="foreign-body")), "D1", False, Seen.OUTAGE),
@@ -38,7 +38,13 @@ FINE: Done[Any] = Done(value=())
         (DOWN, None, False, Seen.OUTAGE),
         (Busy(evidence=Evidence(status=429, cause="not-now")), "D1", False, Seen.OUTAGE),
         (Busy(evidence=Evidence(trouble=Trouble.CONNECT)), "D1", False, Seen.OUTAGE),
-        (Busy(evidence=Evidence(trouble=Trouble.NO_TOKEN)), "D1", False, Seen.OUTAGE),
+        (Busy(evidence=Evidence(trouble=Trouble.NO_TOKEN)), "D1", False, Seen.NOTHING),  # the token endpoint's
+        (Busy(evidence=Evidence(status=503, trouble=Trouble.NO_TOKEN)), "D1", False, Seen.NOTHING),
+        (Busy(evidence=Evidence(status=401, cause="unauthorized")), "D1", False, Seen.OUTAGE),  # of a revoked token
+        (Busy(evidence=Evidence(status=401, cause=NEW_TOKENS_REFUSED)), "D1", False, Seen.UNACCEPTED),
+        (Busy(evidence=Evidence(status=403, cause="forbidden")), None, False, Seen.FORBIDDEN),
+        (Refused(evidence=Evidence(status=403, cause="error-body")), "D1", False, Seen.FORBIDDEN),
+        (Unknown(evidence=Evidence(status=403, cause="foreign-body")), "D1", False, Seen.OUTAGE),  # of a proxy
     ],
 )
 def test_what_an_answer_says_of_the_whole(answer: Answer[Any], target: str | None, gone: bool, seen: Seen) -> None:
@@ -70,13 +76,13 @@ async def test_while_it_is_open_nothing_is_sent_and_what_was_asked_for_is_busy()
     """[I2] It certainly did not happen."""
     async with VirtualClock() as clock:
         remote, sent, told = limited(DOWN, clock)
-        for _ in range(RUN):
+        for _ in range(LEAST):
             await remote.read_dossier("D1")
         assert remote.shut(clock.now())
         assert remote.room(clock.now()) == 0
         answer = await remote.start_verification("D1", "P1")
-        assert answer == Busy(evidence=Evidence(cause=UNSENT))
-        assert sent.calls == ["read_dossier"] * RUN
+        assert answer == Busy(evidence=Evidence(cause=NOT_SENT))
+        assert sent.calls == ["read_dossier"] * LEAST
         assert [opened.cause for opened in told] == [Cause.OUTAGE]
 
 
@@ -109,11 +115,11 @@ async def test_probes_come_ever_less_often_and_the_first_that_is_answered_closes
     async with VirtualClock() as clock:
         remote, sent, told = limited(DOWN, clock)
         guard = asyncio.create_task(remote.guard())
-        for _ in range(RUN):
+        for _ in range(LEAST):
             await remote.read_dossier("D1")
         began = clock.now()
-        await until(lambda: len(sent.calls) == RUN + 8)
-        assert sent.calls[RUN:] == ["list_dossiers", "list_processes"] * 4
+        await until(lambda: len(sent.calls) == LEAST + 16)
+        assert sent.calls[LEAST:] == ["list_dossiers", "list_processes"] * 8
         assert 1 + 2 + 4 + 8 + 16 + 32 + 60 <= clock.now() - began + 1 <= 1 + 2 + 4 + 8 + 16 + 32 + 60 + 62
         sent.answer = FINE
         await until(lambda: told[-1] is None)
@@ -143,7 +149,7 @@ async def test_a_pause_that_was_asked_for_is_kept_by_all_and_told_to_who_asks_me
         remote, sent, _ = limited(Busy(evidence=Evidence(status=429), retry_after=7.0), clock)
         await remote.read_dossier("D1")
         answer = await remote.create_dossier("R")
-        assert answer == Busy(evidence=Evidence(cause=UNSENT), retry_after=7.0)
+        assert answer == Busy(evidence=Evidence(cause=NOT_SENT), retry_after=7.0)
         assert remote.opens_at(clock.now()) == clock.now() + 7
         assert sent.calls == ["read_dossier"]
 
@@ -151,6 +157,6 @@ async def test_a_pause_that_was_asked_for_is_kept_by_all_and_told_to_who_asks_me
 async def test_who_waits_for_a_turn_while_the_circuit_opens_is_not_sent() -> None:
     async with VirtualClock() as clock:
         remote, sent, _ = limited(DOWN, clock, rate=4)
-        answers = await asyncio.gather(*(remote.read_dossier("D1") for _ in range(RUN + 5)))
-        assert len(sent.calls) == RUN
-        assert [answer.evidence.cause for answer in answers[RUN:]] == [UNSENT] * 5
+        answers = await asyncio.gather(*(remote.read_dossier("D1") for _ in range(LEAST + 5)))
+        assert len(sent.calls) == LEAST
+        assert [answer.evidence.cause for answer in answers[LEAST:]] == [NOT_SENT] * 5

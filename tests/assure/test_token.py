@@ -95,14 +95,18 @@ async def test_sixty_four_401s_cause_one_renewal(clock: JumpingClock) -> None:
 
 
 @pytest.mark.parametrize("failure", [BUSY, Refused(evidence=Evidence(status=401, cause="invalid_client"))])
-async def test_a_failure_is_shared_and_remembered_for_a_second(clock: JumpingClock, failure: Busy | Refused) -> None:
-    endpoint = Endpoint()
+async def test_a_failure_is_shared_remembered_for_a_moment_and_counts_once(
+    clock: JumpingClock, failure: Busy | Refused
+) -> None:
+    """Issue 14.4: each of the calls that waited for one token counted its single failure."""
+    endpoint, heard = Endpoint(), list[object]()
     endpoint.answers = [failure]
-    tokens = TokenSource(endpoint, clock)
+    tokens = TokenSource(endpoint, clock, heard.append)
     assert await asyncio.gather(*(tokens.get() for _ in range(64))) == [failure] * 64
     assert await tokens.get() == failure
     assert endpoint.asked == 1
-    clock.time += 1.01
+    assert heard == [failure]
+    clock.time += 0.21
     assert value(await tokens.get()) == "token-2"
 
 

@@ -1,5 +1,7 @@
 """The classes of answers: every status with every operation, and every kind of trouble (design §5; I2)."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,6 +45,7 @@ def assure(status: int) -> Reply:
     return seen(status, ASSURE | {"status": status})
 
 
+CANNOT_HAVE_ACTED = (405, 411, 413, 414, 415, 417, 421, 426, 431, 451, 501, 505)
 WITHOUT_DOSSIER = (
     Operation.CREATE_DOSSIER,
     Operation.LIST_DOSSIERS,
@@ -61,7 +64,11 @@ def expected(operation: Operation, status: int, *, theirs: bool) -> type:
         return Busy
     if status == 404 and theirs and operation in WITHOUT_DOSSIER:
         return Busy
+    if status == 403 and theirs and operation in WITHOUT_DOSSIER:
+        return Busy
     if 400 <= status <= 499 and theirs and operation is not START:
+        return Refused
+    if status in CANNOT_HAVE_ACTED and operation is not START:
         return Refused
     return Unknown
 
@@ -108,11 +115,12 @@ def test_only_what_was_never_sent_is_busy(operation: Operation, trouble: Trouble
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_of_the_token_endpoint_only_invalid_client_is_refused(status: int) -> None:
-    answer = classify(TOKEN, seen(status, {"error": "invalid_client"}), as_documented, NOW)
-    assert isinstance(answer, Refused)
-    assert answer.evidence.cause == "invalid_client"
-    for error in ("invalid_scope", "server_error", None, ["invalid_client"]):
+def test_of_the_token_endpoint_only_errors_about_the_client_are_refused(status: int) -> None:
+    for error in ("invalid_client", "unauthorized_client", "invalid_scope"):
+        answer = classify(TOKEN, seen(status, {"error": error}), as_documented, NOW)
+        assert isinstance(answer, Refused)
+        assert answer.evidence.cause == error
+    for error in ("invalid_request", "server_error", None, ["invalid_client"]):
         assert isinstance(classify(TOKEN, seen(status, {"error": error}), as_documented, NOW), Busy)
     assert isinstance(classify(TOKEN, seen(503, {"error": "invalid_client"}), as_documented, NOW), Busy)
 
@@ -184,13 +192,21 @@ def test_an_error_body_has_a_title_or_a_type_with_the_status(body: object, known
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
-    assert pause(header, NOW) == seconds
+    assert pause(seen(429, retry_after=header), NOW) == seconds
+
+
+@pytest.mark.parametrize("astray", [-86_400.0, -60.0, 0.0, 60.0, 86_400.0])
+def test_a_retry_after_date_is_read_against_the_date_of_its_answer_not_against_our_clock(astray: float) -> None:
+    """Issue 14.4: with a clock a minute behind the agent stopped for 60 s at each 429."""
+    reply = Reply(status=429, retry_after="Fri, 15 Jan 2027 08:00:03 GMT", date="Fri, 15 Jan 2027 08:00:01 GMT")
+    assert pause(reply, NOW + astray) == 2.0
+    assert pause(replace(reply, date="yesterday"), NOW) == 3.0, "an answer without a readable date"
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text())
-def test_any_retry_after_is_read_or_ignored(header: str) -> None:
-    seconds = pause(header, NOW)
+@given(st.text(), st.none() | st.text())
+def test_any_retry_after_is_read_or_ignored(header: str, date: str | None) -> None:
+    seconds = pause(Reply(status=429, retry_after=header, date=date), NOW)
     assert seconds is None or 0 <= seconds <= 60
 
 

@@ -360,7 +360,7 @@ def test_captures_that_are_never_answered_do_not_make_a_busy_loop_of_dossiers() 
         story.unanswered(EffectKind.START_CAPTURE)
         deletes(story)
         story.sees(DossierCreated, dossier_id=f"D{story.record.attempt}")
-    assert story.now - NOW > 30
+    assert story.now - NOW > 15
 
 
 @pytest.mark.parametrize("how", UNKNOWNS)

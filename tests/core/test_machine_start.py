@@ -187,14 +187,14 @@ def test_a_surprise_is_asked_again_three_times_and_then_held(
 def test_a_start_in_trouble_is_repeated_ever_later_and_never_held(evidence: Evidence | None) -> None:
     """An outage is nobody's question; but it is billed, and 5 s apart it is not asked for. [I1, I2]"""
     story, pauses = at_start(), list[float]()
-    for _ in range(7):
+    for _ in range(7 + POLICY.start_repeats):
         asked = story.now
         again(story, evidence)
         assert story.record.hold is None
         pauses.append(story.now - asked)
     least = start_distance(0, POLICY)
     for number, pause in enumerate(pauses):
-        distance = min(least * 2**number, POLICY.start_patience)
+        distance = min(least * 2 ** max(0, number - POLICY.start_repeats), POLICY.start_patience)
         assert distance <= pause <= distance + 2 * POLICY.backoff_cap
     reads = story.count(EffectKind.READ_PROCESS)
     assert reads < 90, "looks come less often as well"

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from agent.account import CIRCUIT, account_of
+from agent.account import CIRCUIT, ENDPOINTS, account_of
 from agent.cli.checks import Check, problem, warning
 from agent.cli.output import moment
 from agent.control import PAUSED, paused_since
 from agent.core.errors import AgentError
+from agent.endpoints import Troubles, remembered
 from agent.sentences import passed_over, system, withdrawals
 from agent.settings import Settings, refuse_renamed
 from agent.source.folder import Folder, Scan
@@ -140,6 +141,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
             reading.freeze()
             why, _, approved = reading.recovery() or (None, False, False)
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
+            troubles = remembered(reading.recall(ENDPOINTS))
             waiting, since = reading.waiting_withdrawals(), paused_since(reading.recall(PAUSED))
             followed = reading.other_source(settings.source_name)
     except (AgentError, OSError) as error:
@@ -162,17 +164,26 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
     else:
         hint = "set STATE_URL to a file of its own, or take this one along with `run --rebind`"
         yield warning("account", f"the store belongs to {account}, not to {ours}", hint)
-    pid = holder(path)
-    yield Check(name="agent", message="no agent runs on the store" if pid is None else f"an agent runs (pid {pid})")
-    if pid is not None and circuit:
-        hint = "see its log: it says why, and what helps"
-        yield warning("circuit", f"the agent sends nothing but probes just now ({circuit})", hint)
+    yield from _running(holder(path), circuit, troubles)
     if since is not None:
         when = f" since {moment(since)}" if since else ""
         yield warning("pause", f"paused{when}: nothing new is begun", "`assure-agent resume`")
     if waiting:
         hint = "put the files back, or withdraw them with `assure-agent approve`; `assure-agent plan` lists them"
         yield warning("withdrawals", f"{withdrawals(waiting)} for a person's word", hint)
+
+
+def _running(pid: int | None, circuit: str | None, troubles: Troubles) -> Iterator[Check]:
+    """The agent that runs on the store, and what keeps it from its work."""
+    yield Check(name="agent", message="no agent runs on the store" if pid is None else f"an agent runs (pid {pid})")
+    if pid is None:
+        return
+    if circuit:
+        hint = "see its log: it says why, and what helps"
+        yield warning("circuit", f"the agent sends nothing but probes just now ({circuit})", hint)
+    for name, begun, sentence in troubles:
+        hint = "see the runbook, section endpoint-trouble"
+        yield warning("endpoint", f"calls of the running agent to {name} fail since {moment(begun)}: {sentence}", hint)
 
 
 def _same_source(source: str, followed: str | None) -> Iterator[Check]:

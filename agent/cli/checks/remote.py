@@ -2,16 +2,26 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from agent.account import client_config
+from agent.account import addresses, client_config
 from agent.assure.client import AssureClient
 from agent.cli.checks import Check, problem, warning
 from agent.clock import SystemClock
-from agent.core.answer import Refused
+from agent.core.answer import Busy, Refused
+from agent.endpoints import TOKEN, Cause, trouble_of
 from agent.settings import Settings
 
 _SKEW = 5.0  # seconds: deadlines and lists of processes bear this much
 _MUCH = 60.0
+_OTHER = "check ASSURE_AGENT_BASE_URL and the network; then try again"
+HINTS = {
+    Cause.TLS: "check that ASSURE_AGENT_BASE_URL names the right host, and the authorities that this machine trusts",
+    Cause.DNS: "check the host in ASSURE_AGENT_BASE_URL, and the name servers of this machine",
+    Cause.UNREADABLE: "check ASSURE_AGENT_BASE_URL and ASSURE_AGENT_TOKEN_URL: something else answers there",
+    Cause.STATUS_5XX: "wait: it is on their side; then try again",
+    Cause.THROTTLED: "wait: it is on their side; then try again",
+}
 
 
 async def checks(settings: Settings, offline: bool, now: Callable[[], float] = time.time) -> list[Check]:
@@ -34,20 +44,19 @@ async def checks(settings: Settings, offline: bool, now: Callable[[], float] = t
     return [_credentials(settings, answer), _clock(theirs, middle)]
 
 
-def _credentials(settings: Settings, answer: object | None) -> Check:
+def _credentials(settings: Settings, answer: Refused | Busy | None) -> Check:
     if answer is None:
         return Check(name="credentials", message=f"a token can be had at {settings.base_url}")
+    trouble = trouble_of(answer)
+    cause = replace(trouble, address=addresses(settings)[TOKEN]).sentence if trouble is not None else "no answer"
     if isinstance(answer, Refused):
         return problem(
             "credentials",
-            "Assure does not accept the client id and secret",
+            f"Assure does not accept the client id and secret: {cause}",
             "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
         )
-    return problem(
-        "credentials",
-        f"no token can be had at {settings.base_url} just now",
-        "check ASSURE_AGENT_BASE_URL and the network; then try again",
-    )
+    hint = HINTS.get(trouble.cause, _OTHER) if trouble is not None else _OTHER
+    return problem("credentials", f"no token can be had: {cause}", hint)
 
 
 def _clock(theirs: float | None, ours: float) -> Check:

@@ -188,9 +188,9 @@ def _pending_read(record: Record, seen: Observation, policy: Policy) -> Record:
 
 def _did_not_happen(record: Record, seen: Observation, policy: Policy) -> Record:
     """The effect in doubt may be asked for again; but a person decides where it was refused, or surprises go on."""
-    objection, repeats = record.objection, record.repeats + 1
-    free = replace(record, repeats=repeats, not_before=0.0, **SETTLED)
-    if objection is None or (objection.reason is HoldReason.SURPRISE and repeats <= policy.surprises):
+    objection = record.objection
+    free = replace(record, repeats=record.repeats + 1, not_before=0.0, **SETTLED)
+    if objection is None or (objection.reason is HoldReason.SURPRISE and record.objections <= policy.surprises):
         return free
     return hold(free, objection.reason, seen.at, objection.evidence)
 

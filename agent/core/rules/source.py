@@ -63,7 +63,8 @@ def hold_resolved(record: Record, seen: HoldResolved, policy: Policy) -> Record:
         return _given_up(record, seen.at) if lost else close(replace(record, hold=None), seen.at, Outcome.ABANDONED)
     if seen.answer is Answer.ADOPT:
         return _adopted(record, seen)
-    return _retried(replace(record, hold=None, not_before=seen.at, surprises=0, failures=0, repeats=0), question, seen)
+    afresh = replace(record, hold=None, not_before=seen.at, surprises=0, failures=0, repeats=0, objections=0)
+    return _retried(afresh, question, seen)
 
 
 def _given_up(record: Record, at: float) -> Record:

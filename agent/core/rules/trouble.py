@@ -1,6 +1,6 @@
 """Rules for trouble, in any phase, and for the time that passes."""
 
-from agent.core.answer import Evidence
+from agent.core.answer import NOT_SENT, Evidence, Trouble
 from agent.core.effect import EffectKind
 from agent.core.observation import (
     Answered,
@@ -42,9 +42,12 @@ def refused(record: Record, seen: EffectRefused, policy: Policy) -> Record:
 
 
 def delayed(record: Record, seen: EffectDelayed, policy: Policy) -> Record:
-    failures = record.failures + 1
+    """It did not happen. A call that was kept back, because there is no token or a circuit is open, counts no failure:
+    the request comes back as soon as calls go out again, whatever it met before."""
+    unsent = seen.evidence.trouble is Trouble.NO_TOKEN or seen.evidence.cause == NOT_SENT
+    failures = max(record.failures, 1) if unsent else record.failures + 1
     floor = policy.read_gap if not seen.kind.changes else policy.backoff_base / 2
-    wait = max(backoff(failures, seen.chance, policy, floor), seen.retry_after or 0.0)
+    wait = max(backoff(1 if unsent else failures, seen.chance, policy, floor), seen.retry_after or 0.0)
     return replace(record, intent=None, failures=failures, not_before=seen.at + wait)
 
 
@@ -62,12 +65,15 @@ def _doubted(record: Record, intent: Intent, seen: Observation, policy: Policy) 
     """The answer to an effect is unknown: it may have happened. From now on a read decides."""
     failures = max(record.failures, record.repeats, record.attempt - 1) + 1
     wait = backoff(failures, seen.chance, policy, floor=policy.read_gap)
+    objection = objected(intent.kind, seen.evidence) if isinstance(seen, Answered) else None
+    unexpected = objection is not None and objection.reason is HoldReason.SURPRISE
     doubted = replace(
         record,
         intent=None,
         doubt=intent.kind,
         doubt_since=seen.at,
-        objection=objected(intent.kind, seen.evidence) if isinstance(seen, Answered) else None,
+        objection=objection,
+        objections=min(record.objections + unexpected, policy.surprises + 1),
         searched_at=None,
         failures=failures,
         pending=False,
@@ -85,7 +91,7 @@ def _doubted(record: Record, intent: Intent, seen: Observation, policy: Policy) 
 def _lost_link(record: Record, doubted: Record, at: float, policy: Policy) -> Record:
     """Nobody holds the link that was lost: delete the dossier, begin again; a person decides where surprises go on."""
     closed, objection = close(doubted, at), doubted.objection
-    if objection is None or objection.reason is not HoldReason.SURPRISE or record.attempt <= policy.surprises:
+    if objection is None or objection.reason is not HoldReason.SURPRISE or doubted.objections <= policy.surprises:
         return closed
     return hold(closed, objection.reason, at, objection.evidence)
 
