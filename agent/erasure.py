@@ -51,7 +51,9 @@ class Erasure:
         self._log = logger()
 
     async def tend(self) -> None:
-        """Erase what is over by now."""
+        """Erase what is over by now; nothing while the time is not confirmed."""
+        if not self._clock.confirmed:
+            return
         try:
             if erased := await self.expire_claims():
                 self._log.info("claims erased", count=erased)

@@ -16,7 +16,7 @@ from agent.backups import Backups
 from agent.budget import StartBudget
 from agent.catalogue import Catalogue
 from agent.chronicle import Chronicle
-from agent.clock import SystemClock
+from agent.clock import ANCHOR, Anchor, SystemClock
 from agent.condition import Condition
 from agent.control import Control, hearing, socket_of
 from agent.core.answer import Operation
@@ -46,6 +46,7 @@ from agent.source.watch import watching
 from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
 from agent.surface.standing import Standing
+from agent.timekeeping import Timekeeping
 from agent.upkeep import Upkeep
 
 _DRAIN = 10.0  # seconds that answers may take once we are told to end
@@ -65,8 +66,15 @@ class Agent:
     """One agent on one store. Made by `opened`, which also closes it."""
 
     def __init__(
-        self, settings: Settings, store: SqliteStore, metrics: Metrics, clock: Clock, seen: Callable[[Step], None]
+        self,
+        settings: Settings,
+        store: SqliteStore,
+        metrics: Metrics,
+        clock: Clock,
+        seen: Callable[[Step], None],
+        system: SystemClock | None = None,
     ) -> None:
+        """`system` is the clock where it is the host's: then it is kept right."""
         self._settings = settings
         self._store = store
         self._metrics = metrics
@@ -80,7 +88,9 @@ class Agent:
         self._pulse = Pulse(clock)
         chance = random.random  # pace, not secrecy
         self._turns = Turns(settings.rate_limit, clock)
-        self._client = AssureClient(client_config(settings), clock, self._called, turn=self._turns.next)
+        self._client = AssureClient(
+            client_config(settings), clock, self._called, turn=self._turns.next, dated=self._dated
+        )
         rules = Rules.of(settings, store.keys.agent_id())
         self._remote = Limited(self._client, self._turns, clock, chance, rules.ours, self._condition.circuit_turned)
         self._catalogue = Catalogue(self._remote, store, clock)
@@ -110,6 +120,9 @@ class Agent:
             clock,
             self._chronicle.synced,
             Checkout(settings.specs_dir),
+        )
+        self._timekeeping = (
+            Timekeeping(system, store, self._remote, self.reconciler, metrics, self._ending) if system else None
         )
         self._orphans = OrphanSweep(store, self._remote, clock)
         sole = not settings.agent_id
@@ -152,18 +165,19 @@ class Agent:
         The store is bound to `account`, by default the client id and the base URL.
         """
         need_credentials(settings)
-        system = SystemClock()
+        system = SystemClock() if clock is None else None
         clock = clock or system
+        assert clock is not None
         metrics = Metrics(clock)
         account = account or f"{settings.client_id} at {settings.base_url}"
         claims_key = settings.claims_key.get_secret_value()
         store = SqliteStore(settings.state_path, account, metrics.committed, rebind, sink_ids(settings), claims_key)
         try:
-            if not system.resume(store.last_event_at()):
-                logger().warning("the clock is days behind the store", hint="set it, for instance with chrony")
+            if system is not None:
+                system.resume(store.last_event_at(), Anchor.read(store.recall(ANCHOR)))
             refuse_renamed(settings.source_name, store.other_source(settings.source_name))
             metrics.watch(lambda: Reading(settings.state_path))
-            agent = cls(settings, store, metrics, clock, seen)
+            agent = cls(settings, store, metrics, clock, seen, system)
             try:
                 yield agent
             finally:
@@ -184,7 +198,7 @@ class Agent:
         end = self._clock.now() + patience
         async with self._at_work(listening, patient=False):
             await self._scanning.until_settled()
-            while not self._ending.asked.is_set() and self._clock.now() < end:
+            while not self._ending.asked.is_set() and self._clock.now() < end + self._corrected():
                 still = self.reconciler.idle and not self._store.unsettled(self.reconciler.paused)
                 if still and not await self._scanning.until_answered():
                     break
@@ -196,6 +210,9 @@ class Agent:
             await self._ending.unless_asked(self._looked())
             gated = self.reconciler.recovering and self.reconciler.paused
         return self._finished(still_moving=gated and self._store.unsettled())
+
+    def _corrected(self) -> float:
+        return self._timekeeping.corrected if self._timekeeping is not None else 0.0
 
     def stop(self) -> None:
         """Ask for nothing new, save what is answered, and end."""
@@ -219,6 +236,8 @@ class Agent:
             await self.scan()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await reach(self._client, self._settings, patient, self._ending, self._clock)
+            if self._timekeeping is not None:
+                await self._timekeeping.settle()
             await self._pausing.recover(first=True)
             scheduler = Scheduler(self._ending.failed)
             scheduler.every(self._settings.scan_interval, self.scan)
@@ -226,10 +245,11 @@ class Agent:
             self._upkeep.at_intervals(scheduler)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
-            observing = asyncio.create_task(
-                self._observer.run(self._settings.poll_interval, self._remote.shut, self._ending)
-            )
-            guarding = asyncio.create_task(self._remote.guard())
+            reading = [
+                asyncio.create_task(self._observer.run(self._settings.poll_interval, self._remote.shut, self._ending)),
+                asyncio.create_task(self._remote.guard()),
+                *([asyncio.create_task(self._timekeeping.run())] if self._timekeeping is not None else ()),
+            ]
             following = asyncio.create_task(self._follow()) if patient else None
             try:
                 yield
@@ -240,9 +260,9 @@ class Agent:
                 scheduler.stop()
                 self.stop()
                 await self._drain(driving)
-                for reading in (observing, guarding):  # they only read
-                    reading.cancel()
-                await asyncio.gather(observing, guarding, return_exceptions=True)
+                for task in reading:  # they only read
+                    task.cancel()
+                await asyncio.gather(*reading, return_exceptions=True)
                 await self._condition.settled()
                 await self._upkeep.checkpoint()
                 self._log.info("ended")
@@ -309,6 +329,10 @@ class Agent:
     def _stepped(self, step: Step) -> None:
         self._chronicle.stepped(step)
         self._outward.wake()
+
+    def _dated(self, date: float | None, seconds: float) -> None:
+        if self._timekeeping is not None:
+            self._timekeeping.heard(date, seconds)
 
     def _called(self, operation: Operation, result: str, seconds: float) -> None:
         self._metrics.called(operation, result, seconds)

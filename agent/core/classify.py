@@ -87,6 +87,7 @@ class Reply:
     body: bytes = field(default=b"", repr=False)
     document: object = field(default=NOT_JSON, repr=False)  # the body as parsed JSON
     retry_after: str | None = None  # the header, as it came
+    date: str = ""  # the header, as it came
 
 
 Reader = Callable[[Reply], T]

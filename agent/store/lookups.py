@@ -108,6 +108,12 @@ class Lookups:
         rows = self._query(sql, {"now": now, "limit": limit + len(busy)})
         return [load(text) for uid, text in rows if uid not in busy][:limit]
 
+    def open_requests(self) -> list[str]:
+        """The uids of those that are not done."""
+        return [
+            row[0] for row in self._query("SELECT uid FROM requests INDEXED BY requests_open WHERE phase <> 'done'")
+        ]
+
     def creating(self) -> list[Record]:
         """Those without a dossier whose creation was asked for at least once."""
         rows = self._query("SELECT record FROM requests WHERE phase = 'dossier' AND opened_at IS NOT NULL")

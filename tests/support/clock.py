@@ -24,6 +24,8 @@ _PATIENCE = 20.0  # seconds until a test is believed to be stuck, on a machine t
 class VirtualClock:
     """Implements `agent.ports.Clock`. Use as an async context manager; call it for the sandbox's epoch seconds."""
 
+    confirmed = True
+
     def __init__(self) -> None:
         self.stop_at = math.inf
         self.asleep = 0  # calls that sleep in the sandbox
@@ -41,9 +43,8 @@ class VirtualClock:
 
     __call__ = now
 
-    def resume(self, at: float) -> bool:
+    def resume(self, last_event: float, anchor: object = None) -> None:
         """Nobody sets this clock, so it is where an earlier run was, or later."""
-        return at <= self._time
 
     async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
         deadline = math.inf if seconds is None else self._time + seconds
