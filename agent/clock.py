@@ -7,8 +7,8 @@ The rule: one reading of the host's clock decides nothing that cannot be undone.
 - A wall clock that differs by more is not followed. Assure decides which of the two is right. Several answers are
   needed for a correction, APART seconds from the first to the last; after a confirmation it takes WARY seconds. An
   Assure that contradicts boot time and the wall clock together is ignored.
-- At a start there is no boot time to go by, unless the machine still runs since the last confirmation (`Anchor`). So the
-  time is unconfirmed until Assure agrees with it, or corrects it.
+- At a start there is no boot time to go by, unless the machine still runs since the last confirmation (`Anchor`).
+  So the time is unconfirmed until Assure agrees with it, or corrects it.
 - While time is unconfirmed, whoever holds this clock does nothing that cannot be undone: see `confirmed`. Where Assure
   says nothing, a wall clock that went on evenly for ALONE seconds is believed.
 
@@ -58,7 +58,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """The clock was wrong: it goes on from `at`, set by `by` seconds. Times that it gave since `since` were wrong too."""
+    """The clock was wrong: it goes on from `at`, moved by `by` seconds. Times since `since` were wrong too."""
 
     at: float
     by: float
@@ -146,7 +146,7 @@ class SystemClock:
     # -- the witness
 
     def heard(self, date: float | None, trip: float = 0.0) -> None:
-        """Assure answered after `trip` seconds. `date` is the `Date` of the answer in epoch seconds; None: it has none."""
+        """Assure answered after `trip` seconds. `date` is the `Date` of its answer in epoch seconds, or None."""
         with self._turn:
             self._advance()
             if date is None:

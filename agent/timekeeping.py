@@ -147,6 +147,6 @@ class Timekeeping:
             return
         self._log.error(
             "the host's clock is wrong",
-            ahead=round(skew, 1),  # seconds; negative: behind
+            seconds=round(skew, 1),  # ahead of Assure's; negative: behind
             hint="set it, for instance with chrony; the agent goes by boot time and by Assure's `Date` meanwhile",
         )

@@ -35,6 +35,6 @@ def clock_corrected(record: Record, seen: ClockCorrected, _: Policy) -> Record:
         changes["delete_at"] = record.delete_at + changes["outcome_at"] - times["outcome_at"]
     if record.hold is not None and record.hold.at > wrong_from:
         changes["hold"] = replace(record.hold, at=moved(record.hold.at))
-    if record.not_before > seen.at:
-        changes["not_before"] = max(record.not_before + min(seen.by, 0.0), seen.at)
+    if seen.by < 0 and record.not_before > seen.at and (changes or record.not_before > seen.at - seen.by / 2):
+        changes["not_before"] = record.not_before + seen.by  # scheduled by the wrong time, and not by the right one
     return replace(record, **changes) if changes else record
