@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.core.errors import StoreDamaged, StoreError
-from agent.store.connection import Connection, FileLock, open_reader, refuse_damaged, sqlite3, unusable
+from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, unusable
 from agent.store.continuity import BACKUP_AT, BACKUP_KEY
+from agent.store.identity import StoreLock
 from agent.store.keys import Keys
 from agent.store.migrations import refuse_newer
 
@@ -96,8 +97,10 @@ def restore(backup: Path, state: Path) -> tuple[Backup, Path | None]:
     Returns what was put back, and where the replaced file is now. Raises StoreLocked while an agent runs.
     """
     state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(state.with_name(state.name + ".lock"))
+    lock = StoreLock(state)
     try:
+        if state.exists():
+            lock.hold(linked=True)
         found = examined(backup)
         _same_key(backup, state)
         with _beside(state) as partial:
