@@ -10,7 +10,7 @@ import orjson
 from agent.core.record import HoldReason, Record
 from agent.ports import Waiting
 from agent.store.connection import Connection, sqlite3, unusable
-from agent.store.rows import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, load
+from agent.store.rows import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, STARTS_SINCE, load
 
 # While paused nothing new is begun; what has a dossier, or may have one, keeps its privacy clock.
 _BEGUN = {False: "", True: "AND opened_at IS NOT NULL"}
@@ -145,9 +145,9 @@ class Lookups:
         sql = "SELECT uid FROM requests WHERE phase = 'result' ORDER BY read_at NULLS FIRST, due_at LIMIT ?"
         return [row[0] for row in self._query(sql, (limit,))]
 
-    def reserved_since(self, at: float) -> int:
-        """How many starts were reserved since then."""
-        return int(self._query("SELECT count(*) FROM reservations WHERE at >= ?", (at,))[0][0])
+    def starts_since(self, at: float) -> int:
+        """How many starts were reserved since then, or made or begun without a brake."""
+        return int(self._query(STARTS_SINCE, (at,))[0][0])
 
     def patient(self) -> list[str]:
         """The uids of those that wait for the budget, or for their images."""

@@ -23,6 +23,7 @@ NAMES = (
     "0009_remarks",
     "0010_claims",
     "0011_flat",
+    "0012_starts_by_time",
 )
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")
