@@ -26,7 +26,7 @@ class Backups:
 
     async def make(self) -> Path | None:
         """Make one if it is time; where it is. A backup that fails is logged and tried again: the work goes on."""
-        if self._folder is None:
+        if self._folder is None or not self._clock.confirmed:  # by a wrong time the newest would be removed
             return None
         try:
             made = await asyncio.to_thread(self._make, self._folder, self._clock.now())
@@ -45,9 +45,9 @@ class Backups:
     def _make(self, folder: Path, now: float) -> Backup | float:
         """The backup that was made; or when the last one was, while it is not time for another."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        last = last_in(folder)
-        if last is not None and 0 <= now - last < self._interval:
+        last = last_in(folder, now)
+        if last is not None and now - last < self._interval:
             return last
         made = back_up(self._state, folder, now)
-        prune(folder, self._keep)
+        prune(folder, self._keep, now)
         return made

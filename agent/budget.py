@@ -8,7 +8,8 @@ DAY = 86400.0
 class StartBudget:
     """At most `limit` starts in a day of UTC; 0 is no brake.
 
-    What was reserved before a restart is counted in the store. A reservation that was taken here and not committed
+    What was reserved before a restart is counted in the store, and so is every start of the day that was made or begun
+    before the brake was set. A reservation that was taken here and not committed
     is counted until the end of the day or of the process: never one too many.
     """
 
@@ -39,4 +40,4 @@ class StartBudget:
         now = self._clock.now()
         day = now - now % DAY
         if day != self._day:
-            self._day, self._taken = day, self._store.reserved_since(day)
+            self._day, self._taken = day, self._store.starts_since(day)

@@ -80,6 +80,8 @@ class Erasure:
             self._log.error("not erased", error=type(error).__name__, cause=cause, hint=hint)
 
     async def _expired(self) -> None:
+        if not self._clock.confirmed:  # what is erased for its time is gone for good
+            return
         if erased := await self.expire_claims():
             self._log.info("claims erased", count=erased)
 

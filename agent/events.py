@@ -122,7 +122,7 @@ class Events:
             return Received.REPEATED
         received = await self._woken(envelope) if envelope["eventName"] == _COMPLETE else Received.UNKNOWN
         now = self._clock.now()
-        await self._register.keep(digest, now, now - _REMEMBERED)
+        await self._register.keep(digest, now, now - _REMEMBERED if self._clock.confirmed else 0.0)
         return received
 
     async def _woken(self, envelope: Mapping[str, Any]) -> Received:

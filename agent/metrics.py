@@ -139,6 +139,18 @@ class Metrics:
         self._backups = Gauge(
             name + "backup_interval_seconds", "Between two backups that the agent makes; 0: none.", registry=registry
         )
+        self._skew = Gauge(
+            name + "clock_skew_seconds",
+            "How far the host's clock is ahead of Assure's; NaN while no answer told the time.",
+            registry=registry,
+        )
+        self._skew.set(float("nan"))
+        self._confirmed = Gauge(
+            name + "clock_confirmed",
+            "0 while the time may be wrong: requests wait, and nothing is deleted because of the time.",
+            registry=registry,
+        )
+        self._confirmed.set(1)
         self._circuit = Gauge(
             name + "circuit_open",
             "1 while nothing is sent to Assure but a probe now and then, because calls go wrong whoever makes them.",
@@ -216,6 +228,16 @@ class Metrics:
         self._files.labels("passed_over").set(passed_over)
         if complete:
             self._synced.set(self._clock.now())
+
+    def clock(self, skew: Callable[[], float | None], confirmed: Callable[[], bool]) -> None:
+        """Ask the clock whenever the metrics are asked for; NaN while Assure told no time."""
+
+        def ahead() -> float:
+            found = skew()
+            return float("nan") if found is None else found
+
+        self._skew.set_function(ahead)
+        self._confirmed.set_function(lambda: float(confirmed()))
 
     def brake(self, left: Callable[[], int | None]) -> None:
         """Ask how many starts are left today whenever the metrics are asked for."""

@@ -35,7 +35,7 @@ class Observer:
             await self._clock.wait(ending.asked, max(1.0, interval))
             if ending.asked.is_set():
                 return
-            if shut(self._clock.now()):
+            if shut(self._clock.now()) or not self._clock.confirmed:
                 continue
             try:
                 await self.observe()
@@ -47,7 +47,9 @@ class Observer:
         waiting = self._store.waiting()
         if not waiting.count:
             return 0
-        dossiers = await self._finished(max(waiting.since - _MARGIN, self._clock.now() - _HORIZON))
+        now = self._clock.now()
+        since = waiting.since - _MARGIN if waiting.since <= now else 0.0  # a time that cannot be says nothing
+        dossiers = await self._finished(max(since, now - _HORIZON))
         sighted = self._store.oldest_looks(_FEW) if dossiers is None else self._store.waiting_in(dossiers)
         self._reconciler.sight(sighted)
         return len(sighted)

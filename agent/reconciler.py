@@ -79,7 +79,7 @@ class Reconciler:
             if record is None or record.intent is not None:
                 self._queue.hear(uid, observation)
             else:
-                steps.append(step(record, observation, self._policy, ask=False))
+                steps.append(step(record, observation, self._told_by, ask=False))
         uids = {item.record.uid for item in steps}
         self._told |= uids
         try:
@@ -109,7 +109,7 @@ class Reconciler:
             self._wake.clear()
             self._fill()
             await self._clock.wait(self._wake, self._queue.pause(self._working(), len(self._asking), self._paused))
-        await self._drain()
+        await self.at_rest()
         if self._broken is not None:
             raise self._broken
 
@@ -133,6 +133,18 @@ class Reconciler:
     @recovering.setter
     def recovering(self, recovering: bool) -> None:
         self._policy = replace(self._policy, recovering=recovering)
+
+    def clock_corrected(self) -> None:
+        """The clock was set: graces begin anew, as at a start, and whoever rested is looked at again."""
+        now = self._clock.now()
+        self._policy = replace(self._policy, began=now)
+        self._barrier.begin(self._store.creating(), now)
+        self._queue.clear()
+
+    def clock_confirmed(self) -> None:
+        """The time may be relied on: who rested because of it is looked at again."""
+        self._queue.gate_moved()
+        self._wake.set()
 
     def wake(self) -> None:
         """Look again at what is due."""
@@ -165,7 +177,8 @@ class Reconciler:
     def _occupied(self, uid: str) -> bool:
         return uid in self._driven or uid in self._told or uid in self._queue
 
-    async def _drain(self) -> None:
+    async def at_rest(self) -> None:
+        """Give back what was claimed, and return once the calls under way are answered and saved."""
         self._queue.clear()
         while self._driven:
             await asyncio.wait(self._driven.values())
@@ -217,9 +230,14 @@ class Reconciler:
 
     def _rules(self) -> tuple[Policy, bool]:
         """The policy of this moment, and whether anything may be asked for."""
-        now = self._clock.now()
-        policy = replace(self._policy, barred=True) if self._barrier.up(now) else self._policy
-        return policy, not self._stopping and not self._gate.shut(now)
+        now, confirmed = self._clock.now(), self._clock.confirmed
+        policy = replace(self._told_by, barred=True) if self._barrier.up(now) else self._told_by
+        return policy, confirmed and not self._stopping and not self._gate.shut(now)
+
+    @property
+    def _told_by(self) -> Policy:
+        """The policy for what is told: without a confirmed time no deadline is decided."""
+        return self._policy if self._clock.confirmed else replace(self._policy, timeless=True)
 
     async def _ask(self, uid: str, effect: Effect) -> Observation:
         if not effect.kind.local:

@@ -228,9 +228,9 @@ class Rehearsed:
         """Nothing is observed."""
         return []
 
-    def reserved_since(self, at: float) -> int:
-        """How many starts were reserved since then."""
-        return self._reading.reserved_since(at) if self._reading is not None else 0
+    def starts_since(self, at: float) -> int:
+        """How many starts count since then."""
+        return self._reading.starts_since(at) if self._reading is not None else 0
 
     def patient(self) -> list[str]:
         """Nobody is told to look again."""

@@ -18,7 +18,7 @@ from agent.backups import Backups
 from agent.budget import StartBudget
 from agent.catalogue import Catalogue
 from agent.chronicle import Chronicle
-from agent.clock import SystemClock
+from agent.clock import ANCHOR, Anchor, SystemClock
 from agent.condition import Condition
 from agent.control import Control, hearing, socket_of
 from agent.core.answer import Operation
@@ -49,6 +49,7 @@ from agent.source.watch import watching
 from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
 from agent.surface.standing import Standing
+from agent.timekeeping import Timekeeping
 from agent.upkeep import Upkeep
 
 _DRAIN = 10.0  # seconds that answers may take once we are told to end
@@ -68,8 +69,15 @@ class Agent:
     """One agent on one store. Made by `opened`, which also closes it."""
 
     def __init__(
-        self, settings: Settings, store: SqliteStore, metrics: Metrics, clock: Clock, seen: Callable[[Step], None]
+        self,
+        settings: Settings,
+        store: SqliteStore,
+        metrics: Metrics,
+        clock: Clock,
+        seen: Callable[[Step], None],
+        system: SystemClock | None = None,
     ) -> None:
+        """`system` is the clock where it is the host's: then it is kept right."""
         self._settings = settings
         self._store = store
         self._metrics = metrics
@@ -94,6 +102,7 @@ class Agent:
             turn=self._turns.next,
             token_answered=self._token_answered,
             answered=partial(self._endpoints.answered, ASSURE),
+            dated=self._dated,
         )
         rules = Rules.of(settings, store.keys.agent_id())
         self._remote = Limited(
@@ -132,6 +141,9 @@ class Agent:
             clock,
             self._chronicle.synced,
             Checkout(settings.specs_dir),
+        )
+        self._timekeeping = (
+            Timekeeping(system, store, self._remote, self.reconciler, metrics, self._ending) if system else None
         )
         self._orphans = OrphanSweep(store, self._remote, clock)
         sole = not settings.agent_id
@@ -182,18 +194,19 @@ class Agent:
         The store is bound to `account`, by default the client id, the base URL, and the host of tokens.
         """
         need_credentials(settings)
-        system = SystemClock()
+        system = SystemClock() if clock is None else None
         clock = clock or system
+        assert clock is not None
         metrics = Metrics(clock)
         account = account or account_of(settings)
         claims_key = settings.claims_key.get_secret_value()
         store = SqliteStore(settings.state_path, account, metrics.committed, rebind, sink_ids(settings), claims_key)
         try:
-            if not system.resume(store.last_event_at()):
-                logger().warning("the clock is days behind the store", hint="set it, for instance with chrony")
+            if system is not None:
+                system.resume(store.last_event_at(), Anchor.read(store.recall(ANCHOR)))
             refuse_renamed(settings.source_name, store.other_source(settings.source_name))
             metrics.watch(lambda: Reading(settings.state_path))
-            agent = cls(settings, store, metrics, clock, seen)
+            agent = cls(settings, store, metrics, clock, seen, system)
             try:
                 yield agent
             finally:
@@ -214,7 +227,7 @@ class Agent:
         end = self._clock.now() + patience
         async with self._at_work(listening, patient=False):
             await self._scanning.until_settled()
-            while not self._ending.asked.is_set() and self._clock.now() < end:
+            while not self._ending.asked.is_set() and self._clock.now() < end + self._corrected():
                 still = self.reconciler.idle and not self._store.unsettled(self.reconciler.paused)
                 if still and not await self._scanning.until_answered():
                     break
@@ -231,6 +244,9 @@ class Agent:
         """A new one-time link to the status page, while it runs: a bearer secret, for a terminal and no log."""
         self._log.info("a link to the status page was made")
         return self._outward.page_link(self._url)
+
+    def _corrected(self) -> float:
+        return self._timekeeping.corrected if self._timekeeping is not None else 0.0
 
     def stop(self) -> None:
         """Ask for nothing new, save what is answered, and end."""
@@ -263,6 +279,8 @@ class Agent:
             self._tell_first_store()
             gc.freeze()  # what a large folder holds lives as long as we do: no collection has to walk through it
             await reach(self._client, self._settings, patient, self._ending, self._clock)
+            if self._timekeeping is not None:
+                await self._timekeeping.settle()
             await self._pausing.recover(first=True)
             scheduler = Scheduler(self._ending.failed)
             scheduler.every(self._settings.scan_interval, self.scan)
@@ -271,10 +289,11 @@ class Agent:
             self._upkeep.at_intervals(scheduler)
             scheduler.start()
             driving = asyncio.create_task(self._drive())
-            observing = asyncio.create_task(
-                self._observer.run(self._settings.poll_interval, self._remote.shut, self._ending)
-            )
-            guarding = asyncio.create_task(self._remote.guard())
+            reading = [
+                asyncio.create_task(self._observer.run(self._settings.poll_interval, self._remote.shut, self._ending)),
+                asyncio.create_task(self._remote.guard()),
+                *([asyncio.create_task(self._timekeeping.run())] if self._timekeeping is not None else ()),
+            ]
             following = asyncio.create_task(self._follow()) if patient else None
             try:
                 yield
@@ -285,9 +304,9 @@ class Agent:
                 scheduler.stop()
                 self.stop()
                 await self._drain(driving)
-                for reading in (observing, guarding):  # they only read
-                    reading.cancel()
-                await asyncio.gather(observing, guarding, return_exceptions=True)
+                for task in reading:  # they only read
+                    task.cancel()
+                await asyncio.gather(*reading, return_exceptions=True)
                 await self._condition.settled()
                 await self._upkeep.checkpoint()
                 self._log.info("ended")
@@ -368,6 +387,10 @@ class Agent:
 
     async def _settle_endpoints(self) -> None:
         self._endpoints.settle()
+
+    def _dated(self, date: float | None, seconds: float) -> None:
+        if self._timekeeping is not None:
+            self._timekeeping.heard(date, seconds)
 
     def _called(self, operation: Operation, result: str, seconds: float) -> None:
         self._metrics.called(operation, result, seconds)

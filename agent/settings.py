@@ -225,8 +225,14 @@ class Settings(BaseSettings):
 
     @property
     def state_path(self) -> Path:
-        """The state file."""
-        return Path(self.state_url.removeprefix("sqlite:///"))
+        """The state file; of a symbolic link the file that it leads to, because key and lock stand beside that."""
+        path = Path(self.state_url.removeprefix("sqlite:///"))
+        try:
+            return path.resolve() if path.is_symlink() else path
+        except (OSError, RuntimeError):
+            raise SettingsError(
+                f"ASSURE_AGENT_STATE_URL: the symbolic link {path} leads to itself.", "set it to a file"
+            ) from None
 
     @property
     def ignores_others(self) -> bool:

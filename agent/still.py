@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.admission import Admission, Rules
 from agent.catalogue import Catalogue, Silence
-from agent.clock import SystemClock
+from agent.clock import ANCHOR, Anchor, SystemClock
 from agent.control import Control
 from agent.core.errors import AgentError
 from agent.core.machine import admit, step
@@ -61,8 +61,9 @@ def obey(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
     store = SqliteStore(settings.state_path, None, claims_key=settings.claims_key.get_secret_value())
     try:
         clock = SystemClock()
-        clock.resume(store.last_event_at())
-        policy = replace(settings.policy, recovering=store.recoveries.open() is not None)
+        clock.resume(store.last_event_at(), Anchor.read(store.recall(ANCHOR)))
+        recovering = store.recoveries.open() is not None
+        policy = replace(settings.policy, recovering=recovering, timeless=not clock.confirmed)
         records = StillRecords(store, clock, policy)
         rules = Rules.of(settings, store.keys.agent_id())
         types = Catalogue(Silence(), store, clock)

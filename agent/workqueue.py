@@ -124,6 +124,8 @@ class WorkQueue:
 
     def fill(self, working: Collection[str], begun: bool) -> None:
         """Claim some when nobody is ready; with `begun`, those that wait for their result or deletion alone."""
+        if not self._clock.confirmed:
+            return
         now = self._clock.now()
         self._apart = {uid: until for uid, until in self._apart.items() if until > now}
         self._resting = {uid: until for uid, until in self._resting.items() if until > now}
@@ -136,13 +138,14 @@ class WorkQueue:
     def take(self, working: int, asking: int) -> Record | None:
         """Who is next, if there is room for another one beside so many, of whom so many have a call under way."""
         room = working < self._concurrency and working - asking < self._room(self._clock.now())
-        return self._ready.pop(next(iter(self._ready))) if self._ready and room else None
+        may = room and self._clock.confirmed
+        return self._ready.pop(next(iter(self._ready))) if self._ready and may else None
 
     def pause(self, working: Collection[str], asking: int, begun: bool) -> float | None:
         """How long nothing new can be begun, unless something happens; None: until then."""
         now = self._clock.now()
-        if len(working) >= self._concurrency:
-            return None  # the next that ends wakes us
+        if len(working) >= self._concurrency or not self._clock.confirmed:
+            return None  # the next that ends wakes us, or who confirms the time
         if self._gate.shut(now):
             times = [self._gate.opens_at(now), self._clocks_at + _CLOCKS]
         elif self._ready or len(working) - asking >= self._gate.room(now):

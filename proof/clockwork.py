@@ -65,6 +65,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class VirtualClock:
     """Implements `agent.ports.Clock`; call it for the sandbox's epoch seconds. Stands still while no loop runs."""
 
+    confirmed = True
+
     def __init__(self) -> None:
         self._last = 0.0
 

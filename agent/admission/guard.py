@@ -55,4 +55,5 @@ class Guard:
     def _approved(self) -> bool:
         """A person's word holds for what was waiting when it was given."""
         approved, since = self._store.recall(_APPROVED), self._store.recall(_WAITING_SINCE)
-        return bool(approved and since) and float(approved or 0) >= float(since or 0)
+        waits_since = min(float(since or 0), self._clock.now())  # before the clock was set back, perhaps
+        return bool(approved and since) and float(approved or 0) >= waits_since

@@ -43,6 +43,9 @@ Observer = Callable[[Operation, str, float], None]
 Turn = Callable[[], Awaitable[object]]
 """Awaited before each request that goes beyond the call itself: for a token, or once more after a 401."""
 
+Dated = Callable[[float | None, float], None]
+"""Told of each answer of Assure's own: its `Date` in seconds since the epoch, None without one, and its seconds."""
+
 _ALWAYS: Final = {"Accept-Encoding": "identity", "User-Agent": "assure-agent"}
 _NAMES: Final = {Done: "done", Refused: "refused", Busy: "busy", Unknown: "unknown"}
 
@@ -86,6 +89,7 @@ class AssureClient:
         turn: Turn | None = None,
         token_answered: Callable[[TokenAnswer], None] = lambda answer: None,
         answered: Callable[[Answer[Any]], None] = lambda answer: None,
+        dated: Dated = lambda date, seconds: None,
     ) -> None:
         """`token_answered` hears of each answer of the token endpoint, `answered` of each of Assure that is final."""
         self._config = config
@@ -93,6 +97,7 @@ class AssureClient:
         self._clock = clock
         self._observe = harmless(observe)
         self._answered = harmless(answered)
+        self._dated = harmless(dated)
         base = httpx.URL(config.base_url)
         self._origin = base.copy_with(raw_path=b"/")
         self._root = base.raw_path.decode().rstrip("/") + "/assure/"
@@ -291,8 +296,12 @@ class AssureClient:
 
     async def _exchange(self, operation: Operation, request: httpx.Request, read: Reader[T]) -> Answer[T]:
         began = time.monotonic()
-        answer = classify(operation, await self._send(request), read, self._clock.now())
-        self._observe(operation, _NAMES[type(answer)], time.monotonic() - began)
+        seen = await self._send(request)
+        answer = classify(operation, seen, read, self._clock.now())
+        seconds = time.monotonic() - began
+        self._observe(operation, _NAMES[type(answer)], seconds)
+        if isinstance(seen, Reply) and isinstance(answer, Done | Refused):  # others may be a proxy's, by its own clock
+            self._dated(http_date(seen.date), seconds)
         return answer
 
     async def _send(self, request: httpx.Request) -> Reply | Lost:

@@ -37,6 +37,7 @@ from agent.core.observation import (
     CaptureStarted,
     ClaimsErased,
     ClaimsShown,
+    ClockCorrected,
     DocumentChanged,
     DocumentRemoved,
     DocumentReturned,
@@ -74,7 +75,7 @@ from agent.core.owed import asked, due, owed
 from agent.core.policy import Policy
 from agent.core.record import Hold, Intent, Phase, Record
 from agent.core.recovery import orphaned
-from agent.core.rules import history, phases, source, trouble
+from agent.core.rules import correction, history, phases, source, trouble
 from agent.core.rules.heed import heed, looked
 from agent.core.rules.passage import obeyed
 from agent.core.values import replace
@@ -222,6 +223,7 @@ ANYWHERE: dict[type[Observation], Row] = {
     HistoryLost: Row(history.history_lost, (Phase.PROCESS,)),
     ClaimsShown: Row(source.personal_shown),
     ClaimsErased: Row(source.claims_erased),
+    ClockCorrected: Row(correction.clock_corrected),
     ImagesDiscarded: Row(source.images_discarded),
 }
 TROUBLE: dict[type[Observation], Row] = {

@@ -16,6 +16,7 @@ class Policy:
     paused: bool = False  # a person paused the agent: nothing new is created or started
     discard_images: bool = False  # IMAGES_AFTER_UPLOAD=delete
     barred: bool = False  # an unknown create of a dossier is looked for first: no dossier is created meanwhile
+    timeless: bool = False  # the time is not confirmed: no deadline is decided by it
     recovering: bool = False  # the store is not what it was: nobody knows the past of what is admitted now
     own_look: float = 900.0  # a waiting request is looked at by itself this often; the bulk list finds it earlier
     start_patience: float = 900.0  # between two starts of one process at most, however often none of them happened

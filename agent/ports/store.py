@@ -118,8 +118,8 @@ class Store(Protocol):
     def oldest_looks(self, limit: int) -> list[str]:
         """Those that wait for a result, the ones that were looked at longest ago first."""
 
-    def reserved_since(self, at: float) -> int:
-        """How many starts were reserved since then."""
+    def starts_since(self, at: float) -> int:
+        """How many starts were reserved since then, or made or begun without a brake."""
 
     def patient(self) -> list[str]:
         """The uids of those that wait for the budget, or for their images."""

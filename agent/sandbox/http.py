@@ -3,16 +3,19 @@
 Each operation is one ASGI application. A call is counted, then meets its trouble, then authentication, then the world.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.sandbox import control, specimen
 from agent.sandbox.events import Outbox
@@ -147,6 +150,24 @@ def _methods(request: Request) -> set[str]:
     return {method for route in exact or found for method in route.methods or ()}
 
 
+class _Dated:
+    """Gives each answer a `Date` by the clock of the world, whatever the clock of the host says."""
+
+    def __init__(self, app: ASGIApp, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add the header."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"date", formatdate(self._clock(), usegmt=True).encode())]
+            await send(message)
+
+        await self._app(scope, receive, dated)
+
+
 def application(desk: Desk) -> Starlette:
     """All addresses of the simulator."""
     routes: list[BaseRoute] = [
@@ -159,4 +180,5 @@ def application(desk: Desk) -> Starlette:
     return Starlette(
         routes=[*routes, *control.routes(desk.world.ledger, desk.faults, desk.outbox)],
         exception_handlers={404: _unrouted, 405: _unrouted},
+        middleware=[Middleware(_Dated, desk.world.clock)],
     )

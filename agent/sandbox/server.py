@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -60,11 +61,12 @@ class SandboxServer:
         self,
         config: SandboxConfig | None = None,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wait: Wait = courier.wait,
     ) -> None:
         self.config = config or SandboxConfig()
+        clock = clock or _steady()
         self.url = ""
         self.world = World(self.config, clock)
         self.faults = Faults(self.config.seed)
@@ -132,6 +134,7 @@ class SandboxServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            date_header=False,  # the world has its own clock
             # Far longer than any client keeps an idle connection: only scripted trouble may cut one.
             timeout_keep_alive=600,
             timeout_graceful_shutdown=2,
@@ -146,6 +149,13 @@ class SandboxServer:
             if saved != self.world.changes or self._stopped.is_set():
                 saved = self.world.changes
                 await asyncio.to_thread(snapshot.write, path, snapshot.dump(self.world))
+
+
+def _steady() -> Callable[[], float]:
+    """The time of day when this was called, and what passed since: Assure's clock is not set when the host's is."""
+    elapsed = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    began = time.time() - elapsed()
+    return lambda: began + elapsed()
 
 
 def _listener(host: str, port: int) -> socket.socket:

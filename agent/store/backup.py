@@ -7,6 +7,7 @@ checked, and renamed: whoever sees it sees all of it.
 """
 
 import contextlib
+import math
 import os
 import re
 import time
@@ -16,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.core.errors import StoreDamaged, StoreError
-from agent.store.connection import Connection, FileLock, open_reader, refuse_damaged, sqlite3, unusable
+from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, unusable
 from agent.store.continuity import BACKUP_AT, BACKUP_KEY
+from agent.store.identity import StoreLock
 from agent.store.keys import Keys
 from agent.store.migrations import refuse_newer
 from agent.store.replaced import FORM
@@ -96,8 +98,10 @@ def restore(backup: Path, state: Path) -> tuple[Backup, Path | None]:
     Returns what was put back, and where the replaced file is now. Raises StoreLocked while an agent runs.
     """
     state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(state.with_name(state.name + ".lock"))
+    lock = StoreLock(state)
     try:
+        if state.exists():
+            lock.hold(linked=True)
         found = examined(backup)
         _same_key(backup, state)
         with _beside(state) as partial:
@@ -114,21 +118,24 @@ def restore(backup: Path, state: Path) -> tuple[Backup, Path | None]:
     return found, kept
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest of the backups that were made in this folder."""
-    for _, path in sorted(_made_in(folder))[:-keep]:
+def prune(folder: Path, keep: int, now: float) -> None:
+    """Remove all but the newest of the backups that were made in this folder. Names in the future do not count."""
+    for _, path in sorted(_made_in(folder, now))[:-keep]:
         path.unlink(missing_ok=True)
 
 
-def last_in(folder: Path) -> float | None:
-    """When the newest of them was made, by its name."""
-    return max((at for at, _ in _made_in(folder)), default=None)
+def last_in(folder: Path, now: float = math.inf) -> float | None:
+    """When the newest of them was made, by its name, and not after `now`."""
+    return max((at for at, _ in _made_in(folder, now)), default=None)
 
 
-def _made_in(folder: Path) -> Iterator[tuple[float, Path]]:
+def _made_in(folder: Path, now: float) -> Iterator[tuple[float, Path]]:
+    """Those of a time that is yet to come were made by a clock that was wrong: the newest of all is not among them."""
     for path in folder.iterdir():
         with contextlib.suppress(ValueError):
-            yield datetime.strptime(path.name, _FORM).replace(tzinfo=UTC).timestamp(), path
+            at = datetime.strptime(path.name, _FORM).replace(tzinfo=UTC).timestamp()
+            if at <= now:
+                yield at, path
 
 
 def _same_key(backup: Path, state: Path) -> None:

@@ -180,10 +180,13 @@ class FileLock:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.read(self._handle, 20).decode("ascii", "replace").strip() or "unknown"
+            pid = visible_holder(os.fstat(self._handle).st_ino, holder)
             os.close(self._handle)
+            where = f"pid {holder}" if pid else f"pid {holder} of another container or host"
+            stop = f"stop it with `kill {pid}`" if pid else "stop it where it runs: its pid means nothing here"
             raise StoreLocked(
-                f"Another agent (pid {holder}) uses the state file {path.with_suffix('')}.",
-                f"stop it with `kill {holder}`, or set STATE_URL to another file",
+                f"Another agent ({where}) uses the state file {path.with_suffix('')}.",
+                f"{stop}; or set STATE_URL to another file",
             ) from None
         try:
             os.ftruncate(self._handle, 0)
@@ -217,6 +220,19 @@ class FileLock:
     def release(self) -> None:
         """Let another agent have it."""
         os.close(self._handle)
+
+
+def visible_holder(inode: int, unless_told: str = "") -> str | None:
+    """The pid of who holds a `flock` on this file, in our own pid namespace; None when it is in another one.
+
+    The kernel shows no lock of a process that has no pid here. Where it does not tell (not Linux): `unless_told`.
+    """
+    try:
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return unless_told or None
+    held = [line[4] for line in lines if line[1] == "FLOCK" and line[5].endswith(f":{inode}")]
+    return next((pid for pid in held if int(pid) > 0), None)
 
 
 def holder(path: Path) -> int | None:

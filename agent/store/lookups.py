@@ -10,7 +10,7 @@ import orjson
 from agent.core.record import HoldReason, Record
 from agent.ports import Waiting
 from agent.store.connection import Connection, sqlite3, unusable
-from agent.store.rows import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, load
+from agent.store.rows import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, STARTS_SINCE, load
 
 # While paused nothing new is begun; what has a dossier, or may have one, keeps its privacy clock.
 _BEGUN = {False: "", True: "AND opened_at IS NOT NULL"}
@@ -112,6 +112,12 @@ class Lookups:
         rows = self._query(sql, {"now": now, "limit": limit + len(busy)})
         return [load(text) for uid, text in rows if uid not in busy][:limit]
 
+    def open_requests(self) -> list[str]:
+        """The uids of those that are not done."""
+        return [
+            row[0] for row in self._query("SELECT uid FROM requests INDEXED BY requests_open WHERE phase <> 'done'")
+        ]
+
     def creating(self) -> list[Record]:
         """Those without a dossier whose creation was asked for at least once."""
         rows = self._query("SELECT record FROM requests WHERE phase = 'dossier' AND opened_at IS NOT NULL")
@@ -143,9 +149,9 @@ class Lookups:
         sql = "SELECT uid FROM requests WHERE phase = 'result' ORDER BY read_at NULLS FIRST, due_at LIMIT ?"
         return [row[0] for row in self._query(sql, (limit,))]
 
-    def reserved_since(self, at: float) -> int:
-        """How many starts were reserved since then."""
-        return int(self._query("SELECT count(*) FROM reservations WHERE at >= ?", (at,))[0][0])
+    def starts_since(self, at: float) -> int:
+        """How many starts were reserved since then, or made or begun without a brake."""
+        return int(self._query(STARTS_SINCE, (at,))[0][0])
 
     def patient(self) -> list[str]:
         """The uids of those that wait for the budget, or for their images."""

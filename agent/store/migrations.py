@@ -25,6 +25,7 @@ NAMES = (
     "0011_flat",
     "0012_discards_retried",
     "0013_senders",
+    "0014_starts_by_time",
 )
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")

@@ -13,7 +13,7 @@ from agent.store.claims import COLUMNS, kept
 from agent.store.connection import open_reader, readable, refuse_damaged
 from agent.store.continuity import carried_key, foreseen
 from agent.store.discards import Undeleted
-from agent.store.rows import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, load
+from agent.store.rows import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, STARTS_SINCE, load
 from agent.store.vault import Kept
 
 _UNDELETED = """
@@ -97,9 +97,9 @@ class Reading:
         """How many files were taken away before the outcome since then, those that are back among them."""
         return self._one("SELECT count(*) FROM withdrawals WHERE at >= ?", at)
 
-    def reserved_since(self, at: float) -> int:
-        """How many starts were reserved since then."""
-        return self._one("SELECT count(*) FROM reservations WHERE at >= ?", at)
+    def starts_since(self, at: float) -> int:
+        """How many starts were reserved since then, or made or begun without a brake."""
+        return self._one(STARTS_SINCE, at)
 
     def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
         """Whose these dossiers are: the uid of the request that is not done and has it, by dossier."""

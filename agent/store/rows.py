@@ -59,6 +59,17 @@ _START = """
 INSERT INTO starts (uid, generation, process_id, at) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET process_id = excluded.process_id
 """
+STARTS_SINCE = """
+SELECT (SELECT count(*) FROM reservations WHERE at >= ?1)
+    + (SELECT count(*) FROM starts WHERE at >= ?1 AND NOT EXISTS
+        (SELECT 1 FROM reservations WHERE uid = starts.uid AND generation = starts.generation))
+    + (SELECT count(*) FROM requests INDEXED BY requests_open
+        WHERE phase <> 'done' AND phase IN ('process', 'images', 'verification')
+        AND NOT EXISTS (SELECT 1 FROM reservations WHERE uid = requests.uid AND generation = requests.generation)
+        AND NOT EXISTS (SELECT 1 FROM starts WHERE uid = requests.uid AND generation = requests.generation))
+"""
+"""Starts since `?1`: reserved, or made without a brake, and those that are about to be made without one."""
+
 _RESERVED = "INSERT OR IGNORE INTO reservations (uid, generation, at) VALUES (?, ?, ?)"
 _WITHDRAWN = "INSERT OR REPLACE INTO withdrawals (uid, generation, at) VALUES (?, ?, ?)"
 _ORPHAN = "INSERT INTO orphans (reference, uid, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"

@@ -12,7 +12,6 @@ from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
 from agent.store.connection import (
     Connection,
-    FileLock,
     open_reader,
     open_writer,
     refuse_holes,
@@ -23,6 +22,7 @@ from agent.store.connection import (
 from agent.store.continuity import continued, key_of
 from agent.store.discards import Discards
 from agent.store.erasing import erase_names, truncate
+from agent.store.identity import StoreLock
 from agent.store.keys import Keys
 from agent.store.lookups import Lookups
 from agent.store.migrations import begun, migrate
@@ -64,7 +64,7 @@ class SqliteStore(Lookups):
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_holes(path.parent)
-            self._lock = FileLock(path.with_name(path.name + ".lock"))
+            self._lock = StoreLock(path)
         except OSError as error:
             raise unwritable(path.parent, error) from None
         try:
@@ -77,6 +77,7 @@ class SqliteStore(Lookups):
 
     def _open(self, path: Path, account: str | None, observe: Callable[[float, int], None], rebind: bool) -> None:
         fresh = begun(path)
+        self._lock.hold()
         connection = open_writer(path)
         try:
             refuse_unreadable(path, connection)

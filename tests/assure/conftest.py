@@ -18,6 +18,7 @@ HURRIED = 0.2  # of the one timeout that a test is about
 @dataclass
 class JumpingClock:
     time: float = 1_800_000_000.0
+    confirmed: bool = True
 
     def now(self) -> float:
         return self.time

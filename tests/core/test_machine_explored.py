@@ -33,6 +33,7 @@ from agent.core.observation import (
     CameDue,
     ClaimsErased,
     ClaimsShown,
+    ClockCorrected,
     HistoryLost,
     HoldResolved,
     ImagesDiscarded,
@@ -152,6 +153,7 @@ class Walk:
             return
         told: list[Observation] = [ResultSighted(at=at), Reconsidered(at=at), PersonalShown(at=at)]
         told += [ClaimsShown(at=at), ClaimsErased(at=at), ImagesDiscarded(at=at, how=())]
+        told += [ClockCorrected(at=at, by=-3600.0, since=at), ClockCorrected(at=at, by=30.0, since=at - 60.0)]
         if self.file is not None:
             told.append(RerunAsked(at=at, desired=replace(self.file, rerun=self.random.choice(("p1", "p2")))))
         if record.hold is not None:

@@ -199,3 +199,36 @@ async def test_a_start_of_an_earlier_generation_still_counts_after_a_restart(wor
         world.upload("b")
     await world.settle(max_starts_per_day=2)
     assert sum(process.starts for entry in world.ledger.dossiers.values() for process in entry.processes) == 2
+
+
+async def test_starts_of_the_day_count_also_from_before_the_brake_was_set(world: World) -> None:
+    """Six were billed without a brake: with one of nine, three are left today (issue 14, users.md 9.9)."""
+    for number in range(6):
+        world.upload(f"early-{number}")
+    await world.settle()
+    for number in range(6):
+        world.upload(f"late-{number}")
+    await world.settle(max_starts_per_day=9)
+    assert world.ledger.calls["startVerification"] == 9
+    assert len(queued(world)) == 3
+    await world.settle(max_starts_per_day=9)
+    assert world.ledger.calls["startVerification"] == 9
+    world.clock.release()
+    await world.clock.advance(DAY)
+    await world.settle(max_starts_per_day=9)
+    assert world.ledger.calls["startVerification"] == 12
+    assert per_day(world) == [9, 3]
+
+
+async def test_what_is_on_its_way_to_its_start_counts_when_a_brake_is_set(world: World) -> None:
+    world.sandbox.faults.add([rule("setImages", "503", rate=1.0)])
+    for number in range(3):
+        world.upload(f"early-{number}")
+    async with world.running():
+        assert {record.phase for record in world.records().values()} == {Phase.IMAGES}
+    world.sandbox.faults.clear()
+    for number in range(3):
+        world.upload(f"late-{number}")
+    await world.settle(max_starts_per_day=4)
+    assert world.ledger.calls["startVerification"] == 4
+    assert len(queued(world)) == 2

@@ -96,7 +96,7 @@ async def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for day in range(4):
         back_up(tmp_path / "agent.db", folder, 1_800_000_000.0 + day * 86400)
     (folder / "notes.txt").write_text("mine")
-    prune(folder, 2)
+    prune(folder, 2, 1_800_000_000.0 + 4 * 86400)
     assert sorted(path.name for path in folder.iterdir()) == [
         "agent-20270117T080000Z.db",
         "agent-20270118T080000Z.db",

@@ -101,13 +101,15 @@ async def test_who_lost_the_lock_file_commits_nothing_any_more(tmp_path: Path) -
     first = opened(tmp_path)
     await first.commit([Life("u1").steps[0]])
     (tmp_path / "agent.db.lock").unlink()
-    second = opened(tmp_path)
+    with pytest.raises(StoreLocked, match="another lock file"):
+        opened(tmp_path)  # the state file itself is locked as well
     with pytest.raises(StoreLocked, match=r"agent\.db\.lock was removed or replaced"):
         await first.commit([Life("u2").steps[0]])
     with pytest.raises(StoreLocked):
         await first.obey(Command(id="command-1", verb="approve", uid=None), "approved", NOW)
-    await second.commit([Life("u3").steps[0]])
     first.close()
+    second = opened(tmp_path)
+    await second.commit([Life("u3").steps[0]])
     with pytest.raises(StoreLocked):
         opened(tmp_path)
     second.close()

@@ -14,6 +14,8 @@ import math
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
+from agent.clock import SystemClock
+
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 _LOOK = 0.0005  # real seconds between two looks while somebody is at work
 _AT_ONCE = 10  # looks after time has passed, without a pause: who only decides to wait on needs no more turns than that
@@ -23,6 +25,8 @@ _PATIENCE = 20.0  # seconds until a test is believed to be stuck, on a machine t
 
 class VirtualClock:
     """Implements `agent.ports.Clock`. Use as an async context manager; call it for the sandbox's epoch seconds."""
+
+    confirmed = True
 
     def __init__(self) -> None:
         self.stop_at = math.inf
@@ -41,9 +45,8 @@ class VirtualClock:
 
     __call__ = now
 
-    def resume(self, at: float) -> bool:
+    def resume(self, last_event: float, anchor: object = None) -> None:
         """Nobody sets this clock, so it is where an earlier run was, or later."""
-        return at <= self._time
 
     async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
         deadline = math.inf if seconds is None else self._time + seconds
@@ -145,6 +148,17 @@ class VirtualClock:
                 looks = 0
             looks += 1
             await asyncio.sleep(0 if looks < _AT_ONCE else _LOOK)
+
+
+class HostClock(SystemClock):
+    """The agent's own clock on a host whose clock is `set_by` seconds wrong; boot time is the virtual time."""
+
+    def __init__(self, virtual: VirtualClock, set_by: Callable[[], float], boot: str = "a boot") -> None:
+        super().__init__(lambda: virtual.now() + set_by(), virtual.now, boot)
+        self._virtual = virtual
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+        await self._virtual.wait(event, seconds)
 
 
 T = TypeVar("T")

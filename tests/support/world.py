@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,9 +27,10 @@ from agent.source.folder import Folder
 from agent.store import audit
 from agent.store.connection import open_reader
 from agent.store.reading import Reading
+from agent.timekeeping import Timekeeping
 from proof.quiet import serving_nothing, watching_nothing
 
-from .clock import VirtualClock, patiently, until
+from .clock import HostClock, VirtualClock, patiently, until
 from .files import capture, jpeg, upload, write
 from .patience import PATIENT
 
@@ -47,6 +48,8 @@ class World:
     logs: list[Any]  # log entries before redaction
     switches: dict[str, Any] = field(default_factory=dict)  # settings that differ from ours
     finished: Finished | None = None
+    set_by: float | None = None  # how wrong the host's clock is; None: the agent has the virtual clock itself
+    boot: str = "a boot"
     url: str = ""  # of the running agent's HTTP surface
 
     @property
@@ -112,7 +115,10 @@ class World:
                 patches.enter_context(mock.patch.object(outward, "serving", serving_nothing))
             hurried = (self.switches | more).get("request_timeout")  # a test that names it is about it
             patches.enter_context(mock.patch.object(runtime, "client_config", partial(_patient, hurried)))
-            async with Agent.opened(self.settings(**more), clock=self.clock) as agent:
+            clock = self.clock if self.set_by is None else None
+            host = partial(HostClock, self.clock, lambda: self.set_by or 0.0, self.boot)
+            patches.enter_context(mock.patch.object(runtime, "SystemClock", host))
+            async with Agent.opened(self.settings(**more), clock=clock) as agent:
                 reconciler, remote, turns = agent.reconciler, agent._remote, agent._turns
                 with (
                     self.clock.watch(lambda: remote.probing - turns.waiting, loop=False),
@@ -120,6 +126,8 @@ class World:
                     watching(self.clock, agent._observer),
                     contextlib.ExitStack() as loops,
                 ):
+                    if agent._timekeeping is not None:
+                        loops.enter_context(timekeeping(self.clock, agent._timekeeping))
                     for deliverer in agent._outward._deliverers:
                         loops.enter_context(delivering(self.clock, deliverer))
                     yield agent
@@ -293,6 +301,26 @@ def delivering(clock: VirtualClock, deliverer: Deliverer) -> Iterator[None]:
 
     deliverer.round = counted  # type: ignore[method-assign]
     with clock.watch(lambda: rounds):
+        yield
+
+
+@contextlib.contextmanager
+def timekeeping(clock: VirtualClock, keeper: Timekeeping) -> Iterator[None]:
+    """Time stands still while Assure is asked for the time, and while a correction is made."""
+    turns = 0
+    turn, settle = keeper._turn, keeper._asked
+
+    async def counted(of: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        nonlocal turns
+        turns += 1
+        try:
+            return await of()
+        finally:
+            turns -= 1
+
+    keeper._turn = partial(counted, turn)  # type: ignore[method-assign]
+    keeper._asked = partial(counted, settle)  # type: ignore[method-assign]
+    with clock.watch(lambda: turns):
         yield
 
 

@@ -36,6 +36,8 @@ NASTY = "<script>alert(1)</script>\"'&{{7*7}}"
 class Noon:
     """A time that stands still."""
 
+    confirmed = True
+
     def now(self) -> float:
         return NOW + 600
 

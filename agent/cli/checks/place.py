@@ -90,7 +90,9 @@ def permissions(path: Path) -> Iterator[Check]:
         mode = stat.S_IMODE(file.stat().st_mode)
         too_much = mode & ~wanted
         message = f"{file} has mode {mode:04o}"
-        if not too_much:
+        if name == "state file" and (names := file.stat().st_nlink) > 1:
+            yield problem(name, f"{file} has {names} names (hard links)", f"find / -xdev -samefile {file}; keep one")
+        elif not too_much:
             yield Check(name=name, message=message)
         elif file.is_dir() and not too_much & 0o022:
             yield warning(name, f"{message}: others may look into it", f"chmod {wanted:o} {file}")

@@ -31,6 +31,17 @@ class Reconsidered(Observation):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockCorrected(Observation):
+    """The clock was wrong and was set right by `by` seconds. What it wrote after `since` is wrong as well.
+
+    With a negative `by` every time after `at` is wrong, whoever wrote it.
+    """
+
+    by: float
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryLost(Observation):
     """The store was lost, or is an older copy, so the record may be behind. `found` is what Assure shows of it."""
 

@@ -21,7 +21,7 @@ def heed(record: Record, at: float, policy: Policy) -> Record:
         return close(record, at)
     if not record.present:
         return close(record, at, Outcome.WITHDRAWN)
-    if overdue(record, at, policy) and _had_its_last_look(record, at, policy):
+    if not policy.timeless and overdue(record, at, policy) and _had_its_last_look(record, at, policy):
         return close(record, at, Outcome.EXPIRED)
     return record
 

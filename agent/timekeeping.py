@@ -1,0 +1,152 @@
+"""Keeps the agent's clock right: answers of Assure are its witness, and times that were wrong are mended in the store.
+
+While the time is unconfirmed (`agent/clock.py`) no record is driven. Then Assure is asked, at growing intervals: each
+answer has a `Date`. A correction is made in this order: calls under way end; the clock is set; every open request is
+told, so that its times are right; the time is confirmed, and requests go on.
+"""
+
+import asyncio
+
+from agent.clock import ANCHOR, Anchor, Correction, SystemClock
+from agent.core.answer import Busy, Unknown
+from agent.core.observation import ClockCorrected
+from agent.ending import Ending
+from agent.log import logger
+from agent.metrics import Metrics
+from agent.ports import Remote
+from agent.reconciler import Reconciler
+from agent.store.sqlite import SqliteStore
+
+SKEW = 60.0  # seconds: a host's clock that is further from Assure's is reported
+_ASK = 1.05  # seconds until Assure is asked again, at first; then after twice the time, up to _SELDOM
+_SELDOM = 30.0
+_LOOK = 60.0  # seconds between two looks at a time that nobody doubts
+_CHUNK = 500  # requests per transaction
+_MOVED = 1.0  # seconds that a remembered time may be off before it is written anew
+
+
+class Timekeeping:
+    """`heard` is told of each answer's `Date`. `run` has to run, or a correction is never made."""
+
+    def __init__(
+        self,
+        clock: SystemClock,
+        store: SqliteStore,
+        remote: Remote,
+        reconciler: Reconciler,
+        metrics: Metrics,
+        ending: Ending,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._remote = remote
+        self._reconciler = reconciler
+        self._ending = ending
+        self._log = logger()
+        self._turned = asyncio.Event()
+        self._skewed = False
+        self.corrected = 0.0  # seconds by which the clock was set since the start
+        metrics.clock(lambda: self._clock.skew, lambda: self._clock.confirmed)
+
+    def heard(self, date: float | None, trip: float) -> None:
+        """Assure answered: its `Date` in epoch seconds, None without one, and how long the call took."""
+        before = self._clock.confirmed
+        self._clock.heard(date, trip)
+        if self._clock.confirmed is not before or not self._clock.confirmed:
+            self._turned.set()
+        self._report()
+
+    async def settle(self) -> None:
+        """Before anything begins: ask until the time is confirmed, or Assure does not answer."""
+        while not self._ending.asked.is_set():
+            await self._corrected()
+            if self._clock.confirmed:
+                break
+            await self._clock.wait(self._ending.asked, _ASK)
+            if await self._ending.unless_asked(self._asked()) is not True:
+                break
+        if not self._clock.confirmed and not self._ending.asked.is_set():
+            self._log.warning(
+                "the time is not confirmed: requests wait",
+                hint="Assure confirms it once it answers; a steady clock is believed after a day without it",
+            )
+        await self._kept()
+
+    async def run(self) -> None:
+        """Until cancelled: confirm what is unconfirmed, and correct what is wrong."""
+        pause = _ASK
+        while True:
+            confirmed = self._clock.confirmed
+            self._turned.clear()
+            await self._clock.wait(self._turned, _LOOK if confirmed else pause)
+            try:
+                pause = _ASK if confirmed else min(2 * pause, _SELDOM)
+                await self._turn()
+            except Exception as error:
+                self._ending.failed(error)
+
+    async def _turn(self) -> None:
+        self._report()
+        self._clock.alone()
+        await self._corrected()
+        if not self._clock.confirmed:
+            await self._asked()
+            await self._corrected()
+        if self._clock.confirmed:
+            self._reconciler.clock_confirmed()
+            await self._kept()
+
+    async def _asked(self) -> bool:
+        """Ask for anything that touches nothing: the `Date` of the answer is heard on its way. False: no answer."""
+        answer = await self._remote.list_processes(self._clock.now() - 3600.0, (), 0, 1)
+        return not isinstance(answer, Busy | Unknown)
+
+    async def _corrected(self) -> None:
+        """Make the correction that is pending, if one is."""
+        if not self._clock.pending:
+            return
+        await self._reconciler.at_rest()
+        correction = self._clock.correct()
+        if correction is None:
+            return
+        self.corrected += correction.by
+        await self._told(correction)
+        self._reconciler.clock_corrected()
+        self._clock.confirm()
+        self._log.error(
+            "the clock was wrong and is corrected",
+            seconds=round(correction.by, 1),
+            hint="times that this agent wrote since are mended in open requests; see what set the host's clock",
+        )
+        self._reconciler.clock_confirmed()
+        await self._kept()
+
+    async def _told(self, correction: Correction) -> None:
+        told = ClockCorrected(at=correction.at, by=correction.by, since=correction.since)
+        uids = self._store.open_requests()
+        for first in range(0, len(uids), _CHUNK):
+            await self._reconciler.tell(dict.fromkeys(uids[first : first + _CHUNK], told))
+
+    async def _kept(self) -> None:
+        """Remember a confirmed time for the next start on this boot."""
+        anchor = self._clock.anchor() if self._clock.confirmed else None
+        known = Anchor.read(self._store.recall(ANCHOR))
+        if anchor is None or (known and known.boot == anchor.boot and abs(known.offset - anchor.offset) < _MOVED):
+            return
+        await self._store.remember(ANCHOR, str(anchor))
+
+    def _report(self) -> None:
+        """Log when the host's clock goes wrong, and when it is right again."""
+        skew = self._clock.skew
+        skewed = skew is not None and abs(skew) > SKEW
+        if skew is None or skewed is self._skewed:
+            return
+        self._skewed = skewed
+        if not skewed:
+            self._log.warning("the host's clock agrees with Assure's again")
+            return
+        self._log.error(
+            "the host's clock is wrong",
+            seconds=round(skew, 1),  # ahead of Assure's; negative: behind
+            hint="set it, for instance with chrony; the agent goes by boot time and by Assure's `Date` meanwhile",
+        )
