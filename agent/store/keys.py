@@ -5,6 +5,9 @@ import hmac
 import os
 import secrets
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from agent.core.errors import StoreDamaged
 
@@ -39,6 +42,10 @@ class Keys:
     def digest(self, content: bytes) -> str:
         """A salted digest: it tells two documents apart and says nothing of either."""
         return self._hex(b"digest\0" + content)[:32]
+
+    def seal(self, kind: str, *parts: Any) -> str:
+        """A keyed digest of JSON values, 32 hex digits; `kind` keeps those of one use apart from those of another."""
+        return self._hex(b"seal\0" + orjson.dumps([kind, *parts]))[:32]
 
     @property
     def fingerprint(self) -> str:

@@ -91,7 +91,7 @@ STORE: dict[str, Call] = {
     "last_event_at": lambda store: store.last_event_at(),
     "obeyed": lambda store: store.obeyed("c1"),
     "obey": lambda store: store.obey(Command(id="c1", verb="pause"), "well", NOW),
-    "forget": lambda store: store.forget("settled-2"),
+    "forget": lambda store: store.forget("settled-2", NOW),
     "tidy": lambda store: store.tidy(),
     "recall": lambda store: store.recall("key"),
     "orphans": lambda store: store.orphans(),

@@ -126,7 +126,7 @@ class Storing(RuleBasedStateMachine):
     def forget(self, life: Life) -> None:
         uid = life.record.uid
         if life.record.phase is Phase.DONE:
-            self.loop.run_until_complete(self.store.forget(uid))
+            self.loop.run_until_complete(self.store.forget(uid, NOW))
             self.known.pop(uid)
 
     @rule()
