@@ -1,7 +1,7 @@
 """Keyed digests of names, labels and authors in the events of their request [I5, I6].
 
-Those three are personal, erasable, and so in no event. What an event has is HMAC-SHA256 of them under the key beside
-the store, with a salt of the request (`requests.salt`): `audit verify` computes it anew from the tables. `forget` erases
+Those three are personal and erasable, so no event has them. An event has HMAC-SHA256 of them, under the key beside the
+store, with a salt of the request (`requests.salt`). `audit verify` computes it anew from the tables. `forget` erases
 the salt with the name; then nobody can tell whether a guess is right, not even with the key.
 
 A request that was admitted before there were digests gets its salt, and the digests of all that is there, with the
@@ -49,7 +49,7 @@ class Sealer:
 
 
 def authors(step: Step) -> list[Author]:
-    """The authors that this step is the first to know: of the document that is followed, and the one that follows it."""
+    """The authors of the followed document and of the one that comes after it, where this step brings them."""
     known = () if step.before is None else _of(step.before)
     return [author for author in _of(step.record) if author not in known]
 

@@ -131,14 +131,11 @@ def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] =
         row.append(head)
         seq = row[1]
     kept = {"seq": seq, "head": head}
-    if before is None or salted != salt:
-        kept["salt"] = salted
     if before is None or (step.events and _progressed(step)):
         kept["progress_at"] = step.events[-1].at
-    if before is None:
-        connection.execute(_INSERT, {**columns(record), **kept})
-    else:
-        _update(connection, before, record, kept)
+    if before is None or salted != salt:
+        kept["salt"] = salted
+    _write_record(connection, step, kept)
     if events:
         connection.executemany(_EVENT, events)
     _write_attempts(connection, step)
@@ -176,6 +173,13 @@ def _progressed(step: Step) -> bool:
     if before is None or before.phase is not record.phase or before.generation != record.generation:
         return True
     return step.answered is not None and step.answered.result == "done"
+
+
+def _write_record(connection: Connection, step: Step, kept: dict[str, Any]) -> None:
+    if step.before is None:
+        connection.execute(_INSERT, {**columns(step.record), **kept})
+    else:
+        _update(connection, step.before, step.record, kept)
 
 
 def _update(connection: Connection, before: Record, record: Record, kept: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from agent.store import migrations
 from agent.store.browsing import Browsing
 from agent.store.connection import open_writer
 
-from .support import Life, committed, opened, rows, upload
+from .support import NOW, Life, committed, opened, rows, upload
 
 
 def named(folder: Path, *labels: tuple[str, str], phase: Phase | None = None, part: str = "") -> list[str]:

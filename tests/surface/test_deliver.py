@@ -11,7 +11,7 @@ from agent.core.record import Phase
 from agent.deliver import Deliverer
 from agent.ports import Delivery
 from agent.store.sqlite import SqliteStore
-from tests.store.support import Life, capture, committed, opened, rows, upload
+from tests.store.support import NOW, Life, capture, committed, opened, rows, upload
 from tests.support.clock import VirtualClock
 from tests.support.world import delivering
 

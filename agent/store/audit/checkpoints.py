@@ -143,7 +143,9 @@ class Checkpoints:
                 for event, head in page:  # noqa: B007 - the last of them is meant
                     digest = onward(digest, head)
             if event > last.event or commands[0] > (last.commands or 0):
-                now = replace(last, event=event, head=head, digest=digest, commands=commands[0], commands_head=commands[1])
+                now = replace(
+                    last, event=event, head=head, digest=digest, commands=commands[0], commands_head=commands[1]
+                )
                 added.append(self._append(_next(last, CHECKPOINT, at, now)))
             return tuple(added)
 
@@ -200,7 +202,7 @@ def note(connection: Connection) -> tuple[int, str] | None:
 
 
 def holds(connection: Connection, line: Checkpoint) -> bool:
-    """Are its last event and its last command still those that it saw? Cheap; whether all are is for `verify` to say."""
+    """Are its last event and its last command still those that it saw? Cheap; whether all are, `verify` says."""
     found = connection.execute("SELECT hash FROM events WHERE id = ?", (line.event,)).fetchone()
     if line.event and (found is None or found[0] != line.head):
         return False

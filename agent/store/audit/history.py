@@ -64,7 +64,9 @@ def verify(path: Path, copy: Path | None = None) -> Verdict:
         commands, notices = 0, list(_unchecked(names, path))
         if _chained(connection):
             (commands,) = connection.execute("SELECT count(*) FROM commands").fetchone()
-            findings += verify_commands(connection, names.keys, names.commands, sorted(standing, key=lambda line: line.number))
+            findings += verify_commands(
+                connection, names.keys, names.commands, sorted(standing, key=lambda line: line.number)
+            )
             notices += _taken_over(connection)
         else:
             notices.append("names, labels, authors and commands are in no chain yet: they are once the agent has run")
@@ -103,8 +105,8 @@ def _unchecked(names: "Names", path: Path) -> Iterator[str]:
     """What could not be held against anything."""
     if names.keys is None:
         yield (
-            f"{path.with_name('agent.key')} is not there: whether names, labels, authors and commands are those that were "
-            "written could not be checked"
+            f"{path.with_name('agent.key')} is not there: whether names, labels, authors and commands are those that "
+            "were written could not be checked"
         )
     if names.earlier:
         yield (

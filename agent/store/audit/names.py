@@ -86,7 +86,11 @@ def _earlier(row: dict[str, Any], told: Digests, keys: Keys | None) -> Iterator[
 
 
 def _otherwise(
-    sealer: Sealer, row: dict[str, Any], labels: list[tuple[str, str]], authors: list[tuple[int, str, str]], told: Digests
+    sealer: Sealer,
+    row: dict[str, Any],
+    labels: list[tuple[str, str]],
+    authors: list[tuple[int, str, str]],
+    told: Digests,
 ) -> Iterator[str]:
     if sealer.name(row["source"], row["name"]) != told.name:
         yield "its name is not what was written"
