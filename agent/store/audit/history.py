@@ -24,8 +24,7 @@ from agent.store.audit.names import Digests, misnamed
 from agent.store.audit.orders import verify_commands
 from agent.store.commands import Note
 from agent.store.connection import Connection, reader
-from agent.store.continuity import carried_key
-from agent.store.keys import Keys
+from agent.store.keys import Keys, carried_key
 from agent.store.rows import chain, columns, load
 
 _ANSWERS = {observation.__name__: result for observation, result in RESULTS.items()}
