@@ -7,6 +7,7 @@ from agent.admission import Synced
 from agent.assure.brakes import Cause, Opened
 from agent.core.errors import AgentError
 from agent.core.machine import Step
+from agent.core.record import Phase
 from agent.endpoints import Cause as EndpointCause
 from agent.endpoints import Trouble
 from agent.log import logger
@@ -43,6 +44,8 @@ class Chronicle:
         if not (moved or held):
             return
         result, trace_id = step.heard or (step.answered.result if step.answered else None, None)
+        if moved and before is not None and before.phase is Phase.DELETION and result == "refused":
+            result = "done"  # the 404 that confirms the deletion
         self._log.info(
             "held" if held else "phase",
             uid=record.uid,
