@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from agent.core.answer import Operation
 from agent.core.received import Received
 from agent.core.record import HoldReason, Outcome, Phase
+from agent.endpoints import Cause
 from tests.support.faults import rule
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import Begin
@@ -37,6 +38,7 @@ NAMES = {
     "source_last_sync_timestamp_seconds",
     "start_budget_remaining",
     "circuit_open",
+    "endpoint_trouble",
     "commit_duration_seconds",
     "commit_batch_size",
     "store_bytes",
@@ -53,6 +55,8 @@ LABELS = {
     "operation": set(Operation),
     "result": {"done", "refused", "busy", "unknown", *Received, "delivered", "failed", "dropped"},
     "reason": set(HoldReason),
+    "endpoint": {"assure", "token"},  # and each sink, by a digest of its URL
+    "cause": set(Cause),
     "version": {"0.1.0"},
 }
 
