@@ -52,7 +52,7 @@ def _credentials(settings: Settings, answer: Refused | Busy | None) -> Check:
     if isinstance(answer, Refused):
         return problem(
             "credentials",
-            f"Assure does not accept the client id and secret: {cause}",
+            f"no token can be had: {cause}",
             "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
         )
     hint = HINTS.get(trouble.cause, _OTHER) if trouble is not None else _OTHER
