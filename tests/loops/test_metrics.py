@@ -37,6 +37,8 @@ NAMES = {
     "source_last_sync_timestamp_seconds",
     "start_budget_remaining",
     "circuit_open",
+    "clock_confirmed",
+    "clock_skew_seconds",
     "commit_duration_seconds",
     "commit_batch_size",
     "store_bytes",
