@@ -8,6 +8,7 @@ from email.utils import formatdate
 
 import pytest
 
+from agent.cli.checks.remote import _events
 from agent.core.record import Outcome, Phase
 from agent.sandbox.faults import Kind
 from agent.store.audit import verify
@@ -120,6 +121,8 @@ async def test_a_store_of_the_future_recovers_when_assure_says_so(host: World, m
         host.upload("a", "sandbox-delay=30s")
         async with host.running():
             assert host.record("a").phase is Phase.RESULT
+    checked = {check.name: check for check in _events(host.settings(), host.clock.now())}
+    assert "90000 s in the future" in checked["clock of the store"].message
     host.set_by, host.boot = 0.0, "another boot"
     host.upload("b", "sandbox-delay=30s")
     began = host.clock.now()

@@ -46,6 +46,8 @@ NAMES = {
     "start_budget_remaining",
     "circuit_open",
     "endpoint_trouble",
+    "clock_confirmed",
+    "clock_skew_seconds",
     "commit_duration_seconds",
     "commit_batch_size",
     "store_bytes",

@@ -138,6 +138,7 @@ READING: dict[str, Call] = {
     "other_source": lambda one: [one.other_source("default"), one.other_source("other")],
     "owners": lambda one: one.owners(["D-waits-1", "D-settled-1", "D"]),
     "withdrawn_since": lambda one: one.withdrawn_since(NOW + 1e6),
+    "last_event_at": lambda one: one.last_event_at(),
     "starts_since": lambda one: one.starts_since(NOW + 1e6),
     "recall": lambda one: one.recall("key"),
     "freeze": lambda one: one.freeze(),
