@@ -16,6 +16,7 @@ Entry = tuple[int, bytes]  # mode, name of the object in hexadecimal
 LIMIT = 64 << 20  # bytes of one commit or tree, and of each delta and base that it is made of
 
 _KEPT = 16 << 20  # bytes of trees that are kept to be compared again
+_CACHE = 16 << 20  # bytes of unpacked objects that others are made of, per pack
 _LONGEST_ENTRY = 255 + 8  # name and mode
 _LARGE = 16 << 10  # bytes that differ: then all entries are compared
 _LONGEST_NAME = 200
@@ -124,10 +125,9 @@ class Objects:
         try:
             commit = ShaFile.from_raw_string(Commit.type_num, raw, object_format=self.form)
             assert isinstance(commit, Commit)
-            if not all(map(valid_hexsha, (commit.tree, *commit.parents))) or not isinstance(commit.commit_time, int):
-                raise Damaged
-            if not isinstance(commit.author, bytes):
-                raise Damaged
+            assert all(map(valid_hexsha, (commit.tree, *commit.parents)))
+            assert isinstance(commit.commit_time, int)
+            assert isinstance(commit.author, bytes)
         except Exception as error:
             raise Damaged from error
         return commit
@@ -187,7 +187,9 @@ class _Store(DiskObjectStore):
         new = super()._update_pack_cache()
         for pack in new:
             path, form = pack._data_path, pack.object_format
-            pack._data_load = lambda path=path, form=form: _PackData(path, object_format=form)
+            pack._data_load = lambda path=path, form=form: _PackData(
+                path, object_format=form, delta_base_cache_limit=_CACHE
+            )
         return new
 
     @property
