@@ -192,7 +192,9 @@ class Stage:
         timeout = float(self._settings.get("request_timeout", 30.0))
         line = Line(self._app, self.gate, chance, timeout, self.tell, self.down, lambda: self.severed)
         exchanged: dict[str, Any] = {
-            "SystemClock": partial(SystemClock, lambda: self.clock.now() + self.ahead(), self.clock.now),
+            "SystemClock": partial(
+                SystemClock, lambda: self.clock.now() + self.ahead(), self.clock.now, f"boot {self.lives // 2}"
+            ),
             "AssureClient": partial(AssureClient, transport=line),
             "Folder": partial(Folder, settle=0),
             "Checkout": NoCheckout,
