@@ -196,7 +196,6 @@ class Stage:
                 SystemClock, lambda: self.clock.now() + self.ahead(), self.clock.now, f"boot {self.lives // 2}"
             ),
             "AssureClient": partial(AssureClient, transport=line),
-            "Folder": partial(Folder, settle=0),
             "Checkout": NoCheckout,
             "Scheduler": LoopScheduler,
             "random": chance,
@@ -209,6 +208,7 @@ class Stage:
         with contextlib.ExitStack() as patches:
             for name, instead in exchanged.items():
                 patches.enter_context(mock.patch.object(runtime, name, instead))
+            patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))
             patches.enter_context(mock.patch.object(outward, "serving", self._door.serving))
             writer = partial(TurnWriter, self.gate, lambda: self.full())
             patches.enter_context(mock.patch.object(store_module, "Writer", writer))
