@@ -73,6 +73,7 @@ async def test_an_agent_that_starts_with_a_wrong_clock_is_corrected_before_it_be
     assert outcomes(host) == {Outcome.ACCEPTED}
     assert host.clock.now() - began < 60.0
     corrected = "the clock was wrong and is corrected" in messages(host)
+    assert host.ledger.calls["getAllProcess"] < 30, "Assure is asked once a second"
     assert corrected is (wrong > 0)  # behind: the last event of the store says so
     for record in host.records().values():
         assert record.opened_at is not None

@@ -308,11 +308,11 @@ def timekeeping(clock: VirtualClock, keeper: Timekeeping) -> Iterator[None]:
     turns = 0
     turn, settle = keeper._turn, keeper._asked
 
-    async def counted(of: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def counted(of: Callable[..., Coroutine[Any, Any, Any]], **how: Any) -> Any:
         nonlocal turns
         turns += 1
         try:
-            return await of()
+            return await of(**how)
         finally:
             turns -= 1
 
