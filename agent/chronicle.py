@@ -9,6 +9,7 @@ from agent.assure.brakes import Cause, Opened
 from agent.clock import written
 from agent.core.errors import AgentError
 from agent.core.machine import Step
+from agent.core.record import Phase
 from agent.endpoints import Cause as EndpointCause
 from agent.endpoints import Trouble
 from agent.listeners import harmless
@@ -48,6 +49,8 @@ class Chronicle:
         if not (moved or held):
             return
         result, trace_id = step.heard or (step.answered.result if step.answered else None, None)
+        if moved and before is not None and before.phase is Phase.DELETION and result == "refused":
+            result = "done"  # the 404 that confirms the deletion
         log = self._log.warning if held else self._log.info  # a person has to act
         log(
             "held" if held else "phase",

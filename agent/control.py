@@ -33,6 +33,7 @@ from agent.store.connection import unwritable
 _LONGEST = 64 * 1024  # bytes of a command
 _MOST_SILENT = 32  # connections without a whole command; the oldest is closed for a new one
 _PATIENCE = 30.0  # seconds until an answer must be folded in
+_LOOK = 0.05  # seconds between two looks whether it is
 _APPROVED = "approved"
 BACKED_UP = "backed-up"
 PAUSED = "paused"  # under this the store remembers since when; empty: it is not paused
@@ -168,17 +169,17 @@ class Control:
         Where that takes too long it is taken back: who is told to send the command again means it once.
         """
         await self._tell({uid: observation})
-        end = self._clock.now() + _PATIENCE
-        never = asyncio.Event()
+        never, waited = asyncio.Event(), 0.0
         while not ((record := self._store.get(uid)) is not None and durable(record)):
-            if self._clock.now() > end:
+            if waited > _PATIENCE:
                 if self._take_back(uid, observation):
                     busy = "The request is busy with a slow call, and was told nothing."
                     raise AgentError(busy, "send the command again in a minute")
                 raise AgentError(
                     "The request was told, and that is not on file yet.", "look at it before you tell it more"
                 )
-            await self._clock.wait(never, 0.05)
+            await self._clock.wait(never, _LOOK)
+            waited += _LOOK  # and not by the clock, which may be corrected meanwhile
 
     async def _show_personal(self, uid: str | None, request: Mapping[str, Any]) -> str:
         """Say that it may be shown, once the history says that it was (`describe --show-personal`, `claims`)."""

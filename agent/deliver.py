@@ -99,7 +99,9 @@ class Deliverer:
         now = self._clock.now()
         chains: dict[str, list[Delivery]] = {}
         for delivery in page:
-            if self._refused.get(delivery.uid, (0, 0.0))[1] <= now:
+            if (
+                not now < self._refused.get(delivery.uid, (0, 0.0))[1] <= now + _LONGEST
+            ):  # beyond: the clock was set back
                 chains.setdefault(delivery.uid, []).append(delivery)
         return list(chains.values())
 
@@ -145,7 +147,7 @@ class Deliverer:
     def _until_next(self) -> float | None:
         """Seconds until the next try that is due; None: until there is something to tell."""
         times = [at for _, at in self._refused.values()]
-        return max(0.0, min(times) - self._clock.now()) if times else None
+        return min(max(0.0, min(times) - self._clock.now()), _LONGEST) if times else None
 
 
 def _pause(failures: int, chance: float) -> float:

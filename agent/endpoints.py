@@ -78,7 +78,8 @@ class Trouble:
         """The cause in words, with the status, the detail and the address."""
         known = _SENTENCES.get(self.cause, "")
         if self.cause is Cause.CREDENTIALS:
-            known = "the client is not accepted, or lacks a permission"
+            lacking = self.status == 403
+            known = "the client lacks a permission" if lacking else "the client id and secret are not accepted"
         details = ", ".join(part for part in (f"HTTP {self.status}" if self.status else "", self.word) if part)
         said = f"{known} ({details})" if known and details else known or details
         return f"{said} at {self.address}" if self.address else said

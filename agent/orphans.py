@@ -36,6 +36,8 @@ class OrphanSweep:
 
     async def sweep(self, at_once: bool = False) -> int:
         """Look once; no call when there is nothing to look for yet. Returns how many were deleted."""
+        if not self._clock.confirmed:
+            return 0
         suspects = self._suspects()
         now = self._clock.now()
         if not any(at_once or known is not None or self._due(since, now) for _, since, known in suspects):

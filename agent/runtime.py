@@ -281,6 +281,7 @@ class Agent:
             await reach(self._client, self._settings, patient, self._ending, self._clock)
             if self._timekeeping is not None:
                 await self._timekeeping.settle()
+                await self._erasure.tend()
             await self._pausing.recover(first=True)
             scheduler = Scheduler(self._ending.failed)
             scheduler.every(self._settings.scan_interval, self.scan)

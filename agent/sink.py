@@ -35,7 +35,9 @@ def sink_id(url: str) -> str:
 class HttpSink:
     """One URL. Implements `agent.ports.Sink`."""
 
-    def __init__(self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock, met: Met) -> None:
+    def __init__(
+        self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock, met: Met = lambda trouble: None
+    ) -> None:
         """`met` hears of each answer: None when the notice was taken, the trouble otherwise."""
         self._url = url
         self._met = met

@@ -20,6 +20,7 @@ from agent.store.sqlite import SqliteStore
 SKEW = 60.0  # seconds: a host's clock that is further from Assure's is reported
 _ASK = 1.05  # seconds until Assure is asked again, at first; then after twice the time, up to _SELDOM
 _SELDOM = 30.0
+_TRIES = 20  # to settle the time before anything begins: answers may contradict each other
 _LOOK = 60.0  # seconds between two looks at a time that nobody doubts
 _CHUNK = 500  # requests per transaction
 _MOVED = 1.0  # seconds that a remembered time may be off before it is written anew
@@ -45,6 +46,7 @@ class Timekeeping:
         self._log = logger()
         self._turned = asyncio.Event()
         self._skewed = False
+        self._waiting = True  # requests wait for the time to be confirmed
         self.corrected = 0.0  # seconds by which the clock was set since the start
         metrics.clock(lambda: self._clock.skew, lambda: self._clock.confirmed)
 
@@ -52,13 +54,16 @@ class Timekeeping:
         """Assure answered: its `Date` in epoch seconds, None without one, and how long the call took."""
         before = self._clock.confirmed
         self._clock.heard(date, trip)
-        if self._clock.confirmed is not before or not self._clock.confirmed:
+        if not (before and self._clock.confirmed):
+            self._waiting = True
             self._turned.set()
         self._report()
 
     async def settle(self) -> None:
         """Before anything begins: ask until the time is confirmed, or Assure does not answer."""
-        while not self._ending.asked.is_set():
+        for _ in range(_TRIES):
+            if self._ending.asked.is_set():
+                break
             await self._corrected()
             if self._clock.confirmed:
                 break
@@ -76,25 +81,33 @@ class Timekeeping:
         """Until cancelled: confirm what is unconfirmed, and correct what is wrong."""
         pause = _ASK
         while True:
-            confirmed = self._clock.confirmed
+            await self._clock.wait(self._turned, _LOOK if self._clock.confirmed else pause)
+            told = self._turned.is_set()  # by an answer to somebody else: we need not ask
             self._turned.clear()
-            await self._clock.wait(self._turned, _LOOK if confirmed else pause)
             try:
-                pause = _ASK if confirmed else min(2 * pause, _SELDOM)
-                await self._turn()
+                answered = await self._turn(ask=not told)
+                pause = _ASK if answered else min(2 * pause, _SELDOM)
             except Exception as error:
                 self._ending.failed(error)
 
-    async def _turn(self) -> None:
+    async def _turn(self, ask: bool) -> bool:
+        """Once. False: Assure was asked and did not answer."""
         self._report()
         self._clock.alone()
         await self._corrected()
-        if not self._clock.confirmed:
-            await self._asked()
+        answered = True
+        if ask and not self._clock.confirmed:
+            answered = await self._asked()
+            self._turned.clear()
             await self._corrected()
         if self._clock.confirmed:
-            self._reconciler.clock_confirmed()
+            if self._waiting:
+                self._waiting = False
+                self._reconciler.clock_confirmed()
             await self._kept()
+        else:
+            self._waiting = True
+        return answered
 
     async def _asked(self) -> bool:
         """Ask for anything that touches nothing: the `Date` of the answer is heard on its way. False: no answer."""

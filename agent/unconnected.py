@@ -30,10 +30,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _word(error: BaseException) -> str:
     match error:
-        case ssl.SSLCertVerificationError():
-            return "tls-" + _slug(error.verify_message.partition(",")[0])  # after a comma it names the host
+        case ssl.SSLError() if isinstance(message := getattr(error, "verify_message", None), str):
+            return "tls-" + _slug(message.partition(",")[0])  # after a comma it names the host
+        case ssl.SSLError() if isinstance(reason := getattr(error, "reason", None), str):
+            return "tls-" + _slug(reason)
         case ssl.SSLError():
-            return "tls-" + _slug(error.reason or "handshake")
+            return "tls-handshake"
         case aiohttp.ServerFingerprintMismatch():
             return "tls-fingerprint"
         case aiohttp.ClientConnectorDNSError() | socket.gaierror():

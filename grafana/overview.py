@@ -255,6 +255,13 @@ _API = Row(
             section="circuit-open",
         ),
         Panel(
+            title="Clock",
+            description="How far the host's clock is ahead of Assure's. The agent follows no clock that is wrong.",
+            unit="s",
+            queries=(Query(f"max by (instance) (assure_agent_clock_skew_seconds{{{ONE}}})", "{{instance}}"),),
+            section="clock",
+        ),
+        Panel(
             title="Unknown answers by operation",
             description="Calls of which we do not know whether they happened. Each create among them is looked for.",
             unit="reqps",

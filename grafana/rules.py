@@ -253,6 +253,24 @@ def alerts(times: Times) -> list[Alert]:
             firing={f'assure_agent_endpoint_trouble{{{at},endpoint="token",cause="credentials"}}': "1x240"},
         ),
         Alert(
+            name="AssureAgentClockWrong",
+            expression="abs(assure_agent_clock_skew_seconds) > 60",
+            hold="5m",
+            severity="ticket",
+            summary="The clock of the agent's host is more than a minute from Assure's.",
+            section="clock",
+            firing={f"assure_agent_clock_skew_seconds{{{at}}}": "90000x240"},
+        ),
+        Alert(
+            name="AssureAgentClockUnconfirmed",
+            expression="assure_agent_clock_confirmed == 0",
+            hold="10m",
+            severity="page",
+            summary="The agent does not know the time: requests wait until Assure confirms it.",
+            section="clock",
+            firing={f"assure_agent_clock_confirmed{{{at}}}": "0x240"},
+        ),
+        Alert(
             name="AssureAgentAssureFailing",
             expression=(
                 f'sum by (instance) (rate(assure_agent_api_requests_total{{result=~"busy|unknown"}}[{times("10m")}]))'
@@ -410,6 +428,8 @@ _WELL = {
     'assure_agent_log_lines_lost_total{instance="agent:9464"}': "7x240",
     'assure_agent_circuit_open{instance="agent:9464"}': "0x240",
     'assure_agent_endpoint_trouble{instance="agent:9464",endpoint="token",cause="credentials"}': "0x240",
+    'assure_agent_clock_skew_seconds{instance="agent:9464"}': "-2x240",
+    'assure_agent_clock_confirmed{instance="agent:9464"}': "1x240",
     'assure_agent_api_requests_total{instance="agent:9464",operation="read_process",result="done"}': "0+60x240",
     'assure_agent_api_requests_total{instance="agent:9464",operation="read_process",result="busy"}': "0+1x240",
     'assure_agent_last_event_timestamp_seconds{instance="agent:9464"}': "0+60x240",

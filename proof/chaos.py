@@ -21,6 +21,7 @@ from proof.invariants import violations
 from proof.papers import captured, put, request, uploaded
 from proof.report import Report, progress
 from proof.scratch import scratch
+from proof.troubled import timed, troubled
 
 _AGENT = "chaos"
 _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
@@ -80,8 +81,8 @@ def _rules(chance: Random) -> list[dict[str, Any]]:
     return [*rules, {"operation": "*", "kind": "latency", "rate": 0.1, "seconds": chance.choice((0.05, 0.4, 2.5))}]
 
 
-def chaos(seed: int, *, kills: int, requests: int | None = None) -> Report:
-    """So many kills, among as many requests as come in meanwhile."""
+def chaos(seed: int, *, kills: int, requests: int | None = None, in_trouble: int = 200) -> Report:
+    """So many kills, among as many requests as come in meanwhile; then so many requests at once, in trouble."""
     report, chance = Report(f"make chaos: {kills} kills", seed), Random(seed)
     requests = requests or 3 * kills
     began = monotonic()
@@ -105,7 +106,37 @@ def chaos(seed: int, *, kills: int, requests: int | None = None) -> Report:
         if b"Traceback" in (folder / "output").read_bytes():
             report.wrong.append("a traceback in the output: " + (folder / "output").read_text()[-1500:])
         report.rows = [("what", "count"), *_figures(site, dropped, moments, monotonic() - began)]
+    if in_trouble:
+        report.rows += _troubled(report, seed, in_trouble)
     return report
+
+
+def _troubled(report: Report, seed: int, requests: int) -> list[tuple[str, str]]:
+    """A folder at once, with trouble on a quarter of the calls: how long it takes."""
+    with scratch() as folder, simulated({"seed": str(seed)}) as url:
+        seconds = timed(folder, url, seed, requests)
+        report.wrong += _wrong_after_trouble(ledger_at(url), requests)
+    virtual = troubled(seed, requests)
+    report.wrong += virtual.wrong
+    return [
+        (f"{requests} requests in trouble, seconds", f"{seconds:,.0f}"),
+        ("the same on a machine without limits, virtual seconds", f"{virtual.seconds:,.0f}"),
+    ]
+
+
+def _wrong_after_trouble(ledger: dict[str, Any], requests: int) -> list[str]:
+    starts = Counter[str]()
+    for dossier in ledger["dossiers"]:
+        reference = dossier["externalReference"].rsplit("-", 1)[0]
+        starts[reference] += sum(process["starts"] for process in dossier["processes"])
+    doubled = sum(count > 1 for count in starts.values())
+    left = sum(dossier["deletedAt"] is None for dossier in ledger["dossiers"])
+    found = {
+        "I1 requests never started": requests - len(+starts),
+        "I2 doubled starts": doubled,
+        "I3 dossiers left": left,
+    }
+    return [f"{what} in trouble: {count}" for what, count in found.items() if count]
 
 
 def _killed(site: Site, chance: Random) -> float:

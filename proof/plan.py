@@ -180,5 +180,5 @@ def _while(chance: Random, lengths: tuple[float, ...]) -> tuple[float, float]:
 
 
 def _jump(chance: Random) -> tuple[float, float]:
-    """Less than a day: more is followed at once, and lets the two looks before a repeated start come together."""
-    return chance.uniform(0, 600), chance.choice((-3600.0, -100.0, 100.0, 3600.0))
+    hours = chance.choice((-960.0, -25.0, -1.0, -0.01, 0.01, 1.0, 25.0, 960.0))
+    return chance.uniform(0, 600), 3600.0 * hours

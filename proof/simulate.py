@@ -13,6 +13,7 @@ from random import Random
 from time import perf_counter
 from typing import Any
 
+from agent.clock import DRIFT
 from agent.core.record import Record
 from agent.sandbox import SandboxConfig
 from agent.sandbox.faults import Kind
@@ -159,7 +160,7 @@ async def _life(stage: Stage, plan: Plan, people: _People) -> None:
     stage.severed, stage.late = plan.severed, plan.severed > 0 or slow
     stage.down = lambda: _during(plan.outages, stage)
     stage.full = lambda: _during(plan.full, stage)
-    stage.astray = sum(abs(seconds) for _, seconds in plan.jumps)
+    stage.astray = 2 * DRIFT if plan.jumps else 0.0
     stage.ahead = lambda: sum(seconds for at, seconds in plan.jumps if at <= stage.clock.now() - START)
     async with asyncio.timeout(_PATIENCE), stage.living(lambda: _down(chance)):
         answering = asyncio.create_task(people.answer())

@@ -192,9 +192,10 @@ class Stage:
         timeout = float(self._settings.get("request_timeout", 30.0))
         line = Line(self._app, self.gate, chance, timeout, self.tell, self.down, lambda: self.severed)
         exchanged: dict[str, Any] = {
-            "SystemClock": partial(SystemClock, lambda: self.clock.now() + self.ahead(), self.clock.now),
+            "SystemClock": partial(
+                SystemClock, lambda: self.clock.now() + self.ahead(), self.clock.now, f"boot {self.lives // 2}"
+            ),
             "AssureClient": partial(AssureClient, transport=line),
-            "Folder": partial(Folder, settle=0),
             "Checkout": NoCheckout,
             "Scheduler": LoopScheduler,
             "random": chance,
@@ -207,6 +208,7 @@ class Stage:
         with contextlib.ExitStack() as patches:
             for name, instead in exchanged.items():
                 patches.enter_context(mock.patch.object(runtime, name, instead))
+            patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))
             patches.enter_context(mock.patch.object(outward, "serving", self._door.serving))
             writer = partial(TurnWriter, self.gate, lambda: self.full())
             patches.enter_context(mock.patch.object(store_module, "Writer", writer))

@@ -1,15 +1,22 @@
-"""How long a folder of requests takes while trouble meets a quarter of the calls: under a virtual clock, so that the
-figure says nothing of the machine. `make chaos` runs the same rules against the installed command, in real time.
+"""How long a folder of requests takes while trouble meets a quarter of the calls.
+
+`troubled` runs it under a virtual clock, so that the figure says nothing of the machine; `timed` the installed command
+against the sandbox in another process, in real time. A row of `make chaos` each.
 """
 
+import json
+import subprocess
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from time import monotonic
 from typing import Any
 
 from agent.sandbox import SandboxConfig
 from agent.sandbox.faults import Rule
 from proof.clockwork import START, play
+from proof.installed import COMMAND, environment
 from proof.papers import put, request, uploaded
 from proof.scratch import scratch
 from proof.stage import Stage
@@ -76,6 +83,20 @@ def write(folder: Path, requests: int) -> None:
     for number in range(requests):
         name = f"r-{number}"
         put(folder / "specs" / f"{name}.yaml", request(name, uploaded(folder, name, name)))
+
+
+def timed(folder: Path, url: str, seed: int, requests: int = 200) -> float:
+    """Real seconds until `run --once` has settled so many requests; NaN when it has not."""
+    for name in ("specs", "images"):
+        (folder / name).mkdir(parents=True)
+    write(folder, requests)
+    body = json.dumps(trouble(seed)).encode()
+    urllib.request.urlopen(urllib.request.Request(url + "/sandbox/faults", data=body, method="POST")).close()
+    settings = environment(folder, url, REQUEST_TIMEOUT=f"{TIMEOUT:.0f}s", POLL_INTERVAL="5s", LOG_LEVEL="error")
+    began = monotonic()
+    command = [*COMMAND, "run", "--once", "--timeout", "10m"]
+    ended = subprocess.run(command, env=settings, cwd=folder, capture_output=True, check=False)
+    return monotonic() - began if ended.returncode == 0 else float("nan")
 
 
 async def _run(stage: Stage, requests: int) -> Settled:

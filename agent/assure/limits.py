@@ -114,8 +114,9 @@ class Limited:
 
     @property
     def opened(self) -> Opened | None:
-        """The open circuit, if one is open. Without a token nothing is known of Assure, so that one comes first."""
-        return self._token.opened or self._breaker.opened
+        """The circuit that is open; of two the one that a person has to end, otherwise the one that opened first."""
+        both = [one for one in (self._token.opened, self._breaker.opened) if one is not None]
+        return min(both, key=lambda one: (one.cause is not Cause.CREDENTIALS, one.since), default=None)
 
     def shut(self, now: float) -> bool:
         """True while nothing is sent."""

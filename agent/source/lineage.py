@@ -16,6 +16,7 @@ from agent.source.objects import Damaged, Entry, Missing, Objects, author
 Wanted = dict[bytes, Union["Wanted", str]]  # by the names of a tree: a folder's, or a file that is asked for
 
 _FOLDER = 0o040000
+_FEW = 8  # names that are sought one by one
 
 
 class Gap(StrEnum):
@@ -41,7 +42,7 @@ class Lineage:
         self._files = {file: os.fsencode(prefix + file) for file in files if "\\" not in file}
         self._open: set[str] = set()
         self._shallow = shallow
-        self._groups: dict[bytes, Wanted] = {}
+        self._groups: dict[bytes, tuple[Commit, Wanted]] = {}  # files that are the same since that commit
         self._queue: list[tuple[int, bytes]] = []  # the newest commit first
         self.begun = False
 
@@ -65,18 +66,17 @@ class Lineage:
         """Go back until the authors of these files are known or cannot be. Raises TooLong."""
         while self._queue and not self._open.isdisjoint(files):
             name = self._queue[0][1]
-            wanted = self._groups[name]
+            commit, wanted = self._groups[name]
             try:
-                self._step(objects, name, wanted)
+                self._step(objects, name, commit, wanted)
             except (Missing, Damaged) as error:
                 self._close(wanted, Gap.MISSING if isinstance(error, Missing) else Gap.DAMAGED)
                 del self._groups[name]
                 self._queue = [one for one in self._queue if one[1] != name]
                 heapq.heapify(self._queue)
 
-    def _step(self, objects: Objects, name: bytes, wanted: Wanted) -> None:
+    def _step(self, objects: Objects, name: bytes, commit: Commit, wanted: Wanted) -> None:
         """Hand the files of one commit on to its parents. Nothing is changed before all is read."""
-        commit = objects.commit(name)
         if name in self._shallow:
             self._pop(name)
             self._close(wanted, Gap.SHALLOW)
@@ -105,9 +105,9 @@ class Lineage:
 
     def _add(self, name: bytes, commit: Commit, wanted: Wanted) -> None:
         if name in self._groups:
-            _merge(self._groups[name], wanted)
+            _merge(self._groups[name][1], wanted)
         else:
-            self._groups[name] = wanted
+            self._groups[name] = commit, wanted
             heapq.heappush(self._queue, (-commit.commit_time, name))
 
     def _close(self, wanted: Wanted, gap: Gap) -> None:
@@ -157,7 +157,7 @@ def _merge(wanted: Wanted, more: Wanted) -> None:
 
 
 def _found(objects: Objects, tree: bytes | None, wanted: Wanted) -> Iterator[tuple[str, Entry]]:
-    entries = objects.tree(tree)
+    entries = objects.folder(tree).entries()
     for name, one in wanted.items():
         entry = entries.get(name)
         if entry is None:
@@ -173,11 +173,11 @@ def _changed(objects: Objects, now: bytes | None, before: bytes | None, wanted: 
     """Which of the files are not the same in two trees."""
     if now == before:
         return
-    new, old = objects.tree(now), objects.tree(before)
-    names: Iterable[bytes] = wanted
-    if len(wanted) > 8:
-        names = {name for name, _ in new.items() ^ old.items()} & wanted.keys()
+    new, old = objects.folder(now), objects.folder(before)
+    names: Collection[bytes] = wanted if len(wanted) <= _FEW else new.unlike(old)
     for name in names:
+        if name not in wanted:
+            continue
         one, entry, earlier = wanted[name], new.get(name), old.get(name)
         if entry == earlier:
             continue

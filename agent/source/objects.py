@@ -2,20 +2,23 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
 from dulwich.object_format import ObjectFormat
 from dulwich.object_store import DiskObjectStore
-from dulwich.objects import Commit, ObjectID, Tree, parse_tree
+from dulwich.objects import Commit, ObjectID, ShaFile, Tree, parse_tree, valid_hexsha
 from dulwich.pack import DELTA_TYPES, Pack, PackData
 
 Entry = tuple[int, bytes]  # mode, name of the object in hexadecimal
 LIMIT = 64 << 20  # bytes of one commit or tree, and of each delta and base that it is made of
 
-_KEPT = 400_000  # entries of trees that are kept to be compared again
+_KEPT = 16 << 20  # bytes of trees that are kept to be compared again
+_CACHE = 16 << 20  # bytes of unpacked objects that others are made of, per pack
+_LONGEST_ENTRY = 255 + 8  # name and mode
+_LARGE = 16 << 10  # bytes that differ: then all entries are compared
 _LONGEST_NAME = 200
 _TEXT = re.compile(rb"(?i)utf-?8|us-ascii|iso-?8859-\d{1,2}|latin-?\d|(?:windows-|cp)125\d|koi8-[ru]")
 
@@ -32,6 +35,74 @@ class TooLong(Exception):
     """The time is over."""
 
 
+class Folder:
+    """The entries of a tree. They are sought in its bytes: to unpack them all is twenty times slower."""
+
+    __slots__ = ("_entries", "_raw", "_width")
+
+    def __init__(self, raw: bytes, width: int) -> None:
+        self._raw, self._width = raw, width
+        self._entries: Mapping[bytes, Entry] | None = None
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self._raw)
+
+    def entries(self) -> Mapping[bytes, Entry]:
+        """All of them. Raises Damaged."""
+        if self._entries is None:
+            try:
+                self._entries = {name: (mode, of) for name, mode, of in parse_tree(self._raw, self._width)}
+            except Exception as error:
+                raise Damaged from error
+        return self._entries
+
+    def get(self, name: bytes) -> Entry | None:
+        """One of them. Raises Damaged."""
+        raw, key = self._raw, b" " + name + b"\0"
+        at = raw.find(key)
+        if at < 0:
+            return None
+        mode = at - 5 if raw[at - 5 : at] == b"40000" and self._begins(at - 5) else at - 6
+        of = raw[at + len(key) : at + len(key) + self._width]
+        if raw.find(key, at + 1) >= 0 or not raw[mode:at].isdigit() or not self._begins(mode):
+            return self.entries().get(name)  # its bytes are also elsewhere: in a longer name, or in a hash
+        return int(raw[mode:at], 8), of.hex().encode()
+
+    def unlike(self, other: "Folder") -> Collection[bytes]:
+        """Names that may have other entries there, and some more. Raises Damaged."""
+        one, two = self._raw, other._raw
+        start = _same(one, two)
+        end = _same(one[start:][::-1], two[start:][::-1])
+        margin = _LONGEST_ENTRY + self._width
+        names: set[bytes] = set()
+        for raw in (one, two):
+            part = raw[max(0, start - margin) : len(raw) - end + margin]
+            if len(part) > _LARGE:
+                return self.entries().keys() | other.entries().keys()
+            for piece in part.split(b"\0"):  # ends with mode and name; what is before may be a hash, with any bytes
+                words = piece.split(b" ")
+                names.update(b" ".join(words[first:]) for first in range(1, len(words)))
+        return names
+
+    def _begins(self, at: int) -> bool:
+        """Can an entry begin there?"""
+        return at == 0 or (at > self._width and self._raw[at - self._width - 1] == 0)
+
+
+def _same(one: bytes, two: bytes) -> int:
+    """How many bytes are the same at the beginning."""
+    low, high = 0, min(len(one), len(two))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == two[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 class Objects:
     """The objects of a repository; a context manager. `deadline` by the monotonic clock holds for every read."""
 
@@ -39,7 +110,7 @@ class Objects:
         self.form = form
         self.deadline = float("inf")
         self._store = _Store(folder, object_format=form, loose_object_size_limit=LIMIT)
-        self._trees: dict[bytes, Mapping[bytes, Entry]] = {}
+        self._folders: dict[bytes, Folder] = {}
         self._size = 0
 
     def __enter__(self) -> Self:
@@ -50,29 +121,28 @@ class Objects:
 
     def commit(self, name: bytes) -> Commit:
         """A commit. Raises Missing, Damaged, TooLong."""
-        found = self._read(name)
-        if not isinstance(found, Commit):
-            raise Damaged
-        return found
+        raw = self._read(name, Commit)
+        try:
+            commit = ShaFile.from_raw_string(Commit.type_num, raw, object_format=self.form)
+            assert isinstance(commit, Commit)
+            assert all(map(valid_hexsha, (commit.tree, *commit.parents)))
+            assert isinstance(commit.commit_time, int)
+            assert isinstance(commit.author, bytes)
+        except Exception as error:
+            raise Damaged from error
+        return commit
 
-    def tree(self, name: bytes | None) -> Mapping[bytes, Entry]:
+    def folder(self, name: bytes | None) -> Folder:
         """What is in a folder; nothing is in None. Raises as `commit` does."""
         if name is None:
-            return {}
-        known = self._trees.get(name)
+            return Folder(b"", self.form.oid_length)
+        known = self._folders.get(name)
         if known is None:
-            found = self._read(name)
-            if not isinstance(found, Tree):
-                raise Damaged
-            try:
-                entries = parse_tree(found.as_raw_string(), self.form.oid_length)
-                known = {entry: (mode, of) for entry, mode, of in entries}
-            except Exception as error:
-                raise Damaged from error
+            known = Folder(self._read(name, Tree), self.form.oid_length)
             if self._size > _KEPT:
-                self._trees, self._size = {}, 0
-            self._trees[name] = known
-            self._size += len(known)
+                self._folders, self._size = {}, 0
+            self._folders[name] = known
+            self._size += known.size
         return known
 
     def blob_name(self, content: bytes) -> bytes:
@@ -82,15 +152,21 @@ class Objects:
         hashed.update(content)
         return hashed.hexdigest().encode()
 
-    def _read(self, name: bytes) -> Any:
+    def _read(self, name: bytes, kind: type[ShaFile]) -> bytes:
         if monotonic() > self.deadline:
             raise TooLong
         try:
-            return self._store[ObjectID(name)]
+            number, raw = self._store.get_raw(ObjectID(name))
         except KeyError:
             raise Missing from None
         except Exception as error:  # the library has a dozen kinds for what may be wrong in a file
             raise Damaged from error
+        hashed = self.form.hash_func()
+        hashed.update(b"%s %d\0" % (kind.type_name, len(raw)))
+        hashed.update(raw)
+        if number != kind.type_num or hashed.hexdigest().encode() != name:
+            raise Damaged
+        return raw
 
 
 def author(commit: Commit) -> str:
@@ -111,7 +187,9 @@ class _Store(DiskObjectStore):
         new = super()._update_pack_cache()
         for pack in new:
             path, form = pack._data_path, pack.object_format
-            pack._data_load = lambda path=path, form=form: _PackData(path, object_format=form)
+            pack._data_load = lambda path=path, form=form: _PackData(
+                path, object_format=form, delta_base_cache_limit=_CACHE
+            )
         return new
 
     @property

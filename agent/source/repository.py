@@ -5,6 +5,7 @@ hook, filter, helper or remote. Owner and mode of the files are no obstacle beyo
 they say can start a program. `GIT_*` variables are not looked at.
 """
 
+import hashlib
 import io
 import os
 import re
@@ -83,7 +84,7 @@ class Repository:
         content = _content(path, _INDEX_BYTES)
         if content is None:
             return 0
-        form = SHA256 if SHA256.hash_func(content[:-32]).digest() == content[-32:] else SHA1
+        form = SHA256 if hashlib.sha256(content[:-32]).digest() == content[-32:] else SHA1
         try:
             file = io.BytesIO(content)
             names = {entry.name for entry in read_index(file, form)}  # a conflict has a name up to three times

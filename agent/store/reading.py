@@ -98,6 +98,11 @@ class Reading:
         """How many files were taken away before the outcome since then, those that are back among them."""
         return self._one("SELECT count(*) FROM withdrawals WHERE at >= ?", at)
 
+    def last_event_at(self) -> float:
+        """When the last event was, in seconds since the epoch; 0 when there is none."""
+        row = self._row("SELECT coalesce((SELECT at FROM events ORDER BY id DESC LIMIT 1), 0)")
+        return float(row[0])
+
     def starts_since(self, at: float) -> int:
         """How many starts were reserved since then, or made or begun without a brake."""
         return self._one(STARTS_SINCE, at)

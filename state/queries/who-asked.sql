@@ -1,7 +1,8 @@
 -- Who asked for which verification, when, and from which commit.
 --
--- `author` is who committed the file last; it and `name` are empty once the request was forgotten. `file_differed` is 1
--- when the file was not as in that commit. A row is a generation: what was asked for once.
+-- `author` is who committed the file last, or `not known (...)` with the reason, such as a shallow clone; it is empty
+-- where there was no commit of it. It and `name` are empty once the request was forgotten. `file_differed` is 1 when
+-- the file was not as in that commit. A row is a generation: what was asked for once.
 --
 -- :name        only this request, by name or uid
 -- :since=time  only from this time on, such as 2026-11-01

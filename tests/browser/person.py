@@ -4,6 +4,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from tests.support.patience import PATIENT
+
+expect.set_options(timeout=1000 * PATIENT)
+
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 
@@ -15,7 +19,7 @@ class Person:
         size = {"width": width["width"], "height": width["height"]}
         self._context = chromium.new_context(viewport=size, permissions=["camera"], **options)  # type: ignore[arg-type]
         self.page: Page = self._context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(1000 * PATIENT)
         self.complaints: list[str] = []
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -74,12 +74,12 @@ class Here:
         return Said(code, said.out, said.err)
 
 
-def spawn(folder: Path, *arguments: str, **env: str) -> "subprocess.Popen[str]":
-    """The command in another process. End it with `finish`."""
+def spawn(folder: Path, *arguments: str, program: str = COMMAND[-1], **env: str) -> "subprocess.Popen[str]":
+    """The command in another process, or another `program` around it. End it with `finish`."""
     given = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
     given |= {f"ASSURE_AGENT_{name}": value for name, value in env.items()}
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*COMMAND[:-1], program, *arguments],
         cwd=folder,
         env=given,
         text=True,

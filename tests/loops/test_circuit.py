@@ -7,6 +7,7 @@ import pytest
 
 from agent.assure.brakes import Cause
 from agent.core.record import Outcome, Phase
+from agent.ports import Command
 from agent.sandbox.model import not_found
 from tests.support.clock import patiently, until
 from tests.support.faults import rule
@@ -214,7 +215,7 @@ async def test_what_was_really_deleted_there_is_lost_once_a_person_says_so(world
         elsewhere(world)
         await world.clock.advance(2 * HOUR)
         assert {record.outcome for record in world.records().values()} == {None}
-        agent._commanded("resume")
+        agent._commanded(Command(id="command-1", verb="resume"))
         await world.clock.advance(600)
         assert {record.outcome for record in world.records().values()} == {Outcome.LOST}
         assert {record.phase for record in world.records().values()} == {Phase.DONE}

@@ -8,6 +8,7 @@ from agent.core.answer import Operation
 from agent.core.dropped import Dropped
 from agent.core.received import Received
 from agent.core.record import HoldReason, Outcome, Phase
+from agent.endpoints import Cause
 from agent.metrics import LISTENERS
 from tests.support.faults import rule
 from tests.support.files import IDENTITY_CARD
@@ -44,6 +45,9 @@ NAMES = {
     "source_last_sync_timestamp_seconds",
     "start_budget_remaining",
     "circuit_open",
+    "endpoint_trouble",
+    "clock_confirmed",
+    "clock_skew_seconds",
     "commit_duration_seconds",
     "commit_batch_size",
     "store_bytes",
@@ -61,6 +65,8 @@ LABELS = {
     "result": {"done", "refused", "busy", "unknown", *Received, "delivered", "failed", "dropped"},
     "reason": {*HoldReason, *Dropped},
     "listener": set(LISTENERS),
+    "endpoint": {"assure", "token"},  # and each sink, by a digest of its URL
+    "cause": set(Cause),
     "version": {"0.1.0"},
 }
 

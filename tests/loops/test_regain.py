@@ -40,7 +40,7 @@ def put_back(world: World, kept: Path) -> None:
 
 
 async def approve(agent: Agent) -> str:
-    answer = await agent._control.obey({"id": "approve-1", "verb": "approve"})
+    answer = await agent._control.obey({"id": "approve-1", "verb": "approve"}, "root (uid 0)")
     assert answer["ok"], answer
     return str(answer["message"])
 
@@ -232,7 +232,9 @@ async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -
         assert held == {"done-since", "new"}
         for name in ("done-since", "runs"):
             assert world.starts(name) == 1
-        await agent._control.obey({"id": "resolve-1", "verb": "resolve", "name": "done-since", "answer": "abandon"})
+        await agent._control.obey(
+            {"id": "resolve-1", "verb": "resolve", "name": "done-since", "answer": "abandon"}, "root (uid 0)"
+        )
         await approve(agent)
         await agent._pausing.recover()
         await world.clock.advance(900)
@@ -362,7 +364,9 @@ async def test_what_would_follow_in_a_copy_is_held_before_anybody_approves(
         await world.clock.advance(300)
         holds = {name: one.hold.reason for name, one in world.records().items() if one.hold is not None}
         assert holds == {"a": HoldReason.HISTORY_LOST, "b": HoldReason.HISTORY_LOST}
-        await agent._control.obey({"id": "resolve-1", "verb": "resolve", "name": "a", "answer": "abandon"})
+        await agent._control.obey(
+            {"id": "resolve-1", "verb": "resolve", "name": "a", "answer": "abandon"}, "root (uid 0)"
+        )
         await approve(agent)
         await agent._pausing.recover()
         await world.clock.advance(600)

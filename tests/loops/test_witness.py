@@ -64,7 +64,9 @@ async def test_what_was_begun_since_is_adopted_and_the_rest_waits_for_a_person(w
         assert world.record("runs").phase is Phase.RESULT
         holds = {name: one.hold.reason for name, one in world.records().items() if one.hold is not None}
         assert holds == {"done": HoldReason.HISTORY_LOST, "new": HoldReason.HISTORY_LOST}
-        await agent._control.obey({"id": "resolve-1", "verb": "resolve", "name": "done", "answer": "abandon"})
+        await agent._control.obey(
+            {"id": "resolve-1", "verb": "resolve", "name": "done", "answer": "abandon"}, "root (uid 0)"
+        )
         await approve(agent)
         await agent._pausing.recover()
         await world.clock.advance(4_000)

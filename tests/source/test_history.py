@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -300,3 +302,23 @@ def test_a_name_that_cannot_be_shown_as_it_is_is_not_said_to_be_clean(clone: Pat
     write(clone / "a.yaml", "1")
     head = commit(clone)
     assert about(clone, "bad\\n.yaml") == [Origin(commit=head)]
+
+
+def test_the_parts_of_the_library_that_start_programs_or_read_settings_are_not_imported() -> None:
+    """[issue 13]"""
+    script = "import sys, agent.source.history; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    parts = (
+        "client",
+        "hooks",
+        "filters",
+        "porcelain",
+        "repo",
+        "config",
+        "attrs",
+        "credentials",
+        "merge_drivers",
+        "cli",
+    )
+    assert {f"dulwich.{part}" for part in parts}.isdisjoint(done.stdout.split())
+    assert "subprocess" not in done.stdout.split()

@@ -15,6 +15,7 @@ from agent.core.record import Phase
 from agent.store.continuity import Mark, foreseen
 from agent.store.reading import Reading
 from agent.store.sqlite import SqliteStore
+from tests.support.patience import PATIENT
 
 from .support import ACCOUNT, NOW, Life, changed, committed, opened, raw, rows
 
@@ -237,7 +238,7 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_half_written(tmp_path: Path)
         "asyncio.run(main())\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=PATIENT
     )
     *numbers, last = done.stdout.splitlines()
     assert last.startswith("StoreError The state file"), done.stdout[-500:] + done.stderr

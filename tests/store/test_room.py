@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from agent.core.errors import StoreError
+from tests.support.patience import PATIENT
 
 from .support import opened
 
@@ -19,13 +20,13 @@ def in_little_room(script: str) -> list[str]:
     """What a script prints that has a file system of 2 MiB for itself, at /mnt. `leave(room)` fills all but so much."""
     mounted = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=2m tmpfs /mnt && exec "$@"', "sh"]
     try:
-        able = subprocess.run([*mounted, "true"], capture_output=True, timeout=60).returncode == 0
+        able = subprocess.run([*mounted, "true"], capture_output=True, timeout=PATIENT).returncode == 0
     except OSError:
         able = False
     if not able:
         pytest.skip("no file system can be mounted here")
     command = [*mounted, sys.executable, "-c", _BALLAST + script]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENT)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.split()
 

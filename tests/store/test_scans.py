@@ -25,6 +25,7 @@ from agent.ports import Command
 from agent.store import connection, soundness
 from agent.store.claims import Claims
 from agent.store.connection import Connection
+from agent.store.discards import Discard, Discards, Superseded
 from agent.store.post import Inbox, Outbox
 from agent.store.reading import Reading
 from agent.store.recoveries import RecordedRecoveries
@@ -85,13 +86,14 @@ STORE: dict[str, Call] = {
     "oldest_looks": lambda store: store.oldest_looks(3),
     "starts_since": lambda store: store.starts_since(NOW + 1e6),
     "patient": lambda store: store.patient(),
-    "discards": lambda store: store.discards(),
     "needed_images": lambda store: store.needed_images(),
     "shut_claims": lambda store: store.shut_claims("settled-1"),
     "last_event_at": lambda store: store.last_event_at(),
     "obeyed": lambda store: store.obeyed("c1"),
     "obey": lambda store: store.obey(Command(id="c1", verb="pause"), "well", NOW),
     "forget": lambda store: store.forget("settled-2", NOW),
+    "forget_aside": lambda store: store.forget_aside("settled-2", NOW),
+    "owes_images": lambda store: store.owes_images("settled-2"),
     "tidy": lambda store: store.tidy(),
     "recall": lambda store: store.recall("key"),
     "orphans": lambda store: store.orphans(),
@@ -122,6 +124,16 @@ OUTBOX: dict[str, Call] = {
     "trim": lambda one: one.trim(SINK, 10_000),
     "only": lambda one: one.only([SINK]),
 }
+_OWED = Discard(uid="settled-1", tries=0, how={})
+_OLD = Superseded(uid="settled-1", generation=1, depiction="front", path="a", sha256="b", tries=0)
+DISCARDS: dict[str, Call] = {
+    "due": lambda one: one.due(NOW),
+    "failed": lambda one: one.failed(_OWED, NOW, "EROFS", {}),
+    "superseded": lambda one: one.superseded(NOW),
+    "superseded_failed": lambda one: one.superseded_failed(_OLD, NOW, "EROFS"),
+    "superseded_done": lambda one: one.superseded_done(_OLD, NOW, "deleted"),
+    "owes": lambda one: one.owes("settled-1"),
+}
 CLAIMS: dict[str, Call] = {
     "expired": lambda one: one.expired(NOW),
     "of": lambda one: one.of("settled-1"),
@@ -138,6 +150,7 @@ READING: dict[str, Call] = {
     "other_source": lambda one: [one.other_source("default"), one.other_source("other")],
     "owners": lambda one: one.owners(["D-waits-1", "D-settled-1", "D"]),
     "withdrawn_since": lambda one: one.withdrawn_since(NOW + 1e6),
+    "last_event_at": lambda one: one.last_event_at(),
     "starts_since": lambda one: one.starts_since(NOW + 1e6),
     "recall": lambda one: one.recall("key"),
     "freeze": lambda one: one.freeze(),
@@ -158,6 +171,8 @@ READING: dict[str, Call] = {
     "carried_key": lambda one: one.carried_key(),
     "held": lambda one: one.held(),
     "overdue": lambda one: one.overdue(NOW),
+    "undeleted": lambda one: one.undeleted(),
+    "undeleted_of": lambda one: one.undeleted_of("settled-1"),
     "gauges": lambda one: one.gauges(NOW),
     "settling": lambda one: one.settling(),
     "all": lambda one: list(one.all()),
@@ -169,6 +184,7 @@ CLASSES: dict[type, dict[str, Call]] = {
     Inbox: INBOX,
     Outbox: OUTBOX,
     Claims: CLAIMS,
+    Discards: DISCARDS,
     Reading: READING,
 }
 
@@ -223,6 +239,7 @@ PARTIAL = {
     "requests_with_dossier": "what has a dossier and is not done",
     "requests_moving": "what goes on by itself",
     "requests_waiting_since": "its first entry",
+    "superseded_images_owed": "what is still to be deleted",
 }
 
 
@@ -254,6 +271,7 @@ async def costs(folder: Path) -> dict[str, tuple[int, list[str]]]:
         store = opened(folder, sinks=[SINK])
         found["opening"] = ledger.steps, list(ledger.asked)
         owners = {SqliteStore: store, RecordedRecoveries: store.recoveries, Inbox: store.inbox, Outbox: store.outbox}
+        owners[Discards] = store.discards
         with Reading(folder / "agent.db") as reading:
             for kind, calls in CLASSES.items():
                 owner = owners.get(kind) or (reading if kind is Reading else store.claims)
@@ -289,6 +307,7 @@ def test_every_method_of_the_store_is_looked_at() -> None:
         "agent.store.post",
         "agent.store.recoveries",
         "agent.store.claims",
+        "agent.store.discards",
     ):
         module = sys.modules[name]
         kinds = {kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == name}

@@ -6,7 +6,7 @@ Nobody waits that long where all is well, and a limit proves nothing but that an
 import time
 from collections.abc import Callable
 
-PATIENT = 120.0  # seconds
+PATIENT = 600.0  # seconds
 
 
 def eventually(true: Callable[[], object], told: Callable[[], object] = lambda: "it did not happen") -> None:

@@ -105,9 +105,7 @@ class World:
     async def opened(self, http: bool = False, watch: bool = False, **more: Any) -> AsyncIterator[Agent]:
         """An agent on our store that does nothing yet. Without `http` it serves nothing: uvicorn takes 0.2 s to end."""
         with contextlib.ExitStack() as patches:
-            patches.enter_context(
-                mock.patch.object(runtime, "Folder", partial(Folder, settle=0))
-            )  # files count at once
+            patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))  # files count at once
             patches.enter_context(mock.patch.object(runtime, "random", random.Random(7)))  # the same jitter each time
             if not watch:  # tests scan when they mean it
                 patches.enter_context(mock.patch.object(runtime, "watching", watching_nothing))
@@ -310,11 +308,11 @@ def timekeeping(clock: VirtualClock, keeper: Timekeeping) -> Iterator[None]:
     turns = 0
     turn, settle = keeper._turn, keeper._asked
 
-    async def counted(of: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def counted(of: Callable[..., Coroutine[Any, Any, Any]], **how: Any) -> Any:
         nonlocal turns
         turns += 1
         try:
-            return await of()
+            return await of(**how)
         finally:
             turns -= 1
 

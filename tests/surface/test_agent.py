@@ -17,12 +17,15 @@ async def get(world: World, path: str) -> httpx.Response:
 async def test_an_open_circuit_is_on_the_page_and_gone_again_once_assure_answers(world: World) -> None:
     for number in range(12):
         world.upload(f"a-{number}")
-    world.sandbox.faults.add([rule("*", "503", every=1, acts=False)])
+    silent = ("createDossier", "getDossiers", "getAllProcess")
+    world.sandbox.faults.add([rule(operation, "503", every=1, acts=False) for operation in silent])
     async with world.running(http=True, api_token="a-token"):
-        await world.clock.advance(60)
+        await world.clock.advance(120)
         page = (await get(world, "/")).text
         assert "The circuit is open" in page
         assert "Assure answers nobody" in page
+        assert "Calls to Assure fail for" in page
+        assert "HTTP 503 at http://127.0.0.1" in page
         world.sandbox.faults.clear()
         await world.clock.advance(300)
         assert "The circuit is open" not in (await get(world, "/")).text

@@ -1,7 +1,8 @@
 """Assure: does it let us in, and what time is it there? One token is asked for, nothing else."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from agent.account import addresses, client_config
@@ -9,8 +10,10 @@ from agent.assure.client import AssureClient
 from agent.cli.checks import Check, problem, warning
 from agent.clock import SystemClock
 from agent.core.answer import Busy, Refused
+from agent.core.errors import AgentError
 from agent.endpoints import TOKEN, Cause, trouble_of
 from agent.settings import Settings
+from agent.store.reading import Reading
 
 _SKEW = 5.0  # seconds: deadlines and lists of processes bear this much
 _MUCH = 60.0
@@ -41,7 +44,22 @@ async def checks(settings: Settings, offline: bool, now: Callable[[], float] = t
         answer = await client.authenticate()
         middle = (before + now()) / 2  # when it was answered, give or take half the round trip
         theirs = client.server_time
-    return [_credentials(settings, answer), _clock(theirs, middle)]
+    return [_credentials(settings, answer), _clock(theirs, middle), *_events(settings, theirs)]
+
+
+def _events(settings: Settings, theirs: float | None) -> Iterator[Check]:
+    """A last event in the future was written by a clock that was wrong."""
+    path = settings.state_path
+    if theirs is None or not path.exists():
+        return
+    with suppress(AgentError, OSError), Reading(path) as reading:  # told by the check of the store
+        ahead = reading.last_event_at() - theirs
+        if ahead > _MUCH:
+            yield problem(
+                "clock of the store",
+                f"the last event of the store is {ahead:.0f} s in the future by Assure's clock",
+                "start the agent, or leave it running: it asks Assure for the time and corrects what is open",
+            )
 
 
 def _credentials(settings: Settings, answer: Refused | Busy | None) -> Check:
@@ -52,7 +70,7 @@ def _credentials(settings: Settings, answer: Refused | Busy | None) -> Check:
     if isinstance(answer, Refused):
         return problem(
             "credentials",
-            f"Assure does not accept the client id and secret: {cause}",
+            f"no token can be had: {cause}",
             "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
         )
     hint = HINTS.get(trouble.cause, _OTHER) if trouble is not None else _OTHER

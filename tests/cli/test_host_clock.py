@@ -1,0 +1,64 @@
+"""The command on a host whose clock is set while it runs: no billed request expires (issue 14, point 5)."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+from agent.sandbox import SandboxServer
+from tests.support.files import jpeg, upload, write
+from tests.support.patience import eventually
+
+from .command import FREE_PORT, Here, finish, spawn
+
+SHIFTED = """
+import pathlib, time
+real, shift = time.time, pathlib.Path("shift")
+time.time = lambda: real() + float(shift.read_text())
+from agent.cli import main
+main()
+"""
+AHEAD = 25 * 3600.0
+COUNT = 10
+
+
+def set_clock(folder: Path, seconds: float) -> None:
+    """The clock of the agent's host is this far ahead from now on."""
+    (folder / "shift.new").write_text(str(seconds))
+    (folder / "shift.new").replace(folder / "shift")
+
+
+def test_ten_billed_requests_settle_with_their_results_whatever_the_clock_of_the_host_says(
+    here: Here, remote: SandboxServer
+) -> None:
+    """[I1] [I3] A day ahead while ten are billed; killed in that time; right again; a day behind at the next start."""
+    here.env |= {"BASE_URL": remote.url, "POLL_INTERVAL": "1s"}
+    names = [f"a-{number}" for number in range(COUNT)]
+    for name in names:
+        write(here.folder / f"images/{name}.jpg", jpeg("sandbox-delay=6s"))
+        write(here.folder / f"specs/{name}.yaml", upload(name, {"front": f"{name}.jpg"}))
+
+    def starts() -> int:
+        return sum(process.starts for one in remote.ledger.dossiers.values() for process in one.processes)
+
+    def settled() -> bool:
+        return all(item["phase"] == "done" for item in here("get", "-o", "json").json["items"])
+
+    def agent() -> "subprocess.Popen[str]":
+        return spawn(here.folder, "run", *FREE_PORT, program=SHIFTED, **here.env)
+
+    set_clock(here.folder, 0.0)
+    process = agent()
+    eventually(lambda: starts() == COUNT)
+    set_clock(here.folder, AHEAD)
+    eventually(lambda: remote.ledger.calls["getAllProcess"] >= 2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    process = agent()
+    eventually(lambda: (here.folder / "state/agent.db.sock").exists())
+    set_clock(here.folder, -AHEAD)
+    eventually(settled)
+    assert finish(process, signal.SIGTERM).code == 0
+    assert {item["outcome"] for item in here("get", "-o", "json").json["items"]} == {"accepted"}
+    assert starts() == COUNT
+    assert not remote.world.dossiers
+    assert here("audit", "verify").code == 0
