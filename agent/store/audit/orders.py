@@ -16,7 +16,20 @@ _CHAIN = f"SELECT hash, {', '.join(COLUMNS)} FROM commands WHERE number IS NOT N
 def verify_commands(
     connection: Connection, keys: Keys | None, named: Named, checkpoints: Sequence[Checkpoint]
 ) -> Iterator[Finding]:
-    """The first command that is not as it was written; then what the note, the events and the checkpoints miss."""
+    """The first command that is not as it was written; then what the note, the events and the checkpoints miss.
+
+    What the checkpoints saw is only held against commands with which nothing else is wrong.
+    """
+    faulty = False
+    for finding in _faults(connection, keys, named):
+        faulty = True
+        yield finding
+    if not faulty:
+        heads = dict(connection.execute("SELECT number, hash FROM commands WHERE number IS NOT NULL").fetchall())
+        yield from _unseen(heads, checkpoints)
+
+
+def _faults(connection: Connection, keys: Keys | None, named: Named) -> Iterator[Finding]:
     heads: dict[int, str] = {0: ""}
     uids: dict[str, str | None] = {}
     broken = False
@@ -33,7 +46,6 @@ def verify_commands(
     for digest, (event, uid, seq) in named.items():
         if digest not in uids or uids[digest] != uid:
             yield Finding(event=event, uid=uid, seq=seq, what="the command that the event names is not on record")
-    yield from _unseen(heads, checkpoints)
 
 
 def _fault(keys: Keys | None, heads: Mapping[int, str], digest: str, values: Sequence[object]) -> Finding | None:
