@@ -347,6 +347,27 @@ async def test_a_store_of_before_is_no_fault_and_said(tmp_path: Path) -> None:
     assert found(tmp_path) == ["command 2: the commands after 1 were removed: there were 2"]
 
 
+async def test_a_file_that_the_version_before_wrote_can_be_verified_and_is_taken_over(tmp_path: Path) -> None:
+    await earlier(tmp_path, lambda _: "name-1")
+    changed(
+        tmp_path,
+        "DROP INDEX commands_in_order",
+        "ALTER TABLE commands DROP COLUMN number",
+        "ALTER TABLE commands DROP COLUMN hash",
+        "ALTER TABLE requests DROP COLUMN salt",
+        "DELETE FROM meta WHERE key = 'commands'",
+        "DELETE FROM _sqlite_migrations WHERE name = '0015_chained_names'",
+    )
+    verdict = verify(tmp_path / "agent.db")
+    assert verdict.findings == ()
+    assert "names, labels, authors and commands are in no chain yet" in str(verdict.notices)
+    store = opened(tmp_path)
+    await store.checkpoint(NOW)
+    store.close()
+    assert found(tmp_path) == []
+    assert [line.commands for line in lines(beside(tmp_path / "agent.db"))] == [2]
+
+
 async def test_the_name_of_a_request_of_before_is_held_against_its_uid(tmp_path: Path) -> None:
     await earlier(tmp_path, lambda _: "another")
     assert "its name is not the one under which it was admitted" in found(tmp_path)[0]
