@@ -38,12 +38,23 @@ def not_accepted(word: str = "") -> RemoteError:
     )
 
 
-def unreachable(settings: Settings, answer: Answer[Any], comfort: str) -> RemoteError:
+def unreachable(
+    settings: Settings, answer: Answer[Any], comfort: str, what: str = "Assure cannot be reached"
+) -> RemoteError:
     """Assure or its token endpoint did not answer as it should; the cause is said."""
     trouble = trouble_of(answer)
     name = TOKEN if trouble is None or answer.evidence.trouble is Trouble.NO_TOKEN else ASSURE
     cause = f": {replace(trouble, address=addresses(settings)[name]).sentence}" if trouble is not None else ""
-    return RemoteError(f"Assure cannot be reached{cause}.", f"check ASSURE_AGENT_BASE_URL and the network; {comfort}")
+    return RemoteError(f"{what}{cause}.", f"check ASSURE_AGENT_BASE_URL and the network; {comfort}")
+
+
+async def let_in(client: AssureClient, settings: Settings, comfort: str) -> None:
+    """Get a token, so that what follows asks Assure itself. Raises RemoteError with the cause where there is none."""
+    answer = await client.authenticate()
+    if isinstance(answer, Refused):
+        raise not_accepted(answer.evidence.cause)
+    if answer is not None:
+        raise unreachable(settings, answer, comfort)
 
 
 def addresses(settings: Settings) -> dict[str, str]:

@@ -92,11 +92,12 @@ def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
 
 
 async def _ask(settings: Settings, records: list[Record], personal: bool) -> list[dict[str, Any]]:
-    from agent.account import client_config
+    from agent.account import client_config, let_in
     from agent.assure.client import AssureClient
     from agent.clock import SystemClock
 
     async with AssureClient(client_config(settings), SystemClock()) as client:
+        await let_in(client, settings, "nothing was changed")
         return [await _dossier(client, record, personal) for record in records]
 
 

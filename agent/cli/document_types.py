@@ -43,19 +43,21 @@ def document_types(
 
 
 async def _asked(settings: Settings) -> "tuple[DocumentType, ...]":
-    from agent.account import client_config, need_credentials, not_accepted, unreachable
+    from agent.account import client_config, let_in, need_credentials, unreachable
     from agent.assure.client import AssureClient
     from agent.clock import SystemClock
-    from agent.core.answer import UNACCEPTED, Done, Refused
+    from agent.core.answer import Done
 
     need_credentials(settings)
     async with AssureClient(client_config(settings), SystemClock()) as client:
+        await let_in(client, settings, _COMFORT)
         answer = await client.list_document_types()
     if isinstance(answer, Done):
         return answer.value
-    if isinstance(answer, Refused) and answer.evidence.cause in UNACCEPTED:
-        raise not_accepted(answer.evidence.cause)
-    raise unreachable(settings, answer, "if it stays, ask Signicat whether PictureID is on for this account")
+    raise unreachable(settings, answer, _COMFORT, "The document types cannot be read from Assure")
+
+
+_COMFORT = "if it stays, ask Signicat whether PictureID is on for this account"
 
 
 def _item(row: "DocumentType") -> dict[str, object]:

@@ -46,7 +46,7 @@ class Progress:
     @harmless
     def listening(self, url: str, page_link: str | None) -> None:
         """The HTTP surface is up. `page_link` opens the status page once; None where nobody looks on."""
-        self._say(f"metrics: {url}/metrics\n{status_page(page_link)}\n{self._place}")
+        self._say(f"metrics: {url}/metrics\n{status_page(page_link, state_option(self._settings))}\n{self._place}")
         with Reading(self._state) as reading:
             records = list(reading.all())
         if records and not any(record.moving for record in records):
@@ -112,7 +112,7 @@ class Progress:
         if self._lines <= _FEW:
             self._say(text)
         elif self._lines == _FEW + 1:
-            self._say("... and more; see them with: assure-agent get{state_option(self._settings)}")
+            self._say(f"... and more; see them with: assure-agent get{state_option(self._settings)}")
 
     def _say(self, text: str) -> None:
         if self._bar is not None:
@@ -121,11 +121,11 @@ class Progress:
             print(text, flush=True)
 
 
-def status_page(link: str | None) -> str:
-    """Where the status page is, for a person."""
+def status_page(link: str | None, option: str) -> str:
+    """Where the status page is, for a person. `option` is what `assure-agent page` needs to find the store."""
     if link is None:
-        return "status page: print a link to it with assure-agent page"
-    return f"status page: {link}\n(this link works once, within 10 minutes; for a new one: assure-agent page)"
+        return f"status page: print a link to it with assure-agent page{option}"
+    return f"status page: {link}\n(this link works once, within 10 minutes; for a new one: assure-agent page{option})"
 
 
 _TASK = TaskID(0)

@@ -201,6 +201,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
 
 async def _run(remote: _Remote, options: _Options) -> int:
     from agent.cli.progress import Progress, status_page
+    from agent.cli.store import state_option
     from agent.log import configure
     from agent.runtime import Agent
 
@@ -220,7 +221,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
             if progress is not None:
                 progress.listening(url, link)
             elif link is not None:
-                typer.echo(status_page(link))
+                typer.echo(status_page(link, state_option(settings)))
 
         interrupted.leads_to(agent.stop)
         with progress or contextlib.nullcontext():

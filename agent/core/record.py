@@ -178,7 +178,7 @@ class Record:
     doubt: EffectKind | None = None  # an effect whose answer is unknown and not settled yet
     doubt_since: float | None = None  # when it became unknown
     objection: Objection | None = None  # to the effect in doubt; not audited
-    repeats: int = 0  # how often an upload or a start was found not to have happened; not audited
+    repeats: int = 0  # how often an effect at this dossier was found not to have happened; not audited
     objections: int = 0  # unexpected answers to effects in this generation; not audited
     searched_at: float | None = None  # last look for a dossier in doubt that did not find it; not audited
     # what is known of the remote side

@@ -100,8 +100,8 @@ class Reading:
 
     def last_event_at(self) -> float:
         """When the last event was, in seconds since the epoch; 0 when there is none."""
-        row = self._row("SELECT coalesce((SELECT at FROM events ORDER BY id DESC LIMIT 1), 0)")
-        return float(row[0])
+        row = self._row("SELECT at FROM events ORDER BY id DESC LIMIT 1")
+        return 0.0 if row is None else float(row[0])
 
     def starts_since(self, at: float) -> int:
         """How many starts were reserved since then, or made or begun without a brake."""

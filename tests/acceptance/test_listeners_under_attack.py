@@ -127,8 +127,8 @@ def test_floods_of_headers_trailers_and_requests_do_not_take_the_memory(office: 
                 peer.sendall(begin)
                 for _ in range(1600):  # 100 MiB, unless it is cut off
                     peer.sendall(block)
-        agent.probed()
-        assert agent.most_memory() < MEMORY
+            agent.probed()
+            assert agent.most_memory() < MEMORY
         settles(office, "afterwards")
         agent.end()
 

@@ -250,7 +250,7 @@ async def test_a_connection_that_was_never_made_is_busy(
     await client.list_dossiers()  # so that there is a token
     await server.__aexit__()
     got = await ask(client, operation)
-    assert got == Busy(evidence=Evidence(trouble=Trouble.CONNECT, cause="connect"))
+    assert got == Busy(evidence=Evidence(trouble=Trouble.CONNECT, cause="refused"))
 
 
 @every_call

@@ -86,7 +86,7 @@ def test_a_client_cannot_claim_to_be_another_account(here: Here) -> None:
     try:
         wait_for(process, "metrics: ")
         with socket.socket(socket.AF_UNIX) as client:
-            with reachable(here.folder / "state/agent.db.sock") as name:
+            with reachable(here.folder / "state/sandbox/agent.db.sock") as name:
                 client.connect(name)
             client.sendall(b'{"id": "a-command", "verb": "pause", "sender": "mallory (uid 1)"}\n')
             assert b'"ok":true' in client.recv(999)

@@ -20,6 +20,9 @@ READ_ONLY = (
 )
 
 
+DOCTOR = ("doctor", "--offline", "-o", "json", "--state", "sqlite:///state/sandbox/agent.db")
+
+
 def on_read_only_images(here: Here, *arguments: str) -> Said:
     env = {f"ASSURE_AGENT_{name}": value for name, value in (here.env | FAST | DELETE).items()}
     done = subprocess.run(
@@ -43,9 +46,7 @@ def test_an_image_that_cannot_be_deleted_is_told_and_goes_with_the_next_start_th
     assert "EROFS" in said.err
     assert (here.folder / "images/front.jpg").exists()
 
-    checks = {
-        check["check"]: check for check in on_read_only_images(here, "doctor", "--offline", "-o", "json").json["checks"]
-    }
+    checks = {check["check"]: check for check in on_read_only_images(here, *DOCTOR).json["checks"]}
     assert checks["images, deleted"]["state"] == "problem"
     assert "Read-only file system" in checks["images, left"]["message"]
     explained = here("explain", "a").out
@@ -58,6 +59,6 @@ def test_an_image_that_cannot_be_deleted_is_told_and_goes_with_the_next_start_th
     assert said.err == ""
     assert not (here.folder / "images/front.jpg").exists()
     assert "Its image files" not in here("explain", "a").out
-    checks = {check["check"]: check for check in here("doctor", "--offline", "-o", "json", **DELETE).json["checks"]}
+    checks = {check["check"]: check for check in here(*DOCTOR, **DELETE).json["checks"]}
     assert checks["images, deleted"]["state"] == "ok"
     assert "images, left" not in checks

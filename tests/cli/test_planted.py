@@ -5,7 +5,6 @@ Tried on the command, beside a server that counts what reaches it.
 
 import http.server
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -301,8 +300,7 @@ def test_after_make_run_a_private_env_file_is_read(here: Here) -> None:
     git(here.folder, "init", "-q")
     git(here.folder, "add", "specs", "images")
     assert _brake(here("doctor", "--offline", "-o", "json")) == "5"
-    shutil.copy(here.folder / "state/agent.key", here.folder / "key")
-    (here.folder / "state/agent.key").chmod(0o644)  # as a checkout or an archive would have it
+    (here.folder / "state/sandbox/agent.key").chmod(0o644)  # as a checkout or an archive would have it
     assert "is not read" in here("doctor", "--offline").out
 
 

@@ -76,6 +76,7 @@ STORE: dict[str, Call] = {
     "present": lambda store: store.present("default"),
     "other_source": lambda store: [store.other_source("default"), store.other_source("other")],
     "unsettled": lambda store: [store.unsettled(), store.unsettled(begun=True)],
+    "moving": lambda store: [store.moving()],
     "claim": lambda store: [store.claim(1e12, 5, {"waits-1"}), store.claim(1e12, 5, {"waits-1"}, begun=True)],
     "overdue": lambda store: store.overdue(NOW, 5, {"waits-1"}),
     "open_requests": lambda store: store.open_requests(),

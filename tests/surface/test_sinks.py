@@ -105,7 +105,7 @@ async def test_an_endless_head_of_a_sink_is_a_failed_delivery() -> None:
     taken: list[int] = []
     async with ScriptedServer() as server:
         server.will(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", taken))
-        sink = HttpSink(server.url + "/sink", ["secret"], "agent", SystemClock())
+        sink = HttpSink(server.url + "/sink", [b"secret"], "agent", SystemClock())
         assert not await sink.send(delivery)
         await sink.aclose()
         async with asyncio.timeout(PATIENT):

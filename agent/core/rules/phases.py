@@ -111,8 +111,10 @@ def dossier_read_for_process(record: Record, seen: DossierRead, policy: Policy) 
     assert record.doubt_since is not None
     lagged_until = policy.since(record.doubt_since) + policy.lag_grace
     if found is not None or seen.at >= lagged_until:
-        pause = 0.0 if found is not None else backoff(record.failures, seen.chance, policy)
-        return replace(record, doubt=None, doubt_since=None, unsure=True, not_before=seen.at + pause)
+        repeats = record.repeats + (found is None)  # reads that failed meanwhile do not slow the creation down
+        pause = 0.0 if found is not None else backoff(repeats, seen.chance, policy)
+        settled = replace(record, doubt=None, doubt_since=None, unsure=True, repeats=repeats, failures=0)
+        return replace(settled, not_before=seen.at + pause)
     return replace(record, not_before=max(lagged_until, seen.at + policy.read_gap))
 
 
