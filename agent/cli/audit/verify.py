@@ -37,7 +37,8 @@ def verify(
     verdict = audit.verify(path, checkpoints)
     if output is Format.JSON:
         findings = [
-            {"event": f.event, "uid": f.uid, "seq": f.seq, "command": f.command, "message": f.what}
+            {"event": f.event, "uid": f.uid, "seq": f.seq, "message": f.what}
+            | ({"command": f.command} if f.command is not None else {})
             for f in verdict.findings
         ]
         print_json(

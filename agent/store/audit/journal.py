@@ -45,8 +45,8 @@ def _faults(read: Sequence[Checkpoint]) -> Iterator[str]:
     for line in read:
         if line.kind == BREAK:
             yield (
-                f"at checkpoint {line.number} ({line.at}) the agent found the journal, the commands or the "
-                f"checkpoints cut back or changed: only {line.event} events were as they had been"
+                f"at checkpoint {line.number} ({line.at}) the agent found the journal, or the checkpoints, cut back "
+                f"or changed: only {line.event} events were as they had been"
             )
 
 
