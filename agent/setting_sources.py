@@ -172,6 +172,8 @@ def _content(named: Found | None, default: str, option: str) -> tuple[str, bytes
             mode = path.lstat().st_mode
         except FileNotFoundError:
             return None
+        except PermissionError:  # of the folder, as with `sudo -u` in a home: it is not the agent's own
+            return None
         if stat.S_ISDIR(mode):
             return None  # a virtual environment, as some tools call it
     try:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.store import store_settings
 from agent.cli.telling import asked_of_running
-from agent.settings import load_settings
 
 
 def page(state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None) -> None:
@@ -18,4 +18,4 @@ def page(state: Annotated[str | None, typer.Option("--state", help="The store, a
 
     Example: assure-agent page
     """
-    typer.echo(asked_of_running(load_settings(state_url=state), "page"))
+    typer.echo(asked_of_running(store_settings(state), "page"))

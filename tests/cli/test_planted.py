@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.errors import Untrusted
+from agent.core.errors import AgentError, Untrusted
 from agent.sandbox import SandboxServer
 from agent.settings import load_settings
 from agent.store.keys import Keys
@@ -100,6 +100,10 @@ def in_a_folder_for_all(path: Path) -> None:
     path.parent.chmod(0o777)
 
 
+def with_another_name(path: Path) -> None:
+    path.with_name("another").hardlink_to(path)
+
+
 def a_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path, 0o600)
@@ -112,6 +116,7 @@ PLANTED = [
     pytest.param(in_git, "is tracked by git", id="tracked"),
     pytest.param(linked_in_git, "is tracked by git", id="link"),
     pytest.param(in_a_folder_for_all, "has mode 0777", id="folder"),
+    pytest.param(with_another_name, "has 2 hard links", id="hard link"),
     pytest.param(a_pipe, "is not a regular file", id="pipe"),
 ]
 
@@ -165,6 +170,35 @@ def test_a_secret_as_container_platforms_mount_it_is_taken(own: Here, mode: int)
     assert ("ASSURE_AGENT_CLIENT_SECRET", "set", "file") in [
         (one["name"], one["value"], one["from"]) for one in said.json["settings"]
     ], said
+
+
+def test_a_config_map_of_kubernetes_is_taken(own: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder is open to everybody, and mounted read-only."""
+    volume = own.folder / "volume"
+    write(volume / "..2026/assure-agent.yaml", "max_starts_per_day: 5\n").chmod(0o644)
+    (volume / "..data").symlink_to("..2026")
+    (volume / "assure-agent.yaml").symlink_to("..data/assure-agent.yaml")
+    volume.chmod(0o777)
+    words = ("doctor", "--offline", "-o", "json", "--config-file", "volume/assure-agent.yaml")
+    assert "has mode 0777" in own(*words).out
+    read_only = os.statvfs_result((*tuple(os.statvfs(volume))[:8], os.ST_RDONLY, 255))
+    monkeypatch.setattr("agent.trusted.os.statvfs", lambda _: read_only)
+    assert _brake(own(*words)) == "5"
+
+
+@as_root
+def test_a_folder_that_this_user_may_not_enter_holds_no_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sudo -u agent assure-agent get` in the home of somebody else."""
+    write(tmp_path / ".env", "ASSURE_AGENT_MAX_STARTS_PER_DAY=5\n")
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    os.seteuid(65534)
+    try:
+        assert load_settings().max_starts_per_day == 0
+    finally:
+        os.seteuid(0)
 
 
 @as_root
@@ -233,6 +267,7 @@ def test_client_id_and_secret_are_sent_to_no_other_host(own: Here, elsewhere: El
         ("https://api.signicat.com", "https://signicat.com.evil.example/token", False),
         ("https://api.signicat.com", "https://evilsignicat.com/token", False),
         ("https://api.signicat.com", "https://api.signicat.com:8443/token", False),
+        ("https://api.signicat.com", "https://[::1]/token", False),
         ("https://evil.example", "https://api.signicat.com/token", False),
         ("https://good.co.uk", "https://evil.co.uk/token", False),
         ("https://a.example.com", "https://b.example.com/token", False),
@@ -248,6 +283,31 @@ def test_the_token_endpoint_is_where_assure_is_or_at_a_sibling_of_its_vendor(
         return
     with pytest.raises(Untrusted, match="not sent to another host"):
         load_settings(base_url=base, token_url=token)
+
+
+def test_a_scope_of_an_ipv6_address_does_not_pass_for_a_name_of_the_vendor() -> None:
+    """It is free text: this one ends in the vendor's domain."""
+    for scope in ("%25.signicat.com", "%.signicat.com", "%25eth0"):
+        with pytest.raises(AgentError, match="its host cannot be read"):
+            load_settings(base_url="https://api.signicat.com", token_url=f"https://[2001:db8::1{scope}]/token")
+
+
+@pytest.mark.parametrize(
+    ("host", "token"),
+    [
+        ("[::1]", "https://[::1]/token"),
+        ("[::1]", "https://[::1]:8443/token"),
+        ("[::1]:8443", "https://[::1]:8443/token"),
+        ("idp.example.", "https://idp.example/token"),
+        ("IDP.example.:8443", "https://idp.example.:8443/token"),
+    ],
+)
+def test_token_host_allows_each_spelling_of_a_host_and_the_hint_names_one_that_works(host: str, token: str) -> None:
+    assert load_settings(token_url=token, token_host=host).token_url == token
+    with pytest.raises(Untrusted) as refused:
+        load_settings(token_url=token)
+    hinted = refused.value.hint.split("--token-host ")[1].split()[0]
+    assert load_settings(token_url=token, token_host=hinted).token_url == token
 
 
 def test_the_host_of_tokens_is_bound_to_the_store(own: Here, remote: SandboxServer) -> None:
@@ -301,8 +361,8 @@ def test_after_make_run_a_private_env_file_is_read(here: Here) -> None:
     git(here.folder, "init", "-q")
     git(here.folder, "add", "specs", "images")
     assert _brake(here("doctor", "--offline", "-o", "json")) == "5"
-    shutil.copy(here.folder / "state/agent.key", here.folder / "key")
-    (here.folder / "state/agent.key").chmod(0o644)  # as a checkout or an archive would have it
+    shutil.copy(here.folder / "state/sandbox/agent.key", here.folder / "key")
+    (here.folder / "state/sandbox/agent.key").chmod(0o644)  # as a checkout or an archive would have it
     assert "is not read" in here("doctor", "--offline").out
 
 
