@@ -54,7 +54,8 @@ def _refuse_planted(path: Path, status: os.stat_result, secret: bool) -> None:
         raise Untrusted(
             f"{path} has mode {mode:04o}: others can change it.", f"check what it says, then chmod 600 {path}"
         )
-    if secret and mode & 0o077 and status.st_uid == os.geteuid() != 0:
+    readable = 0o004 if _own_group(status.st_gid) else 0o044
+    if secret and mode & readable and status.st_uid == os.geteuid() != 0 and not _read_only(path):
         raise Untrusted(f"{path} has mode {mode:04o}: others can read this secret.", f"chmod 600 {path}")
     named, real = Path(os.path.abspath(path)), path.resolve()  # noqa: PTH100 - resolve() would follow links
     if named.is_symlink():
@@ -88,17 +89,20 @@ def _refuse_folder(path: Path) -> None:
         )
 
 
-def _read_only(folder: Path) -> bool:
-    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+def _read_only(path: Path) -> bool:
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _own_group(group: int) -> bool:
-    """True for the group of this user alone, which umask 002 of many systems counts on."""
+    """True for the group of this user alone, which umask 002 of many systems counts on.
+
+    A container may run as a user of the host, whom it has no entry for: then the group has the number of the user.
+    """
     try:
         user = pwd.getpwuid(os.geteuid())
         members = grp.getgrgid(group).gr_mem
     except KeyError:
-        return False
+        return group == os.geteuid() == os.getegid()
     return user.pw_gid == group and set(members) <= {user.pw_name}
 
 

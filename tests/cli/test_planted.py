@@ -134,7 +134,7 @@ def test_a_file_of_settings_that_another_may_have_written_takes_nothing_along(
     named = ("--env-file", name) if name == "named.env" else ()
     for command in COMMANDS if plant is for_all_to_write else (ONCE,):
         said = own(*command, *named, BASE_URL=elsewhere.url, TOKEN_HOST="localhost")
-        said.is_one_clear_error(name, told, code=2)
+        said.is_one_clear_error(name, told, "" if named else "-file '' to go on without it", code=2)
         assert "sandbox-secret" not in said.out + said.err
     said = own("doctor", *named, BASE_URL=elsewhere.url)
     assert (said.code, said.err) == (1, "")
@@ -213,7 +213,29 @@ def test_a_secret_of_our_own_that_others_can_read_is_refused_as_ssh_does(
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
     with pytest.raises(Untrusted, match="others can read this secret"):
         load_settings(client_secret_file=file)
+    for mode in (0o600, 0o440):  # in the group of this user alone, as Docker's own examples have it
+        file.chmod(mode)
+        assert load_settings(client_secret_file=file).client_secret.get_secret_value() == "hunter2"
+    os.chown(file, 65534, 1)
+    with pytest.raises(Untrusted, match="others can read this secret"):
+        load_settings(client_secret_file=file)
+    read_only = os.statvfs_result((*tuple(os.statvfs(file))[:8], os.ST_RDONLY, 255))
+    monkeypatch.setattr("agent.trusted.os.statvfs", lambda _: read_only)
+    assert load_settings(client_secret_file=file).client_secret, "a mount that this user cannot change the mode in"
+
+
+@as_root
+def test_a_user_without_an_entry_has_the_group_of_its_number(own: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker run -u 54321:54321` on a folder that was made with umask 002."""
+    file = write(own.folder / "secret", "hunter2")
     file.chmod(0o600)
+    for path in (own.folder, file):
+        os.chown(path, 54321, 54321)
+    own.folder.chmod(0o775)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(Untrusted, match="has mode 0775"):
+        load_settings(client_secret_file=file)
+    monkeypatch.setattr(os, "getegid", lambda: 54321)
     assert load_settings(client_secret_file=file).client_secret.get_secret_value() == "hunter2"
 
 
@@ -348,6 +370,23 @@ def test_what_is_of_another_program_is_passed_over(here: Here) -> None:
     assert here("validate", "specs").code == 0
     write(here.folder / ".env", "assure_agent_max_starts_per_day=0\n")
     assert here("validate", "specs").code == 2
+    for line in (
+        "# the port is that of ASSURE_AGENT_LISTEN",
+        "#ASSURE_AGENT_LISTEN=127.0.0.1:9464",
+        "URL=http://proxy/?for=ASSURE_AGENT_LISTEN",
+        "MY_ASSURE_AGENT_URL=http://agent:9464",
+    ):
+        write(here.folder / ".env", f'X=\n{line}\nNOTE="open\n')
+        assert here("validate", "specs").code == 0, line
+    for line in (
+        b"export ASSURE_AGENT_",
+        b"\t'assure_agent_",
+        b"X=1\rASSURE_AGENT_",
+        b"\xef\xbb\xbfASSURE_AGENT_",
+        b"X='\nASSURE_AGENT_",
+    ):
+        write(here.folder / ".env", line + b"MAX_STARTS_PER_DAY=0\n")
+        assert here("validate", "specs").code == 2, line
     (here.folder / ".env").unlink()
     (here.folder / ".env/bin").mkdir(parents=True)
     assert here("validate", "specs").code == 0
