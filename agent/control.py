@@ -58,10 +58,10 @@ class Book(Store, Protocol):
     async def shut_claims(self, uid: str) -> bool:
         """Make the claims of a request unreadable in every copy, and erase them. True: there were any."""
 
-    async def forget(self, uid: str) -> bool:
+    async def forget(self, uid: str, at: float) -> bool:
         """Erase names, labels, paths and file of a request. False: not yet from the write-ahead log."""
 
-    async def forget_aside(self, uid: str) -> list[Path]:
+    async def forget_aside(self, uid: str, at: float) -> list[Path]:
         """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
 
 
@@ -110,17 +110,22 @@ class Control:
         if not isinstance(command_id, str) or not 8 <= len(command_id) <= 64 or not isinstance(verb, str):
             raise AgentError("That is no command.", "use the commands of the same version as the agent")
         if verb == PAGE and self._page_link is not None:
+            if self._store.obeyed(command_id) is None:
+                await self._remember(Command(id=command_id, verb=verb, sender=sender), "")
             return {"ok": True, "message": self._page_link()}  # a secret: the store does not remember this answer
         if verb not in VERBS:
             raise AgentError("That is no command.", "use the commands of the same version as the agent")
         if (answer := self._store.obeyed(command_id)) is not None:
             return {"ok": True, "message": answer}
-        uid = self._uid_of(name) if isinstance(name, str) else None
+        known = request.get("uid")  # of whichever source: a store may hold one name of several
+        uid = known if isinstance(known, str) else self._uid_of(name) if isinstance(name, str) else None
         message = await VERBS[verb](self, uid, request)
-        command = Command(id=command_id, verb=verb, uid=uid, sender=sender)
-        await self._store.obey(command, message, self._clock.now())
-        self._changed(command)
+        await self._remember(Command(id=command_id, verb=verb, uid=uid, sender=sender), message)
         return {"ok": True, "message": message}
+
+    async def _remember(self, command: Command, answer: str) -> None:
+        await self._store.obey(command, answer, self._clock.now())
+        self._changed(command)
 
     def _record(self, uid: str | None, name: object) -> Record:
         record = self._store.get(uid) if uid is not None else None
@@ -178,8 +183,7 @@ class Control:
 
     async def _show_personal(self, uid: str | None, request: Mapping[str, Any]) -> str:
         """Say that it may be shown, once the history says that it was (`describe --show-personal`, `claims`)."""
-        known = request.get("uid")  # of whichever source: a store may hold one name of several
-        record = self._record(known if isinstance(known, str) else uid, request.get("name"))
+        record = self._record(uid, request.get("name"))
         kind = ClaimsShown if request["verb"] == SHOW_CLAIMS else PersonalShown
         shown = kind(at=self._clock.now())
         await self._told(record.uid, shown, lambda now: (now.shown_at or 0.0) >= shown.at)
@@ -227,8 +231,9 @@ class Control:
             await self._told(record.uid, erased, lambda now: now.claims_until is None)
         what = "its name, labels, paths and claims" if kept else "its name, labels and paths"
         forgotten = f"forgotten: {what} are erased; its history stays"
-        cut_off = await self._store.forget(record.uid)
-        if left := await self._store.forget_aside(record.uid):
+        now = self._clock.now()
+        cut_off = await self._store.forget(record.uid, now)
+        if left := await self._store.forget_aside(record.uid, now):
             files = ", ".join(path.name for path in left)
             forgotten += f". What `restore` set aside may still have them, and cannot be changed: remove {files}"
         if cut_off:

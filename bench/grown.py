@@ -14,6 +14,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from agent.core.answer import Evidence
 from agent.core.effect import EffectKind
 from agent.core.observation import CameDue, DocumentRemoved, EffectRefused
@@ -21,6 +23,7 @@ from agent.core.record import Phase
 from agent.core.request import essence
 from agent.source.loader import load
 from agent.store.connection import sqlite3
+from agent.store.digests import LABELS, NAME, Sealer
 from agent.store.keys import Keys
 from agent.store.rows import chain
 from agent.store.sqlite import SqliteStore
@@ -115,7 +118,8 @@ def filed(keys: Keys, specs: Path, names: Iterable[str]) -> list[Grown]:
 def grow(path: Path, lives: Sequence[Life], requests: Iterable[Grown]) -> list[Grown]:
     """Add these requests to the store that nobody has open, by turns as these lives were."""
     requests = sorted(requests, key=lambda one: one.uid)
-    patterns = [_Pattern(life) for life in lives]
+    keys = Keys.beside(path)
+    patterns = [_Pattern(life, keys) for life in lives]
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA synchronous=OFF")
@@ -141,12 +145,15 @@ async def _kept(path: Path) -> None:
 class _Pattern:
     """The rows that the store wrote of one life, to be copied. What differs in a copy stands in them as odd words."""
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: Life, keys: Keys) -> None:
         with tempfile.TemporaryDirectory() as name:
             rows = asyncio.run(_written(Path(name) / "agent.db", life))
+        self._record, self._keys = life.record, keys
         record = life.record
+        self._salt = rows["requests"][0]["salt"]
+        admitted = orjson.loads(rows["events"][0]["changes"])
         ids = [word for word in (record.dossier_id, record.process_id) if word is not None]
-        self._words = (*ids, _UID, _NAME, *_DOCUMENT)
+        self._words = (*ids, _UID, _NAME, *_DOCUMENT, admitted[NAME], admitted[LABELS])
         self._inserts = [
             (table, f"INSERT INTO {table} ({', '.join(known[0])}) VALUES ({', '.join('?' * len(known[0]))})")
             for table, known in rows.items()
@@ -160,7 +167,10 @@ class _Pattern:
     def copy(self, connection: Any, request: Grown, event: int) -> int:
         """Write the rows for this request; its events follow `event`. Returns the number of the last."""
         ids = (request.dossier, request.process)[: self._words.index(_UID)]
-        pairs = list(zip(self._words, (*ids, request.uid, request.name, *request.more), strict=True))
+        sealer = Sealer(self._keys, request.uid, self._salt)
+        digests = sealer.name(self._record.source, request.name), sealer.labels(self._record.desired.labels)
+        words = (*ids, request.uid, request.name, *request.more, *digests)
+        pairs = list(zip(self._words, words, strict=True))
         rows = {table: [row.copy(pairs) for row in known] for table, known in self._rows.items()}
         head = ""
         for row in rows["events"]:

@@ -74,7 +74,11 @@ class Selection:
     def _insert(self, record: Record) -> None:
         event = Event(at=record.admitted_at, type="Reached", changes={"phase": record.phase})
         try:
-            write(self._connection, Step(before=None, record=replace(record, intent=None), events=(event,)))
+            write(
+                self._connection,
+                Step(before=None, record=replace(record, intent=None), events=(event,)),
+                self._store.keys,
+            )
         except sqlite3.IntegrityError as error:
             self._wrong.append(f"I1 the store refuses {record}: {error}")
 

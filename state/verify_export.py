@@ -4,9 +4,13 @@
     python3 verify_export.py export.jsonl [--checkpoints copy.checkpoints.jsonl]
 
 What it checks: each event's hash is SHA-256 over the JSON of [hash before, uid, seq, at, type, changes], so that each
-request's events are a chain; no event is missing in the order of writing; the digest of the journal, a fold
-SHA-256(digest + hash), is at each checkpoint what the checkpoint says; the checkpoints are a chain of their own. With
---checkpoints, the same against a copy of the file of checkpoints that was kept elsewhere.
+request's events are a chain; `time` is `at` written out; no event is missing in the order of writing; the digest of the
+journal, a fold SHA-256(digest + hash), is at each checkpoint what the checkpoint says; the checkpoints are a chain of
+their own; the header (the first line) and the counts are those that the last line has; no line has other fields than
+the agent writes, and none stands out of order. With --checkpoints, the same against a copy of the file of checkpoints
+that was kept elsewhere.
+
+What it cannot see without such a copy: an export that somebody wrote anew as a whole, with hashes of its own.
 
 Exit codes: 0 all as it was written, 1 something is not, 2 wrong use. Each fault is one line, the first of its kind.
 """
@@ -15,15 +19,45 @@ import argparse
 import hashlib
 import json
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
+FORMAT = 2
+CHECKPOINTS = ("checkpoint", "restore", "break")
+CHECKPOINT = {"number", "kind", "at", "event", "head", "digest", "previous", "commands", "commands_head", "hash"}
+FIELDS = {  # of each kind of line, in the order in which the kinds come
+    "export": {"kind", "format", "agent", "at", "whole", "account", "simulated"},
+    "event": {"kind", "event", "uid", "seq", "time", "at", "type", "changes", "hash"},
+    "request": {"kind", "uid", "events", "head"},
+    "checkpoint": CHECKPOINT,
+    "restore": CHECKPOINT,
+    "break": CHECKPOINT,
+    "end": {"kind", "events", "requests", "checkpoints", "digest", "header"},
+}
+ORDER = {"export": 0, "event": 1, "request": 2, "checkpoint": 3, "restore": 3, "break": 3, "end": 4}
+SANDBOX = "the built-in sandbox"
 
-def sha256_json(value):
-    return hashlib.sha256(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+def sha256_json(value, sort_keys=False):
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def onward(digest, event_hash):
     return hashlib.sha256((digest + event_hash).encode()).hexdigest()
+
+
+def written(at):
+    """Seconds since the epoch as the agent writes them out, in UTC."""
+    when = datetime.fromtimestamp(round(at, 3), timezone.utc)  # noqa: UP017 - Python 3.9 knows no other
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def same_time(text, at):
+    try:
+        return text == written(at)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return False
 
 
 class Export:
@@ -31,6 +65,8 @@ class Export:
 
     def __init__(self):
         self.faults = []
+        self.header = None
+        self.stage = -1  # the place in ORDER of the last line
         self.heads = {}  # uid -> (events, hash of the last)
         self.broken = set()  # uids whose chain is broken already
         self.closed = set()  # uids whose head was compared
@@ -41,6 +77,37 @@ class Export:
         self.simulated = None
         self.checkpoints = []
         self.end = None
+
+    def line(self, number, line, wanted):
+        kind = line["kind"]
+        if kind not in FIELDS:
+            raise KeyError(kind)
+        if line.keys() != FIELDS[kind]:
+            odd = ", ".join(sorted(line.keys() ^ FIELDS[kind]))
+            self.once("fields", f"line {number}: a line of kind {kind} has other fields than the agent writes: {odd}")
+        if ORDER[kind] < max(self.stage, 0) or (self.stage < 0) != (kind == "export") or self.end is not None:
+            self.once("stage", f"line {number}: a line of kind {kind} stands out of order, or twice")
+        self.stage = max(self.stage, ORDER[kind])
+        if kind == "export":
+            self.begin(line)
+        elif kind == "event":
+            self.event(line, wanted)
+        elif kind == "request":
+            self.request(line)
+        elif kind == "end":
+            self.end = line
+        else:
+            self.checkpoints.append(line)
+
+    def begin(self, line):
+        self.header, self.whole, self.simulated = line, line["whole"], line["simulated"]
+        if line["format"] != FORMAT:
+            sys.exit(
+                f"the export has format {line['format']}, and this script knows {FORMAT}. "
+                "Try: the script that `assure-agent audit export --script` prints, of the same version as the export."
+            )
+        if (line["account"] == SANDBOX) != (line["simulated"] is not None):
+            self.faults.append("the header does not say of its account whether it is simulated")
 
     def event(self, line, wanted):
         number, uid = line["event"], line["uid"]
@@ -58,10 +125,16 @@ class Export:
             self.breaks(uid, f"event {number}; request {uid}, its event {seq + 1}: the event is missing")
         elif sha256_json([head, uid, line["seq"], line["at"], line["type"], line["changes"]]) != line["hash"]:
             self.breaks(uid, f"event {number}; request {uid}, its event {seq + 1}: the event is not what was written")
+        elif not same_time(line["time"], line["at"]):
+            self.once(
+                "time", f"event {number}; request {uid}, its event {seq + 1}: its time is not its `at`, written out"
+            )
         self.heads[uid] = (line["seq"], line["hash"])
 
     def request(self, line):
         uid = line["uid"]
+        if uid in self.closed:
+            self.once("twice", f"request {uid}: it is there twice")
         self.closed.add(uid)
         if uid not in self.broken and self.heads.get(uid, (0, "")) != (line["events"], line["head"]):
             self.breaks(uid, f"request {uid}: the history was cut off or extended")
@@ -79,10 +152,14 @@ class Export:
             self.faults.append(f"request {uid}: its events belong to no request")
         if self.end is None:
             self.faults.append("the export has no end: it was cut off")
+        elif self.end["header"] != sha256_json(self.header, sort_keys=True):
+            self.faults.append("the header of the export (its first line) is not what was written")
         elif (self.end["events"], self.end["digest"]) != (self.events, self.digest):
             self.faults.append("the events of the export are not those that its end counts")
         elif self.end["requests"] != len(self.closed) or self.end["checkpoints"] != len(self.checkpoints):
             self.faults.append("the requests or checkpoints of the export are not those that its end counts")
+        if not self.whole and (len(self.closed) != 1 or self.checkpoints):
+            self.faults.append("the header says that the export is of one request, and it is not")
         self.check(self.checkpoints, "checkpoint")
 
     def check(self, checkpoints, called):
@@ -90,6 +167,8 @@ class Export:
         before, standing = {"number": 0, "hash": ""}, []
         for line in checkpoints:
             said = [line[key] for key in ("previous", "number", "kind", "at", "event", "head", "digest")]
+            if line.get("commands") is not None:
+                said += [line["commands"], line["commands_head"]]
             if line["number"] != before["number"] + 1 or line["previous"] != before["hash"]:
                 self.once(called, f"{called} {line['number']} does not follow {before['number']}: lines are missing")
             elif sha256_json(said) != line["hash"]:
@@ -117,8 +196,19 @@ class Export:
             good = line["event"]
 
 
+class Twice(ValueError):
+    """A key is in an object twice: a reader may see one value, and a program the other."""
+
+
+def unique(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Twice
+    return found
+
+
 def parsed(text):
-    line = json.loads(text)
+    line = json.loads(text, object_pairs_hook=unique)
     if not isinstance(line, dict):
         raise TypeError
     return line
@@ -131,6 +221,8 @@ def read(path):
             for text in file:
                 yield parsed(text)
                 number += 1
+        except Twice:
+            sys.exit(f"{path}:{number}: a key is there twice. Try: an export as `assure-agent audit export` writes it.")
         except (ValueError, TypeError):  # no JSON, no object, or no text at all
             sys.exit(f"{path}:{number}: this is not JSON. Try: an export as `assure-agent audit export` writes it.")
 
@@ -139,20 +231,10 @@ def verify(path, copy):
     """Read the export twice: once for what the checkpoints ask about, once for the events."""
     kept = list(read(copy)) if copy else []
     wanted = {line["event"] for line in kept}
-    wanted |= {line["event"] for line in read(path) if line.get("kind") in ("checkpoint", "restore", "break")}
+    wanted |= {line["event"] for line in read(path) if line.get("kind") in CHECKPOINTS}
     export = Export()
-    for line in read(path):
-        kind = line["kind"]
-        if kind == "export":
-            export.whole, export.simulated = line["whole"], line["simulated"]
-        elif kind == "event":
-            export.event(line, wanted)
-        elif kind == "request":
-            export.request(line)
-        elif kind == "end":
-            export.end = line
-        else:
-            export.checkpoints.append(line)
+    for number, line in enumerate(read(path), start=1):
+        export.line(number, line, wanted)
     export.finish()
     if copy:
         export.check(kept, "checkpoint of the copy")

@@ -1,7 +1,8 @@
 """The audit history: what changed in a record, as data. Folding all changes gives the audited record [I5].
 
 Only what is audited goes in: no name, no label, no path, no author, no link, no pace. Digests are salted,
-ids are Assure's.
+ids are Assure's. The store adds keyed digests of what is kept outside of the history (`DIGESTS`); no field of a record
+is among them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,9 @@ from agent.core.record import Hold, Intent, Record, Result
 from agent.core.values import touched
 
 Audited = dict[str, Any]
+
+# Keys of `changes` that the store adds (agent/store/digests.py); they are no fields of a record.
+DIGESTS = frozenset({"nameDigest", "labelsDigest", "authorDigests", "forgotten", "command"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,19 @@ def difference(before: Record | None, after: Record) -> Audited:
         old, new = _told(before.result), _told(after.result)
         changes.update({key: new.get(key) for key in old | new if old.get(key) != new.get(key)})
     return changes
+
+
+def relabelled(before: Record, after: Record) -> bool:
+    """Did something change of which the store chains a digest: name, labels, file or author?"""
+    if before.desired is after.desired and before.next is after.next:
+        return before.name != after.name
+    return _outside(before) != _outside(after)
+
+
+def _outside(record: Record) -> tuple[object, ...]:
+    following = record.next
+    followed = None if following is None else (following.file, following.author)
+    return record.name, record.desired.labels, record.desired.file, record.desired.author, followed
 
 
 def _compare(changes: Audited, key: str, old: Any, new: Any, shown: Callable[[Any], Any]) -> None:
@@ -135,10 +152,12 @@ _DESIRED: _Fields = (
 
 
 def replay(changes: Iterable[Mapping[str, Any]]) -> Audited:
-    """Fold the changes of all events, oldest first."""
+    """Fold the changes of all events, oldest first, without the digests that the store added."""
     fields: Audited = {}
     for change in changes:
         for key, value in change.items():
+            if key in DIGESTS:
+                continue
             if value is None:
                 fields.pop(key, None)
             else:

@@ -30,7 +30,7 @@ from typing import Any
 from agent.core.attempt import Attempted, attempted, heard
 from agent.core.effect import Effect, EffectKind
 from agent.core.errors import Impossible
-from agent.core.journal import Event, difference
+from agent.core.journal import Event, difference, relabelled
 from agent.core.observation import (
     BudgetSpent,
     CameDue,
@@ -168,7 +168,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
     return Step(
         before=record,
         record=after,
-        events=(event,) if event.changes else (),
+        events=(event,) if event.changes or relabelled(record, after) else (),
         effect=effect,
         orphan=orphaned(record, observation, after, policy),
         link=observation.link if isinstance(observation, CaptureStarted) else None,

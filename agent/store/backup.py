@@ -18,9 +18,9 @@ from pathlib import Path
 
 from agent.core.errors import StoreDamaged, StoreError
 from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, unusable
-from agent.store.continuity import BACKUP_AT, BACKUP_KEY
+from agent.store.continuity import BACKUP_AT
 from agent.store.identity import StoreLock
-from agent.store.keys import Keys
+from agent.store.keys import BACKUP_KEY, Keys
 from agent.store.migrations import refuse_newer
 from agent.store.replaced import FORM
 

@@ -24,9 +24,9 @@ from typing import Any
 from agent.core.errors import StoreDamaged
 from agent.store.audit.checkpoints import Checkpoint, beside, final
 from agent.store.connection import Connection
-from agent.store.keys import Keys
+from agent.store.keys import BACKUP_KEY, Keys
 
-BACKUP_AT, BACKUP_KEY = "backup/at", "backup/key"  # keys of `meta` that only a backup has
+BACKUP_AT = "backup/at"  # like BACKUP_KEY, a key of `meta` that only a backup has
 _IDENTITY, _KEY = "identity", "key"
 _GIVEN_UP = "given-up"  # the number of the last checkpoint when a recovery began: no later file is measured by it
 _LINE = re.compile(r"([0-9a-f]{16}) (\d{20})\n")
@@ -156,12 +156,6 @@ def foreseen(connection: Connection | None, path: Path) -> str | None:
     identity, last = _meta(connection, _IDENTITY), last_event(connection)
     why = _why(False, key_there, seen, identity, last, _meta(connection, BACKUP_AT) is not None)
     return why or ("older" if _ahead(line, connection, last) else None)
-
-
-def carried_key(connection: Connection) -> str | None:
-    """The key that a backup brings along, in hex."""
-    key = _meta(connection, BACKUP_KEY)
-    return None if key is None else str(key)
 
 
 def _why(fresh: bool, key_there: bool, seen: Seen | None, identity: str | None, last: int, backup: bool) -> str | None:

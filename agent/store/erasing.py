@@ -16,7 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent.core.journal import Event
 from agent.store.connection import Connection
+from agent.store.digests import FORGOTTEN, forgotten
+from agent.store.keys import Keys
+from agent.store.rows import append, columns, erased, load
 
 _AROUND = 4 * 4096  # bytes of entries on each side: more than its page and the next one can hold
 _CELL = 8  # bytes of an entry beside its values
@@ -69,18 +73,30 @@ _NAMES = (_of_names("source", "name"), _of_names("name", "uid"))  # two indexes 
 _LABELS = _of_table("labels", ("key", "value", "uid"))
 _LABELS_OF_ONE = _of_table("labels", ("uid", "key", "value"))  # the index `labels_by_uid`
 _PROVENANCE = _of_table("provenance", ("uid", "generation"), "file", "author")
-_COMMANDS = _of_table("commands", ("id",), "at", "verb", "uid", "answer", "sender")
+_COMMANDS = _of_table("commands", ("id",), "at", "verb", "uid", "answer", "sender", "number", "hash")
+
+
+def forget_request(connection: Connection, keys: Keys, uid: str, at: float) -> None:
+    """Erase what identifies a request, in a transaction; its history says that it was erased."""
+    text, seq = connection.execute("SELECT record, seq FROM requests WHERE uid = ?", (uid,)).fetchone()
+    record = erased(load(text))
+    erase_names(connection, uid, record.version, columns(record)["record"])
+    changes = {FORGOTTEN: forgotten(keys, uid, seq + 1)}
+    append(connection, uid, Event(at=at, type="NameErased", changes=changes))
 
 
 def erase_names(connection: Connection, uid: str, version: int, nameless: str) -> None:
-    """Erase name, labels, author and answers of a request, in a transaction; `nameless` is its record without them."""
+    """Erase name, labels, author and answers of a request, in a transaction; `nameless` is its record without them.
+
+    The salt of their digests goes as well, so that no guess can be held against the history.
+    """
     places: list[tuple[Tree, dict[str, Any]]] = []
     for tree in (_RECORDS, *_NAMES, _LABELS, _LABELS_OF_ONE, _PROVENANCE, _COMMANDS):
         rows = list(_rows(connection, tree, "AND uid = :uid", {"uid": uid}))
         together = tree.key[0] == "uid"  # side by side in the tree: one place
         places += [(tree, row) for row in (rows[:1] if together else rows)]
     connection.execute(
-        "UPDATE requests SET name = NULL, version = ?, record = ? WHERE uid = ?", (version, nameless, uid)
+        "UPDATE requests SET name = NULL, salt = NULL, version = ?, record = ? WHERE uid = ?", (version, nameless, uid)
     )
     connection.execute("DELETE FROM provenance WHERE uid = ?", (uid,))
     connection.execute("DELETE FROM labels WHERE uid = ?", (uid,))

@@ -5,8 +5,20 @@ import hmac
 import os
 import secrets
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from agent.core.errors import StoreDamaged
+from agent.store.connection import Connection
+
+BACKUP_KEY = "backup/key"  # the key of `meta` under which a backup carries the key
+
+
+def carried_key(connection: Connection) -> str | None:
+    """The key that a backup brings along, in hex."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (BACKUP_KEY,)).fetchone()
+    return None if row is None else str(row[0])
 
 
 class Keys:
@@ -39,6 +51,10 @@ class Keys:
     def digest(self, content: bytes) -> str:
         """A salted digest: it tells two documents apart and says nothing of either."""
         return self._hex(b"digest\0" + content)[:32]
+
+    def seal(self, kind: str, *parts: Any) -> str:
+        """A keyed digest of JSON values, 32 hex digits; `kind` keeps those of one use apart from those of another."""
+        return self._hex(b"seal\0" + orjson.dumps([kind, *parts]))[:32]
 
     @property
     def fingerprint(self) -> str:

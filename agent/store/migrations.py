@@ -26,6 +26,7 @@ NAMES = (
     "0012_discards_retried",
     "0013_senders",
     "0014_starts_by_time",
+    "0015_chained_names",
 )
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")

@@ -11,8 +11,9 @@ from agent.core.admission import Remark, RemarkKind
 from agent.core.record import Record
 from agent.store.claims import COLUMNS, kept
 from agent.store.connection import open_reader, readable, refuse_damaged
-from agent.store.continuity import carried_key, foreseen
+from agent.store.continuity import foreseen
 from agent.store.discards import Undeleted
+from agent.store.keys import carried_key
 from agent.store.rows import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, STARTS_SINCE, load
 from agent.store.vault import Kept
 

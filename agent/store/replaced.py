@@ -12,9 +12,9 @@ from pathlib import Path
 
 from agent.core.errors import StoreError
 from agent.store.connection import Connection, open_writer, sqlite3
-from agent.store.erasing import erase_names, truncate
+from agent.store.erasing import forget_request, truncate
+from agent.store.keys import Keys
 from agent.store.migrations import migrate
-from agent.store.rows import columns, erased, load
 
 FORM = "replaced-%Y%m%dT%H%M%S.%fZ.db"  # the name of such a file, by the time in UTC
 
@@ -29,17 +29,15 @@ def erase_links(path: Path) -> bool:
     return _changed(path, lambda connection: connection.execute("DELETE FROM links"))
 
 
-def forget_in(state: Path, uid: str) -> list[Path]:
+def forget_in(state: Path, keys: Keys, uid: str, at: float) -> list[Path]:
     """Erase what identifies this request in all files set aside. Returns those in which that could not be done."""
 
     def work(connection: Connection) -> None:
         connection.execute("DELETE FROM links WHERE uid = ?", (uid,))
         connection.execute("DELETE FROM claims WHERE uid = ?", (uid,))
         connection.execute("DELETE FROM refusals")  # they name files; the next scan finds them again
-        row = connection.execute("SELECT record FROM requests WHERE uid = ?", (uid,)).fetchone()
-        if row is not None:
-            record = erased(load(row[0]))
-            erase_names(connection, uid, record.version, columns(record)["record"])
+        if connection.execute("SELECT 1 FROM requests WHERE uid = ?", (uid,)).fetchone() is not None:
+            forget_request(connection, keys, uid, at)
 
     return [path for path in replaced(state) if not _changed(path, work)]
 

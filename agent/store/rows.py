@@ -16,6 +16,8 @@ from agent.core.machine import Step
 from agent.core.notice import notices
 from agent.core.record import Desired, Outcome, Phase, Record, unworded
 from agent.store.connection import Connection
+from agent.store.digests import authors, digested
+from agent.store.keys import Keys
 
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
@@ -43,11 +45,11 @@ SELECT max(source) FROM (
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,
-    progress_at, delete_at, opened_at, decides_at, read_at, queued, record)
+    progress_at, delete_at, opened_at, decides_at, read_at, queued, record, salt)
 VALUES (:uid, :name, :source, :version, :seq, :head, :generation, :mode, :process_type, :phase, :state, :outcome,
     :hold_reason, :dossier_id, :process_id, :reference, :present, :moving, :priority, :due_at,
     :admitted_at, :progress_at, :delete_at, :opened_at, :decides_at,
-    :read_at, :queued, :record)
+    :read_at, :queued, :record, :salt)
 """
 _EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
 _INTENDED = "INSERT INTO attempts (uid, number, generation, effect, intended_at) VALUES (?, ?, ?, ?, ?)"
@@ -115,14 +117,15 @@ def chain(previous: str, uid: str, seq: int, at: float, kind: str, changes: str)
     return hashlib.sha256(orjson.dumps([previous, uid, seq, at, kind, changes])).hexdigest()
 
 
-def write(connection: Connection, step: Step, sinks: Sequence[str] = ()) -> None:
+def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] = ()) -> None:
     """Write one step; the caller holds the transaction. Raises Impossible when the record moved on meanwhile.
 
     Each of the `sinks` is owed what the step is worth telling.
     """
     before, record = step.before, step.record
-    seq, head = _head(connection, step)
-    events = [_chained(event, record.uid, seq + n) for n, event in enumerate(step.events, start=1)]
+    seq, head, salt = _head(connection, step)
+    salted, digests = digested(connection, step, salt, keys)
+    events = [_chained(event, record.uid, seq + n) for n, event in enumerate(_with(step.events, digests), start=1)]
     for row in events:
         head = chain(head, row[0], row[1], row[2], row[3], row[4])
         row.append(head)
@@ -130,10 +133,9 @@ def write(connection: Connection, step: Step, sinks: Sequence[str] = ()) -> None
     kept = {"seq": seq, "head": head}
     if before is None or (step.events and _progressed(step)):
         kept["progress_at"] = step.events[-1].at
-    if before is None:
-        connection.execute(_INSERT, {**columns(record), **kept})
-    else:
-        _update(connection, before, record, kept)
+    if before is None or salted != salt:
+        kept["salt"] = salted
+    _write_record(connection, step, kept)
     if events:
         connection.executemany(_EVENT, events)
     _write_attempts(connection, step)
@@ -156,12 +158,28 @@ def write(connection: Connection, step: Step, sinks: Sequence[str] = ()) -> None
         connection.execute(_ORPHAN, (step.orphan, record.uid, step.events[-1].at))
 
 
+def append(connection: Connection, uid: str, event: Event) -> None:
+    """Add one event to the history of a request whose record stays; the caller holds the transaction."""
+    seq, head = connection.execute("SELECT seq, head FROM requests WHERE uid = ?", (uid,)).fetchone()
+    row = _chained(event, uid, seq + 1)
+    row.append(chain(head, uid, seq + 1, event.at, event.type, row[-1]))
+    connection.execute(_EVENT, row)
+    connection.execute("UPDATE requests SET seq = ?, head = ? WHERE uid = ?", (seq + 1, row[-1], uid))
+
+
 def _progressed(step: Step) -> bool:
     """A new phase or generation, or a success; what fails again and again makes no progress."""
     before, record = step.before, step.record
     if before is None or before.phase is not record.phase or before.generation != record.generation:
         return True
     return step.answered is not None and step.answered.result == "done"
+
+
+def _write_record(connection: Connection, step: Step, kept: dict[str, Any]) -> None:
+    if step.before is None:
+        connection.execute(_INSERT, {**columns(step.record), **kept})
+    else:
+        _update(connection, step.before, step.record, kept)
 
 
 def _update(connection: Connection, before: Record, record: Record, kept: dict[str, Any]) -> None:
@@ -177,13 +195,22 @@ def _update_of(names: tuple[str, ...]) -> str:
     return f"UPDATE requests SET {', '.join(f'{name} = ?' for name in names)} WHERE uid = ?"  # noqa: S608 - ours
 
 
-def _head(connection: Connection, step: Step) -> tuple[int, str]:
+def _head(connection: Connection, step: Step) -> tuple[int, str, str | None]:
     if step.before is None:
-        return 0, ""
-    row = connection.execute("SELECT version, seq, head FROM requests WHERE uid = ?", (step.record.uid,)).fetchone()
+        return 0, "", None
+    sql = "SELECT version, seq, head, salt FROM requests WHERE uid = ?"
+    row = connection.execute(sql, (step.record.uid,)).fetchone()
     if row is None or row[0] != step.before.version:
         raise Impossible(f"the record {step.record.uid} moved on meanwhile")
-    return row[1], row[2]
+    return row[1], row[2], row[3]
+
+
+def _with(events: Sequence[Event], digests: dict[str, Any]) -> Sequence[Event]:
+    """The digests stand in the last event of the step."""
+    if not digests:
+        return events
+    assert events, "a step that changes a name, labels or an author has an event"
+    return (*events[:-1], replace(events[-1], changes={**events[-1].changes, **digests}))
 
 
 def _chained(event: Event, uid: str, seq: int) -> list[Any]:
@@ -276,12 +303,8 @@ def _write_attempts(connection: Connection, step: Step) -> None:
 
 
 def _write_provenance(connection: Connection, step: Step) -> None:
-    """Who committed the document that is followed now, and the one that follows it."""
-    before, record = step.before, step.record
-    known = () if before is None else (before.desired, before.next)
-    for generation, desired in ((record.generation, record.desired), (record.generation + 1, record.next)):
-        if desired is not None and desired.author is not None and desired not in known:
-            connection.execute(_PROVENANCE, (record.uid, generation, desired.file, desired.author))
+    for author in authors(step):
+        connection.execute(_PROVENANCE, (step.record.uid, *author))
 
 
 def _write_labels(connection: Connection, step: Step) -> None:

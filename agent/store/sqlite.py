@@ -10,6 +10,7 @@ from agent.ports import Command
 from agent.store.account import account_of, bind, simulated
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
+from agent.store.commands import enter, take_over
 from agent.store.connection import (
     Connection,
     open_reader,
@@ -21,7 +22,7 @@ from agent.store.connection import (
 )
 from agent.store.continuity import continued, key_of
 from agent.store.discards import Discards
-from agent.store.erasing import erase_names, truncate
+from agent.store.erasing import forget_request, truncate
 from agent.store.identity import StoreLock
 from agent.store.keys import Keys
 from agent.store.lookups import Lookups
@@ -29,7 +30,7 @@ from agent.store.migrations import begun, migrate
 from agent.store.post import Inbox, Outbox
 from agent.store.recoveries import RecordedRecoveries
 from agent.store.replaced import forget_in
-from agent.store.rows import REMEMBERED, columns, erased, load, write
+from agent.store.rows import REMEMBERED, write
 from agent.store.soundness import is_small, look_through, refuse_unreadable, refuse_unverified
 from agent.store.vault import Vault
 from agent.store.writer import Writer
@@ -89,6 +90,7 @@ class SqliteStore(Lookups):
             self.simulated = simulated(account_of(connection))
             self.keys = key_of(connection, path)
             self._mark = continued(connection, path, fresh, key_there, self.keys)
+            take_over(connection, self.keys)
             super().__init__(path, open_reader(path))
         except (sqlite3.DatabaseError, OSError) as error:
             connection.close()
@@ -131,7 +133,7 @@ class SqliteStore(Lookups):
 
     def _write(self, connection: Connection, steps: Sequence[Step]) -> None:
         for step in steps:
-            write(connection, step, self._sinks)
+            write(connection, step, self.keys, self._sinks)
 
     async def scanned(
         self,
@@ -205,10 +207,7 @@ class SqliteStore(Lookups):
 
         def work(connection: Connection) -> None:
             self._write(connection, steps)
-            connection.execute(
-                "INSERT INTO commands (id, at, verb, uid, answer, sender) VALUES (?, ?, ?, ?, ?, ?)",
-                (command.id, at, command.verb, command.uid, answer, command.sender),
-            )
+            enter(connection, self.keys, command, answer, at)
 
         await self._writer.write(work)
 
@@ -224,27 +223,21 @@ class SqliteStore(Lookups):
         await self.claims.erase(leaving)
         return bool(leaving)
 
-    async def forget(self, uid: str) -> bool:
-        """Erase the names, labels, paths and file of a done request; its history stays, and stays valid.
+    async def forget(self, uid: str, at: float) -> bool:
+        """Erase the names, labels, paths and file of a done request; its history stays, stays valid, and says so.
 
         False: somebody reads the file just now, so that they stand in the write-ahead log until `tidy`.
         """
-
-        def work(connection: Connection) -> None:
-            (text,) = connection.execute("SELECT record FROM requests WHERE uid = ?", (uid,)).fetchone()
-            record = erased(load(text))
-            erase_names(connection, uid, record.version, columns(record)["record"])
-
-        await self._writer.write(work)
+        await self._writer.write(lambda connection: forget_request(connection, self.keys, uid, at))
         for _ in range(_TRUNCATIONS):
             if await self.tidy():
                 return True
             await asyncio.sleep(0.05)
         return False
 
-    async def forget_aside(self, uid: str) -> list[Path]:
+    async def forget_aside(self, uid: str, at: float) -> list[Path]:
         """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
-        return await asyncio.to_thread(forget_in, self.path, uid)
+        return await asyncio.to_thread(forget_in, self.path, self.keys, uid, at)
 
     async def tidy(self) -> bool:
         """Cut off the write-ahead log, and what was erased with it. False: somebody reads an earlier state just now."""

@@ -1,6 +1,6 @@
--- What people told the agent, and who: resolve, rerun, approve, pause, resume, forget.
+-- What people told the agent, and who: resolve, rerun, approve, pause, resume, forget, page.
 --
--- Each was obeyed once. `name` is empty for pause, resume and approve, and once the request was forgotten.
+-- Each was obeyed once. `name` is empty for pause, resume, approve and page, and once the request was forgotten.
 -- `sender` is the account of the operating system that sent it, as the kernel says of the peer of the control socket;
 -- after `sudo`, the account that logged in as well.
 --

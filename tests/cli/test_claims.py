@@ -41,7 +41,7 @@ async def test_claims_are_shown_once_the_history_says_so(world: World, state: He
     await world.settle()
     async with world.running() if running else contextlib.nullcontext():
         said = await ask(state, "claims", "a", "-o", "json")
-        assert world.history("a")[-1] == "ClaimsShown"
+        assert world.history("a")[-2:] == ["ClaimsShown", "CommandObeyed"]
     assert said.code == 0, said
     (item,) = said.json["items"]
     assert (item["name"], item["generation"]) == ("a", 1)
@@ -107,7 +107,7 @@ async def test_forget_destroys_claims_and_leaves_the_chain_valid(world: World, s
         assert "paths and claims are erased" in said.out
         assert world.rows("SELECT uid FROM claims") == [(world.record("b").uid,)]
         history = [row[0] for row in world.rows("SELECT type FROM events WHERE uid = ? ORDER BY seq", uid)]
-        assert history[-1] == "ClaimsErased"
+        assert history[-3:] == ["ClaimsErased", "NameErased", "CommandObeyed"]
     assert (await ask(state, "claims", "b")).code == 0
     shutil.copytree(world.state.parent / "keys", old / "keys")
     copy = {"STATE_URL": f"sqlite:///{old}/agent.db"}

@@ -49,7 +49,7 @@ async def obeyed_still(world: World, verb: str, command_id: str = "command-1", *
     request = {"id": command_id, "verb": verb, **arguments}
     with (
         mock.patch.object(still, "SystemClock", lambda: world.clock),
-        mock.patch.object(still, "Folder", partial(Folder, settle=0)),
+        mock.patch.object(Folder, "of", partial(Folder.of, settle=0)),
     ):
         return await asyncio.to_thread(still.obey, world.settings(), request)
 

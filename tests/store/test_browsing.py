@@ -11,7 +11,7 @@ from agent.store import migrations
 from agent.store.browsing import Browsing
 from agent.store.connection import open_writer
 
-from .support import Life, committed, opened, rows, upload
+from .support import NOW, Life, committed, opened, rows, upload
 
 
 def named(folder: Path, *labels: tuple[str, str], phase: Phase | None = None, part: str = "") -> list[str]:
@@ -34,7 +34,7 @@ async def test_what_is_forgotten_is_in_no_list_and_its_labels_in_no_table(tmp_pa
     """[I6]"""
     store = opened(tmp_path)
     await committed(store, Life("u1", upload(labels=(("team", "canary"),))).until(Phase.DONE))
-    await store.forget("u1")
+    await store.forget("u1", NOW)
     assert rows(tmp_path, "SELECT * FROM labels") == []
     assert named(tmp_path, ("team", "canary")) == named(tmp_path, phase=Phase.DONE) == named(tmp_path) == []
     with Browsing(tmp_path / "agent.db") as browsing:

@@ -53,7 +53,7 @@ def left(folder: Path, name: str) -> list[str]:
 async def test_a_forgotten_name_is_in_no_file_while_the_store_is_open(store: SqliteStore, folder: Path) -> None:
     await admitted(store, named("erase-me", "1"), named("stays", "2"))
     assert "agent.db-wal" in left(folder, "erase-me")
-    assert await store.forget("1")
+    assert await store.forget("1", NOW)
     assert left(folder, "erase-me") == []
     assert left(folder, "stays") == ["agent.db"]
     assert (folder / "agent.db-wal").stat().st_size == 0
@@ -64,7 +64,7 @@ async def test_while_somebody_reads_it_says_so_and_it_is_done_later(store: Sqlit
     reader = raw(folder)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM requests").fetchone()
-    assert not await store.forget("1")
+    assert not await store.forget("1", NOW)
     assert not await store.tidy()
     assert left(folder, "erase-me")
     await admitted(store, named("b", "2"))  # and the reader holds up nobody
@@ -103,7 +103,7 @@ async def test_copies_between_the_cells_of_split_pages_go_as_well(
     chosen = [record for record in records if record.name in copies]
     assert len(chosen) > 2
     for record in chosen[:20]:
-        assert await store.forget(record.uid)
+        assert await store.forget(record.uid, NOW)
     assert [record.name for record in chosen[:20] if left(folder, record.name)] == []
     assert rows(folder, "PRAGMA integrity_check") == [("ok",)]
     gone = {record.uid for record in chosen[:20]}
@@ -126,7 +126,7 @@ async def test_to_forget_costs_the_same_however_many_requests_there_are(tmp_path
 
         before = store._connection.total_changes
         store._connection.set_progress_handler(count, 100)
-        assert await store.forget(f"u{requests // 2:07}")
+        assert await store.forget(f"u{requests // 2:07}", NOW)
         store._connection.set_progress_handler(None, 0)
         changes = store._connection.total_changes - before
         store.close()

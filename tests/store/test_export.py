@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.clock import written
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import beside
 from agent.store.audit.export import exported, verifier
@@ -113,9 +114,66 @@ def change_a_checkpoint(lines: Lines) -> None:
     lines[-2]["digest"] = "0" * 64
 
 
+def change_a_time(lines: Lines) -> None:
+    events(lines)[3]["time"] = "2025" + events(lines)[3]["time"][4:]
+
+
+def of_a_header(**fields: Any) -> Callable[[Lines], None]:
+    def tampering(lines: Lines) -> None:
+        lines[0] |= fields
+
+    return tampering
+
+
+def add_a_field(lines: Lines) -> None:
+    events(lines)[3]["outcome"] = "accepted"
+
+
+def drop_the_header(lines: Lines) -> None:
+    del lines[0]
+
+
+def move_the_header(lines: Lines) -> None:
+    lines.insert(3, lines.pop(0))
+
+
+def repeat_the_header(lines: Lines) -> None:
+    lines.insert(3, lines[0])
+
+
+def add_after_the_end(lines: Lines) -> None:
+    lines.append(dict(lines[-1]))
+
+
+def repeat_a_request(lines: Lines) -> None:
+    lines.insert(-4, lines[-5])
+
+
+def change_the_commands_of_a_checkpoint(lines: Lines) -> None:
+    lines[-2]["commands"] = 7
+
+
+HEADER = "the header of the export (its first line) is not what was written"
+
+
 @pytest.mark.parametrize(
     ("tampering", "words"),
     [
+        (change_a_time, "event 4; request u1, its event 4: its time is not its `at`, written out"),
+        (of_a_header(at="2020-01-01T00:00:00.000Z"), HEADER),
+        (of_a_header(account="another client at https://api.example"), HEADER),
+        (of_a_header(agent="9.9.9"), HEADER),
+        (of_a_header(whole=False), HEADER),
+        (of_a_header(simulated="SIMULATED"), HEADER),
+        (of_a_header(account="the built-in sandbox"), "the header does not say of its account whether it is simulated"),
+        (of_a_header(note="x"), "line 1: a line of kind export has other fields than the agent writes: note"),
+        (add_a_field, "line 5: a line of kind event has other fields than the agent writes: outcome"),
+        (drop_the_header, "line 1: a line of kind event stands out of order, or twice"),
+        (move_the_header, "line 1: a line of kind event stands out of order, or twice"),
+        (repeat_the_header, "line 4: a line of kind export stands out of order, or twice"),
+        (add_after_the_end, "a line of kind end stands out of order, or twice"),
+        (repeat_a_request, "it is there twice"),
+        (change_the_commands_of_a_checkpoint, "checkpoint 2 is not what was written"),
         (change, "request u1, its event 5: the event is not what was written"),
         (move, "the event is missing"),
         (remove, "event 5 is missing"),
@@ -134,6 +192,26 @@ async def test_an_export_that_was_changed_is_found(
     assert said.returncode == 1
     assert words in said.stdout
     assert said.stdout.endswith(": NOT what was written\n")
+
+
+async def test_an_export_of_another_format_and_a_key_that_is_there_twice_are_refused(tmp_path: Path) -> None:
+    lines = list(exported(await histories(tmp_path), NOW))
+    said = verified([lines[0] | {"format": 1}, *lines[1:]], tmp_path)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr.startswith("the export has format 1, and this script knows 2. Try: ")
+    file = tmp_path / "twice.jsonl"
+    text = b"".join(orjson.dumps(line) + b"\n" for line in lines)
+    file.write_bytes(text.replace(b'"time":', b'"time":"2020-01-01T00:00:00.000Z","time":', 1))
+    said = subprocess.run([sys.executable, "-I", "-S", str(SCRIPT), str(file)], capture_output=True, text=True)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr.startswith(f"{file}:2: a key is there twice. Try: ")
+
+
+@given(st.floats(0, 4e9))
+def test_the_script_writes_times_as_we_do(at: float) -> None:
+    script: dict[str, Any] = {"__name__": "script"}
+    exec(compile(SCRIPT.read_text(), str(SCRIPT), "exec"), script)
+    assert script["written"](at) == written(at)
 
 
 async def test_checkpoints_that_were_kept_elsewhere_are_held_against_an_export(tmp_path: Path) -> None:

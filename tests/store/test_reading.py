@@ -48,7 +48,7 @@ async def test_a_request_is_found_by_the_uid_that_logs_have_until_it_is_forgotte
         assert [record.uid for record in reading.named("u2")] == ["u2"]
         assert [record.uid for record in reading.named("u1")] == ["u2"]
         assert [record.uid for record in reading.named("name-u1")] == ["u1"]
-        await store.forget("u2")
+        await store.forget("u2", NOW)
         assert reading.named("u2") == []
     store.close()
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from agent.core.record import Phase
 from agent.store.backup import back_up, restore
+from agent.store.keys import Keys
 from agent.store.replaced import erase_links, forget_in, replaced
 
-from .support import LINK, Life, capture, committed, opened, raw, upload
+from .support import LINK, NOW, Life, capture, committed, opened, raw, upload
 
 
 async def set_aside(folder: Path) -> Path:
@@ -33,7 +34,7 @@ async def test_what_is_forgotten_is_forgotten_in_what_restore_set_aside(tmp_path
     kept = await set_aside(tmp_path)
     assert b"jane-doe" in kept.read_bytes()
     store = opened(tmp_path)
-    assert await store.forget_aside("u1") == []
+    assert await store.forget_aside("u1", NOW) == []
     store.close()
     assert b"jane-doe" not in kept.read_bytes()
     assert b"zebra77" not in kept.read_bytes()
@@ -47,6 +48,6 @@ async def test_a_file_that_cannot_be_changed_is_named(tmp_path: Path) -> None:
     kept = await set_aside(tmp_path)
     with kept.open("r+b") as file:
         file.truncate(5000)
-    assert forget_in(tmp_path / "agent.db", "u1") == [kept]
+    assert forget_in(tmp_path / "agent.db", Keys.beside(tmp_path / "agent.db"), "u1", NOW) == [kept]
     assert not erase_links(kept)
     assert replaced(tmp_path / "agent.db") == [kept]

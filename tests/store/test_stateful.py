@@ -22,7 +22,7 @@ from agent.store.connection import open_reader
 from agent.store.sqlite import SqliteStore
 from proof.mutations import broken
 
-from .support import LINK, POLICY, Life, capture, opened, upload
+from .support import LINK, NOW, POLICY, Life, capture, opened, upload
 
 NEVER = 4e9  # seconds since the epoch: later than anything is due
 
@@ -126,7 +126,7 @@ class Storing(RuleBasedStateMachine):
     def forget(self, life: Life) -> None:
         uid = life.record.uid
         if life.record.phase is Phase.DONE:
-            self.loop.run_until_complete(self.store.forget(uid))
+            self.loop.run_until_complete(self.store.forget(uid, NOW))
             self.known.pop(uid)
 
     @rule()

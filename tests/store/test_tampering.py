@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from agent.core.record import Phase
+from agent.ports import Command
 from agent.store.audit.checkpoints import Checkpoint, beside, onward
 from agent.store.audit.history import verify
 from agent.store.connection import sqlite3
@@ -27,7 +28,7 @@ from agent.store.rows import chain
 
 from .support import NOW, Life, capture, committed, opened, upload
 
-TABLES = ("requests", "events", "attempts", "starts", "meta")
+TABLES = ("requests", "events", "attempts", "starts", "labels", "provenance", "commands", "meta")
 Row = dict[str, Any]
 
 
@@ -95,13 +96,21 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[State]]
 
     async def written() -> list[State]:
         seen: list[State] = []
-        lives = [Life("u1"), Life("u2", desired=capture()), Life("u3", desired=upload(retention=60.0)), Life("u4")]
+        labelled = upload(labels=(("team", "red"),), file="a.yaml", author="Alice")
+        lives = [
+            Life("u1", labelled),
+            Life("u2", desired=capture()),
+            Life("u3", desired=upload(retention=60.0)),
+            Life("u4"),
+        ]
         for life, phase in zip(lives, (Phase.DONE, Phase.RESULT, Phase.DELETION, Phase.DONE), strict=True):
             life.until(phase)
         store = opened(folder)
         for round_ in range(max(len(life.steps) for life in lives)):
             for life in lives:
                 await store.commit(life.steps[round_ : round_ + 1])
+            command = Command(id=f"command-{round_}", verb="pause", uid=(None, "u1")[round_ % 2], sender="root (uid 0)")
+            await store.obey(command, "paused", NOW + round_)
             if round_ % 3 == 2:
                 await store.checkpoint(NOW + round_)
                 seen.append(read(path))
@@ -230,7 +239,7 @@ def add_a_request(draw: Draw, state: State, _: list[State]) -> None:
 def roll_back(draw: Draw, state: State, older: list[State]) -> None:
     """One table, some of them, or all of the database as they were at an earlier time; the file stays."""
     then = older[draw(st.integers(0, len(older) - 2))]
-    for name in draw(st.sets(st.sampled_from(["requests", "events", "attempts", "starts"]), min_size=1)):
+    for name in draw(st.sets(st.sampled_from(["requests", "events", "attempts", "starts", "commands"]), min_size=1)):
         state.tables[name] = deepcopy(then.tables[name])
     if draw(st.booleans()):
         state.tables = deepcopy(then.tables)
@@ -262,6 +271,54 @@ def change_the_calls(draw: Draw, state: State, _: list[State]) -> None:
         row["at"] += 1
 
 
+def change_a_name(draw: Draw, state: State, _: list[State]) -> None:
+    """Of a request, in its row alone or in its record as well; or what goes with a name."""
+    row = one_of(draw, state.tables["requests"])
+    other = draw(st.sampled_from(["other", None, "name-u1", "name-u4"]))
+    assume(row["name"] != other)
+    taken = next((one for one in state.tables["requests"] if other is not None and one["name"] == other), None)
+    if taken is not None:  # swapped
+        named(taken, row["name"])
+    named(row, other)
+
+
+def named(row: Row, name: str | None) -> None:
+    row["name"] = name
+    with contextlib.suppress(ValueError):  # an earlier attack may have been here
+        row["record"] = orjson.dumps(orjson.loads(row["record"]) | {"name": name or ""}).decode()
+
+
+def change_what_goes_with_a_name(draw: Draw, state: State, _: list[State]) -> None:
+    table, columns = draw(
+        st.sampled_from([("labels", ("key", "value", "uid")), ("provenance", ("file", "author", "uid", "generation"))])
+    )
+    assume(state.tables[table])
+    row = one_of(draw, state.tables[table])
+    if draw(st.booleans()):
+        state.tables[table].remove(row)
+        return
+    column = draw(st.sampled_from(columns))
+    row[column] = 7 if column == "generation" else "u2" if column == "uid" else "other"
+
+
+def change_the_commands(draw: Draw, state: State, _: list[State]) -> None:
+    rows = state.tables["commands"]
+    assume(rows)
+    row = one_of(draw, rows)
+    what = draw(st.sampled_from(["verb", "sender", "at", "uid", "id", "number", "hash", "drop", "cut", "insert"]))
+    if what == "drop":
+        rows.remove(row)
+        if draw(st.booleans()):
+            for number, one in enumerate(sorted(rows, key=lambda one: one["number"] or 0), start=1):
+                one["number"] = number
+    elif what == "cut":
+        rows[:] = [one for one in rows if (one["number"] or 0) < (row["number"] or 0)]
+    elif what == "insert":
+        rows.append({**row, "id": "forged", "number": draw(st.sampled_from([None, len(rows) + 1]))})
+    else:
+        row[what] = {"at": row["at"] + 1, "number": None}.get(what, "forged")
+
+
 def change_the_file(draw: Draw, state: State, _: list[State]) -> None:
     if state.lines is None or not state.lines or draw(st.booleans()):
         state.lines = None
@@ -290,7 +347,8 @@ def relined(state: State) -> None:
 
 ATTACKS = [
     change_an_event, remove_events, insert_an_event, swap_events, cut_the_tail, remove_a_request, add_a_request,
-    roll_back, change_a_record, change_the_calls, change_the_file,
+    roll_back, change_a_record, change_a_name, change_what_goes_with_a_name, change_the_calls, change_the_commands,
+    change_the_file,
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from agent.core.record import Phase
 from agent.deliver import Deliverer
 from agent.ports import Delivery
 from agent.store.sqlite import SqliteStore
-from tests.store.support import Life, capture, committed, opened, rows, upload
+from tests.store.support import NOW, Life, capture, committed, opened, rows, upload
 from tests.support.clock import VirtualClock
 from tests.support.world import delivering
 
@@ -117,7 +117,7 @@ async def test_no_name_no_label_and_no_link_is_in_the_outbox_and_the_name_is_tha
     for canary in ("canary", "capture.example", "shop.example"):
         assert canary not in kept
     assert desk.store.outbox.owed(SINK, 0, 10)[0].name == "canary-name"
-    await desk.store.forget("u1")
+    await desk.store.forget("u1", NOW)
     assert desk.store.outbox.owed(SINK, 0, 10)[0].name is None, "what is forgotten is told to nobody any more"
 
 

@@ -113,4 +113,5 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "reasons": lambda reasons: ", ".join(f"reason {'/'.join(filter(None, reason))}" for reason in reasons),
     "deadline": lambda seconds: f"deadline {format_duration(seconds)}",
     "retention": lambda seconds: f"retention {format_duration(seconds)}",
+    "authorDigests": lambda digests: ", ".join(f"authorDigest of generation {one} {digests[one]}" for one in digests),
 }

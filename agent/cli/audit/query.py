@@ -124,14 +124,14 @@ def _is_time(value: str) -> bool:
 
 def _words(kind: str) -> Collection[str]:
     """What may be given for a kind of closed words."""
-    from agent.control import VERBS
+    from agent.control import PAGE, VERBS
     from agent.core.effect import EffectKind
     from agent.core.record import HoldReason
 
     known: dict[str, Collection[str]] = {
         "reason": [reason.value for reason in HoldReason],
         "call": [call.value for call in EffectKind if call.changes],
-        "command": VERBS,
+        "command": {*VERBS, PAGE},
     }
     return known.get(kind, ())
 

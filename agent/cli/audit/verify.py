@@ -22,9 +22,10 @@ def verify(
 ) -> None:
     """Check that the history is what was written: nothing changed, removed, inserted, moved or cut off.
 
-    Each request's chain, its replay against the record, its calls and starts; and all events against the checkpoints
-    beside the state file (and against a copy of them). The first finding is the first in the order of writing. Reads
-    every event: about a minute for a million. Exit codes: 0 all as it was written, 1 something is not.
+    Each request's chain, its replay against the record, its calls and starts; its name, labels and authors; the chain
+    of people's commands; and all events against the checkpoints beside the state file (and against a copy of them).
+    The first finding is the first in the order of writing. Reads every event: about a minute for a million.
+    Exit codes: 0 all as it was written, 1 something is not.
 
     Example: assure-agent audit verify
     """
@@ -35,12 +36,17 @@ def verify(
         raise AgentError(f"There is no file {checkpoints}.", "give a copy of the file agent.checkpoints.jsonl")
     verdict = audit.verify(path, checkpoints)
     if output is Format.JSON:
-        findings = [{"event": f.event, "uid": f.uid, "seq": f.seq, "message": f.what} for f in verdict.findings]
+        findings = [
+            {"event": f.event, "uid": f.uid, "seq": f.seq, "message": f.what}
+            | ({"command": f.command} if f.command is not None else {})
+            for f in verdict.findings
+        ]
         print_json(
             {
                 "ok": not findings,
                 "requests": verdict.requests,
                 "events": verdict.events,
+                "commands": verdict.commands,
                 "checkpoints": {"count": verdict.checkpoints, "covered": verdict.covered, "last": verdict.last},
                 "findings": findings,
                 "notices": list(verdict.notices),
@@ -61,5 +67,7 @@ def _print(verdict: "audit.Verdict") -> None:
         typer.echo("no checkpoints yet: what was cut off or rewritten as a whole cannot be seen")
     else:
         typer.echo(f"checkpoint {verdict.checkpoints} of {verdict.last} covers {verdict.covered} events")
+    if verdict.commands:
+        typer.echo(f"the chain of what people told the agent has {verdict.commands} commands")
     fine = "not what was written" if verdict.findings else "ok"
     typer.echo(f"{verdict.events} events of {verdict.requests} requests: {fine}")

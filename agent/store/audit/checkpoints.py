@@ -3,7 +3,8 @@
 The journal is all events in the order of writing (`events.id`: 1, 2, 3, without a gap). Its digest is a fold over the
 hashes of the events: `digest(n) = SHA-256(digest(n - 1) + hash(n))`, `digest(0) = ""`. Each hash holds its request's
 chain, so one digest covers every chain head up to there. A checkpoint is one line of JSON: how many events there were,
-the hash of the last of them, the digest; and the hash of the line, which covers the line before.
+the hash of the last of them, the digest; how many commands there were and the hash of the last of them, which covers
+the others; and the hash of the line, which covers the line before.
 
 To take one costs what was written since the last one: each event is read once in its life, in pages, and nothing at
 all is read of what is settled. The database notes the last line in turn, so that a file that was cut or taken away is
@@ -22,6 +23,7 @@ import orjson
 
 from agent.clock import written
 from agent.core.errors import StoreError
+from agent.store.commands import last_command
 from agent.store.connection import Connection, reader
 
 NOTE = "checkpoint"  # the key of `meta` under which the last line is noted: number and hash
@@ -35,7 +37,10 @@ BREAK = "break"  # the agent found the journal shorter than, or other than, the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """One line. `event` counts the events that it covers, `head` is the hash of the last, `at` is ISO text."""
+    """One line. `event` counts the events that it covers, `head` is the hash of the last, `at` is ISO text.
+
+    `commands` counts the commands of people; None in a line of before they were chained.
+    """
 
     number: int
     kind: str
@@ -44,11 +49,15 @@ class Checkpoint:
     head: str
     digest: str
     previous: str
+    commands: int | None = None
+    commands_head: str | None = None
     hash: str = ""
 
     def sealed(self) -> "Checkpoint":
         """With the hash of its line."""
         said = [self.previous, self.number, self.kind, self.at, self.event, self.head, self.digest]
+        if self.commands is not None:
+            said += [self.commands, self.commands_head]
         return replace(self, hash=hashlib.sha256(orjson.dumps(said)).hexdigest())
 
 
@@ -105,7 +114,7 @@ def standing(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
     left: list[Checkpoint] = []
     for checkpoint in checkpoints:
         if checkpoint.kind != CHECKPOINT:
-            while left and left[-1].event > checkpoint.event:
+            while left and (left[-1].event > checkpoint.event or (left[-1].commands or 0) > (checkpoint.commands or 0)):
                 left.pop()
         left.append(checkpoint)
     return left
@@ -128,12 +137,16 @@ class Checkpoints:
             if not holds(connection, last):
                 last = self._append(self._back(connection, BREAK, at, last))
                 added.append(last)
+            commands = last_command(connection)
             event, head, digest = last.event, last.head, last.digest
             while page := _page(connection, event):
                 for event, head in page:  # noqa: B007 - the last of them is meant
                     digest = onward(digest, head)
-            if event > last.event:
-                added.append(self._append(_next(last, CHECKPOINT, at, event, head, digest)))
+            if event > last.event or commands[0] > (last.commands or 0):
+                now = replace(
+                    last, event=event, head=head, digest=digest, commands=commands[0], commands_head=commands[1]
+                )
+                added.append(self._append(_next(last, CHECKPOINT, at, now)))
             return tuple(added)
 
     def restored(self, at: float) -> Checkpoint:
@@ -145,7 +158,7 @@ class Checkpoints:
         """A line that goes back to the newest one that the database still agrees with."""
         for line in reversed([ORIGIN, *standing(lines(self._path))]):
             if holds(connection, line):
-                return _next(last, kind, at, line.event, line.head, line.digest)
+                return _next(last, kind, at, line)
         raise AssertionError("the origin always holds")
 
     def _end(self, connection: Connection) -> Checkpoint:
@@ -189,18 +202,19 @@ def note(connection: Connection) -> tuple[int, str] | None:
 
 
 def holds(connection: Connection, line: Checkpoint) -> bool:
-    """Is the last event of this line still the one that it saw? Cheap; whether all are is for `verify` to say."""
-    if line.event == 0:
+    """Are its last event and its last command still those that it saw? Cheap; whether all are, `verify` says."""
+    found = connection.execute("SELECT hash FROM events WHERE id = ?", (line.event,)).fetchone()
+    if line.event and (found is None or found[0] != line.head):
+        return False
+    if not line.commands:
         return True
-    row = connection.execute("SELECT hash FROM events WHERE id = ?", (line.event,)).fetchone()
-    return row is not None and row[0] == line.head
+    found = connection.execute("SELECT hash FROM commands WHERE number = ?", (line.commands,)).fetchone()
+    return found is not None and found[0] == line.commands_head
 
 
-def _next(last: Checkpoint, kind: str, at: float, event: int, head: str, digest: str) -> Checkpoint:
-    line = Checkpoint(
-        number=last.number + 1, kind=kind, at=written(at), event=event, head=head, digest=digest, previous=last.hash
-    )
-    return line.sealed()
+def _next(last: Checkpoint, kind: str, at: float, saw: Checkpoint) -> Checkpoint:
+    """The line after the last one, with what another one saw."""
+    return replace(saw, number=last.number + 1, kind=kind, at=written(at), previous=last.hash).sealed()
 
 
 def _page(connection: Connection, after: int) -> list[tuple[int, str]]:

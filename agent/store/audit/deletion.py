@@ -9,10 +9,9 @@ from agent.core.errors import AgentError
 from agent.core.record import Phase
 from agent.store.account import account_of, simulated
 from agent.store.audit.checkpoints import Checkpoint, beside, lines, standing
-from agent.store.audit.history import verify_request
+from agent.store.audit.history import Names, key_beside, verify_request
 from agent.store.audit.story import Entry, Reply, Subject, story, subjects
 from agent.store.connection import Connection, reader
-from agent.store.keys import Keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +46,8 @@ class Certificate:
 
 def certificates(path: Path, asked: str) -> list[Certificate]:
     """A statement for each request of this name or uid. Raises AgentError when there is none, or none can be made."""
-    keys = Keys.existing(path)
     with reader(path) as connection:
+        keys = key_beside(connection, path)
         checkpoints = list(lines(beside(path)))
         connection.execute("BEGIN")
         found = subjects(connection, asked, keys)
@@ -57,12 +56,14 @@ def certificates(path: Path, asked: str) -> list[Certificate]:
                 f"There is no request named {asked}, and none with this uid.",
                 "see all of them with `assure-agent audit query who-asked`",
             )
-        return [_certificate(connection, subject, asked, checkpoints) for subject in found]
+        return [_certificate(connection, subject, asked, checkpoints, Names(keys=keys)) for subject in found]
 
 
-def _certificate(connection: Connection, subject: Subject, asked: str, checkpoints: list[Checkpoint]) -> Certificate:
+def _certificate(
+    connection: Connection, subject: Subject, asked: str, checkpoints: list[Checkpoint], names: Names
+) -> Certificate:
     uid, row = subject.uid, subject.row
-    for finding in verify_request(connection, row):
+    for finding in verify_request(connection, row, names):
         raise AgentError(
             f"The history of {asked} is not what was written ({finding.where}: {finding.what}), so it proves nothing.",
             "look at all of it with `assure-agent audit verify`",

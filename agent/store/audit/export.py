@@ -2,14 +2,17 @@
 
 A line is an object with a `kind`: `export` (first: what this is), `event` (as it was chained: `changes` is the text
 that was hashed), `request` (how many events it has, and the hash of the last), `checkpoint`, `restore` or `break` (the
-lines of the file of checkpoints), `end` (last: the counts, and the digest of all events). No name, no label, no path,
-no link is in it: requests go by their uid.
+lines of the file of checkpoints), `end` (last: the counts, the digest of all events, and the SHA-256 of the header).
+No name, no label, no path, no link is in it: requests go by their uid.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from agent import __version__
 from agent.clock import written
@@ -17,7 +20,7 @@ from agent.store.account import SIMULATED, account_of, simulated
 from agent.store.audit.checkpoints import beside, lines, onward
 from agent.store.connection import Connection, reader
 
-FORMAT = 1
+FORMAT = 2
 
 
 def verifier() -> str:
@@ -31,7 +34,7 @@ def exported(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str
         checkpoints = list(lines(beside(path))) if uid is None else []  # before the snapshot: never ahead of it
         connection.execute("BEGIN")
         account = account_of(connection)
-        yield {
+        header = {
             "kind": "export",
             "format": FORMAT,
             "agent": __version__,
@@ -40,6 +43,7 @@ def exported(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str
             "account": account,
             "simulated": SIMULATED if simulated(account) else None,
         }
+        yield header
         events, digest = 0, ""
         for event in _events(connection, uid):
             events += 1
@@ -52,7 +56,8 @@ def exported(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str
             yield {"kind": "request", "uid": request, "events": seq, "head": head}
         yield from map(asdict, checkpoints)
         counts = {"events": events, "requests": requests, "checkpoints": len(checkpoints)}
-        yield {"kind": "end", **counts, "digest": digest}
+        header_digest = hashlib.sha256(orjson.dumps(header, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        yield {"kind": "end", **counts, "digest": digest, "header": header_digest}
 
 
 def _events(connection: Connection, uid: str | None) -> Iterator[dict[str, Any]]:

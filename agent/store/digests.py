@@ -1,0 +1,93 @@
+"""Keyed digests of names, labels and authors in the events of their request [I5, I6].
+
+Those three are personal and erasable, so no event has them. An event has HMAC-SHA256 of them, under the key beside the
+store, with a salt of the request (`requests.salt`). `audit verify` computes it anew from the tables. `forget` erases
+the salt with the name; then nobody can tell whether a guess is right, not even with the key.
+
+A request that was admitted before there were digests gets its salt, and the digests of all that is there, with the
+next event of its own.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.core.machine import Step
+from agent.core.record import Record
+from agent.store.connection import Connection
+from agent.store.keys import Keys
+
+NAME, LABELS, AUTHORS, FORGOTTEN = "nameDigest", "labelsDigest", "authorDigests", "forgotten"
+_KNOWN_AUTHORS = "SELECT generation, file, author FROM provenance WHERE uid = ?"
+
+Author = tuple[int, str, str]  # generation, file, author
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """The digests of one request."""
+
+    keys: Keys
+    uid: str
+    salt: str
+
+    def name(self, source: str, name: str) -> str:
+        """Of a name within its source."""
+        return self._seal(NAME, source, name)
+
+    def labels(self, labels: Iterable[Sequence[str]]) -> str:
+        """Of all labels, in whichever order they come."""
+        return self._seal(LABELS, sorted(map(list, labels)))
+
+    def author(self, author: Author) -> str:
+        """Of the file of a generation and who committed it."""
+        return self._seal(AUTHORS, *author)
+
+    def _seal(self, kind: str, *parts: Any) -> str:
+        return self.keys.seal(kind, self.uid, self.salt, *parts)
+
+
+def authors(step: Step) -> list[Author]:
+    """The authors of the followed document and of the one that comes after it, where this step brings them."""
+    known = () if step.before is None else _of(step.before)
+    return [author for author in _of(step.record) if author not in known]
+
+
+def _of(record: Record) -> tuple[Author, ...]:
+    both = ((record.generation, record.desired), (record.generation + 1, record.next))
+    return tuple(
+        (generation, desired.file, desired.author)
+        for generation, desired in both
+        if desired is not None and desired.author is not None
+    )
+
+
+def digested(connection: Connection, step: Step, salt: str | None, keys: Keys) -> tuple[str | None, dict[str, Any]]:
+    """The salt of the request after this step, and the digests for its last event."""
+    before, record = step.before, step.record
+    said = authors(step)
+    if salt is None:
+        if not record.name or not step.events:
+            return None, {}
+        sealer = Sealer(keys, record.uid, secrets.token_hex(16))
+        known = [] if before is None else connection.execute(_KNOWN_AUTHORS, (record.uid,)).fetchall()
+        whole = {NAME: sealer.name(record.source, record.name), LABELS: sealer.labels(record.desired.labels)}
+        return sealer.salt, whole | _authors(sealer, [*known, *said])
+    sealer = Sealer(keys, record.uid, salt)
+    digests: dict[str, Any] = {}
+    if before is None or before.name != record.name:
+        digests[NAME] = sealer.name(record.source, record.name)
+    if before is None or before.desired.labels != record.desired.labels:
+        digests[LABELS] = sealer.labels(record.desired.labels)
+    return salt, digests | _authors(sealer, said)
+
+
+def _authors(sealer: Sealer, said: Iterable[Author]) -> dict[str, Any]:
+    digests = {str(author[0]): sealer.author(author) for author in said}
+    return {AUTHORS: digests} if digests else {}
+
+
+def forgotten(keys: Keys, uid: str, seq: int) -> str:
+    """What the event says that a name was erased by the agent: nobody without the key can say so."""
+    return keys.seal(FORGOTTEN, uid, seq)

@@ -1,0 +1,401 @@
+"""Whatever is done to names, labels, authors and people's commands behind the agent's back, the audit finds it [I5]."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.core.errors import AgentError
+from agent.core.machine import step
+from agent.core.observation import DocumentChanged, DocumentReturned
+from agent.core.record import Phase
+from agent.ports import Command
+from agent.store.audit.checkpoints import beside, lines
+from agent.store.audit.deletion import certificates
+from agent.store.audit.history import verify
+from agent.store.backup import back_up, restore
+from agent.store.keys import Keys
+from agent.store.sqlite import SqliteStore
+
+from .support import NOW, POLICY, Life, changed, committed, opened, rows, upload
+
+ALICE = {"labels": (("team", "red"), ("tier", "1")), "file": "alice.yaml", "author": "Alice <alice@example>"}
+BOB = {"labels": (("team", "blue"),), "file": "bob.yaml", "author": "Bob <bob@example>"}
+
+
+async def obeyed(store: SqliteStore, verb: str, uid: str | None = None, sender: str = "root (uid 0)") -> None:
+    number = len(rows(store.path.parent, "SELECT 1 FROM commands"))
+    command = Command(id=f"command-{number}", verb=verb, uid=uid, sender=sender)
+    answer = "forgotten" if verb == "forget" else f"name-{uid} is told"
+    await store.obey(command, answer, NOW + number)
+
+
+async def peopled(folder: Path) -> SqliteStore:
+    """Two requests with labels and authors, and six commands, two of them about a request."""
+    store = opened(folder)
+    await committed(store, Life("u1", upload(**ALICE)).until(Phase.DONE))
+    await committed(store, Life("u2", upload(**BOB)).until(Phase.RESULT))
+    for verb, uid in (("pause", None), ("resume", None), ("show-personal", "u1"), ("page", None), ("resolve", "u2")):
+        await obeyed(store, verb, uid)
+    await obeyed(store, "approve", None, "deploy (uid 1001)")
+    return store
+
+
+@pytest.fixture
+async def folder(tmp_path: Path) -> Path:
+    """A folder with such a store, closed; of before its first checkpoint."""
+    (await peopled(tmp_path)).close()
+    assert verify(tmp_path / "agent.db").findings == verify(tmp_path / "agent.db").notices == ()
+    return tmp_path
+
+
+def found(folder: Path) -> list[str]:
+    """What the audit finds, and where."""
+    return [f"{finding.where}: {finding.what}" for finding in verify(folder / "agent.db").findings]
+
+
+NAMES = {
+    "names swapped": (
+        """UPDATE requests SET name = NULL;
+        UPDATE requests SET name = CASE uid WHEN 'u1' THEN 'name-u2' ELSE 'name-u1' END""",
+        "its name is not the one that its record has",
+    ),
+    "names swapped, also in the records": (
+        """UPDATE requests SET name = NULL;
+        UPDATE requests SET name = CASE uid WHEN 'u1' THEN 'name-u2' ELSE 'name-u1' END;
+        UPDATE requests SET record = json_set(record, '$.name', name)""",
+        "its name is not what was written",
+    ),
+    "a name changed, also in the record": (
+        "UPDATE requests SET name = 'other', record = json_set(record, '$.name', 'other') WHERE uid = 'u1'",
+        "its name is not what was written",
+    ),
+    "a name removed": (
+        "UPDATE requests SET name = NULL, record = json_set(record, '$.name', '') WHERE uid = 'u1'",
+        "its name was removed, and its history does not say that it was erased",
+    ),
+    "the source changed": (
+        "UPDATE requests SET source = 'o', record = json_set(record, '$.source', 'o') WHERE uid = 'u1'",
+        "its name is not what was written",
+    ),
+    "the salt changed": ("UPDATE requests SET salt = 'x' WHERE uid = 'u1'", "its name is not what was written"),
+    "the salt removed": ("UPDATE requests SET salt = NULL WHERE uid = 'u1'", "its name is not what was written"),
+    "a name of bytes": (
+        "UPDATE requests SET name = x'ff', record = json_set(record, '$.name', 'a') WHERE uid = 'u1'",
+        "its name",
+    ),
+    "a label changed": ("UPDATE labels SET value = 'green' WHERE key = 'tier'", "its labels are not those"),
+    "a label changed, also in the record": (
+        """UPDATE requests SET record = json_set(record, '$.desired.labels', json('[["team","x"]]')) WHERE uid = 'u2';
+        UPDATE labels SET value = 'x' WHERE uid = 'u2'""",
+        "its labels are not what was written",
+    ),
+    "a label removed": ("DELETE FROM labels WHERE key = 'tier'", "its labels are not those that its record has"),
+    "a label added": ("INSERT INTO labels VALUES ('tier', '9', 'u2')", "its labels are not those that its record has"),
+    "an author changed": (
+        "UPDATE provenance SET author = 'Mallory' WHERE uid = 'u1'",
+        "the author or the file of its generation 1 is not what was written",
+    ),
+    "authors swapped": (
+        "UPDATE provenance SET author = CASE uid WHEN 'u1' THEN 'Bob <bob@example>' ELSE 'Alice <alice@example>' END",
+        "the author or the file of its generation 1 is not what was written",
+    ),
+    "a file changed": (
+        "UPDATE provenance SET file = 'x' WHERE uid = 'u2'",
+        "the author or the file of its generation 1",
+    ),
+    "an author removed": ("DELETE FROM provenance WHERE uid = 'u2'", "the author or the file of its generation 1"),
+    "an author added": (
+        "INSERT INTO provenance VALUES ('u2', 2, 'bob.yaml', 'Mallory')",
+        "the author or the file of its generation 2 is not what was written",
+    ),
+    "an author put elsewhere": (
+        "UPDATE provenance SET generation = 2 WHERE uid = 'u2'",
+        "the author or the file of its generation 1 is not what was written",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statements", "words"), NAMES.values(), ids=NAMES)
+async def test_what_was_done_to_names_labels_and_authors_is_found(folder: Path, statements: str, words: str) -> None:
+    changed(folder, *statements.split(";"))
+    assert any(words in what for what in found(folder)), found(folder)
+
+
+async def test_a_certificate_is_not_made_out_to_another_name(folder: Path) -> None:
+    sql = "UPDATE requests SET name = 'victim', record = json_set(record, '$.name', 'victim') WHERE uid = 'u1'"
+    changed(folder, sql)
+    with pytest.raises(AgentError, match="its name is not what was written"):
+        certificates(folder / "agent.db", "victim")
+
+
+COMMANDS = {
+    "a sender changed": (
+        "UPDATE commands SET sender = 'x' WHERE verb = 'approve'",
+        "command 6: the command (appr",
+    ),
+    "a sender removed": ("UPDATE commands SET sender = NULL WHERE verb = 'pause'", "command 1: the command (pause of"),
+    "a verb changed": ("UPDATE commands SET verb = 'resume' WHERE verb = 'pause'", "command 1: the command (resume of"),
+    "a time changed": ("UPDATE commands SET at = at - 60 WHERE verb = 'page'", "command 4: the command (page of"),
+    "a time of text": ("UPDATE commands SET at = 'x' WHERE verb = 'page'", "command 4: the command says what no"),
+    "an id changed": ("UPDATE commands SET id = 'x' WHERE verb = 'page'", "command 4: the command (page of"),
+    "another request": (
+        "UPDATE commands SET uid = 'u2' WHERE verb = 'show-personal'",
+        "command 3: the command (sho",
+    ),
+    "a request added": ("UPDATE commands SET uid = 'u1' WHERE verb = 'pause'", "command 1: the command (pause of"),
+    "the first removed": ("DELETE FROM commands WHERE number = 1", "command 1: the command is missing"),
+    "one removed": ("DELETE FROM commands WHERE verb = 'resume'", "command 2: the command is missing"),
+    "one removed, the others renumbered": (
+        "DELETE FROM commands WHERE number = 2; UPDATE commands SET number = number - 1 WHERE number > 2",
+        "command 2: the command (show-personal of",
+    ),
+    "the last removed": ("DELETE FROM commands WHERE number = 6", "command 6: the commands after 5 were removed"),
+    "all removed": ("DELETE FROM commands", "command 1: the commands after 0 were removed"),
+    "all removed, and the note": (
+        "DELETE FROM commands; DELETE FROM meta WHERE key = 'commands'",
+        "the note of the last command is missing",
+    ),
+    "the last removed, and the note forged": (
+        """DELETE FROM commands WHERE number = 6;
+        UPDATE meta SET value = replace(value, '6 ', '5 ') WHERE key = 'commands'""",
+        "the note of the last command is not what was written",
+    ),
+    "one about a request removed, and the note set back": (
+        "DELETE FROM commands; UPDATE meta SET value = '' WHERE key = 'commands'",
+        "the command that the event names is not on record",
+    ),
+    "one inserted": (
+        "INSERT INTO commands (id, at, verb, answer, number, hash) VALUES ('x', 1, 'pause', '', 7, 'x')",
+        "command 7: the command (pause of",
+    ),
+    "one inserted without a number": (
+        "INSERT INTO commands (id, at, verb, answer) VALUES ('x', 1, 'pause', '')",
+        "1 of the commands are in no chain: they were inserted",
+    ),
+    "two swapped": (
+        """UPDATE commands SET number = -number WHERE number < 3;
+        UPDATE commands SET number = 3 + number WHERE number < 0""",
+        "command 1: the command (resume of",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statements", "words"), COMMANDS.values(), ids=COMMANDS)
+async def test_what_was_done_to_the_commands_of_people_is_found(folder: Path, statements: str, words: str) -> None:
+    changed(folder, *statements.split(";"))
+    assert any(words in what for what in found(folder)), found(folder)
+
+
+async def test_commands_that_a_checkpoint_saw_are_missed_without_the_key_as_well(tmp_path: Path) -> None:
+    """A pause adds no event, and a checkpoint all the same."""
+    store = await peopled(tmp_path)
+    await store.checkpoint(NOW)
+    await obeyed(store, "pause")
+    (line,) = await store.checkpoint(NOW + 1)
+    assert line.commands == 7
+    store.close()
+    (tmp_path / "agent.key").rename(tmp_path / "elsewhere")
+    verdict = verify(tmp_path / "agent.db")
+    assert verdict.findings == ()
+    assert "could not be checked" in verdict.notices[0]
+    changed(tmp_path, "DELETE FROM commands WHERE number = 7", "UPDATE meta SET value = '6 0 x' WHERE key = 'commands'")
+    assert "command 7: one of the commands 7 to 7 was changed, removed, inserted or moved" in found(tmp_path)[0]
+
+
+async def test_another_key_is_told_and_hides_nothing(folder: Path) -> None:
+    changed(folder, "UPDATE provenance SET author = 'Mallory' WHERE uid = 'u1'")
+    (folder / "agent.key").write_text("0" * 64 + "\n")
+    assert "was written under another key" in found(folder)[0]
+
+
+async def test_an_agent_that_finds_commands_gone_says_so_for_ever(tmp_path: Path) -> None:
+    store = await peopled(tmp_path)
+    await store.checkpoint(NOW)
+    store.close()
+    changed(tmp_path, "DELETE FROM commands", "UPDATE meta SET value = '' WHERE key = 'commands'")
+    store = opened(tmp_path)
+    assert "break" in [line.kind for line in await store.checkpoint(NOW + 1)]
+    store.close()
+    assert any("cut back or changed" in what for what in found(tmp_path))
+
+
+async def test_a_restored_backup_of_before_some_commands_is_no_fault(tmp_path: Path) -> None:
+    store = await peopled(tmp_path)
+    await store.checkpoint(NOW)
+    back_up(tmp_path / "agent.db", tmp_path / "kept.db")
+    await obeyed(store, "pause")
+    await store.checkpoint(NOW + 1)
+    store.close()
+    restore(tmp_path / "kept.db", tmp_path / "agent.db")
+    store = opened(tmp_path)
+    await store.restored(NOW + 2)
+    await obeyed(store, "resume")
+    await store.checkpoint(NOW + 3)
+    store.close()
+    assert found(tmp_path) == []
+
+
+async def test_a_moved_file_and_a_later_document_are_chained_as_well(tmp_path: Path) -> None:
+    """Also where nothing that is audited changes with it."""
+    store = opened(tmp_path)
+    life = await committed(store, Life("u1", upload(**ALICE)))
+    moved = upload(**{**ALICE, "file": "moved.yaml"})
+    for document, kind in ((moved, DocumentReturned), (upload(**BOB, digest="d2", essence="e2"), DocumentChanged)):
+        taken = step(life.record, kind(at=NOW + 100, desired=document, name=life.record.name), POLICY)
+        assert taken.events
+        life.steps.append(taken)
+        await store.commit([taken])
+    store.close()
+    assert dict(rows(tmp_path, "SELECT generation, file FROM provenance")) == {1: "moved.yaml", 2: "bob.yaml"}
+    assert found(tmp_path) == []
+    changed(tmp_path, "UPDATE provenance SET file = 'alice.yaml' WHERE generation = 1")
+    assert "the author or the file of its generation 1 is not what was written" in found(tmp_path)[0]
+
+
+# -- what is forgotten ---------------------------------------------------------------------------------------------
+
+
+async def test_a_forgotten_name_leaves_no_salt_and_no_fault(tmp_path: Path) -> None:
+    """[I6] Without the salt no guess can be held against the digests, not even with the key."""
+    store = await peopled(tmp_path)
+    ((salt,),) = rows(tmp_path, "SELECT salt FROM requests WHERE uid = 'u1'")
+    assert await store.forget("u1", NOW + 10)
+    await obeyed(store, "forget", "u1")
+    assert await store.tidy()
+    for word in (salt, "name-u1", "alice", "Alice", "tier"):
+        assert [path.name for path in tmp_path.iterdir() if word.encode() in path.read_bytes()] == []
+    store.close()
+    assert found(tmp_path) == []
+
+
+async def test_a_request_that_is_back_after_it_was_forgotten_is_chained_anew(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    life = await committed(store, Life("u1", upload(**ALICE)).until(Phase.DONE))
+    await store.forget("u1", NOW + 10)
+    record = store.get("u1")
+    assert record is not None and record.name == ""
+    back = step(
+        record, DocumentChanged(at=NOW + 20, desired=upload(**BOB, digest="d2", essence="e2"), name="b"), POLICY
+    )
+    await store.commit([back])
+    store.close()
+    assert life.record.name != rows(tmp_path, "SELECT name FROM requests")[0][0] == "b"
+    assert found(tmp_path) == []
+    changed(tmp_path, "UPDATE requests SET name = 'c', record = json_set(record, '$.name', 'c')")
+    assert "its name is not what was written" in found(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (
+            "UPDATE requests SET name = 'x', record = json_set(record, '$.name', 'x')",
+            "its history says that its name was",
+        ),
+        ("INSERT INTO labels VALUES ('team', 'red', 'u1')", "its labels are not those that its record has"),
+        ("INSERT INTO provenance VALUES ('u1', 1, 'a', 'b')", "its name was erased, and labels, an author or the salt"),
+    ],
+)
+async def test_a_name_that_was_put_to_a_forgotten_request_is_found(tmp_path: Path, statement: str, words: str) -> None:
+    store = opened(tmp_path)
+    await committed(store, Life("u1", upload(**ALICE)).until(Phase.DONE))
+    await store.forget("u1", NOW + 10)
+    store.close()
+    changed(tmp_path, statement)
+    assert words in found(tmp_path)[0]
+
+
+# -- a store of before there were digests ---------------------------------------------------------------------------
+
+
+async def earlier(folder: Path, name: Callable[[Keys], str]) -> None:
+    """A store as the version before wrote it: digests in no event, and its commands in no chain."""
+    import agent.store.commands as commands
+    import agent.store.rows as written
+
+    plain: Any = written.digested
+    written.digested = lambda connection, step, salt, keys: (None, {})  # type: ignore[assignment]
+    try:
+        store = opened(folder)
+        uid = store.keys.uid("default", "name-1")
+        life = Life(uid, upload(**ALICE), name=name(store.keys))
+        await committed(store, life.until(Phase.DONE))
+        store.close()
+    finally:
+        written.digested = plain
+    changed(
+        folder,
+        "INSERT INTO commands (id, at, verb, answer) VALUES ('b', 2, 'pause', ''), ('a', 1, 'resume', '')",
+        f"UPDATE meta SET value = '' WHERE key = '{commands.NOTE}'",
+    )
+
+
+async def test_a_store_of_before_is_no_fault_and_said(tmp_path: Path) -> None:
+    await earlier(tmp_path, lambda _: "name-1")
+    verdict = verify(tmp_path / "agent.db")
+    assert verdict.findings == ()
+    assert "1 requests were admitted before names, labels and authors were in their history" in verdict.notices[0]
+    opened(tmp_path).close()
+    verdict = verify(tmp_path / "agent.db")
+    assert verdict.findings == ()
+    assert "2 commands are older than their chain" in verdict.notices[1]
+    assert rows(tmp_path, "SELECT id FROM commands ORDER BY number") == [("a",), ("b",)]
+    changed(tmp_path, "DELETE FROM commands WHERE id = 'b'")
+    assert found(tmp_path) == ["command 2: the commands after 1 were removed: there were 2"]
+
+
+async def test_a_file_that_the_version_before_wrote_can_be_verified_and_is_taken_over(tmp_path: Path) -> None:
+    await earlier(tmp_path, lambda _: "name-1")
+    changed(
+        tmp_path,
+        "DROP INDEX commands_in_order",
+        "ALTER TABLE commands DROP COLUMN number",
+        "ALTER TABLE commands DROP COLUMN hash",
+        "ALTER TABLE requests DROP COLUMN salt",
+        "DELETE FROM meta WHERE key = 'commands'",
+        "DELETE FROM _sqlite_migrations WHERE name = '0015_chained_names'",
+    )
+    verdict = verify(tmp_path / "agent.db")
+    assert verdict.findings == ()
+    assert "names, labels, authors and commands are in no chain yet" in str(verdict.notices)
+    store = opened(tmp_path)
+    await store.checkpoint(NOW)
+    store.close()
+    assert found(tmp_path) == []
+    assert [line.commands for line in lines(beside(tmp_path / "agent.db"))] == [2]
+
+
+async def test_the_name_of_a_request_of_before_is_held_against_its_uid(tmp_path: Path) -> None:
+    await earlier(tmp_path, lambda _: "another")
+    assert "its name is not the one under which it was admitted" in found(tmp_path)[0]
+
+
+async def test_a_request_of_before_is_chained_with_its_next_event(tmp_path: Path) -> None:
+    await earlier(tmp_path, lambda _: "name-1")
+    store = opened(tmp_path)
+    ((uid,),) = rows(tmp_path, "SELECT uid FROM requests")
+    record = store.get(uid)
+    assert record is not None
+    newer = upload(**BOB, digest="d2", essence="e2")
+    await store.commit([step(record, DocumentChanged(at=NOW + 99, desired=newer, name=record.name), POLICY)])
+    store.close()
+    verdict = verify(tmp_path / "agent.db")
+    assert verdict.findings == ()
+    assert "admitted before" not in str(verdict.notices)
+    changed(tmp_path, "UPDATE provenance SET author = 'Mallory' WHERE generation = 1")
+    assert "the author or the file of its generation 1 is not what was written" in found(tmp_path)[0]
+
+
+async def test_the_checkpoints_of_commands_are_chained(tmp_path: Path) -> None:
+    store = await peopled(tmp_path)
+    await store.checkpoint(NOW)
+    store.close()
+    path = beside(tmp_path / "agent.db")
+    shutil.copy(path, tmp_path / "kept")
+    (line,) = lines(path)
+    assert line.commands == 6
+    path.write_text(path.read_text().replace('"commands":6', '"commands":5'))
+    assert "checkpoint 1 is not what was written" in str(found(tmp_path))
