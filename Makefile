@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run reset test check bench explore crash simulate chaos fuzz docs picture clean
+.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs picture clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml scripts/setup
 	scripts/setup $(VENV)
@@ -22,6 +22,9 @@ reset: $(READY)  ## begin the demo anew: the next `make run` shows it again
 test: $(READY)  ## all tests; what cannot run here is named with the reason
 	scripts/setup-system
 	$(BIN)/pytest -n 3 --dist worksteal  # for two cores: half of its time it waits for other processes
+
+test-fast: $(READY)  ## the tests for daily work: all but those of whole agents, browsers and proofs
+	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
 check: $(READY)  ## style, types, layers, and that the documents tell the truth
 	$(BIN)/ruff check .

@@ -32,6 +32,7 @@ _KEYS = ("agent.key", "sandbox/agent.key")  # made by the agent with mode 0600, 
 _INJECTED = re.compile(
     r"ASSURE_AGENT(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
+_OUR_LINE = re.compile(rb"(?:^|[\r\n])[^\w=#]*(?:export\s[^\w=#]*)?ASSURE_AGENT_", re.IGNORECASE)
 _LIKE = 0.9  # how alike a name without our prefix is that was meant to have it
 
 
@@ -125,8 +126,11 @@ def _env_file(named: Found | None, below: str, names: Collection[str]) -> Iterat
 
 
 def _names_us(content: bytes) -> bool:
-    """Some `.env` is of another program. In UTF-16, which is refused, there is a zero after each letter."""
-    return PREFIX.encode() in content.replace(b"\0", b"").upper()
+    """Some `.env` is of another program, which may speak of us in a comment or a value.
+
+    In UTF-16, which is refused, there is a zero after each letter.
+    """
+    return _OUR_LINE.search(content.replace(b"\0", b"")) is not None
 
 
 def _config_file(named: Found | None, below: str, names: Collection[str]) -> Iterator[tuple[str, Found]]:
@@ -172,12 +176,17 @@ def _content(named: Found | None, default: str, option: str) -> tuple[str, bytes
             mode = path.lstat().st_mode
         except FileNotFoundError:
             return None
+        except PermissionError:  # of the folder, as with `sudo -u` in a home: it is not the agent's own
+            return None
         if stat.S_ISDIR(mode):
             return None  # a virtual environment, as some tools call it
     try:
         if named is None and default == DOTENV:
             return str(path), read_trusted(path, ours=_names_us)
         return str(path), read_trusted(path)
+    except Untrusted as error:
+        without = f"; or {option} '' to go on without it" if named is None else ""
+        raise Untrusted(str(error), error.hint + without) from None
     except OSError as error:
         hint = f"name a file that this user can read with {option}, or '' for none"
         raise WrongUse(f"{path} cannot be read: {error.strerror}.", hint) from None

@@ -161,7 +161,8 @@ def _split(value: str, expected: str) -> SplitResult:
         raise ValueError(f"{expected}; the port is a number from 1 to 65535")
     try:
         if ":" in host:
-            ipaddress.IPv6Address(host)
+            if ipaddress.IPv6Address(host).scope_id is not None:  # free text, which could end like a name
+                raise ValueError  # noqa: TRY301
         elif re.fullmatch(r"[\d.]+", host):
             ipaddress.IPv4Address(host)
         elif host and _HOST.fullmatch(host) is None:

@@ -1,5 +1,6 @@
 """The hosts that client id and secret may be sent to: that of BASE_URL, its vendor's, or the one of TOKEN_HOST."""
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from agent.core.errors import Untrusted
@@ -21,7 +22,8 @@ def refuse_elsewhere(base_url: str, token_url: str, allowed: str) -> None:
     """Raise Untrusted where the token endpoint is at a host that neither BASE_URL nor TOKEN_HOST stands for."""
     place = elsewhere(base_url, token_url)
     base, token = urlsplit(base_url), urlsplit(token_url)
-    if not place or allowed.lower() in (_name(token), place, f"{_name(token)}:{_origin(token)[2]}"):
+    allowed = re.sub(r"\.(?=(:\d+)?$)", "", allowed.lower())
+    if not place or allowed in (_name(token), place, f"{_name(token)}:{_origin(token)[2]}"):
         return
     both_default = all(_origin(one)[0] == "https" and _origin(one)[2] == _PORTS["https"] for one in (base, token))
     if both_default and any(_within(_name(base), one) and _within(_name(token), one) for one in _VENDORS):
@@ -38,7 +40,9 @@ def _within(host: str, domain: str) -> bool:
 
 
 def _name(parts: SplitResult) -> str:
-    return (parts.hostname or "").lower().removesuffix(".")
+    """The host as TOKEN_HOST has it: an IPv6 address in brackets."""
+    name = (parts.hostname or "").lower().removesuffix(".")
+    return f"[{name}]" if ":" in name else name
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:

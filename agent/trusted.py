@@ -45,11 +45,17 @@ def readable_by_others(path: Path) -> bool:
 def _refuse_planted(path: Path, status: os.stat_result, secret: bool) -> None:
     mode = stat.S_IMODE(status.st_mode)
     _refuse_owner(path, status, "")
+    if status.st_nlink > 1:
+        raise Untrusted(
+            f"{path} has {status.st_nlink} hard links: the file may have been made under another name.",
+            f"check what it says, then replace it with a copy (cp {path} {path}.new, mv {path}.new {path})",
+        )
     if mode & 0o022:
         raise Untrusted(
             f"{path} has mode {mode:04o}: others can change it.", f"check what it says, then chmod 600 {path}"
         )
-    if secret and mode & 0o077 and status.st_uid == os.geteuid() != 0:
+    readable = 0o004 if _own_group(status.st_gid) else 0o044
+    if secret and mode & readable and status.st_uid == os.geteuid() != 0 and not _read_only(path):
         raise Untrusted(f"{path} has mode {mode:04o}: others can read this secret.", f"chmod 600 {path}")
     named, real = Path(os.path.abspath(path)), path.resolve()  # noqa: PTH100 - resolve() would follow links
     if named.is_symlink():
@@ -68,25 +74,35 @@ def _refuse_owner(path: Path, status: os.stat_result, part: str) -> None:
 
 
 def _refuse_folder(path: Path) -> None:
-    """Who may write into the folder can put another file in this one's place; with the sticky bit only their own."""
+    """Who may write into the folder can put another file in this one's place; with the sticky bit only their own.
+
+    Kubernetes opens the folder of a ConfigMap to everybody, and mounts it read-only.
+    """
     folder, status = path.parent, path.parent.stat()
     _refuse_owner(folder, status, f" (the folder of {path.name})")
     mode = stat.S_IMODE(status.st_mode)
     by_group = mode & 0o020 and not _own_group(status.st_gid)
-    if (mode & 0o002 or by_group) and not mode & stat.S_ISVTX:
+    if (mode & 0o002 or by_group) and not mode & stat.S_ISVTX and not _read_only(folder):
         raise Untrusted(
             f"The folder {folder} has mode {mode:04o}: others can put another file in the place of {path.name}.",
             f"chmod go-w {folder}",
         )
 
 
+def _read_only(path: Path) -> bool:
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
 def _own_group(group: int) -> bool:
-    """True for the group of this user alone, which umask 002 of many systems counts on."""
+    """True for the group of this user alone, which umask 002 of many systems counts on.
+
+    A container may run as a user of the host, whom it has no entry for: then the group has the number of the user.
+    """
     try:
         user = pwd.getpwuid(os.geteuid())
         members = grp.getgrgid(group).gr_mem
     except KeyError:
-        return False
+        return group == os.geteuid() == os.getegid()
     return user.pw_gid == group and set(members) <= {user.pw_name}
 
 

@@ -84,7 +84,8 @@ class Lookups:
 
     def moving(self) -> int:
         """How many requests go on by themselves."""
-        return int(self._query("SELECT count(*) FROM requests WHERE moving")[0][0])
+        sql = "SELECT coalesce(sum(requests), 0) FROM census WHERE state IN ('active', 'waiting')"
+        return int(self._query(sql)[0][0])
 
     def claim(self, now: float, limit: int, busy: set[str], begun: bool = False) -> list[Record]:
         """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.errors import Untrusted
+from agent.core.errors import AgentError, Untrusted
 from agent.sandbox import SandboxServer
 from agent.settings import load_settings
 from agent.store.keys import Keys
@@ -99,6 +99,10 @@ def in_a_folder_for_all(path: Path) -> None:
     path.parent.chmod(0o777)
 
 
+def with_another_name(path: Path) -> None:
+    path.with_name("another").hardlink_to(path)
+
+
 def a_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path, 0o600)
@@ -111,6 +115,7 @@ PLANTED = [
     pytest.param(in_git, "is tracked by git", id="tracked"),
     pytest.param(linked_in_git, "is tracked by git", id="link"),
     pytest.param(in_a_folder_for_all, "has mode 0777", id="folder"),
+    pytest.param(with_another_name, "has 2 hard links", id="hard link"),
     pytest.param(a_pipe, "is not a regular file", id="pipe"),
 ]
 
@@ -128,7 +133,7 @@ def test_a_file_of_settings_that_another_may_have_written_takes_nothing_along(
     named = ("--env-file", name) if name == "named.env" else ()
     for command in COMMANDS if plant is for_all_to_write else (ONCE,):
         said = own(*command, *named, BASE_URL=elsewhere.url, TOKEN_HOST="localhost")
-        said.is_one_clear_error(name, told, code=2)
+        said.is_one_clear_error(name, told, "" if named else "-file '' to go on without it", code=2)
         assert "sandbox-secret" not in said.out + said.err
     said = own("doctor", *named, BASE_URL=elsewhere.url)
     assert (said.code, said.err) == (1, "")
@@ -166,6 +171,35 @@ def test_a_secret_as_container_platforms_mount_it_is_taken(own: Here, mode: int)
     ], said
 
 
+def test_a_config_map_of_kubernetes_is_taken(own: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder is open to everybody, and mounted read-only."""
+    volume = own.folder / "volume"
+    write(volume / "..2026/assure-agent.yaml", "max_starts_per_day: 5\n").chmod(0o644)
+    (volume / "..data").symlink_to("..2026")
+    (volume / "assure-agent.yaml").symlink_to("..data/assure-agent.yaml")
+    volume.chmod(0o777)
+    words = ("doctor", "--offline", "-o", "json", "--config-file", "volume/assure-agent.yaml")
+    assert "has mode 0777" in own(*words).out
+    read_only = os.statvfs_result((*tuple(os.statvfs(volume))[:8], os.ST_RDONLY, 255))
+    monkeypatch.setattr("agent.trusted.os.statvfs", lambda _: read_only)
+    assert _brake(own(*words)) == "5"
+
+
+@as_root
+def test_a_folder_that_this_user_may_not_enter_holds_no_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sudo -u agent assure-agent get` in the home of somebody else."""
+    write(tmp_path / ".env", "ASSURE_AGENT_MAX_STARTS_PER_DAY=5\n")
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    os.seteuid(65534)
+    try:
+        assert load_settings().max_starts_per_day == 0
+    finally:
+        os.seteuid(0)
+
+
 @as_root
 def test_a_secret_of_our_own_that_others_can_read_is_refused_as_ssh_does(
     own: Here, monkeypatch: pytest.MonkeyPatch
@@ -178,7 +212,29 @@ def test_a_secret_of_our_own_that_others_can_read_is_refused_as_ssh_does(
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
     with pytest.raises(Untrusted, match="others can read this secret"):
         load_settings(client_secret_file=file)
+    for mode in (0o600, 0o440):  # in the group of this user alone, as Docker's own examples have it
+        file.chmod(mode)
+        assert load_settings(client_secret_file=file).client_secret.get_secret_value() == "hunter2"
+    os.chown(file, 65534, 1)
+    with pytest.raises(Untrusted, match="others can read this secret"):
+        load_settings(client_secret_file=file)
+    read_only = os.statvfs_result((*tuple(os.statvfs(file))[:8], os.ST_RDONLY, 255))
+    monkeypatch.setattr("agent.trusted.os.statvfs", lambda _: read_only)
+    assert load_settings(client_secret_file=file).client_secret, "a mount that this user cannot change the mode in"
+
+
+@as_root
+def test_a_user_without_an_entry_has_the_group_of_its_number(own: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker run -u 54321:54321` on a folder that was made with umask 002."""
+    file = write(own.folder / "secret", "hunter2")
     file.chmod(0o600)
+    for path in (own.folder, file):
+        os.chown(path, 54321, 54321)
+    own.folder.chmod(0o775)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(Untrusted, match="has mode 0775"):
+        load_settings(client_secret_file=file)
+    monkeypatch.setattr(os, "getegid", lambda: 54321)
     assert load_settings(client_secret_file=file).client_secret.get_secret_value() == "hunter2"
 
 
@@ -232,6 +288,7 @@ def test_client_id_and_secret_are_sent_to_no_other_host(own: Here, elsewhere: El
         ("https://api.signicat.com", "https://signicat.com.evil.example/token", False),
         ("https://api.signicat.com", "https://evilsignicat.com/token", False),
         ("https://api.signicat.com", "https://api.signicat.com:8443/token", False),
+        ("https://api.signicat.com", "https://[::1]/token", False),
         ("https://evil.example", "https://api.signicat.com/token", False),
         ("https://good.co.uk", "https://evil.co.uk/token", False),
         ("https://a.example.com", "https://b.example.com/token", False),
@@ -247,6 +304,31 @@ def test_the_token_endpoint_is_where_assure_is_or_at_a_sibling_of_its_vendor(
         return
     with pytest.raises(Untrusted, match="not sent to another host"):
         load_settings(base_url=base, token_url=token)
+
+
+def test_a_scope_of_an_ipv6_address_does_not_pass_for_a_name_of_the_vendor() -> None:
+    """It is free text: this one ends in the vendor's domain."""
+    for scope in ("%25.signicat.com", "%.signicat.com", "%25eth0"):
+        with pytest.raises(AgentError, match="its host cannot be read"):
+            load_settings(base_url="https://api.signicat.com", token_url=f"https://[2001:db8::1{scope}]/token")
+
+
+@pytest.mark.parametrize(
+    ("host", "token"),
+    [
+        ("[::1]", "https://[::1]/token"),
+        ("[::1]", "https://[::1]:8443/token"),
+        ("[::1]:8443", "https://[::1]:8443/token"),
+        ("idp.example.", "https://idp.example/token"),
+        ("IDP.example.:8443", "https://idp.example.:8443/token"),
+    ],
+)
+def test_token_host_allows_each_spelling_of_a_host_and_the_hint_names_one_that_works(host: str, token: str) -> None:
+    assert load_settings(token_url=token, token_host=host).token_url == token
+    with pytest.raises(Untrusted) as refused:
+        load_settings(token_url=token)
+    hinted = refused.value.hint.split("--token-host ")[1].split()[0]
+    assert load_settings(token_url=token, token_host=hinted).token_url == token
 
 
 def test_the_host_of_tokens_is_bound_to_the_store(own: Here, remote: SandboxServer) -> None:
@@ -287,6 +369,23 @@ def test_what_is_of_another_program_is_passed_over(here: Here) -> None:
     assert here("validate", "specs").code == 0
     write(here.folder / ".env", "assure_agent_max_starts_per_day=0\n")
     assert here("validate", "specs").code == 2
+    for line in (
+        "# the port is that of ASSURE_AGENT_LISTEN",
+        "#ASSURE_AGENT_LISTEN=127.0.0.1:9464",
+        "URL=http://proxy/?for=ASSURE_AGENT_LISTEN",
+        "MY_ASSURE_AGENT_URL=http://agent:9464",
+    ):
+        write(here.folder / ".env", f'X=\n{line}\nNOTE="open\n')
+        assert here("validate", "specs").code == 0, line
+    for line in (
+        b"export ASSURE_AGENT_",
+        b"\t'assure_agent_",
+        b"X=1\rASSURE_AGENT_",
+        b"\xef\xbb\xbfASSURE_AGENT_",
+        b"X='\nASSURE_AGENT_",
+    ):
+        write(here.folder / ".env", line + b"MAX_STARTS_PER_DAY=0\n")
+        assert here("validate", "specs").code == 2, line
     (here.folder / ".env").unlink()
     (here.folder / ".env/bin").mkdir(parents=True)
     assert here("validate", "specs").code == 0
