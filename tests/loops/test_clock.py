@@ -175,7 +175,7 @@ def test_whatever_the_host_does_a_confirmed_time_goes_by_boot_time(moves: list[t
         hands.set_by = set_by
         heard(clock, hands)
         assert clock.confirmed
-        assert abs(clock.now() - NOON - hands.passed) <= DRIFT + 2.0
+        assert abs(clock.now() - NOON - hands.passed) <= DRIFT + 2.0 + 1e-6  # the last digits of a float of this size
 
 
 def test_it_goes_on_from_the_last_event_and_waits_for_the_witness(hands: Hands, clock: SystemClock) -> None:
