@@ -48,7 +48,7 @@ def test_a_life_repeats_from_its_seed() -> None:
 
 @pytest.mark.parametrize("seed", [2, 13])
 def test_with_trouble_on_a_quarter_of_the_calls_nothing_is_lost_doubled_or_late(seed: int) -> None:
-    """Issue 14.4 [I1] [I2] [I3]: a bound in virtual seconds; four times as many were needed before."""
+    """[I1] [I2] [I3] A bound in virtual seconds: it fails where one failure counts for each waiting call."""
     told = troubled(seed, requests=60)
     assert (told.done, told.doubled, told.left, told.wrong) == (60, 0, 0, [])
-    assert told.seconds <= 90
+    assert told.seconds <= 120
