@@ -3,7 +3,8 @@
 The rule: one reading of the host's clock decides nothing that cannot be undone.
 
 - While the agent runs, time passes as boot time does (CLOCK_BOOTTIME, which counts suspend and cannot be set). The wall
-  clock is followed while it differs by at most DRIFT, and slowly: at twice or half the speed.
+  clock is followed while it differs by at most DRIFT, from ours and from Assure's last answer, and slowly: at twice or
+  half the speed.
 - A wall clock that differs by more is not followed. Assure decides which of the two is right. Several answers are
   needed for a correction, APART seconds from the first to the last; after a confirmation it takes WARY seconds. An
   Assure that contradicts boot time and the wall clock together is ignored.
@@ -222,7 +223,9 @@ class SystemClock:
         if abs(wall - elapsed - self._wall_offset) > DRIFT:  # it was set
             self._wall_offset, self._steady_since = wall - elapsed, elapsed
         ahead = wall - (self._at + passed)
-        self._at += passed + (max(-passed / 2, min(ahead, passed)) if abs(ahead) <= DRIFT else 0.0)
+        witnessed = self._last is None or abs(wall - (elapsed + self._last.offset)) <= DRIFT
+        followed = witnessed and abs(ahead) <= DRIFT  # else many small steps would lead far away
+        self._at += passed + (max(-passed / 2, min(ahead, passed)) if followed else 0.0)
         return self._at
 
     def _error(self, seen: _Reading) -> float:

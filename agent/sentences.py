@@ -213,6 +213,11 @@ def another_link(name: str) -> str:
     return f"`assure-agent rerun {quote(name)}` begins anew with another link, and is billed again"
 
 
+def counted(number: int, what: str) -> str:
+    """`1 file`, `2,000 files`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def withdrawals(waiting: int) -> str:
     """How many wait."""
     return "1 withdrawal waits" if waiting == 1 else f"{waiting:,} withdrawals wait"

@@ -10,6 +10,7 @@ from agent.cli.output import moment
 from agent.cli.store import store_settings
 from agent.cli.telling import told
 from agent.core.errors import AgentError
+from agent.sentences import counted
 
 
 def backup(
@@ -32,4 +33,6 @@ def backup(
     made = back_up(settings.state_path, Path(path))
     with contextlib.suppress(AgentError):  # the backup is made; only the metric does not know of it yet
         told(settings, "backed-up", at=made.at)
-    typer.echo(f"{made.path}: {made.requests} requests, {made.events} events, as of {moment(made.at)}")
+    typer.echo(
+        f"{made.path}: {counted(made.requests, 'request')}, {counted(made.events, 'event')}, as of {moment(made.at)}"
+    )

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from agent.cli.get import sentence
 from agent.cli.output import Format, print_json
 from agent.cli.store import store_settings
 from agent.core.admission import RemarkKind
@@ -55,10 +56,7 @@ def explain(
     for (_, attempts, _), item in zip(found, told, strict=True):
         _print(item, attempts, now)
     for refusal in refusals:
-        typer.echo(
-            f"Its file was refused at the last scan: {refusal.file}:{refusal.line}:{refusal.column}: "
-            f"{refusal.message}. Try: {refusal.hint}."
-        )
+        typer.echo(f"Its file was refused at the last scan: {sentence(refusal)}")
 
 
 def _around(reading: Reading, recovery: tuple[str, bool, bool] | None, runs: bool, record: Record) -> Around:

@@ -10,6 +10,7 @@ from agent.cli.store import store_settings
 from agent.core.errors import AgentError
 from agent.core.record import Record
 from agent.settings import Settings
+from agent.source.fault import located
 from agent.store.reading import Reading, Refusal
 from agent.views import item
 
@@ -100,12 +101,17 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
     }
 
 
+def sentence(refusal: Refusal) -> str:
+    """Where a document was refused, why, and what to do."""
+    place = located(refusal.file, refusal.line, refusal.column, refusal.message)
+    return f"{place}. Try: {refusal.hint}."
+
+
 def _print_tables(records: list[Record], refusals: list[Refusal], notes: list[str]) -> None:
     if records:
         print_table(COLUMNS, rows(records))
     for refusal in refusals:
-        where = f"{refusal.file}:{refusal.line}:{refusal.column}"
-        typer.echo(f"refused: {where}: {refusal.message}. Try: {refusal.hint}.")
+        typer.echo(f"refused: {sentence(refusal)}")
     for note in notes:
         typer.echo(note)
     if not records and not refusals:

@@ -16,6 +16,7 @@ from agent.core.errors import AgentError
 from agent.core.plan import Action, Change, Plan, Recovery
 from agent.sentences import passed_over
 from agent.settings import Settings, load_settings, refuse_renamed
+from agent.source.fault import located
 
 
 class PlanFormat(StrEnum):
@@ -197,4 +198,4 @@ def _action(change: Change) -> str:
 def _why(change: Change) -> str:
     if change.action is not Action.REFUSE:
         return change.reason
-    return f"{change.file}:{change.line}:{change.column}: {change.reason}. Try: {change.hint}"
+    return f"{located(change.file, change.line, change.column, change.reason)}. Try: {change.hint}"

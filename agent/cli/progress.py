@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from agent.cli.get import COLUMNS, rows
+from agent.cli.get import COLUMNS, rows, sentence
 from agent.cli.output import print_table
 from agent.cli.store import state_option
 from agent.core.machine import Step
@@ -97,8 +97,7 @@ class Progress:
         else:
             self._summarize(records)
         for refusal in refusals[:_FEW]:
-            where = f"{refusal.file}:{refusal.line}:{refusal.column}"
-            print(f"refused: {where}: {refusal.message}. Try: {refusal.hint}.")
+            print(f"refused: {sentence(refusal)}")
 
     def _summarize(self, records: list[Record]) -> None:
         counts: dict[tuple[str, str], int] = {}

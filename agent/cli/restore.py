@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.output import moment
+from agent.sentences import counted
 from agent.settings import load_settings
 
 
@@ -26,7 +27,9 @@ def restore(
     settings = load_settings(state_url=state)
     found, kept = backup.restore(path, settings.state_path)
     made = f" of {moment(found.at)}" if found.at is not None else ""
-    typer.echo(f"restored {found.requests} requests{made}; the next run begins nothing until `assure-agent approve`")
+    typer.echo(
+        f"restored {counted(found.requests, 'request')}{made}; the next run begins nothing until `assure-agent approve`"
+    )
     if kept is not None:
         links = "" if replaced.erase_links(kept) else ", and capture links that could not be erased"
         typer.echo(f"what was there is kept as {kept}; remove it once it is not needed: it holds names{links}")

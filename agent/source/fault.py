@@ -20,7 +20,15 @@ class Fault:
     name: str | None = None  # metadata.name of the document, when it could be read
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+        return located(self.file, self.line, self.column, self.message)
+
+
+SOURCE_FOLDER = "."  # the `file` of a fault about the source folder itself
+
+
+def located(file: str, line: int, column: int, message: str) -> str:
+    """`FILE:LINE:COLUMN: message`; the message alone where it is about the source folder itself."""
+    return message if file == SOURCE_FOLDER else f"{file}:{line}:{column}: {message}"
 
 
 def shown(path: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agent.settings import Settings
 from agent.source.beneath import Why, why
-from agent.source.fault import Fault, shown
+from agent.source.fault import SOURCE_FOLDER, Fault, shown
 from agent.source.ignore import Ignore, read_ignore
 from agent.source.loader import Document, Loaded
 from agent.source.names import unique
@@ -210,12 +210,14 @@ class Folder:
 
     def _nothing(self, error: OSError) -> Scan:
         if why(error) is Why.MISSING:
-            fault = Fault(file=".", message="the source folder is missing", hint="create it, or correct SPECS_DIR")
+            fault = Fault(
+                file=SOURCE_FOLDER, message="the source folder is missing", hint="create it, or correct SPECS_DIR"
+            )
         else:
             hint = "let this user read it (chmod, chown), or correct SPECS_DIR"
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 hint = "raise the limit of open files (LimitNOFILE, ulimit -n)"
-            fault = Fault(file=".", message="the source folder cannot be read", hint=hint)
+            fault = Fault(file=SOURCE_FOLDER, message="the source folder cannot be read", hint=hint)
         return self._unreadable(fault)
 
     def _unreadable(self, fault: Fault) -> Scan:

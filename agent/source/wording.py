@@ -77,10 +77,10 @@ def _nearest(path: Path) -> str:
     known = [field for field in _FIELDS if field[:-1] == path[:-1]]
     close = get_close_matches(str(path[-1])[:80], [field[-1] for field in known], n=1)
     if close:
-        return f"rename or remove it. Did you mean `{close[0]}`?"
+        return f"rename or remove it (Did you mean `{close[0]}`?)"
     elsewhere: Sequence[str] = [dotted(field) for field in _FIELDS if field[-1] == path[-1]]
     if elsewhere:
-        return f"move it. Did you mean `{elsewhere[0]}`?"
+        return f"move it (Did you mean `{elsewhere[0]}`?)"
     return f"remove it; known here: {', '.join(field[-1] for field in known)}"
 
 

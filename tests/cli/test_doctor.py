@@ -253,7 +253,7 @@ def test_images_that_git_tracks(here: Here) -> None:
     assert place.tracked(images).state is State.OK
     git("add", "images/front.jpg")
     found = place.tracked(images)
-    assert (found.state, "1 files" in found.message) == (State.WARNING, True)
+    assert (found.state, "1 file " in found.message) == (State.WARNING, True)
     assert place.tracked(here.folder / "elsewhere").state is State.OK
     git("update-index", "--split-index")
     found = place.tracked(images)

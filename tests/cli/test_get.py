@@ -132,7 +132,7 @@ async def test_the_audit_of_what_was_written_is_fine(world: World, state: Here) 
     events = len(world.history("a"))
     assert said.json.items() >= {"ok": True, "requests": 1, "events": events, "findings": [], "notices": []}.items()
     assert said.json["checkpoints"]["covered"] == events
-    assert state("audit", "verify").out.endswith("of 1 requests: ok\n")
+    assert state("audit", "verify").out.endswith("of 1 request: ok\n")
 
 
 async def test_the_audit_finds_what_was_changed_behind_its_back(world: World, state: Here) -> None:

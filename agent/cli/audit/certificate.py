@@ -9,6 +9,7 @@ from agent import __version__
 from agent.cli.output import Format, moment, print_json
 from agent.cli.store import state_file
 from agent.clock import SystemClock
+from agent.sentences import counted
 from agent.store.account import SIMULATED
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _text(one: "Certificate", now: float) -> Iterator[str]:
         yield SIMULATED
     yield ""
     yield f"Issued {moment(now)} by assure-agent {__version__}, for the Assure account {one.account}."
-    yield f"Request {called}, uid {one.uid}, {one.generations} generation{'s' * (one.generations != 1)}."
+    yield f"Request {called}, uid {one.uid}, {counted(one.generations, 'generation')}."
     yield f"Its last outcome is {one.outcome}. Nothing of it is left at Assure, as far as Assure tells us."
     if not one.gone and not one.orphans:
         yield "No dossier was ever created for it."

@@ -8,6 +8,7 @@ import typer
 from agent.cli.output import Format, print_json
 from agent.cli.store import state_file
 from agent.core.errors import AgentError
+from agent.sentences import counted
 
 if TYPE_CHECKING:
     from agent.store import audit
@@ -70,4 +71,4 @@ def _print(verdict: "audit.Verdict") -> None:
     if verdict.commands:
         typer.echo(f"the chain of what people told the agent has {verdict.commands} commands")
     fine = "not what was written" if verdict.findings else "ok"
-    typer.echo(f"{verdict.events} events of {verdict.requests} requests: {fine}")
+    typer.echo(f"{counted(verdict.events, 'event')} of {counted(verdict.requests, 'request')}: {fine}")

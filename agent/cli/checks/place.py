@@ -13,7 +13,7 @@ from agent.cli.output import moment
 from agent.control import PAUSED, paused_since
 from agent.core.errors import AgentError
 from agent.endpoints import Troubles, remembered
-from agent.sentences import passed_over, system, withdrawals
+from agent.sentences import counted, passed_over, system, withdrawals
 from agent.settings import Settings, refuse_renamed
 from agent.source.folder import Folder, Scan
 from agent.source.history import Checkout
@@ -206,9 +206,11 @@ def source(seen: Scan, path: Path) -> Check:
     if seen.error is not None:
         return problem("source", f"{path}: {seen.error.message}", seen.error.hint)
     if seen.faults:
-        message = f"{path}: {seen.files} files, {len(seen.faults)} faults"
+        message = f"{path}: {counted(seen.files, 'file')}, {counted(len(seen.faults), 'fault')}"
         return warning("source", message, f"assure-agent validate {path}")
-    return Check(name="source", message=f"{path}: {seen.files} files, {len(seen.documents)} requests")
+    return Check(
+        name="source", message=f"{path}: {counted(seen.files, 'file')}, {counted(len(seen.documents), 'request')}"
+    )
 
 
 def writers(seen: Scan, owners: Sequence[str]) -> Check:
@@ -288,7 +290,7 @@ def tracked(images: Path) -> Check:
         return Check(name="images", message=f"{images} is in no git checkout")
     if count:
         hint = f"git rm --cached the images of persons, and add them to .gitignore: git -C {images} ls-files"
-        return warning("images", f"git tracks {count} files below {images}", hint)
+        return warning("images", f"git tracks {counted(count, 'file')} below {images}", hint)
     return Check(name="images", message=f"git tracks nothing below {images}")
 
 
@@ -307,7 +309,7 @@ def recorded(specs: Path, files: Collection[str]) -> Check:
     origins = Checkout(specs, _PATIENCE).visit(files).about(files)
     gaps = Counter(origin.gap for origin in origins.values() if origin.gap is not None)
     if gaps:
-        told = ", ".join(f"{count} files: not known ({gap})" for gap, count in gaps.most_common())
+        told = ", ".join(f"{counted(count, 'file')}: not known ({gap})" for gap, count in gaps.most_common())
         return warning(
             name,
             f"authors cannot be recorded for all files of {repository.top}: {told}",
