@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -181,7 +181,19 @@ def author(commit: Commit) -> str:
 
 
 class _Store(DiskObjectStore):
-    """Objects in packs have a limit as well: a few hundred bytes that somebody pushes can stand for gigabytes."""
+    """Objects in packs have a limit as well: a few hundred bytes that somebody pushes can stand for gigabytes.
+
+    A FIFO or a device in the place of a file is damage, because to read it would not end.
+    """
+
+    def _get_loose_object(self, sha: Any) -> ShaFile | None:
+        name = sha if len(sha) == self.object_format.hex_length else sha.hex().encode()
+        _refuse_irregular(self._get_shafile_path(name))
+        return super()._get_loose_object(sha)
+
+    def _read_alternate_paths(self) -> Iterator[str]:
+        _refuse_irregular(os.path.join(self.path, "info", "alternates"))  # noqa: PTH118
+        return super()._read_alternate_paths()
 
     def _update_pack_cache(self) -> list[Pack]:
         new = super()._update_pack_cache()
@@ -198,6 +210,11 @@ class _Store(DiskObjectStore):
             paths = [path for path in self._read_alternate_paths() if os.path.isdir(path)]  # noqa: PTH112
             self._alternates = [_Store(path, object_format=self.object_format) for path in paths]
         return self._alternates
+
+
+def _refuse_irregular(path: str | bytes) -> None:
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - no Path objects here
+        raise Damaged
 
 
 class _PackData(PackData):

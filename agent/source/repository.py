@@ -17,13 +17,15 @@ from pathlib import Path
 
 from dulwich.index import read_index
 from dulwich.object_format import SHA1, SHA256
-from dulwich.refs import HEADREF, DiskRefsContainer
 
 from agent.source.objects import Objects
 
 _POINTER_BYTES = 4096  # of a `.git` file and a `commondir`
 _SHALLOW_BYTES = 16 << 20
+_REFS_BYTES = 64 << 20
 _INDEX_BYTES = 512 << 20
+_LONGEST_CHAIN = 5  # refs that lead to another, as in git
+_OF_WORK_TREE = ("HEAD", "refs/worktree/", "refs/bisect/", "refs/rewritten/")
 _ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -53,17 +55,30 @@ class Repository:
                 f"{self.common} keeps its refs as a reftable, which the agent does not read",
                 "convert it: git refs migrate --ref-format=files",
             )
-        try:
-            found = DiskRefsContainer(self.common, self.git_dir)[HEADREF]
-        except KeyError:
-            return None
-        except OSError as error:
-            raise _unreadable(error, self.git_dir) from None
-        except Exception as error:
-            raise Unreadable(f"HEAD of {self.git_dir} cannot be followed", "check it: git fsck") from error
+        name, found = b"HEAD", b""
+        for _ in range(_LONGEST_CHAIN):
+            value = self._ref(os.fsdecode(name))
+            if value is None:
+                return None
+            found = value
+            if not found.startswith(b"ref:"):
+                break
+            name = found.removeprefix(b"ref:").strip()
+            if not name.startswith(b"refs/") or b".." in name or b"\0" in name:
+                raise Unreadable(f"HEAD of {self.git_dir} cannot be followed", "check it: git fsck")
         if _ID.fullmatch(found) is None:
             raise Unreadable(f"HEAD of {self.git_dir} names no commit", "check it: git fsck")
         return found
+
+    def _ref(self, name: str) -> bytes | None:
+        """What a ref says, from its own file or from that of many. The library would read a FIFO or device for ever."""
+        folder = self.git_dir if name.startswith(_OF_WORK_TREE) else self.common
+        path = f"{folder}/{name}"
+        if not os.path.isdir(path) and (loose := _content(path, _POINTER_BYTES)) is not None:  # noqa: PTH112
+            return loose.strip()
+        packed = _content(f"{self.common}/packed-refs", _REFS_BYTES) or b""
+        line = re.search(rb"^([0-9a-f]+) %s$" % re.escape(os.fsencode(name)), packed, re.MULTILINE)
+        return line[1] if line is not None else None
 
     def objects(self, head: bytes) -> Objects:
         """The objects; to be closed. The length of `head` says with which hash they are named."""

@@ -136,12 +136,11 @@ def test_nothing_that_the_repository_sets_is_started_and_no_lock_is_left(clone: 
 
 
 def test_a_read_that_does_not_come_back_is_not_waited_for(clone: Path) -> None:
-    """An object that is a FIFO blocks whoever opens it, as a dead file system does."""
+    """The index of a pack that is a FIFO blocks whoever opens it, as a dead file system does."""
     write(clone / "a.yaml", "1")
     head = commit(clone)
-    path = clone / ".git/objects" / head[:2] / head[2:]
-    kept = path.read_bytes()
-    path.unlink()
+    (clone / ".git/objects" / head[:2] / head[2:]).unlink()
+    path = write(clone / f".git/objects/pack/pack-{head}.pack", "").with_suffix(".idx")
     os.mkfifo(path)
     checkout = Checkout(clone, patience=0.1)
     expected = {"a.yaml": Origin(gap=Gap.SLOW)}
@@ -150,7 +149,7 @@ def test_a_read_that_does_not_come_back_is_not_waited_for(clone: Path) -> None:
     assert visit.about(["a.yaml"]) == expected  # and the next does not wait for it either
     threads = [one for one in threading.enumerate() if one.name == "checkout"]
     assert len(threads) == 1
-    path.write_bytes(kept)  # let it go
+    path.write_bytes(b"no index")  # let it go
     threads[0].join()
 
 
@@ -287,6 +286,52 @@ def test_an_object_that_claims_to_be_huge_is_not_unpacked(clone: Path, size: int
     data._buffer = lambda: bytes(header)  # type: ignore[assignment, method-assign]
     with pytest.raises(Damaged):
         data.get_object_at(0)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("name", ["HEAD", "refs/heads/main", "packed-refs", "objects/info/alternates", "object"])
+def test_what_would_be_read_for_ever_is_damage(clone: Path, name: str, kind: str) -> None:
+    """`doctor` hung, and a device would fill the memory."""
+    write(clone / "specs/a.yaml", "1")
+    head = commit(clone)
+    git(clone, "symbolic-ref", "HEAD", "refs/heads/main")
+    git(clone, "update-ref", "refs/heads/main", head)
+    if name == "packed-refs":
+        (clone / ".git/refs/heads/main").unlink()
+    path = clone / ".git" / (f"objects/{head[:2]}/{head[2:]}" if name == "object" else name)
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/tty")  # to read it ends at once
+    raised: list[type[Exception]] = []
+
+    def read() -> None:
+        try:
+            found = repository_of(clone)
+            with found.objects(found.head() or b"") as opened:
+                opened.commit(head.encode())
+                opened.folder(b"0" * 40)
+        except (Unreadable, Damaged) as error:
+            raised.append(type(error))
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert raised == [Damaged if name.startswith("obj") else Unreadable]
+
+
+def test_a_branch_that_is_packed_beside_a_left_folder_of_its_name_is_found(clone: Path) -> None:
+    write(clone / "specs/a.yaml", "1")
+    head = commit(clone)
+    git(clone, "checkout", "-q", "-b", "team.x/+a")
+    git(clone, "pack-refs", "--all")
+    (clone / ".git/refs/heads/team.x/+a").mkdir(parents=True)
+    assert repository_of(clone).head() == head.encode()
+    write(clone / ".git/HEAD", "ref: refs/heads/../../../secret\n")
+    with pytest.raises(Unreadable, match="cannot be followed"):
+        repository_of(clone).head()
 
 
 def test_damage_is_not_known(clone: Path) -> None:
