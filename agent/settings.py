@@ -286,7 +286,9 @@ def load_found(**flags: Any) -> tuple[Settings, Mapping[str, Found]]:
         settings = Settings(**{name: one.value for name, one in found.items()})
     except ValidationError as error:
         raise fault(error, found, _SECRETS) from None
-    refuse_elsewhere(settings.base_url, settings.token_url, settings.token_host)
+    named = found.get("token_url")
+    of_file = named is not None and named.origin not in ("flag", "environment")
+    refuse_elsewhere(settings.base_url, settings.token_url, settings.token_host, of_file)
     return settings, found
 
 

@@ -10,20 +10,30 @@ _PORTS = {"https": 443, "http": 80}
 
 
 def elsewhere(base_url: str, token_url: str) -> str:
-    """The host and port of a token endpoint that is not where BASE_URL is; empty where it is the same, or derived."""
+    """The host and port of a token endpoint that is at another host than BASE_URL; empty for the same, or derived."""
     base, token = urlsplit(base_url), urlsplit(token_url)
-    if not token_url or _origin(base) == _origin(token):
+    if not token_url or _name(base) == _name(token):
         return ""
+    return _place(token)
+
+
+def _place(token: SplitResult) -> str:
     scheme, host, port = _origin(token)
     return host if port == _PORTS[scheme] else f"{host}:{port}"
 
 
-def refuse_elsewhere(base_url: str, token_url: str, allowed: str) -> None:
-    """Raise Untrusted where the token endpoint is at a host that neither BASE_URL nor TOKEN_HOST stands for."""
-    place = elsewhere(base_url, token_url)
+def refuse_elsewhere(base_url: str, token_url: str, allowed: str, of_file: bool) -> None:
+    """Raise Untrusted where the token endpoint is at a host that neither BASE_URL nor TOKEN_HOST stands for.
+
+    `of_file`: a file says so, and not the environment or a flag. Another port of the same host, where another user may
+    listen, is then another host.
+    """
     base, token = urlsplit(base_url), urlsplit(token_url)
+    if not token_url or _origin(base) == _origin(token) or (_name(base) == _name(token) and not of_file):
+        return
+    place = _place(token)
     allowed = re.sub(r"\.(?=(:\d+)?$)", "", allowed.lower())
-    if not place or allowed in (_name(token), place, f"{_name(token)}:{_origin(token)[2]}"):
+    if allowed in (_name(token), place, f"{_name(token)}:{_origin(token)[2]}"):
         return
     both_default = all(_origin(one)[0] == "https" and _origin(one)[2] == _PORTS["https"] for one in (base, token))
     if both_default and any(_within(_name(base), one) and _within(_name(token), one) for one in _VENDORS):

@@ -16,6 +16,7 @@ from agent.core.errors import AgentError, Untrusted
 from agent.sandbox import SandboxServer
 from agent.settings import load_settings
 from agent.store.keys import Keys
+from agent.token_host import refuse_elsewhere
 from agent.tracked import tracked_files
 from tests.support.files import upload, write
 from tests.support.git import git
@@ -287,12 +288,10 @@ def test_client_id_and_secret_are_sent_to_no_other_host(own: Here, elsewhere: El
         ("https://api.signicat.com", "https://preprod.signicat.com/oidc/token", True),
         ("https://api.signicat.com", "https://signicat.com.evil.example/token", False),
         ("https://api.signicat.com", "https://evilsignicat.com/token", False),
-        ("https://api.signicat.com", "https://api.signicat.com:8443/token", False),
         ("https://api.signicat.com", "https://[::1]/token", False),
         ("https://evil.example", "https://api.signicat.com/token", False),
         ("https://good.co.uk", "https://evil.co.uk/token", False),
         ("https://a.example.com", "https://b.example.com/token", False),
-        ("http://127.0.0.1:1", "http://127.0.0.1:2/token", False),
         ("http://127.0.0.1:1/a", "http://127.0.0.1:1/b/token", True),
     ],
 )
@@ -304,6 +303,20 @@ def test_the_token_endpoint_is_where_assure_is_or_at_a_sibling_of_its_vendor(
         return
     with pytest.raises(Untrusted, match="not sent to another host"):
         load_settings(base_url=base, token_url=token)
+
+
+@pytest.mark.parametrize(
+    ("base", "token"),
+    [
+        ("https://api.signicat.com", "https://api.signicat.com:8443/token"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:2/token"),
+    ],
+)
+def test_another_port_of_the_same_host_is_for_the_environment_and_flags(base: str, token: str) -> None:
+    """Another user may listen there: a file cannot name it."""
+    assert load_settings(base_url=base, token_url=token).token_url == token
+    with pytest.raises(Untrusted, match="not sent to another host"):
+        refuse_elsewhere(base, token, "", of_file=True)
 
 
 def test_a_scope_of_an_ipv6_address_does_not_pass_for_a_name_of_the_vendor() -> None:
