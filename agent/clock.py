@@ -97,6 +97,7 @@ class SystemClock:
         self._first: _Reading | None = None  # the first answer of those that contradict
         self._last: _Reading | None = None
         self._pending: float | None = None  # seconds: a correction that is not made yet
+        self.held = False  # stored times are still wrong: an earlier run ended in the middle of a correction
 
     # -- the port
 
@@ -108,6 +109,11 @@ class SystemClock:
     @property
     def confirmed(self) -> bool:
         """False while nothing may be done because of the time that cannot be undone."""
+        return self._confirmed and not self.held
+
+    @property
+    def agreed(self) -> bool:
+        """True when the time itself is right, whatever the stored times are."""
         return self._confirmed
 
     @property
@@ -206,7 +212,7 @@ class SystemClock:
     def confirm(self) -> None:
         """The correction is complete."""
         with self._turn:
-            self._pending = self._first = None
+            self._pending, self._first, self.held = None, None, False
             self._confirmed, self._confirmed_at = True, self._advance()
 
     @property

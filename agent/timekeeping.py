@@ -2,7 +2,8 @@
 
 While the time is unconfirmed (`agent/clock.py`) no record is driven. Then Assure is asked, at growing intervals: each
 answer has a `Date`. A correction is made in this order: calls under way end; the clock is set; every open request is
-told, so that its times are right; the time is confirmed, and requests go on.
+told, so that its times are right; the time is confirmed, and requests go on. The store remembers that a correction is
+being made: one that a crash cut off is completed at the next start, before anything else.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from agent.ports import Remote
 from agent.reconciler import Reconciler
 from agent.store.sqlite import SqliteStore
 
+CORRECTING = "clock-correction"  # under this, seconds and since when, until all requests are told; empty: none
 SKEW = 60.0  # seconds: a host's clock that is further from Assure's is reported
 _ASK = 1.05  # seconds until Assure is asked again, at first; then after twice the time, up to _SELDOM
 _SELDOM = 30.0
@@ -47,6 +49,7 @@ class Timekeeping:
         self._turned = asyncio.Event()
         self._skewed = False
         self._waiting = True  # requests wait for the time to be confirmed
+        clock.held = bool(store.recall(CORRECTING))
         self.corrected = 0.0  # seconds by which the clock was set since the start
         metrics.clock(lambda: self._clock.skew, lambda: self._clock.confirmed)
 
@@ -115,15 +118,15 @@ class Timekeeping:
         return not isinstance(answer, Busy | Unknown)
 
     async def _corrected(self) -> None:
-        """Make the correction that is pending, if one is."""
-        if not self._clock.pending:
+        """Make the correction that is pending, if one is; or complete one that was cut off."""
+        if not self._clock.pending and not (self._clock.held and self._clock.agreed):
             return
         await self._reconciler.at_rest()
-        correction = self._clock.correct()
-        if correction is None:
-            return
-        self.corrected += correction.by
+        correction = self._clock.correct() or self._cut_off()
+        self.corrected += correction.by if self._clock.pending else 0.0
+        await self._store.remember(CORRECTING, f"{correction.by!r} {correction.since!r}")
         await self._told(correction)
+        await self._store.remember(CORRECTING, "")
         self._reconciler.clock_corrected()
         self._clock.confirm()
         self._log.error(
@@ -133,6 +136,10 @@ class Timekeeping:
         )
         self._reconciler.clock_confirmed()
         await self._kept()
+
+    def _cut_off(self) -> Correction:
+        by, _, since = (self._store.recall(CORRECTING) or "0 0").partition(" ")
+        return Correction(at=self._clock.now(), by=float(by), since=float(since))
 
     async def _told(self, correction: Correction) -> None:
         told = ClockCorrected(at=correction.at, by=correction.by, since=correction.since)

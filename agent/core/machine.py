@@ -162,7 +162,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
     if vars(scheduled) == vars(record):  # as `==`, which builds two tuples of fifty first
         return Step(before=record, record=record, effect=effect)
     same = scheduled.phase is record.phase and scheduled.generation == record.generation
-    entered = record.phase_at if same else observation.at
+    entered = scheduled.phase_at if same else observation.at
     after = replace(scheduled, version=record.version + 1, phase_at=entered)
     event = _event(type(observation).__name__, record, after, observation.at)
     return Step(

@@ -9,9 +9,13 @@ from email.utils import formatdate
 import pytest
 
 from agent.cli.checks.remote import _events
+from agent.clock import Correction
+from agent.core.errors import AgentError
+from agent.core.observation import ClockCorrected
 from agent.core.record import Outcome, Phase
 from agent.sandbox.faults import Kind
 from agent.store.audit import verify
+from agent.timekeeping import Timekeeping
 from tests.support.clock import patiently, until
 from tests.support.faults import rule
 from tests.support.world import World
@@ -136,3 +140,34 @@ async def test_a_store_of_the_future_recovers_when_assure_says_so(host: World, m
     assert host.clock.now() - began < 60.0
     assert "ClockCorrected" in host.history("a")
     assert not verify(host.state).findings
+
+
+async def test_a_correction_that_a_crash_cut_off_is_completed_at_the_next_start(
+    host: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[I1] Some requests were told, so that the last event of the store is of the right time again."""
+    with monkeypatch.context() as patch:
+        patch.setattr("agent.sandbox.http.formatdate", lambda at, usegmt: formatdate(at + AHEAD, usegmt=usegmt))
+        host.set_by = AHEAD
+        for name in ("a", "b"):
+            host.upload(name, "sandbox-delay=300s")
+        async with host.running():
+            pass
+    host.set_by, host.boot = 0.0, "another boot"
+
+    async def cut_off(keeper: Timekeeping, correction: Correction) -> None:
+        uid = host.record("a").uid
+        told = ClockCorrected(at=correction.at, by=correction.by, since=correction.since)
+        await keeper._reconciler.tell({uid: told})
+        raise AgentError("killed", "start again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Timekeeping, "_told", cut_off)
+        with pytest.raises(AgentError, match="killed"):
+            await host.settle()
+    assert "ClockCorrected" not in host.history("b")
+    began = host.clock.now()
+    await host.settle()
+    assert outcomes(host) == {Outcome.ACCEPTED}
+    assert host.clock.now() - began < 400.0
+    assert host.history("a").count("ClockCorrected") == host.history("b").count("ClockCorrected") == 1

@@ -31,7 +31,9 @@ def clock_corrected(record: Record, seen: ClockCorrected, _: Policy) -> Record:
 
     times = {name: getattr(record, name) for name in _PAST}
     changes: dict[str, Any] = {name: moved(at) for name, at in times.items() if at is not None and at > wrong_from}
-    if record.delete_at is not None and "outcome_at" in changes:
+    if record.delete_at is not None and record.outcome_at is None and record.delete_at > wrong_from:
+        changes["delete_at"] = moved(record.delete_at)  # at once, before another attempt
+    elif record.delete_at is not None and "outcome_at" in changes:
         changes["delete_at"] = record.delete_at + changes["outcome_at"] - times["outcome_at"]
     if record.hold is not None and record.hold.at > wrong_from:
         changes["hold"] = replace(record.hold, at=moved(record.hold.at))
