@@ -32,7 +32,11 @@ _KEYS = ("agent.key", "sandbox/agent.key")  # made by the agent with mode 0600, 
 _INJECTED = re.compile(
     r"ASSURE_AGENT(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
-_OUR_LINE = re.compile(rb"(?:^|[\r\n])[^\w=#]*(?:export\s[^\w=#]*)?ASSURE_AGENT_", re.IGNORECASE)
+_OUR_LINE = re.compile(
+    rb"(?:^|[\r\n])[^\w=#]*(?:export\s[^\w=#]*)?(?:ASSURE_AGENT_|\w*MAX_?STARTS?_?(?:PER)?_?DAY)", re.IGNORECASE
+)
+# README names the brake without the prefix, and so may a person.
+_BRAKE = re.compile(r"(?:\w*(?:ASSUR|AGENT)\w*_)?MAX_?STARTS?_?(?:PER)?_?DAY")
 _LIKE = 0.9  # how alike a name without our prefix is that was meant to have it
 
 
@@ -96,10 +100,13 @@ def _environment(names: Collection[str], secrets: Collection[str]) -> Iterator[t
 def _refuse_near(where: str, name: str, names: Collection[str]) -> None:
     """A prefix that is misspelt is passed over by every program, and this may be a brake."""
     upper = name.upper()
-    if re.search("ASSUR|AGENT", upper) is None or PREFIX in upper:
+    if PREFIX in upper:
         return  # with more in front of it, it was named by somebody on purpose
     known = [PREFIX + one.upper() for one in names]
-    if close := difflib.get_close_matches(upper, known, n=1, cutoff=_LIKE):
+    close = difflib.get_close_matches(upper, known, n=1, cutoff=_LIKE) if re.search("ASSUR|AGENT", upper) else []
+    if _BRAKE.fullmatch(upper):
+        close = [PREFIX + "MAX_STARTS_PER_DAY"]
+    if close:
         raise WrongUse(
             f"{where}: {printable(name)} is not a setting of this version.",
             f"correct its name; did you mean {close[0]}",

@@ -149,6 +149,30 @@ def test_permissions(folder: Path) -> None:
     assert next(iter(place.permissions(state))).state is State.PROBLEM
 
 
+def test_the_modes_that_fs_group_sets_at_each_mount_are_no_problem(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No chmod would last, and of a volume's folder, which is root's, none is possible."""
+    state = folder / "state" / "agent.db"
+    write(state, b"").chmod(0o660)
+    write(state.with_name("agent.key"), b"").chmod(0o660)
+    state.parent.chmod(0o2770)
+    group = state.parent.stat().st_gid
+    found = {check.name: check for check in place.permissions(state)}
+    names = ("state folder", "state file", "key file")
+    assert {(found[name].state, found[name].hint) for name in names} == {
+        (State.WARNING, f"let no other pod or user have group {group}")
+    }
+    owner = state.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    monkeypatch.setattr(os, "getegid", lambda: group + 1)
+    monkeypatch.setattr(os, "getgroups", list)
+    strange = next(iter(place.permissions(state)))
+    assert (strange.state, strange.hint.startswith(f"as the user with uid {owner}: chmod 700")) == (State.PROBLEM, True)
+    state.parent.chmod(0o2700)
+    assert next(iter(place.permissions(state))).state is State.OK
+
+
 def test_a_state_folder_of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert place.writable(folder).state is State.OK
     monkeypatch.setattr(os, "access", lambda path, mode: False)

@@ -56,6 +56,9 @@ def own(folder: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("environment", "ASSURE_AGENT_MAX_STARTS_PERDAY", "The environment: ASSURE_AGENT_MAX_STARTS_PERDAY"),
         ("environment", "Assure_Agent_Max_Starts_PerDay", "The environment: Assure_Agent_Max_Starts_PerDay"),
         ("environment", "ASURE_AGENT_MAX_STARTS_PER_DAY", "The environment: ASURE_AGENT_MAX_STARTS_PER_DAY"),
+        ("environment", "ASSURE_MAX_STARTS_PER_DAY", "The environment: ASSURE_MAX_STARTS_PER_DAY"),
+        ("environment", "MAX_STARTS_PER_DAY", "The environment: MAX_STARTS_PER_DAY"),
+        (".env", "MAX_STARTS_PERDAY=5\n", ".env:1: MAX_STARTS_PERDAY"),
     ],
 )
 def test_a_misspelt_brake_is_refused_by_every_command_wherever_it_stands(

@@ -87,17 +87,33 @@ def permissions(path: Path) -> Iterator[Check]:
             when = " once claims are kept" if name == "claims keys" else ""
             yield Check(name=name, message=f"{file} is not there yet; the agent makes it{when}")
             continue
-        mode = stat.S_IMODE(file.stat().st_mode)
-        too_much = mode & ~wanted
-        message = f"{file} has mode {mode:04o}"
         if name == "state file" and (names := file.stat().st_nlink) > 1:
             yield problem(name, f"{file} has {names} names (hard links)", f"find / -xdev -samefile {file}; keep one")
-        elif not too_much:
-            yield Check(name=name, message=message)
-        elif file.is_dir() and not too_much & 0o022:
-            yield warning(name, f"{message}: others may look into it", f"chmod {wanted:o} {file}")
         else:
-            yield problem(name, f"{message}: others may use it", f"chmod {wanted:o} {file}")
+            yield _mode(name, file, wanted)
+
+
+def _mode(name: str, file: Path, wanted: int) -> Check:
+    found = file.stat()
+    too_much = stat.S_IMODE(found.st_mode) & 0o777 & ~wanted
+    message = f"{file} has mode {stat.S_IMODE(found.st_mode):04o}"
+    if not too_much:
+        return Check(name=name, message=message)
+    ours = os.geteuid() in (0, found.st_uid)
+    hint = f"chmod {wanted:o} {file}" if ours else f"as the user with uid {found.st_uid}: chmod {wanted:o} {file}"
+    if not too_much & 0o007 and _group_of_volume(file if file.is_dir() else file.parent, found.st_gid):
+        told = f"{message}: group {found.st_gid}, which is this user's, may use it, as fsGroup of Kubernetes sets it"
+        return warning(name, told, f"let no other pod or user have group {found.st_gid}")
+    if file.is_dir() and not too_much & 0o022:
+        return warning(name, f"{message}: others may look into it", hint)
+    return problem(name, f"{message}: others may use it", hint)
+
+
+def _group_of_volume(folder: Path, group: int) -> bool:
+    """True where a group of this user has the folder (setgid): the kubelet sets this at each mount."""
+    found = folder.stat()
+    setgid = bool(found.st_mode & stat.S_ISGID) and found.st_gid == group
+    return setgid and group in {os.getegid(), *os.getgroups()}
 
 
 def writable(folder: Path) -> Check:
