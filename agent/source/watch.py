@@ -28,6 +28,7 @@ _DEBOUNCE = 200  # milliseconds for which changes are gathered at most
 _STEP = 20  # milliseconds without a change after which they are told
 _LOOK = 250  # milliseconds between two looks at where the path leads
 _AGAIN = 30.0  # seconds until a watch that failed is tried again
+_UNTOLD = "Unable to decode path"  # what watchfiles says of a name that is not UTF-8
 _MANY = 10_000  # more files than this are not told one by one
 
 Batch = set[tuple[Change, str]]
@@ -132,10 +133,11 @@ class Watch:
                         self._call(self._tell, hint)
                     if any(path == root for _, path in batch) or _place(self._path) != place or _is_new(batch, known):
                         break
-        except WatchfilesRustInternalError:
-            if not begun:
+        except WatchfilesRustInternalError as error:
+            if _UNTOLD not in str(error):
                 raise
-            # A name that is not UTF-8 changed, which this watcher cannot tell: a scan can, and it is begun anew.
+            # Something touched a file whose name is not UTF-8, if only to read it, perhaps before the first batch.
+            # This watcher cannot tell of it: a scan can, and the watch is begun anew.
         self._call(self._tell, EVERYTHING)
 
     def _batches(self, folders: list[str], recursive: bool) -> Generator[Batch, None, None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from agent.source import watch as module
 from agent.source.watch import EVERYTHING, Change, Hint, Watch, hinted, watching
@@ -213,3 +214,24 @@ async def test_a_name_that_is_not_utf8_does_not_end_the_watch(specs: Path) -> No
         await ear.hears_everything()  # a scan reads that name
         await ear.comes_to_hear_of(specs / "a.yaml", "a.yaml")
         assert ear.troubles == []
+
+
+async def test_such_a_name_before_the_first_batch_does_not_end_the_watch_either(specs: Path) -> None:
+    """To read the file is enough, and a scan does it while the watch is begun anew."""
+    failures = iter([WatchfilesRustInternalError('Unable to decode path "/specs/\\xFF.yaml" to string')])
+
+    def watcher(*folders: str, **options: Any) -> Iterator[set[tuple[Change, str]]]:
+        for failure in failures:
+            raise failure
+        yield from module.watch(*folders, **options)
+
+    troubles: list[Exception] = []
+    hints = Watch(specs, troubles.append, watcher)  # type: ignore[arg-type]
+    hints.thread.start()
+    try:
+        ear = Ear(hints, troubles)
+        await ear.hears_everything()
+        await ear.comes_to_hear_of(specs / "a.yaml", "a.yaml")
+    finally:
+        hints.end()
+    assert troubles == []
