@@ -14,7 +14,7 @@ import typer
 from agent.cli.output import print_json, print_table
 from agent.core.errors import AgentError
 from agent.core.plan import Action, Change, Plan, Recovery
-from agent.sentences import passed_over
+from agent.sentences import counted, passed_over
 from agent.settings import Settings, load_settings, refuse_renamed
 from agent.source.fault import located
 
@@ -60,7 +60,7 @@ def plan(
 
 def _new_store(path: Path, starts: int) -> str:
     return (
-        f"There is no state file at {path.absolute()}: `run` makes a new one, and bills {starts} starts. "
+        f"There is no state file at {path.absolute()}: `run` makes a new one, and bills {counted(starts, 'start')}. "
         "Try: if these requests were verified before, set ASSURE_AGENT_STATE_URL to the state file of then."
     )
 

@@ -53,7 +53,6 @@ def run(
 
     Example: assure-agent run --sandbox --once
     """
-    _refuse_without_effect(once, timeout, sandbox, interactive)
     try:
         patience = parse_duration(timeout or _TIMEOUT)
     except ValueError as error:
@@ -70,6 +69,7 @@ def run(
     )
     with lossy_output(lost, lines_lost):
         try:
+            _refuse_without_effect(once, timeout, sandbox, interactive)
             code = uvloop.run(_main(flags, options))
         except (AgentError, OSError) as error:
             _complain(error if isinstance(error, AgentError) else refused(error), flags)

@@ -74,7 +74,7 @@ def examined(path: Path) -> Backup:
         loose = connection.execute(_LOOSE).fetchone()[0]
         if loose:
             raise StoreDamaged(
-                f"In {path}, the history of {loose} requests does not end where the request says.",
+                f"In {path}, requests whose history does not end where they say: {loose}.",
                 f"see which with `assure-agent audit verify --state sqlite:///{path}`, or take an earlier backup",
             )
         row = connection.execute("SELECT value FROM meta WHERE key = ?", (BACKUP_AT,)).fetchone()

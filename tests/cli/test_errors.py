@@ -1,6 +1,7 @@
 """What a person reads when something is wrong: one clear line that ends in what to try, and no traceback."""
 
 import contextlib
+import json
 import re
 import signal
 from pathlib import Path
@@ -215,3 +216,9 @@ def test_an_empty_state_file(here: Here, command: tuple[str, ...]) -> None:
     (here.folder / "state").mkdir()
     (here.folder / "state/agent.db").touch()
     here(*command).is_one_clear_error("agent.db", "is empty", "backup")
+
+
+def test_a_wrong_option_of_run_is_json_where_log_format_asks_for_it(here: Here) -> None:
+    said = here("run", "--timeout", "5s", LOG_FORMAT="json")
+    line = json.loads(said.err.splitlines()[-1])
+    assert (said.code, line["event"], line["error"]) == (2, "ended", "--timeout has no effect without --once.")

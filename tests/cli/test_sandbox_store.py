@@ -109,6 +109,9 @@ def test_the_first_start_over_requests_says_what_it_bills(here: Here, remote: Sa
     write(here.folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
     write(here.folder / "images/other.jpg", jpeg("sandbox-delay=10ms other"))
     write(here.folder / "specs/b.yaml", upload("customer-b", {"front": "other.jpg"}))
+    (here.folder / "specs/b.yaml").rename(here.folder / "b.yaml")
+    assert "bills 1 start. " in here("plan", BASE_URL=remote.url).err
+    (here.folder / "b.yaml").rename(here.folder / "specs/b.yaml")
     planned = here("plan", BASE_URL=remote.url)
     assert f"no state file at {here.folder}/state/agent.db" in planned.err
     assert "2 starts" in planned.err

@@ -288,7 +288,7 @@ def deletable(settings: Settings) -> Iterator[Check]:
     except (AgentError, OSError):
         return  # there is no store, or it was said above why it cannot be read
     for cause, count in causes:
-        message = f"{count} done requests have image files that could not be deleted: {system(cause)}"
+        message = f"image files of {counted(count, 'done request')} could not be deleted: {system(cause)}"
         yield problem("images, left", message, "let the agent write to the images folder: it tries again by itself")
 
 
