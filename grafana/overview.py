@@ -316,7 +316,7 @@ _EVENTS = Row(
             unit="cps",
             queries=(
                 Query(
-                    f"sum by (listener, reason) (rate(assure_agent_connections_dropped_total{{{ONE}}}{WINDOW})) > 0",
+                    f"sum by (listener, reason) (rate(assure_agent_connections_dropped_total{{{ONE}}}{WINDOW}))",
                     "{{listener}} {{reason}}",
                 ),
             ),
