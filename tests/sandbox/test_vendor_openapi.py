@@ -17,7 +17,7 @@ from agent.sandbox.routes import OPERATIONS
 from proof.installed import simulated
 from tests.support.patience import PATIENT
 
-from .support import OPENAPI, data_url, needs_openapi
+from .support import OPENAPI, data_url
 
 GUIDE = Path(__file__).parents[2] / "docs/sandbox.md"
 WORDS = {"UndefinedStatusCode": "undeclared", "RejectedPositiveData": "refused", "AcceptedNegativeData": "accepted"}
@@ -36,16 +36,9 @@ def deliberate() -> set[tuple[str, str]]:
     return found
 
 
-def vendor() -> Any:
-    """The operations that are simulated; nothing where the vendor's file is not at hand."""
-    if not OPENAPI.exists():
-        return schemathesis.openapi.from_dict(
-            {"openapi": "3.1.0", "info": {"title": "none", "version": "0"}, "paths": {}}
-        )
-    return schemathesis.openapi.from_path(OPENAPI).include(operation_id=sorted(SIMULATED))
-
-
-schema = vendor()
+if not OPENAPI.exists():
+    pytest.skip("the vendor's OpenAPI document is not on this machine", allow_module_level=True)
+schema = schemathesis.openapi.from_path(OPENAPI).include(operation_id=sorted(SIMULATED))
 
 
 class Account:
@@ -93,7 +86,6 @@ def account() -> Iterator[Account]:
         yield Account(url, http, session)
 
 
-@needs_openapi
 @schema.parametrize()
 @settings(max_examples=4, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_the_simulator_differs_from_the_vendors_openapi_only_where_the_guide_says(case: Any, account: Account) -> None:
