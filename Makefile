@@ -23,7 +23,7 @@ test: $(READY)  ## all tests; what cannot run here is named with the reason
 	scripts/setup-system
 	$(BIN)/pytest -n 3 --dist worksteal  # for two cores: half of its time it waits for other processes
 
-test-fast: $(READY)  ## the tests for daily work: all but those of whole agents, browsers and proofs
+test-fast: $(READY)  ## the tests for daily work, in two minutes: core, client, source, store, pages, documents
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
 check: $(READY)  ## style, types, layers, and that the documents tell the truth

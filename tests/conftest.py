@@ -5,12 +5,20 @@ from pathlib import Path
 import pytest
 
 _HERE = Path(__file__).parent
-# Whole agents, browsers, proofs, and files whose tests mostly wait for processes of their own.
+# Whole agents and simulators, browsers, proofs; and files of the store that sweep or fill a disk.
 _SLOW = (
     "acceptance/",
     "browser/",
+    "cli/",
+    "loops/",
     "proof/",
-    "sandbox/test_vendor_openapi.py",
+    "sandbox/",
+    "steps/",
+    "store/test_erasing.py",
+    "store/test_room.py",
+    "store/test_stateful.py",
+    "store/test_tampering",
+    "store/test_unchained.py",
     "surface/test_page_browser.py",
 )
 
