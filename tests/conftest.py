@@ -16,6 +16,7 @@ _SLOW = (
     "steps/",
     "store/test_erasing.py",
     "store/test_room.py",
+    "store/test_scans.py",
     "store/test_stateful.py",
     "store/test_tampering",
     "store/test_unchained.py",
