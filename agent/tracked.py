@@ -5,6 +5,7 @@ neighbours differ in more than 127 bytes. An index that is damaged or split is "
 """
 
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,8 @@ def tracking(path: Path) -> tuple[Path, bool | None] | None:
 def tracked_files(index: Path) -> frozenset[bytes] | None:
     """The paths in an index, below the root of its checkout; None where it cannot be read. No index holds no path."""
     try:
+        if not stat.S_ISREG(index.stat().st_mode):  # a FIFO or a device would never end
+            return None
         content = index.read_bytes()
     except FileNotFoundError:
         return frozenset() if index.parent.is_dir() else None

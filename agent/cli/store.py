@@ -1,7 +1,7 @@
 """The state file that a command works on: the one in the settings, or the sandbox's while that is the only one.
 
 `run --sandbox` keeps its store in a folder of its own, `state/sandbox/`, so that a demo never mixes with real requests.
-Whoever only tried the demo has no other store, and `assure-agent get` shows that one, with a note on stderr.
+While the demo's store is the only one, commands such as `assure-agent get` read that one, with a note on stderr.
 """
 
 from pathlib import Path

@@ -465,3 +465,9 @@ def test_a_worktree_and_a_checkout_around_a_checkout_are_asked(tmp_path: Path) -
         (folder / "inner/secret").chmod(0o600)
         with pytest.raises(Untrusted, match="is tracked by git"):
             load_settings(client_secret_file=folder / "inner/secret")
+
+
+def test_an_index_that_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    """Every command that finds an `.env` would stand still."""
+    os.mkfifo(tmp_path / "index")
+    assert tracked_files(tmp_path / "index") is None
