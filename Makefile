@@ -37,7 +37,7 @@ bench: $(READY)  ## what it costs, beside bare loops in the same run; SECTIONS="
 	$(BIN)/python -m bench $(SECTIONS) $(if $(LONG),--long) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # Proofs (docs/proof.md). Short by themselves; `make simulate SEED=7 LONG=1 JOBS=2` is the long form from another seed.
-PROVE = $(BIN)/python -m proof $@ --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(LONG),--long) $(if $(MUTATE),--mutate $(MUTATE))
+PROVE = $(BIN)/python -m verification $@ --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(LONG),--long) $(if $(MUTATE),--mutate $(MUTATE))
 
 explore: $(READY)  ## prove: the pure machine, every history with so many adversities
 	$(PROVE)

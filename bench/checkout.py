@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.source.history import Checkout
-from agent.source.objects import Objects
-from agent.source.repository import find
+from agent.source.git_objects import Objects
+from agent.source.git_provenance import Checkout
+from agent.source.git_repository import find
 
 FILES, COMMITS, IN_A_FOLDER = 100_000, 10_000, 100
 

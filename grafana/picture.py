@@ -31,7 +31,7 @@ from grafana.overview import OVERVIEW
 from grafana.panels import Panel
 from grafana.privacy import PRIVACY
 from grafana.scraped import Prometheus, free_port, watching
-from proof.installed import COMMAND, environment, simulated
+from verification.processes import COMMAND, environment, simulated
 
 PICTURE = Path(__file__).with_name("panels.png")
 SECONDS = 300.0
@@ -86,7 +86,7 @@ class Load:
     def agent(self) -> Iterator[None]:
         """The agent, while the block runs."""
         with (
-            (self._folder / "agent.log").open("w") as log,
+            (self._folder / "agent.platform.log").open("w") as log,
             subprocess.Popen([*COMMAND, "run"], env=self._environment, stdout=log, stderr=log) as process,  # noqa: S603
         ):
             try:

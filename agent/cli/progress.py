@@ -11,9 +11,9 @@ from agent.cli.output import print_table
 from agent.cli.store import state_option
 from agent.core.machine import Step
 from agent.core.record import Record
-from agent.listeners import harmless
-from agent.settings import Settings
-from agent.store.reading import Reading
+from agent.platform.callbacks import harmless
+from agent.platform.settings import Settings
+from agent.store.readonly import Reading
 
 _FEW = 50  # lines and table rows that a person still reads
 

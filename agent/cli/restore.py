@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from agent.cli.output import moment
-from agent.sentences import counted
-from agent.settings import load_settings
+from agent.platform.settings import load_settings
+from agent.views.explain import counted
 
 
 def restore(

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from agent.core.errors import AgentError
-from agent.settings import Settings, load_settings
+from agent.platform.settings import Settings, load_settings
 
 FOLDER = "sandbox"
 

@@ -13,7 +13,7 @@ import typer
 from agent.cli.store import store_settings
 from agent.core.duration import parse_duration
 from agent.core.errors import AgentError
-from agent.store.reading import Reading
+from agent.store.readonly import Reading
 
 _LOOK = 0.5  # seconds between two looks at the store
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from agent.core.errors import StoreError
 from agent.store.connection import Connection, open_writer, sqlite3
-from agent.store.erasing import forget_request, truncate
-from agent.store.keys import Keys
+from agent.store.identity_key import Keys
 from agent.store.migrations import migrate
+from agent.store.secure_delete import forget_request, truncate
 
 FORM = "replaced-%Y%m%dT%H%M%S.%fZ.db"  # the name of such a file, by the time in UTC
 

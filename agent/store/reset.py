@@ -5,10 +5,11 @@ import shutil
 from pathlib import Path
 
 from agent.core.errors import StoreError, StoreForeign
-from agent.store.account import SANDBOX, account_of
+from agent.store.account_binding import SANDBOX, account_of
 from agent.store.audit.checkpoints import beside
-from agent.store.connection import FileLock, reader, unwritable
-from agent.store.continuity import Mark
+from agent.store.connection import reader, unwritable
+from agent.store.lock import FileLock
+from agent.store.rollback_detection import Mark
 
 WORLD = "sandbox.json"  # the simulated account, beside the state file
 

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from agent.sandbox import CANARIES
-from tests.acceptance.office import NEVER, Office, picture
-from tests.support.patience import PATIENT, eventually
+from tests.acceptance.installed_command import NEVER, Office, picture
+from tests.support.timeouts import PATIENT, eventually
 
 OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from proof.installed import COMMAND
 from tests.support.files import jpeg, upload, write
 from tests.support.git import commit, git, repository
-from tests.support.patience import PATIENT
+from tests.support.timeouts import PATIENT
+from verification.processes import COMMAND
 
 PROGRAMS = (
     "core.fsmonitor", "core.sshCommand", "core.pager", "core.editor", "core.askPass", "core.gitProxy",

@@ -8,8 +8,7 @@ import pytest
 
 from agent.assure.client import AssureClient, Config
 from agent.core.answer import Operation
-
-from .scripted import ScriptedServer
+from tests.assure.scripted_server import ScriptedServer
 
 PATIENT = 30.0  # seconds that no test lasts, on a machine that stands still for a while as well
 HURRIED = 0.2  # of the one timeout that a test is about

@@ -18,7 +18,7 @@ import structlog
 
 from agent.cli import main
 from agent.sandbox import SandboxConfig, SandboxServer
-from tests.support.patience import PATIENT
+from tests.support.timeouts import PATIENT
 
 COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
 FREE_PORT = ("--listen", "127.0.0.1:0")

@@ -8,10 +8,10 @@ from urllib.request import urlopen
 
 import orjson
 
-from agent.control import reachable
-from agent.peer import account
+from agent.daemon.control_socket import reachable
+from agent.daemon.peer_credentials import account
 from tests.support.files import jpeg, upload, write
-from tests.support.patience import eventually
+from tests.support.timeouts import eventually
 
 from .command import FREE_PORT, Here, finish, spawn, wait_for
 from .test_run import FAST

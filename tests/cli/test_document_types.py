@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.core.schema import request_schema
+from agent.core.request_schema import request_schema
 from agent.sandbox import SandboxServer
-from agent.sandbox.faults import Kind, Rule
+from agent.sandbox.faults.rules import Kind, Rule
 from tests.support.files import capture, write
 
 from .command import Here

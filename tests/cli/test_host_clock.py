@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.sandbox import SandboxServer
 from tests.support.files import jpeg, upload, write
-from tests.support.patience import eventually
+from tests.support.timeouts import eventually
 
 from .command import FREE_PORT, Here, finish, spawn
 

@@ -5,14 +5,14 @@ import asyncio
 from agent.core.policy import Policy
 from agent.core.record import Phase
 from agent.store.backup import back_up, restore
-from agent.store.browsing import Browsing
-from agent.surface.standing import Seen
-from agent.surface.timeline import timeline
-from tests.loops.commands import ask
-from tests.loops.test_regain import approved, lose
+from agent.store.pages import Browsing
+from agent.web.agent_status import Seen
+from agent.web.request_page import timeline
+from tests.controller.test_recovery import approved, lose
+from tests.daemon.control_client import ask
 from tests.support.clock import until
+from tests.support.environment import World
 from tests.support.fixtures import Begin, begin, world
-from tests.support.world import World
 
 from .command import Here, Said
 

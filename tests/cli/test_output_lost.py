@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from tests.support.files import upload, write
-from tests.support.patience import PATIENT, eventually
+from tests.support.timeouts import PATIENT, eventually
 
 from .command import COMMAND, FREE_PORT, Here
 

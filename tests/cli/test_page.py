@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx
 
 from agent.sandbox import SandboxServer
-from tests.support.patience import PATIENT
+from tests.support.timeouts import PATIENT
 
 from .command import FREE_PORT, Here, finish, spawn, wait_for
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from agent.core.errors import AgentError, Untrusted
+from agent.platform.git_index import tracked_files
+from agent.platform.settings import load_settings
+from agent.platform.token_host import refuse_elsewhere
 from agent.sandbox import SandboxServer
-from agent.settings import load_settings
-from agent.store.keys import Keys
-from agent.token_host import refuse_elsewhere
-from agent.tracked import tracked_files
+from agent.store.identity_key import Keys
 from tests.support.files import upload, write
 from tests.support.git import git
 
@@ -182,7 +182,7 @@ def test_a_config_map_of_kubernetes_is_taken(own: Here, monkeypatch: pytest.Monk
     words = ("doctor", "--offline", "-o", "json", "--config-file", "volume/assure-agent.yaml")
     assert "has mode 0777" in own(*words).out
     read_only = os.statvfs_result((*tuple(os.statvfs(volume))[:8], os.ST_RDONLY, 255))
-    monkeypatch.setattr("agent.trusted.os.statvfs", lambda _: read_only)
+    monkeypatch.setattr("agent.platform.trusted_files.os.statvfs", lambda _: read_only)
     assert _brake(own(*words)) == "5"
 
 
@@ -220,7 +220,7 @@ def test_a_secret_of_our_own_that_others_can_read_is_refused_as_ssh_does(
     with pytest.raises(Untrusted, match="others can read this secret"):
         load_settings(client_secret_file=file)
     read_only = os.statvfs_result((*tuple(os.statvfs(file))[:8], os.ST_RDONLY, 255))
-    monkeypatch.setattr("agent.trusted.os.statvfs", lambda _: read_only)
+    monkeypatch.setattr("agent.platform.trusted_files.os.statvfs", lambda _: read_only)
     assert load_settings(client_secret_file=file).client_secret, "a mount that this user cannot change the mode in"
 
 

@@ -6,8 +6,8 @@ import urllib.request
 import pytest
 
 from agent.core.errors import SettingsError
-from agent.server import _listener
-from proof.installed import simulated
+from agent.web.server import _listener
+from verification.processes import simulated
 
 from .command import Here
 

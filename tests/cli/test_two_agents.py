@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox import SandboxServer
-from tests.support.patience import PATIENT, eventually
+from tests.support.timeouts import PATIENT, eventually
 
 from .command import COMMAND, FREE_PORT, Here, Said, finish, spawn
 

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.machine import step
-from agent.core.observation import ClockCorrected
+from agent.core.observations import ClockCorrected
 from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase, Record
-from agent.core.rules.correction import _PAST, clock_corrected
-from proof.given import NOW, unadmitted, upload
+from agent.core.rules.clock_correction import _PAST, clock_corrected
+from verification.builders import NOW, unadmitted, upload
 
 DAY = 86400.0
 POLICY = Policy()

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from world import LOST_CONNECTION, NOW, POLICY, REFUSED, Story, at_images, at_process, at_start, listed, upload
+from story import LOST_CONNECTION, NOW, POLICY, REFUSED, Story, at_images, at_process, at_start, listed, upload
 
 from agent.core.answer import Evidence, Trouble
+from agent.core.assure_types import ProcessReading, Status
 from agent.core.effect import EffectKind, ReadProcess, StartVerification, UploadImages
-from agent.core.observation import (
+from agent.core.observations import (
     Answer,
     DocumentChanged,
     EffectRefused,
@@ -22,8 +23,7 @@ from agent.core.observation import (
     Resumed,
 )
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.core.recovery import start_distance
-from agent.core.remote import ProcessReading, Status
+from agent.core.retry import start_distance
 
 START, UPLOAD = EffectKind.START_VERIFICATION, EffectKind.UPLOAD_IMAGES
 SURPRISING = Evidence(status=201, cause="foreign-body", digest="0123456789abcdef")

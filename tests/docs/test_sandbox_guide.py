@@ -9,7 +9,7 @@ import typer.main
 from agent.cli.app import app
 from agent.sandbox import SandboxConfig
 from agent.sandbox.config import DOCUMENTS
-from agent.sandbox.faults import Kind, Rule
+from agent.sandbox.faults.rules import Kind, Rule
 from agent.sandbox.profile import Profile
 from agent.sandbox.world import World
 

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from agent.core.shapes import OUR_ANNOTATIONS
+from agent.core.field_types import OUR_ANNOTATIONS
+from agent.source.error_messages import fields
 from agent.source.loader import load
-from agent.source.wording import fields
 
 README = (Path(__file__).parents[2] / "specs" / "README.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `([^`]+)` \|", README, re.MULTILINE)

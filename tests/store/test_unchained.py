@@ -11,9 +11,9 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import beside
-from agent.store.audit.history import Names, verify, verify_request
+from agent.store.audit.verify import Names, verify, verify_request
 from agent.store.connection import reader
-from agent.store.keys import Keys
+from agent.store.identity_key import Keys
 
 from .support import NOW, Life, capture, committed, raw, rows
 from .test_tampering_people import peopled

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import orjson
 
-from agent.clock import written
 from agent.core.errors import StoreError
-from agent.store.commands import last_command
+from agent.core.timestamps import written
+from agent.store.command_log import last_command
 from agent.store.connection import Connection, reader
 
 NOTE = "checkpoint"  # the key of `meta` under which the last line is noted: number and hash
