@@ -59,7 +59,7 @@ docs: $(READY)  ## write the generated parts of the documents: state diagram, ta
 	$(BIN)/python scripts/draw_specimens.py
 
 picture: $(READY)  ## draw the main panels from what a real Prometheus answers under load; five minutes
-	$(BIN)/python -m grafana.picture
+	$(BIN)/python -m grafana.screenshot
 
 clean:  ## remove the environment and what tools left behind; never the state folder
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

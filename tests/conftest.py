@@ -14,6 +14,7 @@ _SLOW = (
     "admission/",
     "daemon/",
     "system/",
+    "platform/",
     "verification/",
     "sandbox/",
     "steps/",

@@ -16,12 +16,12 @@ from random import Random
 from time import monotonic, sleep
 from typing import Any
 
-from verification.failing_calls import timed, troubled
 from verification.invariants import violations
 from verification.processes import COMMAND, environment, ledger_at, simulated
 from verification.report import Report, progress
 from verification.request_files import captured, put, request, uploaded
 from verification.temp_stores import scratch
+from verification.throughput_under_faults import timed, troubled
 
 _AGENT = "chaos"
 _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")

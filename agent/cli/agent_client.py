@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import typer
 
-from agent.cli.store import store_settings
+from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError, StoreLocked
 from agent.platform.settings import Settings
 

@@ -8,7 +8,7 @@ import typer
 
 from agent.cli.agent_client import told
 from agent.cli.output import moment
-from agent.cli.store import store_settings
+from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
 from agent.views.explain import counted
 

@@ -8,7 +8,7 @@ import typer
 
 from agent.cli.get import sentence
 from agent.cli.output import Format, print_json
-from agent.cli.store import store_settings
+from agent.cli.state_file import store_settings
 from agent.core.admission import RemarkKind
 from agent.core.errors import AgentError
 from agent.core.policy import Policy

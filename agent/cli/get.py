@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.output import Format, print_json, print_table
-from agent.cli.store import store_settings
+from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
 from agent.core.record import Record
 from agent.platform.settings import Settings

@@ -8,7 +8,7 @@ from rich.progress import Progress as Bar
 
 from agent.cli.get import COLUMNS, rows, sentence
 from agent.cli.output import print_table
-from agent.cli.store import state_option
+from agent.cli.state_file import state_option
 from agent.core.machine import Step
 from agent.core.record import Record
 from agent.platform.callbacks import harmless

@@ -17,7 +17,7 @@ from agent.cli import refused
 from agent.cli.output import complain
 from agent.core.duration import parse_duration
 from agent.core.errors import AgentError, WrongUse
-from agent.platform.descriptors import raise_limit
+from agent.platform.file_descriptors import raise_limit
 from agent.platform.settings import Settings, load_settings, named_log_format, secrets_of
 
 if TYPE_CHECKING:
@@ -160,10 +160,10 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
         yield _Remote(settings=settings)
         return
     from agent.cli.sandbox import own_world
-    from agent.cli.store import sandbox_state
+    from agent.cli.state_file import sandbox_state
     from agent.sandbox import SandboxConfig, SandboxServer, Subscription
     from agent.store.account_binding import SANDBOX
-    from agent.store.reset import WORLD
+    from agent.store.sandbox_reset import WORLD
 
     state = sandbox_state(settings)
     state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -201,7 +201,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
 
 async def _run(remote: _Remote, options: _Options) -> int:
     from agent.cli.progress import Progress, status_page
-    from agent.cli.store import state_option
+    from agent.cli.state_file import state_option
     from agent.daemon.agent import Agent
     from agent.platform.log import configure
 

@@ -29,9 +29,9 @@ def reset(
 
     Example: assure-agent sandbox reset
     """
-    from agent.cli.store import sandbox_state
+    from agent.cli.state_file import sandbox_state
     from agent.platform.settings import load_settings
-    from agent.store.reset import reset as remove
+    from agent.store.sandbox_reset import reset as remove
 
     path = sandbox_state(load_settings(state_url=state))
     remove(path)

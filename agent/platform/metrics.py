@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from agent import __version__
 from agent.core.answer import Operation
 from agent.core.assure_types import ProcessType
-from agent.core.dropped import Dropped
+from agent.core.drop_reasons import Dropped
 from agent.core.event_result import Received
 from agent.core.machine import Step
 from agent.core.record import HoldReason, Outcome, Phase

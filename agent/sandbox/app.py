@@ -19,11 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.sandbox import admin
 from agent.sandbox.capture import specimen
+from agent.sandbox.capture.pages import ASSETS
 from agent.sandbox.events.outbox import Outbox
 from agent.sandbox.faults.injection import Wire
 from agent.sandbox.faults.rules import Faults, Kind
 from agent.sandbox.model import AssureError, Json, Operation, View, stamp
-from agent.sandbox.pages import ASSETS
 from agent.sandbox.routes import OPERATIONS, PAGES, Act, Call, reply
 from agent.sandbox.tokens import OAuthError, Tokens
 from agent.sandbox.world import World

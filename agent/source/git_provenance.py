@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from agent.source.git_lineage import Gap, Lineage
+from agent.source.git_last_commit import Gap, Lineage
 from agent.source.git_objects import Damaged, Entry, Missing, Objects, TooLong
 from agent.source.git_repository import Repository, Unreadable, find
 from agent.source.safe_read import Content, Why, read_beneath

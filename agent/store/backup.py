@@ -21,7 +21,7 @@ from agent.store.connection import Connection, open_reader, refuse_damaged, sqli
 from agent.store.identity import StoreLock
 from agent.store.identity_key import BACKUP_KEY, Keys
 from agent.store.migrations import refuse_newer
-from agent.store.replaced import FORM
+from agent.store.replaced_files import FORM
 from agent.store.rollback_detection import BACKUP_AT
 
 _SECRET = ("links",)  # tables that no backup holds

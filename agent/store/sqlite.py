@@ -11,7 +11,6 @@ from agent.store.account_binding import account_of, bind, simulated
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
 from agent.store.claims_keyring import Vault
-from agent.store.command_log import enter, take_over
 from agent.store.connection import (
     Connection,
     open_reader,
@@ -28,10 +27,11 @@ from agent.store.image_deletions import Discards
 from agent.store.inbox import Inbox
 from agent.store.integrity import is_small, look_through, refuse_unreadable, refuse_unverified
 from agent.store.migrations import begun, migrate
+from agent.store.operator_commands import enter, take_over
 from agent.store.outbox import Outbox
 from agent.store.queries import Lookups
 from agent.store.recoveries import RecordedRecoveries
-from agent.store.replaced import forget_in
+from agent.store.replaced_files import forget_in
 from agent.store.repository import REMEMBERED, write
 from agent.store.rollback_detection import continued, key_of
 from agent.store.secure_delete import forget_request, truncate

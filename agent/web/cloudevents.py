@@ -17,8 +17,8 @@ import orjson
 
 from agent.core.timestamps import written
 from agent.platform.connection_errors import cause_of
-from agent.platform.connector import BoundedConnector
 from agent.platform.endpoint_health import Trouble, by_status, unanswered
+from agent.platform.http_connector import BoundedConnector
 from agent.ports import Clock, Delivery
 from agent.ports.sink import sink_id
 

@@ -14,9 +14,9 @@ from typing import Any, cast
 import uvicorn
 from starlette.applications import Starlette
 
-from agent.core.dropped import Dropped
+from agent.core.drop_reasons import Dropped
 from agent.core.errors import SettingsError
-from agent.web.connections import Listener
+from agent.web.connection_limits import Listener
 
 _CHOOSE = {"LISTEN": "--listen 127.0.0.1:0", "EVENTS_LISTEN": "ASSURE_AGENT_EVENTS_LISTEN=127.0.0.1:0"}
 _USUAL = 256  # connections at once

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 
 from agent.assure.account import sink_name
-from agent.platform.descriptors import connections_each, limit, needed
 from agent.platform.endpoint_health import Endpoints
+from agent.platform.file_descriptors import connections_each, limit, needed
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, secrets_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from tests.acceptance import many_connections
+from tests.acceptance import connection_flood
 from tests.acceptance.installed_command import Office
 from tests.support.timeouts import PATIENT, eventually
 from verification.processes import COMMAND
@@ -80,7 +80,7 @@ def at_work(office: Office) -> Iterator[Attacked]:
 @contextlib.contextmanager
 def crowded(listeners: tuple[str, ...]) -> Iterator[None]:
     """Silent and slow peers on each listener while the block runs."""
-    command = [sys.executable, many_connections.__file__, str(CROWD), *listeners]
+    command = [sys.executable, connection_flood.__file__, str(CROWD), *listeners]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

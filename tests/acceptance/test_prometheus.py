@@ -11,8 +11,8 @@ import pytest
 from grafana.overview import OVERVIEW
 from grafana.panels import Query
 from grafana.privacy import PRIVACY
+from grafana.prometheus_server import MISSING, QUICK, REASON, VERY_QUICK, eventually, free_port, watching
 from grafana.rules import recordings
-from grafana.scraped import MISSING, QUICK, REASON, VERY_QUICK, eventually, free_port, watching
 from tests.acceptance.installed_command import Office
 from verification.processes import simulated
 

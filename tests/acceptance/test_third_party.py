@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.third_party import Application
+from tests.acceptance.third_party_client import Application
 from tests.support.links import page_of
 from tests.support.timeouts import PATIENT, eventually
 from verification.processes import simulated

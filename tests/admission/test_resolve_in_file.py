@@ -7,7 +7,7 @@ import pytest
 
 from agent.core.record import Outcome, Phase, Record
 from agent.sandbox.model import bad_request
-from tests.daemon.control_client import OTHER, UNKNOWN, scanned, told
+from tests.support.commands import OTHER, UNKNOWN, scanned, told
 from tests.support.environment import World
 from tests.support.files import jpeg, write
 from tests.support.fixtures import Begin

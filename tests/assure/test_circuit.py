@@ -9,9 +9,9 @@ from agent.assure.circuit_breaker import Cause
 from agent.core.record import Outcome, Phase
 from agent.ports import Command
 from agent.sandbox.model import not_found
-from tests.daemon.control_client import ask
 from tests.daemon.test_metrics import get, metrics
 from tests.support.clock import patiently, until
+from tests.support.commands import ask
 from tests.support.environment import World
 from tests.support.faults import rule
 

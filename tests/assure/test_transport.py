@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from agent.assure.transport import BODY_LIMIT, Oversized, Transport, forbid_resend
-from agent.platform.connector import MOST_INTERIM, BoundedConnector
+from agent.platform.http_connector import MOST_INTERIM, BoundedConnector
 from tests.assure.scripted_server import (
     ScriptedServer,
     answer,

@@ -11,10 +11,9 @@ from agent.core.classify import Reply
 from agent.sandbox.outcome import BIRTH_DATE, DOCUMENT_NUMBER, FIRST_NAME, LAST_NAME, PERSONAL_NUMBER
 from agent.store import audit
 from agent.store.lock import FileLock
+from tests.cli.command_runner import Here
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 

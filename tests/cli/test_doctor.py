@@ -15,13 +15,12 @@ from agent.platform.settings import load_settings
 from agent.sandbox import SandboxServer
 from agent.store.connection import open_writer
 from agent.store.lock import FileLock, holder
+from tests.cli.command_runner import Here
 from tests.support.environment import World
 from tests.support.files import capture, write
 from tests.support.fixtures import begin, world
 from tests.support.git import commit, repository
 from tests.support.git import git as run_git
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 

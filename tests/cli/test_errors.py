@@ -11,10 +11,9 @@ import pytest
 from agent.assure import account
 from agent.sandbox import SandboxServer
 from agent.store.connection import sqlite3
+from tests.cli.command_runner import FREE_PORT, Here, Said, finish, spawn, wait_for
 from tests.support.files import upload, write
 from tests.support.timeouts import eventually
-
-from .command import FREE_PORT, Here, Said, finish, spawn, wait_for
 
 ONCE = ("run", "--once", *FREE_PORT)
 

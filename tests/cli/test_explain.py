@@ -15,11 +15,10 @@ from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase,
 from agent.store.readonly import Reading
 from agent.views.explain import EFFECTS, FOLLOWING, HOLDS, PHASES, answers, coming
 from agent.views.plan import Action
+from tests.cli.command_runner import Here
 from tests.support.environment import World
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import begin, world
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 

@@ -9,13 +9,13 @@ from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase
 from agent.daemon.agent import Agent
 from agent.views.explain import Around, coming, where
+from tests.cli.command_runner import Here, Said
 from tests.controller.test_recovery import copied, put_back
-from tests.daemon.control_client import ask
+from tests.support.commands import ask
 from tests.support.environment import World
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import begin, world
 
-from .command import Here, Said
 from .test_explain import RESULT, record
 
 __all__ = ["begin", "world"]

@@ -16,11 +16,10 @@ from agent.platform import settings_sources
 from agent.platform.settings import load_settings
 from agent.platform.settings_types import checked_url, signing_keys
 from agent.store.identity_key import Keys
+from tests.cli.command_runner import Here
 from tests.support.environment import World
 from tests.support.files import write
 from tests.support.fixtures import begin, world
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 

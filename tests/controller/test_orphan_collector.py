@@ -5,7 +5,7 @@ from typing import Any
 from agent.controller.orphan_collector import OrphanSweep
 from agent.core.record import Outcome
 from agent.sandbox.model import bad_request
-from tests.daemon.control_client import ask
+from tests.support.commands import ask
 from tests.support.environment import World, crowd
 from tests.support.faults import rule
 

@@ -12,8 +12,8 @@ from agent.core.record import HoldReason, Outcome, Phase
 from agent.daemon.agent import Agent
 from agent.sandbox.faults.rules import Rule
 from agent.store.backup import back_up, restore
-from tests.daemon.control_client import obeyed_still
 from tests.support.clock import patiently, until
+from tests.support.commands import obeyed_still
 from tests.support.environment import World
 from tests.support.faults import rule
 

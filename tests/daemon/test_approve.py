@@ -1,7 +1,7 @@
 """A person lets withdrawals go on that wait because they are so many."""
 
 from agent.core.record import Outcome
-from tests.daemon.control_client import BOTH, ask, scanned, told
+from tests.support.commands import BOTH, ask, scanned, told
 from tests.support.environment import World
 
 

@@ -15,8 +15,8 @@ from agent.core.record import Outcome
 from agent.daemon import offline
 from agent.daemon.control_socket import reachable, socket_of
 from agent.store.connection import sqlite3
-from tests.daemon.control_client import BOTH, UNKNOWN, Answer, ask, commands, obeyed_still, refused, send
 from tests.support.clock import patiently, until
+from tests.support.commands import BOTH, UNKNOWN, Answer, ask, commands, obeyed_still, refused, send
 from tests.support.environment import World
 from tests.support.timeouts import PATIENT
 

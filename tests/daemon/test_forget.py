@@ -5,7 +5,7 @@ import pytest
 from agent.core.record import Outcome, Phase
 from agent.store import audit
 from agent.store.connection import open_reader
-from tests.daemon.control_client import BOTH, OTHER, ask, obeyed_still, refused, scanned, told
+from tests.support.commands import BOTH, OTHER, ask, obeyed_still, refused, scanned, told
 from tests.support.environment import World
 
 RERUN = {"assure-agent/rerun": "again"}

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.core.answer import Operation
-from agent.core.dropped import Dropped
+from agent.core.drop_reasons import Dropped
 from agent.core.event_result import Received
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.platform.endpoint_health import Cause

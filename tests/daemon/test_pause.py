@@ -1,7 +1,7 @@
 """A person pauses the agent, and lets it go on."""
 
 from agent.core.record import Outcome
-from tests.daemon.control_client import BOTH, UNKNOWN, ask, commands, told
+from tests.support.commands import BOTH, UNKNOWN, ask, commands, told
 from tests.support.environment import World
 from tests.support.faults import rule
 

@@ -3,8 +3,8 @@
 import asyncio
 
 from agent.core.record import Outcome, Phase
-from tests.daemon.control_client import BOTH, OTHER, ask, commands, refused, told
 from tests.support.clock import patiently
+from tests.support.commands import BOTH, OTHER, ask, commands, refused, told
 from tests.support.environment import World
 from tests.support.faults import rule
 

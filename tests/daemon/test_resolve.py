@@ -6,7 +6,7 @@ import pytest
 
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.sandbox.model import bad_request
-from tests.daemon.control_client import BOTH, OTHER, UNKNOWN, ask, commands, obeyed_in_time, obeyed_still, refused, told
+from tests.support.commands import BOTH, OTHER, UNKNOWN, ask, commands, obeyed_in_time, obeyed_still, refused, told
 from tests.support.environment import World
 from tests.support.files import jpeg, write
 

@@ -13,7 +13,7 @@ import pytest
 
 from agent.source import git_objects
 from agent.source import git_provenance as module
-from agent.source.git_lineage import Gap
+from agent.source.git_last_commit import Gap
 from agent.source.git_objects import LIMIT, Damaged
 from agent.source.git_provenance import Checkout, Origin
 from agent.source.git_repository import Repository, Unreadable, find

@@ -313,7 +313,7 @@ async def test_a_name_that_was_put_to_a_forgotten_request_is_found(tmp_path: Pat
 
 async def earlier(folder: Path, name: Callable[[Keys], str]) -> None:
     """A store as the version before wrote it: digests in no event, and its commands in no chain."""
-    import agent.store.command_log as commands
+    import agent.store.operator_commands as commands
     import agent.store.repository as written
 
     plain: Any = written.digested

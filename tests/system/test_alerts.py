@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from grafana.scraped import MISSING, REASON, VERY_QUICK, eventually, watching
+from grafana.prometheus_server import MISSING, REASON, VERY_QUICK, eventually, watching
 from tests.support.environment import World
 from tests.support.faults import rule
 

@@ -9,7 +9,7 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store import audit
-from tests.daemon.control_client import obeyed_still, refused
+from tests.support.commands import obeyed_still, refused
 from tests.support.environment import World
 from tests.support.files import jpeg, upload, write
 

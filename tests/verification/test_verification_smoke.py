@@ -5,11 +5,11 @@ import pytest
 from verification.chaos import chaos
 from verification.crash import crash, lived
 from verification.explore import explore
-from verification.failing_calls import troubled
 from verification.fuzz import fuzz
 from verification.life_plan import drawn
 from verification.simulate import lived as life
 from verification.simulate import simulate
+from verification.throughput_under_faults import troubled
 
 SCENARIOS = ("upload, accepted", "answers lost", "changed before the start")  # of the last one, some boundaries only
 

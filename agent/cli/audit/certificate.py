@@ -7,7 +7,7 @@ import typer
 
 from agent import __version__
 from agent.cli.output import Format, moment, print_json
-from agent.cli.store import state_file
+from agent.cli.state_file import state_file
 from agent.platform.clock import SystemClock
 from agent.store.account_binding import SIMULATED
 from agent.views.explain import counted

@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from agent.cli.audit.common import no_request
-from agent.cli.store import state_file
+from agent.cli.state_file import state_file
 from agent.core.errors import AgentError
 from agent.platform.clock import SystemClock
 

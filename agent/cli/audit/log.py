@@ -8,7 +8,7 @@ import typer
 
 from agent.cli.audit.common import no_request
 from agent.cli.output import Format, moment, print_json, print_table
-from agent.cli.store import state_file
+from agent.cli.state_file import state_file
 from agent.core.duration import format_duration
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.output import print_json, print_table
-from agent.cli.store import existing, store_settings
+from agent.cli.state_file import existing, store_settings
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.output import Format, print_json
-from agent.cli.store import state_file
+from agent.cli.state_file import state_file
 from agent.core.errors import AgentError
 from agent.views.explain import counted
 

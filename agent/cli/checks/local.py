@@ -15,7 +15,7 @@ from agent.daemon.commands import PAUSED, paused_since
 from agent.platform.endpoint_health import Troubles, remembered
 from agent.platform.settings import Settings, refuse_renamed
 from agent.source.folder import Folder, Scan
-from agent.source.git_lineage import Gap
+from agent.source.git_last_commit import Gap
 from agent.source.git_provenance import Checkout
 from agent.source.git_repository import Unreadable, find
 from agent.source.images import protected
@@ -23,7 +23,7 @@ from agent.store.connection import sqlite3
 from agent.store.lock import holder
 from agent.store.migrations import NAMES
 from agent.store.readonly import Reading
-from agent.store.replaced import replaced
+from agent.store.replaced_files import replaced
 from agent.views.explain import counted, passed_over, system, withdrawals
 
 _NO_ROOM, _LITTLE_ROOM = 2**20, 50 * 2**20  # bytes

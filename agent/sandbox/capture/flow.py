@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from agent.sandbox import outcome, validation
+from agent.sandbox.capture.profile import PictureId
 from agent.sandbox.capture.specimen import SPECIMEN
 from agent.sandbox.config import OUTCOMES, DocumentType
 from agent.sandbox.model import Capture, Image, Json, Operation, Process, bad_request, not_found
-from agent.sandbox.profile import PictureId
 
 if TYPE_CHECKING:
     from agent.sandbox.account import Account

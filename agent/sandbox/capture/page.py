@@ -21,9 +21,9 @@ from starlette.responses import Response
 from agent.sandbox import validation
 from agent.sandbox.capture import specimen, steps
 from agent.sandbox.capture.form import fields
+from agent.sandbox.capture.pages import render
 from agent.sandbox.config import OUTCOMES
 from agent.sandbox.model import DEPICTIONS, AssureError, Capture, Image, Json, Process, bad_request
-from agent.sandbox.pages import render
 from agent.sandbox.world import World
 
 START = "/assure/capture/"

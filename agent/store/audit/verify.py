@@ -18,13 +18,13 @@ from agent.core.audit import Audited, audited, replay
 from agent.core.effect import EffectKind
 from agent.core.errors import AgentError, StoreDamaged
 from agent.store.audit.checkpoints import beside, note
-from agent.store.audit.command_chain import verify_commands
 from agent.store.audit.finding import Finding
-from agent.store.audit.name_chain import Digests, misnamed
+from agent.store.audit.verify_commands import verify_commands
 from agent.store.audit.verify_journal import File, verify_journal
-from agent.store.command_log import Note
+from agent.store.audit.verify_names import Digests, misnamed
 from agent.store.connection import Connection, reader
 from agent.store.identity_key import Keys, carried_key
+from agent.store.operator_commands import Note
 from agent.store.repository import chain, columns, load
 
 _ANSWERS = {observation.__name__: result for observation, result in RESULTS.items()}

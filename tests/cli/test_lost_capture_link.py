@@ -8,13 +8,12 @@ from agent.store.backup import back_up, restore
 from agent.store.pages import Browsing
 from agent.web.agent_status import Seen
 from agent.web.request_page import timeline
+from tests.cli.command_runner import Here, Said
 from tests.controller.test_recovery import approved, lose
-from tests.daemon.control_client import ask
 from tests.support.clock import until
+from tests.support.commands import ask
 from tests.support.environment import World
 from tests.support.fixtures import Begin, begin, world
-
-from .command import Here, Said
 
 __all__ = ["begin", "world"]
 

@@ -13,10 +13,9 @@ from urllib.request import urlopen
 import orjson
 import pytest
 
+from tests.cli.command_runner import COMMAND, FREE_PORT, Here
 from tests.support.files import upload, write
 from tests.support.timeouts import PATIENT, eventually
-
-from .command import COMMAND, FREE_PORT, Here
 
 FAST = {"SCAN_INTERVAL": "200ms", "POLL_INTERVAL": "100ms", "LOG_FORMAT": "json", "LOG_LEVEL": "debug"}
 

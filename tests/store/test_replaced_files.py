@@ -5,7 +5,7 @@ from pathlib import Path
 from agent.core.record import Phase
 from agent.store.backup import back_up, restore
 from agent.store.identity_key import Keys
-from agent.store.replaced import erase_links, forget_in, replaced
+from agent.store.replaced_files import erase_links, forget_in, replaced
 
 from .support import LINK, NOW, Life, capture, committed, opened, raw, upload
 

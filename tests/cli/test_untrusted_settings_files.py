@@ -18,10 +18,9 @@ from agent.platform.settings import load_settings
 from agent.platform.token_host import refuse_elsewhere
 from agent.sandbox import SandboxServer
 from agent.store.identity_key import Keys
+from tests.cli.command_runner import FREE_PORT, Here, Said, finish, spawn
 from tests.support.files import upload, write
 from tests.support.git import git
-
-from .command import FREE_PORT, Here, Said, finish, spawn
 
 KEY = "k" * 32
 ONCE = ("run", "--once", "--timeout", "20s", *FREE_PORT)

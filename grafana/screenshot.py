@@ -30,7 +30,7 @@ from PIL import Image
 from grafana.overview import OVERVIEW
 from grafana.panels import Panel
 from grafana.privacy import PRIVACY
-from grafana.scraped import Prometheus, free_port, watching
+from grafana.prometheus_server import Prometheus, free_port, watching
 from verification.processes import COMMAND, environment, simulated
 
 PICTURE = Path(__file__).with_name("panels.png")

@@ -1,4 +1,4 @@
-"""How long it takes to say who committed files last: `python -m bench.checkout FOLDER`.
+"""How long it takes to say who committed files last: `python -m bench.git_provenance FOLDER`.
 
 Makes a repository of 10,000 commits and 100,000 files in FOLDER, and asks for one file, for 100 and for all. The
 reading of the agent (dulwich) is measured beside libgit2 (pygit2, when it is installed) and the `git` command. Figures

@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from agent.core.dropped import Dropped
-from agent.web.connections import _SECONDS, Stage
+from agent.core.drop_reasons import Dropped
+from agent.web.connection_limits import _SECONDS, Stage
 from agent.web.server import serving
 from tests.support.timeouts import PATIENT
 

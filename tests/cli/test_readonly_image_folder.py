@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
+from tests.cli.command_runner import COMMAND, Here, Said, finish, spawn
 from tests.support.files import upload, write
 
-from .command import COMMAND, Here, Said, finish, spawn
 from .test_run import FAST, ONCE
 
 DELETE = {"IMAGES_AFTER_UPLOAD": "delete"}

@@ -13,7 +13,7 @@ from starlette.responses import Response
 ASSETS = "/sandbox/assets"
 
 _TEMPLATES = Environment(
-    loader=PackageLoader("agent.sandbox", "pages"),
+    loader=PackageLoader("agent.sandbox.capture", "pages"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

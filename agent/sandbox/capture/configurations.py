@@ -6,8 +6,8 @@ allowFileUpload and allowTakePhoto; the other fields are checked, kept and given
 
 from typing import TYPE_CHECKING
 
+from agent.sandbox.capture.profile import PictureId, Profile
 from agent.sandbox.model import Configuration, Json, Operation, bad_request, conflict, not_found
-from agent.sandbox.profile import PictureId, Profile
 
 if TYPE_CHECKING:
     from agent.sandbox.account import Account

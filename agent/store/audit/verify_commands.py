@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from agent.core.timestamps import written
 from agent.store.audit.checkpoints import Checkpoint
 from agent.store.audit.finding import Finding
-from agent.store.command_log import COLUMNS, Note, command_hash, note_seal
 from agent.store.connection import Connection
 from agent.store.identity_key import Keys
+from agent.store.operator_commands import COLUMNS, Note, command_hash, note_seal
 
 Named = Mapping[str, tuple[int, str, int]]  # the hash of a command -> the event that names it: event, uid, seq
 _CHAIN = f"SELECT hash, {', '.join(COLUMNS)} FROM commands WHERE number IS NOT NULL ORDER BY number"  # noqa: S608 - ours

@@ -17,7 +17,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from agent.core.dropped import Dropped
+from agent.core.drop_reasons import Dropped
 
 LARGEST_HEAD = 16 * 1024  # bytes of request line and headers; exceeded by one slice at most
 MOST_HEADERS = 100
