@@ -29,16 +29,16 @@ class Running:
     """An agent that runs. `began`: when its process was begun, in seconds since the epoch."""
 
     pid: int
-    began: float
+    started_at: float
     log: Path
 
-    def said(self, pattern: str) -> "re.Match[str]":
+    def output(self, pattern: str) -> "re.Match[str]":
         """Wait until its log says so."""
         return eventually(lambda: re.search(pattern, self.log.read_text()))
 
     def metrics(self) -> float:
         """Seconds that `/metrics` takes."""
-        url = self.said(r'"address": "(http://[^"]+)"')[1]
+        url = self.output(r'"address": "(http://[^"]+)"')[1]
         began = time.perf_counter()
         with urllib.request.urlopen(url + "/metrics") as answer:
             answer.read()
@@ -48,9 +48,9 @@ class Running:
         """Seconds of CPU so far."""
         return cpu_of(self.pid)
 
-    def rests(self) -> None:
+    def wait_until_idle(self) -> None:
         """Wait until it has begun, and has no work left: hardly any CPU for two seconds."""
-        self.said('"event": "started"')
+        self.output('"event": "started"')
         before = [self.cpu()]
 
         def rested() -> bool | None:
@@ -70,7 +70,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Workspace:
     """A folder with requests, pictures and a store."""
 
     folder: Path

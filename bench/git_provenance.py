@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent.source.git_objects import Objects
-from agent.source.git_provenance import Checkout
+from agent.source.git_provenance import GitCheckout
 from agent.source.git_repository import find
 
 FILES, COMMITS, IN_A_FOLDER = 100_000, 10_000, 100
@@ -40,7 +40,7 @@ def make(folder: Path) -> None:
     subprocess.run(["git", "reset", "-q", "--hard"], cwd=folder, check=True)
 
 
-def spent(work: Callable[[], object]) -> tuple[float, object]:
+def elapsed(work: Callable[[], object]) -> tuple[float, object]:
     """CPU seconds of it and its children."""
     before = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     result = work()
@@ -48,9 +48,9 @@ def spent(work: Callable[[], object]) -> tuple[float, object]:
     return sum(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime for a, b in zip(before, after, strict=True)), result
 
 
-def asked(folder: Path, files: list[str], patience: float) -> str:
+def measure_read(folder: Path, files: list[str], patience: float) -> str:
     """How many authors the agent tells."""
-    origins = Checkout(folder / "specs", patience).visit(files).about(files)
+    origins = GitCheckout(folder / "specs", patience).query(files).provenance(files)
     dirty = sum(one.dirty is not None for one in origins.values())
     return f"{sum(one.author is not None for one in origins.values())} authors, {dirty} compared"
 
@@ -102,10 +102,10 @@ def main() -> None:
     rows: list[tuple[str, Callable[[], object]]] = [
         ("dulwich: every commit and its first tree", lambda: commits_alone(folder)),
         ("libgit2: every commit and its first tree", lambda: with_libgit2(folder)),
-        ("agent: one file", lambda: asked(folder, oldest, 600)),
-        ("agent: 100 files", lambda: asked(folder, some, 600)),
-        ("agent: all files, patience 1 s", lambda: asked(folder, files, 1)),
-        ("agent: all files", lambda: asked(folder, files, 600)),
+        ("agent: one file", lambda: measure_read(folder, oldest, 600)),
+        ("agent: 100 files", lambda: measure_read(folder, some, 600)),
+        ("agent: all files, patience 1 s", lambda: measure_read(folder, files, 1)),
+        ("agent: all files", lambda: measure_read(folder, files, 600)),
         ("git log -1, one file", lambda: run("log", "-1", "--", f"specs/{oldest[0]}")),
         ("git log, all files", lambda: run("log", "--name-only", "--", "specs")),
         ("git status", lambda: run("status", "--porcelain")),
@@ -113,7 +113,7 @@ def main() -> None:
     for title, work in rows:
         began = time.monotonic()
         try:
-            cpu, result = spent(work)
+            cpu, result = elapsed(work)
         except ImportError:
             print(f"{title}: not installed")
             continue

@@ -163,7 +163,7 @@ async def _agent(count: int, url: str) -> dict[str, float]:
         began, spent = time.perf_counter(), cpu()
         async with Agent.opened(known, seen) as running:
             finished = await running.run_once(600.0)
-        assert not finished.still_moving
+        assert not finished.unfinished
         assert not finished.refused
         return {"seconds": time.perf_counter() - began, "cpu": cpu() - spent, **until}
 

@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.command import Place, eventually
+from bench.command import Workspace, eventually
 from bench.process import median
 from bench.report import Ratio, Scale, Section
 from bench.request_files import REQUEST, picture
-from bench.simulator_process import peer
-from bench.synthetic_store import begin, filed, grow, waiting
+from bench.simulator_process import simulator_process
+from bench.synthetic_store import begin, filed, waiting, write_store
 
 _SIDE = 2330  # pixels: 5 MB
 _AT_ONCE = 16
@@ -54,25 +54,25 @@ def _bounded(uploads: dict[int, dict[str, float]], image: float) -> Iterator[Rat
 def _waits(count: int) -> int:
     """Bytes of memory of an agent for which so many wait."""
     with tempfile.TemporaryDirectory() as name:
-        place = Place(Path(name), {"SCAN_INTERVAL": "1h"})
+        place = Workspace(Path(name), {"SCAN_INTERVAL": "1h"})
         keys = begin(place.store)
         names = [f"person-{number}" for number in range(count)]
         for one in names:
             (place.specs / f"{one}.yaml").write_text(REQUEST.format(name=one))
-        requests = grow(place.store, [waiting(time.time(), followed=True)], filed(keys, place.specs, names))
-        with peer(place.folder, requests) as assure, place.running(assure.url) as agent:
-            agent.rests()
+        requests = write_store(place.store, [waiting(time.time(), followed=True)], filed(keys, place.specs, names))
+        with simulator_process(place.folder, requests) as assure, place.running(assure.url) as agent:
+            agent.wait_until_idle()
             return agent.rss()
 
 
 def _uploads(count: int) -> dict[str, float]:
     """Memory at rest and at the most, and CPU per megabyte, of so many uploads."""
     with tempfile.TemporaryDirectory() as name:
-        place = Place(Path(name), {"CONCURRENCY": str(_AT_ONCE), "POLL_INTERVAL": "1s"})
+        place = Workspace(Path(name), {"CONCURRENCY": str(_AT_ONCE), "POLL_INTERVAL": "1s"})
         content = picture(_SIDE)
         (place.folder / "front.jpg").write_bytes(content)
-        with peer(place.folder) as assure, place.running(assure.url) as agent:
-            agent.rests()
+        with simulator_process(place.folder) as assure, place.running(assure.url) as agent:
+            agent.wait_until_idle()
             rest, spent = agent.rss(), agent.cpu()
             for number in range(count):
                 place.drop(f"person-{number}")

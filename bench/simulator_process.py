@@ -2,7 +2,7 @@
 
 `python -m bench.simulator_process FILE`: FILE has a line of JSON for each dossier: reference, dossier, process, kind.
 What is `waiting` was started and ends when it is told to; the deletion of what is `failing` is refused for ever.
-Prints its URL; then each line of standard input is a command, and is answered by a line of JSON (`Peer.ask`).
+Prints its URL; then each line of standard input is a command, and is answered by a line of JSON (`SimulatorProcess.ask`).
 """
 
 import asyncio
@@ -25,17 +25,17 @@ from agent.sandbox import SandboxConfig
 from agent.sandbox.model import AssureError, Dossier, Verdict
 from agent.sandbox.server import SandboxServer
 from bench.process import CORES
-from bench.synthetic_store import Grown
+from bench.synthetic_store import SyntheticRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class SimulatorProcess:
     """The simulator, from outside."""
 
     url: str
     process: "subprocess.Popen[str]"
 
-    def ask(self, *command: str) -> Any:
+    def send(self, *command: str) -> Any:
         """`calls`: how many came, by operation. `finish N`: so many more of those that wait are accepted now. `times`:
         when each dossier was created and started, by reference, since it was last asked.
         """
@@ -47,14 +47,14 @@ class Peer:
 
     def calls(self) -> dict[str, int]:
         """How many calls came so far, by operation."""
-        found: dict[str, int] = self.ask("calls")
+        found: dict[str, int] = self.send("calls")
         return found
 
 
 @contextlib.contextmanager
-def peer(
-    folder: Path, waiting: Iterable[Grown] = (), failing: Iterable[Grown] = (), delay: float = 0.0
-) -> Iterator[Peer]:
+def simulator_process(
+    folder: Path, waiting: Iterable[SyntheticRequest] = (), failing: Iterable[SyntheticRequest] = (), delay: float = 0.0
+) -> Iterator[SimulatorProcess]:
     """Run it on the last core, while the block runs. `delay`: how long a verification that is new takes, in seconds."""
     path = folder / "past.jsonl"
     with path.open("w") as file:
@@ -66,12 +66,12 @@ def peer(
         os.sched_setaffinity(process.pid, {CORES[-1]})
         assert process.stdout is not None
         try:
-            yield Peer(process.stdout.readline().strip(), process)
+            yield SimulatorProcess(process.stdout.readline().strip(), process)
         finally:
             process.terminate()
 
 
-class _Past:
+class _History:
     """The world with what was there before, and what is noted of what comes."""
 
     def __init__(self, server: SandboxServer, rows: Sequence[tuple[str, str, str, str]]) -> None:
@@ -116,8 +116,8 @@ class _Past:
         world.start_verification = started  # type: ignore[method-assign, assignment]
         world.delete_dossier = deleted  # type: ignore[method-assign]
 
-    def obey(self, command: str, *values: str) -> Any:
-        """One command of `Peer.ask`."""
+    def handle(self, command: str, *values: str) -> Any:
+        """One command of `SimulatorProcess.ask`."""
         if command == "calls":
             return self._world.ledger.calls
         if command == "times":
@@ -131,13 +131,13 @@ class _Past:
 
 async def _serve(path: Path, delay: float) -> None:
     server = SandboxServer(SandboxConfig(verification_delay=(delay, delay)))
-    past = _Past(server, [tuple(json.loads(line)) for line in path.read_text().splitlines()])
+    past = _History(server, [tuple(json.loads(line)) for line in path.read_text().splitlines()])
     async with server:
         print(server.url, flush=True)
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while line := await reader.readline():
-            print(json.dumps(past.obey(*line.decode().split())), flush=True)
+            print(json.dumps(past.handle(*line.decode().split())), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ import uvloop
 from agent.daemon.agent import Agent
 from agent.platform.log import configure
 from agent.store.identity_key import Keys
-from bench.command import Place, eventually, reference
+from bench.command import Workspace, eventually, reference
 from bench.process import child, cpu, median, report, rss
 from bench.report import Ratio, Scale, Section
 from bench.request_files import REQUEST, settings
-from bench.simulator_process import Peer, peer
+from bench.simulator_process import SimulatorProcess, simulator_process
 
 _FOLDERS = 100
 _SUSPENDED = REQUEST + "  suspend: true\n"  # it is admitted, and nothing is asked for
-_LOOKS = 10  # resyncs, and bare walks by turns with them
+_CHECKS = 10  # resyncs, and bare walks by turns with them
 _ROWS = {
     "load": ("first load, s", "load_cpu"),
     "resync": ("resync, nothing changed, ms", "resync_cpu"),
@@ -32,8 +32,8 @@ def measure(scale: Scale) -> Section:
     """Load, resync, change."""
     count, changes = (100_000, 100) if scale.long else (10_000, 30)
     with tempfile.TemporaryDirectory() as name:
-        place = Place(Path(name))
-        with peer(place.folder, delay=600.0) as assure:
+        place = Workspace(Path(name))
+        with simulator_process(place.folder, delay=600.0) as assure:
             found = median([_loaded(place, assure, count) for _ in range(scale.rounds if scale.long else 1)])
             p50, p99 = _changed(place, assure, count, changes)
     per_file = 1e6 * found["load_cpu"] / count
@@ -63,7 +63,7 @@ def measure(scale: Scale) -> Section:
     )
 
 
-def _loaded(place: Place, assure: Peer, count: int) -> dict[str, float]:
+def _loaded(place: Workspace, assure: SimulatorProcess, count: int) -> dict[str, float]:
     for path in place.store.parent.iterdir():
         path.unlink()
     for number in range(count):
@@ -74,19 +74,19 @@ def _loaded(place: Place, assure: Peer, count: int) -> dict[str, float]:
     return child("bench.source", str(place.folder), assure.url)
 
 
-def _changed(place: Place, assure: Peer, count: int, changes: int) -> tuple[float, float]:
+def _changed(place: Workspace, assure: SimulatorProcess, count: int, changes: int) -> tuple[float, float]:
     """Milliseconds from a change of a file to the first call for it."""
-    keys = Keys.beside(place.store)
+    keys = Keys.load_or_create(place.store)
     took = []
     with place.running(assure.url) as agent:
-        agent.said('"event": "started"')
-        agent.rests()
+        agent.output('"event": "started"')
+        agent.wait_until_idle()
         for number in range(0, count, count // changes):
             name, made = f"person-{number}", place.folder / "made.tmp"
             made.write_text(REQUEST.format(name=name))
             asked, changed = reference(keys, name), time.time()
             made.rename(place.specs / f"{number % _FOLDERS:02}" / f"{name}.yaml")
-            created = eventually(lambda asked=asked: assure.ask("times")["created"].get(asked))  # type: ignore[misc]
+            created = eventually(lambda asked=asked: assure.send("times")["created"].get(asked))  # type: ignore[misc]
             took.append(1000 * (created - changed))
             time.sleep(0.1)
     took.sort()
@@ -102,7 +102,7 @@ async def _load(folder: Path, url: str) -> dict[str, float]:
         await agent.scan()
         found = {"load": time.perf_counter() - began, "load_cpu": cpu() - spent, "rss": float(rss())}
         times: dict[str, list[float]] = {"resync": [], "resync_cpu": [], "bare": [], "bare_cpu": []}
-        for _ in range(_LOOKS):
+        for _ in range(_CHECKS):
             began, spent = time.perf_counter(), cpu()
             await agent.scan()
             times["resync"].append(time.perf_counter() - began)

@@ -18,14 +18,14 @@ import orjson
 
 from agent.core.answer import Evidence
 from agent.core.effect import EffectKind
-from agent.core.observations import CameDue, DocumentRemoved, EffectRefused
+from agent.core.observations import DocumentRemoved, EffectRefused, TimerFired
 from agent.core.record import Phase
 from agent.core.request import essence
 from agent.source.loader import load
 from agent.store.connection import sqlite3
-from agent.store.digests import LABELS, NAME, Sealer
+from agent.store.digests import LABELS, NAME, RequestDigests
 from agent.store.identity_key import Keys
-from agent.store.repository import chain
+from agent.store.repository import event_hash
 from agent.store.sqlite import SqliteStore
 from tests.store.support import Life, upload
 
@@ -35,11 +35,15 @@ DAY = 86400.0
 _TABLES = ("requests", "events", "attempts", "starts", "reservations")
 _CHUNK = 5000  # requests in a transaction
 _UID, _NAME = "f" * 24, "name-of-a-person-in-a-pattern"
-_DOCUMENT = ("digest-in-a-pattern", "essence-in-a-pattern", "file-in-a-pattern")  # the words for `Grown.more`
+_DOCUMENT = (
+    "digest-in-a-pattern",
+    "essence-in-a-pattern",
+    "file-in-a-pattern",
+)  # the words for `SyntheticRequest.more`
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
+class SyntheticRequest:
     """One request of a grown store, and what Assure has of it."""
 
     uid: str
@@ -87,7 +91,7 @@ def _failing(at: float, tries: int = 9) -> Life:
     while life.record.failures < tries:
         if life.record.intent is None:
             life.at = max(life.at, life.record.due_at or 0.0)
-            life.sees(CameDue)
+            life.sees(TimerFired)
         life.sees(EffectRefused, kind=EffectKind.DELETE_DOSSIER, evidence=Evidence(status=400))
     return life
 
@@ -100,25 +104,25 @@ def begin(path: Path) -> Keys:
     return keys
 
 
-def named(keys: Keys, names: Iterable[str]) -> list[Grown]:
+def named(keys: Keys, names: Iterable[str]) -> list[SyntheticRequest]:
     """Requests whose files are nowhere."""
-    return [Grown(keys.uid("elsewhere", name), name) for name in names]
+    return [SyntheticRequest(keys.uid("elsewhere", name), name) for name in names]
 
 
-def filed(keys: Keys, specs: Path, names: Iterable[str]) -> list[Grown]:
+def filed(keys: Keys, specs: Path, names: Iterable[str]) -> list[SyntheticRequest]:
     """Requests whose files are in this folder."""
     found = []
     for name in names:
         (document,) = load((specs / f"{name}.yaml").read_bytes(), f"{name}.yaml").documents
         digests = keys.digest(document.canonical), keys.digest(essence(document.request))
-        found.append(Grown(keys.uid(SOURCE, name), name, (*digests, document.file)))
+        found.append(SyntheticRequest(keys.uid(SOURCE, name), name, (*digests, document.file)))
     return found
 
 
-def grow(path: Path, lives: Sequence[Life], requests: Iterable[Grown]) -> list[Grown]:
+def write_store(path: Path, lives: Sequence[Life], requests: Iterable[SyntheticRequest]) -> list[SyntheticRequest]:
     """Add these requests to the store that nobody has open, by turns as these lives were."""
     requests = sorted(requests, key=lambda one: one.uid)
-    keys = Keys.beside(path)
+    keys = Keys.load_or_create(path)
     patterns = [_Pattern(life, keys) for life in lives]
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=OFF")
@@ -153,29 +157,29 @@ class _Pattern:
         self._salt = rows["requests"][0]["salt"]
         admitted = orjson.loads(rows["events"][0]["changes"])
         ids = [word for word in (record.dossier_id, record.process_id) if word is not None]
-        self._words = (*ids, _UID, _NAME, *_DOCUMENT, admitted[NAME], admitted[LABELS])
+        self._placeholders = (*ids, _UID, _NAME, *_DOCUMENT, admitted[NAME], admitted[LABELS])
         self._inserts = [
             (table, f"INSERT INTO {table} ({', '.join(known[0])}) VALUES ({', '.join('?' * len(known[0]))})")
             for table, known in rows.items()
             if known
         ]
-        self._rows = {table: [_Row(row, self._words) for row in known] for table, known in rows.items()}
+        self._rows = {table: [_Row(row, self._placeholders) for row in known] for table, known in rows.items()}
         event, request = list(rows["events"][0]), list(rows["requests"][0])
         self._id, self._hash, self._head = event.index("id"), event.index("hash"), request.index("head")
-        self._said = [event.index(name) for name in ("uid", "seq", "at", "type", "changes")]
+        self._values = [event.index(name) for name in ("uid", "seq", "at", "type", "changes")]
 
-    def copy(self, connection: Any, request: Grown, event: int) -> int:
+    def copy(self, connection: Any, request: SyntheticRequest, event: int) -> int:
         """Write the rows for this request; its events follow `event`. Returns the number of the last."""
-        ids = (request.dossier, request.process)[: self._words.index(_UID)]
-        sealer = Sealer(self._keys, request.uid, self._salt)
+        ids = (request.dossier, request.process)[: self._placeholders.index(_UID)]
+        sealer = RequestDigests(self._keys, request.uid, self._salt)
         digests = sealer.name(self._record.source, request.name), sealer.labels(self._record.desired.labels)
-        words = (*ids, request.uid, request.name, *request.more, *digests)
-        pairs = list(zip(self._words, words, strict=True))
+        parts = (*ids, request.uid, request.name, *request.more, *digests)
+        pairs = list(zip(self._placeholders, parts, strict=True))
         rows = {table: [row.copy(pairs) for row in known] for table, known in self._rows.items()}
         head = ""
         for row in rows["events"]:
             event += 1
-            head = chain(head, *(row[place] for place in self._said))
+            head = event_hash(head, *(row[place] for place in self._values))
             row[self._id], row[self._hash] = event, head
         rows["requests"][0][self._head] = head
         for table, insert in self._inserts:
@@ -186,18 +190,18 @@ class _Pattern:
 class _Row:
     """One row of a table, and which of its values hold a word that is another one in a copy."""
 
-    def __init__(self, row: dict[str, Any], words: Sequence[str]) -> None:
+    def __init__(self, row: dict[str, Any], columns: Sequence[str]) -> None:
         self._values = list(row.values())
         texts = [(place, value) for place, value in enumerate(self._values) if isinstance(value, str)]
-        self._places = [place for place, value in texts if any(word in value for word in words)]
+        self._places = [place for place, value in texts if any(word in value for word in columns)]
 
     def copy(self, pairs: Sequence[tuple[str, str]]) -> list[Any]:
         """The values with other words."""
         values = list(self._values)
         for place in self._places:
             text = values[place]
-            for word, other in pairs:
-                text = text.replace(word, other)
+            for part, other in pairs:
+                text = text.replace(part, other)
             values[place] = text
         return values
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.command import Place, Running, eventually, reference
+from bench.command import Running, Workspace, eventually, reference
 from bench.report import Ratio, Scale, Section
-from bench.simulator_process import Peer, peer
-from bench.synthetic_store import begin, failing, grow, named, waiting
+from bench.simulator_process import SimulatorProcess, simulator_process
+from bench.synthetic_store import begin, failing, named, waiting, write_store
 
 _INTERVALS = 6  # whose mean is taken
 _PACE = 0.1  # seconds between two fresh requests
@@ -66,39 +66,39 @@ def _passes(alone: tuple[float, float], crowded: tuple[float, float]) -> Iterato
 def _backlog(size: int, poll: float) -> tuple[float, ...]:
     """Finished, calls and CPU per interval, with 1 % finishing and with none."""
     with tempfile.TemporaryDirectory() as name:
-        place = Place(Path(name), {"POLL_INTERVAL": f"{poll:g}s", "SCAN_INTERVAL": "1h"})
+        place = Workspace(Path(name), {"POLL_INTERVAL": f"{poll:g}s", "SCAN_INTERVAL": "1h"})
         keys = begin(place.store)
-        requests = grow(place.store, [waiting(time.time())], named(keys, (f"waiting-{n}" for n in range(size))))
-        with peer(place.folder, requests) as assure, place.running(assure.url) as agent:
-            agent.rests()
+        requests = write_store(place.store, [waiting(time.time())], named(keys, (f"waiting-{n}" for n in range(size))))
+        with simulator_process(place.folder, requests) as assure, place.running(assure.url) as agent:
+            agent.wait_until_idle()
             calls, spent = _intervals(assure, agent, 0, poll)
             share = size // 100
             busy_calls, busy_spent = _intervals(assure, agent, share, poll)
     return share, busy_calls, calls, 1000 * busy_spent, 1000 * spent, 1000 * (busy_spent - spent) / share
 
 
-def _intervals(assure: Peer, agent: Running, finish: int, poll: float) -> tuple[float, float]:
+def _intervals(assure: SimulatorProcess, agent: Running, finish: int, poll: float) -> tuple[float, float]:
     """Calls and seconds of CPU per interval."""
     calls, spent = sum(assure.calls().values()), agent.cpu()
     for _ in range(_INTERVALS):
-        assure.ask("finish", str(finish))
+        assure.send("finish", str(finish))
         time.sleep(poll)
     if finish:
-        agent.rests()
+        agent.wait_until_idle()
     return (sum(assure.calls().values()) - calls) / _INTERVALS, (agent.cpu() - spent) / _INTERVALS
 
 
 def _fresh(size: int, bad: int, count: int) -> tuple[float, float]:
     """Milliseconds from a file to its start, p50 and p99."""
     with tempfile.TemporaryDirectory() as name:
-        place = Place(Path(name), {"SCAN_INTERVAL": "1h"})
+        place = Workspace(Path(name), {"SCAN_INTERVAL": "1h"})
         keys = begin(place.store)
         now = time.time()
-        waits = grow(place.store, [waiting(now)], named(keys, (f"waiting-{n}" for n in range(size))))
+        waits = write_store(place.store, [waiting(now)], named(keys, (f"waiting-{n}" for n in range(size))))
         lives = [failing(now + turn) for turn in range(0, 60, 3)]  # each is tried again within a minute
-        fails = grow(place.store, lives, named(keys, (f"failing-{n}" for n in range(bad))))
-        with peer(place.folder, waits, fails, delay=600.0) as assure, place.running(assure.url) as agent:
-            agent.said('"event": "started"')
+        fails = write_store(place.store, lives, named(keys, (f"failing-{n}" for n in range(bad))))
+        with simulator_process(place.folder, waits, fails, delay=600.0) as assure, place.running(assure.url) as agent:
+            agent.output('"event": "started"')
             time.sleep(20.0 if bad else 3.0)  # what was due meanwhile is tried
             dropped, turn = {}, time.monotonic()
             for number in range(count):
@@ -109,7 +109,7 @@ def _fresh(size: int, bad: int, count: int) -> tuple[float, float]:
             started: dict[str, float] = {}
 
             def all_started() -> bool | None:
-                started.update(assure.ask("times")["started"])
+                started.update(assure.send("times")["started"])
                 return dropped.keys() <= started.keys() or None
 
             eventually(all_started)

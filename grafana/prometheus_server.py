@@ -74,7 +74,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 120) -> None:
 
 
 @contextlib.contextmanager
-def watching(folder: Path, target: str, times: Times = QUICK) -> Iterator[Prometheus]:
+def running(folder: Path, target: str, times: Times = QUICK) -> Iterator[Prometheus]:
     """Prometheus at work in this folder, scraping `target` (host:port) each second, with the rules as quick as that."""
     folder.mkdir()
     (folder / "rules.yaml").write_text(yaml.safe_dump(document(times, "docs/runbook.md")))

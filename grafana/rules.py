@@ -450,7 +450,7 @@ _WELL = {
 
 
 # What must not be told from something worse, or worse than it is: series, and the alerts that they must not raise.
-_QUIET = (
+_NO_ALERT = (
     (
         "an orphan that is only possible asks nobody to act",
         {
@@ -500,7 +500,7 @@ def tests(runbook: str) -> dict[str, Any]:
             ),
             *(
                 _test(name, series, [_expected(alert, []) for alert in known if alert.name in silent])
-                for name, series, silent in _QUIET
+                for name, series, silent in _NO_ALERT
             ),
         ],
     }

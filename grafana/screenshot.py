@@ -30,7 +30,7 @@ from PIL import Image
 from grafana.overview import OVERVIEW
 from grafana.panels import Panel
 from grafana.privacy import PRIVACY
-from grafana.prometheus_server import Prometheus, free_port, watching
+from grafana.prometheus_server import Prometheus, free_port, running
 from verification.processes import COMMAND, environment, simulated
 
 PICTURE = Path(__file__).with_name("panels.png")
@@ -115,7 +115,7 @@ class Load:
             )
             urllib.request.urlopen(request).close()  # noqa: S310 - http on loopback
 
-    def swell(self, seconds: float) -> None:
+    def ramp_up(self, seconds: float) -> None:
         """Requests by the second, more and less of them, and a burst; Assure is busy for a while, later it is out."""
         begun = time.monotonic()
         now: object = None
@@ -208,9 +208,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, simulated(sandbox) as assure:
         folder, port = Path(name), free_port()
         load = Load(folder, assure, port)
-        with load.agent(), watching(folder / "prometheus", f"127.0.0.1:{port}") as prometheus:
+        with load.agent(), running(folder / "prometheus", f"127.0.0.1:{port}") as prometheus:
             begun = time.time()
-            load.swell(SECONDS)
+            load.ramp_up(SECONDS)
             draw([[(panel, asked(prometheus, panel, begun)) for panel in row] for row in panels()], PICTURE)
 
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from prometheus_client.registry import Collector
 
-from agent.core.machine import HEED, TABLE
+from agent.core.machine import TABLE, TERMINATIONS
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.core.request_schema import schema_text
 from agent.platform.metrics import Metrics
 from agent.platform.settings import PREFIX, Settings
 from agent.store.audit.datasette import metadata
-from agent.store.audit.named_queries import library, viewed
+from agent.store.audit.named_queries import library, view_columns
 from agent.store.connection import open_writer
 from agent.store.migrations import migrate
-from agent.web.openapi import description
+from agent.web.openapi import openapi
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "state/README.md", "docs/performance.md")
@@ -38,7 +38,7 @@ def diagram() -> str:
         for observation, row in rows.items():
             for to in row.to:
                 edges.setdefault((phase, to), []).append(re.sub(r"(?<!^)([A-Z])", r" \1", observation.__name__).lower())
-    for phase, targets in HEED.items():
+    for phase, targets in TERMINATIONS.items():
         for to in targets:
             edges.setdefault((phase, to), []).append(
                 "new generation" if phase is Phase.DONE else "withdrawn, changed, expired"
@@ -94,7 +94,7 @@ class _Nothing:
     def counts(self) -> dict[tuple[str, str], int]:
         return {("done", "done"): 0}
 
-    def tallies(self, tally: str) -> list[tuple[str, str, str, int]]:
+    def counters(self, counter: str) -> list[tuple[str, str, str, int]]:
         return [("upload", "document", "accepted", 0)]
 
     def held(self) -> list[tuple[str, int]]:
@@ -114,7 +114,7 @@ class _NoTime:
 def metric_list() -> list[tuple[str, str, tuple[str, ...], str]]:
     """Name, type, labels and meaning of every metric."""
     made = Metrics(_NoTime())  # type: ignore[arg-type]
-    made.watch(_Nothing)
+    made.register_store(_Nothing)
     found: dict[str, tuple[str, str, tuple[str, ...], str]] = {}
     for collector in set(made.registry._collector_to_names):
         labels = getattr(collector, "_labelnames", None)
@@ -156,7 +156,7 @@ def views() -> str:
         connection = open_writer(path)
         migrate(connection)
         connection.close()
-        for name, columns in viewed(path).items():
+        for name, columns in view_columns(path).items():
             lines.append(f"| `{name}` | {said[name]} | {', '.join(f'`{column}`' for column in columns)} |")
     return "\n".join(lines)
 
@@ -195,7 +195,7 @@ def rewritten(text: str) -> str:
 
 def api_text() -> str:
     """The OpenAPI description of the API, as it is served."""
-    return json.dumps(description(), indent=2) + "\n"
+    return json.dumps(openapi(), indent=2) + "\n"
 
 
 def main() -> None:

@@ -2,14 +2,22 @@
 
 The model shares nothing with the agent but the words of its effects and observations. It knows dossiers, processes,
 lists of at most 100 rows, reads that lag, calls that act at once, late or never, and deletions. Whatever may go one way
-or another is asked of `Chance`: walks ask random numbers, the exploration takes every way in turn.
+or another is asked of `Choices`: walks ask random numbers, the exploration takes every way in turn.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from agent.core.answer import Evidence, Trouble
-from agent.core.assure_types import PROVIDER, Depiction, DossierReading, Found, ListedProcess, ProcessReading, Status
+from agent.core.assure_types import (
+    PROVIDER,
+    Depiction,
+    DossierReading,
+    FoundDossier,
+    ListedProcess,
+    ProcessReading,
+    Status,
+)
 from agent.core.effect import (
     CompareImages,
     CreateDossier,
@@ -27,6 +35,7 @@ from agent.core.effect import (
 )
 from agent.core.observations import (
     CaptureStarted,
+    ClaimsEncryptionFailed,
     DocumentTypeGone,
     DossierCreated,
     DossierDeleted,
@@ -36,18 +45,17 @@ from agent.core.observations import (
     EffectRefused,
     EffectUnanswered,
     ImagesCompared,
-    ImagesUnfit,
+    ImagesInvalid,
     ImagesUploaded,
     ImagesVerified,
     Observation,
     ProcessCreated,
     ProcessRead,
-    SealingFailed,
     TargetMissing,
     VerificationStarted,
 )
 from verification.builders import sealed
-from verification.choices import Chance, Fate, Paces, fates
+from verification.choices import CallFailure, Choices, Timings, call_failures
 
 LOST_CONNECTION = Evidence(trouble=Trouble.RESET, cause="reset")
 REFUSED = Evidence(status=400, cause="error-body")  # of a start: it proves nothing, says the classifier
@@ -82,14 +90,14 @@ class Dossier:
 
 
 @dataclass
-class Assure:
+class AssureModel:
     """The model. `calm` is a well-behaved world: no trouble, no lag, nothing that takes long."""
 
-    chance: Chance
+    chance: Choices
     lag: float = 0.0  # a read may be this much behind
-    trouble: float = 0.3  # how often a call goes wrong
-    paces: Paces = field(default_factory=Paces)
-    calm: bool = False
+    adversities: float = 0.3  # how often a call goes wrong
+    timings: Timings = field(default_factory=Timings)
+    settle_all: bool = False
     dossiers: dict[str, Dossier] = field(default_factory=dict)
     ids: int = 0
 
@@ -99,7 +107,7 @@ class Assure:
         """Those that are not deleted, also those that a late call will make."""
         return [dossier for dossier in self.dossiers.values() if dossier.deleted_at is None]
 
-    def shown(self, at: float) -> list[Found]:
+    def shown(self, at: float) -> list[FoundDossier]:
         """What the lists show under our references, when nothing lags."""
         found = []
         for dossier in self.open_dossiers():
@@ -107,7 +115,9 @@ class Assure:
                 continue
             generation, attempt = map(int, dossier.reference.split("-")[-2:])
             processes = self._dossier_reading(dossier, at).processes
-            one = Found(generation=generation, attempt=attempt, dossier_id=dossier.dossier_id, processes=processes)
+            one = FoundDossier(
+                generation=generation, attempt=attempt, dossier_id=dossier.dossier_id, processes=processes
+            )
             found.append(one)
         return found
 
@@ -125,9 +135,9 @@ class Assure:
 
     def perform(self, effect: Effect, at: float) -> tuple[Observation, float]:
         """Perform an effect at a time; returns the answer as it reaches us, and when."""
-        if not self.calm and self.chance.happens(self.trouble):
-            return self._troubled(effect, at)
-        took = at if self.calm else at + self.chance.choice(self.paces.calls)
+        if not self.settle_all and self.chance.happens(self.adversities):
+            return self._fail_call(effect, at)
+        took = at if self.settle_all else at + self.chance.choice(self.timings.calls)
         return self.act(effect, at, took), took
 
     def crash(self, effect: Effect, at: float) -> None:
@@ -135,38 +145,38 @@ class Assure:
         if self.chance.choice((True, True, False)):
             self.act(effect, at + self._delay(), at)
 
-    def _troubled(self, effect: Effect, at: float) -> tuple[Observation, float]:
+    def _fail_call(self, effect: Effect, at: float) -> tuple[Observation, float]:
         kind = effect.kind
-        took = at + self.chance.choice(self.paces.answers)
-        fate = self.chance.fate(fates(effect))
+        took = at + self.chance.choice(self.timings.answers)
+        fate = self.chance.call_failure(call_failures(effect))
         jitter = self.chance.jitter
         match fate:
-            case Fate.UNFIT:
-                return ImagesUnfit(at=at, kind=kind, depiction=Depiction.FRONT, reason="changed"), at
-            case Fate.TYPE_GONE:
+            case CallFailure.UNFIT:
+                return ImagesInvalid(at=at, kind=kind, depiction=Depiction.FRONT, reason="changed"), at
+            case CallFailure.TYPE_GONE:
                 return DocumentTypeGone(at=at, reason="not-listed"), at
-            case Fate.BUSY:
-                retry_after = self.chance.choice(self.paces.retry_after)
-                return EffectDelayed(at=took, kind=kind, retry_after=retry_after, chance=jitter()), took
-            case Fate.REFUSED if kind is EffectKind.START_VERIFICATION:
-                return EffectUnanswered(at=took, kind=kind, evidence=REFUSED, chance=jitter()), took
-            case Fate.REFUSED:
+            case CallFailure.BUSY:
+                retry_after = self.chance.choice(self.timings.retry_after)
+                return EffectDelayed(at=took, kind=kind, retry_after=retry_after, jitter=jitter()), took
+            case CallFailure.REFUSED if kind is EffectKind.START_VERIFICATION:
+                return EffectUnanswered(at=took, kind=kind, evidence=REFUSED, jitter=jitter()), took
+            case CallFailure.REFUSED:
                 return EffectRefused(at=took, kind=kind, evidence=Evidence(status=400)), took
-            case Fate.MISSING:
+            case CallFailure.MISSING:
                 return TargetMissing(at=took, kind=kind, evidence=Evidence(status=404)), took
-            case Fate.VANISHED:
+            case CallFailure.VANISHED:
                 self.dossiers[effect.dossier_id].deleted_at = at  # type: ignore[attr-defined]  # it keeps nothing for ever
                 return self._missing(effect, took), took
-            case Fate.ACTED:
+            case CallFailure.ACTED:
                 self.act(effect, at + self._delay(), took)
         evidence = (
             Evidence(status=200, cause="unreadable") if self.chance.choice((True, *[False] * 4)) else LOST_CONNECTION
         )
-        return EffectUnanswered(at=took, kind=kind, evidence=evidence, chance=jitter()), took
+        return EffectUnanswered(at=took, kind=kind, evidence=evidence, jitter=jitter()), took
 
     def _delay(self) -> float:
         """How long after it was sent a call acts: at most REQUEST_TIMEOUT."""
-        return self.chance.choice(self.paces.delays)
+        return self.chance.choice(self.timings.delays)
 
     def act(self, effect: Effect, at: float, took: float) -> Observation:
         """Do it, as of `at`. The answer is exact."""
@@ -181,13 +191,13 @@ class Assure:
                 return self._find(reference, took)
         dossier = self.dossiers[effect.dossier_id]  # type: ignore[attr-defined]
         lagging = isinstance(effect, ReadDossier) and dossier.deleted_at is not None
-        if dossier.deleted_at is not None and not (lagging and took - self._behind() < dossier.deleted_at):
+        if dossier.deleted_at is not None and not (lagging and took - self._lagging() < dossier.deleted_at):
             return self._missing(effect, took)
         if isinstance(effect, DeleteDossier):
             dossier.deleted_at = at
             return DossierDeleted(at=took)
         if isinstance(effect, ReadDossier):
-            return DossierRead(at=took, reading=self._dossier_reading(dossier, took - self._behind()))
+            return DossierRead(at=took, reading=self._dossier_reading(dossier, took - self._lagging()))
         if isinstance(effect, CreateProcess):
             return self._create_process(dossier, effect, at, took)
         if isinstance(effect, StartCapture):
@@ -203,7 +213,7 @@ class Assure:
 
     def _in_process(self, dossier: Dossier, effect: Any, at: float, took: float) -> Observation:
         process = next(one for one in dossier.processes if one.process_id == effect.process_id)
-        seen = max(process.created, took - self._behind())
+        seen = max(process.created, took - self._lagging())
         match effect:
             case UploadImages():
                 if process.status(max(at, process.created)) is not Status.PENDING:
@@ -211,24 +221,24 @@ class Assure:
                 return ImagesUploaded(at=took)
             case CompareImages():
                 return ImagesCompared(at=took)
-            case ReadProcess(keeping=keeping):
+            case ReadProcess(claims_request=keeping):
                 reading = ProcessReading(process_id=process.process_id, status=process.status(seen))
                 if keeping is None or reading.status is not Status.ACCEPTED:
                     return ProcessRead(at=took, reading=reading)
-                if not self.calm and self.chance.happens(0.6):
-                    return SealingFailed(at=took, reading=reading, reason="disk")
-                return ProcessRead(at=took, reading=reading, sealed=sealed(took + keeping.ttl))
+                if not self.settle_all and self.chance.happens(0.6):
+                    return ClaimsEncryptionFailed(at=took, reading=reading, reason="disk")
+                return ProcessRead(at=took, reading=reading, encrypted_claims=sealed(took + keeping.ttl))
             case StartVerification():
                 return self._start(process, at, took)
         raise AssertionError(effect)
 
     def _create_process(self, dossier: Dossier, effect: CreateProcess, at: float, took: float) -> Observation:
-        status = Status.PROCESSING if not self.calm and self.chance.happens(0.03) else Status.PENDING
+        status = Status.PROCESSING if not self.settle_all and self.chance.happens(0.03) else Status.PENDING
         process = Process(self._id("P"), effect.process_type, [(at, status)])
-        if not self.calm and self.chance.happens(0.1):
-            process.moves.append((at + self._while(), Status.FAILED))  # by somebody, through /fail
+        if not self.settle_all and self.chance.happens(0.1):
+            process.moves.append((at + self._duration(), Status.FAILED))  # by somebody, through /fail
         elif status is Status.PROCESSING:
-            process.moves.append((at + self._while(), self._verdict()))
+            process.moves.append((at + self._duration(), self._verdict()))
         dossier.processes.append(process)
         pages = self.chance.choice((None, 1, 2))
         return ProcessCreated(at=took, process_id=process.process_id, status=status, document_pages=pages)
@@ -242,20 +252,20 @@ class Assure:
         if process.moves[-1][0] > at:
             del process.moves[-1]
         process.started.append(at)
-        process.moves += [(at, Status.PROCESSING), (at + self._while(), self._verdict())]
+        process.moves += [(at, Status.PROCESSING), (at + self._duration(), self._verdict())]
         return VerificationStarted(at=took, status=process.status(at))
 
     def _people(self, dossier: Dossier, at: float) -> None:
         """What the person will do with the link: cancel and begin again, or finish, or never come."""
-        for _ in range(1 if self.calm else self.chance.choice(self.paces.people)):
-            came = at + self._while()
-            sent = came + self._while()
-            moves = [(came, Status.PENDING), (sent, Status.PROCESSING), (sent + self._while(), self._verdict())]
+        for _ in range(1 if self.settle_all else self.chance.choice(self.timings.people)):
+            came = at + self._duration()
+            sent = came + self._duration()
+            moves = [(came, Status.PENDING), (sent, Status.PROCESSING), (sent + self._duration(), self._verdict())]
             dossier.processes.append(Process(self._id("P"), "document", moves))
 
     def _find(self, reference: str, took: float) -> Observation:
-        seen = took - self._behind()
-        crowded = not self.calm and self.chance.happens(0.1)
+        seen = took - self._lagging()
+        crowded = not self.settle_all and self.chance.happens(0.1)
         ours = [
             dossier.dossier_id
             for dossier in self.open_dossiers()
@@ -278,14 +288,14 @@ class Assure:
         )
         return DossierReading(dossier_id=dossier.dossier_id, reference=dossier.reference, processes=processes)
 
-    def _behind(self) -> float:
-        return 0.0 if self.calm else self.lag if self.chance.happens(1 / 3) else 0.0
+    def _lagging(self) -> float:
+        return 0.0 if self.settle_all else self.lag if self.chance.happens(1 / 3) else 0.0
 
-    def _while(self) -> float:
-        return 2.0 if self.calm else self.chance.choice(self.paces.whiles)
+    def _duration(self) -> float:
+        return 2.0 if self.settle_all else self.chance.choice(self.timings.whiles)
 
     def _verdict(self) -> Status:
-        return self.chance.choice(self.paces.verdicts)
+        return self.chance.choice(self.timings.verdicts)
 
     def _id(self, prefix: str) -> str:
         self.ids += 1

@@ -5,17 +5,17 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from agent.core.admission import Verdict, judge
+from agent.core.admission import DocumentVerdict, judge
 from agent.core.assure_types import PROVIDER, CaptureOptions, Depiction, DocumentKey, ListedProcess, ProcessType, Status
 from agent.core.effect import (
     ImageRef,
 )
-from agent.core.observations import DocumentChanged, DocumentRemoved, DocumentReturned, Observation, Sealed
+from agent.core.observations import DocumentChanged, DocumentRemoved, DocumentReturned, EncryptedClaims, Observation
 from agent.core.policy import Policy
 from agent.core.record import Desired, Record
 
 NOW = 1_800_000_000.0
-POLICY = Policy(own_look=5.0)  # looks as often as the bulk list would prompt them
+POLICY = Policy(poll_fallback=5.0)  # looks as often as the bulk list would prompt them
 
 DUTCH_PASSPORT = DocumentKey("NLD", "passport")
 FRONT = ImageRef(depiction=Depiction.FRONT, path="a/front.jpg", sha256="f" * 64)
@@ -46,9 +46,11 @@ def unadmitted(desired: Desired, **fields: Any) -> Record:
     )
 
 
-def sealed(expires_at: float) -> Sealed:
+def sealed(expires_at: float) -> EncryptedClaims:
     """Claims that nobody can open."""
-    return Sealed(key_id="2027-01-15-00000000", wrapped=b"wrapped", ciphertext=b"ciphertext", expires_at=expires_at)
+    return EncryptedClaims(
+        key_id="2027-01-15-00000000", wrapped_key=b"wrapped", ciphertext=b"ciphertext", expires_at=expires_at
+    )
 
 
 def listed(process_id: str, status: Status = Status.PENDING, created_at: str = "1", **fields: Any) -> ListedProcess:
@@ -65,14 +67,14 @@ def digested(document: Desired) -> Desired:
     return replace(document, digest=hashlib.sha256(said.encode()).hexdigest()[:32])
 
 
-def told_by_source(record: Record, file: Desired | None, at: float) -> Observation | None:
+def observation_from_source(record: Record, file: Desired | None, at: float) -> Observation | None:
     """What the source loop says of the file that is there now, or None when nothing is new."""
     if file is None:
         return DocumentRemoved(at=at) if record.present else None
     verdict = judge(record, file.digest, file.essence, record.desired.file, file.rerun)
-    if verdict is Verdict.FOLLOWED:
+    if verdict is DocumentVerdict.UNCHANGED:
         return None
-    return (DocumentReturned if verdict is Verdict.RETURNED else DocumentChanged)(at=at, desired=file)
+    return (DocumentReturned if verdict is DocumentVerdict.RETURNED else DocumentChanged)(at=at, desired=file)
 
 
 def edits(random: Random, file: Desired | None, original: Desired) -> Desired | None:

@@ -19,9 +19,9 @@ from typing import Any
 from verification.invariants import violations
 from verification.processes import COMMAND, environment, ledger_at, simulated
 from verification.report import Report, progress
-from verification.request_files import captured, put, request, uploaded
-from verification.temp_stores import scratch
-from verification.throughput_under_faults import timed, troubled
+from verification.request_files import capture_request, request, upload_request, write_file
+from verification.temp_stores import temporary_folder
+from verification.throughput_under_faults import run_with_faults, timed
 
 _AGENT = "chaos"
 _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
@@ -31,7 +31,7 @@ _ORPHANS = 90.0  # seconds that possible orphans may take to show
 
 
 @dataclass(slots=True)
-class Site:
+class Deployment:
     """A folder, a simulator at `url`, and the agent's environment."""
 
     folder: Path
@@ -64,15 +64,15 @@ class Site:
             urllib.request.urlopen(call).close()
 
 
-def _dropped(site: Site, chance: Random, number: int) -> None:
+def _dropped(site: Deployment, chance: Random, number: int) -> None:
     name = f"r-{number}"
     outcome = chance.choice(_OUTCOMES)
     spec = (
-        captured("accepted")
+        capture_request("accepted")
         if chance.random() < 0.2
-        else uploaded(site.folder, name, f"sandbox-outcome={outcome} {name}")
+        else upload_request(site.folder, name, f"sandbox-outcome={outcome} {name}")
     )
-    put(site.folder / "specs" / f"{name}.yaml", request(name, spec))
+    write_file(site.folder / "specs" / f"{name}.yaml", request(name, spec))
 
 
 def _rules(chance: Random) -> list[dict[str, Any]]:
@@ -86,8 +86,8 @@ def chaos(seed: int, *, kills: int, requests: int | None = None, in_trouble: int
     report, chance = Report(f"make chaos: {kills} kills", seed), Random(seed)
     requests = requests or 3 * kills
     began = monotonic()
-    with scratch() as folder, simulated({"seed": str(seed), "delay": "300ms"}) as url:
-        site = Site(folder, url)
+    with temporary_folder() as folder, simulated({"seed": str(seed), "delay": "300ms"}) as url:
+        site = Deployment(folder, url)
         for name in ("specs", "images"):
             (folder / name).mkdir()
         dropped, wrong, moments = 0, Counter[str](), []
@@ -96,7 +96,7 @@ def chaos(seed: int, *, kills: int, requests: int | None = None, in_trouble: int
                 _dropped(site, chance, dropped)
                 dropped += 1
             site.trouble(_rules(chance))
-            moments.append(_killed(site, chance))
+            moments.append(_run_with_kills(site, chance))
             wrong.update(str(one) for one in violations(site.state, site.ledger(), _AGENT, settled=False))
             progress(f"{kill + 1} kills")
         site.trouble([])
@@ -107,16 +107,16 @@ def chaos(seed: int, *, kills: int, requests: int | None = None, in_trouble: int
             report.wrong.append("a traceback in the output: " + (folder / "output").read_text()[-1500:])
         report.rows = [("what", "count"), *_figures(site, dropped, moments, monotonic() - began)]
     if in_trouble:
-        report.rows += _troubled(report, seed, in_trouble)
+        report.rows += _run_with_faults(report, seed, in_trouble)
     return report
 
 
-def _troubled(report: Report, seed: int, requests: int) -> list[tuple[str, str]]:
+def _run_with_faults(report: Report, seed: int, requests: int) -> list[tuple[str, str]]:
     """A folder at once, with trouble on a quarter of the calls: how long it takes."""
-    with scratch() as folder, simulated({"seed": str(seed)}) as url:
+    with temporary_folder() as folder, simulated({"seed": str(seed)}) as url:
         seconds = timed(folder, url, seed, requests)
-        report.wrong += _wrong_after_trouble(ledger_at(url), requests)
-    virtual = troubled(seed, requests)
+        report.wrong += _violations_after_faults(ledger_at(url), requests)
+    virtual = run_with_faults(seed, requests)
     report.wrong += virtual.wrong
     return [
         (f"{requests} requests in trouble, seconds", f"{seconds:,.0f}"),
@@ -124,7 +124,7 @@ def _troubled(report: Report, seed: int, requests: int) -> list[tuple[str, str]]
     ]
 
 
-def _wrong_after_trouble(ledger: dict[str, Any], requests: int) -> list[str]:
+def _violations_after_faults(ledger: dict[str, Any], requests: int) -> list[str]:
     starts = Counter[str]()
     for dossier in ledger["dossiers"]:
         reference = dossier["externalReference"].rsplit("-", 1)[0]
@@ -139,7 +139,7 @@ def _wrong_after_trouble(ledger: dict[str, Any], requests: int) -> list[str]:
     return [f"{what} in trouble: {count}" for what, count in found.items() if count]
 
 
-def _killed(site: Site, chance: Random) -> float:
+def _run_with_kills(site: Deployment, chance: Random) -> float:
     """One life, ended by `kill -9` a while after it began to work."""
     process = site.started("run")
     asked = len(site.ledger()["dossiers"])
@@ -152,7 +152,7 @@ def _killed(site: Site, chance: Random) -> float:
     return monotonic() - began
 
 
-def _settled(site: Site) -> list[str]:
+def _settled(site: Deployment) -> list[str]:
     """`run --once` until all is settled and no possible orphan is left to look for."""
     end, code = monotonic() + _PATIENCE, -1
     while monotonic() < end:
@@ -167,7 +167,7 @@ def _settled(site: Site) -> list[str]:
     return [f"I1 not settled in {_PATIENCE:.0f} s: exit code {code}"]
 
 
-def _figures(site: Site, dropped: int, moments: list[float], seconds: float) -> list[tuple[str, str]]:
+def _figures(site: Deployment, dropped: int, moments: list[float], seconds: float) -> list[tuple[str, str]]:
     ledger = site.ledger()
     starts = sum(process["starts"] for dossier in ledger["dossiers"] for process in dossier["processes"])
     figures = {

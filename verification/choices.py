@@ -12,42 +12,42 @@ from agent.core.effect import CreateProcess, Effect, EffectKind
 T = TypeVar("T")
 
 
-class Chance(Protocol):
+class Choices(Protocol):
     """Whoever decides what may go one way or another."""
 
-    def happens(self, often: float) -> bool:
+    def happens(self, probability: float) -> bool:
         """Does it, this time? `often` from 0 to 1."""
 
     def choice(self, ways: Sequence[T]) -> T:
         """One of the ways."""
 
-    def fate(self, fates: Mapping["Fate", float]) -> "Fate":
+    def call_failure(self, fates: Mapping["CallFailure", float]) -> "CallFailure":
         """How a call goes wrong, by weight."""
 
     def jitter(self) -> float:
         """The jitter of an observation, in [0, 1)."""
 
 
-class Drawn:
+class RandomChoices:
     """Chance from random numbers."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
 
-    def happens(self, often: float) -> bool:
-        return self._random.random() < often
+    def happens(self, probability: float) -> bool:
+        return self._random.random() < probability
 
     def choice(self, ways: Sequence[T]) -> T:
         return self._random.choice(ways)
 
-    def fate(self, fates: Mapping["Fate", float]) -> "Fate":
+    def call_failure(self, fates: Mapping["CallFailure", float]) -> "CallFailure":
         return self._random.choices(list(fates), list(fates.values()))[0]
 
     def jitter(self) -> float:
         return self._random.random()
 
 
-class Fate(StrEnum):
+class CallFailure(StrEnum):
     """How a call goes wrong."""
 
     UNFIT = "unfit"  # an image is not what was admitted: nothing was sent
@@ -61,7 +61,7 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paces:
+class Timings:
     """How long things take, in seconds: one of each, by chance."""
 
     calls: tuple[float, ...] = (0.0, 0.05, 0.5, 3.0)
@@ -89,20 +89,20 @@ PASSING_404 = (
 )
 
 
-def fates(effect: Effect) -> dict[Fate, float]:
+def call_failures(effect: Effect) -> dict[CallFailure, float]:
     """What may befall this call, by weight."""
     kind = effect.kind
     if kind is EffectKind.VERIFY_IMAGES:
-        return {Fate.UNFIT: 1.0}
-    found = {Fate.BUSY: 0.25, Fate.ACTED: 0.52, Fate.LOST: 0.1, Fate.REFUSED: 0.1}
+        return {CallFailure.UNFIT: 1.0}
+    found = {CallFailure.BUSY: 0.25, CallFailure.ACTED: 0.52, CallFailure.LOST: 0.1, CallFailure.REFUSED: 0.1}
     if kind is EffectKind.UPLOAD_IMAGES:
-        found[Fate.UNFIT] = 0.1
+        found[CallFailure.UNFIT] = 0.1
     if isinstance(effect, CreateProcess) and effect.document_type is not None:
-        found[Fate.TYPE_GONE] = 0.1
+        found[CallFailure.TYPE_GONE] = 0.1
     if kind in PASSING_404:
-        found[Fate.MISSING] = 0.04
+        found[CallFailure.MISSING] = 0.04
     if hasattr(effect, "dossier_id"):
-        found[Fate.VANISHED] = 0.05
+        found[CallFailure.VANISHED] = 0.05
     return found
 
 

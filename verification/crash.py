@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from verification.mutations import broken
-from verification.parallel import each
+from verification.mutations import mutated
+from verification.parallel import run_parallel
 from verification.report import Report
 from verification.scenarios import SCENARIOS
-from verification.simulation import AGENT, Stage
-from verification.temp_stores import scratch
-from verification.virtual_time import Stuck, play
+from verification.simulation import AGENT, Simulation
+from verification.temp_stores import temporary_folder
+from verification.virtual_time import Deadlock, run_virtual
 
 _SETTINGS = {"scan_interval": 5.0, "poll_interval": 5.0}
 _SHORT = ("upload, accepted", "capture, accepted", "answers lost", "changed, verified again")  # all of their boundaries
@@ -24,7 +24,7 @@ _PATIENCE = 4500.0  # virtual seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Life:
+class LifeResult:
     """How one run of a scenario ended: at the end of the records, at the end of the ledger, and what was wrong."""
 
     records: Mapping[str, tuple[str, ...]]
@@ -33,7 +33,7 @@ class Life:
     wrong: tuple[str, ...]
 
 
-def _records(stage: Stage) -> dict[str, tuple[str, ...]]:
+def _records(stage: Simulation) -> dict[str, tuple[str, ...]]:
     return {
         name: (record.phase, record.state, record.outcome or "-", str(record.generation))
         + ((record.hold.reason,) if record.hold else ())
@@ -41,7 +41,7 @@ def _records(stage: Stage) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _ledger(stage: Stage) -> dict[str, int]:
+def _ledger(stage: Simulation) -> dict[str, int]:
     """Starts by uid and generation of uploads, dossiers that are left, and everything that the contract forbids."""
     counts: Counter[str] = Counter()
     for dossier in stage.world.ledger.report()["dossiers"]:
@@ -53,32 +53,34 @@ def _ledger(stage: Stage) -> dict[str, int]:
     return dict(+counts)  # without those that are nought
 
 
-def lived(name: str, seed: int, fatal: Collection[int]) -> Life:
+def run_life(name: str, seed: int, fatal: Collection[int]) -> LifeResult:
     """One run, killed at these boundaries."""
     scenario = SCENARIOS[name]
 
-    async def run(stage: Stage) -> None:
+    async def run(stage: Simulation) -> None:
         stage.faults.add(scenario.trouble)
-        async with asyncio.timeout(_PATIENCE), stage.living():
+        async with asyncio.timeout(_PATIENCE), stage.running():
             await scenario.script(stage)
-            await stage.calm()
+            await stage.settle()
 
-    with scratch() as folder:
-        stage = Stage(folder, seed, fatal=fatal, settings={**_SETTINGS, **scenario.settings})
+    with temporary_folder() as folder:
+        stage = Simulation(folder, seed, fatal=fatal, settings={**_SETTINGS, **scenario.settings})
         trouble: list[str] = []
         try:
-            play(run(stage))
-        except (Exception, Stuck) as error:
+            run_virtual(run(stage))
+        except (Exception, Deadlock) as error:
             trouble.append(f"I1 it never ends ({type(error).__name__}: {error})")
-        found = [*stage.found, *stage.violations(settled=True)]
+        found = [*stage.violations_at_kills, *stage.violations(settled=True)]
         trouble += [str(one) for one in found]
         records = _records(stage) if stage.state.exists() else {}
-        return Life(records=records, ledger=_ledger(stage), boundaries=len(stage.gate.boundaries), wrong=tuple(trouble))
+        return LifeResult(
+            records=records, ledger=_ledger(stage), boundaries=len(stage.crash_points.boundaries), wrong=tuple(trouble)
+        )
 
 
-def compared(name: str, seed: int, reference: Life, fatal: Collection[int]) -> list[str]:
+def compare(name: str, seed: int, reference: LifeResult, fatal: Collection[int]) -> list[str]:
     """What is wrong with a killed run, or different from the run that was not."""
-    life = lived(name, seed, fatal)
+    life = run_life(name, seed, fatal)
     where = f"{name}, killed at {', '.join(map(str, sorted(fatal)))}"
     wrong = [f"{where}: {one}" for one in life.wrong]
     if SCENARIOS[name].same:
@@ -89,16 +91,16 @@ def compared(name: str, seed: int, reference: Life, fatal: Collection[int]) -> l
     return wrong
 
 
-Run = tuple[str, int, Life, tuple[int, ...], str | None]
+Run = tuple[str, int, LifeResult, tuple[int, ...], str | None]
 
 
 def _run(run: Run) -> list[str]:
     name, seed, reference, fatal, mutation = run
-    with broken(mutation):
-        return compared(name, seed, reference, fatal)
+    with mutated(mutation):
+        return compare(name, seed, reference, fatal)
 
 
-def runs_of(name: str, boundaries: int, chance: Random, *, long: bool) -> list[tuple[int, ...]]:
+def run_all(name: str, boundaries: int, chance: Random, *, long: bool) -> list[tuple[int, ...]]:
     """Where to kill: at each boundary, or at some of them; and at sampled pairs."""
     whole = long or name in _SHORT
     singles = range(boundaries) if whole else sorted(chance.sample(range(boundaries), min(4, boundaries)))
@@ -115,12 +117,12 @@ def crash(
     chance = Random(seed)
     total = [0, 0, 0]
     for name in list(only) or list(SCENARIOS):
-        reference = lived(name, seed, ())
+        reference = run_life(name, seed, ())
         report.wrong += [f"{name}, not killed: {one}" for one in reference.wrong]
-        fatal = runs_of(name, reference.boundaries, chance, long=long)
+        fatal = run_all(name, reference.boundaries, chance, long=long)
         wrong: list[str] = []
         runs = [(name, seed, reference, at, mutation) for at in fatal]
-        for done, found in enumerate(each(_run, runs, jobs), start=1):
+        for done, found in enumerate(run_parallel(_run, runs, jobs), start=1):
             wrong += found
             if found and mutation is not None:  # it was noticed, and more is not asked
                 fatal = fatal[:done]

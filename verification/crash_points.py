@@ -11,7 +11,7 @@ from pathlib import Path
 NO_COPY = shutil.ignore_patterns("*.lock", "*.sock")
 
 
-class Gate:
+class CrashPoints:
     """Counts boundaries over all lives, and kills at those in `fatal`. `killed` is called at that moment."""
 
     def __init__(self, state: Path, fatal: Collection[int] = ()) -> None:
@@ -22,11 +22,11 @@ class Gate:
         self._state = state
         self._copy = state.with_name("as-it-was")
 
-    def passes(self, what: str) -> bool:
+    def pass_boundary(self, boundary: str) -> bool:
         """One more boundary. False: the agent is dead and does not get past it."""
         if self.dead:
             return False
-        self.boundaries.append(what)
+        self.boundaries.append(boundary)
         if len(self.boundaries) - 1 in self.fatal:
             self.kill()
         return not self.dead

@@ -6,12 +6,12 @@ What goes wrong costs an adversity. When none are left nothing goes wrong any mo
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from verification.choices import Fate
+from verification.choices import CallFailure
 
 T = TypeVar("T")
 
 
-class Ways:
+class ExhaustiveChoices:
     """Implements `verification.choices.Chance`. Before each run call `another`, until it says no."""
 
     def __init__(self, adversities: int = 0) -> None:
@@ -22,7 +22,7 @@ class Ways:
         self._at = 0
         self._begun = False
 
-    def another(self) -> bool:
+    def next_path(self) -> bool:
         """Prepare the next way; False when all were taken."""
         if self._begun:
             while self._script and self._script[-1] + 1 == self._widths[-1]:
@@ -34,28 +34,28 @@ class Ways:
         self._begun, self._at, self.left = True, 0, self._adversities
         return True
 
-    def _pick(self, ways: int) -> int:
-        if ways == 1:
+    def _pick(self, options: int) -> int:
+        if options == 1:
             return 0
         if self._at == len(self._script):
             self._script.append(0)
-            self._widths.append(ways)
+            self._widths.append(options)
         self._at += 1
         return self._script[self._at - 1]
 
-    def happens(self, often: float) -> bool:
+    def happens(self, probability: float) -> bool:
         """No for nothing; yes at the price of an adversity."""
-        if not 0 < often < 1 or not self.left:
+        if not 0 < probability < 1 or not self.left:
             return False
         happens = self._pick(2) == 1
         self.left -= happens
         return happens
 
-    def choice(self, ways: Sequence[T]) -> T:
-        different = list(dict.fromkeys(ways))
+    def choice(self, options: Sequence[T]) -> T:
+        different = list(dict.fromkeys(options))
         return different[self._pick(len(different))]
 
-    def fate(self, fates: Mapping[Fate, float]) -> Fate:
+    def call_failure(self, fates: Mapping[CallFailure, float]) -> CallFailure:
         return list(fates)[self._pick(len(fates))]
 
     def jitter(self) -> float:

@@ -19,30 +19,30 @@ from functools import partial
 from agent.core.audit import audited, replay
 from agent.core.effect import Effect, EffectKind, ReserveStart, StartVerification
 from agent.core.machine import TABLE, Step, admit, step
-from agent.core.next_effect import due
+from agent.core.next_effect import next_due_at
 from agent.core.observations import (
-    Answer,
-    BudgetSpent,
-    CameDue,
+    BudgetExhausted,
+    HoldAnswer,
     HoldResolved,
     Observation,
-    Reconsidered,
-    RerunAsked,
-    ResultSighted,
+    RerunRequested,
+    ResultAvailable,
     Resumed,
+    RetryRequested,
     StartReserved,
+    TimerFired,
 )
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
-from agent.core.rules.recovery import unknown_to
-from verification.assure_model import Assure
-from verification.builders import NOW, digested, told_by_source, unadmitted
-from verification.choices import Paces
-from verification.exhaustive_choices import Ways
-from verification.query_coverage import Selection
+from agent.core.rules.recovery import proves_store_is_stale
+from verification.assure_model import AssureModel
+from verification.builders import NOW, digested, observation_from_source, unadmitted
+from verification.choices import Timings
+from verification.exhaustive_choices import ExhaustiveChoices
+from verification.query_coverage import QueryCoverage
 from verification.report import progress
 from verification.state_identity import copied, key
-from verification.step_invariants import check
+from verification.step_invariants import check_step
 
 _SLEEP = 200.0  # seconds: longer than every grace
 _MISSED = 12.0  # seconds that a crash takes
@@ -55,7 +55,7 @@ class Start:
     name: str
     desired: Desired
     policy: Policy
-    paces: Paces
+    paces: Timings
 
 
 @dataclass(slots=True)
@@ -63,18 +63,18 @@ class State:
     """A record in its world, and what was asked for and is not answered yet."""
 
     record: Record
-    assure: Assure
+    assure: AssureModel
     file: Desired | None
     effect: Effect | None
     now: float
     orphans: frozenset[str]
     left: int  # adversities
     bound: tuple[tuple[int, str], ...] = ()  # generation -> process that a start was intended for
-    came: tuple[str, ...] = ()  # how we came here
+    moves_so_far: tuple[str, ...] = ()  # how we came here
 
 
 @dataclass(slots=True)
-class Found:
+class ExplorationResult:
     """What one exploration found."""
 
     name: str
@@ -93,18 +93,18 @@ Move = Callable[[State], None]
 class Exploration:
     """Breadth first, from one start."""
 
-    def __init__(self, start: Start, adversities: int, selection: Selection) -> None:
+    def __init__(self, start: Start, adversities: int, selection: QueryCoverage) -> None:
         self._start = start
         self._policy = start.policy
         self._adversities = adversities
         self._selection = selection
-        self._calmly: dict[int, list[int]] = {}  # state -> where it leads when nothing goes wrong
+        self._without_adversity: dict[int, list[int]] = {}  # state -> where it leads when nothing goes wrong
         self._settled: set[int] = set()
         self._seen: set[int] = set()
-        self._how: dict[int, tuple[str, ...]] = {}
-        self.found = Found(start.name)
+        self._paths: dict[int, tuple[str, ...]] = {}
+        self.found = ExplorationResult(start.name)
 
-    def run(self, limit: int) -> Found:
+    def run(self, limit: int) -> ExplorationResult:
         """Explore until there is nothing new, or something is wrong, or `limit` states were seen."""
         found, selection = self.found, self._selection
         waiting = deque([self._begin()])
@@ -112,9 +112,9 @@ class Exploration:
         while waiting and not found.wrong and found.states < limit:
             state = waiting.popleft()
             found.states += 1
-            found.depth = max(found.depth, len(state.came))
+            found.depth = max(found.depth, len(state.moves_so_far))
             found.phases[state.record.phase] += 1
-            found.records += selection.take(state.record)
+            found.records += selection.add(state.record)
             here = key(state)
             nexts = 0
             for calm, successor in self._successors(state):
@@ -122,7 +122,7 @@ class Exploration:
                 found.moves += 1
                 number = key(successor)
                 if calm:
-                    self._calmly.setdefault(number, []).append(here)
+                    self._without_adversity.setdefault(number, []).append(here)
                 if number not in self._seen:
                     self._remember(successor)
                     waiting.append(successor)
@@ -138,14 +138,14 @@ class Exploration:
     def _remember(self, state: State) -> None:
         number = key(state)
         self._seen.add(number)
-        self._how[number] = state.came[-40:]
+        self._paths[number] = state.moves_so_far[-40:]
 
     def _begin(self) -> State:
         desired = self._start.desired
         taken = admit(unadmitted(desired), NOW, self._policy)
-        assure = Assure(Ways(), lag=4.0, trouble=0.5, paces=self._start.paces)
+        assure = AssureModel(ExhaustiveChoices(), lag=4.0, adversities=0.5, timings=self._start.paces)
         state = State(taken.record, assure, desired, taken.effect, NOW, frozenset(), self._adversities)
-        self._hold_true(state, taken)
+        self._check_invariants(state, taken)
         return state
 
     # -- moves -------------------------------------------------------------------------------------------------
@@ -155,8 +155,8 @@ class Exploration:
         for name, move, adverse in self._moves(state):
             if adverse and not state.left:
                 continue
-            ways = Ways(state.left - adverse)
-            while ways.another():
+            ways = ExhaustiveChoices(state.left - adverse)
+            while ways.next_path():
                 after = copied(state, ways)
                 try:
                     move(after)
@@ -171,56 +171,58 @@ class Exploration:
     def _moves(self, state: State) -> Iterator[tuple[str, Move, bool]]:
         if state.effect is not None:
             yield "answered", self._answered, False
-            if state.effect.kind.changes:
+            if state.effect.kind.mutates:
                 yield "crashed", self._crashed, True
             yield "ended", self._ended, True
             return
         if state.record.intent is not None:
             yield "resumed", self._resumed, False
             return
-        yield from self._told(state)
+        yield from self._deliver_source(state)
         if state.record.due_at is not None:
             yield "came due", self._came_due, False
             yield "slept", self._slept, True
 
-    def _told(self, state: State) -> Iterator[tuple[str, Move, bool]]:
+    def _deliver_source(self, state: State) -> Iterator[tuple[str, Move, bool]]:
         """What the source and people may say now."""
         record, at = state.record, state.now
         for file in _edits(state.file, self._start.desired):
             if file != state.file:
                 yield "edited", partial(self._edited, file), True
-        said: list[Observation] = [ResultSighted(at=at), Reconsidered(at=at)]
+        said: list[Observation] = [ResultAvailable(at=at), RetryRequested(at=at)]
         if state.file is not None:
-            said.append(RerunAsked(at=at, desired=replace(state.file, rerun=f"p{record.generation}")))
+            said.append(RerunRequested(at=at, desired=replace(state.file, rerun=f"p{record.generation}")))
         if record.hold is not None:
-            standing = next((one.dossier_id for one in state.assure.open_dossiers()), None)
+            following = next((one.dossier_id for one in state.assure.open_dossiers()), None)
             desired = state.file if record.hold.reason.about_document else None
             said += [
-                HoldResolved(at=at, hold_id=record.hold.id, answer=answer, desired=desired, dossier_id=standing)
-                for answer in Answer
+                HoldResolved(at=at, hold_id=record.hold.id, answer=answer, desired=desired, dossier_id=following)
+                for answer in HoldAnswer
             ]
         for one in said:
-            yield "told", partial(self._said, one), True
+            yield "told", partial(self._describe_move, one), True
 
     def _answered(self, state: State) -> None:
         effect = state.effect
         assert effect is not None
         if isinstance(effect, ReserveStart):
             spent = state.assure.chance.happens(0.5)
-            self._see(state, BudgetSpent(at=state.now, until=state.now + 50) if spent else StartReserved(at=state.now))
+            self._record_state(
+                state, BudgetExhausted(at=state.now, until=state.now + 50) if spent else StartReserved(at=state.now)
+            )
             return
         seen, state.now = state.assure.perform(effect, state.now)
-        self._see(state, seen)
+        self._record_state(state, seen)
 
     def _crashed(self, state: State) -> None:
         """After the intent was committed; the call was not sent, or acts, now or late."""
         assert state.effect is not None
         state.assure.crash(state.effect, state.now)
         state.now += _MISSED
-        self._see(state, Resumed(at=state.now))
+        self._record_state(state, Resumed(at=state.now))
 
     def _resumed(self, state: State) -> None:
-        self._see(state, Resumed(at=state.now))
+        self._record_state(state, Resumed(at=state.now))
 
     def _ended(self, state: State) -> None:
         """The answer is saved, nothing more is asked for, and another agent goes on later."""
@@ -229,70 +231,70 @@ class Exploration:
             state.effect = None
             return
         seen, state.now = state.assure.perform(state.effect, state.now)
-        self._see(state, seen, ask=False)
+        self._record_state(state, seen, ask=False)
         state.now += _MISSED
 
     def _came_due(self, state: State) -> None:
         assert state.record.due_at is not None
         state.now = max(state.now, state.record.due_at)
-        self._see(state, CameDue(at=state.now))
+        self._record_state(state, TimerFired(at=state.now))
 
     def _slept(self, state: State) -> None:
         """Nobody looked for a while."""
         assert state.record.due_at is not None
         state.now = max(state.now, state.record.due_at) + _SLEEP
-        self._see(state, CameDue(at=state.now))
+        self._record_state(state, TimerFired(at=state.now))
 
-    def _said(self, seen: Observation, state: State) -> None:
-        self._see(state, seen)
+    def _describe_move(self, seen: Observation, state: State) -> None:
+        self._record_state(state, seen)
 
     def _edited(self, file: Desired | None, state: State) -> None:
         """The file is another, or gone."""
         state.file = file
-        if (news := told_by_source(state.record, file, state.now)) is not None:
-            self._see(state, news)
+        if (news := observation_from_source(state.record, file, state.now)) is not None:
+            self._record_state(state, news)
 
-    def _see(self, state: State, seen: Observation, *, ask: bool = True) -> None:
+    def _record_state(self, state: State, seen: Observation, *, ask: bool = True) -> None:
         before = state.record
         taken = step(before, seen, self._policy, ask)
         folded = TABLE[before.phase][type(seen)].rule(before, seen, self._policy)
         self.found.edges[before.phase, type(seen).__name__, folded.phase] += 1
         state.record, state.effect = taken.record, taken.effect
-        state.came = (*state.came, f"{state.now - NOW:.1f} {type(seen).__name__}")
+        state.moves_so_far = (*state.moves_so_far, f"{state.now - NOW:.1f} {type(seen).__name__}")
         if taken.orphan is not None:
             state.orphans |= {taken.orphan}
-        self._hold_true(state, taken)
+        self._check_invariants(state, taken)
         if state.effect is None and state.record.intent is None:
-            news = told_by_source(state.record, state.file, state.now)
+            news = observation_from_source(state.record, state.file, state.now)
             if news is not None and not isinstance(seen, type(news)):
-                self._see(state, news)
+                self._record_state(state, news)
 
     # -- what holds --------------------------------------------------------------------------------------------
 
-    def _hold_true(self, state: State, taken: Step) -> None:
+    def _check_invariants(self, state: State, taken: Step) -> None:
         record = state.record
         before = audited(taken.before) if taken.before is not None else {}
-        check(taken, replay([before, *(event.changes for event in taken.events)]))
+        check_step(taken, replay([before, *(event.changes for event in taken.events)]))
         if taken.changed:
-            assert record.due_at == due(record, state.now, self._policy), "due follows from the record [I1]"
+            assert record.due_at == next_due_at(record, state.now, self._policy), "due follows from the record [I1]"
         if isinstance(taken.effect, StartVerification):
             bound = dict(state.bound)
             assert bound.setdefault(record.generation, taken.effect.process_id) == taken.effect.process_id, (
                 "one process per generation is started [I2]"
             )
             state.bound = tuple(bound.items())
-        self._never_two_starts(state)
-        self._accounted(state)
-        signs = [one for one in state.assure.shown(state.now) if unknown_to(record, one)]
+        self._check_single_start(state)
+        self._check_accounted(state)
+        signs = [one for one in state.assure.shown(state.now) if proves_store_is_stale(record, one)]
         assert not signs, f"a sound record is taken for one that is behind: {signs}"
-        self._read_before_deleted(state)
+        self._check_read_before_deletion(state)
 
-    def _never_two_starts(self, state: State) -> None:
+    def _check_single_start(self, state: State) -> None:
         record = state.record
         starts = state.assure.starts_of(f"aa-{record.agent}-{record.uid}-{record.generation}-")
         assert len(starts) <= 1, f"started more than once: {starts} [I2]"
 
-    def _accounted(self, state: State) -> None:
+    def _check_accounted(self, state: State) -> None:
         record = state.record
         in_question = EffectKind.CREATE_DOSSIER in (record.doubt, record.intent and record.intent.kind)
         for dossier in state.assure.open_dossiers():
@@ -300,7 +302,7 @@ class Exploration:
             sought = dossier.reference == record.reference and in_question
             assert ours or sought or dossier.reference in state.orphans, f"{dossier.dossier_id} is nobody's [I3]"
 
-    def _read_before_deleted(self, state: State) -> None:
+    def _check_read_before_deletion(self, state: State) -> None:
         record = state.record
         if record.outcome is None or record.outcome.value not in ("accepted", "rejected", "canceled", "failed"):
             return
@@ -322,15 +324,17 @@ class Exploration:
         """States from which no way without further adversities leads to an end."""
         reached, waiting = set(self._settled), list(self._settled)
         while waiting:
-            for before in self._calmly.get(waiting.pop(), ()):
+            for before in self._without_adversity.get(waiting.pop(), ()):
                 if before not in reached:
                     reached.add(before)
                     waiting.append(before)
         never = self._seen - reached
-        return [f"{len(never)} states never settle; one of them: {' | '.join(self._how[min(never)])}"] if never else []
+        return (
+            [f"{len(never)} states never settle; one of them: {' | '.join(self._paths[min(never)])}"] if never else []
+        )
 
     def _report(self, state: State, what: str) -> None:
-        self.found.wrong.append(f"{self._start.name}: {what}\n    " + "\n    ".join(state.came[-40:]))
+        self.found.wrong.append(f"{self._start.name}: {what}\n    " + "\n    ".join(state.moves_so_far[-40:]))
 
 
 def _edits(file: Desired | None, original: Desired) -> list[Desired | None]:

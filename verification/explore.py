@@ -9,15 +9,22 @@ from agent.core.machine import TABLE
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase
 from verification.builders import DUTCH_PASSPORT, capture, upload
-from verification.choices import Paces
+from verification.choices import Timings
 from verification.exploration import Exploration, Start
-from verification.mutations import broken
-from verification.query_coverage import Selection
+from verification.mutations import mutated
+from verification.query_coverage import QueryCoverage
 from verification.report import Report
 from verification.state_identity import HOLD_TTL
 
-_POLICY = Policy(own_look=5.0, hold_ttl=HOLD_TTL, recheck=10.0, last_look=60.0, last_tries=1, start_patience=60.0)
-_PACES = Paces(
+_POLICY = Policy(
+    poll_fallback=5.0,
+    hold_ttl=HOLD_TTL,
+    image_recheck_interval=10.0,
+    late_read_window=60.0,
+    late_read_limit=1,
+    max_start_interval=60.0,
+)
+_PACES = Timings(
     calls=(0.05,),
     answers=(2.0,),
     delays=(0.0, 29.0),
@@ -28,24 +35,24 @@ _PACES = Paces(
 )
 
 
-def _start(*, name: str, desired: Desired, policy: Policy = _POLICY, paces: Paces = _PACES) -> Start:
+def _start(*, name: str, desired: Desired, policy: Policy = _POLICY, paces: Timings = _PACES) -> Start:
     return Start(name=name, desired=desired, policy=policy, paces=paces)
 
 
 STARTS = (
     _start(name="upload", desired=upload()),
     _start(name="upload, no back, read back", desired=upload(back=False, read_back=True, retention=60.0)),
-    _start(name="capture", desired=capture(), policy=replace(_POLICY, own_look=20.0)),
+    _start(name="capture", desired=capture(), policy=replace(_POLICY, poll_fallback=20.0)),
     _start(
         name="type by name, budget",
         desired=upload(document_type=DUTCH_PASSPORT),
         policy=replace(_POLICY, budgeted=True),
     ),
-    _start(name="upload, short deadline", desired=upload(deadline=30.0), policy=replace(_POLICY, own_look=10.0)),
+    _start(name="upload, short deadline", desired=upload(deadline=30.0), policy=replace(_POLICY, poll_fallback=10.0)),
     _start(
         name="capture, short deadline, nobody comes",
         desired=capture(deadline=30.0),
-        policy=replace(_POLICY, own_look=10.0),
+        policy=replace(_POLICY, poll_fallback=10.0),
         paces=replace(_PACES, people=(0, 1)),
     ),
 )
@@ -56,7 +63,7 @@ def explore(*, adversities: int = 1, long: bool = False, mutation: str | None = 
     report = Report(f"make explore: every history with at most {adversities} adversities", "none: nothing is drawn")
     report.rows.append(("start", "states", "moves", "longest", "records", "seconds"))
     edges: Counter[tuple[Phase, str, Phase]] = Counter()
-    with broken(mutation), Selection() as selection:
+    with mutated(mutation), QueryCoverage() as selection:
         for start in STARTS:
             began = perf_counter()
             found = Exploration(start, adversities, selection).run(limit)

@@ -17,11 +17,11 @@ from typing import Any
 from agent.assure import response_parsers
 from agent.assure.token import read_token
 from agent.core.answer import Busy, Done, Operation, Refused, Trouble, Unknown
-from agent.core.classify import Reader, Reply, classify, http_date
-from agent.source.loader import Loaded, load
-from verification.parallel import each
+from agent.core.classify import HttpReply, Reader, classify, http_date
+from agent.source.loader import LoadedFile, load
+from verification.parallel import run_parallel
 from verification.report import Report
-from verification.request_files import captured, request
+from verification.request_files import capture_request, request
 
 _NOW = 1_800_000_000.0
 _CANARY = "Wilhelmina Canary-Vantongeren"  # stands in the free text of many inputs, and may stand in no error
@@ -32,7 +32,7 @@ _READERS: dict[str, tuple[Operation, Reader[Any], Any]] = {
     "created dossier": (Operation.CREATE_DOSSIER, response_parsers.created_dossier("aa-x-1-1"), {"dossierId": _ID}),
     "created process": (Operation.CREATE_PROCESS, response_parsers.created_process, _PROCESS | {"documentPages": 2}),
     "capture link": (Operation.START_CAPTURE, response_parsers.capture_link, {"url": "https://capture.example/secret"}),
-    "started": (Operation.START_VERIFICATION, response_parsers.started(_ID), _PROCESS),
+    "started": (Operation.START_VERIFICATION, response_parsers.started_process(_ID), _PROCESS),
     "process": (
         Operation.READ_PROCESS,
         response_parsers.process(_ID),
@@ -65,19 +65,19 @@ _READERS: dict[str, tuple[Operation, Reader[Any], Any]] = {
         [{"id": 137, "country": "NLD", "type": "passport", "name": "Passport"}],
     ),
     "image": (Operation.READ_IMAGE, response_parsers.image, {}),
-    "nothing": (Operation.DELETE_DOSSIER, response_parsers.nothing, {}),
+    "nothing": (Operation.DELETE_DOSSIER, response_parsers.empty_body, {}),
     "token": (Operation.TOKEN, read_token, {"access_token": "abc", "expires_in": 600, "token_type": "Bearer"}),
 }
-_WORDS: tuple[Any, ...] = (
+_TOKENS: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2, 137, 1.5, 1e308, 2**63, -(2**64), 10**30, "", " ", "all", "..", ".", "/", "\0"),
     *("accepted", "pending", "ACCEPTED", _ID, _CANARY, "é\u202e\ud83d\ude00", "a" * 5000, [], {}, [[]], {"": {}}),
 )
-_WORDY = ("document types", "image")  # they hold public words, and bytes that are compared and dropped
+_TOKEN_RICH = ("document types", "image")  # they hold public words, and bytes that are compared and dropped
 _REFERENCE = re.compile("reference='[^']*'")  # compared with ours, and dropped
 _STATUSES = (*[200] * 4, *[201] * 2, 204, 301, 400, 401, 403, 404, 408, 409, 418, 425, 429, 500, 502, 503, 999)
 _TIMES = ("0", "-5", "1e9", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 99 Foo 0000", "\x00", "", "nan", _CANARY)
 _GOOD_FILES = (
-    request("a", captured("accepted", deadline="1h")),
+    request("a", capture_request("accepted", deadline="1h")),
     b"""apiVersion: assure-agent/v1
 kind: VerificationRequest
 metadata:
@@ -118,7 +118,7 @@ class Batch:
 def _mutated(good: Any, chance: Random) -> Any:
     """The same document with something in it that is otherwise."""
     if chance.random() < 0.25:
-        return chance.choice(_WORDS)
+        return chance.choice(_TOKENS)
     if isinstance(good, dict) and good:
         key = chance.choice(list(good))
         changed = dict(good)
@@ -126,13 +126,13 @@ def _mutated(good: Any, chance: Random) -> Any:
             case 0:
                 del changed[key]
             case 1:
-                changed[str(chance.choice(_WORDS))[:50]] = chance.choice(_WORDS)
+                changed[str(chance.choice(_TOKENS))[:50]] = chance.choice(_TOKENS)
             case _:
                 changed[key] = _mutated(good[key], chance)
         return changed
     if isinstance(good, list) and good:
         return [*good, _mutated(good[0], chance)] if chance.random() < 0.5 else [_mutated(good[0], chance)]
-    return chance.choice(_WORDS)
+    return chance.choice(_TOKENS)
 
 
 def _noise(chance: Random, seed: bytes) -> bytes:
@@ -173,13 +173,13 @@ def read(name: str, chance: Random) -> str:
     body = _body(name, chance)
     header = chance.choice((None, *_TIMES))
     http_date(header)
-    reply = Reply(status=status, body=body, document=response_parsers.parse(body), retry_after=header)
+    reply = HttpReply(status=status, body=body, document=response_parsers.parse(body), retry_after=header)
     try:
-        told = _REFERENCE.sub("", repr(reader(reply)))
-        assert name in _WORDY or _CANARY not in told, "a personal value was let in"
+        results = _REFERENCE.sub("", repr(reader(reply)))
+        assert name in _TOKEN_RICH or _CANARY not in results, "a personal value was let in"
     except ValueError as error:
         assert _CANARY not in str(error), "a personal value in an error"
-    seen: Reply | Trouble = chance.choice(list(Trouble)) if chance.random() < 0.02 else reply
+    seen: HttpReply | Trouble = chance.choice(list(Trouble)) if chance.random() < 0.02 else reply
     answer = classify(operation, seen, reader, _NOW)
     assert isinstance(answer, Done | Refused | Busy | Unknown)
     assert _CANARY not in repr(answer.evidence), "a personal value in the evidence"
@@ -192,7 +192,7 @@ def loaded(chance: Random) -> str:
     """One file to the loader; what became of it. Raises what it should not have raised."""
     content = _noise(chance, chance.choice(_GOOD_FILES))
     found = load(content, "a.yaml")
-    assert isinstance(found, Loaded)
+    assert isinstance(found, LoadedFile)
     lines = (
         content.count(b"\n") + content.count(b"\r") + content.count(b"\xe2\x80\xa8") + content.count(b"\xc2\x85") + 1
     )
@@ -236,8 +236,8 @@ def fuzz(seed: int, *, count: int, jobs: int = 1) -> Report:
         pieces = max(1, share // 2000)
         batches = [Batch(kind, seed * 1000 + piece, -(-share // pieces)) for piece in range(pieces)]
         counts, wrong = Counter[str](), []
-        for told, bad in each(_run, batches, jobs):
-            counts += told
+        for results, bad in run_parallel(_run, batches, jobs):
+            counts += results
             wrong += bad
         report.wrong += wrong[:5]
         good = counts["good"] + counts["done"]

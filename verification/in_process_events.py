@@ -16,7 +16,7 @@ URL = "http://127.0.0.1:2/events"
 _NAME = "EVENTS_LISTEN"
 
 
-class Door(httpx.AsyncBaseTransport):
+class InProcessEventEndpoint(httpx.AsyncBaseTransport):
     """Open while an agent listens. `serving` is the place of what listens on ports."""
 
     def __init__(self, timeout: float = 10.0) -> None:
@@ -36,7 +36,7 @@ class Door(httpx.AsyncBaseTransport):
             if self._app is app:
                 self._app = None
 
-    def shut(self) -> None:
+    def close_endpoint(self) -> None:
         """Who listened is dead."""
         self._app = None
 

@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Message
 
 from agent.assure.transport import address
 from agent.sandbox.faults.injection import CONNECTION
-from verification.crash_points import Gate
+from verification.crash_points import CrashPoints
 
-LATEST = 28.0  # seconds: a call acts within REQUEST_TIMEOUT after it was sent, or never; more is not promised
+MAX_DELAY = 28.0  # seconds: a call acts within REQUEST_TIMEOUT after it was sent, or never; more is not promised
 
 
 class _Connection:
@@ -78,7 +78,7 @@ class _Exchange:
             self.whole = not message.get("more_body", False)
 
 
-class Line(httpx.AsyncBaseTransport):
+class InProcessTransport(httpx.AsyncBaseTransport):
     """Carries calls. `told(what)` hears of each answer, for the history; calls take milliseconds by `chance`.
 
     `down()`: nobody is there. `severed()`: how often a connection ends at once while its call is on the way and arrives
@@ -88,10 +88,10 @@ class Line(httpx.AsyncBaseTransport):
     def __init__(
         self,
         app: ASGIApp,
-        gate: Gate,
+        gate: CrashPoints,
         chance: Random,
         timeout: float,
-        told: Callable[[str], None],
+        on_event: Callable[[str], None],
         down: Callable[[], bool],
         severed: Callable[[], float],
     ) -> None:
@@ -101,8 +101,8 @@ class Line(httpx.AsyncBaseTransport):
         self._gate = gate
         self._chance = chance
         self._timeout = timeout
-        self._told = told
-        self._travelling: set[asyncio.Task[None]] = set()
+        self._on_event = on_event
+        self._in_flight: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send once, and wait for an answer as long as the real transport does."""
@@ -110,14 +110,14 @@ class Line(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("nobody there")
         exchange = _Exchange(request, await request.aread())
         severed = self._chance.random() < self._severed()
-        late = self._chance.uniform(0.0, LATEST) if severed else 0.0
-        travel = asyncio.get_running_loop().create_task(self._travel(exchange, late))
-        self._travelling.add(travel)
-        travel.add_done_callback(self._travelling.discard)
+        late = self._chance.uniform(0.0, MAX_DELAY) if severed else 0.0
+        travel = asyncio.get_running_loop().create_task(self._carry(exchange, late))
+        self._in_flight.add(travel)
+        travel.add_done_callback(self._in_flight.discard)
         name = f"{request.method} {exchange.url.path}"
         if severed:
             exchange.connection.abort()
-            self._told(f"{name} -> severed, arrives {late:.1f} s later")
+            self._on_event(f"{name} -> severed, arrives {late:.1f} s later")
             await asyncio.sleep(0.01)
             raise httpx.RemoteProtocolError("severed", request=request)
         try:
@@ -125,19 +125,19 @@ class Line(httpx.AsyncBaseTransport):
                 await asyncio.shield(travel)
         except TimeoutError:
             exchange.connection.abort()
-            self._told(f"{name} -> no answer")
+            self._on_event(f"{name} -> no answer")
             raise httpx.ReadTimeout("no answer", request=request) from None
         except asyncio.CancelledError:
             exchange.connection.abort()
             raise
-        self._told(f"{name} -> {exchange.status if exchange.whole else 'cut off'}")
+        self._on_event(f"{name} -> {exchange.status if exchange.whole else 'cut off'}")
         if not exchange.whole:
             raise httpx.RemoteProtocolError("cut off", request=request)
-        if not self._gate.passes(f"{name}: answered"):
+        if not self._gate.pass_boundary(f"{name}: answered"):
             await asyncio.Event().wait()  # the answer reaches nobody
         return httpx.Response(exchange.status, headers=exchange.headers, content=exchange.body, request=request)
 
-    async def _travel(self, exchange: _Exchange, late: float) -> None:
+    async def _carry(self, exchange: _Exchange, late: float) -> None:
         await asyncio.sleep(late + self._chance.uniform(0.001, 0.02))
         await self._app(exchange.scope(), exchange.receive, exchange.send)
         await asyncio.sleep(self._chance.uniform(0.001, 0.02))

@@ -27,11 +27,11 @@ class Violation:
     """What is wrong, of which invariant, and with whom (a uid or a reference)."""
 
     invariant: str
-    what: str
-    who: str = ""
+    message: str
+    subject: str = ""
 
     def __str__(self) -> str:
-        return f"{self.invariant} {self.what} {self.who}".strip()
+        return f"{self.invariant} {self.message} {self.subject}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def violations(state: Path, ledger: Json, agent: str, *, settled: bool, astray: 
     `astray`: by how many seconds the agent's clock was set, at most.
     """
     if not state.exists():
-        return [Violation(invariant="I4", what="a dossier, and no store") for _ in ledger["dossiers"][:1]]
+        return [Violation(invariant="I4", message="a dossier, and no store") for _ in ledger["dossiers"][:1]]
     with contextlib.closing(open_reader(state)) as connection:
         found = [*_accounted(connection, ledger, agent), *_durable(connection, ledger, agent)]
         generations = list(_generations(connection))
@@ -64,14 +64,20 @@ def violations(state: Path, ledger: Json, agent: str, *, settled: bool, astray: 
         found += _sound(connection)
         if settled:
             found += _settled(connection, ledger)
-    found += [Violation(invariant="I5", what=one.what, who=one.uid or "") for one in audit.verify(state).findings]
     found += [
-        Violation(invariant="contract", what=f"{one['kind']} {one['operation']}", who=one["externalReference"] or "")
+        Violation(invariant="I5", message=one.what, subject=one.uid or "") for one in audit.verify(state).findings
+    ]
+    found += [
+        Violation(
+            invariant="contract", message=f"{one['kind']} {one['operation']}", subject=one["externalReference"] or ""
+        )
         for one in ledger["violations"]
     ]
     content = b"".join(path.read_bytes() for path in state.parent.glob(state.name + "*") if path.is_file())
     found += [
-        Violation(invariant="I6", what="a personal value in the store") for one in CANARIES if one.encode() in content
+        Violation(invariant="I6", message="a personal value in the store")
+        for one in CANARIES
+        if one.encode() in content
     ]
     return found
 
@@ -90,7 +96,7 @@ def _accounted(connection: Connection, ledger: Json, agent: str) -> Iterator[Vio
         reference = dossier["externalReference"] or ""
         mine = reference.startswith(f"aa-{agent}-") and dossier["deletedAt"] is None
         if mine and dossier["dossierId"] not in owned and reference not in sought | orphans:
-            yield Violation(invariant="I3", what="a dossier that is nobody's", who=reference)
+            yield Violation(invariant="I3", message="a dossier that is nobody's", subject=reference)
 
 
 def _creating(record: Json) -> bool:
@@ -113,14 +119,14 @@ def _durable(connection: Connection, ledger: Json, agent: str) -> Iterator[Viola
         uid, generation = reference.split("-")[2], int(reference.split("-")[3])
         created[uid, generation] += 1
         if dossier["captures"] > attempts.get((uid, generation, "start_capture"), 0):
-            yield Violation(invariant="I4", what="a capture flow without its intent", who=reference)
+            yield Violation(invariant="I4", message="a capture flow without its intent", subject=reference)
         for process in dossier["processes"]:
             known = starts.get(f"{uid}-{generation}", "")
             if process["starts"] and not dossier["captures"] and known != process["processId"]:
-                yield Violation(invariant="I4", what="a start without its intent", who=reference)
+                yield Violation(invariant="I4", message="a start without its intent", subject=reference)
     for (uid, generation), count in created.items():
         if count > attempts.get((uid, generation, "create_dossier"), 0):
-            yield Violation(invariant="I4", what="more dossiers than intents", who=f"{uid}-{generation}")
+            yield Violation(invariant="I4", message="more dossiers than intents", subject=f"{uid}-{generation}")
 
 
 def _generations(connection: Connection) -> Iterator[Generation]:
@@ -160,12 +166,12 @@ def _started_once(generations: list[Generation], ledger: Json, agent: str) -> It
         if not dossier["captures"]:
             starts[generation] += sum(process["starts"] for process in dossier["processes"])
         if dossier["captures"] > 1:
-            yield Violation(invariant="I2", what="two capture flows in a dossier", who=generation)
+            yield Violation(invariant="I2", message="two capture flows in a dossier", subject=generation)
     for one in generations:
         if starts[_prefix(agent, one.uid, one.number)] > 1:
-            yield Violation(invariant="I2", what="started twice", who=f"{one.uid}-{one.number}")
+            yield Violation(invariant="I2", message="started twice", subject=f"{one.uid}-{one.number}")
         if one.links > 1:
-            yield Violation(invariant="I2", what="two links handed out", who=f"{one.uid}-{one.number}")
+            yield Violation(invariant="I2", message="two links handed out", subject=f"{one.uid}-{one.number}")
 
 
 def _read_before_deleted(generations: list[Generation], ledger: Json, astray: float) -> Iterator[Violation]:
@@ -175,14 +181,14 @@ def _read_before_deleted(generations: list[Generation], ledger: Json, astray: fl
         dossier = dossiers.get(one.dossier_id)
         who = f"{one.uid}-{one.number}"
         if dossier is not None and one.outcome == "expired" and not one.asked and _given_up(one, dossier, astray):
-            yield Violation(invariant="result", what="expired, where Assure had decided long before", who=who)
+            yield Violation(invariant="result", message="expired, where Assure had decided long before", subject=who)
         if dossier is None or one.outcome not in _OF_ASSURE:
             continue
         if not dossier["resultRead"]:
-            yield Violation(invariant="result", what="an outcome that was never read", who=who)
+            yield Violation(invariant="result", message="an outcome that was never read", subject=who)
         said = {process["processId"]: process["status"] for process in dossier["processes"]}.get(one.process_id)
         if said != one.outcome:
-            yield Violation(invariant="result", what=f"{one.outcome}, where Assure says {said}", who=who)
+            yield Violation(invariant="result", message=f"{one.outcome}, where Assure says {said}", subject=who)
 
 
 def _given_up(one: Generation, dossier: Json, astray: float) -> bool:
@@ -198,7 +204,7 @@ def _seconds(stamp: str) -> float:
 def _sound(connection: Connection) -> Iterator[Violation]:
     """No store was ever put back in these lives: to take one for an older copy is a false alarm."""
     for (why,) in connection.execute("SELECT why FROM recoveries WHERE why <> 'lost'"):
-        yield Violation(invariant="alarm", what=f"the store is taken for one that is {why}")
+        yield Violation(invariant="alarm", message=f"the store is taken for one that is {why}")
 
 
 def _settled(connection: Connection, ledger: Json) -> Iterator[Violation]:
@@ -206,7 +212,7 @@ def _settled(connection: Connection, ledger: Json) -> Iterator[Violation]:
     rows = connection.execute("SELECT uid, phase, state, moving, dossier_id, hold_reason FROM requests").fetchall()
     for uid, phase, state, moving, *_ in rows:
         if moving or state not in ("done", "held", "suspended", "waiting"):
-            yield Violation(invariant="I1", what=f"not settled: {phase} {state}", who=uid)
+            yield Violation(invariant="I1", message=f"not settled: {phase} {state}", subject=uid)
     held = {row[4] for row in rows if row[1] != "done"}
     sought = {  # held while its creation is in doubt: it is looked for once a person, or HOLD_TTL, decides
         row[0]
@@ -216,10 +222,12 @@ def _settled(connection: Connection, ledger: Json) -> Iterator[Violation]:
     for dossier in ledger["dossiers"]:
         explained = dossier["dossierId"] in held or dossier["externalReference"] in sought
         if dossier["deletedAt"] is None and not explained:
-            yield Violation(invariant="I3", what="a dossier left behind", who=dossier["externalReference"] or "")
+            yield Violation(invariant="I3", message="a dossier left behind", subject=dossier["externalReference"] or "")
     for dossier in ledger["dossiers"]:
         billed = any(process["starts"] for process in dossier["processes"]) and not dossier["captures"]
         if dossier["deletedAt"] is None and billed:
             owner = next((row for row in rows if row[4] == dossier["dossierId"]), None)
             if owner is None or owner[2] not in ("held", "suspended", "waiting"):
-                yield Violation(invariant="I3", what="billed and left behind", who=dossier["externalReference"] or "")
+                yield Violation(
+                    invariant="I3", message="billed and left behind", subject=dossier["externalReference"] or ""
+                )

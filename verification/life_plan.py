@@ -25,7 +25,7 @@ class Edit:
     """What somebody does to the file of a request, and when (seconds after the beginning)."""
 
     at: float
-    what: str  # remove | restore | change | suspend | resume | rerun | retention | deadline
+    content: str  # remove | restore | change | suspend | resume | rerun | retention | deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class LifePlan:
     """One life. `kills` are numbers of boundaries, `outages` from and until; trouble ends at `calm_at`."""
 
     seed: int
@@ -67,24 +67,24 @@ class Plan:
     settings: tuple[tuple[str, Any], ...]
 
 
-def drawn(seed: int, requests: int) -> Plan:
+def draw_plan(seed: int, requests: int) -> LifePlan:
     """The plan of this seed."""
     chance, later = Random(f"plan/{seed}"), Random(f"plan/{seed}/later")
     removable = max(3, requests // 5) - 1  # more would wait for a person's word
     drawn_requests = []
     for number in range(requests):
         one = _request(chance, number, removable > 0)
-        removable -= any(edit.what == "remove" for edit in one.edits)
+        removable -= any(edit.content == "remove" for edit in one.edits)
         one = replace(one, keep=later.random() < 0.3)
         hurried = later.random() < 0.1  # its result comes shortly before the deadline, and perhaps in an outage
         drawn_requests.append(replace(one, deadline=300.0, delay=200.0) if hurried else one)
-    return Plan(
+    return LifePlan(
         seed=seed,
         requests=tuple(drawn_requests),
         rules=(*_rules(chance), *_event_rules(later)),
         kills=tuple(sorted(chance.randrange(28 * requests) for _ in range(chance.choice((0, 1, 2, 4, 8))))),
         outages=tuple(_outage(chance) for _ in range(chance.choice((0, 0, 1, 2)))),
-        full=tuple(_while(later, (1.0, 60.0)) for _ in range(later.choice((0, 0, 0, 1)))),
+        full=tuple(_interval(later, (1.0, 60.0)) for _ in range(later.choice((0, 0, 0, 1)))),
         jumps=tuple(_jump(later) for _ in range(later.choice((0, 0, 1, 2)))),
         events=later.random() < 0.5,
         severed=chance.choice((0.0, 0.0, 0.02, 0.1)),
@@ -131,7 +131,7 @@ def _edits(chance: Random, removable: bool) -> tuple[Edit, ...]:
     kinds = ["change", "suspend", "resume", "rerun", "retention", "deadline"]
     kinds += ["remove", "restore"] if removable else []
     times = sorted(chance.uniform(0, _LONG_AFTER) for _ in range(chance.choice((1, 1, 2, 3))))
-    return tuple(Edit(at=at, what=chance.choice(kinds)) for at in times)
+    return tuple(Edit(at=at, content=chance.choice(kinds)) for at in times)
 
 
 def _rules(chance: Random) -> tuple[Rule, ...]:
@@ -171,10 +171,10 @@ def _event_rules(chance: Random) -> tuple[Rule, ...]:
 
 def _outage(chance: Random) -> tuple[float, float]:
     """The longest takes half of the night."""
-    return _while(chance, (5.0, 60.0, 400.0, 4 * 3600.0))
+    return _interval(chance, (5.0, 60.0, 400.0, 4 * 3600.0))
 
 
-def _while(chance: Random, lengths: tuple[float, ...]) -> tuple[float, float]:
+def _interval(chance: Random, lengths: tuple[float, ...]) -> tuple[float, float]:
     begin = chance.uniform(0, 600)
     return begin, begin + chance.choice(lengths)
 

@@ -13,7 +13,7 @@ from agent.controller import orphan_collector, reconciler
 from agent.core import audit, machine, next_effect
 from agent.core.effect import EffectKind
 from agent.core.machine import Step, step
-from agent.core.observations import CameDue, Observation, Resumed, VerificationStarted
+from agent.core.observations import Observation, Resumed, TimerFired, VerificationStarted
 from agent.core.record import Outcome, Phase, Record
 from agent.core.rules import failures, phases, transitions
 from agent.store import repository
@@ -25,16 +25,16 @@ def _effect_before_intent() -> list[Patch]:
     """The effect is performed, and its intent and answer are saved together afterwards."""
 
     async def drive(self: reconciler.Reconciler, record: Record) -> None:
-        kind = CameDue if record.intent is None else Resumed
-        seen: Observation | None = kind(at=self._clock.now(), chance=self._chance())
+        kind = TimerFired if record.intent is None else Resumed
+        seen: Observation | None = kind(at=self._clock.now(), jitter=self._chance())
         steps: list[Step] = []
         try:
             while seen is not None:
-                taken = step(record, seen, self._policy, ask=not self._stopping)
+                taken = step(record, seen, self._policy, request_effect=not self._stopping)
                 steps += [taken] if taken.changed else []
                 record = taken.record
                 seen = None if taken.effect is None else await self._interpreter.perform(taken.effect)
-                if taken.effect is None or not taken.effect.kind.changes:
+                if taken.effect is None or not taken.effect.kind.mutates:
                     for one in steps:
                         await self._commit([one])
                     steps = []
@@ -47,7 +47,7 @@ def _effect_before_intent() -> list[Patch]:
 
 def _start_again_after_unknown() -> list[Patch]:
     """A start whose answer was lost is simply sent again."""
-    doubted = failures._doubted
+    doubted = failures._start_doubt
 
     def forgetful(record: Record, intent: Any, seen: Any, policy: Any) -> Record:
         after = doubted(record, intent, seen, policy)
@@ -55,21 +55,21 @@ def _start_again_after_unknown() -> list[Patch]:
             return after
         return replace(after, doubt=None, doubt_since=None, pending=True)
 
-    return [(failures, "_doubted", forgetful)]
+    return [(failures, "_start_doubt", forgetful)]
 
 
 def _create_again_after_unknown() -> list[Patch]:
     """A dossier whose creation was not answered is not looked for."""
-    doubted = failures._doubted
+    doubted = failures._start_doubt
 
     def forgetful(record: Record, intent: Any, seen: Any, policy: Any) -> Record:
         after = doubted(record, intent, seen, policy)
         return replace(after, doubt=None, doubt_since=None) if intent.kind is EffectKind.CREATE_DOSSIER else after
 
-    return [(failures, "_doubted", forgetful)]
+    return [(failures, "_start_doubt", forgetful)]
 
 
-def _one_look_is_enough() -> list[Patch]:
+def _single_read_suffices() -> list[Patch]:
     """One read that says `pending` is enough to believe that a start did not happen."""
 
     def hasty(record: Record, seen: Any, policy: Any) -> Record:
@@ -80,18 +80,18 @@ def _one_look_is_enough() -> list[Patch]:
 
 def _orphans_are_forgotten() -> list[Patch]:
     """A dossier that was not found is not written down as a possible orphan."""
-    return [(machine, "orphaned", lambda before, seen, after, policy: None)]
+    return [(machine, "possible_orphan", lambda before, seen, after, policy: None)]
 
 
-def _nobody_sweeps() -> list[Patch]:
+def _no_orphan_collection() -> list[Patch]:
     """Possible orphans are written down, and closed without a look."""
 
-    async def sweep(self: orphan_collector.OrphanSweep) -> int:
+    async def sweep(self: orphan_collector.OrphanCollector) -> int:
         for reference, _, _ in self._store.orphans():
             await self._store.close_orphan(reference, self._clock.now(), None)
         return 0
 
-    return [(orphan_collector.OrphanSweep, "sweep", sweep)]
+    return [(orphan_collector.OrphanCollector, "sweep", sweep)]
 
 
 def _deleted_before_the_result() -> list[Patch]:
@@ -100,7 +100,7 @@ def _deleted_before_the_result() -> list[Patch]:
     row = started[VerificationStarted]
 
     def hasty(record: Record, seen: Any, policy: Any) -> Record:
-        return transitions.close(transitions.done(record), seen.at, Outcome.ACCEPTED)
+        return transitions.start_deletion(transitions.effect_succeeded(record), seen.at, Outcome.ACCEPTED)
 
     quick = replace(row, rule=hasty, to=(Phase.DELETION,))
     return [
@@ -112,14 +112,14 @@ def _deleted_before_the_result() -> list[Patch]:
     ]
 
 
-def _nobody_looks_again() -> list[Patch]:
+def _never_due_again() -> list[Patch]:
     """What waits after trouble has no time at which it is looked at again."""
-    due = next_effect.due
+    due = next_effect.next_due_at
 
     def never(record: Record, at: float, policy: Any) -> float | None:
         return None if record.failures and record.intent is None and record.doubt is None else due(record, at, policy)
 
-    return [(machine, "due", never)]
+    return [(machine, "next_due_at", never)]
 
 
 def _history_with_a_hole() -> list[Patch]:
@@ -141,11 +141,11 @@ MUTATIONS: dict[str, tuple[Callable[[], list[Patch]], str, tuple[str, ...]]] = {
     "effect-before-intent": (_effect_before_intent, "I4", ("crash", "simulate")),
     "start-again-after-unknown": (_start_again_after_unknown, "I2", ("explore", "crash", "simulate")),
     "create-again-after-unknown": (_create_again_after_unknown, "I3", ("explore", "crash", "simulate")),
-    "one-look-is-enough": (_one_look_is_enough, "I2", ("explore", "crash", "simulate")),
+    "single-read-suffices": (_single_read_suffices, "I2", ("explore", "crash", "simulate")),
     "orphans-are-forgotten": (_orphans_are_forgotten, "I3", ("explore", "crash", "simulate")),
-    "nobody-sweeps": (_nobody_sweeps, "I3", ("crash", "simulate")),
+    "no-orphan-collection": (_no_orphan_collection, "I3", ("crash", "simulate")),
     "deleted-before-the-result": (_deleted_before_the_result, "result", ("explore", "crash", "simulate")),
-    "nobody-looks-again": (_nobody_looks_again, "I1", ("explore", "crash", "simulate")),
+    "never-due-again": (_never_due_again, "I1", ("explore", "crash", "simulate")),
     "history-with-a-hole": (_history_with_a_hole, "I5", ("explore", "crash", "simulate")),
     "torn-commit": (_torn_commit, "I5", ("crash", "simulate")),
 }
@@ -153,7 +153,7 @@ MUTATIONS: dict[str, tuple[Callable[[], list[Patch]], str, tuple[str, ...]]] = {
 
 
 @contextlib.contextmanager
-def broken(name: str | None) -> Iterator[None]:
+def mutated(name: str | None) -> Iterator[None]:
     """An agent that is broken in this way while the block runs; None: as it is."""
     with contextlib.ExitStack() as patches:
         for where, what, instead in MUTATIONS[name][0]() if name else ():

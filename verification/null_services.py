@@ -17,12 +17,12 @@ class NoHints:
 
 
 @contextlib.contextmanager
-def watching_nothing(*_: object) -> Iterator[NoHints]:
+def watch_nothing(*_: object) -> Iterator[NoHints]:
     """In place of `agent.source.watch.watching`."""
     yield NoHints()
 
 
 @contextlib.asynccontextmanager
-async def serving_nothing(*_: object, **__: object) -> AsyncIterator[str]:
+async def serve_nothing(*_: object, **__: object) -> AsyncIterator[str]:
     """In place of what listens on a port: it takes 0.2 s to end."""
     yield ""

@@ -10,7 +10,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def each(run: Callable[[A], B], over: Sequence[A], jobs: int) -> Iterator[B]:
+def run_parallel(run: Callable[[A], B], over: Sequence[A], jobs: int) -> Iterator[B]:
     """`run` of each, by `jobs` processes at once; 1: in this one."""
     if jobs <= 1 or len(over) <= 1:
         yield from map(run, over)

@@ -14,13 +14,13 @@ from agent.core.record import Record
 from agent.store.connection import sqlite3
 from agent.store.repository import write
 from agent.store.sqlite import SqliteStore
-from verification.state_identity import likeness
+from verification.state_identity import state_hash
 
 _BATCH = 2000
 _NEVER = 4e9  # seconds since the epoch: later than anything is due
 
 
-class Selection:
+class QueryCoverage:
     """Collects distinct records; looks for each in what the loops and people ask the store."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Selection:
         self._batch: list[Record] = []
         self._wrong: list[str] = []
 
-    def __enter__(self) -> "Selection":
+    def __enter__(self) -> "QueryCoverage":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -40,24 +40,24 @@ class Selection:
         self._store.close()
         self._folder.cleanup()
 
-    def take(self, record: Record) -> int:
+    def add(self, record: Record) -> int:
         """One more record; 1 when there was none like it."""
-        like = likeness(record)
+        like = state_hash(record)
         if like in self._seen:
             return 0
         self._seen.add(like)
         self._rows += 1
         self._batch.append(replace(record, uid=f"u{self._rows}", name=f"n{self._rows}", version=1))
         if len(self._batch) >= _BATCH:
-            self._look()
+            self._check_batch()
         return 1
 
     def missed(self) -> list[str]:
         """What the store refused, and what no query selects."""
-        self._look()
+        self._check_batch()
         return self._wrong[:10]
 
-    def _look(self) -> None:
+    def _check_batch(self) -> None:
         batch, self._batch = self._batch, []
         if not batch:
             return

@@ -5,20 +5,20 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from agent.core.errors import StoreError
-from agent.source.git_provenance import Origin
+from agent.source.git_provenance import Provenance
 from agent.store.connection import Connection
 from agent.store.group_commit import Work, Writer, _Ticket
-from verification.crash_points import Gate
+from verification.crash_points import CrashPoints
 
-_NO_BOUNDARY = "scanned"  # the note that a scan was made; it is made again by the next one
+_NO_BOUNDARY = "record_scan"  # the note that a scan was made; it is made again by the next one
 
 
-class TurnWriter(Writer):
+class InlineWriter(Writer):
     """Commits in its turn of the loop instead of in a thread; all that was handed in before it in one transaction."""
 
     def __init__(
         self,
-        gate: Gate,
+        gate: CrashPoints,
         full: Callable[[], bool],
         connection: Connection,
         observe: Callable[[float, int], None],
@@ -43,15 +43,15 @@ class TurnWriter(Writer):
             return
         ticket = _Ticket(work, loop, loop.create_future())
         if not self._waiting:
-            loop.call_soon(self._turn)
+            loop.call_soon(self._commit_batch)
         self._waiting.append(ticket)
         await asyncio.shield(ticket.future)
 
-    def _turn(self) -> None:
+    def _commit_batch(self) -> None:
         tickets, self._waiting = self._waiting, []
         kinds = {ticket.work.__qualname__.split(".")[1] for ticket in tickets} - {_NO_BOUNDARY}
         what = " and ".join(sorted(kinds))
-        if self._gate.dead or (what and not self._gate.passes(f"before {what}")):
+        if self._gate.dead or (what and not self._gate.pass_boundary(f"before {what}")):
             return  # nobody will ever be answered
         if self._full():
             for ticket in tickets:
@@ -60,13 +60,13 @@ class TurnWriter(Writer):
             return
         self._commit(tickets)
         if what:
-            self._gate.passes(f"after {what}")
+            self._gate.pass_boundary(f"after {what}")
 
     def close(self) -> None:
         self._closed = True
 
 
-class LoopScheduler:
+class VirtualScheduler:
     """Activities at intervals of the loop's own time."""
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
@@ -98,8 +98,8 @@ class NoCheckout:
 
     def __init__(self, *_: object) -> None: ...
 
-    def visit(self, _: Iterable[str]) -> "NoCheckout":
+    def query(self, _: Iterable[str]) -> "NoCheckout":
         return self
 
-    def about(self, _: Collection[str]) -> Mapping[str, Origin]:
+    def provenance(self, _: Collection[str]) -> Mapping[str, Provenance]:
         return {}

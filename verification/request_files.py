@@ -25,19 +25,19 @@ def request(name: str, spec: dict[str, Any], annotations: dict[str, str] | None 
     return json.dumps(document).encode()
 
 
-def put(path: Path, content: bytes) -> Path:
+def write_file(path: Path, content: bytes) -> Path:
     """A file, written beside and moved into its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name("." + path.name)
-    beside.write_bytes(content)
-    return beside.replace(path)
+    temporary = path.with_name("." + path.name)
+    temporary.write_bytes(content)
+    return temporary.replace(path)
 
 
-def uploaded(folder: Path, name: str, marker: str = "", *, back: bool = False, **spec: Any) -> dict[str, Any]:
+def upload_request(folder: Path, name: str, marker: str = "", *, back: bool = False, **spec: Any) -> dict[str, Any]:
     """Write the pictures of an upload request; its spec. `document_id` and `read_back` go into `upload`."""
     shots = ("front", *(("back",) if back else ()), *(("selfie",) if spec.get("processType") else ()))
     for shot in shots:
-        put(folder / "images" / name / f"{shot}.jpg", picture(marker if shot == "front" else shot))
+        write_file(folder / "images" / name / f"{shot}.jpg", picture(marker if shot == "front" else shot))
     upload: dict[str, Any] = {"images": {shot: f"{name}/{shot}.jpg" for shot in shots}}
     if "document_type" in spec:
         upload["documentType"] = spec.pop("document_type")
@@ -48,7 +48,7 @@ def uploaded(folder: Path, name: str, marker: str = "", *, back: bool = False, *
     return {"processType": "document", **spec, "upload": upload}
 
 
-def captured(wish: str = "", **spec: Any) -> dict[str, Any]:
+def capture_request(wish: str = "", **spec: Any) -> dict[str, Any]:
     """The spec of a capture request; `wish` is the outcome that the simulated person brings about."""
     profile = {"uiProfile": f"sandbox-outcome-{wish}"} if wish else {}
     return {"processType": "document", **spec, "capture": {"redirectUrl": "https://shop.example/done", **profile}}

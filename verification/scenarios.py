@@ -10,10 +10,10 @@ from typing import Any
 
 from agent.core.record import Phase
 from agent.sandbox.faults.rules import Kind, Rule
-from verification.request_files import IDENTITY_CARD, captured, picture, put, request, uploaded
-from verification.simulation import Stage
+from verification.request_files import IDENTITY_CARD, capture_request, picture, request, upload_request, write_file
+from verification.simulation import Simulation
 
-Script = Callable[[Stage], Awaitable[None]]
+Script = Callable[[Simulation], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,27 +26,27 @@ class Scenario:
     same: bool = True
 
 
-def _write(stage: Stage, spec: dict[str, Any], name: str = "a", **annotations: str) -> None:
+def _write(stage: Simulation, spec: dict[str, Any], name: str = "a", **annotations: str) -> None:
     marked = {f"assure-agent/{key}": value for key, value in annotations.items()}
-    put(stage.specs / f"{name}.yaml", request(name, spec, marked))
+    write_file(stage.specs / f"{name}.yaml", request(name, spec, marked))
 
 
-def _upload(stage: Stage, marker: str = "", **spec: Any) -> dict[str, Any]:
-    return uploaded(stage.folder, "a", marker, **spec)
+def _upload(stage: Simulation, marker: str = "", **spec: Any) -> dict[str, Any]:
+    return upload_request(stage.folder, "a", marker, **spec)
 
 
-async def _reaches(stage: Stage, *phases: Phase) -> None:
+async def _reaches(stage: Simulation, *phases: Phase) -> None:
     await stage.until(lambda: (one := stage.records().get("a")) is not None and one.phase in phases)
 
 
-async def _is_held(stage: Stage) -> str:
+async def _is_held(stage: Simulation) -> str:
     await stage.until(lambda: (one := stage.records().get("a")) is not None and one.hold is not None)
     hold = stage.records()["a"].hold
     assert hold is not None
     return hold.id
 
 
-async def _is_done(stage: Stage, generation: int = 1) -> None:
+async def _is_done(stage: Simulation, generation: int = 1) -> None:
     def done() -> bool:
         one = stage.records().get("a")
         return one is not None and one.phase is Phase.DONE and one.generation >= generation
@@ -55,7 +55,7 @@ async def _is_done(stage: Stage, generation: int = 1) -> None:
 
 
 def _simply(marker: str, **spec: Any) -> Script:
-    async def script(stage: Stage) -> None:
+    async def script(stage: Simulation) -> None:
         _write(stage, _upload(stage, marker, **dict(spec)))
         await _is_done(stage)
 
@@ -63,19 +63,19 @@ def _simply(marker: str, **spec: Any) -> Script:
 
 
 def _by_capture(wish: str, **spec: Any) -> Script:
-    async def script(stage: Stage) -> None:
-        _write(stage, captured(wish, **spec))
+    async def script(stage: Simulation) -> None:
+        _write(stage, capture_request(wish, **spec))
         await _is_done(stage)
 
     return script
 
 
-def _bystander(stage: Stage) -> None:
+def _bystander(stage: Simulation) -> None:
     """Another request: a folder that is empty withdraws nothing by itself."""
-    _write(stage, captured(suspend=True), "bystander")
+    _write(stage, capture_request(suspend=True), "bystander")
 
 
-async def _withdrawn(stage: Stage) -> None:
+async def _withdrawn(stage: Simulation) -> None:
     """The file goes while Assure is at work."""
     _bystander(stage)
     _write(stage, _upload(stage, "sandbox-delay=5m"))
@@ -84,7 +84,7 @@ async def _withdrawn(stage: Stage) -> None:
     await _is_done(stage)
 
 
-async def _withdrawn_at_once(stage: Stage) -> None:
+async def _withdrawn_at_once(stage: Simulation) -> None:
     """The file goes as soon as the request is known."""
     _bystander(stage)
     _write(stage, _upload(stage, "sandbox-delay=5m"))
@@ -93,7 +93,7 @@ async def _withdrawn_at_once(stage: Stage) -> None:
     await _is_done(stage)
 
 
-async def _changed(stage: Stage, answer: str, generation: int) -> None:
+async def _changed(stage: Simulation, answer: str, generation: int) -> None:
     """Another document after the start; a person decides."""
     _write(stage, _upload(stage, "sandbox-delay=3m"))
     await _reaches(stage, Phase.RESULT)
@@ -104,7 +104,7 @@ async def _changed(stage: Stage, answer: str, generation: int) -> None:
     await _is_done(stage, generation)
 
 
-async def _changed_early(stage: Stage) -> None:
+async def _changed_early(stage: Simulation) -> None:
     """Another document before anything was billed: a new generation, and the old dossier goes."""
     spec = _upload(stage, document_id=IDENTITY_CARD)  # two pages and no back: held before the start
     _write(stage, spec)
@@ -113,7 +113,7 @@ async def _changed_early(stage: Stage) -> None:
     await _is_done(stage, 2)
 
 
-async def _given_up(stage: Stage) -> None:
+async def _given_up(stage: Simulation) -> None:
     """A hold, and a person who gives it up."""
     spec = _upload(stage, document_id=IDENTITY_CARD)
     _write(stage, spec)
@@ -122,27 +122,27 @@ async def _given_up(stage: Stage) -> None:
     await _is_done(stage)
 
 
-async def _refused_then_retried(stage: Stage) -> None:
+async def _refused_then_retried(stage: Simulation) -> None:
     """A picture that is not what was admitted; it is put back."""
     _write(stage, _upload(stage, suspend=True))
     await stage.until(lambda: "a" in stage.records())
     front = stage.images / "a" / "front.jpg"
     kept = front.read_bytes()
-    put(front, picture("another"))
+    write_file(front, picture("another"))
     _write(stage, {**_upload_kept(stage), "suspend": False})
     await _is_held(stage)
-    put(front, kept)
+    write_file(front, kept)
     await _is_done(stage)
 
 
-def _upload_kept(stage: Stage) -> dict[str, Any]:
+def _upload_kept(stage: Simulation) -> dict[str, Any]:
     front = (stage.images / "a" / "front.jpg").read_bytes()
     spec = _upload(stage)
-    put(stage.images / "a" / "front.jpg", front)
+    write_file(stage.images / "a" / "front.jpg", front)
     return spec
 
 
-async def _rerun(stage: Stage) -> None:
+async def _rerun(stage: Simulation) -> None:
     """A fresh verification, asked for when the first one is done."""
     spec = _upload(stage)
     _write(stage, spec)
@@ -151,7 +151,7 @@ async def _rerun(stage: Stage) -> None:
     await _is_done(stage, 2)
 
 
-async def _crowded(stage: Stage) -> None:
+async def _crowded(stage: Simulation) -> None:
     """The dossier of a lost answer is pushed out of the list by those of others, until these are gone."""
     _write(stage, _upload(stage))
     await stage.until(lambda: stage.world.dossiers, every=0.01)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from verification.life_plan import Plan
+from verification.life_plan import LifePlan
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ class _Patience:
         return self.left >= 0
 
 
-def shrunk(plan: Plan, fails: Callable[[Plan], bool], tries: int = _TRIES) -> Plan:
+def shrink(plan: LifePlan, fails: Callable[[LifePlan], bool], tries: int = _TRIES) -> LifePlan:
     """The smallest plan that was found to fail in so many tries."""
     patience = _Patience(tries)
     for part in ("requests", "kills", "rules", "outages", "full", "jumps", "requests"):
@@ -34,12 +34,12 @@ def shrunk(plan: Plan, fails: Callable[[Plan], bool], tries: int = _TRIES) -> Pl
     return plan
 
 
-def _fails_with(plan: Plan, part: str, fails: Callable[[Plan], bool], kept: list[T]) -> bool:
+def _fails_with(plan: LifePlan, part: str, fails: Callable[[LifePlan], bool], kept: list[T]) -> bool:
     return fails(_with(plan, part, kept))
 
 
-def _with(plan: Plan, part: str, kept: list[T]) -> Plan:
-    changed: Plan = replace(plan, **{part: tuple(kept)})  # type: ignore[arg-type]
+def _with(plan: LifePlan, part: str, kept: list[T]) -> LifePlan:
+    changed: LifePlan = replace(plan, **{part: tuple(kept)})  # type: ignore[arg-type]
     return changed
 
 

@@ -19,26 +19,26 @@ from agent.sandbox import SandboxConfig
 from agent.sandbox.faults.rules import Kind
 from agent.store.connection import open_reader
 from verification.in_process_events import SECRET
-from verification.life_plan import Edit, Plan, Request, drawn
-from verification.mutations import broken
-from verification.parallel import each
+from verification.life_plan import Edit, LifePlan, Request, draw_plan
+from verification.mutations import mutated
+from verification.parallel import run_parallel
 from verification.report import Report, progress
-from verification.request_files import IDENTITY_CARD, captured, put, request, uploaded
-from verification.shrink import shrunk
-from verification.simulation import Stage
-from verification.temp_stores import scratch
-from verification.virtual_time import START, Stuck, play
+from verification.request_files import IDENTITY_CARD, capture_request, request, upload_request, write_file
+from verification.shrink import shrink
+from verification.simulation import Simulation
+from verification.temp_stores import temporary_folder
+from verification.virtual_time import START, Deadlock, run_virtual
 
 _SETTINGS = {"scan_interval": 20.0, "poll_interval": 10.0}
 _CLAIMS_KEY = "0123456789abcdef" * 4  # of no account
-_LOOKS = 60.0  # seconds between two looks of the person who answers holds
+_ANSWER_INTERVAL = 60.0  # seconds between two looks of the person who answers holds
 _PATIENCE = 48 * 3600.0  # virtual seconds
 _LONG_DOWN = 4 * 3600.0  # seconds: half the night of somebody on call
 _HELD_FOR_TROUBLE = ("refused-by-assure", "unexpected-answer")
 
 
 @dataclass(slots=True)
-class Told:
+class LifeReport:
     """What came of one life."""
 
     seed: int
@@ -48,10 +48,10 @@ class Told:
     history: list[str] = field(default_factory=list)
 
 
-class _People:
+class _Requesters:
     """Those who write the files of a plan."""
 
-    def __init__(self, stage: Stage, plan: Plan) -> None:
+    def __init__(self, stage: Simulation, plan: LifePlan) -> None:
         self._stage = stage
         self._plan = plan
         self._files: dict[str, dict[str, Any]] = {}  # name -> spec, of what was ever written
@@ -73,8 +73,8 @@ class _People:
         """Look at what is held, and answer it in the file."""
         answers = {one.name: one.answer for one in self._plan.requests}
         while True:
-            await asyncio.sleep(_LOOKS)
-            if self._stage.gate.dead:
+            await asyncio.sleep(_ANSWER_INTERVAL)
+            if self._stage.crash_points.dead:
                 continue
             for name, record in self._stage.records().items():
                 said = answers.get(name, "nothing")
@@ -88,7 +88,7 @@ class _People:
 
     def _edits(self, one: Request, edit: Edit) -> None:
         spec, name = self._files[one.name], one.name
-        match edit.what:
+        match edit.content:
             case "remove":
                 self.present.discard(name)
                 (self._stage.specs / f"{name}.yaml").unlink(missing_ok=True)
@@ -100,7 +100,7 @@ class _People:
             case "change":
                 spec["capture"]["language"] = "no"
             case "suspend" | "resume":
-                spec["suspend"] = edit.what == "suspend"
+                spec["suspend"] = edit.content == "suspend"
             case "rerun":
                 self._notes[name]["assure-agent/rerun"] = f"at-{int(edit.at)}"
             case "retention":
@@ -116,15 +116,15 @@ class _People:
 
     def _write(self, name: str) -> None:
         self.present.add(name)
-        put(self._stage.specs / f"{name}.yaml", request(name, self._files[name], self._notes[name]))
+        write_file(self._stage.specs / f"{name}.yaml", request(name, self._files[name], self._notes[name]))
 
 
-def _spec(stage: Stage, one: Request) -> dict[str, Any]:
+def _spec(stage: Simulation, one: Request) -> dict[str, Any]:
     more: dict[str, Any] = {"deadline": f"{one.deadline:.0f}s", "retention": f"{one.retention:.0f}s"}
     if one.keep:
         more["result"] = {"keep": "claims"}
     if one.capture:
-        return captured(one.outcome, **more)
+        return capture_request(one.outcome, **more)
     if one.selfie:
         more["processType"] = "documentSelfie"
     if one.by_name:
@@ -132,47 +132,49 @@ def _spec(stage: Stage, one: Request) -> dict[str, Any]:
     elif one.two_pages:
         more["document_id"] = IDENTITY_CARD
     marker = f"sandbox-outcome={one.outcome} sandbox-delay={one.delay:.0f}s {one.name}"
-    return uploaded(stage.folder, one.name, marker, back=one.two_pages and one.back, read_back=one.read_back, **more)
+    return upload_request(
+        stage.folder, one.name, marker, back=one.two_pages and one.back, read_back=one.read_back, **more
+    )
 
 
-def lived(plan: Plan) -> Told:
+def run_life(plan: LifePlan) -> LifeReport:
     """One life, by its plan."""
-    told = Told(plan.seed, len(plan.requests))
-    with scratch() as folder:
+    report = LifeReport(plan.seed, len(plan.requests))
+    with temporary_folder() as folder:
         config = SandboxConfig(verification_delay=(2.0, 20.0), **dict(plan.sandbox))
         settings = {**_SETTINGS, "claims_key": _CLAIMS_KEY, **dict(plan.settings)}
         if plan.events:
             settings["events_secret"] = SECRET
-        stage = Stage(folder, plan.seed, fatal=plan.kills, config=config, settings=settings)
-        people = _People(stage, plan)
+        stage = Simulation(folder, plan.seed, fatal=plan.kills, config=config, settings=settings)
+        people = _Requesters(stage, plan)
         try:
-            play(_life(stage, plan, people))
-        except (Exception, Stuck) as error:
-            told.wrong.append(f"I1 it never settles ({type(error).__name__}: {error}): {_moving(stage)}")
-        _tell(told, stage, people)
-    return told
+            run_virtual(_life(stage, plan, people))
+        except (Exception, Deadlock) as error:
+            report.wrong.append(f"I1 it never settles ({type(error).__name__}: {error}): {_moving(stage)}")
+        _report(report, stage, people)
+    return report
 
 
-async def _life(stage: Stage, plan: Plan, people: _People) -> None:
+async def _life(stage: Simulation, plan: LifePlan, people: _Requesters) -> None:
     chance = Random(f"down/{plan.seed}")
     stage.faults.add(plan.rules)
     slow = any(rule.kind is Kind.LATENCY for rule in plan.rules)  # who is killed meanwhile does not wait for it
     stage.severed, stage.late = plan.severed, plan.severed > 0 or slow
-    stage.down = lambda: _during(plan.outages, stage)
-    stage.full = lambda: _during(plan.full, stage)
-    stage.astray = 2 * DRIFT if plan.jumps else 0.0
-    stage.ahead = lambda: sum(seconds for at, seconds in plan.jumps if at <= stage.clock.now() - START)
-    async with asyncio.timeout(_PATIENCE), stage.living(lambda: _down(chance)):
+    stage.network_down = lambda: _run_plan(plan.outages, stage)
+    stage.disk_full = lambda: _run_plan(plan.full, stage)
+    stage.max_clock_error = 2 * DRIFT if plan.jumps else 0.0
+    stage.clock_ahead = lambda: sum(seconds for at, seconds in plan.jumps if at <= stage.clock.now() - START)
+    async with asyncio.timeout(_PATIENCE), stage.running(lambda: _down(chance)):
         answering = asyncio.create_task(people.answer())
         await people.work()
         await asyncio.sleep(max(0.0, START + plan.calm_at - stage.clock.now()))
         stage.faults.clear()
         stage.severed = 0.0
-        await asyncio.sleep(2 * _LOOKS)
+        await asyncio.sleep(2 * _ANSWER_INTERVAL)
         await stage.until(lambda: people.present <= stage.records().keys() and not stage.moving(), every=60.0)
         answering.cancel()
         await stage.until(lambda: not stage.moving(), every=60.0)
-        await stage.calm()
+        await stage.settle()
         await stage.until(lambda: not stage.moving(), every=60.0)
 
 
@@ -181,27 +183,27 @@ def _down(chance: Random) -> float:
     return _LONG_DOWN if chance.random() < 0.1 else chance.choice((0.1, 5.0, 90.0))
 
 
-def _during(spans: tuple[tuple[float, float], ...], stage: Stage) -> bool:
+def _run_plan(spans: tuple[tuple[float, float], ...], stage: Simulation) -> bool:
     return any(begin <= stage.clock.now() - START < end for begin, end in spans)
 
 
-def _moving(stage: Stage) -> str:
+def _moving(stage: Simulation) -> str:
     with contextlib.suppress(Exception):
-        return ", ".join(f"{name} {one.phase}" for name, one in stage.records().items() if one.moving)[:300]
+        return ", ".join(f"{name} {one.phase}" for name, one in stage.records().items() if one.progressing)[:300]
     return "no records"
 
 
-def _tell(told: Told, stage: Stage, people: _People) -> None:
+def _report(report: LifeReport, stage: Simulation, people: _Requesters) -> None:
     records = stage.records()
-    told.wrong += [str(one) for one in (*stage.found, *stage.violations(settled=True))]
-    told.wrong += [f"I1 lost: {name}" for name in sorted(people.present - records.keys())]
-    told.counts.update(_outcomes(records))
-    told.counts["kills"] = stage.lives - 1
-    told.counts["calls"] = sum(stage.world.ledger.calls.values())
-    told.counts.update(f"event {entry.state}" for entry in stage.world.ledger.events)
-    told.counts["virtual seconds"] = int(stage.clock.now() - START)
-    if told.wrong:
-        told.history = [*stage.log[-150:], *_events(stage)]
+    report.wrong += [str(one) for one in (*stage.violations_at_kills, *stage.violations(settled=True))]
+    report.wrong += [f"I1 lost: {name}" for name in sorted(people.present - records.keys())]
+    report.counts.update(_outcomes(records))
+    report.counts["kills"] = stage.lives - 1
+    report.counts["calls"] = sum(stage.world.ledger.calls.values())
+    report.counts.update(f"event {entry.state}" for entry in stage.world.ledger.events)
+    report.counts["virtual seconds"] = int(stage.clock.now() - START)
+    if report.wrong:
+        report.history = [*stage.log[-150:], *_events(stage)]
 
 
 def _outcomes(records: dict[str, Record]) -> Counter[str]:
@@ -213,7 +215,7 @@ def _outcomes(records: dict[str, Record]) -> Counter[str]:
     return counts
 
 
-def _events(stage: Stage) -> list[str]:
+def _events(stage: Simulation) -> list[str]:
     with contextlib.closing(open_reader(stage.state)) as connection:
         rows = connection.execute("SELECT at, uid, type, changes FROM events ORDER BY at, id").fetchall()
     return [f"{at - START:10.2f}  {uid[:6]} {kind} {changes[:160]}" for at, uid, kind, changes in rows[-120:]]
@@ -222,10 +224,10 @@ def _events(stage: Stage) -> list[str]:
 Run = tuple[int, int, str | None]
 
 
-def _run(run: Run) -> Told:
+def _run(run: Run) -> LifeReport:
     seed, requests, mutation = run
-    with broken(mutation):
-        return lived(drawn(seed, requests))
+    with mutated(mutation):
+        return run_life(draw_plan(seed, requests))
 
 
 def size(seed: int) -> int:
@@ -240,15 +242,17 @@ def simulate(
     report = Report(f"make simulate: {lives} lives", f"{seed} to {seed + lives - 1}")
     began, counts, simulated = perf_counter(), Counter[str](), 0
     plans = [(number, requests or size(number), mutation) for number in range(seed, seed + lives)]
-    for told in each(_run, plans, jobs):
-        counts += told.counts
-        simulated += told.requests
+    for reports in run_parallel(_run, plans, jobs):
+        counts += reports.counts
+        simulated += reports.requests
         progress(f"{simulated} requests, {simulated / (perf_counter() - began):.0f}/s")
-        if told.wrong and not report.wrong:
-            report.wrong = [f"seed {told.seed} with {told.requests} requests: {one}" for one in told.wrong[:10]]
-            report.notes += _smaller(told, mutation)
-        elif told.wrong:
-            report.wrong.append(f"seed {told.seed}: {told.wrong[0]} (and {len(told.wrong) - 1} more)")
+        if reports.wrong and not report.wrong:
+            report.wrong = [
+                f"seed {reports.seed} with {reports.requests} requests: {one}" for one in reports.wrong[:10]
+            ]
+            report.notes += _smaller(reports, mutation)
+        elif reports.wrong:
+            report.wrong.append(f"seed {reports.seed}: {reports.wrong[0]} (and {len(reports.wrong) - 1} more)")
     seconds = perf_counter() - began
     report.rows = [("what", "count"), ("requests", f"{simulated:,}")]
     report.rows += [(name, f"{count:,}") for name, count in sorted(counts.items())]
@@ -256,12 +260,12 @@ def simulate(
     return report
 
 
-def _smaller(told: Told, mutation: str | None) -> list[str]:
+def _smaller(report: LifeReport, mutation: str | None) -> list[str]:
     """The smallest plan that still fails, and what happened in it."""
-    with broken(mutation):
-        plan = shrunk(drawn(told.seed, told.requests), lambda plan: bool(lived(plan).wrong))
-        again = lived(plan)
-    lines = [f"the shortest history of seed {told.seed}:", *(f"  {one}" for one in plan.requests)]
+    with mutated(mutation):
+        plan = shrink(draw_plan(report.seed, report.requests), lambda plan: bool(run_life(plan).wrong))
+        again = run_life(plan)
+    lines = [f"the shortest history of seed {report.seed}:", *(f"  {one}" for one in plan.requests)]
     lines += [f"  {one}" for one in plan.rules] + [f"  killed at {plan.kills}, away at {plan.outages}"]
     lines += [f"  disk full at {plan.full}, clock set at {plan.jumps}, events: {plan.events}"]
     return [*lines, *(f"  {one}" for one in again.history), *(f"  => {one}" for one in again.wrong)]

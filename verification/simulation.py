@@ -27,11 +27,11 @@ from agent.daemon.agent import Agent
 from agent.platform.clock import SystemClock
 from agent.platform.settings import Settings
 from agent.sandbox import SandboxConfig
-from agent.sandbox.app import Desk, application
+from agent.sandbox.app import Services, application
 from agent.sandbox.events.outbox import Outbox
-from agent.sandbox.events.sender import Courier
+from agent.sandbox.events.sender import EventSender
 from agent.sandbox.events.subscription import Subscription
-from agent.sandbox.faults.injection import Wire
+from agent.sandbox.faults.injection import FaultInjector
 from agent.sandbox.faults.rules import Faults
 from agent.sandbox.tokens import Tokens
 from agent.sandbox.world import World
@@ -41,12 +41,12 @@ from agent.store.connection import open_reader
 from agent.store.repository import load
 from agent.web import service
 from verification import in_process_events
-from verification.crash_points import Gate
-from verification.in_process_events import Door
-from verification.in_process_transport import Line
+from verification.crash_points import CrashPoints
+from verification.in_process_events import InProcessEventEndpoint
+from verification.in_process_transport import InProcessTransport
 from verification.invariants import Violation, violations
-from verification.null_services import serving_nothing, watching_nothing
-from verification.replacements import LoopScheduler, NoCheckout, TurnWriter
+from verification.null_services import serve_nothing, watch_nothing
+from verification.replacements import InlineWriter, NoCheckout, VirtualScheduler
 from verification.temp_stores import empty_store
 from verification.virtual_time import START, VirtualClock
 
@@ -55,7 +55,7 @@ URL = "http://127.0.0.1:1"
 _LATE = 65.0  # seconds: a call that is on its way has arrived, and a sweep has come
 
 
-class Stage:
+class Simulation:
     """One folder of requests, one Assure, and one agent after the other. `verification.virtual_time.play` runs it."""
 
     def __init__(
@@ -73,30 +73,36 @@ class Stage:
         for name, content in empty_store().items():
             (folder / "state" / name).write_bytes(content)
         self.clock = VirtualClock()
-        self.gate = Gate(folder / "state", fatal)
-        self.gate.killed = self._killed
+        self.crash_points = CrashPoints(folder / "state", fatal)
+        self.crash_points.killed = self._killed
         self.config = replace(config or SandboxConfig(verification_delay=(2.0, 20.0)), seed=seed)
         self.world = World(self.config, self.clock)
         self.world.flows.base = URL
         self.faults = Faults(seed)
         self.log: list[str] = []
         self.lives = 0
-        self.found: list[Violation] = []  # what was wrong with the files that a killed agent left
+        self.violations_at_kills: list[Violation] = []  # what was wrong with the files that a killed agent left
         outbox = Outbox(self.world, self.faults)
         self._app = application(
-            Desk(self.world, Tokens(self.config, self.clock), self.faults, outbox, Wire(self.clock, asyncio.sleep))
+            Services(
+                self.world,
+                Tokens(self.config, self.clock),
+                self.faults,
+                outbox,
+                FaultInjector(self.clock, asyncio.sleep),
+            )
         )
         self._settings = settings or {}
-        self._door = Door()
-        self._courier = Courier(outbox, self.clock, self.clock.wait, self._door)
+        self._event_endpoint = InProcessEventEndpoint()
+        self._courier = EventSender(outbox, self.clock, self.clock.wait, self._event_endpoint)
         if "events_secret" in self._settings:
             outbox.subscribe(Subscription(url=in_process_events.URL, secret=SecretStr(in_process_events.SECRET)))
-        self._death = asyncio.Event()
+        self._killed_event = asyncio.Event()
         self._read_at, self._read = (0, False, 0), dict[str, list[Any]]()
-        self.down: Callable[[], bool] = lambda: False  # is the network away?
-        self.full: Callable[[], bool] = lambda: False  # is the disk full?
-        self.ahead: Callable[[], float] = lambda: 0.0  # how far the agent's machine is set ahead, in seconds
-        self.astray = 0.0  # by how many seconds it is ever set, at most
+        self.network_down: Callable[[], bool] = lambda: False  # is the network away?
+        self.disk_full: Callable[[], bool] = lambda: False  # is the disk full?
+        self.clock_ahead: Callable[[], float] = lambda: 0.0  # how far the agent's machine is set ahead, in seconds
+        self.max_clock_error = 0.0  # by how many seconds it is ever set, at most
         self.late = False  # may calls arrive late in this run?
         self.severed = 0.0  # how often a call arrives late, and its answer never
         self._agent: Agent | None = None
@@ -119,25 +125,25 @@ class Stage:
     # -- an agent ----------------------------------------------------------------------------------------------
 
     def _killed(self) -> None:
-        self.tell(f"killed: {self.gate.boundaries[-1] if self.gate.boundaries else 'by hand'}")
-        self._death.set()
+        self.log_event(f"killed: {self.crash_points.boundaries[-1] if self.crash_points.boundaries else 'by hand'}")
+        self._killed_event.set()
 
-    def tell(self, what: str) -> None:
+    def log_event(self, what: str) -> None:
         """A line of the history."""
         self.log.append(f"{self.clock.now() - START:10.2f}  {what}")
 
     @contextlib.asynccontextmanager
-    async def living(self, down: Callable[[], float] = lambda: 1.0) -> AsyncIterator[None]:
+    async def running(self, down: Callable[[], float] = lambda: 1.0) -> AsyncIterator[None]:
         """An agent at work while the block runs; one that dies is followed by another after `down` seconds."""
         ended = asyncio.Event()
 
         async def one_after_the_other() -> None:
             while not ended.is_set():
-                self._death.clear()
-                await self._live(ended)
-                if self.gate.dead:
-                    self.gate.revive()
-                    self.found += self.violations(settled=False)
+                self._killed_event.clear()
+                await self._run_life(ended)
+                if self.crash_points.dead:
+                    self.crash_points.revive()
+                    self.violations_at_kills += self.violations(settled=False)
                     await self.clock.wait(ended, down())
                 elif not ended.is_set():
                     await self.clock.wait(ended, down())  # the disk is full
@@ -152,25 +158,25 @@ class Stage:
             courier.cancel()
             await asyncio.gather(courier, return_exceptions=True)
 
-    async def _live(self, ended: asyncio.Event) -> None:
+    async def _run_life(self, ended: asyncio.Event) -> None:
         """One life, until it is killed or `ended`."""
         self.lives += 1
         before = asyncio.all_tasks()
-        with self._dressed():
+        with self._replacements():
             life = asyncio.create_task(self._run())
-            ends = [asyncio.create_task(event.wait()) for event in (self._death, ended)]
+            ends = [asyncio.create_task(event.wait()) for event in (self._killed_event, ended)]
             await asyncio.wait([life, *ends], return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()
-            if not self.gate.dead and self._agent is not None:
+            if not self.crash_points.dead and self._agent is not None:
                 self._agent.stop()
                 await asyncio.wait([life], timeout=60)
-            self._door.shut()
+            self._event_endpoint.close_endpoint()
             await _ended(life, before)
-        if not self.gate.dead and life.done() and not life.cancelled() and (error := life.exception()):
+        if not self.crash_points.dead and life.done() and not life.cancelled() and (error := life.exception()):
             if not isinstance(error, StoreError):
                 raise error
-            self.tell(f"ended: {error}")
+            self.log_event(f"ended: {error}")
 
     async def _run(self) -> None:
         settings: dict[str, Any] = {
@@ -188,20 +194,22 @@ class Stage:
             await self._agent.run()
 
     @contextlib.contextmanager
-    def _dressed(self) -> Iterator[None]:
+    def _replacements(self) -> Iterator[None]:
         chance = Random(f"{self.seed}/{self.lives}")
         timeout = float(self._settings.get("request_timeout", 30.0))
-        line = Line(self._app, self.gate, chance, timeout, self.tell, self.down, lambda: self.severed)
+        line = InProcessTransport(
+            self._app, self.crash_points, chance, timeout, self.log_event, self.network_down, lambda: self.severed
+        )
         exchanged: dict[str, Any] = {
             "SystemClock": partial(
-                SystemClock, lambda: self.clock.now() + self.ahead(), self.clock.now, f"boot {self.lives // 2}"
+                SystemClock, lambda: self.clock.now() + self.clock_ahead(), self.clock.now, f"boot {self.lives // 2}"
             ),
             "AssureClient": partial(AssureClient, transport=line),
-            "Checkout": NoCheckout,
-            "Scheduler": LoopScheduler,
+            "GitCheckout": NoCheckout,
+            "Scheduler": VirtualScheduler,
             "random": chance,
-            "watching": watching_nothing,
-            "hearing": serving_nothing,
+            "watching": watch_nothing,
+            "serve_control_socket": serve_nothing,
         }
         structlog.configure(
             wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
@@ -210,8 +218,8 @@ class Stage:
             for name, instead in exchanged.items():
                 patches.enter_context(mock.patch.object(agent, name, instead))
             patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))
-            patches.enter_context(mock.patch.object(service, "serving", self._door.serving))
-            writer = partial(TurnWriter, self.gate, lambda: self.full())
+            patches.enter_context(mock.patch.object(service, "serve", self._event_endpoint.serving))
+            writer = partial(InlineWriter, self.crash_points, lambda: self.disk_full())
             patches.enter_context(mock.patch.object(store_module, "Writer", writer))
             yield
 
@@ -229,13 +237,13 @@ class Stage:
     async def until(self, true: Callable[[], object], patience: float = 86_400.0, every: float = 0.5) -> None:
         """Return when it is true, looked at each so many seconds. Raises TimeoutError after `patience`."""
         async with asyncio.timeout(patience):
-            while self.gate.dead or not true():
+            while self.crash_points.dead or not true():
                 assert self._supervisor is not None
                 if self._supervisor.done():
                     await self._supervisor  # raises what ended the agent
                 await asyncio.sleep(every)
 
-    async def calm(self) -> None:
+    async def settle(self) -> None:
         """Let all that may still turn up turn up, and be swept."""
         await asyncio.sleep(_LATE)
         await self.until(lambda: not self.orphans(), every=30.0)
@@ -249,7 +257,7 @@ class Stage:
 
     def _rows(self, sql: str) -> list[Any]:
         """What is on disk, read again when something was committed: every commit is a boundary."""
-        now = (self.lives, self.gate.dead, len(self.gate.boundaries))
+        now = (self.lives, self.crash_points.dead, len(self.crash_points.boundaries))
         if self._read_at != now:
             self._read_at, self._read = now, {}
         if sql not in self._read:
@@ -259,12 +267,12 @@ class Stage:
 
     def violations(self, *, settled: bool) -> list[Violation]:
         """What is wrong now."""
-        found = violations(self.state, self.world.ledger.report(), AGENT, settled=settled, astray=self.astray)
+        found = violations(self.state, self.world.ledger.report(), AGENT, settled=settled, astray=self.max_clock_error)
         if not self.late:
             return found
         # An upload whose connection ended, or its agent, is repeated while the process is pending; the first one may
         # arrive after the start. Assure refuses it, and it would have brought the same images.
-        return [one for one in found if "upload-after-start" not in one.what]
+        return [one for one in found if "upload-after-start" not in one.message]
 
 
 async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -> None:
@@ -272,7 +280,7 @@ async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -
     mine = {
         task
         for task in asyncio.all_tasks() - before - {asyncio.current_task()}
-        if not getattr(task.get_coro(), "__qualname__", "").startswith(("Line.", "Courier."))
+        if not getattr(task.get_coro(), "__qualname__", "").startswith(("InProcessTransport.", "EventSender."))
     }
     left = {life, *mine}
     while left:  # what cleans up may wait for the dead; it is told again

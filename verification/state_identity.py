@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.core.record import Desired, Record
 from verification.assure_model import Dossier, Process
-from verification.exhaustive_choices import Ways
+from verification.exhaustive_choices import ExhaustiveChoices
 
 if TYPE_CHECKING:
     from verification.exploration import State
@@ -31,7 +31,7 @@ _FIELDS = tuple(one.name for one in fields(Record) if one.name not in _LEFT_OUT)
 _A_DATE = 1e9  # seconds: numbers above are times
 
 
-def copied(state: "State", ways: Ways) -> "State":
+def copied(state: "State", ways: ExhaustiveChoices) -> "State":
     """The same state, to be changed; its world asks `ways`."""
     assure = state.assure
     world = replace(
@@ -67,13 +67,13 @@ def key(state: "State") -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest())
 
 
-def likeness(record: Record) -> int:
+def state_hash(record: Record) -> int:
     """The same number for records that look alike to a query: the same but for when."""
-    parts = [_like(getattr(record, name)) for name in (*_FIELDS, "hold", "opened_at")]
+    parts = [_normalize(getattr(record, name)) for name in (*_FIELDS, "hold", "opened_at")]
     return hash(repr(parts))
 
 
-def _like(value: Any) -> Any:
+def _normalize(value: Any) -> Any:
     return "a time" if isinstance(value, float) and value > _A_DATE else _plain(value, 0.0)
 
 

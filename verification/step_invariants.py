@@ -12,7 +12,7 @@ from agent.core.policy import Policy
 from agent.core.record import Phase
 
 
-def check(taken: Step, history: Audited) -> None:
+def check_step(taken: Step, history: Audited) -> None:
     """What holds after any step [I1, I4, I5]."""
     record, before, effect = taken.record, taken.before, taken.effect
     assert history == audited(record), "the history replays to the record [I5]"
@@ -20,7 +20,7 @@ def check(taken: Step, history: Audited) -> None:
         assert record.due_at is not None, "it is looked at again [I1]"
     if record.hold is not None and not record.hold.reason.blocks and record.phase is not Phase.DONE:
         assert record.due_at is not None or record.desired.suspend, "a question about the file stops nothing [I1]"
-    if effect is not None and effect.kind.changes:
+    if effect is not None and effect.kind.mutates:
         assert taken.changed, "the intent is committed with the step [I4]"
         assert record.intent is not None, "the intent stands in the record [I4]"
         assert record.intent.kind is effect.kind
@@ -42,7 +42,7 @@ def check_reads(asked: list[tuple[float, Effect]], policy: Policy) -> None:
     if not isinstance(effect, ReadProcess):
         return
     for at, earlier in reversed(asked[:-1]):
-        if now - at >= policy.read_gap:
+        if now - at >= policy.min_read_interval:
             return
         same = isinstance(earlier, ReadProcess) and earlier.process_id == effect.process_id
         assert not same, f"process read {now - at} s after it was read"

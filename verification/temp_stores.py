@@ -15,7 +15,7 @@ _KEY = "5a" * 32
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     """A folder for one run, in memory where there is such a place."""
     where = _SHM if os.access(_SHM, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=where, prefix="assure-agent-proof-") as name:
@@ -25,7 +25,7 @@ def scratch() -> Iterator[Path]:
 @functools.cache
 def empty_store() -> dict[str, bytes]:
     """A state folder in which nothing happened yet: to make one takes longer than many a run."""
-    with scratch() as folder:
+    with temporary_folder() as folder:
         (folder / "agent.key").write_text(_KEY + "\n")
         store = SqliteStore(folder / "agent.db", None)
         asyncio.run(store.recoveries.close(0.0))  # a key without a state file was taken for a lost one

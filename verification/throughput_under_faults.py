@@ -16,10 +16,10 @@ from typing import Any
 from agent.sandbox import SandboxConfig
 from agent.sandbox.faults.rules import Rule
 from verification.processes import COMMAND, environment
-from verification.request_files import put, request, uploaded
-from verification.simulation import Stage
-from verification.temp_stores import scratch
-from verification.virtual_time import START, play
+from verification.request_files import request, upload_request, write_file
+from verification.simulation import Simulation
+from verification.temp_stores import temporary_folder
+from verification.virtual_time import START, run_virtual
 
 TIMEOUT = 3.0  # seconds: REQUEST_TIMEOUT; the hangs are longer
 _SHARE, _CALLS = 0.25, 4_000  # of so many calls
@@ -44,7 +44,7 @@ _KINDS: tuple[dict[str, Any], ...] = (
 )
 
 
-def trouble(seed: int) -> list[dict[str, Any]]:
+def fault_rules(seed: int) -> list[dict[str, Any]]:
     """Rules for `/sandbox/faults`: each kind with a weight of its own; together a quarter of the first 4,000 calls."""
     chance = Random(seed)
     kinds = [dict(kind) for kind in _KINDS]
@@ -58,7 +58,7 @@ def trouble(seed: int) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class ThroughputResult:
     """The end of such a run. `seconds` are virtual."""
 
     seconds: float
@@ -70,19 +70,19 @@ class Settled:
     history: list[str]
 
 
-def troubled(seed: int, requests: int = 200) -> Settled:
+def run_with_faults(seed: int, requests: int = 200) -> ThroughputResult:
     """So many requests at once, and trouble until it is used up."""
-    with scratch() as folder:
+    with temporary_folder() as folder:
         config = SandboxConfig(verification_delay=(1.0, 3.0), seed=seed)
-        stage = Stage(folder, seed, config=config, settings={"request_timeout": TIMEOUT})
-        return play(_run(stage, requests))
+        stage = Simulation(folder, seed, config=config, settings={"request_timeout": TIMEOUT})
+        return run_virtual(_run(stage, requests))
 
 
 def write(folder: Path, requests: int) -> None:
     """So many upload requests with their pictures."""
     for number in range(requests):
         name = f"r-{number}"
-        put(folder / "specs" / f"{name}.yaml", request(name, uploaded(folder, name, name)))
+        write_file(folder / "specs" / f"{name}.yaml", request(name, upload_request(folder, name, name)))
 
 
 def timed(folder: Path, url: str, seed: int, requests: int = 200) -> float:
@@ -90,7 +90,7 @@ def timed(folder: Path, url: str, seed: int, requests: int = 200) -> float:
     for name in ("specs", "images"):
         (folder / name).mkdir(parents=True)
     write(folder, requests)
-    body = json.dumps(trouble(seed)).encode()
+    body = json.dumps(fault_rules(seed)).encode()
     urllib.request.urlopen(urllib.request.Request(url + "/sandbox/faults", data=body, method="POST")).close()
     settings = environment(folder, url, REQUEST_TIMEOUT=f"{TIMEOUT:.0f}s", POLL_INTERVAL="5s", LOG_LEVEL="error")
     began = monotonic()
@@ -99,17 +99,17 @@ def timed(folder: Path, url: str, seed: int, requests: int = 200) -> float:
     return monotonic() - began if ended.returncode == 0 else float("nan")
 
 
-async def _run(stage: Stage, requests: int) -> Settled:
+async def _run(stage: Simulation, requests: int) -> ThroughputResult:
     write(stage.folder, requests)
-    stage.faults.add(Rule.parse(rule) for rule in trouble(stage.seed))
-    async with stage.living():
+    stage.faults.add(Rule.parse(rule) for rule in fault_rules(stage.seed))
+    async with stage.running():
         await stage.until(lambda: stage.records() and not stage.moving(), patience=_PATIENCE, every=0.25)
         seconds = stage.clock.now() - START
         stage.faults.clear()
-        await stage.calm()
+        await stage.settle()
     report = stage.world.ledger.report()
     starts = [sum(process["starts"] for process in dossier["processes"]) for dossier in report["dossiers"]]
-    return Settled(
+    return ThroughputResult(
         seconds=seconds,
         calls=sum(report["calls"].values()),
         done=sum(record.outcome == "accepted" for record in stage.records().values()),

@@ -2,7 +2,7 @@
 
 So a day at Assure takes a moment, and the same seed takes the same turns: nothing here depends on how fast the machine
 is. What would run in a thread runs in its turn instead. When everybody waits and no timer is set, nothing will ever
-happen again, and `Stuck` is raised instead of waiting for it.
+happen again, and `Deadlock` is raised instead of waiting for it.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ _LEAST = 0.001  # seconds: epoll waits no shorter; a clock that goes at half the
 T = TypeVar("T")
 
 
-class Stuck(BaseException):
+class Deadlock(BaseException):
     """Everybody waits for something that will not come."""
 
 
-class _Jumping(selectors.DefaultSelector):
+class _JumpingSelector(selectors.DefaultSelector):
     """Never waits: what it would have waited has passed."""
 
     passed = 0.0
@@ -33,12 +33,12 @@ class _Jumping(selectors.DefaultSelector):
         if ready or (timeout is not None and timeout <= 0):
             return ready
         if timeout is None:
-            raise Stuck
+            raise Deadlock
         self.passed += max(timeout, _LEAST)
         return ready
 
 
-class _Inline(ThreadPoolExecutor):
+class _InlineExecutor(ThreadPoolExecutor):
     """Runs what it is given at once."""
 
     def submit(self, call: Callable[..., T], /, *arguments: Any, **keywords: Any) -> "Future[T]":
@@ -54,9 +54,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """The loop. `time()` is seconds since it was made."""
 
     def __init__(self) -> None:
-        self._selected = _Jumping()
+        self._selected = _JumpingSelector()
         super().__init__(self._selected)
-        self.set_default_executor(_Inline())
+        self.set_default_executor(_InlineExecutor())
 
     def time(self) -> float:
         return self._selected.passed
@@ -87,7 +87,7 @@ class VirtualClock:
             return
 
 
-def play(play: Coroutine[Any, Any, T]) -> T:
+def run_virtual(play: Coroutine[Any, Any, T]) -> T:
     """Run it to its end in a loop of its own, and end whatever it left."""
     loop = VirtualLoop()
     try:

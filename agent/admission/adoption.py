@@ -5,7 +5,7 @@ from collections.abc import Container
 from agent.core.assure_types import is_id
 from agent.core.errors import AgentError
 from agent.core.record import Record
-from agent.core.rules.holds import adoptable
+from agent.core.rules.holds import accepts_dossier
 from agent.ports import Store
 
 
@@ -15,7 +15,7 @@ def refuse_adoption(store: Store, record: Record, dossier_id: object, taken: Con
 
     Two requests in one dossier would share a result, and the first to end would delete it under the other [I2, I3].
     """
-    if not adoptable(record):
+    if not accepts_dossier(record):
         raise AgentError("It is held for something else: no dossier can be adopted.", "answer with retry or abandon")
     if not is_id(dossier_id):
         raise AgentError(

@@ -5,22 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.core.assure_types import CaptureOptions, DocumentKey
-from agent.core.document_types import Resolution, Unresolved, explain
+from agent.core.document_types import Resolution, Unresolved, explain_unresolved
 from agent.core.effect import ImageRef
 from agent.core.record import Desired
 from agent.core.request import VerificationRequest
 from agent.platform.settings import Settings
 from agent.source.diagnostics import Fault
-from agent.source.images import Inspected, inspect
+from agent.source.images import InspectedImages, inspect
 from agent.source.loader import Document
 from agent.source.validate import without_key
 
 Resolved = Mapping[DocumentKey, Resolution | None]  # what document types mean; None: it cannot be known now
-Found = Desired | DocumentKey | list[Fault]  # what is wanted; or the type to look up before that is known; or faults
+DesiredResult = (
+    Desired | DocumentKey | list[Fault]
+)  # what is wanted; or the type to look up before that is known; or faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class AdmissionRules:
     """What is admitted: from where, under which name, with which limits."""
 
     source: str
@@ -31,7 +33,7 @@ class Rules:
     claims: bool = False  # there is a CLAIMS_KEY
 
     @classmethod
-    def of(cls, settings: Settings, agent_id: str) -> "Rules":
+    def of(cls, settings: Settings, agent_id: str) -> "AdmissionRules":
         """What the settings say; `agent_id` where none is set."""
         return cls(
             source=settings.source_name,
@@ -42,7 +44,7 @@ class Rules:
             claims=settings.keeps_claims,
         )
 
-    def ours(self, reference: str) -> bool:
+    def is_own_reference(self, reference: str) -> bool:
         """True for an external reference of this agent's making."""
         return reference.startswith(f"aa-{self.agent_id}-")
 
@@ -55,9 +57,9 @@ class Digests:
     essence: str
 
 
-def wanted(
-    document: Document, request: VerificationRequest, digests: Digests, rules: Rules, resolved: Resolved
-) -> Found:
+def build_desired(
+    document: Document, request: VerificationRequest, digests: Digests, rules: AdmissionRules, resolved: Resolved
+) -> DesiredResult:
     """What a document asks for that may begin a generation: its images are looked at and digested."""
     if faults := list(_forbidden(document, request, rules)):
         return faults
@@ -67,7 +69,7 @@ def wanted(
     identified = _document_id(request) if key is None else _identified(document, key, resolved[key])
     paths = request.spec.upload.images.paths if request.spec.upload is not None else {}
     found = inspect(rules.images_dir, paths, rules.max_image_bytes)
-    if isinstance(found, Inspected) and not isinstance(identified, Fault):
+    if isinstance(found, InspectedImages) and not isinstance(identified, Fault):
         images = tuple(
             ImageRef(depiction=depiction, path=paths[depiction], sha256=picture.sha256)
             for depiction, picture in found.pictures.items()
@@ -75,21 +77,21 @@ def wanted(
         return _desired(document, request, digests, images, identified)
     marks = dict(document.images)
     faults = [identified] if isinstance(identified, Fault) else []
-    for fault in () if isinstance(found, Inspected) else found:
+    for fault in () if isinstance(found, InspectedImages) else found:
         mark = marks.get(fault.depiction, (document.line, 1))
         faults.append(fault_in(document, mark, fault.message, fault.hint))
     return faults
 
 
-def in_place(
-    document: Document, request: VerificationRequest, digests: Digests, rules: Rules, kept: Desired
+def build_desired_in_place(
+    document: Document, request: VerificationRequest, digests: Digests, rules: AdmissionRules, kept: Desired
 ) -> Desired | list[Fault]:
     """What a document asks for that begins nothing: the admitted images and the admitted id stay."""
     faults = list(_forbidden(document, request, rules))
     return faults or _desired(document, request, digests, kept.images, kept.document_id)
 
 
-def _forbidden(document: Document, request: VerificationRequest, rules: Rules) -> Iterator[Fault]:
+def _forbidden(document: Document, request: VerificationRequest, rules: AdmissionRules) -> Iterator[Fault]:
     capture, allowed = request.spec.capture, rules.redirect_hosts
     if capture is not None and allowed and capture.redirect_host not in allowed:
         message = "spec.capture.redirectUrl leads to a host that is not in REDIRECT_HOSTS"
@@ -120,7 +122,7 @@ def _identified(document: Document, key: DocumentKey, found: Resolution | None) 
         message = "the list of document types cannot be had from Assure now"
         hint = "wait, it is looked at again at each scan; or use documentId"
     else:
-        message, hint = explain(key, found)
+        message, hint = explain_unresolved(key, found)
     assert document.type_at is not None
     return fault_in(document, document.type_at, f"spec.upload.documentType: {message}", hint)
 

@@ -5,7 +5,7 @@ What was absent once may be back at the next scan: `loop.py` asks here only abou
 
 from agent.core.admission import withdrawals_allowed
 from agent.ports import Clock, Store
-from agent.source.folder import Root, Scan
+from agent.source.folder import FolderIdentity, Scan
 
 _TRUSTED = "trusted-root"
 _WAITING_SINCE = "withdrawals-wait-since"
@@ -13,14 +13,14 @@ _APPROVED = "approved"
 _HOUR = 3600.0
 
 
-class Guard:
+class PruneGuard:
     """Remembers, over restarts, which folder is trusted and since when withdrawals wait."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
-        self._root: Root | None = None  # the folder in which everything was there
+        self._root: FolderIdentity | None = None  # the folder in which everything was there
 
-    async def allows(self, wanted: int, seen: Scan, known: int) -> bool:
+    async def allows(self, requested: int, scan: Scan, known: int) -> bool:
         """May this many of the `known` requests be withdrawn, after this scan? An approval is spent by it.
 
         It is spent before they are withdrawn: a crash between the two asks a person once more, and never too little.
@@ -28,15 +28,15 @@ class Guard:
         if self._approved():
             await self.remember_waiting(False)
             return True
-        if not seen.files or self._swapped(seen.root):
+        if not scan.files or self._folder_replaced(scan.root):
             return False
-        return withdrawals_allowed(wanted, self._store.withdrawn_since(self._clock.now() - _HOUR), known)
+        return withdrawals_allowed(requested, self._store.withdrawn_since(self._clock.now() - _HOUR), known)
 
-    async def trust(self, root: Root | None, everything: bool) -> None:
+    async def trust(self, root: FolderIdentity | None, everything: bool) -> None:
         """Remember the folder in which everything was there: another one withdraws nothing by itself."""
         if self._root is None and (kept := self._store.recall(_TRUSTED)):
             path, device, inode = kept.rsplit(" ", 2)
-            self._root = Root(path, int(device), int(inode))
+            self._root = FolderIdentity(path, int(device), int(inode))
         if root is not None and root != self._root and (everything or self._root is None):
             self._root = root
             await self._store.remember(_TRUSTED, f"{root.path} {root.device} {root.inode}")
@@ -47,7 +47,7 @@ class Guard:
         if waiting != known:
             await self._store.remember(_WAITING_SINCE, str(self._clock.now()) if waiting else "")
 
-    def _swapped(self, root: Root | None) -> bool:
+    def _folder_replaced(self, root: FolderIdentity | None) -> bool:
         """Another folder stands where the trusted one was."""
         known = self._root
         return root is not None and known is not None and root.path == known.path and root != known

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from agent.source.watch import Hint
 
-_SETTLE = 0.3  # seconds until what is being written is looked at again
-_DISTANCE = 2.0  # after a scan for a hint, no other for this many times as long as it took
+_UNFINISHED_PAUSE = 0.3  # seconds until what is being written is looked at again
+_SCAN_PAUSE_FACTOR = 2.0  # after a scan for a hint, no other for this many times as long as it took
 _FAULT_PAUSE = 1.0
 
 
@@ -23,37 +23,37 @@ class Hints(Protocol):
         """All that was seen since the last call; waits for something, or for `patience` seconds."""
 
 
-class Follower:
+class HintFollower:
     """Looks where the hints point. `look` and `scan` return what is still open; `failed` hears of what they raise."""
 
     def __init__(
         self,
-        look: Callable[[frozenset[str]], Awaitable[Hint]],
+        sync_files: Callable[[frozenset[str]], Awaitable[Hint]],
         scan: Callable[[], Awaitable[Hint]],
-        failed: Callable[[Exception], None],
+        on_error: Callable[[Exception], None],
     ) -> None:
-        self._look, self._scan, self._failed = look, scan, failed
-        self._open = Hint()
+        self._sync_files, self._scan, self._on_error = sync_files, scan, on_error
+        self._unfinished = Hint()
         self._not_before = 0.0
 
     async def run(self, hints: Hints) -> None:
         """Follow until cancelled."""
         while True:
-            hint = await hints.next(_SETTLE if self._open else None)
+            hint = await hints.next(_UNFINISHED_PAUSE if self._unfinished else None)
             try:
                 await self.follow(hint)
             except Exception as error:
-                self._failed(error)
+                self._on_error(error)
                 await asyncio.sleep(_FAULT_PAUSE)
 
     async def follow(self, hint: Hint) -> None:
         """Look at what this hint and the ones before left open."""
-        hint |= self._open
-        self._open = Hint(everything=hint.everything)
+        hint |= self._unfinished
+        self._unfinished = Hint(everything=hint.everything)
         if hint.files:
-            self._open |= await self._look(hint.files)
-        if self._open.everything and monotonic() >= self._not_before:
+            self._unfinished |= await self._sync_files(hint.files)
+        if self._unfinished.everything and monotonic() >= self._not_before:
             began = monotonic()
-            self._open = Hint(self._open.files)
-            self._open |= await self._scan()
-            self._not_before = monotonic() + _DISTANCE * (monotonic() - began)
+            self._unfinished = Hint(self._unfinished.files)
+            self._unfinished |= await self._scan()
+            self._not_before = monotonic() + _SCAN_PAUSE_FACTOR * (monotonic() - began)

@@ -9,7 +9,7 @@ from agent.core.answer import Answer, Refused, Trouble
 from agent.core.errors import RemoteError, SettingsError
 from agent.platform.endpoint_health import ASSURE, TOKEN, trouble_of
 from agent.platform.settings import Settings
-from agent.platform.token_host import elsewhere
+from agent.platform.token_host import foreign_token_host
 from agent.ports.sink import sink_id
 
 ENDPOINTS = "endpoints"  # under this the store remembers the troubles of the endpoints, as JSON
@@ -26,31 +26,31 @@ def need_credentials(settings: Settings) -> None:
         )
 
 
-def not_accepted(word: str = "") -> RemoteError:
+def client_rejected(code: str = "") -> RemoteError:
     """The token endpoint said `invalid_client`, or another OAuth error about the client."""
     return RemoteError(
-        f"Assure does not accept the client id and secret{f' ({word})' if word else ''}.",
+        f"Assure does not accept the client id and secret{f' ({code})' if code else ''}.",
         "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
     )
 
 
 def unreachable(
-    settings: Settings, answer: Answer[Any], comfort: str, what: str = "Assure cannot be reached"
+    settings: Settings, answer: Answer[Any], note: str, what: str = "Assure cannot be reached"
 ) -> RemoteError:
     """Assure or its token endpoint did not answer as it should; the cause is said."""
     trouble = trouble_of(answer)
     name = TOKEN if trouble is None or answer.evidence.trouble is Trouble.NO_TOKEN else ASSURE
     cause = f": {replace(trouble, address=addresses(settings)[name]).sentence}" if trouble is not None else ""
-    return RemoteError(f"{what}{cause}.", f"check ASSURE_AGENT_BASE_URL and the network; {comfort}")
+    return RemoteError(f"{what}{cause}.", f"check ASSURE_AGENT_BASE_URL and the network; {note}")
 
 
-async def let_in(client: AssureClient, settings: Settings, comfort: str) -> None:
+async def authenticate(client: AssureClient, settings: Settings, note: str) -> None:
     """Get a token, so that what follows asks Assure itself. Raises RemoteError with the cause where there is none."""
     answer = await client.authenticate()
     if isinstance(answer, Refused):
-        raise not_accepted(answer.evidence.cause)
+        raise client_rejected(answer.evidence.cause)
     if answer is not None:
-        raise unreachable(settings, answer, comfort)
+        raise unreachable(settings, answer, note)
 
 
 def addresses(settings: Settings) -> dict[str, str]:
@@ -72,7 +72,7 @@ def _address(url: str) -> str:
 
 def account_of(settings: Settings) -> str:
     """What a store is bound to: the client, where Assure is, and where tokens come from if that is another host."""
-    place = elsewhere(settings.base_url, settings.token_url)
+    place = foreign_token_host(settings.base_url, settings.token_url)
     return f"{settings.client_id} at {settings.base_url}" + (f", with tokens of {place}" if place else "")
 
 

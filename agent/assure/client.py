@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from agent.assure import request_bodies, response_parsers
-from agent.assure.process_details import Described, described
+from agent.assure.process_details import ProcessDetails, process_details
 from agent.assure.token import BODY, Token, TokenAnswer, TokenSource, basic, read_token
-from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, TARGET, Oversized, Transport, whole
+from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, TARGET, Oversized, Transport, read_body
 from agent.core.answer import NEW_TOKENS_REFUSED, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 from agent.core.assure_types import (
     PROVIDER,
@@ -30,9 +30,9 @@ from agent.core.assure_types import (
     Status,
     is_id,
 )
-from agent.core.classify import Lost, Reader, Reply, classify, http_date
-from agent.platform.callbacks import harmless
-from agent.platform.connection_errors import cause_of
+from agent.core.classify import HttpReply, NoReply, Reader, classify, http_date
+from agent.platform.callbacks import isolated
+from agent.platform.connection_errors import connection_error_code
 from agent.ports import Clock, Image, ResultReading
 
 T = TypeVar("T")
@@ -40,10 +40,10 @@ T = TypeVar("T")
 Observer = Callable[[Operation, str, float], None]
 """Told of each request: the operation, done | refused | busy | unknown, and its seconds."""
 
-Turn = Callable[[], Awaitable[object]]
+Acquire = Callable[[], Awaitable[object]]
 """Awaited before each request that goes beyond the call itself: for a token, or once more after a 401."""
 
-Dated = Callable[[float | None, float], None]
+DateObserver = Callable[[float | None, float], None]
 """Told of each answer of Assure's own: its `Date` in seconds since the epoch, None without one, and its seconds."""
 
 _ALWAYS: Final = {"Accept-Encoding": "identity", "User-Agent": "assure-agent"}
@@ -86,23 +86,23 @@ class AssureClient:
         clock: Clock,
         observe: Observer = lambda operation, result, seconds: None,
         transport: httpx.AsyncBaseTransport | None = None,
-        turn: Turn | None = None,
-        token_answered: Callable[[TokenAnswer], None] = lambda answer: None,
-        answered: Callable[[Answer[Any]], None] = lambda answer: None,
-        dated: Dated = lambda date, seconds: None,
+        acquire: Acquire | None = None,
+        on_token_answer: Callable[[TokenAnswer], None] = lambda answer: None,
+        on_answer: Callable[[Answer[Any]], None] = lambda answer: None,
+        on_date: DateObserver = lambda date, seconds: None,
     ) -> None:
         """`token_answered` hears of each answer of the token endpoint, `answered` of each of Assure that is final."""
         self._config = config
-        self._turn = turn or _at_once
+        self._acquire = acquire or _unlimited
         self._clock = clock
-        self._observe = harmless(observe)
-        self._answered = harmless(answered)
-        self._dated = harmless(dated)
+        self._observe = isolated(observe)
+        self._on_answer = isolated(on_answer)
+        self._on_date = isolated(on_date)
         base = httpx.URL(config.base_url)
         self._origin = base.copy_with(raw_path=b"/")
         self._root = base.raw_path.decode().rstrip("/") + "/assure/"
         self._headers: dict[tuple[str, str, bool], httpx.Headers] = {}  # made once for each token and kind of call
-        self._tokens = TokenSource(self._fetch_token, clock, token_answered)
+        self._tokens = TokenSource(self._fetch_token, clock, on_token_answer)
         self._date = ""  # of the last answer, as it came
         # No httpx.AsyncClient above it: without redirects, cookies, authentication and proxies it would only cost.
         self._transport = transport or Transport(
@@ -158,13 +158,13 @@ class AssureClient:
         """POST images (§7)."""
         path, body = (*_process(dossier_id, process_id), "images"), request_bodies.new_images(images)
         call = _Call(operation=Operation.UPLOAD_IMAGES, method="POST", path=path, content=body)
-        return await self._call(call, response_parsers.nothing)
+        return await self._call(call, response_parsers.empty_body)
 
     async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Status]:
         """POST process, without a body: the billable act (§8)."""
         path = _process(dossier_id, process_id)
         call = _Call(operation=Operation.START_VERIFICATION, method="POST", path=path)
-        return await self._call(call, response_parsers.started(process_id))
+        return await self._call(call, response_parsers.started_process(process_id))
 
     async def read_process(self, dossier_id: str, process_id: str) -> Answer[ProcessReading]:
         """GET process (§9)."""
@@ -178,16 +178,16 @@ class AssureClient:
         call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
         return await self._call(call, response_parsers.result(process_id))
 
-    async def describe_process(self, dossier_id: str, process_id: str, personal: bool) -> Answer[Described]:
+    async def describe_process(self, dossier_id: str, process_id: str, personal: bool) -> Answer[ProcessDetails]:
         """GET process for a person to look at: as `read_process`, and the names of all other fields.
 
         With `personal` their values too; whoever asks for them has it recorded before.
         """
         path = _process(dossier_id, process_id)
         call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
-        return await self._call(call, described(process_id, personal))
+        return await self._call(call, process_details(process_id, personal))
 
-    async def read_dossier(self, dossier_id: str, gone: bool = False) -> Answer[DossierReading]:
+    async def read_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[DossierReading]:
         """GET dossier (§4)."""
         call = _Call(operation=Operation.READ_DOSSIER, method="GET", path=("dossiers", dossier_id))
         return await self._call(call, response_parsers.dossier(dossier_id))
@@ -221,10 +221,10 @@ class AssureClient:
         call = _Call(operation=Operation.LIST_DOCUMENT_TYPES, method="GET", path=(PROVIDER, "document-types"))
         return await self._call(call, response_parsers.document_types)
 
-    async def delete_dossier(self, dossier_id: str, gone: bool = False) -> Answer[None]:
+    async def delete_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[None]:
         """DELETE dossier (§4)."""
         call = _Call(operation=Operation.DELETE_DOSSIER, method="DELETE", path=("dossiers", dossier_id))
-        return await self._call(call, response_parsers.nothing)
+        return await self._call(call, response_parsers.empty_body)
 
     # ---- how a call is made
 
@@ -233,25 +233,25 @@ class AssureClient:
             return Refused(evidence=Evidence(cause="bad-id"))  # never sent: such a path may mean something else
         token = await self._tokens.get()
         if isinstance(token, Done):
-            answer = await self._tried(call, token.value.value, read)
+            answer = await self._attempt(call, token.value.value, read)
             if answer.evidence.status == 401:
                 token = await self._tokens.get()
                 if isinstance(token, Done):
-                    await self._turn()
-                    answer = await self._tried(call, token.value.value, read)
+                    await self._acquire()
+                    answer = await self._attempt(call, token.value.value, read)
             if isinstance(token, Done):
-                self._answered(answer)
+                self._on_answer(answer)
                 return answer
         if isinstance(token, Busy):  # the token endpoint's evidence, marked as such
             return replace(token, evidence=replace(token.evidence, trouble=Trouble.NO_TOKEN))
         return token
 
-    async def _tried(self, call: _Call, token: str, read: Reader[T]) -> Answer[T]:
+    async def _attempt(self, call: _Call, token: str, read: Reader[T]) -> Answer[T]:
         """Send it with this token, and remember whether Assure accepts the token."""
         answer = await self._exchange(call.operation, self._request(call, token), read)
         if answer.evidence.status == 401:
             self._tokens.invalidate(token)
-            if self._tokens.unaccepted:
+            if self._tokens.client_rejected:
                 return replace(answer, evidence=replace(answer.evidence, cause=NEW_TOKENS_REFUSED))
         elif isinstance(answer, Done | Refused):
             self._tokens.accepted()
@@ -291,7 +291,7 @@ class AssureClient:
             **_ALWAYS,
         }
         request = httpx.Request("POST", config.token_url, headers=headers, content=BODY)
-        await self._turn()
+        await self._acquire()
         return await self._exchange(Operation.TOKEN, request, read_token)
 
     async def _exchange(self, operation: Operation, request: httpx.Request, read: Reader[T]) -> Answer[T]:
@@ -300,27 +300,29 @@ class AssureClient:
         answer = classify(operation, seen, read, self._clock.now())
         seconds = time.monotonic() - began
         self._observe(operation, _NAMES[type(answer)], seconds)
-        if isinstance(seen, Reply) and isinstance(answer, Done | Refused):  # others may be a proxy's, by its own clock
-            self._dated(http_date(seen.date), seconds)
+        if isinstance(seen, HttpReply) and isinstance(
+            answer, Done | Refused
+        ):  # others may be a proxy's, by its own clock
+            self._on_date(http_date(seen.date), seconds)
         return answer
 
-    async def _send(self, request: httpx.Request) -> Reply | Lost:
+    async def _send(self, request: httpx.Request) -> HttpReply | NoReply:
         if self._closed:
-            return Lost(trouble=Trouble.CONNECT, cause="closed")
+            return NoReply(trouble=Trouble.CONNECT, cause="closed")
         try:
             response = await self._transport.handle_async_request(request)
-            body = await whole(response)
+            body = await read_body(response)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             late = isinstance(error, httpx.ConnectTimeout)
-            return Lost(trouble=Trouble.CONNECT, cause="connect-timeout" if late else cause_of(error))
+            return NoReply(trouble=Trouble.CONNECT, cause="connect-timeout" if late else connection_error_code(error))
         except httpx.TimeoutException:
-            return Lost(trouble=Trouble.TIMEOUT, cause="timeout")
+            return NoReply(trouble=Trouble.TIMEOUT, cause="timeout")
         except Oversized:
-            return Lost(trouble=Trouble.OVERSIZED, cause="oversized")
+            return NoReply(trouble=Trouble.OVERSIZED, cause="oversized")
         except httpx.HTTPError:
-            return Lost(trouble=Trouble.RESET, cause="reset")
+            return NoReply(trouble=Trouble.RESET, cause="reset")
         self._date = response.headers.get("date", "")
-        return Reply(
+        return HttpReply(
             status=response.status_code,
             body=body,
             document=response_parsers.parse(body),
@@ -329,7 +331,7 @@ class AssureClient:
         )
 
 
-async def _at_once() -> None:
+async def _unlimited() -> None:
     """Without a limit."""
 
 

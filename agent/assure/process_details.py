@@ -11,12 +11,12 @@ import orjson
 
 from agent.assure import response_fields, response_parsers
 from agent.core.assure_types import ProcessReading
-from agent.core.classify import Reader, Reply
+from agent.core.classify import HttpReply, Reader
 
-_MOST = 100  # fields that are named
-_DEEPEST = 6
-_LONGEST = 200  # characters of a value; a picture in a field is no text to read
-_TOLD = (
+_MAX_FIELDS = 100  # fields that are named
+_MAX_DEPTH = 6
+_MAX_VALUE_LENGTH = 200  # characters of a value; a picture in a field is no text to read
+_SHOWN_FIELDS = (
     "processId",
     "status",
     "statusReasons",
@@ -32,7 +32,7 @@ _CHECKS = "providerSpecific.document.securityChecks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
+class ProcessDetails:
     """`masked` are dotted paths of fields that hold a value, as `finalResult.firstName`; lists end in `[]`.
 
     `personal` are these fields with their values as text, printable and cut; empty unless they were asked for.
@@ -44,17 +44,17 @@ class Described:
     personal: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
-def described(process_id: str, personal: bool = False) -> Reader[Described]:
+def process_details(process_id: str, personal: bool = False) -> Reader[ProcessDetails]:
     """GET process (contract §9); with `personal`, the values as well."""
     read = response_parsers.process(process_id)
 
-    def describe(reply: Reply) -> Described:
-        leaves = [(path, value) for path, value in _leaves(reply.document, "", 0) if not _told(path)]
-        return Described(
+    def describe(reply: HttpReply) -> ProcessDetails:
+        leaves = [(path, value) for path, value in _leaves(reply.document, "", 0) if not _is_shown(path)]
+        return ProcessDetails(
             reading=read(reply),
             depictions=_depictions(reply.document),
-            masked=tuple(dict.fromkeys(path for path, _ in leaves))[:_MOST],
-            personal=tuple((path, _text(value)) for path, value in leaves[:_MOST]) if personal else (),
+            masked=tuple(dict.fromkeys(path for path, _ in leaves))[:_MAX_FIELDS],
+            personal=tuple((path, _text(value)) for path, value in leaves[:_MAX_FIELDS]) if personal else (),
         )
 
     return describe
@@ -62,8 +62,8 @@ def described(process_id: str, personal: bool = False) -> Reader[Described]:
 
 def _text(value: object) -> str:
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    plain = "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])
-    return plain + (f"... ({len(text)} characters)" if len(text) > _LONGEST else "")
+    plain = "".join(c if c.isprintable() else "?" for c in text[:_MAX_VALUE_LENGTH])
+    return plain + (f"... ({len(text)} characters)" if len(text) > _MAX_VALUE_LENGTH else "")
 
 
 def _depictions(document: object) -> tuple[str, ...]:
@@ -71,17 +71,17 @@ def _depictions(document: object) -> tuple[str, ...]:
     return tuple(word for word in _DEPICTIONS if isinstance(given, list) and word in given)
 
 
-def _told(path: str) -> bool:
+def _is_shown(path: str) -> bool:
     check = path.startswith(_CHECKS) and path.endswith((".passed", ".name"))  # a check is told by its key
-    return path.split(".")[0].removesuffix("[]") in _TOLD or check or path == "failReason.type"
+    return path.split(".")[0].removesuffix("[]") in _SHOWN_FIELDS or check or path == "failReason.type"
 
 
 def _leaves(value: object, path: str, depth: int) -> Iterator[tuple[str, object]]:
-    if depth > _DEEPEST or value is None:
+    if depth > _MAX_DEPTH or value is None:
         return
     if isinstance(value, dict):
         for key, below in value.items():
-            name = key if isinstance(key, str) and response_fields.is_word(key) else "?"
+            name = key if isinstance(key, str) and response_fields.is_token(key) else "?"
             yield from _leaves(below, f"{path}.{name}" if path else name, depth + 1)
     elif isinstance(value, list):
         for below in value:

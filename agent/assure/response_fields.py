@@ -7,22 +7,22 @@ not what it should be. Free text of people is never let through [I6].
 import re
 from typing import Final
 
-from agent.core.assure_types import Reason, Status, is_id
+from agent.core.assure_types import Status, StatusReason, is_id
 from agent.core.classify import Unreadable
 
 Object = dict[str, object]
 
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")  # what Assure calls things; free text never looks like this
+_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")  # what Assure calls things; free text never looks like this
 _TIME = re.compile(r"[0-9TZ:.+-]{1,40}")
 _LONGEST_REFERENCE = 400
 _LONGEST_TEXT = 100  # names of countries and documents
-_MOST_NOTES = 64  # reasons or checks of one process
+_MAX_NOTES = 64  # reasons or checks of one process
 _SIMILARITIES = ("veryLow", "low", "medium", "high")
 
 
-def is_word(value: str) -> bool:
+def is_token(value: str) -> bool:
     """True for what Assure calls things; free text never looks like this."""
-    return _WORD.fullmatch(value) is not None
+    return _TOKEN.fullmatch(value) is not None
 
 
 # ---- what decides is demanded -------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def an_id(body: Object, key: str) -> str:
     return value
 
 
-def same(body: Object, key: str, asked: str) -> None:
+def require_same(body: Object, key: str, asked: str) -> None:
     """The id under this key has to be the one that was asked for: anything else was said about something else."""
     if an_id(body, key) != asked:
         raise Unreadable("foreign-body")
@@ -80,17 +80,17 @@ def at(body: Object, *path: str) -> Object:
     return body
 
 
-def word(value: object) -> str | None:
+def token(value: object) -> str | None:
     """What Assure calls something, or None."""
-    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+    return value if isinstance(value, str) and _TOKEN.fullmatch(value) else None
 
 
-def reasons(rows: object) -> tuple[Reason, ...]:
+def reasons(rows: object) -> tuple[StatusReason, ...]:
     """The names of the reasons of a status."""
     kept = []
-    for row in rows[:_MOST_NOTES] if isinstance(rows, list) else ():
-        if isinstance(row, dict) and (kind := word(row.get("type"))) and (about := word(row.get("category"))):
-            kept.append(Reason(type=kind, category=about, sub_category=word(row.get("subCategory"))))
+    for row in rows[:_MAX_NOTES] if isinstance(rows, list) else ():
+        if isinstance(row, dict) and (kind := token(row.get("type"))) and (about := token(row.get("category"))):
+            kept.append(StatusReason(type=kind, category=about, sub_category=token(row.get("subCategory"))))
     return tuple(kept)
 
 
@@ -99,9 +99,9 @@ def checks(checks: Object) -> tuple[tuple[str, bool], ...]:
     kept = []
     for name, check in checks.items():
         passed = check.get("passed") if isinstance(check, dict) else None
-        if isinstance(passed, bool) and word(name):
+        if isinstance(passed, bool) and token(name):
             kept.append((name, passed))
-    return tuple(sorted(kept)[:_MOST_NOTES])
+    return tuple(sorted(kept)[:_MAX_NOTES])
 
 
 def similarity(*values: object) -> str | None:

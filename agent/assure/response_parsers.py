@@ -24,7 +24,7 @@ from agent.core.assure_types import (
     Status,
     is_id,
 )
-from agent.core.classify import NOT_JSON, Reader, Reply, Unreadable
+from agent.core.classify import NOT_JSON, HttpReply, Reader, Unreadable
 from agent.ports import ResultReading
 
 _PROVIDER = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")  # one of them is `connect:idmethod`
@@ -40,7 +40,7 @@ def parse(body: bytes) -> object:
         return NOT_JSON
 
 
-def nothing(reply: Reply) -> None:
+def empty_body(reply: HttpReply) -> None:
     """Set images (§7), delete dossier (§3): no body is documented. Blanks and `{}` say nothing either.
 
     Anything else was said by somebody on the way, and proves nothing.
@@ -52,7 +52,7 @@ def nothing(reply: Reply) -> None:
 def created_dossier(reference: str) -> Reader[str]:
     """Create dossier: its id (§4). An answer about another reference is not ours."""
 
-    def read(reply: Reply) -> str:
+    def read(reply: HttpReply) -> str:
         body = response_fields.an_object(reply.document)
         if body.get("externalReference", reference) not in (reference, None):
             raise Unreadable("foreign-body")
@@ -61,7 +61,7 @@ def created_dossier(reference: str) -> Reader[str]:
     return read
 
 
-def created_process(reply: Reply) -> NewProcess:
+def created_process(reply: HttpReply) -> NewProcess:
     """Create process (§6)."""
     body = response_fields.an_object(reply.document)
     pages = body.get("documentPages")
@@ -72,7 +72,7 @@ def created_process(reply: Reply) -> NewProcess:
     )
 
 
-def capture_link(reply: Reply) -> str:
+def capture_link(reply: HttpReply) -> str:
     """Start capture: the link (§10)."""
     link = response_fields.an_object(reply.document).get("url")
     if not isinstance(link, str) or not _LINK.fullmatch(link) or not urlsplit(link).hostname:
@@ -80,12 +80,12 @@ def capture_link(reply: Reply) -> str:
     return link
 
 
-def started(process_id: str) -> Reader[Status]:
+def started_process(process_id: str) -> Reader[Status]:
     """Start verification: the status of the very process we started (§8)."""
 
-    def read(reply: Reply) -> Status:
+    def read(reply: HttpReply) -> Status:
         body = response_fields.an_object(reply.document)
-        response_fields.same(body, "processId", process_id)
+        response_fields.require_same(body, "processId", process_id)
         return response_fields.status(body)
 
     return read
@@ -94,16 +94,16 @@ def started(process_id: str) -> Reader[Status]:
 def process(process_id: str) -> Reader[ProcessReading]:
     """GET process (§9)."""
 
-    def read(reply: Reply) -> ProcessReading:
+    def read(reply: HttpReply) -> ProcessReading:
         body = response_fields.an_object(reply.document)
-        response_fields.same(body, "processId", process_id)
+        response_fields.require_same(body, "processId", process_id)
         checks = response_fields.at(body, "providerSpecific", "document", "securityChecks")
         return ProcessReading(
             process_id=process_id,
             status=response_fields.status(body),
             reasons=response_fields.reasons(body.get("statusReasons")),
             checks=response_fields.checks(checks),
-            fail_type=response_fields.word(response_fields.at(body, "failReason").get("type")),
+            fail_type=response_fields.token(response_fields.at(body, "failReason").get("type")),
             similarity=response_fields.similarity(
                 response_fields.at(checks, "selfieAndDocumentMatch").get("similarityLevel"),
                 response_fields.at(body, "finalResult").get("similarityScore"),
@@ -121,7 +121,7 @@ def result(process_id: str) -> Reader[ResultReading]:
     """GET process with the claims of an accepted one: what Assure returned, for whoever seals it."""
     plain = process(process_id)
 
-    def read(reply: Reply) -> ResultReading:
+    def read(reply: HttpReply) -> ResultReading:
         reading = plain(reply)
         if reading.status is not Status.ACCEPTED:
             return ResultReading(reading=reading, claims=None)
@@ -135,9 +135,9 @@ def result(process_id: str) -> Reader[ResultReading]:
 def dossier(dossier_id: str) -> Reader[DossierReading]:
     """GET dossier with its processes (§4)."""
 
-    def read(reply: Reply) -> DossierReading:
+    def read(reply: HttpReply) -> DossierReading:
         body = response_fields.an_object(reply.document)
-        response_fields.same(body, "dossierId", dossier_id)
+        response_fields.require_same(body, "dossierId", dossier_id)
         rows = body.get("processes")
         return DossierReading(
             dossier_id=dossier_id,
@@ -148,7 +148,7 @@ def dossier(dossier_id: str) -> Reader[DossierReading]:
     return read
 
 
-def dossiers(reply: Reply) -> tuple[ListedDossier, ...]:
+def dossiers(reply: HttpReply) -> tuple[ListedDossier, ...]:
     """GET dossiers (§4). One bad row spoils the list: a list with holes would prove an absence that is none."""
     return tuple(
         ListedDossier(
@@ -160,7 +160,7 @@ def dossiers(reply: Reply) -> tuple[ListedDossier, ...]:
     )
 
 
-def process_page(reply: Reply) -> ProcessPage:
+def process_page(reply: HttpReply) -> ProcessPage:
     """GET processes (§9). One bad row spoils the page, for the same reason.
 
     The account may use other products, whose words for a status are theirs: what is of them and unknown is no bad row.
@@ -169,11 +169,11 @@ def process_page(reply: Reply) -> ProcessPage:
     total = body.get("totalResults")
     if type(total) is not int or total < 0:
         raise Unreadable
-    rows = [row for row in response_fields.an_array(body.get("processes")) if not _of_others(row)]
+    rows = [row for row in response_fields.an_array(body.get("processes")) if not _is_unknown_status(row)]
     return ProcessPage(processes=tuple(map(_listed, rows)), total=total)
 
 
-def document_types(reply: Reply) -> tuple[DocumentType, ...]:
+def document_types(reply: HttpReply) -> tuple[DocumentType, ...]:
     """GET document-types (§5); 204 is none. One bad row spoils the list: it might be the second that fits."""
     if reply.status == 204:
         if reply.body:
@@ -182,7 +182,7 @@ def document_types(reply: Reply) -> tuple[DocumentType, ...]:
     return tuple(map(_document_type, response_fields.an_array(reply.document)))
 
 
-def image(reply: Reply) -> bytes:
+def image(reply: HttpReply) -> bytes:
     """GET image: jpg or png (§7). A page of something else is not an image."""
     if not reply.body.startswith((_JPEG, _PNG)):
         raise Unreadable
@@ -193,8 +193,8 @@ def _document_type(row: object) -> DocumentType:
     body = response_fields.an_object(row)
     number, country, kind = (
         body.get("id"),
-        response_fields.word(body.get("country")),
-        response_fields.word(body.get("type")),
+        response_fields.token(body.get("country")),
+        response_fields.token(body.get("type")),
     )
     if type(number) is not int or not 0 < number < 2**31 or country is None or kind is None:
         raise Unreadable
@@ -209,9 +209,9 @@ def _document_type(row: object) -> DocumentType:
     )
 
 
-def _of_others(row: object) -> bool:
+def _is_unknown_status(row: object) -> bool:
     body = response_fields.an_object(row)
-    provider, status = body.get("provider"), response_fields.word(body.get("status"))
+    provider, status = body.get("provider"), response_fields.token(body.get("status"))
     others = isinstance(provider, str) and _PROVIDER.fullmatch(provider) is not None and provider != PROVIDER
     return others and status is not None and status not in set(Status)
 
@@ -223,7 +223,7 @@ def _listed(row: object) -> ListedProcess:
     return ListedProcess(
         process_id=response_fields.an_id(body, "processId"),
         provider=provider if isinstance(provider, str) and _PROVIDER.fullmatch(provider) else "",
-        process_type=response_fields.word(body.get("processType")) or "",
+        process_type=response_fields.token(body.get("processType")) or "",
         status=response_fields.status(body),
         created_at=response_fields.time(body, "createdAt"),
         updated_at=response_fields.time(body, "updatedAt"),

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote_plus
 
 from agent.core.answer import Answer, Busy, Done, Evidence, Refused, Unknown
-from agent.core.classify import Reply, Unreadable
+from agent.core.classify import HttpReply, Unreadable
 from agent.ports import Clock
 
 BODY: Final = b"grant_type=client_credentials&scope=signicat-api"
@@ -17,7 +17,7 @@ BODY: Final = b"grant_type=client_credentials&scope=signicat-api"
 NEW_TOKENS: Final = 3  # new tokens that Assure refuses in a row before that is said
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}")  # RFC 6750 §2.1: nothing that could break out of a header
-_LONGEST_LIFE = 3600.0  # the longest an API client can be given (contract §1)
+_MAX_LIFETIME = 3600.0  # the longest an API client can be given (contract §1)
 _MARGIN = 30.0
 _PAUSE_AFTER_FAILURE = 0.2
 
@@ -36,7 +36,7 @@ TokenAnswer = Done[Token] | Refused | Busy
 Fetch = Callable[[], Awaitable[Answer[Token]]]
 
 
-def read_token(reply: Reply) -> Token:
+def read_token(reply: HttpReply) -> Token:
     """The token endpoint's 200 (contract §1)."""
     body = reply.document
     if not isinstance(body, dict):
@@ -48,7 +48,7 @@ def read_token(reply: Reply) -> Token:
         raise Unreadable
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise Unreadable
-    return Token(value=value, lifetime=min(float(lifetime), _LONGEST_LIFE))
+    return Token(value=value, lifetime=min(float(lifetime), _MAX_LIFETIME))
 
 
 def basic(client_id: str, secret: str) -> str:
@@ -62,19 +62,21 @@ class TokenSource:
     Time comes from `clock` alone. A clock that goes back ends what was remembered: it is never trusted for longer.
     """
 
-    def __init__(self, fetch: Fetch, clock: Clock, heard: Callable[[TokenAnswer], None] = lambda answer: None) -> None:
+    def __init__(
+        self, fetch: Fetch, clock: Clock, on_answer: Callable[[TokenAnswer], None] = lambda answer: None
+    ) -> None:
         self._fetch = fetch
-        self._heard = heard
+        self._on_answer = on_answer
         self._clock = clock
-        self._kept: TokenAnswer | None = None
-        self._from = 0.0
-        self._until = 0.0
+        self._token: TokenAnswer | None = None
+        self._renew_at = 0.0
+        self._expires_at = 0.0
         self._renewal: asyncio.Task[TokenAnswer] | None = None
-        self._proved = True  # Assure has accepted the current token, or was not yet asked
+        self._accepted = True  # Assure has accepted the current token, or was not yet asked
         self._refused = 0  # new tokens that Assure refused, in a row
 
     @property
-    def unaccepted(self) -> bool:
+    def client_rejected(self) -> bool:
         """True when Assure refuses one new token after the other: the client is at fault, not the token."""
         return self._refused >= NEW_TOKENS
 
@@ -84,21 +86,21 @@ class TokenSource:
         A failure is remembered as well, for a moment or as long as the endpoint said: thousands of calls that are
         under way do not become thousands of token requests.
         """
-        if self._kept is not None and self._from <= self._clock.now() < self._until:
-            return self._kept
+        if self._token is not None and self._renew_at <= self._clock.now() < self._expires_at:
+            return self._token
         if self._renewal is None:
             self._renewal = asyncio.create_task(self._renew())
         return await asyncio.shield(self._renewal)  # one who stops waiting does not stop it for the others
 
     def accepted(self) -> None:
         """A call was answered, and not with 401."""
-        self._proved, self._refused = True, 0
+        self._accepted, self._refused = True, 0
 
     def invalidate(self, token: str) -> None:
         """A call with `token` answered 401. Only the first to say so of the current token has an effect."""
-        if isinstance(self._kept, Done) and self._kept.value.value == token:
-            self._kept = None
-            self._refused = 0 if self._proved else self._refused + 1
+        if isinstance(self._token, Done) and self._token.value.value == token:
+            self._token = None
+            self._refused = 0 if self._accepted else self._refused + 1
 
     async def aclose(self) -> None:
         """Stop a renewal that is under way."""
@@ -120,12 +122,12 @@ class TokenSource:
         if isinstance(answer, Unknown):  # cannot be, as `classify` has it; if it were, asking again costs nothing
             answer = Busy(evidence=answer.evidence)
         if isinstance(answer, Done):
-            lifetime, self._proved = answer.value.lifetime, False
+            lifetime, self._accepted = answer.value.lifetime, False
             return self._keep(answer, asked, lifetime - min(_MARGIN, lifetime / 5))
         pause = answer.retry_after if isinstance(answer, Busy) else None
         return self._keep(answer, self._clock.now(), max(pause or 0.0, _PAUSE_AFTER_FAILURE))
 
     def _keep(self, answer: TokenAnswer, start: float, seconds: float) -> TokenAnswer:
-        self._kept, self._from, self._until = answer, start, start + seconds
-        self._heard(answer)
+        self._token, self._renew_at, self._expires_at = answer, start, start + seconds
+        self._on_answer(answer)
         return answer

@@ -33,7 +33,7 @@ TARGET: Final = "target"
 
 JSON_LIMIT: Final = 4 * 1024 * 1024
 SEND_RATE: Final = 64_000  # bytes a second: the slowest line on which an upload still counts as alive (design §8)
-PASSED: Final = ("content-type", "retry-after", "date")
+KEPT_HEADERS: Final = ("content-type", "retry-after", "date")
 
 _CHUNKED_FROM = 256 * 1024  # bodies above are handed to aiohttp as a stream: it then waits for the line between chunks
 _OURS = (
@@ -73,7 +73,7 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send once, read to the end."""
         session = self._open()
-        content = await whole(request)
+        content = await read_body(request)
         total = self._connect_timeout + len(content) / SEND_RATE + self._read_timeout
         try:
             async with asyncio.timeout(total):
@@ -136,11 +136,11 @@ async def _exchange(session: aiohttp.ClientSession, request: httpx.Request, cont
             body += chunk
             if len(body) > limit:
                 raise Oversized("length", request=request)
-        passed = [(name, response.headers[name]) for name in PASSED if name in response.headers]
+        passed = [(name, response.headers[name]) for name in KEPT_HEADERS if name in response.headers]
         return httpx.Response(response.status, headers=passed, stream=httpx.ByteStream(bytes(body)), request=request)
 
 
-async def whole(message: httpx.Request | httpx.Response) -> bytes:
+async def read_body(message: httpx.Request | httpx.Response) -> bytes:
     """Its body. What lies in memory already is taken as it is: httpx's own way costs ten times as much."""
     return b"".join(message.stream) if isinstance(message.stream, httpx.ByteStream) else await message.aread()
 

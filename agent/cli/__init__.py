@@ -19,29 +19,29 @@ def main() -> None:
     """The entry point `assure-agent`: no traceback reaches a user."""
     _open_standard_streams()
     code = _run()
-    sys.exit(_written_out() or code)
+    sys.exit(_flush_output() or code)
 
 
 def _run() -> int:
     from agent.cli.app import app
-    from agent.cli.output import complain
+    from agent.cli.output import print_error
     from agent.core.errors import AgentError, WrongUse
 
     try:
         _refuse_bytes(sys.argv[1:])
-        with _shared(sys.argv[1:]) as arguments:
+        with _shared_options(sys.argv[1:]) as arguments:
             app(arguments, prog_name="assure-agent")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except AgentError as error:
-        complain(error)
+        print_error(error)
         return 2 if isinstance(error, WrongUse) else 1
     except BrokenPipeError:
         return _CLOSED_PIPE
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        complain(_unwritten(error) if error.filename is None and error.errno in _NO_ROOM else refused(error))
+        print_error(_output_failed(error) if error.filename is None and error.errno in _NO_ROOM else refused(error))
         return 1
     return 0
 
@@ -65,9 +65,9 @@ def _open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
-def _written_out() -> int | None:
+def _flush_output() -> int | None:
     """Write what stdout still keeps. An exit code where it cannot be written: nobody has seen the answer then."""
-    from agent.cli.output import complain
+    from agent.cli.output import print_error
 
     stdout = sys.stdout
     if type(stdout).__name__ == "PacifyFlushWrapper":  # Typer met a closed pipe
@@ -75,23 +75,23 @@ def _written_out() -> int | None:
     try:
         stdout.flush()
     except BrokenPipeError:
-        _discard(stdout)
+        _discard_output(stdout)
         return _CLOSED_PIPE
     except (OSError, ValueError) as error:
-        _discard(stdout)
-        complain(_unwritten(error))
+        _discard_output(stdout)
+        print_error(_output_failed(error))
         return 1
     return None
 
 
-def _unwritten(error: Exception) -> "AgentError":
+def _output_failed(error: Exception) -> "AgentError":
     from agent.core.errors import AgentError
 
     reason = getattr(error, "strerror", None) or type(error).__name__
     return AgentError(f"The output cannot be written: {reason}.", "make room there, or choose another place")
 
 
-def _discard(stream: TextIO) -> None:
+def _discard_output(stream: TextIO) -> None:
     """Let the interpreter have nothing to write, and to complain of, when it ends."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, stream.fileno())
@@ -109,7 +109,7 @@ def _refuse_bytes(arguments: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def _shared(arguments: Sequence[str]) -> Iterator[list[str]]:
+def _shared_options(arguments: Sequence[str]) -> Iterator[list[str]]:
     """The arguments without the options that every command takes; the settings hear of those meanwhile."""
     from agent.core.errors import WrongUse
 
@@ -117,14 +117,14 @@ def _shared(arguments: Sequence[str]) -> Iterator[list[str]]:
     given: dict[str, str] = {}
     rest = list(arguments)
     while rest and rest[0] != "--":
-        word = rest.pop(0)
-        name, equals, value = word.partition("=")
+        part = rest.pop(0)
+        name, equals, value = part.partition("=")
         if name in _SHARED:
             if not equals and not rest:
                 raise WrongUse(f"{name} needs a value.", f"{name} VALUE")
             given[name.removeprefix("--").replace("-", "_")] = value if equals else rest.pop(0)
         else:
-            left.append(word)
+            left.append(part)
     if not given:
         yield [*left, *rest]
         return

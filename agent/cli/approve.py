@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.agent_client import tell
+from agent.cli.agent_client import run_command
 
 
 def approve(state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None) -> None:
@@ -17,4 +17,4 @@ def approve(state: Annotated[str | None, typer.Option("--state", help="The store
 
     Example: assure-agent approve
     """
-    tell("approve", state)
+    run_command("approve", state)

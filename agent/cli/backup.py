@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.agent_client import told
-from agent.cli.output import moment
+from agent.cli.agent_client import send_command
+from agent.cli.output import format_optional_timestamp
 from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
-from agent.views.explain import counted
+from agent.views.explain import count_of
 
 
 def backup(
@@ -32,7 +32,7 @@ def backup(
     settings = store_settings(state)
     made = back_up(settings.state_path, Path(path))
     with contextlib.suppress(AgentError):  # the backup is made; only the metric does not know of it yet
-        told(settings, "backed-up", at=made.at)
+        send_command(settings, "backed-up", at=made.at)
     typer.echo(
-        f"{made.path}: {counted(made.requests, 'request')}, {counted(made.events, 'event')}, as of {moment(made.at)}"
+        f"{made.path}: {count_of(made.requests, 'request')}, {count_of(made.events, 'event')}, as of {format_optional_timestamp(made.at)}"
     )

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from agent.cli.agent_client import told
-from agent.cli.output import Format, moment, print_json
+from agent.cli.agent_client import send_command
+from agent.cli.output import Format, format_optional_timestamp, print_json
 from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
 from agent.core.record import Record
 from agent.platform.settings import Settings
-from agent.store.claims_keyring import Kept, Vault
-from agent.store.readonly import Reading
+from agent.store.claims_keyring import ClaimsKeyring, StoredClaims
+from agent.store.readonly import ReadOnlyStore
 
 
 def claims(
@@ -30,13 +30,13 @@ def claims(
     Example: assure-agent claims customer-4711
     """
     settings = store_settings(state)
-    vault = Vault.beside(settings.state_path, settings.claims_key.get_secret_value())
+    vault = ClaimsKeyring.for_store(settings.state_path, settings.claims_key.get_secret_value())
     found = _found(settings, name)
     for _, kept in found:
         vault.check(kept)  # what cannot be shown is not recorded as shown
     for record, _ in found:  # durable before anything is shown
-        typer.echo(told(settings, "show-claims", name=name, uid=record.uid), err=True)
-    items = [_item(record, kept, orjson.loads(vault.open(kept))) for record, kept in found]
+        typer.echo(send_command(settings, "show-claims", name=name, uid=record.uid), err=True)
+    items = [_claims_json(record, kept, orjson.loads(vault.open(kept))) for record, kept in found]
     if output is Format.JSON:
         print_json({"items": items})
     else:
@@ -44,13 +44,13 @@ def claims(
             _print(item)
 
 
-def _found(settings: Settings, name: str) -> list[tuple[Record, Kept]]:
+def _found(settings: Settings, name: str) -> list[tuple[Record, StoredClaims]]:
     """The records of this name that have claims whose time is not over."""
     records: list[Record] = []
-    sealed: list[Kept | None] = []
+    sealed: list[StoredClaims | None] = []
     if settings.state_path.exists():
-        with Reading(settings.state_path) as reading:
-            records = reading.named(name)
+        with ReadOnlyStore(settings.state_path) as reading:
+            records = reading.find(name)
             sealed = [reading.claims(record.uid) for record in records]
     if not records:
         raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
@@ -58,7 +58,7 @@ def _found(settings: Settings, name: str) -> list[tuple[Record, Kept]]:
     found = [
         (record, kept)
         for record, kept in zip(records, sealed, strict=True)
-        if kept is not None and kept.sealed.expires_at > now
+        if kept is not None and kept.encrypted.expires_at > now
     ]
     if not found:
         raise AgentError(
@@ -68,28 +68,30 @@ def _found(settings: Settings, name: str) -> list[tuple[Record, Kept]]:
     return found
 
 
-def _item(record: Record, kept: Kept, values: dict[str, Any]) -> dict[str, Any]:
+def _claims_json(record: Record, kept: StoredClaims, values: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": record.name,
         "uid": record.uid,
         "generation": kept.generation,
-        "expiresAt": moment(kept.sealed.expires_at),
+        "expiresAt": format_optional_timestamp(kept.encrypted.expires_at),
         "claims": values,
     }
 
 
 def _print(item: dict[str, Any]) -> None:
     typer.echo(f"{item['name']}: claims of generation {item['generation']}, kept until {item['expiresAt']}")
-    for path, value in _leaves(item["claims"], ""):
+    for path, value in _leaf_values(item["claims"], ""):
         text = value if isinstance(value, str) else orjson.dumps(value).decode()
-        typer.echo(f"  {_plain(path)}: {_plain(text)}")
+        typer.echo(f"  {_plain_value(path)}: {_plain_value(text)}")
 
 
-def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
+def _leaf_values(value: Any, path: str) -> list[tuple[str, Any]]:
     if isinstance(value, dict) and value:
-        return [leaf for key, below in value.items() for leaf in _leaves(below, f"{path}.{key}" if path else str(key))]
+        return [
+            leaf for key, below in value.items() for leaf in _leaf_values(below, f"{path}.{key}" if path else str(key))
+        ]
     return [(path, value)]
 
 
-def _plain(text: str) -> str:
+def _plain_value(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.agent_client import told
+from agent.cli.agent_client import send_command
 from agent.cli.output import Format, print_json
 from agent.core.answer import Answer, Done, Refused
 from agent.core.assure_types import ListedProcess
 from agent.core.errors import AgentError, RemoteError, SettingsError, StoreForeign
 from agent.core.record import Record
 from agent.platform.settings import Settings, load_settings
-from agent.store.readonly import Reading
-from agent.views.explain import LINK_LOST, another_link
+from agent.store.readonly import ReadOnlyStore
+from agent.views.explain import LINK_LOST, new_link_command
 
 if TYPE_CHECKING:
     from agent.assure.client import AssureClient
-    from agent.assure.process_details import Described
+    from agent.assure.process_details import ProcessDetails
 
 MASK = "***"
 
@@ -46,8 +46,8 @@ def describe(
     records, linkless = _records(settings, name)
     if show_personal:
         for record in records:  # durable before anything is asked for
-            typer.echo(told(settings, "show-personal", name=name, uid=record.uid), err=True)
-    asked = asyncio.run(_ask(settings, records, show_personal))
+            typer.echo(send_command(settings, "show-personal", name=name, uid=record.uid), err=True)
+    asked = asyncio.run(_read_remote(settings, records, show_personal))
     items = [
         item | {"linkLost": item["found"] and record.uid in linkless}
         for record, item in zip(records, asked, strict=True)
@@ -58,7 +58,7 @@ def describe(
         for item in items:
             _print(item)
             if item["linkLost"]:
-                typer.echo(f"  {LINK_LOST} Try: {another_link(name)}.")
+                typer.echo(f"  {LINK_LOST} Try: {new_link_command(name)}.")
 
 
 def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
@@ -73,10 +73,10 @@ def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
     records: list[Record] = []
     linkless: set[str] = set()
     if settings.state_path.exists():
-        with Reading(settings.state_path) as reading:
+        with ReadOnlyStore(settings.state_path) as reading:
             reading.freeze()
-            records, account = reading.named(name), reading.account()
-            linkless = {record.uid for record in records if reading.linkless(record)}
+            records, account = reading.find(name), reading.account()
+            linkless = {record.uid for record in records if reading.has_lost_link(record)}
             ours = account_of(settings)
             if records and account not in (None, ours):
                 raise StoreForeign(
@@ -91,13 +91,13 @@ def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
     return there, linkless
 
 
-async def _ask(settings: Settings, records: list[Record], personal: bool) -> list[dict[str, Any]]:
-    from agent.assure.account import client_config, let_in
+async def _read_remote(settings: Settings, records: list[Record], personal: bool) -> list[dict[str, Any]]:
+    from agent.assure.account import authenticate, client_config
     from agent.assure.client import AssureClient
     from agent.platform.clock import SystemClock
 
     async with AssureClient(client_config(settings), SystemClock()) as client:
-        await let_in(client, settings, "nothing was changed")
+        await authenticate(client, settings, "nothing was changed")
         return [await _dossier(client, record, personal) for record in records]
 
 
@@ -140,7 +140,7 @@ async def _process(client: "AssureClient", dossier_id: str, listed: ListedProces
     }
 
 
-def _fields(found: "Described", personal: bool) -> dict[str, Any]:
+def _fields(found: "ProcessDetails", personal: bool) -> dict[str, Any]:
     """The fields that are not told otherwise: `personal` with their values, a list each, or `masked`."""
     if not personal:
         return {"masked": dict.fromkeys(found.masked, MASK)}

@@ -26,9 +26,9 @@ def document_types(
     """
     from agent.core.document_types import selected
 
-    rows = selected(asyncio.run(_asked(load_settings())), country, kind, search)
+    rows = selected(asyncio.run(_fetch(load_settings())), country, kind, search)
     if output is Format.JSON:
-        print_json([_item(row) for row in rows])
+        print_json([_type_json(row) for row in rows])
     elif rows:
         columns = ("id", "country", "type", "name", "subtype", "icao")
         print_table(
@@ -42,25 +42,25 @@ def document_types(
         typer.echo("No document type fits. Try: leave out --country, --type or SEARCH.")
 
 
-async def _asked(settings: Settings) -> "tuple[DocumentType, ...]":
-    from agent.assure.account import client_config, let_in, need_credentials, unreachable
+async def _fetch(settings: Settings) -> "tuple[DocumentType, ...]":
+    from agent.assure.account import authenticate, client_config, need_credentials, unreachable
     from agent.assure.client import AssureClient
     from agent.core.answer import Done
     from agent.platform.clock import SystemClock
 
     need_credentials(settings)
     async with AssureClient(client_config(settings), SystemClock()) as client:
-        await let_in(client, settings, _COMFORT)
+        await authenticate(client, settings, _NOTE)
         answer = await client.list_document_types()
     if isinstance(answer, Done):
         return answer.value
-    raise unreachable(settings, answer, _COMFORT, "The document types cannot be read from Assure")
+    raise unreachable(settings, answer, _NOTE, "The document types cannot be read from Assure")
 
 
-_COMFORT = "if it stays, ask Signicat whether PictureID is on for this account"
+_NOTE = "if it stays, ask Signicat whether PictureID is on for this account"
 
 
-def _item(row: "DocumentType") -> dict[str, object]:
+def _type_json(row: "DocumentType") -> dict[str, object]:
     return {
         "id": row.id,
         "country": row.country,

@@ -9,18 +9,29 @@ import typer
 from agent.cli.get import sentence
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import store_settings
-from agent.core.admission import RemarkKind
+from agent.core.admission import ScanNoteKind
 from agent.core.errors import AgentError
 from agent.core.policy import Policy
 from agent.core.record import Hold, Record
-from agent.core.retry import gated
+from agent.core.retry import holds_new_work
 from agent.store.lock import holder
-from agent.store.readonly import Attempt, Reading, Refusal
-from agent.views.explain import FOLLOWING, HOLDS, NOTHING_AROUND, Around, Undeleted, answers, coming, time, tried, where
+from agent.store.readonly import Attempt, ReadOnlyStore, Refusal
+from agent.views.explain import (
+    FOLLOWING,
+    HOLDS,
+    NO_CONTEXT,
+    FailedDeletion,
+    RequestContext,
+    describe_attempt,
+    describe_state,
+    hold_answers,
+    next_step,
+    relative_time,
+)
 from agent.views.plan import Action, if_changed, if_removed
-from agent.views.resource import when
+from agent.views.resource import format_timestamp_or_none
 
-_MOST = 20  # attempts that are told
+_MAX_ATTEMPTS = 20  # attempts that are told
 
 
 def explain(
@@ -37,56 +48,58 @@ def explain(
     from agent.platform.clock import SystemClock
 
     settings = store_settings(state)
-    found: list[tuple[Record, list[Attempt], Around]] = []
+    found: list[tuple[Record, list[Attempt], RequestContext]] = []
     refusals: list[Refusal] = []
     if settings.state_path.exists():
         runs = holder(settings.state_path) is not None  # else no circuit is open
-        with Reading(settings.state_path) as reading:
+        with ReadOnlyStore(settings.state_path) as reading:
             reading.freeze()
-            around = partial(_around, reading, reading.recovery(), runs)  # asked first: an agent at work goes on
-            found = [(one, reading.attempts(one.uid, _MOST), around(one)) for one in reading.named(name)]
+            around = partial(_context, reading, reading.recovery(), runs)  # asked first: an agent at work goes on
+            found = [(one, reading.attempts(one.uid, _MAX_ATTEMPTS), around(one)) for one in reading.find(name)]
             refusals = reading.refused(name)
     if not found and not refusals:
         raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
     now = SystemClock().now()
-    told = [as_json(record, attempts, now, settings.policy, around) for record, attempts, around in found]
+    items = [as_json(record, attempts, now, settings.policy, around) for record, attempts, around in found]
     if output is Format.JSON:
-        print_json({"items": told, "refused": [asdict(refusal) for refusal in refusals]})
+        print_json({"items": items, "refused": [asdict(refusal) for refusal in refusals]})
         return
-    for (_, attempts, _), item in zip(found, told, strict=True):
+    for (_, attempts, _), item in zip(found, items, strict=True):
         _print(item, attempts, now)
     for refusal in refusals:
         typer.echo(f"Its file was refused at the last scan: {sentence(refusal)}")
 
 
-def _around(reading: Reading, recovery: tuple[str, bool, bool] | None, runs: bool, record: Record) -> Around:
+def _context(
+    reading: ReadOnlyStore, recovery: tuple[str, bool, bool] | None, runs: bool, record: Record
+) -> RequestContext:
     from agent.assure.account import CIRCUIT, ENDPOINTS
     from agent.daemon.commands import PAUSED, paused_since
-    from agent.platform.endpoint_health import remembered
+    from agent.platform.endpoint_health import from_json
 
     why, _, approved = recovery or ("", False, False)
     recovering = bool(why) and not approved
-    return Around(
+    return RequestContext(
         paused_since=paused_since(reading.recall(PAUSED)),
         recovering=recovering,
-        gated=recovering and gated(why),
+        gated=recovering and holds_new_work(why),
         circuit=(reading.recall(CIRCUIT) or "") if runs else "",
         troubles=tuple(
-            f"Calls to {name} fail: {sentence}." for name, _, sentence in remembered(reading.recall(ENDPOINTS)) if runs
+            f"Calls to {name} fail: {sentence}." for name, _, sentence in from_json(reading.recall(ENDPOINTS)) if runs
         ),
-        linkless=reading.linkless(record),
-        waiting=reading.waiting_withdrawals(),
-        remarks=tuple(reading.remarks(record.uid)),
-        undeleted=reading.undeleted_of(record.uid),
+        link_lost=reading.has_lost_link(record),
+        waiting_withdrawals=reading.waiting_withdrawals(),
+        scan_notes=tuple(reading.scan_notes(record.uid)),
+        failed_deletion=reading.failed_image_deletion_of(record.uid),
     )
 
 
 def as_json(
-    record: Record, attempts: list[Attempt], now: float, policy: Policy, around: Around = NOTHING_AROUND
+    record: Record, attempts: list[Attempt], now: float, policy: Policy, context: RequestContext = NO_CONTEXT
 ) -> dict[str, Any]:
     """All that is told of a request; what is absent is null."""
-    following = coming(record, now, policy, around)
-    policy = replace(policy, recovering=around.recovering)
+    following = next_step(record, now, policy, context)
+    policy = replace(policy, recovering=context.recovering)
     removed = if_removed(record, now, policy) if record.present else None
     return {
         "name": record.name,
@@ -95,36 +108,45 @@ def as_json(
         "phase": record.phase,
         "state": record.state,
         "outcome": record.outcome,
-        "where": list(where(record, now, around)),
-        "attempts": [_attempt(attempt) for attempt in attempts],
-        "next": {"at": when(following.at), "effect": following.effect, "sentence": following.sentence},
-        "ifChanged": _following(if_changed(record, now, policy)),
-        "ifRemoved": _following(removed) if removed is not None else None,
-        "pausedSince": when(around.paused_since) if around.paused_since else None,
-        "linkLost": around.linkless,
-        "paused": around.paused_since is not None,
-        "circuit": around.circuit or None,
-        "troubles": list(around.troubles),
-        "strayAnswer": next((one.about for one in around.remarks if one.kind is RemarkKind.STRAY_ANSWER), None),
-        "imagesUndeleted": _undeleted(around.undeleted),
-        "withdrawalWaits": record.present and around.withheld,
-        "hold": _hold(record, record.hold) if record.hold is not None else None,
+        "where": list(describe_state(record, now, context)),
+        "attempts": [_attempt_json(attempt) for attempt in attempts],
+        "next": {
+            "at": format_timestamp_or_none(following.at),
+            "effect": following.effect,
+            "sentence": following.sentence,
+        },
+        "ifChanged": _action_json(if_changed(record, now, policy)),
+        "ifRemoved": _action_json(removed) if removed is not None else None,
+        "pausedSince": format_timestamp_or_none(context.paused_since) if context.paused_since else None,
+        "linkLost": context.link_lost,
+        "paused": context.paused_since is not None,
+        "circuit": context.circuit or None,
+        "troubles": list(context.troubles),
+        "strayAnswer": next((one.hold_id for one in context.scan_notes if one.kind is ScanNoteKind.STRAY_ANSWER), None),
+        "imagesUndeleted": _failed_deletion_json(context.failed_deletion),
+        "withdrawalWaits": record.present and context.withdrawal_waits,
+        "hold": _hold_json(record, record.hold) if record.hold is not None else None,
     }
 
 
-def _undeleted(left: Undeleted | None) -> dict[str, Any] | None:
-    if left is None:
+def _failed_deletion_json(failed: FailedDeletion | None) -> dict[str, Any] | None:
+    if failed is None:
         return None
-    return {"since": when(left.since), "tries": left.tries, "cause": left.cause, "triedAgainAt": when(left.due_at)}
+    return {
+        "since": format_timestamp_or_none(failed.since),
+        "tries": failed.tries,
+        "cause": failed.cause,
+        "triedAgainAt": format_timestamp_or_none(failed.due_at),
+    }
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
     return {
         "number": attempt.number,
         "generation": attempt.generation,
         "effect": attempt.effect,
-        "at": when(attempt.intended_at),
-        "answeredAt": when(attempt.answered_at),
+        "at": format_timestamp_or_none(attempt.intended_at),
+        "answeredAt": format_timestamp_or_none(attempt.answered_at),
         "result": attempt.result,
         "status": attempt.status,
         "trouble": attempt.trouble,
@@ -133,18 +155,18 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _following(what: tuple[Action, str]) -> dict[str, str]:
-    action, reason = what
+def _action_json(consequence: tuple[Action, str]) -> dict[str, str]:
+    action, reason = consequence
     return {"action": action.value, "sentence": f"{FOLLOWING[action]} ({reason})"}
 
 
-def _hold(record: Record, hold: Hold) -> dict[str, Any]:
+def _hold_json(record: Record, hold: Hold) -> dict[str, Any]:
     meaning, remedy = HOLDS[hold.reason]
-    commands, annotation = answers(record, hold)
+    commands, annotation = hold_answers(record, hold)
     return {
         "id": hold.id,
         "reason": hold.reason,
-        "since": when(hold.at),
+        "since": format_timestamp_or_none(hold.at),
         "evidence": hold.evidence or None,
         "meaning": meaning,
         "remedy": remedy,
@@ -158,7 +180,7 @@ def _print(item: dict[str, Any], attempts: list[Attempt], now: float) -> None:
     if attempts:
         typer.echo("\nWhat was tried:")
     for attempt in attempts:
-        typer.echo(f"  {attempt.number}. {time(attempt.intended_at, now)}: {tried(attempt)}")
+        typer.echo(f"  {attempt.number}. {relative_time(attempt.intended_at, now)}: {describe_attempt(attempt)}")
     typer.echo(f"\nWhat comes next: {item['next']['sentence']}")
     _print_what_if(item)
     if (hold := item["hold"]) is not None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.agent_client import tell
+from agent.cli.agent_client import run_command
 
 
 def forget(
@@ -17,4 +17,4 @@ def forget(
 
     Example: assure-agent forget customer-4711
     """
-    tell("forget", state, name=name)
+    run_command("forget", state, name=name)

@@ -10,9 +10,9 @@ from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
 from agent.core.record import Record
 from agent.platform.settings import Settings
-from agent.source.diagnostics import located
-from agent.store.readonly import Reading, Refusal
-from agent.views.resource import item
+from agent.source.diagnostics import format_location
+from agent.store.readonly import ReadOnlyStore, Refusal
+from agent.views.resource import request_json
 
 
 def get(
@@ -31,11 +31,11 @@ def get(
     if link:
         _print_link(settings, name, output)
         return
-    records, refusals, notes = _found(settings, name)
+    records, refusals, notes = _find(settings, name)
     if name is not None and not records and not refusals:
         raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
     if output is Format.JSON:
-        print_json({"items": [item(record) for record in records], "refused": [_refused(r) for r in refusals]})
+        print_json({"items": [request_json(record) for record in records], "refused": [_refusals(r) for r in refusals]})
     else:
         _print_tables(records, refusals, notes)
 
@@ -55,34 +55,34 @@ def rows(records: list[Record]) -> list[list[str]]:
     ]
 
 
-_FEW = 3  # lost links that are told one by one
+_MAX_NOTES = 3  # lost links that are told one by one
 COLUMNS = ("name", "mode", "phase", "state", "outcome", "reason")
 
 
-def _found(settings: Settings, name: str | None) -> tuple[list[Record], list[Refusal], list[str]]:
+def _find(settings: Settings, name: str | None) -> tuple[list[Record], list[Refusal], list[str]]:
     if not settings.state_path.exists():
         return [], [], []
-    with Reading(settings.state_path) as reading:
+    with ReadOnlyStore(settings.state_path) as reading:
         reading.freeze()
-        records = reading.named(name) if name is not None else list(reading.all())
+        records = reading.find(name) if name is not None else list(reading.all())
         refusals = reading.refusals() if name is None else reading.refused(name)
         return records, refusals, list(_notes(reading, records))
 
 
-def _notes(reading: Reading, records: list[Record]) -> Iterator[str]:
+def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:
     """What waits for a person's word, beside what is held."""
     from agent.daemon.commands import PAUSED
-    from agent.views.explain import LINK_LOST, another_link, withdrawals
+    from agent.views.explain import LINK_LOST, count_withdrawals, new_link_command
 
     if reading.recall(PAUSED):
         yield "The agent is paused: nothing new is begun. Try: `assure-agent resume`."
     if waiting := reading.waiting_withdrawals():
-        yield f"{withdrawals(waiting)} for a person's word. Try: put the files back, or `assure-agent approve`."
+        yield f"{count_withdrawals(waiting)} for a person's word. Try: put the files back, or `assure-agent approve`."
     names = {record.name for record in records}
-    lost = [record.name for record in records if reading.linkless(record)]
-    for name in lost[:_FEW]:
-        yield f"{name}: {LINK_LOST} Try: {another_link(name)}."
-    if more := len(lost[_FEW:]):
+    lost = [record.name for record in records if reading.has_lost_link(record)]
+    for name in lost[:_MAX_NOTES]:
+        yield f"{name}: {LINK_LOST} Try: {new_link_command(name)}."
+    if more := len(lost[_MAX_NOTES:]):
         yield f"{more:,} other capture links are lost as well. Try: `assure-agent get NAME --link` tells of each."
     for name in reading.strays():
         if name in names:
@@ -91,7 +91,7 @@ def _notes(reading: Reading, records: list[Record]) -> Iterator[str]:
             )
 
 
-def _refused(refusal: Refusal) -> dict[str, Any]:
+def _refusals(refusal: Refusal) -> dict[str, Any]:
     return {
         "file": refusal.file,
         "line": refusal.line,
@@ -103,7 +103,7 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
 
 def sentence(refusal: Refusal) -> str:
     """Where a document was refused, why, and what to do."""
-    place = located(refusal.file, refusal.line, refusal.column, refusal.message)
+    place = format_location(refusal.file, refusal.line, refusal.column, refusal.message)
     return f"{place}. Try: {refusal.hint}."
 
 
@@ -122,9 +122,9 @@ def _print_link(settings: Settings, name: str | None, output: Format) -> None:
     if name is None:
         raise typer.BadParameter("--link needs the NAME of one request.")
     if settings.state_path.exists():
-        with Reading(settings.state_path) as reading:
+        with ReadOnlyStore(settings.state_path) as reading:
             reading.freeze()
-            records = reading.named(name)
+            records = reading.find(name)
             for record in records:
                 if (found := reading.link(record.uid)) is not None:
                     if output is Format.JSON:
@@ -132,10 +132,10 @@ def _print_link(settings: Settings, name: str | None, output: Format) -> None:
                     else:
                         typer.echo(found)
                     return
-            if any(map(reading.linkless, records)):
-                from agent.views.explain import LINK_LOST, another_link
+            if any(map(reading.has_lost_link, records)):
+                from agent.views.explain import LINK_LOST, new_link_command
 
-                raise AgentError(f"{name}: {LINK_LOST}", another_link(name))
+                raise AgentError(f"{name}: {LINK_LOST}", new_link_command(name))
             if records:
                 raise AgentError(
                     f"There is no capture link for {name} now.",

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from agent.core.errors import AgentError
-from agent.core.timestamps import written
+from agent.core.timestamps import format_timestamp
 
 
 class Format(StrEnum):
@@ -19,7 +19,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def complain(error: AgentError) -> None:
+def print_error(error: AgentError) -> None:
     """One clear line on stderr; where that cannot be written, the exit code has to do."""
     hint = f" Try: {error.hint}." if error.hint else ""
     with contextlib.suppress(OSError, ValueError):
@@ -68,6 +68,6 @@ _STYLES = {
 }
 
 
-def moment(at: float | None) -> str | None:
+def format_optional_timestamp(at: float | None) -> str | None:
     """A time as `YYYY-MM-DDThh:mm:ss.sssZ`."""
-    return None if at is None else written(at)
+    return None if at is None else format_timestamp(at)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.agent_client import asked_of_running
+from agent.cli.agent_client import send_to_running_agent
 from agent.cli.state_file import store_settings
 
 
@@ -18,4 +18,4 @@ def page(state: Annotated[str | None, typer.Option("--state", help="The store, a
 
     Example: assure-agent page
     """
-    typer.echo(asked_of_running(store_settings(state), "page"))
+    typer.echo(send_to_running_agent(store_settings(state), "page"))

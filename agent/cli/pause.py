@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.agent_client import tell
+from agent.cli.agent_client import run_command
 
 State = Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")]
 
@@ -16,7 +16,7 @@ def pause(state: State = None) -> None:
 
     Example: assure-agent pause
     """
-    tell("pause", state)
+    run_command("pause", state)
 
 
 def resume(state: State = None) -> None:
@@ -26,4 +26,4 @@ def resume(state: State = None) -> None:
 
     Example: assure-agent resume
     """
-    tell("resume", state)
+    run_command("resume", state)

@@ -14,9 +14,9 @@ import typer
 from agent.cli.output import print_json, print_table
 from agent.core.errors import AgentError
 from agent.platform.settings import Settings, load_settings, refuse_renamed
-from agent.source.diagnostics import located
-from agent.views.explain import counted, passed_over
-from agent.views.plan import Action, Change, Plan, Recovery
+from agent.source.diagnostics import format_location
+from agent.views.explain import count_of, describe_ignored_files
+from agent.views.plan import Action, Change, Plan, PlanRecovery
 
 
 class PlanFormat(StrEnum):
@@ -44,8 +44,8 @@ def plan(
     Example: assure-agent plan -o markdown
     """
     settings = load_settings(specs_dir=specs, images_dir=images, state_url=state)
-    found = asyncio.run(rehearse(settings))
-    if found.first and found.starts:
+    found = asyncio.run(make_plan(settings))
+    if found.no_store_yet and found.starts:
         typer.echo(_new_store(settings.state_path, found.starts), err=True)
     match output:
         case PlanFormat.JSON:
@@ -54,36 +54,36 @@ def plan(
             typer.echo(as_markdown(found))
         case PlanFormat.TABLE:
             _print_table(found)
-    if code := 5 if found.of(Action.REFUSE) else 2 if found.waiting else 0:
+    if code := 5 if found.of(Action.REFUSE) else 2 if found.has_changes else 0:
         raise typer.Exit(code)
 
 
 def _new_store(path: Path, starts: int) -> str:
     return (
-        f"There is no state file at {path.absolute()}: `run` makes a new one, and bills {counted(starts, 'start')}. "
+        f"There is no state file at {path.absolute()}: `run` makes a new one, and bills {count_of(starts, 'start')}. "
         "Try: if these requests were verified before, set ASSURE_AGENT_STATE_URL to the state file of then."
     )
 
 
-async def rehearse(settings: Settings) -> Plan:
+async def make_plan(settings: Settings) -> Plan:
     """The plan for these settings."""
-    from agent.admission import Rules
-    from agent.daemon.dry_run import Rehearsal
+    from agent.admission import AdmissionRules
+    from agent.daemon.dry_run import DryRun
     from agent.platform.clock import SystemClock
     from agent.source.folder import Folder
     from agent.store.identity_key import Keys
-    from agent.store.readonly import Reading
-    from agent.store.rollback_detection import foreseen
+    from agent.store.readonly import ReadOnlyStore
+    from agent.store.rollback_detection import detect_rollback
 
     path = settings.state_path
     keys = Keys.existing(path)
     with contextlib.ExitStack() as stack:
-        reading = stack.enter_context(Reading(path)) if path.exists() else None
+        reading = stack.enter_context(ReadOnlyStore(path)) if path.exists() else None
         if reading is None:
-            why, looked, approved = foreseen(None, path), False, False
+            why, recovery_scan, approved = detect_rollback(None, path), False, False
         else:
             reading.freeze()
-            why, looked, approved = reading.recovery() or (None, False, False)
+            why, recovery_scan, approved = reading.recovery() or (None, False, False)
             refuse_renamed(settings.source_name, reading.other_source(settings.source_name))
             if keys is None and (carried := reading.carried_key()) is not None:
                 keys = Keys(bytes.fromhex(carried))
@@ -93,11 +93,11 @@ async def rehearse(settings: Settings) -> Plan:
                     "restore agent.key from a backup; without it, the agent recognises none of its requests",
                 )
         salt = keys or Keys(secrets.token_bytes(32))  # nothing is known yet: any will do
-        rules = Rules.of(settings, salt.agent_id())
+        rules = AdmissionRules.of(settings, salt.agent_id())
         folder = Folder.of(settings, settle=0)
-        recovery = Recovery(why=why, looked=looked) if why is not None and not approved else None
+        recovery = PlanRecovery(cause=why, scanned=recovery_scan) if why is not None and not approved else None
         limit, clock = settings.max_starts_per_day, SystemClock()
-        return await Rehearsal(folder, rules, reading, salt, clock, settings.policy, limit, recovery).plan()
+        return await DryRun(folder, rules, reading, salt, clock, settings.policy, limit, recovery).plan()
 
 
 def as_json(found: Plan) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def as_json(found: Plan) -> dict[str, Any]:
         "budgetLeft": found.budget_left,
         "complete": found.complete,
         "passedOver": list(found.passed_over),
-        "recovery": found.recovery.why if found.recovery is not None else None,
+        "recovery": found.recovery.cause if found.recovery is not None else None,
     }
 
 
@@ -136,7 +136,7 @@ def as_markdown(found: Plan) -> str:
     if rows:
         lines += ["", "| request | action | why | billable starts |", "|---|---|---|---:|"]
         lines += [
-            f"| {escaped(_title(change))} | {_action(change)} | {escaped(_why(change))} | {change.starts} |"
+            f"| {escaped(_title(change))} | {_action(change)} | {escaped(_reason(change))} | {change.starts} |"
             for change in rows[:_MOST_ROWS]
         ]
     if len(rows) > _MOST_ROWS:
@@ -161,28 +161,28 @@ def summary(found: Plan) -> Sequence[str]:
     if found.stopped:
         sentences.append(f"Withdrawals that wait for approval, being many at once: {found.stopped}.")
     if found.passed_over:
-        sentences.append(passed_over(found.passed_over))
+        sentences.append(describe_ignored_files(found.passed_over))
     if not found.complete:
         sentences.append("Some of the folder could not be read: nothing is withdrawn.")
     return sentences
 
 
-_WHY = {
+_REASONS = {
     "lost": "The state file was lost",
     "older": "The state file is an older copy",
     "restored": "The state file was restored from a backup",
 }
 
 
-def _recovery(recovery: Recovery) -> str:
-    if recovery.looked:
-        return f"{_WHY[recovery.why]}: what is held with history-lost waits for `assure-agent approve`."
-    return f"{_WHY[recovery.why]}: `run` asks Assure first what it still has."
+def _recovery(recovery: PlanRecovery) -> str:
+    if recovery.scanned:
+        return f"{_REASONS[recovery.cause]}: what is held with history-lost waits for `assure-agent approve`."
+    return f"{_REASONS[recovery.cause]}: `run` asks Assure first what it still has."
 
 
 def _print_table(found: Plan) -> None:
     if found.changes:
-        rows = [[_title(change), _action(change), str(change.starts), _why(change)] for change in found.changes]
+        rows = [[_title(change), _action(change), str(change.starts), _reason(change)] for change in found.changes]
         print_table(("request", "action", "starts", "why"), rows)
     typer.echo(" ".join(summary(found)))
 
@@ -195,7 +195,7 @@ def _action(change: Change) -> str:
     return f"{change.action} (stopped)" if change.stopped else change.action.value
 
 
-def _why(change: Change) -> str:
+def _reason(change: Change) -> str:
     if change.action is not Action.REFUSE:
         return change.reason
-    return f"{located(change.file, change.line, change.column, change.reason)}. Try: {change.hint}"
+    return f"{format_location(change.file, change.line, change.column, change.reason)}. Try: {change.hint}"

@@ -11,11 +11,11 @@ from agent.cli.output import print_table
 from agent.cli.state_file import state_option
 from agent.core.machine import Step
 from agent.core.record import Record
-from agent.platform.callbacks import harmless
+from agent.platform.callbacks import isolated
 from agent.platform.settings import Settings
-from agent.store.readonly import Reading
+from agent.store.readonly import ReadOnlyStore
 
-_FEW = 50  # lines and table rows that a person still reads
+_MAX_LINES = 50  # lines and table rows that a person still reads
 
 
 class Progress:
@@ -24,15 +24,15 @@ class Progress:
     def __init__(self, settings: Settings, running: bool, sandbox: bool) -> None:
         """`running`: the agent goes on when all is settled, so the table is shown then."""
         self._state = settings.state_path
-        self._place = f"requests: {settings.specs_dir.absolute()}\nstate file: {self._state.absolute()}"
+        self._locations = f"requests: {settings.specs_dir.absolute()}\nstate file: {self._state.absolute()}"
         self._settings = settings
-        self._demo = sandbox
+        self._sandbox = sandbox
         self._running = running
         self._lines = 0
         self._bar = _bar() if sys.stdout.isatty() else None
-        self._shown = False
+        self._table_printed = False
         self._known: set[str] = set()  # uids seen
-        self._moving: set[str] = set()  # those that go on by themselves
+        self._progressing: set[str] = set()  # those that go on by themselves
 
     def __enter__(self) -> "Progress":
         return self
@@ -43,18 +43,20 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    @harmless
+    @isolated
     def listening(self, url: str, page_link: str | None) -> None:
         """The HTTP surface is up. `page_link` opens the status page once; None where nobody looks on."""
-        self._say(f"metrics: {url}/metrics\n{status_page(page_link, state_option(self._settings))}\n{self._place}")
-        with Reading(self._state) as reading:
+        self._print(
+            f"metrics: {url}/metrics\n{status_page(page_link, state_option(self._settings))}\n{self._locations}"
+        )
+        with ReadOnlyStore(self._state) as reading:
             records = list(reading.all())
-        if records and not any(record.moving for record in records):
-            self._rest()  # an earlier run has settled them all; new files may still come
-            if self._demo:
-                self._say("To see the demo again: end this, then assure-agent sandbox reset")
+        if records and not any(record.progressing for record in records):
+            self._report_settled()  # an earlier run has settled them all; new files may still come
+            if self._sandbox:
+                self._print("To see the demo again: end this, then assure-agent sandbox reset")
 
-    @harmless
+    @isolated
     def stepped(self, step: Step) -> None:
         """A step was committed."""
         before, record = step.before, step.record
@@ -66,37 +68,37 @@ class Progress:
         if step.held is not None:
             self._line(f"{record.name}: held, {step.held.reason}")
         self._known.add(record.uid)
-        self._moving.discard(record.uid)
-        if record.moving:
-            self._moving.add(record.uid)
-        self._shown = False
+        self._progressing.discard(record.uid)
+        if record.progressing:
+            self._progressing.add(record.uid)
+        self._table_printed = False
         if self._bar is not None:
             self._bar.start()
-            self._bar.update(_TASK, completed=len(self._known) - len(self._moving), total=len(self._known))
-        if not self._moving:
-            self._rest()
+            self._bar.update(_TASK, completed=len(self._known) - len(self._progressing), total=len(self._known))
+        if not self._progressing:
+            self._report_settled()
 
-    def _rest(self) -> None:
+    def _report_settled(self) -> None:
         if self._running:
-            self.conclude()
-            self._say("All is settled. Drop, change or remove files, or press Ctrl-C to end.")
+            self.print_outcomes()
+            self._print("All is settled. Drop, change or remove files, or press Ctrl-C to end.")
 
-    @harmless
-    def conclude(self) -> None:
+    @isolated
+    def print_outcomes(self) -> None:
         """Print the table of outcomes, unless it was just printed."""
-        if self._shown:
+        if self._table_printed:
             return
-        self._shown = True
+        self._table_printed = True
         if self._bar is not None:
             self._bar.stop()
-        with Reading(self._state) as reading:
+        with ReadOnlyStore(self._state) as reading:
             records: list[Record] = list(reading.all())
             refusals = reading.refusals()
-        if len(records) <= _FEW:
+        if len(records) <= _MAX_LINES:
             print_table(COLUMNS, rows(records))
         else:
             self._summarize(records)
-        for refusal in refusals[:_FEW]:
+        for refusal in refusals[:_MAX_LINES]:
             print(f"refused: {sentence(refusal)}")
 
     def _summarize(self, records: list[Record]) -> None:
@@ -108,12 +110,12 @@ class Progress:
 
     def _line(self, text: str) -> None:
         self._lines += 1
-        if self._lines <= _FEW:
-            self._say(text)
-        elif self._lines == _FEW + 1:
-            self._say(f"... and more; see them with: assure-agent get{state_option(self._settings)}")
+        if self._lines <= _MAX_LINES:
+            self._print(text)
+        elif self._lines == _MAX_LINES + 1:
+            self._print(f"... and more; see them with: assure-agent get{state_option(self._settings)}")
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.agent_client import tell
+from agent.cli.agent_client import run_command
 
 
 def rerun(
@@ -17,4 +17,4 @@ def rerun(
 
     Example: assure-agent rerun customer-4711
     """
-    tell("rerun", state, name=name)
+    run_command("rerun", state, name=name)

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.agent_client import tell
-from agent.core.observations import Answer
+from agent.cli.agent_client import run_command
+from agent.core.observations import HoldAnswer
 
 
 def resolve(
     name: Annotated[str, typer.Argument(help="The name of the held request.")],
-    answer: Annotated[Answer, typer.Argument(help="retry, abandon, or adopt.")],
+    answer: Annotated[HoldAnswer, typer.Argument(help="retry, abandon, or adopt.")],
     dossier: Annotated[str | None, typer.Argument(help="With adopt: the id of the dossier at Assure.")] = None,
     state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
 ) -> None:
@@ -23,6 +23,6 @@ def resolve(
 
     Example: assure-agent resolve customer-4711 retry
     """
-    if (answer is Answer.ADOPT) != (dossier is not None):
+    if (answer is HoldAnswer.ADOPT) != (dossier is not None):
         raise typer.BadParameter("adopt needs the id of a dossier, and nothing else does.")
-    tell("resolve", state, name=name, answer=answer.value, dossierId=dossier)
+    run_command("resolve", state, name=name, answer=answer.value, dossierId=dossier)

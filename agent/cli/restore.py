@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.output import moment
+from agent.cli.output import format_optional_timestamp
 from agent.platform.settings import load_settings
-from agent.views.explain import counted
+from agent.views.explain import count_of
 
 
 def restore(
@@ -26,9 +26,9 @@ def restore(
 
     settings = load_settings(state_url=state)
     found, kept = backup.restore(path, settings.state_path)
-    made = f" of {moment(found.at)}" if found.at is not None else ""
+    made = f" of {format_optional_timestamp(found.at)}" if found.at is not None else ""
     typer.echo(
-        f"restored {counted(found.requests, 'request')}{made}; the next run begins nothing until `assure-agent approve`"
+        f"restored {count_of(found.requests, 'request')}{made}; the next run begins nothing until `assure-agent approve`"
     )
     if kept is not None:
         links = "" if replaced_files.erase_links(kept) else ", and capture links that could not be erased"

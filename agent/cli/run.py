@@ -14,14 +14,14 @@ import typer
 from pydantic import SecretStr
 
 from agent.cli import refused
-from agent.cli.output import complain
+from agent.cli.output import print_error
 from agent.core.duration import parse_duration
 from agent.core.errors import AgentError, WrongUse
 from agent.platform.file_descriptors import raise_limit
 from agent.platform.settings import Settings, load_settings, named_log_format, secrets_of
 
 if TYPE_CHECKING:
-    from agent.daemon.agent import Finished
+    from agent.daemon.agent import OnceResult
 
 _TIMEOUT = "10m"
 _SANDBOX_PORT = 9466  # tried first, so that capture links of an earlier run still lead somewhere
@@ -60,19 +60,24 @@ def run(
     flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state, "listen": listen}
     import uvloop
 
-    from agent.platform.log import lines_lost, lost
+    from agent.platform.log import lines_lost, lost_lines
     from agent.platform.nonblocking_output import lossy_output
 
     raise_limit()
     options = _Options(
-        once=once, patience=patience, sandbox=sandbox, interactive=interactive, rebind=rebind, told=once or sandbox
+        once=once,
+        timeout=patience,
+        sandbox=sandbox,
+        interactive=interactive,
+        rebind=rebind,
+        interactive_output=once or sandbox,
     )
-    with lossy_output(lost, lines_lost):
+    with lossy_output(lost_lines, lines_lost):
         try:
             _refuse_without_effect(once, timeout, sandbox, interactive)
             code = uvloop.run(_main(flags, options))
         except (AgentError, OSError) as error:
-            _complain(error if isinstance(error, AgentError) else refused(error), flags)
+            _print_problem(error if isinstance(error, AgentError) else refused(error), flags)
             code = 2 if isinstance(error, WrongUse) else 1
     if code:
         raise typer.Exit(code)
@@ -86,7 +91,7 @@ def _refuse_without_effect(once: bool, timeout: str | None, sandbox: bool, inter
         raise WrongUse("--timeout has no effect without --once.", "add --once, or leave --timeout out")
 
 
-def _complain(error: AgentError, flags: dict[str, object]) -> None:
+def _print_problem(error: AgentError, flags: dict[str, object]) -> None:
     """The last line of stderr: JSON where LOG_FORMAT asks for it."""
     from agent.platform.log import configure, logger
 
@@ -98,7 +103,7 @@ def _complain(error: AgentError, flags: dict[str, object]) -> None:
         configure("json", "error")
         logger().critical("ended", error=str(error), hint=error.hint or None)
     else:
-        complain(error)
+        print_error(error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +111,11 @@ class _Options:
     """How to run."""
 
     once: bool
-    patience: float  # seconds, with once
+    timeout: float  # seconds, with once
     sandbox: bool
     interactive: bool
     rebind: bool
-    told: bool  # a person looks on
+    interactive_output: bool  # a person looks on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,27 +127,27 @@ class _Remote:
     subscribe: Callable[[str], None] = lambda url: None
 
 
-class _Interrupted:
+class _SignalHandler:
     """The signals that end it, from the first moment on: while a large store is opened there is no agent to stop yet.
 
     SIGHUP says that the terminal is gone; under `nohup` it is ignored, and stays so.
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._requested = False
         self._stop: Callable[[], None] | None = None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                asyncio.get_running_loop().add_signal_handler(number, self._ask)
+                asyncio.get_running_loop().add_signal_handler(number, self._request_stop)
 
-    def leads_to(self, stop: Callable[[], None]) -> None:
+    def on_interrupt(self, stop: Callable[[], None]) -> None:
         """Who is told; at once, when it was asked for already."""
         self._stop = stop
-        if self._asked:
+        if self._requested:
             stop()
 
-    def _ask(self) -> None:
-        self._asked = True
+    def _request_stop(self) -> None:
+        self._requested = True
         if self._stop is not None:
             self._stop()
 
@@ -159,7 +164,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
     if not options.sandbox:
         yield _Remote(settings=settings)
         return
-    from agent.cli.sandbox import own_world
+    from agent.cli.sandbox import standalone_sandbox
     from agent.cli.state_file import sandbox_state
     from agent.sandbox import SandboxConfig, SandboxServer, Subscription
     from agent.store.account_binding import SANDBOX
@@ -170,7 +175,7 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
     world = state.with_name(WORLD)
     config = SandboxConfig(port=_SANDBOX_PORT, interactive=options.interactive, persist=world)
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(own_world())
+        stack.enter_context(standalone_sandbox())
         try:
             server = await stack.enter_async_context(SandboxServer(config))
         except OSError:
@@ -206,11 +211,13 @@ async def _run(remote: _Remote, options: _Options) -> int:
     from agent.platform.log import configure
 
     settings = remote.settings
-    quiet = options.told and "log_level" not in settings.model_fields_set
+    quiet = options.interactive_output and "log_level" not in settings.model_fields_set
     configure(settings.log_format, "warning" if quiet else settings.log_level)
-    progress = Progress(settings, running=not options.once, sandbox=options.sandbox) if options.told else None
+    progress = (
+        Progress(settings, running=not options.once, sandbox=options.sandbox) if options.interactive_output else None
+    )
     seen = progress.stepped if progress is not None else lambda step: None
-    interrupted = _Interrupted()
+    interrupted = _SignalHandler()
     async with Agent.opened(settings, seen, account=remote.account, rebind=options.rebind) as agent:
 
         def listening(url: str) -> None:
@@ -223,20 +230,20 @@ async def _run(remote: _Remote, options: _Options) -> int:
             elif link is not None:
                 typer.echo(status_page(link, state_option(settings)))
 
-        interrupted.leads_to(agent.stop)
+        interrupted.on_interrupt(agent.stop)
         with progress or contextlib.nullcontext():
             if options.once:
-                finished = await agent.run_once(options.patience, listening)
+                finished = await agent.run_once(options.timeout, listening)
             else:
                 await agent.run(listening)
     if progress is not None:
-        progress.conclude()
+        progress.print_outcomes()
     return _exit_code(settings, finished) if options.once else 0
 
 
-def _exit_code(settings: Settings, finished: "Finished") -> int:
+def _exit_code(settings: Settings, finished: "OnceResult") -> int:
     """Of 3, 5, 4 the first that applies (design §9); errors have left as exceptions before."""
-    from agent.store.readonly import Reading
+    from agent.store.readonly import ReadOnlyStore
 
     if finished.withdrawals and settings.log_format != "json":  # the log says it as well
         typer.echo(
@@ -244,6 +251,6 @@ def _exit_code(settings: Settings, finished: "Finished") -> int:
             "back, or say `assure-agent approve` and run again; `assure-agent plan` lists them.",
             err=True,
         )
-    with Reading(settings.state_path) as reading:
+    with ReadOnlyStore(settings.state_path) as reading:
         held = bool(reading.held()) or finished.withdrawals > 0
-    return 3 if held else 5 if finished.refused else 4 if finished.still_moving else 0
+    return 3 if held else 5 if finished.refused else 4 if finished.unfinished else 0

@@ -85,7 +85,7 @@ def sandbox(
         return
     import uvloop
 
-    from agent.platform.log import lines_lost, lost
+    from agent.platform.log import lines_lost, lost_lines
     from agent.platform.nonblocking_output import lossy_output
     from agent.sandbox import SandboxConfig
     from agent.sandbox.server import main_async
@@ -113,7 +113,7 @@ def sandbox(
         ),
     )
     try:
-        with lossy_output(lost, lines_lost), own_world():
+        with lossy_output(lost_lines, lines_lost), standalone_sandbox():
             uvloop.run(main_async(config, announce=_announce))
     except OSError as error:
         named = isinstance(error, socket.gaierror)
@@ -122,13 +122,13 @@ def sandbox(
 
 
 @contextlib.contextmanager
-def own_world() -> Iterator[None]:
+def standalone_sandbox() -> Iterator[None]:
     """Say what to do with a file that no sandbox of this version wrote."""
-    from agent.sandbox import ForeignWorld
+    from agent.sandbox import IncompatibleSnapshot
 
     try:
         yield
-    except ForeignWorld as error:
+    except IncompatibleSnapshot as error:
         raise AgentError(str(error), "remove it: the sandbox begins anew, and knows of no dossier") from None
 
 

@@ -23,11 +23,11 @@ def sandbox_state(settings: Settings) -> Path:
 def store_settings(state: str | None) -> Settings:
     """The settings for a command that reads the store or sends a command to it. Raises SettingsError."""
     settings = load_settings(state_url=state)
-    beside = sandbox_state(settings)
+    sandbox_file = sandbox_state(settings)
     if not _only_sandbox(settings):
         return settings
-    typer.echo(f"There is no state file at {settings.state_path}; this is the sandbox's, {beside}.", err=True)
-    return settings.model_copy(update={"state_url": f"sqlite:///{beside}"})
+    typer.echo(f"There is no state file at {settings.state_path}; this is the sandbox's, {sandbox_file}.", err=True)
+    return settings.model_copy(update={"state_url": f"sqlite:///{sandbox_file}"})
 
 
 def _only_sandbox(settings: Settings) -> bool:
@@ -43,10 +43,10 @@ def state_option(settings: Settings) -> str:
 
 def state_file(state: str | None) -> Path:
     """The state file. Raises AgentError when there is none."""
-    return existing(store_settings(state).state_path)
+    return require_state_file(store_settings(state).state_path)
 
 
-def existing(path: Path) -> Path:
+def require_state_file(path: Path) -> Path:
     """The same path. Raises AgentError when there is no state file."""
     if not path.exists():
         raise AgentError(f"There is no state file at {path}.", "check ASSURE_AGENT_STATE_URL")

@@ -23,7 +23,7 @@ def validate(
     """
     from agent.source import validate as checks
     from agent.source.ownership import Owners
-    from agent.views.explain import passed_over
+    from agent.views.explain import describe_ignored_files
 
     settings = load_settings(images_dir=images_dir)
     folder = settings.images_dir if images else None
@@ -33,7 +33,7 @@ def validate(
     )
     faults = found.faults
     if found.passed_over:
-        typer.echo(passed_over(found.passed_over), err=True)
+        typer.echo(describe_ignored_files(found.passed_over), err=True)
     if output is Format.JSON:
         print_json(
             [{"file": f.file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint} for f in faults]

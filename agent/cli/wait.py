@@ -13,9 +13,9 @@ import typer
 from agent.cli.state_file import store_settings
 from agent.core.duration import parse_duration
 from agent.core.errors import AgentError
-from agent.store.readonly import Reading
+from agent.store.readonly import ReadOnlyStore
 
-_LOOK = 0.5  # seconds between two looks at the store
+_POLL_SECONDS = 0.5  # seconds between two looks at the store
 
 
 class Until(StrEnum):
@@ -60,26 +60,26 @@ def wait(
 def _watch(path: Path, name: str | None, patience: float) -> tuple[int, int, int]:
     """Look until nothing moves or patience ends: all, moving, held."""
     end = time.monotonic() + patience
-    with Reading(path) as reading, _bar() as show:
+    with ReadOnlyStore(path) as reading, _bar() as show:
         while True:
             counts = _counts(reading, name)
             show(counts[0] - counts[1], counts[0])
             left = end - time.monotonic()
             if not counts[1] or left <= 0:
                 return counts
-            time.sleep(min(_LOOK, left))
+            time.sleep(min(_POLL_SECONDS, left))
 
 
-def _counts(reading: Reading, name: str | None) -> tuple[int, int, int]:
+def _counts(reading: ReadOnlyStore, name: str | None) -> tuple[int, int, int]:
     if name is None:
-        return reading.settling()
-    records = reading.named(name)
+        return reading.progress_counts()
+    records = reading.find(name)
     if not records:
         refused = reading.refused(name)
         raise _unknown(name, f": it was refused ({refused[0].message})" if refused else "")
     return (
         len(records),
-        sum(record.moving for record in records),
+        sum(record.progressing for record in records),
         sum(record.hold is not None for record in records),
     )
 
@@ -88,11 +88,11 @@ def _unknown(name: str, why: str = "") -> AgentError:
     return AgentError(f"There is no request named {name}{why}.", "see all of them with `assure-agent get`")
 
 
-Show = Callable[[int, int], None]  # told how many are settled, and of how many
+ShowProgress = Callable[[int, int], None]  # told how many are settled, and of how many
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Show]:
+def _bar() -> Iterator[ShowProgress]:
     """A progress bar on a terminal; nothing in a pipe."""
     if not sys.stdout.isatty():
         yield lambda settled, total: None

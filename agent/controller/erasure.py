@@ -19,18 +19,18 @@ from agent.core.record import Record
 from agent.platform.log import logger
 from agent.ports import Clock
 from agent.source.images import discard, protected
-from agent.store.image_deletions import Discard
+from agent.store.image_deletions import ImageDeletion
 from agent.store.sqlite import SqliteStore
 
-_WRITE = "let the agent write to the images folder; it is tried again in growing pauses, and at each start"
-_GONE = ("deleted", "missing")  # what became of a file that is not there
+_WRITE_HINT = "let the agent write to the images folder; it is tried again in growing pauses, and at each start"
+_GONE_RESULTS = ("deleted", "missing")  # what became of a file that is not there
 _CHUNK = 100  # requests whose images are deleted while no document is admitted
 
 
 class Records(Protocol):
     """Who keeps the records."""
 
-    async def tell(self, observations: Mapping[str, Observation]) -> None:
+    async def deliver(self, observations: Mapping[str, Observation]) -> None:
         """Let records know of something, by uid."""
 
 
@@ -42,23 +42,23 @@ class Erasure:
         store: SqliteStore,
         records: Records,
         images: tuple[Path, int],
-        undisturbed: Callable[[], AbstractAsyncContextManager[object]],
+        admission_lock: Callable[[], AbstractAsyncContextManager[object]],
         clock: Clock,
     ) -> None:
         """`images` are the images folder and the largest size of an image in bytes."""
         self._store = store
         self._records = records
         self._images_dir, self._max_bytes = images
-        self._undisturbed = undisturbed
+        self._admission_lock = admission_lock
         self._clock = clock
         self._log = logger()
 
-    async def tend(self, at_once: bool = False) -> None:
+    async def erase_due(self, at_once: bool = False) -> None:
         """Erase what is over by now. `at_once`: image files too whose deletion failed a moment ago."""
-        await self._tried(self._expired)
-        await self._tried(lambda: self._deleted(at_once))
+        await self._attempt(self._erase_expired_claims)
+        await self._attempt(lambda: self._delete_images(at_once))
 
-    async def begin(self, deletes: bool) -> None:
+    async def start(self, deletes: bool) -> None:
         """At the start: what was put off is tried at once; and where nothing can be deleted (`deletes`: the settings
         promise it), that is said before the first passport stays."""
         found = await asyncio.to_thread(protected, self._images_dir) if deletes else None
@@ -68,9 +68,9 @@ class Erasure:
                 hint="mount it read-write and let the agent's user write to it and its folders, or set it to keep; "
                 "`assure-agent doctor` names the folder",
             )
-        await self.tend(at_once=True)
+        await self.erase_due(at_once=True)
 
-    async def _tried(self, erase: Callable[[], Awaitable[None]]) -> None:
+    async def _attempt(self, erase: Callable[[], Awaitable[None]]) -> None:
         """One that fails does not keep the other from its turn."""
         try:
             await erase()
@@ -79,13 +79,13 @@ class Erasure:
             hint = "look at the state folder and its folder `keys`; it is tried again in a minute"
             self._log.error("not erased", error=type(error).__name__, cause=cause, hint=hint)
 
-    async def _expired(self) -> None:
+    async def _erase_expired_claims(self) -> None:
         if not self._clock.confirmed:  # what is erased for its time is gone for good
             return
         if erased := await self.expire_claims():
             self._log.info("claims erased", count=erased)
 
-    async def _deleted(self, at_once: bool) -> None:
+    async def _delete_images(self, at_once: bool) -> None:
         if discarded := await self.discard_images(at_once) + await self.discard_superseded(at_once):
             self._log.info("images deleted", count=discarded)
 
@@ -93,9 +93,9 @@ class Erasure:
         """Unreadable, told, erased, in this order: see `store/claims.py`. Returns for how many generations."""
         now, claims, erased = self._clock.now(), self._store.claims, 0
         while expired := claims.expired(now):
-            shut = await claims.shut(expired)
+            shut = await claims.make_unreadable(expired)
             current = [one.uid for one in shut if self._generation(one.uid) == one.generation]
-            await self._records.tell({uid: ClaimsErased(at=now) for uid in current})
+            await self._records.deliver({uid: ClaimsErased(at=now) for uid in current})
             await claims.erase(shut)
             erased += len(shut)
             if len(shut) < len(expired):
@@ -109,30 +109,30 @@ class Erasure:
 
         It is told once all files of a request are gone, or are not ours any more; until then it is tried again.
         """
-        owed, deleted = iter(self._store.discards.due(math.inf if at_once else self._clock.now())), 0
+        owed, deleted = iter(self._store.image_deletions.due(math.inf if at_once else self._clock.now())), 0
         while chunk := list(islice(owed, _CHUNK)):
-            told: dict[str, Observation] = {}
-            async with self._undisturbed():
+            observations: dict[str, Observation] = {}
+            async with self._admission_lock():
                 needed = await asyncio.to_thread(self._store.needed_images)
                 for one in chunk:
                     record = self._store.get(one.uid)
-                    if record is None or not _used(record, needed):
+                    if record is None or not _images_unneeded(record, needed):
                         continue
                     how, cause = await asyncio.to_thread(self._discard, record.desired.images, one.how)
-                    deleted += _deleted(how) - _deleted(one.how)
+                    deleted += _count_deleted(how) - _count_deleted(one.how)
                     if cause:
-                        await self._put_off(one, cause, how)
+                        await self._postpone(one, cause, how)
                     else:
-                        told[one.uid] = self._done(record, how)
-            await self._records.tell(told)
+                        observations[one.uid] = self._discarded(record, how)
+            await self._records.deliver(observations)
         return deleted
 
     async def discard_superseded(self, at_once: bool = False) -> int:
         """Delete the image files of earlier generations that nobody asks for any more. Returns how many files."""
-        owed = iter(self._store.discards.superseded(math.inf if at_once else self._clock.now()))
+        owed = iter(self._store.image_deletions.superseded(math.inf if at_once else self._clock.now()))
         deleted = 0
         while chunk := list(islice(owed, _CHUNK)):
-            async with self._undisturbed():
+            async with self._admission_lock():
                 needed = await asyncio.to_thread(self._store.needed_images)
                 for one in chunk:
                     if needed.get(one.path) or needed.get(one.sha256):
@@ -140,21 +140,21 @@ class Erasure:
                     found = await asyncio.to_thread(discard, self._images_dir, one.path, one.sha256, self._max_bytes)
                     now = self._clock.now()
                     if not found.errno:
-                        await self._store.discards.superseded_done(one, now, found.how)
+                        await self._store.image_deletions.superseded_done(one, now, found.how)
                         deleted += found.how == "deleted"
                         continue
-                    await self._store.discards.superseded_failed(one, now, found.errno)
+                    await self._store.image_deletions.superseded_failed(one, now, found.errno)
                     if not one.tries:
-                        self._log.error("images not deleted", uid=one.uid, cause=found.errno, hint=_WRITE)
+                        self._log.error("images not deleted", uid=one.uid, cause=found.errno, hint=_WRITE_HINT)
         return deleted
 
-    async def _put_off(self, one: Discard, cause: str, how: Mapping[str, str]) -> None:
-        await self._store.discards.failed(one, self._clock.now(), cause, how)
+    async def _postpone(self, one: ImageDeletion, cause: str, how: Mapping[str, str]) -> None:
+        await self._store.image_deletions.failed(one, self._clock.now(), cause, how)
         if not one.tries:
-            self._log.error("images not deleted", uid=one.uid, cause=cause, hint=_WRITE)
+            self._log.error("images not deleted", uid=one.uid, cause=cause, hint=_WRITE_HINT)
 
-    def _done(self, record: Record, how: Mapping[str, str]) -> ImagesDiscarded:
-        if left := sum(word not in _GONE for word in how.values()):
+    def _discarded(self, record: Record, how: Mapping[str, str]) -> ImagesDiscarded:
+        if left := sum(word not in _GONE_RESULTS for word in how.values()):
             self._log.warning(
                 "image files stay, since they are not what was admitted",
                 uid=record.uid,
@@ -162,7 +162,7 @@ class Erasure:
                 hint="`assure-agent explain` with the uid says which; remove them by hand if they are of this person",
             )
         found = tuple((image.depiction, how[image.depiction]) for image in record.desired.images)
-        return ImagesDiscarded(at=self._clock.now(), how=found)
+        return ImagesDiscarded(at=self._clock.now(), results=found)
 
     def _discard(self, images: Sequence[ImageRef], before: Mapping[str, str]) -> tuple[dict[str, str], str]:
         """What became of each file, by depiction, and the errno of one that is still there."""
@@ -182,11 +182,11 @@ class Erasure:
         return 0 if record is None else record.generation
 
 
-def _deleted(how: Mapping[str, str]) -> int:
+def _count_deleted(how: Mapping[str, str]) -> int:
     return sum(word == "deleted" for word in how.values())
 
 
-def _used(record: Record, needed: Mapping[str, set[str]]) -> bool:
+def _images_unneeded(record: Record, needed: Mapping[str, set[str]]) -> bool:
     """True when nobody asks for these images any more: not this request, and no other that is open.
 
     An open request may have another path to the same picture (a link, a copy): the digest tells.

@@ -17,22 +17,22 @@ ever less often: each minute at first, once an hour after a day.
 import math
 
 from agent.core.answer import Done, Refused
-from agent.core.assure_types import LISTED
+from agent.core.assure_types import MAX_LISTED
 from agent.ports import Clock, Remote, Store
 
-_SURE = 3600.0  # seconds after which a list of all there is proves absence
-_LONGEST = 30 * 86400.0
-_RARER = 24.0  # looks at a reference come after this part of its age
+_ABSENCE_SECONDS = 3600.0  # seconds after which a list of all there is proves absence
+_ASSURE_RETENTION = 30 * 86400.0
+_BACKOFF_DIVISOR = 24.0  # looks at a reference come after this part of its age
 
 
-class OrphanSweep:
+class OrphanCollector:
     """Looks for possible orphans in GET dossiers, and deletes those that show."""
 
     def __init__(self, store: Store, remote: Remote, clock: Clock) -> None:
         self._store = store
         self._remote = remote
         self._clock = clock
-        self._looked_at = -math.inf
+        self._listed_at = -math.inf
 
     async def sweep(self, at_once: bool = False) -> int:
         """Look once; no call when there is nothing to look for yet. Returns how many were deleted."""
@@ -45,14 +45,14 @@ class OrphanSweep:
         listed = await self._remote.list_dossiers()
         if not isinstance(listed, Done):
             return 0
-        self._looked_at = now
+        self._listed_at = now
         shown = {row.reference: row.dossier_id for row in listed.value if row.reference is not None}
         deleted = 0
         for reference, since, dossier_id in suspects:
             found = dossier_id or shown.get(reference)
             if found is not None:
                 deleted += await self._delete(reference, found, known=dossier_id is not None)
-            elif now - since >= (_SURE if len(listed.value) < LISTED else _LONGEST):
+            elif now - since >= (_ABSENCE_SECONDS if len(listed.value) < MAX_LISTED else _ASSURE_RETENTION):
                 await self._store.close_orphan(reference, self._clock.now(), None)
         return deleted
 
@@ -64,16 +64,16 @@ class OrphanSweep:
 
     def _due(self, since: float, now: float) -> bool:
         """A clock that went back makes everything due."""
-        return not 0 <= now - self._looked_at < (now - since) / _RARER
+        return not 0 <= now - self._listed_at < (now - since) / _BACKOFF_DIVISOR
 
     async def _delete(self, reference: str, dossier_id: str, known: bool) -> int:
         if not known:
             await self._store.found_orphan(reference, dossier_id)
         if self._store.owners([dossier_id]):
             return 0
-        answer = await self._remote.delete_dossier(dossier_id, gone=True)
+        answer = await self._remote.delete_dossier(dossier_id, expect_missing=True)
         gone = isinstance(answer, Done) or (isinstance(answer, Refused) and answer.missing)
-        confirmed = await self._remote.read_dossier(dossier_id, gone=True) if gone else answer
+        confirmed = await self._remote.read_dossier(dossier_id, expect_missing=True) if gone else answer
         if not (isinstance(confirmed, Refused) and confirmed.missing):
             return 0  # the next sweep tries again: the store knows its id
         await self._store.close_orphan(reference, self._clock.now(), dossier_id)

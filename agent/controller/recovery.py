@@ -17,21 +17,21 @@ from datetime import datetime
 
 from agent.controller.reconciler import Reconciler
 from agent.core.answer import Done, Refused
-from agent.core.assure_types import Found, ListedDossier, ListedProcess
-from agent.core.lost_answers import started
-from agent.core.observations import Answer, HistoryLost, HoldResolved, Observation
-from agent.core.record import Record, read_reference
-from agent.core.rules.recovery import unknown_to
+from agent.core.assure_types import FoundDossier, ListedDossier, ListedProcess
+from agent.core.lost_answers import started_process
+from agent.core.observations import HistoryLost, HoldAnswer, HoldResolved, Observation
+from agent.core.record import Record, parse_reference
+from agent.core.rules.recovery import proves_store_is_stale
 from agent.ports import Clock, Recoveries, Recovery, Remote, Store
-from agent.ports.listing import PAGE, listed_processes
+from agent.ports.listing import PAGE_SIZE, list_all_processes
 
-_HORIZON = 29.9 * 86400.0  # the list ends at 30 days
+_LIST_WINDOW = 29.9 * 86400.0  # the list ends at 30 days
 _CHUNK = 500  # records per transaction
-_FEW = 3  # signs that are looked at
+_MAX_EVIDENCE = 3  # signs that are looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Regained:
+class RecoveryReport:
     """What one look came to. `claimed` and `unclaimed` count dossiers under our agent id, `waiting` requests."""
 
     recovery: Recovery
@@ -41,7 +41,7 @@ class Regained:
     closed: bool = False
 
 
-class Regain:
+class StoreRecovery:
     """Looks for the past of our requests at Assure while a recovery goes on."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Regain:
         reconciler: Reconciler,
         clock: Clock,
         agent_id: str,
-        sole: bool = False,
+        sole_owner: bool = False,
     ) -> None:
         """`sole`: the agent id is made of the store's key, so that nobody else has dossiers under it."""
         self._store = store
@@ -61,120 +61,128 @@ class Regain:
         self._reconciler = reconciler
         self._clock = clock
         self._agent_id = agent_id
-        self._sole = sole
-        self._heard = recoveries.fresh  # the witness; of a first store there is nothing to be said
-        self.blind = False  # Assure gave no list that can be read, the last time it was asked
+        self._sole_owner = sole_owner
+        self._checked = recoveries.fresh  # the witness; of a first store there is nothing to be said
+        self.lists_unreadable = False  # Assure gave no list that can be read, the last time it was asked
 
-    async def behind(self) -> bool | None:
+    async def detect_rollback(self) -> bool | None:
         """Ask the witness once: is this store behind? A recovery is begun then. None: it cannot be told now."""
-        if self._heard:
+        if self._checked:
             return False
-        signs = await self._signs()
+        signs = await self._evidence()
         if signs is not None:
-            self._heard = True
+            self._checked = True
         if signs:
             await self._recoveries.begin(self._clock.now())
         return signs
 
-    async def _signs(self) -> bool | None:
+    async def _evidence(self) -> bool | None:
         """Is there a dossier that this store would know of, were it not behind? None when that cannot be told now."""
         listed = await self._remote.list_dossiers()
-        page = await self._remote.list_processes(self._clock.now() - _HORIZON, (), 0, PAGE)  # the newest
+        page = await self._remote.list_processes(self._clock.now() - _LIST_WINDOW, (), 0, PAGE_SIZE)  # the newest
         if not isinstance(listed, Done) or not isinstance(page, Done):
-            self.blind = True
+            self.lists_unreadable = True
             return None
-        self.blind = unclear = False
-        for dossier_id in self._unknown(self._found(listed.value, page.value.processes))[:_FEW]:
-            answer = await self._remote.read_dossier(dossier_id, gone=True)  # a list may lag, and show what is deleted
+        self.lists_unreadable = unclear = False
+        for dossier_id in self._unknown_dossiers(self._group_by_uid(listed.value, page.value.processes))[
+            :_MAX_EVIDENCE
+        ]:
+            answer = await self._remote.read_dossier(
+                dossier_id, expect_missing=True
+            )  # a list may lag, and show what is deleted
             if isinstance(answer, Done):
                 return True
             unclear = unclear or not (isinstance(answer, Refused) and answer.missing)
         return None if unclear else False
 
-    def _unknown(self, found: Mapping[str, tuple[Found, ...]]) -> list[str]:
+    def _unknown_dossiers(self, found: Mapping[str, tuple[FoundDossier, ...]]) -> list[str]:
         """The dossiers that prove this store to be behind; not those that an earlier recovery settled."""
-        since = self._recoveries.looked_last() or 0.0
+        since = self._recoveries.last_scan_at() or 0.0
         own, others = [], []
         for uid, ones in found.items():
             record = self._store.get(uid)
-            signs = [one for one in ones if (self._sole if record is None else unknown_to(record, one))]
+            signs = [
+                one for one in ones if (self._sole_owner if record is None else proves_store_is_stale(record, one))
+            ]
             own += [one.dossier_id for one in signs if record is not None and record.dossier_id == one.dossier_id]
             others += [one.dossier_id for one in signs if one.opened_at is not None and one.opened_at > since]
-        explained = self._recoveries.explained(others)
+        explained = self._recoveries.previously_unclaimed(others)
         return [*own, *(dossier_id for dossier_id in others if dossier_id not in explained)]
 
-    async def look(self) -> Regained | None:
+    async def scan(self) -> RecoveryReport | None:
         """Look once, when there is something to look for; None when there is not, or Assure gave no list."""
         recovery = self._recoveries.open()
         if recovery is None:
             return None
-        first = recovery.looked_at is None
-        uids = self._recoveries.doubtful() if first else self._recoveries.unproven(unseen=True)
+        first = recovery.scanned_at is None
+        uids = self._recoveries.possibly_stale() if first else self._recoveries.held_history_lost(unsearched=True)
         if not (first or uids or recovery.approved_at is not None):
             return None
-        found = await self._listed()
+        found = await self._list_dossiers()
         if found is None:
             return None
         if recovery.approved_at is not None:
-            uids = list({*uids, *self._recoveries.unproven()})
+            uids = list({*uids, *self._recoveries.held_history_lost()})
         asked = {*uids, *found} if first else set(uids)
-        await self._tell({uid: HistoryLost(at=self._clock.now(), found=found.get(uid, ())) for uid in asked})
-        unclaimed = await self._unexplained(found)
-        await self._recoveries.looked(self._clock.now(), unclaimed)
+        await self._deliver({uid: HistoryLost(at=self._clock.now(), found=found.get(uid, ())) for uid in asked})
+        unclaimed = await self._unclaimed(found)
+        await self._recoveries.record_search(self._clock.now(), unclaimed)
         if recovery.approved_at is not None:
-            await self._go_on()
-        return Regained(
+            await self._complete()
+        return RecoveryReport(
             recovery=recovery,
             claimed=sum(map(len, found.values())) - len(unclaimed),
             unclaimed=len(unclaimed),
-            waiting=len(self._recoveries.unproven()),
+            waiting=len(self._recoveries.held_history_lost()),
             closed=recovery.approved_at is not None,
         )
 
-    async def _listed(self) -> dict[str, tuple[Found, ...]] | None:
+    async def _list_dossiers(self) -> dict[str, tuple[FoundDossier, ...]] | None:
         """What Assure has under our agent id, by uid; None when a list cannot be had."""
-        self.blind = True
+        self.lists_unreadable = True
         listed = await self._remote.list_dossiers()
         if not isinstance(listed, Done):
             return None
-        processes = await listed_processes(self._remote, self._clock.now() - _HORIZON, ())
+        processes = await list_all_processes(self._remote, self._clock.now() - _LIST_WINDOW, ())
         if processes is None:
             return None
-        self.blind = False
-        return self._found(listed.value, processes)
+        self.lists_unreadable = False
+        return self._group_by_uid(listed.value, processes)
 
-    def _found(
+    def _group_by_uid(
         self, dossiers: Iterable[ListedDossier], processes: Iterable[ListedProcess]
-    ) -> dict[str, tuple[Found, ...]]:
-        found: dict[str, Found] = {}
+    ) -> dict[str, tuple[FoundDossier, ...]]:
+        found: dict[str, FoundDossier] = {}
         uids: dict[str, str] = {}
         for row in dossiers:
-            if (ours := self._ours(row.reference)) is not None:
+            if (ours := self._parse_reference(row.reference)) is not None:
                 uids[row.dossier_id] = ours[0]
-                found[row.dossier_id] = replace(ours[1], dossier_id=row.dossier_id, opened_at=_seconds(row.created_at))
+                found[row.dossier_id] = replace(
+                    ours[1], dossier_id=row.dossier_id, opened_at=_parse_time(row.created_at)
+                )
         for process in processes:
-            if (ours := self._ours(process.reference)) is not None and process.dossier_id is not None:
+            if (ours := self._parse_reference(process.reference)) is not None and process.dossier_id is not None:
                 uids[process.dossier_id] = ours[0]
-                made = replace(ours[1], dossier_id=process.dossier_id, opened_at=_seconds(process.created_at))
+                made = replace(ours[1], dossier_id=process.dossier_id, opened_at=_parse_time(process.created_at))
                 one = found.get(process.dossier_id, made)
                 found[process.dossier_id] = replace(one, processes=(*one.processes, process))
-        by_uid: dict[str, list[Found]] = {}
+        by_uid: dict[str, list[FoundDossier]] = {}
         for dossier_id, one in found.items():
             by_uid.setdefault(uids[dossier_id], []).append(one)
         return {uid: tuple(ones) for uid, ones in by_uid.items()}
 
-    def _ours(self, reference: str | None) -> tuple[str, Found] | None:
-        read = read_reference(reference)
+    def _parse_reference(self, reference: str | None) -> tuple[str, FoundDossier] | None:
+        read = parse_reference(reference)
         if read is None or read[0] != self._agent_id:
             return None
         _, uid, generation, attempt = read
-        return uid, Found(generation=generation, attempt=attempt, dossier_id="")
+        return uid, FoundDossier(generation=generation, attempt=attempt, dossier_id="")
 
-    async def _tell(self, observations: Mapping[str, Observation]) -> None:
+    async def _deliver(self, observations: Mapping[str, Observation]) -> None:
         for uids in _chunks([uid for uid in observations if self._store.get(uid) is not None]):
-            await self._reconciler.tell({uid: observations[uid] for uid in uids})
+            await self._reconciler.deliver({uid: observations[uid] for uid in uids})
 
-    async def _unexplained(self, found: Mapping[str, tuple[Found, ...]]) -> list[tuple[str, str]]:
+    async def _unclaimed(self, found: Mapping[str, tuple[FoundDossier, ...]]) -> list[tuple[str, str]]:
         """Dossiers that no request explains: id and reference. Empty ones of earlier attempts go to the sweep."""
         unclaimed = []
         for uid, ones in found.items():
@@ -183,26 +191,26 @@ class Regain:
                 reference = f"aa-{self._agent_id}-{uid}-{one.generation}-{one.attempt}"
                 if record is not None and one.dossier_id == record.dossier_id:
                     continue
-                if record is not None and _past(one, record) and not started(one.processes):
+                if record is not None and _is_not_newer(one, record) and not started_process(one.processes):
                     await self._recoveries.suspect(uid, reference, one.dossier_id, self._clock.now())
                 else:
                     unclaimed.append((one.dossier_id, reference))
         return unclaimed
 
-    async def _go_on(self) -> None:
+    async def _complete(self) -> None:
         """A person's word: what nothing was found of is begun, and all is as usual."""
         now = self._clock.now()
         answers: dict[str, Observation] = {}
-        for uid in self._recoveries.unproven():
+        for uid in self._recoveries.held_history_lost():
             record = self._store.get(uid)
             if record is not None and record.hold is not None:
-                answers[uid] = HoldResolved(at=now, hold_id=record.hold.id, answer=Answer.RETRY)
-        await self._tell(answers)
+                answers[uid] = HoldResolved(at=now, hold_id=record.hold.id, answer=HoldAnswer.RETRY)
+        await self._deliver(answers)
         await self._recoveries.close(now)
 
 
-def _past(one: Found, record: Record) -> bool:
-    return (one.generation, one.attempt) <= (record.generation, record.attempt)
+def _is_not_newer(found: FoundDossier, record: Record) -> bool:
+    return (found.generation, found.attempt) <= (record.generation, record.attempt)
 
 
 def _chunks(uids: list[str]) -> Iterator[Collection[str]]:
@@ -210,7 +218,7 @@ def _chunks(uids: list[str]) -> Iterator[Collection[str]]:
         yield uids[start : start + _CHUNK]
 
 
-def _seconds(text: str) -> float | None:
+def _parse_time(text: str) -> float | None:
     """A time of Assure's (`YYYY-MM-DDThh:mm:ssZ`, contract §0) in seconds since the epoch; None when it is none."""
     try:
         return datetime.fromisoformat(text).timestamp() if text else None

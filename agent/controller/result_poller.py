@@ -10,17 +10,17 @@ from collections.abc import Callable
 
 from agent.controller.reconciler import Reconciler
 from agent.core.assure_types import Status
-from agent.platform.shutdown import Ending
+from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Remote, Store
-from agent.ports.listing import listed_processes
+from agent.ports.listing import list_all_processes
 
-_MARGIN = 600.0  # seconds: our clock and Assure's are not the same
-_HORIZON = 29 * 86400.0
-_FEW = 32  # looks at each interval while there is no list
-_FINAL = tuple(status for status in Status if status.final)
+_CLOCK_MARGIN = 600.0  # seconds: our clock and Assure's are not the same
+_LIST_WINDOW = 29 * 86400.0
+_READS_WITHOUT_LIST = 32  # looks at each interval while there is no list
+_FINAL_STATUSES = tuple(status for status in Status if status.final)
 
 
-class Observer:
+class ResultPoller:
     """Looks for results in bulk."""
 
     def __init__(self, store: Store, remote: Remote, reconciler: Reconciler, clock: Clock) -> None:
@@ -29,32 +29,36 @@ class Observer:
         self._reconciler = reconciler
         self._clock = clock
 
-    async def run(self, interval: float, shut: Callable[[float], bool], ending: Ending) -> None:
+    async def run(self, interval: float, is_closed: Callable[[float], bool], shutdown: Shutdown) -> None:
         """Look every `interval` seconds while calls can be made, until we are told to end."""
-        while not ending.asked.is_set():
-            await self._clock.wait(ending.asked, max(1.0, interval))
-            if ending.asked.is_set():
+        while not shutdown.requested.is_set():
+            await self._clock.wait(shutdown.requested, max(1.0, interval))
+            if shutdown.requested.is_set():
                 return
-            if shut(self._clock.now()) or not self._clock.confirmed:
+            if is_closed(self._clock.now()) or not self._clock.confirmed:
                 continue
             try:
-                await self.observe()
+                await self.poll()
             except Exception as error:
-                ending.failed(error)
+                shutdown.fail(error)
 
-    async def observe(self) -> int:
+    async def poll(self) -> int:
         """Look once; no call when nothing waits. Returns how many results were sighted."""
         waiting = self._store.waiting()
         if not waiting.count:
             return 0
         now = self._clock.now()
-        since = waiting.since - _MARGIN if waiting.since <= now else 0.0  # a time that cannot be says nothing
-        dossiers = await self._finished(max(since, now - _HORIZON))
-        sighted = self._store.oldest_looks(_FEW) if dossiers is None else self._store.waiting_in(dossiers)
-        self._reconciler.sight(sighted)
+        since = waiting.since - _CLOCK_MARGIN if waiting.since <= now else 0.0  # a time that cannot be says nothing
+        dossiers = await self._finished(max(since, now - _LIST_WINDOW))
+        sighted = (
+            self._store.least_recently_polled(_READS_WITHOUT_LIST)
+            if dossiers is None
+            else self._store.waiting_in(dossiers)
+        )
+        self._reconciler.hint_results(sighted)
         return len(sighted)
 
     async def _finished(self, since: float) -> list[str] | None:
         """The dossiers with a process that is final, or None when the list cannot be had."""
-        rows = await listed_processes(self._remote, since, _FINAL)
+        rows = await list_all_processes(self._remote, since, _FINAL_STATUSES)
         return None if rows is None else [row.dossier_id for row in rows if row.dossier_id is not None]

@@ -18,14 +18,14 @@ class StartBudget:
         self._store = store
         self._clock = clock
         self._day = -1.0
-        self._taken = 0
+        self._reserved = 0
 
     def take(self) -> float | None:
         """Take one; None when there was one, otherwise when the next day's budget begins."""
         self._count()
-        if self._limit and self._taken >= self._limit:
+        if self._limit and self._reserved >= self._limit:
             return self._day + DAY
-        self._taken += 1
+        self._reserved += 1
         return None
 
     @property
@@ -34,10 +34,10 @@ class StartBudget:
         if not self._limit:
             return None
         self._count()
-        return max(0, self._limit - self._taken)
+        return max(0, self._limit - self._reserved)
 
     def _count(self) -> None:
         now = self._clock.now()
         day = now - now % DAY
         if day != self._day:
-            self._day, self._taken = day, self._store.starts_since(day)
+            self._day, self._reserved = day, self._store.starts_since(day)

@@ -7,20 +7,20 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.core.observations import Answer
+from agent.core.observations import HoldAnswer
 from agent.core.record import Outcome, Record
 
 
-class Verdict(StrEnum):
+class DocumentVerdict(StrEnum):
     """What follows from a document that is in the source."""
 
     ADMIT = "admit"  # a name never seen: a new request
-    FOLLOWED = "followed"  # it is what we follow already
+    UNCHANGED = "followed"  # it is what we follow already
     CHANGED = "changed"  # another document than the one we follow
     RETURNED = "returned"  # the document we follow, after it was away
 
 
-class RemarkKind(StrEnum):
+class ScanNoteKind(StrEnum):
     """What a scan saw of a request, and a record does not say."""
 
     WITHDRAWAL_WAITS = "withdrawal-waits"  # its file is gone, and so many others that a person has to approve
@@ -28,34 +28,34 @@ class RemarkKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remark:
+class ScanNote:
     """Something that people should know of a request, as of the last scan."""
 
     uid: str
-    kind: RemarkKind
-    about: str = ""  # the hold that a stray answer names; empty: it names none
+    kind: ScanNoteKind
+    hold_id: str = ""  # the hold that a stray answer names; empty: it names none
 
 
-def judge(record: Record | None, digest: str, essence: str, file: str, rerun: str | None) -> Verdict:
+def judge(record: Record | None, digest: str, essence: str, file: str, rerun: str | None) -> DocumentVerdict:
     """What the document with this salted digest, essence and rerun token, found in this file, means."""
     if record is None:
-        return Verdict.ADMIT
+        return DocumentVerdict.ADMIT
     question = record.hold.essence if record.hold is not None else ""
     target = record.next or record.desired
-    heeded = record.next is not None or (digest != target.digest and asks_again(record, rerun))
+    heeded = record.next is not None or (digest != target.digest and requests_rerun(record, rerun))
     if record.present and not heeded and essence in (question, record.declined):
-        return Verdict.FOLLOWED  # a person was asked about it, or has decided to leave it to a later rerun
+        return DocumentVerdict.UNCHANGED  # a person was asked about it, or has decided to leave it to a later rerun
     if digest != target.digest:
-        return Verdict.CHANGED if digest != record.desired.digest else Verdict.RETURNED
+        return DocumentVerdict.CHANGED if digest != record.desired.digest else DocumentVerdict.RETURNED
     away = not record.present or bool(question)
     moved = record.next is None and record.desired.file != file and record.outcome is not Outcome.WITHDRAWN
-    return Verdict.RETURNED if away or moved else Verdict.FOLLOWED
+    return DocumentVerdict.RETURNED if away or moved else DocumentVerdict.UNCHANGED
 
 
 _ANSWER = re.compile(r"(?:(retry|abandon)|adopt=(.{1,200}))@(h-[0-9a-f]{6})")
 
 
-def parsed_answer(text: str) -> tuple[Answer, str | None, str] | None:
+def parsed_answer(text: str) -> tuple[HoldAnswer, str | None, str] | None:
     """An `assure-agent/resolve` annotation: the answer, the dossier to adopt, the hold's id; None when it is none.
 
     What is to be adopted may be no id of a dossier.
@@ -63,21 +63,21 @@ def parsed_answer(text: str) -> tuple[Answer, str | None, str] | None:
     match = _ANSWER.fullmatch(text)
     if match is None:
         return None
-    return (Answer(match[1]) if match[1] else Answer.ADOPT), match[2], match[3]
+    return (HoldAnswer(match[1]) if match[1] else HoldAnswer.ADOPT), match[2], match[3]
 
 
-def begins(record: Record | None, verdict: Verdict, essence: str, rerun: str | None) -> bool:
+def may_start_generation(record: Record | None, verdict: DocumentVerdict, essence: str, rerun: str | None) -> bool:
     """True when this may begin a generation, so that its images have to be looked at."""
     if record is None or record.next is not None or record.outcome is Outcome.WITHDRAWN:
         return True
-    return verdict is Verdict.CHANGED and (asks_again(record, rerun) or essence != record.desired.essence)
+    return verdict is DocumentVerdict.CHANGED and (requests_rerun(record, rerun) or essence != record.desired.essence)
 
 
-def asks_again(record: Record, rerun: str | None) -> bool:
+def requests_rerun(record: Record, rerun: str | None) -> bool:
     """True for a rerun token that was not obeyed yet."""
-    return rerun is not None and not record.has_obeyed(rerun)
+    return rerun is not None and not record.has_applied_rerun(rerun)
 
 
-def withdrawals_allowed(wanted: int, recent: int, known: int) -> bool:
+def withdrawals_allowed(requested: int, recent: int, known: int) -> bool:
     """May this many requests be withdrawn without a person's word? More than max(3, 20 %) in an hour need one."""
-    return wanted + recent <= max(3, known // 5)
+    return requested + recent <= max(3, known // 5)

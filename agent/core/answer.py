@@ -48,7 +48,7 @@ class Trouble(StrEnum):
 NOT_SENT: Final = "not-sent"
 """The cause of a call that our own brakes kept back."""
 
-UNACCEPTED: Final = frozenset({"invalid_client", "unauthorized_client", "invalid_scope"})
+CLIENT_REJECTED: Final = frozenset({"invalid_client", "unauthorized_client", "invalid_scope"})
 """The errors of the token endpoint that say: this client gets no token, until a person changes that (RFC 6749 §5.2)."""
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TypeGuard
 
 PROVIDER = "signicatpictureid"
-LISTED = 100
+MAX_LISTED = 100
 """GET dossiers shows so many at most: the last that are not deleted (§4)."""
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,200}")
 
@@ -62,7 +62,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class StatusReason:
     """Why a process is rejected or inconclusive: token-shaped names only; Assure's `message` is never kept [I6]."""
 
     type: str
@@ -76,7 +76,7 @@ class ProcessReading:
 
     process_id: str
     status: Status
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[StatusReason, ...] = ()
     checks: tuple[tuple[str, bool], ...] = ()  # security check name -> passed, sorted by name
     fail_type: str | None = None  # `failReason.type`, when it is token-shaped
     similarity: str | None = None  # veryLow | low | medium | high
@@ -124,7 +124,7 @@ class ListedDossier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundDossier:
     """A dossier under one of our references, as the lists show it: which generation and attempt, and what is in it."""
 
     generation: int

@@ -9,18 +9,18 @@ from agent.core.observations import (
     EffectDelayed,
     EffectRefused,
     EffectUnanswered,
-    ImagesUnfit,
+    ImagesInvalid,
     Observation,
     Resumed,
     TargetMissing,
-    answer_to,
+    answered_effect,
 )
 from agent.core.record import Record
 
 _CRASHED = Evidence(trouble=Trouble.CRASHED, cause="crashed")
 RESULTS: dict[type[Observation], str] = {  # of the call that an observation answers, where it is not "done"
     Resumed: "unknown",
-    ImagesUnfit: "refused",
+    ImagesInvalid: "refused",
     DocumentTypeGone: "refused",
     EffectRefused: "refused",
     TargetMissing: "refused",
@@ -38,15 +38,15 @@ class Attempted:
     evidence: Evidence
 
 
-def heard(observation: Observation) -> tuple[str, str] | None:
+def call_result(observation: Observation) -> tuple[str, str] | None:
     """What Assure's answer was, and its trace id, or "": of a read as well. None when Assure was not asked."""
-    kind = answer_to(observation)
+    kind = answered_effect(observation)
     if kind is None or kind.local or not isinstance(observation, Answered):
         return None
     return RESULTS.get(type(observation), "done"), observation.evidence.trace_id
 
 
-def attempted(record: Record, observation: Observation) -> Attempted | None:
+def attempt_result(record: Record, observation: Observation) -> Attempted | None:
     """How the open intent of the record is answered by the observation; None when none is open."""
     if record.intent is None:
         return None

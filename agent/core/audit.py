@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from agent.core.fast_replace import touched
+from agent.core.fast_replace import changed_fields
 from agent.core.record import Hold, Intent, Record, Result
 
 Audited = dict[str, Any]
@@ -31,9 +31,9 @@ class Event:
 def audited(record: Record) -> Audited:
     """The audited fields of a record, JSON-safe. Fields without a value are left out."""
     fields = {
-        **{key: shown(getattr(record, name)) for key, name, shown in _OWN},
-        **{key: shown(getattr(record.desired, name)) for key, name, shown in _DESIRED},
-        **_told(record.result),
+        **{key: shown(getattr(record, name)) for key, name, shown in _RECORD_FIELDS},
+        **{key: shown(getattr(record.desired, name)) for key, name, shown in _DESIRED_FIELDS},
+        **_result_fields(record.result),
     }
     return {key: value for key, value in fields.items() if value is not None}
 
@@ -42,35 +42,35 @@ def difference(before: Record | None, after: Record) -> Audited:
     """What changed; a field that lost its value is None. Most fields of a step are the very same, and cost nothing."""
     if before is None:
         return audited(after)
-    moved = touched(before, after)
+    moved = changed_fields(before, after)
     changes: Audited = {}
-    for name in moved & _OWN_BY_NAME.keys():
-        key, shown = _OWN_BY_NAME[name]
+    for name in moved & _RECORD_FIELDS_BY_NAME.keys():
+        key, shown = _RECORD_FIELDS_BY_NAME[name]
         _compare(changes, key, getattr(before, name), getattr(after, name), shown)
     if "desired" in moved:
-        for key, name, shown in _DESIRED:
+        for key, name, shown in _DESIRED_FIELDS:
             _compare(changes, key, getattr(before.desired, name), getattr(after.desired, name), shown)
     if "result" in moved:
-        old, new = _told(before.result), _told(after.result)
+        old, new = _result_fields(before.result), _result_fields(after.result)
         changes.update({key: new.get(key) for key in old | new if old.get(key) != new.get(key)})
     return changes
 
 
-def relabelled(before: Record, after: Record) -> bool:
+def digested_fields_changed(before: Record, after: Record) -> bool:
     """Did something change of which the store chains a digest: name, labels, file or author?"""
     if before.desired is after.desired and before.next is after.next:
         return before.name != after.name
-    return _outside(before) != _outside(after)
+    return _digested_fields(before) != _digested_fields(after)
 
 
-def _outside(record: Record) -> tuple[object, ...]:
+def _digested_fields(record: Record) -> tuple[object, ...]:
     following = record.next
     followed = None if following is None else (following.file, following.author)
     return record.name, record.desired.labels, record.desired.file, record.desired.author, followed
 
 
-def _compare(changes: Audited, key: str, old: Any, new: Any, shown: Callable[[Any], Any]) -> None:
-    if (value := shown(new)) != shown(old):
+def _compare(changes: Audited, key: str, old: Any, new: Any, serialize: Callable[[Any], Any]) -> None:
+    if (value := serialize(new)) != serialize(old):
         changes[key] = value
 
 
@@ -78,11 +78,11 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _word(value: StrEnum | None) -> str | None:
+def _enum_value(value: StrEnum | None) -> str | None:
     return None if value is None else value.value
 
 
-def _if_so(value: Any) -> Any:
+def _or_none(value: Any) -> Any:
     return value or None
 
 
@@ -94,7 +94,7 @@ def _intent(intent: Intent | None) -> Audited | None:
     return None if intent is None else {"effect": intent.kind.value, "number": intent.number}
 
 
-def _told(result: Result | None) -> Audited:
+def _result_fields(result: Result | None) -> Audited:
     if result is None:
         return {}
     return {
@@ -108,28 +108,28 @@ def _told(result: Result | None) -> Audited:
 
 # What is audited: its name in the history, the record's field, and how its value is written.
 _Fields = tuple[tuple[str, str, Callable[[Any], Any]], ...]
-_OWN: _Fields = (
+_RECORD_FIELDS: _Fields = (
     ("generation", "generation", _same),
     ("attempt", "attempt", _same),
     ("present", "present", _same),
     ("nextDigest", "next", lambda desired: None if desired is None else desired.digest),
-    ("phase", "phase", _word),
-    ("outcome", "outcome", _word),
+    ("phase", "phase", _enum_value),
+    ("outcome", "outcome", _enum_value),
     ("hold", "hold", _hold),
     ("intent", "intent", _intent),
-    ("doubt", "doubt", _word),
+    ("doubt", "doubt", _enum_value),
     ("dossierId", "dossier_id", _same),
     ("processId", "process_id", _same),
     ("documentPages", "document_pages", _same),
-    ("uploaded", "uploaded", _if_so),
+    ("uploaded", "uploaded", _or_none),
     ("reservedAt", "reserved_at", _same),
-    ("queued", "queued", _if_so),
-    ("declined", "declined", _if_so),
-    ("billed", "billed", _if_so),
+    ("queued", "queued", _or_none),
+    ("declined", "declined", _or_none),
+    ("billed", "billed", _or_none),
     ("claimsUntil", "claims_until", _same),
-    ("discard", "discard", _if_so),
+    ("discard", "discard", _or_none),
     ("discarded", "discarded", lambda told: [[depiction.value, how] for depiction, how in told] or None),
-    ("deleted", "deleted", _if_so),
+    ("deleted", "deleted", _or_none),
     ("admittedAt", "admitted_at", _same),
     ("openedAt", "opened_at", _same),
     ("outcomeAt", "outcome_at", _same),
@@ -137,16 +137,16 @@ _OWN: _Fields = (
     ("doneAt", "done_at", _same),
     ("shownAt", "shown_at", _same),
 )
-_OWN_BY_NAME = {name: (key, shown) for key, name, shown in _OWN}
-_DESIRED: _Fields = (
+_RECORD_FIELDS_BY_NAME = {name: (key, shown) for key, name, shown in _RECORD_FIELDS}
+_DESIRED_FIELDS: _Fields = (
     ("mode", "mode", _same),
-    ("processType", "process_type", _word),
+    ("processType", "process_type", _enum_value),
     ("digest", "digest", _same),
     ("commit", "commit", _same),
     ("dirty", "dirty", _same),
     ("deadline", "deadline", _same),
     ("retention", "retention", _same),
-    ("suspended", "suspend", _if_so),
+    ("suspended", "suspend", _or_none),
     ("claimsTtl", "claims_ttl", _same),
 )
 

@@ -23,11 +23,11 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
-from agent.core.answer import UNACCEPTED, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.answer import CLIENT_REJECTED, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 
 T = TypeVar("T")
 
-LONGEST_PAUSE: Final = 60.0  # seconds of a Retry-After that are believed; then one asks again, gently
+MAX_RETRY_AFTER: Final = 60.0  # seconds of a Retry-After that are believed; then one asks again, gently
 
 SUCCESS: Final = {
     Operation.TOKEN: 200,
@@ -46,7 +46,7 @@ SUCCESS: Final = {
 }
 """The one documented success of each call (contract §1, §3)."""
 
-NONE_THERE: Final = {Operation.LIST_DOCUMENT_TYPES: 204}
+EMPTY_STATUS: Final = {Operation.LIST_DOCUMENT_TYPES: 204}
 """A second documented success: there is nothing to list (contract §5)."""
 
 REFUSAL: Final = "error-body"  # the cause of a 4xx in Assure's own words, or the gateway's
@@ -65,8 +65,8 @@ WITHOUT_DOSSIER: Final = frozenset(
 # the request is carried out. Not among them: 406 and 416, which some servers find out afterwards; 407 and 511, which
 # are about the network and pass.
 _CANNOT_HAVE_ACTED = frozenset({405, 411, 413, 414, 415, 417, 421, 426, 431, 451, 501, 505})
-_NOT_NOW = frozenset({401, 408, 425, 429})
-_NOT_NOW_FOR_START = frozenset({401, 429})
+_RETRY_LATER = frozenset({401, 408, 425, 429})
+_RETRY_LATER_FOR_START = frozenset({401, 429})
 _NEVER_SENT = frozenset({Trouble.CONNECT, Trouble.NO_TOKEN})
 
 _TRACE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -86,7 +86,7 @@ NOT_JSON: Final = _NotJson()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class HttpReply:
     """An HTTP answer that was read to its end. Its body never shows in repr [I6]."""
 
     status: int
@@ -97,14 +97,14 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
+class NoReply:
     """No answer. `cause` is a word of the transport: refused, dns, tls-certificate-has-expired, timeout."""
 
     trouble: Trouble
     cause: str
 
 
-Reader = Callable[[Reply], T]
+Reader = Callable[[HttpReply], T]
 """Reads the documented body of a success; raises ValueError (best: Unreadable) when it is anything else."""
 
 
@@ -116,39 +116,39 @@ class Unreadable(ValueError):
         self.cause = cause
 
 
-def classify(operation: Operation, seen: Reply | Lost | Trouble, read: Reader[T], now: float) -> Answer[T]:
+def classify(operation: Operation, response: HttpReply | NoReply | Trouble, parse: Reader[T], now: float) -> Answer[T]:
     """Say what is known after `operation` was tried and `seen` came of it.
 
     `read` is asked only for the documented success status. `now` (seconds since the epoch) turns a Retry-After date
     into seconds where the answer has no Date of its own. Pure and total, as long as `read` raises ValueError alone.
     """
-    if isinstance(seen, Trouble):
-        seen = Lost(trouble=seen, cause=seen.value)
-    if isinstance(seen, Lost):
-        return _without_answer(operation, seen)
-    answer = _with_answer(operation, seen, read, now)
+    if isinstance(response, Trouble):
+        response = NoReply(trouble=response, cause=response.value)
+    if isinstance(response, NoReply):
+        return _without_answer(operation, response)
+    answer = _with_answer(operation, response, parse, now)
     if operation is Operation.TOKEN and isinstance(answer, Unknown):
-        return _busy(seen, answer.evidence.cause, now)  # a token asked for twice costs nothing
+        return _busy(response, answer.evidence.cause, now)  # a token asked for twice costs nothing
     return answer
 
 
-def _without_answer(operation: Operation, lost: Lost) -> Busy | Unknown:
+def _without_answer(operation: Operation, lost: NoReply) -> Busy | Unknown:
     evidence = Evidence(trouble=lost.trouble, cause=lost.cause)
     if lost.trouble in _NEVER_SENT or operation is Operation.TOKEN:
         return Busy(evidence=evidence)
     return Unknown(evidence=evidence)
 
 
-def _with_answer(operation: Operation, reply: Reply, read: Reader[T], now: float) -> Answer[T]:
+def _with_answer(operation: Operation, reply: HttpReply, parse: Reader[T], now: float) -> Answer[T]:
     status, start = reply.status, operation is Operation.START_VERIFICATION
-    if status in (SUCCESS[operation], NONE_THERE.get(operation)):
-        return _success(reply, read)
+    if status in (SUCCESS[operation], EMPTY_STATUS.get(operation)):
+        return _success(reply, parse)
     if operation is Operation.TOKEN:
         return _token_error(reply, now)
-    if status in (_NOT_NOW_FOR_START if start else _NOT_NOW) or _malformed_authorization(reply):
+    if status in (_RETRY_LATER_FOR_START if start else _RETRY_LATER) or _malformed_authorization(reply):
         return _busy(reply, "unauthorized" if status in (400, 401) else "not-now", now)
-    if status in _NOT_NOW:
-        return Unknown(evidence=evidence_of(reply, "not-now"), retry_after=pause(reply, now))
+    if status in _RETRY_LATER:
+        return Unknown(evidence=evidence_of(reply, "not-now"), retry_after=retry_delay(reply, now))
     if status in _CANNOT_HAVE_ACTED and not start:
         return Refused(evidence=evidence_of(reply, REFUSAL if is_error_body(reply.document, status) else NOT_ACTED))
     if 400 <= status < 500:
@@ -159,12 +159,12 @@ def _with_answer(operation: Operation, reply: Reply, read: Reader[T], now: float
             return Refused(evidence=evidence_of(reply, REFUSAL))
         return Unknown(evidence=evidence_of(reply, REFUSAL if known else "foreign-body"))
     cause = "server-error" if status >= 500 else "unexpected-status"
-    return Unknown(evidence=evidence_of(reply, cause), retry_after=pause(reply, now))
+    return Unknown(evidence=evidence_of(reply, cause), retry_after=retry_delay(reply, now))
 
 
-def _success(reply: Reply, read: Reader[T]) -> Done[T] | Unknown:
+def _success(reply: HttpReply, parse: Reader[T]) -> Done[T] | Unknown:
     try:
-        value = read(reply)
+        value = parse(reply)
     except Unreadable as error:
         return Unknown(evidence=evidence_of(reply, error.cause))
     except ValueError:
@@ -172,19 +172,19 @@ def _success(reply: Reply, read: Reader[T]) -> Done[T] | Unknown:
     return Done(value=value, evidence=evidence_of(reply, ""))
 
 
-def _token_error(reply: Reply, now: float) -> Refused | Busy:
+def _token_error(reply: HttpReply, now: float) -> Refused | Busy:
     """Only an OAuth error about the client is one that a person must mend (contract §1, RFC 6749 §5.2)."""
     error = reply.document.get("error") if isinstance(reply.document, dict) else None
-    if 400 <= reply.status < 500 and isinstance(error, str) and error in UNACCEPTED:
+    if 400 <= reply.status < 500 and isinstance(error, str) and error in CLIENT_REJECTED:
         return Refused(evidence=evidence_of(reply, error))
     return _busy(reply, "unauthorized" if reply.status in (401, 403) else "token-endpoint", now)
 
 
-def _busy(reply: Reply, cause: str, now: float) -> Busy:
-    return Busy(evidence=evidence_of(reply, cause), retry_after=pause(reply, now))
+def _busy(reply: HttpReply, cause: str, now: float) -> Busy:
+    return Busy(evidence=evidence_of(reply, cause), retry_after=retry_delay(reply, now))
 
 
-def _malformed_authorization(reply: Reply) -> bool:
+def _malformed_authorization(reply: HttpReply) -> bool:
     """Assure's 400 about the Authorization header (contract §2): as a 401, it is about the client, not the request."""
     title = reply.document.get("title") if isinstance(reply.document, dict) else None
     return reply.status == 400 and title == "Malformed Authorization header."
@@ -204,7 +204,7 @@ def is_error_body(document: object, status: int) -> bool:
     return (titled or typed) and (repeated is None or (type(repeated) is int and repeated == status))
 
 
-def pause(reply: Reply, now: float) -> float | None:
+def retry_delay(reply: HttpReply, now: float) -> float | None:
     """Seconds to wait, from a Retry-After in seconds or as an HTTP date; None when it says nothing readable.
 
     A date is read against the answer's own Date: the clocks of Assure and of this machine differ.
@@ -219,7 +219,7 @@ def pause(reply: Reply, now: float) -> float | None:
         if until is None:
             return None
         seconds = until - (now if sent is None else sent)
-    return min(max(seconds, 0.0), LONGEST_PAUSE)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
 def http_date(text: str | None) -> float | None:
@@ -231,7 +231,7 @@ def http_date(text: str | None) -> float | None:
         return None
 
 
-def evidence_of(reply: Reply, cause: str) -> Evidence:
+def evidence_of(reply: HttpReply, cause: str) -> Evidence:
     """What is kept of an answer: no value of its body but a trace id [I6]."""
     body = reply.document
     trace_id = body.get("traceId") if isinstance(body, dict) else None

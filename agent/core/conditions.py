@@ -23,8 +23,8 @@ class Condition:
     at: float
 
 
-def _reason(word: str) -> str:
-    return "".join(part.capitalize() for part in word.split("-"))
+def _reason(code: str) -> str:
+    return "".join(part.capitalize() for part in code.split("-"))
 
 
 NOT_SETTLED = "NotSettled"
@@ -54,12 +54,12 @@ def _ready(record: Record) -> Condition:
 
 
 def _reconciling(record: Record) -> Condition:
-    going = record.phase is not Phase.DONE and not _stands_still(record)
+    going = record.phase is not Phase.DONE and not _is_blocked(record)
     if not going:
         reason = SETTLED if record.phase is Phase.DONE else _stalled(record).reason
     elif record.queued:
         reason = BUDGET
-    elif record.resting:
+    elif record.in_retention:
         reason = RETENTION
     else:
         reason = f"Owes{record.phase.value.capitalize()}"
@@ -69,13 +69,13 @@ def _reconciling(record: Record) -> Condition:
 def _stalled(record: Record) -> Condition:
     if record.hold is not None:
         return Condition(type="Stalled", holds=True, reason=_reason(record.hold.reason.value), at=record.hold.at)
-    suspended = _stands_still(record)
+    suspended = _is_blocked(record)
     return Condition(
         type="Stalled", holds=suspended, reason=SUSPENDED if suspended else NOT_STALLED, at=record.phase_at
     )
 
 
-def _stands_still(record: Record) -> bool:
+def _is_blocked(record: Record) -> bool:
     """True while nothing is done for it but to keep its privacy clock."""
     if record.phase in (Phase.DELETION, Phase.DONE):
         return False

@@ -24,29 +24,29 @@ class Unresolved:
 Resolution = DocumentType | Unresolved
 
 
-def resolve(types: Sequence[DocumentType], wanted: DocumentKey) -> Resolution:
+def resolve(types: Sequence[DocumentType], key: DocumentKey) -> Resolution:
     """The one document type that is meant, or why there is none."""
-    fitting = {row.id: row for row in reversed(types) if row.key == wanted}
+    fitting = {row.id: row for row in reversed(types) if row.key == key}
     if len(fitting) == 1:
         return next(iter(fitting.values()))
     if fitting:
         return Unresolved(tuple(fitting[number] for number in sorted(fitting)[:_MOST_CANDIDATES]), ambiguous=True)
-    return Unresolved(_nearest(types, wanted), ambiguous=False)
+    return Unresolved(_nearest(types, key), ambiguous=False)
 
 
-def departed(found: Resolution, document_id: int) -> str:
+def mismatch(found: Resolution, document_id: int) -> str:
     """Why the admitted id is no longer what the list gives, as a token; empty when it still is."""
     if isinstance(found, Unresolved):
         return "ambiguous" if found.ambiguous else "not-listed"
     return "" if found.id == document_id else "another-id"
 
 
-def explain(wanted: DocumentKey, found: Unresolved) -> tuple[str, str]:
+def explain_unresolved(key: DocumentKey, found: Unresolved) -> tuple[str, str]:
     """Message and hint for the file that asked."""
     if found.ambiguous:
-        message = f"expected one document type; Assure has several for {wanted}"
+        message = f"expected one document type; Assure has several for {key}"
         return message, f"use documentId with one of {_listed(found.candidates, keys=False)}"
-    message = f"Assure has no document type {wanted} for this account"
+    message = f"Assure has no document type {key} for this account"
     see = "see all of them with `assure-agent document-types`"
     nearest = _listed(found.candidates, keys=True)
     return message, f"use one of {nearest}; {see}" if nearest else see
@@ -68,14 +68,14 @@ def selected(
     return sorted(filter(fits, types), key=lambda row: (row.key, row.id))
 
 
-def _nearest(types: Sequence[DocumentType], wanted: DocumentKey) -> tuple[DocumentType, ...]:
+def _nearest(types: Sequence[DocumentType], key: DocumentKey) -> tuple[DocumentType, ...]:
     """Other kinds of the same country; where it has none, the same kind of countries that are spelled alike."""
-    here = [row for row in types if row.country == wanted.country]
+    here = [row for row in types if row.country == key.country]
     if here:
-        order = get_close_matches(wanted.type, sorted({row.type for row in here}), n=len(here), cutoff=0.0)
+        order = get_close_matches(key.type, sorted({row.type for row in here}), n=len(here), cutoff=0.0)
         return tuple(sorted(here, key=lambda row: (order.index(row.type), row.id))[:_MOST_CANDIDATES])
-    alike = [row for row in types if row.type == wanted.type]
-    order = get_close_matches(wanted.country, sorted({row.country for row in alike}), cutoff=0.5)
+    alike = [row for row in types if row.type == key.type]
+    order = get_close_matches(key.country, sorted({row.country for row in alike}), cutoff=0.5)
     close = [row for row in alike if row.country in order]
     return tuple(sorted(close, key=lambda row: (order.index(row.country), row.id))[:_MOST_CANDIDATES])
 

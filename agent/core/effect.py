@@ -27,23 +27,23 @@ class EffectKind(StrEnum):
     COMPARE_IMAGES = "compare_images"  # what Assure returns against what was admitted
 
     @property
-    def changes(self) -> bool:
+    def mutates(self) -> bool:
         """True when it changes the remote: intent first, attempt on record."""
-        return self in _CHANGES
+        return self in _MUTATIONS
 
     @property
     def local(self) -> bool:
         """True when nothing is sent for it."""
-        return self in _BEFORE
+        return self in _LOCAL
 
     @property
-    def begins(self) -> bool:
+    def starts_work(self) -> bool:
         """True when it leads to something new at Assure: none of these while the agent is paused."""
-        return self in _CHANGES - {EffectKind.DELETE_DOSSIER} or self in _BEFORE
+        return self in _MUTATIONS - {EffectKind.DELETE_DOSSIER} or self in _LOCAL
 
 
-_BEFORE = frozenset({EffectKind.RESERVE_START, EffectKind.VERIFY_IMAGES})
-_CHANGES = frozenset(
+_LOCAL = frozenset({EffectKind.RESERVE_START, EffectKind.VERIFY_IMAGES})
+_MUTATIONS = frozenset(
     {
         EffectKind.CREATE_DOSSIER,
         EffectKind.CREATE_PROCESS,
@@ -146,7 +146,7 @@ class StartVerification(Effect):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
+class ClaimsRequest:
     """The claims of an accepted process are to be kept: whose, and for how many seconds. They come back sealed [I6]."""
 
     uid: str
@@ -160,7 +160,7 @@ class ReadProcess(Effect):
 
     dossier_id: str
     process_id: str
-    keeping: Keeping | None = None
+    claims_request: ClaimsRequest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +168,7 @@ class ReadDossier(Effect):
     """GET dossier. `gone`: it was deleted, and a 404 is what is hoped for."""
 
     dossier_id: str
-    gone: bool = False
+    expect_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +176,7 @@ class DeleteDossier(Effect):
     """DELETE dossier. `gone`: it was lost, or a deletion of it was tried before, and a 404 is no surprise."""
 
     dossier_id: str
-    gone: bool = False
+    expect_missing: bool = False
 
 
 KINDS: dict[type[Effect], EffectKind] = {

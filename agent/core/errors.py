@@ -34,7 +34,7 @@ class WrongUse(SettingsError):
     """Theirs: settings or options that exist and are not taken: misspelt, misread, or of no effect."""
 
 
-class Untrusted(WrongUse):
+class UntrustedFile(WrongUse):
     """Theirs: a file of settings or a secret that somebody else may have written."""
 
 

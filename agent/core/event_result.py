@@ -3,12 +3,12 @@
 from enum import StrEnum
 
 
-class Received(StrEnum):
+class EventResult(StrEnum):
     """The first four are acknowledged, the rest are answered with 4xx and change nothing."""
 
-    WOKE = "woke"  # an open request looks at its process now
-    STRAY = "stray"  # nothing open here has this dossier or this reference
-    REPEATED = "repeated"  # an event with this id was received within a day
+    ACCEPTED = "woke"  # an open request looks at its process now
+    UNMATCHED = "stray"  # nothing open here has this dossier or this reference
+    DUPLICATE = "repeated"  # an event with this id was received within a day
     UNKNOWN = "unknown"  # another event than process.complete
     FORGED = "forged"  # no signature, or a wrong one
     OVERSIZED = "oversized"  # larger than we read
@@ -17,4 +17,4 @@ class Received(StrEnum):
     @property
     def genuine(self) -> bool:
         """True when it was an event, and signed by who knows the secret."""
-        return self not in (Received.FORGED, Received.OVERSIZED, Received.UNREADABLE)
+        return self not in (EventResult.FORGED, EventResult.OVERSIZED, EventResult.UNREADABLE)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 T = TypeVar("T")
 
-__all__ = ["replace", "touched"]
+__all__ = ["changed_fields", "replace"]
 
 if TYPE_CHECKING:  # so that names and types of the changes are checked
     from dataclasses import replace
@@ -26,7 +26,7 @@ else:
         return copy
 
 
-def touched(before: T, after: T) -> set[str]:
+def changed_fields(before: T, after: T) -> set[str]:
     """The fields that are not the very same in both; whether their values differ is for the caller to see."""
     known = vars(before)
     return {name for name, value in vars(after).items() if value is not known[name]}

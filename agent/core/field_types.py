@@ -18,12 +18,12 @@ RESOLVE = "assure-agent/resolve"
 OUR_ANNOTATIONS = (RERUN, RESOLVE)
 
 _DNS = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
-_WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_NO_PART_OF_A_NAME = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: controls, surrogates, line ends
+_LABEL = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_FORBIDDEN_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: controls, surrogates, line ends
 _HOST = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 
 
-def refused(message: str, hint: str) -> PydanticCustomError:
+def field_error(message: str, hint: str) -> PydanticCustomError:
     """A validation error in our words. `message` says what was expected, `hint` what to do; neither holds the value."""
     return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint})
 
@@ -33,29 +33,29 @@ class Text:
     """The shape of a text: a pattern that matches it whole, its longest length, and what was expected, for people."""
 
     pattern: str
-    longest: int
+    max_length: int
     expected: str
 
     def fits(self, value: str) -> bool:
         """True for a text of this shape. The length comes first, so that no pattern meets a long text."""
-        return len(value) <= self.longest and re.fullmatch(self.pattern, value) is not None
+        return len(value) <= self.max_length and re.fullmatch(self.pattern, value) is not None
 
     def check(self, value: str) -> str:
         """The value itself. Raises `refused`."""
         if not self.fits(value):
-            raise refused(f"expected {self.expected}, at most {self.longest} characters", "change the value")
+            raise field_error(f"expected {self.expected}, at most {self.max_length} characters", "change the value")
         return value
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return handler(schema) | {"pattern": f"^{self.pattern}$", "maxLength": self.longest}
+        return handler(schema) | {"pattern": f"^{self.pattern}$", "maxLength": self.max_length}
 
 
 def _our_annotation(key: str) -> str:
     if key.startswith("assure-agent/") and key not in OUR_ANNOTATIONS:
-        raise refused(
+        raise field_error(
             "unknown annotation of the agent",
             f"use {' or '.join(OUR_ANNOTATIONS)}, or another prefix than assure-agent/",
         )
@@ -63,14 +63,14 @@ def _our_annotation(key: str) -> str:
 
 
 def _image_path(path: str) -> str:
-    odd = next((c for c in path if c == "\\" or unicodedata.category(c) in _NO_PART_OF_A_NAME), None)
+    odd = next((c for c in path if c == "\\" or unicodedata.category(c) in _FORBIDDEN_CATEGORIES), None)
     if odd is not None:
-        raise refused(
+        raise field_error(
             f"expected a path without U+{ord(odd):04X} ({unicodedata.name(odd, 'a control character')})",
             "rename the file, and write its new name",
         )
     if len(path) > 1024 or any(part in ("", ".", "..") for part in path.split("/")):
-        raise refused(
+        raise field_error(
             "expected a path below the images folder: relative, forward slashes, no empty, `.` or `..` parts",
             "write it like customer-4711/front.jpg",
         )
@@ -93,7 +93,7 @@ def _valid_host(host: str) -> bool:
 def _redirect_url(url: str) -> str:
     advice = "write it like https://shop.example/verified"
     if len(url) > 2048 or not re.fullmatch(r"[!-~]+", url) or "\\" in url:
-        raise refused("expected a URL of printable ASCII, at most 2048 characters", advice)
+        raise field_error("expected a URL of printable ASCII, at most 2048 characters", advice)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port  # a port out of range raises
@@ -101,18 +101,18 @@ def _redirect_url(url: str) -> str:
     except ValueError:
         whole = False
     if not whole:
-        raise refused("expected a URL that starts with https:// and names a host", advice)
+        raise field_error("expected a URL that starts with https:// and names a host", advice)
     if parts.scheme == "http" and not _loopback(host):
-        raise refused("expected https (http is for loopback only)", advice)
+        raise field_error("expected https (http is for loopback only)", advice)
     if "@" in parts.netloc or "#" in url:
-        raise refused("expected a URL without user info and without a fragment", advice)
+        raise field_error("expected a URL without user info and without a fragment", advice)
     return url
 
 
 NAME = Text(_DNS, 253, "lower-case letters, digits, `-` and `.` (a DNS-1123 subdomain)")
 Name = Annotated[str, NAME]
-Key = Annotated[str, Text(f"(?:(?=.{{1,253}}/){_DNS}/)?{_WORD}", 317, "a key like `team` or `example.com/team`")]
-LabelValue = Annotated[str, Text(f"(?:{_WORD})?", 63, "letters, digits, `-`, `_` and `.`, or nothing")]
+Key = Annotated[str, Text(f"(?:(?=.{{1,253}}/){_DNS}/)?{_LABEL}", 317, "a key like `team` or `example.com/team`")]
+LabelValue = Annotated[str, Text(f"(?:{_LABEL})?", 63, "letters, digits, `-`, `_` and `.`, or nothing")]
 AnnotationKey = Annotated[Key, AfterValidator(_our_annotation)]
 Country = Annotated[str, Text("[A-Z]{3}", 3, "three capital letters such as NLD (ISO 3166-1 alpha-3)")]
 Language = Annotated[str, Text("[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", 35, "a language such as en or pt-BR")]

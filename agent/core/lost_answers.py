@@ -24,31 +24,31 @@ def absence(search: DossierSearched, since: float, policy: Policy) -> Absence:
     after the grace for lagging reads, proves absence. A full list never proves it, and waiting would not help: only
     the grace for lagging reads is waited for.
     """
-    waited = search.at - policy.since(since)
+    waited = search.at - policy.grace_start(since)
     if search.listed >= policy.list_limit:
-        return Absence.UNPROVABLE if waited >= policy.lag_grace else Absence.OPEN
-    return Absence.PROVEN if waited >= policy.proof_grace else Absence.OPEN
+        return Absence.UNPROVABLE if waited >= policy.list_lag else Absence.OPEN
+    return Absence.PROVEN if waited >= policy.absence_grace else Absence.OPEN
 
 
-def orphaned(before: Record, seen: Observation, after: Record, policy: Policy) -> str | None:
+def possible_orphan(before: Record, observation: Observation, after: Record, policy: Policy) -> str | None:
     """A dossier we stopped looking for: its create was unknown, it was not found, and may turn up yet."""
     gave_up = before.doubt is EffectKind.CREATE_DOSSIER and after.doubt is None and after.dossier_id is None
     if not gave_up:
         return None
-    if isinstance(seen, DossierSearched) and before.doubt_since is not None:
-        return None if absence(seen, before.doubt_since, policy) is Absence.PROVEN else before.reference
+    if isinstance(observation, DossierSearched) and before.doubt_since is not None:
+        return None if absence(observation, before.doubt_since, policy) is Absence.PROVEN else before.reference
     return before.reference
 
 
 def next_search(at: float, since: float, policy: Policy) -> float:
     """When to look again after a search at `at`: after the grace for lagging reads, then ever less often."""
-    since = policy.since(since)
-    if at < since + policy.lag_grace:
-        return max(at + policy.read_gap, since + policy.lag_grace)
-    return max(at + policy.read_gap, min(at + (at - since), since + policy.proof_grace))
+    since = policy.grace_start(since)
+    if at < since + policy.list_lag:
+        return max(at + policy.min_read_interval, since + policy.list_lag)
+    return max(at + policy.min_read_interval, min(at + (at - since), since + policy.absence_grace))
 
 
-def adoptable(processes: tuple[ListedProcess, ...], provider: str, process_type: str) -> ListedProcess | None:
+def adoptable_process(processes: tuple[ListedProcess, ...], provider: str, process_type: str) -> ListedProcess | None:
     """The oldest pending process that is what we would have created."""
     matching = [
         process
@@ -58,13 +58,13 @@ def adoptable(processes: tuple[ListedProcess, ...], provider: str, process_type:
     return min(matching, key=lambda process: (process.created_at, process.process_id), default=None)
 
 
-def started(processes: tuple[ListedProcess, ...]) -> ListedProcess | None:
+def started_process(processes: tuple[ListedProcess, ...]) -> ListedProcess | None:
     """A process that is not pending, if there is one: it forbids a start. The latest of them."""
     moving = [process for process in processes if process.status is not Status.PENDING]
     return max(moving, key=lambda process: (process.updated_at, process.process_id), default=None)
 
 
-def decided(processes: tuple[ListedProcess, ...]) -> ListedProcess | None:
+def deciding_process(processes: tuple[ListedProcess, ...]) -> ListedProcess | None:
     """The process that decides a capture request: an accepted one, else the latest final one once none is open."""
     accepted = [process for process in processes if process.status is Status.ACCEPTED]
     candidates = accepted or (list(processes) if all(process.status.final for process in processes) else [])

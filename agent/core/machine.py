@@ -27,19 +27,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.attempt import Attempted, attempted, heard
-from agent.core.audit import Event, difference, relabelled
+from agent.core.attempt import Attempted, attempt_result, call_result
+from agent.core.audit import Event, difference, digested_fields_changed
 from agent.core.effect import Effect, EffectKind
 from agent.core.errors import Impossible
 from agent.core.fast_replace import replace
-from agent.core.lost_answers import orphaned
-from agent.core.next_effect import asked, due, owed
+from agent.core.lost_answers import possible_orphan
+from agent.core.next_effect import effect_for, next_due_at, next_effect
 from agent.core.observations import (
-    BudgetSpent,
-    CameDue,
+    BudgetExhausted,
     CaptureStarted,
+    ClaimsDisclosed,
+    ClaimsEncryptionFailed,
     ClaimsErased,
-    ClaimsShown,
     ClockCorrected,
     DocumentChanged,
     DocumentRemoved,
@@ -52,33 +52,33 @@ from agent.core.observations import (
     EffectDelayed,
     EffectRefused,
     EffectUnanswered,
+    EncryptedClaims,
     HistoryLost,
     HoldResolved,
     ImagesCompared,
     ImagesDiscarded,
-    ImagesUnfit,
+    ImagesInvalid,
     ImagesUploaded,
     ImagesVerified,
     Observation,
-    PersonalShown,
+    PersonalDataDisclosed,
     ProcessCreated,
     ProcessRead,
-    Reconsidered,
-    RerunAsked,
-    ResultSighted,
+    RerunRequested,
+    ResultAvailable,
     Resumed,
-    Sealed,
-    SealingFailed,
+    RetryRequested,
     StartReserved,
     TargetMissing,
+    TimerFired,
     VerificationStarted,
-    answer_to,
+    answered_effect,
 )
 from agent.core.policy import Policy
 from agent.core.record import Hold, Intent, Phase, Record
 from agent.core.rules import clock_correction, documents, failures, holds, phases, recovery
-from agent.core.rules.termination import heed, looked
-from agent.core.rules.transitions import obeyed
+from agent.core.rules.termination import apply_terminations, count_late_read
+from agent.core.rules.transitions import applied_reruns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +94,9 @@ class Step:
     effect: Effect | None = None
     orphan: str | None = None  # a reference that may still turn up at Assure: watch for it
     link: str | None = None  # a capture link, for its own table only [I6]
-    sealed: Sealed | None = None  # encrypted claims, for their own table only [I6]
+    encrypted_claims: EncryptedClaims | None = None  # encrypted claims, for their own table only [I6]
     answered: Attempted | None = None  # how the open intent was answered, when it was
-    heard: tuple[str, str] | None = None  # the answer to a call, a read among them, and its trace id: for the log
+    call_result: tuple[str, str] | None = None  # the answer to a call, a read among them, and its trace id: for the log
 
     @property
     def changed(self) -> bool:
@@ -104,9 +104,9 @@ class Step:
         return self.record is not self.before
 
     @property
-    def hasty(self) -> bool:
+    def commit_later(self) -> bool:
         """True when nothing but the pace changed and a read is asked for: it may be committed with the answer."""
-        reads = self.effect is not None and not self.effect.kind.changes
+        reads = self.effect is not None and not self.effect.kind.mutates
         return self.changed and reads and not self.events and self.answered is None
 
     @property
@@ -136,14 +136,14 @@ class Row:
 
 def admit(record: Record, at: float, policy: Policy) -> Step:
     """The first step of a request: nothing is asked yet. While the store is recovering it waits to be looked for."""
-    settled = replace(record, admitted_at=at, phase_at=at, not_before=at, reruns=obeyed(record, record.desired))
+    settled = replace(record, admitted_at=at, phase_at=at, not_before=at, reruns=applied_reruns(record, record.desired))
     if policy.recovering:
-        settled = recovery.unproven(settled, at)
-    ready = replace(settled, due_at=due(settled, at, policy))
+        settled = recovery.hold_history_lost(settled, at)
+    ready = replace(settled, due_at=next_due_at(settled, at, policy))
     return Step(before=None, record=ready, events=(_event("Admitted", None, ready, at),))
 
 
-def step(record: Record, observation: Observation, policy: Policy, ask: bool = True) -> Step:
+def step(record: Record, observation: Observation, policy: Policy, request_effect: bool = True) -> Step:
     """Fold one observation into a record. Raises `Impossible` where the table does not allow it.
 
     With `ask` false no effect is asked for: what is owed stays due (we are about to end, or many are folded at once).
@@ -153,12 +153,14 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
         raise Impossible(
             f"{type(observation).__name__} in phase {record.phase} with intent {record.intent} is not in the table"
         )
-    folded = looked(record, row.rule(record, observation, policy), observation, policy)
-    heeded = recovery.asked_first(record, heed(folded, observation.at, policy), observation, policy)
+    folded = count_late_read(record, row.rule(record, observation, policy), observation, policy)
+    heeded = recovery.hold_if_recovering(
+        record, apply_terminations(folded, observation.at, policy), observation, policy
+    )
     _allowed(record, row, folded, heeded)
-    effect = owed(heeded, observation.at, policy) if ask else None
+    effect = next_effect(heeded, observation.at, policy) if request_effect else None
     intended = _intend(heeded, effect, observation.at)
-    scheduled = replace(intended, due_at=due(intended, observation.at, policy))
+    scheduled = replace(intended, due_at=next_due_at(intended, observation.at, policy))
     if vars(scheduled) == vars(record):  # as `==`, which builds two tuples of fifty first
         return Step(before=record, record=record, effect=effect)
     same = scheduled.phase is record.phase and scheduled.generation == record.generation
@@ -168,31 +170,31 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
     return Step(
         before=record,
         record=after,
-        events=(event,) if event.changes or relabelled(record, after) else (),
+        events=(event,) if event.changes or digested_fields_changed(record, after) else (),
         effect=effect,
-        orphan=orphaned(record, observation, after, policy),
+        orphan=possible_orphan(record, observation, after, policy),
         link=observation.link if isinstance(observation, CaptureStarted) else None,
-        sealed=observation.sealed if isinstance(observation, ProcessRead) else None,
-        answered=attempted(record, observation),
-        heard=heard(observation),
+        encrypted_claims=observation.encrypted_claims if isinstance(observation, ProcessRead) else None,
+        answered=attempt_result(record, observation),
+        call_result=call_result(observation),
     )
 
 
 def _expected(record: Record, observation: Observation, policy: Policy) -> bool:
     """An answer needs its open intent, or the read that the record asks for. `Resumed` alone may find any intent."""
-    kind = answer_to(observation)
+    kind = answered_effect(observation)
     if record.intent is not None:
         return isinstance(observation, Resumed) or record.intent.kind is kind
-    return kind is None or (not kind.changes and asked(record, observation.at, policy).kind is kind)
+    return kind is None or (not kind.mutates and effect_for(record, observation.at, policy).kind is kind)
 
 
-def _allowed(record: Record, row: Row, folded: Record, heeded: Record) -> None:
+def _allowed(record: Record, row: Row, folded: Record, terminated: Record) -> None:
     assert folded.phase in (record.phase, *row.to), f"{record.phase} -> {folded.phase} is not in its row"
-    assert heeded.phase is folded.phase or heeded.phase in HEED[folded.phase], "not in HEED"
+    assert terminated.phase is folded.phase or terminated.phase in TERMINATIONS[folded.phase], "not in HEED"
 
 
 def _intend(record: Record, effect: Effect | None, at: float) -> Record:
-    if effect is None or not effect.kind.changes:
+    if effect is None or not effect.kind.mutates:
         return record
     number = record.intents + 1
     return replace(
@@ -208,95 +210,95 @@ def _event(name: str, before: Record | None, after: Record, at: float) -> Event:
     return Event(at=at, type=name, changes=difference(before, after))
 
 
-_GONE = (Phase.DELETION,)  # `close` with a dossier
-_ONWARD = (Phase.DONE, Phase.DOSSIER)  # `finish`: nothing is left at Assure
+_DELETING = (Phase.DELETION,)  # `close` with a dossier
+_COMPLETED = (Phase.DONE, Phase.DOSSIER)  # `finish`: nothing is left at Assure
 
 ANYWHERE: dict[type[Observation], Row] = {
-    CameDue: Row(failures.came_due),
+    TimerFired: Row(failures.timer_fired),
     DocumentChanged: Row(documents.document_changed),
     DocumentReturned: Row(documents.document_returned),
     DocumentRemoved: Row(documents.document_removed),
-    ResultSighted: Row(failures.came_due),  # of no meaning outside of its phase
-    Reconsidered: Row(failures.came_due),
-    RerunAsked: Row(documents.rerun_asked),
-    PersonalShown: Row(documents.personal_shown),
+    ResultAvailable: Row(failures.timer_fired),  # of no meaning outside of its phase
+    RetryRequested: Row(failures.timer_fired),
+    RerunRequested: Row(documents.rerun_requested),
+    PersonalDataDisclosed: Row(documents.personal_data_disclosed),
     HistoryLost: Row(recovery.history_lost, (Phase.PROCESS,)),
-    ClaimsShown: Row(documents.personal_shown),
+    ClaimsDisclosed: Row(documents.personal_data_disclosed),
     ClaimsErased: Row(documents.claims_erased),
     ClockCorrected: Row(clock_correction.clock_corrected),
     ImagesDiscarded: Row(documents.images_discarded),
 }
-TROUBLE: dict[type[Observation], Row] = {
+FAILURES: dict[type[Observation], Row] = {
     Resumed: Row(failures.resumed),
     EffectRefused: Row(failures.refused),
     EffectDelayed: Row(failures.delayed),
     EffectUnanswered: Row(failures.unanswered),
 }
 OPENED: dict[type[Observation], Row] = {
-    TargetMissing: Row(failures.missing, _GONE),
-    HoldResolved: Row(holds.hold_resolved, _GONE),
+    TargetMissing: Row(failures.missing, _DELETING),
+    HoldResolved: Row(holds.hold_resolved, _DELETING),
 }
 TABLE: dict[Phase, dict[type[Observation], Row]] = {
     Phase.DOSSIER: {
         **ANYWHERE,
-        **TROUBLE,
+        **FAILURES,
         StartReserved: Row(phases.start_reserved),
-        BudgetSpent: Row(phases.budget_spent),
-        Reconsidered: Row(phases.reconsidered),
-        HoldResolved: Row(holds.hold_resolved, (Phase.PROCESS, *_ONWARD)),
+        BudgetExhausted: Row(phases.budget_exhausted),
+        RetryRequested: Row(phases.retry_requested),
+        HoldResolved: Row(holds.hold_resolved, (Phase.PROCESS, *_COMPLETED)),
         ImagesVerified: Row(phases.images_verified),
-        ImagesUnfit: Row(phases.images_unfit),
+        ImagesInvalid: Row(phases.images_invalid),
         DossierCreated: Row(phases.dossier_created, (Phase.PROCESS,)),
         DossierSearched: Row(phases.dossier_searched, (Phase.PROCESS,)),
     },
     Phase.PROCESS: {
         **ANYWHERE,
-        **TROUBLE,
+        **FAILURES,
         **OPENED,
         ProcessCreated: Row(phases.process_created, (Phase.IMAGES, Phase.RESULT)),
         DocumentTypeGone: Row(phases.document_type_gone),
         DossierRead: Row(phases.dossier_read_for_process, (Phase.DOSSIER, Phase.IMAGES, Phase.RESULT)),
         CaptureStarted: Row(phases.capture_started, (Phase.RESULT,)),
-        Resumed: Row(failures.resumed, _GONE),
-        EffectUnanswered: Row(failures.unanswered, _GONE),
+        Resumed: Row(failures.resumed, _DELETING),
+        EffectUnanswered: Row(failures.unanswered, _DELETING),
     },
     Phase.IMAGES: {
         **ANYWHERE,
-        **TROUBLE,
+        **FAILURES,
         **OPENED,
-        Reconsidered: Row(phases.reconsidered),
+        RetryRequested: Row(phases.retry_requested),
         ImagesVerified: Row(phases.images_verified),
-        ImagesUnfit: Row(phases.images_unfit),
+        ImagesInvalid: Row(phases.images_invalid),
         ImagesUploaded: Row(phases.images_uploaded, (Phase.VERIFICATION,)),
         ImagesCompared: Row(phases.images_compared, (Phase.VERIFICATION,)),
-        ProcessRead: Row(phases.process_read_for_images, (Phase.RESULT, *_GONE)),
-        SealingFailed: Row(phases.sealing_failed, (Phase.RESULT,)),
+        ProcessRead: Row(phases.process_read_for_images, (Phase.RESULT, *_DELETING)),
+        ClaimsEncryptionFailed: Row(phases.claims_encryption_failed, (Phase.RESULT,)),
     },
     Phase.VERIFICATION: {
         **ANYWHERE,
-        **TROUBLE,
+        **FAILURES,
         **OPENED,
-        ProcessRead: Row(phases.process_read_for_start, (Phase.IMAGES, Phase.RESULT, *_GONE)),
-        SealingFailed: Row(phases.sealing_failed, (Phase.RESULT,)),
+        ProcessRead: Row(phases.process_read_for_start, (Phase.IMAGES, Phase.RESULT, *_DELETING)),
+        ClaimsEncryptionFailed: Row(phases.claims_encryption_failed, (Phase.RESULT,)),
         DossierRead: Row(phases.dossier_read_for_start, (Phase.IMAGES, Phase.RESULT)),
         VerificationStarted: Row(phases.verification_started, (Phase.RESULT,)),
     },
     Phase.RESULT: {
         **ANYWHERE,
-        **TROUBLE,
+        **FAILURES,
         **OPENED,
-        ProcessRead: Row(phases.process_read, _GONE),
-        SealingFailed: Row(phases.sealing_failed),
-        Reconsidered: Row(phases.reconsidered),
+        ProcessRead: Row(phases.process_read, _DELETING),
+        ClaimsEncryptionFailed: Row(phases.claims_encryption_failed),
+        RetryRequested: Row(phases.retry_requested),
         DossierRead: Row(phases.dossier_read_for_result),
-        ResultSighted: Row(phases.result_sighted),
+        ResultAvailable: Row(phases.result_available),
     },
     Phase.DELETION: {
         **ANYWHERE,
-        **TROUBLE,
+        **FAILURES,
         DossierDeleted: Row(phases.dossier_deleted),
-        DossierRead: Row(phases.still_there),
-        TargetMissing: Row(phases.missing_in_deletion, _ONWARD),
+        DossierRead: Row(phases.dossier_not_deleted),
+        TargetMissing: Row(phases.missing_in_deletion, _COMPLETED),
         EffectRefused: Row(phases.refused_in_deletion),
         HoldResolved: Row(holds.hold_resolved),
     },
@@ -304,12 +306,12 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
 }
 
 # Where `heed` may lead from a phase: withdrawn, superseded or expired.
-HEED: dict[Phase, tuple[Phase, ...]] = {
-    Phase.DOSSIER: (*_ONWARD,),
-    Phase.PROCESS: _GONE,
-    Phase.IMAGES: _GONE,
-    Phase.VERIFICATION: _GONE,
-    Phase.RESULT: _GONE,
+TERMINATIONS: dict[Phase, tuple[Phase, ...]] = {
+    Phase.DOSSIER: (*_COMPLETED,),
+    Phase.PROCESS: _DELETING,
+    Phase.IMAGES: _DELETING,
+    Phase.VERIFICATION: _DELETING,
+    Phase.RESULT: _DELETING,
     Phase.DELETION: (),
     Phase.DONE: (Phase.DOSSIER,),
 }

@@ -5,6 +5,7 @@ from saved state and not from the observation that woke us, a restart needs noth
 """
 
 from agent.core.effect import (
+    ClaimsRequest,
     CompareImages,
     CreateDossier,
     CreateProcess,
@@ -12,7 +13,6 @@ from agent.core.effect import (
     Effect,
     EffectKind,
     FindDossier,
-    Keeping,
     ReadDossier,
     ReadProcess,
     ReserveStart,
@@ -25,7 +25,7 @@ from agent.core.policy import Policy
 from agent.core.record import HoldReason, Outcome, Phase, Record
 
 
-def privacy_clock(record: Record, policy: Policy) -> float | None:
+def deletion_deadline(record: Record, policy: Policy) -> float | None:
     """When the dossier must go, whatever is undecided: the deadline, or HOLD_TTL after a hold. None: there is none."""
     if record.opened_at is None or record.outcome is not None:
         return None
@@ -37,11 +37,11 @@ def privacy_clock(record: Record, policy: Policy) -> float | None:
 
 def overdue(record: Record, at: float, policy: Policy) -> bool:
     """True when the privacy clock has run out."""
-    clock = privacy_clock(record, policy)
+    clock = deletion_deadline(record, policy)
     return clock is not None and at >= clock
 
 
-def due(record: Record, at: float, policy: Policy) -> float | None:
+def next_due_at(record: Record, at: float, policy: Policy) -> float | None:
     """When to look at the record again; None: only when something happens."""
     if record.intent is not None:
         return record.intent.at
@@ -50,9 +50,9 @@ def due(record: Record, at: float, policy: Policy) -> float | None:
     if record.phase is Phase.DELETION:
         rest = record.delete_at if record.delete_at is not None and not record.deleted else 0.0
         return max(record.not_before, rest)
-    clock = privacy_clock(record, policy)
+    clock = deletion_deadline(record, policy)
     if overdue(record, at, policy):
-        return _last_look_due(record, policy)
+        return _late_read_due(record, policy)
     work = _work_due(record, policy)
     times = [time for time in (work, clock) if time is not None]
     return min(times, default=None)
@@ -65,36 +65,36 @@ def _work_due(record: Record, policy: Policy) -> float | None:
     if record.desired.suspend and not (in_doubt and record.hold is None):  # looking begins nothing, and cannot wait
         return None
     if record.hold is not None and record.hold.reason.blocks:
-        return record.not_before if record.hold.reason.heals else None
+        return record.not_before if record.hold.reason.self_healing else None
     return record.not_before if record.pending else _paced(record, policy)
 
 
-def _last_look_due(record: Record, policy: Policy) -> float:
+def _late_read_due(record: Record, policy: Policy) -> float:
     """At once when the deadline has come, however far the next look is; in its turn when looks go wrong."""
-    if record.failures or record.missing or record.surprises:
+    if record.failures or record.missing or record.unexpected_answers:
         return _paced(record, policy)
-    return record.read_at + policy.read_gap if record.read_at is not None else 0.0
+    return record.read_at + policy.min_read_interval if record.read_at is not None else 0.0
 
 
 def _paced(record: Record, policy: Policy) -> float:
     """Before a start the process is read, and no process more often than `read_gap`."""
     if record.phase is Phase.VERIFICATION and record.read_at is not None:
-        return max(record.not_before, record.read_at + policy.read_gap)
+        return max(record.not_before, record.read_at + policy.min_read_interval)
     return record.not_before
 
 
-def owed(record: Record, at: float, policy: Policy) -> Effect | None:
+def next_effect(record: Record, at: float, policy: Policy) -> Effect | None:
     """The effect to ask for now, or None."""
-    time = due(record, at, policy)
+    time = next_due_at(record, at, policy)
     if record.intent is not None or time is None or at < time:
         return None
-    effect = asked(record, at, policy)
-    if policy.barred and effect.kind is EffectKind.CREATE_DOSSIER:
+    effect = effect_for(record, at, policy)
+    if policy.creates_blocked and effect.kind is EffectKind.CREATE_DOSSIER:
         return None
-    return None if policy.paused and effect.kind.begins else effect
+    return None if policy.paused and effect.kind.starts_work else effect
 
 
-def barring(record: Record, policy: Policy) -> bool:
+def blocks_creates(record: Record, policy: Policy) -> bool:
     """True while a dossier of the record may have been created, and was not looked for since it had to show.
 
     GET dossiers shows the last 100 only (contract §4): it is looked for before new ones push it out of the list. Once
@@ -102,19 +102,21 @@ def barring(record: Record, policy: Policy) -> bool:
     """
     if record.intent is not None or record.doubt is not EffectKind.CREATE_DOSSIER or record.doubt_since is None:
         return False
-    return record.searched_at is None or record.searched_at < policy.since(record.doubt_since) + policy.lag_grace
+    return record.searched_at is None or record.searched_at < policy.grace_start(record.doubt_since) + policy.list_lag
 
 
-def asked(record: Record, at: float, policy: Policy) -> Effect:
+def effect_for(record: Record, at: float, policy: Policy) -> Effect:
     """The effect that the record asks for once it is due. The phase is not done."""
     if record.hold is not None and record.hold.reason is HoldReason.IMAGES_CHANGED:
         return VerifyImages(images=record.desired.images)
     if record.hold is not None and record.hold.reason is HoldReason.CLAIMS_NOT_KEPT:
         return _reading(record)
     if record.phase is Phase.VERIFICATION and overdue(record, at, policy):
-        return _look(record)  # too late for a start; one more look, and the deadline decides
+        return _read_before_start(record)  # too late for a start; one more look, and the deadline decides
     if record.phase is Phase.IMAGES and record.resent and overdue(record, at, policy):
-        return ReadProcess(dossier_id=_known(record.dossier_id), process_id=_known(record.process_id))  # as well
+        return ReadProcess(
+            dossier_id=_require_id(record.dossier_id), process_id=_require_id(record.process_id)
+        )  # as well
     if policy.budgeted and record.phase is Phase.DOSSIER and record.reserved_at is None and record.doubt is None:
         return ReserveStart()
     return _BY_PHASE[record.phase](record)
@@ -129,7 +131,7 @@ def _dossier(record: Record) -> Effect:
 
 
 def _process(record: Record) -> Effect:
-    dossier_id = _known(record.dossier_id)
+    dossier_id = _require_id(record.dossier_id)
     if record.doubt is EffectKind.CREATE_PROCESS:
         return ReadDossier(dossier_id=dossier_id)
     desired = record.desired
@@ -145,7 +147,7 @@ def _process(record: Record) -> Effect:
 
 
 def _images(record: Record) -> Effect:
-    dossier_id, process_id = _known(record.dossier_id), _known(record.process_id)
+    dossier_id, process_id = _require_id(record.dossier_id), _require_id(record.process_id)
     images = record.desired.images
     if record.doubt is EffectKind.UPLOAD_IMAGES:
         return _reading(record)
@@ -155,40 +157,40 @@ def _images(record: Record) -> Effect:
 
 
 def _verification(record: Record) -> Effect:
-    dossier_id, process_id = _known(record.dossier_id), _known(record.process_id)
+    dossier_id, process_id = _require_id(record.dossier_id), _require_id(record.process_id)
     if record.pending:
         return StartVerification(dossier_id=dossier_id, process_id=process_id)
-    return _look(record)
+    return _read_before_start(record)
 
 
-def _look(record: Record) -> Effect:
+def _read_before_start(record: Record) -> Effect:
     """Before a start: is the process, or after an unknown create everything in the dossier, still pending?"""
-    return ReadDossier(dossier_id=_known(record.dossier_id)) if record.unsure else _reading(record)
+    return ReadDossier(dossier_id=_require_id(record.dossier_id)) if record.create_unknown else _reading(record)
 
 
 def _result(record: Record) -> Effect:
-    return ReadDossier(dossier_id=_known(record.dossier_id)) if record.process_id is None else _reading(record)
+    return ReadDossier(dossier_id=_require_id(record.dossier_id)) if record.process_id is None else _reading(record)
 
 
 def _reading(record: Record) -> ReadProcess:
     """Whatever it is read for, it may be final: the claims come with the status that decides."""
     ttl = record.desired.claims_ttl
     return ReadProcess(
-        dossier_id=_known(record.dossier_id),
-        process_id=_known(record.process_id),
-        keeping=None if ttl is None else Keeping(uid=record.uid, generation=record.generation, ttl=ttl),
+        dossier_id=_require_id(record.dossier_id),
+        process_id=_require_id(record.process_id),
+        claims_request=None if ttl is None else ClaimsRequest(uid=record.uid, generation=record.generation, ttl=ttl),
     )
 
 
 def _deletion(record: Record) -> Effect:
-    dossier_id = _known(record.dossier_id)
+    dossier_id = _require_id(record.dossier_id)
     if record.deleted:
-        return ReadDossier(dossier_id=dossier_id, gone=True)
+        return ReadDossier(dossier_id=dossier_id, expect_missing=True)
     tried = record.failures > 0 or record.doubt is EffectKind.DELETE_DOSSIER
-    return DeleteDossier(dossier_id=dossier_id, gone=tried or record.outcome is Outcome.LOST)
+    return DeleteDossier(dossier_id=dossier_id, expect_missing=tried or record.outcome is Outcome.LOST)
 
 
-def _known(remote_id: str | None) -> str:
+def _require_id(remote_id: str | None) -> str:
     assert remote_id is not None, "the phase promises this id"
     return remote_id
 

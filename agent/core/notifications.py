@@ -34,10 +34,10 @@ class Notice:
 
 def notices(step: Step) -> tuple[Notice, ...]:
     """What this step is worth telling, in order."""
-    return tuple(_told(step.before, step.record, step)) if step.events else ()
+    return tuple(_iter_notices(step.before, step.record, step)) if step.events else ()
 
 
-def _told(before: Record | None, record: Record, step: Step) -> Iterator[Notice]:
+def _iter_notices(before: Record | None, record: Record, step: Step) -> Iterator[Notice]:
     at = step.events[-1].at
     if before is not None and _deleted(before, record):
         yield Notice(type=NoticeType.DELETED, generation=before.generation, at=at, outcome=before.outcome)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.core.answer import Evidence
-from agent.core.assure_types import Depiction, DossierReading, Found, ProcessReading, Status
+from agent.core.assure_types import Depiction, DossierReading, FoundDossier, ProcessReading, Status
 from agent.core.effect import EffectKind
 from agent.core.record import Desired
 
@@ -19,14 +19,14 @@ class Observation:
     """The base of all observations."""
 
     at: float
-    chance: float = 0.5
+    jitter: float = 0.5
 
 
 # -- time ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CameDue(Observation):
+class TimerFired(Observation):
     """The time the record waited for has come."""
 
 
@@ -36,12 +36,12 @@ class Resumed(Observation):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResultSighted(Observation):
+class ResultAvailable(Observation):
     """A list, or somebody else, says that the verification came to its end. Only our own read decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reconsidered(Observation):
+class RetryRequested(Observation):
     """What it waits for may have changed meanwhile: the budget, or its images. It looks again now."""
 
 
@@ -60,13 +60,13 @@ class ClockCorrected(Observation):
 class HistoryLost(Observation):
     """The store was lost, or is an older copy, so the record may be behind. `found` is what Assure shows of it."""
 
-    found: tuple[Found, ...] = ()
+    found: tuple[FoundDossier, ...] = ()
 
 
 # -- a person -----------------------------------------------------------------------------------------
 
 
-class Answer(StrEnum):
+class HoldAnswer(StrEnum):
     """What a person may say to a hold."""
 
     RETRY = "retry"  # go on, or verify the document that the question is about
@@ -79,13 +79,13 @@ class HoldResolved(Observation):
     """A person answered a hold. `desired` is the document in the source now, `dossier_id` the one to adopt."""
 
     hold_id: str
-    answer: Answer
+    answer: HoldAnswer
     desired: Desired | None = None
     dossier_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RerunAsked(Observation):
+class RerunRequested(Observation):
     """A person asked for a fresh verification of the document in the source."""
 
     desired: Desired
@@ -93,12 +93,12 @@ class RerunAsked(Observation):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PersonalShown(Observation):
+class PersonalDataDisclosed(Observation):
     """A person is about to be shown personal values that Assure has of it. Nothing follows; it is for the history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimsShown(PersonalShown):
+class ClaimsDisclosed(PersonalDataDisclosed):
     """A person is about to be shown the claims that are kept of it."""
 
 
@@ -117,7 +117,7 @@ class ImagesDiscarded(Observation):
     `how` has a word for each depiction: deleted, missing; or why the file was left: changed, outside, unreadable.
     """
 
-    how: tuple[tuple[Depiction, str], ...]
+    results: tuple[tuple[Depiction, str], ...]
 
 
 # -- the source ------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class StartReserved(Answered):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetSpent(Answered):
+class BudgetExhausted(Answered):
     """The budget of the day is spent; the next one begins at `until`."""
 
     until: float
@@ -172,7 +172,7 @@ class ImagesVerified(Answered):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImagesUnfit(Answered):
+class ImagesInvalid(Answered):
     """An image file is not what was admitted; nothing was sent. `reason` is a token: missing, changed, ..."""
 
     depiction: Depiction
@@ -241,11 +241,11 @@ class VerificationStarted(Answered):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
+class EncryptedClaims:
     """Claims that only the vault can open, for their own table only [I6]. `expires_at` in seconds since the epoch."""
 
     key_id: str  # the key of the day on which they expire
-    wrapped: bytes = field(repr=False)  # their own key under that one
+    wrapped_key: bytes = field(repr=False)  # their own key under that one
     ciphertext: bytes = field(repr=False)
     expires_at: float
 
@@ -255,11 +255,11 @@ class ProcessRead(Answered):
     """GET process was answered. `sealed` are the claims of an accepted process that are to be kept."""
 
     reading: ProcessReading
-    sealed: Sealed | None = None
+    encrypted_claims: EncryptedClaims | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SealingFailed(Answered):
+class ClaimsEncryptionFailed(Answered):
     """GET process said accepted, and the claims could not be sealed. `reason` is a token: no-key, disk."""
 
     reading: ProcessReading
@@ -307,9 +307,9 @@ class EffectUnanswered(Answered):
     kind: EffectKind
 
 
-ANSWER_TO: dict[type[Answered], EffectKind] = {
+ANSWERED_EFFECT: dict[type[Answered], EffectKind] = {
     StartReserved: EffectKind.RESERVE_START,
-    BudgetSpent: EffectKind.RESERVE_START,
+    BudgetExhausted: EffectKind.RESERVE_START,
     ImagesVerified: EffectKind.VERIFY_IMAGES,
     DossierCreated: EffectKind.CREATE_DOSSIER,
     DossierSearched: EffectKind.FIND_DOSSIER,
@@ -320,14 +320,14 @@ ANSWER_TO: dict[type[Answered], EffectKind] = {
     ImagesCompared: EffectKind.COMPARE_IMAGES,
     VerificationStarted: EffectKind.START_VERIFICATION,
     ProcessRead: EffectKind.READ_PROCESS,
-    SealingFailed: EffectKind.READ_PROCESS,
+    ClaimsEncryptionFailed: EffectKind.READ_PROCESS,
     DossierRead: EffectKind.READ_DOSSIER,
     DossierDeleted: EffectKind.DELETE_DOSSIER,
 }
 
 
-def answer_to(observation: Observation) -> EffectKind | None:
+def answered_effect(observation: Observation) -> EffectKind | None:
     """The kind of effect that the observation answers, or None for time and source."""
-    if isinstance(observation, ImagesUnfit | TargetMissing | EffectRefused | EffectDelayed | EffectUnanswered):
+    if isinstance(observation, ImagesInvalid | TargetMissing | EffectRefused | EffectDelayed | EffectUnanswered):
         return observation.kind
-    return ANSWER_TO.get(type(observation)) if isinstance(observation, Answered) else None
+    return ANSWERED_EFFECT.get(type(observation)) if isinstance(observation, Answered) else None

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from agent.core.assure_types import CaptureOptions, Depiction, DocumentKey, ProcessType, Reason, Status
+from agent.core.assure_types import CaptureOptions, Depiction, DocumentKey, ProcessType, Status, StatusReason
 from agent.core.effect import EffectKind, ImageRef
 
 Mode = Literal["upload", "capture"]
 
-_UNWORDED = "sha256:"
+_HASHED = "sha256:"
 _REFERENCE = re.compile(r"aa-([a-z0-9]{1,16})-([0-9a-f]{24})-([1-9]\d{0,8})-([1-9]\d{0,8})")
 
 
@@ -53,7 +53,7 @@ class HoldReason(StrEnum):
     IMAGES_DIFFER = "images-differ"  # Assure returned another image than the one uploaded
     DOCUMENT_TYPE_GONE = "document-type-gone"  # the country and type no longer mean the document that was admitted
     REFUSED = "refused-by-assure"  # Assure refused a call in its own error shape
-    SURPRISE = "unexpected-answer"  # Assure said something that the contract does not know, four times
+    UNEXPECTED_ANSWER = "unexpected-answer"  # Assure said something that the contract does not know, four times
     HISTORY_LOST = "history-lost"  # the store was lost or put back, and Assure does not show what became of it
     CLAIMS_NOT_KEPT = "claims-not-kept"  # accepted, and its claims cannot be encrypted: no CLAIMS_KEY, or the disk
     CHANGED_AFTER_START = "changed-after-start"  # the file changed after the billable act; which one counts?
@@ -70,7 +70,7 @@ class HoldReason(StrEnum):
         return not self.about_document
 
     @property
-    def heals(self) -> bool:
+    def self_healing(self) -> bool:
         """True when its cause may go away without a word from a person: it is looked at again by itself."""
         return self in (HoldReason.IMAGES_CHANGED, HoldReason.CLAIMS_NOT_KEPT)
 
@@ -87,7 +87,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objection:
+class RemoteObjection:
     """What Assure itself said to the effect in doubt. Should the effect not have happened, it may come to a person."""
 
     reason: HoldReason  # refused, or a surprise
@@ -146,7 +146,7 @@ class Result:
     """What Assure decided: names and booleans only [I6]."""
 
     status: Status
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[StatusReason, ...] = ()
     checks: tuple[tuple[str, bool], ...] = ()
     fail_type: str | None = None
     similarity: str | None = None
@@ -177,7 +177,7 @@ class Record:
     intents: int = 0  # how many there were
     doubt: EffectKind | None = None  # an effect whose answer is unknown and not settled yet
     doubt_since: float | None = None  # when it became unknown
-    objection: Objection | None = None  # to the effect in doubt; not audited
+    objection: RemoteObjection | None = None  # to the effect in doubt; not audited
     repeats: int = 0  # how often an effect at this dossier was found not to have happened; not audited
     objections: int = 0  # unexpected answers to effects in this generation; not audited
     searched_at: float | None = None  # last look for a dossier in doubt that did not find it; not audited
@@ -185,7 +185,7 @@ class Record:
     dossier_id: str | None = None
     process_id: str | None = None
     document_pages: int | None = None  # 2: a back image is needed (contract §6)
-    unsure: bool = False  # a create was unknown in this dossier: read all of it before a start
+    create_unknown: bool = False  # a create was unknown in this dossier: read all of it before a start
     reserved_at: float | None = None  # when a start was taken from the budget
     queued: bool = False  # waits for the budget; nothing of it is at Assure
     verified: bool = False  # the images are still what was admitted
@@ -212,15 +212,15 @@ class Record:
     not_before: float = 0.0
     due_at: float | None = None  # when to look again; None: only when something happens
     failures: int = 0  # in a row, without progress
-    surprises: int = 0
-    late_looks: int = 0  # reads after the deadline that decided nothing, in a row
+    unexpected_answers: int = 0
+    late_reads: int = 0  # reads after the deadline that decided nothing, in a row
     missing: int = 0  # 404 in a row
     missing_since: float | None = None
     read_at: float | None = None  # last good read of the status
 
-    def has_obeyed(self, token: str) -> bool:
+    def has_applied_rerun(self, token: str) -> bool:
         """True for a rerun token that began a generation already, also once its words are forgotten."""
-        return token in self.reruns or unworded(self.uid, token) in self.reruns
+        return token in self.reruns or hashed_rerun_token(self.uid, token) in self.reruns
 
     @property
     def reference(self) -> str:
@@ -244,16 +244,16 @@ class Record:
         if self.phase is Phase.DONE:
             return "done"
         if self.phase is Phase.DELETION:
-            return "waiting" if self.resting else "active"
+            return "waiting" if self.in_retention else "active"
         if self.desired.suspend:
             return "suspended"
         return "waiting" if self.phase is Phase.RESULT or self.queued else "active"
 
     @property
-    def moving(self) -> bool:
+    def progressing(self) -> bool:
         """True while it goes on by itself: it waits for no decision, no resumption, no budget, no retention."""
         if self.phase is Phase.DELETION:
-            return not self.resting
+            return not self.in_retention
         blocked = self.desired.suspend or (self.hold is not None and self.hold.reason.blocks)
         return self.phase is not Phase.DONE and not blocked and not self.queued
 
@@ -264,7 +264,7 @@ class Record:
         return waits and self.desired.mode == "capture"
 
     @property
-    def resting(self) -> bool:
+    def in_retention(self) -> bool:
         """True in retention: the outcome is known and the dossier is kept until `delete_at`."""
         return (
             self.phase is Phase.DELETION
@@ -280,12 +280,12 @@ class Record:
         )
 
 
-def unworded(uid: str, token: str) -> str:
+def hashed_rerun_token(uid: str, token: str) -> str:
     """A rerun token without its words, which are a person's: it is obeyed once all the same, and paid once."""
-    return token if token.startswith(_UNWORDED) else _UNWORDED + hashlib.sha256(f"{uid}/{token}".encode()).hexdigest()
+    return token if token.startswith(_HASHED) else _HASHED + hashlib.sha256(f"{uid}/{token}".encode()).hexdigest()
 
 
-def read_reference(reference: str | None) -> tuple[str, str, int, int] | None:
+def parse_reference(reference: str | None) -> tuple[str, str, int, int] | None:
     """What stands in an agent's externalReference: agent id, uid, generation, attempt. None: it is no agent's."""
     match = _REFERENCE.fullmatch(reference or "")
     return None if match is None else (match[1], match[2], int(match[3]), int(match[4]))

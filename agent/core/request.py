@@ -39,7 +39,7 @@ from agent.core.field_types import (
     Name,
     Profile,
     RedirectUrl,
-    refused,
+    field_error,
 )
 
 Contradiction = tuple[tuple[str, ...], str, str]  # where, below the part; message; hint
@@ -64,9 +64,9 @@ class Part(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _tell_everything(cls, raw: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _report_all_errors(cls, raw: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         found = cls.contradictions(raw) if isinstance(raw, Mapping) else ()
-        lines = [InitErrorDetails(type=refused(message, hint), loc=loc, input=None) for loc, message, hint in found]
+        lines = [InitErrorDetails(type=field_error(message, hint), loc=loc, input=None) for loc, message, hint in found]
         try:
             part = handler(raw)
         except ValidationError as error:
@@ -120,7 +120,7 @@ DocumentKind = Literal[
 """The document types that Assure names (contract §5)."""
 
 
-class DocumentType(Part):
+class DocumentTypeRef(Part):
     """A document by its country and kind, to be looked up among Assure's document types."""
 
     country: Country = Field(description="The country that issued it, ISO 3166-1 alpha-3 in capitals.")
@@ -145,7 +145,7 @@ class Upload(Part):
     """Direct upload of pictures that exist already (use case 2)."""
 
     document_id: int | None = Field(None, gt=0, le=2**31 - 1, description="Assure's number of the document type.")
-    document_type: DocumentType | None = Field(
+    document_type: DocumentTypeRef | None = Field(
         None, description="Instead of documentId: looked up among Assure's document types at admission."
     )
     images: Images = Field(description="Which pictures to upload.")
@@ -181,7 +181,7 @@ class Capture(Part):
 
 def _positive(seconds: float) -> float:
     if seconds <= 0:
-        raise refused("expected a duration above zero", "write it like 24h")
+        raise field_error("expected a duration above zero", "write it like 24h")
     return seconds
 
 

@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CONTROL = r"\u0000-\u001f\u007f-\u009f"
-_OURS = "|".join(re.escape(key.partition("/")[2]) for key in OUR_ANNOTATIONS)
+_OWN_ANNOTATIONS = "|".join(re.escape(key.partition("/")[2]) for key in OUR_ANNOTATIONS)
 _PATH = rf"^(?!(?:.*/)?\.{{0,2}}(?:/|$))[^\\{_CONTROL}]+$"  # no part is empty, `.` or `..`
 _LOOPBACK = r"(?:[Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]|127\.[0-9.]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?(?:[/?]|$)"
 _URL = rf'^[Hh][Tt][Tt][Pp](?:[Ss]://|://(?={_LOOPBACK}))[!"$-.0->A-\[\]-~]+(?:[/?][!"$-\[\]-~]*)?$'
@@ -59,7 +59,7 @@ def _metadata(fields: dict[str, Schema]) -> None:
         field["type"] = ["object", "null"]
     ours = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": f"^[^{_CONTROL}]*$"}
     fields["annotations"]["properties"] = dict.fromkeys(OUR_ANNOTATIONS, ours)
-    fields["annotations"]["propertyNames"]["not"] = {"pattern": f"^assure-agent/(?!(?:{_OURS})$)"}
+    fields["annotations"]["propertyNames"]["not"] = {"pattern": f"^assure-agent/(?!(?:{_OWN_ANNOTATIONS})$)"}
 
 
 def _result(result: Schema) -> None:
@@ -75,7 +75,7 @@ def _spec(spec: Schema) -> None:
     fields["deadline"]["allOf"] = [_ABOVE_ZERO]
     for name in ("deadline", "retention"):
         fields[name]["default"] = format_duration(Spec.model_fields[name].default)
-    spec["oneOf"] = [_given("upload"), _given("capture")]
+    spec["oneOf"] = [_requires("upload"), _requires("capture")]
     spec["allOf"] = [
         _with_process(ProcessType.DOCUMENT_SELFIE, {"required": ["selfie"], "properties": {"selfie": _NOT_NULL}}),
         _with_process(ProcessType.DOCUMENT, {"properties": {"selfie": {"type": "null"}}}),
@@ -83,7 +83,7 @@ def _spec(spec: Schema) -> None:
 
 
 def _upload(upload: Schema, images: dict[str, Schema]) -> None:
-    upload["oneOf"] = [_given("documentId"), _given("documentType")]
+    upload["oneOf"] = [_requires("documentId"), _requires("documentType")]
     for field in images.values():
         path = next((kind for kind in field.get("anyOf", ()) if kind["type"] == "string"), field)
         path |= {"pattern": _PATH, "maxLength": 1024}
@@ -93,7 +93,7 @@ _ABOVE_ZERO: Schema = {"pattern": "[1-9]", "exclusiveMinimum": 0}
 _NOT_NULL: Schema = {"not": {"type": "null"}}
 
 
-def _given(field: str) -> Schema:
+def _requires(field: str) -> Schema:
     return {"required": [field], "properties": {field: _NOT_NULL}}
 
 

@@ -3,6 +3,6 @@
 from datetime import UTC, datetime
 
 
-def written(at: float) -> str:
+def format_timestamp(at: float) -> str:
     """A time as `YYYY-MM-DDThh:mm:ss.sssZ`, rounded as SQLite rounds, so that views and commands say the same."""
     return datetime.fromtimestamp(round(at, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

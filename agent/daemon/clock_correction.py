@@ -14,21 +14,21 @@ from agent.core.observations import ClockCorrected
 from agent.platform.clock import ANCHOR, Anchor, Correction, SystemClock
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
-from agent.platform.shutdown import Ending
+from agent.platform.shutdown import Shutdown
 from agent.ports import Remote
 from agent.store.sqlite import SqliteStore
 
 CORRECTING = "clock-correction"  # under this, seconds and since when, until all requests are told; empty: none
 SKEW = 60.0  # seconds: a host's clock that is further from Assure's is reported
-_ASK = 1.05  # seconds until Assure is asked again, at first; then after twice the time, up to _SELDOM
-_SELDOM = 30.0
+_FIRST_RETRY = 1.05  # seconds until Assure is asked again, at first; then after twice the time, up to _SELDOM
+_LONGEST_RETRY = 30.0
 _TRIES = 20  # to settle the time before anything begins: answers may contradict each other
-_LOOK = 60.0  # seconds between two looks at a time that nobody doubts
+_CHECK_SECONDS = 60.0  # seconds between two looks at a time that nobody doubts
 _CHUNK = 500  # requests per transaction
-_MOVED = 1.0  # seconds that a remembered time may be off before it is written anew
+_ANCHOR_TOLERANCE = 1.0  # seconds that a remembered time may be off before it is written anew
 
 
-class Timekeeping:
+class ClockCorrector:
     """`heard` is told of each answer's `Date`. `run` has to run, or a correction is never made."""
 
     def __init__(
@@ -38,94 +38,94 @@ class Timekeeping:
         remote: Remote,
         reconciler: Reconciler,
         metrics: Metrics,
-        ending: Ending,
+        shutdown: Shutdown,
     ) -> None:
         self._clock = clock
         self._store = store
         self._remote = remote
         self._reconciler = reconciler
-        self._ending = ending
+        self._shutdown = shutdown
         self._log = logger()
-        self._turned = asyncio.Event()
+        self._state_changed = asyncio.Event()
         self._skewed = False
         self._waiting = True  # requests wait for the time to be confirmed
         clock.held = bool(store.recall(CORRECTING))
-        self.corrected = 0.0  # seconds by which the clock was set since the start
+        self.corrected_seconds = 0.0  # seconds by which the clock was set since the start
         metrics.clock(lambda: self._clock.skew, lambda: self._clock.confirmed)
 
-    def heard(self, date: float | None, trip: float) -> None:
+    def record_date(self, date: float | None, trip: float) -> None:
         """Assure answered: its `Date` in epoch seconds, None without one, and how long the call took."""
         before = self._clock.confirmed
-        self._clock.heard(date, trip)
+        self._clock.record_date(date, trip)
         if not (before and self._clock.confirmed):
             self._waiting = True
-            self._turned.set()
+            self._state_changed.set()
         self._report()
 
-    async def settle(self) -> None:
+    async def confirm_at_start(self) -> None:
         """Before anything begins: ask until the time is confirmed, or Assure does not answer."""
         for _ in range(_TRIES):
-            if self._ending.asked.is_set():
+            if self._shutdown.requested.is_set():
                 break
-            await self._corrected()
+            await self._apply_correction()
             if self._clock.confirmed:
                 break
-            await self._clock.wait(self._ending.asked, _ASK)
-            if await self._ending.unless_asked(self._asked()) is not True:
+            await self._clock.wait(self._shutdown.requested, _FIRST_RETRY)
+            if await self._shutdown.run_until_requested(self._request_date()) is not True:
                 break
-        if not self._clock.confirmed and not self._ending.asked.is_set():
+        if not self._clock.confirmed and not self._shutdown.requested.is_set():
             self._log.warning(
                 "the time is not confirmed: requests wait",
                 hint="Assure confirms it once it answers; a steady clock is believed after a day without it",
             )
-        await self._kept()
+        await self._save_anchor()
 
     async def run(self) -> None:
         """Until cancelled: confirm what is unconfirmed, and correct what is wrong."""
-        pause = _ASK
+        pause = _FIRST_RETRY
         while True:
-            await self._clock.wait(self._turned, _LOOK if self._clock.confirmed else pause)
-            told = self._turned.is_set()  # by an answer to somebody else: we need not ask
-            self._turned.clear()
+            await self._clock.wait(self._state_changed, _CHECK_SECONDS if self._clock.confirmed else pause)
+            answered_elsewhere = self._state_changed.is_set()  # by an answer to somebody else: we need not ask
+            self._state_changed.clear()
             try:
-                answered = await self._turn(ask=not told)
-                pause = _ASK if answered else min(2 * pause, _SELDOM)
+                answered = await self._run_once(ask=not answered_elsewhere)
+                pause = _FIRST_RETRY if answered else min(2 * pause, _LONGEST_RETRY)
             except Exception as error:
-                self._ending.failed(error)
+                self._shutdown.fail(error)
 
-    async def _turn(self, ask: bool) -> bool:
+    async def _run_once(self, ask: bool) -> bool:
         """Once. False: Assure was asked and did not answer."""
         self._report()
-        self._clock.alone()
-        await self._corrected()
+        self._clock.trust_steady_clock()
+        await self._apply_correction()
         answered = True
         if ask and not self._clock.confirmed:
-            answered = await self._asked()
-            self._turned.clear()
-            await self._corrected()
+            answered = await self._request_date()
+            self._state_changed.clear()
+            await self._apply_correction()
         if self._clock.confirmed:
             if self._waiting:
                 self._waiting = False
                 self._reconciler.clock_confirmed()
-            await self._kept()
+            await self._save_anchor()
         else:
             self._waiting = True
         return answered
 
-    async def _asked(self) -> bool:
+    async def _request_date(self) -> bool:
         """Ask for anything that touches nothing: the `Date` of the answer is heard on its way. False: no answer."""
         answer = await self._remote.list_processes(self._clock.now() - 3600.0, (), 0, 1)
         return not isinstance(answer, Busy | Unknown)
 
-    async def _corrected(self) -> None:
+    async def _apply_correction(self) -> None:
         """Make the correction that is pending, if one is; or complete one that was cut off."""
         if not self._clock.pending and not (self._clock.held and self._clock.agreed):
             return
-        await self._reconciler.at_rest()
-        correction = self._clock.correct() or self._cut_off()
-        self.corrected += correction.by if self._clock.pending else 0.0
+        await self._reconciler.wait_until_idle()
+        correction = self._clock.correct() or self._interrupted_correction()
+        self.corrected_seconds += correction.by if self._clock.pending else 0.0
         await self._store.remember(CORRECTING, f"{correction.by!r} {correction.since!r}")
-        await self._told(correction)
+        await self._correct_records(correction)
         await self._store.remember(CORRECTING, "")
         self._reconciler.clock_corrected()
         self._clock.confirm()
@@ -135,23 +135,25 @@ class Timekeeping:
             hint="times that this agent wrote since are mended in open requests; see what set the host's clock",
         )
         self._reconciler.clock_confirmed()
-        await self._kept()
+        await self._save_anchor()
 
-    def _cut_off(self) -> Correction:
+    def _interrupted_correction(self) -> Correction:
         by, _, since = (self._store.recall(CORRECTING) or "0 0").partition(" ")
         return Correction(at=self._clock.now(), by=float(by), since=float(since))
 
-    async def _told(self, correction: Correction) -> None:
-        told = ClockCorrected(at=correction.at, by=correction.by, since=correction.since)
+    async def _correct_records(self, correction: Correction) -> None:
+        observation = ClockCorrected(at=correction.at, by=correction.by, since=correction.since)
         uids = self._store.open_requests()
         for first in range(0, len(uids), _CHUNK):
-            await self._reconciler.tell(dict.fromkeys(uids[first : first + _CHUNK], told))
+            await self._reconciler.deliver(dict.fromkeys(uids[first : first + _CHUNK], observation))
 
-    async def _kept(self) -> None:
+    async def _save_anchor(self) -> None:
         """Remember a confirmed time for the next start on this boot."""
         anchor = self._clock.anchor() if self._clock.confirmed else None
         known = Anchor.read(self._store.recall(ANCHOR))
-        if anchor is None or (known and known.boot == anchor.boot and abs(known.offset - anchor.offset) < _MOVED):
+        if anchor is None or (
+            known and known.boot == anchor.boot and abs(known.offset - anchor.offset) < _ANCHOR_TOLERANCE
+        ):
             return
         await self._store.remember(ANCHOR, str(anchor))
 

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import orjson
 
-from agent.daemon.commands import Control
-from agent.daemon.peer_credentials import peer_of
-from agent.store.connection import unwritable
+from agent.daemon.commands import CommandHandler
+from agent.daemon.peer_credentials import peer_account
+from agent.store.connection import folder_error
 
-_LONGEST = 64 * 1024  # bytes of a command
-
-
-_MOST_SILENT = 32  # connections without a whole command; the oldest is closed for a new one
+_MAX_COMMAND_BYTES = 64 * 1024  # bytes of a command
 
 
-def socket_of(state: Path) -> Path:
+_MAX_IDLE_CONNECTIONS = 32  # connections without a whole command; the oldest is closed for a new one
+
+
+def socket_path(state: Path) -> Path:
     """The socket beside the store."""
     return state.with_name(state.name + ".sock")
 
 
 @contextlib.contextmanager
-def reachable(path: Path) -> Iterator[str]:
+def short_socket_path(path: Path) -> Iterator[str]:
     """A name for the socket that is short enough for the system, however deep its folder is."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -34,13 +34,13 @@ def reachable(path: Path) -> Iterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
+async def serve_control_socket(control: CommandHandler, path: Path) -> AsyncIterator[None]:
     """Hear commands while the block runs. The caller holds the lock, so a socket that is there is a dead one."""
 
     silent: dict[asyncio.StreamWriter, None] = {}  # the oldest first
 
     async def heard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(silent) >= _MOST_SILENT:
+        if len(silent) >= _MAX_IDLE_CONNECTIONS:
             silent.pop(oldest := next(iter(silent)))
             oldest.transport.abort()
         silent[writer] = None
@@ -49,8 +49,10 @@ async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
                 line = await asyncio.wait_for(reader.readline(), 10)
                 silent.pop(writer, None)
                 request = orjson.loads(line)
-                sender = await asyncio.to_thread(peer_of, writer.get_extra_info("socket"))  # a name may be far away
-                answer = await control.obey(request if isinstance(request, dict) else {}, sender)
+                sender = await asyncio.to_thread(
+                    peer_account, writer.get_extra_info("socket")
+                )  # a name may be far away
+                answer = await control.execute(request if isinstance(request, dict) else {}, sender)
                 writer.write(orjson.dumps(answer) + b"\n")
                 await asyncio.wait_for(writer.drain(), 10)
         finally:
@@ -58,12 +60,12 @@ async def hearing(control: Control, path: Path) -> AsyncIterator[None]:
             writer.close()
 
     _remove(path)
-    with reachable(path) as name:
+    with short_socket_path(path) as name:
         mask = os.umask(0o177)
         try:
-            server = await asyncio.start_unix_server(heard, name, limit=_LONGEST)
+            server = await asyncio.start_unix_server(heard, name, limit=_MAX_COMMAND_BYTES)
         except OSError as error:
-            raise unwritable(path.parent, error) from None
+            raise folder_error(path.parent, error) from None
         finally:
             os.umask(mask)
         ours = _identity(path)

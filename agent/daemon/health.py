@@ -4,76 +4,80 @@ import asyncio
 import json
 
 from agent.assure.account import CIRCUIT, ENDPOINTS
-from agent.assure.circuit_breaker import Opened
+from agent.assure.circuit_breaker import OpenCircuit
 from agent.core.errors import AgentError
-from agent.daemon.telemetry import CIRCUIT_HINTS, Chronicle
-from agent.platform.endpoint_health import NAMES, Endpoints, Trouble, as_json, named
-from agent.platform.shutdown import Ending
+from agent.daemon.telemetry import CIRCUIT_HINTS, Telemetry
+from agent.platform.endpoint_health import DISPLAY_NAMES, EndpointHealth, EndpointTrouble, as_json, display_name
+from agent.platform.shutdown import Shutdown
 from agent.store.sqlite import SqliteStore
 
 
-class Condition:
+class AgentHealth:
     """Readiness and the circuit. `settled` waits for what is still being noted."""
 
-    def __init__(self, store: SqliteStore, chronicle: Chronicle, ending: Ending, endpoints: Endpoints) -> None:
+    def __init__(self, store: SqliteStore, telemetry: Telemetry, shutdown: Shutdown, endpoints: EndpointHealth) -> None:
         self._store = store
-        self._chronicle = chronicle
-        self._ending = ending
+        self._telemetry = telemetry
+        self._shutdown = shutdown
         self._endpoints = endpoints
-        self._opened: Opened | None = None
+        self._opened: OpenCircuit | None = None
         self._notes: set[asyncio.Task[None]] = set()
 
-    async def begin(self) -> None:
+    async def reset(self) -> None:
         """At the start no circuit is open any more, and nothing is known of the endpoints."""
         for key in (CIRCUIT, ENDPOINTS):
             if self._store.recall(key):
                 await self._store.remember(key, "")
 
-    def not_ready(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """The reason why not, or None."""
-        if self._ending.failure is not None:
+        if self._shutdown.failure is not None:
             return "failed"
-        last = self._chronicle.last
+        last = self._telemetry.last_sync
         if last is None or last.error is not None:
             return "the source was not read"
         if (denied := self._endpoints.denied) is not None:
             return f"credentials: {denied.sentence}"
-        return None if not self._ending.asked.is_set() else "ending"
+        return None if not self._shutdown.requested.is_set() else "ending"
 
-    def circuit(self) -> str | None:
+    def circuit_reason(self) -> str | None:
         """Why the circuit is open, and what ends that."""
         opened = self._opened
         if opened is None:
             return None
-        causes = [f"{named(name)}: {one.sentence}; " for name, one in self._endpoints.current.items() if name in NAMES]
+        causes = [
+            f"{display_name(name)}: {one.sentence}; "
+            for name, one in self._endpoints.current.items()
+            if name in DISPLAY_NAMES
+        ]
         return f"{opened.cause}; {''.join(causes)}{CIRCUIT_HINTS[opened.cause]}"
 
     def troubles(self) -> tuple[tuple[str, float, str], ...]:
         """The endpoints in trouble: the name, since when, the cause in a sentence."""
-        return tuple((named(name), one.since, one.sentence) for name, one in self._endpoints.current.items())
+        return tuple((display_name(name), one.since, one.sentence) for name, one in self._endpoints.current.items())
 
-    def endpoint_changed(self, name: str, before: Trouble | None, after: Trouble | None) -> None:
+    def endpoint_changed(self, name: str, before: EndpointTrouble | None, after: EndpointTrouble | None) -> None:
         """The trouble of an endpoint began, changed or ended: logged, measured, and noted for other commands."""
-        self._chronicle.endpoint(name, before, after)
-        self._noted(ENDPOINTS, json.dumps(as_json(self._endpoints.known)))
+        self._telemetry.endpoint_changed(name, before, after)
+        self._schedule_note(ENDPOINTS, json.dumps(as_json(self._endpoints.known)))
 
-    def circuit_turned(self, opened: Opened | None) -> None:
+    def circuit_changed(self, opened: OpenCircuit | None) -> None:
         """The circuit opened, or closed: said in the log and the metrics, and noted for `doctor`."""
         self._opened = opened
-        self._chronicle.circuit(opened)
-        self._noted(CIRCUIT, "" if opened is None else opened.cause.value)
+        self._telemetry.circuit_changed(opened)
+        self._schedule_note(CIRCUIT, "" if opened is None else opened.cause.value)
 
-    def _noted(self, key: str, text: str) -> None:
-        note = asyncio.create_task(self._note(key, text))
+    def _schedule_note(self, key: str, text: str) -> None:
+        note = asyncio.create_task(self._write_note(key, text))
         self._notes.add(note)
         note.add_done_callback(self._notes.discard)
 
-    async def _note(self, key: str, text: str) -> None:
+    async def _write_note(self, key: str, text: str) -> None:
         try:
             await self._store.remember(key, text)
         except AgentError as error:
-            self._ending.failed(error)
+            self._shutdown.fail(error)
 
-    async def settled(self) -> None:
+    async def flush(self) -> None:
         """Return when all is noted."""
         await asyncio.gather(*self._notes, return_exceptions=True)

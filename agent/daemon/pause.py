@@ -1,72 +1,72 @@
 """Whether anything may be begun: not while a person paused the agent, or the store is a copy that may be behind."""
 
 from agent.controller.reconciler import Reconciler
-from agent.controller.recovery import Regain
-from agent.daemon.commands import PAUSED, paused, paused_since
-from agent.daemon.telemetry import Chronicle
-from agent.platform.shutdown import Ending
+from agent.controller.recovery import StoreRecovery
+from agent.daemon.commands import PAUSED, is_paused, paused_since
+from agent.daemon.telemetry import Telemetry
+from agent.platform.shutdown import Shutdown
 from agent.ports import Clock
 from agent.store.sqlite import SqliteStore
 
-_TRIES = 5  # to have Assure's lists at the start, before anything is begun
+_LIST_ATTEMPTS = 5  # to have Assure's lists at the start, before anything is begun
 
 
-class Pausing:
+class WorkGate:
     """Tells the reconciler. `recover` looks at Assure for what a store may have missed, and ends that pause."""
 
     def __init__(
         self,
         store: SqliteStore,
         reconciler: Reconciler,
-        regain: Regain,
-        chronicle: Chronicle,
-        ending: Ending,
+        recovery: StoreRecovery,
+        telemetry: Telemetry,
+        shutdown: Shutdown,
         clock: Clock,
     ) -> None:
         self._store = store
         self._reconciler = reconciler
-        self._regain = regain
-        self._chronicle = chronicle
-        self._ending = ending
+        self._recovery = recovery
+        self._telemetry = telemetry
+        self._shutdown = shutdown
         self._clock = clock
 
-    async def begin(self) -> None:
+    async def start(self) -> None:
         """At the start: as it was left, and said in the history when a person restored the store."""
-        self.adjust()
+        self.refresh()
         if (since := paused_since(self._store.recall(PAUSED))) is not None:
-            self._chronicle.paused(since)
+            self._telemetry.started_paused(since)
         recovery = self._store.recoveries.open()
-        if recovery is not None and recovery.why == "restored" and recovery.looked_at is None:
+        if recovery is not None and recovery.cause == "restored" and recovery.scanned_at is None:
             # a person wanted it; a copy that came otherwise is a break for auditors
-            await self._store.restored(self._clock.now())
+            await self._store.record_restore(self._clock.now())
 
-    def adjust(self) -> None:
+    def refresh(self) -> None:
         """As the store says now."""
         recovery = self._store.recoveries.open()
         self._reconciler.recovering = recovery is not None
-        self._reconciler.paused = paused(self._store) or (recovery is not None and recovery.gated)
+        self._reconciler.paused = is_paused(self._store) or (recovery is not None and recovery.holds_new_work)
 
-    async def recover(self, first: bool = False) -> None:
+    async def run_recovery(self, first: bool = False) -> None:
         """Once at the start, and then whenever something waits to be looked for; a no-op while all is as usual."""
         if not self._reconciler.recovering:
-            behind = await self._behind(_TRIES if first else 1)
-            self._chronicle.listed(not self._regain.blind)
+            behind = await self._store_is_behind(_LIST_ATTEMPTS if first else 1)
+            self._telemetry.lists_checked(not self._recovery.lists_unreadable)
             if not behind:
                 return
-            self.adjust()
-        regained = await self._ending.unless_asked(self._regain.look())
-        self._chronicle.listed(not self._regain.blind)
+            self.refresh()
+        regained = await self._shutdown.run_until_requested(self._recovery.scan())
+        self._telemetry.lists_checked(not self._recovery.lists_unreadable)
         if regained is None:
             return
-        self._chronicle.regained(regained)
+        self._telemetry.recovery_scanned(regained)
         if regained.closed:
-            self.adjust()
+            self.refresh()
 
-    async def _behind(self, tries: int) -> bool:
+    async def _store_is_behind(self, tries: int) -> bool:
         """Does Assure show that the store is behind? An Assure that gives no lists is waited for, and not for ever."""
         for failures in range(tries):
-            behind = await self._ending.unless_asked(self._regain.behind())
-            if behind is not None or self._ending.asked.is_set():
+            behind = await self._shutdown.run_until_requested(self._recovery.detect_rollback())
+            if behind is not None or self._shutdown.requested.is_set():
                 return bool(behind)
-            await self._clock.wait(self._ending.asked, 2.0**failures if failures + 1 < tries else 0.0)
+            await self._clock.wait(self._shutdown.requested, 2.0**failures if failures + 1 < tries else 0.0)
         return False

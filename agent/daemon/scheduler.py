@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 Activity = Callable[[], Awaitable[None]]
-_LOOK = 5.0  # seconds between two looks whether the wall clock was set back
+_CHECK_SECONDS = 5.0  # seconds between two looks whether the wall clock was set back
 
 
 class Scheduler:
@@ -17,10 +17,10 @@ class Scheduler:
     so a time that is further away than its interval is drawn in.
     """
 
-    def __init__(self, failed: Callable[[Exception], None]) -> None:
-        self._failed = failed
+    def __init__(self, on_error: Callable[[Exception], None]) -> None:
+        self._on_error = on_error
         self._scheduler = AsyncIOScheduler(timezone=UTC)
-        self._look: asyncio.TimerHandle | None = None
+        self._next_check: asyncio.TimerHandle | None = None
 
     def every(self, seconds: float, activity: Activity) -> None:
         """Run it every so many seconds, the first time after one interval. What it raises goes to `failed`."""
@@ -29,7 +29,7 @@ class Scheduler:
             try:
                 await activity()
             except Exception as error:
-                self._failed(error)
+                self._on_error(error)
 
         self._scheduler.add_job(
             guarded, "interval", seconds=seconds, max_instances=1, coalesce=True, misfire_grace_time=None
@@ -38,19 +38,19 @@ class Scheduler:
     def start(self) -> None:
         """Begin, in the running loop."""
         self._scheduler.start()
-        self._draw_in()
+        self._limit_next_runs()
 
     def stop(self) -> None:
         """Begin nothing new."""
-        if self._look is not None:
-            self._look.cancel()
+        if self._next_check is not None:
+            self._next_check.cancel()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
-    def _draw_in(self) -> None:
+    def _limit_next_runs(self) -> None:
         now = datetime.now(UTC)
         for activity in self._scheduler.get_jobs():
             latest = now + activity.trigger.interval
             if activity.next_run_time > latest:
                 activity.modify(next_run_time=latest)
-        self._look = asyncio.get_running_loop().call_later(_LOOK, self._draw_in)
+        self._next_check = asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._limit_next_runs)

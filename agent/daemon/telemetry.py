@@ -4,16 +4,16 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from agent.admission import Synced
-from agent.assure.circuit_breaker import Cause, Opened
-from agent.controller.recovery import Regained
+from agent.admission import SyncResult
+from agent.assure.circuit_breaker import Cause, OpenCircuit
+from agent.controller.recovery import RecoveryReport
 from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.core.record import Phase
-from agent.core.timestamps import written
-from agent.platform.callbacks import harmless
-from agent.platform.endpoint_health import Cause as EndpointCause
-from agent.platform.endpoint_health import Trouble
+from agent.core.timestamps import format_timestamp
+from agent.platform.callbacks import isolated
+from agent.platform.endpoint_health import EndpointCause as EndpointCause
+from agent.platform.endpoint_health import EndpointTrouble
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.ports import Command
@@ -28,27 +28,27 @@ CIRCUIT_HINTS = {
 }
 
 
-class Chronicle:
+class Telemetry:
     """Hears of everything once it is durable. `seen(step)` hears of every committed step as well."""
 
-    def __init__(self, metrics: Metrics, seen: Callable[[Step], None]) -> None:
+    def __init__(self, metrics: Metrics, on_step: Callable[[Step], None]) -> None:
         self._metrics = metrics
-        self._seen = harmless(seen)
+        self._on_step = isolated(on_step)
         self._log = logger()
-        self.last: Synced | None = None  # the last scan
-        self._listed = True
+        self.last_sync: SyncResult | None = None  # the last scan
+        self._lists_readable = True
 
-    @harmless
-    def stepped(self, step: Step) -> None:
+    @isolated
+    def step_committed(self, step: Step) -> None:
         """A step was committed."""
-        self._metrics.stepped(step)
-        self._seen(step)
+        self._metrics.step_committed(step)
+        self._on_step(step)
         before, record = step.before, step.record
         moved = before is None or before.phase is not record.phase or before.generation != record.generation
         held = step.held is not None
         if not (moved or held):
             return
-        result, trace_id = step.heard or (step.answered.result if step.answered else None, None)
+        result, trace_id = step.call_result or (step.answered.result if step.answered else None, None)
         if moved and before is not None and before.phase is Phase.DELETION and result == "refused":
             result = "done"  # the 404 that confirms the deletion
         log = self._log.warning if held else self._log.info  # a person has to act
@@ -65,28 +65,28 @@ class Chronicle:
             trace_id=trace_id or None,
         )
 
-    @harmless
-    def commanded(self, command: Command) -> None:
+    @isolated
+    def command_executed(self, command: Command) -> None:
         """A person's command was obeyed. A pause stops all that is new, so it is a warning."""
         log = self._log.warning if command.verb == "pause" else self._log.info
         log("command", command=command.verb, uid=command.uid, sender=command.sender)
 
-    @harmless
-    def paused(self, since: float) -> None:
+    @isolated
+    def started_paused(self, since: float) -> None:
         """At the start: a person paused an earlier run; 0.0: when is not known."""
-        when = written(since) if since else None
+        when = format_timestamp(since) if since else None
         self._log.warning("paused", since=when, hint="nothing new is begun before `assure-agent resume`")
 
-    @harmless
-    def synced(self, synced: Synced) -> None:
+    @isolated
+    def sync_finished(self, synced: SyncResult) -> None:
         """The source was scanned."""
-        changed = self.last is None or (self.last.files, self.last.refusals, self.last.waiting) != (
+        changed = self.last_sync is None or (self.last_sync.files, self.last_sync.refusals, self.last_sync.waiting) != (
             synced.files,
             synced.refusals,
             synced.waiting,
         )
-        before, self.last = self.last, synced
-        self._metrics.synced(
+        before, self.last_sync = self.last_sync, synced
+        self._metrics.sync_finished(
             synced.files, len(synced.refusals), synced.waiting, len(synced.passed_over), synced.complete
         )
         if synced.passed_over and (before is None or before.passed_over != synced.passed_over):
@@ -109,7 +109,7 @@ class Chronicle:
             self._log.warning(
                 "the resolve annotation answers no open hold",
                 uid=stray.uid,
-                hold_id=stray.about or None,  # the one that it names
+                hold_id=stray.hold_id or None,  # the one that it names
                 hint="see the open one and its answers with explain",
             )
         if changed and synced.waiting:
@@ -119,8 +119,8 @@ class Chronicle:
                 hint="put the files back, or say `assure-agent approve`; `assure-agent plan` lists them",
             )
 
-    @harmless
-    def first_store(self, path: Path, starts: int) -> None:
+    @isolated
+    def first_store_created(self, path: Path, starts: int) -> None:
         """The store was made just now, over a source that holds requests: each of them is verified, and billed."""
         self._log.warning(
             "a new state file was made: every request of the source is verified and billed",
@@ -129,7 +129,7 @@ class Chronicle:
             hint="if they were verified before, stop the agent, and set STATE_URL to the state file of then",
         )
 
-    def circuit(self, opened: Opened | None) -> None:
+    def circuit_changed(self, opened: OpenCircuit | None) -> None:
         """The circuit opened, or closed."""
         self._metrics.circuit(opened is not None)
         if opened is None:
@@ -138,8 +138,8 @@ class Chronicle:
             hint = CIRCUIT_HINTS[opened.cause]
             self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
 
-    @harmless
-    def endpoint(self, name: str, before: Trouble | None, after: Trouble | None) -> None:
+    @isolated
+    def endpoint_changed(self, name: str, before: EndpointTrouble | None, after: EndpointTrouble | None) -> None:
         """The trouble of an endpoint began, changed its cause, or ended."""
         self._metrics.endpoint(name, before, after)
         if after is None:
@@ -153,40 +153,40 @@ class Chronicle:
             endpoint=name,
             cause=after.cause.value,
             status=after.status,
-            detail=after.word or None,
+            detail=after.detail or None,
             address=after.address,
             error=after.sentence,
             hint=CIRCUIT_HINTS[Cause.CREDENTIALS] if grave else None,
         )
 
-    @harmless
-    def regained(self, regained: Regained) -> None:
+    @isolated
+    def recovery_scanned(self, report: RecoveryReport) -> None:
         """Assure was asked for what a store that is not what it was may have missed."""
-        recovery = regained.recovery
-        counts = {"dossiers": regained.claimed, "unclaimed": regained.unclaimed, "waiting": regained.waiting}
-        if regained.closed:
-            self._log.warning("recovered", reason=recovery.why, **counts)
+        recovery = report.recovery
+        counts = {"dossiers": report.claimed, "unclaimed": report.unclaimed, "waiting": report.waiting}
+        if report.closed:
+            self._log.warning("recovered", reason=recovery.cause, **counts)
             return
         self._log.error(
             "the state file is not what it was; what Assure still has is adopted, and nothing is billed unproven",
-            reason=recovery.why,
+            reason=recovery.cause,
             hint="look at what is held with `get`, then let the rest go on with `assure-agent approve`",
             **counts,
         )
 
-    @harmless
-    def listed(self, can: bool) -> None:
+    @isolated
+    def lists_checked(self, readable: bool) -> None:
         """Assure's lists can be read, or not: a store that may be behind needs them. Said when it changes."""
-        before, self._listed = self._listed, can
-        if before and not can:
+        before, self._lists_readable = self._lists_readable, readable
+        if before and not readable:
             self._log.error(
                 "no list of Assure's can be read: what this store may have missed is not looked for",
                 hint="see assure_agent_api_requests_total for its operations; it is tried again by itself",
             )
-        elif can and not before:
+        elif readable and not before:
             self._log.warning("Assure's lists can be read again")
 
-    @harmless
+    @isolated
     def checkpointed(self, lines: Iterable[Checkpoint]) -> None:
         """Lines were added to the checkpoints. Logs leave the machine, as a rule: with the hashes in them, database and
         file cannot be changed together without a trace."""
@@ -195,16 +195,16 @@ class Chronicle:
                 self._log.error("the journal was changed", hint="look with `assure-agent audit verify`")
             self._log.info("checkpoint", checkpoint=line.number, events=line.event, digest=line.hash)
 
-    @harmless
-    def unwritten(self, error: Exception) -> None:
+    @isolated
+    def checkpoint_failed(self, error: Exception) -> None:
         """No checkpoint could be added."""
         cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
         hint = error.hint if isinstance(error, AgentError) else ""
         hint = hint or "make room in the state folder, and let the agent write to it; it is tried again in five minutes"
         self._log.error("no checkpoint", error=type(error).__name__, cause=cause, hint=hint)
 
-    @harmless
-    def unwatched(self, error: Exception) -> None:
+    @isolated
+    def watch_failed(self, error: Exception) -> None:
         """The system gives no watch on the source."""
         self._log.warning(
             "the source is not watched; it is scanned at intervals",
@@ -215,7 +215,7 @@ class Chronicle:
             else None,
         )
 
-    @harmless
+    @isolated
     def bug(self, uid: str, error: Exception) -> None:
         """A bug of ours met one record."""
         self._log.error("bug", uid=uid, error=f"{type(error).__name__}: {error}", hint="report it; the request waits")

@@ -14,7 +14,7 @@ from agent.platform.log import logger
 P = ParamSpec("P")
 
 
-def harmless(listener: Callable[P, object]) -> Callable[P, None]:
+def isolated(listener: Callable[P, object]) -> Callable[P, None]:
     """The same listener, which never raises an Exception and returns None."""
 
     @functools.wraps(listener)
@@ -22,12 +22,12 @@ def harmless(listener: Callable[P, object]) -> Callable[P, None]:
         try:
             listener(*arguments, **keywords)
         except Exception as error:
-            logger().error("a listener failed", error=_place(error), hint="report it; the work goes on")
+            logger().error("a listener failed", error=_callback_location(error), hint="report it; the work goes on")
 
     return guarded
 
 
-def _place(error: Exception) -> str:
+def _callback_location(error: Exception) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Final
 
 DRIFT: Final = 60.0  # seconds: two clocks that differ by no more agree
-APART: Final = 1.0  # seconds between the answers that correct a time that was never confirmed ...
-WARY: Final = 10.0  # ... or one that was
-ALONE: Final = 86400.0  # seconds until a steady wall clock is believed without a witness
+MIN_READING_SPAN: Final = 1.0  # seconds between the answers that correct a time that was never confirmed ...
+CONFIRMED_READING_SPAN: Final = 10.0  # ... or one that was
+STEADY_SECONDS: Final = 86400.0  # seconds until a steady wall clock is believed without a witness
 ANCHOR: Final = "clock"  # under this the store remembers the `Anchor`
 _SPREAD = 5.0  # seconds: answers about the same time differ by no more, beside their round trips
 _LONGEST_TRIP = 30.0  # seconds: an answer that took longer says nothing of the time
@@ -86,13 +86,13 @@ class SystemClock:
         self._wall = wall
         self._elapsed = elapsed = elapsed or _boot_time()
         self._boot = _boot_id() if boot is None else boot
-        self._turn = threading.Lock()  # the source loop asks from a thread of its own
-        self._read = elapsed()
-        self._at = wall()
-        self._wall_offset, self._steady_since = self._at - self._read, self._read
+        self._lock = threading.Lock()  # the source loop asks from a thread of its own
+        self._read_at = elapsed()
+        self._now = wall()
+        self._wall_offset, self._steady_since = self._now - self._read_at, self._read_at
         self._confirmed = False
         self._confirmed_at: float | None = None  # our time at the last answer that agreed
-        self._began = self._at
+        self._started_at = self._now
         self._first: _Reading | None = None  # the first answer of those that contradict
         self._last: _Reading | None = None
         self._pending: float | None = None  # seconds: a correction that is not made yet
@@ -102,7 +102,7 @@ class SystemClock:
 
     def now(self) -> float:
         """Seconds since the epoch, UTC."""
-        with self._turn:
+        with self._lock:
             return self._advance()
 
     @property
@@ -133,27 +133,27 @@ class SystemClock:
 
         A last event in the future leaves the time unconfirmed: either the wall clock is behind, or it was ahead then.
         """
-        with self._turn:
+        with self._lock:
             self._advance()
-            wall = self._at
-            carried = self._read + anchor.offset if anchor is not None and anchor.boot == self._boot else None
+            wall = self._now
+            carried = self._read_at + anchor.offset if anchor is not None and anchor.boot == self._boot else None
             if carried is not None and carried >= last_event - DRIFT:
-                self._at = carried
+                self._now = carried
                 if abs(carried - wall) <= DRIFT:
                     self._confirmed, self._confirmed_at = True, carried
-            self._at = self._began = max(self._at, last_event)
+            self._now = self._started_at = max(self._now, last_event)
 
     def anchor(self) -> Anchor | None:
         """What to give to `resume` at the next start; None where the boot has no name."""
-        with self._turn:
+        with self._lock:
             self._advance()
-            return Anchor(boot=self._boot, offset=self._at - self._read) if self._boot else None
+            return Anchor(boot=self._boot, offset=self._now - self._read_at) if self._boot else None
 
     # -- the witness
 
-    def heard(self, date: float | None, trip: float = 0.0) -> None:
+    def record_date(self, date: float | None, trip: float = 0.0) -> None:
         """Assure answered after `trip` seconds. `date` is the `Date` of its answer in epoch seconds, or None."""
-        with self._turn:
+        with self._lock:
             self._advance()
             if date is None:
                 if self._last is None:  # there is no witness at all: the wall clock has to do
@@ -161,38 +161,38 @@ class SystemClock:
                 return
             if trip > _LONGEST_TRIP:
                 return
-            seen = _Reading(self._read, date + 0.5 + trip / 2 - self._read, trip)  # `Date` has whole seconds
+            seen = _Reading(self._read_at, date + 0.5 + trip / 2 - self._read_at, trip)  # `Date` has whole seconds
             self._last = seen
             if abs(self._error(seen)) <= DRIFT:
-                self._agreed()
+                self._record_agreement()
             elif self._pending is None:
-                self._contradicted(seen)
+                self._record_contradiction(seen)
 
-    def _agreed(self) -> None:
+    def _record_agreement(self) -> None:
         self._first = None
         if self._pending is None:
-            self._confirmed, self._confirmed_at = True, self._at
+            self._confirmed, self._confirmed_at = True, self._now
 
-    def _contradicted(self, seen: _Reading) -> None:
+    def _record_contradiction(self, seen: _Reading) -> None:
         """Corrects nothing itself: who holds the clock does that, so that no time is told twice."""
         known = self._confirmed_at is not None
-        if known and abs(self._wall() - self._at) <= DRIFT:
+        if known and abs(self._wall() - self._now) <= DRIFT:
             return  # boot time and the wall clock agree: Assure alone does not count
         self._confirmed = False
         first = self._first
         if first is None or abs(first.offset - seen.offset) > _SPREAD + first.trip + seen.trip:
             self._first = seen
-        elif seen.elapsed - first.elapsed >= (WARY if known else APART):
+        elif seen.elapsed - first.elapsed >= (CONFIRMED_READING_SPAN if known else MIN_READING_SPAN):
             self._pending = self._error(seen)
 
-    def alone(self) -> None:
+    def trust_steady_clock(self) -> None:
         """Believe the wall clock when it was steady for long, and no answer told the time meanwhile."""
-        with self._turn:
+        with self._lock:
             self._advance()
-            since = max(self._steady_since, self._last.elapsed if self._last is not None else -ALONE)
-            if self._pending is not None or self._read - since < ALONE:
+            since = max(self._steady_since, self._last.elapsed if self._last is not None else -STEADY_SECONDS)
+            if self._pending is not None or self._read_at - since < STEADY_SECONDS:
                 return
-            ahead = self._wall() - self._at
+            ahead = self._wall() - self._now
             if abs(ahead) > DRIFT:
                 self._confirmed, self._pending = False, ahead
             else:
@@ -200,17 +200,17 @@ class SystemClock:
 
     def correct(self) -> Correction | None:
         """Make the correction that is pending. The time is confirmed by `confirm`, once stored times are mended."""
-        with self._turn:
+        with self._lock:
             self._advance()
             if self._pending is None:
                 return None
-            by, since = self._pending, self._confirmed_at if self._confirmed_at is not None else self._began
-            self._at += by
-            return Correction(at=self._at, by=by, since=since)
+            by, since = self._pending, self._confirmed_at if self._confirmed_at is not None else self._started_at
+            self._now += by
+            return Correction(at=self._now, by=by, since=since)
 
     def confirm(self) -> None:
         """The correction is complete."""
-        with self._turn:
+        with self._lock:
             self._pending, self._first, self.held = None, None, False
             self._confirmed, self._confirmed_at = True, self._advance()
 
@@ -224,18 +224,18 @@ class SystemClock:
 
     def _advance(self) -> float:
         elapsed, wall = self._elapsed(), self._wall()
-        passed, self._read = max(0.0, elapsed - self._read), elapsed
+        passed, self._read_at = max(0.0, elapsed - self._read_at), elapsed
         if abs(wall - elapsed - self._wall_offset) > DRIFT:  # it was set
             self._wall_offset, self._steady_since = wall - elapsed, elapsed
-        ahead = wall - (self._at + passed)
+        ahead = wall - (self._now + passed)
         witnessed = self._last is None or abs(wall - (elapsed + self._last.offset)) <= DRIFT
         followed = witnessed and abs(ahead) <= DRIFT  # else many small steps would lead far away
-        self._at += passed + (max(-passed / 2, min(ahead, passed)) if followed else 0.0)
-        return self._at
+        self._now += passed + (max(-passed / 2, min(ahead, passed)) if followed else 0.0)
+        return self._now
 
     def _error(self, seen: _Reading) -> float:
         """How far Assure's time is ahead of ours."""
-        return self._read + seen.offset - self._at
+        return self._read_at + seen.offset - self._now
 
 
 def _boot_time() -> Callable[[], float]:

@@ -12,10 +12,10 @@ import aiohttp
 _NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
 
-def cause_of(error: BaseException) -> str:
+def connection_error_code(error: BaseException) -> str:
     """refused, dns, network, timeout, reset, or tls- and the reason, such as tls-certificate-has-expired."""
-    words = [word for one in _chain(error) if (word := _word(one))]
-    return words[-1] if words else "reset"
+    codes = [word for one in _chain(error) if (word := _code(one))]
+    return codes[-1] if codes else "reset"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -28,7 +28,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = inner or error.__cause__
 
 
-def _word(error: BaseException) -> str:
+def _code(error: BaseException) -> str:
     match error:
         case ssl.SSLError() if isinstance(message := getattr(error, "verify_message", None), str):
             return "tls-" + _slug(message.partition(",")[0])  # after a comma it names the host

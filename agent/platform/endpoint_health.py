@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from agent.core.answer import NEW_TOKENS_REFUSED, NOT_SENT, UNACCEPTED, Answer, Done, Evidence, Refused, Unknown
+from agent.core.answer import CLIENT_REJECTED, NEW_TOKENS_REFUSED, NOT_SENT, Answer, Done, Evidence, Refused, Unknown
 from agent.core.answer import Trouble as Failure
 from agent.core.classify import REFUSAL
 from agent.ports import Clock
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 ASSURE: Final = "assure"
 TOKEN: Final = "token"  # noqa: S105 - the name of an endpoint
-NAMES: Final = {ASSURE: "Assure", TOKEN: "the token endpoint"}
-QUIET: Final = 10.0  # seconds without a failure that end a trouble
-_CHANGES: Final = 60.0  # seconds between two changes of the cause that are reported
+DISPLAY_NAMES: Final = {ASSURE: "Assure", TOKEN: "the token endpoint"}
+RECOVERY_SECONDS: Final = 10.0  # seconds without a failure that end a trouble
+_REPORT_INTERVAL: Final = 60.0  # seconds between two changes of the cause that are reported
 _DENIALS: Final = 3  # 401 or 403 in a row: the client is not accepted
 
 
-class Cause(StrEnum):
+class EndpointCause(StrEnum):
     """Why calls fail; the label of a metric."""
 
     REFUSED = "refused"  # nobody listens there
@@ -43,31 +43,31 @@ class Cause(StrEnum):
     CREDENTIALS = "credentials"  # the client is not accepted, or lacks a permission
 
 
-_BY_WORD: Final = {
-    "refused": Cause.REFUSED,
-    "dns": Cause.DNS,
-    "network": Cause.NETWORK,
-    "connect-timeout": Cause.NETWORK,
-    "timeout": Cause.TIMEOUT,
-    "oversized": Cause.UNREADABLE,
+_BY_CODE: Final = {
+    "refused": EndpointCause.REFUSED,
+    "dns": EndpointCause.DNS,
+    "network": EndpointCause.NETWORK,
+    "connect-timeout": EndpointCause.NETWORK,
+    "timeout": EndpointCause.TIMEOUT,
+    "oversized": EndpointCause.UNREADABLE,
 }
 _SENTENCES: Final = {
-    Cause.REFUSED: "the connection is refused: nothing listens at this address",
-    Cause.DNS: "the host name cannot be resolved",
-    Cause.TLS: "TLS fails",
-    Cause.NETWORK: "no connection can be made",
-    Cause.TIMEOUT: "no answer came in time",
-    Cause.RESET: "the connection ended without a whole answer",
-    Cause.UNREADABLE: "the answer is not the documented one; is this the right address?",
+    EndpointCause.REFUSED: "the connection is refused: nothing listens at this address",
+    EndpointCause.DNS: "the host name cannot be resolved",
+    EndpointCause.TLS: "TLS fails",
+    EndpointCause.NETWORK: "no connection can be made",
+    EndpointCause.TIMEOUT: "no answer came in time",
+    EndpointCause.RESET: "the connection ended without a whole answer",
+    EndpointCause.UNREADABLE: "the answer is not the documented one; is this the right address?",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class EndpointTrouble:
     """One cause. `word` is a token-shaped detail, such as a certificate's fault; times in seconds since the epoch."""
 
-    cause: Cause
-    word: str = ""
+    cause: EndpointCause
+    detail: str = ""
     status: int | None = None
     address: str = ""
     since: float = 0.0
@@ -77,21 +77,21 @@ class Trouble:
     def sentence(self) -> str:
         """The cause in words, with the status, the detail and the address."""
         known = _SENTENCES.get(self.cause, "")
-        if self.cause is Cause.CREDENTIALS:
+        if self.cause is EndpointCause.CREDENTIALS:
             lacking = self.status == 403
             known = "the client lacks a permission" if lacking else "the client id and secret are not accepted"
-        details = ", ".join(part for part in (f"HTTP {self.status}" if self.status else "", self.word) if part)
+        details = ", ".join(part for part in (f"HTTP {self.status}" if self.status else "", self.detail) if part)
         said = f"{known} ({details})" if known and details else known or details
         return f"{said} at {self.address}" if self.address else said
 
 
-def trouble_of(answer: Answer[T]) -> Trouble | None:
+def trouble_of(answer: Answer[T]) -> EndpointTrouble | None:
     """The trouble that an answer shows; None: the endpoint answered as it should, or was not asked."""
     evidence = answer.evidence
-    if isinstance(answer, Done) or not asked(answer):
+    if isinstance(answer, Done) or not was_sent(answer):
         return None
-    if evidence.cause in UNACCEPTED or evidence.cause == NEW_TOKENS_REFUSED:
-        return _trouble(Cause.CREDENTIALS, evidence)
+    if evidence.cause in CLIENT_REJECTED or evidence.cause == NEW_TOKENS_REFUSED:
+        return _trouble(EndpointCause.CREDENTIALS, evidence)
     if evidence.status is None:
         return unanswered(evidence.cause)
     if evidence.cause == REFUSAL and isinstance(answer, Refused | Unknown) and evidence.status != 403:
@@ -99,45 +99,46 @@ def trouble_of(answer: Answer[T]) -> Trouble | None:
     return _trouble(by_status(evidence.status), evidence)
 
 
-def unanswered(word: str) -> Trouble:
+def unanswered(code: str) -> EndpointTrouble:
     """Of the transport's word for a call without an answer."""
-    tls = word.startswith("tls")
-    return Trouble(
-        cause=Cause.TLS if tls else _BY_WORD.get(word, Cause.RESET), word=word.removeprefix("tls-") if tls else ""
+    tls = code.startswith("tls")
+    return EndpointTrouble(
+        cause=EndpointCause.TLS if tls else _BY_CODE.get(code, EndpointCause.RESET),
+        detail=code.removeprefix("tls-") if tls else "",
     )
 
 
-def by_status(status: int) -> Cause:
+def by_status(status: int) -> EndpointCause:
     """Of an HTTP status that is no success."""
     if status == 429:
-        return Cause.THROTTLED
-    by_class = {3: Cause.STATUS_3XX, 4: Cause.STATUS_4XX}
-    return Cause.UNREADABLE if status < 300 else by_class.get(status // 100, Cause.STATUS_5XX)
+        return EndpointCause.THROTTLED
+    by_class = {3: EndpointCause.STATUS_3XX, 4: EndpointCause.STATUS_4XX}
+    return EndpointCause.UNREADABLE if status < 300 else by_class.get(status // 100, EndpointCause.STATUS_5XX)
 
 
-def asked(answer: Answer[T]) -> bool:
+def was_sent(answer: Answer[T]) -> bool:
     """False when the call was kept back, or had no token: its endpoint was not asked."""
     evidence = answer.evidence
     sent = evidence.status is not None or evidence.trouble not in (None, Failure.CRASHED)
     return sent and evidence.cause not in (NOT_SENT, "closed") and evidence.trouble is not Failure.NO_TOKEN
 
 
-def _trouble(cause: Cause, evidence: Evidence) -> Trouble:
-    word = "" if evidence.cause in ("server-error", "not-now", "token-endpoint", REFUSAL) else evidence.cause
-    return Trouble(cause=cause, word=word, status=evidence.status)
+def _trouble(cause: EndpointCause, evidence: Evidence) -> EndpointTrouble:
+    code = "" if evidence.cause in ("server-error", "not-now", "token-endpoint", REFUSAL) else evidence.cause
+    return EndpointTrouble(cause=cause, detail=code, status=evidence.status)
 
 
 @dataclass(slots=True)
 class _Endpoint:
     address: str
-    trouble: Trouble | None = None
+    trouble: EndpointTrouble | None = None
     failed_at: float = float("-inf")
-    well_at: float = float("-inf")
-    told_at: float = float("-inf")
+    succeeded_at: float = float("-inf")
+    reported_at: float = float("-inf")
     denied: int = 0  # 401 or 403 in a row
 
 
-class Endpoints:
+class EndpointHealth:
     """Hears of every answer, and reports when a trouble begins, changes its cause or ends."""
 
     def __init__(
@@ -146,95 +147,97 @@ class Endpoints:
         clock: Clock,
     ) -> None:
         self._clock = clock
-        self._changed: Callable[[str, Trouble | None, Trouble | None], None] = lambda name, before, after: None
+        self._on_change: Callable[[str, EndpointTrouble | None, EndpointTrouble | None], None] = (
+            lambda name, before, after: None
+        )
         self._endpoints = {name: _Endpoint(address) for name, address in addresses.items()}
 
-    def listen(self, changed: Callable[[str, Trouble | None, Trouble | None], None]) -> None:
+    def subscribe(self, changed: Callable[[str, EndpointTrouble | None, EndpointTrouble | None], None]) -> None:
         """Report changes there: the endpoint, its trouble before and after."""
-        self._changed = changed
+        self._on_change = changed
 
     @property
-    def current(self) -> dict[str, Trouble]:
+    def current(self) -> dict[str, EndpointTrouble]:
         """The endpoints in trouble, and with which."""
-        self.settle()
+        self.end_recovered()
         return self.known
 
     @property
-    def known(self) -> dict[str, Trouble]:
+    def known(self) -> dict[str, EndpointTrouble]:
         """As `current`, without a look at whether one of them is over."""
         return {name: one.trouble for name, one in self._endpoints.items() if one.trouble is not None}
 
     @property
-    def denied(self) -> Trouble | None:
+    def denied(self) -> EndpointTrouble | None:
         """That Assure or its token endpoint does not accept the client, if so."""
         found = [self._endpoints[name].trouble for name in (TOKEN, ASSURE) if name in self._endpoints]
-        return next((one for one in found if one is not None and one.cause is Cause.CREDENTIALS), None)
+        return next((one for one in found if one is not None and one.cause is EndpointCause.CREDENTIALS), None)
 
-    def answered(self, name: str, answer: Answer[T]) -> None:
+    def record_answer(self, name: str, answer: Answer[T]) -> None:
         """An endpoint answered, or did not."""
-        if asked(answer):
-            self.met(name, trouble_of(answer))
+        if was_sent(answer):
+            self.record(name, trouble_of(answer))
 
-    def met(self, name: str, trouble: Trouble | None) -> None:
+    def record(self, name: str, trouble: EndpointTrouble | None) -> None:
         """An endpoint was asked; None: it answered as it should."""
         one, now = self._endpoints[name], self._clock.now()
         if trouble is None:
-            one.well_at, one.denied = now, 0
+            one.succeeded_at, one.denied = now, 0
             self._end(name, one, now)
             return
         one.failed_at = now
-        before, trouble = one.trouble, replace(self._judged(name, one, trouble), address=one.address, at=now)
+        before, trouble = one.trouble, replace(self._classified(name, one, trouble), address=one.address, at=now)
         one.trouble = replace(trouble, since=before.since if before is not None else now)
-        grave = trouble.cause is Cause.CREDENTIALS
+        grave = trouble.cause is EndpointCause.CREDENTIALS
         same = before is not None and before.cause is trouble.cause
-        if before is None or (not same and (grave or now - one.told_at >= _CHANGES)):
-            one.told_at = now
+        if before is None or (not same and (grave or now - one.reported_at >= _REPORT_INTERVAL)):
+            one.reported_at = now
             self._report(name, before, one.trouble)
         elif not same:
             one.trouble = replace(before, at=now)  # reported with the next change
 
-    def settle(self) -> None:
+    def end_recovered(self) -> None:
         """End the troubles that are over."""
         now = self._clock.now()
         for name, one in self._endpoints.items():
-            if one.well_at >= one.failed_at:
+            if one.succeeded_at >= one.failed_at:
                 self._end(name, one, now)
 
-    def _judged(self, name: str, one: _Endpoint, trouble: Trouble) -> Trouble:
+    def _classified(self, name: str, one: _Endpoint, trouble: EndpointTrouble) -> EndpointTrouble:
         """401 and 403 in a row, of Assure or its token endpoint, are about the client."""
         one.denied = one.denied + 1 if trouble.status in (401, 403) else 0
-        if name in NAMES and (one.denied >= _DENIALS and trouble.status in (401, 403)):
-            return replace(trouble, cause=Cause.CREDENTIALS)
+        if name in DISPLAY_NAMES and (one.denied >= _DENIALS and trouble.status in (401, 403)):
+            return replace(trouble, cause=EndpointCause.CREDENTIALS)
         return trouble
 
     def _end(self, name: str, one: _Endpoint, now: float) -> None:
         before = one.trouble
         if before is None:
             return
-        if before.cause is Cause.CREDENTIALS or now - one.failed_at >= QUIET or now < one.failed_at:
+        if before.cause is EndpointCause.CREDENTIALS or now - one.failed_at >= RECOVERY_SECONDS or now < one.failed_at:
             one.trouble = None
             self._report(name, before, None)
 
-    def _report(self, name: str, before: Trouble | None, after: Trouble | None) -> None:
+    def _report(self, name: str, before: EndpointTrouble | None, after: EndpointTrouble | None) -> None:
         with contextlib.suppress(Exception):  # a report that fails harms no call
-            self._changed(name, before, after)
+            self._on_change(name, before, after)
 
 
-def as_json(troubles: Mapping[str, Trouble]) -> list[dict[str, Any]]:
+def as_json(troubles: Mapping[str, EndpointTrouble]) -> list[dict[str, Any]]:
     """The troubles as they are remembered for other commands."""
     return [{"endpoint": name, "sentence": one.sentence, **asdict(one)} for name, one in troubles.items()]
 
 
-Troubles = list[tuple[str, float, str]]
+TroubleRows = list[tuple[str, float, str]]
 """The endpoint in words, since when, and the cause in a sentence."""
 
 
-def remembered(text: str | None) -> Troubles:
+def from_json(text: str | None) -> TroubleRows:
     """Of such a JSON text: the endpoint in words, since when, and the sentence. Empty when nothing is remembered."""
     rows = json.loads(text) if text else []
-    return [(named(row["endpoint"]), row["since"], row["sentence"]) for row in rows]
+    return [(display_name(row["endpoint"]), row["since"], row["sentence"]) for row in rows]
 
 
-def named(name: str) -> str:
+def display_name(name: str) -> str:
     """An endpoint in a sentence."""
-    return NAMES.get(name, f"the sink {name.removeprefix('sink-')}")
+    return DISPLAY_NAMES.get(name, f"the sink {name.removeprefix('sink-')}")

@@ -15,7 +15,7 @@ _FIXED = 40  # bytes of times, device, inode, mode, owner and size before the ob
 _EXTENDED = 0x4000
 
 
-def tracking(path: Path) -> tuple[Path, bool | None] | None:
+def tracking_checkout(path: Path) -> tuple[Path, bool | None] | None:
     """The checkout that tracks this file, or a link or folder on its way, or whose index cannot be read (None).
 
     None when no checkout around it tracks it. All of them are asked: a checkout may stand in another.

@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-LARGEST_HEAD = 64 * 1024  # bytes, interim answers included
-MOST_INTERIM = 32
+MAX_HEAD_BYTES = 64 * 1024  # bytes, interim answers included
+MAX_INTERIM_RESPONSES = 32
 _SLICE = 8 * 1024  # bytes that are parsed before the limits are checked
 
 
@@ -43,7 +43,7 @@ class _Handler(ResponseHandler):
             part = data[start : start + _SLICE]
             self._head_bytes += len(part) if self._in_head else 0
             super().data_received(part)
-            if self._messages > MOST_INTERIM + 1 or (self._in_head and self._head_bytes > LARGEST_HEAD):
+            if self._messages > MAX_INTERIM_RESPONSES + 1 or (self._in_head and self._head_bytes > MAX_HEAD_BYTES):
                 self.set_exception(aiohttp.ClientPayloadError("the head of the answer is too long"))
                 if self.transport is not None:
                     self.transport.abort()

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import structlog
 
-from agent.platform.nonblocking_output import Count
+from agent.platform.nonblocking_output import AtomicCounter
 
 # Keys that may be logged. None of them can hold a personal value: of paths, only those of the settings are among them.
 # `sender` is the account of an operator on this machine, never a person who is verified.
-ALLOWED = frozenset(
+ALLOWED_KEYS = frozenset(
     {
         "event", "level", "timestamp", "uid", "phase", "before", "outcome", "state", "reason", "hold_id", "effect",
         "result", "status", "trouble", "cause", "trace_id", "seconds", "generation", "attempt", "files", "refused",
@@ -23,14 +23,14 @@ ALLOWED = frozenset(
 
 def _redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return {
-        key: value if key in ALLOWED else "[redacted]" for key, value in event.items() if value is not None
+        key: value if key in ALLOWED_KEYS else "[redacted]" for key, value in event.items() if value is not None
     }  # what is not known is left out
 
 
-lost = Count()  # lines that could not be written since the process began
+lost_lines = AtomicCounter()  # lines that could not be written since the process began
 
 
-class _Harmless(structlog.BoundLoggerBase):
+class _NonRaisingLogger(structlog.BoundLoggerBase):
     """A logger whose methods never raise: a line that cannot be rendered or written is counted as lost."""
 
     def _proxy_to_logger(self, method_name: str, event: str | None = None, *args: Any, **keys: Any) -> Any:
@@ -39,7 +39,7 @@ class _Harmless(structlog.BoundLoggerBase):
         except structlog.DropEvent:
             return None
         except Exception:
-            lost.add(1)
+            lost_lines.add(1)
 
 
 def configure(log_format: str, level: str) -> None:
@@ -54,7 +54,7 @@ def configure(log_format: str, level: str) -> None:
             _redact,
             renderer,
         ],
-        wrapper_class=type("HarmlessLogger", (filtering, _Harmless), {}),
+        wrapper_class=type("HarmlessLogger", (filtering, _NonRaisingLogger), {}),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )

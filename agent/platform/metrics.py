@@ -17,30 +17,30 @@ from agent import __version__
 from agent.core.answer import Operation
 from agent.core.assure_types import ProcessType
 from agent.core.drop_reasons import Dropped
-from agent.core.event_result import Received
+from agent.core.event_result import EventResult
 from agent.core.machine import Step
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.platform.callbacks import harmless
-from agent.platform.endpoint_health import Cause as EndpointCause
-from agent.platform.endpoint_health import Trouble
-from agent.platform.log import lost
+from agent.platform.callbacks import isolated
+from agent.platform.endpoint_health import EndpointCause as EndpointCause
+from agent.platform.endpoint_health import EndpointTrouble
+from agent.platform.log import lost_lines
 from agent.ports import Clock
 
-_LONG = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)
+_LONG_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)
 _MODES = ("upload", "capture")
 LISTENERS = ("listen", "events_listen")
 _DELAY = (1, 5, 15, 60, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)  # 900: the objective
-_SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_TINY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+_SHORT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_TINY_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 
 
-class Figures(Protocol):
+class StoreStatistics(Protocol):
     """What a store knows, in one snapshot."""
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Requests by phase and state."""
 
-    def tallies(self, tally: str) -> list[tuple[str, str, str, int]]:
+    def counters(self, counter: str) -> list[tuple[str, str, str, int]]:
         """Counters true across restarts (outcome, start): mode, process type, outcome, value."""
 
     def held(self) -> list[tuple[str, int]]:
@@ -62,11 +62,15 @@ class Metrics:
             name + "request_duration_seconds",
             "From admission to done.",
             ("mode", "outcome"),
-            buckets=_LONG,
+            buckets=_LONG_BUCKETS,
             registry=registry,
         )
         self._phase = Histogram(
-            name + "phase_duration_seconds", "Time spent in a phase.", ("phase",), buckets=_LONG, registry=registry
+            name + "phase_duration_seconds",
+            "Time spent in a phase.",
+            ("phase",),
+            buckets=_LONG_BUCKETS,
+            registry=registry,
         )
         self._deletion = Histogram(
             name + "deletion_delay_seconds",
@@ -85,11 +89,11 @@ class Metrics:
             name + "api_request_duration_seconds",
             "Duration of calls to Assure.",
             ("operation",),
-            buckets=_SHORT,
+            buckets=_SHORT_BUCKETS,
             registry=registry,
         )
         self._commit = Histogram(
-            name + "commit_duration_seconds", "Duration of a group commit.", buckets=_TINY, registry=registry
+            name + "commit_duration_seconds", "Duration of a group commit.", buckets=_TINY_BUCKETS, registry=registry
         )
         self._batch = Histogram(
             name + "commit_batch_size",
@@ -126,7 +130,7 @@ class Metrics:
         )
         for listener, dropped in product(LISTENERS, Dropped):
             self._dropped.labels(listener, dropped)
-        for received in Received:
+        for received in EventResult:
             self._events.labels(received)
         for result in ("delivered", "failed", "dropped"):
             self._deliveries.labels(result)
@@ -175,38 +179,38 @@ class Metrics:
                 children = self._calls.labels(operation, result), self._call_duration.labels(operation)
                 self._of_call[operation, result] = children
 
-    @harmless
+    @isolated
     def called(self, operation: Operation, result: str, seconds: float) -> None:
         """A call to Assure was answered, or not."""
         count, duration = self._of_call[operation, result]
         count.inc()
         duration.observe(seconds)
 
-    @harmless
+    @isolated
     def committed(self, seconds: float, pieces: int) -> None:
         """A group commit came to its end."""
         self._commit.observe(seconds)
         self._batch.observe(pieces)
 
-    @harmless
-    def received(self, received: Received) -> None:
+    @isolated
+    def received(self, received: EventResult) -> None:
         """An Assure Event was received, or what claimed to be one."""
         self._events.labels(received).inc()
         if received.genuine:
             self._last_event.set(self._clock.now())
 
-    @harmless
+    @isolated
     def dropped(self, listener: str, reason: Dropped) -> None:
         """A listener, one of LISTENERS, ended a connection."""
         self._dropped.labels(listener, reason).inc()
 
-    @harmless
+    @isolated
     def delivered(self, result: str, number: int) -> None:
         """So many notices were delivered to a sink, failed or were dropped."""
         self._deliveries.labels(result).inc(number)
 
-    @harmless
-    def stepped(self, step: Step) -> None:
+    @isolated
+    def step_committed(self, step: Step) -> None:
         """A step was committed."""
         before, record = step.before, step.record
         if before is None or before.phase is record.phase:
@@ -219,8 +223,8 @@ class Metrics:
             if record.dossier_id is not None and record.delete_at is not None:
                 self._deletion.observe(max(0.0, record.done_at - record.delete_at), which)
 
-    @harmless
-    def synced(self, files: int, refused: int, waiting: int, passed_over: int, complete: bool) -> None:
+    @isolated
+    def sync_finished(self, files: int, refused: int, waiting: int, passed_over: int, complete: bool) -> None:
         """The source was scanned."""
         self._files.labels("seen").set(files)
         self._files.labels("refused").set(refused)
@@ -239,7 +243,7 @@ class Metrics:
         self._skew.set_function(ahead)
         self._confirmed.set_function(lambda: float(confirmed()))
 
-    def brake(self, left: Callable[[], int | None]) -> None:
+    def start_budget(self, left: Callable[[], int | None]) -> None:
         """Ask how many starts are left today whenever the metrics are asked for."""
 
         def remaining() -> float:
@@ -252,7 +256,7 @@ class Metrics:
         """Backups are made at this interval, in seconds."""
         self._backups.set(interval)
 
-    @harmless
+    @isolated
     def circuit(self, is_open: bool) -> None:
         """The circuit opened, or closed."""
         self._circuit.set(is_open)
@@ -262,16 +266,16 @@ class Metrics:
         for endpoint, cause in product(names, EndpointCause):
             self._endpoint.labels(endpoint, cause).set(0)
 
-    def endpoint(self, name: str, before: Trouble | None, after: Trouble | None) -> None:
+    def endpoint(self, name: str, before: EndpointTrouble | None, after: EndpointTrouble | None) -> None:
         """The trouble of an endpoint began, changed its cause, or ended."""
         if before is not None:
             self._endpoint.labels(name, before.cause).set(0)
         if after is not None:
             self._endpoint.labels(name, after.cause).set(1)
 
-    def watch(self, look: Callable[[], AbstractContextManager[Figures]]) -> None:
+    def register_store(self, open_store: Callable[[], AbstractContextManager[StoreStatistics]]) -> None:
         """Look into the store whenever the metrics are asked for."""
-        self.registry.register(_StoreCollector(look, self._clock))
+        self.registry.register(_StoreCollector(open_store, self._clock))
 
 
 class _LogCollector(Collector):
@@ -282,20 +286,20 @@ class _LogCollector(Collector):
         yield CounterMetricFamily(
             "assure_agent_log_lines_lost",
             "Log lines that could not be written: the disk is full, or nobody reads them.",
-            value=lost.value,
+            value=lost_lines.value,
         )
 
 
 class _StoreCollector(Collector):
     """What is true across restarts."""
 
-    def __init__(self, look: Callable[[], AbstractContextManager[Figures]], clock: Clock) -> None:
-        self._look = look
+    def __init__(self, open_store: Callable[[], AbstractContextManager[StoreStatistics]], clock: Clock) -> None:
+        self._open_store = open_store
         self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
         """One snapshot of the store, as metrics."""
-        with self._look() as figures:
+        with self._open_store() as figures:
             yield from _requests(figures)
             yield from _counters(figures)
             for name, value in figures.gauges(self._clock.now()).items():
@@ -322,7 +326,7 @@ GAUGES = {
 }
 
 
-def _requests(figures: Figures) -> Iterable[Metric]:
+def _requests(figures: StoreStatistics) -> Iterable[Metric]:
     counts = GaugeMetricFamily("assure_agent_requests", "Requests by phase and state.", labels=("phase", "state"))
     for (phase, state), count in figures.counts().items():
         counts.add_metric((phase, state), count)
@@ -334,19 +338,19 @@ def _requests(figures: Figures) -> Iterable[Metric]:
     yield held
 
 
-def _counters(figures: Figures) -> Iterable[Metric]:
+def _counters(figures: StoreStatistics) -> Iterable[Metric]:
     """Every series from the start, so that `rate` sees the first increment."""
     outcomes = CounterMetricFamily(
         "assure_agent_outcomes", "Outcomes of verifications.", labels=("mode", "process_type", "outcome")
     )
     counted = dict.fromkeys(product(_MODES, ProcessType, Outcome), 0)
-    for mode, process_type, outcome, value in figures.tallies("outcome"):
+    for mode, process_type, outcome, value in figures.counters("outcome"):
         counted[mode, ProcessType(process_type), Outcome(outcome)] = value
     for labels, value in counted.items():
         outcomes.add_metric(labels, value)
     yield outcomes
     starts = dict.fromkeys(_MODES, 0)
-    for mode, _, _, value in figures.tallies("start"):
+    for mode, _, _, value in figures.counters("start"):
         starts[mode] += value
     family = CounterMetricFamily("assure_agent_starts", "Billable starts, captures included.", labels=("mode",))
     for mode, value in starts.items():

@@ -7,7 +7,7 @@ YAML_FILE = "assure-agent.yaml"
 SECRETS = Path("/run/secrets")
 
 
-def misread(error: Exception, file: str = YAML_FILE) -> str:
+def yaml_error(error: Exception, file: str = YAML_FILE) -> str:
     """The place in the file, and the character that YAML does not allow."""
     from yaml.reader import ReaderError  # late: a command that reads no YAML does without it
 

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TextIO
 
-_MOST = 10_000  # pieces that wait for the thread; a piece is a few hundred bytes
-_AT_ONCE = 200  # pieces in one write
-_FULL = 0.05  # seconds until a full pipe that does not block is tried again
-_PATIENCE = 1.0  # seconds that the end of the process waits for an output
+_MAX_QUEUED = 10_000  # pieces that wait for the thread; a piece is a few hundred bytes
+_MAX_BATCH = 200  # pieces in one write
+_FULL_PIPE_PAUSE = 0.05  # seconds until a full pipe that does not block is tried again
+_DRAIN_TIMEOUT = 1.0  # seconds that the end of the process waits for an output
 
 
-class Count:
+class AtomicCounter:
     """A number that several threads add to."""
 
     def __init__(self) -> None:
@@ -53,14 +53,18 @@ class LossyWriter:
     """
 
     def __init__(
-        self, send: Callable[[bytes], int], lost: Count, notice: Callable[[int], bytes] | None = None, most: int = _MOST
+        self,
+        send: Callable[[bytes], int],
+        lost: AtomicCounter,
+        notice: Callable[[int], bytes] | None = None,
+        most: int = _MAX_QUEUED,
     ) -> None:
         self._send = send
         self._lost = lost
         self._notice = notice
         self._most = most
-        self._unsaid = Count()  # lost lines that no notice told of
-        self._torn = False  # the last line that was written has no end
+        self._unreported = AtomicCounter()  # lost lines that no notice told of
+        self._mid_line = False  # the last line that was written has no end
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -74,13 +78,13 @@ class LossyWriter:
         if self._thread is None:
             self._start()
 
-    def drain(self, patience: float = _PATIENCE) -> bool:
+    def drain(self, timeout: float = _DRAIN_TIMEOUT) -> bool:
         """Wait until all is written or dropped, for `patience` seconds at most. False: some of it still waits."""
         if self._thread is None:
             return True
         reached = threading.Event()
         self._queue.put(reached)
-        return reached.wait(patience)
+        return reached.wait(timeout)
 
     def _start(self) -> None:
         with self._starting:
@@ -91,7 +95,7 @@ class LossyWriter:
     def _run(self) -> None:
         while True:
             pieces, reached = list[bytes](), list[threading.Event]()
-            while not pieces or (len(pieces) < _AT_ONCE and not self._queue.empty()):
+            while not pieces or (len(pieces) < _MAX_BATCH and not self._queue.empty()):
                 taken = self._queue.get()
                 if isinstance(taken, threading.Event):
                     reached.append(taken)
@@ -106,16 +110,16 @@ class LossyWriter:
                 event.set()
 
     def _write(self, data: bytes) -> None:
-        unsaid = self._unsaid.take()
+        unsaid = self._unreported.take()
         if data and unsaid and self._notice is not None and self._written(self._notice(unsaid)):
-            self._unsaid.add(unsaid)
+            self._unreported.add(unsaid)
             self._lose(data)
         elif left := self._written(data):
             self._lose(left)
 
     def _written(self, data: bytes) -> bytes:
         """Write it as far as it goes; what is left."""
-        if self._torn and data and self._sent(b"\n"):
+        if self._mid_line and data and self._sent(b"\n"):
             return data
         return self._sent(data)
 
@@ -124,24 +128,24 @@ class LossyWriter:
             try:
                 count = self._send(data)
             except BlockingIOError:  # the process that started this one made the pipe non-blocking
-                time.sleep(_FULL)
+                time.sleep(_FULL_PIPE_PAUSE)
                 continue
             except (OSError, ValueError):
                 break
-            self._torn = not data[:count].endswith(b"\n")
+            self._mid_line = not data[:count].endswith(b"\n")
             data = data[count:]
         return data
 
     def _lose(self, data: bytes) -> None:
         lines = max(1, data.count(b"\n"))
         self._lost.add(lines)
-        self._unsaid.add(lines)
+        self._unreported.add(lines)
 
 
 class LossyStream(io.TextIOBase):
     """In the place of sys.stdout or sys.stderr: `write` neither fails nor waits. `lost` counts lines."""
 
-    def __init__(self, stream: TextIO, lost: Count, notice: Callable[[int], bytes] | None = None) -> None:
+    def __init__(self, stream: TextIO, lost: AtomicCounter, notice: Callable[[int], bytes] | None = None) -> None:
         self._stream = stream
         self._writer = LossyWriter(_sender(stream), lost, notice)
         self._lock = threading.Lock()
@@ -204,10 +208,10 @@ def _sender(stream: TextIO) -> Callable[[bytes], int]:
 
 
 @contextlib.contextmanager
-def lossy_output(lost: Count, notice: Callable[[int], bytes]) -> Iterator[None]:
+def lossy_output(lost: AtomicCounter, notice: Callable[[int], bytes]) -> Iterator[None]:
     """Print through LossyStream while the block runs. `lost` counts lines of stderr; `notice` tells of them there."""
     before = sys.stdout, sys.stderr
-    out, err = LossyStream(sys.stdout, Count()), LossyStream(sys.stderr, lost, notice)
+    out, err = LossyStream(sys.stdout, AtomicCounter()), LossyStream(sys.stderr, lost, notice)
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     sys.stdout, sys.stderr = out, err

@@ -24,25 +24,25 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent.core.errors import AgentError, SettingsError, WrongUse
 from agent.core.policy import Policy
-from agent.platform.settings_errors import fault
-from agent.platform.settings_files import text_of
-from agent.platform.settings_sources import PREFIX, Found, gather
+from agent.platform.settings_errors import settings_error
+from agent.platform.settings_files import read_text
+from agent.platform.settings_sources import PREFIX, FoundSetting, gather
 from agent.platform.settings_types import (
     Bytes,
     GivenPath,
     GivenText,
     Seconds,
     checked_url,
-    clean,
     host_and_port,
     loopback,
+    matching,
     optional,
-    shaped,
     signing_keys,
+    split_list,
+    strip_invisible,
     uid_of,
-    words,
 )
-from agent.platform.token_host import refuse_elsewhere
+from agent.platform.token_host import refuse_foreign_token_host
 from agent.platform.trusted_files import read_trusted
 
 __all__ = ["PREFIX", "Settings", "load_settings", "loopback", "refuse_renamed", "secrets_of"]
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         "", description="The token endpoint, on the host of BASE_URL or its vendor; derived from BASE_URL when empty."
     )
     token_host: Annotated[
-        str, AfterValidator(shaped(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(:\d{1,5})?", "a host, or HOST:PORT"))
+        str, AfterValidator(matching(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(:\d{1,5})?", "a host, or HOST:PORT"))
     ] = Field("", description="Another host that TOKEN_URL may lead to; environment and `--token-host` only.")
     client_id: str = Field("", description="The API client of the Assure account.")
     client_secret: SecretStr = Field(SecretStr(""), description="Its secret.")
@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     source_name: GivenText = Field(
         "default", description="The name of the source; part of every uid, so never change it."
     )
-    source_owner: Annotated[list[str], BeforeValidator(words)] = Field(
+    source_owner: Annotated[list[str], BeforeValidator(split_list)] = Field(
         [], description="Users or uids, comma-separated: request files that others own or can change are refused."
     )
     other_documents: Literal["refuse", "ignore"] = Field(
@@ -90,20 +90,20 @@ class Settings(BaseSettings):
         SecretStr(""), description="The secret of the event subscription; two, comma-separated, while it rotates."
     )
     events_signature_header: Annotated[
-        str, AfterValidator(shaped(r"[A-Za-z0-9-]{1,64}", "1 to 64 letters, digits and hyphens"))
+        str, AfterValidator(matching(r"[A-Za-z0-9-]{1,64}", "1 to 64 letters, digits and hyphens"))
     ] = Field("X-Signicat-Signature", description="The header with the HMAC-SHA256 of an event's body.")
     events_signature_encoding: Literal["hex", "base64"] = Field("hex", description="How the HMAC is written there.")
     events_signature_prefix: str = Field("", description="What stands before it, such as `sha256=`.")
     api_token: SecretStr = Field(
         SecretStr(""), description="The bearer token of /api/requests and of the status page; without it no API."
     )
-    sink_urls: Annotated[list[str], BeforeValidator(words)] = Field(
+    sink_urls: Annotated[list[str], BeforeValidator(split_list)] = Field(
         [], description="Where CloudEvents are sent, comma-separated: https, or http on loopback."
     )
     sink_secret: SecretStr = Field(
         SecretStr(""), description="Signs what is sent (Standard Webhooks); two, comma-separated, while it rotates."
     )
-    redirect_hosts: Annotated[list[str], BeforeValidator(words)] = Field(
+    redirect_hosts: Annotated[list[str], BeforeValidator(split_list)] = Field(
         [], description="Hosts that redirectUrl may lead to, comma-separated; empty: any."
     )
     concurrency: int = Field(64, ge=1, le=1000, description="Requests that are driven at the same time.")
@@ -127,8 +127,8 @@ class Settings(BaseSettings):
         description="What `keep: claims` needs: 32 characters or more, as from `openssl rand -base64 32`.",
     )
     claims_key_file: GivenPath | None = Field(None, description="A file that holds it, instead.")
-    agent_id: Annotated[str, AfterValidator(shaped(r"[a-z0-9]{0,16}", "at most 16 small letters and digits"))] = Field(
-        "", description="Part of external references; derived when empty."
+    agent_id: Annotated[str, AfterValidator(matching(r"[a-z0-9]{0,16}", "at most 16 small letters and digits"))] = (
+        Field("", description="Part of external references; derived when empty.")
     )
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, json in a pipe.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is told.")
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         try:
-            return clean(value)
+            return strip_invisible(value)
         except ValueError as error:
             if info.field_name != "state_url":
                 raise
@@ -200,7 +200,7 @@ class Settings(BaseSettings):
 
     @field_validator("sink_secret")
     @classmethod
-    def _signing(cls, value: SecretStr) -> SecretStr:
+    def _check_signature_settings(cls, value: SecretStr) -> SecretStr:
         signing_keys(value.get_secret_value())
         return value
 
@@ -213,7 +213,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _signed(self) -> "Settings":
+    def _sinks_need_a_secret(self) -> "Settings":
         if self.sink_urls and not secrets_of(self.sink_secret):
             raise ValueError("SINK_URLS needs SINK_SECRET: whatever is sent is signed")
         return self
@@ -271,7 +271,7 @@ def load_settings(**flags: Any) -> Settings:
     return load_found(**flags)[0]
 
 
-def load_found(**flags: Any) -> tuple[Settings, Mapping[str, Found]]:
+def load_found(**flags: Any) -> tuple[Settings, Mapping[str, FoundSetting]]:
     """The settings, and where each value came from that is not a default. Raises SettingsError."""
     given = {**SHARED.get(), **{name: value for name, value in flags.items() if value is not None}}
     try:
@@ -285,14 +285,14 @@ def load_found(**flags: Any) -> tuple[Settings, Mapping[str, Found]]:
     try:
         settings = Settings(**{name: one.value for name, one in found.items()})
     except ValidationError as error:
-        raise fault(error, found, _SECRETS) from None
+        raise settings_error(error, found, _SECRETS) from None
     named = found.get("token_url")
     of_file = named is not None and named.origin not in ("flag", "environment")
-    refuse_elsewhere(settings.base_url, settings.token_url, settings.token_host, of_file)
+    refuse_foreign_token_host(settings.base_url, settings.token_url, settings.token_host, of_file)
     return settings, found
 
 
-def _from_file(name: str, found: dict[str, Found]) -> None:
+def _from_file(name: str, found: dict[str, FoundSetting]) -> None:
     """Put the content of NAME_FILE in the place of NAME, where that is not set itself."""
     named, itself = found.get(f"{name}_file"), found.get(name)
     variable = f"{PREFIX}{name.upper()}_FILE"
@@ -304,14 +304,14 @@ def _from_file(name: str, found: dict[str, Found]) -> None:
         return
     path = Path(str(named.value).strip()).expanduser()
     try:
-        secret = text_of(read_trusted(path, secret=True), str(path))
+        secret = read_text(read_trusted(path, secret=True), str(path))
     except OSError as error:
         raise SettingsError(
             f"{variable}: {path} cannot be read: {error.strerror}.", "name a file that this user can read"
         ) from None
     except AgentError as error:
         raise type(error)(f"{variable}: {error}", error.hint) from None
-    found[name] = Found(value=secret, origin="file", where=str(path))
+    found[name] = FoundSetting(value=secret, origin="file", where=str(path))
 
 
 def _secret(annotation: Any) -> bool:

@@ -6,13 +6,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent.core.errors import SettingsError
-from agent.platform.settings_sources import PREFIX, Found
+from agent.platform.settings_sources import PREFIX, FoundSetting
 
 _SHOWN = 60  # characters of a value that is shown
 _TRY = "correct it; see the table of settings in README.md"
 
 
-def fault(error: ValidationError, found: Mapping[str, Found], secrets: Collection[str]) -> SettingsError:
+def settings_error(
+    error: ValidationError, found: Mapping[str, FoundSetting], secrets: Collection[str]
+) -> SettingsError:
     """The first fault."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""

@@ -16,7 +16,7 @@ _SCALARS = ("str", "int", "float", "bool", "null", "timestamp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class SettingEntry:
     """One line: a name as it is written there, and its text."""
 
     name: str
@@ -24,7 +24,7 @@ class Entry:
     line: int
 
 
-def text_of(content: bytes, file: str) -> str:
+def read_text(content: bytes, file: str) -> str:
     """The text, without a byte order mark. Raises WrongUse with the line where it is not UTF-8."""
     try:
         return content.decode("utf-8-sig")
@@ -33,9 +33,9 @@ def text_of(content: bytes, file: str) -> str:
         raise WrongUse(f"{file}:{line} is not UTF-8.", "save that file as UTF-8") from None
 
 
-def dotenv(content: bytes, file: str) -> Iterator[Entry]:
+def dotenv(content: bytes, file: str) -> Iterator[SettingEntry]:
     """The lines of a file like `.env`. Raises WrongUse at the first that cannot be read."""
-    for found in parse_stream(io.StringIO(text_of(content, file), newline="")):
+    for found in parse_stream(io.StringIO(read_text(content, file), newline="")):
         blank = re.match(r"\s*", found.original.string)
         line = found.original.line + (blank[0].count("\n") if blank else 0)
         if found.error:
@@ -46,21 +46,21 @@ def dotenv(content: bytes, file: str) -> Iterator[Entry]:
             continue
         if found.value is None:
             raise WrongUse(f"{file}:{line}: {_shown(found.key)} has no value.", f"write {_shown(found.key)}=value")
-        yield Entry(name=found.key, value=found.value, line=line)
+        yield SettingEntry(name=found.key, value=found.value, line=line)
 
 
-def yaml(content: bytes, file: str) -> Iterator[Entry]:
+def yaml(content: bytes, file: str) -> Iterator[SettingEntry]:
     """The pairs of a YAML mapping; every value is taken as it is written, a list as its words with commas."""
     from yaml import SafeLoader, YAMLError, compose  # late: most folders have no YAML file of settings
     from yaml.nodes import MappingNode, ScalarNode
 
-    from agent.platform.misread import misread
+    from agent.platform.misread import yaml_error
 
-    text = text_of(content, file)
+    text = read_text(content, file)
     try:
         document = compose(text, SafeLoader)
     except YAMLError as error:
-        raise WrongUse(f"{misread(error, file)}.", "correct that file") from None
+        raise WrongUse(f"{yaml_error(error, file)}.", "correct that file") from None
     except RecursionError:
         raise WrongUse(f"{file} is nested too deeply.", "write NAME: value lines") from None
     if document is None:
@@ -71,12 +71,12 @@ def yaml(content: bytes, file: str) -> Iterator[Entry]:
         line = key.start_mark.line + 1
         if not isinstance(key, ScalarNode):
             raise WrongUse(f"{file}:{line}: expected the name of a setting.", "write NAME: value lines")
-        words = [value] if isinstance(value, ScalarNode) else value.value
-        if isinstance(value, MappingNode) or not all(_plain(word) for word in words):
+        parts = [value] if isinstance(value, ScalarNode) else value.value
+        if isinstance(value, MappingNode) or not all(_plain(word) for word in parts):
             raise WrongUse(
                 f"{file}:{line}: {_shown(key.value)}: expected one value or a list of them.", "write NAME: value lines"
             )
-        yield Entry(name=key.value, value=",".join(_scalar(word) for word in words), line=line)
+        yield SettingEntry(name=key.value, value=",".join(_scalar(word) for word in parts), line=line)
 
 
 def _plain(node: object) -> bool:

@@ -30,12 +30,12 @@ def _bytes(value: Any) -> Any:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def words(value: Any) -> Any:
+def split_list(value: Any) -> Any:
     """A list that is written with commas."""
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
-def _written(value: Any) -> Any:
+def _not_blank(value: Any) -> Any:
     """The value, which may not be empty: an empty path would be the working directory."""
     if isinstance(value, str) and not value.strip():
         raise ValueError("expected a value; leave it out for the default")
@@ -44,7 +44,7 @@ def _written(value: Any) -> Any:
 
 def _home(value: Any) -> Any:
     """The path with `~` as the user's own folder."""
-    written = _written(value)
+    written = _not_blank(value)
     return str(Path(written).expanduser()) if isinstance(written, str) and written.startswith("~") else written
 
 
@@ -53,7 +53,7 @@ def optional(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else _home(value)
 
 
-def _some(what: str) -> Callable[[Any], Any]:
+def _not_empty_list(what: str) -> Callable[[Any], Any]:
     """The value, which is more than nothing."""
 
     def check(value: Any) -> Any:
@@ -64,7 +64,7 @@ def _some(what: str) -> Callable[[Any], Any]:
     return check
 
 
-def shaped(pattern: str, meaning: str) -> Callable[[str], str]:
+def matching(pattern: str, meaning: str) -> Callable[[str], str]:
     """The text, which has this pattern."""
 
     def check(value: str) -> str:
@@ -86,9 +86,11 @@ def uid_of(user: str) -> int:
 
 
 GivenPath = Annotated[Path, BeforeValidator(_home)]
-GivenText = Annotated[str, BeforeValidator(_written)]
-Seconds = Annotated[float, BeforeValidator(_seconds), AfterValidator(_some("a duration above 0, such as 10s"))]
-Bytes = Annotated[int, BeforeValidator(_bytes), AfterValidator(_some("a size above 0, such as 10MiB"))]
+GivenText = Annotated[str, BeforeValidator(_not_blank)]
+Seconds = Annotated[
+    float, BeforeValidator(_seconds), AfterValidator(_not_empty_list("a duration above 0, such as 10s"))
+]
+Bytes = Annotated[int, BeforeValidator(_bytes), AfterValidator(_not_empty_list("a size above 0, such as 10MiB"))]
 
 
 def printable(text: str) -> str:
@@ -99,7 +101,7 @@ def printable(text: str) -> str:
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Cs")
 
 
-def clean(text: str) -> str:
+def strip_invisible(text: str) -> str:
     """The text without what cannot be seen at its ends. ValueError, by code point, for what cannot be seen inside."""
     text = _ends_cut(text)
     for character in text:

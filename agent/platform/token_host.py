@@ -3,13 +3,13 @@
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from agent.core.errors import Untrusted
+from agent.core.errors import UntrustedFile
 
 _VENDORS = ("signicat.com",)  # registered domains whose hosts are all run by one vendor (contract §1)
 _PORTS = {"https": 443, "http": 80}
 
 
-def elsewhere(base_url: str, token_url: str) -> str:
+def foreign_token_host(base_url: str, token_url: str) -> str:
     """The host and port of a token endpoint that is at another host than BASE_URL; empty for the same, or derived."""
     base, token = urlsplit(base_url), urlsplit(token_url)
     if not token_url or _name(base) == _name(token):
@@ -22,7 +22,7 @@ def _place(token: SplitResult) -> str:
     return host if port == _PORTS[scheme] else f"{host}:{port}"
 
 
-def refuse_elsewhere(base_url: str, token_url: str, allowed: str, of_file: bool) -> None:
+def refuse_foreign_token_host(base_url: str, token_url: str, allowed: str, of_file: bool) -> None:
     """Raise Untrusted where the token endpoint is at a host that neither BASE_URL nor TOKEN_HOST stands for.
 
     `of_file`: a file says so, and not the environment or a flag. Another port of the same host, where another user may
@@ -38,7 +38,7 @@ def refuse_elsewhere(base_url: str, token_url: str, allowed: str, of_file: bool)
     both_default = all(_origin(one)[0] == "https" and _origin(one)[2] == _PORTS["https"] for one in (base, token))
     if both_default and any(_within(_name(base), one) and _within(_name(token), one) for one in _VENDORS):
         return
-    raise Untrusted(
+    raise UntrustedFile(
         f"ASSURE_AGENT_TOKEN_URL leads to {place}, and ASSURE_AGENT_BASE_URL to {_name(base)}: client id and secret "
         "are not sent to another host.",
         f"remove TOKEN_URL, or allow that host by --token-host {place} or ASSURE_AGENT_TOKEN_HOST in the environment",

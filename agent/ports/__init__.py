@@ -1,13 +1,15 @@
 """What the loops need of the outside. Each port states its contract; adapters live in store, assure and source."""
 
 from agent.ports.clock import Clock
-from agent.ports.effects import Budget, DocumentTypes, Pictures, Seals, Unfit, Unsealable
+from agent.ports.effects import Budget, ClaimsEncryption, ClaimsEncryptionError, DocumentTypes, Pictures, UnusableImage
 from agent.ports.remote import Gate, Image, Remote, ResultReading
 from agent.ports.sink import Delivery, Sink
-from agent.ports.store import Command, Recoveries, Recovery, Store, Waiting
+from agent.ports.store import Command, Recoveries, Recovery, Store, WaitingSummary
 
 __all__ = [
     "Budget",
+    "ClaimsEncryption",
+    "ClaimsEncryptionError",
     "Clock",
     "Command",
     "Delivery",
@@ -19,10 +21,8 @@ __all__ = [
     "Recovery",
     "Remote",
     "ResultReading",
-    "Seals",
     "Sink",
     "Store",
-    "Unfit",
-    "Unsealable",
-    "Waiting",
+    "UnusableImage",
+    "WaitingSummary",
 ]

@@ -6,13 +6,13 @@ from typing import Protocol
 
 from agent.core.assure_types import Depiction, DocumentKey
 from agent.core.document_types import Resolution
-from agent.core.effect import ImageRef, Keeping
-from agent.core.observations import Sealed
+from agent.core.effect import ClaimsRequest, ImageRef
+from agent.core.observations import EncryptedClaims
 from agent.ports.remote import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unfit:
+class UnusableImage:
     """An image that cannot be sent. `reason` is a token: missing, changed, outside, format, too-large, unreadable."""
 
     depiction: Depiction
@@ -22,11 +22,11 @@ class Unfit:
 class Pictures(Protocol):
     """The images folder."""
 
-    async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | Unfit:
+    async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | UnusableImage:
         """The images as they were admitted, or the first that is not so any more."""
 
 
-class Unsealable(Exception):
+class ClaimsEncryptionError(Exception):
     """Claims that cannot be sealed. `reason` is a token: no-key, disk."""
 
     def __init__(self, reason: str) -> None:
@@ -34,10 +34,10 @@ class Unsealable(Exception):
         self.reason = reason
 
 
-class Seals(Protocol):
+class ClaimsEncryption(Protocol):
     """Encrypts claims."""
 
-    def seal(self, keeping: Keeping, claims: bytes, at: float) -> Sealed:
+    def encrypt(self, claims_request: ClaimsRequest, claims: bytes, at: float) -> EncryptedClaims:
         """The claims of this moment, sealed until their time is over. Blocking, for milliseconds. Raises Unsealable.
 
         What was sealed can be opened again only once it was committed.
@@ -54,5 +54,5 @@ class Budget(Protocol):
 class DocumentTypes(Protocol):
     """Assure's document types, as of today."""
 
-    async def resolve(self, wanted: DocumentKey) -> Resolution | None:
+    async def resolve(self, key: DocumentKey) -> Resolution | None:
         """What is meant, by a list of at most a day; None while no such list can be had. Returns within seconds."""

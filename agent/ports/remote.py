@@ -66,7 +66,7 @@ class Remote(Protocol):
     async def read_result(self, dossier_id: str, process_id: str) -> Answer[ResultReading]:
         """GET process (§9), with its claims when it is accepted."""
 
-    async def read_dossier(self, dossier_id: str, gone: bool = False) -> Answer[DossierReading]:
+    async def read_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[DossierReading]:
         """GET dossier with its processes (§4). `gone`: it was deleted, and a 404 is expected."""
 
     async def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Answer[bytes]:
@@ -83,17 +83,17 @@ class Remote(Protocol):
     async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
         """GET document-types of PictureID; none is an empty tuple (§5)."""
 
-    async def delete_dossier(self, dossier_id: str, gone: bool = False) -> Answer[None]:
+    async def delete_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[None]:
         """DELETE dossier: 204; a 404 is Refused with `missing` (§4). `gone`: such a 404 is expected."""
 
 
 class Gate(Protocol):
     """May calls to Assure begin? Whoever asks before it begins waits as a row with a time, not as a worker [I8]."""
 
-    def shut(self, now: float) -> bool:
+    def is_closed(self, now: float) -> bool:
         """True while nothing is sent: what is asked for all the same is busy."""
 
-    def room(self, now: float) -> float:
+    def capacity(self, now: float) -> float:
         """How many more calls may begin now; infinity: any number."""
 
     def opens_at(self, now: float) -> float:

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent.core.admission import Remark
+from agent.core.admission import ScanNote
 from agent.core.machine import Step
 from agent.core.record import Record
-from agent.core.retry import gated
+from agent.core.retry import holds_new_work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class WaitingSummary:
     """Requests that wait for a result: how many, and when the first of them was begun (seconds since the epoch)."""
 
     count: int
@@ -36,14 +36,14 @@ class Recovery:
     """A store that is not what it was, since `at`. `why`: lost, older (than its mark), restored (from a backup)."""
 
     at: float
-    why: str
-    looked_at: float | None = None  # Assure was asked for what it still has
+    cause: str
+    scanned_at: float | None = None  # Assure was asked for what it still has
     approved_at: float | None = None  # a person said to go on
 
     @property
-    def gated(self) -> bool:
+    def holds_new_work(self) -> bool:
         """True while nothing may be begun."""
-        return gated(self.why)
+        return holds_new_work(self.cause)
 
 
 class Recoveries(Protocol):
@@ -54,22 +54,22 @@ class Recoveries(Protocol):
     def open(self) -> Recovery | None:
         """The recovery that goes on, or None: all is as usual."""
 
-    def doubtful(self) -> list[str]:
+    def possibly_stale(self) -> list[str]:
         """The uids of what is not done: all of it may be behind what happened."""
 
-    def unproven(self, unseen: bool = False) -> list[str]:
+    def held_history_lost(self, unsearched: bool = False) -> list[str]:
         """The uids of those held because nothing is known of their past; with `unseen` those not looked for yet."""
 
-    async def looked(self, at: float, unclaimed: Iterable[tuple[str, str]]) -> None:
+    async def record_search(self, at: float, unclaimed: Iterable[tuple[str, str]]) -> None:
         """Assure was asked; `unclaimed` are dossiers that no request explains: id and reference."""
 
     async def suspect(self, uid: str, reference: str, dossier_id: str, at: float) -> None:
         """An empty dossier of an earlier attempt: its deletion is intended from here on."""
 
-    def looked_last(self) -> float | None:
+    def last_scan_at(self) -> float | None:
         """When Assure was last asked in an earlier recovery: what was there before is settled. None: never."""
 
-    def explained(self, dossiers: Sequence[str]) -> set[str]:
+    def previously_unclaimed(self, dossiers: Sequence[str]) -> set[str]:
         """Those of these dossiers that an earlier recovery saw and left alone."""
 
     async def begin(self, at: float) -> None:
@@ -91,13 +91,13 @@ class Store(Protocol):
     def get(self, uid: str) -> Record | None:
         """The record of this uid."""
 
-    def claim(self, now: float, limit: int, busy: set[str], begun: bool = False) -> list[Record]:
+    def claim(self, now: float, limit: int, busy: set[str], started_only: bool = False) -> list[Record]:
         """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks.
 
         With `begun` only those that wait for their result or their deletion.
         """
 
-    def next_due(self, busy: set[str], begun: bool = False) -> float | None:
+    def next_due(self, busy: set[str], started_only: bool = False) -> float | None:
         """When the next record that is not busy is due; of those begun, or of all."""
 
     def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
@@ -106,22 +106,22 @@ class Store(Protocol):
     def creating(self) -> list[Record]:
         """Those without a dossier whose creation was asked for at least once."""
 
-    def unsettled(self, begun: bool = False) -> bool:
+    def unsettled(self, started_only: bool = False) -> bool:
         """True while some request goes on by itself: not held, not suspended, not queued, not in retention."""
 
-    def waiting(self) -> Waiting:
+    def waiting(self) -> WaitingSummary:
         """What waits for a result."""
 
     def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
         """The uids of those that wait for a result in one of these dossiers."""
 
-    def oldest_looks(self, limit: int) -> list[str]:
+    def least_recently_polled(self, limit: int) -> list[str]:
         """Those that wait for a result, the ones that were looked at longest ago first."""
 
     def starts_since(self, at: float) -> int:
         """How many starts were reserved since then, or made or begun without a brake."""
 
-    def patient(self) -> list[str]:
+    def awaiting_budget_or_images(self) -> list[str]:
         """The uids of those that wait for the budget, or for their images."""
 
     def present(self, source: str) -> dict[str, str]:
@@ -130,7 +130,7 @@ class Store(Protocol):
     def withdrawn_since(self, at: float) -> int:
         """How many files were taken away before the outcome since then, those that are back among them."""
 
-    async def scanned(
+    async def record_scan(
         self,
         source: str,
         at: float,
@@ -138,7 +138,7 @@ class Store(Protocol):
         complete: bool,
         waiting: int,
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
-        remarks: Iterable[Remark] | None = None,
+        scan_notes: Iterable[ScanNote] | None = None,
     ) -> None:
         """Note what a scan saw. `refusals` (file, line, column, message, hint, name) and `remarks` replace the earlier
         ones, if given.

@@ -30,7 +30,7 @@ Left out: download, matching, watermark, redaction. The guide for users is docs/
 from agent.sandbox.config import SandboxConfig
 from agent.sandbox.events.subscription import Subscription
 from agent.sandbox.outcome import CANARIES
-from agent.sandbox.persistence import ForeignWorld
+from agent.sandbox.persistence import IncompatibleSnapshot
 from agent.sandbox.server import SandboxServer
 
-__all__ = ["CANARIES", "ForeignWorld", "SandboxConfig", "SandboxServer", "Subscription"]
+__all__ = ["CANARIES", "IncompatibleSnapshot", "SandboxConfig", "SandboxServer", "Subscription"]

@@ -33,7 +33,7 @@ class Account:
         self.data = DossierData(self)
         self.configurations = Configurations(self)
         # Told when something will have happened: a process final, or, without an id, a simulated person at the page.
-        self.awaited: Callable[[float, str], None] = lambda at, process_id: None
+        self.awaited_processes: Callable[[float, str], None] = lambda at, process_id: None
         self.documents = {document.id: document for document in config.documents}
         self.chance = random.Random(config.seed)  # noqa: S311 - repeatable, nothing secret
         # Ids depend on the time, too, or a second run would hand out those of the first to other people.
@@ -72,7 +72,7 @@ class Account:
             raise not_found("Dossier")
         return self.dossiers[dossier_id]
 
-    def both(self, dossier_id: str, process_id: str) -> tuple[Dossier, Process]:
+    def dossier_and_process(self, dossier_id: str, process_id: str) -> tuple[Dossier, Process]:
         """The dossier and its process, or 404."""
         dossier = self.dossier(dossier_id)
         if process_id not in dossier.process_ids:
@@ -113,7 +113,7 @@ class Account:
         process.updated_at = self.dossiers[process.dossier_id].updated_at = at
         self.changes += 1
         if process.verdict is not None:
-            self.awaited(process.verdict.at, process.process_id)
+            self.awaited_processes(process.verdict.at, process.process_id)
 
     def result_read(self, dossier: Dossier) -> None:
         """Somebody has read a result in this dossier."""

@@ -15,7 +15,7 @@ from agent.sandbox.routes import reply
 
 
 @dataclass(frozen=True, slots=True)
-class _Control:
+class _Admin:
     """The answers to each address."""
 
     book: Ledger
@@ -58,7 +58,7 @@ class _Control:
 
 def routes(ledger: Ledger, faults: Faults, outbox: Outbox) -> list[Route]:
     """The addresses below /sandbox."""
-    control = _Control(ledger, faults, outbox)
+    control = _Admin(ledger, faults, outbox)
     return [
         Route("/sandbox/ledger", control.ledger, methods=["GET"]),
         Route("/sandbox/ledger/reset", control.reset, methods=["POST"]),

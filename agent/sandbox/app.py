@@ -21,7 +21,7 @@ from agent.sandbox import admin
 from agent.sandbox.capture import specimen
 from agent.sandbox.capture.pages import ASSETS
 from agent.sandbox.events.outbox import Outbox
-from agent.sandbox.faults.injection import Wire
+from agent.sandbox.faults.injection import FaultInjector
 from agent.sandbox.faults.rules import Faults, Kind
 from agent.sandbox.model import AssureError, Json, Operation, View, stamp
 from agent.sandbox.routes import OPERATIONS, PAGES, Act, Call, reply
@@ -55,27 +55,27 @@ def error(method: str, path: str, refusal: AssureError, *, at: float | None = No
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Services:
     """What every operation needs at hand."""
 
     world: World
     tokens: Tokens
     faults: Faults
     outbox: Outbox
-    wire: Wire
+    wire: FaultInjector
 
 
 class Endpoint:
     """One operation as an ASGI application."""
 
-    def __init__(self, desk: Desk, operation: Operation, act: Act) -> None:
-        self._desk = desk
+    def __init__(self, services: Services, operation: Operation, act: Act) -> None:
+        self._services = services
         self._operation = operation
         self._act = act
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the request to its end, count it, and answer it with whatever trouble it meets."""
-        desk = self._desk
+        desk = self._services
         request = Request(scope, receive)
         content = await request.body()
         desk.world.ledger.called(self._operation)
@@ -104,7 +104,7 @@ class Endpoint:
 
     def _admit(self, call: Call) -> None:
         """Bearer authentication, which applies to every operation of the API (contract §0)."""
-        self._desk.tokens.check(call.headers.get("authorization", ""))
+        self._services.tokens.check(call.headers.get("authorization", ""))
 
 
 class OpenEndpoint(Endpoint):
@@ -121,7 +121,7 @@ def _oauth(refusal: OAuthError) -> Response:
     return response
 
 
-def _token(desk: Desk) -> Act:
+def _token(desk: Services) -> Act:
     """The token endpoint (contract §1)."""
 
     def issue(_: World, call: Call) -> Response:
@@ -169,7 +169,7 @@ class _Dated:
         await self._app(scope, receive, dated)
 
 
-def application(desk: Desk) -> Starlette:
+def application(desk: Services) -> Starlette:
     """All addresses of the simulator."""
     routes: list[BaseRoute] = [
         Route(path, Endpoint(desk, name, act), methods=[method]) for method, path, name, act in OPERATIONS

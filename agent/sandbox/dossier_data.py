@@ -97,7 +97,7 @@ class DossierData:
         self._changed(dossier, now)
 
     def _copies(self, dossier: Dossier, process_id: str) -> dict[str, Image]:
-        _, process = self._account.both(dossier.dossier_id, process_id)
+        _, process = self._account.dossier_and_process(dossier.dossier_id, process_id)
         # Of a process that had started before a restart only digests are left.
         copies = {name: image for name, image in process.images.items() if image.content is not None}
         if not copies:

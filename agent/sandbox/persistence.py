@@ -40,7 +40,7 @@ def dump(world: World) -> bytes:
     )
 
 
-class ForeignWorld(ValueError):
+class IncompatibleSnapshot(ValueError):
     """The file is not what this version of the sandbox wrote; says which."""
 
 
@@ -49,7 +49,7 @@ def restore(world: World, path: Path) -> None:
     try:
         load(world, path.read_bytes())
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ForeignWorld(f"{path} is not what this version of the sandbox wrote.") from None
+        raise IncompatibleSnapshot(f"{path} is not what this version of the sandbox wrote.") from None
 
 
 def load(world: World, content: bytes) -> None:
@@ -80,12 +80,12 @@ def load(world: World, content: bytes) -> None:
 def write(path: Path, content: bytes) -> None:
     """Replace the file as a whole: whoever reads it finds the old one or the new one. Only we may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    temporary = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    beside.replace(path)
+    temporary.replace(path)
 
 
 def _dossier(dossier: Dossier) -> Json:

@@ -13,12 +13,12 @@ from typing import Self
 import uvicorn
 
 from agent.sandbox import persistence
-from agent.sandbox.app import Desk, application
+from agent.sandbox.app import Services, application
 from agent.sandbox.config import SandboxConfig
 from agent.sandbox.events import sender
 from agent.sandbox.events.outbox import Outbox
-from agent.sandbox.events.sender import Courier, Wait
-from agent.sandbox.faults.injection import Protocol, Wire
+from agent.sandbox.events.sender import EventSender, Wait
+from agent.sandbox.faults.injection import FaultInjector, Protocol
 from agent.sandbox.faults.rules import Faults
 from agent.sandbox.ledger import Ledger
 from agent.sandbox.tokens import Tokens
@@ -74,8 +74,8 @@ class SandboxServer:
         self.faults.add(self.config.faults)
         self.tokens = Tokens(self.config, clock)
         self.outbox = Outbox(self.world, self.faults)
-        self.courier = Courier(self.outbox, clock, wait)
-        self._wire = Wire(clock, sleep)
+        self.courier = EventSender(self.outbox, clock, wait)
+        self._wire = FaultInjector(clock, sleep)
         self._server: _Uvicorn | None = None
         self._stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -125,7 +125,7 @@ class SandboxServer:
         await self.stop()
 
     def _uvicorn(self) -> uvicorn.Config:
-        desk = Desk(self.world, self.tokens, self.faults, self.outbox, self._wire)
+        desk = Services(self.world, self.tokens, self.faults, self.outbox, self._wire)
         return uvicorn.Config(
             application(desk),
             http=Protocol,

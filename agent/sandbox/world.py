@@ -99,7 +99,7 @@ class World(Account):
     def set_images(self, dossier_id: str, process_id: str, body: Json) -> None:
         """POST images: each replaces the earlier one of its name, until the start."""
         now = self.now()
-        dossier, process = self.both(dossier_id, process_id)
+        dossier, process = self.dossier_and_process(dossier_id, process_id)
         if process.verdict is not None:
             self.violated("upload-after-start", Operation.SET_IMAGES, dossier, process.status(now))
             raise bad_request("Verification already started.", self.config.late_images_status)
@@ -113,7 +113,7 @@ class World(Account):
     def start_verification(self, dossier_id: str, process_id: str, body: Json) -> Json:
         """POST process: the billable act. Once; the second time it is 400 (contract §8)."""
         now = self.now()
-        dossier, process = self.both(dossier_id, process_id)
+        dossier, process = self.dossier_and_process(dossier_id, process_id)
         self.screen(Operation.START_VERIFICATION, body, validation.VERIFY_FIELDS, dossier)
         if process.verdict is not None:
             self.ledger.process(process_id).starts += 1
@@ -130,7 +130,7 @@ class World(Account):
     def get_process(self, dossier_id: str, process_id: str, view: View = PLAIN) -> Json:
         """GET process: its status, and its result once there is one."""
         now = self.now()
-        dossier, process = self.both(dossier_id, process_id)
+        dossier, process = self.dossier_and_process(dossier_id, process_id)
         if process.created_at > self.horizon(now, view):
             raise not_found("Process")
         self.ledger.process(process_id).reads.append(now)
@@ -142,7 +142,7 @@ class World(Account):
     def get_image(self, dossier_id: str, process_id: str, depiction: str | None, view: View = PLAIN) -> bytes:
         """GET images: the bytes as they came. PictureID never has a portrait (contract §7)."""
         now = self.now()
-        dossier, process = self.both(dossier_id, process_id)
+        dossier, process = self.dossier_and_process(dossier_id, process_id)
         if depiction not in validation.IMAGE_FIELDS:
             if (depiction or "").lower() == "portrait":
                 self.violated("portrait", Operation.GET_IMAGES, dossier, "PictureID has no portrait")
@@ -155,7 +155,7 @@ class World(Account):
     def set_failed(self, dossier_id: str, process_id: str) -> Json:
         """POST fail: gives up a pending process; any other is 409 (contract §9)."""
         now = self.now()
-        _, process = self.both(dossier_id, process_id)
+        _, process = self.dossier_and_process(dossier_id, process_id)
         if process.verdict is not None:
             raise conflict()
         process.verdict = Verdict("failed", now, outcome.BY_REQUEST)
@@ -170,7 +170,7 @@ class World(Account):
     def delete_process(self, dossier_id: str, process_id: str) -> None:
         """DELETE process, in any status (contract §9: only Onfido minds)."""
         now = self.now()
-        dossier, process = self.both(dossier_id, process_id)
+        dossier, process = self.dossier_and_process(dossier_id, process_id)
         dossier.process_ids.remove(process_id)
         self.forget(process, now)
         self.changes += 1
@@ -178,7 +178,7 @@ class World(Account):
     def get_external_id(self, dossier_id: str, process_id: str) -> Json:
         """GET external-id: the provider's transaction."""
         self.now()
-        return {"externalId": self.both(dossier_id, process_id)[1].external_id}
+        return {"externalId": self.dossier_and_process(dossier_id, process_id)[1].external_id}
 
     def list_processes(self, query: Mapping[str, Sequence[str]], view: View = PLAIN) -> Json:
         """GET processes of the last 30 days: filtered, sorted by creation, one page of them and how many there are."""

@@ -20,18 +20,18 @@ class Fault:
     name: str | None = None  # metadata.name of the document, when it could be read
 
     def __str__(self) -> str:
-        return located(self.file, self.line, self.column, self.message)
+        return format_location(self.file, self.line, self.column, self.message)
 
 
 SOURCE_FOLDER = "."  # the `file` of a fault about the source folder itself
 
 
-def located(file: str, line: int, column: int, message: str) -> str:
+def format_location(file: str, line: int, column: int, message: str) -> str:
     """`FILE:LINE:COLUMN: message`; the message alone where it is about the source folder itself."""
     return message if file == SOURCE_FOLDER else f"{file}:{line}:{column}: {message}"
 
 
-def shown(path: str) -> str:
+def printable_path(path: str) -> str:
     """A path that is fit to be printed: UTF-8, no control characters, forward slashes as they are."""
     if path.isprintable():
         return path
@@ -40,4 +40,4 @@ def shown(path: str) -> str:
 
 def dotted(path: Sequence[str | int]) -> str:
     """`spec.upload.images.front` for people; each name is cut at 40 characters."""
-    return ".".join(shown(str(step)[:_LONGEST_NAME]) for step in path)
+    return ".".join(printable_path(str(step)[:_LONGEST_NAME]) for step in path)

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from agent.core.request import Part, VerificationRequest
 from agent.source.diagnostics import README, dotted
-from agent.source.yaml_reader import Nothing, Path, Problem, Tree
+from agent.source.yaml_reader import Path, RefusedValue, YamlDocument, YamlProblem
 
 _QUOTES = "put the value in quotes"
 _EXPECTED: Mapping[str, tuple[str, str]] = {
@@ -41,18 +41,18 @@ def fields(model: type[Part] = VerificationRequest, path: tuple[str, ...] = ()) 
 _FIELDS = tuple(fields())
 
 
-def problems(error: ValidationError, tree: Tree) -> Iterator[Problem]:
+def problems(error: ValidationError, tree: YamlDocument) -> Iterator[YamlProblem]:
     """Each error with its place. Errors about a value that was refused already are left out."""
     for one in error.errors(include_url=False, include_input=False):
         path = tuple(step for step in one["loc"] if step != "[key]")
-        if _at(tree.value, path) is Nothing:
+        if _at(tree.value, path) is RefusedValue:
             continue
-        message, hint = _words(one, path)
+        message, hint = _message(one, path)
         is_key = one["type"] == "extra_forbidden" or one["loc"][-1:] == ("[key]",)
-        yield Problem((is_key and tree.keys.get(path)) or tree.near(path), message, hint)
+        yield YamlProblem((is_key and tree.keys.get(path)) or tree.position_of(path), message, hint)
 
 
-def _words(error: ErrorDetails, path: Path) -> tuple[str, str]:
+def _message(error: ErrorDetails, path: Path) -> tuple[str, str]:
     context = error.get("ctx", {})
     match error["type"]:
         case "missing":

@@ -16,20 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.platform.settings import Settings
-from agent.source.diagnostics import SOURCE_FOLDER, Fault, shown
+from agent.source.diagnostics import SOURCE_FOLDER, Fault, printable_path
 from agent.source.ignore import Ignore, read_ignore
-from agent.source.loader import Document, Loaded
+from agent.source.loader import Document, LoadedFile
 from agent.source.names import unique
 from agent.source.ownership import Owners
-from agent.source.safe_read import Why, why
-from agent.source.scan import Entry, Manner, Waiting, Walk, hides
+from agent.source.safe_read import ReadFailure, read_failure
+from agent.source.scan import FolderScan, ScannedFile, ScanOptions, Waiting, may_hide_names
 from agent.source.yaml_reader import Limits
 
 SETTLE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Root:
+class FolderIdentity:
     """Which folder was scanned, after links: another identity means that it was swapped."""
 
     path: str
@@ -50,7 +50,7 @@ class Scan:
     broken_files: frozenset[str] = frozenset()  # files that may hold names nobody could read, as `Document.file`
     broken_folders: tuple[str, ...] = ()  # the same of folders, each with a slash
     passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files, as `customer.yaml.txt`
-    root: Root | None = None
+    root: FolderIdentity | None = None
     exposed: tuple[Fault, ...] = ()  # files and folders that others could change; told and not refused
 
     def may_hold(self, file: str) -> bool:
@@ -61,16 +61,16 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class PartialScan:
     """What a look at some files found. Nothing follows from what is not in it."""
 
     documents: tuple[Document, ...] = ()  # new or changed since they were last read, with a name that is nobody else's
     unsettled: frozenset[str] = frozenset()  # files that change just now: look again soon
-    open: bool = False  # there is more, which only a scan can tell: faults, shared names
+    needs_full_scan: bool = False  # there is more, which only a scan can tell: faults, shared names
 
 
 @dataclass(slots=True)
-class _Sorted:
+class _MergedFiles:
     """All files of a scan, put together."""
 
     documents: Mapping[str, Document] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Folder:
         owners: Owners | None = None,
     ) -> None:
         self._path = path
-        self._manner = Manner(
+        self._options = ScanOptions(
             now=now,
             monotonic=monotonic,
             settle=settle,
@@ -107,11 +107,11 @@ class Folder:
             owners=owners or Owners(),
         )
         self._ignore = Ignore()
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, ScannedFile] = {}
         self._waiting: Waiting = {}
-        self._walk: Walk | None = None  # the scan that is on its way
-        self._sorted = _Sorted()
-        self._looked: dict[str, str] = {}  # names that were read since that was sorted, with their files
+        self._walk: FolderScan | None = None  # the scan that is on its way
+        self._merged = _MergedFiles()
+        self._read_during_scan: dict[str, str] = {}  # names that were read since that was sorted, with their files
         self._recent: dict[str, str] = {}  # those of them that were read since the last scan sorts them
         self._scanned = False
         self._trouble: tuple[Fault, ...] = ()  # about folders, at the last scan
@@ -136,26 +136,26 @@ class Folder:
             status = os.stat(path)  # noqa: PTH116 - no Path objects here
             os.scandir(path).close()
         except OSError as error:
-            yield self._nothing(error)
+            yield self._failed_scan(error)
             return
         ignore = read_ignore(path, self._ignore)
         if isinstance(ignore, Fault):
             yield self._unreadable(ignore)
             return
         self._ignore = ignore
-        walk = self._walk = Walk(path, self._entries, self._waiting, self._manner, ignore)
-        yield from walk.everything()
-        if walk.news or self._looked or len(walk.entries) != len(self._entries):
+        walk = self._walk = FolderScan(path, self._entries, self._waiting, self._options, ignore)
+        yield from walk.scan_all()
+        if walk.changed or self._read_during_scan or len(walk.entries) != len(self._entries):
             self._recent = {}
-            self._sorted = yield from _sort_out(walk.entries)
-            self._looked = self._recent
+            self._merged = yield from _merge_files(walk.entries)
+            self._read_during_scan = self._recent
         self._walk = None
-        yield self._ended(walk, Root(path, status.st_dev, status.st_ino))
+        yield self._ended(walk, FolderIdentity(path, status.st_dev, status.st_ino))
 
-    def _ended(self, walk: Walk, root: Root) -> Scan:
+    def _ended(self, walk: FolderScan, root: FolderIdentity) -> Scan:
         self._scanned = True
         self._entries, self._waiting, self._trouble = walk.entries, walk.waiting, tuple(walk.faults)
-        found = self._sorted
+        found = self._merged
         return Scan(
             complete=walk.complete,
             unsettled=walk.unsettled or bool(walk.waiting),
@@ -165,51 +165,53 @@ class Folder:
             claimed=found.claimed,
             broken_files=found.broken,
             broken_folders=tuple(walk.unread),
-            passed_over=tuple(sorted(map(shown, walk.passed_over))),
+            passed_over=tuple(sorted(map(printable_path, walk.passed_over))),
             exposed=(*walk.exposed, *found.exposed),
             root=root,
         )
 
-    def look(self, files: Collection[str]) -> Look:
+    def read_files(self, files: Collection[str]) -> PartialScan:
         """Look at these files only, paths below the folder; after a scan. Never raises an OSError."""
         try:
             root = os.path.realpath(self._path, strict=True)
         except OSError:
-            return Look(open=True)
+            return PartialScan(needs_full_scan=True)
         ignore = read_ignore(root, self._ignore)
         if not self._scanned or ignore is not self._ignore:  # a list that changed is for a scan
-            return Look(open=True)
-        walk = Walk(root, self._entries, self._waiting, self._manner, ignore)
-        walk.some(files)
+            return PartialScan(needs_full_scan=True)
+        walk = FolderScan(root, self._entries, self._waiting, self._options, ignore)
+        walk.scan_files(files)
         for path in files:
             self._waiting.pop(path, None)
         self._waiting |= walk.waiting
         news = {path: entry for path, entry in walk.entries.items() if entry is not self._entries.get(path)}
         self._entries |= news
         if self._walk is not None:
-            self._walk.overtaken(news, walk.waiting)
+            self._walk.merge_newer(news, walk.waiting)
         documents, faults, _ = unique(document for entry in news.values() for document in entry.loaded.documents)
         free = tuple(document for document in documents.values() if self._is_free(document))
-        names = {name: shown(path) for path, entry in news.items() for name in entry.names or ("",)}
-        self._looked |= names
+        names = {name: printable_path(path) for path, entry in news.items() for name in entry.names or ("",)}
+        self._read_during_scan |= names
         self._recent |= names
         refused = bool(faults) or any(entry.loaded.faults for entry in news.values())
-        return Look(documents=free, unsettled=frozenset(walk.waiting), open=refused or len(free) < len(documents))
+        return PartialScan(
+            documents=free, unsettled=frozenset(walk.waiting), needs_full_scan=refused or len(free) < len(documents)
+        )
 
     def _is_free(self, document: Document) -> bool:
         """True when no other file has this name, as far as we know."""
         name, file = document.name, document.file
-        before = self._sorted.documents.get(name)
+        before = self._merged.documents.get(name)
         other = before is not None and before.file != file
-        return not other and name not in self._sorted.claimed and self._looked.get(name, file) == file
+        return not other and name not in self._merged.claimed and self._read_during_scan.get(name, file) == file
 
-    def everything(self) -> Iterator[tuple[str, Loaded]]:
+    def loaded_files(self) -> Iterator[tuple[str, LoadedFile]]:
         """Each file of the last scan, path and content, before names are compared; then what is wrong with folders."""
         yield from ((path, entry.loaded) for path, entry in self._entries.items())
-        yield from ((fault.file, Loaded(faults=(fault,))) for fault in self._trouble)
+        yield from ((fault.file, LoadedFile(faults=(fault,))) for fault in self._trouble)
 
-    def _nothing(self, error: OSError) -> Scan:
-        if why(error) is Why.MISSING:
+    def _failed_scan(self, error: OSError) -> Scan:
+        if read_failure(error) is ReadFailure.MISSING:
             fault = Fault(
                 file=SOURCE_FOLDER, message="the source folder is missing", hint="create it, or correct SPECS_DIR"
             )
@@ -227,7 +229,7 @@ class Folder:
         return Scan(complete=False, faults=(fault,), claimed=names, error=fault)
 
 
-def _sort_out(entries: Mapping[str, Entry]) -> Generator[None, None, _Sorted]:
+def _merge_files(entries: Mapping[str, ScannedFile]) -> Generator[None, None, _MergedFiles]:
     """Put files together, as they are now; gives way in between."""
     paths = sorted(entries)  # no pairs: a hundred thousand new tuples would have all garbage collected
     files = [entries[path] for path in paths]
@@ -236,6 +238,8 @@ def _sort_out(entries: Mapping[str, Entry]) -> Generator[None, None, _Sorted]:
     yield
     claimed = shared.union(*(entry.claimed for entry in files)) - documents.keys()
     told = [fault for entry in files for fault in entry.loaded.faults]
-    broken = frozenset(shown(path) for path, entry in zip(paths, files, strict=True) if hides(entry.loaded))
+    broken = frozenset(
+        printable_path(path) for path, entry in zip(paths, files, strict=True) if may_hide_names(entry.loaded)
+    )
     exposed = tuple(entry.exposed for entry in files if entry.exposed is not None)
-    return _Sorted(documents, (*told, *faults), frozenset(claimed), broken, exposed)
+    return _MergedFiles(documents, (*told, *faults), frozenset(claimed), broken, exposed)

@@ -44,15 +44,15 @@ class Lineage:
         self._shallow = shallow
         self._groups: dict[bytes, tuple[Commit, Wanted]] = {}  # files that are the same since that commit
         self._queue: list[tuple[int, bytes]] = []  # the newest commit first
-        self.begun = False
+        self.started = False
 
     def follows(self, files: Iterable[str]) -> bool:
         """Are these files part of the walk?"""
         return all(file in self._files or "\\" in file for file in files)
 
-    def begin(self, objects: Objects) -> None:
+    def start(self, objects: Objects) -> None:
         """Find the files in the commit. Raises Missing, Damaged, TooLong."""
-        if self.begun:
+        if self.started:
             return
         commit = objects.commit(self.head)
         wanted = _wanted(self._files.items())
@@ -60,7 +60,7 @@ class Lineage:
         self._open = set(self.entries)
         if self._open:
             self._add(self.head, commit, _wanted((file, self._files[file]) for file in self._open))
-        self.begun = True
+        self.started = True
 
     def advance(self, objects: Objects, files: Collection[str]) -> None:
         """Go back until the authors of these files are known or cannot be. Raises TooLong."""

@@ -35,7 +35,7 @@ class TooLong(Exception):
     """The time is over."""
 
 
-class Folder:
+class GitTree:
     """The entries of a tree. They are sought in its bytes: to unpack them all is twenty times slower."""
 
     __slots__ = ("_entries", "_raw", "_width")
@@ -70,7 +70,7 @@ class Folder:
             return self.entries().get(name)  # its bytes are also elsewhere: in a longer name, or in a hash
         return int(raw[mode:at], 8), of.hex().encode()
 
-    def unlike(self, other: "Folder") -> Collection[bytes]:
+    def unlike(self, other: "GitTree") -> Collection[bytes]:
         """Names that may have other entries there, and some more. Raises Damaged."""
         one, two = self._raw, other._raw
         start = _same(one, two)
@@ -110,7 +110,7 @@ class Objects:
         self.form = form
         self.deadline = float("inf")
         self._store = _Store(folder, object_format=form, loose_object_size_limit=LIMIT)
-        self._folders: dict[bytes, Folder] = {}
+        self._folders: dict[bytes, GitTree] = {}
         self._size = 0
 
     def __enter__(self) -> Self:
@@ -132,13 +132,13 @@ class Objects:
             raise Damaged from error
         return commit
 
-    def folder(self, name: bytes | None) -> Folder:
+    def folder(self, name: bytes | None) -> GitTree:
         """What is in a folder; nothing is in None. Raises as `commit` does."""
         if name is None:
-            return Folder(b"", self.form.oid_length)
+            return GitTree(b"", self.form.oid_length)
         known = self._folders.get(name)
         if known is None:
-            known = Folder(self._read(name, Tree), self.form.oid_length)
+            known = GitTree(self._read(name, Tree), self.form.oid_length)
             if self._size > _KEPT:
                 self._folders, self._size = {}, 0
             self._folders[name] = known

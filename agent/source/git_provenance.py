@@ -15,16 +15,16 @@ from time import monotonic
 from agent.source.git_last_commit import Gap, Lineage
 from agent.source.git_objects import Damaged, Entry, Missing, Objects, TooLong
 from agent.source.git_repository import Repository, Unreadable, find
-from agent.source.safe_read import Content, Why, read_beneath
+from agent.source.safe_read import Content, ReadFailure, read_beneath
 from agent.source.yaml_reader import Limits
 
-PATIENCE = 1.0  # seconds for all that is asked in one scan
+TIMEOUT_SECONDS = 1.0  # seconds for all that is asked in one scan
 
 _FEW = 100  # up to so many files are followed alone; with more, all files of the visit are followed in one walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Provenance:
     """Where a file comes from; None is "not known". `dirty`: it differs from the commit, or is not in it."""
 
     commit: str | None = None
@@ -33,21 +33,21 @@ class Origin:
     gap: Gap | None = None  # why the author of a file in a checkout is not known
 
     @property
-    def asked_by(self) -> str | None:
+    def recorded_author(self) -> str | None:
         """What is recorded: the author, or why there is none; None outside a checkout and for an uncommitted file."""
         return self.author or (f"not known ({self.gap})" if self.gap is not None else None)
 
 
-class Checkout:
+class GitCheckout:
     """A folder that may be in a git work tree."""
 
-    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
-        self._folder, self._patience = folder, patience
+    def __init__(self, folder: Path, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._folder, self._timeout = folder, timeout
         self._stuck: threading.Thread | None = None  # a read that does not come back, as on a dead file system
 
-    def visit(self, files: Iterable[str]) -> "Visit":
+    def query(self, files: Iterable[str]) -> "GitQuery":
         """What git says now of these files, paths below the folder. Nothing is read before it is asked."""
-        return Visit(self, self._folder, files, self._patience)
+        return GitQuery(self, self._folder, files, self._timeout)
 
     def run(self, work: threading.Thread, seconds: float) -> bool:
         """Run it for so many seconds at most; False when it is not done by then, or an earlier one is not."""
@@ -59,30 +59,30 @@ class Checkout:
         return self._stuck is None
 
 
-class Visit:
+class GitQuery:
     """The questions of one scan, which together take no longer than `patience`. Blocking."""
 
-    def __init__(self, checkout: Checkout, folder: Path, files: Iterable[str], patience: float) -> None:
-        self._checkout, self._folder, self._left = checkout, folder, patience
+    def __init__(self, checkout: GitCheckout, folder: Path, files: Iterable[str], timeout: float) -> None:
+        self._checkout, self._folder, self._left = checkout, folder, timeout
         self._files = files
         self._reading: _Reading | None = None
 
-    def about(self, files: Collection[str]) -> Mapping[str, Origin]:
+    def provenance(self, files: Collection[str]) -> Mapping[str, Provenance]:
         """The origin of each file. Never raises."""
         if self._left <= 0:
-            return dict.fromkeys(files, Origin(gap=Gap.SLOW))
+            return dict.fromkeys(files, Provenance(gap=Gap.SLOW))
         began = monotonic()
         if self._reading is None:
             self._reading = _Reading(self._folder, self._files)
-        reading, found = self._reading, dict[str, Origin]()
+        reading, found = self._reading, dict[str, Provenance]()
 
         def work() -> None:
-            found.update(reading.about(files, began + self._left))
+            found.update(reading.provenance(files, began + self._left))
 
         thread = threading.Thread(target=work, name="checkout", daemon=True)
         done = self._checkout.run(thread, self._left * 1.5)  # the deadline within comes first, unless a read hangs
         self._left = self._left - (monotonic() - began) if done else 0.0
-        return found if done else dict.fromkeys(files, Origin(gap=Gap.SLOW))
+        return found if done else dict.fromkeys(files, Provenance(gap=Gap.SLOW))
 
 
 class _Reading:
@@ -96,7 +96,7 @@ class _Reading:
         self._lineage: Lineage | None = None  # of all files of the visit
         self._gap: Gap | None = None  # that holds for every file
 
-    def about(self, files: Collection[str], deadline: float) -> dict[str, Origin]:
+    def provenance(self, files: Collection[str], deadline: float) -> dict[str, Provenance]:
         """What can be known until the deadline. Never raises."""
         try:
             if not self._asked:
@@ -111,7 +111,7 @@ class _Reading:
             self._gap = Gap.UNREADABLE
         except Exception:  # to know it is never worth a request
             self._gap = Gap.DAMAGED
-        return dict.fromkeys(files, Origin(gap=self._gap)) if self._gap is not None else {}
+        return dict.fromkeys(files, Provenance(gap=self._gap)) if self._gap is not None else {}
 
     def _followed(self, repository: Repository, head: bytes, files: Collection[str]) -> Lineage:
         """The walk that these files are part of."""
@@ -125,12 +125,12 @@ class _Reading:
 
     def _read(
         self, repository: Repository, lineage: Lineage, objects: Objects, files: Collection[str], deadline: float
-    ) -> dict[str, Origin]:
+    ) -> dict[str, Provenance]:
         objects.deadline = deadline
         gap: Gap | None = None
         dirty: dict[str, bool | None] = {}
         try:
-            lineage.begin(objects)
+            lineage.start(objects)
             for file in files:
                 if monotonic() > deadline:
                     break
@@ -144,22 +144,22 @@ class _Reading:
             gap = Gap.DAMAGED
         partial = repository.is_partial
         return {
-            file: Origin(
+            file: Provenance(
                 commit=lineage.head.decode(),
                 dirty=dirty.get(file),
                 author=lineage.authors.get(file) or None,
-                gap=_said(lineage, file, gap, partial),
+                gap=_gap_of(lineage, file, gap, partial),
             )
             for file in files
         }
 
 
-def _said(lineage: Lineage, file: str, gap: Gap | None, partial: bool) -> Gap | None:
+def _gap_of(lineage: Lineage, file: str, gap: Gap | None, partial: bool) -> Gap | None:
     """Why the author of one file is not known, if there is a reason."""
     if file in lineage.authors or "\\" in file:
         return None
     why = lineage.gaps.get(file)
-    if why is None and (file in lineage.entries or not lineage.begun):
+    if why is None and (file in lineage.entries or not lineage.started):
         why = gap
     return Gap.PARTIAL if why is Gap.MISSING and partial else why
 
@@ -190,7 +190,7 @@ def _differs(repository: Repository, objects: Objects, entries: Mapping[str, Ent
         path, wanted = target
     content = read_beneath(repository.top, path, Limits().file_bytes)
     if not isinstance(content, Content):
-        return True if content in (Why.MISSING, Why.OUTSIDE, Why.IRREGULAR) else None
+        return True if content in (ReadFailure.MISSING, ReadFailure.OUTSIDE, ReadFailure.IRREGULAR) else None
     return wanted not in {
         objects.blob_name(content.content),
         objects.blob_name(content.content.replace(b"\r\n", b"\n")),
@@ -205,6 +205,6 @@ def _target(repository: Repository, objects: Objects, link: str) -> tuple[str, b
         return None
     path = real.removeprefix(inside)
     lineage = Lineage(head, "", [path], ())
-    lineage.begin(objects)
+    lineage.start(objects)
     entry = lineage.entries.get(path)
     return (path, entry[1]) if entry is not None and stat.S_ISREG(entry[0]) else None

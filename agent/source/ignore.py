@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathspec import GitIgnoreSpec
 
 from agent.source.diagnostics import Fault
-from agent.source.safe_read import Content, Why, read_beneath
+from agent.source.safe_read import Content, ReadFailure, read_beneath
 
 IGNORE_FILE = ".assureignore"
 
 _ENDINGS = (".yaml", ".yml")
 _MISSPELT = re.compile(r"\.ya?ml|\.(?:yam|yamll|ymal|yalm|jaml)$")
 _LONGEST = 64 * 1024  # bytes of the list
-_REMEMBERED = 200_000  # paths
+_CACHE_SIZE = 200_000  # paths
 
 
 def is_request_file(name: str) -> bool:
@@ -45,7 +45,7 @@ class Ignore:
             return False
         known = self._known.get(path)
         if known is None:
-            if len(self._known) >= _REMEMBERED:
+            if len(self._known) >= _CACHE_SIZE:
                 self._known.clear()
             known = self._known[path] = self._spec.match_file(path)
         return known
@@ -57,7 +57,7 @@ def read_ignore(root: str, before: Ignore) -> Ignore | Fault:
     What cannot be read may pass over requests that would be billed, so nothing of the source counts then.
     """
     found = read_beneath(root, IGNORE_FILE, _LONGEST)
-    if found is Why.MISSING:
+    if found is ReadFailure.MISSING:
         return before if before.content == b"" else Ignore()
     if not isinstance(found, Content):
         message = f"the ignore list cannot be read ({found.value})"

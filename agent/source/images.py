@@ -16,11 +16,11 @@ from pathlib import Path
 
 from agent.core.assure_types import Depiction
 from agent.ports import Image
-from agent.source.diagnostics import shown
-from agent.source.safe_read import Why, read_beneath, remove_beneath
+from agent.source.diagnostics import printable_path
+from agent.source.safe_read import ReadFailure, read_beneath, remove_beneath
 
 
-class Reason(StrEnum):
+class ImageProblem(StrEnum):
     """Why a picture is unfit."""
 
     MISSING = "missing"  # not there (yet)
@@ -32,38 +32,38 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"  # no permission, not a regular file, or the disk failed
 
 
-_WORDS: Mapping[Reason, tuple[str, str]] = {
-    Reason.MISSING: ("is not in the images folder", "put the file there, or correct the path"),
-    Reason.CHANGED: ("has changed", "put the admitted file back, or ask for a rerun with the new one"),
-    Reason.OUTSIDE: ("leads out of the images folder through a link", "put a copy into the images folder"),
-    Reason.FORMAT: ("is neither jpg nor png by its content", "save it as jpg or png"),
-    Reason.CUT: ("is cut off: the end of the picture is missing", "copy the whole file here again"),
-    Reason.TOO_LARGE: ("is larger than MAX_IMAGE_BYTES", "make the image smaller, or raise the limit"),
-    Reason.UNREADABLE: ("cannot be read as a file", "make it a regular file that the agent may read"),
+_MESSAGES: Mapping[ImageProblem, tuple[str, str]] = {
+    ImageProblem.MISSING: ("is not in the images folder", "put the file there, or correct the path"),
+    ImageProblem.CHANGED: ("has changed", "put the admitted file back, or ask for a rerun with the new one"),
+    ImageProblem.OUTSIDE: ("leads out of the images folder through a link", "put a copy into the images folder"),
+    ImageProblem.FORMAT: ("is neither jpg nor png by its content", "save it as jpg or png"),
+    ImageProblem.CUT: ("is cut off: the end of the picture is missing", "copy the whole file here again"),
+    ImageProblem.TOO_LARGE: ("is larger than MAX_IMAGE_BYTES", "make the image smaller, or raise the limit"),
+    ImageProblem.UNREADABLE: ("cannot be read as a file", "make it a regular file that the agent may read"),
 }
-_REASONS: Mapping[Why, Reason] = {
-    Why.MISSING: Reason.MISSING,
-    Why.OUTSIDE: Reason.OUTSIDE,
-    Why.IRREGULAR: Reason.UNREADABLE,
-    Why.TOO_LARGE: Reason.TOO_LARGE,
-    Why.CHANGING: Reason.CHANGED,
-    Why.UNREADABLE: Reason.UNREADABLE,
+_PROBLEMS: Mapping[ReadFailure, ImageProblem] = {
+    ReadFailure.MISSING: ImageProblem.MISSING,
+    ReadFailure.OUTSIDE: ImageProblem.OUTSIDE,
+    ReadFailure.IRREGULAR: ImageProblem.UNREADABLE,
+    ReadFailure.TOO_LARGE: ImageProblem.TOO_LARGE,
+    ReadFailure.CHANGING: ImageProblem.CHANGED,
+    ReadFailure.UNREADABLE: ImageProblem.UNREADABLE,
 }
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"  # an empty chunk and its checksum: always these bytes
 _SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
-_LOOKED_AT = 10_000  # names of a folder, for one that is alike
+_MAX_NAMES_COMPARED = 10_000  # names of a folder, for one that is alike
 _LARGEST = 64 * 1024 * 1024  # bytes of a picture to delete: MAX_IMAGE_BYTES may have been larger when it was admitted
 _MOST_FOLDERS = 10_000  # that are looked at
 _SEGMENTS = 4096  # before the picture itself; a camera writes some twenty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageUnfit:
+class RejectedImage:
     """A picture that cannot be sent: why, and what to do (what stands after `Try: `)."""
 
-    reason: Reason
+    reason: ImageProblem
     hint: str
 
 
@@ -72,7 +72,7 @@ class ImageFault:
     """What is wrong with one picture of a request."""
 
     depiction: Depiction
-    reason: Reason
+    reason: ImageProblem
     message: str
     hint: str
 
@@ -87,13 +87,15 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspected:
+class InspectedImages:
     """Every picture of a request, all fit."""
 
     pictures: Mapping[Depiction, Picture]
 
 
-def inspect(images_dir: Path, paths: Mapping[Depiction, str], max_bytes: int) -> Inspected | tuple[ImageFault, ...]:
+def inspect(
+    images_dir: Path, paths: Mapping[Depiction, str], max_bytes: int
+) -> InspectedImages | tuple[ImageFault, ...]:
     """Look at each picture, reading it whole; every fault is told. `paths` are relative to `images_dir`."""
     pictures: dict[Depiction, Picture] = {}
     faults: list[ImageFault] = []
@@ -103,21 +105,21 @@ def inspect(images_dir: Path, paths: Mapping[Depiction, str], max_bytes: int) ->
             digest = hashlib.sha256(found.content).hexdigest()
             pictures[depiction] = Picture(media_type=found.media_type, size=len(found.content), sha256=digest)
         else:
-            words, hint = _WORDS[found]
-            if found is Reason.MISSING and (alike := _alike(images_dir, path)):
+            words, hint = _MESSAGES[found]
+            if found is ImageProblem.MISSING and (alike := _similar_path(images_dir, path)):
                 words, hint = f"{words}; there is {alike}", "rename the file, or correct the path"
             message = f"the {depiction} image {words}"
             faults.append(ImageFault(depiction=depiction, reason=found, message=message, hint=hint))
-    return tuple(faults) or Inspected(pictures)
+    return tuple(faults) or InspectedImages(pictures)
 
 
-def _alike(images_dir: Path, path: str) -> str | None:
+def _similar_path(images_dir: Path, path: str) -> str | None:
     """The path of a file whose name differs in case or Unicode form only."""
     folder, found = os.path.realpath(images_dir), []
     for part in path.split("/"):
         try:
             with os.scandir(folder) as entries:
-                names = [entry.name for entry in islice(entries, _LOOKED_AT)]
+                names = [entry.name for entry in islice(entries, _MAX_NAMES_COMPARED)]
         except OSError:
             return None
         same = part if part in names else next((name for name in names if _folded(name) == _folded(part)), None)
@@ -125,7 +127,7 @@ def _alike(images_dir: Path, path: str) -> str | None:
             return None
         found.append(same)
         folder = f"{folder}/{same}"
-    told = shown("/".join(found))
+    told = printable_path("/".join(found))
     if told == path or "/".join(found).casefold() != path.casefold():
         return f"{told}, in another Unicode form"
     return told
@@ -135,13 +137,13 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def read_verified(images_dir: Path, path: str, sha256: str, max_bytes: int) -> Image | ImageUnfit:
+def read_verified(images_dir: Path, path: str, sha256: str, max_bytes: int) -> Image | RejectedImage:
     """The picture to upload, when its bytes still have the digest that was admitted."""
     found = _read(images_dir, path, max_bytes)
     if isinstance(found, Image) and hashlib.sha256(found.content).hexdigest() != sha256:
-        found = Reason.CHANGED
-    if isinstance(found, Reason):
-        return ImageUnfit(reason=found, hint=_WORDS[found][1])
+        found = ImageProblem.CHANGED
+    if isinstance(found, ImageProblem):
+        return RejectedImage(reason=found, hint=_MESSAGES[found][1])
     return found
 
 
@@ -165,7 +167,9 @@ def discard(images_dir: Path, path: str, sha256: str, max_bytes: int) -> Discard
     left = remove_beneath(os.path.realpath(images_dir), path, max(max_bytes, _LARGEST), is_it)
     if left is None:
         return Discarded(how="deleted")
-    return Discarded(how=_REASONS[left.why].value, errno=errno.errorcode.get(left.errno, "EIO") if left.errno else "")
+    return Discarded(
+        how=_PROBLEMS[left.reason].value, errno=errno.errorcode.get(left.errno, "EIO") if left.errno else ""
+    )
 
 
 def protected(images_dir: Path) -> Path | None:
@@ -174,15 +178,15 @@ def protected(images_dir: Path) -> Path | None:
     return next((one for one in islice(folders, _MOST_FOLDERS) if not os.access(one, os.W_OK | os.X_OK)), None)
 
 
-def _read(images_dir: Path, path: str, max_bytes: int) -> Image | Reason:
+def _read(images_dir: Path, path: str, max_bytes: int) -> Image | ImageProblem:
     found = read_beneath(os.path.realpath(images_dir), path, max_bytes)
-    if isinstance(found, Why):
-        return _REASONS[found]
+    if isinstance(found, ReadFailure):
+        return _PROBLEMS[found]
     media_type = _media_type(found.content)
     if media_type is None:
-        return Reason.FORMAT
+        return ImageProblem.FORMAT
     whole = _jpeg_ends(found.content) if media_type == "image/jpeg" else found.content.rfind(_PNG_END) >= 0
-    return Image(content=found.content, media_type=media_type) if whole else Reason.CUT
+    return Image(content=found.content, media_type=media_type) if whole else ImageProblem.CUT
 
 
 def _media_type(content: bytes) -> str | None:

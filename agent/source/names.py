@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from agent.source.diagnostics import Fault
 from agent.source.loader import Document
 
-_TOLD = 5  # how many of the others a fault names
+_MAX_NAMED = 5  # how many of the others a fault names
 
 
 def unique(documents: Iterable[Document]) -> tuple[dict[str, Document], tuple[Fault, ...], frozenset[str]]:
@@ -24,11 +24,11 @@ def unique(documents: Iterable[Document]) -> tuple[dict[str, Document], tuple[Fa
 
 def _fault(document: Document, same: list[Document]) -> Fault:
     others = [f"{other.file}:{other.line}" for other in same if other is not document]
-    more = f" and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
+    more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
     return Fault(
         file=document.file,
         line=document.line,
-        message=f"metadata.name is not unique, also at {', '.join(others[:_TOLD])}{more}",
+        message=f"metadata.name is not unique, also at {', '.join(others[:_MAX_NAMED])}{more}",
         hint="give each request its own name",
         name=document.name,
     )

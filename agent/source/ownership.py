@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.platform.settings_types import uid_of
-from agent.source.diagnostics import Fault, shown
+from agent.source.diagnostics import Fault, printable_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class Owners:
         if not status.st_mode & (0o022 if self.refuse else 0o002):
             return None
         message = f"others may write the {kind} (mode {stat.S_IMODE(status.st_mode):04o})"
-        return _fault(path, message, f"chmod {'go' if self.refuse else 'o'}-w {shown(path) or '.'}")
+        return _fault(path, message, f"chmod {'go' if self.refuse else 'o'}-w {printable_path(path) or '.'}")
 
 
 def _fault(path: str, message: str, hint: str) -> Fault:
-    return Fault(file=shown(path) or ".", message=message, hint=hint)
+    return Fault(file=printable_path(path) or ".", message=message, hint=hint)

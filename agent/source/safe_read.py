@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-Signature = tuple[int, int, int, int]  # size, ctime and mtime in nanoseconds, inode: another one, another content
+FileIdentity = tuple[int, int, int, int]  # size, ctime and mtime in nanoseconds, inode: another one, another content
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHUNK = 1 << 20
 
 
-class Why(StrEnum):
+class ReadFailure(StrEnum):
     """Why there is no content."""
 
     MISSING = "missing"  # nothing there, or a link that leads nowhere
@@ -32,10 +32,10 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class NotDeleted:
     """A file that was not deleted: why, and the errno when the system refused; 0: it is not ours to delete."""
 
-    why: Why
+    reason: ReadFailure
     errno: int = 0
 
 
@@ -44,27 +44,27 @@ class Content:
     """The bytes of a file, and its signature while they were read."""
 
     content: bytes
-    signature: Signature
+    identity: FileIdentity
 
     def __repr__(self) -> str:
         return f"Content({len(self.content)} bytes)"
 
 
-def signature(status: os.stat_result) -> Signature:
+def file_identity(status: os.stat_result) -> FileIdentity:
     """What tells that a file was changed."""
     return status.st_size, status.st_ctime_ns, status.st_mtime_ns, status.st_ino
 
 
-def why(error: OSError) -> Why:
+def read_failure(error: OSError) -> ReadFailure:
     """What an error of the file system means for the reader."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
-        return Why.MISSING
+        return ReadFailure.MISSING
     if error.errno == errno.ENXIO:  # a socket
-        return Why.IRREGULAR
-    return Why.UNREADABLE
+        return ReadFailure.IRREGULAR
+    return ReadFailure.UNREADABLE
 
 
-def read_beneath(root: str, path: str, limit: int) -> Content | Why:
+def read_beneath(root: str, path: str, limit: int) -> Content | ReadFailure:
     """The file at `path` below `root`, at most `limit` bytes. `root` is a resolved path. Never raises an OSError."""
     try:
         file = _open(root, path.split("/"))
@@ -72,18 +72,18 @@ def read_beneath(root: str, path: str, limit: int) -> Content | Why:
             inside, real = root.rstrip("/") + "/", os.path.realpath(f"{root}/{path}", strict=True)
             file = _open(root, real.removeprefix(inside).split("/")) if real.startswith(inside) else None
     except OSError as error:
-        return why(error)
+        return read_failure(error)
     if file is None:
-        return Why.OUTSIDE
+        return ReadFailure.OUTSIDE
     try:
         return _read(file, limit)
     except OSError:
-        return Why.UNREADABLE
+        return ReadFailure.UNREADABLE
     finally:
         os.close(file)
 
 
-def remove_beneath(root: str, path: str, limit: int, is_it: Callable[[bytes], bool]) -> Left | None:
+def remove_beneath(root: str, path: str, limit: int, matches: Callable[[bytes], bool]) -> NotDeleted | None:
     """Delete the file at `path` below `root`, when its content is the right one; None when it is deleted, on disk.
 
     No link is followed, not even one that stays below: what another name leads to is not ours to delete. A content
@@ -92,33 +92,33 @@ def remove_beneath(root: str, path: str, limit: int, is_it: Callable[[bytes], bo
     """
     *parts, name = path.split("/")
     if not _names([*parts, name]):
-        return Left(Why.OUTSIDE)
+        return NotDeleted(ReadFailure.OUTSIDE)
     if not Path(root).is_dir():
-        return Left(Why.UNREADABLE, errno.ENOENT)
+        return NotDeleted(ReadFailure.UNREADABLE, errno.ENOENT)
     try:
         with contextlib.ExitStack() as stack:
             if (folder := _folder(root, parts)) is None:
-                return Left(Why.OUTSIDE)
+                return NotDeleted(ReadFailure.OUTSIDE)
             stack.callback(os.close, folder)
             file = os.open(name, _FILE, dir_fd=folder)
             stack.callback(os.close, file)
             found = _read(file, limit)
             if not isinstance(found, Content):
-                return Left(found, errno.EAGAIN if found is Why.CHANGING else 0)
+                return NotDeleted(found, errno.EAGAIN if found is ReadFailure.CHANGING else 0)
             here = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if signature(here) != found.signature:
-                return Left(Why.CHANGING, errno.EAGAIN)
-            if not is_it(found.content):
-                return Left(Why.CHANGING)
+            if file_identity(here) != found.identity:
+                return NotDeleted(ReadFailure.CHANGING, errno.EAGAIN)
+            if not matches(found.content):
+                return NotDeleted(ReadFailure.CHANGING)
             os.unlink(name, dir_fd=folder)
             written = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
             stack.callback(os.close, written)
             os.fsync(written)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            return Left(Why.OUTSIDE)
-        reason = why(error)
-        return Left(reason, error.errno or errno.EIO if reason is Why.UNREADABLE else 0)
+            return NotDeleted(ReadFailure.OUTSIDE)
+        reason = read_failure(error)
+        return NotDeleted(reason, error.errno or errno.EIO if reason is ReadFailure.UNREADABLE else 0)
     return None
 
 
@@ -156,16 +156,16 @@ def _folder(root: str, parts: list[str]) -> int | None:
     return folder
 
 
-def _read(file: int, limit: int) -> Content | Why:
+def _read(file: int, limit: int) -> Content | ReadFailure:
     before = os.fstat(file)
     if not stat.S_ISREG(before.st_mode):
-        return Why.IRREGULAR
+        return ReadFailure.IRREGULAR
     if before.st_size > limit:
-        return Why.TOO_LARGE
+        return ReadFailure.TOO_LARGE
     content = bytearray()
     while len(content) <= limit and (chunk := os.read(file, min(_CHUNK, limit + 1 - len(content)))):
         content += chunk
-    after = signature(os.fstat(file))
-    if after != signature(before) or len(content) != before.st_size:
-        return Why.CHANGING
+    after = file_identity(os.fstat(file))
+    if after != file_identity(before) or len(content) != before.st_size:
+        return ReadFailure.CHANGING
     return Content(bytes(content), after)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.source.diagnostics import Fault, shown
+from agent.source.diagnostics import Fault, printable_path
 from agent.source.folder import Folder
-from agent.source.images import Inspected, inspect
-from agent.source.loader import Document, Loaded, load, refusal
+from agent.source.images import InspectedImages, inspect
+from agent.source.loader import Document, LoadedFile, load, refusal
 from agent.source.names import unique
 from agent.source.ownership import Owners
 from agent.source.safe_read import Content, read_beneath
@@ -59,8 +59,8 @@ def validate(
 def image_faults(document: Document, images_dir: Path, max_bytes: int) -> Iterator[Fault]:
     """What is wrong with a document's pictures, at the places where their paths are written."""
     upload = document.request.spec.upload
-    found = inspect(images_dir, upload.images.paths, max_bytes) if upload else Inspected({})
-    if isinstance(found, Inspected):
+    found = inspect(images_dir, upload.images.paths, max_bytes) if upload else InspectedImages({})
+    if isinstance(found, InspectedImages):
         return
     for one in found:
         line, column = dict(document.images)[one.depiction]
@@ -76,7 +76,7 @@ def without_key(document: Document, mark: tuple[int, int]) -> Fault:
     return Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
 
 
-def _once(paths: Sequence[Path], owners: Owners, foreign: bool, passed_over: list[str]) -> Iterator[Loaded]:
+def _once(paths: Sequence[Path], owners: Owners, foreign: bool, passed_over: list[str]) -> Iterator[LoadedFile]:
     """Each file once, however often it is named; what is passed over is added to the list."""
     seen: set[str] = set()
     for path in paths:
@@ -88,16 +88,16 @@ def _once(paths: Sequence[Path], owners: Owners, foreign: bool, passed_over: lis
                 yield loaded
 
 
-def _folder(path: Path, owners: Owners, foreign: bool, passed_over: list[str]) -> Iterator[tuple[str, Loaded]]:
+def _folder(path: Path, owners: Owners, foreign: bool, passed_over: list[str]) -> Iterator[tuple[str, LoadedFile]]:
     folder = Folder(path, settle=0, foreign=foreign, owners=owners)
     passed_over += (_join(path, file) for file in folder.scan().passed_over)
-    for below, loaded in folder.everything():
+    for below, loaded in folder.loaded_files():
         documents = tuple(one.moved(_join(path, one.file)) for one in loaded.documents)
-        yield below, Loaded(documents, tuple(replace(one, file=_join(path, one.file)) for one in loaded.faults))
+        yield below, LoadedFile(documents, tuple(replace(one, file=_join(path, one.file)) for one in loaded.faults))
 
 
-def _file(path: Path, owners: Owners, foreign: bool) -> tuple[str, Loaded]:
-    name, limits = shown(str(path)), Limits()
+def _file(path: Path, owners: Owners, foreign: bool) -> tuple[str, LoadedFile]:
+    name, limits = printable_path(str(path)), Limits()
     real = Path(os.path.realpath(path))
     found = read_beneath(str(real.parent), real.name, limits.file_bytes)
     if not isinstance(found, Content):
@@ -105,9 +105,9 @@ def _file(path: Path, owners: Owners, foreign: bool) -> tuple[str, Loaded]:
     if owners.refuse:
         with contextlib.suppress(OSError):
             if (exposed := owners.of_file(name, real.stat())) is not None:
-                return path.name, Loaded(faults=(exposed,), whole=False)
+                return path.name, LoadedFile(faults=(exposed,), whole=False)
     return path.name, load(found.content, name, limits, foreign=foreign)
 
 
 def _join(folder: Path, file: str) -> str:
-    return f"{shown(str(folder))}/{file}"
+    return f"{printable_path(str(folder))}/{file}"

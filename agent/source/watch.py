@@ -26,9 +26,9 @@ from agent.source.ignore import IGNORE_FILE, is_request_file
 
 _DEBOUNCE = 200  # milliseconds for which changes are gathered at most
 _STEP = 20  # milliseconds without a change after which they are told
-_LOOK = 250  # milliseconds between two looks at where the path leads
-_AGAIN = 30.0  # seconds until a watch that failed is tried again
-_UNTOLD = "Unable to decode path"  # what watchfiles says of a name that is not UTF-8
+_POLL_MS = 250  # milliseconds between two looks at where the path leads
+_RETRY_SECONDS = 30.0  # seconds until a watch that failed is tried again
+_DECODE_ERROR = "Unable to decode path"  # what watchfiles says of a name that is not UTF-8
 _MANY = 10_000  # more files than this are not told one by one
 
 Batch = set[tuple[Change, str]]
@@ -62,19 +62,19 @@ class Watch:
     def __init__(self, path: Path, troubled: Callable[[Exception], None], watcher: Watcher = watch) -> None:
         self._path, self._troubled, self._watcher = path, troubled, watcher
         self._hint = Hint()
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._ending = threading.Event()
-        self._well = True
-        self._there = False  # at the last look
+        self._healthy = True
+        self._location = False  # at the last look
         self.thread = threading.Thread(target=self._run, name="source-watch", daemon=True)
 
     async def next(self, patience: float | None = None) -> Hint:
         """All that was seen since the last call; waits for something, or for `patience` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                await self._news.wait()
-        self._news.clear()
+                await self._wake.wait()
+        self._wake.clear()
         hint, self._hint = self._hint, Hint()
         return hint
 
@@ -84,17 +84,17 @@ class Watch:
 
     # -- in the loop -----------------------------------------------------------------------------------------
 
-    def _tell(self, hint: Hint) -> None:
+    def _notify(self, hint: Hint) -> None:
         self._hint |= hint
-        self._news.set()
+        self._wake.set()
 
-    def _tell_trouble(self, error: Exception) -> None:
-        if self._well:
+    def _notify_failure(self, error: Exception) -> None:
+        if self._healthy:
             self._troubled(error)
-        self._well = False
+        self._healthy = False
 
     def _works(self) -> None:
-        self._well = True
+        self._healthy = True
 
     # -- in the thread ---------------------------------------------------------------------------------------
 
@@ -102,21 +102,21 @@ class Watch:
         while not self._ending.is_set():
             try:
                 self._follow()
-                pause = _LOOK / 1000
+                pause = _POLL_MS / 1000
             except FileNotFoundError:  # it went away while it was looked at
-                pause = _LOOK / 1000
+                pause = _POLL_MS / 1000
             except Exception as error:  # a watch is a convenience: whatever it is, the scan goes on
-                self._call(self._tell_trouble, error)
-                pause = _AGAIN
+                self._call(self._notify_failure, error)
+                pause = _RETRY_SECONDS
             self._ending.wait(pause)
 
     def _follow(self) -> None:
         """Watch the folder as long as it is the one that the path leads to."""
-        place, was_there = _place(self._path), self._there
-        self._there = place is not None
+        place, was_there = _place(self._path), self._location
+        self._location = place is not None
         if place is None:
             if was_there:  # it went away when nobody watched
-                self._call(self._tell, EVERYTHING)
+                self._call(self._notify, EVERYTHING)
             return
         root = place[0]
         folders, leads_out = _folders(root)
@@ -128,17 +128,17 @@ class Watch:
                     if not begun:
                         begun = True
                         self._call(self._works)
-                        self._call(self._tell, EVERYTHING)  # nobody saw what happened until now
-                    elif hint := hinted(root, batch):
-                        self._call(self._tell, hint)
+                        self._call(self._notify, EVERYTHING)  # nobody saw what happened until now
+                    elif hint := hint_for(root, batch):
+                        self._call(self._notify, hint)
                     if any(path == root for _, path in batch) or _place(self._path) != place or _is_new(batch, known):
                         break
         except WatchfilesRustInternalError as error:
-            if _UNTOLD not in str(error):
+            if _DECODE_ERROR not in str(error):
                 raise
             # Something touched a file whose name is not UTF-8, if only to read it, perhaps before the first batch.
             # This watcher cannot tell of it: a scan can, and the watch is begun anew.
-        self._call(self._tell, EVERYTHING)
+        self._call(self._notify, EVERYTHING)
 
     def _batches(self, folders: list[str], recursive: bool) -> Generator[Batch, None, None]:
         return self._watcher(
@@ -147,7 +147,7 @@ class Watch:
             debounce=_DEBOUNCE,
             step=_STEP,
             stop_event=self._ending,
-            rust_timeout=_LOOK,
+            rust_timeout=_POLL_MS,
             yield_on_timeout=True,
             raise_interrupt=False,
             recursive=recursive,
@@ -171,7 +171,7 @@ def watching(path: Path, troubled: Callable[[Exception], None]) -> Iterator[Watc
         one.end()
 
 
-def hinted(root: str, batch: Batch) -> Hint:
+def hint_for(root: str, batch: Batch) -> Hint:
     """What a batch of changes means for the files that a scan reads. What is absent is left to the scans."""
     files: set[str] = set()
     everything = False

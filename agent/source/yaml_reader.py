@@ -30,14 +30,14 @@ _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # only its events are u
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:e[-+]?[0-9]+)?|[-+]?\.inf|\.nan")  # in lower case
-_WORDS = dict.fromkeys(("", "~", "null", "Null", "NULL"))
-_WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
+_NULLS = dict.fromkeys(("", "~", "null", "Null", "NULL"))
+_NULLS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 
 Path = tuple[str | int, ...]
-Mark = tuple[int, int]  # line and column, from 1
+Position = tuple[int, int]  # line and column, from 1
 
 
-class Nothing:
+class RefusedValue:
     """Stands where a value was refused."""
 
 
@@ -51,26 +51,26 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class YamlProblem:
     """What is wrong, before the file's name is known."""
 
-    mark: Mark
+    mark: Position
     message: str
     hint: str
 
 
 @dataclass(slots=True)
-class Tree:
+class YamlDocument:
     """One document. `cut` is True when the text could not be read to the document's end: nothing follows it."""
 
     value: object = None
     name: object = None  # metadata.name as written, also when the tree is cut after it
-    keys: dict[Path, Mark] = field(default_factory=dict)
-    values: dict[Path, Mark] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    keys: dict[Path, Position] = field(default_factory=dict)
+    values: dict[Path, Position] = field(default_factory=dict)
+    problems: list[YamlProblem] = field(default_factory=list)
     cut: bool = False
 
-    def near(self, path: Path) -> Mark:
+    def position_of(self, path: Path) -> Position:
         """Where the value stands; for one that is not there, where its nearest parent stands."""
         while path not in self.values and path:
             path = path[:-1]
@@ -81,7 +81,7 @@ class _Cut(Exception):
     """The rest of the file is not looked at."""
 
 
-def grow(text: str, limits: Limits) -> Iterator[Tree]:
+def parse_documents(text: str, limits: Limits) -> Iterator[YamlDocument]:
     """Each document of a text, in order. Never raises; after the first tree that is `cut`, nothing follows."""
     builder = _Builder(iter(_PARSER(text).get_event, None), limits)
     while (tree := builder.document()) is not None:
@@ -94,11 +94,11 @@ class _Builder:
     def __init__(self, events: Iterator[Event], limits: Limits) -> None:
         self._events, self._limits = events, limits
         self._nodes = 0
-        self._tree = Tree()
+        self._tree = YamlDocument()
 
-    def document(self) -> Tree | None:
+    def document(self) -> YamlDocument | None:
         """The next document, or None at the end."""
-        self._tree = tree = Tree()
+        self._tree = tree = YamlDocument()
         try:
             for event in self._events:
                 if isinstance(event, DocumentStartEvent):
@@ -122,7 +122,7 @@ class _Builder:
             raise self._cut(mark, f"nested deeper than {self._limits.depth} levels", "flatten the document")
         if isinstance(event, AliasEvent):
             self._refuse(mark, "aliases (`*`) are not allowed", "write the value out")
-            return Nothing
+            return RefusedValue
         assert isinstance(event, ScalarEvent | CollectionStartEvent)
         if event.anchor is not None:
             self._refuse(mark, "anchors (`&`) are not allowed", "remove the anchor")
@@ -132,7 +132,7 @@ class _Builder:
             return self._mapping(path) if isinstance(event, MappingStartEvent) else self._sequence(path)
         if event.style == '"' and CONTROL.search(event.value):  # only an escape can bring one in
             self._refuse(mark, "control characters are not allowed", "remove the escape sequence")
-            return Nothing
+            return RefusedValue
         value = event.value if event.style else _plain(event.value)
         if path == ("metadata", "name"):
             self._tree.name = value
@@ -152,7 +152,7 @@ class _Builder:
                 self._skip()
                 continue
             self._tree.keys[*path, key] = _mark(event)
-            values[key] = Nothing
+            values[key] = RefusedValue
             values[key] = self._value(next(self._events), (*path, key))
         return values
 
@@ -192,18 +192,18 @@ class _Builder:
             if levels == 0:
                 return
 
-    def _refuse(self, mark: Mark, message: str, hint: str) -> None:
-        self._tree.problems.append(Problem(mark, message, hint))
+    def _refuse(self, mark: Position, message: str, hint: str) -> None:
+        self._tree.problems.append(YamlProblem(mark, message, hint))
 
-    def _cut(self, mark: Mark, message: str, hint: str) -> _Cut:
+    def _cut(self, mark: Position, message: str, hint: str) -> _Cut:
         self._refuse(mark, message, hint)
         return _Cut()
 
 
 def _plain(text: str) -> object:
     """A plain scalar by the core schema of YAML 1.2. Numbers beyond 18 digits are floats or text, never huge."""
-    if text in _WORDS:
-        return _WORDS[text]
+    if text in _NULLS:
+        return _NULLS[text]
     if text[0] not in "+-.0123456789" or len(text) > 40:
         return text
     if _INTEGER.fullmatch(text):
@@ -212,19 +212,19 @@ def _plain(text: str) -> object:
     return float(lower.replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.fullmatch(lower) else text
 
 
-def _mark(event: Event) -> Mark:
+def _mark(event: Event) -> Position:
     mark = event.start_mark
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
-def _syntax(error: yaml.YAMLError) -> Problem:
+def _syntax(error: yaml.YAMLError) -> YamlProblem:
     mark, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     message = "not valid YAML"
     if problem := getattr(error, "problem", None):
         message += f": {str(problem)[:80]}"
     if "token" in message or "tab" in message:
-        return Problem(place, message, "indent with spaces, not tabs, and put odd values in quotes")
+        return YamlProblem(place, message, "indent with spaces, not tabs, and put odd values in quotes")
     if context and context.line + 1 != place[0]:
-        return Problem(place, message, f"check indentation, quotes and brackets from line {context.line + 1} on")
-    return Problem(place, message, "check indentation, quotes and brackets")
+        return YamlProblem(place, message, f"check indentation, quotes and brackets from line {context.line + 1} on")
+    return YamlProblem(place, message, "check indentation, quotes and brackets")

@@ -6,11 +6,11 @@ account, also with `--rebind`, and its certificates and exports say SIMULATED.
 
 from agent.core.errors import StoreForeign
 from agent.store.connection import Connection
-from agent.store.repository import REMEMBERED
+from agent.store.repository import VALUE_PREFIX
 
 SANDBOX = "the built-in sandbox"  # the account of `run --sandbox`
 SIMULATED = "SIMULATED: every answer is from the sandbox, none from Signicat Assure."  # in each statement about it
-_STAND_ALONE = "sandbox-client at http://"  # of `assure-agent sandbox` with its default client id
+_STANDALONE_SANDBOX = "sandbox-client at http://"  # of `assure-agent sandbox` with its default client id
 
 
 def simulated(account: str | None) -> bool:
@@ -33,12 +33,12 @@ def bind(connection: Connection, account: str, rebind: bool) -> None:
     bound = account_of(connection)
     if bound is not None and bound != account and SANDBOX in (bound, account):
         raise _mixed(bound, account)
-    if bound is not None and bound.startswith(_STAND_ALONE) and " at https://" in account:
+    if bound is not None and bound.startswith(_STANDALONE_SANDBOX) and " at https://" in account:
         raise _mixed(bound, account)
     used = connection.execute("SELECT 1 FROM attempts LIMIT 1").fetchone() is not None
     if bound is None or not used or rebind:
         if bound is not None and bound != account:
-            connection.execute("DELETE FROM meta WHERE key GLOB ?", (REMEMBERED + "*",))
+            connection.execute("DELETE FROM meta WHERE key GLOB ?", (VALUE_PREFIX + "*",))
         connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('account', ?)", (account,))
     elif bound != account:
         raise StoreForeign(

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.core.errors import StoreDamaged, StoreError
-from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, unusable
+from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, store_error
 from agent.store.identity import StoreLock
 from agent.store.identity_key import BACKUP_KEY, Keys
 from agent.store.migrations import refuse_newer
@@ -51,19 +51,19 @@ def back_up(state: Path, place: Path, now: float | None = None) -> Backup:
     if path.exists():
         raise StoreError(f"There is a file at {path} already.", "choose another path, or a folder to make it in")
     try:
-        with _beside(path) as partial:
+        with _temporary_file(path) as partial:
             _copy(state, partial, {BACKUP_AT: str(now), BACKUP_KEY: keys.carried})
-            backup = examined(partial)
+            backup = inspect_backup(partial)
             partial.rename(path)
             _flush(path.parent)
     except OSError as error:
         raise StoreError(f"The backup {path} cannot be written: {error.strerror}.", "check its folder") from None
     except sqlite3.DatabaseError as error:
-        raise unusable(state, error) from None
+        raise store_error(state, error) from None
     return Backup(path=path, at=backup.at, requests=backup.requests, events=backup.events)
 
 
-def examined(path: Path) -> Backup:
+def inspect_backup(path: Path) -> Backup:
     """What is in this file. Raises StoreDamaged, StoreNewer or StoreError where it is not a sound store of ours."""
     if not path.is_file():
         raise StoreError(f"There is no file at {path}.", "give the path of a backup")
@@ -71,7 +71,7 @@ def examined(path: Path) -> Backup:
     try:
         refuse_newer(connection)
         refuse_damaged(path, connection)
-        loose = connection.execute(_LOOSE).fetchone()[0]
+        loose = connection.execute(_UNREFERENCED).fetchone()[0]
         if loose:
             raise StoreDamaged(
                 f"In {path}, requests whose history does not end where they say: {loose}.",
@@ -81,12 +81,12 @@ def examined(path: Path) -> Backup:
         counts = connection.execute("SELECT (SELECT count(*) FROM requests), (SELECT count(*) FROM events)").fetchone()
         return Backup(path=path, at=float(row[0]) if row else None, requests=counts[0], events=counts[1])
     except sqlite3.DatabaseError as error:
-        raise unusable(path, error) from None
+        raise store_error(path, error) from None
     finally:
         connection.close()
 
 
-_LOOSE = """
+_UNREFERENCED = """
 SELECT count(*) FROM requests LEFT JOIN events ON events.uid = requests.uid AND events.seq = requests.seq
 WHERE events.hash IS NOT requests.head
 """
@@ -102,9 +102,9 @@ def restore(backup: Path, state: Path) -> tuple[Backup, Path | None]:
     try:
         if state.exists():
             lock.hold(linked=True)
-        found = examined(backup)
+        found = inspect_backup(backup)
         _same_key(backup, state)
-        with _beside(state) as partial:
+        with _temporary_file(state) as partial:
             _copy(backup, partial, {BACKUP_AT: str(found.at if found.at is not None else backup.stat().st_mtime)})
             kept = _set_aside(state)
             partial.rename(state)
@@ -112,7 +112,7 @@ def restore(backup: Path, state: Path) -> tuple[Backup, Path | None]:
     except OSError as error:
         raise StoreError(f"The state file {state} cannot be replaced: {error.strerror}.", "check its folder") from None
     except sqlite3.DatabaseError as error:
-        raise unusable(state, error) from None
+        raise store_error(state, error) from None
     finally:
         lock.release()
     return found, kept
@@ -170,7 +170,7 @@ def _set_aside(state: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
+def _temporary_file(path: Path) -> Iterator[Path]:
     """An empty file beside this place, for its owner alone; gone when the block ends."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

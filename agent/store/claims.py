@@ -11,88 +11,88 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.core.errors import AgentError
-from agent.core.observations import Sealed
-from agent.store.claims_keyring import Kept, Vault
+from agent.core.observations import EncryptedClaims
+from agent.store.claims_keyring import ClaimsKeyring, StoredClaims
 from agent.store.connection import Connection
 from agent.store.group_commit import Writer
 from agent.store.secure_delete import truncate
 
 COLUMNS = "uid, generation, key_id, wrapped, ciphertext, expires_at"
-_PATIENCE = 100  # times 50 ms: until a seal that was under way is committed
+_RETIRE_RETRIES = 100  # times 50 ms: until a seal that was under way is committed
 
 
-def kept(row: Sequence[Any]) -> Kept:
+def stored_claims(row: Sequence[Any]) -> StoredClaims:
     """A row of the table."""
-    sealed = Sealed(key_id=row[2], wrapped=row[3], ciphertext=row[4], expires_at=row[5])
-    return Kept(uid=row[0], generation=row[1], sealed=sealed)
+    sealed = EncryptedClaims(key_id=row[2], wrapped_key=row[3], ciphertext=row[4], expires_at=row[5])
+    return StoredClaims(uid=row[0], generation=row[1], encrypted=sealed)
 
 
 class Claims:
     """What the store keeps of persons, sealed."""
 
-    def __init__(self, vault: Vault, writer: Writer, query: Callable[[str, Sequence[Any]], list[Any]]) -> None:
-        self.vault = vault
+    def __init__(self, vault: ClaimsKeyring, writer: Writer, query: Callable[[str, Sequence[Any]], list[Any]]) -> None:
+        self.keyring = vault
         self._writer = writer
         self._query = query
-        self._untold = True  # what was erased may still be in the write-ahead log, also from an earlier life
+        self._wal_dirty = True  # what was erased may still be in the write-ahead log, also from an earlier life
 
-    def expired(self, now: float, limit: int = 1000) -> list[Kept]:
+    def expired(self, now: float, limit: int = 1000) -> list[StoredClaims]:
         """Claims whose time is over, the oldest first."""
         sql = f"SELECT {COLUMNS} FROM claims WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"  # noqa: S608 - ours
-        return [kept(row) for row in self._query(sql, (now, limit))]
+        return [stored_claims(row) for row in self._query(sql, (now, limit))]
 
-    def of(self, uid: str) -> list[Kept]:
+    def of(self, uid: str) -> list[StoredClaims]:
         """The claims of a request, of all its generations."""
         sql = f"SELECT {COLUMNS} FROM claims WHERE uid = ?"  # noqa: S608 - ours
-        return [kept(row) for row in self._query(sql, (uid,))]
+        return [stored_claims(row) for row in self._query(sql, (uid,))]
 
-    async def shut(self, leaving: Sequence[Kept]) -> list[Kept]:
+    async def make_unreadable(self, expiring: Sequence[StoredClaims]) -> list[StoredClaims]:
         """Make these unreadable for ever. Returns those that are; the others have to wait for a moment."""
         by_key: dict[str, set[tuple[str, int]]] = {}
-        for one in leaving:
-            by_key.setdefault(one.sealed.key_id, set()).add((one.uid, one.generation))
+        for one in expiring:
+            by_key.setdefault(one.encrypted.key_id, set()).add((one.uid, one.generation))
         done = set()
         for key_id, goers in by_key.items():
-            if self.vault.retire(key_id):
-                await self._close(key_id, goers)
+            if self.keyring.retire(key_id):
+                await self._destroy_key(key_id, goers)
                 done.add(key_id)
-        return [one for one in leaving if one.sealed.key_id in done]
+        return [one for one in expiring if one.encrypted.key_id in done]
 
-    async def shut_all(self, uid: str) -> list[Kept]:
+    async def make_all_unreadable(self, uid: str) -> list[StoredClaims]:
         """Make all claims of a request unreadable for ever. Raises AgentError when that cannot be done now."""
         leaving = self.of(uid)
-        for _ in range(_PATIENCE):
-            if len(await self.shut(leaving)) == len(leaving):
+        for _ in range(_RETIRE_RETRIES):
+            if len(await self.make_unreadable(leaving)) == len(leaving):
                 return leaving
             await asyncio.sleep(0.05)
         raise AgentError("Claims of the same day are being written.", "send the command again in a minute")
 
-    async def erase(self, leaving: Sequence[Kept]) -> None:
+    async def erase(self, expiring: Sequence[StoredClaims]) -> None:
         """Delete the rows of claims that are unreadable, and what the write-ahead log has of them."""
-        if leaving:
+        if expiring:
             sql = "DELETE FROM claims WHERE uid = ? AND generation = ?"
-            rows = [(one.uid, one.generation) for one in leaving]
-            self._untold = True
+            rows = [(one.uid, one.generation) for one in expiring]
+            self._wal_dirty = True
             await self._writer.write(lambda connection: connection.executemany(sql, rows))
         await self.tidy()
 
     async def tidy(self) -> None:
         """Truncate the write-ahead log after something was erased. While somebody reads it has to wait: ask again."""
-        if self._untold:
+        if self._wal_dirty:
             done: list[bool] = []
             await self._writer.write(lambda connection: done.append(truncate(connection)), alone=True)
-            self._untold = not done[0]
+            self._wal_dirty = not done[0]
 
     def sweep(self, now: float) -> None:
         """Destroy keys whose day is over and that no row names: a crash, or a restored copy, left them."""
-        left = self.vault.left_over(now)
+        left = self.keyring.expired(now)
         if left:
             named = {row[0] for row in self._query("SELECT DISTINCT key_id FROM claims", ())}
             for key_id in left:
-                if key_id not in named and self.vault.retire(key_id):
-                    self.vault.destroy(key_id)
+                if key_id not in named and self.keyring.retire(key_id):
+                    self.keyring.destroy(key_id)
 
-    async def _close(self, key_id: str, goers: set[tuple[str, int]]) -> None:
+    async def _destroy_key(self, key_id: str, expiring: set[tuple[str, int]]) -> None:
         """Take the others out of this key, then destroy it; or leave it, when it cannot be opened here.
 
         Without the CLAIMS_KEY it was written under, nobody can open it; it goes with the last that it was for.
@@ -102,17 +102,21 @@ class Claims:
         def work(connection: Connection) -> None:
             nonlocal stays
             sql = f"SELECT {COLUMNS} FROM claims WHERE key_id = ?"  # noqa: S608 - ours
-            others = [one for row in connection.execute(sql, (key_id,)) if not _among(one := kept(row), goers)]
-            moved = [(one, self.vault.moved(one)) for one in others]
+            others = [
+                one for row in connection.execute(sql, (key_id,)) if not _among(one := stored_claims(row), expiring)
+            ]
+            moved = [(one, self.keyring.rewrap(one)) for one in others]
             stays = any(sealed is None for _, sealed in moved)
-            rows = [(s.key_id, s.wrapped, one.uid, one.generation) for one, s in moved if s is not None and not stays]
+            rows = [
+                (s.key_id, s.wrapped_key, one.uid, one.generation) for one, s in moved if s is not None and not stays
+            ]
             sql = "UPDATE claims SET key_id = ?, wrapped = ? WHERE uid = ? AND generation = ?"
             connection.executemany(sql, rows)
 
         await self._writer.write(work)
         if not stays:
-            await asyncio.to_thread(self.vault.destroy, key_id)
+            await asyncio.to_thread(self.keyring.destroy, key_id)
 
 
-def _among(one: Kept, goers: set[tuple[str, int]]) -> bool:
-    return (one.uid, one.generation) in goers
+def _among(one: StoredClaims, expiring: set[tuple[str, int]]) -> bool:
+    return (one.uid, one.generation) in expiring

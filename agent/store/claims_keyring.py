@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from agent.core.effect import Keeping
+from agent.core.effect import ClaimsRequest
 from agent.core.errors import AgentError
-from agent.core.observations import Sealed
-from agent.ports import Unsealable
+from agent.core.observations import EncryptedClaims
+from agent.ports import ClaimsEncryptionError
 
 _NONCE = 12
 _KEY = 32
@@ -38,15 +38,15 @@ _SUFFIX = ".key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StoredClaims:
     """The claims of one generation as they stand in the database."""
 
     uid: str
     generation: int
-    sealed: Sealed
+    encrypted: EncryptedClaims
 
 
-class Vault:
+class ClaimsKeyring:
     """Seals and opens claims. All methods block for milliseconds, and may be called from any thread."""
 
     def __init__(self, folder: Path, secret: str) -> None:
@@ -63,7 +63,7 @@ class Vault:
         return "Vault(...)"
 
     @classmethod
-    def beside(cls, state: Path, secret: str) -> "Vault":
+    def for_store(cls, state: Path, secret: str) -> "ClaimsKeyring":
         """The vault of this state file."""
         return cls(state.with_name("keys"), secret)
 
@@ -74,25 +74,25 @@ class Vault:
 
     # -- sealing ------------------------------------------------------------------------------------------------
 
-    def seal(self, keeping: Keeping, claims: bytes, at: float) -> Sealed:
+    def encrypt(self, claims_request: ClaimsRequest, claims: bytes, at: float) -> EncryptedClaims:
         """Encrypt claims under a key of their own, and that one under the key of their last day. Raises Unsealable."""
-        expires_at = at + keeping.ttl
+        expires_at = at + claims_request.ttl
         with self._lock:
             try:
                 key_id, key = self._key_for(_day(expires_at))
             except OSError:
-                raise Unsealable("disk") from None
+                raise ClaimsEncryptionError("disk") from None
             self._uncommitted[key_id] += 1
         data_key = AESGCM.generate_key(8 * _KEY)
-        whose = _whose(keeping.uid, keeping.generation)
-        return Sealed(
+        whose = _context(claims_request.uid, claims_request.generation)
+        return EncryptedClaims(
             key_id=key_id,
-            wrapped=_encrypted(key, data_key, f"{key_id}/{whose}"),
+            wrapped_key=_encrypted(key, data_key, f"{key_id}/{whose}"),
             ciphertext=_encrypted(data_key, claims, f"{whose}/{expires_at!r}"),
             expires_at=expires_at,
         )
 
-    def committed(self, sealed: Sealed) -> None:
+    def committed(self, sealed: EncryptedClaims) -> None:
         """It is in the database now."""
         with self._lock:
             self._uncommitted[sealed.key_id] -= 1
@@ -100,21 +100,21 @@ class Vault:
 
     # -- opening ------------------------------------------------------------------------------------------------
 
-    def check(self, kept: Kept) -> None:
+    def check(self, kept: StoredClaims) -> None:
         """Raises AgentError when these claims could not be opened."""
         self._data_key(kept)
 
-    def open(self, kept: Kept) -> bytes:
+    def open(self, kept: StoredClaims) -> bytes:
         """The claims in clear. Raises AgentError, which says what is in the way."""
-        sealed = kept.sealed
-        aad = f"{_whose(kept.uid, kept.generation)}/{sealed.expires_at!r}"
+        sealed = kept.encrypted
+        aad = f"{_context(kept.uid, kept.generation)}/{sealed.expires_at!r}"
         try:
             return _decrypted(self._data_key(kept), sealed.ciphertext, aad)
         except (InvalidTag, ValueError):
-            raise _spoiled() from None
+            raise _undecryptable() from None
 
-    def _data_key(self, kept: Kept) -> bytes:
-        sealed = kept.sealed
+    def _data_key(self, kept: StoredClaims) -> bytes:
+        sealed = kept.encrypted
         with self._lock:
             if self._master is None:
                 raise AgentError("CLAIMS_KEY is not set: claims cannot be decrypted.", "set it as the agent has it")
@@ -134,9 +134,9 @@ class Vault:
                 "These claims were written under another CLAIMS_KEY.", "set the one that the agent had at that time"
             )
         try:
-            return _decrypted(key, sealed.wrapped, f"{sealed.key_id}/{_whose(kept.uid, kept.generation)}")
+            return _decrypted(key, sealed.wrapped_key, f"{sealed.key_id}/{_context(kept.uid, kept.generation)}")
         except (InvalidTag, ValueError):
-            raise _spoiled() from None
+            raise _undecryptable() from None
 
     # -- making unreadable --------------------------------------------------------------------------------------
 
@@ -149,19 +149,19 @@ class Vault:
             self._current = {day: current for day, current in self._current.items() if current != key_id}
             return True
 
-    def moved(self, kept: Kept) -> Sealed | None:
+    def rewrap(self, kept: StoredClaims) -> EncryptedClaims | None:
         """The same claims under another key of the same day; None when their key cannot be opened here."""
         try:
             data_key = self._data_key(kept)
         except AgentError:
             return None
-        sealed = kept.sealed
+        sealed = kept.encrypted
         with self._lock:
             key_id, key = self._key_for(sealed.key_id[:10])
-        whose = _whose(kept.uid, kept.generation)
-        return Sealed(
+        whose = _context(kept.uid, kept.generation)
+        return EncryptedClaims(
             key_id=key_id,
-            wrapped=_encrypted(key, data_key, f"{key_id}/{whose}"),
+            wrapped_key=_encrypted(key, data_key, f"{key_id}/{whose}"),
             ciphertext=sealed.ciphertext,
             expires_at=sealed.expires_at,
         )
@@ -183,7 +183,7 @@ class Vault:
             path.unlink()
             _flush(self._folder)
 
-    def left_over(self, now: float) -> list[str]:
+    def expired(self, now: float) -> list[str]:
         """Keys whose day is over: nothing can need them any more."""
         with self._lock:
             return [key_id for key_id in self._on_disk("*") if key_id[:10] < _day(now)]
@@ -193,7 +193,7 @@ class Vault:
     def _key_for(self, day: str) -> tuple[str, bytes]:
         """The key that seals for this day: the one in use, one on disk, or a new one."""
         if self._master is None:
-            raise Unsealable("no-key")
+            raise ClaimsEncryptionError("no-key")
         for key_id in [self._current.get(day, ""), *self._on_disk(f"{day}-*")]:
             if not key_id or key_id in self._retired or not self._path(key_id).exists():
                 continue
@@ -201,9 +201,9 @@ class Vault:
                 self._current[day] = key_id
                 return key_id, key
         self._current[day] = key_id = f"{day}-{secrets.token_hex(4)}"
-        return key_id, self._made(key_id, self._master)
+        return key_id, self._create_key(key_id, self._master)
 
-    def _made(self, key_id: str, master: bytes) -> bytes:
+    def _create_key(self, key_id: str, master: bytes) -> bytes:
         made = not self._folder.exists()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if made:
@@ -254,7 +254,7 @@ def _decrypted(key: bytes, sealed: bytes, about: str) -> bytes:
     return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], about.encode())
 
 
-def _whose(uid: str, generation: int) -> str:
+def _context(uid: str, generation: int) -> str:
     return f"{uid}/{generation}"
 
 
@@ -262,7 +262,7 @@ def _day(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
-def _spoiled() -> AgentError:
+def _undecryptable() -> AgentError:
     return AgentError(
         "These claims are not what was written: they cannot be decrypted.", "look with `assure-agent audit verify`"
     )

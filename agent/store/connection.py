@@ -38,10 +38,10 @@ Connection = Any  # sqlite3.Connection of whichever module was taken
 
 
 _PAGE = 4096  # bytes, of shared memory
-_LEAST = 128 * 1024  # bytes: the shared memory of SQLite grows by 32 KiB, and a write-ahead log has to begin
+_MIN_FREE_BYTES = 128 * 1024  # bytes: the shared memory of SQLite grows by 32 KiB, and a write-ahead log has to begin
 
 
-def refuse_holes(folder: Path) -> None:
+def refuse_sparse_shm(folder: Path) -> None:
     """Raise StoreError where opening the store might end the process without a word.
 
     SQLite maps `agent.db-shm`, and writes one byte into each 4 KiB of it first. Where a file system has smaller blocks
@@ -49,7 +49,7 @@ def refuse_holes(folder: Path) -> None:
     """
     found = os.statvfs(folder)
     left = found.f_frsize * found.f_bavail
-    if found.f_frsize < _PAGE and left < _LEAST:
+    if found.f_frsize < _PAGE and left < _MIN_FREE_BYTES:
         raise StoreError(
             f"There is no room in the state folder {folder}: {left // 1024} KiB are left.",
             "make room on its file system, 10 MiB to begin with; or set STATE_URL to another one",
@@ -69,7 +69,7 @@ def open_writer(path: Path, journal: str = "WAL") -> Connection:
         connection.execute("PRAGMA secure_delete=ON")  # an erased link is erased from the file as well [I6]
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise unusable(path, error) from None
+        raise store_error(path, error) from None
     return connection
 
 
@@ -81,7 +81,7 @@ def open_reader(path: Path) -> Connection:
         _refuse_foreign(path, connection)
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise unusable(path, error) from None
+        raise store_error(path, error) from None
     return connection
 
 
@@ -102,9 +102,9 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise unusable(path, error) from None
+        raise store_error(path, error) from None
     except ValidationError:  # its text would quote the record
-        raise unusable(path, ValueError("malformed record")) from None
+        raise store_error(path, ValueError("malformed record")) from None
 
 
 def _connect(path: Path, mode: str) -> Connection:
@@ -112,7 +112,7 @@ def _connect(path: Path, mode: str) -> Connection:
     try:
         return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
     except sqlite3.DatabaseError as error:
-        raise unusable(path, error) from None
+        raise store_error(path, error) from None
 
 
 def _refuse_foreign(path: Path, connection: Connection) -> None:
@@ -130,7 +130,7 @@ def is_damage(text: str) -> bool:
     return any(words in text for words in ("not a database", "malformed", "Could not decode to UTF-8"))
 
 
-def unusable(path: Path, error: Exception) -> StoreError:
+def store_error(path: Path, error: Exception) -> StoreError:
     """The error for a state file that SQLite will not take."""
     text = str(error)
     if is_damage(text):
@@ -154,7 +154,7 @@ def unusable(path: Path, error: Exception) -> StoreError:
     )
 
 
-def unwritable(folder: Path, error: OSError) -> StoreError:
+def folder_error(folder: Path, error: OSError) -> StoreError:
     """The error for a state folder in which no file can be made; a socket's own error names no path."""
     return StoreError(
         f"The state folder {folder} cannot be written: {error.strerror or type(error).__name__}.",
@@ -166,4 +166,4 @@ def refuse_damaged(path: Path, connection: Connection) -> None:
     """Look at every page once, at 300 MB a second or so: damage is found now and not when the page is needed."""
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise unusable(path, ValueError(f"malformed ({found.splitlines()[-1]})"))
+        raise store_error(path, ValueError(f"malformed ({found.splitlines()[-1]})"))

@@ -25,7 +25,7 @@ Author = tuple[int, str, str]  # generation, file, author
 
 
 @dataclass(frozen=True, slots=True)
-class Sealer:
+class RequestDigests:
     """The digests of one request."""
 
     keys: Keys
@@ -63,18 +63,20 @@ def _of(record: Record) -> tuple[Author, ...]:
     )
 
 
-def digested(connection: Connection, step: Step, salt: str | None, keys: Keys) -> tuple[str | None, dict[str, Any]]:
+def request_digests(
+    connection: Connection, step: Step, salt: str | None, keys: Keys
+) -> tuple[str | None, dict[str, Any]]:
     """The salt of the request after this step, and the digests for its last event."""
     before, record = step.before, step.record
     said = authors(step)
     if salt is None:
         if not record.name or not step.events:
             return None, {}
-        sealer = Sealer(keys, record.uid, secrets.token_hex(16))
+        sealer = RequestDigests(keys, record.uid, secrets.token_hex(16))
         known = [] if before is None else connection.execute(_KNOWN_AUTHORS, (record.uid,)).fetchall()
         whole = {NAME: sealer.name(record.source, record.name), LABELS: sealer.labels(record.desired.labels)}
         return sealer.salt, whole | _authors(sealer, [*known, *said])
-    sealer = Sealer(keys, record.uid, salt)
+    sealer = RequestDigests(keys, record.uid, salt)
     digests: dict[str, Any] = {}
     if before is None or before.name != record.name:
         digests[NAME] = sealer.name(record.source, record.name)
@@ -83,11 +85,11 @@ def digested(connection: Connection, step: Step, salt: str | None, keys: Keys) -
     return salt, digests | _authors(sealer, said)
 
 
-def _authors(sealer: Sealer, said: Iterable[Author]) -> dict[str, Any]:
-    digests = {str(author[0]): sealer.author(author) for author in said}
+def _authors(sealer: RequestDigests, authors: Iterable[Author]) -> dict[str, Any]:
+    digests = {str(author[0]): sealer.author(author) for author in authors}
     return {AUTHORS: digests} if digests else {}
 
 
-def forgotten(keys: Keys, uid: str, seq: int) -> str:
+def forgotten_digest(keys: Keys, uid: str, seq: int) -> str:
     """What the event says that a name was erased by the agent: nobody without the key can say so."""
     return keys.seal(FORGOTTEN, uid, seq)

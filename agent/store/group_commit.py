@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from agent.core.errors import StoreError
-from agent.platform.callbacks import harmless
+from agent.platform.callbacks import isolated
 from agent.store.connection import Connection, sqlite3
 
 Work = Callable[[Connection], None]
@@ -43,7 +43,7 @@ class Writer:
         committed: Callable[[Connection], None],
     ) -> None:
         self._connection = connection
-        self._observe = harmless(observe)
+        self._observe = isolated(observe)
         self._confirm = confirm
         self._committed = committed
         self._closed = False
@@ -142,10 +142,10 @@ def _resolve(tickets: Sequence[_Ticket]) -> None:
         if ticket.error is None:
             ticket.future.set_result(None)
         else:
-            ticket.future.set_exception(_translated(ticket.error))
+            ticket.future.set_exception(_as_store_error(ticket.error))
 
 
-def _translated(error: Exception) -> Any:
+def _as_store_error(error: Exception) -> Any:
     if isinstance(error, sqlite3.Error):
         return StoreError(
             f"The state file could not be written: {error}.", "check the free space and the permissions of its folder"

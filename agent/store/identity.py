@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 from agent.core.errors import StoreError, StoreLocked
-from agent.store.connection import unusable
+from agent.store.connection import store_error
 from agent.store.lock import FileLock, visible_holder
 
 _NETWORK = ("nfs", "cifs", "smb", "afs", "ceph", "9p", "fuse")  # beginnings of the names of file systems
@@ -27,14 +27,14 @@ class StoreLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._own: int | None = None
-        self._beside = FileLock(path.with_name(path.name + ".lock"))
+        self._lock_file = FileLock(path.with_name(path.name + ".lock"))
 
     def hold(self, linked: bool = False) -> None:
         """Lock the file, which is there. Unless `linked`, raise StoreError where it has a second name."""
         try:
             handle = os.open(self._path, os.O_RDONLY)
         except OSError as error:
-            raise unusable(self._path, error) from None
+            raise store_error(self._path, error) from None
         try:
             if not linked:
                 _refuse_linked(self._path, os.fstat(handle).st_nlink)
@@ -47,14 +47,14 @@ class StoreLock:
 
     def confirm(self) -> None:
         """Raises StoreLocked when the lock file was removed or replaced by hand."""
-        self._beside.confirm()
+        self._lock_file.confirm()
 
     def release(self) -> None:
         """Let another agent have it. SQLite has closed the file before."""
         if self._own is not None:
             os.close(self._own)
             self._own = None
-        self._beside.release()
+        self._lock_file.release()
 
     def _lock(self, handle: int) -> None:
         try:

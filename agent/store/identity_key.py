@@ -31,7 +31,7 @@ class Keys:
         return "Keys(...)"
 
     @classmethod
-    def beside(cls, store: Path, carried: str | None = None) -> "Keys":
+    def load_or_create(cls, store: Path, carried: str | None = None) -> "Keys":
         """The key beside this state file; when there is none it is made, or is the one that a backup carried (hex)."""
         path = store.with_name("agent.key")
         if not path.exists():

@@ -20,11 +20,11 @@ class Inbox:
         self._query = query
         self._writer = writer
 
-    def seen(self, digest: str) -> bool:
+    def is_known(self, digest: str) -> bool:
         """Was an event with this id received before, as far as we remember?"""
         return bool(self._query("SELECT 1 FROM receipts WHERE digest = ?", (digest,)))
 
-    async def keep(self, digest: str, at: float, forget: float) -> None:
+    async def remember_event(self, digest: str, at: float, forget: float) -> None:
         """Remember an event; forget those received before `forget`."""
 
         def work(connection: Connection) -> None:
@@ -33,7 +33,7 @@ class Inbox:
 
         await self._writer.write(work)
 
-    def addressed(self, dossier_id: str | None, reference: str | None) -> str | None:
+    def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
         """The uid of the open request that has this dossier or this external reference now."""
         if dossier_id is not None and (rows := self._query(f"{_STARTED} UNION ALL {_STARTING}", (dossier_id,))):
             return str(rows[0][0])

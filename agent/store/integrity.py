@@ -18,11 +18,11 @@ from pathlib import Path
 
 from agent.core.errors import StoreDamaged
 from agent.store.audit.verify import verify_request
-from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, unusable
+from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, store_error
 
 SMALL = 64 << 20  # bytes that are looked at before anything is done: 0.2 s at the most
-_LEAST = 19  # the niceness of a thread that has time
-_AGAIN = 0.01  # seconds between two interrupts
+_NICENESS = 19  # the niceness of a thread that has time
+_INTERRUPT_INTERVAL = 0.01  # seconds between two interrupts
 
 
 def is_small(path: Path) -> bool:
@@ -51,25 +51,25 @@ def refuse_unverified(path: Path, connection: Connection) -> None:
             )
 
 
-async def look_through(path: Path, look: Callable[[Path, Connection], None] = refuse_damaged) -> None:
+async def check_integrity(path: Path, check: Callable[[Path, Connection], None] = refuse_damaged) -> None:
     """Look at every page, in a thread that lets all others go first. Raises StoreDamaged. Can be cancelled."""
     connection = open_reader(path)
-    with ThreadPoolExecutor(1, "store-look", _give_way) as pool:
-        looking = asyncio.get_running_loop().run_in_executor(pool, look, path, connection)
+    with ThreadPoolExecutor(1, "store-look", _lower_priority) as pool:
+        looking = asyncio.get_running_loop().run_in_executor(pool, check, path, connection)
         try:
             await asyncio.shield(looking)
         except asyncio.CancelledError:
             while not looking.done():  # an interrupt between two statements is lost
                 connection.interrupt()
-                await asyncio.wait({looking}, timeout=_AGAIN)
+                await asyncio.wait({looking}, timeout=_INTERRUPT_INTERVAL)
             raise
         except sqlite3.DatabaseError as error:
-            raise unusable(path, error) from None
+            raise store_error(path, error) from None
         finally:
             await asyncio.wait({looking})
             connection.close()
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     with suppress(OSError, AttributeError):  # where threads have a niceness of their own: Linux
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LEAST)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

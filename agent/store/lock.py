@@ -59,7 +59,7 @@ class FileLock:
         os.close(self._handle)
 
 
-def visible_holder(inode: int, unless_told: str = "") -> str | None:
+def visible_holder(inode: int, fallback: str = "") -> str | None:
     """The pid of who holds a `flock` on this file, in our own pid namespace; None when it is in another one.
 
     The kernel shows no lock of a process that has no pid here. Where it does not tell (not Linux): `unless_told`.
@@ -67,7 +67,7 @@ def visible_holder(inode: int, unless_told: str = "") -> str | None:
     try:
         lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     except OSError:
-        return unless_told or None
+        return fallback or None
     held = [line[4] for line in lines if line[1] == "FLOCK" and line[5].endswith(f":{inode}")]
     return next((pid for pid in held if int(pid) > 0), None)
 

@@ -9,7 +9,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from agent.core.errors import StoreNewer
-from agent.store.connection import Connection, open_writer, sqlite3, unusable
+from agent.store.connection import Connection, open_writer, sqlite3, store_error
 
 NAMES = (
     "0001_requests",
@@ -45,7 +45,7 @@ for _name in NAMES:
     migrations(name=_name)(partial(_run, file=f"{_name}.sql"))  # type: ignore[type-var]
 
 
-def begun(path: Path) -> bool:
+def create_if_missing(path: Path) -> bool:
     """Make the file when there is none, or an empty one, and say so. Who reads sees none of it, or all.
 
     It is made without a write-ahead log: its content is in it before it gets its name, or it never gets it. Raises
@@ -61,7 +61,7 @@ def begun(path: Path) -> bool:
             migrate(connection)
         new.replace(path)
     except (sqlite3.DatabaseError, OSError) as error:
-        raise unusable(path, error) from None
+        raise store_error(path, error) from None
     finally:
         new.unlink(missing_ok=True)
     return True

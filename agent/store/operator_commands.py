@@ -15,7 +15,7 @@ from agent.core.audit import Event
 from agent.ports import Command
 from agent.store.connection import Connection
 from agent.store.identity_key import Keys
-from agent.store.repository import append
+from agent.store.repository import append_event
 
 NOTE = "commands"  # the key of `meta`: the number of the last command, how many were taken over, and the seal; or empty
 COLUMNS = ("number", "id", "at", "verb", "uid", "sender")  # what a hash covers, beside the hash before
@@ -62,7 +62,7 @@ def last_command(connection: Connection) -> tuple[int, str]:
     return (row[0], row[1]) if row is not None else (0, "")
 
 
-def enter(connection: Connection, keys: Keys, command: Command, answer: str, at: float) -> None:
+def record_command(connection: Connection, keys: Keys, command: Command, answer: str, at: float) -> None:
     """Write a command that was obeyed; the caller holds the transaction."""
     number, previous = last_command(connection)
     note = Note.read(connection)
@@ -76,10 +76,10 @@ def enter(connection: Connection, keys: Keys, command: Command, answer: str, at:
     if command.uid is not None:
         known = connection.execute("SELECT 1 FROM requests WHERE uid = ?", (command.uid,)).fetchone()
         if known is not None:
-            append(connection, command.uid, Event(at=at, type="CommandObeyed", changes={"command": head}))
+            append_event(connection, command.uid, Event(at=at, type="CommandObeyed", changes={"command": head}))
 
 
-def take_over(connection: Connection, keys: Keys) -> None:
+def chain_existing(connection: Connection, keys: Keys) -> None:
     """Chain the commands of before there was a chain: once, when a store is opened for the first time since."""
     note = Note.read(connection)
     if note is None or note.seal or last_command(connection)[0]:

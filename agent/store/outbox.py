@@ -10,11 +10,11 @@ from agent.store.group_commit import Writer
 
 Query = Callable[[str, Sequence[Any]], list[Any]]
 
-_OWED = """
+_PENDING = """
 SELECT d.id, d.event, d.uid, r.name, r.mode, d.type, d.generation, d.at, d.outcome, d.reason, d.hold_id
 FROM deliveries AS d JOIN requests AS r USING (uid) WHERE d.sink = ? AND d.id > ? ORDER BY d.id LIMIT ?
 """
-_SURPLUS = """
+_EXCESS = """
 DELETE FROM deliveries WHERE sink = ?1
 AND id <= (SELECT id FROM deliveries WHERE sink = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
 """
@@ -27,7 +27,7 @@ class Outbox:
         self._query = query
         self._writer = writer
 
-    def owed(self, sink: str, after: int, limit: int) -> list[Delivery]:
+    def pending(self, sink: str, after: int, limit: int) -> list[Delivery]:
         """What this sink is owed, oldest first, beyond the delivery `after`; with the name as it is now."""
         return [
             Delivery(
@@ -45,19 +45,19 @@ class Outbox:
                     hold_id=row[10],
                 ),
             )
-            for row in self._query(_OWED, (sink, after, limit))
+            for row in self._query(_PENDING, (sink, after, limit))
         ]
 
-    async def taken(self, ids: Sequence[int]) -> None:
+    async def acknowledge(self, ids: Sequence[int]) -> None:
         """The sink has them; they are owed no more."""
         rows = [(number,) for number in ids]
         await self._writer.write(lambda connection: connection.executemany("DELETE FROM deliveries WHERE id = ?", rows))
 
     async def trim(self, sink: str, most: int) -> int:
         """Keep the newest `most` of this sink; returns how many older ones were dropped."""
-        return await self._deleted(_SURPLUS, (sink, most))
+        return await self._deleted(_EXCESS, (sink, most))
 
-    async def only(self, sinks: Sequence[str]) -> int:
+    async def keep_only(self, sinks: Sequence[str]) -> int:
         """Drop what is owed to any other sink; returns how many were dropped."""
         marks = ", ".join("?" * len(sinks))
         return await self._deleted(f"DELETE FROM deliveries WHERE sink NOT IN ({marks})", sinks)  # noqa: S608 - marks

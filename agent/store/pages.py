@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from agent.core.record import Phase, Record
-from agent.store.readonly import Reading
+from agent.store.readonly import ReadOnlyStore
 from agent.store.repository import load
 
 # Each by an index that holds all that is asked, so that no row is read but those that are shown.
@@ -35,7 +35,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class HistoryEntry:
     """One entry of the audit history."""
 
     seq: int
@@ -55,7 +55,7 @@ class SourceState:
     waiting: int  # withdrawals that wait for an approval
 
 
-class Browsing(Reading):
+class PageQueries(ReadOnlyStore):
     """The state file, to be looked through."""
 
     def page(
@@ -102,11 +102,13 @@ class Browsing(Reading):
             ).fetchall()
         )
 
-    def history(self, uid: str, most: int) -> list[Entry]:
+    def history(self, uid: str, most: int) -> list[HistoryEntry]:
         """The last entries of the audit history, oldest first."""
         sql = "SELECT seq, at, type, changes FROM events WHERE uid = ? ORDER BY seq DESC LIMIT ?"
         rows = self._connection.execute(sql, (uid, most)).fetchall()
-        return [Entry(seq=row[0], at=row[1], type=row[2], changes=orjson.loads(row[3])) for row in reversed(rows)]
+        return [
+            HistoryEntry(seq=row[0], at=row[1], type=row[2], changes=orjson.loads(row[3])) for row in reversed(rows)
+        ]
 
     def sources(self) -> list[SourceState]:
         """The sources, as their last scans saw them."""

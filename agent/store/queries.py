@@ -8,19 +8,19 @@ from typing import Any
 import orjson
 
 from agent.core.record import HoldReason, Record
-from agent.ports import Waiting
-from agent.store.connection import Connection, sqlite3, unusable
-from agent.store.repository import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, STARTS_SINCE, load
+from agent.ports import WaitingSummary
+from agent.store.connection import Connection, sqlite3, store_error
+from agent.store.repository import OTHER_SOURCE, OWNERS, PRESENT, STARTS_SINCE, VALUE_PREFIX, load
 
 # While paused nothing new is begun; what has a dossier, or may have one, keeps its privacy clock.
-_BEGUN = {False: "", True: "AND opened_at IS NOT NULL"}
+_STARTED_ONLY = {False: "", True: "AND opened_at IS NOT NULL"}
 
 _OBSERVED = {False: "", True: "AND phase IN ('result', 'deletion')"}  # what goes on by itself while paused
 
-_HEALING = tuple(sorted(reason for reason in HoldReason if reason.heals))
+_HEALING = tuple(sorted(reason for reason in HoldReason if reason.self_healing))
 
 # Which index serves is said wherever SQLite, which knows nothing of the numbers, takes one that grows.
-_PATIENT = """
+_RETRYABLE = """
 SELECT uid FROM requests INDEXED BY requests_queued WHERE queued
 UNION SELECT uid FROM requests INDEXED BY requests_held WHERE hold_reason IN (?, ?)
 """
@@ -45,25 +45,25 @@ json_each(document.value) AS image
 """
 
 
-class Lookups:
+class Queries:
     """Reads over one connection, from whichever thread. Each may raise StoreError."""
 
     def __init__(self, path: Path, reader: Connection) -> None:
         self.path = path
         self._reader = reader
-        self._reading = threading.Lock()  # the source loop reads from a thread of its own
+        self._read_lock = threading.Lock()  # the source loop reads from a thread of its own
 
     def close(self) -> None:
         """Read no more."""
-        with self._reading:
+        with self._read_lock:
             self._reader.close()
 
     def _query(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
         try:
-            with self._reading:
+            with self._read_lock:
                 return self._reader.execute(sql, values).fetchall()  # type: ignore[no-any-return]
         except sqlite3.Error as error:
-            raise unusable(self.path, error) from None
+            raise store_error(self.path, error) from None
 
     def get(self, uid: str) -> Record | None:
         """The record of this uid."""
@@ -78,22 +78,22 @@ class Lookups:
         """The source that the store follows, when it follows none of this name."""
         return self._query(OTHER_SOURCE, {"source": source})[0][0]  # type: ignore[no-any-return]
 
-    def unsettled(self, begun: bool = False) -> bool:
+    def unsettled(self, started_only: bool = False) -> bool:
         """True while some request goes on by itself."""
-        return bool(self._query(f"SELECT 1 FROM requests WHERE moving {_OBSERVED[begun]} LIMIT 1"))  # noqa: S608 - ours
+        return bool(self._query(f"SELECT 1 FROM requests WHERE moving {_OBSERVED[started_only]} LIMIT 1"))  # noqa: S608 - ours
 
-    def moving(self) -> int:
+    def count_progressing(self) -> int:
         """How many requests go on by themselves."""
         sql = "SELECT coalesce(sum(requests), 0) FROM census WHERE state IN ('active', 'waiting')"
         return int(self._query(sql)[0][0])
 
-    def claim(self, now: float, limit: int, busy: set[str], begun: bool = False) -> list[Record]:
+    def claim(self, now: float, limit: int, busy: set[str], started_only: bool = False) -> list[Record]:
         """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks.
 
         Whatever there is of one kind, a quarter of the places is left to the kinds after it.
         """
         sql = f"""
-            SELECT uid, record FROM requests WHERE priority = ? AND due_at <= ? {_BEGUN[begun]}
+            SELECT uid, record FROM requests WHERE priority = ? AND due_at <= ? {_STARTED_ONLY[started_only]}
             ORDER BY due_at, admitted_at LIMIT ?
         """  # noqa: S608 - ours
         claimed: list[str] = []
@@ -124,10 +124,10 @@ class Lookups:
         rows = self._query("SELECT record FROM requests WHERE phase = 'dossier' AND opened_at IS NOT NULL")
         return [load(row[0]) for row in rows]
 
-    def next_due(self, busy: set[str], begun: bool = False) -> float | None:
+    def next_due(self, busy: set[str], started_only: bool = False) -> float | None:
         """When the next record that is not busy is due."""
         sql = f"""
-            SELECT uid, due_at FROM requests WHERE priority = ? AND due_at IS NOT NULL {_BEGUN[begun]}
+            SELECT uid, due_at FROM requests WHERE priority = ? AND due_at IS NOT NULL {_STARTED_ONLY[started_only]}
             ORDER BY due_at LIMIT ?
         """  # noqa: S608 - ours
         times = []
@@ -136,16 +136,16 @@ class Lookups:
             times += [due_at for uid, due_at in rows if uid not in busy][:1]
         return min(times, default=None)
 
-    def waiting(self) -> Waiting:
+    def waiting(self) -> WaitingSummary:
         """What waits for a result."""
         row = self._query(_WAITING)[0]
-        return Waiting(count=row[0], since=row[1] or 0.0)
+        return WaitingSummary(count=row[0], since=row[1] or 0.0)
 
     def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
         """The uids of those that wait for a result in one of these dossiers."""
         return [row[0] for row in self._query(_WAITING_IN, (orjson.dumps(dossiers).decode(),))]
 
-    def oldest_looks(self, limit: int) -> list[str]:
+    def least_recently_polled(self, limit: int) -> list[str]:
         """Those that wait for a result, the ones that will be looked at last first."""
         sql = "SELECT uid FROM requests WHERE phase = 'result' ORDER BY read_at NULLS FIRST, due_at LIMIT ?"
         return [row[0] for row in self._query(sql, (limit,))]
@@ -154,9 +154,9 @@ class Lookups:
         """How many starts were reserved since then, or made or begun without a brake."""
         return int(self._query(STARTS_SINCE, (at,))[0][0])
 
-    def patient(self) -> list[str]:
+    def awaiting_budget_or_images(self) -> list[str]:
         """The uids of those that wait for the budget, or for their images."""
-        return [row[0] for row in self._query(_PATIENT, _HEALING)]
+        return [row[0] for row in self._query(_RETRYABLE, _HEALING)]
 
     def needed_images(self) -> dict[str, set[str]]:
         """The uids of open requests, and of those about which a person is asked, by the images that they name.
@@ -174,14 +174,14 @@ class Lookups:
         rows = self._query("SELECT at FROM events ORDER BY id DESC LIMIT 1")
         return float(rows[0][0]) if rows else 0.0
 
-    def obeyed(self, command_id: str) -> str | None:
+    def command_answer(self, command_id: str) -> str | None:
         """The answer to a command that was obeyed before."""
         rows = self._query("SELECT answer FROM commands WHERE id = ?", (command_id,))
         return str(rows[0][0]) if rows else None
 
     def recall(self, key: str) -> str | None:
         """What was remembered of this account under this key."""
-        rows = self._query("SELECT value FROM meta WHERE key = ?", (REMEMBERED + key,))
+        rows = self._query("SELECT value FROM meta WHERE key = ?", (VALUE_PREFIX + key,))
         return str(rows[0][0]) if rows else None
 
     def orphans(self) -> list[tuple[str, float, str | None]]:

@@ -7,23 +7,23 @@ from typing import Any, Self
 
 import orjson
 
-from agent.core.admission import Remark, RemarkKind
+from agent.core.admission import ScanNote, ScanNoteKind
 from agent.core.record import Record
-from agent.store.claims import COLUMNS, kept
-from agent.store.claims_keyring import Kept
+from agent.store.claims import COLUMNS, stored_claims
+from agent.store.claims_keyring import StoredClaims
 from agent.store.connection import open_reader, readable, refuse_damaged
 from agent.store.identity_key import carried_key
-from agent.store.image_deletions import Undeleted
-from agent.store.repository import OTHER_SOURCE, OWNERS, PRESENT, REMEMBERED, STARTS_SINCE, load
-from agent.store.rollback_detection import foreseen
+from agent.store.image_deletions import FailedImageDeletion
+from agent.store.repository import OTHER_SOURCE, OWNERS, PRESENT, STARTS_SINCE, VALUE_PREFIX, load
+from agent.store.rollback_detection import detect_rollback
 
-_UNDELETED = """
+_FAILED_IMAGE_DELETIONS = """
 SELECT uid, tries, since, due_at, cause FROM discards WHERE tries > 0
 UNION ALL
 SELECT uid, tries, since, due_at, cause FROM superseded_images INDEXED BY superseded_images_owed
 WHERE done_at IS NULL AND tries > 0
 """
-_SHOWED = "SELECT DISTINCT dossier_id FROM orphans WHERE closed_at IS NULL AND dossier_id IS NOT NULL"
+_FOUND_ORPHANS = "SELECT DISTINCT dossier_id FROM orphans WHERE closed_at IS NULL AND dossier_id IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Attempt:
     digest: str | None  # of the answer's body
 
 
-class Reading:
+class ReadOnlyStore:
     """The state file, read-only; it may be in use by an agent. Use as a context manager."""
 
     def __init__(self, path: Path) -> None:
@@ -77,7 +77,7 @@ class Reading:
         sql = "SELECT record FROM requests WHERE name IS NOT NULL ORDER BY name"
         return (load(row[0]) for row in self._connection.execute(sql))
 
-    def named(self, name: str) -> list[Record]:
+    def find(self, name: str) -> list[Record]:
         """The records of this name, one for each source that has it; or the one of this uid, as logs have it."""
         for which in ("name = ?", "uid = ? AND name IS NOT NULL"):
             sql = f"SELECT record FROM requests WHERE {which}"  # noqa: S608 - ours
@@ -115,10 +115,10 @@ class Reading:
 
     def recall(self, key: str) -> str | None:
         """A value that the agent keeps of this account."""
-        row = self._row("SELECT value FROM meta WHERE key = ?", REMEMBERED + key)
+        row = self._row("SELECT value FROM meta WHERE key = ?", VALUE_PREFIX + key)
         return None if row is None else str(row[0])
 
-    def look_through(self) -> None:
+    def check_integrity(self) -> None:
         """Look at every page. Raises StoreDamaged."""
         refuse_damaged(self._path, self._connection)
 
@@ -140,15 +140,15 @@ class Reading:
         row = self._connection.execute("SELECT link FROM links WHERE uid = ?", (uid,)).fetchone()
         return None if row is None else str(row[0])
 
-    def linkless(self, record: Record) -> bool:
+    def has_lost_link(self, record: Record) -> bool:
         """True when a person is waited for, and their link was lost with the state file; no backup has any."""
         return record.capturing and self.link(record.uid) is None
 
-    def claims(self, uid: str) -> Kept | None:
+    def claims(self, uid: str) -> StoredClaims | None:
         """The sealed claims of a request; of its newest generation that has any."""
         sql = f"SELECT {COLUMNS} FROM claims WHERE uid = ? ORDER BY generation DESC"  # noqa: S608 - names of ours
         row = self._row(sql, uid)
-        return None if row is None else kept(row)
+        return None if row is None else stored_claims(row)
 
     def refusals(self) -> list[Refusal]:
         """What the last scan refused, by file and line."""
@@ -162,19 +162,19 @@ class Reading:
         """What the last scan refused of this name."""
         return [refusal for refusal in self.refusals() if refusal.name == name]
 
-    def remarks(self, uid: str) -> list[Remark]:
+    def scan_notes(self, uid: str) -> list[ScanNote]:
         """What the last scan saw of a request, and its record does not say."""
         if "0009_remarks" not in self.migrations():  # of an earlier version, which runs on for a while
             return []
         rows = self._connection.execute("SELECT kind, about FROM remarks WHERE uid = ?", (uid,))
-        return [Remark(uid=uid, kind=RemarkKind(kind), about=about) for kind, about in rows]
+        return [ScanNote(uid=uid, kind=ScanNoteKind(kind), hold_id=about) for kind, about in rows]
 
     def strays(self) -> list[str]:
         """The names of requests whose file answers no open hold, as of the last scan."""
         if "0009_remarks" not in self.migrations():
             return []
         sql = "SELECT name FROM remarks JOIN requests USING (uid) WHERE kind = ? AND name IS NOT NULL ORDER BY name"
-        return [row[0] for row in self._connection.execute(sql, (RemarkKind.STRAY_ANSWER,))]
+        return [row[0] for row in self._connection.execute(sql, (ScanNoteKind.STRAY_ANSWER,))]
 
     def waiting_withdrawals(self) -> int:
         """Withdrawals that wait for an approval."""
@@ -190,10 +190,10 @@ class Reading:
             (row[0], row[1]): int(row[2]) for row in self._connection.execute(sql)
         }
 
-    def tallies(self, tally: str) -> list[tuple[str, str, str, int]]:
+    def counters(self, counter: str) -> list[tuple[str, str, str, int]]:
         """Counters true across restarts: mode, process type, outcome, value."""
         sql = "SELECT mode, process_type, outcome, value FROM tallies WHERE tally = ?"
-        return [tuple(row) for row in self._connection.execute(sql, (tally,))]
+        return [tuple(row) for row in self._connection.execute(sql, (counter,))]
 
     def migrations(self) -> set[str]:
         """The names of the migrations that were applied."""
@@ -217,7 +217,7 @@ class Reading:
 
         None while all is as usual. To be asked first in a snapshot.
         """
-        why = foreseen(self._connection, self._path)
+        why = detect_rollback(self._connection, self._path)
         if why is not None:
             return why, False, False
         if "0007_recoveries" not in self.migrations():
@@ -230,7 +230,7 @@ class Reading:
         """The key in hex, when this is a backup that no agent has opened yet."""
         return carried_key(self._connection)
 
-    def settling(self) -> tuple[int, int, int]:
+    def progress_counts(self) -> tuple[int, int, int]:
         """How many requests there are, how many of them go on by themselves, and how many are held."""
         moving = self._one("SELECT count(*) FROM requests WHERE moving")
         held = self._one("SELECT coalesce(sum(requests), 0) FROM census WHERE reason <> ''")
@@ -246,19 +246,19 @@ class Reading:
         sql = "SELECT count(*) FROM requests INDEXED BY requests_deleting WHERE phase = 'deletion' AND delete_at < ?"
         return self._one(sql, now - 900)
 
-    def undeleted(self) -> list[tuple[str, int]]:
+    def failed_image_deletions(self) -> list[tuple[str, int]]:
         """Why image files could not be deleted that should be (the name of an errno), and of how many requests."""
         if "0012_discards_retried" not in self.migrations():
             return []
-        sql = f"SELECT cause, count(DISTINCT uid) FROM ({_UNDELETED}) GROUP BY cause ORDER BY 2 DESC"  # noqa: S608 - ours
+        sql = f"SELECT cause, count(DISTINCT uid) FROM ({_FAILED_IMAGE_DELETIONS}) GROUP BY cause ORDER BY 2 DESC"  # noqa: S608 - ours
         return [(str(row[0]), int(row[1])) for row in self._connection.execute(sql)]
 
-    def undeleted_of(self, uid: str) -> Undeleted | None:
+    def failed_image_deletion_of(self, uid: str) -> FailedImageDeletion | None:
         """The deletion of this request's image files, when it failed."""
         if "0012_discards_retried" not in self.migrations():
             return None
-        row = self._row(f"SELECT tries, since, due_at, cause FROM ({_UNDELETED}) WHERE uid = ?", uid)  # noqa: S608 - ours
-        return None if row is None else Undeleted(tries=row[0], since=row[1], due_at=row[2], cause=row[3])
+        row = self._row(f"SELECT tries, since, due_at, cause FROM ({_FAILED_IMAGE_DELETIONS}) WHERE uid = ?", uid)  # noqa: S608 - ours
+        return None if row is None else FailedImageDeletion(tries=row[0], since=row[1], due_at=row[2], cause=row[3])
 
     def gauges(self, now: float) -> dict[str, float]:
         """Single figures: open dossiers and their age, the oldest without progress, overdue deletions, orphans."""
@@ -267,7 +267,7 @@ class Reading:
         progress = "SELECT min(progress_at) FROM requests WHERE state = 'active' AND phase <> 'done'"
         (oldest_dossier,), (oldest_progress,) = self._row(dossier), self._row(progress)
         overdue = self.overdue(now)
-        showed = [row[0] for row in self._connection.execute(_SHOWED)]
+        showed = [row[0] for row in self._connection.execute(_FOUND_ORPHANS)]
         size = sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
         return {
             "store_bytes": size,
@@ -275,7 +275,7 @@ class Reading:
             "oldest_open_dossier_seconds": now - oldest_dossier if oldest_dossier else 0.0,
             "oldest_unprogressed_seconds": now - oldest_progress if oldest_progress else 0.0,
             "deletions_overdue": overdue,
-            "images_undeleted": self._one(f"SELECT count(DISTINCT uid) FROM ({_UNDELETED})"),  # noqa: S608 - ours
+            "images_undeleted": self._one(f"SELECT count(DISTINCT uid) FROM ({_FAILED_IMAGE_DELETIONS})"),  # noqa: S608 - ours
             "claims_overdue": self._one("SELECT count(*) FROM claims WHERE expires_at < ?", now - 900),
             "paused": float(bool(self.recall("paused"))),
             "backup_timestamp_seconds": float(self.recall("backed-up") or 0.0),

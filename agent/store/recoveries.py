@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from agent.core.record import HoldReason
-from agent.core.rules.recovery import UNSEEN
+from agent.core.rules.recovery import NOT_SEARCHED
 from agent.ports import Recovery
 from agent.store.group_commit import Writer
 
@@ -22,23 +22,25 @@ class RecordedRecoveries:
     def open(self) -> Recovery | None:
         """The recovery that goes on, or None: all is as usual."""
         rows = self._query("SELECT at, why, looked_at, approved_at FROM recoveries WHERE closed_at IS NULL")
-        return Recovery(at=rows[0][0], why=rows[0][1], looked_at=rows[0][2], approved_at=rows[0][3]) if rows else None
+        return (
+            Recovery(at=rows[0][0], cause=rows[0][1], scanned_at=rows[0][2], approved_at=rows[0][3]) if rows else None
+        )
 
-    def doubtful(self) -> list[str]:
+    def possibly_stale(self) -> list[str]:
         """The uids of what is not done: all of it may be behind what happened."""
         return [
             row[0] for row in self._query("SELECT uid FROM requests INDEXED BY requests_open WHERE phase <> 'done'")
         ]
 
-    def unproven(self, unseen: bool = False) -> list[str]:
+    def held_history_lost(self, unsearched: bool = False) -> list[str]:
         """The uids of those that are held because nothing is known of their past; only those not looked for yet."""
         sql = "SELECT uid FROM requests WHERE hold_reason = ?"
-        if not unseen:
+        if not unsearched:
             return [row[0] for row in self._query(sql, (HoldReason.HISTORY_LOST,))]
         sql += " AND json_extract(record, '$.hold.evidence') = ?"
-        return [row[0] for row in self._query(sql, (HoldReason.HISTORY_LOST, UNSEEN))]
+        return [row[0] for row in self._query(sql, (HoldReason.HISTORY_LOST, NOT_SEARCHED))]
 
-    async def looked(self, at: float, unclaimed: Iterable[tuple[str, str]]) -> None:
+    async def record_search(self, at: float, unclaimed: Iterable[tuple[str, str]]) -> None:
         """Assure was asked; `unclaimed` are dossiers that no request explains: id and reference."""
         rows = [(dossier_id, reference, at) for dossier_id, reference in unclaimed]
 
@@ -54,12 +56,12 @@ class RecordedRecoveries:
         sql = "INSERT OR IGNORE INTO orphans (reference, uid, since, dossier_id) VALUES (?, ?, ?, ?)"
         await self._writer.write(lambda connection: connection.execute(sql, (reference, uid, at, dossier_id)))
 
-    def looked_last(self) -> float | None:
+    def last_scan_at(self) -> float | None:
         """When Assure was last asked in an earlier recovery; None: never."""
         at: float | None = self._query("SELECT max(looked_at) FROM recoveries")[0][0]
         return at
 
-    def explained(self, dossiers: Sequence[str]) -> set[str]:
+    def previously_unclaimed(self, dossiers: Sequence[str]) -> set[str]:
         """Those of these dossiers that an earlier recovery saw and left alone."""
         sql = "SELECT dossier_id FROM unclaimed WHERE dossier_id IN (SELECT value FROM json_each(?))"
         return {row[0] for row in self._query(sql, (orjson.dumps(dossiers).decode(),))} if dossiers else set()

@@ -14,14 +14,14 @@ from agent.core.effect import EffectKind
 from agent.core.errors import Impossible
 from agent.core.machine import Step
 from agent.core.notifications import notices
-from agent.core.record import Desired, Outcome, Phase, Record, unworded
+from agent.core.record import Desired, Outcome, Phase, Record, hashed_rerun_token
 from agent.store.connection import Connection
-from agent.store.digests import authors, digested
+from agent.store.digests import authors, request_digests
 from agent.store.identity_key import Keys
 
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
-REMEMBERED = "remembered/"  # keys of `meta` that hold what is kept of an account
+VALUE_PREFIX = "remembered/"  # keys of `meta` that hold what is kept of an account
 
 PRESENT = """
 SELECT name, uid FROM requests INDEXED BY requests_present WHERE source = ? AND present AND name IS NOT NULL
@@ -89,7 +89,7 @@ _DELIVERY = """
 INSERT INTO deliveries (sink, event, uid, type, generation, at, outcome, reason, hold_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_TALLY = """
+_COUNTER = """
 INSERT INTO tallies (tally, mode, process_type, outcome, value) VALUES (?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET value = value + 1
 """
@@ -100,7 +100,7 @@ def load(text: str) -> Record:
     return _RECORD.validate_json(text)
 
 
-def erased(record: Record) -> Record:
+def without_personal_data(record: Record) -> Record:
     """The record without what identifies a person or a file: names, labels, paths."""
 
     def bare(desired: Desired) -> Desired:
@@ -108,11 +108,11 @@ def erased(record: Record) -> Record:
         capture = replace(desired.capture, redirect_url="") if desired.capture is not None else None
         return replace(desired, labels=(), file="", line=0, images=images, capture=capture, rerun=None)
 
-    reruns = tuple(unworded(record.uid, token) for token in record.reruns)
+    reruns = tuple(hashed_rerun_token(record.uid, token) for token in record.reruns)
     return replace(record, name="", desired=bare(record.desired), reruns=reruns, version=record.version + 1)
 
 
-def chain(previous: str, uid: str, seq: int, at: float, kind: str, changes: str) -> str:
+def event_hash(previous: str, uid: str, seq: int, at: float, kind: str, changes: str) -> str:
     """The hash of an event: SHA-256 over the previous hash and what the event says, hex."""
     return hashlib.sha256(orjson.dumps([previous, uid, seq, at, kind, changes])).hexdigest()
 
@@ -124,10 +124,12 @@ def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] =
     """
     before, record = step.before, step.record
     seq, head, salt = _head(connection, step)
-    salted, digests = digested(connection, step, salt, keys)
-    events = [_chained(event, record.uid, seq + n) for n, event in enumerate(_with(step.events, digests), start=1)]
+    salted, digests = request_digests(connection, step, salt, keys)
+    events = [
+        _chained(event, record.uid, seq + n) for n, event in enumerate(_with_digests(step.events, digests), start=1)
+    ]
     for row in events:
-        head = chain(head, row[0], row[1], row[2], row[3], row[4])
+        head = event_hash(head, row[0], row[1], row[2], row[3], row[4])
         row.append(head)
         seq = row[1]
     kept = {"seq": seq, "head": head}
@@ -139,7 +141,7 @@ def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] =
     if events:
         connection.executemany(_EVENT, events)
     _write_attempts(connection, step)
-    _write_tallies(connection, step)
+    _write_counters(connection, step)
     _write_reservation(connection, step)
     _write_provenance(connection, step)
     if step.withdraws:
@@ -150,19 +152,19 @@ def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] =
         connection.execute(_LINK, (record.uid, step.link, step.events[-1].at))
     elif before is not None and before.phase is Phase.RESULT and record.phase is not Phase.RESULT:
         connection.execute("DELETE FROM links WHERE uid = ?", (record.uid,))
-    if (sealed := step.sealed) is not None:
-        values = (sealed.key_id, sealed.wrapped, sealed.ciphertext, sealed.expires_at)
+    if (sealed := step.encrypted_claims) is not None:
+        values = (sealed.key_id, sealed.wrapped_key, sealed.ciphertext, sealed.expires_at)
         connection.execute(_CLAIMS, (record.uid, record.generation, *values))
-    _write_discard(connection, step)
+    _write_image_deletion(connection, step)
     if step.orphan is not None:
         connection.execute(_ORPHAN, (step.orphan, record.uid, step.events[-1].at))
 
 
-def append(connection: Connection, uid: str, event: Event) -> None:
+def append_event(connection: Connection, uid: str, event: Event) -> None:
     """Add one event to the history of a request whose record stays; the caller holds the transaction."""
     seq, head = connection.execute("SELECT seq, head FROM requests WHERE uid = ?", (uid,)).fetchone()
     row = _chained(event, uid, seq + 1)
-    row.append(chain(head, uid, seq + 1, event.at, event.type, row[-1]))
+    row.append(event_hash(head, uid, seq + 1, event.at, event.type, row[-1]))
     connection.execute(_EVENT, row)
     connection.execute("UPDATE requests SET seq = ?, head = ? WHERE uid = ?", (seq + 1, row[-1], uid))
 
@@ -184,9 +186,9 @@ def _write_record(connection: Connection, step: Step, kept: dict[str, Any]) -> N
 
 def _update(connection: Connection, before: Record, record: Record, kept: dict[str, Any]) -> None:
     """Set what changed and nothing else: SQLite writes every index anew of which a column is set, changed or not."""
-    known = _repeated(before)
-    changed = {name: value for name, value in _repeated(record).items() if value != known[name]}
-    values = {**changed, **kept, "record": _written(record)}
+    known = _mirrored_columns(before)
+    changed = {name: value for name, value in _mirrored_columns(record).items() if value != known[name]}
+    values = {**changed, **kept, "record": _record_json(record)}
     connection.execute(_update_of(tuple(values)), (*values.values(), record.uid))
 
 
@@ -205,7 +207,7 @@ def _head(connection: Connection, step: Step) -> tuple[int, str, str | None]:
     return row[1], row[2], row[3]
 
 
-def _with(events: Sequence[Event], digests: dict[str, Any]) -> Sequence[Event]:
+def _with_digests(events: Sequence[Event], digests: dict[str, Any]) -> Sequence[Event]:
     """The digests stand in the last event of the step."""
     if not digests:
         return events
@@ -220,14 +222,14 @@ def _chained(event: Event, uid: str, seq: int) -> list[Any]:
 
 def columns(record: Record) -> dict[str, Any]:
     """The record, and the columns that repeat what it says."""
-    return {**_repeated(record), "record": _written(record)}
+    return {**_mirrored_columns(record), "record": _record_json(record)}
 
 
-def _written(record: Record) -> str:
-    return orjson.dumps(_nameless(record)).decode()
+def _record_json(record: Record) -> str:
+    return orjson.dumps(_without_authors(record)).decode()
 
 
-def _repeated(record: Record) -> dict[str, Any]:
+def _mirrored_columns(record: Record) -> dict[str, Any]:
     return {
         "uid": record.uid,
         "name": record.name,
@@ -244,7 +246,7 @@ def _repeated(record: Record) -> dict[str, Any]:
         "process_id": record.process_id,
         "reference": record.reference,
         "present": record.present,
-        "moving": record.moving,
+        "moving": record.progressing,
         "priority": record.priority,
         "due_at": record.due_at,
         "admitted_at": record.admitted_at,
@@ -267,7 +269,7 @@ def _decides_at(record: Record) -> float | None:
     return record.due_at if still else record.opened_at + record.desired.deadline
 
 
-def _nameless(record: Record) -> Record:
+def _without_authors(record: Record) -> Record:
     """Without the authors, who have a table of their own [I6]."""
     if record.desired.author is not None:
         record = replace(record, desired=replace(record.desired, author=None))
@@ -327,9 +329,9 @@ def _write_deliveries(connection: Connection, step: Step, sinks: Sequence[str], 
         connection.executemany(_DELIVERY, [(sink, event, uid, notice.type, *told) for sink in sinks])
 
 
-def _write_discard(connection: Connection, step: Step) -> None:
+def _write_image_deletion(connection: Connection, step: Step) -> None:
     before, record = step.before, step.record
-    was, owed = before is not None and _discards(before), _discards(record)
+    was, owed = before is not None and _deletes_images(before), _deletes_images(record)
     if owed and not was:
         connection.execute(_DISCARD, (record.uid, record.outcome_at))
     elif was and not owed:
@@ -341,7 +343,7 @@ def _write_discard(connection: Connection, step: Step) -> None:
         connection.executemany(_SUPERSEDED, [(*values, image.depiction, image.path, image.sha256) for image in left])
 
 
-def _discards(record: Record) -> bool:
+def _deletes_images(record: Record) -> bool:
     return record.discard and record.outcome is not None
 
 
@@ -351,15 +353,15 @@ def _write_reservation(connection: Connection, step: Step) -> None:
         connection.execute(_RESERVED, (record.uid, record.generation, record.reserved_at))
 
 
-def _write_tallies(connection: Connection, step: Step) -> None:
+def _write_counters(connection: Connection, step: Step) -> None:
     before, record = step.before, step.record
     if before is None:
         return
     same = before.generation == record.generation
     mode, process_type = record.desired.mode, record.desired.process_type
     if record.billed and not (same and before.billed):
-        connection.execute(_TALLY, ("start", mode, process_type, ""))
+        connection.execute(_COUNTER, ("start", mode, process_type, ""))
         if record.process_id is None:  # a capture link was handed out
             connection.execute(_START, (record.uid, record.generation, None, step.events[-1].at))
     if record.outcome is not None and not (same and before.outcome):
-        connection.execute(_TALLY, ("outcome", mode, process_type, Outcome(record.outcome)))
+        connection.execute(_COUNTER, ("outcome", mode, process_type, Outcome(record.outcome)))

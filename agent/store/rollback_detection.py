@@ -22,25 +22,27 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.errors import StoreDamaged
-from agent.store.audit.checkpoints import Checkpoint, beside, final
+from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, last_line
 from agent.store.connection import Connection
 from agent.store.identity_key import BACKUP_KEY, Keys
 
 BACKUP_AT = "backup/at"  # like BACKUP_KEY, a key of `meta` that only a backup has
 _IDENTITY, _KEY = "identity", "key"
-_GIVEN_UP = "given-up"  # the number of the last checkpoint when a recovery began: no later file is measured by it
+_ABANDONED_CHECKPOINT = (
+    "given-up"  # the number of the last checkpoint when a recovery began: no later file is measured by it
+)
 _LINE = re.compile(r"([0-9a-f]{16}) (\d{20})\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class MarkReading:
     """What the high-water mark says: the identity of the file, and the number of its last event."""
 
     identity: str
     events: int
 
 
-class Mark:
+class HighWaterMark:
     """The high-water mark: a file of one line beside the state file, overwritten in place."""
 
     def __init__(self, store: Path) -> None:
@@ -49,13 +51,13 @@ class Mark:
         self._identity = ""
         self._events = -1
 
-    def read(self) -> Seen | None:
+    def read(self) -> MarkReading | None:
         """What it says; None when it is not there, or not readable."""
         try:
             match = _LINE.fullmatch(self.path.read_text("ascii"))
         except (OSError, UnicodeDecodeError):
             return None
-        return None if match is None else Seen(identity=match[1], events=int(match[2]))
+        return None if match is None else MarkReading(identity=match[1], events=int(match[2]))
 
     def begin(self, identity: str, events: int) -> None:
         """Mark this file from here on; durable on return."""
@@ -99,13 +101,13 @@ def key_of(connection: Connection, path: Path) -> Keys:
     used = connection.execute("SELECT 1 FROM requests LIMIT 1").fetchone() is not None
     keys = Keys.existing(path)
     if keys is None and carried is not None:
-        keys = Keys.beside(path, carried)
+        keys = Keys.load_or_create(path, carried)
     if keys is None and used:
         raise StoreDamaged(
             f"The key file {path.with_name('agent.key')} is gone; without it every request would look new.",
             "put it back from where the state folder is backed up, or restore a backup made with `assure-agent backup`",
         )
-    keys = keys or Keys.beside(path)
+    keys = keys or Keys.load_or_create(path)
     if kept is not None and used and kept != keys.fingerprint:
         raise StoreDamaged(
             f"The state file {path} was written under another key than {path.with_name('agent.key')}.",
@@ -114,17 +116,17 @@ def key_of(connection: Connection, path: Path) -> Keys:
     return keys
 
 
-def continued(connection: Connection, path: Path, fresh: bool, key_there: bool, keys: Keys) -> Mark:
+def open_marked(connection: Connection, path: Path, fresh: bool, key_there: bool, keys: Keys) -> HighWaterMark:
     """The mark of this file. Where the file is not what it was, that goes on record as a recovery first.
 
     `fresh`: the file was just made; `key_there`: its key was there before.
     """
-    mark = Mark(path)
+    mark = HighWaterMark(path)
     seen, identity, last = mark.read(), _meta(connection, _IDENTITY), last_event(connection)
     backup_at = _meta(connection, BACKUP_AT)
-    why = _why(fresh, key_there, seen, identity, last, backup_at is not None)
-    line = final(beside(path))
-    if why is None and _ahead(line, connection, last):
+    why = _rollback_cause(fresh, key_there, seen, identity, last, backup_at is not None)
+    line = last_line(checkpoint_path(path))
+    if why is None and _checkpoint_is_ahead(line, connection, last):
         why = "older"
     if why is not None or identity is None:
         identity = secrets.token_hex(8)
@@ -135,7 +137,7 @@ def continued(connection: Connection, path: Path, fresh: bool, key_there: bool, 
     connection.execute("DELETE FROM meta WHERE key IN (?, ?)", (BACKUP_AT, BACKUP_KEY))
     if why is not None:
         if line is not None:
-            _put(connection, _GIVEN_UP, str(line.number))
+            _put(connection, _ABANDONED_CHECKPOINT, str(line.number))
         connection.execute("UPDATE recoveries SET closed_at = ? WHERE closed_at IS NULL", (time.time(),))
         connection.execute(
             "INSERT INTO recoveries (at, why, known, kept, backup_at) VALUES (?, ?, ?, ?, ?)",
@@ -145,35 +147,41 @@ def continued(connection: Connection, path: Path, fresh: bool, key_there: bool, 
     return mark
 
 
-def foreseen(connection: Connection | None, path: Path) -> str | None:
+def detect_rollback(connection: Connection | None, path: Path) -> str | None:
     """Why this file is not what it was, as opening it would find; nothing is written. Without a connection: no file.
 
     What stands beside the file is read first: an agent that is at work meanwhile is ahead of it, and never behind.
     """
-    seen, key_there, line = Mark(path).read(), Keys.existing(path) is not None, final(beside(path))
+    seen, key_there, line = (
+        HighWaterMark(path).read(),
+        Keys.existing(path) is not None,
+        last_line(checkpoint_path(path)),
+    )
     if connection is None:
-        return _why(True, key_there, seen, None, 0, False)
+        return _rollback_cause(True, key_there, seen, None, 0, False)
     identity, last = _meta(connection, _IDENTITY), last_event(connection)
-    why = _why(False, key_there, seen, identity, last, _meta(connection, BACKUP_AT) is not None)
-    return why or ("older" if _ahead(line, connection, last) else None)
+    why = _rollback_cause(False, key_there, seen, identity, last, _meta(connection, BACKUP_AT) is not None)
+    return why or ("older" if _checkpoint_is_ahead(line, connection, last) else None)
 
 
-def _why(fresh: bool, key_there: bool, seen: Seen | None, identity: str | None, last: int, backup: bool) -> str | None:
+def _rollback_cause(
+    fresh: bool, key_there: bool, mark: MarkReading | None, identity: str | None, last: int, backup: bool
+) -> str | None:
     """Why the file is not what it was: lost, older, restored; None when it is."""
     if fresh:
-        return "lost" if key_there or seen is not None else None
+        return "lost" if key_there or mark is not None else None
     if backup:
         return "restored"
-    if identity is None or (last == 0 and seen is None and not key_there):
+    if identity is None or (last == 0 and mark is None and not key_there):
         return None  # written before there were marks; or nothing was ever written, and the key is a new one
-    if seen is None or seen.identity != identity or seen.events > last:
+    if mark is None or mark.identity != identity or mark.events > last:
         return "older"
     return None
 
 
-def _ahead(line: Checkpoint | None, connection: Connection, last: int) -> bool:
+def _checkpoint_is_ahead(line: Checkpoint | None, connection: Connection, last: int) -> bool:
     """True when the checkpoints cover more events than the file has, but for what a recovery gave up already."""
-    return line is not None and line.event > last and line.number > int(_meta(connection, _GIVEN_UP) or 0)
+    return line is not None and line.event > last and line.number > int(_meta(connection, _ABANDONED_CHECKPOINT) or 0)
 
 
 def _meta(connection: Connection, key: str) -> Any:

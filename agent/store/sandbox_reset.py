@@ -6,10 +6,10 @@ from pathlib import Path
 
 from agent.core.errors import StoreError, StoreForeign
 from agent.store.account_binding import SANDBOX, account_of
-from agent.store.audit.checkpoints import beside
-from agent.store.connection import reader, unwritable
+from agent.store.audit.checkpoints import checkpoint_path
+from agent.store.connection import folder_error, reader
 from agent.store.lock import FileLock
-from agent.store.rollback_detection import Mark
+from agent.store.rollback_detection import HighWaterMark
 
 WORLD = "sandbox.json"  # the simulated account, beside the state file
 
@@ -41,7 +41,7 @@ def reset(state: Path) -> None:
             )
         _remove(state, replaced)
     except OSError as error:
-        raise unwritable(state.parent, error) from None
+        raise folder_error(state.parent, error) from None
     finally:
         lock.release()
     with contextlib.suppress(OSError):
@@ -52,6 +52,12 @@ def _remove(state: Path, replaced: set[Path]) -> None:
     """The state file goes last, so that a reset that was interrupted can be repeated."""
     shutil.rmtree(state.with_name("keys"), ignore_errors=True)
     logs = [state.with_name(state.name + suffix) for suffix in ("-wal", "-shm")]
-    rest = [state.with_name("agent.key"), Mark(state).path, beside(state), state.with_name(WORLD), *replaced]
+    rest = [
+        state.with_name("agent.key"),
+        HighWaterMark(state).path,
+        checkpoint_path(state),
+        state.with_name(WORLD),
+        *replaced,
+    ]
     for path in (*logs, *rest, state):
         path.unlink(missing_ok=True)

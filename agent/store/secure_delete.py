@@ -18,16 +18,16 @@ from typing import Any
 
 from agent.core.audit import Event
 from agent.store.connection import Connection
-from agent.store.digests import FORGOTTEN, forgotten
+from agent.store.digests import FORGOTTEN, forgotten_digest
 from agent.store.identity_key import Keys
-from agent.store.repository import append, columns, erased, load
+from agent.store.repository import append_event, columns, load, without_personal_data
 
-_AROUND = 4 * 4096  # bytes of entries on each side: more than its page and the next one can hold
+_NEIGHBOUR_BYTES = 4 * 4096  # bytes of entries on each side: more than its page and the next one can hold
 _CELL = 8  # bytes of an entry beside its values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
+class BTree:
     """A B-tree in which names stand: what it is ordered by, and how an entry is taken out of it and put back."""
 
     entries: str  # the table, and which of its rows are in the tree
@@ -38,11 +38,11 @@ class Tree:
     within: int = 103  # bytes of a large entry that stay in its page at least (sqlite.org/fileformat2.html, 1.6)
 
 
-def _of_table(table: str, key: tuple[str, ...], *others: str) -> Tree:
+def _of_table(table: str, key: tuple[str, ...], *others: str) -> BTree:
     columns = (*key, *others)
     same = " AND ".join(f"{column} = :{column}" for column in key)
     values = ", ".join(f":{column}" for column in columns)
-    return Tree(
+    return BTree(
         entries=f"{table} WHERE 1",
         key=key,
         columns=columns,
@@ -51,8 +51,8 @@ def _of_table(table: str, key: tuple[str, ...], *others: str) -> Tree:
     )
 
 
-def _of_names(*key: str) -> Tree:
-    return Tree(
+def _of_names(*key: str) -> BTree:
+    return BTree(
         entries="requests WHERE name IS NOT NULL",
         key=key,
         columns=("uid", "source", "name"),
@@ -61,7 +61,7 @@ def _of_names(*key: str) -> Tree:
     )
 
 
-_RECORDS = Tree(
+_RECORDS = BTree(
     entries="requests WHERE 1",
     key=("rowid",),
     columns=("rowid", "record"),
@@ -79,10 +79,10 @@ _COMMANDS = _of_table("commands", ("id",), "at", "verb", "uid", "answer", "sende
 def forget_request(connection: Connection, keys: Keys, uid: str, at: float) -> None:
     """Erase what identifies a request, in a transaction; its history says that it was erased."""
     text, seq = connection.execute("SELECT record, seq FROM requests WHERE uid = ?", (uid,)).fetchone()
-    record = erased(load(text))
+    record = without_personal_data(load(text))
     erase_names(connection, uid, record.version, columns(record)["record"])
-    changes = {FORGOTTEN: forgotten(keys, uid, seq + 1)}
-    append(connection, uid, Event(at=at, type="NameErased", changes=changes))
+    changes = {FORGOTTEN: forgotten_digest(keys, uid, seq + 1)}
+    append_event(connection, uid, Event(at=at, type="NameErased", changes=changes))
 
 
 def erase_names(connection: Connection, uid: str, version: int, nameless: str) -> None:
@@ -90,7 +90,7 @@ def erase_names(connection: Connection, uid: str, version: int, nameless: str) -
 
     The salt of their digests goes as well, so that no guess can be held against the history.
     """
-    places: list[tuple[Tree, dict[str, Any]]] = []
+    places: list[tuple[BTree, dict[str, Any]]] = []
     for tree in (_RECORDS, *_NAMES, _LABELS, _LABELS_OF_ONE, _PROVENANCE, _COMMANDS):
         rows = list(_rows(connection, tree, "AND uid = :uid", {"uid": uid}))
         together = tree.key[0] == "uid"  # side by side in the tree: one place
@@ -102,13 +102,13 @@ def erase_names(connection: Connection, uid: str, version: int, nameless: str) -
     connection.execute("DELETE FROM labels WHERE uid = ?", (uid,))
     connection.execute("UPDATE commands SET answer = '' WHERE uid = ?", (uid,))  # answers say the name
     for tree, row in places:
-        around = [*_beside(connection, tree, row, "<", "DESC"), *_beside(connection, tree, row, ">=", "ASC")]
+        around = [*_neighbours(connection, tree, row, "<", "DESC"), *_neighbours(connection, tree, row, ">=", "ASC")]
         connection.executemany(tree.take_out, around)
         connection.executemany(tree.put_back, around)
 
 
-def _beside(
-    connection: Connection, tree: Tree, row: dict[str, Any], side: str, direction: str
+def _neighbours(
+    connection: Connection, tree: BTree, row: dict[str, Any], side: str, direction: str
 ) -> Sequence[dict[str, Any]]:
     """The entries on one side of a place in the tree, as many as may share two pages with it."""
     key = ", ".join(tree.key)
@@ -118,12 +118,12 @@ def _beside(
     for other in _rows(connection, tree, f"AND ({key}) {side} ({values}) ORDER BY {order}", row):
         found.append(other)
         size += _CELL + min(sum(len(str(value).encode()) for value in other.values()), tree.within)
-        if size > _AROUND:
+        if size > _NEIGHBOUR_BYTES:
             break
     return found
 
 
-def _rows(connection: Connection, tree: Tree, which: str, values: dict[str, Any]) -> Any:
+def _rows(connection: Connection, tree: BTree, which: str, values: dict[str, Any]) -> Any:
     sql = f"SELECT {', '.join(tree.columns)} FROM {tree.entries} {which}"  # noqa: S608 - names of ours
     return (dict(zip(tree.columns, row, strict=True)) for row in connection.execute(sql, values))
 

@@ -4,36 +4,36 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from agent.core.admission import Remark
+from agent.core.admission import ScanNote
 from agent.core.machine import Step
 from agent.ports import Command
 from agent.store.account_binding import account_of, bind, simulated
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
-from agent.store.claims_keyring import Vault
+from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.connection import (
     Connection,
+    folder_error,
     open_reader,
     open_writer,
-    refuse_holes,
+    refuse_sparse_shm,
     sqlite3,
-    unusable,
-    unwritable,
+    store_error,
 )
 from agent.store.group_commit import Writer
 from agent.store.identity import StoreLock
 from agent.store.identity_key import Keys
-from agent.store.image_deletions import Discards
+from agent.store.image_deletions import ImageDeletions
 from agent.store.inbox import Inbox
-from agent.store.integrity import is_small, look_through, refuse_unreadable, refuse_unverified
-from agent.store.migrations import begun, migrate
-from agent.store.operator_commands import enter, take_over
+from agent.store.integrity import check_integrity, is_small, refuse_unreadable, refuse_unverified
+from agent.store.migrations import create_if_missing, migrate
+from agent.store.operator_commands import chain_existing, record_command
 from agent.store.outbox import Outbox
-from agent.store.queries import Lookups
+from agent.store.queries import Queries
 from agent.store.recoveries import RecordedRecoveries
 from agent.store.replaced_files import forget_in
-from agent.store.repository import REMEMBERED, write
-from agent.store.rollback_detection import continued, key_of
+from agent.store.repository import VALUE_PREFIX, write
+from agent.store.rollback_detection import key_of, open_marked
 from agent.store.secure_delete import forget_request, truncate
 
 
@@ -44,7 +44,7 @@ def _unobserved(_: float, __: int) -> None:
 _TRUNCATIONS = 10  # times that a reader who is nearly done is waited for, 50 ms each
 
 
-class SqliteStore(Lookups):
+class SqliteStore(Queries):
     """The agent's store. Opening it takes the lock; reads see what is committed."""
 
     def __init__(
@@ -65,20 +65,20 @@ class SqliteStore(Lookups):
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            refuse_holes(path.parent)
+            refuse_sparse_shm(path.parent)
             self._lock = StoreLock(path)
         except OSError as error:
-            raise unwritable(path.parent, error) from None
+            raise folder_error(path.parent, error) from None
         try:
             self._open(path, account, observe, rebind)
             self._sinks = tuple(sinks)
-            self.claims = Claims(Vault.beside(path, claims_key), self._writer, self._query)
+            self.claims = Claims(ClaimsKeyring.for_store(path, claims_key), self._writer, self._query)
         except BaseException:
             self._lock.release()
             raise
 
     def _open(self, path: Path, account: str | None, observe: Callable[[float, int], None], rebind: bool) -> None:
-        fresh = begun(path)
+        fresh = create_if_missing(path)
         self._lock.hold()
         connection = open_writer(path)
         try:
@@ -90,23 +90,23 @@ class SqliteStore(Lookups):
                 bind(connection, account, rebind)
             self.simulated = simulated(account_of(connection))
             self.keys = key_of(connection, path)
-            self._mark = continued(connection, path, fresh, key_there, self.keys)
-            take_over(connection, self.keys)
+            self._mark = open_marked(connection, path, fresh, key_there, self.keys)
+            chain_existing(connection, self.keys)
             super().__init__(path, open_reader(path))
         except (sqlite3.DatabaseError, OSError) as error:
             connection.close()
-            raise unusable(path, error) from None
+            raise store_error(path, error) from None
         except BaseException:
             connection.close()
             raise
-        self._seen_whole = is_small(path)
+        self._fully_checked = is_small(path)
         self._connection = connection
         self._writer = Writer(connection, observe, self._lock.confirm, self._mark.advance)
         self.recoveries = RecordedRecoveries(self._query, self._writer, fresh)
         self._checkpoints = Checkpoints(path)
         self.inbox = Inbox(self._query, self._writer)
         self.outbox = Outbox(self._query, self._writer)
-        self.discards = Discards(self._query, self._writer)
+        self.image_deletions = ImageDeletions(self._query, self._writer)
 
     def close(self) -> None:
         """Write what is queued, checkpoint, and let another agent have the file."""
@@ -116,11 +116,11 @@ class SqliteStore(Lookups):
         self._mark.close()
         self._lock.release()
 
-    async def look_through(self) -> None:
+    async def check_integrity(self) -> None:
         """Look at what was not looked at when it was opened; the store is in use meanwhile. Raises StoreDamaged."""
-        if not self._seen_whole:
-            await look_through(self.path)
-            self._seen_whole = True
+        if not self._fully_checked:
+            await check_integrity(self.path)
+            self._fully_checked = True
 
     # -- commits ---------------------------------------------------------------------------------------------
 
@@ -129,14 +129,14 @@ class SqliteStore(Lookups):
 
         await self._writer.write(lambda connection: self._write(connection, steps))
         for step in steps:
-            if step.sealed is not None:
-                self.claims.vault.committed(step.sealed)
+            if step.encrypted_claims is not None:
+                self.claims.keyring.committed(step.encrypted_claims)
 
     def _write(self, connection: Connection, steps: Sequence[Step]) -> None:
         for step in steps:
             write(connection, step, self.keys, self._sinks)
 
-    async def scanned(
+    async def record_scan(
         self,
         source: str,
         at: float,
@@ -144,13 +144,13 @@ class SqliteStore(Lookups):
         complete: bool,
         waiting: int,
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
-        remarks: Iterable[Remark] | None = None,
+        scan_notes: Iterable[ScanNote] | None = None,
     ) -> None:
         """Note what a scan saw. `refusals` (file, line, column, message, hint, name) and `remarks` replace the earlier
         ones, if given.
         """
         rows = None if refusals is None else [(source, *refusal) for refusal in refusals]
-        noted = None if remarks is None else [(source, one.uid, one.kind, one.about) for one in remarks]
+        noted = None if scan_notes is None else [(source, one.uid, one.kind, one.hold_id) for one in scan_notes]
 
         def work(connection: Connection) -> None:
             connection.execute(
@@ -169,7 +169,7 @@ class SqliteStore(Lookups):
     async def remember(self, key: str, value: str) -> None:
         """Keep a text for this account; it is forgotten when the store is bound to another one."""
         sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        await self._writer.write(lambda connection: connection.execute(sql, (REMEMBERED + key, value)))
+        await self._writer.write(lambda connection: connection.execute(sql, (VALUE_PREFIX + key, value)))
 
     async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
         """A possible orphan was deleted and confirmed, or never showed."""
@@ -186,14 +186,14 @@ class SqliteStore(Lookups):
         try:
             taken = await asyncio.to_thread(self._checkpoints.take, at)
         except sqlite3.Error as error:
-            raise unusable(self.path, error) from None
+            raise store_error(self.path, error) from None
         if taken:
             await self._note(taken[-1])
         return taken
 
-    async def restored(self, at: float) -> Checkpoint:
+    async def record_restore(self, at: float) -> Checkpoint:
         """Write down that a person put an older copy of the file in place: its later history is given up, and told."""
-        line = await asyncio.to_thread(self._checkpoints.restored, at)
+        line = await asyncio.to_thread(self._checkpoints.record_restore, at)
         await self._note(line)
         return line
 
@@ -203,24 +203,24 @@ class SqliteStore(Lookups):
 
     # -- commands ----------------------------------------------------------------------------------------------
 
-    async def obey(self, command: Command, answer: str, at: float, steps: Sequence[Step] = ()) -> None:
+    async def apply_command(self, command: Command, answer: str, at: float, steps: Sequence[Step] = ()) -> None:
         """Make a command and its steps durable together, so that it is obeyed once."""
 
         def work(connection: Connection) -> None:
             self._write(connection, steps)
-            enter(connection, self.keys, command, answer, at)
+            record_command(connection, self.keys, command, answer, at)
 
         await self._writer.write(work)
 
     # -- what is erased ----------------------------------------------------------------------------------------
 
-    def owes_images(self, uid: str) -> bool:
+    def has_pending_image_deletions(self, uid: str) -> bool:
         """Is an image file of an earlier generation still to be deleted?"""
-        return self.discards.owes(uid)
+        return self.image_deletions.has_pending(uid)
 
-    async def shut_claims(self, uid: str) -> bool:
+    async def make_claims_unreadable(self, uid: str) -> bool:
         """Make the claims of a request unreadable in this file and in every copy. True: there were any."""
-        leaving = await self.claims.shut_all(uid)
+        leaving = await self.claims.make_all_unreadable(uid)
         await self.claims.erase(leaving)
         return bool(leaving)
 
@@ -236,7 +236,7 @@ class SqliteStore(Lookups):
             await asyncio.sleep(0.05)
         return False
 
-    async def forget_aside(self, uid: str, at: float) -> list[Path]:
+    async def forget_in_replaced(self, uid: str, at: float) -> list[Path]:
         """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
         return await asyncio.to_thread(forget_in, self.path, self.keys, uid, at)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Protocol
 
-from agent.core.admission import Remark, RemarkKind
+from agent.core.admission import ScanNote, ScanNoteKind
 from agent.core.duration import format_duration
 from agent.core.effect import EffectKind
-from agent.core.next_effect import asked, overdue, privacy_clock
+from agent.core.next_effect import deletion_deadline, effect_for, overdue
 from agent.core.policy import Policy
 from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
-from agent.core.rules.holds import adoptable
-from agent.core.timestamps import written
+from agent.core.rules.holds import accepts_dossier
+from agent.core.timestamps import format_timestamp
 from agent.views.plan import Action
 
 PHASES = {
@@ -73,7 +73,7 @@ HOLDS = {
         "Assure refused a call in its own words; asking the same again would not help.",
         "Mend what Assure refuses (the file, or the account), then retry.",
     ),
-    HoldReason.SURPRISE: (
+    HoldReason.UNEXPECTED_ANSWER: (
         "Assure answered four times with something that its documentation does not know.",
         "Look at the evidence and ask Signicat with it; then retry, or give it up.",
     ),
@@ -101,7 +101,7 @@ HOLDS = {
 }
 
 
-class Undeleted(Protocol):
+class FailedDeletion(Protocol):
     """A deletion of image files that failed, as the store has it."""
 
     @property
@@ -115,7 +115,7 @@ class Undeleted(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class RequestContext:
     """What concerns a request and does not stand in its record."""
 
     paused_since: float | None = None  # a person paused the agent; 0.0: when is not known
@@ -123,18 +123,18 @@ class Around:
     gated: bool = False  # it was put back: nothing is begun meanwhile
     circuit: str = ""  # why the running agent sends nothing but probes: outage, token, credentials, missing
     troubles: tuple[str, ...] = ()  # why its calls fail, a sentence for each endpoint
-    linkless: bool = False  # a person is waited for, and their capture link is lost
-    waiting: int = 0  # withdrawals that wait for an approval
-    remarks: tuple[Remark, ...] = ()  # of the last scan
-    undeleted: Undeleted | None = None  # its image files should be gone, and could not be deleted
+    link_lost: bool = False  # a person is waited for, and their capture link is lost
+    waiting_withdrawals: int = 0  # withdrawals that wait for an approval
+    scan_notes: tuple[ScanNote, ...] = ()  # of the last scan
+    failed_deletion: FailedDeletion | None = None  # its image files should be gone, and could not be deleted
 
     @property
-    def withheld(self) -> bool:
+    def withdrawal_waits(self) -> bool:
         """Its file is gone, and its withdrawal waits."""
-        return any(remark.kind is RemarkKind.WITHDRAWAL_WAITS for remark in self.remarks)
+        return any(remark.kind is ScanNoteKind.WITHDRAWAL_WAITS for remark in self.scan_notes)
 
 
-NOTHING_AROUND = Around()
+NO_CONTEXT = RequestContext()
 
 CIRCUITS = {
     "outage": "Assure answers nobody just now: nothing is sent but probes, and all goes on by itself once it answers.",
@@ -152,7 +152,7 @@ CIRCUITS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Next:
+class NextStep:
     """What comes next: when (None: only when something happens), which effect (None: no call), and a sentence."""
 
     at: float | None
@@ -160,23 +160,23 @@ class Next:
     sentence: str
 
 
-def where(record: Record, now: float, around: Around = NOTHING_AROUND) -> Iterator[str]:
+def describe_state(record: Record, now: float, context: RequestContext = NO_CONTEXT) -> Iterator[str]:
     """Where it is and why."""
     yield (
         f"{record.name} is a request of kind {record.desired.mode}, generation {record.generation}, attempt "
-        f"{record.attempt}, admitted at {time(record.admitted_at, now)}."
+        f"{record.attempt}, admitted at {relative_time(record.admitted_at, now)}."
     )
-    yield f"It is in phase {record.phase} since {time(record.phase_at, now)}: {PHASES[record.phase]}."
+    yield f"It is in phase {record.phase} since {relative_time(record.phase_at, now)}: {PHASES[record.phase]}."
     if record.outcome is not None:
-        yield f"Its outcome is {record.outcome}, since {time(record.outcome_at or 0.0, now)}."
+        yield f"Its outcome is {record.outcome}, since {relative_time(record.outcome_at or 0.0, now)}."
     if record.billed:
         yield "It was billed: the verification was started, or a capture link was handed out."
     if record.hold is not None:
-        yield f"It is held since {time(record.hold.at, now)}: {record.hold.reason}."
+        yield f"It is held since {relative_time(record.hold.at, now)}: {record.hold.reason}."
     if record.declined and record.present:
-        stands = "" if record.outcome in (None, Outcome.ABANDONED) else ", and the outcome that it had stands"
+        stands_value = "" if record.outcome in (None, Outcome.ABANDONED) else ", and the outcome that it had stands"
         yield (
-            f"A person answered `abandon` when its file was changed or was back{stands}; `assure-agent rerun "
+            f"A person answered `abandon` when its file was changed or was back{stands_value}; `assure-agent rerun "
             f"{record.name}` would verify the file as it is now, and so would a new `assure-agent/rerun` token in it."
         )
     if record.desired.suspend and record.outcome is None:
@@ -187,13 +187,13 @@ def where(record: Record, now: float, around: Around = NOTHING_AROUND) -> Iterat
         yield "A newer document follows as soon as what is at Assure is deleted."
     if record.doubt is not None and record.doubt_since is not None:
         yield (
-            f"The answer to a call was lost at {time(record.doubt_since, now)} ({EFFECTS[record.doubt]}): whether it "
+            f"The answer to a call was lost at {relative_time(record.doubt_since, now)} ({EFFECTS[record.doubt]}): whether it "
             "happened is read from Assure before it is repeated."
         )
     if record.failures:
         yield f"It met trouble {record.failures} times in a row; the pauses grow."
-    yield from _images(record, now, around)
-    yield from _around(record, now, around)
+    yield from _describe_images(record, now, context)
+    yield from _describe_context(record, now, context)
 
 
 LINK_LOST = (
@@ -202,33 +202,35 @@ LINK_LOST = (
 )
 
 
-def system(cause: str) -> str:
+def system_error(cause: str) -> str:
     """What the system said, by the name of an errno."""
     number = getattr(errno, cause, None)
     return f"{cause}, {os.strerror(number)}" if number is not None else cause
 
 
-def another_link(name: str) -> str:
+def new_link_command(name: str) -> str:
     """What to try when the link is lost."""
     return f"`assure-agent rerun {quote(name)}` begins anew with another link, and is billed again"
 
 
-def counted(number: int, what: str) -> str:
+def count_of(number: int, what: str) -> str:
     """`1 file`, `2,000 files`."""
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
-def withdrawals(waiting: int) -> str:
+def count_withdrawals(waiting: int) -> str:
     """How many wait."""
     return "1 withdrawal waits" if waiting == 1 else f"{waiting:,} withdrawals wait"
 
 
-def _images(record: Record, now: float, around: Around) -> Iterator[str]:
+def _describe_images(record: Record, now: float, context: RequestContext) -> Iterator[str]:
     """Those that should be deleted here and are not."""
-    if (left := around.undeleted) is not None:
-        again = f"it is tried again {time(left.due_at, now)}" if left.due_at > now else "it is tried again at once"
+    if (left := context.failed_deletion) is not None:
+        again = (
+            f"it is tried again {relative_time(left.due_at, now)}" if left.due_at > now else "it is tried again at once"
+        )
         yield (
-            f"Its image files should be deleted since {time(left.since, now)}, and could not be ({system(left.cause)}, "
+            f"Its image files should be deleted since {relative_time(left.since, now)}, and could not be ({system_error(left.cause)}, "
             f"tries: {left.tries}): {again}. Try: let the agent's user write to the images folder and its folders."
         )
     for depiction, how in record.discarded:
@@ -236,63 +238,65 @@ def _images(record: Record, now: float, around: Around) -> Iterator[str]:
             yield f"Its {depiction} image was not deleted, because the file is not what was admitted ({how})."
 
 
-def _around(record: Record, now: float, around: Around) -> Iterator[str]:
-    if around.linkless:
-        yield f"{LINK_LOST} Try: {another_link(record.name)}."
-    if record.present and around.withheld:
+def _describe_context(record: Record, now: float, context: RequestContext) -> Iterator[str]:
+    if context.link_lost:
+        yield f"{LINK_LOST} Try: {new_link_command(record.name)}."
+    if record.present and context.withdrawal_waits:
         yield (
-            f"Its file is gone. {withdrawals(around.waiting)} for a person's word, this one among them, because too "
+            f"Its file is gone. {count_withdrawals(context.waiting_withdrawals)} for a person's word, this one among them, because too "
             "many files are gone at once, or their folder is empty or another one. `assure-agent approve` withdraws "
             "what waits; or put the files back."
         )
-    if around.paused_since is not None and record.phase is not Phase.DONE:
-        since = f" since {time(around.paused_since, now)}" if around.paused_since else ""
+    if context.paused_since is not None and record.phase is not Phase.DONE:
+        since = f" since {relative_time(context.paused_since, now)}" if context.paused_since else ""
         yield (
             f"The agent is paused{since}: nothing new is begun, and what runs at Assure is observed and deleted. "
             "`assure-agent resume` lets it go on."
         )
-    if around.gated and record.phase is not Phase.DONE:
+    if context.gated and record.phase is not Phase.DONE:
         yield "The state file is an older copy or a restored one: nothing is begun before `assure-agent approve`."
-    if around.circuit and record.phase is not Phase.DONE:
-        yield CIRCUITS.get(around.circuit, CIRCUITS["outage"])
+    if context.circuit and record.phase is not Phase.DONE:
+        yield CIRCUITS.get(context.circuit, CIRCUITS["outage"])
     if record.phase is not Phase.DONE:
-        yield from around.troubles
-    for remark in around.remarks:
-        if remark.kind is not RemarkKind.STRAY_ANSWER:
+        yield from context.troubles
+    for remark in context.scan_notes:
+        if remark.kind is not ScanNoteKind.STRAY_ANSWER:
             continue
-        named = f"answers {remark.about}, which is not open" if remark.about else "is no answer to its hold"
+        named = f"answers {remark.hold_id}, which is not open" if remark.hold_id else "is no answer to its hold"
         open_one = f" The open hold is {record.hold.id}." if record.hold is not None else ""
         yield f"The annotation `assure-agent/resolve` in its file {named}: it is ignored.{open_one}"
 
 
-def coming(record: Record, now: float, policy: Policy, around: Around = NOTHING_AROUND) -> Next:
+def next_step(record: Record, now: float, policy: Policy, context: RequestContext = NO_CONTEXT) -> NextStep:
     """What comes next."""
     if record.intent is not None:
-        kind, since = record.intent.kind, time(record.intent.at, now)
+        kind, since = record.intent.kind, relative_time(record.intent.at, now)
         sentence = f"The answer to a call is awaited since {since} ({EFFECTS[kind]}); after a crash it is unknown."
-        return Next(at=record.intent.at, effect=kind, sentence=sentence)
+        return NextStep(at=record.intent.at, effect=kind, sentence=sentence)
     if record.due_at is None:
-        return Next(at=None, effect=None, sentence=_resting(record))
-    at, clock = record.due_at, privacy_clock(record, policy)
+        return NextStep(at=None, effect=None, sentence=_describe_waiting(record))
+    at, clock = record.due_at, deletion_deadline(record, policy)
     blocked = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
     if record.phase is not Phase.DELETION and clock is not None and at >= clock and blocked:
-        sentence = f"At {time(clock, now)} it ends as expired and its dossier is deleted, whatever is undecided."
-        return Next(at=clock, effect=None, sentence=sentence)
-    kind = asked(record, max(at, now), policy).kind
-    if around.paused_since is not None and kind.begins:
+        sentence = (
+            f"At {relative_time(clock, now)} it ends as expired and its dossier is deleted, whatever is undecided."
+        )
+        return NextStep(at=clock, effect=None, sentence=sentence)
+    kind = effect_for(record, max(at, now), policy).kind
+    if context.paused_since is not None and kind.starts_work:
         sentence = f"Nothing while the agent is paused; after `assure-agent resume` it will {EFFECTS[kind]}."
-    elif around.gated and kind.begins:
+    elif context.gated and kind.starts_work:
         sentence = f"Nothing before `assure-agent approve`; then it will {EFFECTS[kind]}."
-    elif around.circuit:
+    elif context.circuit:
         sentence = f"Once calls to Assure go on, it will {EFFECTS[kind]}."
     else:
-        sentence = f"{_when(at, now, record)} it will {EFFECTS[kind]}."
+        sentence = f"{_describe_due(at, now, record)} it will {EFFECTS[kind]}."
     if clock is not None and not overdue(record, now, policy):
-        sentence += f" Without a result by {time(clock, now)} it ends as expired."
-    return Next(at=at, effect=kind, sentence=sentence)
+        sentence += f" Without a result by {relative_time(clock, now)} it ends as expired."
+    return NextStep(at=at, effect=kind, sentence=sentence)
 
 
-class Tried(Protocol):
+class AttemptView(Protocol):
     """One attempt at an effect that changes something at Assure, as the store has it."""
 
     @property
@@ -307,7 +311,7 @@ class Tried(Protocol):
     def cause(self) -> str | None: ...
 
 
-def tried(attempt: Tried) -> str:
+def describe_attempt(attempt: AttemptView) -> str:
     """What was tried, and how Assure answered."""
     what = EFFECTS[EffectKind(attempt.effect)]
     if attempt.result is None:
@@ -317,27 +321,31 @@ def tried(attempt: Tried) -> str:
     return f"{what}: {attempt.result}" + (f" ({detail})" if detail else "")
 
 
-def answers(record: Record, hold: Hold) -> tuple[list[str], str]:
+def hold_answers(record: Record, hold: Hold) -> tuple[list[str], str]:
     """How a person answers a hold: the commands, and the annotation for those who answer through git."""
-    words = ("retry", "abandon", "adopt DOSSIER_ID") if adoptable(record) else ("retry", "abandon")
-    commands = [f"assure-agent resolve {quote(record.name)} {word}" for word in words]
+    choices = ("retry", "abandon", "adopt DOSSIER_ID") if accepts_dossier(record) else ("retry", "abandon")
+    commands = [f"assure-agent resolve {quote(record.name)} {word}" for word in choices]
     return commands, f'assure-agent/resolve: "retry@{hold.id}"'
 
 
-def time(at: float, now: float) -> str:
+def relative_time(at: float, now: float) -> str:
     """A time, and how far away it is."""
     seconds = float(round(abs(at - now)))
     away = f"{format_duration(seconds)} ago" if at <= now else f"in {format_duration(seconds)}"
-    return f"{written(at)} ({away})"
+    return f"{format_timestamp(at)} ({away})"
 
 
-def _when(at: float, now: float, record: Record) -> str:
+def _describe_due(at: float, now: float, record: Record) -> str:
     if at <= now:
         return "As soon as an agent runs and is free,"
-    return f"Its retention ends at {time(at, now)}; then" if record.resting else f"At {time(at, now)}"
+    return (
+        f"Its retention ends at {relative_time(at, now)}; then"
+        if record.in_retention
+        else f"At {relative_time(at, now)}"
+    )
 
 
-def _resting(record: Record) -> str:
+def _describe_waiting(record: Record) -> str:
     if record.hold is not None:
         return "Nothing happens until a person decides."
     if record.phase is Phase.DONE:
@@ -345,11 +353,11 @@ def _resting(record: Record) -> str:
     return "Nothing happens until its file does not suspend it any more."
 
 
-_FEW_FILES = 5
+_MAX_FILES = 5
 
 
-def passed_over(files: Sequence[str]) -> str:
+def describe_ignored_files(files: Sequence[str]) -> str:
     """Files of the source whose names only look like those of request files, and what to do."""
-    shown = ", ".join(files[:_FEW_FILES]) + (f" and {len(files) - _FEW_FILES} more" if len(files) > _FEW_FILES else "")
+    shown = ", ".join(files[:_MAX_FILES]) + (f" and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else "")
     what = "1 file is passed over" if len(files) == 1 else f"{len(files)} files are passed over"
     return f"{what}: {shown}. Try: let its name end in .yaml or .yml, or list it in .assureignore."

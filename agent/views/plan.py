@@ -12,8 +12,8 @@ from agent.core.machine import step
 from agent.core.observations import DocumentChanged, DocumentRemoved, Resumed
 from agent.core.policy import Policy
 from agent.core.record import Desired, HoldReason, Outcome, Phase, Record
-from agent.core.retry import gated
-from agent.core.rules.transitions import leads_on
+from agent.core.retry import holds_new_work
+from agent.core.rules.transitions import has_successor
 
 
 class Action(StrEnum):
@@ -44,16 +44,16 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery:
+class PlanRecovery:
     """A store that is not what it was, and no person approved yet. `why`: lost, older or restored."""
 
-    why: str
-    looked: bool = False  # Assure was asked what it still has
+    cause: str
+    scanned: bool = False  # Assure was asked what it still has
 
     @property
-    def gated(self) -> bool:
+    def holds_new_work(self) -> bool:
         """True while nothing may be begun."""
-        return gated(self.why)
+        return holds_new_work(self.cause)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,8 @@ class Plan:
     changes: tuple[Change, ...]
     complete: bool = True  # a folder or file that could not be read withdraws nothing
     budget_left: int | None = None  # starts that today's budget still allows; None: there is no budget
-    recovery: Recovery | None = None  # None: the store is what it was
-    first: bool = False  # there is no store yet: `run` makes one, to which every request is new
+    recovery: PlanRecovery | None = None  # None: the store is what it was
+    no_store_yet: bool = False  # there is no store yet: `run` makes one, to which every request is new
     passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files
 
     @property
@@ -82,33 +82,35 @@ class Plan:
         return [change for change in self.changes if change.action is action]
 
     @property
-    def waiting(self) -> bool:
+    def has_changes(self) -> bool:
         """True when something would change."""
         return any(change.action not in (Action.NOTHING, Action.REFUSE) for change in self.changes)
 
 
-def answered(record: Record, at: float, policy: Policy) -> Record:
+def after_restart(record: Record, at: float, policy: Policy) -> Record:
     """The record as a restart finds it: an open effect counts as unknown, so that observations can be folded in."""
-    return record if record.intent is None else step(record, Resumed(at=at), policy, ask=False).record
+    return record if record.intent is None else step(record, Resumed(at=at), policy, request_effect=False).record
 
 
 def if_changed(record: Record, at: float, policy: Policy) -> tuple[Action, str]:
     """What would follow if the file now asked for something else."""
-    before = answered(record, at, policy)
+    before = after_restart(record, at, policy)
     other = replace(before.next or before.desired, digest="another", essence="another")
-    return consequence(before, step(before, DocumentChanged(at=at, desired=other), policy, ask=False).record)
+    return planned_action(
+        before, step(before, DocumentChanged(at=at, desired=other), policy, request_effect=False).record
+    )
 
 
 def if_removed(record: Record, at: float, policy: Policy) -> tuple[Action, str]:
     """What would follow if the file were removed now."""
-    before = answered(record, at, policy)
-    return consequence(before, step(before, DocumentRemoved(at=at), policy, ask=False).record)
+    before = after_restart(record, at, policy)
+    return planned_action(before, step(before, DocumentRemoved(at=at), policy, request_effect=False).record)
 
 
-def consequence(before: Record | None, after: Record) -> tuple[Action, str]:
+def planned_action(before: Record | None, after: Record) -> tuple[Action, str]:
     """What the difference means, and why. `before` is None for a request that is new."""
-    if before is None or _begins(before, after):
-        return _beginning(before, after)
+    if before is None or _queues_generation(before, after):
+        return _new_generation(before, after)
     if after.hold is not None and after.hold.reason.about_document and before.hold != after.hold:
         return Action.HOLD, QUESTIONS[after.hold.reason]
     if before.present and not after.present:
@@ -120,44 +122,44 @@ def consequence(before: Record | None, after: Record) -> tuple[Action, str]:
     if before.hold is not None and after.hold is None:
         return Action.CHANGE, "the file answers the question that was asked"
     if before.desired.file != after.desired.file:
-        return Action.NOTHING, f"the same document, now in another file; {standing(after)}"
+        return Action.NOTHING, f"the same document, now in another file; {describe_progress(after)}"
     if after.present and not before.present:
-        return Action.NOTHING, f"the file is back, and nothing starts; {standing(after)}"
-    return Action.NOTHING, standing(after)
+        return Action.NOTHING, f"the file is back, and nothing starts; {describe_progress(after)}"
+    return Action.NOTHING, describe_progress(after)
 
 
-def recovering(change: Change, before: Record | None, after: Record, recovery: Recovery) -> Change:
+def apply_recovery(change: Change, before: Record | None, after: Record, recovery: PlanRecovery) -> Change:
     """What a recovery makes of a row: what is not done is looked for at Assure, and from a copy nothing is begun."""
     doubtful = before is not None and before.phase is not Phase.DONE and change.action is Action.NOTHING
-    if doubtful and not recovery.looked:
-        lost = after.phase is Phase.DOSSIER or leads_on(after)
+    if doubtful and not recovery.scanned:
+        lost = after.phase is Phase.DOSSIER or has_successor(after)
         change = replace(
             change,
             action=Action.HOLD if lost else Action.NOTHING,
-            reason=_LOOKED_FOR if lost else f"Assure is asked how far it is; {change.reason}",
+            reason=_SEARCHED_FOR if lost else f"Assure is asked how far it is; {change.reason}",
             starts=0 if lost else change.starts,
         )
-    if change.starts and recovery.gated:
+    if change.starts and recovery.holds_new_work:
         change = replace(change, reason=f"{change.reason}; nothing is begun before `assure-agent approve`", starts=0)
     return change
 
 
-_LOOKED_FOR = "adopted if Assure still has it; held otherwise, until `assure-agent approve`"
+_SEARCHED_FOR = "adopted if Assure still has it; held otherwise, until `assure-agent approve`"
 QUESTIONS = {
     HoldReason.CHANGED_AFTER_START: "changed after it was billed or finished: a person decides which document counts",
     HoldReason.REAPPEARED_AFTER_START: "back after it was withdrawn and billed: a person decides",
 }
 
 
-def starts_to_come(record: Record) -> int:
+def remaining_starts(record: Record) -> int:
     """Billable starts that this record still leads to by itself: 0 or 1."""
     if record.next is not None:
-        return 0 if record.next.suspend or _unproven(record) else 1
+        return 0 if record.next.suspend or _is_history_lost(record) else 1
     blocked = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
     return 0 if blocked or record.billed or record.outcome is not None or not record.present else 1
 
 
-def standing(record: Record) -> str:
+def describe_progress(record: Record) -> str:
     """Where it is, in a few words."""
     if record.hold is not None:
         return f"held, {record.hold.reason} ({record.hold.id})"
@@ -170,27 +172,27 @@ def standing(record: Record) -> str:
     return "waits for the start budget" if record.queued else f"in phase {record.phase}"
 
 
-def _beginning(before: Record | None, after: Record) -> tuple[Action, str]:
-    if _unproven(after):
-        return Action.HOLD, _LOOKED_FOR
+def _new_generation(before: Record | None, after: Record) -> tuple[Action, str]:
+    if _is_history_lost(after):
+        return Action.HOLD, _SEARCHED_FOR
     if before is None:
         return Action.CREATE, "new" + _suspended(after.desired)
-    return Action.RERUN, _why_again(before, after)
+    return Action.RERUN, _rerun_reason(before, after)
 
 
-def _unproven(record: Record) -> bool:
+def _is_history_lost(record: Record) -> bool:
     return record.hold is not None and record.hold.reason is HoldReason.HISTORY_LOST
 
 
-def _begins(before: Record, after: Record) -> bool:
+def _queues_generation(before: Record, after: Record) -> bool:
     if after.generation != before.generation:
         return True
     return after.next is not None and (before.next is None or before.next.digest != after.next.digest)
 
 
-def _why_again(before: Record, after: Record) -> str:
+def _rerun_reason(before: Record, after: Record) -> str:
     wanted = after.next or after.desired
-    if wanted.rerun is not None and not before.has_obeyed(wanted.rerun):
+    if wanted.rerun is not None and not before.has_applied_rerun(wanted.rerun):
         why = "a new rerun token asks for a fresh verification"
     elif before.outcome is Outcome.WITHDRAWN:
         why = "back after it was withdrawn, and nothing was billed"
@@ -202,8 +204,8 @@ def _why_again(before: Record, after: Record) -> str:
     return why + old + _suspended(wanted)
 
 
-def _suspended(wanted: Desired) -> str:
-    return "; suspended, so nothing starts yet" if wanted.suspend else ""
+def _suspended(desired: Desired) -> str:
+    return "; suspended, so nothing starts yet" if desired.suspend else ""
 
 
 def _removed(before: Record, after: Record) -> tuple[Action, str]:

@@ -4,15 +4,15 @@ from typing import Any
 
 from agent.core.conditions import conditions
 from agent.core.record import Phase, Record
-from agent.core.timestamps import written
+from agent.core.timestamps import format_timestamp
 
 
-def when(at: float | None) -> str | None:
+def format_timestamp_or_none(at: float | None) -> str | None:
     """A time, or null."""
-    return None if at is None else written(at)
+    return None if at is None else format_timestamp(at)
 
 
-def item(record: Record) -> dict[str, Any]:
+def request_json(record: Record) -> dict[str, Any]:
     """A request (design §9)."""
     hold = record.hold
     settled = record.done_at if record.phase is Phase.DONE else hold.at if hold is not None else None
@@ -29,16 +29,16 @@ def item(record: Record) -> dict[str, Any]:
         "externalReference": record.reference if record.opened_at is not None else None,
         "dossierId": record.dossier_id,
         "processId": record.process_id,
-        "due": when(record.due_at),
-        "admittedAt": when(record.admitted_at),
-        "settledAt": when(settled),
+        "due": format_timestamp_or_none(record.due_at),
+        "admittedAt": format_timestamp_or_none(record.admitted_at),
+        "settledAt": format_timestamp_or_none(settled),
     }
 
 
-def status(record: Record) -> dict[str, Any]:
+def request_status_json(record: Record) -> dict[str, Any]:
     """A request with its labels and conditions, as the API tells it."""
     return {
-        **item(record),
+        **request_json(record),
         "labels": dict(record.desired.labels),
         "observedGeneration": record.generation,
         "conditions": [
@@ -47,7 +47,7 @@ def status(record: Record) -> dict[str, Any]:
                 "status": "True" if condition.holds else "False",
                 "reason": condition.reason,
                 "observedGeneration": record.generation,
-                "lastTransitionTime": written(condition.at),
+                "lastTransitionTime": format_timestamp(condition.at),
             }
             for condition in conditions(record)
         ],

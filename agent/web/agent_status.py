@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from agent.core.policy import Policy
 from agent.ports import Clock
-from agent.web.recent_calls import Minute, Pulse
+from agent.web.recent_calls import MinuteBucket, RecentCalls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class StatusSnapshot:
     """How the agent stands now. Values, because a page is drawn on another thread than the loops'."""
 
     now: float
@@ -19,28 +19,28 @@ class Seen:
     budget: tuple[int, int] | None  # starts left today and the limit; None: no brake
     circuit: str | None  # why it is open
     troubles: tuple[tuple[str, float, str], ...] = ()  # endpoints: the name, since when, the cause in a sentence
-    minutes: Sequence[Minute]  # the answers of Assure, oldest first
+    minutes: Sequence[MinuteBucket]  # the answers of Assure, oldest first
     last_done: float | None
     last_trouble: tuple[float, str, str] | None  # when, the call, the result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class AgentStatus:
     """Where to ask how the agent stands; only its loop does."""
 
     source: str  # its configured name
     policy: Policy
     clock: Clock
-    pulse: Pulse
+    recent_calls: RecentCalls
     ready: Callable[[], str | None]
     paused: Callable[[], bool]
     budget: Callable[[], tuple[int, int] | None]
     circuit: Callable[[], str | None]
     troubles: Callable[[], tuple[tuple[str, float, str], ...]] = tuple
 
-    def seen(self) -> Seen:
+    def snapshot(self) -> StatusSnapshot:
         """As it is now."""
-        return Seen(
+        return StatusSnapshot(
             now=self.clock.now(),
             policy=self.policy,
             ready=self.ready(),
@@ -48,7 +48,7 @@ class Standing:
             budget=self.budget(),
             circuit=self.circuit(),
             troubles=self.troubles(),
-            minutes=self.pulse.minutes(),
-            last_done=self.pulse.last_done,
-            last_trouble=self.pulse.last_trouble,
+            minutes=self.recent_calls.minutes(),
+            last_done=self.recent_calls.last_done,
+            last_trouble=self.recent_calls.last_trouble,
         )

@@ -15,20 +15,20 @@ from starlette.types import Receive, Scope, Send
 
 from agent.core.errors import StoreError
 from agent.core.record import Phase
-from agent.store.pages import Browsing, Page
-from agent.views.resource import status
+from agent.store.pages import Page, PageQueries
+from agent.views.resource import request_status_json
 from agent.web.auth import has_token
-from agent.web.openapi import description
-from agent.web.read_pool import Looks
+from agent.web.openapi import openapi
+from agent.web.read_pool import ReadPool
 
-_MOST = 500
-_USUAL = 100
+_MAX_PAGE_SIZE = 500
+_DEFAULT_PAGE_SIZE = 100
 _CURSOR = re.compile(r"[0-9a-f]{24}")  # a uid
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Problem(Exception):
+class HttpProblem(Exception):
     """What is wrong with a request, for its sender."""
 
     def __init__(self, code: int, title: str, detail: str) -> None:
@@ -39,10 +39,10 @@ class Problem(Exception):
 class Api:
     """The routes below /api."""
 
-    def __init__(self, token: str, source: str, looks: Looks) -> None:
+    def __init__(self, token: str, source: str, read_pool: ReadPool) -> None:
         self._token = token
         self._source = source
-        self._looks = looks
+        self._read_pool = read_pool
 
     def routes(self) -> list[BaseRoute]:
         """One mount, so that whatever is below it is 404 or 401 alike."""
@@ -63,26 +63,26 @@ class Api:
         return _Guarded(endpoint, self._token)
 
     async def _description(self, _: Request) -> Response:
-        return _json(description())
+        return _json(openapi())
 
     async def _list(self, request: Request) -> Response:
         labels, phase, after, limit = _asked(request)
-        page: Page = await self._looks(lambda browsing: browsing.page(labels, phase, after, limit))
-        return _json({"items": [status(record) for record in page.records], "cursor": page.cursor})
+        page: Page = await self._read_pool(lambda browsing: browsing.page(labels, phase, after, limit))
+        return _json({"items": [request_status_json(record) for record in page.records], "cursor": page.cursor})
 
     async def _one(self, request: Request) -> Response:
         _only(request, ())
         name = request.path_params["name"]
 
-        def found(browsing: Browsing) -> dict[str, Any] | None:
-            records = browsing.named(name)
+        def found(browsing: PageQueries) -> dict[str, Any] | None:
+            records = browsing.find(name)
             ours = [record for record in records if record.source == self._source] or records
-            return {**status(ours[0]), "link": browsing.link(ours[0].uid)} if ours else None
+            return {**request_status_json(ours[0]), "link": browsing.link(ours[0].uid)} if ours else None
 
-        told = await self._looks(found)
-        if told is None:
-            raise Problem(404, "No such request", "There is no request of this name.")
-        return _json(told)
+        item = await self._read_pool(found)
+        if item is None:
+            raise HttpProblem(404, "No such request", "There is no request of this name.")
+        return _json(item)
 
 
 class _Guarded:
@@ -95,29 +95,29 @@ class _Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             response = await self._answer(Request(scope, receive))
-        except Problem as problem:
+        except HttpProblem as problem:
             response = _problem(problem)
         except StoreError:
-            response = _problem(Problem(503, "Not now", "The store cannot be read at the moment."))
+            response = _problem(HttpProblem(503, "Not now", "The store cannot be read at the moment."))
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         if not self._token:
-            raise Problem(404, "Not found", "There is nothing here.")
+            raise HttpProblem(404, "Not found", "There is nothing here.")
         if not has_token(request, self._token):
-            raise Problem(401, "Not authorized", "Send `Authorization: Bearer` and the API_TOKEN of the agent.")
+            raise HttpProblem(401, "Not authorized", "Send `Authorization: Bearer` and the API_TOKEN of the agent.")
         if request.method not in ("GET", "HEAD"):
-            raise Problem(405, "Method not allowed", "This API is read-only.")
+            raise HttpProblem(405, "Method not allowed", "This API is read-only.")
         return await self._endpoint(request)
 
 
-async def nothing_here(_: Request, __: Exception) -> Response:
+async def not_found(_: Request, __: Exception) -> Response:
     """The answer to a path that no route knows, as a handler of 404."""
-    return _problem(Problem(404, "Not found", "There is nothing here."))
+    return _problem(HttpProblem(404, "Not found", "There is nothing here."))
 
 
 async def _nothing(_: Request) -> Response:
-    raise Problem(404, "Not found", "There is nothing here.")
+    raise HttpProblem(404, "Not found", "There is nothing here.")
 
 
 def _asked(request: Request) -> tuple[list[tuple[str, str]], Phase | None, str, int]:
@@ -128,20 +128,20 @@ def _asked(request: Request) -> tuple[list[tuple[str, str]], Phase | None, str, 
     for label in query.getlist("label"):
         key, equals, value = label.partition("=")
         if not equals or not key:
-            raise Problem(400, "Bad label", "Expected label=KEY=VALUE.")
+            raise HttpProblem(400, "Bad label", "Expected label=KEY=VALUE.")
         labels.append((key, value))
     if len(labels) > 16:
-        raise Problem(400, "Too many labels", "A request has 16 labels at most.")
+        raise HttpProblem(400, "Too many labels", "A request has 16 labels at most.")
     try:
         phase = Phase(query["phase"]) if "phase" in query else None
     except ValueError:
-        raise Problem(400, "Bad phase", f"Expected one of {', '.join(Phase)}.") from None
+        raise HttpProblem(400, "Bad phase", f"Expected one of {', '.join(Phase)}.") from None
     cursor = query.get("cursor", "")
     if "cursor" in query and _CURSOR.fullmatch(cursor) is None:
-        raise Problem(400, "Bad cursor", "Expected the cursor of the page before.")
-    text = query.get("limit", str(_USUAL))
-    if re.fullmatch(r"[0-9]{1,3}", text) is None or not 1 <= int(text) <= _MOST:
-        raise Problem(400, "Bad limit", f"Expected a number from 1 to {_MOST}.")
+        raise HttpProblem(400, "Bad cursor", "Expected the cursor of the page before.")
+    text = query.get("limit", str(_DEFAULT_PAGE_SIZE))
+    if re.fullmatch(r"[0-9]{1,3}", text) is None or not 1 <= int(text) <= _MAX_PAGE_SIZE:
+        raise HttpProblem(400, "Bad limit", f"Expected a number from 1 to {_MAX_PAGE_SIZE}.")
     return labels, phase, cursor, int(text)
 
 
@@ -149,9 +149,9 @@ def _only(request: Request, known: tuple[str, ...]) -> None:
     """A parameter that is mistyped must not look like one that was heeded. Raises Problem."""
     for name in request.query_params:
         if name not in known:
-            raise Problem(400, "Unknown parameter", f"Expected {', '.join(known) or 'no parameter'}.")
+            raise HttpProblem(400, "Unknown parameter", f"Expected {', '.join(known) or 'no parameter'}.")
         if name != "label" and len(request.query_params.getlist(name)) > 1:
-            raise Problem(400, "Repeated parameter", "Only label may be given more than once.")
+            raise HttpProblem(400, "Repeated parameter", "Only label may be given more than once.")
 
 
 _PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -161,7 +161,7 @@ def _json(body: dict[str, Any]) -> Response:
     return Response(orjson.dumps(body), media_type="application/json", headers=_PRIVATE)
 
 
-def _problem(problem: Problem) -> Response:
+def _problem(problem: HttpProblem) -> Response:
     body = {"type": "about:blank", "title": problem.title, "status": problem.code, "detail": problem.detail}
     headers = dict(_PRIVATE)
     if problem.code == 401:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from agent.web.api import nothing_here
+from agent.web.api import not_found
 
 
 def application(routes: Sequence[BaseRoute]) -> Starlette:
     """These routes and nothing else: what is not there is not found, and nobody is sent anywhere."""
-    app = Starlette(routes=routes, exception_handlers={404: nothing_here})
+    app = Starlette(routes=routes, exception_handlers={404: not_found})
     app.router.redirect_slashes = False  # a redirect would repeat whatever name the sender gave us
     return app

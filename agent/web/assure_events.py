@@ -21,22 +21,22 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from agent.core.errors import StoreError
-from agent.core.event_result import Received
-from agent.core.observations import Observation, ResultSighted
-from agent.platform.callbacks import harmless
+from agent.core.event_result import EventResult
+from agent.core.observations import Observation, ResultAvailable
+from agent.platform.callbacks import isolated
 from agent.ports import Clock
 
-LARGEST = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
-_PATIENCE = 10.0  # seconds for the body to arrive
-_REMEMBERED = 86400.0  # seconds that an id is remembered
+MAX_BODY_BYTES = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
+_BODY_TIMEOUT = 10.0  # seconds for the body to arrive
+_REMEMBER_SECONDS = 86400.0  # seconds that an id is remembered
 _COMPLETE = "process.complete"
 
 
-_STATUS = {Received.FORGED: 401, Received.OVERSIZED: 413, Received.UNREADABLE: 400}
+_STATUS = {EventResult.FORGED: 401, EventResult.OVERSIZED: 413, EventResult.UNREADABLE: 400}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class EventSignature:
     """How events are signed: HMAC-SHA256 over the raw body. Header, encoding and prefix are not documented (§11)."""
 
     secrets: tuple[str, ...]  # any of them will do, so that they can rotate
@@ -47,101 +47,106 @@ class Signature:
     def __repr__(self) -> str:
         return f"Signature({self.header}, {self.encoding})"
 
-    def holds(self, headers: Mapping[str, str], body: bytes) -> bool:
+    def matches(self, headers: Mapping[str, str], body: bytes) -> bool:
         """True when the body is signed with one of the secrets; takes as long whichever it is."""
         given = headers.get(self.header, "").strip()
         value = given.removeprefix(self.prefix) if given.startswith(self.prefix) else ""
         value = value.lower() if self.encoding == "hex" else value
-        found = [hmac.compare_digest(self._made(secret, body), value.encode()) for secret in self.secrets]
+        found = [hmac.compare_digest(self._expected(secret, body), value.encode()) for secret in self.secrets]
         return any(found)
 
-    def _made(self, secret: str, body: bytes) -> bytes:
+    def _expected(self, secret: str, body: bytes) -> bytes:
         mac = hmac.new(secret.encode(), body, hashlib.sha256)
         return mac.hexdigest().encode() if self.encoding == "hex" else base64.b64encode(mac.digest())
 
 
-class Register(Protocol):
+class InboxPort(Protocol):
     """What the store knows about events."""
 
-    def seen(self, digest: str) -> bool:
+    def is_known(self, digest: str) -> bool:
         """Was an event with this id received before, as far as we remember?"""
 
-    async def keep(self, digest: str, at: float, forget: float) -> None:
+    async def remember_event(self, digest: str, at: float, forget: float) -> None:
         """Remember an event; forget those received before `forget`."""
 
-    def addressed(self, dossier_id: str | None, reference: str | None) -> str | None:
+    def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
         """The uid of the open request that has this dossier or this external reference now."""
 
 
-Tell = Callable[[Mapping[str, Observation]], Awaitable[None]]
+Deliver = Callable[[Mapping[str, Observation]], Awaitable[None]]
 
 
-class Events:
+class AssureEventEndpoint:
     """Receives events. `counted` hears what became of each."""
 
     def __init__(
-        self, signature: Signature, register: Register, tell: Tell, clock: Clock, counted: Callable[[Received], None]
+        self,
+        signature: EventSignature,
+        inbox: InboxPort,
+        deliver: Deliver,
+        clock: Clock,
+        on_result: Callable[[EventResult], None],
     ) -> None:
         self._signature = signature
-        self._register = register
-        self._tell = tell
+        self._inbox = inbox
+        self._deliver = deliver
         self._clock = clock
-        self._counted = harmless(counted)
+        self._on_result = isolated(on_result)
 
     def application(self) -> Starlette:
         """`POST /events` and nothing else."""
         # With a slash at its end as well: no sender follows a redirect, so a 307 would lose every event.
-        app = Starlette(routes=[Route(path, self._answered, methods=["POST"]) for path in ("/events", "/events/")])
+        app = Starlette(routes=[Route(path, self._respond, methods=["POST"]) for path in ("/events", "/events/")])
         app.router.redirect_slashes = False
         return app
 
-    async def _answered(self, request: Request) -> Response:
+    async def _respond(self, request: Request) -> Response:
         try:
-            received = await self._received(request)
+            received = await self._receive(request)
         except StoreError:
             return PlainTextResponse("not now\n", status_code=503)  # the sender tries again
-        self._counted(received)
+        self._on_result(received)
         status = _STATUS.get(received, 200)
         return PlainTextResponse(f"{received}\n" if status >= 400 else "ok\n", status_code=status)
 
-    async def _received(self, request: Request) -> Received:
+    async def _receive(self, request: Request) -> EventResult:
         try:
-            body = await asyncio.wait_for(_body(request), _PATIENCE)
+            body = await asyncio.wait_for(_body(request), _BODY_TIMEOUT)
         except (TimeoutError, ClientDisconnect):
-            return Received.UNREADABLE
+            return EventResult.UNREADABLE
         if body is None:
-            return Received.OVERSIZED
-        if not self._signature.holds(request.headers, body):
-            return Received.FORGED
+            return EventResult.OVERSIZED
+        if not self._signature.matches(request.headers, body):
+            return EventResult.FORGED
         envelope = _envelope(body)
-        return Received.UNREADABLE if envelope is None else await self._heeded(envelope)
+        return EventResult.UNREADABLE if envelope is None else await self._process(envelope)
 
-    async def _heeded(self, envelope: Mapping[str, Any]) -> Received:
+    async def _process(self, envelope: Mapping[str, Any]) -> EventResult:
         digest = hashlib.sha256(envelope["id"].encode()).hexdigest()[:32]
-        if self._register.seen(digest):
-            return Received.REPEATED
-        received = await self._woken(envelope) if envelope["eventName"] == _COMPLETE else Received.UNKNOWN
+        if self._inbox.is_known(digest):
+            return EventResult.DUPLICATE
+        received = await self._wake_request(envelope) if envelope["eventName"] == _COMPLETE else EventResult.UNKNOWN
         now = self._clock.now()
-        await self._register.keep(digest, now, now - _REMEMBERED if self._clock.confirmed else 0.0)
+        await self._inbox.remember_event(digest, now, now - _REMEMBER_SECONDS if self._clock.confirmed else 0.0)
         return received
 
-    async def _woken(self, envelope: Mapping[str, Any]) -> Received:
-        uid = self._register.addressed(_text(envelope, "dossierId"), _text(envelope, "externalReference"))
+    async def _wake_request(self, envelope: Mapping[str, Any]) -> EventResult:
+        uid = self._inbox.find_request(_text(envelope, "dossierId"), _text(envelope, "externalReference"))
         if uid is None:
-            return Received.STRAY
-        await self._tell({uid: ResultSighted(at=self._clock.now())})
-        return Received.WOKE
+            return EventResult.UNMATCHED
+        await self._deliver({uid: ResultAvailable(at=self._clock.now())})
+        return EventResult.ACCEPTED
 
 
 async def _body(request: Request) -> bytes | None:
     """The raw body, or None when it is larger than we read."""
     length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > LARGEST:
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
         return None
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > LARGEST:
+        if len(body) > MAX_BODY_BYTES:
             return None
     return bytes(body)
 

@@ -36,7 +36,7 @@ def has_token(request: Request, token: str) -> bool:
     return bool(token) and scheme.lower() == "bearer" and _same(given.strip().encode("latin-1"), token)
 
 
-def may_see_page(request: Request, token: str, in_session: Callable[[Request], bool]) -> bool:
+def may_view_page(request: Request, token: str, in_session: Callable[[Request], bool]) -> bool:
     """True with the token, also as the password of HTTP Basic, which browsers ask for; or in a session from here."""
     if has_token(request, token) or _has_password(request, token):
         return True

@@ -15,14 +15,14 @@ from typing import Any
 import aiohttp
 import orjson
 
-from agent.core.timestamps import written
-from agent.platform.connection_errors import cause_of
-from agent.platform.endpoint_health import Trouble, by_status, unanswered
+from agent.core.timestamps import format_timestamp
+from agent.platform.connection_errors import connection_error_code
+from agent.platform.endpoint_health import EndpointTrouble, by_status, unanswered
 from agent.platform.http_connector import BoundedConnector
 from agent.ports import Clock, Delivery
 from agent.ports.sink import sink_id
 
-Met = Callable[[Trouble | None], None]
+OnResult = Callable[[EndpointTrouble | None], None]
 
 _PATIENCE = aiohttp.ClientTimeout(total=10)
 _TYPE = "application/cloudevents+json; charset=utf-8"
@@ -32,11 +32,11 @@ class HttpSink:
     """One URL. Implements `agent.ports.Sink`."""
 
     def __init__(
-        self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock, met: Met = lambda trouble: None
+        self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock, on_result: OnResult = lambda trouble: None
     ) -> None:
         """`met` hears of each answer: None when the notice was taken, the trouble otherwise."""
         self._url = url
-        self._met = met
+        self._on_result = on_result
         self._keys = keys
         self._source = f"/assure-agent/{agent_id}"
         self._clock = clock
@@ -48,17 +48,19 @@ class HttpSink:
     async def send(self, delivery: Delivery) -> bool:
         """Post it; True for a 2xx within ten seconds. No redirect is followed, and no answer is read."""
         body = orjson.dumps(cloud_event(delivery, self._source))
-        headers = {"Content-Type": _TYPE, **self._signed(delivery.event, body)}
+        headers = {"Content-Type": _TYPE, **self._signature_headers(delivery.event, body)}
         session = self._session = self._session or aiohttp.ClientSession(
             connector=BoundedConnector(), timeout=_PATIENCE, cookie_jar=aiohttp.DummyCookieJar()
         )
         try:
             async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
                 taken = 200 <= response.status < 300
-                self._met(None if taken else Trouble(cause=by_status(response.status), status=response.status))
+                self._on_result(
+                    None if taken else EndpointTrouble(cause=by_status(response.status), status=response.status)
+                )
                 return taken
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:
-            self._met(unanswered(cause_of(error)))
+            self._on_result(unanswered(connection_error_code(error)))
             return False
 
     async def aclose(self) -> None:
@@ -66,7 +68,7 @@ class HttpSink:
         if self._session is not None:
             await self._session.close()
 
-    def _signed(self, event: str, body: bytes) -> dict[str, str]:
+    def _signature_headers(self, event: str, body: bytes) -> dict[str, str]:
         at = str(int(self._clock.now()))
         content = f"{event}.{at}.".encode() + body
         made = [base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in self._keys]
@@ -86,7 +88,7 @@ def cloud_event(delivery: Delivery, source: str) -> dict[str, Any]:
         "source": source,
         "type": notice.type,
         "subject": delivery.uid,
-        "time": written(notice.at),
+        "time": format_timestamp(notice.at),
         "datacontenttype": "application/json",
         "data": {
             "name": delivery.name,

@@ -19,10 +19,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from agent.core.drop_reasons import Dropped
 
-LARGEST_HEAD = 16 * 1024  # bytes of request line and headers; exceeded by one slice at most
-MOST_HEADERS = 100
-_LARGEST_RAW_BODY = 192 * 1024  # bytes on the line, with chunk headers, extensions and trailers
-_MOST_PIPELINED = 8  # requests that wait for the answer to an earlier one
+MAX_HEAD_BYTES = 16 * 1024  # bytes of request line and headers; exceeded by one slice at most
+MAX_HEADERS = 100
+_MAX_RAW_BODY_BYTES = 192 * 1024  # bytes on the line, with chunk headers, extensions and trailers
+_MAX_PIPELINED = 8  # requests that wait for the answer to an earlier one
 _SLICE = 8 * 1024  # bytes that are parsed before the limits are checked
 
 
@@ -37,7 +37,7 @@ class Stage(Enum):
 _SECONDS = {Stage.HEAD: 5.0, Stage.BODY: 15.0, Stage.RESPONSE: 30.0}
 
 
-class Listener:
+class ConnectionLimits:
     """The connections of one listener.
 
     `most` is their number at once. `largest_body` is the size in bytes of a body that the application accepts: it is
@@ -45,9 +45,9 @@ class Listener:
     """
 
     def __init__(self, most: int, largest_body: int, dropped: Callable[[Dropped], None]) -> None:
-        self.largest_body = largest_body
+        self.max_body_bytes = largest_body
         self.dropped = dropped
-        self._most = most
+        self._max_connections = most
         # Dictionaries for their order: the oldest in a stage comes first.
         self._in_stage: dict[Stage, dict[BoundedProtocol, None]] = {stage: {} for stage in Stage}
 
@@ -55,9 +55,9 @@ class Listener:
         """Uvicorn's factory of protocols."""
         return BoundedProtocol(self, **arguments)
 
-    def make_room(self) -> None:
+    def evict_oldest(self) -> None:
         """Drop one connection when the listener is full."""
-        if sum(map(len, self._in_stage.values())) >= self._most:
+        if sum(map(len, self._in_stage.values())) >= self._max_connections:
             next(iter(next(filter(None, self._in_stage.values())))).drop(Dropped.CROWDED)
 
     def enter(self, connection: "BoundedProtocol", stage: Stage) -> None:
@@ -77,14 +77,14 @@ class Listener:
                 connection.drop(None)
 
 
-class _Refused(Exception):
+class _ConnectionRejected(Exception):
     """Stops the parser."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, listener: Listener, **arguments: Any) -> None:
+    def __init__(self, listener: ConnectionLimits, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._listener = listener
         self._stage = Stage.HEAD
@@ -100,7 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A peer has connected: make room for it."""
         super().connection_made(transport)
-        self._listener.make_room()
+        self._listener.evict_oldest()
         self._enter(Stage.HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -117,9 +117,9 @@ class BoundedProtocol(HttpToolsProtocol):
             super().data_received(part)
             self._raw = self._raw + len(part) if self._parts == before else 0
             if self._expects is Stage.BODY:
-                if self._raw > _LARGEST_RAW_BODY:
+                if self._raw > _MAX_RAW_BODY_BYTES:
                     self.drop(Dropped.LARGE_BODY)
-            elif self._raw > LARGEST_HEAD:
+            elif self._raw > MAX_HEAD_BYTES:
                 self._refuse(Dropped.LARGE_HEAD)
         self._adjust()
 
@@ -193,7 +193,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        if len(self.pipeline) >= _MOST_PIPELINED:
+        if len(self.pipeline) >= _MAX_PIPELINED:
             self._stop(Dropped.PIPELINED)
         self._begin(Stage.HEAD)
         super().on_message_begin()
@@ -202,7 +202,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Keep a header. Trailers are ignored: they would stand among the headers that the application has read."""
         if self._expects is Stage.BODY:
             return
-        if len(self.headers) >= MOST_HEADERS:
+        if len(self.headers) >= MAX_HEADERS:
             self._stop(Dropped.LARGE_HEAD)
         super().on_header(name, value)
 
@@ -214,7 +214,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Keep no more of a body than shows that it is too large."""
-        super().on_body(body[: max(0, self._listener.largest_body + 1 - len(self.cycle.body))])
+        super().on_body(body[: max(0, self._listener.max_body_bytes + 1 - len(self.cycle.body))])
 
     def on_message_complete(self) -> None:
         """The request is complete."""
@@ -237,4 +237,4 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _stop(self, reason: Dropped) -> None:
         self._fault = reason
-        raise _Refused
+        raise _ConnectionRejected

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from agent.platform.log import logger
 
 
-def vitals(registry: CollectorRegistry, ready: Callable[[], str | None]) -> list[BaseRoute]:
+def health_routes(registry: CollectorRegistry, ready: Callable[[], str | None]) -> list[BaseRoute]:
     """The routes. `ready` gives the reason why not, or None."""
 
     exposition = _Exposition(registry)
@@ -44,18 +44,18 @@ class _Exposition:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._turn = asyncio.Lock()
-        self._begun = 0  # encodings so far
+        self._lock = asyncio.Lock()
+        self._encodings = 0  # encodings so far
         self._last = (0, "", b"")  # number, content type and text of the last one that succeeded
 
     async def __call__(self, encode: Callable[[CollectorRegistry], bytes], content_type: str) -> bytes:
         """The text that `encode` makes in this content type."""
-        before = self._begun
-        async with self._turn:
+        before = self._encodings
+        async with self._lock:
             number, made, text = self._last
             if number > before and made == content_type:
                 return text
-            self._begun = number = self._begun + 1
+            self._encodings = number = self._encodings + 1
             text = await asyncio.to_thread(encode, self._registry)
             self._last = number, content_type, text
             return text

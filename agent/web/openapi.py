@@ -7,15 +7,15 @@ from agent.core.conditions import REASONS
 from agent.core.record import HoldReason, Outcome, Phase
 
 _STATES = ("active", "waiting", "held", "suspended", "done")
-_MOMENT = {"type": "string", "format": "date-time"}
+_TIMESTAMP = {"type": "string", "format": "date-time"}
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def _words(words: Any, text: str) -> dict[str, Any]:
-    return {"type": "string", "enum": [str(word) for word in words], "description": text}
+def _enumeration(values: Any, text: str) -> dict[str, Any]:
+    return {"type": "string", "enum": [str(word) for word in values], "description": text}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
@@ -25,11 +25,13 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 _CONDITION = _object(
     {
-        "type": _words(("Ready", "Reconciling", "Stalled"), "Ready: settled for good; Stalled: a person has to act."),
-        "status": _words(("True", "False"), "Whether it holds."),
-        "reason": _words(sorted(REASONS), "Why."),
+        "type": _enumeration(
+            ("Ready", "Reconciling", "Stalled"), "Ready: settled for good; Stalled: a person has to act."
+        ),
+        "status": _enumeration(("True", "False"), "Whether it holds."),
+        "reason": _enumeration(sorted(REASONS), "Why."),
         "observedGeneration": {"type": "integer", "minimum": 1},
-        "lastTransitionTime": _MOMENT,
+        "lastTransitionTime": _TIMESTAMP,
     }
 )
 _REQUEST = _object(
@@ -37,18 +39,18 @@ _REQUEST = _object(
         "name": {"type": "string", "description": "metadata.name of the request file."},
         "uid": {"type": "string", "description": "Ours; the same for the same source and name."},
         "generation": {"type": "integer", "minimum": 1, "description": "Counts the verifications of this request."},
-        "mode": _words(("upload", "capture"), "Direct upload, or the hosted capture flow."),
+        "mode": _enumeration(("upload", "capture"), "Direct upload, or the hosted capture flow."),
         "phase": {"$ref": "#/components/schemas/Phase"},
-        "state": _words(_STATES, "How it stands."),
-        "outcome": _nullable(_words(Outcome, "Set once it is durable, before the dossier is deleted.")),
-        "reason": _nullable(_words(HoldReason, "Why it is held.")),
+        "state": _enumeration(_STATES, "How it stands."),
+        "outcome": _nullable(_enumeration(Outcome, "Set once it is durable, before the dossier is deleted.")),
+        "reason": _nullable(_enumeration(HoldReason, "Why it is held.")),
         "holdId": _nullable({"type": "string", "description": "What `resolve` answers."}),
         "externalReference": _nullable({"type": "string"}),
         "dossierId": _nullable({"type": "string"}),
         "processId": _nullable({"type": "string"}),
-        "due": _nullable(_MOMENT),
-        "admittedAt": _MOMENT,
-        "settledAt": _nullable(_MOMENT),
+        "due": _nullable(_TIMESTAMP),
+        "admittedAt": _TIMESTAMP,
+        "settledAt": _nullable(_TIMESTAMP),
         "labels": {"type": "object", "additionalProperties": {"type": "string"}},
         "observedGeneration": {"type": "integer", "minimum": 1},
         "conditions": {"type": "array", "items": {"$ref": "#/components/schemas/Condition"}},
@@ -100,7 +102,7 @@ _CURSOR = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 500, "default": 100}
 
 
-def description() -> dict[str, Any]:
+def openapi() -> dict[str, Any]:
     """The description, as JSON values."""
     return {
         "openapi": "3.1.0",
@@ -138,7 +140,7 @@ def description() -> dict[str, Any]:
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": {
-                "Phase": _words(Phase, "What is owed next; done: nothing."),
+                "Phase": _enumeration(Phase, "What is owed next; done: nothing."),
                 "Condition": _CONDITION,
                 "Request": _REQUEST,
                 "RequestWithLink": _WITH_LINK,

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from agent.store.pages import Browsing
-from agent.views.explain import system
-from agent.web.agent_status import Seen
-from agent.web.recent_calls import MINUTES, RESULTS
-from agent.web.summaries import ended, held, line, short
+from agent.store.pages import PageQueries
+from agent.views.explain import system_error
+from agent.web.agent_status import StatusSnapshot
+from agent.web.recent_calls import HISTORY_MINUTES, RESULTS
+from agent.web.summaries import hold_summary, short_duration, summary_line, with_full_stop
 
-_HELD, _SHOWN, _LISTED = 5, 8, 100
+_MAX_HELD, _MAX_SHOWN, _MAX_LISTED = 5, 8, 100
 TILES = {
     "held": "held for a person",
     "active": "running",
@@ -18,12 +18,12 @@ TILES = {
 }
 
 
-def overview(browsing: Browsing, seen: Seen) -> dict[str, Any]:
+def overview(browsing: PageQueries, snapshot: StatusSnapshot) -> dict[str, Any]:
     """All that the front shows."""
     states = browsing.states()
 
     def lines(state: str, most: int) -> list[dict[str, Any]]:
-        return [line(record, seen.now) for record in browsing.by_state(state, most)]
+        return [summary_line(record, snapshot.now) for record in browsing.by_state(state, most)]
 
     sources = browsing.sources()
     return {
@@ -32,75 +32,77 @@ def overview(browsing: Browsing, seen: Seen) -> dict[str, Any]:
             for state, says in TILES.items()
             if state != "suspended" or states.get(state)
         ],
-        "held": [held(record) for record in browsing.by_state("held", _HELD, oldest=True)],
+        "held": [hold_summary(record) for record in browsing.by_state("held", _MAX_HELD, oldest=True)],
         "held_total": states.get("held", 0),
-        "running": lines("active", _SHOWN),
+        "running": lines("active", _MAX_SHOWN),
         "running_total": states.get("active", 0),
-        "waiting": lines("waiting", _SHOWN),
+        "waiting": lines("waiting", _MAX_SHOWN),
         "waiting_total": states.get("waiting", 0),
-        "outcomes": lines("done", _SHOWN),
+        "outcomes": lines("done", _MAX_SHOWN),
         "done_total": states.get("done", 0),
-        "alarms": _alarms(browsing, seen),
-        "api": _api(seen),
-        "circuit": {"badge": "open" if seen.circuit else "closed", "says": ""},
-        "budget": None if seen.budget is None else {"left": seen.budget[0], "limit": seen.budget[1]},
+        "alarms": _alarms(browsing, snapshot),
+        "api": _api(snapshot),
+        "circuit": {"badge": "open" if snapshot.circuit else "closed", "says": ""},
+        "budget": None if snapshot.budget is None else {"left": snapshot.budget[0], "limit": snapshot.budget[1]},
         "sources": sources,
-        "concerns": browsing.concerns(seen.now),
+        "concerns": browsing.concerns(snapshot.now),
     }
 
 
-def found(browsing: Browsing, seen: Seen, query: str, state: str = "") -> dict[str, Any]:
+def search(browsing: PageQueries, snapshot: StatusSnapshot, query: str, state: str = "") -> dict[str, Any]:
     """Search results: words with `=` are labels, all others are parts of a name; all have to fit, and the state."""
-    words = query.split()
-    labels = [(key, value) for key, equals, value in (word.partition("=") for word in words) if equals]
-    part = " ".join(word for word in words if "=" not in word).lower()
-    page = browsing.page(labels[:16], None, "", _LISTED, part, state)
-    more = f"The first {_LISTED} are shown; search for more of the name." if page.cursor else ""
+    parts = query.split()
+    labels = [(key, value) for key, equals, value in (word.partition("=") for word in parts) if equals]
+    part = " ".join(word for word in parts if "=" not in word).lower()
+    page = browsing.page(labels[:16], None, "", _MAX_LISTED, part, state)
+    more = f"The first {_MAX_LISTED} are shown; search for more of the name." if page.cursor else ""
     return {
         "title": f"Found for “{query}”" + (f", {TILES[state]}" if state else ""),
-        "lines": [line(record, seen.now) for record in page.records],
+        "lines": [summary_line(record, snapshot.now) for record in page.records],
         "more": more,
         "empty": "Nothing. Search for a part of a name, or for a whole label such as team=onboarding.",
     }
 
 
-def in_state(browsing: Browsing, seen: Seen, state: str) -> dict[str, Any]:
+def requests_in_state(browsing: PageQueries, snapshot: StatusSnapshot, state: str) -> dict[str, Any]:
     """The requests in one state."""
     total = browsing.states().get(state, 0)
-    records = browsing.by_state(state, _LISTED)
-    more = f"The {_LISTED} with the latest progress are shown, of {total:,}." if total > len(records) else ""
+    records = browsing.by_state(state, _MAX_LISTED)
+    more = f"The {_MAX_LISTED} with the latest progress are shown, of {total:,}." if total > len(records) else ""
     return {
         "title": f"Requests that are {TILES[state]}" if state != "held" else "Requests that are held for a person",
-        "lines": [line(record, seen.now) for record in records],
+        "lines": [summary_line(record, snapshot.now) for record in records],
         "more": more,
         "empty": "There are none.",
     }
 
 
-def _alarms(browsing: Browsing, seen: Seen) -> list[dict[str, str]]:
+def _alarms(browsing: PageQueries, snapshot: StatusSnapshot) -> list[dict[str, str]]:
     """What concerns all requests, and the command that changes it."""
     alarms = []
-    if seen.paused:
+    if snapshot.paused:
         says = "The agent is paused: nothing new is begun; what runs is observed and deleted."
         alarms.append({"says": says, "command": "assure-agent resume"})
-    if seen.ready is not None:
-        alarms.append({"says": ended(f"The agent is not ready: {seen.ready}"), "command": "assure-agent doctor"})
+    if snapshot.ready is not None:
+        alarms.append(
+            {"says": with_full_stop(f"The agent is not ready: {snapshot.ready}"), "command": "assure-agent doctor"}
+        )
     if waiting := browsing.waiting_withdrawals():
         says = f"{waiting:,} files were removed at once; their withdrawal waits for an approval."
         alarms.append({"says": says, "command": "assure-agent approve"})
-    if seen.circuit is not None:
-        says = ended(f"The circuit is open, and nothing is sent to Assure but probes: {seen.circuit}")
+    if snapshot.circuit is not None:
+        says = with_full_stop(f"The circuit is open, and nothing is sent to Assure but probes: {snapshot.circuit}")
         alarms.append({"says": says, "command": "assure-agent doctor"})
-    if causes := browsing.undeleted():
-        count, why = sum(number for _, number in causes), system(causes[0][0])
+    if causes := browsing.failed_image_deletions():
+        count, why = sum(number for _, number in causes), system_error(causes[0][0])
         says = f"The image files of {count:,} requests should be deleted, and cannot be: {why}. It is tried again."
         alarms.append({"says": says, "command": "assure-agent doctor"})
-    for name, begun, sentence in seen.troubles:
-        says = f"Calls to {name} fail for {short(max(0.0, seen.now - begun))}: {sentence}."
+    for name, begun, sentence in snapshot.troubles:
+        says = f"Calls to {name} fail for {short_duration(max(0.0, snapshot.now - begun))}: {sentence}."
         alarms.append({"says": says, "command": "assure-agent doctor"})
-    late = [source for source in browsing.sources() if seen.now - source.synced_at > 900 or not source.complete]
+    late = [source for source in browsing.sources() if snapshot.now - source.synced_at > 900 or not source.complete]
     for source in late:
-        since = short(max(0.0, seen.now - source.synced_at))
+        since = short_duration(max(0.0, snapshot.now - source.synced_at))
         says = f"The source {source.source} was last scanned {since} ago" + (
             "." if source.complete else ", and not all of it could be read."
         )
@@ -108,9 +110,9 @@ def _alarms(browsing: Browsing, seen: Seen) -> list[dict[str, str]]:
     return alarms
 
 
-def _api(seen: Seen) -> dict[str, Any]:
+def _api(snapshot: StatusSnapshot) -> dict[str, Any]:
     """The answers of Assure, as figures and as bars (in a box of 40 units of height, 10 for each minute)."""
-    minutes = seen.minutes
+    minutes = snapshot.minutes
     highest = max((minute.results.total() for minute in minutes), default=0)
     total = sum(minute.results.total() for minute in minutes)
     troubled = sum(minute.results[result] for minute in minutes for result in ("busy", "unknown"))
@@ -122,13 +124,15 @@ def _api(seen: Seen) -> dict[str, Any]:
                 height = 38.0 * count / highest
                 top -= height
                 parts.append({"result": result, "y": f"{top:.1f}", "height": f"{height:.1f}"})
-        words = ", ".join(f"{minute.results[result]} {result}" for result in RESULTS if minute.results[result])
-        bars.append({"x": number * 10 + 1, "parts": parts, "says": f"{MINUTES - number} min ago: {words or 'no call'}"})
-    trouble = seen.last_trouble
+        text = ", ".join(f"{minute.results[result]} {result}" for result in RESULTS if minute.results[result])
+        bars.append(
+            {"x": number * 10 + 1, "parts": parts, "says": f"{HISTORY_MINUTES - number} min ago: {text or 'no call'}"}
+        )
+    trouble = snapshot.last_trouble
     return {
         "total": total,
         "troubled": troubled,
-        "last_done": seen.last_done,
+        "last_done": snapshot.last_done,
         "trouble": None
         if trouble is None
         else {"at": trouble[0], "operation": trouble[1].replace("_", " "), "result": trouble[2]},
@@ -136,13 +140,13 @@ def _api(seen: Seen) -> dict[str, Any]:
     }
 
 
-def refusals(browsing: Browsing, _: Seen) -> dict[str, Any]:
+def refusals(browsing: PageQueries, _: StatusSnapshot) -> dict[str, Any]:
     """The documents that the last scan refused, with what to do about each."""
     found = browsing.refusals()
-    more = f"The first {_LISTED} are shown; `assure-agent get` has all." if len(found) > _LISTED else ""
-    return {"refusals": found[:_LISTED], "total": len(found), "more": more}
+    more = f"The first {_MAX_LISTED} are shown; `assure-agent get` has all." if len(found) > _MAX_LISTED else ""
+    return {"refusals": found[:_MAX_LISTED], "total": len(found), "more": more}
 
 
-def known_state(word: str) -> bool:
+def is_known_state(state: str) -> bool:
     """Is this a state that can be listed?"""
-    return word in TILES
+    return state in TILES

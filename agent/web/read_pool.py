@@ -6,26 +6,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from agent.store.pages import Browsing
+from agent.store.pages import PageQueries
 
 T = TypeVar("T")
 
 
-class Looks:
+class ReadPool:
     """Looks through a connection that cannot write, each into one snapshot."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pool = ThreadPoolExecutor(2, "surface")
 
-    async def __call__(self, ask: Callable[[Browsing], T]) -> T:
+    async def __call__(self, query: Callable[[PageQueries], T]) -> T:
         """What `ask` makes of it. Raises StoreError."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._asked, ask)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, query)
 
-    def _asked(self, ask: Callable[[Browsing], T]) -> T:
-        with Browsing(self._path) as browsing:
+    def _run(self, query: Callable[[PageQueries], T]) -> T:
+        with PageQueries(self._path) as browsing:
             browsing.freeze()
-            return ask(browsing)
+            return query(browsing)
 
     def close(self) -> None:
         """Begin no look any more."""

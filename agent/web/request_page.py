@@ -7,33 +7,33 @@ from typing import Any
 
 from agent.core.effect import EffectKind
 from agent.core.record import Mode, Phase, Record, Result
-from agent.store.pages import Browsing, Entry
+from agent.store.pages import HistoryEntry, PageQueries
 from agent.store.readonly import Attempt
-from agent.views.explain import EFFECTS, Around, coming, where
-from agent.web.agent_status import Seen
-from agent.web.summaries import held, short
+from agent.views.explain import EFFECTS, RequestContext, describe_state, next_step
+from agent.web.agent_status import StatusSnapshot
+from agent.web.summaries import hold_summary, short_duration
 
-_ENTRIES, _ATTEMPTS = 300, 100
-_ROADS: dict[Mode, tuple[Phase, ...]] = {
+_MAX_ENTRIES, _MAX_ATTEMPTS = 300, 100
+_PHASE_ORDER: dict[Mode, tuple[Phase, ...]] = {
     "upload": tuple(Phase),
     "capture": (Phase.DOSSIER, Phase.PROCESS, Phase.RESULT, Phase.DELETION, Phase.DONE),
 }
 
 
-def timeline(browsing: Browsing, seen: Seen, uid: str) -> dict[str, Any] | None:
+def request_page(browsing: PageQueries, snapshot: StatusSnapshot, uid: str) -> dict[str, Any] | None:
     """All that the page of a request shows; None when there is no such request, or its name was erased."""
     record = browsing.get(uid)
     if record is None or not record.name:
         return None
-    now, name = seen.now, record.name
-    entries = browsing.history(uid, _ENTRIES)
+    now, name = snapshot.now, record.name
+    entries = browsing.history(uid, _MAX_ENTRIES)
     link = browsing.link(uid) is not None
-    around = Around(
-        paused_since=0.0 if seen.paused else None,
-        linkless=browsing.linkless(record),
-        waiting=browsing.waiting_withdrawals(),
-        remarks=tuple(browsing.remarks(uid)),
-        undeleted=browsing.undeleted_of(uid),
+    around = RequestContext(
+        paused_since=0.0 if snapshot.paused else None,
+        link_lost=browsing.has_lost_link(record),
+        waiting_withdrawals=browsing.waiting_withdrawals(),
+        scan_notes=tuple(browsing.scan_notes(uid)),
+        failed_deletion=browsing.failed_image_deletion_of(uid),
     )
     return {
         "name": name,
@@ -42,36 +42,36 @@ def timeline(browsing: Browsing, seen: Seen, uid: str) -> dict[str, Any] | None:
         "mode": record.desired.mode,
         "generation": record.generation,
         "labels": record.desired.labels,
-        "held": held(record) if record.hold is not None else None,
-        "next": coming(record, now, seen.policy, around).sentence,
+        "held": hold_summary(record) if record.hold is not None else None,
+        "next": next_step(record, now, snapshot.policy, around).sentence,
         "link_command": f"assure-agent get {quote(name)} --link" if link else None,
-        "road": road(record, entries, now),
-        "where": list(where(record, now, around)),
+        "road": phase_timeline(record, entries, now),
+        "where": list(describe_state(record, now, around)),
         "result": _result(record.result) if record.result is not None else None,
-        "attempts": [_attempt(attempt) for attempt in reversed(browsing.attempts(uid, _ATTEMPTS))],
+        "attempts": [_attempt(attempt) for attempt in reversed(browsing.attempts(uid, _MAX_ATTEMPTS))],
         "history": [_entry(entry) for entry in reversed(entries)],
-        "truncated": len(entries) == _ENTRIES,
+        "truncated": len(entries) == _MAX_ENTRIES,
         "ids": list(_ids(record)),
         "commands_for": [f"assure-agent explain {quote(name)}", f"assure-agent describe {quote(name)} --remote"],
     }
 
 
-def road(record: Record, entries: Sequence[Entry], now: float) -> list[dict[str, str]]:
+def phase_timeline(record: Record, entries: Sequence[HistoryEntry], now: float) -> list[dict[str, str]]:
     """The phases of this generation in order: passed, now or ahead, and the time spent in each."""
     spent = durations(record, entries, now)
-    order = _ROADS[record.desired.mode]
+    order = _PHASE_ORDER[record.desired.mode]
     place = order.index(record.phase)
     parts = []
     for number, phase in enumerate(order):
-        standing = "now" if number == place else "passed" if number < place and phase in spent else "ahead"
+        state = "now" if number == place else "passed" if number < place and phase in spent else "ahead"
         if record.phase is Phase.DONE and phase is Phase.DONE:
-            standing = "passed"
-        took = short(spent[phase]) if phase in spent and phase is not Phase.DONE else ""
-        parts.append({"phase": phase.value, "standing": standing, "took": took})
+            state = "passed"
+        took = short_duration(spent[phase]) if phase in spent and phase is not Phase.DONE else ""
+        parts.append({"phase": phase.value, "standing": state, "took": took})
     return parts
 
 
-def durations(record: Record, entries: Sequence[Entry], now: float) -> dict[Phase, float]:
+def durations(record: Record, entries: Sequence[HistoryEntry], now: float) -> dict[Phase, float]:
     """Seconds spent in each phase of the current generation; a phase that was passed twice counts twice."""
     spent: dict[Phase, float] = {}
     phase: Phase | None = None
@@ -90,8 +90,8 @@ def durations(record: Record, entries: Sequence[Entry], now: float) -> dict[Phas
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
     """An attempt, and what is kept of its answer: never a value of its body."""
-    took = short(attempt.answered_at - attempt.intended_at) if attempt.answered_at is not None else ""
-    told = (
+    took = short_duration(attempt.answered_at - attempt.intended_at) if attempt.answered_at is not None else ""
+    shown = (
         ("HTTP status", attempt.status),
         ("no answer", attempt.trouble),
         ("cause", attempt.cause),
@@ -106,11 +106,11 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "took": took,
         "result": attempt.result or "unanswered",
         "short": f"HTTP {attempt.status}" if attempt.status else attempt.trouble or "",
-        "evidence": [(key, value) for key, value in told if value],
+        "evidence": [(key, value) for key, value in shown if value],
     }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: HistoryEntry) -> dict[str, Any]:
     changes = entry.changes
     kind = "question" if changes.get("hold") else "phase" if "phase" in changes else "plain"
     what = re.sub(r"(?<!^)([A-Z])", r" \1", entry.type)
@@ -125,12 +125,12 @@ def _details(changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "held", f"{hold['reason']} {hold['id']}"
     elif "hold" in changes:
         yield "hold", "answered"
-    for key, word in _TOLD.items():
+    for key, label in _SHOWN_CHANGES.items():
         if (value := changes.get(key)) is not None:
-            yield word, str(value)
+            yield label, str(value)
 
 
-_TOLD = {
+_SHOWN_CHANGES = {
     "phase": "phase",
     "generation": "generation",
     "attempt": "attempt",

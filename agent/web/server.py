@@ -16,14 +16,14 @@ from starlette.applications import Starlette
 
 from agent.core.drop_reasons import Dropped
 from agent.core.errors import SettingsError
-from agent.web.connection_limits import Listener
+from agent.web.connection_limits import ConnectionLimits
 
-_CHOOSE = {"LISTEN": "--listen 127.0.0.1:0", "EVENTS_LISTEN": "ASSURE_AGENT_EVENTS_LISTEN=127.0.0.1:0"}
+_ANY_PORT = {"LISTEN": "--listen 127.0.0.1:0", "EVENTS_LISTEN": "ASSURE_AGENT_EVENTS_LISTEN=127.0.0.1:0"}
 _USUAL = 256  # connections at once
 
 
 @contextlib.asynccontextmanager
-async def serving(
+async def serve(
     app: Starlette,
     host: str,
     port: int,
@@ -34,10 +34,10 @@ async def serving(
 ) -> AsyncIterator[str]:
     """Serve while the block runs; gives the URL. Port 0 picks a free one. Raises SettingsError when it is taken.
 
-    `most`, `largest_body` and `dropped` are those of `Listener`.
+    `most`, `largest_body` and `dropped` are those of `ConnectionLimits`.
     """
     listener = _listener(host, port, setting)
-    bounds = Listener(most, largest_body, dropped)
+    bounds = ConnectionLimits(most, largest_body, dropped)
     # A header must not make a peer look like another one: the status page trusts loopback (design §11).
     config = uvicorn.Config(
         app,
@@ -90,9 +90,9 @@ def _listener(host: str, port: int, setting: str) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        hint = f"choose another port with {_CHOOSE[setting]}, or stop what uses it"
+        hint = f"choose another port with {_ANY_PORT[setting]}, or stop what uses it"
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            hint = f"name an address of this machine, as in {_CHOOSE[setting]}"
+            hint = f"name an address of this machine, as in {_ANY_PORT[setting]}"
         raise SettingsError(
             f"ASSURE_AGENT_{setting}: {host}:{port} cannot be used: {error.strerror or error}.", hint
         ) from None

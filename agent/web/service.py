@@ -11,27 +11,27 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 
 from agent.assure.account import sink_name
-from agent.platform.endpoint_health import Endpoints
-from agent.platform.file_descriptors import connections_each, limit, needed
+from agent.platform.endpoint_health import EndpointHealth
+from agent.platform.file_descriptors import connections_per_listener, open_file_limit, required_limit
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, secrets_of
 from agent.platform.settings_types import signing_keys
 from agent.ports.sink import sink_id
 from agent.store.sqlite import SqliteStore
-from agent.web.agent_status import Standing
+from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
 from agent.web.app import application
-from agent.web.assure_events import LARGEST, Events, Signature, Tell
+from agent.web.assure_events import MAX_BODY_BYTES, AssureEventEndpoint, Deliver, EventSignature
 from agent.web.cloudevents import HttpSink
-from agent.web.dispatcher import Deliverer
-from agent.web.health_endpoints import vitals
-from agent.web.read_pool import Looks
-from agent.web.server import serving
+from agent.web.dispatcher import Dispatcher
+from agent.web.health_endpoints import health_routes
+from agent.web.read_pool import ReadPool
+from agent.web.server import serve
 from agent.web.sessions import Sessions
 from agent.web.status_page import StatusPage
 
-_LAST = 3.0  # seconds that the sinks get when we are told to end
+_FINAL_ROUND_TIMEOUT = 3.0  # seconds that the sinks get when we are told to end
 _FAULT_PAUSE = 60.0
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
@@ -41,7 +41,7 @@ def sink_ids(settings: Settings) -> list[str]:
     return [sink_id(url) for url in settings.sink_urls]
 
 
-class Outward:
+class HttpService:
     """Serves and delivers while `at_work`. `failed` hears of what goes wrong with it."""
 
     def __init__(
@@ -49,33 +49,34 @@ class Outward:
         settings: Settings,
         store: SqliteStore,
         metrics: Metrics,
-        standing: Standing,
-        endpoints: Endpoints,
-        tell: Tell,
+        status: AgentStatus,
+        endpoints: EndpointHealth,
+        deliver: Deliver,
         chance: Callable[[], float],
-        failed: Callable[[Exception], None],
+        on_error: Callable[[Exception], None],
     ) -> None:
         self._settings = settings
         self._store = store
         self._metrics = metrics
-        self._standing = standing
-        self._tell = tell
-        self._failed = failed
-        self._connections = connections_each(settings.concurrency)
+        self._status = status
+        self._deliver_observations = deliver
+        self._on_error = on_error
+        self._connections = connections_per_listener(settings.concurrency)
         self._sessions = Sessions()
-        clock, agent_id = standing.clock, settings.agent_id or store.keys.agent_id()
+        clock, agent_id = status.clock, settings.agent_id or store.keys.agent_id()
         keys = signing_keys(settings.sink_secret.get_secret_value())
         self._sinks = [
-            HttpSink(url, keys, agent_id, clock, partial(endpoints.met, sink_name(url))) for url in settings.sink_urls
+            HttpSink(url, keys, agent_id, clock, partial(endpoints.record, sink_name(url)))
+            for url in settings.sink_urls
         ]
-        self._deliverers = [
-            Deliverer(name, sink, store.outbox, clock, chance, metrics.delivered)
+        self._dispatchers = [
+            Dispatcher(name, sink, store.outbox, clock, chance, metrics.delivered)
             for name, sink in zip(sink_ids(settings), self._sinks, strict=True)
         ]
 
     def wake(self) -> None:
         """A change was committed: there may be something to tell."""
-        for deliverer in self._deliverers:
+        for deliverer in self._dispatchers:
             deliverer.wake()
 
     def page_link(self, url: str) -> str:
@@ -89,74 +90,78 @@ class Outward:
         return self._sessions.link(f"http://{f'[{host}]' if ':' in host else host}:{parts.port}")
 
     @contextlib.asynccontextmanager
-    async def at_work(self) -> AsyncIterator[tuple[str, str | None]]:
+    async def running(self) -> AsyncIterator[tuple[str, str | None]]:
         """Serve and deliver while the block runs; gives the URLs of LISTEN and EVENTS_LISTEN, None when not served."""
         calls = self._settings.concurrency
-        if limit() < needed(calls):
-            hint = f"raise it to at least {needed(calls)} (LimitNOFILE, ulimit -n), or lower ASSURE_AGENT_CONCURRENCY"
-            logger().warning("the limit of open files is low", count=limit(), hint=hint)
-        looks = Looks(self._settings.state_path)
+        if open_file_limit() < required_limit(calls):
+            hint = f"raise it to at least {required_limit(calls)} (LimitNOFILE, ulimit -n), or lower ASSURE_AGENT_CONCURRENCY"
+            logger().warning("the limit of open files is low", count=open_file_limit(), hint=hint)
+        read_pool = ReadPool(self._settings.state_path)
         host, port = self._settings.address
         try:
             dropped = partial(self._metrics.dropped, "listen")
-            served = serving(self._surface(looks), host, port, most=self._connections, dropped=dropped)
-            async with served as url, self._hearing() as events, self._delivering():
+            served = serve(self._application(read_pool), host, port, most=self._connections, dropped=dropped)
+            async with served as url, self._serve_events() as events, self._run_dispatchers():
                 yield url, events
         finally:
-            looks.close()
+            read_pool.close()
 
-    def _surface(self, looks: Looks) -> Starlette:
+    def _application(self, read_pool: ReadPool) -> Starlette:
         token = self._settings.api_token.get_secret_value()
         return application(
             [
-                *vitals(self._metrics.registry, self._standing.ready),
-                *Api(token, self._settings.source_name, looks).routes(),
-                *StatusPage(token, self._standing, looks, self._sessions).routes(),
+                *health_routes(self._metrics.registry, self._status.ready),
+                *Api(token, self._settings.source_name, read_pool).routes(),
+                *StatusPage(token, self._status, read_pool, self._sessions).routes(),
             ]
         )
 
     @contextlib.asynccontextmanager
-    async def _hearing(self) -> AsyncIterator[str | None]:
+    async def _serve_events(self) -> AsyncIterator[str | None]:
         settings = self._settings
         secrets = secrets_of(settings.events_secret)
         if not secrets:
             yield None
             return
-        signature = Signature(
+        signature = EventSignature(
             secrets=secrets,
             header=settings.events_signature_header,
             encoding=settings.events_signature_encoding,
             prefix=settings.events_signature_prefix,
         )
-        clock = self._standing.clock
-        events = Events(signature, self._store.inbox, self._tell, clock, self._metrics.received)
+        clock = self._status.clock
+        events = AssureEventEndpoint(
+            signature, self._store.inbox, self._deliver_observations, clock, self._metrics.received
+        )
         host, port = settings.events_address
-        bounds = {"most": self._connections, "largest_body": LARGEST}
+        bounds = {"most": self._connections, "largest_body": MAX_BODY_BYTES}
         dropped = partial(self._metrics.dropped, "events_listen")
-        async with serving(events.application(), host, port, "EVENTS_LISTEN", **bounds, dropped=dropped) as url:
+        async with serve(events.application(), host, port, "EVENTS_LISTEN", **bounds, dropped=dropped) as url:
             yield url
 
     @contextlib.asynccontextmanager
-    async def _delivering(self) -> AsyncIterator[None]:
+    async def _run_dispatchers(self) -> AsyncIterator[None]:
         """What is left over from sinks that are not set any more is dropped; at the end there is one short round."""
-        if dropped := await self._store.outbox.only(sink_ids(self._settings)):
+        if dropped := await self._store.outbox.keep_only(sink_ids(self._settings)):
             self._metrics.delivered("dropped", dropped)
-        tasks = [asyncio.create_task(self._deliver(deliverer)) for deliverer in self._deliverers]
+        tasks = [asyncio.create_task(self._run_dispatcher(deliverer)) for deliverer in self._dispatchers]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            rounds = [asyncio.wait_for(deliverer.round(), _LAST) for deliverer in self._deliverers]
+            rounds = [
+                asyncio.wait_for(deliverer.dispatch_once(), _FINAL_ROUND_TIMEOUT) for deliverer in self._dispatchers
+            ]
             await asyncio.gather(*rounds, return_exceptions=True)
             for sink in self._sinks:
                 await sink.aclose()
 
-    async def _deliver(self, deliverer: Deliverer) -> None:
+    async def _run_dispatcher(self, dispatcher: Dispatcher) -> None:
         while True:
             try:
-                await deliverer.run()
+                await dispatcher.run()
             except Exception as error:  # a bug of ours, or a store that cannot be read: the rest goes on [I9]
-                self._failed(error)
-                await self._standing.clock.wait(asyncio.Event(), _FAULT_PAUSE)
+                self._on_error(error)
+                await self._status.clock.wait(asyncio.Event(), _FAULT_PAUSE)

@@ -11,22 +11,22 @@ from starlette.responses import Response
 
 LINK_SECONDS = 600.0
 _SESSION_SECONDS = 12 * 3600.0
-_MOST_LINKS = 16  # that wait to be used
-_MOST_SESSIONS = 64
+_MAX_LINKS = 16  # that wait to be used
+_MAX_SESSIONS = 64
 
 
 class _Secrets:
     """Random secrets with a lifetime, kept as digests. Beyond `most` the oldest one ends."""
 
     def __init__(self, seconds: float, most: int, monotonic: Callable[[], float]) -> None:
-        self._seconds, self._most, self._monotonic = seconds, most, monotonic
+        self._seconds, self._limit, self._monotonic = seconds, most, monotonic
         self._ends: dict[bytes, float] = {}  # oldest first
 
     def make(self) -> str:
         """A new secret of 128 bits."""
         secret = secrets.token_urlsafe(16)
         self._expire()
-        while len(self._ends) >= self._most:
+        while len(self._ends) >= self._limit:
             del self._ends[next(iter(self._ends))]
         self._ends[_digest(secret)] = self._monotonic() + self._seconds
         return secret
@@ -54,9 +54,9 @@ class Sessions:
     """One-time links, and the sessions that they begin. `monotonic` is a clock in seconds that never jumps."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._links = _Secrets(LINK_SECONDS, _MOST_LINKS, monotonic)
-        self._sessions = _Secrets(_SESSION_SECONDS, _MOST_SESSIONS, monotonic)
-        self._mark = secrets.token_hex(4)
+        self._links = _Secrets(LINK_SECONDS, _MAX_LINKS, monotonic)
+        self._sessions = _Secrets(_SESSION_SECONDS, _MAX_SESSIONS, monotonic)
+        self._cookie_suffix = secrets.token_hex(4)
 
     def link(self, base_url: str) -> str:
         """A new link below `base_url`: it works once, for ten minutes."""
@@ -82,7 +82,7 @@ class Sessions:
     def _cookie(self, request: Request) -> str:
         """The name of our cookie. Cookies ignore ports, and forwarded ports may be the same: no two agents share it."""
         server = request.scope.get("server")
-        return f"assure-agent-{server[1] if server else 0}-{self._mark}"
+        return f"assure-agent-{server[1] if server else 0}-{self._cookie_suffix}"
 
 
 def _digest(secret: str) -> bytes:

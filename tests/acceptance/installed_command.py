@@ -13,8 +13,8 @@ from typing import Any
 from PIL import Image
 
 from agent.store.connection import open_reader
-from agent.store.readonly import Reading
-from agent.views.resource import item
+from agent.store.readonly import ReadOnlyStore
+from agent.views.resource import request_json
 from tests.support.timeouts import PATIENT, eventually
 from verification.processes import COMMAND, environment, ledger_at
 
@@ -120,8 +120,8 @@ class Office:
         if not self.state.exists():
             return {}
         try:
-            with Reading(self.state) as reading:
-                return {record.name: item(record) for record in reading.all()}
+            with ReadOnlyStore(self.state) as reading:
+                return {record.name: request_json(record) for record in reading.all()}
         except Exception:
             return {}  # it is just being made
 
@@ -129,7 +129,7 @@ class Office:
         """True when there is a capture link for this request."""
         if name not in (seen := self.seen()):
             return False
-        with Reading(self.state) as reading:
+        with ReadOnlyStore(self.state) as reading:
             return reading.link(seen[name]["uid"]) is not None
 
     def scans(self, count: int = 4) -> None:

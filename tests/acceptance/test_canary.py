@@ -96,8 +96,8 @@ def test_the_command_writes_and_says_no_personal_value(office: Office) -> None:
         )
         page = fetch("/")  # from this machine, for people: it names requests
         shutil.copytree(state, copies / "running", ignore=shutil.ignore_patterns("keys", "*.sock"))
-        told = said(office, "claims", "canary-person-0")
-        assert leaks(told, PERSONAL) == list(PERSONAL)  # so there was something to be found
+        reported = said(office, "claims", "canary-person-0")
+        assert leaks(reported, PERSONAL) == list(PERSONAL)  # so there was something to be found
         private = [
             said(office, *words)
             for words in (("get",), ("explain", "canary-person-0"), ("plan",), ("doctor", "--offline"))

@@ -12,7 +12,7 @@ import pytest
 
 from agent.core.record import Record
 from agent.store.connection import sqlite3
-from agent.store.readonly import Reading
+from agent.store.readonly import ReadOnlyStore
 from tests.acceptance.installed_command import NEVER, Office
 from tests.support.timeouts import PATIENT, eventually
 from verification.processes import COMMAND
@@ -23,7 +23,7 @@ def records(office: Office) -> dict[str, Record]:
     if not state(office).exists():
         return {}
     try:
-        with Reading(state(office)) as reading:
+        with ReadOnlyStore(state(office)) as reading:
             return {record.name: record for record in reading.all()}
     except Exception:
         return {}  # it is just being made

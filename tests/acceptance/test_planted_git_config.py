@@ -106,7 +106,7 @@ class Ground:
             if ".git" not in path.parts and path.is_file():
                 os.utime(path, (1_700_000_000, 1_700_000_000))
 
-    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """The installed command, in the checkout."""
         (self.folder / "home").mkdir(exist_ok=True)
         env = {
@@ -120,7 +120,7 @@ class Ground:
             "ASSURE_AGENT_CLIENT_SECRET": "secret",
         }
         return subprocess.run(
-            [*COMMAND, *words], cwd=self.checkout, env=env, capture_output=True, text=True, timeout=PATIENT
+            [*COMMAND, *arguments], cwd=self.checkout, env=env, capture_output=True, text=True, timeout=PATIENT
         )
 
 
@@ -248,7 +248,7 @@ PLACES: tuple[tuple[Callable[[Ground], None], ...], ...] = (
 
 
 @pytest.mark.parametrize("plants", PLACES, ids=lambda plants: plants[-1].__name__)
-def test_no_program_that_git_is_told_of_runs(ground: Ground, plants: tuple[Callable[[Ground], None], ...]) -> None:
+def test_no_program_named_in_git_settings_runs(ground: Ground, plants: tuple[Callable[[Ground], None], ...]) -> None:
     for plant in plants:
         plant(ground)
     ground.touch()

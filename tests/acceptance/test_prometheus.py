@@ -11,7 +11,7 @@ import pytest
 from grafana.overview import OVERVIEW
 from grafana.panels import Query
 from grafana.privacy import PRIVACY
-from grafana.prometheus_server import MISSING, QUICK, REASON, VERY_QUICK, eventually, free_port, watching
+from grafana.prometheus_server import MISSING, QUICK, REASON, VERY_QUICK, eventually, free_port, running
 from grafana.rules import recordings
 from tests.acceptance.installed_command import Office
 from verification.processes import simulated
@@ -34,7 +34,7 @@ def test_every_panel_and_rule_has_an_answer_under_load_and_the_right_alerts_fire
     office.settings |= {"LISTEN": f"127.0.0.1:{port}", "MAX_STARTS_PER_DAY": "200", "REQUEST_TIMEOUT": "2s"}
     for number in range(60):
         office.upload(f"person-{number}", "", selfie=number % 3 == 0)
-    with office.running() as agent, watching(office.folder / "prometheus", f"127.0.0.1:{port}") as prometheus:
+    with office.running() as agent, running(office.folder / "prometheus", f"127.0.0.1:{port}") as prometheus:
         eventually(lambda: bool(prometheus.query("assure_agent_outcomes_total")))
         for number in range(60, 120):
             office.upload(f"person-{number}", "", selfie=number % 3 == 0)
@@ -80,7 +80,7 @@ def test_silence_of_events_is_noticed_while_results_come_by_polling(tmp_path: Pa
             office.upload(f"person-{next(numbers)}")
             return "AssureAgentEventsSilent" in prometheus.firing()
 
-        with office.running(), watching(tmp_path / "prometheus", f"127.0.0.1:{port}", VERY_QUICK) as prometheus:
+        with office.running(), running(tmp_path / "prometheus", f"127.0.0.1:{port}", VERY_QUICK) as prometheus:
             eventually(lambda: is_silent() or prometheus.history("sum(assure_agent_outcomes_total) > 20", 1) != [])
             assert prometheus.query('assure_agent_events_total{result="woke"} > 0')
             eventually(lambda: not is_silent())

@@ -121,7 +121,7 @@ def test_a_rename_of_the_folder_changes_nothing(team: Team) -> None:
 
 
 @pytest.mark.sandbox(delay="60s")
-def test_a_merge_that_deletes_half_waits_for_a_persons_word(team: Team) -> None:
+def test_a_merge_that_deletes_half_waits_for_an_approval(team: Team) -> None:
     """[I3] Nothing is withdrawn by itself; `approve` lets it through, and the dossiers are deleted."""
     for number in range(10):
         team.write(f"person-{number}")

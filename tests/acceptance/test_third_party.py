@@ -29,7 +29,7 @@ def person(link: str, outcome: str) -> None:
         assert "Thank you" in browser.post(link, data=wish).text
 
 
-def tell(url: str, body: object, method: str) -> Any:
+def post(url: str, body: object, method: str) -> Any:
     """Steer the simulator."""
     request = urllib.request.Request(url, json.dumps(body).encode(), method=method)
     with urllib.request.urlopen(request) as answer:
@@ -43,8 +43,8 @@ def test_a_third_party_verifies_a_person_through_the_capture_flow(outcome: str) 
         simulated({"interactive": "", "delay": "200ms"}) as url,
         Application(url, "sandbox-client", "sandbox-secret", SECRET) as application,
     ):
-        tell(f"{url}/sandbox/events", {"url": f"{application.url}/events", "secret": SECRET}, "PUT")
-        tell(f"{url}/sandbox/faults", [{"operation": "event", "kind": "double"}], "POST")
+        post(f"{url}/sandbox/events", {"url": f"{application.url}/events", "secret": SECRET}, "PUT")
+        post(f"{url}/sandbox/faults", [{"operation": "event", "kind": "double"}], "POST")
         person(application.send_to_capture("order-7"), outcome)
 
         (back,) = application.returned

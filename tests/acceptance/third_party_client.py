@@ -93,7 +93,7 @@ class Application:
             token: str = json.load(answer)["access_token"]
         return token
 
-    def _heard(self, signature: str, content: bytes) -> int:
+    def _receive_event(self, signature: str, content: bytes) -> int:
         expected = hmac.new(self._secret, content, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(signature, expected):
             self.forged += 1
@@ -114,7 +114,7 @@ class Application:
 
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers["Content-Length"]))
-                self._say(application._heard(self.headers.get("X-Signicat-Signature", ""), content))
+                self._say(application._receive_event(self.headers.get("X-Signicat-Signature", ""), content))
 
             def _say(self, status: int, page: bytes = b"") -> None:
                 self.send_response(status)

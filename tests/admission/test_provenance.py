@@ -7,7 +7,7 @@ import pytest
 
 from agent.store import audit
 from agent.store.sqlite import SqliteStore
-from tests.controller.controller_harness import ACCOUNT, Desk, desk_at
+from tests.controller.controller_harness import ACCOUNT, ControllerHarness, desk_at
 from tests.store.support import raw
 from tests.support.files import capture, write
 from tests.support.git import commit, git, repository
@@ -22,11 +22,11 @@ def clone(folder: Path) -> Path:
     return clone
 
 
-def authors(desk: Desk) -> list[tuple[int, str, str]]:
+def authors(desk: ControllerHarness) -> list[tuple[int, str, str]]:
     return desk.store._query("SELECT generation, file, author FROM provenance ORDER BY generation")
 
 
-def events(desk: Desk) -> list[dict[str, object]]:
+def events(desk: ControllerHarness) -> list[dict[str, object]]:
     return [orjson.loads(row[0]) for row in desk.store._query("SELECT changes FROM events ORDER BY id")]
 
 
@@ -51,12 +51,12 @@ async def test_a_generation_records_its_commit_and_whether_its_file_is_as_commit
         assert audit.verify(desk.store.path).findings == ()
 
 
-async def test_a_look_records_it_as_well(folder: Path, clone: Path) -> None:
+async def test_a_partial_read_records_it_as_well(folder: Path, clone: Path) -> None:
     async with desk_at(folder) as desk:
         await desk.scan()
         desk.capture("a")
         head = commit(clone)
-        await desk.admission.look(["a.yaml"])
+        await desk.admission.sync_files(["a.yaml"])
         assert desk.record("a").desired.commit == head
 
 
@@ -69,13 +69,13 @@ async def test_another_commit_of_the_same_document_is_no_change(folder: Path, cl
         path.write_text("# a comment\n" + path.read_text())
         commit(clone)
         await desk.scan(2)
-        desk.begin_anew()
+        desk.restart()
         await desk.scan(2)
         assert desk.record("a") == before
         assert len(desk.steps) == 1
 
 
-async def test_the_author_stands_in_one_table_and_nowhere_else(folder: Path, clone: Path) -> None:
+async def test_the_author_is_in_one_table_and_nowhere_else(folder: Path, clone: Path) -> None:
     """[I6]"""
     async with desk_at(folder) as desk:
         desk.capture("a")
@@ -118,9 +118,9 @@ async def test_in_a_shallow_clone_nobody_is_named_who_did_not_ask(folder: Path) 
     git(folder, "clone", "-q", "--depth=2", f"file://{folder}/git/remote.git", "specs")
     async with desk_at(folder) as desk:
         await desk.scan()
-        told = {file: author for _, file, author in authors(desk)}
+        reported = {file: author for _, file, author in authors(desk)}
         unknown = "not known (shallow clone)"
-        assert told == {"alpha.yaml": unknown, "beta.yaml": unknown, "gamma.yaml": "Robot"}
+        assert reported == {"alpha.yaml": unknown, "beta.yaml": unknown, "gamma.yaml": "Robot"}
 
 
 async def test_a_document_that_waits_for_its_generation_has_its_author_under_that_generation(

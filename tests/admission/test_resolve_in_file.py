@@ -7,7 +7,7 @@ import pytest
 
 from agent.core.record import Outcome, Phase, Record
 from agent.sandbox.model import bad_request
-from tests.support.commands import OTHER, UNKNOWN, scanned, told
+from tests.support.commands import OTHER, UNKNOWN, scanned, send_through
 from tests.support.environment import World
 from tests.support.files import jpeg, write
 from tests.support.fixtures import Begin
@@ -68,7 +68,7 @@ async def test_the_answer_in_the_file_verifies_a_document_that_changed_after_its
     world.check_nothing_left()
 
 
-async def test_the_answer_in_the_file_can_leave_a_changed_document_unheeded(world: World) -> None:
+async def test_the_answer_in_the_file_can_leave_a_changed_document_ignored(world: World) -> None:
     world.upload("a")
     async with world.running() as agent:
         await world.clock.advance(30)
@@ -103,7 +103,7 @@ async def test_an_answer_to_another_hold_is_ignored_and_reported(world: World, d
     world.check()
 
 
-async def test_an_answer_to_another_hold_stays_reported_as_long_as_it_stands_there(world: World) -> None:
+async def test_an_answer_to_another_hold_stays_reported_as_long_as_it_is_there(world: World) -> None:
     """Each scan says what stands in the source now, as it does of what is refused."""
     world.upload("a", document_id=UNKNOWN)
     async with world.running() as agent:
@@ -154,7 +154,7 @@ async def test_a_new_token_in_a_changed_file_verifies_it_once_also_where_a_perso
     world.upload("a", document_id=OTHER)
     await world.settle()
     if abandoned:
-        assert (await told(world, "store", "resolve", name="a", answer="abandon"))["ok"]
+        assert (await send_through(world, "store", "resolve", name="a", answer="abandon"))["ok"]
         assert world.record("a").declined
     world.upload("a", document_id=OTHER, annotations=TOKEN)
     for _ in range(3):  # a restart each
@@ -173,7 +173,7 @@ async def test_a_new_token_in_a_changed_file_verifies_it_once_also_where_a_perso
     world.check_nothing_left()
 
 
-async def test_a_token_beside_an_abandon_gives_the_earlier_one_up_and_verifies_the_file_once(world: World) -> None:
+async def test_a_token_next_to_an_abandon_gives_the_earlier_one_up_and_verifies_the_file_once(world: World) -> None:
     """[I2]"""
     world.upload("a", "sandbox-delay=10m")
     async with world.running() as agent:
@@ -248,7 +248,7 @@ async def test_one_dossier_that_two_files_name_at_once_is_adopted_by_one_of_them
 
 
 @pytest.mark.parametrize("odd", ["4711 typo", "all", "..", "a/b"])
-async def test_what_is_no_id_of_a_dossier_is_refused_in_its_file(world: World, odd: str) -> None:
+async def test_an_invalid_dossier_id_is_refused_in_its_file(world: World, odd: str) -> None:
     await refused_dossiers(world, "a")
     adopts(world, "a", odd)
     async with world.running() as agent:

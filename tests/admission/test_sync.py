@@ -9,12 +9,12 @@ import pytest
 from agent.core.assure_types import DocumentKey, DocumentType
 from agent.core.record import Outcome, Phase
 from agent.store import audit
-from tests.controller.controller_harness import Desk, desk_at
+from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.files import capture, jpeg, upload, write
 
 
 @pytest.fixture
-async def desk(folder: Path) -> AsyncIterator[Desk]:
+async def desk(folder: Path) -> AsyncIterator[ControllerHarness]:
     async with desk_at(folder) as desk:
         yield desk
         assert not audit.verify(desk.store.path).findings
@@ -23,13 +23,13 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
 # -- document types ------------------------------------------------------------------------------------------------
 
 
-def typed(desk: Desk, name: str, country: str = "NLD", **more: Any) -> None:
+def typed(desk: ControllerHarness, name: str, country: str = "NLD", **more: Any) -> None:
     path = desk.upload(name, **more)
     wanted = f"documentType: {{country: {country}, type: passport}}"
     path.write_text(path.read_text().replace("documentId: 137", wanted))
 
 
-async def test_a_document_type_is_admitted_with_its_id_and_asked_for_no_more(desk: Desk) -> None:
+async def test_a_document_type_is_admitted_with_its_id_and_asked_for_no_more(desk: ControllerHarness) -> None:
     desk.types.rows = (DocumentType(id=137, country="NLD", type="passport"),)
     typed(desk, "a")
     typed(desk, "b")
@@ -37,12 +37,12 @@ async def test_a_document_type_is_admitted_with_its_id_and_asked_for_no_more(des
     desired = desk.record("a").desired
     assert (desired.document_id, desired.document_type) == (137, DocumentKey("NLD", "passport"))
     await desk.scan()
-    desk.begin_anew()
+    desk.restart()
     await desk.scan()
     assert desk.types.asked == [DocumentKey("NLD", "passport")]
 
 
-async def test_without_the_list_the_last_good_document_stays_and_others_are_admitted(desk: Desk) -> None:
+async def test_without_the_list_the_last_good_document_stays_and_others_are_admitted(desk: ControllerHarness) -> None:
     """[I9]"""
     desk.upload("a")
     await desk.scan()
@@ -58,7 +58,7 @@ async def test_without_the_list_the_last_good_document_stays_and_others_are_admi
     assert (desk.record("a").generation, desk.record("a").desired.document_id) == (2, 138)
 
 
-async def test_what_changes_in_place_keeps_the_admitted_id(desk: Desk) -> None:
+async def test_a_request_that_changes_in_place_keeps_the_admitted_id(desk: ControllerHarness) -> None:
     desk.types.rows = (DocumentType(id=137, country="NLD", type="passport"),)
     typed(desk, "a")
     await desk.scan()
@@ -70,7 +70,7 @@ async def test_what_changes_in_place_keeps_the_admitted_id(desk: Desk) -> None:
     assert len(desk.types.asked) == 1
 
 
-async def test_a_type_and_an_image_that_are_not_there_are_told_together(desk: Desk) -> None:
+async def test_a_type_and_an_image_that_are_not_there_are_reported_together(desk: ControllerHarness) -> None:
     typed(desk, "a", "DEU")
     (desk.images / "a/front.jpg").unlink()
     messages = [fault.message for fault in (await desk.scan()).refusals]
@@ -81,7 +81,7 @@ async def test_a_type_and_an_image_that_are_not_there_are_told_together(desk: De
 # -- add, change, rename -------------------------------------------------------------------------------------------
 
 
-async def test_a_new_file_is_admitted_with_its_generation_and_its_image_digests(desk: Desk) -> None:
+async def test_a_new_file_is_admitted_with_its_generation_and_its_image_digests(desk: ControllerHarness) -> None:
     """[I1]"""
     desk.upload("a", labels={"team": "onboarding"})
     synced = await desk.scan()
@@ -93,18 +93,18 @@ async def test_a_new_file_is_admitted_with_its_generation_and_its_image_digests(
     assert record.due_at is not None
 
 
-async def test_a_second_scan_of_the_same_folder_changes_nothing(desk: Desk) -> None:
+async def test_a_second_scan_of_the_same_folder_changes_nothing(desk: ControllerHarness) -> None:
     desk.upload("a")
     await desk.scan()
     before = desk.record("a")
     await desk.scan(3)
-    desk.begin_anew()
+    desk.restart()
     await desk.scan(2)
     assert desk.record("a") == before
     assert len(desk.steps) == 1
 
 
-async def test_a_changed_file_is_a_new_generation(desk: Desk) -> None:
+async def test_a_changed_file_is_a_new_generation(desk: ControllerHarness) -> None:
     desk.upload("a")
     await desk.scan()
     desk.upload("a", document_id=138)
@@ -118,7 +118,9 @@ async def test_a_changed_file_is_a_new_generation(desk: Desk) -> None:
     [{"labels": {"team": "risk"}}, {"retention": "5m"}, {"deadline": "3h"}, {"suspend": True}],
     ids=["labels", "retention", "deadline", "suspend"],
 )
-async def test_what_may_change_in_place_keeps_the_generation(desk: Desk, change: dict[str, object]) -> None:
+async def test_a_request_that_may_change_in_place_keeps_the_generation(
+    desk: ControllerHarness, change: dict[str, object]
+) -> None:
     desk.upload("a")
     await desk.scan()
     before = desk.record("a").desired
@@ -130,7 +132,7 @@ async def test_what_may_change_in_place_keeps_the_generation(desk: Desk, change:
     assert record.desired.images == before.images
 
 
-async def test_a_comment_or_another_order_of_fields_changes_nothing(desk: Desk) -> None:
+async def test_a_comment_or_another_order_of_fields_changes_nothing(desk: ControllerHarness) -> None:
     path = desk.upload("a")
     await desk.scan()
     before = desk.record("a")
@@ -140,7 +142,7 @@ async def test_a_comment_or_another_order_of_fields_changes_nothing(desk: Desk) 
     assert desk.record("a").desired.digest == before.desired.digest
 
 
-async def test_a_renamed_file_starts_nothing_and_withdraws_nothing(desk: Desk) -> None:
+async def test_a_renamed_file_starts_nothing_and_withdraws_nothing(desk: ControllerHarness) -> None:
     """[I2]"""
     desk.upload("a")
     desk.upload("b")
@@ -152,7 +154,7 @@ async def test_a_renamed_file_starts_nothing_and_withdraws_nothing(desk: Desk) -
     assert record.desired.file == "elsewhere.yaml"
 
 
-async def test_several_documents_in_a_file_are_several_requests(desk: Desk) -> None:
+async def test_several_documents_in_a_file_are_several_requests(desk: ControllerHarness) -> None:
     write(desk.images / "f.jpg", jpeg())
     write(desk.specs / "all.yaml", "---\n".join(upload(name, {"front": "f.jpg"}) for name in ("a", "b", "c")))
     synced = await desk.scan()
@@ -160,7 +162,7 @@ async def test_several_documents_in_a_file_are_several_requests(desk: Desk) -> N
     assert [desk.record(name).name for name in ("a", "b", "c")] == ["a", "b", "c"]
 
 
-async def test_documents_that_share_a_name_are_refused_and_the_admitted_one_goes_on(desk: Desk) -> None:
+async def test_documents_that_share_a_name_are_refused_and_the_admitted_one_goes_on(desk: ControllerHarness) -> None:
     """[I9]"""
     desk.upload("a")
     desk.upload("b")
@@ -176,7 +178,7 @@ async def test_documents_that_share_a_name_are_refused_and_the_admitted_one_goes
 # -- what is broken ------------------------------------------------------------------------------------------------
 
 
-async def test_a_broken_file_keeps_its_last_good_generation(desk: Desk) -> None:
+async def test_a_broken_file_keeps_its_last_good_generation(desk: ControllerHarness) -> None:
     """[I9]"""
     path = desk.upload("a")
     desk.upload("b")
@@ -186,15 +188,15 @@ async def test_a_broken_file_keeps_its_last_good_generation(desk: Desk) -> None:
     synced = await desk.scan(4)
     assert len(synced.refusals) == 1
     assert desk.record("a") == before
-    desk.begin_anew()  # and after a restart, when nobody remembers what the file said
+    desk.restart()  # and after a restart, when nobody remembers what the file said
     await desk.scan(4)
     assert desk.record("a") == before
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("place", ["outside", "nowhere", "emptied"])
-async def test_what_stands_behind_a_link_or_in_a_cut_file_is_not_withdrawn(
-    desk: Desk, restarted: bool, place: str
+async def test_a_request_that_is_behind_a_link_or_in_a_cut_file_is_not_withdrawn(
+    desk: ControllerHarness, restarted: bool, place: str
 ) -> None:
     """[I1] Absence is proven by a folder that was read whole, and by nothing else."""
     (desk.specs / "team").mkdir()
@@ -209,7 +211,7 @@ async def test_what_stands_behind_a_link_or_in_a_cut_file_is_not_withdrawn(
         (desk.specs / "team").rename(elsewhere)
         (desk.specs / "team").symlink_to(elsewhere if place == "outside" else "nothing")
     if restarted:
-        desk.begin_anew()
+        desk.restart()
     for _ in range(3):
         synced = await desk.scan()
     assert synced.refusals
@@ -218,7 +220,7 @@ async def test_what_stands_behind_a_link_or_in_a_cut_file_is_not_withdrawn(
     assert all(desk.record(name).present for name in "ab")
 
 
-async def test_a_broken_file_delays_no_other(desk: Desk) -> None:
+async def test_a_broken_file_delays_no_other(desk: ControllerHarness) -> None:
     """[I9]"""
     write(desk.specs / "broken.yaml", "a: 1\na: 2\n")
     write(desk.specs / "typo.yaml", upload("typo", {"front": "typo.jpg"}).replace("processType", "proccessType"))
@@ -229,7 +231,7 @@ async def test_a_broken_file_delays_no_other(desk: Desk) -> None:
     assert all(fault.line > 0 and fault.hint for fault in synced.refusals)
 
 
-async def test_a_mended_file_is_followed_again(desk: Desk) -> None:
+async def test_a_mended_file_is_followed_again(desk: ControllerHarness) -> None:
     path = desk.upload("a")
     await desk.scan()
     path.write_text("nonsense")
@@ -240,7 +242,7 @@ async def test_a_mended_file_is_followed_again(desk: Desk) -> None:
     assert desk.record("a").desired.document_id == 138
 
 
-async def test_image_faults_are_looked_at_again_at_each_scan(desk: Desk) -> None:
+async def test_image_faults_are_checked_again_at_each_scan(desk: ControllerHarness) -> None:
     """[I1] The file needs no touch: the picture may come later than the request."""
     path = desk.upload("a")
     (desk.images / "a/front.jpg").unlink()
@@ -255,7 +257,7 @@ async def test_image_faults_are_looked_at_again_at_each_scan(desk: Desk) -> None
     assert desk.record("a").generation == 1
 
 
-async def test_a_changed_document_with_a_broken_image_keeps_the_last_good_generation(desk: Desk) -> None:
+async def test_a_changed_document_with_a_broken_image_keeps_the_last_good_generation(desk: ControllerHarness) -> None:
     desk.upload("a")
     await desk.scan()
     before = desk.record("a")
@@ -268,7 +270,7 @@ async def test_a_changed_document_with_a_broken_image_keeps_the_last_good_genera
     assert desk.record("a").generation == 2
 
 
-async def test_an_image_path_that_leads_out_through_a_link_is_refused(desk: Desk, folder: Path) -> None:
+async def test_an_image_path_that_leads_out_through_a_link_is_refused(desk: ControllerHarness, folder: Path) -> None:
     """[I6]"""
     desk.upload("a")
     write(folder / "secret.jpg", jpeg())
@@ -300,7 +302,7 @@ async def test_a_forbidden_redirect_keeps_the_last_good_generation(folder: Path)
 # -- what is absent ------------------------------------------------------------------------------------------------
 
 
-async def test_a_removed_file_is_withdrawn_at_the_second_complete_scan(desk: Desk) -> None:
+async def test_a_removed_file_is_withdrawn_at_the_second_complete_scan(desk: ControllerHarness) -> None:
     desk.upload("b")
     path = desk.upload("a")
     await desk.scan()
@@ -313,7 +315,7 @@ async def test_a_removed_file_is_withdrawn_at_the_second_complete_scan(desk: Des
     assert desk.outcomes("b") == [None]
 
 
-async def test_a_name_that_is_back_before_the_second_scan_was_never_away(desk: Desk) -> None:
+async def test_a_name_that_is_back_before_the_second_scan_was_never_away(desk: ControllerHarness) -> None:
     desk.upload("b")
     path = desk.upload("a")
     await desk.scan()
@@ -327,7 +329,7 @@ async def test_a_name_that_is_back_before_the_second_scan_was_never_away(desk: D
     assert (record.generation, record.outcome, record.present) == (1, None, True)
 
 
-async def test_a_withdrawn_request_that_returns_begins_a_new_generation(desk: Desk) -> None:
+async def test_a_withdrawn_request_that_returns_begins_a_new_generation(desk: ControllerHarness) -> None:
     desk.upload("b")
     path = desk.upload("a")
     await desk.scan()
@@ -340,18 +342,18 @@ async def test_a_withdrawn_request_that_returns_begins_a_new_generation(desk: De
     assert (record.generation, record.outcome, record.present) == (2, None, True)
 
 
-async def test_a_removal_while_the_agent_was_away_is_seen_after_its_restart(desk: Desk) -> None:
+async def test_a_removal_while_the_agent_was_away_is_seen_after_its_restart(desk: ControllerHarness) -> None:
     """[I1]"""
     desk.upload("b")
     path = desk.upload("a")
     await desk.scan()
     path.unlink()
-    desk.begin_anew()
+    desk.restart()
     await desk.scan(2)
     assert desk.outcomes("a", "b") == [Outcome.WITHDRAWN, None]
 
 
-async def test_few_removals_need_nobody(desk: Desk) -> None:
+async def test_few_removals_need_nobody(desk: ControllerHarness) -> None:
     names = [f"a-{number}" for number in range(6)]
     paths = [desk.upload(name) for name in names]
     await desk.scan()
@@ -362,7 +364,7 @@ async def test_few_removals_need_nobody(desk: Desk) -> None:
     assert desk.outcomes(*names) == [Outcome.WITHDRAWN] * 3 + [None] * 3
 
 
-async def test_many_removals_wait_for_a_persons_word(desk: Desk) -> None:
+async def test_many_removals_wait_for_an_approval(desk: ControllerHarness) -> None:
     """More than max(3, 20 %) in an hour."""
     names = [f"a-{number}" for number in range(6)]
     paths = [desk.upload(name) for name in names]
@@ -378,7 +380,7 @@ async def test_many_removals_wait_for_a_persons_word(desk: Desk) -> None:
     assert [desk.record(name).generation for name in names] == [1] * 6
 
 
-async def test_removals_one_by_one_are_counted_over_the_hour(desk: Desk) -> None:
+async def test_removals_one_by_one_are_counted_over_the_hour(desk: ControllerHarness) -> None:
     paths = [desk.upload(f"a-{number}") for number in range(6)]
     await desk.scan()
     waiting = []
@@ -391,7 +393,7 @@ async def test_removals_one_by_one_are_counted_over_the_hour(desk: Desk) -> None
     assert desk.record("a-3").outcome is Outcome.WITHDRAWN
 
 
-async def test_removals_that_were_put_back_still_count_for_the_hour(desk: Desk) -> None:
+async def test_removals_that_were_put_back_count_for_the_hour(desk: ControllerHarness) -> None:
     """Whoever takes files away and puts them back, a few at a time, is stopped all the same."""
     paths = [desk.upload(f"a-{number}") for number in range(6)]
     await desk.scan()
@@ -406,7 +408,7 @@ async def test_removals_that_were_put_back_still_count_for_the_hour(desk: Desk) 
     assert [desk.record(f"a-{number}").generation for number in range(6)] == [2, 2, 2, 1, 1, 1]
 
 
-async def test_a_fifth_of_a_large_source_may_go(desk: Desk) -> None:
+async def test_a_fifth_of_a_large_source_may_go(desk: ControllerHarness) -> None:
     write(desk.images / "f.jpg", jpeg())
     paths = [write(desk.specs / f"{n}.yaml", upload(f"a-{n}", {"front": "f.jpg"})) for n in range(40)]
     await desk.scan()
@@ -416,7 +418,7 @@ async def test_a_fifth_of_a_large_source_may_go(desk: Desk) -> None:
     assert desk.outcomes(*(f"a-{n}" for n in range(9))) == [Outcome.WITHDRAWN] * 8 + [None]
 
 
-async def test_an_emptied_folder_waits_however_few_there_were(desk: Desk) -> None:
+async def test_an_emptied_folder_waits_however_few_there_were(desk: ControllerHarness) -> None:
     path = desk.upload("a")
     await desk.scan()
     path.unlink()
@@ -424,7 +426,7 @@ async def test_an_emptied_folder_waits_however_few_there_were(desk: Desk) -> Non
     assert desk.outcomes("a") == [None]
 
 
-async def test_a_missing_folder_withdraws_nothing_and_says_so(desk: Desk) -> None:
+async def test_a_missing_folder_withdraws_nothing_and_says_so(desk: ControllerHarness) -> None:
     desk.upload("a")
     await desk.scan()
     desk.specs.rename(desk.folder / "away")
@@ -438,7 +440,7 @@ async def test_a_missing_folder_withdraws_nothing_and_says_so(desk: Desk) -> Non
     assert desk.record("a").generation == 1
 
 
-async def test_another_folder_in_the_place_of_ours_waits_for_a_persons_word(desk: Desk) -> None:
+async def test_a_replaced_source_folder_waits_for_an_approval(desk: ControllerHarness) -> None:
     desk.upload("a")
     desk.upload("b")
     await desk.scan()
@@ -449,7 +451,7 @@ async def test_another_folder_in_the_place_of_ours_waits_for_a_persons_word(desk
     assert desk.outcomes("a", "b", "c") == [None] * 3
 
 
-async def test_a_link_that_git_sync_swaps_to_the_next_checkout_is_no_swapped_folder(desk: Desk) -> None:
+async def test_a_link_that_git_sync_swaps_to_the_next_checkout_is_no_swapped_folder(desk: ControllerHarness) -> None:
     desk.specs.rmdir()
     for checkout in ("one", "two"):
         write(desk.folder / checkout / "b.yaml", capture("b"))
@@ -463,12 +465,12 @@ async def test_a_link_that_git_sync_swaps_to_the_next_checkout_is_no_swapped_fol
     assert desk.record("b").generation == 1
 
 
-async def test_a_folder_that_was_swapped_while_the_agent_was_down_waits_as_well(desk: Desk) -> None:
+async def test_a_folder_that_was_swapped_while_the_agent_was_down_waits_as_well(desk: ControllerHarness) -> None:
     desk.upload("a")
     desk.upload("b")
     await desk.scan()
     desk.specs.rename(desk.folder / "away")
     desk.upload("c")
-    desk.begin_anew()
+    desk.restart()
     assert (await desk.scan(4)).waiting == 2
     assert desk.outcomes("a", "b") == [None, None]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.admission import Looked
-from agent.admission.triggers import Follower
+from agent.admission import WatchResult
+from agent.admission.triggers import HintFollower
 from agent.core.record import Outcome
 from agent.source.folder import Scan
 from agent.source.watch import EVERYTHING, Hint
 from agent.store import audit
-from tests.controller.controller_harness import Desk, desk_at
+from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.clock import until
 from tests.support.environment import World
 from tests.support.files import capture, write
@@ -23,7 +23,7 @@ A = Hint(frozenset({"a.yaml"}))
 
 
 @pytest.fixture
-async def desk(folder: Path) -> AsyncIterator[Desk]:
+async def desk(folder: Path) -> AsyncIterator[ControllerHarness]:
     async with desk_at(folder) as desk:
         await desk.scan()
         yield desk
@@ -36,35 +36,35 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
 class Script:
     """What looks and scans leave open, one after the other."""
 
-    def __init__(self, looks: list[Hint], scans: list[Hint]) -> None:
-        self.looks, self.scans = looks, scans
+    def __init__(self, results: list[Hint], scans: list[Hint]) -> None:
+        self.results, self.scans = results, scans
         self.done: list[object] = []
-        self.follower = Follower(self.look, self.scan, self.done.append)
+        self.follower = HintFollower(self.sync_files, self.scan, self.done.append)
 
-    async def look(self, files: frozenset[str]) -> Hint:
+    async def sync_files(self, files: frozenset[str]) -> Hint:
         self.done.append(sorted(files))
-        return self.looks.pop(0)
+        return self.results.pop(0)
 
     async def scan(self) -> Hint:
         self.done.append("scan")
         return self.scans.pop(0)
 
 
-async def test_a_file_is_looked_at_again_until_it_is_settled() -> None:
+async def test_a_file_is_checked_again_until_it_is_settled() -> None:
     script = Script([A, Hint()], [])
     for hint in (A, Hint(), Hint()):
         await script.follower.follow(hint)
     assert script.done == [["a.yaml"], ["a.yaml"]]
 
 
-async def test_what_a_look_leaves_open_is_scanned_for() -> None:
+async def test_a_request_that_a_partial_read_leaves_open_is_scanned_for() -> None:
     script = Script([EVERYTHING], [Hint()])
     for hint in (A, Hint()):
         await script.follower.follow(hint)
     assert script.done == [["a.yaml"], "scan"]
 
 
-async def test_scans_keep_their_distance_and_looks_do_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_scans_keep_their_distance_and_partial_reads_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     times = [0.0]
     monkeypatch.setattr("agent.admission.triggers.monotonic", lambda: times[0])
     script = Script([Hint(), Hint()], [Hint(), Hint()])
@@ -100,14 +100,14 @@ async def test_nothing_that_goes_wrong_ends_it(monkeypatch: pytest.MonkeyPatch) 
 # -- a look --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_look_admits_and_changes_what_is_good(desk: Desk) -> None:
+async def test_a_partial_read_admits_and_changes_what_is_good(desk: ControllerHarness) -> None:
     desk.upload("a")
     desk.upload("b")
-    looked = await desk.admission.look(["a.yaml"])
-    assert (looked.unsettled, looked.open) == (frozenset(), False)
+    result = await desk.admission.sync_files(["a.yaml"])
+    assert (result.unsettled, result.needs_full_scan) == (frozenset(), False)
     assert (desk.record("a").generation, desk.find("b")) == (1, None)
     desk.upload("a", document_id=138)
-    await desk.admission.look(["a.yaml"])
+    await desk.admission.sync_files(["a.yaml"])
     assert desk.record("a").generation == 2
     before = desk.record("a")
     await desk.scan(2)
@@ -115,21 +115,21 @@ async def test_a_look_admits_and_changes_what_is_good(desk: Desk) -> None:
     assert desk.find("b") is not None
 
 
-async def test_a_look_leaves_what_is_refused_to_a_scan_and_delays_no_other(desk: Desk) -> None:
+async def test_a_partial_read_leaves_what_is_refused_to_a_scan_and_delays_no_other(desk: ControllerHarness) -> None:
     """[I9]"""
     desk.upload("a")
     desk.upload("b")
     (desk.images / "a/front.jpg").unlink()
-    looked = await desk.admission.look(["a.yaml", "b.yaml"])
-    assert (looked.open, desk.find("a")) == (True, None)
+    result = await desk.admission.sync_files(["a.yaml", "b.yaml"])
+    assert (result.needs_full_scan, desk.find("a")) == (True, None)
     assert desk.find("b") is not None
     assert [fault.name for fault in (await desk.scan()).refusals] == ["a"]
 
 
 @pytest.mark.parametrize("slice_", range(6))
 @pytest.mark.parametrize("name", ["a", "new"])
-async def test_a_look_comes_between_any_two_slices_of_a_scan_and_is_not_undone(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str, slice_: int
+async def test_a_partial_read_comes_between_any_two_slices_of_a_scan_and_is_not_undone(
+    desk: ControllerHarness, monkeypatch: pytest.MonkeyPatch, name: str, slice_: int
 ) -> None:
     """[I2] What the scan saw before is older: it is neither admitted again nor taken for absent."""
     monkeypatch.setattr("agent.source.scan._SLICE", 1)
@@ -137,10 +137,10 @@ async def test_a_look_comes_between_any_two_slices_of_a_scan_and_is_not_undone(
         desk.upload(known)
     await desk.scan()
     folder, loop = desk.admission._folder, asyncio.get_running_loop()
-    real, looks = folder.slices, []
+    real, read_pool = folder.slices, []
 
     async def begin() -> None:
-        looks.append(asyncio.create_task(desk.admission.look([f"{name}.yaml"])))
+        read_pool.append(asyncio.create_task(desk.admission.sync_files([f"{name}.yaml"])))
         await asyncio.sleep(0)  # it waits for its turn
 
     def slices() -> Iterator[Scan | None]:
@@ -153,8 +153,8 @@ async def test_a_look_comes_between_any_two_slices_of_a_scan_and_is_not_undone(
     monkeypatch.setattr(folder, "slices", slices)
     desk.upload("c", document_id=139)  # so that there is something to sort
     scan = asyncio.create_task(desk.scan())
-    await until(lambda: looks)
-    assert await looks[0] == Looked()
+    await until(lambda: read_pool)
+    assert await read_pool[0] == WatchResult()
     assert not scan.done()
     admitted = desk.record(name)
     assert admitted.desired.document_id == 138
@@ -166,13 +166,13 @@ async def test_a_look_comes_between_any_two_slices_of_a_scan_and_is_not_undone(
     assert desk.outcomes(*"abcd") == [None] * 4
 
 
-async def test_looks_and_scans_for_hints_withdraw_nothing(desk: Desk) -> None:
+async def test_partial_reads_and_scans_for_hints_withdraw_nothing(desk: ControllerHarness) -> None:
     desk.upload("b")
     path = desk.upload("a")
     await desk.scan()
     path.unlink()
     for _ in range(3):
-        await desk.admission.look(["a.yaml"])
+        await desk.admission.sync_files(["a.yaml"])
         assert (await desk.admission.scan(hinted=True)).absent == 0
     assert desk.outcomes("a") == [None]
     await desk.scan(2)
@@ -180,7 +180,7 @@ async def test_looks_and_scans_for_hints_withdraw_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("seen", ["look", "scan"])
-async def test_a_name_that_a_hint_shows_between_two_scans_was_never_away(desk: Desk, seen: str) -> None:
+async def test_a_name_that_a_hint_shows_between_two_scans_was_never_away(desk: ControllerHarness, seen: str) -> None:
     desk.upload("b")
     path = desk.upload("a")
     await desk.scan()
@@ -188,7 +188,7 @@ async def test_a_name_that_a_hint_shows_between_two_scans_was_never_away(desk: D
     path.unlink()
     await desk.scan()
     path.write_text(text)
-    await (desk.admission.look(["a.yaml"]) if seen == "look" else desk.admission.scan(hinted=True))
+    await (desk.admission.sync_files(["a.yaml"]) if seen == "look" else desk.admission.scan(hinted=True))
     path.unlink()
     await desk.scan()
     assert desk.outcomes("a") == [None]
@@ -196,10 +196,10 @@ async def test_a_name_that_a_hint_shows_between_two_scans_was_never_away(desk: D
     assert desk.outcomes("a") == [Outcome.WITHDRAWN]
 
 
-async def test_a_look_before_the_first_scan_leaves_all_to_it(desk: Desk) -> None:
+async def test_a_partial_read_before_the_first_scan_leaves_all_to_it(desk: ControllerHarness) -> None:
     desk.upload("a")
-    desk.begin_anew()
-    assert (await desk.admission.look(["a.yaml"])).open
+    desk.restart()
+    assert (await desk.admission.sync_files(["a.yaml"])).needs_full_scan
 
 
 # -- a running agent -----------------------------------------------------------------------------------------------
@@ -241,21 +241,21 @@ async def test_a_swapped_link_and_a_folder_that_returns_are_followed_and_withdra
 async def test_a_broken_file_is_refused_when_it_is_written(world: World) -> None:
     async with world.running(watch=True) as agent:
         write(world.specs / "a.yaml", "a: [")
-        await until(lambda: agent._chronicle.last is not None and len(agent._chronicle.last.refusals) == 1)
+        await until(lambda: agent._telemetry.last_sync is not None and len(agent._telemetry.last_sync.refusals) == 1)
 
 
-async def test_a_source_that_cannot_be_watched_is_told_once_and_scanned_all_the_same(
+async def test_a_source_that_cannot_be_watched_is_reported_once_and_scanned_all_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: str, **__: object) -> None:
         raise OSError(28, "No space left on device", "/specs")
 
     monkeypatch.setattr("agent.source.watch.Watch.__init__.__defaults__", (full,))
-    monkeypatch.setattr("agent.source.watch._AGAIN", 0.001)
+    monkeypatch.setattr("agent.source.watch._RETRY_SECONDS", 0.001)
     async with world.running(watch=True) as agent:
         await until(lambda: [entry for entry in world.logs if "not watched" in entry["event"]])
         world.capture("a")
         await agent.scan()
         assert admitted(world, "a")
-    told = [entry for entry in world.logs if "not watched" in entry["event"]]
-    assert [(entry["error"], entry["cause"]) for entry in told] == [("OSError", "No space left on device")]
+    reported = [entry for entry in world.logs if "not watched" in entry["event"]]
+    assert [(entry["error"], entry["cause"]) for entry in reported] == [("OSError", "No space left on device")]

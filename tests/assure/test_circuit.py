@@ -108,7 +108,7 @@ async def test_deadlines_decide_while_the_circuit_is_open(world: World) -> None:
     world.check_nothing_left()
 
 
-async def test_a_last_look_that_alone_is_never_answered_ends_an_hour_after_the_deadline(world: World) -> None:
+async def test_a_late_read_that_alone_is_never_answered_ends_an_hour_after_the_deadline(world: World) -> None:
     """Nobody knows why; but the others are answered, so the dossier can be deleted, and must be. [I3]"""
     world.upload("a", "sandbox-delay=180m", deadline="1h")
     async with world.running():
@@ -122,10 +122,10 @@ async def test_a_last_look_that_alone_is_never_answered_ends_an_hour_after_the_d
     world.check_nothing_left()
 
 
-async def test_an_agent_told_to_end_while_the_circuit_is_open_ends_at_once(
+async def test_an_agent_asked_to_end_while_the_circuit_is_open_ends_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.daemon.agent._DRAIN", 3600.0)
+    monkeypatch.setattr("agent.daemon.agent._DRAIN_TIMEOUT", 3600.0)
     world.upload("a")
     world.clock.release()
     async with world.opened() as agent:
@@ -205,7 +205,7 @@ async def test_a_404_to_a_creation_holds_nobody_and_ends_with_the_storm(world: W
     world.check_nothing_left()
 
 
-async def test_what_was_really_deleted_there_is_lost_once_a_person_says_so(world: World) -> None:
+async def test_a_request_that_was_really_deleted_there_is_lost_once_a_person_says_so(world: World) -> None:
     """[I1]"""
     for number in range(8):
         world.upload(f"a-{number}", "sandbox-delay=20m")
@@ -214,7 +214,7 @@ async def test_what_was_really_deleted_there_is_lost_once_a_person_says_so(world
         elsewhere(world)
         await world.clock.advance(2 * HOUR)
         assert {record.outcome for record in world.records().values()} == {None}
-        agent._commanded(Command(id="command-1", verb="resume"))
+        agent._command_executed(Command(id="command-1", verb="resume"))
         await world.clock.advance(600)
         assert {record.outcome for record in world.records().values()} == {Outcome.LOST}
         assert {record.phase for record in world.records().values()} == {Phase.DONE}
@@ -240,7 +240,7 @@ async def test_a_resume_while_nothing_is_missing_lets_no_wrong_account_lose_anyt
     world.check_nothing_left()
 
 
-async def test_those_that_are_gone_are_lost_where_others_of_ours_are_still_there(world: World) -> None:
+async def test_missing_dossiers_are_lost_when_others_of_the_agent_exist(world: World) -> None:
     """[I1] The list shows dossiers of ours: the account is the right one."""
     for number in range(9):
         world.upload(f"a-{number}", "sandbox-delay=20m")
@@ -315,7 +315,7 @@ async def test_no_more_calls_are_made_in_a_second_than_the_rate_allows(world: Wo
 # -- the barrier -----------------------------------------------------------------------------------------------------
 
 
-async def test_no_dossier_is_created_before_an_unknown_one_was_looked_for(world: World) -> None:
+async def test_no_dossier_is_created_before_an_unknown_one_was_searched_for(world: World) -> None:
     """[I3] One list serves all doubts."""
     names = [f"a-{number}" for number in range(12)]
     async with world.running(concurrency=3) as agent:

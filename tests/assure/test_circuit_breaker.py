@@ -9,28 +9,28 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agent.assure.circuit_breaker import (
-    ANSWERS,
-    FORBIDDEN,
-    HALF_OPEN,
-    LEAST,
-    MISSING,
-    NO_TOKENS,
-    PAUSED_LEAST,
-    SHARE,
-    TWICE,
-    UNLIMITED,
-    WINDOW,
-    Breaker,
+    HALF_OPEN_CALLS,
+    MAX_COUNTED_PER_DOSSIER,
+    MAX_FORBIDDEN,
+    MAX_TOKEN_FAILURES,
+    MAX_TRUSTED_MISSING,
+    MIN_ANSWERS,
+    MIN_CALLS_AFTER_PAUSE,
+    OUTAGE_THRESHOLD,
+    UNLIMITED_CALLS,
+    WINDOW_ANSWERS,
+    WINDOW_SECONDS,
+    AnswerSignal,
     Cause,
-    Seen,
+    CircuitBreaker,
     TokenCircuit,
 )
-from agent.assure.rate_limit import Bucket
-from agent.core.classify import LONGEST_PAUSE
+from agent.assure.rate_limit import TokenBucket
+from agent.core.classify import MAX_RETRY_AFTER
 
 NOW = 1_800_000_000.0
 JUMPS = st.floats(0.0, 30.0) | st.floats(0.0, 7200.0)
-GOOD = (Seen.WELL, Seen.TARGET)
+GOOD = (AnswerSignal.HEALTHY, AnswerSignal.TARGET_FOUND)
 
 
 # -- the bucket ------------------------------------------------------------------------------------------------------
@@ -38,10 +38,10 @@ GOOD = (Seen.WELL, Seen.TARGET)
 
 @given(st.floats(0.1, 1000), st.lists(st.floats(0, 3), min_size=1, max_size=100))
 def test_no_second_has_more_turns_than_the_rate_and_its_burst(rate: float, pauses: list[float]) -> None:
-    bucket, now, turns = Bucket(rate), NOW, []
+    bucket, now, turns = TokenBucket(rate), NOW, []
     for pause in pauses:
         now += pause
-        turns.append(bucket.turn(now))
+        turns.append(bucket.reserve(now))
         assert turns[-1] >= now
     assert turns == sorted(turns), "first come, first served"
     for first in turns:
@@ -50,30 +50,28 @@ def test_no_second_has_more_turns_than_the_rate_and_its_burst(rate: float, pause
 
 
 def test_nobody_waits_where_there_is_no_limit_and_everybody_the_same_where_there_is() -> None:
-    free, slow = Bucket(0), Bucket(2)
-    assert [free.turn(NOW) for _ in range(5)] == [NOW] * 5
-    assert [slow.turn(NOW) - NOW for _ in range(5)] == pytest.approx([0, 0, 0.5, 1, 1.5], abs=1e-6)
+    free, slow = TokenBucket(0), TokenBucket(2)
+    assert [free.reserve(NOW) for _ in range(5)] == [NOW] * 5
+    assert [slow.reserve(NOW) - NOW for _ in range(5)] == pytest.approx([0, 0, 0.5, 1, 1.5], abs=1e-6)
 
 
 @given(st.floats(0.1, 50), st.integers(0, 30), st.floats(1, 1e6))
 def test_a_clock_that_goes_back_makes_nobody_wait_for_the_time_it_lost(rate: float, calls: int, back: float) -> None:
-    bucket = Bucket(rate)
-    waited = max([bucket.turn(NOW) - NOW for _ in range(calls)], default=0.0)
-    assert bucket.turn(NOW - back) - (NOW - back) <= waited + 1 / rate + 1e-3
+    bucket = TokenBucket(rate)
+    waited = max([bucket.reserve(NOW) - NOW for _ in range(calls)], default=0.0)
+    assert bucket.reserve(NOW - back) - (NOW - back) <= waited + 1 / rate + 1e-3
 
 
 @given(st.floats(0.1, 50), st.integers(0, 30), st.floats(0, 10))
-def test_where_there_is_room_the_turn_comes_within_a_second_and_room_comes_when_it_is_said(
-    rate: float, calls: int, later: float
-) -> None:
-    bucket = Bucket(rate)
+def test_a_turn_comes_within_a_second_while_there_is_capacity(rate: float, calls: int, later: float) -> None:
+    bucket = TokenBucket(rate)
     for _ in range(calls):
-        bucket.turn(NOW)
+        bucket.reserve(NOW)
     now = NOW + later
-    if not bucket.room(now):
+    if not bucket.capacity(now):
         now = bucket.opens_at(now) + 1e-3
-    assert bucket.room(now) >= 1
-    assert bucket.turn(now) - now <= 1.0 + 1e-3
+    assert bucket.capacity(now) >= 1
+    assert bucket.reserve(now) - now <= 1.0 + 1e-3
 
 
 # -- the breaker -----------------------------------------------------------------------------------------------------
@@ -84,16 +82,16 @@ class Brakes(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.breaker, self.now, self.missing = Breaker(), NOW, dict[str, int]()
-        self.answers: list[tuple[float, Seen]] = []
+        self.breaker, self.now, self.missing = CircuitBreaker(), NOW, dict[str, int]()
+        self.answers: list[tuple[float, AnswerSignal]] = []
         self.believed_until = -math.inf
         self.unaccepted = False
         self.under_way: list[int] = []
 
     @initialize()
     def begins_closed(self) -> None:
-        assert not self.breaker.shut(self.now)
-        assert self.breaker.room(self.now) == math.inf
+        assert not self.breaker.is_closed_to_calls(self.now)
+        assert self.breaker.capacity(self.now) == math.inf
 
     @rule(seconds=JUMPS)
     def time_passes(self, seconds: float) -> None:
@@ -101,52 +99,52 @@ class Brakes(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0, 1e9))
     def asked_to_pause(self, seconds: float) -> None:
-        self.breaker.saw(Seen.NOTHING, self.now, retry_after=seconds)
-        assert self.breaker.opened or self.breaker.opens_at(self.now) <= self.now + LONGEST_PAUSE + 1
+        self.breaker.record(AnswerSignal.NEUTRAL, self.now, retry_after=seconds)
+        assert self.breaker.opened or self.breaker.opens_at(self.now) <= self.now + MAX_RETRY_AFTER + 1
 
     @precondition(lambda self: self.breaker.opened is None)
     @rule(
-        seen=st.sampled_from(Seen),
+        seen=st.sampled_from(AnswerSignal),
         dossier=st.sampled_from("abcdefgh"),
         chance=st.floats(0, 0.999),
         often=st.just(1) | st.integers(1, 30),
     )
-    def answered(self, seen: Seen, dossier: str, chance: float, often: int) -> None:
+    def answered(self, seen: AnswerSignal, dossier: str, chance: float, often: int) -> None:
         for _ in range(often):
             if self.breaker.opened is None:
                 self._answered(seen, dossier, chance)
 
-    def _answered(self, seen: Seen, dossier: str, chance: float) -> None:
-        if seen is not Seen.NOTHING:
-            self.unaccepted = seen is Seen.UNACCEPTED
+    def _answered(self, seen: AnswerSignal, dossier: str, chance: float) -> None:
+        if seen is not AnswerSignal.NEUTRAL:
+            self.unaccepted = seen is AnswerSignal.CLIENT_REJECTED
             self.answers.append((self.now, seen))
-        if seen is Seen.TARGET:
+        if seen is AnswerSignal.TARGET_FOUND:
             self.missing.clear()
-        if seen is Seen.MISSING and self.now >= self.believed_until:
-            self.missing[dossier] = min(TWICE, self.missing.get(dossier, 0) + 1)
-        self.breaker.saw(seen, self.now, chance, dossier)
+        if seen is AnswerSignal.TARGET_MISSING and self.now >= self.believed_until:
+            self.missing[dossier] = min(MAX_COUNTED_PER_DOSSIER, self.missing.get(dossier, 0) + 1)
+        self.breaker.record(seen, self.now, chance, dossier)
         cause = self._cause()
         assert (self.breaker.opened and self.breaker.opened.cause) == cause
 
     def _cause(self) -> Cause | None:
         """As the documents say it."""
-        if sum(self.missing.values()) > MISSING:
+        if sum(self.missing.values()) > MAX_TRUSTED_MISSING:
             return Cause.MISSING
         if self.unaccepted:
             return Cause.CREDENTIALS
-        since = [seen for _, seen in self.answers if seen in (*GOOD, Seen.FORBIDDEN)][-FORBIDDEN:]
-        if len(since) == FORBIDDEN and set(since) == {Seen.FORBIDDEN}:
+        since = [seen for _, seen in self.answers if seen in (*GOOD, AnswerSignal.FORBIDDEN)][-MAX_FORBIDDEN:]
+        if len(since) == MAX_FORBIDDEN and set(since) == {AnswerSignal.FORBIDDEN}:
             return Cause.CREDENTIALS
-        window = [seen for at, seen in self.answers[-ANSWERS:] if at > self.now - WINDOW]
-        failures = sum(seen in (Seen.OUTAGE, Seen.FORBIDDEN) for seen in window)
-        return Cause.OUTAGE if len(window) >= LEAST and failures >= SHARE * len(window) else None
+        window = [seen for at, seen in self.answers[-WINDOW_ANSWERS:] if at > self.now - WINDOW_SECONDS]
+        failures = sum(seen in (AnswerSignal.OUTAGE, AnswerSignal.FORBIDDEN) for seen in window)
+        return Cause.OUTAGE if len(window) >= MIN_ANSWERS and failures >= OUTAGE_THRESHOLD * len(window) else None
 
     @precondition(lambda self: self.breaker.opened is not None)
-    @rule(seen=st.sampled_from(Seen))
-    def answered_late(self, seen: Seen) -> None:
+    @rule(seen=st.sampled_from(AnswerSignal))
+    def answered_late(self, seen: AnswerSignal) -> None:
         """Answers to what was sent before it opened change nothing any more."""
         before = self.breaker.opened
-        self.breaker.saw(seen, self.now, 0.5, "a")
+        self.breaker.record(seen, self.now, 0.5, "a")
         assert self.breaker.opened == before
 
     @precondition(lambda self: self.breaker.opened is not None)
@@ -155,7 +153,7 @@ class Brakes(RuleBasedStateMachine):
         before = self.breaker.opened
         assert before is not None
         self.now = max(self.now, before.probe_at)
-        self.breaker.probed(well, self.now, chance)
+        self.breaker.record_probe(well, self.now, chance)
         after = self.breaker.opened
         if well:
             assert after is None
@@ -167,14 +165,16 @@ class Brakes(RuleBasedStateMachine):
 
     def _closed(self) -> None:
         self.answers, self.missing, self.unaccepted = [], {}, False
-        assert self.breaker.shut(self.now) or self.breaker.room(self.now) == HALF_OPEN, "what hangs holds nobody up"
+        assert self.breaker.is_closed_to_calls(self.now) or self.breaker.capacity(self.now) == HALF_OPEN_CALLS, (
+            "what hangs holds nobody up"
+        )
 
     @rule()
     def believed(self) -> None:
         """A person says that what is missing is gone indeed; without effect while nothing is said to be missing."""
         outage = self.breaker.opened is not None and self.breaker.opened.cause is not Cause.MISSING
         closes = self.breaker.opened is not None and not outage
-        self.breaker.believe(self.now)
+        self.breaker.trust_missing(self.now)
         assert (self.breaker.opened is not None) == outage
         if closes:
             self._closed()
@@ -184,18 +184,18 @@ class Brakes(RuleBasedStateMachine):
     @rule(calls=st.integers(1, 20))
     def calls_begin(self, calls: int) -> None:
         """As many as there is room for."""
-        if self.breaker.shut(self.now):
+        if self.breaker.is_closed_to_calls(self.now):
             self.now = self.breaker.opens_at(self.now)
-        for _ in range(int(min(calls, self.breaker.room(self.now)))):
-            self.under_way.append(self.breaker.begin())
+        for _ in range(int(min(calls, self.breaker.capacity(self.now)))):
+            self.under_way.append(self.breaker.start_call())
 
     @rule()
     def calls_end(self) -> None:
         """Then there is room again."""
         for begun in self.under_way:
-            self.breaker.ended(begun)
+            self.breaker.end_call(begun)
         self.under_way = []
-        assert self.breaker.shut(self.now) or self.breaker.room(self.now) >= HALF_OPEN
+        assert self.breaker.is_closed_to_calls(self.now) or self.breaker.capacity(self.now) >= HALF_OPEN_CALLS
 
     @invariant()
     def it_is_shut_and_has_no_room_or_says_when(self) -> None:
@@ -203,9 +203,11 @@ class Brakes(RuleBasedStateMachine):
         if self.breaker.opened is not None:
             assert opens_at == math.inf
         else:
-            assert self.now <= opens_at <= self.now + LONGEST_PAUSE + 1
-        assert not (self.breaker.shut(self.now) and self.breaker.room(self.now))
-        assert self.breaker.shut(self.now - 1e8) == (self.breaker.opened is not None), "a clock that goes back frees"
+            assert self.now <= opens_at <= self.now + MAX_RETRY_AFTER + 1
+        assert not (self.breaker.is_closed_to_calls(self.now) and self.breaker.capacity(self.now))
+        assert self.breaker.is_closed_to_calls(self.now - 1e8) == (self.breaker.opened is not None), (
+            "a clock that goes back frees"
+        )
 
 
 Brakes.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
@@ -215,106 +217,115 @@ TestBrakes = Brakes.TestCase
 @pytest.mark.parametrize("seed", range(20))
 def test_noise_on_a_third_of_the_calls_is_no_outage_and_silence_is(seed: int) -> None:
     """[I9] Issue 14.4: the share of failures in a window tells them apart, not a run of unlucky calls."""
-    chance, breaker = Random(seed), Breaker()
+    chance, breaker = Random(seed), CircuitBreaker()
     for number in range(4_000):
-        breaker.saw(Seen.OUTAGE if chance.random() < 0.33 else Seen.TARGET, NOW + number / 50)
+        breaker.record(AnswerSignal.OUTAGE if chance.random() < 0.33 else AnswerSignal.TARGET_FOUND, NOW + number / 50)
         assert breaker.opened is None
-    for number in range(ANSWERS):
-        breaker.saw(Seen.OUTAGE, NOW + 80 + number / 50)
+    for number in range(WINDOW_ANSWERS):
+        breaker.record(AnswerSignal.OUTAGE, NOW + 80 + number / 50)
     assert breaker.opened is not None
 
 
 def test_calls_that_fail_now_and_then_over_a_long_time_are_no_outage() -> None:
     """[I9] Fewer than LEAST in a window."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for number in range(1_000):
-        breaker.saw(Seen.OUTAGE, NOW + number * (WINDOW / (LEAST - 1)))
+        breaker.record(AnswerSignal.OUTAGE, NOW + number * (WINDOW_SECONDS / (MIN_ANSWERS - 1)))
     assert breaker.opened is None
 
 
-def out(breaker: Breaker) -> None:
+def out(breaker: CircuitBreaker) -> None:
     """Nobody answers."""
-    for _ in range(LEAST):
-        breaker.saw(Seen.OUTAGE, NOW)
+    for _ in range(MIN_ANSWERS):
+        breaker.record(AnswerSignal.OUTAGE, NOW)
     assert breaker.opened is not None
 
 
-def rounds(breaker: Breaker, now: float) -> list[float]:
+def rounds(breaker: CircuitBreaker, now: float) -> list[float]:
     """How many calls are let through in each round, while all succeed, until there is no limit."""
-    begun = [breaker.room(now)]
+    begun = [breaker.capacity(now)]
     while begun[-1] < math.inf:
-        calls = [breaker.begin() for _ in range(int(begun[-1]))]
+        calls = [breaker.start_call() for _ in range(int(begun[-1]))]
         for call in calls:
-            breaker.ended(call)
-            breaker.saw(Seen.WELL, now)
-        begun.append(breaker.room(now))
+            breaker.end_call(call)
+            breaker.record(AnswerSignal.HEALTHY, now)
+        begun.append(breaker.capacity(now))
     return begun
 
 
 def test_after_an_outage_each_success_lets_more_calls_through_until_there_is_no_limit() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     out(breaker)
-    breaker.probed(True, NOW)
+    breaker.record_probe(True, NOW)
     assert rounds(breaker, NOW) == [2, 4, 8, 16, 32, 64, 128, math.inf]
 
 
 def test_calls_that_hang_since_before_the_outage_take_no_place_after_it() -> None:
     """[I9] Otherwise the agent is silent until they time out."""
-    breaker = Breaker()
-    hanging = [breaker.begin() for _ in range(64)]
+    breaker = CircuitBreaker()
+    hanging = [breaker.start_call() for _ in range(64)]
     out(breaker)
-    breaker.probed(True, NOW)
-    assert breaker.room(NOW) == HALF_OPEN
+    breaker.record_probe(True, NOW)
+    assert breaker.capacity(NOW) == HALF_OPEN_CALLS
     for call in hanging:
-        breaker.ended(call)
-    assert breaker.room(NOW) == HALF_OPEN
+        breaker.end_call(call)
+    assert breaker.capacity(NOW) == HALF_OPEN_CALLS
 
 
 def test_a_retry_after_halves_the_calls_under_way_once_and_does_not_begin_at_two_again() -> None:
     """Issue 14.4: a slow ramp after each of them kept the agent at 10 calls a second with 3 % of 429."""
-    breaker = Breaker()
-    calls = [breaker.begin() for _ in range(64)]
+    breaker = CircuitBreaker()
+    calls = [breaker.start_call() for _ in range(64)]
     for number in range(3):  # the others of the same burst
-        breaker.saw(Seen.OUTAGE, NOW + number / 100, retry_after=1.0 + number / 10)
-    assert breaker.room(NOW + 0.5) == 0
+        breaker.record(AnswerSignal.OUTAGE, NOW + number / 100, retry_after=1.0 + number / 10)
+    assert breaker.capacity(NOW + 0.5) == 0
     for call in calls:
-        breaker.ended(call)
+        breaker.end_call(call)
     assert rounds(breaker, NOW + 2)[:3] == [32, 64, 128]
 
 
 def test_many_pauses_in_a_row_leave_places_for_some_calls() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for number in range(100):
-        breaker.saw(Seen.OUTAGE, NOW + 2 * number, retry_after=1.0)
-        breaker.saw(Seen.WELL, NOW + 2 * number)
-    assert breaker.room(NOW + 1_000) >= PAUSED_LEAST
-    assert PAUSED_LEAST < UNLIMITED
+        breaker.record(AnswerSignal.OUTAGE, NOW + 2 * number, retry_after=1.0)
+        breaker.record(AnswerSignal.HEALTHY, NOW + 2 * number)
+    assert breaker.capacity(NOW + 1_000) >= MIN_CALLS_AFTER_PAUSE
+    assert MIN_CALLS_AFTER_PAUSE < UNLIMITED_CALLS
 
 
 def test_one_retry_after_among_good_answers_stops_its_request_alone_and_several_stop_all() -> None:
     """Issue 14.4: with 3 % of 429 nobody but their own requests waits."""
-    breaker, now = Breaker(), NOW
-    breaker.saw(Seen.OUTAGE, now, retry_after=7.0)
-    assert breaker.shut(now), "nothing is known yet: it is meant for all"
+    breaker, now = CircuitBreaker(), NOW
+    breaker.record(AnswerSignal.OUTAGE, now, retry_after=7.0)
+    assert breaker.is_closed_to_calls(now), "nothing is known yet: it is meant for all"
     now += 100
     for number in range(1_000):
-        breaker.saw(
-            Seen.OUTAGE if number % 33 == 32 else Seen.TARGET, now, retry_after=7.0 if number % 33 == 32 else None
+        breaker.record(
+            AnswerSignal.OUTAGE if number % 33 == 32 else AnswerSignal.TARGET_FOUND,
+            now,
+            retry_after=7.0 if number % 33 == 32 else None,
         )
-    assert not breaker.shut(now)
-    for _ in range(ANSWERS // 4):
-        breaker.saw(Seen.OUTAGE, now, retry_after=7.0)
-    assert breaker.shut(now)
+    assert not breaker.is_closed_to_calls(now)
+    for _ in range(WINDOW_ANSWERS // 4):
+        breaker.record(AnswerSignal.OUTAGE, now, retry_after=7.0)
+    assert breaker.is_closed_to_calls(now)
     assert breaker.opens_at(now) == now + 7
 
 
-def test_403_opens_the_circuit_at_the_third_in_a_row_whatever_fails_between() -> None:
+def test_403_opens_the_circuit_at_the_third_in_a_row_for_any_failure_between() -> None:
     """Issue 14.2: wrong credentials are a cause of their own, told within seconds."""
-    breaker = Breaker()
-    for seen in (Seen.FORBIDDEN, Seen.FORBIDDEN, Seen.TARGET, Seen.FORBIDDEN, Seen.OUTAGE, Seen.FORBIDDEN):
-        breaker.saw(seen, NOW)
+    breaker = CircuitBreaker()
+    for seen in (
+        AnswerSignal.FORBIDDEN,
+        AnswerSignal.FORBIDDEN,
+        AnswerSignal.TARGET_FOUND,
+        AnswerSignal.FORBIDDEN,
+        AnswerSignal.OUTAGE,
+        AnswerSignal.FORBIDDEN,
+    ):
+        breaker.record(seen, NOW)
         assert breaker.opened is None
-    breaker.saw(Seen.FORBIDDEN, NOW)
+    breaker.record(AnswerSignal.FORBIDDEN, NOW)
     assert breaker.opened is not None
     assert breaker.opened.cause is Cause.CREDENTIALS
 
@@ -322,7 +333,7 @@ def test_403_opens_the_circuit_at_the_third_in_a_row_whatever_fails_between() ->
 # -- the token endpoint --------------------------------------------------------------------------------------------
 
 
-def test_one_token_that_is_not_given_is_a_pause_of_half_a_second_and_no_circuit_that_is_told() -> None:
+def test_one_token_that_is_not_given_is_a_pause_of_half_a_second_and_no_circuit_that_is_reported() -> None:
     """Issue 14.4: a token answer counts once."""
     circuit = TokenCircuit()
     circuit.failed(NOW, 0.999)
@@ -336,7 +347,7 @@ def test_one_token_that_is_not_given_is_a_pause_of_half_a_second_and_no_circuit_
 def test_the_third_failure_of_the_token_endpoint_in_a_row_opens_its_circuit() -> None:
     circuit, now, waits = TokenCircuit(), NOW, []
     for number in range(12):
-        assert (circuit.opened is not None) == (number >= NO_TOKENS)
+        assert (circuit.opened is not None) == (number >= MAX_TOKEN_FAILURES)
         circuit.failed(now, 0.999)
         assert circuit.next is not None
         waits.append(round(circuit.next.probe_at - now, 1))
@@ -351,11 +362,11 @@ def test_the_token_endpoint_is_asked_again_when_it_said_and_within_a_minute(seco
     circuit = TokenCircuit()
     circuit.failed(NOW, 0.0, pause=seconds)
     assert circuit.next is not None
-    assert min(seconds, LONGEST_PAUSE) - 1e-6 <= circuit.next.probe_at - NOW <= LONGEST_PAUSE
+    assert min(seconds, MAX_RETRY_AFTER) - 1e-6 <= circuit.next.probe_at - NOW <= MAX_RETRY_AFTER
 
 
-@pytest.mark.parametrize(("certain", "answers"), [(True, 1), (False, FORBIDDEN)])
-def test_a_client_that_is_not_accepted_is_told_at_once_or_after_the_third_401(certain: bool, answers: int) -> None:
+@pytest.mark.parametrize(("certain", "answers"), [(True, 1), (False, MAX_FORBIDDEN)])
+def test_a_client_that_is_not_accepted_is_reported_at_once_or_after_the_third_401(certain: bool, answers: int) -> None:
     """Issue 14.2: `invalid_client` is certain; a 401 of anything on the way is noise at first."""
     circuit = TokenCircuit()
     for number in range(answers):
@@ -367,32 +378,34 @@ def test_a_client_that_is_not_accepted_is_told_at_once_or_after_the_third_401(ce
 
 def test_one_dossier_that_is_gone_never_opens_the_circuit() -> None:
     """It is asked for until it is lost."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(100):
-        breaker.saw(Seen.MISSING, NOW, 0.5, "a")
+        breaker.record(AnswerSignal.TARGET_MISSING, NOW, 0.5, "a")
     assert breaker.opened is None
 
 
 def test_404s_without_a_dossier_count_until_anything_is_answered_as_it_should_be() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(20):
-        for _ in range(MISSING):
-            breaker.saw(Seen.MISSING, NOW)
-        breaker.saw(Seen.WELL, NOW)
+        for _ in range(MAX_TRUSTED_MISSING):
+            breaker.record(AnswerSignal.TARGET_MISSING, NOW)
+        breaker.record(AnswerSignal.HEALTHY, NOW)
     assert breaker.opened is None
-    for _ in range(MISSING + 1):
-        breaker.saw(Seen.MISSING, NOW)
+    for _ in range(MAX_TRUSTED_MISSING + 1):
+        breaker.record(AnswerSignal.TARGET_MISSING, NOW)
     assert breaker.opened is not None
     assert breaker.opened.cause is Cause.MISSING
 
 
-def test_one_success_between_them_and_the_count_begins_anew() -> None:
-    breaker = Breaker()
+def test_one_success_between_them_resets_the_count() -> None:
+    breaker = CircuitBreaker()
     for number in range(36):
-        breaker.saw(Seen.TARGET if number % 6 == 5 else Seen.MISSING, NOW, 0.5, str(number))
-        breaker.saw(Seen.WELL, NOW)  # a list proves nothing of the account
+        breaker.record(
+            AnswerSignal.TARGET_FOUND if number % 6 == 5 else AnswerSignal.TARGET_MISSING, NOW, 0.5, str(number)
+        )
+        breaker.record(AnswerSignal.HEALTHY, NOW)  # a list proves nothing of the account
     assert breaker.opened is None
-    for number in range(MISSING + 1):
+    for number in range(MAX_TRUSTED_MISSING + 1):
         assert breaker.opened is None
-        breaker.saw(Seen.MISSING, NOW, 0.5, f"more-{number}")
+        breaker.record(AnswerSignal.TARGET_MISSING, NOW, 0.5, f"more-{number}")
     assert breaker.opened is not None

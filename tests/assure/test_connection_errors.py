@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from agent.assure.client import AssureClient, Config
 from agent.core.answer import Busy, Trouble
-from agent.platform.endpoint_health import Cause, trouble_of
+from agent.platform.endpoint_health import EndpointCause, trouble_of
 
 from .test_token import JumpingClock
 
@@ -61,7 +61,7 @@ def _closed_port() -> int:
     return port
 
 
-async def _cause(config: Config, clock: JumpingClock, token_url: str) -> tuple[str, Cause, str]:
+async def _cause(config: Config, clock: JumpingClock, token_url: str) -> tuple[str, EndpointCause, str]:
     async with AssureClient(replace(config, token_url=token_url), clock) as client:
         answer = await client.authenticate()
     assert isinstance(answer, Busy), "it certainly was not sent"
@@ -72,13 +72,13 @@ async def _cause(config: Config, clock: JumpingClock, token_url: str) -> tuple[s
 
 
 async def test_a_port_where_nothing_listens_is_a_refused_connection(config: Config, clock: JumpingClock) -> None:
-    word, cause, _ = await _cause(config, clock, f"http://127.0.0.1:{_closed_port()}/token")
-    assert (word, cause) == ("refused", Cause.REFUSED)
+    part, cause, _ = await _cause(config, clock, f"http://127.0.0.1:{_closed_port()}/token")
+    assert (part, cause) == ("refused", EndpointCause.REFUSED)
 
 
 async def test_a_host_that_does_not_exist_is_a_matter_of_dns(config: Config, clock: JumpingClock) -> None:
-    word, cause, _ = await _cause(config, clock, "http://nonexistent.invalid/token")
-    assert (word, cause) == ("dns", Cause.DNS)
+    part, cause, _ = await _cause(config, clock, "http://nonexistent.invalid/token")
+    assert (part, cause) == ("dns", EndpointCause.DNS)
 
 
 async def test_https_to_a_port_that_speaks_http_is_a_matter_of_tls(config: Config, clock: JumpingClock) -> None:
@@ -89,9 +89,9 @@ async def test_https_to_a_port_that_speaks_http_is_a_matter_of_tls(config: Confi
 
     async with await asyncio.start_server(http, "127.0.0.1", 0) as plain:
         url = f"https://127.0.0.1:{plain.sockets[0].getsockname()[1]}"
-        word, cause, sentence = await _cause(config, clock, url + "/token")
-    assert word == "tls-wrong-version-number"
-    assert cause is Cause.TLS
+        part, cause, sentence = await _cause(config, clock, url + "/token")
+    assert part == "tls-wrong-version-number"
+    assert cause is EndpointCause.TLS
     assert "TLS fails (wrong-version-number)" in sentence
 
 
@@ -103,7 +103,7 @@ async def test_a_certificate_that_is_not_trusted_is_named_with_its_reason(
     config: Config, clock: JumpingClock, tmp_path: Path, valid: timedelta, reason: str
 ) -> None:
     async with _serving(_certificate(tmp_path, valid)) as url:
-        word, cause, sentence = await _cause(config, clock, url + "/token")
-    assert cause is Cause.TLS
-    assert any(one in word for one in reason.split("|"))
-    assert word.removeprefix("tls-") in sentence
+        part, cause, sentence = await _cause(config, clock, url + "/token")
+    assert cause is EndpointCause.TLS
+    assert any(one in part for one in reason.split("|"))
+    assert part.removeprefix("tls-") in sentence

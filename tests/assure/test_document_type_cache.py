@@ -6,7 +6,7 @@ import gc
 import pytest
 
 from agent.assure import document_type_cache
-from agent.assure.document_type_cache import Catalogue
+from agent.assure.document_type_cache import DocumentTypeCache
 from agent.core.answer import Answer, Done, Evidence
 from agent.core.assure_types import DocumentType
 from agent.core.document_types import DocumentKey
@@ -39,15 +39,15 @@ async def test_a_list_that_cannot_be_kept_after_all_gave_up_waiting_is_no_traceb
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever writes next says that the disk is full."""
-    monkeypatch.setattr(document_type_cache, "_PATIENCE", 0.0)
-    told: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    monkeypatch.setattr(document_type_cache, "_CALL_TIMEOUT", 0.0)
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
     remote = Late()
-    kept = Catalogue(remote, Full(), SystemClock())  # type: ignore[arg-type]
+    kept = DocumentTypeCache(remote, Full(), SystemClock())  # type: ignore[arg-type]
     assert await kept.resolve(DocumentKey("NLD", "passport")) is None
     remote.now.set()
-    assert kept._asking is not None
-    await asyncio.wait({kept._asking})
+    assert kept._refreshing is not None
+    await asyncio.wait({kept._refreshing})
     gc.collect()
     await asyncio.sleep(0)
-    assert told == []
+    assert reported == []

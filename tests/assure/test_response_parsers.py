@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.assure import response_parsers
-from agent.core.assure_types import DocumentType, ListedDossier, ListedProcess, NewProcess, Reason, Status, is_id
-from agent.core.classify import NOT_JSON, Reader, Reply, Unreadable
+from agent.core.assure_types import DocumentType, ListedDossier, ListedProcess, NewProcess, Status, StatusReason, is_id
+from agent.core.classify import NOT_JSON, HttpReply, Reader, Unreadable
 
 D, P = "37191afe-25b3-4c30-b42a-b0ab64aa1d64", "8afb3ac6-6780-42e4-bbc2-3713e2f6d97c"
 TIMES = {"createdAt": "2027-01-15T08:00:00Z", "updatedAt": "2027-01-15T08:01:00Z"}
@@ -46,12 +46,12 @@ INCONCLUSIVE: dict[str, Any] = ROW | {
 }
 
 
-def reply(document: object) -> Reply:
+def reply(document: object) -> HttpReply:
     body = b"" if document is NOT_JSON else json.dumps(document).encode()
-    return Reply(status=200, body=body, document=document)
+    return HttpReply(status=200, body=body, document=document)
 
 
-def cause(read: Callable[[Reply], object], document: object) -> str:
+def cause(read: Callable[[HttpReply], object], document: object) -> str:
     with pytest.raises(Unreadable) as refused:
         read(reply(document))
     return refused.value.cause
@@ -60,21 +60,23 @@ def cause(read: Callable[[Reply], object], document: object) -> str:
 def test_a_process_keeps_names_and_booleans_and_nothing_personal() -> None:
     reading = response_parsers.process(P)(reply(INCONCLUSIVE))
     assert reading.status is Status.INCONCLUSIVE
-    assert reading.reasons == (Reason(type="Document", category="SecurityCheckFailed", sub_category="NonExpired"),)
+    assert reading.reasons == (
+        StatusReason(type="Document", category="SecurityCheckFailed", sub_category="NonExpired"),
+    )
     assert reading.checks == (("dataIntegrity", True), ("nonExpired", False))
     assert reading.similarity == "high"
     for personal in ("Willeke", "Jansen", "1965", "SPECI2014"):
         assert personal not in repr(reading)
 
 
-def test_a_similarity_may_stand_in_the_final_result() -> None:
+def test_a_similarity_may_be_in_the_final_result() -> None:
     body = ROW | {"status": "accepted", "finalResult": {"firstName": "Willeke", "similarityScore": "veryLow"}}
     assert response_parsers.process(P)(reply(body)).similarity == "veryLow"
     body = ROW | {"finalResult": {"similarityScore": "Willeke"}}
     assert response_parsers.process(P)(reply(body)).similarity is None
 
 
-def test_a_failed_process_says_why_in_a_word() -> None:
+def test_a_failed_process_says_why_in_a_code() -> None:
     body = ROW | {"status": "failed", "failReason": {"type": "upload_failed", "message": "ERROR: Willeke"}}
     assert response_parsers.process(P)(reply(body)).fail_type == "upload_failed"
     assert response_parsers.process(P)(reply(ROW | {"failReason": {"type": "it failed, Willeke"}})).fail_type is None
@@ -82,13 +84,13 @@ def test_a_failed_process_says_why_in_a_word() -> None:
 
 @pytest.mark.parametrize("junk", [None, True, 5, "Willeke", [], ["x"], {}, {"document": [1]}, [[]], [{"type": 5}]])
 @pytest.mark.parametrize("key", ["statusReasons", "providerSpecific", "finalResult", "failReason", "depictions"])
-def test_what_only_informs_is_dropped_when_it_is_odd(key: str, junk: object) -> None:
+def test_a_value_that_only_informs_is_dropped_when_it_is_odd(key: str, junk: object) -> None:
     reading = response_parsers.process(P)(reply(ROW | {key: junk}))
     assert (reading.status, reading.reasons, reading.checks) == (Status.PENDING, (), ())
     assert (reading.fail_type, reading.similarity) == (None, None)
 
 
-def test_reasons_keep_only_words() -> None:
+def test_reasons_keep_only_codes() -> None:
     rows = [
         {"type": "Document", "category": "Security", "subCategory": "Name is Willeke"},
         {"type": "Document", "category": "Name is Willeke"},
@@ -96,13 +98,13 @@ def test_reasons_keep_only_words() -> None:
         "Document",
     ]
     reading = response_parsers.process(P)(reply(ROW | {"statusReasons": rows}))
-    assert reading.reasons == (Reason(type="Document", category="Security"),)
+    assert reading.reasons == (StatusReason(type="Document", category="Security"),)
 
 
-def test_a_status_that_we_do_not_know_is_told_apart() -> None:
+def test_a_status_that_we_do_not_know_is_distinguished() -> None:
     unknown = ROW | {"status": "verifying"}
     assert cause(response_parsers.process(P), unknown) == "unknown-status"
-    assert cause(response_parsers.started(P), unknown) == "unknown-status"
+    assert cause(response_parsers.started_process(P), unknown) == "unknown-status"
     assert cause(response_parsers.created_process, unknown) == "unknown-status"
     assert cause(response_parsers.dossier(D), ABOUT | {"processes": [unknown]}) == "unknown-status"
     assert cause(response_parsers.process(P), ROW | {"status": None}) == "unreadable"
@@ -111,7 +113,7 @@ def test_a_status_that_we_do_not_know_is_told_apart() -> None:
 
 def test_an_answer_about_something_else_is_foreign() -> None:
     assert cause(response_parsers.process("another"), ROW) == "foreign-body"
-    assert cause(response_parsers.started("another"), ROW) == "foreign-body"
+    assert cause(response_parsers.started_process("another"), ROW) == "foreign-body"
     assert cause(response_parsers.dossier("another"), ABOUT) == "foreign-body"
     assert cause(response_parsers.created_dossier("another"), ABOUT) == "foreign-body"
 
@@ -191,7 +193,7 @@ def test_a_list_with_one_bad_row_proves_nothing() -> None:
     assert cause(response_parsers.process_page, {"processes": [ROW]}) == "unreadable"
 
 
-def test_what_other_products_of_the_account_call_a_status_spoils_no_page() -> None:
+def test_an_unknown_status_of_another_product_spoils_no_page() -> None:
     others = ROW | {"provider": "webid", "status": "not_matched"}
     page = response_parsers.process_page(reply({"processes": [others, ROW], "totalResults": 2}))
     assert [row.process_id for row in page.processes] == [ROW["processId"]]
@@ -216,22 +218,22 @@ def test_a_capture_link(link: str) -> None:
     "link",
     ["", "ftp://a.example", "javascript:alert(1)", "https://", "https://a b", "https://a\n", "https://[a", 5, None],
 )
-def test_what_is_not_a_link_is_unreadable(link: object) -> None:
+def test_a_value_that_is_not_a_link_is_unreadable(link: object) -> None:
     with pytest.raises(ValueError):  # urlsplit's own will do: `classify` takes any
         response_parsers.capture_link(reply({"url": link}))
 
 
 def test_an_image_is_a_jpeg_or_a_png() -> None:
     for image in (b"\xff\xd8\xff\xe0rest", b"\x89PNG\r\n\x1a\nrest"):
-        assert response_parsers.image(Reply(status=200, body=image)) == image
+        assert response_parsers.image(HttpReply(status=200, body=image)) == image
     for other in (b"", b"<html>", b'{"title":"Not Found"}'):
         with pytest.raises(Unreadable):
-            response_parsers.image(Reply(status=200, body=other))
+            response_parsers.image(HttpReply(status=200, body=other))
 
 
 @pytest.mark.parametrize("body", [b"", b" \r\n", b"{}", b"{ }\n"])
 def test_no_body_may_be_blank_or_an_empty_object(body: bytes) -> None:
-    response_parsers.nothing(Reply(status=201, body=body, document=response_parsers.parse(body)))
+    response_parsers.empty_body(HttpReply(status=201, body=body, document=response_parsers.parse(body)))
 
 
 @pytest.mark.parametrize(
@@ -240,20 +242,20 @@ def test_no_body_may_be_blank_or_an_empty_object(body: bytes) -> None:
 def test_a_body_where_none_is_documented_is_somebody_elses(body: bytes) -> None:
     """Design §5: done is exactly the documented success. [I1]"""
     with pytest.raises(Unreadable):
-        response_parsers.nothing(Reply(status=201, body=body, document=response_parsers.parse(body)))
+        response_parsers.empty_body(HttpReply(status=201, body=body, document=response_parsers.parse(body)))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"NaN", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b'"\\ud800"'])
-def test_what_is_not_json_is_not_json(body: bytes) -> None:
+def test_a_value_that_is_not_json_is_not_json(body: bytes) -> None:
     assert response_parsers.parse(body) is NOT_JSON
 
 
 READERS: list[Reader[Any]] = [
-    response_parsers.nothing,
+    response_parsers.empty_body,
     response_parsers.created_dossier("r"),
     response_parsers.created_process,
     response_parsers.capture_link,
-    response_parsers.started(P),
+    response_parsers.started_process(P),
     response_parsers.process(P),
     response_parsers.dossier(D),
     response_parsers.dossiers,
@@ -290,14 +292,14 @@ HOSTILE = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(K
 @given(HOSTILE, st.sampled_from(READERS))
 def test_no_body_makes_a_reader_raise_anything_but_value_error(document: object, read: Reader[Any]) -> None:
     with suppress(ValueError):
-        read(Reply(status=200, body=b"x", document=document))
+        read(HttpReply(status=200, body=b"x", document=document))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(KEYS, HOSTILE, max_size=4))
-def test_a_valid_process_stays_readable_whatever_stands_beside(junk: dict[str, object]) -> None:
+def test_a_valid_process_stays_readable_with_extra_fields(junk: dict[str, object]) -> None:
     body = ROW | {"providerSpecific": {"document": {"securityChecks": junk}}, "statusReasons": [junk]} | junk
-    reading = response_parsers.process(P)(Reply(status=200, document=body | {"processId": P, "status": "pending"}))
+    reading = response_parsers.process(P)(HttpReply(status=200, document=body | {"processId": P, "status": "pending"}))
     assert reading.status is Status.PENDING
 
 
@@ -331,7 +333,7 @@ def test_document_types_are_read_with_all_that_is_documented() -> None:
         ),
     )
     assert response_parsers.document_types(reply([])) == ()
-    assert response_parsers.document_types(Reply(status=204)) == ()
+    assert response_parsers.document_types(HttpReply(status=204)) == ()
 
 
 @pytest.mark.parametrize(
@@ -346,7 +348,7 @@ def test_one_odd_document_type_spoils_the_list(key: str, odd: object) -> None:
 
 @pytest.mark.parametrize("odd", [None, 1, [], "\x1b[2J", "a\nb", "x" * 101])
 @pytest.mark.parametrize("key", ["countryName", "name", "subType", "icao"])
-def test_what_only_describes_a_document_type_is_dropped_when_odd(key: str, odd: object) -> None:
+def test_a_value_that_only_describes_a_document_type_is_dropped_when_odd(key: str, odd: object) -> None:
     (row,) = response_parsers.document_types(reply([PASSPORT | {key: odd}]))
     assert (row.id, row.country, row.type) == (137, "NLD", "passport")
     assert "" in (row.country_name, row.name, row.sub_type, row.icao)
@@ -354,4 +356,4 @@ def test_what_only_describes_a_document_type_is_dropped_when_odd(key: str, odd: 
 
 def test_a_204_with_a_body_is_no_list() -> None:
     with pytest.raises(Unreadable):
-        response_parsers.document_types(Reply(status=204, body=b"<html>"))
+        response_parsers.document_types(HttpReply(status=204, body=b"<html>"))

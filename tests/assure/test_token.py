@@ -7,7 +7,7 @@ import pytest
 
 from agent.assure.token import Token, TokenSource, basic, read_token
 from agent.core.answer import Answer, Busy, Done, Evidence, Refused
-from agent.core.classify import Reply, Unreadable
+from agent.core.classify import HttpReply, Unreadable
 
 from .conftest import JumpingClock
 
@@ -58,7 +58,7 @@ async def test_a_token_is_renewed_before_it_ends(clock: JumpingClock, lifetime: 
     assert value(await tokens.get()) == "token-2"
 
 
-async def test_a_token_that_came_too_late_to_keep_still_serves_those_who_waited(clock: JumpingClock) -> None:
+async def test_a_token_that_came_too_late_to_keep_serves_those_who_waited(clock: JumpingClock) -> None:
     endpoint = Endpoint(lifetime=1.0)
     endpoint.gate.clear()
     tokens = TokenSource(endpoint, clock)
@@ -99,13 +99,13 @@ async def test_a_failure_is_shared_remembered_for_a_moment_and_counts_once(
     clock: JumpingClock, failure: Busy | Refused
 ) -> None:
     """Issue 14.4: each of the calls that waited for one token counted its single failure."""
-    endpoint, heard = Endpoint(), list[object]()
+    endpoint, received = Endpoint(), list[object]()
     endpoint.answers = [failure]
-    tokens = TokenSource(endpoint, clock, heard.append)
+    tokens = TokenSource(endpoint, clock, received.append)
     assert await asyncio.gather(*(tokens.get() for _ in range(64))) == [failure] * 64
     assert await tokens.get() == failure
     assert endpoint.asked == 1
-    assert heard == [failure]
+    assert received == [failure]
     clock.time += 0.21
     assert value(await tokens.get()) == "token-2"
 
@@ -134,7 +134,7 @@ async def test_one_who_stops_waiting_does_not_stop_it_for_the_others(clock: Jump
     assert first.cancelled()
 
 
-async def test_closing_tells_those_who_wait(clock: JumpingClock) -> None:
+async def test_closing_wakes_those_who_wait(clock: JumpingClock) -> None:
     endpoint = Endpoint()
     endpoint.gate.clear()
     tokens = TokenSource(endpoint, clock)
@@ -154,10 +154,10 @@ GOOD = {"access_token": "a.b-c_d", "expires_in": 600, "token_type": "Bearer", "s
 
 
 def test_a_token_is_read_and_hides_in_repr() -> None:
-    token = read_token(Reply(status=200, document=GOOD))
+    token = read_token(HttpReply(status=200, document=GOOD))
     assert token == Token(value="a.b-c_d", lifetime=600.0)
     assert "a.b" not in repr(token)
-    assert read_token(Reply(status=200, document=GOOD | {"expires_in": 10**12})).lifetime == 3600.0
+    assert read_token(HttpReply(status=200, document=GOOD | {"expires_in": 10**12})).lifetime == 3600.0
 
 
 @pytest.mark.parametrize(
@@ -176,6 +176,6 @@ def test_a_token_is_read_and_hides_in_repr() -> None:
         GOOD | {"token_type": None},
     ],
 )
-def test_what_is_not_a_token_is_unreadable(document: object) -> None:
+def test_a_token_answer_that_is_not_a_token_is_unreadable(document: object) -> None:
     with pytest.raises(Unreadable):
-        read_token(Reply(status=200, document=document))
+        read_token(HttpReply(status=200, document=document))

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from agent.assure.transport import BODY_LIMIT, Oversized, Transport, forbid_resend
-from agent.platform.http_connector import MOST_INTERIM, BoundedConnector
+from agent.platform.http_connector import MAX_INTERIM_RESPONSES, BoundedConnector
 from tests.assure.scripted_server import (
     ScriptedServer,
     answer,
@@ -307,7 +307,7 @@ async def test_an_endless_head_is_a_protocol_error_and_not_read_on(
 async def test_as_many_interim_answers_as_allowed_are_skipped(thin: Transport, server: ScriptedServer) -> None:
     interim = b"HTTP/1.1 102 Processing\r\n\r\n"
     final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-    assert (await sent(thin, server.will(raw(interim * MOST_INTERIM + final)))).content == b"{}"
+    assert (await sent(thin, server.will(raw(interim * MAX_INTERIM_RESPONSES + final)))).content == b"{}"
 
 
 async def test_more_answers_than_requests_are_not_parsed(thin: Transport, server: ScriptedServer) -> None:

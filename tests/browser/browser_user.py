@@ -12,7 +12,7 @@ PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 
 
-class Person:
+class BrowserUser:
     """One browser window. `complaints` is what its console had to say, such as a breach of the page's policy."""
 
     def __init__(self, chromium: Browser, width: dict[str, int] = DESKTOP, **options: object) -> None:
@@ -21,10 +21,10 @@ class Person:
         self.page: Page = self._context.new_page()
         self.page.set_default_timeout(1000 * PATIENT)
         self.complaints: list[str] = []
-        self.page.on("console", self._heard)
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
-    def __enter__(self) -> "Person":
+    def __enter__(self) -> "BrowserUser":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -35,7 +35,7 @@ class Person:
         button = self.page.get_by_role("button", name=name, exact=True)
         button.or_(self.page.get_by_role("link", name=name, exact=True)).click()
 
-    def stands_at(self, heading: str) -> None:
+    def sees_heading(self, heading: str) -> None:
         """The page's heading is this one."""
         expect(self.page.get_by_role("heading", level=1)).to_have_text(heading)
 
@@ -49,7 +49,7 @@ class Person:
         """Country and document."""
         self.page.get_by_label(country).check()
         self.press("Continue")
-        self.stands_at("Which document do you have?")
+        self.sees_heading("Which document do you have?")
         self.page.get_by_label(document).check()
         self.press("Continue")
         expect(self.page.locator("input[type=file]")).to_be_attached()
@@ -70,11 +70,11 @@ class Person:
 
     def send(self, outcome: str = "") -> None:
         """Check, choose how it ends, and send; the shop's page comes."""
-        self.stands_at("Is everything right?")
+        self.sees_heading("Is everything right?")
         self.page.get_by_label("How shall the simulated verification end?").select_option(outcome)
         self.press("Send")
-        self.stands_at("Welcome back")
+        self.sees_heading("Welcome back")
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and "status of 40" not in message.text:
             self.complaints.append(message.text)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.acceptance.installed_command import Office
-from tests.browser.redirect_target import Shop
+from tests.browser.redirect_target import RedirectTarget
 from verification.processes import simulated
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
@@ -30,9 +30,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[Shop]:
+def shop() -> Iterator[RedirectTarget]:
     """Where people come from and return to."""
-    with Shop() as shop:
+    with RedirectTarget() as shop:
         yield shop
 
 

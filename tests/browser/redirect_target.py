@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 
-class Shop:
+class RedirectTarget:
     """A real server on a free port. `visits` holds the query of each return, oldest first."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Shop:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
         self.url = f"http://127.0.0.1:{self._server.server_port}/verified?order=7"
 
-    def __enter__(self) -> "Shop":
+    def __enter__(self) -> "RedirectTarget":
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
         return self

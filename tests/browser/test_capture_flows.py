@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.acceptance.installed_command import Office, picture
-from tests.browser.browser_user import PHONE, Person
-from tests.browser.redirect_target import Shop
+from tests.browser.browser_user import PHONE, BrowserUser
+from tests.browser.redirect_target import RedirectTarget
 from tests.support.timeouts import eventually
 
 SPECIMENS = Path(__file__).parents[2] / "images/specimens"
@@ -25,7 +25,7 @@ def agent(office: Office, chromium: Browser) -> Iterator[Office]:
         yield office
 
 
-def link(office: Office, name: str, shop: Shop, process_type: str = "document") -> str:
+def link(office: Office, name: str, shop: RedirectTarget, process_type: str = "document") -> str:
     """Write a capture request and wait for its link."""
     office.write(name, processType=process_type, capture={"redirectUrl": shop.url})
     eventually(lambda: office.offers(name), lambda: "no link came")
@@ -43,17 +43,17 @@ def settled(office: Office, name: str) -> dict[str, Any]:
     return {"outcome": item["outcome"], "starts": [row["starts"] for row in dossier["processes"]], **dossier}
 
 
-def test_a_person_on_a_phone_is_accepted(agent: Office, shop: Shop, chromium: Browser) -> None:
+def test_a_person_on_a_phone_is_accepted(agent: Office, shop: RedirectTarget, chromium: Browser) -> None:
     """Three pictures: a side of the card from the disk, the specimen for the other, the face by the camera."""
     where = link(agent, "accepted", shop, "documentSelfie")
-    with Person(chromium, PHONE, is_mobile=True, has_touch=True) as person:
+    with BrowserUser(chromium, PHONE, is_mobile=True, has_touch=True) as person:
         person.begin(where)
         person.name_document("Germany", "Identity card")
-        person.stands_at("The front of your document")
+        person.sees_heading("The front of your document")
         person.upload(SPECIMENS / "card-front.png")
-        person.stands_at("The back of your document")
+        person.sees_heading("The back of your document")
         person.press("Use our specimen")
-        person.stands_at("Your face")
+        person.sees_heading("Your face")
         person.photograph()
         person.send("accepted")
         assert person.complaints == []
@@ -68,44 +68,44 @@ def test_a_person_on_a_phone_is_accepted(agent: Office, shop: Shop, chromium: Br
 
 
 def test_a_person_at_a_desk_is_rejected_for_what_is_in_the_picture(
-    agent: Office, shop: Shop, chromium: Browser
+    agent: Office, shop: RedirectTarget, chromium: Browser
 ) -> None:
-    with Person(chromium) as person:
+    with BrowserUser(chromium) as person:
         person.begin(link(agent, "rejected", shop))
         person.name_document("Netherlands", "Passport")
-        person.stands_at("The page with your photo")
+        person.sees_heading("The page with your photo")
         person.upload(agent.folder / "images" / picture(agent.folder / "images", "rejected"))
         person.send()
     end = settled(agent, "rejected")
     assert (end["outcome"], end["starts"]) == ("rejected", [1])
 
 
-def test_a_person_who_cancels_is_not_verified(agent: Office, shop: Shop, chromium: Browser) -> None:
-    with Person(chromium) as person:
+def test_a_person_who_cancels_is_not_verified(agent: Office, shop: RedirectTarget, chromium: Browser) -> None:
+    with BrowserUser(chromium) as person:
         person.begin(link(agent, "canceled", shop))
         person.name_document("Norway", "Driving licence")
         person.press("Cancel the verification")
-        person.stands_at("Cancel the verification?")
+        person.sees_heading("Cancel the verification?")
         person.press("No, go on")
-        person.stands_at("The front of your document")
+        person.sees_heading("The front of your document")
         person.press("Cancel the verification")
         person.press("Yes, cancel it")
-        person.stands_at("Welcome back")
+        person.sees_heading("Welcome back")
     end = settled(agent, "canceled")
     assert (end["outcome"], end["starts"]) == ("canceled", [0])
     assert shop.visits[-1]["status"] == ["canceled"]
 
 
-def test_a_person_who_walks_away_leaves_nothing_behind(agent: Office, shop: Shop, chromium: Browser) -> None:
+def test_a_person_who_walks_away_leaves_nothing_behind(agent: Office, shop: RedirectTarget, chromium: Browser) -> None:
     """At the deadline, moved here by an edit, the dossier goes with the pictures in it; the page leads nowhere."""
     visits = len(shop.visits)
-    with Person(chromium) as person:
+    with BrowserUser(chromium) as person:
         person.begin(link(agent, "abandoned", shop))
         person.name_document("Belgium", "Passport")
         person.page.locator("input[type=file]").set_input_files(SPECIMENS / "passport-front.jpg")
         agent.write("abandoned", processType="document", capture={"redirectUrl": shop.url}, deadline="1s")
         end = settled(agent, "abandoned")
         person.press("Continue")
-        person.stands_at("This link leads nowhere")
+        person.sees_heading("This link leads nowhere")
     assert (end["outcome"], end["starts"]) == ("expired", [0])
     assert len(shop.visits) == visits

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.browser_user import DESKTOP, PHONE, Person
-from tests.browser.redirect_target import Shop
+from tests.browser.browser_user import DESKTOP, PHONE, BrowserUser
+from tests.browser.redirect_target import RedirectTarget
 from verification.processes import simulated
 
 SPECIMENS = Path(__file__).parents[2] / "images/specimens"
@@ -38,7 +38,7 @@ def post(url: str, body: object, authorization: str) -> Any:
 FORM = "application/x-www-form-urlencoded"
 
 
-def new_link(assure: str, shop: Shop, process_type: str = "documentSelfie", **more: str) -> str:
+def new_link(assure: str, shop: RedirectTarget, process_type: str = "documentSelfie", **more: str) -> str:
     """A capture link, as a web application gets it."""
     basic = "Basic " + b64encode(b"sandbox-client:sandbox-secret").decode()
     grant = b"grant_type=client_credentials&scope=signicat-api"
@@ -52,13 +52,13 @@ def new_link(assure: str, shop: Shop, process_type: str = "documentSelfie", **mo
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESKTOP, {"width": 320, "height": 560}], ids=["phone", "desktop", "narrow"])
 def test_every_page_can_be_read_by_everyone(
-    assure: str, shop: Shop, chromium: Browser, width: dict[str, int], scheme: str
+    assure: str, shop: RedirectTarget, chromium: Browser, width: dict[str, int], scheme: str
 ) -> None:
-    with Person(chromium, width, color_scheme=scheme) as person:
+    with BrowserUser(chromium, width, color_scheme=scheme) as person:
         faults: dict[str, list[str]] = {}
 
         def look(heading: str) -> None:
-            person.stands_at(heading)  # a click does not wait for the next page
+            person.sees_heading(heading)  # a click does not wait for the next page
             found = person.page.evaluate(FAULTS)
             if found:
                 faults[heading] = found
@@ -89,9 +89,9 @@ def test_every_page_can_be_read_by_everyone(
         assert person.complaints == []
 
 
-def test_the_keyboard_is_enough(assure: str, shop: Shop, chromium: Browser) -> None:
+def test_the_keyboard_is_enough(assure: str, shop: RedirectTarget, chromium: Browser) -> None:
     """Tab, space, arrows and return; what has the focus is seen to have it."""
-    with Person(chromium) as person:
+    with BrowserUser(chromium) as person:
         keys = person.page.keyboard
 
         def reach(name: str) -> None:
@@ -109,43 +109,43 @@ def test_the_keyboard_is_enough(assure: str, shop: Shop, chromium: Browser) -> N
         person.page.goto(new_link(assure, shop, "document"))
         reach("Begin")
         keys.press("Enter")
-        person.stands_at("Which country issued your document?")
+        person.sees_heading("Which country issued your document?")
         reach("Netherlands")
         keys.press("ArrowDown")
         reach("Continue")
         keys.press("Enter")
-        person.stands_at("Which document do you have?")
+        person.sees_heading("Which document do you have?")
         reach("Passport")
         keys.press("Space")
         reach("Continue")
         keys.press("Enter")
-        person.stands_at("The page with your photo")
+        person.sees_heading("The page with your photo")
         reach("Upload a picture")
         reach("Use our specimen")
         keys.press("Enter")
-        person.stands_at("Is everything right?")
+        person.sees_heading("Is everything right?")
         expect(person.page.get_by_text("Norway")).to_be_visible()
         reach("How shall")
         reach("Send")
         keys.press("Enter")
-        person.stands_at("Welcome back")
+        person.sees_heading("Welcome back")
 
 
-def test_without_a_script_everything_still_works(assure: str, shop: Shop, chromium: Browser) -> None:
-    with Person(chromium, PHONE, java_script_enabled=False) as person:
+def test_without_a_script_everything_works(assure: str, shop: RedirectTarget, chromium: Browser) -> None:
+    with BrowserUser(chromium, PHONE, java_script_enabled=False) as person:
         link = new_link(assure, shop)
         person.page.goto(link)  # its last part is a fragment, which only a script can read
-        person.stands_at("Opening the link")
+        person.sees_heading("Opening the link")
         person.page.get_by_label("Link").fill(link)
         person.press("Open")
         person.press("Begin")
         person.name_document("Portugal", "Driving licence")
         for side in ("front", "back"):
-            person.stands_at(f"The {side} of your document")
+            person.sees_heading(f"The {side} of your document")
             expect(person.page.get_by_role("button", name="Take a picture")).to_be_hidden()
             person.page.get_by_label("Upload a picture").set_input_files(SPECIMENS / "card-front.png")
             person.press("Continue")
-        person.stands_at("Your face")
+        person.sees_heading("Your face")
         person.press("Use our specimen")
         person.press("Change the picture for: front")
         expect(person.page.get_by_alt_text("The picture you gave")).to_be_visible()
@@ -154,14 +154,16 @@ def test_without_a_script_everything_still_works(assure: str, shop: Shop, chromi
         expect(person.page.get_by_role("alert")).to_contain_text("not a JPEG or PNG picture")
         person.press("Continue")  # keeps the earlier one
         for heading in ("The back of your document", "Your face"):
-            person.stands_at(heading)
+            person.sees_heading(heading)
             person.press("Continue")
         person.send("inconclusive")
         assert shop.visits[-1]["status"] == ["processing"]
 
 
-def test_a_camera_that_may_not_be_used_is_told_and_a_file_will_do(assure: str, shop: Shop, chromium: Browser) -> None:
-    with Person(chromium) as person:
+def test_a_camera_that_may_not_be_used_is_reported_and_a_file_will_do(
+    assure: str, shop: RedirectTarget, chromium: Browser
+) -> None:
+    with BrowserUser(chromium) as person:
         person.begin(new_link(assure, shop, "document"))
         person.name_document("Norway", "Passport")
         person.page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error('no')); }")
@@ -171,11 +173,11 @@ def test_a_camera_that_may_not_be_used_is_told_and_a_file_will_do(assure: str, s
         person.send()
 
 
-def test_a_link_at_a_requested_domain_leads_to_the_page(assure: str, shop: Shop, chromium: Browser) -> None:
+def test_a_link_at_a_requested_domain_leads_to_the_page(assure: str, shop: RedirectTarget, chromium: Browser) -> None:
     """Browsers take every name below localhost for this machine. The script of the page follows the link's fragment."""
-    with Person(chromium) as person:
+    with BrowserUser(chromium) as person:
         person.page.goto(new_link(assure, shop, "document", requestDomain="myapp.localhost"))
-        person.stands_at("Verify your identity")
+        person.sees_heading("Verify your identity")
         assert urlsplit(person.page.url).hostname == "myapp.localhost"
         person.press("Begin")
         person.name_document("Norway", "Passport")

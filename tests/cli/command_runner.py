@@ -25,7 +25,7 @@ FREE_PORT = ("--listen", "127.0.0.1:0")
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """How a command ended and what it said."""
 
     code: int
@@ -36,15 +36,15 @@ class Said:
     def json(self) -> Any:
         return orjson.loads(self.out)
 
-    def is_one_clear_error(self, *words: str, code: int = 1) -> None:
+    def is_one_clear_error(self, *parts: str, code: int = 1) -> None:
         """One line with what, where and `Try:`; no traceback; this exit code."""
         assert self.code == code, self
         lines = [line for line in self.err.splitlines() if line.startswith("assure-agent: ")]
         assert len(lines) == 1, self
         assert ". Try: " in lines[0]
         assert lines[0].endswith(".")
-        for word in words:
-            assert word in lines[0], lines[0]
+        for part in parts:
+            assert part in lines[0], lines[0]
         assert "Traceback" not in self.err + self.out
 
 
@@ -55,7 +55,7 @@ class Here:
         self.folder, self.env = folder, {"CLIENT_ID": "sandbox-client", "CLIENT_SECRET": "sandbox-secret"}
         self._patch, self._capture = patch, capture
 
-    def __call__(self, *arguments: str, **env: str) -> Said:
+    def __call__(self, *arguments: str, **env: str) -> CommandResult:
         """Run it; keywords are settings without their prefix."""
         with self._patch.context() as patch:
             patch.chdir(self.folder)
@@ -71,7 +71,7 @@ class Here:
             finally:
                 structlog.reset_defaults()
             said = self._capture.readouterr()
-        return Said(code, said.out, said.err)
+        return CommandResult(code, said.out, said.err)
 
 
 def spawn(folder: Path, *arguments: str, program: str = COMMAND[-1], **env: str) -> "subprocess.Popen[str]":
@@ -89,16 +89,18 @@ def spawn(folder: Path, *arguments: str, program: str = COMMAND[-1], **env: str)
     )
 
 
-def wait_for(process: "subprocess.Popen[str]", words: str) -> str:
+def wait_for(process: "subprocess.Popen[str]", text: str) -> str:
     """The line of its stdout that holds these words."""
     assert process.stdout is not None
     for line in process.stdout:
-        if words in line:
+        if text in line:
             return line
-    raise AssertionError(f"it ended without {words!r}: {finish(process)}")
+    raise AssertionError(f"it ended without {text!r}: {finish(process)}")
 
 
-def finish(process: "subprocess.Popen[str]", number: signal.Signals | None = None, seconds: float = PATIENT) -> Said:
+def finish(
+    process: "subprocess.Popen[str]", number: signal.Signals | None = None, seconds: float = PATIENT
+) -> CommandResult:
     """Wait for its end, after a signal if one is given."""
     if number is not None:
         process.send_signal(number)
@@ -108,7 +110,7 @@ def finish(process: "subprocess.Popen[str]", number: signal.Signals | None = Non
         process.kill()
         out, err = process.communicate()
         raise AssertionError(f"it did not end within {seconds} s: {out} {err}") from None
-    return Said(process.returncode, out, err)
+    return CommandResult(process.returncode, out, err)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.record import Phase
-from agent.store.audit.checkpoints import beside
+from agent.store.audit.checkpoints import checkpoint_path
 from agent.store.connection import sqlite3
 from tests.cli.command_runner import Here
 from tests.support.environment import World, crowd
@@ -31,9 +31,9 @@ def state(world: World, here: Here) -> Here:
     return here
 
 
-def ask(state: Here, *words: str) -> list[dict[str, object]]:
+def ask(state: Here, *arguments: str) -> list[dict[str, object]]:
     """The rows of a query."""
-    said = state("audit", "query", *words, "-o", "json")
+    said = state("audit", "query", *arguments, "-o", "json")
     assert said.code == 0, said
     return said.json["items"]  # type: ignore[no-any-return]
 
@@ -49,7 +49,7 @@ async def forgotten(world: World, state: Here, name: str) -> None:
 # -- log ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_log_tells_all_that_happened_and_how_assure_answered(world: World, state: Here) -> None:
+async def test_the_log_lists_all_that_happened_and_how_assure_answered(world: World, state: Here) -> None:
     world.upload("a", "sandbox-outcome=rejected")
     await world.settle()
     record = world.record("a")
@@ -77,7 +77,7 @@ async def test_the_log_tells_all_that_happened_and_how_assure_answered(world: Wo
     assert state("audit", "log", record.uid).out == text
 
 
-async def test_a_call_without_an_answer_is_told_as_such(world: World, state: Here) -> None:
+async def test_a_call_without_an_answer_is_reported_as_such(world: World, state: Here) -> None:
     world.sandbox.faults.add([rule("setImages", "reset-before")])
     world.upload("a")
     await world.settle()
@@ -127,7 +127,7 @@ def test_without_a_store_there_is_one_clear_error(here: Here, words: tuple[str, 
 # -- query -------------------------------------------------------------------------------------------------------------
 
 
-async def test_who_asked_for_what_and_when_from_which_commit(begin: Begin, state: Here, folder: Path) -> None:
+async def test_requester_request_and_time_from_which_commit(begin: Begin, state: Here, folder: Path) -> None:
     """[I5]"""
     world = await begin()
     world.specs.rmdir()
@@ -187,7 +187,7 @@ async def test_time_per_phase_and_starts_and_outcomes(world: World, state: Here)
     assert together == [("(none)", "accepted", 2), ("(none)", "rejected", 1)]
 
 
-async def test_changes_after_the_start_what_was_asked_and_what_was_told(world: World, state: Here) -> None:
+async def test_changes_after_the_start_with_question_and_answer(world: World, state: Here) -> None:
     """[I2]"""
     world.upload("a")
     await world.settle()
@@ -201,8 +201,8 @@ async def test_changes_after_the_start_what_was_asked_and_what_was_told(world: W
     (hold,) = ask(state, "holds", "reason=changed-after-start")
     assert hold["ended_by"] == "HoldResolved"
     assert hold["until"] is not None
-    (told,) = ask(state, "told")
-    assert (told["command"], told["name"]) == ("resolve", "a")
+    (reported,) = ask(state, "told")
+    assert (reported["command"], reported["name"]) == ("resolve", "a")
 
 
 async def test_possible_orphans_and_what_came_of_them(world: World, state: Here) -> None:
@@ -231,15 +231,15 @@ async def test_possible_orphans_and_what_came_of_them(world: World, state: Here)
 async def test_rows_as_a_table_as_csv_and_as_json(world: World, state: Here) -> None:
     world.upload("a")
     await world.settle()
-    words = ("audit", "query", "--sql", "SELECT name, outcome, hold_reason, '=1+1' AS formula FROM requests")
-    assert state(*words).out.splitlines() == [
+    parts = ("audit", "query", "--sql", "SELECT name, outcome, hold_reason, '=1+1' AS formula FROM requests")
+    assert state(*parts).out.splitlines() == [
         "NAME  OUTCOME   HOLD_REASON  FORMULA",
         "a     accepted  -            =1+1",
         "1 row",
     ]
-    rows = list(csv.reader(io.StringIO(state(*words, "-o", "csv").out)))
+    rows = list(csv.reader(io.StringIO(state(*parts, "-o", "csv").out)))
     assert rows == [["name", "outcome", "hold_reason", "formula"], ["a", "accepted", "", "'=1+1"]]
-    (item,) = state(*words, "-o", "json").json["items"]
+    (item,) = state(*parts, "-o", "json").json["items"]
     assert item == {"name": "a", "outcome": "accepted", "hold_reason": None, "formula": "=1+1"}
 
 
@@ -308,7 +308,7 @@ def test_a_query_of_ones_own_says_what_its_parameters_may_be(state: Here) -> Non
     state("audit", "query", "mine", "call=a phone call").is_one_clear_error("There is no state file")
 
 
-async def test_a_query_of_ones_own_is_found_beside_the_store(world: World, state: Here) -> None:
+async def test_a_query_of_ones_own_is_found_next_to_the_store(world: World, state: Here) -> None:
     world.upload("a")
     await world.settle()
     folder = world.state.with_name("queries")
@@ -322,7 +322,7 @@ async def test_a_query_of_ones_own_is_found_beside_the_store(world: World, state
 # -- export, certificate, checkpoints ----------------------------------------------------------------------------------
 
 
-async def test_what_is_exported_is_verified_by_the_script_that_is_printed(
+async def test_an_event_that_is_exported_is_verified_by_the_script_that_is_printed(
     world: World, state: Here, tmp_path: Path
 ) -> None:
     """[I5]"""
@@ -382,21 +382,21 @@ async def test_an_agent_that_ends_leaves_a_checkpoint_and_logs_its_hash(world: W
     """[I5]"""
     world.upload("a")
     await world.settle()
-    (line,) = beside(world.state).read_text().splitlines()
+    (line,) = checkpoint_path(world.state).read_text().splitlines()
     logged = [entry for entry in world.logs if entry["event"] == "checkpoint"]
     assert [entry["digest"] for entry in logged] == [line.split('"')[-2]]
     assert state("audit", "verify").out.splitlines()[-2].startswith("checkpoint 1 of ")
     copy = world.state.with_name("kept.jsonl")
     copy.write_text(f"{line}\n")
     assert state("audit", "verify", "--checkpoints", str(copy)).code == 0
-    beside(world.state).unlink()
+    checkpoint_path(world.state).unlink()
     said = state("audit", "verify")
     assert said.code == 1
     assert "checkpoint 1, which the database noted, is missing from agent.checkpoints.jsonl" in said.out
     state("audit", "verify", "--checkpoints", "absent").is_one_clear_error("There is no file absent")
 
 
-async def test_a_checkpoint_that_a_full_disk_refused_is_told_with_the_disk(
+async def test_a_checkpoint_that_a_full_disk_refused_is_reported_with_the_disk(
     world: World, state: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """[I1] `audit verify` would find nothing wrong: the hint is about room."""
@@ -417,16 +417,16 @@ async def test_a_checkpoint_that_a_full_disk_refused_is_told_with_the_disk(
 
 async def test_without_checkpoints_the_work_goes_on_and_the_log_says_so(world: World, state: Here) -> None:
     """[I1]"""
-    beside(world.state).parent.mkdir(parents=True, exist_ok=True)
-    beside(world.state).write_text("no checkpoint\n")
+    checkpoint_path(world.state).parent.mkdir(parents=True, exist_ok=True)
+    checkpoint_path(world.state).write_text("no checkpoint\n")
     world.upload("a")
     await world.settle()
     assert world.record("a").phase is Phase.DONE
     (entry,) = (entry for entry in world.logs if entry["event"] == "no checkpoint")
     assert "audit verify" in entry["hint"]
     assert entry["cause"] == "Line 1 of agent.checkpoints.jsonl is no checkpoint."
-    for words in (("export",), ("certificate", "a")):
-        state("audit", *words).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is no checkpoint")
+    for parts in (("export",), ("certificate", "a")):
+        state("audit", *parts).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is no checkpoint")
     assert state("audit", "verify").code == 1
 
 

@@ -12,7 +12,7 @@ from agent.sandbox import CANARIES
 from agent.sandbox.outcome import FIRST_NAME
 from agent.store import audit
 from agent.store.lock import FileLock
-from tests.cli.command_runner import Here, Said
+from tests.cli.command_runner import CommandResult, Here
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
 
@@ -29,7 +29,7 @@ def state(world: World, here: Here) -> Here:
     return here
 
 
-async def ask(state: Here, *arguments: str, **env: str) -> Said:
+async def ask(state: Here, *arguments: str, **env: str) -> CommandResult:
     return await asyncio.to_thread(lambda: state(*arguments, **env))
 
 
@@ -70,7 +70,7 @@ async def test_nothing_is_shown_when_it_cannot_be_recorded(world: World, state: 
     assert "ClaimsShown" not in world.history("a")
 
 
-async def test_what_cannot_be_shown_is_said_and_not_recorded(
+async def test_a_request_that_cannot_be_shown_is_said_and_not_recorded(
     world: World, state: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.upload("a", **CLAIMS)

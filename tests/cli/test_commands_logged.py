@@ -8,8 +8,8 @@ from urllib.request import urlopen
 
 import orjson
 
-from agent.daemon.control_socket import reachable
-from agent.daemon.peer_credentials import account
+from agent.daemon.control_socket import short_socket_path
+from agent.daemon.peer_credentials import account_of_process
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn, wait_for
 from tests.support.files import jpeg, upload, write
 from tests.support.timeouts import eventually
@@ -23,7 +23,7 @@ def logged(err: str, event: str) -> list[dict[str, object]]:
     return [line for line in map(orjson.loads, err.splitlines()) if line["event"] == event]
 
 
-def test_who_sent_which_command_is_in_log_metrics_and_audit(here: Here) -> None:
+def test_sender_and_command_are_in_log_metrics_and_audit(here: Here) -> None:
     """[I5] The kernel says who: whatever a client claims."""
     write(here.folder / "images/slow.jpg", jpeg("sandbox-delay=10m"))
     write(here.folder / "specs/held.yaml", upload("held", {"front": "front.jpg"}, document_id=4))
@@ -75,9 +75,9 @@ def test_an_agent_that_starts_paused_says_so(here: Here) -> None:
     assert (line["level"], line["hint"]) == ("warning", "nothing new is begun before `assure-agent resume`")
 
 
-def test_an_account_without_a_name_or_of_another_namespace_is_told_as_such() -> None:
-    assert account(54321, os.getpid()).startswith("uid 54321")
-    assert account(65534, os.getpid()) == "an account outside of the agent's user namespace (uid 65534)"
+def test_an_account_without_a_name_or_of_another_namespace_is_reported_as_such() -> None:
+    assert account_of_process(54321, os.getpid()).startswith("uid 54321")
+    assert account_of_process(65534, os.getpid()) == "an account outside of the agent's user namespace (uid 65534)"
 
 
 def test_a_client_cannot_claim_to_be_another_account(here: Here) -> None:
@@ -86,7 +86,7 @@ def test_a_client_cannot_claim_to_be_another_account(here: Here) -> None:
     try:
         wait_for(process, "metrics: ")
         with socket.socket(socket.AF_UNIX) as client:
-            with reachable(here.folder / "state/sandbox/agent.db.sock") as name:
+            with short_socket_path(here.folder / "state/sandbox/agent.db.sock") as name:
                 client.connect(name)
             client.sendall(b'{"id": "a-command", "verb": "pause", "sender": "mallory (uid 1)"}\n')
             assert b'"ok":true' in client.recv(999)

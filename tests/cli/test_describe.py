@@ -5,9 +5,9 @@ import contextlib
 
 import pytest
 
-from agent.assure.process_details import described
+from agent.assure.process_details import process_details
 from agent.assure.response_parsers import parse
-from agent.core.classify import Reply
+from agent.core.classify import HttpReply
 from agent.sandbox.outcome import BIRTH_DATE, DOCUMENT_NUMBER, FIRST_NAME, LAST_NAME, PERSONAL_NUMBER
 from agent.store import audit
 from agent.store.lock import FileLock
@@ -101,14 +101,14 @@ async def test_nothing_personal_is_shown_when_it_cannot_be_recorded(world: World
     assert "PersonalShown" not in world.history("a")
 
 
-async def test_what_is_deleted_is_told_as_such(world: World, state: Here) -> None:
+async def test_an_object_that_is_deleted_is_reported_as_such(world: World, state: Here) -> None:
     world.upload("a")
     await world.settle()
     said = await asyncio.to_thread(state, "describe", "a", "--remote")
     assert (said.code, said.out.endswith("(404): it is deleted.\n")) == (0, True)
 
 
-async def test_what_is_not_at_assure_or_not_ours_is_an_error(world: World, state: Here) -> None:
+async def test_an_object_that_is_not_at_assure_or_not_ours_is_an_error(world: World, state: Here) -> None:
     world.upload("a", suspend=True)
     await world.settle()
 
@@ -130,8 +130,8 @@ def test_only_names_of_fields_leave_the_reader() -> None:
         b'"providerSpecific":{"document":{"securityChecks":{"mrz":{"name":"MRZ","passed":true,"message":"Jane"}}}},'
         b'"depictions":["selfie","front","Jane"]}'
     )
-    reply = Reply(status=200, body=body, document=parse(body), retry_after=None)
-    found = described("p1")(reply)
+    reply = HttpReply(status=200, body=body, document=parse(body), retry_after=None)
+    found = process_details("p1")(reply)
     assert found.masked == (
         "finalResult.firstName",
         "finalResult.?",

@@ -54,22 +54,22 @@ async def test_a_good_place_is_fine_and_is_left_as_it_is(world: World, here: Her
     assert world.state.read_bytes() == before
 
 
-async def test_a_copy_that_was_put_back_is_told_before_any_run(world: World, here: Here) -> None:
+async def test_a_copy_that_was_put_back_is_reported_before_any_run(world: World, here: Here) -> None:
     world.upload("a")
     await world.settle()
     here.env["STATE_URL"] = f"sqlite:///{world.state}"
-    for words in (("backup", str(here.folder / "kept.db")), ("restore", str(here.folder / "kept.db"))):
-        assert (await asyncio.to_thread(here, *words)).code == 0
+    for parts in (("backup", str(here.folder / "kept.db")), ("restore", str(here.folder / "kept.db"))):
+        assert (await asyncio.to_thread(here, *parts)).code == 0
     assert states(await asyncio.to_thread(here, "doctor", "--offline", "-o", "json"))["recovery"] == "warning"
 
 
-async def test_the_agent_that_runs_is_told_by_its_pid(world: World, here: Here) -> None:
+async def test_the_agent_that_runs_is_reported_by_its_pid(world: World, here: Here) -> None:
     async with world.running():
         assert holder(world.state) == os.getpid()
     assert holder(world.state) is None
 
 
-def test_where_each_setting_comes_from_and_that_secrets_do_not_show(here: Here) -> None:
+def test_each_setting_has_its_origin_and_secrets_do_not_show(here: Here) -> None:
     """[I6]"""
     write(here.folder / "ours.env", "ASSURE_AGENT_SOURCE_NAME=office\n").chmod(0o600)
     write(here.folder / "ours.yaml", "poll_interval: 7s\n")
@@ -91,7 +91,7 @@ def test_where_each_setting_comes_from_and_that_secrets_do_not_show(here: Here) 
     assert (files_check["state"], files_check["hint"]) == ("warning", "chmod 600 ours.yaml")
 
 
-def test_a_secret_from_a_file_is_told_as_such(here: Here) -> None:
+def test_a_secret_from_a_file_is_reported_as_such(here: Here) -> None:
     write(here.folder / "secret", "hunter2")
     here.env = {"CLIENT_ID": "me", "CLIENT_SECRET_FILE": "secret"}
     said = here("doctor", "--offline", "-o", "json")
@@ -194,17 +194,17 @@ def test_a_state_folder_without_room_is_not_ok(
     assert "left" in said.message
 
 
-def test_what_restore_set_aside_is_told(folder: Path) -> None:
+def test_files_that_restore_set_aside_are_reported(folder: Path) -> None:
     """[I6]"""
     state = folder / "state" / "agent.db"
-    assert list(local.set_aside(state)) == []
+    assert list(local.replaced_files(state)) == []
     write(state.with_name("replaced-20261101T000000.000000Z.db"), b"")
-    (check,) = local.set_aside(state)
+    (check,) = local.replaced_files(state)
     assert check.state is State.WARNING
     assert "replaced-20261101T000000.000000Z.db" in check.hint
 
 
-def test_a_state_folder_that_may_not_be_looked_into_is_told_by_doctor(
+def test_a_state_folder_that_may_not_be_read_is_reported_by_doctor(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(path: Path, **_: object) -> bool:
@@ -213,7 +213,7 @@ def test_a_state_folder_that_may_not_be_looked_into_is_told_by_doctor(
     monkeypatch.setattr(Path, "is_dir", refused)
     settings = load_settings(state_url=f"sqlite:///{folder}/state/agent.db")
     write(settings.state_path, b"")
-    monkeypatch.setattr(local, "Reading", refused)
+    monkeypatch.setattr(local, "ReadOnlyStore", refused)
     (found,) = local.store(settings.state_path, settings)
     assert (found.state, str(settings.state_path) in found.message) == (State.PROBLEM, True)
     assert "chown" in found.hint
@@ -254,7 +254,7 @@ def test_a_source_that_is_missing_or_has_faults(here: Here) -> None:
     "value",
     ["jane.doe_at_mail.example.com", "1984-02-29", "29.02.1984", "19840229", "born-1984-02-29", "31-6-12345678"],
 )
-def test_labels_that_look_personal_are_told_without_their_value(here: Here, value: str) -> None:
+def test_labels_that_seem_personal_are_reported_without_their_value(here: Here, value: str) -> None:
     """[I6]"""
     write(here.folder / "specs/a.yaml", capture("a", labels={"team": "onboarding", "note": value}))
     said = here("doctor", "--offline", "-o", "json")
@@ -287,22 +287,22 @@ def test_images_that_git_tracks(here: Here) -> None:
     assert "is damaged" in local.tracked(images).message
 
 
-def test_whether_authors_can_be_recorded_and_why_not(here: Here, tmp_path: Path) -> None:
+def test_doctor_reports_if_authors_can_be_recorded(here: Here, tmp_path: Path) -> None:
     """[issue 14]"""
-    assert "in no git checkout" in local.recorded(here.folder / "specs", []).message
+    assert "in no git checkout" in local.provenance(here.folder / "specs", []).message
     clone = repository(tmp_path / "git")
-    assert "no commit yet" in local.recorded(clone, []).message
+    assert "no commit yet" in local.provenance(clone, []).message
     for name in ("a", "b"):
         write(clone / f"{name}.yaml", capture(name))
         head = commit(clone)
-    found = local.recorded(clone, ["a.yaml", "b.yaml"])
+    found = local.provenance(clone, ["a.yaml", "b.yaml"])
     assert (found.state, head[:12] in found.message) == (State.OK, True)
     run_git(tmp_path, "clone", "-q", "--depth=1", f"file://{tmp_path}/git/remote.git", "cut")
-    found = local.recorded(tmp_path / "cut", ["a.yaml", "b.yaml"])
+    found = local.provenance(tmp_path / "cut", ["a.yaml", "b.yaml"])
     assert (found.state, "2 files: not known (shallow clone)" in found.message) == (State.WARNING, True)
     assert "--unshallow" in (found.hint or "")
     (clone / ".git/HEAD").write_text("garbage")
-    found = local.recorded(clone, ["a.yaml"])
+    found = local.provenance(clone, ["a.yaml"])
     assert (found.state, "cannot be recorded" in found.message) == (State.WARNING, True)
 
 

@@ -57,7 +57,7 @@ def test_with_wrong_credentials(there: Here) -> None:
     there("document-types", CLIENT_SECRET="wrong").is_one_clear_error("client id and secret")
 
 
-def test_where_nobody_answers(here: Here) -> None:
+def test_when_nobody_answers(here: Here) -> None:
     here("document-types", BASE_URL="http://127.0.0.1:9").is_one_clear_error("http://127.0.0.1:9", "cannot be reached")
 
 

@@ -11,7 +11,7 @@ import pytest
 from agent.assure import account
 from agent.sandbox import SandboxServer
 from agent.store.connection import sqlite3
-from tests.cli.command_runner import FREE_PORT, Here, Said, finish, spawn, wait_for
+from tests.cli.command_runner import FREE_PORT, CommandResult, Here, finish, spawn, wait_for
 from tests.support.files import upload, write
 from tests.support.timeouts import eventually
 
@@ -173,7 +173,7 @@ def test_a_second_agent_is_refused_at_once_with_the_pid_of_the_first(here: Here,
     first = spawn(here.folder, "run", *FREE_PORT, **env)
     try:
         _wait_for_lock(here.folder / "state/agent.db.lock", first.pid)
-        said: Said = here(*ONCE, **env)
+        said: CommandResult = here(*ONCE, **env)
         said.is_one_clear_error(f"pid {first.pid}", f"kill {first.pid}")
         assert here("get", "-o", "json").code == 0  # reading is always allowed
     finally:

@@ -9,11 +9,11 @@ from agent.cli.explain import as_json
 from agent.core.assure_types import CaptureOptions, ProcessType
 from agent.core.effect import EffectKind
 from agent.core.machine import admit
-from agent.core.next_effect import due
+from agent.core.next_effect import next_due_at
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
-from agent.store.readonly import Reading
-from agent.views.explain import EFFECTS, FOLLOWING, HOLDS, PHASES, answers, coming
+from agent.store.readonly import ReadOnlyStore
+from agent.views.explain import EFFECTS, FOLLOWING, HOLDS, PHASES, hold_answers, next_step
 from agent.views.plan import Action
 from tests.cli.command_runner import Here
 from tests.support.environment import World
@@ -36,7 +36,7 @@ def record(**more: object) -> Record:
     )
     made = Record(uid="u", name="a", source="default", agent="tests", desired=desired)
     made = replace(admit(made, 0.0, POLICY).record, **more)  # type: ignore[arg-type]
-    return replace(made, due_at=due(made, 0.0, POLICY))
+    return replace(made, due_at=next_due_at(made, 0.0, POLICY))
 
 
 def test_every_phase_effect_action_and_hold_has_its_sentence() -> None:
@@ -79,7 +79,7 @@ async def test_a_hold_says_what_it_means_and_how_it_is_answered(world: World, he
     assert [attempt["effect"] for attempt in item["attempts"]] == ["create_dossier", "create_process"]
 
 
-async def test_an_outcome_that_stands_after_an_abandoned_change_is_told(world: World, here: Here) -> None:
+async def test_an_outcome_that_remains_after_an_abandoned_change_is_reported(world: World, here: Here) -> None:
     world.upload("a")
     await world.settle()
     world.upload("a", document_id=IDENTITY_CARD, back=True)
@@ -87,12 +87,12 @@ async def test_an_outcome_that_stands_after_an_abandoned_change_is_told(world: W
     here.env |= {"STATE_URL": f"sqlite:///{world.state}", "SPECS_DIR": str(world.specs)}
     said = await asyncio.to_thread(here, "resolve", "a", "abandon")
     assert said.out.endswith("; the outcome accepted stands\n")
-    told = (await asyncio.to_thread(here, "explain", "a")).out
-    assert "and the outcome that it had stands" in told
-    assert "`assure-agent rerun a` would verify the file as it is now" in told
+    reported = (await asyncio.to_thread(here, "explain", "a")).out
+    assert "and the outcome that it had stands" in reported
+    assert "`assure-agent rerun a` would verify the file as it is now" in reported
 
 
-async def test_no_capture_link_is_told(world: World, here: Here) -> None:
+async def test_no_capture_link_is_reported(world: World, here: Here) -> None:
     """[I6]"""
     world.capture("a", capture={"uiProfile": "sandbox-outcome-abandoned"})
     here.env["STATE_URL"] = f"sqlite:///{world.state}"
@@ -127,14 +127,14 @@ REFUSED = Hold(id="h-2", reason=HoldReason.REFUSED, at=0.0)
     ],
     ids=["new", "open", "held", "waiting", "asked", "held and billed", "deletion"],
 )
-def test_what_comes_next(state: dict[str, object], words: str) -> None:
-    assert words in coming(record(**state), 10.0, POLICY).sentence
+def test_next_step(state: dict[str, object], words: str) -> None:
+    assert words in next_step(record(**state), 10.0, POLICY).sentence
 
 
 def test_a_suspended_request_waits_for_its_file() -> None:
     base = record()
     suspended = replace(base, desired=replace(base.desired, suspend=True), due_at=None)
-    assert coming(suspended, 10.0, POLICY).sentence.startswith("Nothing happens until its file")
+    assert next_step(suspended, 10.0, POLICY).sentence.startswith("Nothing happens until its file")
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -144,9 +144,9 @@ def test_everything_can_be_explained(phase: Phase) -> None:
     for hold in (None, QUESTION, REFUSED):
         for now in (10.0, 10**6):
             made = record(phase=phase, hold=hold, **known, **done)
-            told = as_json(made, [], now, POLICY)
-            assert told["next"]["sentence"].endswith(".")
-            assert "jane" not in str(told)
+            reported = as_json(made, [], now, POLICY)
+            assert reported["next"]["sentence"].endswith(".")
+            assert "jane" not in str(reported)
 
 
 async def test_an_agent_that_goes_on_meanwhile_is_not_taken_for_an_older_copy(
@@ -154,15 +154,15 @@ async def test_an_agent_that_goes_on_meanwhile_is_not_taken_for_an_older_copy(
 ) -> None:
     world.upload("a", suspend=True)
     await world.settle()
-    named = Reading.named
+    named = ReadOnlyStore.find
 
-    def later(self: Reading, name: str) -> list[Record]:
+    def later(self: ReadOnlyStore, name: str) -> list[Record]:
         found, mark = named(self, name), world.state.with_suffix(".mark")
         identity, events = mark.read_text().split()
         mark.write_text(f"{identity} {int(events) + 1:020d}\n")
         return found
 
-    monkeypatch.setattr(Reading, "named", later)
+    monkeypatch.setattr(ReadOnlyStore, "find", later)
     here.env["STATE_URL"] = f"sqlite:///{world.state}"
     said = await asyncio.to_thread(here, "explain", "a")
     assert said.code == 0
@@ -172,5 +172,5 @@ async def test_an_agent_that_goes_on_meanwhile_is_not_taken_for_an_older_copy(
 @pytest.mark.parametrize(("phase", "adopts"), [(Phase.DOSSIER, True), (Phase.RESULT, False)])
 def test_a_dossier_is_offered_for_adoption_where_it_would_be_taken(phase: Phase, adopts: bool) -> None:
     hold = Hold(id="h", reason=HoldReason.HISTORY_LOST, at=0.0)
-    commands, _ = answers(replace(record(), phase=phase, hold=hold), hold)
+    commands, _ = hold_answers(replace(record(), phase=phase, hold=hold), hold)
     assert ("assure-agent resolve a adopt DOSSIER_ID" in commands) is adopts

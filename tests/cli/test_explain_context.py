@@ -8,8 +8,8 @@ from agent.cli.explain import as_json
 from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase
 from agent.daemon.agent import Agent
-from agent.views.explain import Around, coming, where
-from tests.cli.command_runner import Here, Said
+from agent.views.explain import RequestContext, describe_state, next_step
+from tests.cli.command_runner import CommandResult, Here
 from tests.controller.test_recovery import copied, put_back
 from tests.support.commands import ask
 from tests.support.environment import World
@@ -20,10 +20,10 @@ from .test_explain import RESULT, record
 
 __all__ = ["begin", "world"]
 
-PAUSED = Around(paused_since=10.0)
+PAUSED = RequestContext(paused_since=10.0)
 
 
-async def said(here: Here, world: World, *arguments: str) -> Said:
+async def said(here: Here, world: World, *arguments: str) -> CommandResult:
     here.env |= {"STATE_URL": f"sqlite:///{world.state}", "SPECS_DIR": str(world.specs)}
     return await asyncio.to_thread(here, *arguments)
 
@@ -34,18 +34,18 @@ async def scanned(world: World, agent: Agent) -> None:
         await world.clock.advance(10)
 
 
-async def test_a_pause_is_told_with_its_time_and_the_command_that_ends_it(world: World, here: Here) -> None:
+async def test_a_pause_is_reported_with_its_time_and_the_command_that_ends_it(world: World, here: Here) -> None:
     async with world.running() as agent:
         await ask(world, "pause")
         world.upload("a")
         await scanned(world, agent)
-        told = (await said(here, world, "explain", "a")).out
+        reported = (await said(here, world, "explain", "a")).out
         (item,) = (await said(here, world, "explain", "a", "-o", "json")).json["items"]
         listed = (await said(here, world, "get")).out
         seen = (await said(here, world, "doctor", "--offline")).out
-    assert "The agent is paused since 2027-01-15T08:00:" in told
-    assert "Nothing while the agent is paused; after `assure-agent resume` it will" in told
-    assert "As soon as an agent runs" not in told
+    assert "The agent is paused since 2027-01-15T08:00:" in reported
+    assert "Nothing while the agent is paused; after `assure-agent resume` it will" in reported
+    assert "As soon as an agent runs" not in reported
     assert item["paused"]
     assert item["pausedSince"].startswith("2027-01-15T08:00:")
     for text in (listed, seen):
@@ -53,7 +53,7 @@ async def test_a_pause_is_told_with_its_time_and_the_command_that_ends_it(world:
     assert world.ledger.dossiers == {}
 
 
-async def test_who_pauses_twice_is_paused_since_the_first_time(world: World, here: Here) -> None:
+async def test_an_operator_that_pauses_twice_is_paused_since_the_first_time(world: World, here: Here) -> None:
     async with world.running():
         await ask(world, "pause")
         (first,) = world.rows("SELECT value FROM meta WHERE key = 'remembered/paused'")
@@ -67,15 +67,17 @@ async def test_who_pauses_twice_is_paused_since_the_first_time(world: World, her
 
 
 @pytest.mark.parametrize("more", [RESULT, {**RESULT, "phase": Phase.DELETION, "delete_at": 0.0}])
-def test_what_goes_on_while_the_agent_is_paused_says_when(more: dict[str, object]) -> None:
+def test_a_request_that_goes_on_while_the_agent_is_paused_says_when(more: dict[str, object]) -> None:
     one = record(**more)
-    assert "As soon as an agent runs" in coming(one, 20.0, Policy(), PAUSED).sentence
-    assert any("what runs at Assure is observed and deleted" in sentence for sentence in where(one, 20.0, PAUSED))
+    assert "As soon as an agent runs" in next_step(one, 20.0, Policy(), PAUSED).sentence
+    assert any(
+        "what runs at Assure is observed and deleted" in sentence for sentence in describe_state(one, 20.0, PAUSED)
+    )
 
 
 def test_a_pause_whose_beginning_an_earlier_version_did_not_keep() -> None:
-    around = Around(paused_since=0.0)
-    assert any("is paused: nothing new" in sentence for sentence in where(record(), 20.0, around))
+    around = RequestContext(paused_since=0.0)
+    assert any("is paused: nothing new" in sentence for sentence in describe_state(record(), 20.0, around))
     assert as_json(record(), [], 20.0, Policy(), around)["pausedSince"] is None
 
 
@@ -94,14 +96,14 @@ async def test_a_copy_whose_dossiers_are_gone_says_what_lets_it_go_on(world: Wor
         before = (await said(here, world, "explain", "a-0")).out
         assert "nothing is begun before `assure-agent approve`" in before
         await ask(world, "approve")
-        await agent._pausing.recover()
+        await agent._work_gate.run_recovery()
         await world.clock.advance(600)
         assert {record.phase for record in world.records().values()} == {Phase.RESULT}
-        told = (await said(here, world, "explain", "a-0")).out
+        reported = (await said(here, world, "explain", "a-0")).out
         (item,) = (await said(here, world, "explain", "a-0", "-o", "json")).json["items"]
-        assert "`assure-agent resume` says so" in told
-        assert "Once calls to Assure go on, it will" in told
-        assert "before `assure-agent approve`" not in told
+        assert "`assure-agent resume` says so" in reported
+        assert "Once calls to Assure go on, it will" in reported
+        assert "before `assure-agent approve`" not in reported
         assert item["circuit"] == "missing"
         await ask(world, "resume", command_id="command-2")
         await world.clock.advance(1_800)
@@ -110,13 +112,13 @@ async def test_a_copy_whose_dossiers_are_gone_says_what_lets_it_go_on(world: Wor
     assert [world.starts(name) for name in names] == [1] * 8
 
 
-def test_what_would_be_begun_in_a_copy_waits_for_a_persons_word() -> None:
-    around = Around(recovering=True, gated=True)
-    assert coming(record(), 20.0, Policy(), around).sentence.startswith("Nothing before `assure-agent approve`")
+def test_a_request_that_would_be_begun_in_a_copy_waits_for_an_approval() -> None:
+    around = RequestContext(recovering=True, gated=True)
+    assert next_step(record(), 20.0, Policy(), around).sentence.startswith("Nothing before `assure-agent approve`")
     assert as_json(record(), [], 20.0, Policy(), around)["ifChanged"]["action"] == "hold"
 
 
-async def test_a_withdrawal_that_waits_is_told_where_people_look(world: World, here: Here) -> None:
+async def test_a_withdrawal_that_waits_is_reported_where_operators_read(world: World, here: Here) -> None:
     names = [f"a-{number}" for number in range(6)]
     for name in names:
         world.upload(name, suspend=True)
@@ -124,16 +126,16 @@ async def test_a_withdrawal_that_waits_is_told_where_people_look(world: World, h
         for name in names[:4]:
             (world.specs / f"{name}.yaml").unlink()
         await scanned(world, agent)
-        told = (await said(here, world, "explain", "a-0")).out
+        reported = (await said(here, world, "explain", "a-0")).out
         other = (await said(here, world, "explain", "a-5")).out
         (item,) = (await said(here, world, "explain", "a-0", "-o", "json")).json["items"]
         places = [(await said(here, world, *command)).out for command in (("get",), ("doctor", "--offline"))]
-        assert "Its file is gone. 4 withdrawals wait for a person's word, this one among them" in told
-        assert "If the withdrawals are approved: it would be withdrawn" in told
-        assert "If its file were removed now" not in told
+        assert "Its file is gone. 4 withdrawals wait for a person's word, this one among them" in reported
+        assert "If the withdrawals are approved: it would be withdrawn" in reported
+        assert "If its file were removed now" not in reported
         assert item["withdrawalWaits"]
         assert "4 withdrawals" not in other
-        for text in (told, *places):
+        for text in (reported, *places):
             assert "assure-agent approve" in text
         await ask(world, "approve")
         await scanned(world, agent)
@@ -159,7 +161,7 @@ async def test_files_that_are_back_wait_no_longer(world: World, here: Here) -> N
     ("answer", "words"),
     [("retry@h-000000", "answers h-000000, which is not open"), ("perhaps", "is no answer to its hold")],
 )
-async def test_an_annotation_that_answers_no_open_hold_is_told(
+async def test_an_annotation_that_answers_no_open_hold_is_reported(
     world: World, here: Here, answer: str, words: str
 ) -> None:
     world.upload("a", document_id=IDENTITY_CARD)
@@ -168,11 +170,11 @@ async def test_an_annotation_that_answers_no_open_hold_is_told(
         await scanned(world, agent)
         hold = world.record("a").hold
         assert hold is not None
-        told = (await said(here, world, "explain", "a")).out
+        reported = (await said(here, world, "explain", "a")).out
         (item,) = (await said(here, world, "explain", "a", "-o", "json")).json["items"]
         listed = (await said(here, world, "get")).out
-        assert f"The annotation `assure-agent/resolve` in its file {words}: it is ignored." in told
-        assert f"The open hold is {hold.id}." in told
+        assert f"The annotation `assure-agent/resolve` in its file {words}: it is ignored." in reported
+        assert f"The open hold is {hold.id}." in reported
         assert item["strayAnswer"] == ("h-000000" if "@" in answer else "")
         assert "ignored: a: its `assure-agent/resolve` answers no open hold" in listed
         world.upload("a", document_id=IDENTITY_CARD)
@@ -180,11 +182,11 @@ async def test_an_annotation_that_answers_no_open_hold_is_told(
         assert "in its file answers" not in (await said(here, world, "explain", "a")).out
 
 
-async def test_retention_is_told(world: World, here: Here) -> None:
+async def test_retention_is_reported(world: World, here: Here) -> None:
     world.upload("a", retention="1h")
     async with world.running():
         await world.clock.advance(30)
-        told = (await said(here, world, "explain", "a")).out
-    assert "Its outcome is accepted" in told
-    assert "Its retention ends at 2027-01-15T09:00:" in told
-    assert "; then it will delete the dossier." in told
+        reported = (await said(here, world, "explain", "a")).out
+    assert "Its outcome is accepted" in reported
+    assert "Its retention ends at 2027-01-15T09:00:" in reported
+    assert "; then it will delete the dossier." in reported

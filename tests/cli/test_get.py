@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.output import moment
+from agent.cli.output import format_optional_timestamp
 from agent.core.record import HoldReason
 from agent.store.connection import sqlite3
 from tests.cli.command_runner import Here
@@ -68,7 +68,7 @@ async def test_a_finished_request_as_json(world: World, here: Here, folder: Path
         "processId": record.process_id,
         "due": None,
         "admittedAt": "2027-01-15T08:00:00.000Z",
-        "settledAt": moment(record.done_at),
+        "settledAt": format_optional_timestamp(record.done_at),
     }
 
 
@@ -91,7 +91,7 @@ async def test_held_waiting_suspended_and_refused_as_json(world: World, state: H
     assert items["held"]["settledAt"] == "2027-01-15T08:00:00.000Z"
     assert items["suspended"]["externalReference"] is None
     assert items["resting"]["outcome"] == "accepted"
-    assert items["resting"]["due"] == moment(world.record("resting").delete_at)
+    assert items["resting"]["due"] == format_optional_timestamp(world.record("resting").delete_at)
     (refused,) = found["refused"]
     assert list(refused) == ["file", "line", "column", "message", "hint"]
     assert (refused["file"], refused["line"] > 1, refused["column"]) == ("refused.yaml", True, 14)
@@ -171,7 +171,7 @@ def test_validate_says_where_what_and_what_to_do(here: Here) -> None:
     assert (fault["file"], fault["line"]) == ("specs/bad.yaml", line)
 
 
-def test_validate_looks_at_images_unless_told_otherwise(here: Here) -> None:
+def test_validate_checks_images_unless_requested_otherwise(here: Here) -> None:
     write(here.folder / "specs/a.yaml", upload("a", {"front": "no/such.jpg"}))
     assert here("validate", "specs").code == 5
     assert here("validate", "specs", "--no-images").code == 0

@@ -26,9 +26,7 @@ def set_clock(folder: Path, seconds: float) -> None:
     (folder / "shift.new").replace(folder / "shift")
 
 
-def test_ten_billed_requests_settle_with_their_results_whatever_the_clock_of_the_host_says(
-    here: Here, remote: SandboxServer
-) -> None:
+def test_ten_billed_requests_settle_with_their_results_for_any_host_clock(here: Here, remote: SandboxServer) -> None:
     """[I1] [I3] A day ahead while ten are billed; killed in that time; right again; a day behind at the next start."""
     here.env |= {"BASE_URL": remote.url, "POLL_INTERVAL": "1s"}
     names = [f"a-{number}" for number in range(COUNT)]

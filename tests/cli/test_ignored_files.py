@@ -7,7 +7,7 @@ ONCE = ("run", "--sandbox", "--once", *FREE_PORT)
 KUSTOMIZATION = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n"
 
 
-def test_a_near_miss_is_told_by_validate_plan_doctor_and_the_log(here: Here) -> None:
+def test_a_near_miss_is_reported_by_validate_plan_doctor_and_the_log(here: Here) -> None:
     write(here.folder / "specs/customer.yaml.txt", upload("customer", {"front": "front.jpg"}))
     for command in (("validate", "specs"), ("plan",), ("doctor", "--offline")):
         said = here(*command)

@@ -5,10 +5,10 @@ import asyncio
 from agent.core.policy import Policy
 from agent.core.record import Phase
 from agent.store.backup import back_up, restore
-from agent.store.pages import Browsing
-from agent.web.agent_status import Seen
-from agent.web.request_page import timeline
-from tests.cli.command_runner import Here, Said
+from agent.store.pages import PageQueries
+from agent.web.agent_status import StatusSnapshot
+from agent.web.request_page import request_page
+from tests.cli.command_runner import CommandResult, Here
 from tests.controller.test_recovery import approved, lose
 from tests.support.clock import until
 from tests.support.commands import ask
@@ -21,7 +21,7 @@ LOST = "Its capture link is lost and cannot be handed out any more"
 TRY = "Try: `assure-agent rerun a` begins anew with another link, and is billed again."
 
 
-SEEN = Seen(
+SEEN = StatusSnapshot(
     now=0.0,
     policy=Policy(),
     ready=None,
@@ -46,7 +46,7 @@ def command(world: World, here: Here) -> Here:
     return here
 
 
-async def said(here: Here, *arguments: str) -> Said:
+async def said(here: Here, *arguments: str) -> CommandResult:
     return await asyncio.to_thread(here, *arguments)
 
 
@@ -67,32 +67,32 @@ async def regained(world: World) -> None:
     assert {(record.phase, record.hold) for record in world.records().values()} == {(Phase.RESULT, None)}
 
 
-async def test_whoever_looks_at_an_adopted_capture_is_told_that_its_link_is_lost(begin: Begin, here: Here) -> None:
+async def test_the_lost_link_of_an_adopted_capture_is_reported(begin: Begin, here: Here) -> None:
     """[I1] It would wait for its deadline without a word. Nothing is asked of Assure to know it."""
     world = await begin(interactive=True)
     state = command(world, here)
     await captures(world, "a")
-    looks = [("get",), ("get", "a"), ("explain", "a"), ("describe", "a", "--remote")]
-    for look in looks:
-        assert LOST not in (await said(state, *look)).out
+    read_pool = [("get",), ("get", "a"), ("explain", "a"), ("describe", "a", "--remote")]
+    for read in read_pool:
+        assert LOST not in (await said(state, *read)).out
     await regained(world)
     before = world.ledger.calls.copy()
-    for look in looks[:-1]:
-        told = await said(state, *look)
-        assert (told.code, LOST in told.out, TRY in told.out) == (0, True, True), told
+    for read in read_pool[:-1]:
+        reported = await said(state, *read)
+        assert (reported.code, LOST in reported.out, TRY in reported.out) == (0, True, True), reported
     (await said(state, "get", "a", "--link")).is_one_clear_error(LOST, TRY)
     (item,) = (await said(state, "explain", "a", "-o", "json")).json["items"]
     assert item["linkLost"] is True
     assert world.ledger.calls == before
-    told = await said(state, "describe", "a", "--remote")
-    assert (told.code, LOST in told.out, TRY in told.out) == (0, True, True), told
-    with Browsing(world.state) as browsing:
-        page = timeline(browsing, SEEN, world.record("a").uid)
+    reported = await said(state, "describe", "a", "--remote")
+    assert (reported.code, LOST in reported.out, TRY in reported.out) == (0, True, True), reported
+    with PageQueries(world.state) as browsing:
+        page = request_page(browsing, SEEN, world.record("a").uid)
     assert page is not None
     assert any(LOST in sentence for sentence in page["where"])
 
 
-async def test_what_it_says_to_try_hands_out_another_link(begin: Begin, here: Here) -> None:
+async def test_the_suggested_command_hands_out_another_link(begin: Begin, here: Here) -> None:
     world = await begin(interactive=True)
     await captures(world, "a")
     await regained(world)
@@ -104,19 +104,19 @@ async def test_what_it_says_to_try_hands_out_another_link(begin: Begin, here: He
     assert (await said(here, "get", "a", "--link")).code == 0
 
 
-async def test_after_a_restore_many_are_told_of_in_a_few_lines(begin: Begin, here: Here) -> None:
+async def test_after_a_restore_many_lost_links_are_reported_in_a_few_lines(begin: Begin, here: Here) -> None:
     """No backup has links [I6]."""
     world = await begin(interactive=True)
     await captures(world, *"abcde")
     kept = world.folder / "backup.db"
     back_up(world.state, kept)
     restore(kept, world.state)
-    told = (await said(command(world, here), "get")).out
-    assert told.count(LOST) == 3
-    assert "2 other capture links are lost as well" in told
+    reported = (await said(command(world, here), "get")).out
+    assert reported.count(LOST) == 3
+    assert "2 other capture links are lost as well" in reported
 
 
-async def test_who_is_done_or_has_nobody_to_wait_for_is_told_of_no_link(world: World, here: Here) -> None:
+async def test_no_lost_link_is_reported_for_a_done_request(world: World, here: Here) -> None:
     world.upload("u", "sandbox-delay=60m")
     world.capture("c")
     async with world.running():

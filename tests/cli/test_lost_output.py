@@ -149,8 +149,8 @@ def test_a_log_on_a_full_disk_goes_on_when_there_is_room_and_says_how_many_lines
         lines = (disk / "log").read_text().splitlines()
         parsed = [orjson.loads(line) for line in lines if line.endswith("}")]
         assert len(parsed) >= len(lines) - 1  # at most one was torn when the disk was full
-        told = [line for line in parsed if line["event"] == "log lines were lost"]
-        assert sum(line["count"] for line in told) <= lost()
+        reported = [line for line in parsed if line["event"] == "log lines were lost"]
+        assert sum(line["count"] for line in reported) <= lost()
         assert end(process) == 0
     finally:
         process.kill()
@@ -196,7 +196,7 @@ def said(here: Here, *arguments: str, stdout: int) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "arguments", [("get",), ("schema",), ("--help",), ("doctor", "--offline", "-o", "json")], ids=" ".join
 )
-def test_a_command_whose_reader_has_enough_ends_without_a_word(here: Here, arguments: tuple[str, ...]) -> None:
+def test_a_command_whose_reader_has_enough_ends_silently(here: Here, arguments: tuple[str, ...]) -> None:
     """`assure-agent get | head -1`; the exit code is a shell's for SIGPIPE."""
     with dead_reader() as handle:
         assert said(here, *arguments, stdout=handle) == (141, "")

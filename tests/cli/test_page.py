@@ -50,8 +50,8 @@ def test_the_demo_prints_a_link_that_works_once_and_says_how_to_get_another(here
         another = here("page")
         assert another.code == 0
         assert opens(another.out.strip()) == 200
-        (told,) = here("audit", "query", "told", "command=page", "-o", "json").json["items"]
-        assert told["sender"]
+        (reported,) = here("audit", "query", "told", "command=page", "-o", "json").json["items"]
+        assert reported["sender"]
         assert finish(process, signal.SIGINT).code == 0
 
 

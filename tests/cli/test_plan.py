@@ -9,7 +9,7 @@ from agent.cli.plan import as_markdown, escaped
 from agent.core.record import Phase
 from agent.store.backup import back_up, restore
 from agent.views.plan import Action, Change, Plan
-from tests.cli.command_runner import Here, Said
+from tests.cli.command_runner import CommandResult, Here
 from tests.support.environment import World
 from tests.support.files import capture, write
 from tests.support.fixtures import begin, world
@@ -130,11 +130,11 @@ def test_a_long_plan_is_cut_in_a_comment() -> None:
 # -- a store that is not what it was ---------------------------------------------------------------------------------
 
 
-def rows(said: Said) -> dict[str, tuple[str, int]]:
+def rows(said: CommandResult) -> dict[str, tuple[str, int]]:
     return {row["name"]: (row["action"], row["starts"]) for row in said.json["changes"]}
 
 
-async def planned(here: Here, world: World) -> Said:
+async def planned(here: Here, world: World) -> CommandResult:
     for name, value in (("SPECS_DIR", world.specs), ("IMAGES_DIR", world.images)):
         here.env[name] = str(value)
     here.env["STATE_URL"] = f"sqlite:///{world.state}"

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.cli.command_runner import COMMAND, Here, Said, finish, spawn
+from tests.cli.command_runner import COMMAND, CommandResult, Here, finish, spawn
 from tests.support.files import upload, write
 
 from .test_run import FAST, ONCE
@@ -23,7 +23,7 @@ READ_ONLY = (
 DOCTOR = ("doctor", "--offline", "-o", "json", "--state", "sqlite:///state/sandbox/agent.db")
 
 
-def on_read_only_images(here: Here, *arguments: str) -> Said:
+def on_read_only_images(here: Here, *arguments: str) -> CommandResult:
     env = {f"ASSURE_AGENT_{name}": value for name, value in (here.env | FAST | DELETE).items()}
     done = subprocess.run(
         [*READ_ONLY, *COMMAND, *arguments],
@@ -32,10 +32,10 @@ def on_read_only_images(here: Here, *arguments: str) -> Said:
         capture_output=True,
         text=True,
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
-def test_an_image_that_cannot_be_deleted_is_told_and_goes_with_the_next_start_that_can(here: Here) -> None:
+def test_an_image_that_cannot_be_deleted_is_reported_and_goes_with_the_next_start_that_can(here: Here) -> None:
     if subprocess.run([*READ_ONLY, "true"], cwd=here.folder, capture_output=True).returncode:
         pytest.skip("nothing can be mounted here")
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))

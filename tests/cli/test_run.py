@@ -33,7 +33,7 @@ def three_requests(folder: Path) -> None:
     write(folder / "specs/c.yaml", capture("customer-c"))
 
 
-def test_three_requests_are_settled_told_and_audited(here: Here) -> None:
+def test_three_requests_are_settled_reported_and_audited(here: Here) -> None:
     """[I1] [I5]"""
     three_requests(here.folder)
     said = finish(spawn(here.folder, *ONCE, **FAST))
@@ -61,7 +61,7 @@ def test_something_held_is_exit_code_3_before_5_and_4(here: Here) -> None:
     assert "refused: b.yaml:" in said.out
 
 
-def test_withdrawals_that_wait_for_approval_are_told_and_exit_code_3(here: Here) -> None:
+def test_withdrawals_that_wait_for_approval_are_reported_and_exit_code_3(here: Here) -> None:
     """They are undecided as a hold is; once approved they are withdrawn, and all is done."""
     paths = [
         write(here.folder / f"specs/{name}.yaml", upload(name, {"front": "front.jpg"}, suspend=True))

@@ -20,7 +20,7 @@ def demo(here: Here) -> Here:
     return here
 
 
-def test_a_real_agent_beside_the_demo_verifies_all_itself_and_says_nothing_of_the_sandbox(
+def test_a_real_agent_next_to_the_demo_verifies_all_itself_and_says_nothing_of_the_sandbox(
     demo: Here, remote: SandboxServer
 ) -> None:
     """[I2] README's path: the demo, then credentials, then `run`."""
@@ -50,7 +50,7 @@ def test_a_real_store_is_never_taken_by_the_sandbox(here: Here, remote: SandboxS
     assert (here.folder / "state/agent.key").exists()
 
 
-def test_a_store_of_the_stand_alone_sandbox_never_becomes_one_of_assure(here: Here, remote: SandboxServer) -> None:
+def test_a_store_of_the_standalone_sandbox_never_becomes_one_of_assure(here: Here, remote: SandboxServer) -> None:
     write(here.folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
     assert here(*REAL, BASE_URL=remote.url).code == 0
     said = here(*REAL, "--rebind", BASE_URL="https://assure.invalid", CLIENT_ID="real")
@@ -72,7 +72,7 @@ def test_the_commands_find_the_only_store_and_say_which_it_is(demo: Here) -> Non
     assert "state/sandbox/agent.db" in said.err
 
 
-def test_the_demo_is_shown_anew_after_a_reset(demo: Here) -> None:
+def test_the_demo_is_shown_again_after_a_reset(demo: Here) -> None:
     again = demo(*DEMO)
     assert "customer-a: accepted" not in again.out
     assert "sandbox reset" in again.out
@@ -121,7 +121,7 @@ def test_the_first_start_over_requests_says_what_it_bills(here: Here, remote: Sa
     assert "new state file" not in here(*REAL, BASE_URL=remote.url).err
 
 
-def test_each_start_tells_the_places_that_it_uses(demo: Here) -> None:
+def test_each_start_reports_the_places_that_it_uses(demo: Here) -> None:
     said = demo(*DEMO)
     assert f"requests: {demo.folder}/specs" in said.out
     assert f"state file: {demo.folder}/state/sandbox/agent.db" in said.out

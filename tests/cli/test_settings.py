@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def own(folder: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that the agent has made its own, which is the working directory."""
-    Keys.beside(write(here.folder / "state/agent.db", b""))
+    Keys.load_or_create(write(here.folder / "state/agent.db", b""))
     (here.folder / "state/agent.db").unlink()
     monkeypatch.chdir(here.folder)
     return here.folder
@@ -60,7 +60,7 @@ def own(folder: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> Path:
         (".env", "MAX_STARTS_PERDAY=5\n", ".env:1: MAX_STARTS_PERDAY"),
     ],
 )
-def test_a_misspelt_brake_is_refused_by_every_command_wherever_it_stands(
+def test_a_misspelt_brake_is_refused_by_every_command_in_every_place(
     own: Path, here: Here, place: str, content: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if place == "environment":
@@ -80,7 +80,7 @@ def test_a_misspelt_brake_is_refused_by_every_command_wherever_it_stands(
     assert told in said.json["checks"][0]["message"]
 
 
-def test_what_is_set_twice_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_is_set_twice_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("assure_agent_agent_id", "a")
     assert load_settings().agent_id == "a"
     monkeypatch.setenv("ASSURE_AGENT_AGENT_ID", "b")
@@ -101,9 +101,7 @@ def test_an_option_without_its_value_is_wrong_use(here: Here) -> None:
     here("get", "--env-file").is_one_clear_error("--env-file needs a value", code=2)
 
 
-def test_what_kubernetes_and_docker_say_of_a_service_of_our_name_is_no_setting(
-    own: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_service_variables_of_kubernetes_and_docker_are_ignored(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "PORT", "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_METRICS", "PORT_9464_TCP", "PORT_9464_TCP_PROTO",
         "PORT_9464_TCP_PORT", "PORT_9464_TCP_ADDR", "EVENTS_SERVICE_HOST", "EVENTS_PORT_9465_TCP", "PORT_53_UDP",
@@ -167,7 +165,7 @@ def test_an_empty_backup_folder_is_none(monkeypatch: pytest.MonkeyPatch) -> None
     assert load_settings().backup_dir is None
 
 
-def test_what_is_no_text_is_refused_and_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_is_not_text_is_refused_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSURE_AGENT_SOURCE_NAME", "\udcff")
     with pytest.raises(SettingsError, match="ASSURE_AGENT_SOURCE_NAME: expected text in UTF-8"):
         load_settings()
@@ -180,7 +178,7 @@ _AROUND = ["\n", "\r\n", " ", "\ufeff", "\u200b", "\u00a0", "\t"]
 
 
 @pytest.mark.parametrize("invisible", _AROUND, ids=ascii)
-def test_what_cannot_be_seen_around_a_value_is_no_part_of_it(invisible: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invisible_characters_around_a_value_are_removed(invisible: str, monkeypatch: pytest.MonkeyPatch) -> None:
     key = "k" * 32
     given = {
         "BASE_URL": "https://assure.example", "STATE_URL": "sqlite:///state/agent.db", "CLAIMS_KEY": key,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox import SandboxServer
-from tests.cli.command_runner import FREE_PORT, Here, Said
+from tests.cli.command_runner import FREE_PORT, CommandResult, Here
 from tests.support.files import upload, write
 
 US = str(os.geteuid())
@@ -34,7 +34,7 @@ def in_a_folder_of_all(path: Path) -> None:
     path.parent.chmod(0o777)
 
 
-TOLD: list[tuple[Callable[[Path], None], str]] = [
+REPORTED: list[tuple[Callable[[Path], None], str]] = [
     (hard_linked, "of/a.yaml: the file has 2 hard links"),
     (writable, "of/a.yaml: others may write the file (mode 0666)"),
     (in_a_folder_of_all, "of/: others may write the folder (mode 0777)"),
@@ -62,7 +62,7 @@ def request_file(here: Here) -> Path:
     return path
 
 
-def run_once(here: Here, remote: SandboxServer, **env: str) -> Said:
+def run_once(here: Here, remote: SandboxServer, **env: str) -> CommandResult:
     return here("run", "--once", *FREE_PORT, BASE_URL=remote.url, POLL_INTERVAL="1s", LOG_FORMAT="json", **env)
 
 
@@ -71,7 +71,7 @@ def writers(here: Here, **env: str) -> tuple[str, str]:
     return next((check["state"], check["message"]) for check in checks if check["check"] == "source, writers")
 
 
-def test_what_only_its_owner_can_change_is_fine(here: Here, request_file: Path, remote: SandboxServer) -> None:
+def test_a_file_that_only_its_owner_can_change_is_fine(here: Here, request_file: Path, remote: SandboxServer) -> None:
     request_file.parent.chmod(0o1777)  # as /tmp: names belong to their owners
     assert writers(here)[0] == "ok"
     said = run_once(here, remote)
@@ -79,8 +79,8 @@ def test_what_only_its_owner_can_change_is_fine(here: Here, request_file: Path, 
     assert "others could change" not in said.err + said.out
 
 
-@pytest.mark.parametrize(("expose", "words"), TOLD)
-def test_what_others_can_change_is_told_and_works(
+@pytest.mark.parametrize(("expose", "words"), REPORTED)
+def test_a_file_that_others_can_change_is_reported_and_works(
     here: Here, request_file: Path, remote: SandboxServer, expose: Callable[[Path], None], words: str
 ) -> None:
     expose(request_file)
@@ -89,8 +89,8 @@ def test_what_others_can_change_is_told_and_works(
     assert here("validate", "specs").code == 0
     said = run_once(here, remote)
     assert said.code == 0
-    told = (said.err + said.out).count("others could change request files")
-    assert told == 1, "once, and not at each scan"
+    reported = (said.err + said.out).count("others could change request files")
+    assert reported == 1, "once, and not at each scan"
     assert '"count":1' in said.err.replace(" ", "")
     assert "a.yaml" not in said.err, "no log names a file"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox import SandboxServer
-from tests.cli.command_runner import COMMAND, FREE_PORT, Here, Said, finish, spawn
+from tests.cli.command_runner import COMMAND, FREE_PORT, CommandResult, Here, finish, spawn
 from tests.support.timeouts import PATIENT, eventually
 
 ONCE = ("run", "--once", *FREE_PORT)
@@ -38,7 +38,7 @@ def other_folder(here: Here) -> Path:
     return other
 
 
-def unshared(here: Here, script: str) -> Said:
+def unshared(here: Here, script: str) -> CommandResult:
     """A shell in mount and pid namespaces of its own, with the agent's settings."""
     unshare = ["unshare", "--mount", "--pid", "--fork", "--mount-proc"]
     if os.geteuid() or not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode:
@@ -53,7 +53,7 @@ def unshared(here: Here, script: str) -> Said:
         timeout=PATIENT,
         check=False,
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("link", ["state/agent.db", "other/further.db"])

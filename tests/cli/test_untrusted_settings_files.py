@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.errors import AgentError, Untrusted
+from agent.core.errors import AgentError, UntrustedFile
 from agent.platform.git_index import tracked_files
 from agent.platform.settings import load_settings
-from agent.platform.token_host import refuse_elsewhere
+from agent.platform.token_host import refuse_foreign_token_host
 from agent.sandbox import SandboxServer
 from agent.store.identity_key import Keys
-from tests.cli.command_runner import FREE_PORT, Here, Said, finish, spawn
+from tests.cli.command_runner import FREE_PORT, CommandResult, Here, finish, spawn
 from tests.support.files import upload, write
 from tests.support.git import git
 
@@ -64,7 +64,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 @pytest.fixture
 def own(here: Here) -> Here:
     """The command in a folder that the agent has made its own, with one request."""
-    Keys.beside(write(here.folder / "state/agent.db", b""))
+    Keys.load_or_create(write(here.folder / "state/agent.db", b""))
     (here.folder / "state/agent.db").unlink()
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
     here.env["CLAIMS_KEY"] = KEY
@@ -178,11 +178,11 @@ def test_a_config_map_of_kubernetes_is_taken(own: Here, monkeypatch: pytest.Monk
     (volume / "..data").symlink_to("..2026")
     (volume / "assure-agent.yaml").symlink_to("..data/assure-agent.yaml")
     volume.chmod(0o777)
-    words = ("doctor", "--offline", "-o", "json", "--config-file", "volume/assure-agent.yaml")
-    assert "has mode 0777" in own(*words).out
+    parts = ("doctor", "--offline", "-o", "json", "--config-file", "volume/assure-agent.yaml")
+    assert "has mode 0777" in own(*parts).out
     read_only = os.statvfs_result((*tuple(os.statvfs(volume))[:8], os.ST_RDONLY, 255))
     monkeypatch.setattr("agent.platform.trusted_files.os.statvfs", lambda _: read_only)
-    assert _brake(own(*words)) == "5"
+    assert _brake(own(*parts)) == "5"
 
 
 @as_root
@@ -210,13 +210,13 @@ def test_a_secret_of_our_own_that_others_can_read_is_refused_as_ssh_does(
     for path in (own.folder, file):
         os.chown(path, 65534, 65534)
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    with pytest.raises(Untrusted, match="others can read this secret"):
+    with pytest.raises(UntrustedFile, match="others can read this secret"):
         load_settings(client_secret_file=file)
     for mode in (0o600, 0o440):  # in the group of this user alone, as Docker's own examples have it
         file.chmod(mode)
         assert load_settings(client_secret_file=file).client_secret.get_secret_value() == "hunter2"
     os.chown(file, 65534, 1)
-    with pytest.raises(Untrusted, match="others can read this secret"):
+    with pytest.raises(UntrustedFile, match="others can read this secret"):
         load_settings(client_secret_file=file)
     read_only = os.statvfs_result((*tuple(os.statvfs(file))[:8], os.ST_RDONLY, 255))
     monkeypatch.setattr("agent.platform.trusted_files.os.statvfs", lambda _: read_only)
@@ -232,7 +232,7 @@ def test_a_user_without_an_entry_has_the_group_of_its_number(own: Here, monkeypa
         os.chown(path, 54321, 54321)
     own.folder.chmod(0o775)
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
-    with pytest.raises(Untrusted, match="has mode 0775"):
+    with pytest.raises(UntrustedFile, match="has mode 0775"):
         load_settings(client_secret_file=file)
     monkeypatch.setattr(os, "getegid", lambda: 54321)
     assert load_settings(client_secret_file=file).client_secret.get_secret_value() == "hunter2"
@@ -300,7 +300,7 @@ def test_the_token_endpoint_is_where_assure_is_or_at_a_sibling_of_its_vendor(
     if taken:
         assert load_settings(base_url=base, token_url=token).token_url
         return
-    with pytest.raises(Untrusted, match="not sent to another host"):
+    with pytest.raises(UntrustedFile, match="not sent to another host"):
         load_settings(base_url=base, token_url=token)
 
 
@@ -314,8 +314,8 @@ def test_the_token_endpoint_is_where_assure_is_or_at_a_sibling_of_its_vendor(
 def test_another_port_of_the_same_host_is_for_the_environment_and_flags(base: str, token: str) -> None:
     """Another user may listen there: a file cannot name it."""
     assert load_settings(base_url=base, token_url=token).token_url == token
-    with pytest.raises(Untrusted, match="not sent to another host"):
-        refuse_elsewhere(base, token, "", of_file=True)
+    with pytest.raises(UntrustedFile, match="not sent to another host"):
+        refuse_foreign_token_host(base, token, "", of_file=True)
 
 
 def test_a_scope_of_an_ipv6_address_does_not_pass_for_a_name_of_the_vendor() -> None:
@@ -337,7 +337,7 @@ def test_a_scope_of_an_ipv6_address_does_not_pass_for_a_name_of_the_vendor() -> 
 )
 def test_token_host_allows_each_spelling_of_a_host_and_the_hint_names_one_that_works(host: str, token: str) -> None:
     assert load_settings(token_url=token, token_host=host).token_url == token
-    with pytest.raises(Untrusted) as refused:
+    with pytest.raises(UntrustedFile) as refused:
         load_settings(token_url=token)
     hinted = refused.value.hint.split("--token-host ")[1].split()[0]
     assert load_settings(token_url=token, token_host=hinted).token_url == token
@@ -366,15 +366,15 @@ def test_a_file_in_a_folder_that_is_not_the_agents_own_has_to_be_named(here: Her
         for command in COMMANDS:
             said = here(*command)
             said.is_one_clear_error(f"{name} is there and is not read", f"{option} {name}", code=2)
-        for words in ((option, name, "doctor"), ("doctor", f"{option}={name}")):
-            assert _brake(here(*words, "--offline", "-o", "json")) == "5"
+        for parts in ((option, name, "doctor"), ("doctor", f"{option}={name}")):
+            assert _brake(here(*parts, "--offline", "-o", "json")) == "5"
         variable = option.removeprefix("--").replace("-", "_").upper()
         assert _brake(here("doctor", "--offline", "-o", "json", **{variable: name})) == "5"
         assert _brake(here("doctor", "--offline", "-o", "json", option, "")) == "0"
         file.unlink()
 
 
-def test_what_is_of_another_program_is_passed_over(here: Here) -> None:
+def test_a_file_that_is_of_another_program_is_passed_over(here: Here) -> None:
     write(here.folder / ".env", "DATABASE_URL=postgres://\nnot a line of ours\n").chmod(0o666)
     git(here.folder, "init", "-q")
     git(here.folder, "add", "-f", ".env")
@@ -415,7 +415,7 @@ def test_after_make_run_a_private_env_file_is_read(here: Here) -> None:
     assert "is not read" in here("doctor", "--offline").out
 
 
-def _brake(said: Said) -> str:
+def _brake(said: CommandResult) -> str:
     (shown,) = [one["value"] for one in said.json["settings"] if one["name"] == "ASSURE_AGENT_MAX_STARTS_PER_DAY"]
     return str(shown)
 
@@ -448,7 +448,7 @@ def test_an_index_that_cannot_be_read_whole_is_not_taken_for_an_empty_one(tmp_pa
     git(tmp_path, "update-index", "--split-index")
     assert tracked_files(tmp_path / ".git/index") is None
     write(tmp_path / "secret", "hunter2").chmod(0o600)
-    with pytest.raises(Untrusted, match="whose index cannot be read"):
+    with pytest.raises(UntrustedFile, match="whose index cannot be read"):
         load_settings(client_secret_file=tmp_path / "secret")
 
 
@@ -462,7 +462,7 @@ def test_a_worktree_and_a_checkout_around_a_checkout_are_asked(tmp_path: Path) -
     git(outer, "worktree", "add", "-q", str(tmp_path / "tree"))
     for folder in (outer, tmp_path / "tree"):
         (folder / "inner/secret").chmod(0o600)
-        with pytest.raises(Untrusted, match="is tracked by git"):
+        with pytest.raises(UntrustedFile, match="is tracked by git"):
             load_settings(client_secret_file=folder / "inner/secret")
 
 

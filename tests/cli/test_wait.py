@@ -19,7 +19,7 @@ def state(world: World, here: Here) -> Here:
     return here
 
 
-async def test_what_is_done_is_settled_at_once(world: World, state: Here) -> None:
+async def test_a_request_that_is_done_is_settled_at_once(world: World, state: Here) -> None:
     world.upload("a")
     world.upload("b", suspend=True)
     world.upload("c", retention="1d")
@@ -30,7 +30,7 @@ async def test_what_is_done_is_settled_at_once(world: World, state: Here) -> Non
     assert said.out == "1 of 1 settled, 0 held.\n"
 
 
-async def test_what_is_held_is_3(world: World, state: Here) -> None:
+async def test_a_held_request_is_exit_code_3(world: World, state: Here) -> None:
     world.upload("a", document_id=IDENTITY_CARD)
     world.upload("b")
     await world.settle()
@@ -39,7 +39,7 @@ async def test_what_is_held_is_3(world: World, state: Here) -> None:
     assert state("wait", "b").code == 0
 
 
-async def test_what_goes_on_is_4_at_the_timeout(world: World, state: Here) -> None:
+async def test_a_request_in_progress_is_exit_code_4_at_the_timeout(world: World, state: Here) -> None:
     world.capture("a", capture={"uiProfile": "sandbox-outcome-abandoned"})
     async with world.running():
         said = await asyncio.to_thread(state, "wait", "a", "--timeout", "100ms")

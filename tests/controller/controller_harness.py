@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.admission import Admission, Rules, Synced
+from agent.admission import Admission, AdmissionRules, SyncResult
 from agent.assure.account import client_config
 from agent.assure.client import AssureClient
-from agent.assure.document_type_cache import Catalogue
+from agent.assure.document_type_cache import DocumentTypeCache
 from agent.controller.interpreter import Interpreter
-from agent.controller.pictures import PictureFolder
+from agent.controller.pictures import ImageFolder
 from agent.controller.reconciler import Reconciler
-from agent.controller.result_poller import Observer
+from agent.controller.result_poller import ResultPoller
 from agent.controller.start_budget import StartBudget
 from agent.core.assure_types import CaptureOptions, DocumentKey, DocumentType, ProcessType
 from agent.core.document_types import Resolution, resolve
@@ -24,7 +24,7 @@ from agent.core.observations import Answered
 from agent.core.policy import Policy
 from agent.core.record import Desired, Record
 from agent.source.folder import Folder
-from agent.source.git_provenance import Checkout
+from agent.source.git_provenance import GitCheckout
 from agent.store.sqlite import SqliteStore
 from tests.support.clock import VirtualClock
 from tests.support.environment import World, watching
@@ -93,9 +93,9 @@ async def driving(
     """The parts of a drive loop; the test runs it."""
     store = SqliteStore(world.state, ACCOUNT)
     client = AssureClient(client_config(world.settings()), world.clock)
-    pictures, budget = PictureFolder(world.images, 10_000), StartBudget(0, store, world.clock)
-    catalogue = Catalogue(client, store, world.clock)
-    plain = Interpreter(client, pictures, catalogue, budget, world.clock, half, store.claims.vault)
+    pictures, budget = ImageFolder(world.images, 10_000), StartBudget(0, store, world.clock)
+    catalogue = DocumentTypeCache(client, store, world.clock)
+    plain = Interpreter(client, pictures, catalogue, budget, world.clock, half, store.claims.keyring)
     interpreter = Bent(plain.perform, around)
     steps: list[Step] = []
     bugs: list[tuple[str, Exception]] = []
@@ -118,18 +118,18 @@ async def driving(
         told,
         bug,
     )
-    observer = Observer(store, client, reconciler, world.clock)
+    observer = ResultPoller(store, client, reconciler, world.clock)
     ended = asyncio.Event()
 
     async def observing() -> None:
         while not ended.is_set():
             await world.clock.wait(ended, INTERVAL)
             if not ended.is_set():
-                await observer.observe()
+                await observer.poll()
 
     try:
         with (
-            world.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)),
+            world.clock.watch(lambda: len(reconciler._driven) + len(reconciler._committing)),
             watching(world.clock, observer, loop=True),
         ):
             looking = asyncio.create_task(observing())
@@ -158,12 +158,12 @@ class Types:
         self.rows: tuple[DocumentType, ...] | None = ()
         self.asked: list[DocumentKey] = []
 
-    async def resolve(self, wanted: DocumentKey) -> Resolution | None:
-        self.asked.append(wanted)
-        return None if self.rows is None else resolve(self.rows, wanted)
+    async def resolve(self, key: DocumentKey) -> Resolution | None:
+        self.asked.append(key)
+        return None if self.rows is None else resolve(self.rows, key)
 
 
-class Desk:
+class ControllerHarness:
     """Admission over a folder and a real store; nothing is driven, so records show what was admitted."""
 
     def __init__(self, folder: Path, clock: VirtualClock, store: SqliteStore, hosts: frozenset[str]) -> None:
@@ -173,20 +173,20 @@ class Desk:
         idle: Any = None
         self.types = Types()
         self.reconciler = Reconciler(store, idle, clock, Policy(), 1, half, self.steps.append)
-        self.begin_anew(hosts)
+        self.restart(hosts)
 
-    def begin_anew(self, hosts: frozenset[str] = frozenset()) -> None:
+    def restart(self, hosts: frozenset[str] = frozenset()) -> None:
         """What a restart forgets: all that the source remembers."""
-        rules = Rules(
+        rules = AdmissionRules(
             source="default", agent_id="tests", images_dir=self.images, max_image_bytes=10_000, redirect_hosts=hosts
         )
         folder = Folder(self.specs, settle=0)
-        checkout = Checkout(self.specs, patience=10.0)  # the machine may be busy
+        checkout = GitCheckout(self.specs, timeout=10.0)  # the machine may be busy
         self.admission = Admission(
             folder, rules, self.store, self.reconciler, self.store.keys, self.types, self.clock, checkout=checkout
         )
 
-    async def scan(self, times: int = 1) -> Synced:
+    async def scan(self, times: int = 1) -> SyncResult:
         """Scan; the last of them."""
         for _ in range(times):
             synced = await self.admission.scan()
@@ -212,12 +212,12 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk_at(folder: Path, hosts: frozenset[str] = frozenset()) -> AsyncIterator[Desk]:
+async def desk_at(folder: Path, hosts: frozenset[str] = frozenset()) -> AsyncIterator[ControllerHarness]:
     """A desk over an empty folder."""
     for name in ("specs", "images", "state"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     store = SqliteStore(folder / "state" / "agent.db", ACCOUNT)
     try:
-        yield Desk(folder, VirtualClock(), store, hosts)
+        yield ControllerHarness(folder, VirtualClock(), store, hosts)
     finally:
         store.close()

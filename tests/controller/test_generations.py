@@ -115,10 +115,10 @@ async def test_run_once_sees_a_removal_without_waiting_for_the_next_interval(wor
     assert world.record("a").outcome is Outcome.WITHDRAWN
 
 
-async def test_run_once_ends_at_its_timeout_and_says_that_something_still_moves(world: World) -> None:
+async def test_run_once_ends_at_its_timeout_and_says_that_something_moves(world: World) -> None:
     world.upload("a", "sandbox-delay=20m")
     finished = await world.settle(patience=30.0)
-    assert finished.still_moving
+    assert finished.unfinished
     assert world.record("a").phase is Phase.RESULT
     assert world.starts("a") == 1
 
@@ -127,7 +127,7 @@ async def test_run_once_waits_for_no_person_and_for_nothing_suspended(world: Wor
     world.upload("held", document_id=9001)
     world.upload("suspended", suspend=True)
     world.upload("resting", retention="1d")
-    assert not (await world.settle()).still_moving
+    assert not (await world.settle()).unfinished
     assert {name: record.state for name, record in world.records().items()} == {
         "held": "held",
         "suspended": "suspended",
@@ -136,7 +136,7 @@ async def test_run_once_waits_for_no_person_and_for_nothing_suspended(world: Wor
 
 
 @pytest.mark.parametrize("what", ["held", "suspended"])
-async def test_the_privacy_clock_runs_whatever_is_undecided(begin: Begin, what: str) -> None:
+async def test_the_privacy_clock_runs_even_if_undecided(begin: Begin, what: str) -> None:
     """[I3]"""
     world = await begin(interactive=True)
     path = world.capture("a", deadline="20d", suspend=False)

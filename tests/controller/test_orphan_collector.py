@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.controller.orphan_collector import OrphanSweep
+from agent.controller.orphan_collector import OrphanCollector
 from agent.core.record import Outcome
 from agent.sandbox.model import bad_request
 from tests.support.commands import ask
@@ -42,7 +42,7 @@ async def test_an_unknown_creation_that_shows_up_later_is_deleted(world: World) 
     world.check_nothing_left()
 
 
-async def test_a_creation_that_is_proven_absent_leaves_nothing_to_look_for(world: World) -> None:
+async def test_a_creation_that_is_proven_absent_leaves_nothing_to_search_for(world: World) -> None:
     """[I3] The list shows all there is, after the call could no longer act."""
     world.sandbox.faults.add([rule("createDossier", "reset-before")])
     world.upload("a")
@@ -80,7 +80,7 @@ async def test_a_shell_out_of_sight_is_deleted_once_the_newer_ones_are_gone(worl
     world.check_nothing_left()
 
 
-async def test_a_sweep_with_nothing_to_look_for_asks_nothing(world: World) -> None:
+async def test_a_sweep_with_nothing_to_search_for_asks_nothing(world: World) -> None:
     world.upload("a")
     await world.settle()
     assert world.ledger.calls["getDossiers"] == 0
@@ -128,7 +128,7 @@ async def test_a_creation_that_may_have_happened_is_watched_until_a_list_of_all_
     assert world.rows("SELECT closed_at IS NULL, dossier_id FROM orphans") == [(0, None)]
 
 
-async def test_what_is_watched_for_long_is_looked_for_ever_less_often(world: World) -> None:
+async def test_a_request_that_is_watched_for_long_is_searched_for_ever_less_often(world: World) -> None:
     """[I8] A day of looking costs tens of lists, not thousands."""
     await crowd(world)
     world.sandbox.faults.add([rule("createDossier", "reset-before")])
@@ -155,12 +155,12 @@ async def test_a_sweep_returns_how_many_it_deleted(world: World) -> None:
     await begun_twice(world)
     await world.clock.advance(120)
     async with world.opened() as agent:
-        sweep: OrphanSweep = agent._orphans
+        sweep: OrphanCollector = agent._orphans
         assert await sweep.sweep() == 1
         assert await sweep.sweep() == 0
 
 
-async def test_what_a_full_list_does_not_show_is_looked_for_among_the_processes(world: World) -> None:
+async def test_a_request_that_a_full_list_does_not_show_is_searched_for_among_the_processes(world: World) -> None:
     """[I3] As after a restored store: the reference is at Assure, with a process, under 100 newer dossiers."""
     world.sandbox.faults.add([rule("createDossier", "reset-before")])
     world.upload("a")

@@ -75,7 +75,7 @@ async def test_one_slow_call_delays_no_other_request(world: World) -> None:
         await end(drive, world, task)
 
 
-async def test_new_requests_go_before_looks_at_those_that_wait(world: World) -> None:
+async def test_new_requests_go_before_polls_of_those_that_wait(world: World) -> None:
     async with driving(world, concurrency=1) as drive:
         world.sandbox.world.config = world.sandbox.config
         waiting = [capture_record(f"waiting-{number}") for number in range(3)]
@@ -84,7 +84,7 @@ async def test_new_requests_go_before_looks_at_those_that_wait(world: World) -> 
         assert {drive.record(record.name).phase for record in waiting} == {Phase.RESULT}
         await end(drive, world, task)
     world.clock.hold()
-    await world.clock.advance(Policy().own_look + 1)  # all of them are due now
+    await world.clock.advance(Policy().poll_fallback + 1)  # all of them are due now
     async with driving(world, concurrency=1) as drive:
         await drive.reconciler.admit([capture_record(f"new-{number}") for number in range(3)])
         task = await run(drive, world)
@@ -94,7 +94,7 @@ async def test_new_requests_go_before_looks_at_those_that_wait(world: World) -> 
         await end(drive, world, task)
 
 
-async def test_what_waits_costs_no_task(world: World) -> None:
+async def test_a_request_that_waits_costs_no_task(world: World) -> None:
     """[I8]"""
     async with driving(world) as drive:
         await drive.reconciler.admit([capture_record(f"a-{number}") for number in range(20)])
@@ -110,7 +110,7 @@ async def test_what_waits_costs_no_task(world: World) -> None:
 # -- what goes wrong -----------------------------------------------------------------------------------------------
 
 
-async def test_a_bug_with_one_record_stops_no_other_and_is_told(world: World) -> None:
+async def test_a_bug_with_one_record_stops_no_other_and_is_reported(world: World) -> None:
     """[I9]"""
 
     async def around(effect: Effect, perform: Perform) -> Answered:
@@ -169,7 +169,7 @@ async def test_a_store_that_breaks_ends_the_agent_with_its_error(world: World) -
         async with world.running() as agent:
             _break(world)
             world.clock.release()
-            await until(agent._ending.asked.is_set)
+            await until(agent._shutdown.requested.is_set)
     assert world.starts("a") == 1
 
 
@@ -182,7 +182,7 @@ async def test_a_store_that_cannot_be_read_ends_the_agent_with_its_error(world: 
             connection.execute("ALTER TABLE requests RENAME TO elsewhere")
             connection.close()
             world.clock.release()
-            await until(agent._ending.asked.is_set)
+            await until(agent._shutdown.requested.is_set)
 
 
 async def test_a_listener_that_raises_after_a_commit_changes_nothing(world: World) -> None:
@@ -233,7 +233,7 @@ async def test_stopping_saves_what_is_under_way_and_asks_for_nothing_new(world: 
     assert world.calls == ["token", "createDossier"]
 
 
-async def test_what_was_stopped_goes_on_where_it_was(world: World) -> None:
+async def test_a_request_that_was_stopped_goes_on_where_it_was(world: World) -> None:
     """[I1] [I2]"""
     world.sandbox.faults.add([rule("createDossier", "latency", seconds=30.0)])
     async with driving(world) as drive:
@@ -255,7 +255,7 @@ async def test_dropping_leaves_an_intent_that_is_resumed(world: World) -> None:
         await drive.reconciler.admit([capture_record("a")])
         task = await run_into_a_hang(drive, world)
         drive.reconciler.stop()
-        await drive.reconciler.drop()
+        await drive.reconciler.cancel_all()
         await patiently(task)
         intent = drive.record("a").intent
         assert intent is not None
@@ -278,13 +278,13 @@ async def run_into_a_hang(drive: Drive, world: World) -> asyncio.Task[None]:
 # -- what reaches a record meanwhile -------------------------------------------------------------------------------
 
 
-async def test_what_reaches_a_record_while_it_is_driven_waits_for_the_answer(world: World) -> None:
+async def test_an_observation_for_a_driven_record_waits_for_the_answer(world: World) -> None:
     """[I3] Withdrawn while its dossier is being created: the dossier is known, and deleted."""
     world.sandbox.faults.add([rule("createDossier", "latency", seconds=10.0)])
     async with driving(world) as drive:
         await drive.reconciler.admit([capture_record("a")])
         task = await run(drive, world)
-        await drive.reconciler.tell({uid("a"): DocumentRemoved(at=world.clock.now())})
+        await drive.reconciler.deliver({uid("a"): DocumentRemoved(at=world.clock.now())})
         assert drive.record("a").present
         await world.clock.advance(30)
         record = drive.record("a")
@@ -294,11 +294,11 @@ async def test_what_reaches_a_record_while_it_is_driven_waits_for_the_answer(wor
     world.check_nothing_left()
 
 
-async def test_what_reaches_a_waiting_record_is_folded_in_at_once(world: World) -> None:
+async def test_an_observation_for_a_waiting_record_is_applied_at_once(world: World) -> None:
     async with driving(world) as drive:
         await drive.reconciler.admit([capture_record("a")])
         task = await run(drive, world)
-        await drive.reconciler.tell({uid("a"): DocumentRemoved(at=world.clock.now())})
+        await drive.reconciler.deliver({uid("a"): DocumentRemoved(at=world.clock.now())})
         assert drive.record("a").outcome is Outcome.WITHDRAWN
         await world.clock.rest()
         assert drive.record("a").phase is Phase.DONE
@@ -306,17 +306,17 @@ async def test_what_reaches_a_waiting_record_is_folded_in_at_once(world: World) 
     world.check_nothing_left()
 
 
-async def test_what_reaches_a_record_with_an_open_intent_waits_until_it_is_resumed(world: World) -> None:
+async def test_an_observation_for_a_record_with_an_open_intent_waits_until_it_is_resumed(world: World) -> None:
     """[I3]"""
     world.sandbox.faults.add([rule("createDossier", "hang", acts=True)])
     async with driving(world) as drive:
         await drive.reconciler.admit([capture_record("a")])
         task = await run_into_a_hang(drive, world)
         drive.reconciler.stop()
-        await drive.reconciler.drop()
+        await drive.reconciler.cancel_all()
         await task
     async with driving(world) as drive:
-        await drive.reconciler.tell({uid("a"): DocumentRemoved(at=world.clock.now())})
+        await drive.reconciler.deliver({uid("a"): DocumentRemoved(at=world.clock.now())})
         assert drive.record("a").present
         task = await run(drive, world)
         await world.clock.advance(60)
@@ -332,7 +332,7 @@ async def test_a_removal_that_comes_as_a_drive_ends_is_not_lost(world: World, wh
     tasks: list[asyncio.Task[None]] = []
 
     def tell() -> None:
-        tasks.append(asyncio.create_task(drive.reconciler.tell({uid("a"): DocumentRemoved(at=world.clock.now())})))
+        tasks.append(asyncio.create_task(drive.reconciler.deliver({uid("a"): DocumentRemoved(at=world.clock.now())})))
 
     async def around(effect: Effect, perform: Perform) -> Answered:
         answer = await perform(effect)
@@ -362,7 +362,7 @@ def _refuse(*_: object) -> dict[str, object]:
     raise bad_request("not today")
 
 
-async def test_no_step_is_told_before_it_is_on_disk(world: World) -> None:
+async def test_no_step_is_reported_before_it_is_on_disk(world: World) -> None:
     """[I4]"""
     on_disk: list[Callable[[], bool]] = []
 

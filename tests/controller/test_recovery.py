@@ -13,7 +13,7 @@ from agent.daemon.agent import Agent
 from agent.sandbox.faults.rules import Rule
 from agent.store.backup import back_up, restore
 from tests.support.clock import patiently, until
-from tests.support.commands import obeyed_still
+from tests.support.commands import execute_offline
 from tests.support.environment import World
 from tests.support.faults import rule
 
@@ -39,7 +39,7 @@ def put_back(world: World, kept: Path) -> None:
 
 
 async def approve(agent: Agent) -> str:
-    answer = await agent._control.obey({"id": "approve-1", "verb": "approve"}, "root (uid 0)")
+    answer = await agent._control.execute({"id": "approve-1", "verb": "approve"}, "root (uid 0)")
     assert answer["ok"], answer
     return str(answer["message"])
 
@@ -49,7 +49,7 @@ async def approved(world: World) -> AsyncIterator[Agent]:
     """An agent at work, once a person has said to go on and it has gone on."""
     async with world.running() as agent:
         await approve(agent)
-        await agent._pausing.recover()
+        await agent._work_gate.run_recovery()
         yield agent
 
 
@@ -64,7 +64,7 @@ async def killed_in(world: World, trouble: Rule) -> None:
         await until(lambda: any(row["fired"] for row in world.sandbox.faults.rows()))
         agent.stop()
         await asyncio.sleep(0)
-        await agent.reconciler.drop()
+        await agent.reconciler.cancel_all()
         await patiently(task)
     world.sandbox.faults.clear()
 
@@ -91,7 +91,7 @@ async def test_a_first_start_is_no_recovery_and_costs_no_call(world: World) -> N
 
 @pytest.mark.parametrize("acts", [True, False])
 @pytest.mark.parametrize("call", ["createProcess", "setImages", "startVerification", "deleteDossier"])
-async def test_what_assure_still_has_of_a_lost_store_is_adopted_and_started_once(
+async def test_a_request_that_assure_has_of_a_lost_store_is_adopted_and_started_once(
     world: World, call: str, acts: bool
 ) -> None:
     """[I1] [I2] [I3] A pending process goes on, one that was started is observed, a final one is the result."""
@@ -110,7 +110,7 @@ async def test_what_assure_still_has_of_a_lost_store_is_adopted_and_started_once
     world.check_nothing_left()
 
 
-async def test_what_left_no_trace_at_assure_waits_for_a_person_and_is_then_begun(world: World) -> None:
+async def test_a_request_that_left_no_trace_at_assure_waits_for_a_person_and_is_then_begun(world: World) -> None:
     """[I1] [I2] It may have been verified and billed: nothing is created before somebody says so."""
     world.upload("a")
     await world.settle()
@@ -201,7 +201,7 @@ async def test_while_assure_gives_no_list_nothing_is_begun(world: World) -> None
     async with world.running() as agent:
         assert world.record("a").hold is not None
         for _ in range(4):
-            await agent._pausing.recover()
+            await agent._work_gate.run_recovery()
         assert world.record("a").hold is not None
         assert world.ledger.calls["createDossier"] == 1
     assert len(world.dossiers("a")) == 1
@@ -231,11 +231,11 @@ async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -
         assert held == {"done-since", "new"}
         for name in ("done-since", "runs"):
             assert world.starts(name) == 1
-        await agent._control.obey(
+        await agent._control.execute(
             {"id": "resolve-1", "verb": "resolve", "name": "done-since", "answer": "abandon"}, "root (uid 0)"
         )
         await approve(agent)
-        await agent._pausing.recover()
+        await agent._work_gate.run_recovery()
         await world.clock.advance(900)
         assert world.record("runs").outcome is Outcome.ACCEPTED
         assert world.record("new").outcome is Outcome.ACCEPTED
@@ -266,20 +266,20 @@ async def test_a_copy_from_the_middle_of_a_request_starts_nothing_twice(world: W
     world.check_nothing_left()
 
 
-async def test_what_a_copy_could_go_on_with_is_not_billed_until_it_is_approved(world: World) -> None:
+async def test_a_request_that_a_copy_could_go_on_with_is_not_billed_until_it_is_approved(world: World) -> None:
     """[I2] Its process is pending at Assure; the copy came without its mark, so nobody knows how old it is."""
     world.upload("a", back=True)
     await killed_in(world, rule("setImages", "hang", acts=False))
     world.state.with_name("agent.mark").unlink()
     finished = await world.settle()
-    assert finished.still_moving
+    assert finished.unfinished
     before = world.ledger.calls.copy()
     async with world.running() as agent:
         await world.clock.advance(120)
         begun = set(world.ledger.calls - before)
         assert not begun & {"createDossier", "createProcess", "setImages", "startVerification"}
         await approve(agent)
-        await agent._pausing.recover()
+        await agent._work_gate.run_recovery()
         await world.clock.advance(60)
     assert world.record("a").outcome is Outcome.ACCEPTED
     assert world.starts("a") == 1
@@ -340,7 +340,7 @@ async def capture_asked_for(world: World) -> None:
 
 @pytest.mark.parametrize("way", ["copy", "backup"])
 @pytest.mark.parametrize("until_then", [between_two_attempts, between_two_documents, capture_asked_for])
-async def test_what_would_follow_in_a_copy_is_held_before_anybody_approves(
+async def test_a_request_that_would_follow_in_a_copy_is_held_before_anybody_approves(
     world: World, until_then: Callable[[World], Awaitable[None]], way: str
 ) -> None:
     """[I1] [I2] It was done since, and billed: what a person gives up is not billed again, and the rest is begun."""
@@ -363,11 +363,11 @@ async def test_what_would_follow_in_a_copy_is_held_before_anybody_approves(
         await world.clock.advance(300)
         holds = {name: one.hold.reason for name, one in world.records().items() if one.hold is not None}
         assert holds == {"a": HoldReason.HISTORY_LOST, "b": HoldReason.HISTORY_LOST}
-        await agent._control.obey(
+        await agent._control.execute(
             {"id": "resolve-1", "verb": "resolve", "name": "a", "answer": "abandon"}, "root (uid 0)"
         )
         await approve(agent)
-        await agent._pausing.recover()
+        await agent._work_gate.run_recovery()
         await world.clock.advance(600)
         assert world.record("b").outcome is Outcome.ACCEPTED
     assert world.record("a").outcome is Outcome.ABANDONED
@@ -388,7 +388,7 @@ async def test_a_command_while_no_agent_runs_gives_up_no_capture_of_a_restored_s
         await world.clock.advance(30)
         assert world.link("a") is not None
     restore(kept, world.state)
-    assert (await obeyed_still(world, "show-personal", name="a"))["ok"]
+    assert (await execute_offline(world, "show-personal", name="a"))["ok"]
     hold = world.record("a").hold
     assert hold is not None
     assert hold.reason is HoldReason.HISTORY_LOST
@@ -417,18 +417,18 @@ async def test_a_copy_put_back_over_its_own_successor_is_noticed_as_well(world: 
     assert recoveries(world) == [("older", False, False)]
 
 
-async def test_a_list_that_cannot_be_read_is_told_and_the_recovery_goes_on_once_it_can(world: World) -> None:
+async def test_a_list_that_cannot_be_read_is_reported_and_the_recovery_goes_on_once_it_can(world: World) -> None:
     world.upload("a")
     await world.settle()
     lose(world)
     world.sandbox.faults.add([rule("getAllProcess", "foreign", every=1, status=200)])
     async with approved(world) as agent:
         for _ in range(3):
-            await agent._pausing.recover()
-        told = [entry["event"] for entry in world.logs if "no list of Assure" in entry["event"]]
-        assert len(told) == 1
+            await agent._work_gate.run_recovery()
+        reported = [entry["event"] for entry in world.logs if "no list of Assure" in entry["event"]]
+        assert len(reported) == 1
         assert agent._store.recoveries.open() is not None
         world.sandbox.faults.clear()
-        await agent._pausing.recover()
+        await agent._work_gate.run_recovery()
         assert agent._store.recoveries.open() is None
-    assert world.logs[-1]["event"] != told[0]
+    assert world.logs[-1]["event"] != reported[0]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from agent.controller.result_poller import _FEW
+from agent.controller.result_poller import _READS_WITHOUT_LIST
 from agent.core.assure_types import ProcessType
 from agent.core.audit import Event, difference
 from agent.core.machine import Step
-from agent.core.next_effect import due
+from agent.core.next_effect import next_due_at
 from agent.core.policy import Policy
 from agent.core.record import Desired, Outcome, Phase, Record
 from agent.sandbox.model import Verdict
@@ -45,7 +45,7 @@ async def test_an_interval_costs_a_list_and_one_read_for_each_that_has_finished(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 300 that wait, ten have finished: four pages of three rows, ten reads, and no call for the 290 others."""
-    monkeypatch.setattr("agent.ports.listing.PAGE", 3)
+    monkeypatch.setattr("agent.ports.listing.PAGE_SIZE", 3)
     waiting(world, 290)
     for number in range(10):
         world.upload(f"finished-{number}", "sandbox-delay=3s")
@@ -125,9 +125,9 @@ def seeded(world: World, name: str, ends_at: float) -> Step:
         billed=True,
         opened_at=now,
         read_at=now,
-        not_before=now + Policy().own_look,
+        not_before=now + Policy().poll_fallback,
     )
-    record = replace(record, due_at=due(record, now, Policy()))
+    record = replace(record, due_at=next_due_at(record, now, Policy()))
     admitted = Event(at=now, type="Admitted", changes=difference(None, record))
     return Step(before=None, record=record, events=(admitted,))
 
@@ -182,27 +182,27 @@ async def test_the_list_is_asked_for_since_the_oldest_that_waits(world: World) -
 
 
 @pytest.mark.parametrize("kind", ["500", "reset-before", "html", "429", "truncated"])
-async def test_without_the_list_a_few_are_looked_at_by_themselves_in_turn(world: World, kind: str) -> None:
+async def test_without_the_list_a_few_are_checked_by_themselves_in_turn(world: World, kind: str) -> None:
     world.sandbox.faults.add([rule("getAllProcess", kind, every=1)])
-    names = waiting(world, 3 * _FEW - 6)
+    names = waiting(world, 3 * _READS_WITHOUT_LIST - 6)
     async with world.running():
         for interval in (1, 2, 3):
             before = world.ledger.calls.copy()
             await world.clock.advance(INTERVAL)
             calls = since(world, before)
-            assert calls["getDossier"] <= _FEW
-            looked = [name for name in names if world.record(name).read_at is not None]
-            assert len(looked) == min(len(names), interval * _FEW)
+            assert calls["getDossier"] <= _READS_WITHOUT_LIST
+            result = [name for name in names if world.record(name).read_at is not None]
+            assert len(result) == min(len(names), interval * _READS_WITHOUT_LIST)
         world.sandbox.faults.clear()
         before = world.ledger.calls.copy()
         await world.clock.advance(INTERVAL)
         assert since(world, before) == {"getAllProcess": 1}
 
 
-async def test_without_the_list_those_with_a_near_deadline_are_looked_at_in_turn_as_well(world: World) -> None:
+async def test_without_the_list_those_with_a_near_deadline_are_checked_in_turn_as_well(world: World) -> None:
     """[I1] `oldest_looks` promises the ones that were looked at longest ago."""
     world.sandbox.faults.add([rule("getAllProcess", "500", every=1)])
-    names = waiting(world, _FEW + 8, deadline="10m")
+    names = waiting(world, _READS_WITHOUT_LIST + 8, deadline="10m")
     async with world.running():
         await world.clock.advance(4 * INTERVAL)
         assert [name for name in names if world.record(name).read_at is None] == []
@@ -223,7 +223,7 @@ async def test_without_the_list_a_result_is_found_all_the_same(world: World) -> 
 
 
 async def test_a_page_that_fails_in_the_middle_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.ports.listing.PAGE", 2)
+    monkeypatch.setattr("agent.ports.listing.PAGE_SIZE", 2)
     names = [f"a-{number}" for number in range(6)]
     for name in names:
         world.upload(name, "sandbox-delay=3s")
@@ -234,13 +234,13 @@ async def test_a_page_that_fails_in_the_middle_loses_nothing(world: World, monke
     world.check()
 
 
-async def test_what_the_list_never_shows_is_found_by_a_look_of_its_own(world: World) -> None:
+async def test_a_request_that_the_list_never_shows_is_found_by_its_own_poll(world: World) -> None:
     """[I1] Every 15 minutes."""
     world.sandbox.world.list_processes = _nothing  # type: ignore[method-assign]
     world.upload("a", "sandbox-delay=10m", deadline="3h")
     world.capture("b", deadline="3h")
     async with world.running():
-        await world.clock.advance(Policy().own_look + INTERVAL)
+        await world.clock.advance(Policy().poll_fallback + INTERVAL)
         assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
         processes = [process for entry in world.ledger.dossiers.values() for process in entry.processes]
         assert sum(len(process.reads) for process in processes) == 2
@@ -289,7 +289,7 @@ async def test_a_row_of_somebody_else_costs_no_read(world: World) -> None:
         assert since(world, before) == {"getAllProcess": 4}
 
 
-async def test_what_is_suspended_or_held_while_it_waits_is_not_read(world: World) -> None:
+async def test_a_request_that_is_suspended_or_held_while_it_waits_is_not_read(world: World) -> None:
     path = world.upload("a", "sandbox-delay=30s")
     async with world.running() as agent:
         path.write_text(path.read_text().replace("spec:", "spec:\n  suspend: true"))
@@ -304,11 +304,11 @@ async def test_what_is_suspended_or_held_while_it_waits_is_not_read(world: World
     world.check()
 
 
-async def test_a_bug_in_the_observer_is_told_and_does_not_end_the_observing_in_silence(world: World) -> None:
+async def test_a_bug_in_the_observer_is_reported_and_does_not_end_the_observing_in_silence(world: World) -> None:
     """[I1] An agent that lives and looks for no result would look healthy."""
     world.upload("a", "sandbox-delay=3s")
     async with world.running() as agent:
-        observe = agent._observer.observe
+        observe = agent._result_poller.poll
         raised: list[int] = []
 
         async def once() -> int:
@@ -317,14 +317,14 @@ async def test_a_bug_in_the_observer_is_told_and_does_not_end_the_observing_in_s
                 raise ZeroDivisionError("a bug of ours")
             return await observe()
 
-        agent._observer.observe = once  # type: ignore[method-assign]
+        agent._result_poller.poll = once  # type: ignore[method-assign]
         world.clock.release()
         await until(lambda: raised)
         await world.clock.advance(4 * INTERVAL)
-        told = [entry for entry in world.logs if "ZeroDivisionError" in repr(entry)]
+        reported = [entry for entry in world.logs if "ZeroDivisionError" in repr(entry)]
         outcome = world.record("a").outcome
-        agent._observer.observe = observe  # type: ignore[method-assign]
-    assert told
+        agent._result_poller.poll = observe  # type: ignore[method-assign]
+    assert reported
     assert outcome is Outcome.ACCEPTED
 
 

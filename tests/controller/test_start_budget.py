@@ -67,7 +67,7 @@ async def test_a_queued_request_asks_nothing_of_assure(world: World) -> None:
     for name in NAMES:
         world.upload(name)
     finished = await world.settle(max_starts_per_day=3)
-    assert not finished.still_moving
+    assert not finished.unfinished
     assert world.clock.now() < START + 600  # `run --once` does not wait for tomorrow
     assert len(queued(world)) == 4
     assert world.ledger.calls["createDossier"] == 3
@@ -101,14 +101,14 @@ async def test_a_higher_limit_releases_who_came_first_at_the_next_start(world: W
     world.check_nothing_left()
 
 
-async def test_who_was_queued_is_settled_once_the_brake_is_taken_off(world: World) -> None:
+async def test_a_request_that_was_queued_is_settled_once_the_brake_is_taken_off(world: World) -> None:
     """[I1] Also `run --once` waits for it: it goes on by itself."""
     for name in NAMES[:4]:
         world.upload(name)
     await world.settle(max_starts_per_day=3)
     finished = await world.settle(max_starts_per_day=0)
     assert queued(world) == {}
-    assert not finished.still_moving
+    assert not finished.unfinished
     assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
     world.check()
 
@@ -123,7 +123,7 @@ async def test_a_lower_limit_counts_what_was_begun_before(world: World) -> None:
     assert len(queued(world)) == 3
 
 
-async def test_who_was_there_first_goes_before_who_comes_after_the_limit_was_raised(world: World) -> None:
+async def test_earlier_requests_go_first_after_the_limit_was_raised(world: World) -> None:
     for name in NAMES[:2]:
         world.upload(name)
     await world.settle(max_starts_per_day=1)
@@ -149,7 +149,7 @@ async def test_a_queued_request_can_be_changed_and_withdrawn(world: World) -> No
     assert len(world.ledger.dossiers) == 1
 
 
-async def test_who_is_withdrawn_is_in_line_no_more(world: World) -> None:
+async def test_a_request_that_is_withdrawn_is_in_line_no_more(world: World) -> None:
     for name in NAMES[:2]:
         world.upload(name)
     await world.settle(max_starts_per_day=1)
@@ -160,7 +160,7 @@ async def test_who_is_withdrawn_is_in_line_no_more(world: World) -> None:
     assert queued(world) == {}
 
 
-async def test_an_attempt_that_begins_anew_takes_no_second_start(world: World) -> None:
+async def test_an_attempt_that_starts_again_takes_no_second_start(world: World) -> None:
     """A lost link costs its dossier, and the flow begins anew; the first link was never handed out."""
     world.sandbox.faults.add([rule("createArtifact", "reset-after")])
     for name in NAMES[:2]:
@@ -186,7 +186,7 @@ async def test_a_rerun_needs_a_start_of_its_own(world: World) -> None:
 
 
 @pytest.mark.parametrize("again", ["rerun", "another request"])
-async def test_a_start_of_an_earlier_generation_still_counts_after_a_restart(world: World, again: str) -> None:
+async def test_a_start_of_an_earlier_generation_counts_after_a_restart(world: World, again: str) -> None:
     """Never one too many in a day."""
     world.upload("a")
     await world.settle(max_starts_per_day=2)
@@ -220,7 +220,7 @@ async def test_starts_of_the_day_count_also_from_before_the_brake_was_set(world:
     assert per_day(world) == [9, 3]
 
 
-async def test_what_is_on_its_way_to_its_start_counts_when_a_brake_is_set(world: World) -> None:
+async def test_a_request_that_is_on_its_way_to_its_start_counts_when_a_brake_is_set(world: World) -> None:
     world.sandbox.faults.add([rule("setImages", "503", rate=1.0)])
     for number in range(3):
         world.upload(f"early-{number}")

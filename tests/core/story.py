@@ -20,7 +20,6 @@ from agent.core.effect import (
 )
 from agent.core.machine import Step, admit, step
 from agent.core.observations import (
-    CameDue,
     CaptureStarted,
     DossierCreated,
     DossierDeleted,
@@ -33,11 +32,12 @@ from agent.core.observations import (
     ProcessCreated,
     ProcessRead,
     TargetMissing,
+    TimerFired,
     VerificationStarted,
 )
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
-from verification.assure_model import LOST_CONNECTION, REFUSED, Assure
+from verification.assure_model import LOST_CONNECTION, REFUSED, AssureModel
 from verification.builders import (
     BACK,
     DUTCH_PASSPORT,
@@ -48,13 +48,13 @@ from verification.builders import (
     digested,
     edits,
     listed,
+    observation_from_source,
     sealed,
-    told_by_source,
     unadmitted,
     upload,
 )
-from verification.choices import Drawn, seeds
-from verification.step_invariants import check, check_reads
+from verification.choices import RandomChoices, seeds
+from verification.step_invariants import check_reads, check_step
 
 # -- a story: one record, driven by hand -------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class Story:
     def sees(self, observation: type[Observation], *, ask: bool = True, **fields: Any) -> Effect | None:
         """Fold an observation of this moment; returns the effect that is asked for."""
         seen = observation(at=self.now, **fields)
-        self._take(step(self.record, seen, self.policy, ask=ask))
+        self._take(step(self.record, seen, self.policy, request_effect=ask))
         return self.effect
 
     def later(self, seconds: float) -> "Story":
@@ -92,7 +92,7 @@ class Story:
         """Jump to the time the record is due, and tell it."""
         assert self.record.due_at is not None, "it waits for something to happen"
         self.now = max(self.now, self.record.due_at)
-        return self.sees(CameDue)
+        return self.sees(TimerFired)
 
     def unanswered(self, kind: EffectKind) -> Effect | None:
         """No answer."""
@@ -118,7 +118,7 @@ class Story:
 
     def _take(self, taken: Step) -> None:
         self.history = replay([self.history, *(event.changes for event in taken.events)])
-        check(taken, self.history)
+        check_step(taken, self.history)
         self.step, self.record, self.effect = taken, taken.record, taken.effect
         self.steps.append(taken)
         if taken.effect is not None:
@@ -219,18 +219,18 @@ __all__ = [
     "NOW",
     "POLICY",
     "REFUSED",
-    "Assure",
-    "Drawn",
+    "AssureModel",
+    "RandomChoices",
     "Story",
     "capture",
-    "check",
     "check_reads",
+    "check_step",
     "digested",
     "edits",
     "listed",
+    "observation_from_source",
     "sealed",
     "seeds",
-    "told_by_source",
     "unadmitted",
     "upload",
 ]

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from story import at_done, upload
 
-from agent.core.admission import Verdict, judge
-from agent.core.observations import Answer, DocumentChanged, HoldResolved
+from agent.core.admission import DocumentVerdict, judge
+from agent.core.observations import DocumentChanged, HoldAnswer, HoldResolved
 from agent.core.record import Record
 
 
@@ -23,7 +23,7 @@ def declined() -> Record:
     story = at_done(upload("one"))
     story.sees(DocumentChanged, desired=upload("two"))
     assert story.record.hold is not None
-    story.sees(HoldResolved, hold_id=story.record.hold.id, answer=Answer.ABANDON)
+    story.sees(HoldResolved, hold_id=story.record.hold.id, answer=HoldAnswer.ABANDON)
     assert (story.record.hold, story.record.declined) == (None, upload("two").essence)
     return story.record
 
@@ -31,16 +31,16 @@ def declined() -> Record:
 TOLD = pytest.mark.parametrize("record", [asked(), declined()], ids=["asked", "declined"])
 
 
-def verdict(record: Record, rerun: str | None, digest: str = "edited") -> Verdict:
+def verdict(record: Record, rerun: str | None, digest: str = "edited") -> DocumentVerdict:
     return judge(record, digest, upload("two").essence, record.desired.file, rerun)
 
 
 @TOLD
 def test_a_changed_document_that_a_person_was_asked_about_is_let_be_but_for_a_new_token(record: Record) -> None:
     """[I2] One that was obeyed asks for nothing."""
-    assert verdict(record, None) is Verdict.FOLLOWED
-    assert verdict(record, "t1") is Verdict.CHANGED
-    assert verdict(replace(record, reruns=("t1",)), "t1") is Verdict.FOLLOWED
+    assert verdict(record, None) is DocumentVerdict.UNCHANGED
+    assert verdict(record, "t1") is DocumentVerdict.CHANGED
+    assert verdict(replace(record, reruns=("t1",)), "t1") is DocumentVerdict.UNCHANGED
 
 
 @TOLD
@@ -49,12 +49,12 @@ def test_a_document_that_a_token_asked_for_is_followed_until_it_changes_once_mor
     begun = replace(
         record, hold=None, next=replace(upload("two", rerun="t1"), digest="edited", file=record.desired.file)
     )
-    assert verdict(begun, "t1") is Verdict.FOLLOWED
-    assert verdict(begun, None, digest="taken back") is Verdict.CHANGED
+    assert verdict(begun, "t1") is DocumentVerdict.UNCHANGED
+    assert verdict(begun, None, digest="taken back") is DocumentVerdict.CHANGED
 
 
 @TOLD
 def test_the_admitted_document_that_is_asked_about_asks_no_second_time(record: Record) -> None:
     """A command may have verified it with a token of its own, so that the one in the file never counted."""
     same = replace(record, desired=replace(record.desired, essence=upload("two").essence))
-    assert verdict(same, "t1", digest=same.desired.digest) is Verdict.FOLLOWED
+    assert verdict(same, "t1", digest=same.desired.digest) is DocumentVerdict.UNCHANGED

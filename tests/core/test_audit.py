@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from story import at_deletion, at_done, at_result, capture, unadmitted, upload
 
-from agent.core.assure_types import CaptureOptions, Reason
+from agent.core.assure_types import CaptureOptions, StatusReason
 from agent.core.audit import audited, difference, replay
 from agent.core.effect import ImageRef
 from agent.core.record import Desired, Hold, Intent, Record, Result
@@ -32,7 +32,7 @@ def whole(kind: type) -> st.SearchStrategy[object]:
     return st.builds(kind, **{name: of(annotation) for name, annotation in kind.__annotations__.items()})
 
 
-for part in (ImageRef, Hold, Intent, Result, Reason, CaptureOptions, Desired, Record):
+for part in (ImageRef, Hold, Intent, Result, StatusReason, CaptureOptions, Desired, Record):
     st.register_type_strategy(part, whole)
 
 

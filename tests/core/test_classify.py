@@ -10,12 +10,12 @@ from agent.core.answer import Busy, Done, Evidence, Operation, Refused, Trouble,
 from agent.core.classify import (
     NOT_JSON,
     SUCCESS,
-    Reply,
+    HttpReply,
     Unreadable,
     classify,
     evidence_of,
     is_error_body,
-    pause,
+    retry_delay,
     shape_of,
 )
 
@@ -29,19 +29,19 @@ ASSURE = {"instance": "/assure/dossiers", "method": "GET", "type": "base:client-
 GATEWAY = {"type": "https://errors.example/x", "title": "Oh", "detail": "no", "code": "invalid_request_parameter"}
 
 
-def as_documented(reply: Reply) -> str:
+def as_documented(reply: HttpReply) -> str:
     return "value"
 
 
-def not_as_documented(reply: Reply) -> str:
+def not_as_documented(reply: HttpReply) -> str:
     raise Unreadable
 
 
-def seen(status: int, document: object = NOT_JSON, retry_after: str | None = None) -> Reply:
-    return Reply(status=status, body=b"some body", document=document, retry_after=retry_after)
+def seen(status: int, document: object = NOT_JSON, retry_after: str | None = None) -> HttpReply:
+    return HttpReply(status=status, body=b"some body", document=document, retry_after=retry_after)
 
 
-def assure(status: int) -> Reply:
+def assure(status: int) -> HttpReply:
     return seen(status, ASSURE | {"status": status})
 
 
@@ -94,7 +94,7 @@ def test_a_success_that_does_not_read_as_documented_is_unknown(operation: Operat
 
 
 def test_the_reader_names_the_cause() -> None:
-    def odd(reply: Reply) -> str:
+    def odd(reply: HttpReply) -> str:
         raise Unreadable("unknown-status")
 
     assert classify(Operation.READ_PROCESS, seen(200), odd, NOW).evidence.cause == "unknown-status"
@@ -192,21 +192,21 @@ def test_an_error_body_has_a_title_or_a_type_with_the_status(body: object, known
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
-    assert pause(seen(429, retry_after=header), NOW) == seconds
+    assert retry_delay(seen(429, retry_after=header), NOW) == seconds
 
 
 @pytest.mark.parametrize("astray", [-86_400.0, -60.0, 0.0, 60.0, 86_400.0])
 def test_a_retry_after_date_is_read_against_the_date_of_its_answer_not_against_our_clock(astray: float) -> None:
     """Issue 14.4: with a clock a minute behind the agent stopped for 60 s at each 429."""
-    reply = Reply(status=429, retry_after="Fri, 15 Jan 2027 08:00:03 GMT", date="Fri, 15 Jan 2027 08:00:01 GMT")
-    assert pause(reply, NOW + astray) == 2.0
-    assert pause(replace(reply, date="yesterday"), NOW) == 3.0, "an answer without a readable date"
+    reply = HttpReply(status=429, retry_after="Fri, 15 Jan 2027 08:00:03 GMT", date="Fri, 15 Jan 2027 08:00:01 GMT")
+    assert retry_delay(reply, NOW + astray) == 2.0
+    assert retry_delay(replace(reply, date="yesterday"), NOW) == 3.0, "an answer without a readable date"
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(), st.none() | st.text())
 def test_any_retry_after_is_read_or_ignored(header: str, date: str | None) -> None:
-    seconds = pause(Reply(status=429, retry_after=header, date=date), NOW)
+    seconds = retry_delay(HttpReply(status=429, retry_after=header, date=date), NOW)
     assert seconds is None or 0 <= seconds <= 60
 
 
@@ -228,13 +228,13 @@ SECRET = "Jansen, Willeke"
 
 def test_evidence_holds_names_and_types_but_no_value() -> None:
     body = {"title": SECRET, "status": 400, "a": None, "b": True, "c": [SECRET], "d": {SECRET: 1}, SECRET: 1.5}
-    kept = evidence_of(Reply(status=400, body=SECRET.encode(), document=body | {"traceId": "0af7-65_B"}), "cause")
+    kept = evidence_of(HttpReply(status=400, body=SECRET.encode(), document=body | {"traceId": "0af7-65_B"}), "cause")
     shape = "{title:string,status:number,a:null,b:boolean,c:array,d:object,?:number,traceId:string}"
     assert kept.shape == shape
     assert kept.trace_id == "0af7-65_B"
     assert len(kept.digest) == 16
     assert SECRET not in repr(kept)
-    assert SECRET not in repr(Reply(status=400, body=SECRET.encode(), document=body))
+    assert SECRET not in repr(HttpReply(status=400, body=SECRET.encode(), document=body))
 
 
 @pytest.mark.parametrize("trace_id", [SECRET, "", 5, None, "x" * 65, ["a"]])
@@ -259,7 +259,7 @@ def test_the_shape_of_what_is_not_an_object(document: object, shape: str) -> Non
 
 
 def test_an_empty_body_has_no_shape_and_no_digest() -> None:
-    assert evidence_of(Reply(status=204), "") == Evidence(status=204)
+    assert evidence_of(HttpReply(status=204), "") == Evidence(status=204)
 
 
 JSON = st.recursive(

@@ -4,7 +4,7 @@ import pytest
 from story import DUTCH_PASSPORT, at_process, upload
 
 from agent.core.assure_types import DocumentKey, DocumentType
-from agent.core.document_types import Unresolved, departed, explain, resolve, selected
+from agent.core.document_types import Unresolved, explain_unresolved, mismatch, resolve, selected
 from agent.core.effect import CreateProcess
 from agent.core.observations import DocumentTypeGone
 from agent.core.record import HoldReason, Phase
@@ -34,7 +34,7 @@ def test_the_same_id_twice_is_one_document() -> None:
 def test_two_ids_are_ambiguous_and_both_are_named() -> None:
     found = resolve((row(138, name="New passport"), *LIST), DUTCH_PASSPORT)
     assert found == Unresolved((LIST[0], row(138, name="New passport")), ambiguous=True)
-    message, hint = explain(DUTCH_PASSPORT, found)
+    message, hint = explain_unresolved(DUTCH_PASSPORT, found)
     assert message == "expected one document type; Assure has several for NLD passport"
     assert hint == "use documentId with one of 137 (Dutch passport), 138 (New passport)"
 
@@ -45,7 +45,7 @@ def test_an_unknown_kind_names_the_kinds_of_its_country_the_nearest_first() -> N
     assert isinstance(found, Unresolved)
     assert (found.ambiguous, found.candidates[0]) == (False, LIST[0])
     assert {one.country for one in found.candidates} == {"NLD"}
-    message, hint = explain(wanted, found)
+    message, hint = explain_unresolved(wanted, found)
     assert message == "Assure has no document type NLD passportCard for this account"
     assert hint.startswith("use one of NLD passport (137, Dutch passport), ")
 
@@ -60,7 +60,7 @@ def test_an_unknown_country_names_those_that_are_spelled_alike() -> None:
 def test_without_anything_near_the_list_is_pointed_to(types: tuple[DocumentType, ...]) -> None:
     found = resolve(types, DUTCH_PASSPORT)
     assert isinstance(found, Unresolved)
-    assert explain(DUTCH_PASSPORT, found)[1] == "see all of them with `assure-agent document-types`"
+    assert explain_unresolved(DUTCH_PASSPORT, found)[1] == "see all of them with `assure-agent document-types`"
 
 
 def test_at_most_five_are_named() -> None:
@@ -70,10 +70,10 @@ def test_at_most_five_are_named() -> None:
 
 
 def test_what_was_admitted_has_departed_unless_its_id_is_still_what_is_meant() -> None:
-    assert departed(resolve(LIST, DUTCH_PASSPORT), 137) == ""
-    assert departed(resolve(LIST, DUTCH_PASSPORT), 136) == "another-id"
-    assert departed(resolve(LIST[1:], DUTCH_PASSPORT), 137) == "not-listed"
-    assert departed(resolve((*LIST, row(138)), DUTCH_PASSPORT), 137) == "ambiguous"
+    assert mismatch(resolve(LIST, DUTCH_PASSPORT), 137) == ""
+    assert mismatch(resolve(LIST, DUTCH_PASSPORT), 136) == "another-id"
+    assert mismatch(resolve(LIST[1:], DUTCH_PASSPORT), 137) == "not-listed"
+    assert mismatch(resolve((*LIST, row(138)), DUTCH_PASSPORT), 137) == "ambiguous"
 
 
 def test_rows_are_selected_by_country_kind_and_text_regardless_of_case() -> None:

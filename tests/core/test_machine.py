@@ -23,7 +23,7 @@ from story import (
 )
 
 from agent.core.answer import Evidence
-from agent.core.assure_types import Depiction, ProcessReading, Reason, Status
+from agent.core.assure_types import Depiction, ProcessReading, Status, StatusReason
 from agent.core.effect import (
     CompareImages,
     CreateDossier,
@@ -36,10 +36,9 @@ from agent.core.effect import (
     UploadImages,
 )
 from agent.core.errors import Impossible
-from agent.core.machine import HEED, TABLE, step
+from agent.core.machine import TABLE, TERMINATIONS, step
 from agent.core.observations import (
     Answered,
-    CameDue,
     CaptureStarted,
     DocumentChanged,
     DocumentRemoved,
@@ -59,6 +58,7 @@ from agent.core.observations import (
     ProcessRead,
     Resumed,
     TargetMissing,
+    TimerFired,
     VerificationStarted,
 )
 from agent.core.record import HoldReason, Outcome, Phase
@@ -151,7 +151,7 @@ def test_the_result_keeps_names_and_booleans_in_a_stable_order() -> None:
     """[I6]"""
     story = at_result()
     story.wakes()
-    reasons = (Reason(type="b", category="x"), Reason(type="a", category="y", sub_category="z"))
+    reasons = (StatusReason(type="b", category="x"), StatusReason(type="a", category="y", sub_category="z"))
     story.reads(Status.REJECTED, reasons=reasons, checks=(("mrz", True),))
     assert story.record.result is not None
     assert [reason.type for reason in story.record.result.reasons] == ["a", "b"]
@@ -180,7 +180,7 @@ def test_the_reply_to_the_start_may_be_final_and_is_read_once_more() -> None:
     story = at_start()
     story.sees(VerificationStarted, status=Status.ACCEPTED)
     assert isinstance(story.wakes(), ReadProcess)
-    assert story.now - NOW == POLICY.read_gap
+    assert story.now - NOW == POLICY.min_read_interval
 
 
 def test_a_process_that_is_created_beyond_pending_is_observed_and_never_started() -> None:
@@ -210,7 +210,7 @@ def test_with_ask_off_nothing_is_asked_and_what_is_owed_stays_due() -> None:
 
 def test_a_step_is_deterministic() -> None:
     story = at_images()
-    seen = EffectUnanswered(at=story.now, chance=0.3, kind=EffectKind.UPLOAD_IMAGES, evidence=LOST_CONNECTION)
+    seen = EffectUnanswered(at=story.now, jitter=0.3, kind=EffectKind.UPLOAD_IMAGES, evidence=LOST_CONNECTION)
     assert step(story.record, seen, POLICY) == step(story.record, seen, POLICY)
 
 
@@ -233,7 +233,7 @@ def test_one_process_is_never_read_more_often_than_the_gap_allows(chance: float)
         for answer in answers * 2:
             if story.effect is None:
                 story.wakes()
-            story.sees(chance=chance, **answer)  # type: ignore[arg-type]
+            story.sees(jitter=chance, **answer)  # type: ignore[arg-type]
 
 
 # -- what the table does not know --------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_what_is_not_in_the_table_is_impossible(phase: Phase) -> None:
 def test_time_does_not_pass_for_an_open_intent() -> None:
     """Only its answer, or `Resumed`, moves a record that has one."""
     with pytest.raises(Impossible):
-        at_images().sees(CameDue)
+        at_images().sees(TimerFired)
 
 
 def test_a_search_without_a_doubt_is_impossible() -> None:
@@ -303,11 +303,11 @@ def test_where_the_whole_dossier_is_owed_a_read_of_one_process_does_not_allow_th
 
 def test_every_phase_has_its_row_and_its_heed() -> None:
     assert list(TABLE) == list(Phase)
-    assert list(HEED) == list(Phase)
+    assert list(TERMINATIONS) == list(Phase)
 
 
 def test_done_is_left_by_people_alone() -> None:
-    assert set(TABLE[Phase.DONE]) >= {CameDue, DocumentChanged, DocumentReturned, DocumentRemoved}
+    assert set(TABLE[Phase.DONE]) >= {TimerFired, DocumentChanged, DocumentReturned, DocumentRemoved}
     assert not any(issubclass(kind, Answered) for kind in TABLE[Phase.DONE])
     leaving = {kind for kind, row in TABLE[Phase.DONE].items() if row.to}
     assert leaving == {HistoryLost}  # a store that was put back: its past went further than it knows

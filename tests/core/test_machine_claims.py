@@ -17,18 +17,18 @@ from story import (
 )
 
 from agent.core.assure_types import Depiction, ProcessReading, Status
-from agent.core.effect import EffectKind, Keeping, ReadProcess
+from agent.core.effect import ClaimsRequest, EffectKind, ReadProcess
 from agent.core.observations import (
-    Answer,
-    CameDue,
+    ClaimsEncryptionFailed,
     ClaimsErased,
     DocumentRemoved,
+    HoldAnswer,
     HoldResolved,
     ImagesDiscarded,
     ImagesUploaded,
     ProcessRead,
-    Reconsidered,
-    SealingFailed,
+    RetryRequested,
+    TimerFired,
 )
 from agent.core.record import HoldReason, Outcome, Phase
 
@@ -38,7 +38,7 @@ CLAIMS = upload(claims_ttl=3600.0)
 
 def fails(story: Story, reason: str = "disk") -> None:
     """The claims could not be sealed."""
-    story.sees(SealingFailed, reading=ACCEPTED, reason=reason)
+    story.sees(ClaimsEncryptionFailed, reading=ACCEPTED, reason=reason)
 
 
 def held() -> Story:
@@ -58,10 +58,10 @@ def test_every_read_that_may_be_final_asks_for_claims_and_none_does_without() ->
         if story.effect is None:
             story.wakes()
         assert isinstance(story.effect, ReadProcess)
-        assert story.effect.keeping == Keeping(uid="u1", generation=1, ttl=3600.0)
+        assert story.effect.claims_request == ClaimsRequest(uid="u1", generation=1, ttl=3600.0)
     plain = at_look()
     assert isinstance(plain.effect, ReadProcess)
-    assert plain.effect.keeping is None
+    assert plain.effect.claims_request is None
 
 
 def test_outcome_claims_and_the_intent_to_delete_are_one_step() -> None:
@@ -72,7 +72,7 @@ def test_outcome_claims_and_the_intent_to_delete_are_one_step() -> None:
     assert story.record.outcome is Outcome.ACCEPTED
     assert story.record.intent is not None
     assert story.record.intent.kind is EffectKind.DELETE_DOSSIER
-    assert story.step.sealed == sealed(NOW + 3600)
+    assert story.step.encrypted_claims == sealed(NOW + 3600)
     assert story.step.events[0].changes["claimsUntil"] == NOW + 3600
     assert "ciphertext" not in repr((story.step, story.record))
 
@@ -92,7 +92,7 @@ def test_other_results_have_no_claims(status: Status) -> None:
     story.wakes()
     story.reads(status)
     assert story.record.outcome == status.value
-    assert (story.step.sealed, story.record.claims_until) == (None, None)
+    assert (story.step.encrypted_claims, story.record.claims_until) == (None, None)
 
 
 def test_claims_that_cannot_be_kept_stop_the_deletion_and_then_a_person_is_asked() -> None:
@@ -104,7 +104,7 @@ def test_claims_that_cannot_be_kept_stop_the_deletion_and_then_a_person_is_asked
     assert record.result is not None
     assert record.result.status is Status.ACCEPTED
     assert story.count(EffectKind.DELETE_DOSSIER) == 0
-    assert story.count(EffectKind.READ_PROCESS) == 1 + POLICY.surprises
+    assert story.count(EffectKind.READ_PROCESS) == 1 + POLICY.unexpected_answers
 
 
 def test_it_heals_by_itself_once_claims_can_be_kept() -> None:
@@ -119,7 +119,7 @@ def test_it_heals_by_itself_once_claims_can_be_kept() -> None:
 
 def test_it_is_looked_at_at_once_when_the_agent_starts_with_other_settings() -> None:
     story = held()
-    story.later(5).sees(Reconsidered)
+    story.later(5).sees(RetryRequested)
     assert isinstance(story.effect, ReadProcess)
 
 
@@ -142,9 +142,9 @@ def test_whatever_ends_the_wait_the_result_that_was_read_is_the_outcome(ending: 
     if ending == "deadline":
         assert story.record.opened_at is not None
         story.now = story.record.opened_at + story.record.desired.deadline
-        story.sees(CameDue)
+        story.sees(TimerFired)
     elif ending == "abandon":
-        story.sees(HoldResolved, hold_id=story.record.hold.id, answer=Answer.ABANDON)
+        story.sees(HoldResolved, hold_id=story.record.hold.id, answer=HoldAnswer.ABANDON)
     else:
         story.sees(DocumentRemoved)
     assert (story.record.outcome, story.record.claims_until) == (Outcome.ACCEPTED, None)

@@ -67,7 +67,7 @@ def test_a_dossier_that_was_given_up_for_another_attempt_goes_at_once() -> None:
     """[I3] Found by `simulate`, seed 4: its deletion waited for the day on which it was asked for."""
     wrong = NOW + 25 * 3600.0
     was = record(phase=Phase.DELETION, dossier_id="D", opened_at=NOW - 60.0, delete_at=wrong, phase_at=wrong)
-    after = step(was, ClockCorrected(at=NOW + 5.0, by=NOW - wrong, since=wrong), POLICY, ask=False).record
+    after = step(was, ClockCorrected(at=NOW + 5.0, by=NOW - wrong, since=wrong), POLICY, request_effect=False).record
     assert after.delete_at == NOW
     assert after.due_at is not None
     assert after.due_at <= NOW + 5.0
@@ -76,5 +76,5 @@ def test_a_dossier_that_was_given_up_for_another_attempt_goes_at_once() -> None:
 def test_without_a_confirmed_time_no_deadline_is_decided() -> None:
     was = record(phase=Phase.PROCESS, dossier_id="D", opened_at=NOW - 2 * DAY)
     told = ClockCorrected(at=NOW, by=-1.0, since=NOW)
-    assert step(was, told, POLICY, ask=False).record.outcome is Outcome.EXPIRED
-    assert step(was, told, replace(POLICY, timeless=True), ask=False).record.outcome is None
+    assert step(was, told, POLICY, request_effect=False).record.outcome is Outcome.EXPIRED
+    assert step(was, told, replace(POLICY, clock_unconfirmed=True), request_effect=False).record.outcome is None

@@ -30,6 +30,7 @@ from agent.core.effect import (
     VerifyImages,
 )
 from agent.core.observations import (
+    ClaimsEncryptionFailed,
     DocumentChanged,
     DocumentReturned,
     EffectDelayed,
@@ -38,7 +39,6 @@ from agent.core.observations import (
     ImagesUploaded,
     ImagesVerified,
     ProcessRead,
-    SealingFailed,
 )
 from agent.core.record import HoldReason, Outcome
 
@@ -94,8 +94,8 @@ def test_a_last_look_is_asked_for_an_hour_however_often_it_was_asked() -> None:
     """[I3]"""
     story = late()
     assert story.record.outcome is Outcome.EXPIRED
-    assert looks(story, NOW + 60) > POLICY.last_tries
-    assert POLICY.last_look <= story.now - NOW - 60 <= POLICY.last_look + POLICY.backoff_cap
+    assert looks(story, NOW + 60) > POLICY.late_read_limit
+    assert POLICY.late_read_window <= story.now - NOW - 60 <= POLICY.late_read_window + POLICY.backoff_cap
 
 
 def test_a_last_look_is_given_up_only_when_it_was_asked_often() -> None:
@@ -110,12 +110,12 @@ def test_a_last_look_is_given_up_only_when_it_was_asked_often() -> None:
         if story.record.outcome is None:
             story.wakes()
     assert story.record.outcome is Outcome.EXPIRED
-    assert looks(story, NOW + 60) == POLICY.last_tries
+    assert looks(story, NOW + 60) == POLICY.late_read_limit
 
 
 def test_what_went_wrong_before_the_deadline_is_no_last_look() -> None:
     story = at_result(upload(deadline=7200.0))
-    while story.record.failures < 2 * POLICY.last_tries:
+    while story.record.failures < 2 * POLICY.late_read_limit:
         if isinstance(story.wakes(), ReadProcess):
             story.unanswered(EffectKind.READ_PROCESS)
     story.later(DAY).wakes()
@@ -142,9 +142,9 @@ def test_answers_of_another_kind_to_the_last_look_are_asked_again_for_as_long(
         asked.append(story.record.hold)
 
     story = late(page)
-    assert [hold.reason for hold in asked if hold is not None][:1] == [HoldReason.SURPRISE]
+    assert [hold.reason for hold in asked if hold is not None][:1] == [HoldReason.UNEXPECTED_ANSWER]
     assert story.record.outcome is Outcome.EXPIRED
-    assert story.now - NOW - 60 >= POLICY.last_look
+    assert story.now - NOW - 60 >= POLICY.late_read_window
 
 
 def test_who_is_held_for_answers_of_another_kind_has_a_last_look_all_the_same() -> None:
@@ -164,8 +164,8 @@ def test_a_last_look_whose_claims_cannot_be_kept_is_tried_again_as_before_the_de
     accepted = ProcessReading(process_id="P1", status=Status.ACCEPTED)
     story = at_result(upload(deadline=60.0, claims_ttl=DAY)).later(60)
     story.wakes()
-    for _ in range(POLICY.surprises + 2):
-        story.sees(SealingFailed, reading=accepted, reason="disk")
+    for _ in range(POLICY.unexpected_answers + 2):
+        story.sees(ClaimsEncryptionFailed, reading=accepted, reason="disk")
         assert story.record.outcome is None
         story.wakes()
     assert story.record.hold is not None
@@ -247,11 +247,11 @@ def test_a_start_that_was_delayed_over_the_deadline_is_not_asked_any_more() -> N
 def test_the_last_look_keeps_its_distance_from_the_look_before_the_start() -> None:
     story = at_look(upload(deadline=60.0))
     story.later(59.9).reads(Status.PENDING)
-    story.sees(EffectDelayed, kind=EffectKind.START_VERIFICATION, chance=0.15)
+    story.sees(EffectDelayed, kind=EffectKind.START_VERIFICATION, jitter=0.15)
     looked_at = story.now
     story.wakes()  # the deadline
     assert isinstance(story.wakes(), ReadProcess)
-    assert story.now - looked_at >= POLICY.read_gap
+    assert story.now - looked_at >= POLICY.min_read_interval
 
 
 def test_a_hold_keeps_the_dossier_no_longer_than_its_ttl() -> None:

@@ -12,43 +12,43 @@ import pytest
 from story import (
     DUTCH_PASSPORT,
     NOW,
-    Assure,
-    Drawn,
+    AssureModel,
+    RandomChoices,
     capture,
-    check,
     check_reads,
+    check_step,
     edits,
+    observation_from_source,
     seeds,
-    told_by_source,
     unadmitted,
     upload,
 )
 
 from agent.core.audit import Audited, replay
 from agent.core.effect import CreateDossier, Effect, EffectKind, ReserveStart, StartVerification
-from agent.core.machine import HEED, TABLE, Step, admit, step
-from agent.core.next_effect import due
+from agent.core.machine import TABLE, TERMINATIONS, Step, admit, step
+from agent.core.next_effect import next_due_at
 from agent.core.observations import (
-    Answer,
-    BudgetSpent,
-    CameDue,
+    BudgetExhausted,
+    ClaimsDisclosed,
     ClaimsErased,
-    ClaimsShown,
     ClockCorrected,
     HistoryLost,
+    HoldAnswer,
     HoldResolved,
     ImagesDiscarded,
     Observation,
-    PersonalShown,
-    Reconsidered,
-    RerunAsked,
-    ResultSighted,
+    PersonalDataDisclosed,
+    RerunRequested,
+    ResultAvailable,
     Resumed,
+    RetryRequested,
     StartReserved,
+    TimerFired,
 )
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
-from agent.core.rules.recovery import unknown_to
+from agent.core.rules.recovery import proves_store_is_stale
 
 PARTS, WALKS, LENGTH, CALM = 4, 500, 36, 400
 Edge = tuple[Phase, str, Phase]
@@ -62,7 +62,9 @@ class Walk:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.policy = Policy(hold_ttl=random.choice((300.0, 7 * 86400.0)), budgeted=random.random() < 0.3, own_look=5.0)
+        self.policy = Policy(
+            hold_ttl=random.choice((300.0, 7 * 86400.0)), budgeted=random.random() < 0.3, poll_fallback=5.0
+        )
         fields = {"deadline": random.choice((120.0, 900.0, 86400.0)), "retention": random.choice((0.0, 0.0, 60.0))}
         fields |= {"claims_ttl": random.choice((None, None, 3600.0))}
         self.policy = replace(self.policy, discard_images=random.random() < 0.3)
@@ -72,7 +74,9 @@ class Walk:
             fields |= {"document_type": random.choice((None, DUTCH_PASSPORT))}
         self.file: Desired | None = make(**fields)
         self.original = self.file
-        self.assure = Assure(Drawn(random), lag=random.choice((0.0, 4.0)), trouble=random.choice((0.0, 0.15, 0.4, 0.7)))
+        self.assure = AssureModel(
+            RandomChoices(random), lag=random.choice((0.0, 4.0)), adversities=random.choice((0.0, 0.15, 0.4, 0.7))
+        )
         self.restless = random.choice((0.05, 0.2, 0.6))  # how often the person edits the file
         self.now = NOW
         self.history: Audited = {}
@@ -88,8 +92,8 @@ class Walk:
     def see(self, observation: Observation, *, ask: bool = True) -> None:
         before = self.record
         self.log.append(f"{observation.at - NOW:10.2f} {before.phase:12} {observation}")
-        barred = not self.assure.calm and self.random.random() < 0.1  # by a creation of another record
-        taken = step(before, observation, replace(self.policy, barred=barred), ask)
+        barred = not self.assure.settle_all and self.random.random() < 0.1  # by a creation of another record
+        taken = step(before, observation, replace(self.policy, creates_blocked=barred), ask)
         assert not (barred and isinstance(taken.effect, CreateDossier)), "created behind the barrier [I3]"
         self.count(before, observation, taken.record)
         self.take(taken)
@@ -105,7 +109,7 @@ class Walk:
         self.history = replay([self.history, *(event.changes for event in taken.events)])
         if taken.orphan is not None:
             self.orphans.add(taken.orphan)
-        check(taken, self.history)
+        check_step(taken, self.history)
         if taken.effect is not None:
             self.log.append(f"{'':10} -> {taken.effect.kind}")
             self.asked.append((self.now, taken.effect))
@@ -131,7 +135,7 @@ class Walk:
             assert ours or looked_for or dossier.reference in self.orphans, f"{dossier.dossier_id} is nobody's [I3]"
 
     def nothing_is_unknown(self) -> None:
-        signs = [one for one in self.assure.shown(self.now) if unknown_to(self.record, one)]
+        signs = [one for one in self.assure.shown(self.now) if proves_store_is_stale(self.record, one)]
         assert not signs, "a sound record is taken for one that is behind"
 
     # -- what happens next ------------------------------------------------------------------------
@@ -151,13 +155,13 @@ class Walk:
         record, at = self.record, self.now
         if record.intent is not None:
             return
-        told: list[Observation] = [ResultSighted(at=at), Reconsidered(at=at), PersonalShown(at=at)]
-        told += [ClaimsShown(at=at), ClaimsErased(at=at), ImagesDiscarded(at=at, how=())]
+        told: list[Observation] = [ResultAvailable(at=at), RetryRequested(at=at), PersonalDataDisclosed(at=at)]
+        told += [ClaimsDisclosed(at=at), ClaimsErased(at=at), ImagesDiscarded(at=at, results=())]
         told += [ClockCorrected(at=at, by=-3600.0, since=at), ClockCorrected(at=at, by=30.0, since=at - 60.0)]
         if self.file is not None:
-            told.append(RerunAsked(at=at, desired=replace(self.file, rerun=self.random.choice(("p1", "p2")))))
+            told.append(RerunRequested(at=at, desired=replace(self.file, rerun=self.random.choice(("p1", "p2")))))
         if record.hold is not None:
-            answer = self.random.choice((Answer.RETRY, Answer.ABANDON, Answer.ADOPT))
+            answer = self.random.choice((HoldAnswer.RETRY, HoldAnswer.ABANDON, HoldAnswer.ADOPT))
             orphans = [one.dossier_id for one in self.assure.open_dossiers()]
             found = orphans[0] if orphans else None
             about = record.hold.reason.about_document
@@ -174,17 +178,17 @@ class Walk:
 
     def answers(self, effect: Effect) -> None:
         if isinstance(effect, ReserveStart):
-            granted = self.assure.calm or self.random.random() < 0.7
-            answer = StartReserved(at=self.now) if granted else BudgetSpent(at=self.now, until=self.now + 50.0)
+            granted = self.assure.settle_all or self.random.random() < 0.7
+            answer = StartReserved(at=self.now) if granted else BudgetExhausted(at=self.now, until=self.now + 50.0)
             self.see(answer)
             return
-        if not self.assure.calm and self.random.random() < 0.05:
+        if not self.assure.settle_all and self.random.random() < 0.05:
             self.assure.crash(effect, self.now)
             self.now += self.random.choice((2.0, 30.0, 300.0))
-            self.see(Resumed(at=self.now, chance=self.random.random()))
+            self.see(Resumed(at=self.now, jitter=self.random.random()))
             return
         answer, self.now = self.assure.perform(effect, self.now)
-        ending = not self.assure.calm and self.random.random() < 0.05
+        ending = not self.assure.settle_all and self.random.random() < 0.05
         self.see(answer, ask=not ending)
 
     def edit(self) -> None:
@@ -194,20 +198,22 @@ class Walk:
         self.scan()
 
     def scan(self) -> None:
-        news = told_by_source(self.record, self.file, self.now) if self.record.intent is None else None
+        news = observation_from_source(self.record, self.file, self.now) if self.record.intent is None else None
         if news is not None:
             self.see(news)
 
     def wait(self) -> None:
         if self.record.due_at is None:
             return
-        patience = self.record.desired.deadline / 50 if self.assure.calm and self.record.phase is Phase.RESULT else 0.0
+        patience = (
+            self.record.desired.deadline / 50 if self.assure.settle_all and self.record.phase is Phase.RESULT else 0.0
+        )
         self.now = max(self.now, self.record.due_at) + patience
-        self.see(CameDue(at=self.now, chance=self.random.random()))
+        self.see(TimerFired(at=self.now, jitter=self.random.random()))
 
     def settles(self) -> None:
         """From here on the world behaves; the clock runs until nothing is due."""
-        self.assure.calm = True
+        self.assure.settle_all = True
         for _ in range(CALM):
             if self.effect is None and self.record.due_at is None:
                 break
@@ -230,7 +236,7 @@ def walked(random: Random) -> None:
     try:
         for _ in range(random.randrange(LENGTH)):
             walk.moves()
-            assert walk.record.due_at == due(walk.record, walk.now, walk.policy), "due follows from the record"
+            assert walk.record.due_at == next_due_at(walk.record, walk.now, walk.policy), "due follows from the record"
         walk.settles()
     except Exception as error:
         error.add_note("\n".join(line[:230] for line in walk.log[-60:]))
@@ -277,4 +283,4 @@ def test_the_walks_take_every_edge_that_the_table_declares() -> None:
         if observation is not HistoryLost  # walked in test_machine_history.py
     }
     assert declared - set(reached) <= NEVER_NEEDED
-    assert {(phase, to) for phase, tos in HEED.items() for to in tos} <= set(heeded)
+    assert {(phase, to) for phase, tos in TERMINATIONS.items() for to in tos} <= set(heeded)

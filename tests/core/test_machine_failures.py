@@ -33,7 +33,7 @@ from agent.core.observations import (
     EffectDelayed,
     EffectRefused,
     EffectUnanswered,
-    ImagesUnfit,
+    ImagesInvalid,
     ImagesVerified,
     ProcessCreated,
     Resumed,
@@ -185,11 +185,11 @@ def test_a_back_image_that_is_added_begins_a_new_generation() -> None:
 def test_images_that_changed_are_held_before_a_dossier_is_created_and_cured_when_they_are_back() -> None:
     story = Story(upload())
     story.wakes()
-    story.sees(ImagesUnfit, depiction=Depiction.FRONT, reason="changed")
+    story.sees(ImagesInvalid, depiction=Depiction.FRONT, reason="changed")
     assert story.record.state == "held"
     held_at = story.now
     assert isinstance(story.wakes(), VerifyImages)
-    assert story.now - held_at == POLICY.recheck
+    assert story.now - held_at == POLICY.image_recheck_interval
     story.sees(ImagesVerified)
     assert story.record.hold is None
     assert isinstance(story.effect, CreateDossier)
@@ -197,7 +197,7 @@ def test_images_that_changed_are_held_before_a_dossier_is_created_and_cured_when
 
 def test_images_that_changed_at_the_upload_are_held_and_cured_without_a_new_process() -> None:
     story = at_images()
-    story.sees(ImagesUnfit, depiction=Depiction.BACK, reason="missing", kind=EffectKind.UPLOAD_IMAGES)
+    story.sees(ImagesInvalid, depiction=Depiction.BACK, reason="missing", kind=EffectKind.UPLOAD_IMAGES)
     assert story.record.hold is not None
     assert story.record.hold.reason is HoldReason.IMAGES_CHANGED
     assert isinstance(story.wakes(), VerifyImages)
@@ -208,10 +208,10 @@ def test_images_that_changed_at_the_upload_are_held_and_cured_without_a_new_proc
 def test_the_id_of_a_hold_stays_while_the_question_stays() -> None:
     story = Story(upload())
     story.wakes()
-    story.sees(ImagesUnfit, depiction=Depiction.FRONT, reason="changed")
+    story.sees(ImagesInvalid, depiction=Depiction.FRONT, reason="changed")
     first = story.record.hold
     story.wakes()
-    story.sees(ImagesUnfit, depiction=Depiction.FRONT, reason="changed")
+    story.sees(ImagesInvalid, depiction=Depiction.FRONT, reason="changed")
     assert story.record.hold == first
 
 
@@ -227,13 +227,13 @@ def test_what_assure_refuses_is_held_and_not_asked_again(at: object) -> None:
 
 def test_a_surprise_is_asked_again_three_times_before_it_is_held() -> None:
     story = at_result()
-    for surprise in range(1, POLICY.surprises + 2):
+    for surprise in range(1, POLICY.unexpected_answers + 2):
         assert story.record.hold is None
         story.wakes()
         story.sees(EffectUnanswered, kind=EffectKind.READ_PROCESS, evidence=SURPRISING)
-        assert story.record.surprises == surprise
+        assert story.record.unexpected_answers == surprise
     assert story.record.hold is not None
-    assert story.record.hold.reason is HoldReason.SURPRISE
+    assert story.record.hold.reason is HoldReason.UNEXPECTED_ANSWER
     assert story.record.hold.evidence == "read_process 200 unreadable 0123456789abcdef"
 
 
@@ -277,5 +277,5 @@ def test_delays_grow_up_to_a_cap() -> None:
         assert story.record.due_at is not None
         waits.append(story.record.due_at - story.now)
     assert waits == sorted(waits)
-    assert waits[0] >= POLICY.read_gap
+    assert waits[0] >= POLICY.min_read_interval
     assert waits[-1] <= POLICY.backoff_cap

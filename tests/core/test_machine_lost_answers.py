@@ -33,7 +33,7 @@ from agent.core.effect import (
     VerifyImages,
 )
 from agent.core.errors import Impossible
-from agent.core.next_effect import barring
+from agent.core.next_effect import blocks_creates
 from agent.core.observations import (
     DocumentChanged,
     DocumentRemoved,
@@ -49,7 +49,7 @@ from agent.core.observations import (
     TargetMissing,
 )
 from agent.core.record import Outcome, Phase
-from agent.core.retry import start_distance
+from agent.core.retry import start_spacing
 
 SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
 UNKNOWNS = [pytest.param("unanswered", id="no answer"), pytest.param("resumed", id="we crashed")]
@@ -92,21 +92,21 @@ def test_an_unknown_dossier_that_is_absent_too_early_is_looked_for_again() -> No
     story.unanswered(EffectKind.CREATE_DOSSIER)
     assert story.sees(DossierSearched, dossier_id=None, listed=0) is None
     assert isinstance(story.wakes(), FindDossier)
-    assert story.now - NOW == POLICY.lag_grace
+    assert story.now - NOW == POLICY.list_lag
 
 
 def test_an_unknown_dossier_that_is_proven_absent_is_created_anew_and_leaves_no_possible_orphan() -> None:
     """[I3] A short list proves nothing while the call may still act; then it does."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=0)
+    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, listed=0)
     assert story.record.attempt == 1
     while not isinstance(story.effect, CreateDossier):
         story.wakes()
         if isinstance(story.effect, FindDossier):
             story.sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit - 1)
     assert story.effect == CreateDossier(reference="aa-a1-u1-1-2")
-    assert NOW + POLICY.proof_grace < story.now < NOW + 2 * POLICY.proof_grace
+    assert NOW + POLICY.absence_grace < story.now < NOW + 2 * POLICY.absence_grace
     assert story.orphans == []
 
 
@@ -114,7 +114,7 @@ def test_a_dossier_that_shows_late_is_adopted_before_another_is_created() -> Non
     """[I3] The call acted long after we had given up waiting for its answer."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=3)
+    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, listed=3)
     assert isinstance(story.wakes(), FindDossier)
     story.sees(DossierSearched, dossier_id="D9", listed=4)
     assert story.record.dossier_id == "D9"
@@ -125,7 +125,7 @@ def test_a_full_list_proves_nothing_another_is_created_and_the_reference_stays_o
     """[I3]"""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
+    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
     assert story.orphans == ["aa-a1-u1-1-1"]
     assert story.wakes() == CreateDossier(reference="aa-a1-u1-1-2")
 
@@ -149,13 +149,13 @@ def test_an_unknown_dossier_is_looked_for_though_the_request_is_suspended_meanwh
 def test_a_dossier_in_doubt_bars_others_until_a_list_lacks_it_that_had_to_show_it(how: str) -> None:
     """[I3]"""
     story = at_create()
-    assert not barring(story.record, POLICY)
+    assert not blocks_creates(story.record, POLICY)
     doubted(story, how)
-    assert barring(story.record, POLICY)
+    assert blocks_creates(story.record, POLICY)
     story.sees(DossierSearched, dossier_id=None, listed=0)
-    assert barring(story.record, POLICY)
-    story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=0)
-    assert not barring(story.record, POLICY)
+    assert blocks_creates(story.record, POLICY)
+    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, listed=0)
+    assert not blocks_creates(story.record, POLICY)
     assert story.record.doubt is EffectKind.CREATE_DOSSIER
 
 
@@ -163,12 +163,12 @@ def test_a_dossier_that_is_found_bars_nobody_any_more() -> None:
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
     story.sees(DossierSearched, dossier_id="D9", listed=1)
-    assert not barring(story.record, POLICY)
+    assert not blocks_creates(story.record, POLICY)
 
 
 def test_no_dossier_is_created_while_it_is_barred_and_all_else_goes_on() -> None:
     """[I3]"""
-    barred = replace(POLICY, barred=True)
+    barred = replace(POLICY, creates_blocked=True)
     story = Story(upload(), policy=barred)
     assert isinstance(story.wakes(), VerifyImages)
     assert story.sees(ImagesVerified) is None
@@ -228,7 +228,7 @@ def test_a_removal_under_a_hold_with_a_dossier_in_doubt_does_not_wait_for_the_de
     """Design §4: a removed file is withdrawn before the outcome; nobody will answer the hold any more."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    for _ in range(POLICY.surprises + 1):
+    for _ in range(POLICY.unexpected_answers + 1):
         if story.effect is None:
             story.wakes()
         story.sees(EffectUnanswered, kind=EffectKind.FIND_DOSSIER, evidence=SURPRISING)
@@ -295,7 +295,7 @@ def test_a_process_that_is_not_listed_is_created_again_after_the_grace() -> None
     assert isinstance(story.wakes(), ReadDossier)
     assert story.reads_dossier() is None
     assert isinstance(story.wakes(), CreateProcess)
-    assert story.now - NOW >= POLICY.lag_grace
+    assert story.now - NOW >= POLICY.list_lag
 
 
 def test_without_a_back_image_a_listed_process_is_not_adopted() -> None:
@@ -404,7 +404,7 @@ def test_an_unknown_start_is_repeated_only_after_two_pending_reads_far_enough_ap
         first_read = story.now if first_read is None else first_read
         story.reads(Status.PENDING)
     assert first_read is not None
-    assert story.now - first_read >= start_distance(0, POLICY)
+    assert story.now - first_read >= start_spacing(0, POLICY)
     assert story.effect == StartVerification(dossier_id="D1", process_id="P1")
 
 
@@ -417,7 +417,7 @@ def test_each_unknown_start_counts_its_pending_reads_anew() -> None:
         while story.count(EffectKind.START_VERIFICATION) == starts:
             story.wakes()
             story.reads(Status.PENDING)
-        assert story.now - since >= start_distance(0, POLICY)
+        assert story.now - since >= start_spacing(0, POLICY)
 
 
 def test_a_start_that_was_delayed_is_asked_on_the_same_process() -> None:
@@ -446,6 +446,6 @@ def test_a_404_is_expected_only_where_the_dossier_was_deleted_or_lost_before() -
     story = at_deletion()
     assert story.effect == DeleteDossier(dossier_id="D1")
     story.unanswered(EffectKind.DELETE_DOSSIER)
-    assert story.wakes() == DeleteDossier(dossier_id="D1", gone=True)
+    assert story.wakes() == DeleteDossier(dossier_id="D1", expect_missing=True)
     story.sees(DossierDeleted)
-    assert story.effect == ReadDossier(dossier_id="D1", gone=True)
+    assert story.effect == ReadDossier(dossier_id="D1", expect_missing=True)

@@ -21,34 +21,34 @@ from story import (
     at_start,
     capture,
     listed,
+    observation_from_source,
     seeds,
-    told_by_source,
     unadmitted,
     upload,
 )
 from test_machine_explored import LENGTH, Walk
 
-from agent.core.assure_types import DossierReading, Found, ListedProcess, ProcessType, Status
+from agent.core.assure_types import DossierReading, FoundDossier, ListedProcess, ProcessType, Status
 from agent.core.audit import Audited
 from agent.core.effect import CreateDossier, EffectKind, ReadDossier, StartCapture, StartVerification
-from agent.core.lost_answers import started
+from agent.core.lost_answers import started_process
 from agent.core.machine import admit, step
-from agent.core.next_effect import asked
+from agent.core.next_effect import effect_for
 from agent.core.observations import (
-    Answer,
     DocumentChanged,
     DossierRead,
     DossierSearched,
     EffectDelayed,
     EffectRefused,
     HistoryLost,
+    HoldAnswer,
     HoldResolved,
     Observation,
     Resumed,
 )
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Phase, Record
-from agent.core.rules.recovery import unknown_to
+from agent.core.rules.recovery import proves_store_is_stale
 
 WALKS = 400
 met: Counter[tuple[Phase, Phase, str]] = Counter()
@@ -84,7 +84,7 @@ class Regained(Walk):
             self.record, self.history = self.random.choice(self.kept)
         if self.record.intent is not None:
             self.see(Resumed(at=self.now), ask=False)
-        news = told_by_source(self.record, self.file, self.now) if self.random.random() < 0.5 else None
+        news = observation_from_source(self.record, self.file, self.now) if self.random.random() < 0.5 else None
         if news is not None:
             self.see(news, ask=False)
         self.told()
@@ -112,9 +112,11 @@ class Regained(Walk):
         try:
             super().settles()
         except AssertionError as error:
-            owed = asked(self.record, self.now, self.policy).kind if self.record.due_at is not None else None
+            owed = effect_for(self.record, self.now, self.policy).kind if self.record.due_at is not None else None
             begins = (
-                owed is not None and owed.begins and owed not in (EffectKind.CREATE_DOSSIER, EffectKind.START_CAPTURE)
+                owed is not None
+                and owed.starts_work
+                and owed not in (EffectKind.CREATE_DOSSIER, EffectKind.START_CAPTURE)
             )
             if not (self.policy.paused and begins and "not settled" in str(error)):
                 raise
@@ -140,8 +142,8 @@ class PutBackWhole(Regained):
         self.record, self.history = self.random.choice(self.kept)
         self.file = self.record.next or self.record.desired if self.record.present else None
         shown = self.assure.shown(self.now)
-        signs = any(unknown_to(self.record, one) for one in shown)
-        billed = any(started(one.processes) is not None for one in shown)
+        signs = any(proves_store_is_stale(self.record, one) for one in shown)
+        billed = any(started_process(one.processes) is not None for one in shown)
         noticed[self.record.phase, signs, billed] += 1
         if self.record.intent is not None:
             self.see(Resumed(at=self.now), ask=False)
@@ -206,14 +208,16 @@ def recovering() -> Policy:
     return replace(Policy(), recovering=True)
 
 
-def regained(found: tuple[Found, ...], record: Record | None = None, **fields: object) -> Record:
+def regained(found: tuple[FoundDossier, ...], record: Record | None = None, **fields: object) -> Record:
     """A request admitted while the store is recovering, once it was looked for."""
     fresh = record or admit(unadmitted(upload(**fields)), NOW, recovering()).record  # type: ignore[arg-type]
     return step(fresh, HistoryLost(at=NOW + 1, found=found), recovering()).record
 
 
-def one(*processes: ListedProcess, generation: int = 1, attempt: int = 1, dossier_id: str = "D9") -> Found:
-    return Found(generation=generation, attempt=attempt, dossier_id=dossier_id, processes=processes, opened_at=NOW - 60)
+def one(*processes: ListedProcess, generation: int = 1, attempt: int = 1, dossier_id: str = "D9") -> FoundDossier:
+    return FoundDossier(
+        generation=generation, attempt=attempt, dossier_id=dossier_id, processes=processes, opened_at=NOW - 60
+    )
 
 
 def test_what_is_admitted_while_recovering_waits_until_it_was_looked_for() -> None:
@@ -230,7 +234,7 @@ def test_what_assure_does_not_show_is_held_and_begun_once_a_person_says_so() -> 
     record = regained(())
     assert record.hold is not None
     assert record.hold.evidence == "not-found"
-    answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=Answer.RETRY)
+    answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=HoldAnswer.RETRY)
     taken = step(replace(record, verified=True), answer, Policy())
     assert isinstance(taken.effect, CreateDossier)
 
@@ -272,7 +276,7 @@ SEVERAL = one(listed("P1", Status.ACCEPTED), dossier_id="D8"), one(listed("P2", 
     ],
 )
 def test_what_is_ambiguous_is_held_with_its_evidence_and_never_started_again(
-    record: Record, found: tuple[Found, ...], evidence: str
+    record: Record, found: tuple[FoundDossier, ...], evidence: str
 ) -> None:
     """[I1] [I2] Held, but adopted: whatever a person says, nothing is started beside what is there."""
     held = regained(found, record)
@@ -280,7 +284,7 @@ def test_what_is_ambiguous_is_held_with_its_evidence_and_never_started_again(
     assert (held.phase, held.hold.evidence) == (Phase.PROCESS, evidence)
     ours = next(one for one in found if one.dossier_id == held.dossier_id)
     for policy in (recovering(), Policy()):
-        answer = HoldResolved(at=NOW + 9, hold_id=held.hold.id, answer=Answer.RETRY)
+        answer = HoldResolved(at=NOW + 9, hold_id=held.hold.id, answer=HoldAnswer.RETRY)
         taken = step(held, answer, policy)
         assert isinstance(taken.effect, ReadDossier)
         reading = DossierReading(dossier_id="D9", reference=held.reference, processes=ours.processes)
@@ -309,7 +313,7 @@ def test_what_ran_in_a_generation_of_another_type_is_not_begun_again_by_an_old_q
     story = at_done()
     story.sees(DocumentChanged, desired=upload("two", process_type=ProcessType.DOCUMENT_SELFIE))
     assert story.record.hold is not None
-    old = HoldResolved(at=NOW + 99, hold_id=story.record.hold.id, answer=Answer.RETRY, desired=upload("two"))
+    old = HoldResolved(at=NOW + 99, hold_id=story.record.hold.id, answer=HoldAnswer.RETRY, desired=upload("two"))
     shown = one(selfie("P9"), generation=2)
     told = step(story.record, HistoryLost(at=NOW + 98, found=(shown,)), recovering())
     assert (told.record.generation, told.record.dossier_id) == (2, "D9")
@@ -330,7 +334,7 @@ def test_a_capture_in_an_empty_dossier_is_held_because_its_link_may_be_out() -> 
     record = regained((one(),), admit(unadmitted(capture()), NOW, recovering()).record)
     assert record.hold is not None
     assert record.hold.evidence == "empty-dossier"
-    answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=Answer.RETRY)
+    answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=HoldAnswer.RETRY)
     taken = step(record, answer, Policy())
     assert taken.effect is not None
     assert taken.effect.kind is EffectKind.DELETE_DOSSIER
@@ -347,7 +351,7 @@ def another_attempt() -> Record:
     """The dossier of the first was looked for, and is not there; that of the second was not asked for yet."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
+    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
     assert (story.record.attempt, story.record.intent) == (2, None)
     return story.record
 
@@ -356,7 +360,7 @@ def another_attempt() -> Record:
 def test_a_dossier_that_was_not_asked_for_yet_is_a_sign_though_it_is_empty(record: Record) -> None:
     """[I2] [I3] Another one would be created beside it, and for a capture another link: it was there since the copy."""
     shown = one(attempt=record.attempt)
-    assert unknown_to(record, shown)
+    assert proves_store_is_stale(record, shown)
     taken = step(record, HistoryLost(at=NOW + 9, found=(shown,)), recovering())
     assert (taken.record.dossier_id, taken.effect) == ("D9", None)
     assert taken.record.hold is not None
@@ -366,17 +370,17 @@ def test_a_dossier_that_was_not_asked_for_yet_is_a_sign_though_it_is_empty(recor
 def test_an_empty_dossier_that_a_call_may_have_left_is_no_sign() -> None:
     """[I3] It is looked for and adopted; one in which something was done since is a sign all the same."""
     story = at_create()
-    for record in (story.record, step(story.record, Resumed(at=NOW + 1), Policy(), ask=False).record):
-        assert not unknown_to(record, one())
-        assert unknown_to(record, one(listed("P9")))
+    for record in (story.record, step(story.record, Resumed(at=NOW + 1), Policy(), request_effect=False).record):
+        assert not proves_store_is_stale(record, one())
+        assert proves_store_is_stale(record, one(listed("P9")))
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    for _ in range(POLICY.surprises + 1):
+    for _ in range(POLICY.unexpected_answers + 1):
         story.sees(EffectRefused, kind=EffectKind.FIND_DOSSIER)
         story.now += 60.0
     assert story.record.hold is not None
-    story.sees(HoldResolved, hold_id=story.record.hold.id, answer=Answer.ABANDON)
+    story.sees(HoldResolved, hold_id=story.record.hold.id, answer=HoldAnswer.ABANDON)
     assert story.orphans == [story.record.reference], "given up while it was in doubt: it is looked for"
-    assert not unknown_to(story.record, one())
+    assert not proves_store_is_stale(story.record, one())
 
 
 def test_an_empty_dossier_proves_nothing_and_is_gone_on_with_once_a_person_says_so() -> None:
@@ -384,17 +388,17 @@ def test_an_empty_dossier_proves_nothing_and_is_gone_on_with_once_a_person_says_
     record = regained((one(attempt=2),))
     assert record.hold is not None
     assert (record.phase, record.hold.evidence) == (Phase.PROCESS, "empty-dossier")
-    taken = step(record, HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=Answer.RETRY), Policy())
+    taken = step(record, HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=HoldAnswer.RETRY), Policy())
     assert isinstance(taken.effect, ReadDossier)
 
 
 def test_an_earlier_record_reads_again_before_it_starts() -> None:
     """[I2] It had been read as pending, before the copy was made."""
     story = at_start()
-    crashed = step(story.record, Resumed(at=story.now + 1), Policy(), ask=False).record
+    crashed = step(story.record, Resumed(at=story.now + 1), Policy(), request_effect=False).record
     taken = step(crashed, HistoryLost(at=story.now + 2, found=()), Policy())
     assert not isinstance(taken.effect, StartVerification)
-    assert (taken.record.pending, taken.record.unsure) == (False, True)
+    assert (taken.record.pending, taken.record.create_unknown) == (False, True)
 
 
 def test_an_earlier_capture_starts_no_second_flow() -> None:
@@ -423,5 +427,5 @@ def test_a_deletion_goes_on() -> None:
 
 
 def test_started_is_what_is_not_pending() -> None:
-    assert started((listed("P1"),)) is None
+    assert started_process((listed("P1"),)) is None
     assert listed("P1").process_type == ProcessType.DOCUMENT

@@ -13,17 +13,17 @@ from agent.core.answer import Evidence, Trouble
 from agent.core.assure_types import ProcessReading, Status
 from agent.core.effect import EffectKind, ReadProcess, StartVerification, UploadImages
 from agent.core.observations import (
-    Answer,
     DocumentChanged,
     EffectRefused,
     EffectUnanswered,
+    HoldAnswer,
     HoldResolved,
     ImagesUploaded,
     ProcessRead,
     Resumed,
 )
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.core.retry import start_distance
+from agent.core.retry import start_spacing
 
 START, UPLOAD = EffectKind.START_VERIFICATION, EffectKind.UPLOAD_IMAGES
 SURPRISING = Evidence(status=201, cause="foreign-body", digest="0123456789abcdef")
@@ -60,9 +60,9 @@ def test_a_look_of_an_earlier_life_is_the_first_of_the_two_only_from_its_end_on(
     story.unanswered(START)
     story.wakes()
     story.reads(Status.PENDING)
-    distance = start_distance(0, POLICY)
+    distance = start_spacing(0, POLICY)
     story.later(distance)
-    story.policy = replace(POLICY, began=story.now)  # killed, the clock set forward, and started again
+    story.policy = replace(POLICY, started_at=story.now)  # killed, the clock set forward, and started again
     story.wakes()
     story.reads(Status.PENDING)
     assert story.count(START) == 1
@@ -70,7 +70,7 @@ def test_a_look_of_an_earlier_life_is_the_first_of_the_two_only_from_its_end_on(
         story.wakes()
         if isinstance(story.effect, ReadProcess):
             story.reads(Status.PENDING)
-    assert story.now >= story.policy.began + distance
+    assert story.now >= story.policy.started_at + distance
 
 
 def test_a_refused_start_is_asked_again_once_after_the_images_were_sent_again_and_then_held() -> None:
@@ -98,7 +98,7 @@ def test_a_person_who_says_retry_has_the_process_read_and_the_start_asked_again(
     story.reads(Status.PENDING)
     again(story, REFUSED)
     assert story.record.hold is not None
-    story.later(86000.0 - 600).sees(HoldResolved, hold_id=story.record.hold.id, answer=Answer.RETRY)
+    story.later(86000.0 - 600).sees(HoldResolved, hold_id=story.record.hold.id, answer=HoldAnswer.RETRY)
     assert isinstance(story.effect or story.wakes(), ReadProcess)
     assert isinstance(story.reads(Status.PENDING), StartVerification)
     again(story, REFUSED)
@@ -174,10 +174,10 @@ def test_a_surprise_is_asked_again_three_times_and_then_held(
     story = at()
     while story.record.hold is None:
         again(story, evidence)
-    assert story.record.hold.reason is HoldReason.SURPRISE
+    assert story.record.hold.reason is HoldReason.UNEXPECTED_ANSWER
     assert story.record.hold.evidence == f"{asked} 201 foreign-body 0123456789abcdef"
-    assert story.count(asked) == 1 + POLICY.surprises
-    story.sees(HoldResolved, hold_id=story.record.hold.id, answer=Answer.RETRY)
+    assert story.count(asked) == 1 + POLICY.unexpected_answers
+    story.sees(HoldResolved, hold_id=story.record.hold.id, answer=HoldAnswer.RETRY)
     stays_pending(story)
     again(story, evidence)
     assert story.record.hold is None, "a person's answer begins the count anew"
@@ -192,9 +192,9 @@ def test_a_start_in_trouble_is_repeated_ever_later_and_never_held(evidence: Evid
         again(story, evidence)
         assert story.record.hold is None
         pauses.append(story.now - asked)
-    least = start_distance(0, POLICY)
+    least = start_spacing(0, POLICY)
     for number, pause in enumerate(pauses):
-        distance = min(least * 2 ** max(0, number - POLICY.start_repeats), POLICY.start_patience)
+        distance = min(least * 2 ** max(0, number - POLICY.start_repeats), POLICY.max_start_interval)
         assert distance <= pause <= distance + 2 * POLICY.backoff_cap
     reads = story.count(EffectKind.READ_PROCESS)
     assert reads < 90, "looks come less often as well"
@@ -212,7 +212,7 @@ def test_an_upload_in_trouble_is_repeated_ever_later_and_never_held() -> None:
 
 def test_a_success_begins_the_count_of_an_upload_anew() -> None:
     story = at_images()
-    for _ in range(POLICY.surprises):
+    for _ in range(POLICY.unexpected_answers):
         again(story, SURPRISING)
     story.sees(ImagesUploaded)
     assert story.record.repeats == 0

@@ -24,13 +24,11 @@ from story import (
     upload,
 )
 
-from agent.core.assure_types import DossierReading, Found, Status
+from agent.core.assure_types import DossierReading, FoundDossier, Status
 from agent.core.effect import Effect, EffectKind
 from agent.core.machine import step
 from agent.core.observations import (
-    Answer,
-    BudgetSpent,
-    CameDue,
+    BudgetExhausted,
     DocumentChanged,
     DocumentRemoved,
     DocumentReturned,
@@ -38,14 +36,16 @@ from agent.core.observations import (
     DossierRead,
     DossierSearched,
     HistoryLost,
+    HoldAnswer,
     HoldResolved,
     ImagesVerified,
     Observation,
     ProcessCreated,
-    RerunAsked,
+    RerunRequested,
     Resumed,
     StartReserved,
     TargetMissing,
+    TimerFired,
 )
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Outcome, Phase, Record
@@ -60,7 +60,7 @@ RECOVERING = Policy(recovering=True)
 def queued() -> Story:
     story = Story(upload(), policy=Policy(budgeted=True))
     story.wakes()
-    story.sees(BudgetSpent, until=story.now + 3600.0)
+    story.sees(BudgetExhausted, until=story.now + 3600.0)
     assert story.record.queued
     return story
 
@@ -108,7 +108,7 @@ def changed_in_time() -> Story:
 
 def rerun_in_retention() -> Story:
     story = at_deletion(upload(retention=3600.0))
-    story.sees(RerunAsked, desired=upload(rerun="t1"))
+    story.sees(RerunRequested, desired=upload(rerun="t1"))
     assert story.record.next is not None
     return story
 
@@ -176,7 +176,7 @@ def resumes(record: Record, at: float) -> Observation:
 def retried(record: Record, at: float) -> Observation:
     """The answer to the question in the copy, as it stands in the file, or is given by who does not know better."""
     assert record.hold is not None
-    return HoldResolved(at=at, hold_id=record.hold.id, answer=Answer.RETRY, desired=upload("two"))
+    return HoldResolved(at=at, hold_id=record.hold.id, answer=HoldAnswer.RETRY, desired=upload("two"))
 
 
 @dataclass(frozen=True)
@@ -272,10 +272,10 @@ class Bare:
             if self.created or self.record.due_at is None or self.record.due_at > until:
                 return
             self.now = max(self.now, self.record.due_at)
-            self.sees(CameDue(at=self.now))
+            self.sees(TimerFired(at=self.now))
         raise AssertionError(f"it goes on for ever in phase {self.record.phase} [I1]")
 
-    def answers(self, answer: Answer) -> None:
+    def answers(self, answer: HoldAnswer) -> None:
         assert self.record.hold is not None
         self.sees(HoldResolved(at=self.now, hold_id=self.record.hold.id, answer=answer))
         self.goes_on()
@@ -286,10 +286,10 @@ def put_back(road: Road) -> Bare:
     story = road.copy()
     bare = Bare(story.record, story.now + 60.0)
     if bare.record.intent is not None:
-        bare.record = step(bare.record, Resumed(at=bare.now), RECOVERING, ask=False).record
+        bare.record = step(bare.record, Resumed(at=bare.now), RECOVERING, request_effect=False).record
     if road.said is not None:
-        bare.record = step(bare.record, road.said(bare.record, bare.now), RECOVERING, ask=False).record
-    bare.record = step(bare.record, HistoryLost(at=bare.now), RECOVERING, ask=False).record
+        bare.record = step(bare.record, road.said(bare.record, bare.now), RECOVERING, request_effect=False).record
+    bare.record = step(bare.record, HistoryLost(at=bare.now), RECOVERING, request_effect=False).record
     if road.later is not None:
         bare.sees(road.later(bare.record, bare.now))
     return bare
@@ -320,7 +320,7 @@ def test_a_persons_word_begins_it_once(name: str, slow: bool) -> None:
     bare = put_back(ROADS[name])
     if slow:
         bare.goes_on()
-    bare.answers(Answer.RETRY)
+    bare.answers(HoldAnswer.RETRY)
     assert (bare.created, bare.record.hold) == (1 - bare.record.desired.suspend, None)
 
 
@@ -332,7 +332,7 @@ def test_what_is_known_to_be_done_is_never_begun(name: str, slow: bool) -> None:
     outcome = bare.record.outcome
     if slow:
         bare.goes_on()
-    bare.answers(Answer.ABANDON)
+    bare.answers(HoldAnswer.ABANDON)
     assert bare.created == 0
     assert (bare.record.phase, bare.record.hold) == (Phase.DONE, None)
     assert bare.record.outcome in (outcome, Outcome.ABANDONED)
@@ -342,8 +342,8 @@ def test_a_capture_that_is_seen_after_all_is_observed_and_not_given_up() -> None
     """[I2] Its dossier was empty at the first look; the person began before somebody approved."""
     bare = put_back(Road(lambda: at_process(capture())))
     assert is_held(bare.record)
-    found = Found(generation=1, attempt=1, dossier_id="D1", processes=(listed("P1"),), opened_at=bare.now)
-    bare.record = step(bare.record, HistoryLost(at=bare.now, found=(found,)), RECOVERING, ask=False).record
+    found = FoundDossier(generation=1, attempt=1, dossier_id="D1", processes=(listed("P1"),), opened_at=bare.now)
+    bare.record = step(bare.record, HistoryLost(at=bare.now, found=(found,)), RECOVERING, request_effect=False).record
     assert (bare.record.hold, bare.record.phase) == (None, Phase.PROCESS)
     reading = DossierReading(dossier_id="D1", reference=None, processes=(listed("P1"),))
     taken = step(bare.record, DossierRead(at=bare.now + 1, reading=reading), Policy())

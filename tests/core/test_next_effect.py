@@ -20,7 +20,7 @@ from story import (
 )
 
 from agent.core.effect import EffectKind
-from agent.core.next_effect import due, overdue, owed, privacy_clock
+from agent.core.next_effect import deletion_deadline, next_due_at, next_effect, overdue
 from agent.core.record import Hold, HoldReason, Phase
 
 EVERYWHERE = [at_create, at_process, at_images, at_look, at_start, at_result, at_deletion]
@@ -32,8 +32,8 @@ def test_an_open_intent_is_due_at_once_and_asks_for_nothing(at: object) -> None:
     """After a crash the store selects it; the driver tells it `Resumed`. [I1, I4]"""
     record = at().record  # type: ignore[operator]
     if record.intent is not None:
-        assert due(record, NOW + 1, POLICY) == record.intent.at
-        assert owed(record, NOW + 1, POLICY) is None
+        assert next_due_at(record, NOW + 1, POLICY) == record.intent.at
+        assert next_effect(record, NOW + 1, POLICY) is None
 
 
 @pytest.mark.parametrize("at", EVERYWHERE)
@@ -44,42 +44,42 @@ def test_whoever_has_a_dossier_has_a_time(at: object, suspended: bool, reason: H
     record = at().record  # type: ignore[operator]
     hold = None if reason is None else Hold(id="h-1", reason=reason, at=NOW)
     record = replace(record, intent=None, hold=hold, desired=replace(record.desired, suspend=suspended))
-    assert due(record, NOW, POLICY) is not None
+    assert next_due_at(record, NOW, POLICY) is not None
 
 
 @pytest.mark.parametrize("reason", BLOCKING)
 def test_under_a_blocking_hold_nothing_is_asked_of_assure(reason: HoldReason) -> None:
     record = replace(at_images().record, intent=None, hold=Hold(id="h-1", reason=reason, at=NOW))
-    effect = owed(record, NOW + 100, POLICY)
+    effect = next_effect(record, NOW + 100, POLICY)
     assert effect is None or effect.kind in (EffectKind.VERIFY_IMAGES, EffectKind.READ_PROCESS)
 
 
 def test_what_is_owed_is_not_asked_before_it_is_due() -> None:
     record = replace(at_images().record, intent=None, not_before=NOW + 10)
-    assert owed(record, NOW + 9.9, POLICY) is None
-    assert owed(record, NOW + 10, POLICY) is not None
+    assert next_effect(record, NOW + 9.9, POLICY) is None
+    assert next_effect(record, NOW + 10, POLICY) is not None
 
 
 def test_the_deadline_counts_from_the_first_create() -> None:
     story = Story(upload(deadline=60.0))
-    assert privacy_clock(story.record, POLICY) is None
-    assert privacy_clock(at_create(upload(deadline=60.0)).record, POLICY) == NOW + 60
+    assert deletion_deadline(story.record, POLICY) is None
+    assert deletion_deadline(at_create(upload(deadline=60.0)).record, POLICY) == NOW + 60
 
 
 def test_once_the_outcome_is_known_there_is_no_deadline() -> None:
-    assert privacy_clock(at_deletion().record, POLICY) is None
+    assert deletion_deadline(at_deletion().record, POLICY) is None
     assert not overdue(at_deletion().record, NOW + 1e9, POLICY)
 
 
 def test_a_question_about_the_file_does_not_shorten_the_clock() -> None:
     hold = Hold(id="h-1", reason=HoldReason.CHANGED_AFTER_START, at=NOW)
     record = replace(at_result(upload(deadline=30 * 86400.0)).record, hold=hold)
-    assert privacy_clock(record, POLICY) == NOW + 30 * 86400
+    assert deletion_deadline(record, POLICY) == NOW + 30 * 86400
 
 
 def test_the_start_is_never_owed_after_the_deadline() -> None:
     record = replace(at_start(upload(deadline=60.0)).record, intent=None)
-    before, after = owed(record, NOW + 59, POLICY), owed(record, NOW + 60, POLICY)
+    before, after = next_effect(record, NOW + 59, POLICY), next_effect(record, NOW + 60, POLICY)
     assert before is not None
     assert before.kind is EffectKind.START_VERIFICATION
     assert after is not None
@@ -87,8 +87,8 @@ def test_the_start_is_never_owed_after_the_deadline() -> None:
 
 
 def test_nothing_is_owed_when_all_is_done() -> None:
-    assert due(at_done().record, NOW + 1e9, POLICY) is None
-    assert owed(at_done().record, NOW + 1e9, POLICY) is None
+    assert next_due_at(at_done().record, NOW + 1e9, POLICY) is None
+    assert next_effect(at_done().record, NOW + 1e9, POLICY) is None
 
 
 def test_every_phase_but_done_owes_something() -> None:
@@ -96,11 +96,11 @@ def test_every_phase_but_done_owes_something() -> None:
     record = replace(at_deletion().record, intent=None, outcome=None, doubt=None)
     for phase in Phase:
         if phase is not Phase.DONE:
-            assert owed(replace(record, phase=phase), NOW + 10, POLICY) is not None
+            assert next_effect(replace(record, phase=phase), NOW + 10, POLICY) is not None
 
 
 def test_a_capture_without_a_chosen_process_reads_the_dossier() -> None:
-    effect = owed(at_result(capture()).record, NOW + 10, POLICY)
+    effect = next_effect(at_result(capture()).record, NOW + 10, POLICY)
     assert effect is not None
     assert effect.kind is EffectKind.READ_DOSSIER
 

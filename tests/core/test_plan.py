@@ -7,10 +7,18 @@ import pytest
 from agent.core.assure_types import CaptureOptions, ProcessType
 from agent.core.effect import EffectKind
 from agent.core.machine import admit, step
-from agent.core.observations import Answer, DocumentChanged, DocumentRemoved, DocumentReturned, HoldResolved
+from agent.core.observations import DocumentChanged, DocumentRemoved, DocumentReturned, HoldAnswer, HoldResolved
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
-from agent.views.plan import Action, answered, consequence, if_changed, if_removed, standing, starts_to_come
+from agent.views.plan import (
+    Action,
+    after_restart,
+    describe_progress,
+    if_changed,
+    if_removed,
+    planned_action,
+    remaining_starts,
+)
 
 POLICY = Policy()
 DESIRED = Desired(
@@ -35,11 +43,11 @@ FINISHED = {**BILLED, **ENDED, "phase": Phase.DONE, "due_at": None}
 def told(record: Record, **desired: object) -> tuple[Action, str]:
     """What follows from a document that differs like this."""
     seen = DocumentChanged(at=10.0, desired=replace(DESIRED, digest="d2", **desired))  # type: ignore[arg-type]
-    return consequence(record, step(record, seen, POLICY, ask=False).record)
+    return planned_action(record, step(record, seen, POLICY, request_effect=False).record)
 
 
 def test_a_new_name_is_created() -> None:
-    assert consequence(None, fresh()) == (Action.CREATE, "new")
+    assert planned_action(None, fresh()) == (Action.CREATE, "new")
 
 
 def test_another_document_before_anything_is_billed_starts_over() -> None:
@@ -51,8 +59,8 @@ def test_a_changed_document_that_a_person_wants_verified_says_that_it_is_billed_
     held = step(fresh(**FINISHED), DocumentChanged(at=9.0, desired=replace(DESIRED, digest="d2", essence="e2")), POLICY)
     assert held.record.hold is not None
     wanted, asked = replace(DESIRED, digest="d2", essence="e2"), held.record.hold.id
-    answer = HoldResolved(at=10.0, hold_id=asked, answer=Answer.RETRY, desired=wanted)
-    action, why = consequence(held.record, step(held.record, answer, POLICY, ask=False).record)
+    answer = HoldResolved(at=10.0, hold_id=asked, answer=HoldAnswer.RETRY, desired=wanted)
+    action, why = planned_action(held.record, step(held.record, answer, POLICY, request_effect=False).record)
     assert (action, "billed once more" in why) == (Action.RERUN, True)
 
 
@@ -83,45 +91,50 @@ def test_an_annotation_alone_changes_in_place() -> None:
 def test_a_file_that_is_gone_withdraws_before_the_outcome_only() -> None:
     seen = DocumentRemoved(at=10.0)
     for record, action in ((fresh(), Action.WITHDRAW), (fresh(**FINISHED), Action.NOTHING)):
-        assert consequence(record, step(record, seen, POLICY, ask=False).record)[0] is action
+        assert planned_action(record, step(record, seen, POLICY, request_effect=False).record)[0] is action
     resting = fresh(
         **BILLED | {"phase": Phase.DELETION, "outcome": Outcome.ACCEPTED, "outcome_at": 1.0, "delete_at": 99.0}
     )
-    action, why = consequence(resting, step(resting, seen, POLICY, ask=False).record)
+    action, why = planned_action(resting, step(resting, seen, POLICY, request_effect=False).record)
     assert (action, "deleted at once" in why) == (Action.CHANGE, True)
 
 
 def test_a_billed_request_that_is_back_is_a_question() -> None:
     away = fresh(**FINISHED | {"outcome": Outcome.WITHDRAWN, "present": False})
-    after = step(away, DocumentReturned(at=10.0, desired=DESIRED), POLICY, ask=False).record
-    assert consequence(away, after)[0] is Action.HOLD
+    after = step(away, DocumentReturned(at=10.0, desired=DESIRED), POLICY, request_effect=False).record
+    assert planned_action(away, after)[0] is Action.HOLD
 
 
 def test_the_same_document_in_another_file_is_nothing() -> None:
     record = fresh()
-    after = step(record, DocumentReturned(at=1.0, desired=replace(DESIRED, file="b.yaml")), POLICY, ask=False).record
-    assert consequence(record, after)[0] is Action.NOTHING
+    after = step(
+        record, DocumentReturned(at=1.0, desired=replace(DESIRED, file="b.yaml")), POLICY, request_effect=False
+    ).record
+    assert planned_action(record, after)[0] is Action.NOTHING
 
 
 def test_an_open_effect_counts_as_unanswered() -> None:
     record = fresh(intent=Intent(kind=EffectKind.CREATE_DOSSIER, number=1, at=0.0), intents=1, opened_at=0.0)
-    assert answered(record, 5.0, POLICY).doubt is EffectKind.CREATE_DOSSIER
+    assert after_restart(record, 5.0, POLICY).doubt is EffectKind.CREATE_DOSSIER
     assert if_removed(record, 5.0, POLICY)[0] is Action.WITHDRAW
     assert if_changed(record, 5.0, POLICY)[0] is Action.RERUN
 
 
 def test_starts_to_come_are_counted_once_and_not_when_they_wait_for_a_person() -> None:
     held = Hold(id="h-1", reason=HoldReason.REFUSED, at=0.0)
-    assert starts_to_come(fresh()) == 1
-    assert starts_to_come(fresh(**BILLED)) == 0
-    assert starts_to_come(fresh(**FINISHED)) == 0
-    assert starts_to_come(fresh(hold=held)) == 0
-    assert starts_to_come(fresh(desired=replace(DESIRED, suspend=True))) == 0
-    assert starts_to_come(fresh(**BILLED | {"phase": Phase.DELETION, "next": DESIRED})) == 1
+    assert remaining_starts(fresh()) == 1
+    assert remaining_starts(fresh(**BILLED)) == 0
+    assert remaining_starts(fresh(**FINISHED)) == 0
+    assert remaining_starts(fresh(hold=held)) == 0
+    assert remaining_starts(fresh(desired=replace(DESIRED, suspend=True))) == 0
+    assert remaining_starts(fresh(**BILLED | {"phase": Phase.DELETION, "next": DESIRED})) == 1
 
 
 def test_where_it_stands_is_said_in_a_few_words() -> None:
-    assert standing(fresh()) == "in phase dossier"
-    assert standing(fresh(**FINISHED)) == "done, accepted"
-    assert standing(fresh(desired=replace(DESIRED, suspend=True))) == "suspended"
-    assert standing(fresh(hold=Hold(id="h-1", reason=HoldReason.REFUSED, at=0.0))) == "held, refused-by-assure (h-1)"
+    assert describe_progress(fresh()) == "in phase dossier"
+    assert describe_progress(fresh(**FINISHED)) == "done, accepted"
+    assert describe_progress(fresh(desired=replace(DESIRED, suspend=True))) == "suspended"
+    assert (
+        describe_progress(fresh(hold=Hold(id="h-1", reason=HoldReason.REFUSED, at=0.0)))
+        == "held, refused-by-assure (h-1)"
+    )

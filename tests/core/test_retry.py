@@ -9,20 +9,20 @@ from story import NOW, POLICY, listed
 
 from agent.core.answer import Evidence, Trouble
 from agent.core.assure_types import PROVIDER, ListedProcess, Status
-from agent.core.lost_answers import Absence, absence, adoptable, decided, next_search, started
+from agent.core.lost_answers import Absence, absence, adoptable_process, deciding_process, next_search, started_process
 from agent.core.observations import DossierSearched
 from agent.core.policy import Policy
-from agent.core.retry import backoff, start_distance, surprising
+from agent.core.retry import backoff, is_unexpected, start_spacing
 
 
 def test_what_an_earlier_life_measured_proves_no_absence() -> None:
     """[I3] The clock may have been set before this life began: from then on the call has time to act, and to show."""
-    early, late = NOW + 1.0, NOW + POLICY.proof_grace
-    again = replace(POLICY, began=NOW)
+    early, late = NOW + 1.0, NOW + POLICY.absence_grace
+    again = replace(POLICY, started_at=NOW)
     for at, verdict in ((early, Absence.OPEN), (late, Absence.PROVEN)):
         search = DossierSearched(at=at, dossier_id=None, listed=0)
         assert absence(search, NOW - 1000.0, again) is verdict
-    assert next_search(NOW, NOW - 1000.0, again) == NOW + POLICY.lag_grace
+    assert next_search(NOW, NOW - 1000.0, again) == NOW + POLICY.list_lag
 
 
 PROCESSES = st.lists(
@@ -52,19 +52,19 @@ def test_waits_grow_slowly_while_noise_explains_the_failures_and_double_afterwar
 
 @pytest.mark.parametrize("status", [500, 502, 503, 301, 404, 400])
 def test_server_trouble_and_foreign_pages_are_no_surprise(status: int) -> None:
-    assert not surprising(Evidence(status=status))
+    assert not is_unexpected(Evidence(status=status))
 
 
 def test_a_lost_answer_is_no_surprise() -> None:
-    assert not surprising(Evidence(trouble=Trouble.TIMEOUT))
-    assert not surprising(Evidence(status=200, trouble=Trouble.RESET))
+    assert not is_unexpected(Evidence(trouble=Trouble.TIMEOUT))
+    assert not is_unexpected(Evidence(status=200, trouble=Trouble.RESET))
 
 
 def test_an_answer_that_the_contract_does_not_know_is_a_surprise() -> None:
-    assert surprising(Evidence(status=200))
+    assert is_unexpected(Evidence(status=200))
 
 
-LIMIT, GRACE, PROOF = POLICY.list_limit, POLICY.lag_grace, POLICY.proof_grace
+LIMIT, GRACE, PROOF = POLICY.list_limit, POLICY.list_lag, POLICY.absence_grace
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_proof_is_never_believed_before_a_call_that_was_sent_could_act_and_show(
     timeout: float, lag: float, repeats: int
 ) -> None:
     """[I2] [I3] Neither that a dossier was not created nor that a verification was not started."""
-    policy = Policy(request_timeout=timeout, lag_grace=lag)
-    assert policy.proof_grace / _FASTEST >= timeout + lag
-    assert start_distance(repeats, policy) / _FASTEST >= timeout + lag
-    assert start_distance(repeats, policy) >= 2 * timeout, "as promised (design §5)"
+    policy = Policy(request_timeout=timeout, list_lag=lag)
+    assert policy.absence_grace / _FASTEST >= timeout + lag
+    assert start_spacing(repeats, policy) / _FASTEST >= timeout + lag
+    assert start_spacing(repeats, policy) >= 2 * timeout, "as promised (design §5)"
 
 
 def test_searches_come_at_once_after_the_grace_and_then_ever_less_often_until_proof() -> None:
@@ -113,7 +113,7 @@ def test_searches_come_at_once_after_the_grace_and_then_ever_less_often_until_pr
 @given(PROCESSES)
 def test_what_is_adopted_is_pending_ours_and_the_oldest(processes: tuple[ListedProcess, ...]) -> None:
     """[I2]"""
-    found = adoptable(processes, PROVIDER, "document")
+    found = adoptable_process(processes, PROVIDER, "document")
     ours = [one for one in processes if one.status is Status.PENDING and one.provider == PROVIDER]
     assert (found is None) == (not ours)
     assert found is None or found.created_at == min(one.created_at for one in ours)
@@ -122,7 +122,7 @@ def test_what_is_adopted_is_pending_ours_and_the_oldest(processes: tuple[ListedP
 @given(PROCESSES)
 def test_any_process_that_is_not_pending_forbids_a_start(processes: tuple[ListedProcess, ...]) -> None:
     """Also one that is not ours. [I2]"""
-    moving = started(processes)
+    moving = started_process(processes)
     assert (moving is None) == all(one.status is Status.PENDING for one in processes)
     assert moving is None or moving.status is not Status.PENDING
 
@@ -131,7 +131,7 @@ def test_any_process_that_is_not_pending_forbids_a_start(processes: tuple[Listed
 def test_an_accepted_process_decides_a_capture_and_otherwise_the_latest_once_none_is_open(
     processes: tuple[ListedProcess, ...],
 ) -> None:
-    found = decided(processes)
+    found = deciding_process(processes)
     accepted = [one for one in processes if one.status is Status.ACCEPTED]
     if accepted:
         assert found is not None

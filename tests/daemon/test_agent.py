@@ -99,7 +99,7 @@ async def _ended(world: World, operation: str, **more: Any) -> None:
         await patiently(task)
 
 
-async def test_an_agent_told_to_end_lets_a_call_under_way_be_answered(world: World) -> None:
+async def test_an_agent_asked_to_end_lets_a_call_under_way_be_answered(world: World) -> None:
     """[I4] Here by its timeout, which is short."""
     world.upload("a")
     await _ended(world, "createDossier", request_timeout=0.5)
@@ -107,11 +107,11 @@ async def test_an_agent_told_to_end_lets_a_call_under_way_be_answered(world: Wor
     assert attempt == ("create_dossier", "unknown", "timeout")
 
 
-async def test_an_agent_told_to_end_waits_no_longer_for_answers_than_it_says(
+async def test_an_agent_asked_to_end_waits_no_longer_for_answers_than_it_says(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """[I2] What was not answered is an intent on file, and resumed."""
-    monkeypatch.setattr("agent.daemon.agent._DRAIN", 0.3)
+    monkeypatch.setattr("agent.daemon.agent._DRAIN_TIMEOUT", 0.3)
     world.upload("a")
     await _ended(world, "createProcess", request_timeout=FOR_EVER)
     assert world.record("a").intent is not None
@@ -121,15 +121,15 @@ async def test_an_agent_told_to_end_waits_no_longer_for_answers_than_it_says(
     world.check_nothing_left()
 
 
-async def test_an_agent_told_to_end_while_nobody_gives_it_a_token_ends_at_once(world: World) -> None:
+async def test_an_agent_asked_to_end_while_nobody_gives_it_a_token_ends_at_once(world: World) -> None:
     await _ended(world, "token", request_timeout=FOR_EVER)
 
 
-async def test_an_agent_told_to_end_while_the_list_of_results_hangs_ends_in_the_same_time(
+async def test_an_agent_asked_to_end_while_the_list_of_results_hangs_ends_in_the_same_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read that nobody answers is nothing to be saved."""
-    monkeypatch.setattr("agent.daemon.agent._DRAIN", 0.3)
+    monkeypatch.setattr("agent.daemon.agent._DRAIN_TIMEOUT", 0.3)
     world.upload("a", "sandbox-delay=20m")
     await _ended(world, "getAllProcess", request_timeout=FOR_EVER)
 
@@ -154,7 +154,7 @@ async def test_ending_in_the_middle_of_many_requests_loses_none(world: World) ->
     world.check_nothing_left()
 
 
-async def test_a_world_that_is_looked_at_leaves_the_agent_its_locks(world: World) -> None:
+async def test_reading_the_store_leaves_the_agent_its_locks(world: World) -> None:
     """[I7] Without them another opener truncates the shared memory under it: the process dies of SIGBUS."""
     world.upload("a")
     async with world.running():

@@ -1,7 +1,7 @@
 """A person lets withdrawals go on that wait because they are so many."""
 
 from agent.core.record import Outcome
-from tests.support.commands import BOTH, ask, scanned, told
+from tests.support.commands import BOTH, ask, scanned, send_through
 from tests.support.environment import World
 
 
@@ -60,6 +60,6 @@ async def test_an_approval_outlives_a_restart(world: World, through: str) -> Non
     await world.settle()
     assert {record.outcome for record in world.records().values()} == {None}
     await world.clock.advance(10)
-    assert (await told(world, through, "approve"))["ok"]
+    assert (await send_through(world, through, "approve"))["ok"]
     await world.settle()
     assert [world.record(name).outcome for name in names] == [Outcome.WITHDRAWN] * 4 + [None] * 2

@@ -3,7 +3,7 @@
 from tests.support.environment import World
 
 
-def told(world: World) -> float:
+def send_backup(world: World) -> float:
     with world.reading() as reading:
         return reading.gauges(world.clock.now())["backup_timestamp_seconds"]
 
@@ -11,7 +11,7 @@ def told(world: World) -> float:
 async def test_without_a_folder_none_are_made(world: World) -> None:
     async with world.running() as agent:
         assert await agent._backups.make() is None
-    assert told(world) == 0.0
+    assert send_backup(world) == 0.0
 
 
 async def test_a_backup_is_made_when_the_last_is_old_enough_and_the_newest_are_kept(world: World) -> None:
@@ -24,22 +24,22 @@ async def test_a_backup_is_made_when_the_last_is_old_enough_and_the_newest_are_k
         for _ in range(2):
             await world.clock.advance(60)
             made.append(await agent._backups.make())
-        assert told(world) == float(int(world.clock.now()))
+        assert send_backup(world) == float(int(world.clock.now()))
     assert None not in made
     assert sorted(kept.iterdir()) == made[1:]
 
 
-async def test_a_new_store_beside_backups_knows_when_the_last_was_made(world: World) -> None:
+async def test_a_new_store_next_to_backups_knows_when_the_last_was_made(world: World) -> None:
     """Else an alert would say that there is none."""
     world.switches |= {"backup_dir": world.folder / "backups", "poll_interval": 60.0}
     async with world.running() as agent:
         assert await agent._backups.make() is not None
-        made = told(world)
+        made = send_backup(world)
     for path in world.state.parent.glob("agent.db*"):
         path.unlink()
     async with world.running() as agent:
         assert await agent._backups.make() is None, "it is not time yet"
-        assert told(world) == made > 0
+        assert send_backup(world) == made > 0
 
 
 async def test_a_backup_that_fails_is_said_and_the_work_goes_on(world: World) -> None:

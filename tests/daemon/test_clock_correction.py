@@ -48,13 +48,13 @@ def test_it_is_the_wall_clock_while_nobody_sets_it(hands: Hands, clock: SystemCl
         assert clock.now() == pytest.approx(hands.wall(), abs=0.01)
 
 
-def heard(clock: SystemClock, hands: Hands, wrong_by: float = 0.0) -> None:
+def record_dates(clock: SystemClock, hands: Hands, wrong_by: float = 0.0) -> None:
     """An answer of Assure arrives."""
-    clock.heard(float(int(NOON + hands.passed + wrong_by)), 0.1)
+    clock.record_date(float(int(NOON + hands.passed + wrong_by)), 0.1)
 
 
 def confirmed(clock: SystemClock, hands: Hands) -> SystemClock:
-    heard(clock, hands)
+    record_dates(clock, hands)
     assert clock.confirmed
     return clock
 
@@ -68,7 +68,7 @@ def test_half_a_minute_forward_is_caught_up_with_slowly(hands: Hands, clock: Sys
     assert clock.now() == hands.wall()
 
 
-def test_half_a_minute_back_never_goes_back_and_never_stands_still(hands: Hands, clock: SystemClock) -> None:
+def test_half_a_minute_back_never_goes_back_and_never_stops(hands: Hands, clock: SystemClock) -> None:
     """[I1] What was due in a second is due in two."""
     hands.passed = 10.0
     before = clock.now()
@@ -89,7 +89,7 @@ def test_a_clock_that_is_set_is_not_followed_without_a_witness(hands: Hands, clo
     hands.passed = 2 * HOUR
     assert clock.now() == NOON + 2 * HOUR
     assert clock.confirmed  # boot time tells
-    heard(clock, hands)
+    record_dates(clock, hands)
     assert clock.skew == pytest.approx(wrong, abs=1.0)
     assert not clock.pending
 
@@ -100,11 +100,11 @@ def test_a_pause_that_boot_time_did_not_count_needs_answers_for_ten_seconds(hand
     hands.set_by = 24 * HOUR
     for second in range(10):
         hands.passed = float(second)
-        heard(clock, hands, 24 * HOUR)
+        record_dates(clock, hands, 24 * HOUR)
         assert not clock.pending
         assert not clock.confirmed
     hands.passed = 10.0
-    heard(clock, hands, 24 * HOUR)
+    record_dates(clock, hands, 24 * HOUR)
     correction = clock.correct()
     assert correction is not None
     assert correction.by == pytest.approx(24 * HOUR, abs=1.0)
@@ -120,10 +120,10 @@ def test_two_seconds_in_which_all_of_the_host_is_wrong_correct_nothing(hands: Ha
     confirmed(clock, hands)
     hands.set_by = 25 * HOUR
     for hands.passed in (0.5, 1.0, 1.5, 2.0):
-        heard(clock, hands, 25 * HOUR)
+        record_dates(clock, hands, 25 * HOUR)
     hands.set_by = 0.0
     hands.passed = 2.5
-    heard(clock, hands)
+    record_dates(clock, hands)
     assert clock.confirmed
     assert not clock.pending
     assert clock.now() == NOON + 2.5
@@ -132,7 +132,7 @@ def test_two_seconds_in_which_all_of_the_host_is_wrong_correct_nothing(hands: Ha
 def test_an_assure_that_is_wrong_alone_is_not_followed(hands: Hands, clock: SystemClock) -> None:
     confirmed(clock, hands)
     for hands.passed in range(0, 7200, 5):
-        heard(clock, hands, 25 * HOUR)
+        record_dates(clock, hands, 25 * HOUR)
     assert clock.confirmed
     assert not clock.pending
     assert clock.skew == pytest.approx(-25 * HOUR, abs=1.0)
@@ -143,12 +143,12 @@ def test_a_first_time_is_corrected_by_two_answers_a_second_apart(hands: Hands, w
     hands.set_by = wrong
     clock = SystemClock(hands.wall, hands.elapsed, "boot")
     clock.resume(0.0)
-    heard(clock, hands)
+    record_dates(clock, hands)
     hands.passed = 0.5
-    heard(clock, hands)
+    record_dates(clock, hands)
     assert not clock.pending
     hands.passed = 1.0
-    heard(clock, hands)
+    record_dates(clock, hands)
     assert clock.pending
     correction = clock.correct()
     assert correction is not None
@@ -160,12 +160,12 @@ def test_answers_that_contradict_each_other_correct_nothing(hands: Hands) -> Non
     hands.set_by = 25 * HOUR
     clock = SystemClock(hands.wall, hands.elapsed, "boot")
     for hands.passed in range(0, 100, 2):
-        heard(clock, hands, hands.passed * HOUR)
+        record_dates(clock, hands, hands.passed * HOUR)
         assert not clock.pending
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 100.0), st.floats(-1e6, 1e6)), max_size=30))
-def test_whatever_the_host_does_a_confirmed_time_goes_by_boot_time(moves: list[tuple[float, float]]) -> None:
+def test_a_confirmed_time_follows_boot_time_for_any_host_clock(moves: list[tuple[float, float]]) -> None:
     """Assure's answers are right, so the time is, within what counts as agreement."""
     hands = Hands()
     clock = SystemClock(hands.wall, hands.elapsed, "boot")
@@ -173,7 +173,7 @@ def test_whatever_the_host_does_a_confirmed_time_goes_by_boot_time(moves: list[t
     for passed, set_by in moves:
         hands.passed += passed
         hands.set_by = set_by
-        heard(clock, hands)
+        record_dates(clock, hands)
         assert clock.confirmed
         assert abs(clock.now() - NOON - hands.passed) <= DRIFT + 2.0 + 1e-6  # the last digits of a float of this size
 
@@ -192,7 +192,7 @@ def test_a_restart_on_the_same_boot_goes_on_with_the_time_that_was_confirmed(han
     again.resume(NOON, Anchor.read(str(anchor)))
     assert again.now() == NOON + HOUR
     assert not again.confirmed  # the host's clock disagrees
-    heard(again, hands)
+    record_dates(again, hands)
     assert again.confirmed
     other = SystemClock(hands.wall, hands.elapsed, "another boot")
     other.resume(NOON, anchor)
@@ -210,19 +210,19 @@ def test_without_a_witness_a_steady_clock_is_believed_after_a_day(hands: Hands) 
     hands.set_by = 24 * HOUR
     clock.now()
     hands.passed = 23 * HOUR
-    clock.alone()
+    clock.trust_steady_clock()
     assert not clock.pending
     assert not clock.confirmed
     hands.passed = 24 * HOUR + 1.0
-    clock.alone()
+    clock.trust_steady_clock()
     assert clock.pending or clock.confirmed
 
 
-def test_an_assure_without_a_date_leaves_the_host_to_tell(hands: Hands, clock: SystemClock) -> None:
-    clock.heard(None)
+def test_an_assure_without_a_date_leaves_the_time_to_the_host(hands: Hands, clock: SystemClock) -> None:
+    clock.record_date(None)
     assert clock.confirmed
     assert clock.skew is None
-    heard(clock, hands, 25 * HOUR)
+    record_dates(clock, hands, 25 * HOUR)
     assert not clock.confirmed
 
 
@@ -237,7 +237,7 @@ async def test_a_clock_that_is_set_back_stalls_no_periodic_activity(monkeypatch:
 
     monkeypatch.setattr(base, "datetime", Shifted)
     monkeypatch.setattr(scheduler, "datetime", Shifted)
-    monkeypatch.setattr(scheduler, "_LOOK", 0.05)
+    monkeypatch.setattr(scheduler, "_CHECK_SECONDS", 0.05)
     runs = 0
 
     async def activity() -> None:

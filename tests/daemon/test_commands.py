@@ -13,10 +13,10 @@ import pytest
 from agent.core.errors import StoreError
 from agent.core.record import Outcome
 from agent.daemon import offline
-from agent.daemon.control_socket import reachable, socket_of
+from agent.daemon.control_socket import short_socket_path, socket_path
 from agent.store.connection import sqlite3
 from tests.support.clock import patiently, until
-from tests.support.commands import BOTH, UNKNOWN, Answer, ask, commands, obeyed_still, refused, send
+from tests.support.commands import BOTH, UNKNOWN, Answer, ask, commands, execute_offline, refused, send
 from tests.support.environment import World
 from tests.support.timeouts import PATIENT
 
@@ -60,7 +60,7 @@ async def test_a_wrong_command_is_answered_with_a_hint_and_changes_nothing(
         assert line, "it hung up"
         answer = orjson.loads(line)
     else:
-        answer = await asyncio.to_thread(offline.obey, world.settings(), request)
+        answer = await asyncio.to_thread(offline.execute_offline, world.settings(), request)
         after = world.records()
     refused(answer, word)
     assert after == before
@@ -78,9 +78,9 @@ async def test_nonsense_on_the_socket_harms_nothing(world: World, line: bytes) -
         assert world.record("a").outcome is Outcome.ACCEPTED
 
 
-async def test_who_connects_and_says_nothing_keeps_nobody_from_ending_or_asking(world: World) -> None:
+async def test_a_silent_connection_blocks_no_shutdown_and_no_command(world: World) -> None:
     async with world.running():
-        with reachable(socket_of(world.state)) as name:
+        with short_socket_path(socket_path(world.state)) as name:
             _, writer = await asyncio.open_unix_connection(name)
         assert (await ask(world, "pause"))["ok"]
     writer.close()
@@ -91,7 +91,7 @@ async def test_a_crowd_that_says_nothing_loses_its_oldest_and_commands_are_obeye
     async with world.running():
         crowd = []
         for _ in range(40):
-            with reachable(socket_of(world.state)) as name:
+            with short_socket_path(socket_path(world.state)) as name:
                 crowd.append(await asyncio.open_unix_connection(name))
         assert (await ask(world, "pause"))["ok"]
         reader, _ = crowd[0]
@@ -120,7 +120,7 @@ async def test_a_command_is_obeyed_once_over_a_restart(world: World) -> None:
     async with world.running():
         assert (await ask(world, "rerun", name="a"))["ok"]
         await world.clock.advance(60)
-    assert (await obeyed_still(world, "rerun", name="a"))["ok"]
+    assert (await execute_offline(world, "rerun", name="a"))["ok"]
     async with world.running():
         assert (await ask(world, "rerun", name="a"))["ok"]
         await world.clock.advance(60)
@@ -132,15 +132,15 @@ async def test_a_command_is_obeyed_once_over_a_restart(world: World) -> None:
 
 async def test_only_its_owner_may_speak_on_the_socket_and_it_is_gone_afterwards(world: World) -> None:
     async with world.running():
-        mode = socket_of(world.state).lstat().st_mode
+        mode = socket_path(world.state).lstat().st_mode
         assert stat.S_ISSOCK(mode)
         assert stat.S_IMODE(mode) == 0o600
-    assert not socket_of(world.state).exists()
+    assert not socket_path(world.state).exists()
 
 
 async def test_a_state_folder_with_a_long_path_is_reachable(world: World) -> None:
     deep = world.folder.joinpath(*["a-rather-long-name-of-a-folder"] * 6, "agent.db")
-    assert len(str(socket_of(deep))) > 150
+    assert len(str(socket_path(deep))) > 150
     async with world.running(state_url=f"sqlite:///{deep}"):
         answer = orjson.loads(await send(world, b'{"id": "command-1", "verb": "pause"}', deep))
         assert answer["ok"]
@@ -148,7 +148,7 @@ async def test_a_state_folder_with_a_long_path_is_reachable(world: World) -> Non
 
 async def test_a_socket_that_a_crash_left_is_replaced(world: World) -> None:
     world.state.parent.mkdir()
-    with reachable(socket_of(world.state)) as name, socket.socket(socket.AF_UNIX) as dead:
+    with short_socket_path(socket_path(world.state)) as name, socket.socket(socket.AF_UNIX) as dead:
         dead.bind(name)
     async with world.running():
         assert (await ask(world, "pause"))["ok"]
@@ -169,10 +169,10 @@ async def test_a_socket_that_cannot_be_made_is_refused_with_its_folder(
 async def test_the_socket_of_another_agent_is_left_to_it(world: World) -> None:
     """The lock file was removed by hand, and another agent hears at this place by now."""
     async with world.running():
-        socket_of(world.state).unlink()
-        with reachable(socket_of(world.state)) as name, socket.socket(socket.AF_UNIX) as others:
+        socket_path(world.state).unlink()
+        with short_socket_path(socket_path(world.state)) as name, socket.socket(socket.AF_UNIX) as others:
             others.bind(name)
-    assert socket_of(world.state).exists()
+    assert socket_path(world.state).exists()
 
 
 async def test_an_agent_that_ends_answers_who_asks_just_then(world: World) -> None:
@@ -180,14 +180,14 @@ async def test_an_agent_that_ends_answers_who_asks_just_then(world: World) -> No
     await world.settle()
     async with world.running() as agent:
         asked = asyncio.create_task(ask(world, "rerun", name="a"))
-        await until(lambda: asked.done() or agent._ending.asked.is_set() or world.rows("SELECT 1 FROM commands"))
+        await until(lambda: asked.done() or agent._shutdown.requested.is_set() or world.rows("SELECT 1 FROM commands"))
         agent.stop()
         assert (await patiently(asked))["ok"]
     await world.settle()
     assert world.starts("a") == 2
 
 
-async def test_a_disk_that_fails_is_told_and_not_the_socket_that_stays_on_it(
+async def test_a_disk_that_fails_is_reported_and_not_the_socket_that_stays_on_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last line named the socket: on a file system that was aborted it cannot be removed."""
@@ -204,4 +204,4 @@ async def test_a_disk_that_fails_is_told_and_not_the_socket_that_stays_on_it(
 
             monkeypatch.setattr("agent.daemon.control_socket._remove", refused)
             world.clock.release()
-            await until(agent._ending.asked.is_set)
+            await until(agent._shutdown.requested.is_set)

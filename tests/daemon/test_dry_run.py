@@ -6,12 +6,11 @@ from random import Random
 
 import pytest
 
-from agent.admission import Rules
+from agent.admission import AdmissionRules
 from agent.core.assure_types import PROVIDER, DossierReading, ListedProcess, ProcessReading, Status
 from agent.core.effect import EffectKind
 from agent.core.machine import step
 from agent.core.observations import (
-    CameDue,
     CaptureStarted,
     DossierCreated,
     DossierDeleted,
@@ -21,14 +20,15 @@ from agent.core.observations import (
     ProcessRead,
     Resumed,
     TargetMissing,
+    TimerFired,
 )
 from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase, Record
-from agent.daemon.dry_run import Rehearsal
+from agent.daemon.dry_run import DryRun
 from agent.source.folder import Folder
-from agent.store.readonly import Reading
-from agent.views.plan import Action, Change, Plan, answered
-from tests.controller.controller_harness import Desk, desk_at
+from agent.store.readonly import ReadOnlyStore
+from agent.views.plan import Action, Change, Plan, after_restart
+from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.environment import World
 from tests.support.files import capture, write
 from tests.support.fixtures import begin, world
@@ -40,29 +40,29 @@ POLICY = Policy()
 
 
 @pytest.fixture
-async def desk(folder: Path) -> AsyncIterator[Desk]:
+async def harness(folder: Path) -> AsyncIterator[ControllerHarness]:
     async with desk_at(folder) as desk:
         yield desk
 
 
-async def rehearsed(desk: Desk) -> tuple[Plan, Rehearsal]:
+async def dry_run(desk: ControllerHarness) -> tuple[Plan, DryRun]:
     """The plan, and the store in memory after it."""
-    rules = Rules(source="default", agent_id="tests", images_dir=desk.images, max_image_bytes=10_000)
-    with Reading(desk.store.path) as reading:
+    rules = AdmissionRules(source="default", agent_id="tests", images_dir=desk.images, max_image_bytes=10_000)
+    with ReadOnlyStore(desk.store.path) as reading:
         reading.freeze()
-        rehearsal = Rehearsal(Folder(desk.specs, settle=0), rules, reading, desk.store.keys, desk.clock, POLICY)
+        rehearsal = DryRun(Folder(desk.specs, settle=0), rules, reading, desk.store.keys, desk.clock, POLICY)
         plan = await rehearsal.plan()
         for name in NAMES:  # read it all while the snapshot is open
             rehearsal.store._committed.setdefault(uid(desk, name), rehearsal.store.get(uid(desk, name)))  # type: ignore
     return plan, rehearsal
 
 
-def uid(desk: Desk, name: str) -> str:
+def uid(desk: ControllerHarness, name: str) -> str:
     return desk.store.keys.uid("default", name)
 
 
-async def planned(desk: Desk) -> dict[str, Change]:
-    return {change.name: change for change in (await rehearsed(desk))[0].changes}
+async def planned(desk: ControllerHarness) -> dict[str, Change]:
+    return {change.name: change for change in (await dry_run(desk))[0].changes}
 
 
 # -- random stores and folders -------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def answer(record: Record, chance: Random) -> Observation:
             return ProcessRead(at=at, reading=ProcessReading(process_id="p1", status=status))
         if record.phase is Phase.DELETION and record.deleted:
             return TargetMissing(at=at, kind=EffectKind.READ_DOSSIER)
-        return CameDue(at=at)
+        return TimerFired(at=at)
     kind = record.intent.kind
     if chance.random() < 0.2:
         return EffectUnanswered(at=at, kind=kind)
@@ -93,7 +93,7 @@ def answer(record: Record, chance: Random) -> Observation:
     return DossierDeleted(at=at)
 
 
-async def drive(desk: Desk, name: str, chance: Random) -> None:
+async def drive(desk: ControllerHarness, name: str, chance: Random) -> None:
     """Let a record come some of its way."""
     for _ in range(chance.randrange(8)):
         record = desk.find(name)
@@ -117,7 +117,7 @@ CONTENTS: dict[int, dict[str, list[object]]] = {
 }
 
 
-def rewrite(desk: Desk, name: str, chance: Random) -> None:
+def rewrite(desk: ControllerHarness, name: str, chance: Random) -> None:
     """Change a file at random, or leave it."""
     path = desk.specs / f"{name}.yaml"
     kind = chance.randrange(12)
@@ -136,7 +136,7 @@ def rewrite(desk: Desk, name: str, chance: Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-async def test_what_plan_says_is_what_the_admission_does(desk: Desk, seed: int) -> None:
+async def test_plan_agrees_with_the_admission(desk: ControllerHarness, seed: int) -> None:
     chance = Random(seed)
     for name in NAMES:
         if chance.random() < 0.7:
@@ -147,11 +147,11 @@ async def test_what_plan_says_is_what_the_admission_does(desk: Desk, seed: int) 
             await drive(desk, name, chance)
             rewrite(desk, name, chance)
         before = {name: desk.find(name) for name in NAMES}
-        plan, rehearsal = await rehearsed(desk)
-        desk.begin_anew()
+        plan, rehearsal = await dry_run(desk)
+        desk.restart()
         for record in before.values():  # what a restart does before anything else reaches a record
             if record is not None and record.intent is not None:
-                await desk.store.commit([step(record, Resumed(at=desk.clock.now()), POLICY, ask=False)])
+                await desk.store.commit([step(record, Resumed(at=desk.clock.now()), POLICY, request_effect=False)])
         synced = await desk.scan(2)
         rows = {change.name: change for change in plan.changes if change.name}
         assert plan.stopped == synced.waiting
@@ -159,7 +159,9 @@ async def test_what_plan_says_is_what_the_admission_does(desk: Desk, seed: int) 
         for name in NAMES:
             after = desk.find(name)
             assert rehearsal.store._committed[uid(desk, name)] == after, name
-            check(rows.get(name), answered(before[name], desk.clock.now(), POLICY) if before[name] else None, after)
+            check(
+                rows.get(name), after_restart(before[name], desk.clock.now(), POLICY) if before[name] else None, after
+            )
 
 
 def check(row: Change | None, before: Record | None, after: Record | None) -> None:
@@ -182,7 +184,7 @@ def check(row: Change | None, before: Record | None, after: Record | None) -> No
 # -- one by one ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_new_request_is_created_and_counts_one_start(desk: Desk) -> None:
+async def test_a_new_request_is_created_and_counts_one_start(desk: ControllerHarness) -> None:
     desk.capture("a")
     desk.capture("b", suspend=True)
     plan = await planned(desk)
@@ -191,19 +193,19 @@ async def test_a_new_request_is_created_and_counts_one_start(desk: Desk) -> None
     assert desk.find("a") is None  # nothing was written
 
 
-async def test_more_than_a_few_withdrawals_are_shown_as_stopped(desk: Desk) -> None:
+async def test_more_than_a_few_withdrawals_are_shown_as_stopped(desk: ControllerHarness) -> None:
     for name in NAMES:
         desk.capture(name)
     await desk.scan()
     for name in NAMES[:5]:
         (desk.specs / f"{name}.yaml").unlink()
-    plan, _ = await rehearsed(desk)
+    plan, _ = await dry_run(desk)
     assert plan.stopped == 5
     assert {change.name for change in plan.of(Action.WITHDRAW)} == set(NAMES[:5])
     assert plan.starts == 8  # those that are gone go on until somebody approves
 
 
-async def test_a_refused_document_says_where_and_that_the_admitted_one_stays(desk: Desk) -> None:
+async def test_a_refused_document_says_where_and_that_the_admitted_one_stays(desk: ControllerHarness) -> None:
     path = desk.capture("a")
     await desk.scan()
     path.write_text(path.read_text().replace("document", "dokument"))
@@ -219,16 +221,16 @@ async def test_the_starts_that_plan_counts_are_the_starts_that_assure_sees(world
         world.upload(name)
     world.upload("c", suspend=True)
     world.capture("d")
-    rules = Rules(source="default", agent_id="tests", images_dir=world.images, max_image_bytes=10_000)
-    keys_of_nobody = _Salt()
-    rehearsal = Rehearsal(Folder(world.specs, settle=0), rules, None, keys_of_nobody, world.clock, POLICY)
+    rules = AdmissionRules(source="default", agent_id="tests", images_dir=world.images, max_image_bytes=10_000)
+    keys_of_nobody = _IdentityKey()
+    rehearsal = DryRun(Folder(world.specs, settle=0), rules, None, keys_of_nobody, world.clock, POLICY)
     plan = await rehearsal.plan()
     await world.settle()
     assert plan.starts == sum(world.starts(name) for name in "abcd") == 3
     assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED, None}
 
 
-class _Salt:
+class _IdentityKey:
     def uid(self, source: str, name: str) -> str:
         return f"uid-of-{name}"
 

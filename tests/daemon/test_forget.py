@@ -5,23 +5,25 @@ import pytest
 from agent.core.record import Outcome, Phase
 from agent.store import audit
 from agent.store.connection import open_reader
-from tests.support.commands import BOTH, OTHER, ask, obeyed_still, refused, scanned, told
+from tests.support.commands import BOTH, OTHER, ask, execute_offline, refused, scanned, send_through
 from tests.support.environment import World
 
 RERUN = {"assure-agent/rerun": "again"}
 
 
 @BOTH
-async def test_what_is_forgotten_leaves_no_name_and_its_history_stays_true(world: World, through: str) -> None:
+async def test_a_request_that_is_forgotten_leaves_no_name_and_its_history_stays_true(
+    world: World, through: str
+) -> None:
     """[I5] [I6]"""
     path = world.upload("customer-4711", labels={"team": "onboarding"})
     world.upload("b", suspend=True)
     await world.settle()
-    refused(await told(world, through, "forget", name="customer-4711", command_id="too-early"))
+    refused(await send_through(world, through, "forget", name="customer-4711", command_id="too-early"))
     path.unlink()
     await world.settle()
     uid = world.record("customer-4711").uid
-    answer = await told(world, through, "forget", times=2, name="customer-4711")
+    answer = await send_through(world, through, "forget", times=2, name="customer-4711")
     assert answer["ok"], answer
     for table in ("requests", "events", "commands", "links", "refusals", "meta"):
         rows = repr(world.rows(f"SELECT * FROM {table}"))
@@ -43,7 +45,7 @@ async def test_no_byte_of_what_is_forgotten_is_in_any_file(world: World, through
     path.unlink()
     await world.settle()
     if through == "store":
-        assert (await obeyed_still(world, "forget", name="customer-4711"))["ok"]
+        assert (await execute_offline(world, "forget", name="customer-4711"))["ok"]
         assert not forgotten_bytes(world)
         return
     async with world.running() as agent:
@@ -55,11 +57,11 @@ async def test_no_byte_of_what_is_forgotten_is_in_any_file(world: World, through
         assert forgotten_bytes(world)
         for _ in range(3):
             await world.clock.advance(600)
-            await agent._upkeep.tidy()
+            await agent._maintenance.truncate_log()
         untidy = [log for log in world.logs if "write-ahead log" in log["event"]]
         assert [log["log_level"] for log in untidy] == ["warning"]  # said once, not every minute
         reader.close()
-        await agent._upkeep.tidy()
+        await agent._maintenance.truncate_log()
         assert not forgotten_bytes(world)
 
 
@@ -81,7 +83,7 @@ async def test_a_forgotten_name_whose_file_is_back_is_a_name_again(world: World,
     record = world.record("customer-4711")
     assert (record.present, record.outcome) == (False, Outcome.WITHDRAWN)
     await world.settle()
-    assert (await told(world, through, "forget", name="customer-4711", command_id="forget-2"))["ok"]
+    assert (await send_through(world, through, "forget", name="customer-4711", command_id="forget-2"))["ok"]
     assert "customer-4711" not in world.records()
     assert not forgotten_bytes(world)
     assert not audit.verify(world.state).findings
@@ -110,7 +112,7 @@ async def test_a_rerun_token_that_was_obeyed_is_not_obeyed_again_for_being_forgo
         await world.settle()
     path.unlink()
     await world.settle()
-    assert (await obeyed_still(world, "forget", name="customer-4711"))["ok"]
+    assert (await execute_offline(world, "forget", name="customer-4711"))["ok"]
     assert not [one for one in world.state.parent.iterdir() if one.is_file() and b"as anna asked" in one.read_bytes()]
     world.upload("customer-4711", annotations={"assure-agent/rerun": "as anna asked"})
     await world.settle()
@@ -124,10 +126,10 @@ async def test_a_rerun_token_that_was_obeyed_is_not_obeyed_again_for_being_forgo
 async def test_a_rerun_of_a_forgotten_name_finds_its_file_before_any_scan_did(world: World) -> None:
     await forgotten(world)
     world.upload("customer-4711")
-    answer = await obeyed_still(world, "rerun", name="customer-4711", command_id="rerun-11")
+    answer = await execute_offline(world, "rerun", name="customer-4711", command_id="rerun-11")
     assert answer["ok"], answer
     assert answer["message"].startswith("customer-4711: ")
-    assert (await obeyed_still(world, "rerun", name="customer-4711", command_id="rerun-11")) == answer
+    assert (await execute_offline(world, "rerun", name="customer-4711", command_id="rerun-11")) == answer
     await world.settle()
     record = world.record("customer-4711")
     assert (record.generation, record.outcome) == (2, Outcome.ACCEPTED)
@@ -141,12 +143,12 @@ async def forgotten(world: World) -> None:
     await world.settle()
     path.unlink()
     await world.settle()
-    assert (await obeyed_still(world, "forget", name="customer-4711"))["ok"]
+    assert (await execute_offline(world, "forget", name="customer-4711"))["ok"]
     assert "customer-4711" not in world.records()
 
 
 def forgotten_bytes(world: World) -> list[str]:
     """The files beside the state file that hold something of customer-4711."""
     files = [path for path in world.state.parent.iterdir() if path.is_file()]
-    words = (b"customer-4711", b"zebra77")
-    return [path.name for path in files if any(word in path.read_bytes() for word in words)]
+    parts = (b"customer-4711", b"zebra77")
+    return [path.name for path in files if any(word in path.read_bytes() for word in parts)]

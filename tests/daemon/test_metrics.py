@@ -6,9 +6,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.core.answer import Operation
 from agent.core.drop_reasons import Dropped
-from agent.core.event_result import Received
+from agent.core.event_result import EventResult
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.platform.endpoint_health import Cause
+from agent.platform.endpoint_health import EndpointCause
 from agent.platform.metrics import LISTENERS
 from tests.support.environment import World
 from tests.support.faults import rule
@@ -62,11 +62,11 @@ LABELS = {
     "process_type": {"document", "documentSelfie"},
     "outcome": set(Outcome),
     "operation": set(Operation),
-    "result": {"done", "refused", "busy", "unknown", *Received, "delivered", "failed", "dropped"},
+    "result": {"done", "refused", "busy", "unknown", *EventResult, "delivered", "failed", "dropped"},
     "reason": {*HoldReason, *Dropped},
     "listener": set(LISTENERS),
     "endpoint": {"assure", "token"},  # and each sink, by a digest of its URL
-    "cause": set(Cause),
+    "cause": set(EndpointCause),
     "version": {"0.1.0"},
 }
 

@@ -1,19 +1,19 @@
 """A person pauses the agent, and lets it go on."""
 
 from agent.core.record import Outcome
-from tests.support.commands import BOTH, UNKNOWN, ask, commands, told
+from tests.support.commands import BOTH, UNKNOWN, ask, commands, send_through
 from tests.support.environment import World
 from tests.support.faults import rule
 
 
 @BOTH
 async def test_while_paused_nothing_new_is_begun_until_it_is_resumed(world: World, through: str) -> None:
-    assert (await told(world, through, "pause", times=2))["ok"]
+    assert (await send_through(world, through, "pause", times=2))["ok"]
     world.upload("a")
     finished = await world.settle()  # `run --once` waits for nobody's word
-    assert not finished.still_moving
+    assert not finished.unfinished
     assert world.ledger.calls["createDossier"] == 0
-    assert (await told(world, through, "resume", times=2, command_id="command-2"))["ok"]
+    assert (await send_through(world, through, "resume", times=2, command_id="command-2"))["ok"]
     await world.settle()
     assert world.record("a").outcome is Outcome.ACCEPTED
     assert commands(world) == 2

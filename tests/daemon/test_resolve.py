@@ -6,7 +6,17 @@ import pytest
 
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.sandbox.model import bad_request
-from tests.support.commands import BOTH, OTHER, UNKNOWN, ask, commands, obeyed_in_time, obeyed_still, refused, told
+from tests.support.commands import (
+    BOTH,
+    OTHER,
+    UNKNOWN,
+    ask,
+    commands,
+    execute_offline,
+    obeyed_in_time,
+    refused,
+    send_through,
+)
 from tests.support.environment import World
 from tests.support.files import jpeg, write
 
@@ -18,7 +28,7 @@ async def test_retry_asks_the_refused_call_again_once(world: World, through: str
     first = world.record("a").hold
     assert first is not None
     await world.clock.advance(1)  # a question is known by what it asks and when
-    answer = await told(world, through, "resolve", times=2, name="a", answer="retry")
+    answer = await send_through(world, through, "resolve", times=2, name="a", answer="retry")
     assert answer["ok"], answer
     assert first.id in answer["message"]
     assert world.ledger.calls["createProcess"] == 2
@@ -34,7 +44,7 @@ async def test_abandon_ends_it_and_leaves_nothing_at_assure(world: World, throug
     """[I3]"""
     world.upload("a", document_id=UNKNOWN)
     await world.settle()
-    answer = await told(world, through, "resolve", times=2, name="a", answer="abandon")
+    answer = await send_through(world, through, "resolve", times=2, name="a", answer="abandon")
     assert answer["ok"], answer
     assert (world.record("a").outcome, world.record("a").phase) == (Outcome.ABANDONED, Phase.DONE)
     world.check()
@@ -56,7 +66,7 @@ async def test_an_adopted_dossier_is_the_one_that_is_verified_and_deleted(world:
     await world.settle()
     assert world.record("a").state == "held"
     dossier = create({"externalReference": "made by hand"})["dossierId"]
-    answer = await told(world, through, "resolve", times=2, name="a", answer="adopt", dossierId=dossier)
+    answer = await send_through(world, through, "resolve", times=2, name="a", answer="adopt", dossierId=dossier)
     assert answer["ok"], answer
     record = world.record("a")
     assert (record.outcome, record.dossier_id) == (Outcome.ACCEPTED, dossier)
@@ -72,7 +82,7 @@ async def test_retry_of_a_document_that_changed_after_its_start_verifies_it(worl
     world.upload("a", document_id=OTHER)
     await world.settle()
     assert world.record("a").state == "held"
-    answer = await told(world, through, "resolve", times=2, name="a", answer="retry")
+    answer = await send_through(world, through, "resolve", times=2, name="a", answer="retry")
     assert answer["ok"], answer
     record = world.record("a")
     assert (record.generation, record.outcome, record.hold) == (2, Outcome.ACCEPTED, None)
@@ -87,7 +97,7 @@ async def test_abandon_of_a_document_that_changed_after_its_start_leaves_it(worl
     await world.settle()
     world.upload("a", document_id=OTHER)
     await world.settle()
-    answer = await told(world, through, "resolve", times=2, name="a", answer="abandon")
+    answer = await send_through(world, through, "resolve", times=2, name="a", answer="abandon")
     assert answer["ok"], answer
     await world.settle()
     record = world.record("a")
@@ -109,12 +119,12 @@ async def test_abandon_of_a_change_while_it_runs_ends_it_and_leaves_the_file_to_
         if through == "socket":
             assert (await ask(world, "resolve", name="a", answer="abandon"))["ok"]
     if through == "store":
-        assert (await obeyed_still(world, "resolve", name="a", answer="abandon"))["ok"]
+        assert (await execute_offline(world, "resolve", name="a", answer="abandon"))["ok"]
     await world.settle()
     record = world.record("a")
     assert (record.generation, record.outcome, record.phase, record.hold) == (1, Outcome.ABANDONED, Phase.DONE, None)
     world.check_nothing_left()
-    await told(world, through, "rerun", name="a", command_id="command-2")
+    await send_through(world, through, "rerun", name="a", command_id="command-2")
     await world.settle()
     record = world.record("a")
     assert (record.generation, record.outcome, record.desired.document_id) == (2, Outcome.ACCEPTED, OTHER)
@@ -150,7 +160,7 @@ async def test_adopt_for_a_hold_that_adopts_nothing_is_refused_at_once(world: Wo
     assert "busy" not in answer["message"]
 
 
-async def beside(world: World) -> str:
+async def other_dossier(world: World) -> str:
     """`a` is held because its dossier was refused; returns the dossier in which `b` is verified meanwhile."""
     world.upload("b", "sandbox-delay=10m")
     async with world.running() as agent:
@@ -172,12 +182,12 @@ def not_today(_: dict[str, Any]) -> Any:
 @BOTH
 async def test_a_dossier_that_another_request_has_is_not_adopted(world: World, through: str) -> None:
     """[I2] [I3] Two requests would share a result, and one would delete it under the other."""
-    dossier = await beside(world)
+    dossier = await other_dossier(world)
     if through == "socket":
         async with world.running():
             answer = await ask(world, "resolve", name="a", answer="adopt", dossierId=dossier)
     else:
-        answer = await obeyed_still(world, "resolve", name="a", answer="adopt", dossierId=dossier)
+        answer = await execute_offline(world, "resolve", name="a", answer="adopt", dossierId=dossier)
     refused(answer, "Another request")
     await world.settle()
     assert world.record("a").state == "held"
@@ -185,15 +195,15 @@ async def test_a_dossier_that_another_request_has_is_not_adopted(world: World, t
 
 
 @pytest.mark.parametrize("odd", ["4711 typo", "all", "..", "a/b", "", 5, None])
-async def test_what_is_no_id_of_a_dossier_is_not_adopted(world: World, odd: object) -> None:
-    await beside(world)
-    refused(await obeyed_still(world, "resolve", name="a", answer="adopt", dossierId=odd), "no id of a dossier")
+async def test_an_invalid_dossier_id_is_not_adopted(world: World, odd: object) -> None:
+    await other_dossier(world)
+    refused(await execute_offline(world, "resolve", name="a", answer="adopt", dossierId=odd), "no id of a dossier")
     assert world.record("a").state == "held"
 
 
 async def test_a_dossier_that_is_about_to_be_deleted_is_not_adopted(world: World) -> None:
     """[I3] The sweep found it, and nobody had it."""
-    await beside(world)
+    await other_dossier(world)
     async with world.running() as agent:
         record = world.record("a")
         await agent._store.recoveries.suspect(record.uid, f"{record.reference[:-1]}0", "D9", world.clock.now())

@@ -9,9 +9,9 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from agent.platform import log
-from agent.platform.callbacks import harmless
+from agent.platform.callbacks import isolated
 from agent.platform.log import configure, lines_lost, logger
-from agent.platform.nonblocking_output import Count as Lost
+from agent.platform.nonblocking_output import AtomicCounter as Lost
 from agent.platform.nonblocking_output import LossyWriter
 from tests.support.environment import World
 from tests.support.timeouts import PATIENT, eventually
@@ -23,13 +23,13 @@ def configured() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def test_what_a_listener_raises_is_logged_by_its_place_and_not_by_its_words(world: World) -> None:
+def test_an_error_of_a_callback_is_logged_by_its_location_and_not_by_its_text(world: World) -> None:
     """[I6]"""
 
     def listener(number: int) -> None:
         raise ValueError("Jane Doe")
 
-    harmless(listener)(1)
+    isolated(listener)(1)
     assert [entry["event"] for entry in world.logs] == ["a listener failed"]
     assert world.logs[0]["error"].startswith("ValueError at test_listeners.py:")
     assert "Jane" not in str(world.logs)
@@ -43,10 +43,10 @@ def test_a_line_that_cannot_be_rendered_is_lost_and_counted(
             raise ValueError
 
     configure("json", "info")
-    before = log.lost.value
+    before = log.lost_lines.value
     logger().info("odd", count=Odd())
     logger().info("next")
-    assert log.lost.value == before + 1
+    assert log.lost_lines.value == before + 1
     assert '"next"' in capsys.readouterr().err
 
 
@@ -70,7 +70,7 @@ async def test_a_scrape_that_fails_is_503_and_the_work_goes_on(world: World, mon
     def broken(*_: object) -> None:
         raise KeyError
 
-    monkeypatch.setattr("agent.store.readonly.Reading.gauges", broken)
+    monkeypatch.setattr("agent.store.readonly.ReadOnlyStore.gauges", broken)
     world.upload("a")
     async with world.running(http=True), httpx.AsyncClient(timeout=PATIENT) as client:
         await world.clock.advance(60)
@@ -107,7 +107,7 @@ def test_each_line_is_written_whole_or_counted_and_a_torn_one_spoils_no_other() 
     assert disk.held == b"one......\ntwo..\n2 lost\nfour\n"
 
 
-def test_who_writes_waits_for_nobody_and_what_is_too_much_is_dropped() -> None:
+def test_writers_do_not_wait_and_excess_output_is_dropped() -> None:
     """A reader that stopped: the queue is bounded."""
     read, held, lost = threading.Event(), list[bytes](), Lost()
 
@@ -125,7 +125,7 @@ def test_who_writes_waits_for_nobody_and_what_is_too_much_is_dropped() -> None:
     eventually(lambda: b"".join(held).count(b"\n") + lost.value == 100)
 
 
-def test_the_line_that_tells_of_lost_ones_has_the_format_of_the_log(configured: None) -> None:
+def test_the_line_that_reports_lost_ones_has_the_format_of_the_log(configured: None) -> None:
     configure("json", "info")
     assert lines_lost(7).startswith(b'{"event": "log lines were lost", "count": 7')
     configure("text", "info")

@@ -9,7 +9,16 @@ import pytest
 from agent.core.answer import NEW_TOKENS_REFUSED, NOT_SENT, Answer, Busy, Done, Evidence, Refused, Unknown
 from agent.core.answer import Trouble as Failure
 from agent.core.record import Outcome
-from agent.platform.endpoint_health import ASSURE, QUIET, TOKEN, Cause, Endpoints, Trouble, remembered, trouble_of
+from agent.platform.endpoint_health import (
+    ASSURE,
+    RECOVERY_SECONDS,
+    TOKEN,
+    EndpointCause,
+    EndpointHealth,
+    EndpointTrouble,
+    from_json,
+    trouble_of,
+)
 from tests.daemon.test_metrics import get, metrics
 from tests.support.environment import World
 from tests.support.faults import rule
@@ -28,13 +37,15 @@ class Time:
     wait: Callable[..., Any]
 
 
-def kept() -> tuple[Endpoints, Time, list[tuple[str, Cause | None, Cause | None]]]:
-    time, heard = Time(), list[tuple[str, Cause | None, Cause | None]]()
-    endpoints = Endpoints(
+def kept() -> tuple[EndpointHealth, Time, list[tuple[str, EndpointCause | None, EndpointCause | None]]]:
+    time, received = Time(), list[tuple[str, EndpointCause | None, EndpointCause | None]]()
+    endpoints = EndpointHealth(
         {ASSURE: "https://a.example", TOKEN: "https://t.example", "sink-1": "https://s.example"}, time
     )
-    endpoints.listen(lambda name, before, after: heard.append((name, before and before.cause, after and after.cause)))
-    return endpoints, time, heard
+    endpoints.subscribe(
+        lambda name, before, after: received.append((name, before and before.cause, after and after.cause))
+    )
+    return endpoints, time, received
 
 
 @pytest.mark.parametrize(
@@ -46,57 +57,57 @@ def kept() -> tuple[Endpoints, Time, list[tuple[str, Cause | None, Cause | None]
         (Refused(evidence=Evidence(cause="bad-id")), None),
         (Busy(evidence=Evidence(cause=NOT_SENT)), None),
         (Busy(evidence=Evidence(status=503, trouble=Failure.NO_TOKEN)), None),
-        (Refused(evidence=Evidence(status=401, cause="invalid_client")), Cause.CREDENTIALS),
-        (Refused(evidence=Evidence(status=400, cause="invalid_scope")), Cause.CREDENTIALS),
-        (Busy(evidence=Evidence(status=401, cause=NEW_TOKENS_REFUSED)), Cause.CREDENTIALS),
-        (Refused(evidence=Evidence(status=413, cause="not-acted")), Cause.STATUS_4XX),
-        (Busy(evidence=Evidence(status=429, cause="not-now")), Cause.THROTTLED),
-        (Unknown(evidence=Evidence(status=302, cause="unexpected-status")), Cause.STATUS_3XX),
-        (Unknown(evidence=Evidence(status=200, cause="unreadable")), Cause.UNREADABLE),
-        (DOWN, Cause.STATUS_5XX),
-        (Unknown(evidence=Evidence(trouble=Failure.TIMEOUT, cause="timeout")), Cause.TIMEOUT),
-        (Unknown(evidence=Evidence(trouble=Failure.RESET, cause="reset")), Cause.RESET),
-        (Busy(evidence=Evidence(trouble=Failure.CONNECT, cause="tls-certificate-has-expired")), Cause.TLS),
-        (Busy(evidence=Evidence(trouble=Failure.CONNECT, cause="dns")), Cause.DNS),
+        (Refused(evidence=Evidence(status=401, cause="invalid_client")), EndpointCause.CREDENTIALS),
+        (Refused(evidence=Evidence(status=400, cause="invalid_scope")), EndpointCause.CREDENTIALS),
+        (Busy(evidence=Evidence(status=401, cause=NEW_TOKENS_REFUSED)), EndpointCause.CREDENTIALS),
+        (Refused(evidence=Evidence(status=413, cause="not-acted")), EndpointCause.STATUS_4XX),
+        (Busy(evidence=Evidence(status=429, cause="not-now")), EndpointCause.THROTTLED),
+        (Unknown(evidence=Evidence(status=302, cause="unexpected-status")), EndpointCause.STATUS_3XX),
+        (Unknown(evidence=Evidence(status=200, cause="unreadable")), EndpointCause.UNREADABLE),
+        (DOWN, EndpointCause.STATUS_5XX),
+        (Unknown(evidence=Evidence(trouble=Failure.TIMEOUT, cause="timeout")), EndpointCause.TIMEOUT),
+        (Unknown(evidence=Evidence(trouble=Failure.RESET, cause="reset")), EndpointCause.RESET),
+        (Busy(evidence=Evidence(trouble=Failure.CONNECT, cause="tls-certificate-has-expired")), EndpointCause.TLS),
+        (Busy(evidence=Evidence(trouble=Failure.CONNECT, cause="dns")), EndpointCause.DNS),
     ],
 )
-def test_an_answer_shows_one_cause_of_a_closed_list(answer: Answer[Any], cause: Cause | None) -> None:
+def test_an_answer_shows_one_cause_of_a_closed_list(answer: Answer[Any], cause: EndpointCause | None) -> None:
     found = trouble_of(answer)
     assert (found and found.cause) == cause
 
 
 def test_a_trouble_is_reported_at_once_and_once_and_ends_after_some_seconds_without_a_failure() -> None:
-    endpoints, time, heard = kept()
+    endpoints, time, received = kept()
     for number in range(400):
-        endpoints.answered(ASSURE, DOWN if number % 4 == 0 else FINE)
+        endpoints.record_answer(ASSURE, DOWN if number % 4 == 0 else FINE)
         time.at += 0.05
-    assert heard == [(ASSURE, None, Cause.STATUS_5XX)], "a line for the noise, not for each failure"
-    time.at += QUIET
-    endpoints.settle()
-    assert heard[1:] == [(ASSURE, Cause.STATUS_5XX, None)]
+    assert received == [(ASSURE, None, EndpointCause.STATUS_5XX)], "a line for the noise, not for each failure"
+    time.at += RECOVERY_SECONDS
+    endpoints.end_recovered()
+    assert received[1:] == [(ASSURE, EndpointCause.STATUS_5XX, None)]
     assert endpoints.current == {}
 
 
 def test_another_cause_is_reported_at_most_once_a_minute_and_credentials_at_once() -> None:
-    endpoints, time, heard = kept()
+    endpoints, time, received = kept()
     for second in range(50):
         time.at += 1
-        endpoints.met(ASSURE, Trouble(cause=Cause.TIMEOUT if second % 2 else Cause.RESET))
-    assert [after for _, _, after in heard] == [Cause.RESET]
-    endpoints.met(ASSURE, Trouble(cause=Cause.CREDENTIALS, status=401))
-    assert heard[-1] == (ASSURE, Cause.RESET, Cause.CREDENTIALS)
+        endpoints.record(ASSURE, EndpointTrouble(cause=EndpointCause.TIMEOUT if second % 2 else EndpointCause.RESET))
+    assert [after for _, _, after in received] == [EndpointCause.RESET]
+    endpoints.record(ASSURE, EndpointTrouble(cause=EndpointCause.CREDENTIALS, status=401))
+    assert received[-1] == (ASSURE, EndpointCause.RESET, EndpointCause.CREDENTIALS)
     assert endpoints.denied is not None
-    endpoints.answered(ASSURE, FINE)
-    assert heard[-1] == (ASSURE, Cause.CREDENTIALS, None), "one success proves that the client is accepted"
+    endpoints.record_answer(ASSURE, FINE)
+    assert received[-1] == (ASSURE, EndpointCause.CREDENTIALS, None), "one success proves that the client is accepted"
 
 
 @pytest.mark.parametrize(("name", "denied"), [(TOKEN, True), (ASSURE, True), ("sink-1", False)])
 def test_the_third_401_in_a_row_is_about_the_client_but_not_where_a_sink_says_so(name: str, denied: bool) -> None:
     endpoints, _, _ = kept()
     for _ in range(2):
-        endpoints.met(name, Trouble(cause=Cause.STATUS_4XX, status=401))
+        endpoints.record(name, EndpointTrouble(cause=EndpointCause.STATUS_4XX, status=401))
     assert endpoints.denied is None
-    endpoints.met(name, Trouble(cause=Cause.STATUS_4XX, status=401))
+    endpoints.record(name, EndpointTrouble(cause=EndpointCause.STATUS_4XX, status=401))
     assert (endpoints.denied is not None) == denied
     assert endpoints.current[name].status == 401
 
@@ -107,12 +118,12 @@ def test_a_report_that_fails_harms_no_call() -> None:
     def full(*_: object) -> None:
         raise OSError("no space left")
 
-    endpoints.listen(full)
-    endpoints.answered(ASSURE, DOWN)
-    assert endpoints.current[ASSURE].cause is Cause.STATUS_5XX
+    endpoints.subscribe(full)
+    endpoints.record_answer(ASSURE, DOWN)
+    assert endpoints.current[ASSURE].cause is EndpointCause.STATUS_5XX
 
 
-async def test_a_secret_that_is_not_valid_any_more_is_told_as_such_within_seconds_and_work_resumes(
+async def test_a_secret_that_is_not_valid_is_reported_as_such_within_seconds_and_work_resumes(
     world: World,
 ) -> None:
     """[I1] Log, metric, readiness, and the note for other commands; never that it ends by itself."""
@@ -135,7 +146,7 @@ async def test_a_secret_that_is_not_valid_any_more_is_told_as_such_within_second
         assert "does not end by itself" in line["hint"]
         await world.clock.rest()
         ((note,),) = world.rows("SELECT value FROM meta WHERE key = 'remembered/endpoints'")
-        ((name, _, sentence),) = remembered(note)
+        ((name, _, sentence),) = from_json(note)
         assert name == "the token endpoint"
         assert "not accepted (HTTP 401, invalid_client)" in sentence
         assert world.rows("SELECT value FROM meta WHERE key = 'remembered/circuit'") == [("credentials",)]

@@ -39,7 +39,7 @@ async def test_a_simulated_person_completes_the_flow_in_their_time(api: Api) -> 
     assert api.entry()["captures"] == api.entry()["processes"][0]["starts"] == 1
 
 
-async def test_what_was_due_long_ago_happened_when_it_was_due(api: Api) -> None:
+async def test_an_overdue_action_happened_when_it_was_due(api: Api) -> None:
     await api.link()
     api.clock.advance(600 - 1)
     assert [row["updatedAt"] for row in await processes(api)] == ["2023-11-14T22:13:34Z"]

@@ -127,7 +127,7 @@ async def test_a_profile_chooses_how_pictures_are_taken(begin: Begin, upload: li
     assert ('class="file" hidden' in page) == (not upload)
 
 
-async def test_a_profile_that_is_not_there_is_told_and_the_default_is_used(begin: Begin) -> None:
+async def test_a_profile_that_is_not_there_is_reported_and_the_default_is_used(begin: Begin) -> None:
     api = await begin(interactive=True)
     note = "names no capture configuration"
     assert note in (await api.http.get(await api.link(captureParameters={"uiProfile": "typo"}))).text

@@ -55,7 +55,7 @@ async def test_a_method_that_is_not_there_is_405_with_all_that_are(api: Api) -> 
         assert (response.status_code, response.headers["allow"]) == (405, methods)
 
 
-async def test_what_is_not_there_is_404_in_assures_shape(api: Api) -> None:
+async def test_an_object_that_is_not_there_is_404_in_assures_shape(api: Api) -> None:
     body = {"provider": "signicatpictureid", "documentId": 137}
     for method, path, sent in (
         ("GET", "/dossiers/no-such", None),

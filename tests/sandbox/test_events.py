@@ -67,7 +67,7 @@ def book(api: Api) -> list[dict[str, Any]]:
     return rows
 
 
-async def test_a_finished_process_is_told_once_with_the_nine_fields(
+async def test_a_finished_process_is_reported_once_with_the_nine_fields(
     api: Api, clock: VirtualClock, receiver: Receiver
 ) -> None:
     path = await api.started("sandbox-outcome=rejected")
@@ -164,7 +164,7 @@ async def test_nobody_there_is_an_answer_too(begin: Begin, clock: VirtualClock) 
 @pytest.mark.parametrize(
     ("switch", "told"), [({}, ["canceled", "failed"]), ({"when_canceled": False, "when_failed_by_request": False}, [])]
 )
-async def test_whether_canceled_and_failed_by_request_are_told_is_a_choice(
+async def test_events_of_canceled_and_failed_by_request_are_configurable(
     begin: Begin, clock: VirtualClock, receiver: Receiver, switch: dict[str, bool], told: list[str]
 ) -> None:
     api = await begin(switch, interactive=True)
@@ -175,14 +175,14 @@ async def test_whether_canceled_and_failed_by_request_are_told_is_a_choice(
     assert sorted(event["eventData"]["status"] for event in receiver.events) == told
 
 
-async def test_a_failure_of_its_own_is_always_told(begin: Begin, clock: VirtualClock, receiver: Receiver) -> None:
+async def test_a_failure_of_its_own_is_always_reported(begin: Begin, clock: VirtualClock, receiver: Receiver) -> None:
     api = await begin({"when_failed_by_request": False})
     await api.started("sandbox-outcome=failed")
     await clock.advance(60)
     assert [event["eventData"]["status"] for event in receiver.events] == ["failed"]
 
 
-async def test_what_was_deleted_before_it_finished_is_not_told(
+async def test_an_event_that_was_deleted_before_it_finished_is_not_reported(
     api: Api, clock: VirtualClock, receiver: Receiver
 ) -> None:
     path = await api.started()
@@ -231,7 +231,7 @@ async def test_a_doubled_event_has_one_id_and_one_entry(api: Api, clock: Virtual
     assert [attempt["answer"] for attempt in row["attempts"]] == [204, 204]
 
 
-async def test_what_is_held_back_alone_goes_when_its_time_is_over(
+async def test_an_event_that_is_held_back_alone_goes_when_its_time_is_over(
     api: Api, clock: VirtualClock, receiver: Receiver
 ) -> None:
     api.server.faults.add([Rule(operation="event", kind=Kind.REORDER, seconds=7)])

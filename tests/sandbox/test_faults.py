@@ -143,7 +143,7 @@ async def test_a_client_library_sees_a_reset_as_a_transport_error(begin: Begin) 
         await api.call("GET", "/dossiers")
 
 
-async def test_a_start_that_is_lost_on_the_wire_still_counts(begin: Begin) -> None:
+async def test_a_start_that_is_lost_on_the_wire_counts(begin: Begin) -> None:
     api = await begin(faults=(Rule(operation="startVerification", kind=Kind.RESET_AFTER),))
     path = await api.process()
     await api.call("POST", f"{path}/images", json={"front": data_url()})

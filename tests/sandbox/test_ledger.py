@@ -6,7 +6,7 @@ from .conftest import Begin
 from .support import Api
 
 
-async def test_the_ledger_tells_the_life_of_a_dossier(api: Api) -> None:
+async def test_the_ledger_reports_the_life_of_a_dossier(api: Api) -> None:
     path = await api.started()
     for pause in (3, 2, 10):
         api.clock.advance(pause)

@@ -56,7 +56,7 @@ async def test_statuses_and_dates_filter(api: Api) -> None:
     assert await ids(api, endCreationDate="2023-11-14T22:13:19Z") == []
 
 
-async def test_after_thirty_days_a_process_is_not_listed_but_stands(api: Api) -> None:
+async def test_after_thirty_days_a_process_is_not_listed_but_exists(api: Api) -> None:
     path = await api.started()
     api.clock.advance(30 * 24 * 3600 + 1)
     await api.log_in()

@@ -14,7 +14,7 @@ FORM = {"grant_type": "client_credentials", "scope": "signicat-api"}
 CLIENT = ("sandbox-client", "sandbox-secret")
 
 
-async def test_a_token_looks_like_the_ones_of_signicat(api: Api) -> None:
+async def test_a_token_has_the_format_of_the_ones_of_signicat(api: Api) -> None:
     response = await api.http.post(PATH, auth=CLIENT, data=FORM)
     body = response.json()
     assert (body["expires_in"], body["token_type"], body["scope"]) == (600, "Bearer", "signicat-api")

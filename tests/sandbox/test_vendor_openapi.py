@@ -20,7 +20,7 @@ from verification.processes import simulated
 from .support import OPENAPI, data_url
 
 GUIDE = Path(__file__).parents[2] / "docs/sandbox.md"
-WORDS = {"UndefinedStatusCode": "undeclared", "RejectedPositiveData": "refused", "AcceptedNegativeData": "accepted"}
+TERMS = {"UndefinedStatusCode": "undeclared", "RejectedPositiveData": "refused", "AcceptedNegativeData": "accepted"}
 SIMULATED = {str(operation) for _, _, operation, _ in OPERATIONS}
 
 
@@ -99,10 +99,10 @@ def test_the_simulator_differs_from_the_vendors_openapi_only_where_the_guide_say
     except FailureGroup as group:
         for failure in group.exceptions:
             assert isinstance(failure, Failure)
-            word = f"{WORDS.get(type(failure).__name__, type(failure).__name__)} {answer.status_code}"
-            if word.startswith("accepted 2") and meant != case.path_parameters:
+            part = f"{TERMS.get(type(failure).__name__, type(failure).__name__)} {answer.status_code}"
+            if part.startswith("accepted 2") and meant != case.path_parameters:
                 continue  # its flaw was the id that was replaced
-            assert (operation, word) in deliberate(), f"{failure.title}: {failure.message}"[:2000]
+            assert (operation, part) in deliberate(), f"{failure.title}: {failure.message}"[:2000]
 
 
 def test_the_guide_names_each_simulated_operation() -> None:

@@ -12,7 +12,7 @@ import pytest
 from agent.source import folder as module
 from agent.source import scan as scan_module
 from agent.source.folder import Folder, Scan
-from agent.source.safe_read import Why
+from agent.source.safe_read import ReadFailure
 
 from .samples import capture, upload, write
 
@@ -45,7 +45,7 @@ def scan(specs: Path, clocks: Clocks) -> Callable[[], Scan]:
     return clocks.folder(specs).scan
 
 
-def told(scan: Scan) -> list[str]:
+def messages(scan: Scan) -> list[str]:
     return [str(fault) for fault in scan.faults]
 
 
@@ -91,7 +91,7 @@ def test_an_unchanged_folder_costs_no_read_and_no_new_result(
     os.mkfifo(specs / "c.yaml")
     before = scan()
     monkeypatch.setattr(scan_module, "read_beneath", None)
-    monkeypatch.setattr(module, "_sort_out", None)
+    monkeypatch.setattr(module, "_merge_files", None)
     after = scan()
     assert after.documents is before.documents
     assert after.faults == before.faults
@@ -122,7 +122,7 @@ def test_until_then_what_it_said_before_counts(specs: Path, clocks: Clocks, scan
     assert found.documents["a"].canonical != before.documents["a"].canonical
 
 
-def test_a_file_from_the_future_is_read_when_it_looks_the_same_for_long_enough(
+def test_a_file_from_the_future_is_read_when_it_is_unchanged_for_long_enough(
     specs: Path, clocks: Clocks, scan: Callable[[], Scan]
 ) -> None:
     clocks.now = write(specs / "a.yaml", upload("a")).stat().st_ctime - 3600
@@ -152,21 +152,19 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_later(
 ) -> None:
     write(specs / "a.yaml", upload("a"))
     with monkeypatch.context() as patch:
-        patch.setattr(scan_module, "read_beneath", lambda *_: Why.CHANGING)
+        patch.setattr(scan_module, "read_beneath", lambda *_: ReadFailure.CHANGING)
         assert scan().unsettled
     found = scan()
     assert (found.unsettled, set(found.documents)) == (False, {"a"})
 
 
-def test_all_documents_that_share_a_name_are_refused_and_told_of_each_other(
-    specs: Path, scan: Callable[[], Scan]
-) -> None:
+def test_all_documents_that_share_a_name_are_refused_and_name_each_other(specs: Path, scan: Callable[[], Scan]) -> None:
     write(specs / "a.yaml", upload("same"))
     write(specs / "b.yaml", f"{upload('other')}---\n{capture('same')}")
     found = scan()
     assert set(found.documents) == {"other"}
     assert found.claimed == {"same"}
-    assert told(found) == [
+    assert messages(found) == [
         "a.yaml:1:1: metadata.name is not unique, also at b.yaml:13",
         "b.yaml:13:1: metadata.name is not unique, also at a.yaml:1",
     ]
@@ -233,7 +231,7 @@ def test_a_name_that_moved_to_a_good_file_is_not_claimed_by_the_broken_one(
     assert found.claimed == frozenset()
 
 
-def test_a_source_folder_that_is_a_link_is_followed_anew_by_each_scan(tmp_path: Path, clocks: Clocks) -> None:
+def test_a_source_folder_that_is_a_link_is_resolved_again_by_each_scan(tmp_path: Path, clocks: Clocks) -> None:
     for version in ("one", "two"):
         write(tmp_path / version / "a.yaml", upload("a").replace("137", "1" if version == "one" else "2"))
     link = tmp_path / "current"
@@ -270,7 +268,7 @@ def test_a_link_that_leads_out_or_nowhere_is_refused(tmp_path: Path, specs: Path
     found = scan()
     assert dict(found.documents) == {}
     assert found.complete
-    assert told(found) == [
+    assert messages(found) == [
         "loop.yaml:1:1: there is no such file, or a link leads nowhere",
         "nowhere.yaml:1:1: there is no such file, or a link leads nowhere",
         "out.yaml:1:1: the link leads out of the source folder",
@@ -304,13 +302,13 @@ def test_a_linked_folder_that_leads_out_or_nowhere_is_refused_and_keeps_its_name
     for _ in range(3):
         found = scan()
         assert (dict(found.documents), found.claimed) == ({}, {"a", "b"})
-        assert sorted(told(found)) == [
+        assert sorted(messages(found)) == [
             "other:1:1: the link leads nowhere",
             "team:1:1: the linked folder leads out of the source folder, and is not read",
         ]
 
 
-def test_after_a_restart_the_files_below_a_link_that_leads_out_still_count_as_there(
+def test_after_a_restart_the_files_below_a_link_that_leads_out_count_as_there(
     tmp_path: Path, specs: Path, scan: Callable[[], Scan]
 ) -> None:
     """[I1] Nothing is known then of the names, but the records know their files."""
@@ -342,7 +340,7 @@ def test_fifos_and_linked_folders_with_the_name_of_a_file_are_refused(
     os.mkfifo(specs / "fifo.yaml")
     found = scan()
     assert (dict(found.documents), found.files) == ({}, 1)
-    assert told(found) == [
+    assert messages(found) == [
         "fifo.yaml:1:1: not a regular file",
         "linked.yaml:1:1: the linked folder leads out of the source folder, and is not read",
     ]
@@ -387,13 +385,13 @@ def test_an_ignore_list_that_cannot_be_read_lets_nothing_of_the_source_count(
     assert found.error.file == ".assureignore"
 
 
-def test_a_look_heeds_an_ignore_list_that_came_with_the_file(specs: Path, clocks: Clocks) -> None:
+def test_a_partial_read_applies_an_ignore_list_that_came_with_the_file(specs: Path, clocks: Clocks) -> None:
     """[I2]"""
     folder = clocks.folder(specs)
     folder.scan()
     write(specs / ".assureignore", "a.yaml\n")
     write(specs / "a.yaml", upload("a"))
-    assert folder.look(["a.yaml"]).documents == ()
+    assert folder.read_files(["a.yaml"]).documents == ()
 
 
 def test_a_folder_called_like_a_file_is_a_folder(specs: Path, scan: Callable[[], Scan]) -> None:
@@ -402,7 +400,7 @@ def test_a_folder_called_like_a_file_is_a_folder(specs: Path, scan: Callable[[],
 
 
 @pytest.mark.parametrize("slice_", range(5))
-def test_a_scan_goes_on_with_what_a_look_found_between_its_slices(
+def test_a_scan_goes_on_with_what_a_partial_read_found_between_its_slices(
     specs: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, slice_: int
 ) -> None:
     monkeypatch.setattr(scan_module, "_SLICE", 1)
@@ -415,16 +413,16 @@ def test_a_scan_goes_on_with_what_a_look_found_between_its_slices(
     for number, seen in enumerate(folder.slices()):  # noqa: B007 - the last one is the scan
         if number == slice_:
             write(specs / "new.yaml", upload("new"))
-            assert [document.name for document in folder.look(["new.yaml"]).documents] == ["new"]
+            assert [document.name for document in folder.read_files(["new.yaml"]).documents] == ["new"]
     assert seen is not None
     before_the_end = slice_ < 3  # after that, files are being put together
     assert ("new" in seen.documents) == before_the_end
     write(specs / "twin.yaml", upload("new"))
-    assert folder.look(["twin.yaml"]).open  # the name is known to be somebody's
+    assert folder.read_files(["twin.yaml"]).needs_full_scan  # the name is known to be somebody's
     assert set(folder.scan().claimed) == {"new"}
 
 
-def test_a_missing_source_folder_is_told_and_takes_nothing_away(specs: Path, scan: Callable[[], Scan]) -> None:
+def test_a_missing_source_folder_is_reported_and_takes_nothing_away(specs: Path, scan: Callable[[], Scan]) -> None:
     write(specs / "a.yaml", upload("a"))
     scan()
     specs.rename(specs.parent / "gone")
@@ -437,7 +435,7 @@ def test_a_missing_source_folder_is_told_and_takes_nothing_away(specs: Path, sca
     assert set(scan().documents) == {"a"}
 
 
-def test_a_source_that_is_a_file_is_told(tmp_path: Path, clocks: Clocks) -> None:
+def test_a_source_that_is_a_file_is_reported(tmp_path: Path, clocks: Clocks) -> None:
     found = clocks.folder(write(tmp_path / "specs", "x")).scan()
     assert found.error is not None
     assert not found.complete
@@ -466,7 +464,7 @@ def test_an_unreadable_folder_keeps_the_names_it_had(
             found = scan()
             assert not found.complete
             assert (set(found.documents), found.claimed) == ({"a"}, {"b"})
-            assert told(found) == ["team/:1:1: the folder cannot be read"]
+            assert messages(found) == ["team/:1:1: the folder cannot be read"]
     found = scan()
     assert (found.complete, set(found.documents), found.claimed) == (True, {"a", "b"}, frozenset())
 
@@ -487,7 +485,7 @@ def test_an_unreadable_file_keeps_the_names_it_had_and_is_tried_again(
     scan()
     write(file, upload("b"))
     with monkeypatch.context() as patch:
-        patch.setattr(scan_module, "read_beneath", lambda *_: Why.UNREADABLE)
+        patch.setattr(scan_module, "read_beneath", lambda *_: ReadFailure.UNREADABLE)
         found = scan()
         assert (found.complete, dict(found.documents), found.claimed) == (False, {}, {"a"})
     found = scan()
@@ -521,49 +519,55 @@ def folder(specs: Path, clocks: Clocks) -> Folder:
     return folder
 
 
-def test_a_look_finds_what_is_new_and_what_changed_and_the_next_scan_agrees(specs: Path, folder: Folder) -> None:
+def test_a_partial_read_finds_what_is_new_and_what_changed_and_the_next_scan_agrees(
+    specs: Path, folder: Folder
+) -> None:
     write(specs / "team/b.yaml", upload("b"))
     write(specs / "a.yaml", upload("a").replace("137", "138"))
     write(specs / "c.yaml", upload("c"))
-    found = folder.look(["a.yaml", "team/b.yaml"])
-    assert ([one.name for one in found.documents], found.unsettled, found.open) == (["a", "b"], frozenset(), False)
-    assert folder.look(["a.yaml", "team/b.yaml"]).documents == ()  # read already
+    found = folder.read_files(["a.yaml", "team/b.yaml"])
+    assert ([one.name for one in found.documents], found.unsettled, found.needs_full_scan) == (
+        ["a", "b"],
+        frozenset(),
+        False,
+    )
+    assert folder.read_files(["a.yaml", "team/b.yaml"]).documents == ()  # read already
     seen = folder.scan()
     assert set(seen.documents) == {"a", "b", "c"}
     assert all(seen.documents[one.name] is one for one in found.documents)
 
 
-def test_a_look_waits_for_a_file_that_is_being_written(specs: Path, folder: Folder, clocks: Clocks) -> None:
+def test_a_partial_read_waits_for_a_file_that_is_being_written(specs: Path, folder: Folder, clocks: Clocks) -> None:
     changed_at = write(specs / "b.yaml", upload("b")).stat().st_ctime
     clocks.now = changed_at + 0.2
-    found = folder.look(["b.yaml"])
+    found = folder.read_files(["b.yaml"])
     assert (found.documents, found.unsettled) == ((), {"b.yaml"})
     clocks.now = changed_at + 0.26
-    assert [one.name for one in folder.look(["b.yaml"]).documents] == ["b"]
+    assert [one.name for one in folder.read_files(["b.yaml"]).documents] == ["b"]
     assert not folder.scan().unsettled
 
 
 @pytest.mark.parametrize(
     "content", [upload("a"), "a: [", f"{upload('b')}---\n{upload('b')}", f"{upload('b')}---\nx: 1"]
 )
-def test_a_look_leaves_faults_and_shared_names_to_a_scan(specs: Path, folder: Folder, content: str) -> None:
+def test_a_partial_read_leaves_faults_and_shared_names_to_a_scan(specs: Path, folder: Folder, content: str) -> None:
     write(specs / "b.yaml", content)
-    found = folder.look(["b.yaml"])
-    assert found.open
+    found = folder.read_files(["b.yaml"])
+    assert found.needs_full_scan
     assert {one.name for one in found.documents} <= {"b"}
     assert folder.scan().faults
 
 
-def test_a_name_that_two_looks_found_in_two_files_is_left_to_a_scan(specs: Path, folder: Folder) -> None:
+def test_a_name_that_two_partial_reads_found_in_two_files_is_left_to_a_scan(specs: Path, folder: Folder) -> None:
     write(specs / "b.yaml", upload("same"))
-    assert len(folder.look(["b.yaml"]).documents) == 1
+    assert len(folder.read_files(["b.yaml"]).documents) == 1
     write(specs / "c.yaml", upload("same"))
-    found = folder.look(["c.yaml"])
-    assert (found.documents, found.open) == ((), True)
+    found = folder.read_files(["c.yaml"])
+    assert (found.documents, found.needs_full_scan) == ((), True)
     assert folder.scan().claimed == {"same"}
 
 
-def test_a_look_reads_only_what_a_scan_would(tmp_path: Path, specs: Path, folder: Folder) -> None:
+def test_a_partial_read_reads_only_what_a_scan_would(tmp_path: Path, specs: Path, folder: Folder) -> None:
     write(tmp_path / "outside/b.yaml", upload("b"))
     write(tmp_path / "c.yaml", upload("c"))
     write(specs / ".hidden/d.yaml", upload("d"))
@@ -571,16 +575,16 @@ def test_a_look_reads_only_what_a_scan_would(tmp_path: Path, specs: Path, folder
     (specs / "out.yaml").symlink_to(tmp_path / "c.yaml")
     (specs / "folder.yaml").mkdir()
     names = ["linked/b.yaml", ".hidden/d.yaml", "../c.yaml", "out.yaml", "folder.yaml", "gone.yaml", "", "/a.yaml"]
-    assert folder.look(names).documents == ()
+    assert folder.read_files(names).documents == ()
 
 
-def test_a_look_before_any_scan_or_without_a_folder_leaves_all_to_a_scan(specs: Path, clocks: Clocks) -> None:
+def test_a_partial_read_before_any_scan_or_without_a_folder_leaves_all_to_a_scan(specs: Path, clocks: Clocks) -> None:
     write(specs / "a.yaml", upload("a"))
     folder = clocks.folder(specs)
-    assert folder.look(["a.yaml"]).open
+    assert folder.read_files(["a.yaml"]).needs_full_scan
     folder.scan()
     specs.rename(specs.parent / "gone")
-    assert folder.look(["a.yaml"]).open
+    assert folder.read_files(["a.yaml"]).needs_full_scan
 
 
 def test_a_source_folder_that_may_not_be_read_need_not_be_created(

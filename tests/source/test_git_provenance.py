@@ -15,7 +15,7 @@ from agent.source import git_objects
 from agent.source import git_provenance as module
 from agent.source.git_last_commit import Gap
 from agent.source.git_objects import LIMIT, Damaged
-from agent.source.git_provenance import Checkout, Origin
+from agent.source.git_provenance import GitCheckout, Provenance
 from agent.source.git_repository import Repository, Unreadable, find
 from tests.support.git import commit, git, repository
 
@@ -33,9 +33,9 @@ def repository_of(folder: Path) -> Repository:
     return found
 
 
-def about(folder: Path, *files: str) -> Sequence[Origin]:
-    found = Checkout(folder, patience=60.0).visit(files).about(files)
-    return [found.get(file, Origin()) for file in files]
+def about(folder: Path, *files: str) -> Sequence[Provenance]:
+    found = GitCheckout(folder, timeout=60.0).query(files).provenance(files)
+    return [found.get(file, Provenance()) for file in files]
 
 
 def test_a_committed_file_has_its_commit_and_its_last_author(clone: Path) -> None:
@@ -44,14 +44,14 @@ def test_a_committed_file_has_its_commit_and_its_last_author(clone: Path) -> Non
     commit(clone, by="Ann Other")
     write(clone / "specs/a.yaml", "2")
     head = commit(clone, by="Zoë Last")
-    assert about(clone / "specs", "a.yaml") == [Origin(commit=head, dirty=False, author="Zoë Last")]
+    assert about(clone / "specs", "a.yaml") == [Provenance(commit=head, dirty=False, author="Zoë Last")]
     assert about(clone / "specs", "a.yaml", "té am/b.yaml") == [
-        Origin(commit=head, dirty=False, author="Zoë Last"),
-        Origin(commit=head, dirty=False, author="Ann Other"),
+        Provenance(commit=head, dirty=False, author="Zoë Last"),
+        Provenance(commit=head, dirty=False, author="Ann Other"),
     ]
 
 
-def test_what_is_changed_staged_untracked_or_ignored_is_dirty(clone: Path) -> None:
+def test_a_path_that_is_changed_staged_untracked_or_ignored_is_dirty(clone: Path) -> None:
     for name in ("clean", "changed", "staged"):
         write(clone / f"specs/{name}.yaml", "1")
     write(clone / ".gitignore", "ignored.yaml\n")
@@ -72,10 +72,10 @@ def test_many_files_are_followed_in_one_walk(clone: Path, monkeypatch: pytest.Mo
         write(clone / "specs" / name, "1")
     head = commit(clone)
     write(clone / "specs/3.yaml", "2")
-    visit = Checkout(clone / "specs", patience=60.0).visit(names)
-    first = visit.about(names[:4])
-    assert {**first, **visit.about(names[4:])} == {
-        name: Origin(commit=head, dirty=name == "3.yaml", author="Somebody") for name in names
+    visit = GitCheckout(clone / "specs", timeout=60.0).query(names)
+    first = visit.provenance(names[:4])
+    assert {**first, **visit.provenance(names[4:])} == {
+        name: Provenance(commit=head, dirty=name == "3.yaml", author="Somebody") for name in names
     }
 
 
@@ -83,16 +83,16 @@ def test_the_root_of_the_work_tree_and_a_worktree_of_its_own_are_as_good(clone: 
     write(clone / "a.yaml", "1")
     head = commit(clone)
     git(clone, "worktree", "add", "-q", "--detach", "../published", head)
-    expected = [Origin(commit=head, dirty=False, author="Somebody")]
+    expected = [Provenance(commit=head, dirty=False, author="Somebody")]
     assert about(clone, "a.yaml") == expected
     assert about(clone.parent / "published", "a.yaml") == expected
 
 
-def test_where_git_knows_nothing_nothing_is_known(clone: Path, tmp_path: Path) -> None:
+def test_when_git_knows_nothing_nothing_is_known(clone: Path, tmp_path: Path) -> None:
     write(clone / "a.yaml", "1")
-    assert about(clone, "a.yaml") == [Origin()]  # nothing was ever committed
-    assert about(tmp_path, "a.yaml") == [Origin()]
-    assert about(tmp_path / "missing", "a.yaml") == [Origin()]
+    assert about(clone, "a.yaml") == [Provenance()]  # nothing was ever committed
+    assert about(tmp_path, "a.yaml") == [Provenance()]
+    assert about(tmp_path / "missing", "a.yaml") == [Provenance()]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -102,14 +102,14 @@ def test_a_repository_of_another_user_is_read(clone: Path) -> None:
     head = commit(clone)
     for path in (clone, *clone.rglob("*")):
         os.chown(path, 4711, 4711, follow_symlinks=False)
-    assert about(clone, "a.yaml") == [Origin(commit=head, dirty=False, author="Somebody")]
+    assert about(clone, "a.yaml") == [Provenance(commit=head, dirty=False, author="Somebody")]
 
 
 def test_no_git_has_to_be_installed(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(clone / "a.yaml", "1")
     head = commit(clone)
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert about(clone, "a.yaml") == [Origin(commit=head, dirty=False, author="Somebody")]
+    assert about(clone, "a.yaml") == [Provenance(commit=head, dirty=False, author="Somebody")]
 
 
 def test_another_repository_in_the_environment_changes_nothing(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,11 +142,11 @@ def test_a_read_that_does_not_come_back_is_not_waited_for(clone: Path) -> None:
     (clone / ".git/objects" / head[:2] / head[2:]).unlink()
     path = write(clone / f".git/objects/pack/pack-{head}.pack", "").with_suffix(".idx")
     os.mkfifo(path)
-    checkout = Checkout(clone, patience=0.1)
-    expected = {"a.yaml": Origin(gap=Gap.SLOW)}
-    assert checkout.visit(["a.yaml"]).about(["a.yaml"]) == expected
-    visit = checkout.visit(["a.yaml"])
-    assert visit.about(["a.yaml"]) == expected  # and the next does not wait for it either
+    checkout = GitCheckout(clone, timeout=0.1)
+    expected = {"a.yaml": Provenance(gap=Gap.SLOW)}
+    assert checkout.query(["a.yaml"]).provenance(["a.yaml"]) == expected
+    visit = checkout.query(["a.yaml"])
+    assert visit.provenance(["a.yaml"]) == expected  # and the next does not wait for it either
     threads = [one for one in threading.enumerate() if one.name == "checkout"]
     assert len(threads) == 1
     path.write_bytes(b"no index")  # let it go
@@ -185,7 +185,7 @@ def test_merges_are_followed_as_git_log_does(clone: Path) -> None:
             way = random.choice(["ours", "theirs"])
             git(clone, "merge", "-q", "--no-ff", "-X", way, "-m", "m", f"b{number}", by=f"Merger {number}")
     expected = {name: git(clone, "log", "-1", "--format=%an", "--", name) for name in names}
-    found = Checkout(clone, patience=60.0).visit(names).about(names)
+    found = GitCheckout(clone, timeout=60.0).query(names).provenance(names)
     assert {name: one.author for name, one in found.items()} == expected
     assert len(set(expected.values())) > 3
 
@@ -197,14 +197,14 @@ def test_a_shallow_clone_names_nobody_behind_its_end(clone: Path, tmp_path: Path
         commit(clone, by=f"Author {name}")
     git(tmp_path, "clone", "-q", "--depth=2", f"file://{clone.parent}/remote.git", "cut")
     found = about(tmp_path / "cut", "a.yaml", "b.yaml", "c.yaml")
-    assert [(one.author, one.dirty, one.asked_by) for one in found] == [
+    assert [(one.author, one.dirty, one.recorded_author) for one in found] == [
         (None, False, "not known (shallow clone)"),
         (None, False, "not known (shallow clone)"),
         ("Author c", False, "Author c"),
     ]
 
 
-def test_what_a_partial_clone_has_not_is_not_known(clone: Path, tmp_path: Path) -> None:
+def test_an_object_missing_from_a_partial_clone_is_unknown(clone: Path, tmp_path: Path) -> None:
     git(clone.parent / "remote.git", "config", "uploadpack.allowFilter", "true")
     for name in ("a", "b"):
         write(clone / f"specs/{name}.yaml", name)
@@ -219,7 +219,7 @@ def test_a_clone_that_shares_objects_is_as_good(clone: Path, tmp_path: Path) -> 
     write(clone / "a.yaml", "1")
     head = commit(clone)
     git(tmp_path, "clone", "-q", "--shared", str(clone.parent / "remote.git"), "shared")
-    assert about(tmp_path / "shared", "a.yaml") == [Origin(commit=head, dirty=False, author="Somebody")]
+    assert about(tmp_path / "shared", "a.yaml") == [Provenance(commit=head, dirty=False, author="Somebody")]
 
 
 def test_packed_objects_and_refs_and_sha256_are_as_good(clone: Path, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_bare_repository_in_the_folder_is_not_taken_for_the_checkout(clone: Pa
     write(clone / "specs/a.yaml", "1")
     head = commit(clone)
     git(clone, "init", "-q", "--bare", "specs")
-    assert about(clone / "specs", "a.yaml") == [Origin(commit=head, dirty=False, author="Somebody")]
+    assert about(clone / "specs", "a.yaml") == [Provenance(commit=head, dirty=False, author="Somebody")]
 
 
 def test_a_git_file_that_leads_into_the_work_tree_is_refused(clone: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_git_file_that_leads_into_the_work_tree_is_refused(clone: Path) -> Non
     commit(clone)
     (clone / ".git").rename(clone / "planted")
     write(clone / ".git", "gitdir: planted\n")
-    assert about(clone, "a.yaml") == [Origin(gap=Gap.UNREADABLE)]
+    assert about(clone, "a.yaml") == [Provenance(gap=Gap.UNREADABLE)]
     with pytest.raises(Unreadable, match="part of the work tree"):
         find(clone)
 
@@ -290,7 +290,7 @@ def test_an_object_that_claims_to_be_huge_is_not_unpacked(clone: Path, size: int
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 @pytest.mark.parametrize("name", ["HEAD", "refs/heads/main", "packed-refs", "objects/info/alternates", "object"])
-def test_what_would_be_read_for_ever_is_damage(clone: Path, name: str, kind: str) -> None:
+def test_an_endless_object_is_damage(clone: Path, name: str, kind: str) -> None:
     """`doctor` hung, and a device would fill the memory."""
     write(clone / "specs/a.yaml", "1")
     head = commit(clone)
@@ -322,7 +322,7 @@ def test_what_would_be_read_for_ever_is_damage(clone: Path, name: str, kind: str
     assert raised == [Damaged if name.startswith("obj") else Unreadable]
 
 
-def test_a_branch_that_is_packed_beside_a_left_folder_of_its_name_is_found(clone: Path) -> None:
+def test_a_branch_that_is_packed_next_to_a_left_folder_of_its_name_is_found(clone: Path) -> None:
     write(clone / "specs/a.yaml", "1")
     head = commit(clone)
     git(clone, "checkout", "-q", "-b", "team.x/+a")
@@ -346,7 +346,7 @@ def test_damage_is_not_known(clone: Path) -> None:
 def test_a_name_that_cannot_be_shown_as_it_is_is_not_said_to_be_clean(clone: Path) -> None:
     write(clone / "a.yaml", "1")
     head = commit(clone)
-    assert about(clone, "bad\\n.yaml") == [Origin(commit=head)]
+    assert about(clone, "bad\\n.yaml") == [Provenance(commit=head)]
 
 
 def test_the_parts_of_the_library_that_start_programs_or_read_settings_are_not_imported() -> None:

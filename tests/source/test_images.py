@@ -12,8 +12,8 @@ import pytest
 from agent.core.assure_types import Depiction
 from agent.ports import Image
 from agent.source import safe_read
-from agent.source.images import ImageUnfit, Inspected, Reason, inspect, read_verified
-from agent.source.safe_read import Why, read_beneath
+from agent.source.images import ImageProblem, InspectedImages, RejectedImage, inspect, read_verified
+from agent.source.safe_read import ReadFailure, read_beneath
 from tests.support.files import jpeg, png
 
 from .samples import JPEG, PNG, write
@@ -37,7 +37,7 @@ def images(tmp_path: Path) -> Path:
     return path
 
 
-def reason(images: Path, path: str, limit: int = LIMIT) -> Reason:
+def reason(images: Path, path: str, limit: int = LIMIT) -> ImageProblem:
     """Why the one picture is unfit."""
     found = inspect(images, {Depiction.FRONT: path}, limit)
     assert isinstance(found, tuple)
@@ -51,16 +51,16 @@ def test_good_pictures_are_known_by_type_size_and_digest(images: Path) -> None:
     write(images / "a/front.png", JPEG)  # the ending says nothing
     write(images / "a/back.jpg", PNG)
     found = inspect(images, {Depiction.FRONT: "a/front.png", Depiction.BACK: "a/back.jpg"}, LIMIT)
-    assert isinstance(found, Inspected)
+    assert isinstance(found, InspectedImages)
     front, back = found.pictures[Depiction.FRONT], found.pictures[Depiction.BACK]
     assert (front.media_type, front.size, front.sha256) == ("image/jpeg", len(JPEG), hashlib.sha256(JPEG).hexdigest())
     assert back.media_type == "image/png"
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"\xff\xd8", PNG[:12], PNG[:8] + b"\0" * 20, b"%PDF-1.7"])
-def test_what_is_neither_jpg_nor_png_is_refused(images: Path, content: bytes) -> None:
+def test_an_image_that_is_neither_jpg_nor_png_is_refused(images: Path, content: bytes) -> None:
     write(images / "a.jpg", content)
-    assert reason(images, "a.jpg") is Reason.FORMAT
+    assert reason(images, "a.jpg") is ImageProblem.FORMAT
 
 
 @pytest.mark.parametrize("whole", [JPEG, PNG, jpeg("a comment"), png("a comment"), photo(), photo(progressive=True)])
@@ -68,12 +68,12 @@ def test_a_picture_without_its_end_is_cut_off(images: Path, whole: bytes) -> Non
     """It would be billed, and fail. [I1]"""
     for share in (0.3, 0.5, 0.9):
         write(images / "a.jpg", whole[: max(len(PNG[:16]), int(len(whole) * share))])
-        assert reason(images, "a.jpg", MUCH) is Reason.CUT
+        assert reason(images, "a.jpg", MUCH) is ImageProblem.CUT
     write(images / "a.jpg", whole[:-2])
-    assert reason(images, "a.jpg", MUCH) is Reason.CUT
+    assert reason(images, "a.jpg", MUCH) is ImageProblem.CUT
     for after in (b"", b"\0" * 512, b"and a video that the phone took along"):
         write(images / "a.jpg", whole + after)
-        assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), Inspected)
+        assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), InspectedImages)
 
 
 def test_the_preview_in_a_jpeg_is_not_its_end(images: Path) -> None:
@@ -81,9 +81,9 @@ def test_the_preview_in_a_jpeg_is_not_its_end(images: Path) -> None:
     segment = b"\xff\xe1" + (2 + len(preview)).to_bytes(2) + preview
     filled = JPEG[:2] + segment + b"\xff" + JPEG[2:]  # a fill byte may stand before any marker
     write(images / "a.jpg", filled[:-2])
-    assert reason(images, "a.jpg", MUCH) is Reason.CUT
+    assert reason(images, "a.jpg", MUCH) is ImageProblem.CUT
     write(images / "a.jpg", filled)
-    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), Inspected)
+    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), InspectedImages)
 
 
 @pytest.mark.parametrize(
@@ -91,34 +91,34 @@ def test_the_preview_in_a_jpeg_is_not_its_end(images: Path) -> None:
 )
 def test_a_jpeg_of_nonsense_is_cut_off(images: Path, nonsense: bytes) -> None:
     write(images / "a.jpg", (b"\xff\xd8" + nonsense)[:LIMIT])
-    assert reason(images, "a.jpg") is Reason.CUT
+    assert reason(images, "a.jpg") is ImageProblem.CUT
 
 
 def test_the_size_limit_is_inclusive(images: Path) -> None:
     write(images / "a.jpg", JPEG.ljust(LIMIT, b"x"))
-    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, LIMIT), Inspected)
+    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, LIMIT), InspectedImages)
     write(images / "a.jpg", JPEG.ljust(LIMIT + 1, b"x"))
-    assert reason(images, "a.jpg") is Reason.TOO_LARGE
+    assert reason(images, "a.jpg") is ImageProblem.TOO_LARGE
 
 
-def test_every_fault_of_a_request_is_told(images: Path) -> None:
+def test_every_fault_of_a_request_is_reported(images: Path) -> None:
     write(images / "back.jpg", "text")
     found = inspect(images, {Depiction.FRONT: "front.jpg", Depiction.BACK: "back.jpg"}, LIMIT)
     assert isinstance(found, tuple)
     assert [(fault.depiction, fault.reason) for fault in found] == [
-        (Depiction.FRONT, Reason.MISSING),
-        (Depiction.BACK, Reason.FORMAT),
+        (Depiction.FRONT, ImageProblem.MISSING),
+        (Depiction.BACK, ImageProblem.FORMAT),
     ]
 
 
 @pytest.mark.parametrize("path", ["missing.jpg", "missing/a.jpg", "file.jpg/a.jpg", "n" * 300, "é/" * 3000 + "a"])
 def test_a_missing_picture_is_missing(images: Path, path: str) -> None:
     write(images / "file.jpg", JPEG)
-    assert reason(images, path) is Reason.MISSING
+    assert reason(images, path) is ImageProblem.MISSING
 
 
 def test_a_missing_images_folder_is_a_missing_picture(tmp_path: Path) -> None:
-    assert reason(tmp_path / "nowhere", "a.jpg") is Reason.MISSING
+    assert reason(tmp_path / "nowhere", "a.jpg") is ImageProblem.MISSING
 
 
 @pytest.mark.parametrize("path", ["link.jpg", "folder/secret.jpg", "../secret.jpg", "/etc/passwd", "twice.jpg"])
@@ -129,13 +129,13 @@ def test_no_way_leads_out_of_the_images_folder(tmp_path: Path, images: Path, pat
     (images / "folder").symlink_to(tmp_path)
     found = inspect(images, {Depiction.FRONT: path}, LIMIT)
     assert isinstance(found, tuple)
-    assert found[0].reason in (Reason.OUTSIDE, Reason.MISSING)
+    assert found[0].reason in (ImageProblem.OUTSIDE, ImageProblem.MISSING)
 
 
 def test_a_sibling_folder_with_the_same_beginning_is_outside(tmp_path: Path, images: Path) -> None:
     write(tmp_path / "images-secret/a.jpg", JPEG)
     (images / "a.jpg").symlink_to("../images-secret/a.jpg")
-    assert reason(images, "a.jpg") is Reason.OUTSIDE
+    assert reason(images, "a.jpg") is ImageProblem.OUTSIDE
 
 
 def test_a_link_that_stays_inside_is_followed(tmp_path: Path, images: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_link_that_stays_inside_is_followed(tmp_path: Path, images: Path) -> N
     (tmp_path / "linked-images").symlink_to(images)
     for folder in (images, tmp_path / "linked-images"):
         for path in ("front.jpg", "a/1.jpg"):
-            assert isinstance(inspect(folder, {Depiction.FRONT: path}, LIMIT), Inspected)
+            assert isinstance(inspect(folder, {Depiction.FRONT: path}, LIMIT), InspectedImages)
 
 
 def test_a_link_swapped_after_it_was_resolved_is_not_followed(
@@ -163,24 +163,24 @@ def test_a_link_swapped_after_it_was_resolved_is_not_followed(
         return real
 
     monkeypatch.setattr(safe_read.os.path, "realpath", and_swap)
-    assert read_beneath(resolve(images), "front.jpg", LIMIT) is Why.OUTSIDE
+    assert read_beneath(resolve(images), "front.jpg", LIMIT) is ReadFailure.OUTSIDE
 
 
-def test_what_is_no_file_is_refused_without_waiting(images: Path) -> None:
+def test_an_image_that_is_no_file_is_refused_without_waiting(images: Path) -> None:
     os.mkfifo(images / "fifo.jpg")
     (images / "folder.jpg").mkdir()
-    assert reason(images, "fifo.jpg") is Reason.UNREADABLE
-    assert reason(images, "folder.jpg") is Reason.UNREADABLE
+    assert reason(images, "fifo.jpg") is ImageProblem.UNREADABLE
+    assert reason(images, "folder.jpg") is ImageProblem.UNREADABLE
 
 
-def test_an_unreadable_picture_is_told(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_picture_is_reported(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(images / "a.jpg", JPEG)
 
     def denied(*_: object, **__: object) -> int:
         raise PermissionError(13, "simulated: root may read anything")
 
     monkeypatch.setattr(safe_read.os, "open", denied)
-    assert reason(images, "a.jpg") is Reason.UNREADABLE
+    assert reason(images, "a.jpg") is ImageProblem.UNREADABLE
 
 
 def test_a_picture_that_grows_while_it_is_read_has_changed(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_a_picture_that_grows_while_it_is_read_has_changed(images: Path, monkeyp
         return read(descriptor, size)
 
     monkeypatch.setattr(safe_read.os, "read", and_grow)
-    assert reason(images, "a.jpg") in (Reason.CHANGED, Reason.TOO_LARGE)
+    assert reason(images, "a.jpg") in (ImageProblem.CHANGED, ImageProblem.TOO_LARGE)
 
 
 def test_the_admitted_bytes_are_handed_out_and_others_are_not(images: Path) -> None:
@@ -204,12 +204,12 @@ def test_the_admitted_bytes_are_handed_out_and_others_are_not(images: Path) -> N
     assert "specimen" not in repr(found)
     write(file, JPEG + b"!")
     found = read_verified(images, "a.jpg", digest, LIMIT)
-    assert isinstance(found, ImageUnfit)
-    assert found.reason is Reason.CHANGED
+    assert isinstance(found, RejectedImage)
+    assert found.reason is ImageProblem.CHANGED
     file.unlink()
     found = read_verified(images, "a.jpg", digest, LIMIT)
-    assert isinstance(found, ImageUnfit)
-    assert (found.reason, bool(found.hint)) == (Reason.MISSING, True)
+    assert isinstance(found, RejectedImage)
+    assert (found.reason, bool(found.hint)) == (ImageProblem.MISSING, True)
 
 
 @pytest.mark.parametrize(
@@ -221,9 +221,7 @@ def test_the_admitted_bytes_are_handed_out_and_others_are_not(images: Path) -> N
         ("other.png", "front.png", ""),
     ],
 )
-def test_a_missing_file_whose_name_only_looks_the_same_is_told(
-    images: Path, there: str, written: str, told: str
-) -> None:
+def test_a_missing_file_with_a_similar_name_is_reported(images: Path, there: str, written: str, told: str) -> None:
     write(images / there, PNG)
     (fault,) = inspect(images, {Depiction.FRONT: written}, LIMIT)  # type: ignore[misc]
     assert fault.message.startswith("the front image is not in the images folder")
@@ -233,4 +231,4 @@ def test_a_missing_file_whose_name_only_looks_the_same_is_told(
 def test_a_name_with_the_spaces_that_macos_writes_is_read(images: Path) -> None:
     name = "Screenshot 2026-11-29 at 9.41.00\u202fAM.png"
     write(images / name, PNG)
-    assert isinstance(inspect(images, {Depiction.FRONT: name}, LIMIT), Inspected)
+    assert isinstance(inspect(images, {Depiction.FRONT: name}, LIMIT), InspectedImages)

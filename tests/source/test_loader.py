@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from agent.core.assure_types import Depiction
 from agent.source import yaml_reader
-from agent.source.diagnostics import Fault, shown
-from agent.source.loader import MAX_FILE_BYTES, Loaded, load
-from agent.source.scan import hides
+from agent.source.diagnostics import Fault, printable_path
+from agent.source.loader import MAX_FILE_BYTES, LoadedFile, load
+from agent.source.scan import may_hide_names
 from agent.source.yaml_reader import Limits
 
 from .samples import capture, upload
@@ -31,7 +31,7 @@ def the_fault(text: str | bytes) -> Fault:
     return fault
 
 
-def test_a_good_file_gives_its_documents_and_where_they_stand() -> None:
+def test_a_good_file_gives_its_documents_and_their_position() -> None:
     loaded = load(f"# two of them\n{upload()}---\n{capture()}".encode(), "a/b.yaml")
     first, second = loaded.documents
     assert (first.name, first.file, first.line) == ("customer-1", "a/b.yaml", 2)
@@ -47,13 +47,13 @@ def test_a_file_without_a_request_is_a_fault_and_hides_what_it_held(text: str) -
     """An editor or a full disk may have cut it off: its names are not absent."""
     loaded = load(text.encode(), "f.yaml")
     assert [str(fault) for fault in loaded.faults] == ["f.yaml:1:1: the file holds no request"]
-    assert hides(loaded)
+    assert may_hide_names(loaded)
 
 
 def test_documents_of_other_kinds_are_passed_over_where_the_setting_says_so() -> None:
     text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
     assert load(text.encode(), "f.yaml").faults
-    assert load(text.encode(), "f.yaml", foreign=True) == Loaded()
+    assert load(text.encode(), "f.yaml", foreign=True) == LoadedFile()
     mixed = load(f"{text}---\n{upload()}".encode(), "f.yaml", foreign=True)
     assert (len(mixed.documents), mixed.faults) == (1, ())
     for ours in ("apiVersion: assure-agent/v2\nkind: VerificationRequest\n", "kind: VerificationRequest\n"):
@@ -75,7 +75,7 @@ def test_a_byte_order_mark_and_windows_line_ends_move_nothing() -> None:
 def test_plain_scalars_are_read_as_yaml_1_2_does() -> None:
     text = "a: [no, on, yes, 2026-11-23, 12:30:00, 0o17, 0x1F, 1_000, 010, +1, -2, 1.5, 1e3, .5, '', 'true', \"1\"]\n"
     text += "b: [true, False, null, ~, , -.inf, 123456789012345678901234567890]"
-    (found,) = yaml_reader.grow(text.replace(", ,", ", !x '',").replace("!x ''", "null"), Limits())
+    (found,) = yaml_reader.parse_documents(text.replace(", ,", ", !x '',").replace("!x ''", "null"), Limits())
     assert found.value == {
         "a": [
             "no",
@@ -174,7 +174,7 @@ def test_a_file_that_is_no_request_file_is_refused_where_it_breaks(text: str | b
     assert faults(text)[0] == expected
 
 
-def test_all_that_is_wrong_with_a_document_is_told_in_order() -> None:
+def test_all_that_is_wrong_with_a_document_is_reported_in_order() -> None:
     text = upload().replace("kind: V", "kind: v").replace("137", "x").replace("front:", "front: 1 #")
     text = text.replace("spec:", "spec:\n  extra: 1\n  kind: 2\n  kind: 3", 1)
     assert faults(text) == [
@@ -187,7 +187,7 @@ def test_all_that_is_wrong_with_a_document_is_told_in_order() -> None:
     ]
 
 
-def test_a_document_says_where_its_document_type_stands() -> None:
+def test_a_document_says_where_its_document_type_is() -> None:
     text = upload().replace("documentId: 137", "documentType: {country: NLD, type: passport}")
     (typed,) = load(text.encode(), "f.yaml").documents
     (plain,) = load(upload().encode(), "f.yaml").documents
@@ -210,7 +210,7 @@ def test_the_hint_says_what_to_do(old: str, new: str, hint: str) -> None:
     assert any(hint in fault.hint for fault in loaded.faults)
 
 
-def test_an_alias_is_told_once_and_not_again_as_a_wrong_value() -> None:
+def test_an_alias_is_reported_once_and_not_again_as_a_wrong_value() -> None:
     assert the_fault(upload().replace("137", "*x")).message == "aliases (`*`) are not allowed"
     assert the_fault(upload().replace("customer-1\n", "*x\n", 1)).message == "aliases (`*`) are not allowed"
 
@@ -241,8 +241,8 @@ def test_faults_hold_no_value_that_could_be_personal() -> None:
     )
     loaded = load(text.encode(), "f.yaml")
     assert len(loaded.faults) == 5
-    told = [(fault.message + fault.hint).lower().replace("annotations.jansen", "") for fault in loaded.faults]
-    assert not any("jansen" in one for one in told)
+    reported = [(fault.message + fault.hint).lower().replace("annotations.jansen", "") for fault in loaded.faults]
+    assert not any("jansen" in one for one in reported)
 
 
 def test_a_long_field_name_is_cut() -> None:
@@ -254,7 +254,7 @@ def test_a_fault_is_json_safe_and_shows_as_a_line() -> None:
     fault = the_fault(upload().replace("137", "x"))
     assert str(fault) == "f.yaml:9:17: spec.upload.documentId: expected a whole number"
     assert json.dumps(asdict(fault))
-    assert shown("a\n\udcffé\x1b[m/b.yaml") == "a\\n\\udcffé\\x1b[m/b.yaml"
+    assert printable_path("a\n\udcffé\x1b[m/b.yaml") == "a\\n\\udcffé\\x1b[m/b.yaml"
 
 
 HOSTILE = {
@@ -311,7 +311,7 @@ def test_the_parser_in_python_does_as_well_where_the_c_one_is_missing(
 
 def only_loaded(content: bytes) -> None:
     loaded = load(content, "f.yaml")
-    assert isinstance(loaded, Loaded)
+    assert isinstance(loaded, LoadedFile)
     assert json.dumps([asdict(fault) for fault in loaded.faults])
     assert loaded.whole or loaded.faults
     for fault in loaded.faults:
@@ -325,13 +325,13 @@ def only_loaded(content: bytes) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200))
-def test_whatever_the_bytes_nothing_but_loaded_comes_out(content: bytes) -> None:
+def test_any_bytes_give_a_loaded_result(content: bytes) -> None:
     only_loaded(content)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="ab:-?[]{}&*!|>'\"%@`#,~<=1. \n\t\r\\0\u2028é", max_size=80))
-def test_whatever_the_yaml_nothing_but_loaded_comes_out(text: str) -> None:
+def test_any_yaml_gives_a_loaded_result(text: str) -> None:
     only_loaded(text.encode())
 
 
@@ -366,9 +366,7 @@ PIECES = st.sampled_from([*SCRAPS, "spec:", "capture: {}", "upload:", "x" * 50])
     st.sampled_from([upload(), capture(), f"{upload()}---\n{capture()}"]),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 20), PIECES), min_size=1, max_size=4),
 )
-def test_whatever_happens_to_a_good_document_nothing_but_loaded_comes_out(
-    text: str, cuts: list[tuple[float, int, str]]
-) -> None:
+def test_any_change_of_a_good_document_gives_a_loaded_result(text: str, cuts: list[tuple[float, int, str]]) -> None:
     for place, length, piece in cuts:
         at = int(place * len(text))
         text = text[:at] + piece + text[at + length :]

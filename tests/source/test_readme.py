@@ -16,7 +16,7 @@ def test_every_field_is_documented_and_every_documented_field_exists() -> None:
     assert sorted(documented) == sorted(".".join(field) for field in fields())
 
 
-def test_every_annotation_of_ours_is_documented() -> None:
+def test_every_agent_annotation_is_documented() -> None:
     assert [row for row in ROWS if row.startswith("assure-agent/")] == list(OUR_ANNOTATIONS)
 
 

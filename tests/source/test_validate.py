@@ -7,7 +7,7 @@ from agent.source.validate import validate
 from .samples import JPEG, capture, upload, write
 
 
-def told(tmp_path: Path, *paths: str, images: str | None = None) -> list[str]:
+def messages(tmp_path: Path, *paths: str, images: str | None = None) -> list[str]:
     found = validate([tmp_path / path for path in paths], tmp_path / images if images else None).faults
     return [str(fault).replace(f"{tmp_path}/", "") for fault in found]
 
@@ -16,27 +16,27 @@ def test_good_files_and_folders_have_no_faults(tmp_path: Path) -> None:
     write(tmp_path / "specs/a.yaml", upload("a"))
     write(tmp_path / "specs/team/b.yml", capture("b"))
     write(tmp_path / "c.txt", upload("c"))  # named, so the ending does not matter
-    assert told(tmp_path, "specs", "c.txt") == []
+    assert messages(tmp_path, "specs", "c.txt") == []
 
 
 def test_faults_come_in_order_and_begin_with_the_path_as_given(tmp_path: Path) -> None:
     write(tmp_path / "specs/b.yaml", upload("b").replace("137", "x").replace("kind: V", "kind: v"))
     write(tmp_path / "specs/a.yaml", "a: [")
-    assert [line.split(" ")[0] for line in told(tmp_path, "specs")] == [
+    assert [line.split(" ")[0] for line in messages(tmp_path, "specs")] == [
         "specs/a.yaml:2:1:",
         "specs/b.yaml:2:7:",
         "specs/b.yaml:9:17:",
     ]
 
 
-def test_a_path_that_is_not_there_is_told(tmp_path: Path) -> None:
-    assert told(tmp_path, "nope.yaml") == ["nope.yaml:1:1: there is no such file, or a link leads nowhere"]
+def test_a_path_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    assert messages(tmp_path, "nope.yaml") == ["nope.yaml:1:1: there is no such file, or a link leads nowhere"]
 
 
 def test_names_are_compared_across_everything_that_is_named(tmp_path: Path) -> None:
     write(tmp_path / "one/a.yaml", upload("same"))
     write(tmp_path / "two/a.yaml", upload("same"))
-    found = told(tmp_path, "one", "two")
+    found = messages(tmp_path, "one", "two")
     assert len(found) == 2
     assert found[0].endswith("also at two/a.yaml:1")
 
@@ -44,29 +44,29 @@ def test_names_are_compared_across_everything_that_is_named(tmp_path: Path) -> N
 def test_a_file_named_twice_is_one_file(tmp_path: Path) -> None:
     write(tmp_path / "specs/a.yaml", upload("a"))
     (tmp_path / "link").symlink_to("specs")
-    assert told(tmp_path, "specs", "specs/a.yaml", "specs/../specs/a.yaml", "link") == []
+    assert messages(tmp_path, "specs", "specs/a.yaml", "specs/../specs/a.yaml", "link") == []
 
 
 def test_a_named_link_is_followed(tmp_path: Path) -> None:
     write(tmp_path / "store/a.yaml", upload("a"))
     (tmp_path / "a.yaml").symlink_to("store/a.yaml")
-    assert told(tmp_path, "a.yaml") == []
+    assert messages(tmp_path, "a.yaml") == []
 
 
-def test_pictures_are_looked_at_and_told_where_their_paths_are_written(tmp_path: Path) -> None:
+def test_pictures_are_checked_and_reported_where_their_paths_are_written(tmp_path: Path) -> None:
     text = upload("a").replace("document\n", "documentSelfie\n") + "      selfie: a/selfie.jpg\n"
     write(tmp_path / "specs/a.yaml", text)
     write(tmp_path / "images/a/front.jpg", JPEG)
     write(tmp_path / "images/a/selfie.jpg", "text")
-    assert told(tmp_path, "specs", images="images") == [
+    assert messages(tmp_path, "specs", images="images") == [
         "specs/a.yaml:12:15: the selfie image is neither jpg nor png by its content"
     ]
     write(tmp_path / "images/a/selfie.jpg", JPEG)
-    assert told(tmp_path, "specs", images="images") == []
-    assert len(told(tmp_path, "specs", images="nowhere")) == 2
+    assert messages(tmp_path, "specs", images="images") == []
+    assert len(messages(tmp_path, "specs", images="nowhere")) == 2
 
 
-def test_a_missing_picture_is_told_even_where_the_name_is_shared(tmp_path: Path) -> None:
+def test_a_missing_picture_is_reported_even_where_the_name_is_shared(tmp_path: Path) -> None:
     write(tmp_path / "specs/a.yaml", f"{upload('a')}---\n{upload('a')}")
     (tmp_path / "images").mkdir()
-    assert len(told(tmp_path, "specs", images="images")) == 4
+    assert len(messages(tmp_path, "specs", images="images")) == 4

@@ -12,50 +12,50 @@ import pytest
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from agent.source import watch as module
-from agent.source.watch import EVERYTHING, Change, Hint, Watch, hinted, watching
+from agent.source.watch import EVERYTHING, Change, Hint, Watch, hint_for, watching
 from tests.support.timeouts import PATIENT
 
 from .samples import upload, write
 
 
-class Ear:
+class HintRecorder:
     """Hears all hints, and waits for those that a test expects."""
 
     def __init__(self, hints: Watch, troubles: list[Exception]) -> None:
         self._hints, self.troubles = hints, troubles
-        self.heard = Hint()
+        self.hints = Hint()
 
-    async def hears(self, true: Callable[[Hint], bool]) -> Hint:
+    async def waits_for(self, true: Callable[[Hint], bool]) -> Hint:
         """All that was heard, once it is enough; forgotten then."""
         async with asyncio.timeout(PATIENT):
-            while not true(self.heard):
-                self.heard |= await self._hints.next()
-        heard, self.heard = self.heard, Hint()
-        return heard
+            while not true(self.hints):
+                self.hints |= await self._hints.next()
+        received, self.hints = self.hints, Hint()
+        return received
 
-    async def hears_of(self, *files: str) -> None:
-        await self.hears(lambda hint: hint.files >= {*files})
+    async def receives(self, *files: str) -> None:
+        await self.waits_for(lambda hint: hint.files >= {*files})
 
-    async def comes_to_hear_of(self, path: Path, name: str) -> None:
+    async def eventually_receives(self, path: Path, name: str) -> None:
         """The folder is watched again, some moment from now: write until it is heard of."""
         async with asyncio.timeout(PATIENT):
-            while name not in self.heard.files:
+            while name not in self.hints.files:
                 write(path, upload("a"))
-                self.heard |= await self._hints.next(0.1)
-        self.heard = Hint()
+                self.hints |= await self._hints.next(0.1)
+        self.hints = Hint()
 
-    async def hears_everything(self) -> None:
-        await self.hears(lambda hint: hint.everything)
+    async def receives_full_scan(self) -> None:
+        await self.waits_for(lambda hint: hint.everything)
 
 
 @asynccontextmanager
-async def listening(path: Path) -> AsyncIterator[Ear]:
+async def listening(path: Path) -> AsyncIterator[HintRecorder]:
     """A watch, once it has begun."""
     troubles: list[Exception] = []
     with watching(path, troubles.append) as hints:
-        ear = Ear(hints, troubles)
+        ear = HintRecorder(hints, troubles)
         if path.exists():
-            await ear.hears_everything()
+            await ear.receives_full_scan()
         yield ear
     await asyncio.to_thread(hints.thread.join, PATIENT)
     assert not hints.thread.is_alive()
@@ -72,15 +72,15 @@ async def test_a_file_that_is_written_or_changed_is_named(specs: Path) -> None:
     (specs / "team").mkdir()
     async with listening(specs) as ear:
         write(specs / "team/a.yaml", upload("a"))
-        await ear.hears_of("team/a.yaml")
+        await ear.receives("team/a.yaml")
         write(specs / "team/a.yaml", upload("b"))
-        await ear.hears_of("team/a.yaml")
+        await ear.receives("team/a.yaml")
 
 
 async def test_a_file_that_is_renamed_into_place_is_named_under_its_new_name(specs: Path) -> None:
     async with listening(specs) as ear:
         write(specs / ".a.tmp", upload("a")).rename(specs / "a.yaml")
-        assert (await ear.hears(bool)) == Hint(frozenset({"a.yaml"}))
+        assert (await ear.waits_for(bool)) == Hint(frozenset({"a.yaml"}))
 
 
 async def test_the_files_of_a_folder_that_is_moved_in_are_named(tmp_path: Path, specs: Path) -> None:
@@ -88,17 +88,17 @@ async def test_the_files_of_a_folder_that_is_moved_in_are_named(tmp_path: Path, 
     write(tmp_path / "outside/.git/b.yaml", upload("b"))
     async with listening(specs) as ear:
         (tmp_path / "outside").rename(specs / "team")
-        assert (await ear.hears(bool)).files == {"team/deep/a.yaml"}
+        assert (await ear.waits_for(bool)).files == {"team/deep/a.yaml"}
         write(specs / "team/deep/c.yaml", upload("c"))
-        await ear.hears_of("team/deep/c.yaml")
+        await ear.receives("team/deep/c.yaml")
 
 
-async def test_a_burst_of_files_is_heard_of_whole(specs: Path) -> None:
+async def test_a_burst_of_files_is_received_complete(specs: Path) -> None:
     names = {f"{number}.yaml" for number in range(5000)}
     async with listening(specs) as ear:
         for name in names:
             (specs / name).write_text("a")
-        await ear.hears_of(*names)
+        await ear.receives(*names)
 
 
 async def test_a_link_that_git_sync_swaps_is_followed(tmp_path: Path) -> None:
@@ -109,16 +109,16 @@ async def test_a_link_that_git_sync_swaps_is_followed(tmp_path: Path) -> None:
     async with listening(tmp_path / "current/specs") as ear:
         (tmp_path / "next").symlink_to("two")
         (tmp_path / "next").rename(tmp_path / "current")
-        await ear.hears_everything()
-        await ear.comes_to_hear_of(tmp_path / "two/specs/b.yaml", "b.yaml")
+        await ear.receives_full_scan()
+        await ear.eventually_receives(tmp_path / "two/specs/b.yaml", "b.yaml")
 
 
 async def test_a_folder_that_is_deleted_and_made_again_is_watched_again(specs: Path) -> None:
     async with listening(specs) as ear:
         shutil.rmtree(specs)
-        await ear.hears_everything()
+        await ear.receives_full_scan()
         specs.mkdir()
-        await ear.comes_to_hear_of(specs / "b.yaml", "b.yaml")
+        await ear.eventually_receives(specs / "b.yaml", "b.yaml")
         assert ear.troubles == []
 
 
@@ -127,16 +127,16 @@ async def test_a_folder_that_vanishes_with_its_parent_and_returns_is_watched_aga
     specs.mkdir(parents=True)
     async with listening(specs) as ear:
         (tmp_path / "mount").rename(tmp_path / "away")
-        await ear.hears_everything()
+        await ear.receives_full_scan()
         (tmp_path / "away").rename(tmp_path / "mount")
-        await ear.comes_to_hear_of(specs / "a.yaml", "a.yaml")
+        await ear.eventually_receives(specs / "a.yaml", "a.yaml")
 
 
 async def test_a_folder_that_is_not_there_yet_is_watched_once_it_is(tmp_path: Path) -> None:
     async with listening(tmp_path / "later/specs") as ear:
         (tmp_path / "later/specs").mkdir(parents=True)
-        await ear.hears_everything()
-        await ear.comes_to_hear_of(tmp_path / "later/specs/a.yaml", "a.yaml")
+        await ear.receives_full_scan()
+        await ear.eventually_receives(tmp_path / "later/specs/a.yaml", "a.yaml")
 
 
 async def test_the_swap_of_a_config_map_asks_for_a_scan(specs: Path) -> None:
@@ -147,7 +147,7 @@ async def test_the_swap_of_a_config_map_asks_for_a_scan(specs: Path) -> None:
     async with listening(specs) as ear:
         (specs / "..data_tmp").symlink_to("..v2")
         (specs / "..data_tmp").rename(specs / "..data")
-        await ear.hears_everything()
+        await ear.receives_full_scan()
 
 
 async def test_a_linked_folder_that_leads_out_is_not_watched_and_all_else_is(tmp_path: Path, specs: Path) -> None:
@@ -158,15 +158,17 @@ async def test_a_linked_folder_that_leads_out_is_not_watched_and_all_else_is(tmp
     async with listening(specs) as ear:
         write(tmp_path / "outside/x.yaml", upload("x"))
         write(specs / "team/a.yaml", upload("a"))
-        assert (await ear.hears(bool)).files == {"team/a.yaml"}
+        assert (await ear.waits_for(bool)).files == {"team/a.yaml"}
         (specs / "new").mkdir()
-        await ear.hears_everything()  # each folder is watched for itself: this one as well, from now on
-        await ear.comes_to_hear_of(specs / "new/b.yaml", "new/b.yaml")
+        await ear.receives_full_scan()  # each folder is watched for itself: this one as well, from now on
+        await ear.eventually_receives(specs / "new/b.yaml", "new/b.yaml")
 
 
-async def test_a_watch_that_fails_is_told_once_and_tried_again(specs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watch_that_fails_is_reported_once_and_tried_again(
+    specs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Too many watches, or whatever else: the scan at intervals goes on, and the watch never ends."""
-    monkeypatch.setattr(module, "_AGAIN", 0.001)
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0.001)
     attempts: list[int] = []
 
     def failing(*paths: str, **options: Any) -> Iterator[Any]:
@@ -178,10 +180,10 @@ async def test_a_watch_that_fails_is_told_once_and_tried_again(specs: Path, monk
     troubles: list[Exception] = []
     hints = Watch(specs, troubles.append, failing)  # type: ignore[arg-type]
     hints.thread.start()
-    ear = Ear(hints, troubles)
-    await ear.hears_everything()
+    ear = HintRecorder(hints, troubles)
+    await ear.receives_full_scan()
     write(specs / "a.yaml", upload("a"))
-    await ear.hears_of("a.yaml")
+    await ear.receives("a.yaml")
     hints.end()
     assert [type(error) for error in troubles] == [OSError]
 
@@ -192,7 +194,7 @@ async def test_hints_add_up_until_they_are_taken(specs: Path) -> None:
         assert await hints.next(0.001) == Hint()
 
 
-def test_what_is_hidden_deleted_or_no_request_is_no_hint(specs: Path) -> None:
+def test_a_path_that_is_hidden_deleted_or_no_request_is_no_hint(specs: Path) -> None:
     root = str(specs)
     for change, name in (
         (Change.modified, ".git/index"),
@@ -201,7 +203,7 @@ def test_what_is_hidden_deleted_or_no_request_is_no_hint(specs: Path) -> None:
         (Change.deleted, "a.yaml"),
         (Change.modified, ""),
     ):
-        assert not hinted(root, {(change, f"{root}/{name}".rstrip("/"))}), name
+        assert not hint_for(root, {(change, f"{root}/{name}".rstrip("/"))}), name
 
 
 def test_very_many_files_ask_for_a_scan() -> None:
@@ -211,8 +213,8 @@ def test_very_many_files_ask_for_a_scan() -> None:
 async def test_a_name_that_is_not_utf8_does_not_end_the_watch(specs: Path) -> None:
     async with listening(specs) as ear:
         (Path(os.fsdecode(os.fsencode(specs) + b"/\xff.yaml"))).touch()
-        await ear.hears_everything()  # a scan reads that name
-        await ear.comes_to_hear_of(specs / "a.yaml", "a.yaml")
+        await ear.receives_full_scan()  # a scan reads that name
+        await ear.eventually_receives(specs / "a.yaml", "a.yaml")
         assert ear.troubles == []
 
 
@@ -229,9 +231,9 @@ async def test_such_a_name_before_the_first_batch_does_not_end_the_watch_either(
     hints = Watch(specs, troubles.append, watcher)  # type: ignore[arg-type]
     hints.thread.start()
     try:
-        ear = Ear(hints, troubles)
-        await ear.hears_everything()
-        await ear.comes_to_hear_of(specs / "a.yaml", "a.yaml")
+        ear = HintRecorder(hints, troubles)
+        await ear.receives_full_scan()
+        await ear.eventually_receives(specs / "a.yaml", "a.yaml")
     finally:
         hints.end()
     assert troubles == []

@@ -10,7 +10,7 @@ from tests.support.fixtures import Begin
 
 
 async def test_a_dossier_is_created_with_our_external_reference_and_nothing_else(world: World) -> None:
-    bodies = world.overhear("create_dossier")
+    bodies = world.intercept("create_dossier")
     world.upload("customer-4711", labels={"team": "onboarding"})
     await world.settle()
     record = world.record("customer-4711")
@@ -19,7 +19,7 @@ async def test_a_dossier_is_created_with_our_external_reference_and_nothing_else
     assert record.dossier_id == world.dossiers("customer-4711")[0].dossier_id
 
 
-async def test_the_external_reference_tells_nothing_of_the_person(world: World) -> None:
+async def test_the_external_reference_holds_nothing_personal(world: World) -> None:
     """[I6]"""
     world.upload("jane.doe")
     await world.settle()

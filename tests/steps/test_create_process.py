@@ -12,7 +12,7 @@ from tests.support.files import IDENTITY_CARD, PASSPORT
 async def test_the_process_is_created_with_provider_process_type_and_document_id_alone(
     world: World, process_type: str
 ) -> None:
-    bodies = world.overhear("create_process")
+    bodies = world.intercept("create_process")
     selfie = {"processType": process_type} if process_type == "documentSelfie" else {}
     world.upload("customer-1", **selfie)
     await world.settle()
@@ -36,7 +36,7 @@ async def test_a_document_of_two_pages_without_its_back_is_held_before_anything_
     world.check()
 
 
-async def test_adding_the_back_image_begins_anew_and_leaves_no_dossier_behind(world: World) -> None:
+async def test_adding_the_back_image_starts_again_and_leaves_no_dossier_behind(world: World) -> None:
     """[I3]"""
     world.upload("customer-1", document_id=IDENTITY_CARD)
     await world.settle()

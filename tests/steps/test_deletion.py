@@ -38,7 +38,7 @@ async def test_the_dossier_stays_for_its_retention_and_not_longer(world: World, 
 async def test_run_once_does_not_wait_for_the_retention_and_the_next_run_deletes(world: World) -> None:
     """[I1]"""
     world.upload("a", retention="10m")
-    assert not (await world.settle()).still_moving
+    assert not (await world.settle()).unfinished
     assert world.record("a").phase is Phase.DELETION
     await world.clock.advance(3_600)
     await world.settle()
@@ -57,7 +57,7 @@ async def test_shortening_the_retention_counts_at_once_and_starts_nothing(world:
     world.check_nothing_left()
 
 
-async def test_removing_the_file_in_retention_deletes_and_the_outcome_stands(world: World) -> None:
+async def test_removing_the_file_in_retention_deletes_and_the_outcome_remains(world: World) -> None:
     path = world.upload("a", retention="30d")
     world.upload("b")
     await world.settle()

@@ -45,7 +45,7 @@ def without(world: World, number: int) -> None:
 
 
 async def test_a_document_type_is_created_by_its_id(world: World) -> None:
-    bodies = world.overhear("create_process")
+    bodies = world.intercept("create_process")
     typed(world, "customer-1")
     await world.settle()
     assert [body["documentId"] for body in bodies] == [PASSPORT]
@@ -81,7 +81,7 @@ async def test_the_list_serves_for_a_day(world: World) -> None:
     assert asked(world) == 2
 
 
-async def test_an_unknown_document_type_is_refused_where_it_stands_with_the_nearest(world: World) -> None:
+async def test_an_unknown_document_type_is_refused_where_it_is_with_the_nearest(world: World) -> None:
     path = typed(world, "customer-1", "NLD", "visa")
     await world.settle()
     found = refusal(world)
@@ -124,7 +124,7 @@ async def test_without_the_list_the_file_waits_and_the_others_go_on(
     world: World, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """[I9]"""
-    monkeypatch.setattr(document_type_cache, "_PATIENCE", 0.3)
+    monkeypatch.setattr(document_type_cache, "_CALL_TIMEOUT", 0.3)
     if trouble == "hang":
         world.switches["request_timeout"] = 0.5
     world.sandbox.faults.add([rule(LIST, trouble)])
@@ -134,7 +134,7 @@ async def test_without_the_list_the_file_waits_and_the_others_go_on(
         assert list(world.records()) == ["b-plain"]
         assert "cannot be had" in refusal(world).message
         for _ in range(10):  # on a machine that stands still other calls may be as late as the one that hangs
-            await until(lambda: agent._catalogue._asking is None)
+            await until(lambda: agent._document_types._refreshing is None)
             await world.clock.advance(5)
             await agent.scan()
             if "a-typed" in world.records():
@@ -147,12 +147,12 @@ async def test_run_once_asks_for_the_list_again_while_it_has_time(world: World) 
     world.sandbox.faults.add([rule(LIST, "503")])
     typed(world, "a-typed")
     finished = await world.settle()
-    assert (finished.refused, finished.still_moving) == (0, False)
+    assert (finished.refused, finished.unfinished) == (0, False)
     assert world.record("a-typed").outcome is Outcome.ACCEPTED
 
 
 async def test_a_type_that_vanished_before_its_process_is_held_and_never_guessed(world: World) -> None:
-    bodies = world.overhear("create_process")
+    bodies = world.intercept("create_process")
     typed(world, "customer-1", suspend=True, deadline="7d")
     await world.settle()
     world.clock.hold()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.core.assure_types import Reason, Status
+from agent.core.assure_types import Status, StatusReason
 from agent.core.record import Phase
 from agent.sandbox import CANARIES
 from tests.support.environment import World
@@ -53,12 +53,12 @@ async def test_a_status_that_is_not_final_is_waited_for(world: World, status: St
         assert record.due_at is not None
         assert record.due_at <= record.phase_at + 900  # and by itself every 15 minutes
         await world.clock.advance(301)
-        looks = len(process.reads) + world.calls.count("getDossier")
-        assert looks == 1
+        read_pool = len(process.reads) + world.calls.count("getDossier")
+        assert read_pool == 1
         assert world.sandbox.world.processes[process.process_id].status(world.clock.now()) == status
 
 
-async def test_no_final_status_before_the_deadline_is_expired_after_one_more_look(world: World) -> None:
+async def test_no_final_status_before_the_deadline_is_expired_after_one_more_read(world: World) -> None:
     world.upload("a", "sandbox-delay=20m", deadline="1m")
     async with world.running(poll_interval=45.0):
         await world.clock.advance(95)
@@ -71,7 +71,7 @@ async def test_no_final_status_before_the_deadline_is_expired_after_one_more_loo
     world.check_nothing_left()
 
 
-async def test_a_result_that_the_last_look_finds_still_counts(world: World) -> None:
+async def test_a_result_that_the_late_read_finds_counts(world: World) -> None:
     world.upload("a", "sandbox-delay=58s", deadline="1m")
     async with world.running(poll_interval=45.0):
         await world.clock.advance(95)
@@ -105,9 +105,11 @@ async def test_reasons_are_kept_as_names_and_checks_as_booleans(world: World) ->
     inconclusive, rejected = world.record("a").result, world.record("b").result
     assert inconclusive is not None
     assert rejected is not None
-    assert inconclusive.reasons == (Reason(type="Document", category="SecurityCheckFailed", sub_category="NonExpired"),)
+    assert inconclusive.reasons == (
+        StatusReason(type="Document", category="SecurityCheckFailed", sub_category="NonExpired"),
+    )
     assert inconclusive.checks == tuple((name, name != "nonExpired") for name in CHECKS)
-    assert rejected.reasons == (Reason(type="Document", category="Security", sub_category="NotUnderage"),)
+    assert rejected.reasons == (StatusReason(type="Document", category="Security", sub_category="NotUnderage"),)
     assert dict(rejected.checks) == {
         "notTamperedDocument": True,
         "notBlackAndWhite": True,
@@ -143,9 +145,9 @@ async def test_nothing_personal_and_no_free_text_is_in_the_state_or_in_the_logs(
     }
     forbidden = [canary.encode() for canary in CANARIES] + list(FREE_TEXT)
     assert [text for text in forbidden if text in running or text in closed] == []
-    told = repr(world.logs)
-    assert [text for text in forbidden if text.decode() in told] == []
-    assert [name for name in world.records() if name in told] == []
+    reported = repr(world.logs)
+    assert [text for text in forbidden if text.decode() in reported] == []
+    assert [name for name in world.records() if name in reported] == []
 
 
 async def test_the_result_is_on_disk_before_the_dossier_is_deleted(world: World) -> None:

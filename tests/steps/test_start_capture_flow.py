@@ -45,7 +45,7 @@ async def person(link: str, **form: str) -> httpx.Response:
 async def test_the_capture_flow_is_asked_for_with_redirect_url_and_process_type(
     world: World, process_type: str
 ) -> None:
-    bodies = world.overhear("start")
+    bodies = world.intercept("start")
     world.capture("a", processType=process_type)
     await world.settle()
     assert bodies == [
@@ -62,7 +62,7 @@ async def test_the_capture_flow_is_asked_for_with_redirect_url_and_process_type(
 
 
 async def test_the_optional_parameters_go_where_assure_wants_them(world: World) -> None:
-    bodies = world.overhear("start")
+    bodies = world.intercept("start")
     world.capture("a", capture=EVERYTHING)
     await world.settle()
     (body,) = bodies
@@ -129,7 +129,7 @@ async def test_the_link_is_erased_at_the_deadline(begin: Begin) -> None:
     world.check_nothing_left()
 
 
-async def test_the_link_stands_in_its_own_table_and_nowhere_else(begin: Begin) -> None:
+async def test_the_link_is_in_its_own_table_and_nowhere_else(begin: Begin) -> None:
     """[I6]"""
     world = await begin(interactive=True)
     world.capture("a")
@@ -159,7 +159,7 @@ async def test_handing_out_the_link_counts_as_the_start(begin: Begin) -> None:
 
 
 @pytest.mark.parametrize("action", ["done", "cancel"])
-async def test_what_the_person_does_decides(begin: Begin, action: str) -> None:
+async def test_the_action_of_the_end_user_decides(begin: Begin, action: str) -> None:
     world = await begin(interactive=True)
     world.capture("a")
     async with world.running():
@@ -171,7 +171,7 @@ async def test_what_the_person_does_decides(begin: Begin, action: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["reset-before", "reset-after", "truncated", "500", "html"])
-async def test_a_lost_link_costs_the_dossier_and_the_flow_begins_anew(world: World, kind: str) -> None:
+async def test_a_lost_link_costs_the_dossier_and_the_flow_starts_again(world: World, kind: str) -> None:
     """[I2] [I3] Nobody holds the link that was lost, so that nobody can use it."""
     world.sandbox.faults.add([rule("createArtifact", kind)])
     world.capture("a")
@@ -195,9 +195,9 @@ async def test_a_link_that_is_never_readable_is_asked_for_a_few_times_then_a_per
         await world.clock.advance(3600)
     record = world.record("a")
     assert record.hold is not None
-    assert (record.hold.reason, record.phase) == (HoldReason.SURPRISE, Phase.DOSSIER)
+    assert (record.hold.reason, record.phase) == (HoldReason.UNEXPECTED_ANSWER, Phase.DOSSIER)
     assert "start_capture 201" in record.hold.evidence
-    assert len(world.dossiers("a")) == POLICY.surprises + 1
+    assert len(world.dossiers("a")) == POLICY.unexpected_answers + 1
     world.check_nothing_left()
 
     world.sandbox.faults.clear()

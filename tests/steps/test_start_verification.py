@@ -11,7 +11,7 @@ from tests.support.faults import rule
 
 async def test_the_upload_shows_that_it_is_pending_and_it_is_started_once_with_no_body(world: World) -> None:
     """[I2] No image is taken after a start (contract §7), so that nothing has to be read in between."""
-    bodies = world.overhear("start_verification")
+    bodies = world.intercept("start_verification")
     world.upload("a")
     await world.settle()
     start = world.calls.index("startVerification")
@@ -31,7 +31,7 @@ async def test_after_an_unknown_create_all_of_the_dossier_is_read_before_the_sta
     assert world.starts("a") == 1
 
 
-async def test_what_was_read_back_is_read_once_more_before_the_start(world: World) -> None:
+async def test_a_request_that_was_read_back_is_read_once_more_before_the_start(world: World) -> None:
     """[I2] Time has passed since the upload."""
     world.upload("a", read_back=True)
     await world.settle()
@@ -148,7 +148,7 @@ def forgetful(world: World, times: int) -> None:
     def forgets(dossier_id: str, process_id: str, body: Any) -> None:
         original(dossier_id, process_id, body)
         if world.ledger.calls["setImages"] <= times:
-            world.sandbox.world.both(dossier_id, process_id)[1].images.clear()
+            world.sandbox.world.dossier_and_process(dossier_id, process_id)[1].images.clear()
 
     world.sandbox.world.set_images = forgets  # type: ignore[method-assign]
 

@@ -17,7 +17,7 @@ def data_url(kind: str, content: bytes) -> str:
 
 
 async def test_the_images_arrive_as_data_urls_in_one_call(world: World) -> None:
-    bodies = world.overhear("set_images")
+    bodies = world.intercept("set_images")
     write(world.images / "a/front.jpg", jpeg("front"))
     write(world.images / "a/back.png", png("back"))
     write(world.images / "a/selfie.jpg", jpeg("selfie"))
@@ -34,7 +34,7 @@ async def test_the_images_arrive_as_data_urls_in_one_call(world: World) -> None:
 
 
 async def test_the_content_of_an_image_says_what_it_is_and_not_its_name(world: World) -> None:
-    bodies = world.overhear("set_images")
+    bodies = world.intercept("set_images")
     write(world.images / "front.jpg", png())
     write(world.specs / "a.yaml", upload("a", {"front": "front.jpg"}))
     await world.settle()
@@ -106,7 +106,7 @@ async def test_putting_the_admitted_image_back_cures_the_hold(world: World) -> N
     world.check()
 
 
-async def test_after_the_upload_the_images_are_not_needed_any_more(world: World) -> None:
+async def test_after_the_upload_the_images_are_not_needed(world: World) -> None:
     world.upload("a")
     async with world.running() as agent:
         assert world.record("a").uploaded
@@ -130,7 +130,7 @@ async def test_a_failing_upload_is_repeated_while_the_process_is_pending(world: 
     world.check()
 
 
-async def test_a_success_that_somebody_else_told_of_is_no_upload(world: World) -> None:
+async def test_a_success_reported_by_somebody_else_is_no_upload(world: World) -> None:
     """[I1] [I2] `201 {"ok":true}`, and nothing was stored."""
     world.sandbox.faults.add([rule("setImages", "foreign", status=201, acts=False)])
     world.upload("a")
@@ -149,7 +149,7 @@ async def test_uploads_that_somebody_else_answers_are_held_and_nothing_is_starte
         await world.clock.advance(600)
         hold = world.record("a").hold
         assert hold is not None
-        assert hold.reason is HoldReason.SURPRISE
+        assert hold.reason is HoldReason.UNEXPECTED_ANSWER
         assert hold.evidence.startswith("upload_images 201 foreign-body ")
         assert world.ledger.calls["setImages"] == 4
         assert world.starts("a") == 0

@@ -16,7 +16,6 @@ from agent.core.assure_types import (
 from agent.core.effect import EffectKind, ImageRef
 from agent.core.machine import Step, admit, step
 from agent.core.observations import (
-    CameDue,
     CaptureStarted,
     DossierCreated,
     DossierDeleted,
@@ -27,6 +26,7 @@ from agent.core.observations import (
     ProcessCreated,
     ProcessRead,
     TargetMissing,
+    TimerFired,
     VerificationStarted,
 )
 from agent.core.policy import Policy
@@ -126,7 +126,7 @@ class Life:
         elif record.phase is Phase.DELETION and record.deleted:
             self.sees(TargetMissing, kind=EffectKind.READ_DOSSIER)
         else:
-            self.sees(CameDue)
+            self.sees(TimerFired)
 
     def _answers(self) -> dict[EffectKind, tuple[type[Observation], dict[str, Any]]]:
         uid = self.record.uid

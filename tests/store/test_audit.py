@@ -22,7 +22,7 @@ async def histories(folder: Path) -> Path:
     return folder / "agent.db"
 
 
-async def test_what_we_wrote_is_found_whole(tmp_path: Path) -> None:
+async def test_an_event_that_we_wrote_is_found_whole(tmp_path: Path) -> None:
     verdict = verify(await histories(tmp_path))
     assert verdict.findings == ()
     assert verdict.requests == 3

@@ -10,7 +10,7 @@ import pytest
 from agent.core.errors import StoreDamaged, StoreError, StoreLocked, StoreNewer
 from agent.core.record import Phase
 from agent.store import audit
-from agent.store.backup import back_up, examined, last_in, prune, restore
+from agent.store.backup import back_up, inspect_backup, last_in, prune, restore
 
 from .support import LINK, Life, capture, changed, committed, opened, raw, rows
 
@@ -67,7 +67,7 @@ async def test_a_backup_is_one_snapshot_while_the_store_is_written(tmp_path: Pat
     life = await committed(store, Life("u1").until(Phase.DONE))
     made = back_up(tmp_path / "agent.db", tmp_path)
     await committed(store, Life("u2"))
-    assert examined(made.path).requests == 1
+    assert inspect_backup(made.path).requests == 1
     store.close()
     assert life.record.phase is Phase.DONE
 
@@ -108,7 +108,7 @@ async def test_only_the_newest_are_kept(tmp_path: Path) -> None:
 # -- putting back ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_restored_is_known_to_be(tmp_path: Path) -> None:
+async def test_a_backup_that_is_restored_is_known_to_be(tmp_path: Path) -> None:
     await stocked(tmp_path)
     made = back_up(tmp_path / "agent.db", tmp_path / "kept.db")
     store = opened(tmp_path)
@@ -120,7 +120,7 @@ async def test_what_is_restored_is_known_to_be(tmp_path: Path) -> None:
     store = opened(tmp_path)
     recovery = store.recoveries.open()
     assert recovery is not None
-    assert (recovery.why, recovery.gated) == ("restored", True)
+    assert (recovery.cause, recovery.holds_new_work) == ("restored", True)
     assert store.get("u3") is None
     store.close()
     ((known, had, at),) = rows(tmp_path, "SELECT known, kept, backup_at FROM recoveries")
@@ -150,7 +150,7 @@ async def test_a_backup_copied_by_hand_is_known_to_be_one(tmp_path: Path) -> Non
     recovery = store.recoveries.open()
     store.close()
     assert recovery is not None
-    assert recovery.why == "restored"
+    assert recovery.cause == "restored"
 
 
 async def test_nothing_is_restored_under_a_running_agent(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ async def test_a_store_of_another_key_is_not_restored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["torn", "text", "newer", "nothing"])
-async def test_what_is_no_sound_backup_is_refused_and_the_store_stays(tmp_path: Path, damage: str) -> None:
+async def test_an_invalid_backup_is_refused_and_the_store_stays(tmp_path: Path, damage: str) -> None:
     await stocked(tmp_path)
     made = back_up(tmp_path / "agent.db", tmp_path / "kept.db")
     if damage == "torn":
@@ -205,4 +205,4 @@ async def test_a_plain_copy_of_a_state_file_can_be_restored_as_well(tmp_path: Pa
     recovery = store.recoveries.open()
     store.close()
     assert recovery is not None
-    assert recovery.why == "restored"
+    assert recovery.cause == "restored"

@@ -14,11 +14,11 @@ from agent.store.audit.checkpoints import (
     CHECKPOINT,
     RESTORE,
     Checkpoint,
-    Garbled,
-    beside,
-    final,
+    MalformedCheckpoint,
+    checkpoint_path,
+    extend_digest,
+    last_line,
     lines,
-    onward,
 )
 from agent.store.sqlite import SqliteStore
 
@@ -27,7 +27,7 @@ from .support import NOW, Life, changed, committed, opened, rows
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return beside(tmp_path / "agent.db")
+    return checkpoint_path(tmp_path / "agent.db")
 
 
 async def lived(store: SqliteStore, uid: str, phase: Phase = Phase.DONE) -> int:
@@ -47,7 +47,7 @@ async def test_a_checkpoint_says_what_the_journal_is(
     hashes = [row[0] for row in rows(tmp_path, "SELECT hash FROM events ORDER BY id")]
     digest = ""
     for event_hash in hashes:
-        digest = onward(digest, event_hash)
+        digest = extend_digest(digest, event_hash)
     assert (line.number, line.kind, line.event, line.head, line.digest) == (1, CHECKPOINT, events, hashes[-1], digest)
     assert list(lines(path)) == [line]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -168,10 +168,10 @@ async def test_an_older_copy_of_the_database_is_found(tmp_path: Path, path: Path
     assert f"only {kept} events were as they had been" in finding.what
 
 
-async def test_a_backup_that_a_person_restored_is_told_and_is_no_fault(tmp_path: Path) -> None:
+async def test_a_backup_that_a_person_restored_is_reported_and_is_no_fault(tmp_path: Path) -> None:
     await older_copy(tmp_path)
     store = opened(tmp_path)
-    line = await store.restored(NOW)
+    line = await store.record_restore(NOW)
     assert line.kind == RESTORE
     await lived(store, "u3")
     await store.checkpoint(NOW)
@@ -192,7 +192,7 @@ async def test_a_line_that_is_none_is_named(tmp_path: Path, path: Path) -> None:
     (finding,) = verify(tmp_path / "agent.db").findings
     assert finding.what == "line 2 of the checkpoints cannot be read"
     store = opened(tmp_path)
-    with pytest.raises(Garbled, match="Line 2"):
+    with pytest.raises(MalformedCheckpoint, match="Line 2"):
         await store.checkpoint(NOW)
     store.close()
 
@@ -228,23 +228,23 @@ async def test_the_first_changed_event_is_named_even_where_the_chain_was_forged(
 
 
 def test_a_line_is_sealed_by_all_that_it_says() -> None:
-    line = Checkpoint(number=1, kind=CHECKPOINT, at="t", event=2, head="h", digest="d", previous="p").sealed()
+    line = Checkpoint(number=1, kind=CHECKPOINT, at="t", event=2, head="h", digest="d", previous="p").with_hash()
     text = orjson.dumps(["p", 1, "checkpoint", "t", 2, "h", "d"])
     assert line.hash == hashlib.sha256(text).hexdigest()
 
 
 @pytest.mark.parametrize(("left", "known"), [("", True), ('{"number": 9', True), ("garbled\n", False)])
-async def test_what_the_checkpoints_cover_is_read_from_their_end(tmp_path: Path, left: str, known: bool) -> None:
+async def test_covered_events_are_read_from_the_last_checkpoint(tmp_path: Path, left: str, known: bool) -> None:
     """Each start asks; a file of a year has a hundred thousand lines. One that was being written does not count."""
     store = opened(tmp_path)
     for number in range(2):
         await committed(store, Life(f"u{number}").until(Phase.DONE))
         await store.checkpoint(NOW + number)
     store.close()
-    path = beside(tmp_path / "agent.db")
+    path = checkpoint_path(tmp_path / "agent.db")
     with path.open("a") as file:
         file.write(left)
     written = rows(tmp_path, "SELECT max(id) FROM events")[0][0]
-    line = final(path)
+    line = last_line(path)
     assert (line.event if line is not None else None) == (written if known else None)
-    assert final(tmp_path / "nothing") is None
+    assert last_line(tmp_path / "nothing") is None

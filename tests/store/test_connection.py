@@ -12,45 +12,47 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store import audit
-from agent.store.audit.checkpoints import beside, lines
+from agent.store.audit.checkpoints import checkpoint_path, lines
 from agent.store.audit.deletion_certificate import certificates
-from agent.store.audit.named_queries import asked, viewed
+from agent.store.audit.named_queries import run_query, view_columns
 from agent.store.backup import back_up
 from agent.store.identity_key import Keys
 from agent.store.lock import holder
 from agent.store.migrations import NAMES
-from agent.store.readonly import Reading
+from agent.store.readonly import ReadOnlyStore
 from tests.support.locks import locks
 
 from .support import NOW, Life, committed, opened, rows
 
 
 def read(path: Path) -> None:
-    with Reading(path) as reading:
+    with ReadOnlyStore(path) as reading:
         reading.gauges(NOW)
 
 
 def ask(path: Path) -> None:
-    with asked(path, "SELECT uid FROM requests", {}) as answer:
+    with run_query(path, "SELECT uid FROM requests", {}) as answer:
         assert list(answer.rows) == [("u1",)]
 
 
-LOOKS: list[Callable[[Path], object]] = [
+READS: list[Callable[[Path], object]] = [
     read,
     ask,
-    viewed,
+    view_columns,
     audit.verify,
     holder,
     Keys.existing,
     lambda path: certificates(path, "u1"),
-    lambda path: list(lines(beside(path))),
+    lambda path: list(lines(checkpoint_path(path))),
     lambda path: back_up(path, path.with_name("kept"), NOW),
     lambda path: rows(path.parent, "SELECT count(*) FROM requests"),
 ]
 
 
-@pytest.mark.parametrize("look", LOOKS)
-async def test_who_looks_on_leaves_the_locks_of_the_agent(tmp_path: Path, look: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize("look", READS)
+async def test_a_caller_that_reads_leaves_the_locks_of_the_agent(
+    tmp_path: Path, look: Callable[[Path], object]
+) -> None:
     store = opened(tmp_path)
     await committed(store, Life("u1").until(Phase.DONE))
     await store.checkpoint(NOW)
@@ -69,7 +71,7 @@ async def test_readers_come_and_go_in_threads_while_the_agent_writes(tmp_path: P
     ended = asyncio.Event()
 
     def look() -> int:
-        with Reading(store.path) as reading:
+        with ReadOnlyStore(store.path) as reading:
             return len(list(reading.all()))
 
     async def looking() -> None:
@@ -94,9 +96,9 @@ def test_a_reader_sees_nothing_of_a_file_that_is_being_made_or_all(tmp_path: Pat
     making.start()
     while making.is_alive():
         if path.exists():
-            with Reading(path) as reading:
+            with ReadOnlyStore(path) as reading:
                 seen.append(reading.counts() is not None)
     making.join()
-    with Reading(path) as reading:
+    with ReadOnlyStore(path) as reading:
         assert reading.migrations() == set(NAMES)
     assert all(seen)

@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 from agent.core.observations import DocumentChanged, DocumentRemoved
 from agent.core.record import Phase
 from agent.platform.metrics import Metrics
-from agent.store.readonly import Reading
+from agent.store.readonly import ReadOnlyStore
 from tests.store.support import NOW, Life, capture, committed, grown, opened, rows, upload
 from tests.support.clock import VirtualClock
 from tests.support.fixtures import folder
@@ -54,12 +54,12 @@ async def test_no_figure_of_the_metrics_scans_the_requests(tmp_path: Path) -> No
     store = opened(tmp_path)
     await committed(store, Life("a").until(Phase.RESULT))
     asked: list[str] = []
-    with Reading(tmp_path / "agent.db") as reading:
+    with ReadOnlyStore(tmp_path / "agent.db") as reading:
         reading._connection.set_trace_callback(asked.append)
         reading.counts()
         reading.held()
         reading.gauges(NOW)
-        reading.tallies("outcome")
+        reading.counters("outcome")
         reading._connection.set_trace_callback(None)
         for sql in asked:
             plan = [row[3] for row in reading._connection.execute("EXPLAIN QUERY PLAN " + sql)]
@@ -79,12 +79,12 @@ async def test_an_exposition_takes_the_same_steps_however_many_requests_there_ar
         def count() -> None:
             counted[0] += 1
 
-        def look() -> Reading:
-            reading = Reading(tmp_path / str(requests) / "agent.db")
+        def look() -> ReadOnlyStore:
+            reading = ReadOnlyStore(tmp_path / str(requests) / "agent.db")
             reading._connection.set_progress_handler(count, 1)
             return reading
 
-        metrics.watch(look)
+        metrics.register_store(look)
         assert f'assure_agent_requests{{phase="done",state="done"}} {requests + 1}.0'.encode() in generate_latest(
             metrics.registry
         )

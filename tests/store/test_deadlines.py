@@ -6,7 +6,7 @@ from pathlib import Path
 from agent.core.assure_types import Depiction
 from agent.core.effect import EffectKind
 from agent.core.machine import Step
-from agent.core.observations import DocumentChanged, EffectRefused, ImagesUnfit
+from agent.core.observations import DocumentChanged, EffectRefused, ImagesInvalid
 from agent.core.record import Phase
 from agent.store import migrations
 from agent.store.audit.verify import verify
@@ -26,7 +26,7 @@ async def several(store: SqliteStore) -> None:
     held = Life("held").until(Phase.IMAGES)
     held.sees(EffectRefused, kind=EffectKind.UPLOAD_IMAGES)
     unfit = Life("unfit").until(Phase.IMAGES)
-    unfit.sees(ImagesUnfit, kind=EffectKind.UPLOAD_IMAGES, depiction=Depiction.FRONT, reason="missing")
+    unfit.sees(ImagesInvalid, kind=EffectKind.UPLOAD_IMAGES, depiction=Depiction.FRONT, reason="missing")
     asked = Life("asked").until(Phase.RESULT)
     asked.sees(DocumentChanged, desired=upload(digest="d2", essence="e2"))
     suspended = Life("suspended").until(Phase.RESULT)

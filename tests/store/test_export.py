@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.record import Phase
-from agent.core.timestamps import written
-from agent.store.audit.checkpoints import beside
-from agent.store.audit.export import exported, verifier
+from agent.core.timestamps import format_timestamp
+from agent.store.audit.checkpoints import checkpoint_path
+from agent.store.audit.export import export_lines, verifier
 from agent.store.audit.named_queries import SHIPPED
 
 from .support import LINK, NOW, Life, capture, committed, opened, upload
@@ -45,7 +45,7 @@ def verified(lines: Lines, folder: Path, *options: str) -> "subprocess.Completed
 
 
 async def test_an_export_is_verified_without_us(tmp_path: Path) -> None:
-    lines = list(exported(await histories(tmp_path), NOW))
+    lines = list(export_lines(await histories(tmp_path), NOW))
     kinds = [line["kind"] for line in lines]
     assert kinds == ["export", *["event"] * (len(lines) - 7), *["request"] * 3, *["checkpoint"] * 2, "end"]
     said = verified(lines, tmp_path)
@@ -54,7 +54,7 @@ async def test_an_export_is_verified_without_us(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff\x00\x01", b"{", b"[]", b"1"])
-def test_what_is_no_export_is_told_by_its_line(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_export_is_reported_with_its_line(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "other"
     file.write_bytes(b"{}\n" + content)
     said = subprocess.run([sys.executable, "-I", "-S", str(SCRIPT), str(file)], capture_output=True, text=True)
@@ -65,7 +65,7 @@ def test_what_is_no_export_is_told_by_its_line(tmp_path: Path, content: bytes) -
 
 
 async def test_the_export_of_one_request_is_verified_without_us(tmp_path: Path) -> None:
-    lines = list(exported(await histories(tmp_path), NOW, "u2"))
+    lines = list(export_lines(await histories(tmp_path), NOW, "u2"))
     assert {line.get("uid", "u2") for line in lines} == {"u2"}
     said = verified(lines, tmp_path)
     assert said.returncode == 0
@@ -74,9 +74,9 @@ async def test_the_export_of_one_request_is_verified_without_us(tmp_path: Path) 
 
 async def test_nobody_is_named_in_an_export(tmp_path: Path) -> None:
     """[I6]"""
-    text = json.dumps(list(exported(await histories(tmp_path), NOW)))
-    for word in ("name-u", "somebody", LINK, "shop.example"):
-        assert word not in text
+    text = json.dumps(list(export_lines(await histories(tmp_path), NOW)))
+    for part in ("name-u", "somebody", LINK, "shop.example"):
+        assert part not in text
 
 
 def events(lines: Lines) -> Lines:
@@ -186,7 +186,7 @@ HEADER = "the header of the export (its first line) is not what was written"
 async def test_an_export_that_was_changed_is_found(
     tmp_path: Path, tampering: Callable[[Lines], None], words: str
 ) -> None:
-    lines = list(exported(await histories(tmp_path), NOW))
+    lines = list(export_lines(await histories(tmp_path), NOW))
     tampering(lines)
     said = verified(lines, tmp_path)
     assert said.returncode == 1
@@ -195,7 +195,7 @@ async def test_an_export_that_was_changed_is_found(
 
 
 async def test_an_export_of_another_format_and_a_key_that_is_there_twice_are_refused(tmp_path: Path) -> None:
-    lines = list(exported(await histories(tmp_path), NOW))
+    lines = list(export_lines(await histories(tmp_path), NOW))
     said = verified([lines[0] | {"format": 1}, *lines[1:]], tmp_path)
     assert (said.returncode, said.stdout) == (1, "")
     assert said.stderr.startswith("the export has format 1, and this script knows 2. Try: ")
@@ -211,14 +211,14 @@ async def test_an_export_of_another_format_and_a_key_that_is_there_twice_are_ref
 def test_the_script_writes_times_as_we_do(at: float) -> None:
     script: dict[str, Any] = {"__name__": "script"}
     exec(compile(SCRIPT.read_text(), str(SCRIPT), "exec"), script)
-    assert script["written"](at) == written(at)
+    assert script["written"](at) == format_timestamp(at)
 
 
 async def test_checkpoints_that_were_kept_elsewhere_are_held_against_an_export(tmp_path: Path) -> None:
     path = await histories(tmp_path)
     kept = tmp_path / "kept.jsonl"
-    shutil.copy(beside(path), kept)
-    lines = list(exported(path, NOW))
+    shutil.copy(checkpoint_path(path), kept)
+    lines = list(export_lines(path, NOW))
     assert verified(lines, tmp_path, "--checkpoints", str(kept)).returncode == 0
     kept.write_bytes(kept.read_bytes().replace(orjson.dumps(lines[-2]["digest"]), orjson.dumps("0" * 64)))
     said = verified(lines, tmp_path, "--checkpoints", str(kept))
@@ -226,7 +226,7 @@ async def test_checkpoints_that_were_kept_elsewhere_are_held_against_an_export(t
     assert "checkpoint of the copy 2 is not what was written" in said.stdout
 
 
-def test_what_is_no_export_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_invalid_export_is_reported_in_one_line(tmp_path: Path) -> None:
     said = verified([{"a": 1}], tmp_path)
     assert (said.returncode, said.stdout) == (1, "")
     assert "is not an export of the agent. Try: " in said.stderr
@@ -240,7 +240,7 @@ def test_the_script_writes_json_as_we_do(text: str, at: float, number: int) -> N
     assert json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() == orjson.dumps(value)
 
 
-def test_what_is_for_auditors_is_in_the_package_as_well() -> None:
+def test_files_for_auditors_are_in_the_package() -> None:
     """In the tree they are links; a wheel holds the files."""
     assert verifier() == SCRIPT.read_text()
     assert SHIPPED.resolve() == SCRIPT.with_name("queries")

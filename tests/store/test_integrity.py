@@ -56,21 +56,21 @@ async def test_a_torn_page_of_a_large_file_is_found_while_it_is_in_use(tmp_path:
     store = opened(tmp_path)
     await committed(store, Life("meanwhile"))
     with pytest.raises(StoreDamaged, match="damaged") as found:
-        await store.look_through()
+        await store.check_integrity()
     assert "assure-agent restore" in found.value.hint
     store.close()
 
 
-async def test_a_sound_file_is_looked_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sound_file_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await filled(tmp_path)
     store = opened(tmp_path)
-    await store.look_through()
-    monkeypatch.setattr("agent.store.sqlite.look_through", None)  # not called again
-    await store.look_through()
+    await store.check_integrity()
+    monkeypatch.setattr("agent.store.sqlite.check_integrity", None)  # not called again
+    await store.check_integrity()
     store.close()
 
 
-async def test_a_small_file_is_looked_at_whole_before_anything_is_done(
+async def test_a_small_file_is_checked_whole_before_anything_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(integrity, "SMALL", 64 << 20)
@@ -107,14 +107,14 @@ async def test_a_request_that_goes_on_and_is_not_what_its_history_says_is_refuse
     assert rows(tmp_path, "SELECT key, value FROM meta") == before
 
 
-async def test_what_is_settled_is_left_to_the_audit(tmp_path: Path) -> None:
+async def test_a_request_that_is_settled_is_left_to_the_audit(tmp_path: Path) -> None:
     """A million of them are not read at every start; nothing is asked of Assure because of them."""
     await filled(tmp_path)
     changed(tmp_path, "UPDATE events SET at = at + 1 WHERE uid = 'u7' AND seq = 2")
     opened(tmp_path).close()
 
 
-async def test_looking_through_ends_when_it_is_cancelled_also_between_two_statements(tmp_path: Path) -> None:
+async def test_checking_integrity_ends_when_it_is_cancelled_also_between_two_statements(tmp_path: Path) -> None:
     await filled(tmp_path)
     began, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
     count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000000) SELECT count(*) FROM n"
@@ -125,7 +125,7 @@ async def test_looking_through_ends_when_it_is_cancelled_also_between_two_statem
         connection.execute(count).fetchone()
         ended.set()
 
-    looking = asyncio.create_task(integrity.look_through(tmp_path / "agent.db", very_long))
+    looking = asyncio.create_task(integrity.check_integrity(tmp_path / "agent.db", very_long))
     await until(began.is_set)
     looking.cancel()
     for _ in range(5):

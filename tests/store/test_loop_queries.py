@@ -29,12 +29,12 @@ def uids(records: list[Record]) -> list[str]:
     return [record.uid for record in records]
 
 
-async def test_new_work_is_claimed_first_then_what_is_tried_again_then_looks(tmp_path: Path) -> None:
+async def test_new_work_is_claimed_first_then_what_is_tried_again_then_polls(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    look = await committed(store, Life("look").until(Phase.RESULT))
+    read = await committed(store, Life("look").until(Phase.RESULT))
     deletion = await committed(store, Life("deletion").until(Phase.DELETION))
     await committed(store, Life("new"))
-    assert look.record.due_at is not None
+    assert read.record.due_at is not None
     assert deletion.record.phase is Phase.DELETION
     assert uids(store.claim(NOW + 1e6, 10, set())) == ["new", "deletion", "look"]
     assert uids(store.claim(NOW + 1e6, 2, set())) == ["new", "deletion"]
@@ -82,8 +82,8 @@ async def test_the_next_due_is_the_earliest_of_all_priorities(tmp_path: Path) ->
     """[I8]"""
     store = opened(tmp_path)
     await store.commit([at(await committed(store, Life("a")), 300.0)])
-    look = await committed(store, Life("b").until(Phase.RESULT))
-    await store.commit([at(look, 200.0)])
+    read = await committed(store, Life("b").until(Phase.RESULT))
+    await store.commit([at(read, 200.0)])
     assert store.next_due(set()) == 200.0
     assert store.next_due({"b"}) == 300.0
     store.close()
@@ -99,7 +99,7 @@ async def test_every_open_phase_is_selected_once_its_time_has_come(tmp_path: Pat
     store.close()
 
 
-async def test_what_is_done_is_never_claimed(tmp_path: Path) -> None:
+async def test_a_request_that_is_done_is_never_claimed(tmp_path: Path) -> None:
     store = opened(tmp_path)
     await committed(store, Life().until(Phase.DONE))
     assert store.claim(NOW + 1e9, 10, set()) == []
@@ -117,7 +117,7 @@ async def test_a_file_that_is_there_is_known_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.DONE])
-async def test_what_is_on_its_way_is_unsettled(tmp_path: Path, phase: Phase) -> None:
+async def test_a_request_that_is_on_its_way_is_unsettled(tmp_path: Path, phase: Phase) -> None:
     store = opened(tmp_path)
     assert not store.unsettled()
     await committed(store, Life().until(phase))
@@ -152,7 +152,7 @@ async def test_possible_orphans_are_kept_until_they_are_closed(tmp_path: Path) -
     while life.record.intent is None:
         life.goes_on()
     life.sees(EffectUnanswered, kind=EffectKind.CREATE_DOSSIER)
-    life.at += POLICY.lag_grace
+    life.at += POLICY.list_lag
     life.sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
     await committed(store, life)
     assert [(one[0], one[2]) for one in store.orphans()] == [("aa-a1-u1-1-1", None)]
@@ -180,9 +180,9 @@ async def test_withdrawals_of_late_are_counted(tmp_path: Path) -> None:
 
 async def test_a_scan_replaces_the_refusals_of_its_source(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    await store.scanned("default", NOW, 3, True, 0, [("a.yaml", 1, 2, "wrong", "mend it", None)])
-    await store.scanned("default", NOW, 3, False, 2, None)
+    await store.record_scan("default", NOW, 3, True, 0, [("a.yaml", 1, 2, "wrong", "mend it", None)])
+    await store.record_scan("default", NOW, 3, False, 2, None)
     assert rows(tmp_path, "SELECT file, line, col FROM refusals") == [("a.yaml", 1, 2)]
-    await store.scanned("default", NOW, 3, True, 0, [])
+    await store.record_scan("default", NOW, 3, True, 0, [])
     assert rows(tmp_path, "SELECT * FROM refusals") == []
     store.close()

@@ -64,7 +64,7 @@ def killed(process: subprocess.Popen[str]) -> None:
         pipe.close()
 
 
-def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
+def test_a_commit_that_was_answered_survives_kill_9(tmp_path: Path) -> None:
     """[I4]"""
     process = other(WRITES, tmp_path)
     assert process.stdout is not None
@@ -96,7 +96,7 @@ def test_a_second_agent_is_refused_with_the_pid_of_the_first_until_that_is_gone(
     opened(tmp_path).close()
 
 
-async def test_who_lost_the_lock_file_commits_nothing_any_more(tmp_path: Path) -> None:
+async def test_a_caller_that_lost_the_lock_file_commits_nothing(tmp_path: Path) -> None:
     """[I2] [I7] It was removed by hand, and another agent began: two would ask for the same."""
     first = opened(tmp_path)
     await first.commit([Life("u1").steps[0]])
@@ -106,7 +106,7 @@ async def test_who_lost_the_lock_file_commits_nothing_any_more(tmp_path: Path) -
     with pytest.raises(StoreLocked, match=r"agent\.db\.lock was removed or replaced"):
         await first.commit([Life("u2").steps[0]])
     with pytest.raises(StoreLocked):
-        await first.obey(Command(id="command-1", verb="approve", uid=None), "approved", NOW)
+        await first.apply_command(Command(id="command-1", verb="approve", uid=None), "approved", NOW)
     first.close()
     second = opened(tmp_path)
     await second.commit([Life("u3").steps[0]])
@@ -116,16 +116,16 @@ async def test_who_lost_the_lock_file_commits_nothing_any_more(tmp_path: Path) -
     assert [uid for (uid,) in rows(tmp_path, "SELECT uid FROM requests ORDER BY uid")] == ["u1", "u3"]
 
 
-async def test_where_the_state_file_is_gone_too_nobody_is_told_to_start_again(tmp_path: Path) -> None:
+async def test_no_restart_is_suggested_when_the_state_file_is_gone(tmp_path: Path) -> None:
     """[I1] On an empty store everybody would be verified and billed anew."""
     first = opened(tmp_path)
     await first.commit([Life("u1").steps[0]])
     for path in tmp_path.glob("agent.db*"):
         path.unlink()
-    with pytest.raises(StoreLocked, match="were removed") as told:
+    with pytest.raises(StoreLocked, match="were removed") as reported:
         await first.commit([Life("u2").steps[0]])
     first.close()
-    assert "put a backup" in told.value.hint and "start it again if" not in told.value.hint
+    assert "put a backup" in reported.value.hint and "start it again if" not in reported.value.hint
 
 
 async def test_a_lock_file_that_is_gone_is_enough(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from agent.core.observations import DocumentChanged
 from agent.core.record import Phase
 from agent.store import migrations
 from agent.store.connection import open_writer
-from agent.store.pages import Browsing
+from agent.store.pages import PageQueries
 
 from .support import NOW, Life, committed, opened, rows, upload
 
 
 def named(folder: Path, *labels: tuple[str, str], phase: Phase | None = None, part: str = "") -> list[str]:
-    with Browsing(folder / "agent.db") as browsing:
+    with PageQueries(folder / "agent.db") as browsing:
         return [record.name for record in browsing.page(labels, phase, "", 100, part).records]
 
 
@@ -30,14 +30,14 @@ async def test_labels_are_those_of_the_current_document(tmp_path: Path) -> None:
     store.close()
 
 
-async def test_what_is_forgotten_is_in_no_list_and_its_labels_in_no_table(tmp_path: Path) -> None:
+async def test_a_request_that_is_forgotten_is_in_no_list_and_its_labels_in_no_table(tmp_path: Path) -> None:
     """[I6]"""
     store = opened(tmp_path)
     await committed(store, Life("u1", upload(labels=(("team", "canary"),))).until(Phase.DONE))
     await store.forget("u1", NOW)
     assert rows(tmp_path, "SELECT * FROM labels") == []
     assert named(tmp_path, ("team", "canary")) == named(tmp_path, phase=Phase.DONE) == named(tmp_path) == []
-    with Browsing(tmp_path / "agent.db") as browsing:
+    with PageQueries(tmp_path / "agent.db") as browsing:
         assert browsing.by_state("done", 10) == []
     store.close()
 
@@ -45,7 +45,7 @@ async def test_what_is_forgotten_is_in_no_list_and_its_labels_in_no_table(tmp_pa
 @pytest.mark.parametrize("labels", [(), (("team", "a"),), (("team", "a"), ("odd", "1"))])
 @pytest.mark.parametrize("phase", [None, Phase.RESULT])
 @pytest.mark.parametrize("part", ["", "u1"])
-async def test_whatever_is_asked_for_together_is_found_whichever_of_it_is_rare(
+async def test_combined_filters_find_all_for_any_selectivity(
     tmp_path: Path, labels: tuple[tuple[str, str], ...], phase: Phase | None, part: str
 ) -> None:
     store = opened(tmp_path)
@@ -53,7 +53,7 @@ async def test_whatever_is_asked_for_together_is_found_whichever_of_it_is_rare(
         team, odd = "ab"[number % 2], str(number // 2 % 2)
         made = upload(labels=(("team", team), ("odd", odd)))
         await committed(store, Life(f"u{number}", made).until((Phase.RESULT, Phase.IMAGES, Phase.DONE)[number % 3]))
-    with Browsing(tmp_path / "agent.db") as browsing:
+    with PageQueries(tmp_path / "agent.db") as browsing:
         expected = {
             record.name
             for record in browsing.all()

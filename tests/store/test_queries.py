@@ -9,7 +9,7 @@ import pytest
 
 from agent.core.errors import AgentError
 from agent.core.record import Phase
-from agent.store.audit.named_queries import CLOSED, OPEN, SHIPPED, Query, asked, library, read, viewed
+from agent.store.audit.named_queries import CLOSED, OPEN, SHIPPED, Query, library, read, run_query, view_columns
 
 from .support import LINK, Life, capture, committed, opened, rows
 
@@ -28,7 +28,7 @@ async def path(tmp_path: Path) -> Path:
 
 
 def answered(path: Path, sql: str, **values: str) -> list[tuple[object, ...]]:
-    with asked(path, sql, values) as answer:
+    with run_query(path, sql, values) as answer:
         return [tuple(row) for row in answer.rows]
 
 
@@ -63,7 +63,7 @@ def test_every_table_is_open_or_closed(path: Path) -> None:
         "BEGIN IMMEDIATE",
     ],
 )
-def test_what_is_no_read_of_an_open_table_is_refused(path: Path, sql: str) -> None:
+def test_a_query_that_is_no_read_of_an_open_table_is_refused(path: Path, sql: str) -> None:
     before = path.read_bytes()
     with pytest.raises(AgentError, match="The query is refused"):
         answered(path, sql)
@@ -74,13 +74,13 @@ def test_what_is_no_read_of_an_open_table_is_refused(path: Path, sql: str) -> No
 @pytest.mark.parametrize(
     "sql", ["SELEC", "SELECT 1; SELECT 2", "SELECT * FROM nothing", "SELECT foo FROM requests", ""]
 )
-def test_what_cannot_be_run_is_said(path: Path, sql: str) -> None:
+def test_a_query_that_cannot_be_run_is_said(path: Path, sql: str) -> None:
     with pytest.raises(AgentError) as caught:
         answered(path, sql)
     assert caught.value.hint
 
 
-def test_whatever_else_sqlite_can_read_with_is_there(path: Path) -> None:
+def test_every_other_read_feature_of_sqlite_works(path: Path) -> None:
     sql = """
         WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3)
         SELECT sum(n), max(upper(events.type)), row_number() OVER (), count(DISTINCT key)
@@ -114,7 +114,7 @@ def test_a_file_of_ones_own_is_a_query_and_wins(tmp_path: Path) -> None:
 
 
 def test_the_views_have_times_as_text_and_no_secret(path: Path) -> None:
-    views = viewed(path)
+    views = view_columns(path)
     for name, columns in views.items():
         for row in rows(path.parent, f"SELECT * FROM {name}"):
             values = dict(zip(columns, row, strict=True))
@@ -132,4 +132,4 @@ def test_the_views_can_be_read_by_the_sqlite_of_the_system(path: Path) -> None:
         for name in sys.argv[2:]:
             connection.execute(f"SELECT * FROM {name}").fetchall()
     """
-    subprocess.run([sys.executable, "-c", script, path, *viewed(path)], check=True)
+    subprocess.run([sys.executable, "-c", script, path, *view_columns(path)], check=True)

@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 
 from agent.core.machine import Step, step
-from agent.core.observations import CameDue, DocumentRemoved
+from agent.core.observations import DocumentRemoved, TimerFired
 from agent.core.record import Phase
 from agent.ports import Command
 from agent.store import connection, integrity
 from agent.store.claims import Claims
 from agent.store.connection import Connection
-from agent.store.image_deletions import Discard, Discards, Superseded
+from agent.store.image_deletions import ImageDeletion, ImageDeletions, SupersededImage
 from agent.store.inbox import Inbox
 from agent.store.outbox import Outbox
-from agent.store.readonly import Reading
+from agent.store.readonly import ReadOnlyStore
 from agent.store.recoveries import RecordedRecoveries
 from agent.store.sqlite import SqliteStore
 from tests.store.support import NOW, POLICY, Life, opened
@@ -67,17 +67,17 @@ def watched() -> Iterator[Ledger]:
 Call = Callable[[Any], Any]
 STORE: dict[str, Call] = {
     "commit": lambda store: store.commit([_next(store)]),
-    "scanned": lambda store: store.scanned("default", NOW, 3, True, 0, [("a", 1, 1, "m", "h", None)], []),
+    "record_scan": lambda store: store.record_scan("default", NOW, 3, True, 0, [("a", 1, 1, "m", "h", None)], []),
     "remember": lambda store: store.remember("key", "value"),
     "close_orphan": lambda store: store.close_orphan("aa-a1-u-1-1", NOW, None),
     "found_orphan": lambda store: store.found_orphan("aa-a1-u-1-1", "D"),
     "checkpoint": lambda store: store.checkpoint(NOW),
-    "restored": lambda store: store.restored(NOW),
+    "record_restore": lambda store: store.record_restore(NOW),
     "get": lambda store: store.get("waits-3"),
     "present": lambda store: store.present("default"),
     "other_source": lambda store: [store.other_source("default"), store.other_source("other")],
     "unsettled": lambda store: [store.unsettled(), store.unsettled(begun=True)],
-    "moving": lambda store: [store.moving()],
+    "count_progressing": lambda store: [store.count_progressing()],
     "claim": lambda store: [store.claim(1e12, 5, {"waits-1"}), store.claim(1e12, 5, {"waits-1"}, begun=True)],
     "overdue": lambda store: store.overdue(NOW, 5, {"waits-1"}),
     "open_requests": lambda store: store.open_requests(),
@@ -85,68 +85,68 @@ STORE: dict[str, Call] = {
     "next_due": lambda store: [store.next_due({"waits-1"}), store.next_due({"waits-1"}, begun=True)],
     "waiting": lambda store: store.waiting(),
     "waiting_in": lambda store: store.waiting_in(["D-waits-1", "D-waits-2", "D-of-somebody"]),
-    "oldest_looks": lambda store: store.oldest_looks(3),
+    "least_recently_polled": lambda store: store.least_recently_polled(3),
     "starts_since": lambda store: store.starts_since(NOW + 1e6),
-    "patient": lambda store: store.patient(),
+    "awaiting_budget_or_images": lambda store: store.awaiting_budget_or_images(),
     "needed_images": lambda store: store.needed_images(),
-    "shut_claims": lambda store: store.shut_claims("settled-1"),
+    "make_claims_unreadable": lambda store: store.make_claims_unreadable("settled-1"),
     "last_event_at": lambda store: store.last_event_at(),
-    "obeyed": lambda store: store.obeyed("c1"),
-    "obey": lambda store: store.obey(Command(id="c1", verb="pause"), "well", NOW),
+    "command_answer": lambda store: store.command_answer("c1"),
+    "apply_command": lambda store: store.apply_command(Command(id="c1", verb="pause"), "well", NOW),
     "forget": lambda store: store.forget("settled-2", NOW),
-    "forget_aside": lambda store: store.forget_aside("settled-2", NOW),
-    "owes_images": lambda store: store.owes_images("settled-2"),
+    "forget_in_replaced": lambda store: store.forget_in_replaced("settled-2", NOW),
+    "has_pending_image_deletions": lambda store: store.has_pending_image_deletions("settled-2"),
     "tidy": lambda store: store.tidy(),
     "recall": lambda store: store.recall("key"),
     "orphans": lambda store: store.orphans(),
     "owners": lambda store: [store.owners([]), store.owners(["D-waits-1", "D-settled-1", "D"])],
     "withdrawn_since": lambda store: store.withdrawn_since(NOW + 1e6),
-    "look_through": lambda store: store.look_through(),
+    "check_integrity": lambda store: store.check_integrity(),
 }
 RECOVERIES: dict[str, Call] = {
     "open": lambda one: one.open(),
-    "doubtful": lambda one: one.doubtful(),
-    "unproven": lambda one: [one.unproven(), one.unproven(unseen=True)],
-    "looked": lambda one: one.looked(NOW, [("D", "aa-a1-u-1-1")]),
+    "possibly_stale": lambda one: one.possibly_stale(),
+    "held_history_lost": lambda one: [one.held_history_lost(), one.held_history_lost(unseen=True)],
+    "record_search": lambda one: one.record_search(NOW, [("D", "aa-a1-u-1-1")]),
     "suspect": lambda one: one.suspect("waits-1", "aa-a1-u-1-1", "D", NOW),
     "approve": lambda one: one.approve(NOW),
-    "looked_last": lambda one: one.looked_last(),
-    "explained": lambda one: one.explained(["D-waits-1", "D-settled-1", "D"]),
+    "last_scan_at": lambda one: one.last_scan_at(),
+    "previously_unclaimed": lambda one: one.previously_unclaimed(["D-waits-1", "D-settled-1", "D"]),
     "begin": lambda one: one.begin(NOW),
     "close": lambda one: one.close(NOW),
 }
 INBOX: dict[str, Call] = {
-    "seen": lambda one: one.seen("digest"),
-    "keep": lambda one: one.keep("digest", NOW, NOW - 60),
-    "addressed": lambda one: [one.addressed("D-waits-1", None), one.addressed(None, "aa-a1-waits-1-1-1")],
+    "is_known": lambda one: one.is_known("digest"),
+    "remember_event": lambda one: one.remember_event("digest", NOW, NOW - 60),
+    "find_request": lambda one: [one.find_request("D-waits-1", None), one.find_request(None, "aa-a1-waits-1-1-1")],
 }
 OUTBOX: dict[str, Call] = {
-    "owed": lambda one: one.owed(SINK, 0, 5),
-    "taken": lambda one: one.taken([1]),
+    "pending": lambda one: one.pending(SINK, 0, 5),
+    "acknowledge": lambda one: one.acknowledge([1]),
     "trim": lambda one: one.trim(SINK, 10_000),
-    "only": lambda one: one.only([SINK]),
+    "keep_only": lambda one: one.keep_only([SINK]),
 }
-_OWED = Discard(uid="settled-1", tries=0, how={})
-_OLD = Superseded(uid="settled-1", generation=1, depiction="front", path="a", sha256="b", tries=0)
+_OWED = ImageDeletion(uid="settled-1", tries=0, how={})
+_OLD = SupersededImage(uid="settled-1", generation=1, depiction="front", path="a", sha256="b", tries=0)
 DISCARDS: dict[str, Call] = {
     "due": lambda one: one.due(NOW),
     "failed": lambda one: one.failed(_OWED, NOW, "EROFS", {}),
     "superseded": lambda one: one.superseded(NOW),
     "superseded_failed": lambda one: one.superseded_failed(_OLD, NOW, "EROFS"),
     "superseded_done": lambda one: one.superseded_done(_OLD, NOW, "deleted"),
-    "owes": lambda one: one.owes("settled-1"),
+    "has_pending": lambda one: one.has_pending("settled-1"),
 }
 CLAIMS: dict[str, Call] = {
     "expired": lambda one: one.expired(NOW),
     "of": lambda one: one.of("settled-1"),
-    "shut": lambda one: one.shut([]),
-    "shut_all": lambda one: one.shut_all("settled-1"),
+    "make_unreadable": lambda one: one.make_unreadable([]),
+    "make_all_unreadable": lambda one: one.make_all_unreadable("settled-1"),
     "erase": lambda one: one.erase([]),
     "tidy": lambda one: one.tidy(),
     "sweep": lambda one: one.sweep(NOW),
 }
 READING: dict[str, Call] = {
-    "named": lambda one: one.named("name-waits-1"),
+    "find": lambda one: one.find("name-waits-1"),
     "get": lambda one: one.get("waits-1"),
     "present": lambda one: one.present("default"),
     "other_source": lambda one: [one.other_source("default"), one.other_source("other")],
@@ -158,27 +158,27 @@ READING: dict[str, Call] = {
     "freeze": lambda one: one.freeze(),
     "attempts": lambda one: one.attempts("waits-1", 5),
     "link": lambda one: one.link("waits-1"),
-    "linkless": lambda one: one.linkless(SimpleNamespace(uid="waits-1", capturing=True)),
+    "has_lost_link": lambda one: one.has_lost_link(SimpleNamespace(uid="waits-1", capturing=True)),
     "claims": lambda one: one.claims("waits-1"),
     "refusals": lambda one: one.refusals(),
     "refused": lambda one: one.refused("a"),
-    "remarks": lambda one: one.remarks("waits-1"),
+    "scan_notes": lambda one: one.scan_notes("waits-1"),
     "strays": lambda one: one.strays(),
     "waiting_withdrawals": lambda one: one.waiting_withdrawals(),
     "counts": lambda one: one.counts(),
-    "tallies": lambda one: [one.tallies("start"), one.tallies("outcome")],
+    "counters": lambda one: [one.counters("start"), one.counters("outcome")],
     "migrations": lambda one: one.migrations(),
     "account": lambda one: one.account(),
     "recovery": lambda one: one.recovery(),
     "carried_key": lambda one: one.carried_key(),
     "held": lambda one: one.held(),
     "overdue": lambda one: one.overdue(NOW),
-    "undeleted": lambda one: one.undeleted(),
-    "undeleted_of": lambda one: one.undeleted_of("settled-1"),
+    "failed_image_deletions": lambda one: one.failed_image_deletions(),
+    "failed_image_deletion_of": lambda one: one.failed_image_deletion_of("settled-1"),
     "gauges": lambda one: one.gauges(NOW),
-    "settling": lambda one: one.settling(),
+    "progress_counts": lambda one: one.progress_counts(),
     "all": lambda one: list(one.all()),
-    "look_through": lambda one: one.look_through(),
+    "check_integrity": lambda one: one.check_integrity(),
 }
 CLASSES: dict[type, dict[str, Call]] = {
     SqliteStore: STORE,
@@ -186,30 +186,30 @@ CLASSES: dict[type, dict[str, Call]] = {
     Inbox: INBOX,
     Outbox: OUTBOX,
     Claims: CLAIMS,
-    Discards: DISCARDS,
-    Reading: READING,
+    ImageDeletions: DISCARDS,
+    ReadOnlyStore: READING,
 }
 
 # What grows, and why it may.
 WITH_SETTLED = {
     "SqliteStore.forget": "up to what two pages of each index hold beside it: test_erasing counts that it is no more",
-    "SqliteStore.look_through": "it is what looks at all of it, beside the work",
-    "Reading.look_through": "for `doctor`",
-    "Reading.all": "for `get` without a name, which prints all",
+    "SqliteStore.check_integrity": "it is what looks at all of it, beside the work",
+    "ReadOnlyStore.check_integrity": "for `doctor`",
+    "ReadOnlyStore.all": "for `get` without a name, which prints all",
 }
 WITH_WAITING = {
     "SqliteStore.open_requests": "when the clock is corrected",
     **WITH_SETTLED,
     "opening": "each request that goes on is held against its history",
     "SqliteStore.needed_images": "asked only when images are to be deleted: what an open request names stays",
-    "SqliteStore.oldest_looks": "asked only while there is no list: it sorts what waits",
+    "SqliteStore.least_recently_polled": "asked only while there is no list: it sorts what waits",
     "SqliteStore.owners": "asked only where an orphan showed, and when a person has a dossier adopted",
-    "Reading.gauges": "while an orphan showed: whether a request has it",
-    "Reading.owners": "for `plan`, where a file has a dossier adopted",
+    "ReadOnlyStore.gauges": "while an orphan showed: whether a request has it",
+    "ReadOnlyStore.owners": "for `plan`, where a file has a dossier adopted",
     "SqliteStore.present": "once, at the start: the names whose files are there",
-    "RecordedRecoveries.doubtful": "once in a recovery: all that is open is looked for",
-    "Reading.present": "for `plan`: the names whose files are there",
-    "Reading.settling": "for `wait` and `doctor`",
+    "RecordedRecoveries.possibly_stale": "once in a recovery: all that is open is looked for",
+    "ReadOnlyStore.present": "for `plan`: the names whose files are there",
+    "ReadOnlyStore.progress_counts": "for `wait` and `doctor`",
 }
 
 # Tables that stay small whatever happens.
@@ -249,7 +249,7 @@ def _next(store: SqliteStore) -> Step:
     """A step of one that waits."""
     record = store.get("waits-2")
     assert record is not None
-    return step(record, CameDue(at=NOW + 1e6), POLICY)
+    return step(record, TimerFired(at=NOW + 1e6), POLICY)
 
 
 async def grown(folder: Path, settled: int, waiting: int) -> None:
@@ -261,7 +261,7 @@ async def grown(folder: Path, settled: int, waiting: int) -> None:
         life.sees(DocumentRemoved)
         lives.append(life)
     await store.commit([step for life in lives for step in life.steps])
-    await store.outbox.only(["somebody else"])  # the sinks have taken all
+    await store.outbox.keep_only(["somebody else"])  # the sinks have taken all
     await store.checkpoint(NOW)
     store.close()
 
@@ -273,10 +273,10 @@ async def costs(folder: Path) -> dict[str, tuple[int, list[str]]]:
         store = opened(folder, sinks=[SINK])
         found["opening"] = ledger.steps, list(ledger.asked)
         owners = {SqliteStore: store, RecordedRecoveries: store.recoveries, Inbox: store.inbox, Outbox: store.outbox}
-        owners[Discards] = store.discards
-        with Reading(folder / "agent.db") as reading:
+        owners[ImageDeletions] = store.image_deletions
+        with ReadOnlyStore(folder / "agent.db") as reading:
             for kind, calls in CLASSES.items():
-                owner = owners.get(kind) or (reading if kind is Reading else store.claims)
+                owner = owners.get(kind) or (reading if kind is ReadOnlyStore else store.claims)
                 for name, call in calls.items():
                     ledger.asked.clear()
                     ledger.steps = 0
@@ -298,7 +298,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, tu
     return found
 
 
-def test_every_method_of_the_store_is_looked_at() -> None:
+def test_every_method_of_the_store_is_tested() -> None:
     for kind, calls in CLASSES.items():
         methods = {name for name, _ in inspect.getmembers(kind, inspect.isroutine) if not name.startswith("_")}
         assert methods - {"close"} | (calls.keys() & {"close"}) == calls.keys(), kind
@@ -333,13 +333,13 @@ def test_no_plan_scans_a_table_that_grows(
 ) -> None:
     asyncio.run(grown(tmp_path, 0, 1))
     raw = connection.open_reader(tmp_path / "agent.db")
-    looked = set()
+    result = set()
     scans = []
     for name, (_, asked) in measured["settled"].items():
         for sql in asked:
             if not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH)\b", sql) or name in WITH_SETTLED:
                 continue
-            looked.add(sql)
+            result.add(sql)
             first = sql.endswith("LIMIT 1") and "WHERE" not in sql  # one row, whichever
             for row in raw.execute("EXPLAIN QUERY PLAN " + sql):
                 match = re.match(r"SCAN (\w+)\b(?! ROW| VIRTUAL)", row[3])
@@ -347,4 +347,4 @@ def test_no_plan_scans_a_table_that_grows(
                     scans.append(f"{name}: {row[3]}: {' '.join(sql.split())}")
     raw.close()
     assert sorted(set(scans)) == []
-    assert len(looked) > 80
+    assert len(result) > 80

@@ -56,7 +56,7 @@ async def test_a_store_is_taken_to_another_account_when_that_is_asked_for(tmp_pa
         opened(tmp_path)
 
 
-async def test_what_was_remembered_of_an_account_is_there_after_a_restart_and_gone_with_the_account(
+async def test_a_value_that_was_remembered_of_an_account_is_there_after_a_restart_and_gone_with_the_account(
     tmp_path: Path,
 ) -> None:
     store = opened(tmp_path)

@@ -30,11 +30,11 @@ async def test_no_capture_link_is_left_in_it(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("replaced-*-wal"))
 
 
-async def test_what_is_forgotten_is_forgotten_in_what_restore_set_aside(tmp_path: Path) -> None:
+async def test_a_name_that_is_forgotten_is_forgotten_in_what_restore_set_aside(tmp_path: Path) -> None:
     kept = await set_aside(tmp_path)
     assert b"jane-doe" in kept.read_bytes()
     store = opened(tmp_path)
-    assert await store.forget_aside("u1", NOW) == []
+    assert await store.forget_in_replaced("u1", NOW) == []
     store.close()
     assert b"jane-doe" not in kept.read_bytes()
     assert b"zebra77" not in kept.read_bytes()
@@ -48,6 +48,6 @@ async def test_a_file_that_cannot_be_changed_is_named(tmp_path: Path) -> None:
     kept = await set_aside(tmp_path)
     with kept.open("r+b") as file:
         file.truncate(5000)
-    assert forget_in(tmp_path / "agent.db", Keys.beside(tmp_path / "agent.db"), "u1", NOW) == [kept]
+    assert forget_in(tmp_path / "agent.db", Keys.load_or_create(tmp_path / "agent.db"), "u1", NOW) == [kept]
     assert not erase_links(kept)
     assert replaced(tmp_path / "agent.db") == [kept]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.assure_types import CaptureOptions, Reason
+from agent.core.assure_types import CaptureOptions, StatusReason
 from agent.core.effect import ImageRef
 from agent.core.errors import Impossible, StoreError
 from agent.core.machine import Step
@@ -37,7 +37,7 @@ def whole(kind: type) -> st.SearchStrategy[object]:
     return st.builds(kind, **strategies)
 
 
-for part in (ImageRef, Hold, Intent, Result, Reason, CaptureOptions, Desired, Record):
+for part in (ImageRef, Hold, Intent, Result, StatusReason, CaptureOptions, Desired, Record):
     st.register_type_strategy(part, whole)
 
 
@@ -239,7 +239,7 @@ async def test_no_byte_of_an_erased_link_is_left_in_any_file_of_the_folder(tmp_p
         assert LINK.encode() not in path.read_bytes(), path.name
 
 
-async def test_a_link_stands_in_no_other_table(tmp_path: Path) -> None:
+async def test_a_link_is_in_no_other_table(tmp_path: Path) -> None:
     """[I6]"""
     store = opened(tmp_path)
     await committed(store, Life(desired=capture()).until(Phase.RESULT))

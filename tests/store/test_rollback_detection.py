@@ -12,8 +12,8 @@ import pytest
 
 from agent.core.errors import StoreDamaged, StoreError
 from agent.core.record import Phase
-from agent.store.readonly import Reading
-from agent.store.rollback_detection import Mark, foreseen
+from agent.store.readonly import ReadOnlyStore
+from agent.store.rollback_detection import HighWaterMark, detect_rollback
 from agent.store.sqlite import SqliteStore
 from tests.support.timeouts import PATIENT
 
@@ -33,14 +33,14 @@ def why(folder: Path) -> str | None:
     store = opened(folder)
     recovery = store.recoveries.open()
     store.close()
-    return recovery.why if recovery is not None else None
+    return recovery.cause if recovery is not None else None
 
 
 async def test_a_store_that_is_opened_again_and_again_is_what_it_was(tmp_path: Path) -> None:
     for number in range(2):
         await used(tmp_path, f"u{number}")
         assert why(tmp_path) is None
-    mark = Mark(tmp_path / "agent.db").read()
+    mark = HighWaterMark(tmp_path / "agent.db").read()
     assert mark is not None
     assert mark.events == rows(tmp_path, "SELECT max(id) FROM events")[0][0]
 
@@ -70,7 +70,7 @@ async def test_a_log_without_its_state_file_is_not_taken_for_it(tmp_path: Path) 
     assert rows(tmp_path, "SELECT * FROM requests") == []
 
 
-async def test_an_older_copy_is_told_by_the_mark(tmp_path: Path) -> None:
+async def test_an_older_copy_is_reported_by_the_mark(tmp_path: Path) -> None:
     await used(tmp_path)
     shutil.copy(tmp_path / "agent.db", tmp_path / "older")
     await used(tmp_path, "u2")
@@ -78,7 +78,7 @@ async def test_an_older_copy_is_told_by_the_mark(tmp_path: Path) -> None:
     assert why(tmp_path) == "older"
 
 
-async def test_a_copy_without_the_log_that_belonged_to_it_is_told_by_the_mark(tmp_path: Path) -> None:
+async def test_a_copy_without_the_log_that_belonged_to_it_is_reported_by_the_mark(tmp_path: Path) -> None:
     """What `cp agent.db` takes along while an agent runs."""
     await used(tmp_path)
     store = opened(tmp_path)
@@ -282,7 +282,7 @@ async def test_another_account_is_refused_before_anything_is_recovered(tmp_path:
     assert ACCOUNT
 
 
-async def test_an_older_copy_with_its_older_mark_is_told_by_the_checkpoints(tmp_path: Path) -> None:
+async def test_an_older_copy_with_its_older_mark_is_reported_by_the_checkpoints(tmp_path: Path) -> None:
     await used(tmp_path)
     for name in ("agent.db", "agent.mark"):
         shutil.copy(tmp_path / name, tmp_path / f"older-{name}")
@@ -310,20 +310,20 @@ async def test_checkpoints_that_a_recovery_gave_up_are_no_witness_against_what_f
     assert [row[0] for row in rows(tmp_path, "SELECT why FROM recoveries")] == ["lost"]
 
 
-async def test_what_opening_would_find_is_foreseen_without_a_trace(tmp_path: Path) -> None:
+async def test_rollback_detection_leaves_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
-    assert foreseen(None, path) is None
+    assert detect_rollback(None, path) is None
     await used(tmp_path)
     shutil.copy(path, tmp_path / "older")
     await used(tmp_path, "u2")
-    with Reading(path) as reading:
+    with ReadOnlyStore(path) as reading:
         assert reading.recovery() is None
     shutil.copy(tmp_path / "older", path)
     for _ in range(2):
-        with Reading(path) as reading:
+        with ReadOnlyStore(path) as reading:
             assert reading.recovery() == ("older", False, False)
     assert why(tmp_path) == "older"
-    with Reading(path) as reading:
+    with ReadOnlyStore(path) as reading:
         assert reading.recovery() == ("older", False, False)
     path.unlink()
-    assert foreseen(None, path) == "lost"
+    assert detect_rollback(None, path) == "lost"

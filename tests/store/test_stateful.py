@@ -20,7 +20,7 @@ from agent.core.record import Phase, Record
 from agent.store import audit
 from agent.store.connection import open_reader
 from agent.store.sqlite import SqliteStore
-from verification.mutations import broken
+from verification.mutations import mutated
 
 from .support import LINK, NOW, POLICY, Life, capture, opened, upload
 
@@ -159,7 +159,7 @@ class Storing(RuleBasedStateMachine):
         assert self.store.next_due(set()) == min(times, default=None)
         priorities = [record.priority for record in self.store.claim(NEVER, 1000, set())]
         assert priorities == sorted(priorities)
-        assert self.store.unsettled() == any(record.moving for record in self.known.values())
+        assert self.store.unsettled() == any(record.progressing for record in self.known.values())
 
     @invariant()
     def it_knows_who_waits_and_what_may_turn_up(self) -> None:
@@ -175,10 +175,10 @@ class Storing(RuleBasedStateMachine):
             links = {row[0] for row in connection.execute("SELECT uid FROM links WHERE link = ?", (LINK,))}
         finally:
             connection.close()
-        told = {row[0]: (row[1], row[2]) for row in rows}
+        reported = {row[0]: (row[1], row[2]) for row in rows}
         for uid, record in self.known.items():
             open_ones = record.intent is not None
-            assert told.get(uid, (0, 0)) == (record.intents, record.intents - open_ones), "[I4]"
+            assert reported.get(uid, (0, 0)) == (record.intents, record.intents - open_ones), "[I4]"
             handed_out = record.phase is Phase.RESULT and record.desired.mode == "capture"
             assert (uid in links) == handed_out, "a link lives while a person may use it [I6]"
 
@@ -196,7 +196,7 @@ class TestStoring(Storing.TestCase):
 
 def test_the_machine_finds_a_store_that_writes_no_attempts() -> None:
     """It bites."""
-    with broken("torn-commit"):
+    with mutated("torn-commit"):
         machine = Storing()
         try:
             life = machine.admit(by_capture=True, retention=0.0)

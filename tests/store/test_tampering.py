@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from agent.core.record import Phase
 from agent.ports import Command
-from agent.store.audit.checkpoints import Checkpoint, beside, onward
+from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, extend_digest
 from agent.store.audit.verify import verify
 from agent.store.connection import sqlite3
-from agent.store.repository import chain
+from agent.store.repository import event_hash
 
 from .support import NOW, Life, capture, committed, opened, upload
 
@@ -59,7 +59,7 @@ def read(path: Path) -> State:
     connection.row_factory = sqlite3.Row
     tables = {name: [dict(row) for row in connection.execute(f"SELECT * FROM {name}")] for name in TABLES}
     connection.close()
-    file = beside(path)
+    file = checkpoint_path(path)
     lines = [orjson.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else None
     return State(tables, lines)
 
@@ -83,9 +83,9 @@ def write(path: Path, state: State) -> None:
                     reject()
         connection.execute("COMMIT")
     if state.lines is None:
-        beside(path).unlink(missing_ok=True)
+        checkpoint_path(path).unlink(missing_ok=True)
     else:
-        beside(path).write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in state.lines))
+        checkpoint_path(path).write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in state.lines))
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[State]]
             for life in lives:
                 await store.commit(life.steps[round_ : round_ + 1])
             command = Command(id=f"command-{round_}", verb="pause", uid=(None, "u1")[round_ % 2], sender="root (uid 0)")
-            await store.obey(command, "paused", NOW + round_)
+            await store.apply_command(command, "paused", NOW + round_)
             if round_ % 3 == 2:
                 await store.checkpoint(NOW + round_)
                 seen.append(read(path))
@@ -143,7 +143,7 @@ def rechained(state: State, uid: str) -> None:
     for seq, row in enumerate(state.of(uid), start=1):
         row["seq"] = seq
         if isinstance(row["changes"], str):  # a forger knows that no hash is over bytes
-            row["hash"] = previous = chain(previous, uid, seq, row["at"], row["type"], row["changes"])
+            row["hash"] = previous = event_hash(previous, uid, seq, row["at"], row["type"], row["changes"])
     request = state.request(uid)
     if request is not None:
         request["seq"], request["head"] = len(state.of(uid)), previous
@@ -341,7 +341,7 @@ def relined(state: State) -> None:
     """Forge the chain of the lines."""
     previous = ""
     for number, line in enumerate(state.lines or (), start=1):
-        line |= asdict(Checkpoint(**(line | {"number": number, "previous": previous})).sealed())
+        line |= asdict(Checkpoint(**(line | {"number": number, "previous": previous})).with_hash())
         previous = line["hash"]
 
 
@@ -382,27 +382,27 @@ def test_a_forgery_of_the_checkpoints_is_found_by_a_copy(states: tuple[Path, lis
     path, seen = states
     copy = path.with_name("kept.jsonl")
     write(path, seen[-1])
-    shutil.copy(beside(path), copy)
+    shutil.copy(checkpoint_path(path), copy)
     state = attacked(data.draw, seen)
     in_order = sorted(state.events, key=lambda row: row["id"])
     assume([row["hash"] for row in in_order] != [row["hash"] for row in seen[-1].events])
     digest, head = "", ""
     for row in in_order:
-        digest, head = onward(digest, str(row["hash"])), str(row["hash"])
+        digest, head = extend_digest(digest, str(row["hash"])), str(row["hash"])
     line = Checkpoint(number=1, kind="checkpoint", at="", event=len(in_order), head=head, digest=digest, previous="")
-    state.lines = [asdict(line.sealed())]
+    state.lines = [asdict(line.with_hash())]
     state.tables["meta"] = [row for row in state.tables["meta"] if row["key"] != "checkpoint"]
-    state.tables["meta"].append({"key": "checkpoint", "value": f"1 {line.sealed().hash}"})
+    state.tables["meta"].append({"key": "checkpoint", "value": f"1 {line.with_hash().hash}"})
     write(path, state)
     assert verify(path, copy).findings
 
 
-async def test_what_nobody_touched_is_fine(tmp_path: Path) -> None:
+async def test_an_unchanged_history_is_valid(tmp_path: Path) -> None:
     store = opened(tmp_path)
     await committed(store, Life().until(Phase.DONE))
     await store.checkpoint(NOW)
     store.close()
     write(tmp_path / "agent.db", read(tmp_path / "agent.db"))
-    verdict = verify(tmp_path / "agent.db", beside(tmp_path / "agent.db"))
+    verdict = verify(tmp_path / "agent.db", checkpoint_path(tmp_path / "agent.db"))
     assert verdict.findings == verdict.notices == ()
     assert verdict.covered == verdict.events

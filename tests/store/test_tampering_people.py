@@ -12,7 +12,7 @@ from agent.core.machine import step
 from agent.core.observations import DocumentChanged, DocumentReturned
 from agent.core.record import Phase
 from agent.ports import Command
-from agent.store.audit.checkpoints import beside, lines
+from agent.store.audit.checkpoints import checkpoint_path, lines
 from agent.store.audit.deletion_certificate import certificates
 from agent.store.audit.verify import verify
 from agent.store.backup import back_up, restore
@@ -29,7 +29,7 @@ async def obeyed(store: SqliteStore, verb: str, uid: str | None = None, sender: 
     number = len(rows(store.path.parent, "SELECT 1 FROM commands"))
     command = Command(id=f"command-{number}", verb=verb, uid=uid, sender=sender)
     answer = "forgotten" if verb == "forget" else f"name-{uid} is told"
-    await store.obey(command, answer, NOW + number)
+    await store.apply_command(command, answer, NOW + number)
 
 
 async def peopled(folder: Path) -> SqliteStore:
@@ -119,7 +119,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("statements", "words"), NAMES.values(), ids=NAMES)
-async def test_what_was_done_to_names_labels_and_authors_is_found(folder: Path, statements: str, words: str) -> None:
+async def test_changes_of_names_labels_and_authors_are_found(folder: Path, statements: str, words: str) -> None:
     changed(folder, *statements.split(";"))
     assert any(words in what for what in found(folder)), found(folder)
 
@@ -184,7 +184,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize(("statements", "words"), COMMANDS.values(), ids=COMMANDS)
-async def test_what_was_done_to_the_commands_of_people_is_found(folder: Path, statements: str, words: str) -> None:
+async def test_changes_of_operator_commands_are_found(folder: Path, statements: str, words: str) -> None:
     changed(folder, *statements.split(";"))
     assert any(words in what for what in found(folder)), found(folder)
 
@@ -205,7 +205,7 @@ async def test_commands_that_a_checkpoint_saw_are_missed_without_the_key_as_well
     assert "command 7: one of the commands 7 to 7 was changed, removed, inserted or moved" in found(tmp_path)[0]
 
 
-async def test_another_key_is_told_and_hides_nothing(folder: Path) -> None:
+async def test_another_key_is_reported_and_hides_nothing(folder: Path) -> None:
     changed(folder, "UPDATE provenance SET author = 'Mallory' WHERE uid = 'u1'")
     (folder / "agent.key").write_text("0" * 64 + "\n")
     assert "was written under another key" in found(folder)[0]
@@ -231,7 +231,7 @@ async def test_a_restored_backup_of_before_some_commands_is_no_fault(tmp_path: P
     store.close()
     restore(tmp_path / "kept.db", tmp_path / "agent.db")
     store = opened(tmp_path)
-    await store.restored(NOW + 2)
+    await store.record_restore(NOW + 2)
     await obeyed(store, "resume")
     await store.checkpoint(NOW + 3)
     store.close()
@@ -265,13 +265,13 @@ async def test_a_forgotten_name_leaves_no_salt_and_no_fault(tmp_path: Path) -> N
     assert await store.forget("u1", NOW + 10)
     await obeyed(store, "forget", "u1")
     assert await store.tidy()
-    for word in (salt, "name-u1", "alice", "Alice", "tier"):
-        assert [path.name for path in tmp_path.iterdir() if word.encode() in path.read_bytes()] == []
+    for part in (salt, "name-u1", "alice", "Alice", "tier"):
+        assert [path.name for path in tmp_path.iterdir() if part.encode() in path.read_bytes()] == []
     store.close()
     assert found(tmp_path) == []
 
 
-async def test_a_request_that_is_back_after_it_was_forgotten_is_chained_anew(tmp_path: Path) -> None:
+async def test_a_request_that_is_back_after_it_was_forgotten_is_chained_again(tmp_path: Path) -> None:
     store = opened(tmp_path)
     life = await committed(store, Life("u1", upload(**ALICE)).until(Phase.DONE))
     await store.forget("u1", NOW + 10)
@@ -316,8 +316,8 @@ async def earlier(folder: Path, name: Callable[[Keys], str]) -> None:
     import agent.store.operator_commands as commands
     import agent.store.repository as written
 
-    plain: Any = written.digested
-    written.digested = lambda connection, step, salt, keys: (None, {})  # type: ignore[assignment]
+    plain: Any = written.request_digests
+    written.request_digests = lambda connection, step, salt, keys: (None, {})  # type: ignore[assignment]
     try:
         store = opened(folder)
         uid = store.keys.uid("default", "name-1")
@@ -325,7 +325,7 @@ async def earlier(folder: Path, name: Callable[[Keys], str]) -> None:
         await committed(store, life.until(Phase.DONE))
         store.close()
     finally:
-        written.digested = plain
+        written.request_digests = plain
     changed(
         folder,
         "INSERT INTO commands (id, at, verb, answer) VALUES ('b', 2, 'pause', ''), ('a', 1, 'resume', '')",
@@ -365,7 +365,7 @@ async def test_a_file_that_the_version_before_wrote_can_be_verified_and_is_taken
     await store.checkpoint(NOW)
     store.close()
     assert found(tmp_path) == []
-    assert [line.commands for line in lines(beside(tmp_path / "agent.db"))] == [2]
+    assert [line.commands for line in lines(checkpoint_path(tmp_path / "agent.db"))] == [2]
 
 
 async def test_the_name_of_a_request_of_before_is_held_against_its_uid(tmp_path: Path) -> None:
@@ -393,7 +393,7 @@ async def test_the_checkpoints_of_commands_are_chained(tmp_path: Path) -> None:
     store = await peopled(tmp_path)
     await store.checkpoint(NOW)
     store.close()
-    path = beside(tmp_path / "agent.db")
+    path = checkpoint_path(tmp_path / "agent.db")
     shutil.copy(path, tmp_path / "kept")
     (line,) = lines(path)
     assert line.commands == 6

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from agent.core.record import Phase
-from agent.store.audit.checkpoints import beside
-from agent.store.audit.verify import Names, verify, verify_request
+from agent.store.audit.checkpoints import checkpoint_path
+from agent.store.audit.verify import NameChecks, verify, verify_request
 from agent.store.connection import reader
 from agent.store.identity_key import Keys
 
@@ -69,7 +69,7 @@ def is_found(folder: Path, sql: str, *values: Any) -> bool:
     """True when the audit finds something once this was done to a copy of the store, with all its triggers dropped."""
     there = folder / "copy"
     there.mkdir(exist_ok=True)
-    for path in (folder / "agent.db", folder / "agent.key", beside(folder / "agent.db")):
+    for path in (folder / "agent.db", folder / "agent.key", checkpoint_path(folder / "agent.db")):
         shutil.copy(path, there)
     connection = raw(there)
     for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
@@ -107,7 +107,7 @@ def test_each_field_of_a_record_is_in_a_chain_or_in_the_list(whole: Path) -> Non
     """A value that no record can have is found in any case, so several are tried."""
     found: set[str] = set()
     with reader(whole / "agent.db") as connection:
-        names = Names(keys=Keys.existing(whole / "agent.db"))
+        names = NameChecks(keys=Keys.existing(whole / "agent.db"))
         known = connection.execute("SELECT * FROM requests WHERE uid <> 'u2'")
         columns = [column[0] for column in known.description]
         for row in [dict(zip(columns, values, strict=True)) for values in known]:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from agent.platform.clock import SystemClock
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
-_LOOK = 0.0005  # real seconds between two looks while somebody is at work
+_POLL_SECONDS = 0.0005  # real seconds between two looks while somebody is at work
 _AT_ONCE = 10  # looks after time has passed, without a pause: who only decides to wait on needs no more turns than that
 _TICK = 0.001  # real seconds: no sleep in a loop is shorter
 _PATIENCE = 20.0  # seconds until a test is believed to be stuck, on a machine that has nothing else to do
@@ -136,7 +136,7 @@ class VirtualClock:
         await asyncio.gather(self._mover, return_exceptions=True)
 
     async def _move(self) -> None:
-        looks = 0
+        read_pool = 0
         while True:
             moment = min((deadline for deadline, _ in self._waiting.values()), default=math.inf)
             target = min(moment, self.stop_at)
@@ -145,9 +145,9 @@ class VirtualClock:
                 for alarm, (deadline, _) in self._waiting.items():
                     if deadline <= target:
                         alarm.reschedule(0)
-                looks = 0
-            looks += 1
-            await asyncio.sleep(0 if looks < _AT_ONCE else _LOOK)
+                read_pool = 0
+            read_pool += 1
+            await asyncio.sleep(0 if read_pool < _AT_ONCE else _POLL_SECONDS)
 
 
 class HostClock(SystemClock):
@@ -164,17 +164,17 @@ class HostClock(SystemClock):
 T = TypeVar("T")
 
 
-async def until(true: Callable[[], object], patience: float = _PATIENCE, look: float = _LOOK) -> None:
+async def until(true: Callable[[], object], patience: float = _PATIENCE, check: float = _POLL_SECONDS) -> None:
     """Return when it is true; TimeoutError when it never is.
 
     Patience is counted in looks. On a machine that is busy with others we look less often, as we do all else.
     """
     _awaited.append(true)
     try:
-        for _ in range(int(patience / max(look, _TICK))):
+        for _ in range(int(patience / max(check, _TICK))):
             if true():
                 return
-            await asyncio.sleep(look)
+            await asyncio.sleep(check)
         raise TimeoutError
     finally:
         _awaited.remove(true)
@@ -194,7 +194,7 @@ async def patiently(ends: Coroutine[Any, Any, T] | asyncio.Task[T], patience: fl
     """What it comes to; cancelled, and TimeoutError, when it does not end. Patience is that of `until`."""
     task = ends if isinstance(ends, asyncio.Task) else asyncio.create_task(ends)
     try:
-        await until(task.done, patience, look=0.005)
+        await until(task.done, patience, check=0.005)
     except TimeoutError:
         task.cancel()
         raise

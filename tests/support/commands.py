@@ -12,7 +12,7 @@ import pytest
 
 from agent.daemon import offline
 from agent.daemon.agent import Agent
-from agent.daemon.control_socket import reachable, socket_of
+from agent.daemon.control_socket import short_socket_path, socket_path
 from agent.source.folder import Folder
 from tests.support.clock import patiently
 from tests.support.environment import World
@@ -25,7 +25,7 @@ OTHER = 9004  # another passport, in the sandbox's table
 
 async def send(world: World, line: bytes, state: Path | None = None) -> bytes:
     """One line to the running agent, and the line that comes back; b"" when it hangs up."""
-    with reachable(socket_of(state or world.state)) as name:
+    with short_socket_path(socket_path(state or world.state)) as name:
         reader, writer = await asyncio.open_unix_connection(name)
     try:
         writer.write(line + b"\n")
@@ -44,17 +44,17 @@ async def ask(world: World, verb: str, command_id: str = "command-1", **argument
     return found
 
 
-async def obeyed_still(world: World, verb: str, command_id: str = "command-1", **arguments: Any) -> Answer:
+async def execute_offline(world: World, verb: str, command_id: str = "command-1", **arguments: Any) -> Answer:
     """What comes of a command while no agent runs."""
     request = {"id": command_id, "verb": verb, **arguments}
     with (
         mock.patch.object(offline, "SystemClock", lambda: world.clock),
         mock.patch.object(Folder, "of", partial(Folder.of, settle=0)),
     ):
-        return await asyncio.to_thread(offline.obey, world.settings(), request)
+        return await asyncio.to_thread(offline.execute_offline, world.settings(), request)
 
 
-async def told(world: World, through: str, verb: str, times: int = 1, **arguments: Any) -> Answer:
+async def send_through(world: World, through: str, verb: str, times: int = 1, **arguments: Any) -> Answer:
     """Give the same command so many times, and let the agent do what follows; the answer is always the same one."""
     answers = []
     if through == "socket":
@@ -64,17 +64,17 @@ async def told(world: World, through: str, verb: str, times: int = 1, **argument
                 await world.clock.advance(60)
     else:
         for _ in range(times):
-            answers.append(await obeyed_still(world, verb, **arguments))
+            answers.append(await execute_offline(world, verb, **arguments))
             await world.settle()
     assert answers == [answers[0]] * times
     return answers[0]
 
 
-def refused(answer: Answer, *words: str) -> None:
+def refused(answer: Answer, *parts: str) -> None:
     assert answer["ok"] is False
     assert answer["hint"]
-    for word in words:
-        assert word in answer["message"]
+    for part in parts:
+        assert part in answer["message"]
 
 
 def commands(world: World) -> int:

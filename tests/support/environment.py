@@ -15,22 +15,22 @@ import structlog
 
 from agent.assure.account import client_config
 from agent.assure.client import Config
-from agent.controller.result_poller import Observer
+from agent.controller.result_poller import ResultPoller
 from agent.core.record import Phase, Record
 from agent.daemon import agent as agent_module
-from agent.daemon.agent import Agent, Finished
-from agent.daemon.clock_correction import Timekeeping
+from agent.daemon.agent import Agent, OnceResult
+from agent.daemon.clock_correction import ClockCorrector
 from agent.platform.settings import Settings
 from agent.sandbox import SandboxConfig, SandboxServer
 from agent.sandbox.ledger import DossierEntry, Ledger
 from agent.source.folder import Folder
 from agent.store import audit
 from agent.store.connection import open_reader
-from agent.store.readonly import Reading
+from agent.store.readonly import ReadOnlyStore
 from agent.web import service
-from agent.web.dispatcher import Deliverer
+from agent.web.dispatcher import Dispatcher
 from tests.support.timeouts import PATIENT
-from verification.null_services import serving_nothing, watching_nothing
+from verification.null_services import serve_nothing, watch_nothing
 
 from .clock import HostClock, VirtualClock, patiently, until
 from .files import capture, jpeg, upload, write
@@ -48,7 +48,7 @@ class World:
     calls: list[str]  # operations in the order in which they arrived at the sandbox
     logs: list[Any]  # log entries before redaction
     switches: dict[str, Any] = field(default_factory=dict)  # settings that differ from ours
-    finished: Finished | None = None
+    finished: OnceResult | None = None
     set_by: float | None = None  # how wrong the host's clock is; None: the agent has the virtual clock itself
     boot: str = "a boot"
     url: str = ""  # of the running agent's HTTP surface
@@ -109,29 +109,29 @@ class World:
             patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))  # files count at once
             patches.enter_context(mock.patch.object(agent_module, "random", random.Random(7)))  # same jitter
             if not watch:  # tests scan when they mean it
-                patches.enter_context(mock.patch.object(agent_module, "watching", watching_nothing))
+                patches.enter_context(mock.patch.object(agent_module, "watching", watch_nothing))
             if not http:
-                patches.enter_context(mock.patch.object(service, "serving", serving_nothing))
+                patches.enter_context(mock.patch.object(service, "serve", serve_nothing))
             hurried = (self.switches | more).get("request_timeout")  # a test that names it is about it
             patches.enter_context(mock.patch.object(agent_module, "client_config", partial(_patient, hurried)))
             clock = self.clock if self.set_by is None else None
             host = partial(HostClock, self.clock, lambda: self.set_by or 0.0, self.boot)
             patches.enter_context(mock.patch.object(agent_module, "SystemClock", host))
             async with Agent.opened(self.settings(**more), clock=clock) as agent:
-                reconciler, remote, turns = agent.reconciler, agent._remote, agent._turns
+                reconciler, remote, turns = agent.reconciler, agent._remote, agent._rate_limiter
                 with (
                     self.clock.watch(lambda: remote.probing - turns.waiting, loop=False),
-                    self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)),
-                    watching(self.clock, agent._observer),
+                    self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._committing)),
+                    watching(self.clock, agent._result_poller),
                     contextlib.ExitStack() as loops,
                 ):
-                    if agent._timekeeping is not None:
-                        loops.enter_context(timekeeping(self.clock, agent._timekeeping))
-                    for deliverer in agent._outward._deliverers:
+                    if agent._clock_corrector is not None:
+                        loops.enter_context(timekeeping(self.clock, agent._clock_corrector))
+                    for deliverer in agent._http_service._dispatchers:
                         loops.enter_context(delivering(self.clock, deliverer))
                     yield agent
 
-    async def settle(self, patience: float = 86_400.0, **more: Any) -> Finished:
+    async def settle(self, patience: float = 86_400.0, **more: Any) -> OnceResult:
         """`run --once`: until all is settled as far as it can be. Time passes by itself."""
         self.clock.release()
         async with self.opened(**more) as agent:
@@ -169,8 +169,8 @@ class World:
 
     # -- looking -----------------------------------------------------------------------------------------------
 
-    def reading(self) -> Reading:
-        return Reading(self.state)
+    def reading(self) -> ReadOnlyStore:
+        return ReadOnlyStore(self.state)
 
     def records(self) -> dict[str, Record]:
         """All records by name, as they are on disk."""
@@ -216,18 +216,18 @@ class World:
         files = self.state.parent.glob(self.state.name + "*")
         return subprocess.check_output(["cat", *sorted(path for path in files if path.is_file())])
 
-    def overhear(self, method: str) -> list[dict[str, Any]]:
+    def intercept(self, method: str) -> list[dict[str, Any]]:
         """From now on, the JSON bodies that arrive at this method of the sandbox's world."""
-        heard: list[dict[str, Any]] = []
+        received: list[dict[str, Any]] = []
         part = self.sandbox.world.flows if method == "start" else self.sandbox.world
         original = getattr(part, method)
 
         def hearing(*arguments: Any) -> Any:
-            heard.append(arguments[-1])
+            received.append(arguments[-1])
             return original(*arguments)
 
         setattr(part, method, hearing)
-        return heard
+        return received
 
     # -- what is true of every world ------------------------------------------------------------------------------
 
@@ -237,8 +237,8 @@ class World:
         `cut`: the store was lost or put back by hand, so history is missing: auditors are told that, and nothing else.
         """
         for name, record in self.records().items():
-            assert not record.moving, f"{name} goes on"
-            held_or_done = record.hold is not None or record.phase is Phase.DONE or record.resting
+            assert not record.progressing, f"{name} goes on"
+            held_or_done = record.hold is not None or record.phase is Phase.DONE or record.in_retention
             assert held_or_done or record.desired.suspend, f"{name} is stuck [I1]"
         for entry in self.ledger.dossiers.values():
             assert sum(process.starts for process in entry.processes) <= 1, "two starts [I2]"
@@ -266,10 +266,10 @@ def _draining(agent: Agent) -> bool:
 
 
 @contextlib.contextmanager
-def watching(clock: VirtualClock, observer: Observer, loop: bool = False) -> Iterator[None]:
+def watching(clock: VirtualClock, observer: ResultPoller, loop: bool = False) -> Iterator[None]:
     """Time stands still while the list of what has finished is on the wire. `loop`: its loop runs all the time."""
     looking = 0
-    observe = observer.observe
+    observe = observer.poll
 
     async def counted() -> int:
         nonlocal looking
@@ -279,16 +279,16 @@ def watching(clock: VirtualClock, observer: Observer, loop: bool = False) -> Ite
         finally:
             looking -= 1
 
-    observer.observe = counted  # type: ignore[method-assign]
+    observer.poll = counted  # type: ignore[method-assign]
     with clock.watch(lambda: looking, loop):
         yield
 
 
 @contextlib.contextmanager
-def delivering(clock: VirtualClock, deliverer: Deliverer) -> Iterator[None]:
+def delivering(clock: VirtualClock, deliverer: Dispatcher) -> Iterator[None]:
     """Time stands still while notices are on the wire to a sink. Its loop runs all the time."""
     rounds = 0
-    round_ = deliverer.round
+    round_ = deliverer.dispatch_once
 
     async def counted() -> None:
         nonlocal rounds
@@ -298,16 +298,16 @@ def delivering(clock: VirtualClock, deliverer: Deliverer) -> Iterator[None]:
         finally:
             rounds -= 1
 
-    deliverer.round = counted  # type: ignore[method-assign]
+    deliverer.dispatch_once = counted  # type: ignore[method-assign]
     with clock.watch(lambda: rounds):
         yield
 
 
 @contextlib.contextmanager
-def timekeeping(clock: VirtualClock, keeper: Timekeeping) -> Iterator[None]:
+def timekeeping(clock: VirtualClock, keeper: ClockCorrector) -> Iterator[None]:
     """Time stands still while Assure is asked for the time, and while a correction is made."""
     turns = 0
-    turn, settle = keeper._turn, keeper._asked
+    turn, settle = keeper._run_once, keeper._request_date
 
     async def counted(of: Callable[..., Coroutine[Any, Any, Any]], **how: Any) -> Any:
         nonlocal turns
@@ -317,8 +317,8 @@ def timekeeping(clock: VirtualClock, keeper: Timekeeping) -> Iterator[None]:
         finally:
             turns -= 1
 
-    keeper._turn = partial(counted, turn)  # type: ignore[method-assign]
-    keeper._asked = partial(counted, settle)  # type: ignore[method-assign]
+    keeper._run_once = partial(counted, turn)  # type: ignore[method-assign]
+    keeper._request_date = partial(counted, settle)  # type: ignore[method-assign]
     with clock.watch(lambda: turns):
         yield
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 PATIENT = 600.0  # seconds
 
 
-def eventually(true: Callable[[], object], told: Callable[[], object] = lambda: "it did not happen") -> None:
+def eventually(true: Callable[[], object], message: Callable[[], object] = lambda: "it did not happen") -> None:
     """Wait for another process or thread; fail with what is `told` then when it never happens."""
     end = time.monotonic() + PATIENT
     while not true():
-        assert time.monotonic() < end, told()
+        assert time.monotonic() < end, message()
         time.sleep(0.05)

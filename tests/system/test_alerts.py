@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from grafana.prometheus_server import MISSING, REASON, VERY_QUICK, eventually, watching
+from grafana.prometheus_server import MISSING, REASON, VERY_QUICK, eventually, running
 from tests.support.environment import World
 from tests.support.faults import rule
 
@@ -19,7 +19,7 @@ async def test_failing_deletions_are_seen_and_wake_a_person(world: World) -> Non
         target = world.url.removeprefix("http://")
 
         def fires() -> None:
-            with watching(world.folder / "prometheus", target, VERY_QUICK) as prometheus:
+            with running(world.folder / "prometheus", target, VERY_QUICK) as prometheus:
                 eventually(lambda: "AssureAgentDeletionsOverdue" in prometheus.firing())
 
         await asyncio.to_thread(fires)

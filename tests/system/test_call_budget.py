@@ -84,7 +84,7 @@ async def test_many_requests_cost_as_many_times_the_calls_and_share_the_commit_o
     assert commits.calls <= many * (COMMITS["upload"] - 1) + 1
 
 
-async def test_what_is_done_costs_nothing_more(world: World, commits: Commits) -> None:
+async def test_a_request_that_is_done_costs_nothing_more(world: World, commits: Commits) -> None:
     """No call and no commit, however long the agent goes on."""
     for number in range(5):
         world.upload(f"a-{number}")

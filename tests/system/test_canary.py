@@ -16,10 +16,10 @@ import pytest
 
 from agent.core.record import Outcome
 from agent.platform.settings import Settings
-from agent.store.audit.export import exported
-from agent.store.audit.named_queries import OPEN, asked
+from agent.store.audit.export import export_lines
+from agent.store.audit.named_queries import OPEN, run_query
 from agent.store.backup import back_up
-from agent.store.claims_keyring import Vault
+from agent.store.claims_keyring import ClaimsKeyring
 from tests.controller.test_crash import crash
 from tests.support.canaries import OURS, PERSONAL, PICTURE, leaks
 from tests.support.environment import World
@@ -72,7 +72,7 @@ def nothing_leaked(world: World, *said: bytes) -> None:
 
 async def said_of(world: World, metrics: bool = True) -> list[bytes]:
     """Metrics, health and whatever else is served to anybody; and the export."""
-    texts = [orjson.dumps(list(exported(world.state, world.clock.now())))]
+    texts = [orjson.dumps(list(export_lines(world.state, world.clock.now())))]
     for path in ("metrics", "healthz", "readyz") if metrics else ():
         answer = await asyncio.to_thread(urllib.request.urlopen, f"{world.url}/{path}")
         texts.append(answer.read())
@@ -90,7 +90,7 @@ async def shown_by(world: World) -> bytes:
     return b"".join(texts)
 
 
-async def test_no_byte_holds_a_personal_value_whatever_happens(world: World, requests: list[str]) -> None:
+async def test_no_byte_holds_a_personal_value_in_any_case(world: World, requests: list[str]) -> None:
     """[I6] From the first call to the day on which the claims are over."""
     world.sandbox.faults.add([rule("*", kind, rate=0.03) for kind in TROUBLE])
     async with world.running(http=True, poll_interval=10.0):
@@ -162,9 +162,7 @@ async def test_the_outcomes_that_we_decide_leave_none_either(world: World) -> No
     nothing_leaked(world, *await said_of(world, metrics=False))
 
 
-async def test_names_and_labels_stand_where_the_documents_say_and_nowhere_else(
-    world: World, requests: list[str]
-) -> None:
+async def test_names_and_labels_are_where_the_documents_say_and_nowhere_else(world: World, requests: list[str]) -> None:
     """[I6] Table by table: in `requests`, `labels` and `refusals`, and nowhere else."""
     write(world.specs / "broken.yaml", "metadata: {name: canary-person-broken}\n")
     write(world.images / "x.jpg", jpeg(PICTURE))
@@ -173,7 +171,7 @@ async def test_names_and_labels_stand_where_the_documents_say_and_nowhere_else(
     named = {table for table in tables if leaks(repr(world.rows(f"SELECT * FROM {table}")).encode(), OURS)}
     assert named == {"requests", "labels", "refusals"}
     for table in OPEN & set(tables):  # what an auditor may ask
-        with asked(world.state, f"SELECT * FROM {table}", {}) as answer:
+        with run_query(world.state, f"SELECT * FROM {table}", {}) as answer:
             assert leaks(repr(list(answer.rows)).encode(), (*PERSONAL, *SECRETS)) == []
 
 
@@ -191,5 +189,5 @@ def test_the_search_finds_a_value_in_every_spelling() -> None:
     assert leaks(value.encode("utf-16-le"), PERSONAL) == [value]
     assert leaks(gzip.compress(value.encode()), PERSONAL) == [value]
     assert leaks(b"nothing of the kind", (*PERSONAL, *OURS, *SECRETS)) == []
-    assert Vault(Path("keys"), KEY).usable
-    assert leaks(repr(Vault(Path("keys"), KEY)).encode(), SECRETS) == []
+    assert ClaimsKeyring(Path("keys"), KEY).usable
+    assert leaks(repr(ClaimsKeyring(Path("keys"), KEY)).encode(), SECRETS) == []

@@ -12,8 +12,8 @@ from agent.core.errors import AgentError
 from agent.core.record import Phase
 from agent.sandbox import CANARIES
 from agent.store import audit
-from agent.store.claims import COLUMNS, kept
-from agent.store.claims_keyring import Kept, Vault
+from agent.store.claims import COLUMNS, stored_claims
+from agent.store.claims_keyring import ClaimsKeyring, StoredClaims
 from agent.store.connection import sqlite3
 from tests.support.environment import World
 
@@ -26,24 +26,24 @@ def with_key(world: World) -> None:
     world.switches["claims_key"] = KEY
 
 
-def rows(database: Path) -> list[Kept]:
+def rows(database: Path) -> list[StoredClaims]:
     """The claims of any state file, also an old one."""
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        return [kept(row) for row in connection.execute(f"SELECT {COLUMNS} FROM claims ORDER BY uid")]
+        return [stored_claims(row) for row in connection.execute(f"SELECT {COLUMNS} FROM claims ORDER BY uid")]
 
 
 def opened(database: Path, keys: Path, key: str = KEY) -> list[bytes]:
     """All claims of a file that can be read with these keys."""
-    vault, found = Vault(keys, key), []
+    vault, found = ClaimsKeyring(keys, key), []
     for one in rows(database):
         with contextlib.suppress(AgentError):
             found.append(vault.open(one))
     return found
 
 
-def ends(one: Kept) -> tuple[bytes, bytes]:
+def ends(one: StoredClaims) -> tuple[bytes, bytes]:
     """Both ends of a ciphertext, as they stand in one page each."""
-    return one.sealed.ciphertext[:64], one.sealed.ciphertext[-32:]
+    return one.encrypted.ciphertext[:64], one.encrypted.ciphertext[-32:]
 
 
 @contextlib.contextmanager
@@ -130,7 +130,7 @@ async def test_after_their_time_claims_are_gone_and_unreadable_in_every_old_copy
         with copied(world) as old:
             assert len(opened(old, world.state.parent / "keys")) == 2  # so the attempt below is a fair one
             await world.clock.advance(3600)
-            await agent._erasure.tend()
+            await agent._erasure.erase_due()
             uid = world.record("a").uid
             (gone,) = [ends(one) for one in rows(old) if one.uid == uid]
             assert [one.uid for one in rows(world.state)] == [world.record("b").uid]
@@ -140,7 +140,7 @@ async def test_after_their_time_claims_are_gone_and_unreadable_in_every_old_copy
             )  # of its neighbour on that day neither: see privacy.md
             assert len(opened(world.state, world.state.parent / "keys")) == 1
             await world.clock.advance(3600)
-            await agent._erasure.tend()
+            await agent._erasure.erase_due()
             assert rows(world.state) == []
             assert keys(world) == []
             assert opened(old, world.state.parent / "keys") == []
@@ -162,7 +162,7 @@ async def test_a_key_of_a_day_is_for_those_who_expire_on_it(world: World) -> Non
         "0o600",
         "0o700",
     ]
-    assert sorted(one.sealed.key_id[:10] for one in rows(world.state)) == ["2027-01-15"] * 2 + ["2027-02-14"] * 2
+    assert sorted(one.encrypted.key_id[:10] for one in rows(world.state)) == ["2027-01-15"] * 2 + ["2027-02-14"] * 2
 
 
 async def test_an_agent_that_was_down_erases_what_is_over_when_it_starts(world: World) -> None:
@@ -192,12 +192,14 @@ async def test_an_erasure_that_ends_in_the_middle_is_done_again(
                 raise OSError(28, "No space left on device")
 
             if at == "_close":
-                broken.setattr(Vault, "destroy", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+                broken.setattr(
+                    ClaimsKeyring, "destroy", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error"))
+                )
             else:
                 broken.setattr(Claims, at, breaks)
-            await agent._erasure.tend()  # tells of it, and does not end the agent
+            await agent._erasure.erase_due()  # tells of it, and does not end the agent
             assert "not erased" in repr(world.logs)
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
         assert len(rows(world.state)) == len(keys(world)) == 1
         assert len(opened(world.state, world.state.parent / "keys")) == 1
     assert world.history("a").count("ClaimsErased") == 1
@@ -211,7 +213,7 @@ async def test_an_admitted_request_without_a_key_is_held_and_goes_on_with_one(wo
         await world.clock.advance(5)
     world.switches["claims_key"] = ""
     finished = await world.settle()
-    assert not finished.still_moving
+    assert not finished.unfinished
     record = world.record("a")
     assert record.hold is not None
     assert (record.hold.reason, record.hold.evidence) == ("claims-not-kept", "no-key")

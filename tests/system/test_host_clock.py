@@ -12,7 +12,7 @@ from agent.cli.checks.assure import _events
 from agent.core.errors import AgentError
 from agent.core.observations import ClockCorrected
 from agent.core.record import Outcome, Phase
-from agent.daemon.clock_correction import Timekeeping
+from agent.daemon.clock_correction import ClockCorrector
 from agent.platform.clock import Correction
 from agent.sandbox.faults.rules import Kind
 from agent.store.audit import verify
@@ -101,7 +101,7 @@ async def test_while_assure_is_silent_an_unknown_time_decides_nothing_for_a_day(
     host: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wait rather than destroy: nothing expires, not even what was never billed. Then a steady clock is believed."""
-    monkeypatch.setattr("agent.platform.clock.ALONE", DAY)
+    monkeypatch.setattr("agent.platform.clock.STEADY_SECONDS", DAY)
     host.upload("a", "sandbox-delay=30s")
     host.upload("unbilled", suspend=True)
     async with host.running():
@@ -155,14 +155,14 @@ async def test_a_correction_that_a_crash_cut_off_is_completed_at_the_next_start(
             pass
     host.set_by, host.boot = 0.0, "another boot"
 
-    async def cut_off(keeper: Timekeeping, correction: Correction) -> None:
+    async def cut_off(keeper: ClockCorrector, correction: Correction) -> None:
         uid = host.record("a").uid
         told = ClockCorrected(at=correction.at, by=correction.by, since=correction.since)
-        await keeper._reconciler.tell({uid: told})
+        await keeper._reconciler.deliver({uid: told})
         raise AgentError("killed", "start again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Timekeeping, "_told", cut_off)
+        patch.setattr(ClockCorrector, "_correct_records", cut_off)
         with pytest.raises(AgentError, match="killed"):
             await host.settle()
     assert "ClockCorrected" not in host.history("b")

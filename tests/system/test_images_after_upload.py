@@ -9,7 +9,7 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store import audit
-from tests.support.commands import obeyed_still, refused
+from tests.support.commands import execute_offline, refused
 from tests.support.environment import World
 from tests.support.files import jpeg, upload, write
 
@@ -55,11 +55,11 @@ async def test_while_the_result_is_waited_for_the_images_stay(world: World) -> N
     world.upload("a", "sandbox-delay=10m")
     async with world.running(poll_interval=30.0) as agent:
         await world.clock.advance(120)
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
         assert world.record("a").uploaded
         assert images(world) == {"a/front.jpg"}
         await world.clock.advance(700)
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
         assert images(world) == set()
 
 
@@ -108,7 +108,7 @@ async def test_a_file_that_is_not_what_was_admitted_or_is_reached_through_a_link
         (world.images / "d" / "front.jpg").unlink()
         (world.images / "d").rmdir()
         (world.images / "d").symlink_to(outside.parent)
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
         left = {name: record.discarded for name, record in world.records().items()}
     assert left == {
         "a": (("front", "changed"),),
@@ -127,7 +127,7 @@ async def test_a_crash_after_the_file_was_deleted_is_made_up_for(world: World, m
     async with world.running() as agent:
         await world.clock.advance(30)
         Path(world.images / "a" / "front.jpg").unlink()  # as if, and nothing was told
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
     assert world.record("a").discarded == (("front", "missing"),)
     assert world.record("b").discarded == (("front", "deleted"),)
 
@@ -140,7 +140,7 @@ async def test_while_a_person_is_asked_about_the_file_its_images_stay(world: Wor
         write(path, path.read_text().replace("137", "138"))
         await agent.scan()
         await world.clock.advance(400)
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
         record = world.record("a")
         assert (record.outcome, record.state) == ("accepted", "held")
         assert images(world) == {"a/front.jpg"}
@@ -187,33 +187,33 @@ async def test_a_deletion_that_the_system_refuses_is_tried_again_until_it_is_don
     world.upload("a", back=True)
     async with world.running() as agent:
         await world.clock.advance(30)
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
         assert images(world) == {"a/front.jpg"}
         assert (world.record("a").outcome, world.record("a").discard) == ("accepted", True)
         for _ in range(6):
             await world.clock.advance(900)
-            await agent._erasure.tend()
-        told = [log for log in world.logs if log["event"] == "images not deleted"]
-        assert [(log["log_level"], log["cause"]) for log in told] == [("error", "EROFS")]  # once, not at each try
+            await agent._erasure.erase_due()
+        reported = [log for log in world.logs if log["event"] == "images not deleted"]
+        assert [(log["log_level"], log["cause"]) for log in reported] == [("error", "EROFS")]  # once, not at each try
         with world.reading() as reading:
-            assert reading.undeleted() == [("EROFS", 1)]
+            assert reading.failed_image_deletions() == [("EROFS", 1)]
             assert reading.gauges(world.clock.now())["images_undeleted"] == 1
-            left = reading.undeleted_of(world.record("a").uid)
+            left = reading.failed_image_deletion_of(world.record("a").uid)
         assert left is not None
         assert left.tries == 7
         assert left.due_at - world.clock.now() == 900  # the pauses grow to 15 minutes, and no further
         refusal.errno = None
         await world.clock.advance(899)
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
         assert images(world) == {"a/front.jpg"}
         await world.clock.advance(1)
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
     assert images(world) == set()
     assert world.record("a").discarded == (("front", "deleted"), ("back", "deleted"))
     assert world.history("a").count("ImagesDiscarded") == 1
     assert not audit.verify(world.state).findings
     with world.reading() as reading:
-        assert reading.undeleted() == []
+        assert reading.failed_image_deletions() == []
 
 
 async def test_a_restart_tries_it_at_once(world: World, refusal: Refusal) -> None:
@@ -234,12 +234,12 @@ async def test_an_images_folder_that_is_not_there_proves_no_deletion(world: Worl
         await world.clock.advance(60)
         world.images.rename(world.folder / "away")
         await world.clock.advance(400)
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
         assert world.record("a").outcome == "accepted"
         assert world.record("a").discarded == ()
         (world.folder / "away").rename(world.images)
         await world.clock.advance(60)
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
     assert images(world) == set()
     assert world.record("a").discarded == (("front", "deleted"),)
 
@@ -262,21 +262,21 @@ async def test_a_limit_that_was_lowered_since_keeps_no_image(world: World) -> No
     async with world.running() as agent:
         await world.clock.advance(30)
         agent._erasure._max_bytes = 10
-        await agent._erasure.tend()
+        await agent._erasure.erase_due()
     assert images(world) == set()
 
 
-async def test_what_is_not_deleted_yet_cannot_be_forgotten(world: World, refusal: Refusal) -> None:
+async def test_an_image_that_is_not_deleted_yet_cannot_be_forgotten(world: World, refusal: Refusal) -> None:
     """[I6] With its name its paths would go, and nobody would know any more which file to delete."""
     world.upload("a")
     world.upload("b")
     await world.settle()
     (world.specs / "a.yaml").unlink()
     await world.settle()
-    refused(await obeyed_still(world, "forget", name="a"), "are not deleted yet")
+    refused(await execute_offline(world, "forget", name="a"), "are not deleted yet")
     refusal.errno = None
     await world.settle()
-    assert (await obeyed_still(world, "forget", name="a", command_id="command-2"))["ok"]
+    assert (await execute_offline(world, "forget", name="a", command_id="command-2"))["ok"]
 
 
 async def test_images_of_an_earlier_generation_go_as_well(world: World, refusal: Refusal) -> None:
@@ -291,19 +291,19 @@ async def test_images_of_an_earlier_generation_go_as_well(world: World, refusal:
     assert (world.record("a").generation, world.record("a").outcome) == (2, "accepted")
     assert images(world) == {"old/front.jpg"}
     with world.reading() as reading:
-        assert reading.undeleted() == [("EROFS", 1)]
-        assert reading.undeleted_of(world.record("a").uid) is not None
+        assert reading.failed_image_deletions() == [("EROFS", 1)]
+        assert reading.failed_image_deletion_of(world.record("a").uid) is not None
     world.upload("b", suspend=True)
     (world.specs / "a.yaml").unlink()
     await world.settle()
-    refused(await obeyed_still(world, "forget", name="a"), "are not deleted yet")
+    refused(await execute_offline(world, "forget", name="a"), "are not deleted yet")
     refusal.errno = None
     await world.settle()
     assert "old/front.jpg" not in images(world)
     assert world.rows("SELECT generation, depiction, path, sha256, how FROM superseded_images") == [
         (1, "front", None, None, "deleted")
     ]
-    assert (await obeyed_still(world, "forget", name="a", command_id="command-2"))["ok"]
+    assert (await execute_offline(world, "forget", name="a", command_id="command-2"))["ok"]
     assert not audit.verify(world.state).findings
 
 

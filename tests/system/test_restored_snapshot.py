@@ -48,7 +48,7 @@ async def asked(world: World) -> dict[str, int]:
 # -- what is noticed ---------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_begun_since_is_adopted_and_the_rest_waits_for_a_person(world: World) -> None:
+async def test_a_request_that_was_begun_since_is_adopted_and_the_rest_waits_for_a_person(world: World) -> None:
     """[I2] One that runs at Assure proves it; of what is done nothing is to be seen, and it is not billed again."""
     kept = await nothing_yet(world)
     world.upload("done")
@@ -64,11 +64,11 @@ async def test_what_was_begun_since_is_adopted_and_the_rest_waits_for_a_person(w
         assert world.record("runs").phase is Phase.RESULT
         holds = {name: one.hold.reason for name, one in world.records().items() if one.hold is not None}
         assert holds == {"done": HoldReason.HISTORY_LOST, "new": HoldReason.HISTORY_LOST}
-        await agent._control.obey(
+        await agent._control.execute(
             {"id": "resolve-1", "verb": "resolve", "name": "done", "answer": "abandon"}, "root (uid 0)"
         )
         await approve(agent)
-        await agent._pausing.recover()
+        await agent._work_gate.run_recovery()
         await world.clock.advance(4_000)
         assert world.record("runs").outcome is Outcome.ACCEPTED
         assert world.record("new").outcome is Outcome.ACCEPTED
@@ -91,7 +91,7 @@ async def test_a_folder_from_the_middle_of_a_request_starts_nothing_twice(world:
         assert bool(recoveries(world)) is (call in ("createDossier", "setImages"))
         if recoveries(world):
             await approve(agent)
-            await agent._pausing.recover()
+            await agent._work_gate.run_recovery()
         await world.clock.advance(600)
     assert world.record("a").outcome is Outcome.ACCEPTED
     assert world.starts("a") == 1
@@ -139,7 +139,7 @@ async def test_while_assure_gives_no_list_at_first_it_is_asked_again(world: Worl
     put_back(world, kept)
     world.sandbox.faults.add([rule("getDossiers", "503", count=2)])
     finished = await world.settle(patience=600.0)
-    assert finished.still_moving
+    assert finished.unfinished
     assert recoveries(world) == [("older", False, False)]
     assert world.starts("a") == 1
 
@@ -161,7 +161,7 @@ async def test_a_start_costs_two_lists_and_the_first_none(world: World) -> None:
 @pytest.mark.parametrize(
     "call", ["createDossier", "createProcess", "setImages", "startVerification", "createArtifact", "deleteDossier"]
 )
-async def test_what_an_unanswered_call_left_is_no_sign(world: World, call: str, acts: bool) -> None:
+async def test_a_dossier_of_an_unanswered_call_is_no_evidence(world: World, call: str, acts: bool) -> None:
     if call == "createArtifact":
         world.capture("a")
     else:
@@ -173,7 +173,7 @@ async def test_what_an_unanswered_call_left_is_no_sign(world: World, call: str, 
     world.check()
 
 
-async def test_a_list_that_still_shows_what_was_deleted_is_no_sign(world: World) -> None:
+async def test_a_list_that_shows_a_deleted_dossier_is_no_evidence(world: World) -> None:
     """It is looked at before it is believed."""
     kept = await nothing_yet(world)
     world.upload("a", "sandbox-delay=5m")
@@ -194,7 +194,7 @@ async def test_a_list_that_still_shows_what_was_deleted_is_no_sign(world: World)
         assert recoveries(world) == []
 
 
-async def test_what_an_earlier_recovery_left_alone_is_no_sign(world: World) -> None:
+async def test_a_dossier_that_an_earlier_recovery_left_alone_is_no_evidence(world: World) -> None:
     """The file was removed while the store was lost: its dossier stands there, and is told of once."""
     world.switches["agent_id"] = ""
     path = world.upload("a", "sandbox-delay=60m")

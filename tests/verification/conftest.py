@@ -7,6 +7,6 @@ import structlog
 
 
 @pytest.fixture(autouse=True)
-def heard_again() -> Iterator[None]:
+def log_restored() -> Iterator[None]:
     yield
     structlog.reset_defaults()

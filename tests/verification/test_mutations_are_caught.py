@@ -4,10 +4,10 @@ import pytest
 
 from verification.crash import crash
 from verification.explore import explore
-from verification.life_plan import drawn
-from verification.mutations import MUTATIONS, broken
-from verification.shrink import shrunk
-from verification.simulate import lived
+from verification.life_plan import draw_plan
+from verification.mutations import MUTATIONS, mutated
+from verification.shrink import shrink
+from verification.simulate import run_life
 
 SCENARIOS = ("an answer lost, the list full", "answers lost", "calls late")  # each has what the mutations get wrong
 
@@ -23,7 +23,7 @@ QUICK = (
     "effect-before-intent",
     "create-again-after-unknown",
     "orphans-are-forgotten",
-    "nobody-sweeps",
+    "no-orphan-collection",
     "history-with-a-hole",
     "torn-commit",
 )
@@ -48,14 +48,14 @@ def test_the_kills_at_boundaries_notice(mutation: str) -> None:
 
 
 def test_simulated_lives_notice() -> None:
-    with broken("create-again-after-unknown"):
-        noticed = next(seed for seed in range(1, 10) if lived(drawn(seed, 20)).wrong)
-    assert not lived(drawn(noticed, 20)).wrong  # it is the mutation that was noticed, and not the stage
+    with mutated("create-again-after-unknown"):
+        noticed = next(seed for seed in range(1, 10) if run_life(draw_plan(seed, 20)).wrong)
+    assert not run_life(draw_plan(noticed, 20)).wrong  # it is the mutation that was noticed, and not the stage
 
 
 def test_a_life_that_fails_is_made_smaller() -> None:
-    with broken("history-with-a-hole"):
-        plan = shrunk(drawn(1, 6), lambda plan: bool(lived(plan).wrong))
-        assert lived(plan).wrong
+    with mutated("history-with-a-hole"):
+        plan = shrink(draw_plan(1, 6), lambda plan: bool(run_life(plan).wrong))
+        assert run_life(plan).wrong
     assert len(plan.requests) == 1
     assert plan.rules == plan.kills == plan.outages == ()

@@ -3,13 +3,13 @@
 import pytest
 
 from verification.chaos import chaos
-from verification.crash import crash, lived
+from verification.crash import crash, run_life
 from verification.explore import explore
 from verification.fuzz import fuzz
-from verification.life_plan import drawn
-from verification.simulate import lived as life
+from verification.life_plan import draw_plan
+from verification.simulate import run_life as life
 from verification.simulate import simulate
-from verification.throughput_under_faults import troubled
+from verification.throughput_under_faults import run_with_faults
 
 SCENARIOS = ("upload, accepted", "answers lost", "changed before the start")  # of the last one, some boundaries only
 
@@ -41,14 +41,14 @@ def test_no_input_is_answered_with_anything_but_a_clear_error() -> None:
 
 
 def test_a_life_repeats_from_its_seed() -> None:
-    first, second = (life(drawn(5, 15)) for _ in range(2))
+    first, second = (life(draw_plan(5, 15)) for _ in range(2))
     assert first.counts == second.counts
-    assert lived("answers lost", 3, (20,)) == lived("answers lost", 3, (20,))
+    assert run_life("answers lost", 3, (20,)) == run_life("answers lost", 3, (20,))
 
 
 @pytest.mark.parametrize("seed", [2, 13])
 def test_with_trouble_on_a_quarter_of_the_calls_nothing_is_lost_doubled_or_late(seed: int) -> None:
     """[I1] [I2] [I3] A bound in virtual seconds: it fails where one failure counts for each waiting call."""
-    told = troubled(seed, requests=60)
-    assert (told.done, told.doubled, told.left, told.wrong) == (60, 0, 0, [])
-    assert told.seconds <= 120
+    reported = run_with_faults(seed, requests=60)
+    assert (reported.done, reported.doubled, reported.left, reported.wrong) == (60, 0, 0, [])
+    assert reported.seconds <= 120

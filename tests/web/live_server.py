@@ -17,12 +17,11 @@ from agent.core.observations import EffectRefused
 from agent.core.policy import Policy
 from agent.core.record import Phase
 from agent.store.sqlite import SqliteStore
-from agent.web.agent_status import Standing
+from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
 from agent.web.app import application
-from agent.web.read_pool import Looks
-from agent.web.recent_calls import Pulse
-from agent.web.server import serving
+from agent.web.read_pool import ReadPool
+from agent.web.recent_calls import RecentCalls
 from agent.web.sessions import Sessions
 from agent.web.status_page import StatusPage
 from tests.store.support import NOW, Life, capture, committed, opened, upload
@@ -52,7 +51,7 @@ class Served:
     url: str
     folder: Path
     uids: dict[str, str] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
+    observations: dict[str, Any] = field(default_factory=dict)
     clock: float = 0.0  # of the sessions, in seconds
     sessions: Sessions = field(init=False)
 
@@ -108,18 +107,18 @@ def some() -> list[Life]:
 def served(folder: Path, lives: list[Life], token: str = TOKEN) -> Iterator[Served]:
     """Serve while the block runs."""
     found = Served("", folder, {life.record.name: life.record.uid for life in lives})
-    found.told = {"ready": None, "paused": False, "budget": (42, 50), "circuit": None}
+    found.observations = {"ready": None, "paused": False, "budget": (42, 50), "circuit": None}
     up, end = threading.Event(), threading.Event()
 
     async def serve() -> None:  # in its own thread: where Playwright is up, this one has a loop already
         await _fill(folder, lives)
-        looks = Looks(folder / "agent.db")
+        looks = ReadPool(folder / "agent.db")
         routes = [
             *Api(token, "default", looks).routes(),
-            *StatusPage(token, _standing(found), looks, found.sessions).routes(),
+            *StatusPage(token, _status(found), looks, found.sessions).routes(),
         ]
         app = application(routes)
-        async with serving(app, "127.0.0.1", 0) as found.url:
+        async with serve(app, "127.0.0.1", 0) as found.url:
             up.set()
             await asyncio.to_thread(end.wait)
         looks.close()
@@ -138,22 +137,22 @@ async def _fill(folder: Path, lives: list[Life]) -> None:
     store: SqliteStore = opened(folder)
     for life in lives:
         await committed(store, life)
-    await store.scanned("default", NOW + 590, len(lives), True, 0, [("a.yaml", 1, 1, "no", "try", None)])
+    await store.record_scan("default", NOW + 590, len(lives), True, 0, [("a.yaml", 1, 1, "no", "try", None)])
     store.close()
 
 
-def _standing(found: Served) -> Standing:
+def _status(found: Served) -> AgentStatus:
     clock = Noon()
-    pulse = Pulse(clock)
+    pulse = RecentCalls(clock)
     for result in ("done", "done", "done", "busy", "unknown", "refused"):
-        pulse.called(Operation.READ_PROCESS, result, 0.1)
-    return Standing(
+        pulse.record_call(Operation.READ_PROCESS, result, 0.1)
+    return AgentStatus(
         source="default",
         policy=Policy(),
         clock=clock,
-        pulse=pulse,
-        ready=lambda: found.told["ready"],
-        paused=lambda: found.told["paused"],
-        budget=lambda: found.told["budget"],
-        circuit=lambda: found.told["circuit"],
+        recent_calls=pulse,
+        ready=lambda: found.observations["ready"],
+        paused=lambda: found.observations["paused"],
+        budget=lambda: found.observations["budget"],
+        circuit=lambda: found.observations["circuit"],
     )

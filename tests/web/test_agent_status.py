@@ -39,6 +39,6 @@ async def test_the_budget_and_the_answers_of_assure_are_those_of_the_agent(world
         page = (await get(world, "/")).text
         assert "<strong>49</strong> of 50 starts are left." in page
         assert "none in trouble" in page
-        told = (await get(world, "/api/requests/a")).json()
-        assert (told["outcome"], told["uid"]) == ("accepted", world.record("a").uid)
-        assert f'href="./requests/{told["uid"]}"' in page
+        reported = (await get(world, "/api/requests/a")).json()
+        assert (reported["outcome"], reported["uid"]) == ("accepted", world.record("a").uid)
+        assert f'href="./requests/{reported["uid"]}"' in page

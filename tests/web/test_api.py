@@ -44,10 +44,10 @@ def test_the_description_is_served_as_it_is_checked_in(api: Served) -> None:
 
 
 def test_one_request_comes_with_its_link_phase_outcome_and_conditions(api: Served) -> None:
-    told = get(api, "/api/requests/with-a-link")
-    assert (told["link"], told["phase"], told["outcome"]) == (LINK, "result", None)
-    assert told["observedGeneration"] == told["generation"] == 1
-    assert {one["type"]: one["status"] for one in told["conditions"]} == {
+    reported = get(api, "/api/requests/with-a-link")
+    assert (reported["link"], reported["phase"], reported["outcome"]) == (LINK, "result", None)
+    assert reported["observedGeneration"] == reported["generation"] == 1
+    assert {one["type"]: one["status"] for one in reported["conditions"]} == {
         "Ready": "False",
         "Reconciling": "True",
         "Stalled": "False",
@@ -110,7 +110,7 @@ def test_pages_have_every_request_once(api: Served, query: str) -> None:
         "phase=done&phase=images",
     ],
 )
-def test_what_cannot_be_asked_is_a_problem_and_no_guess(api: Served, query: str) -> None:
+def test_an_invalid_query_is_a_problem_response(api: Served, query: str) -> None:
     answer = api.get(f"/api/requests?{query}", BEARER)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
 
@@ -120,7 +120,7 @@ WRONG = ("", "Bearer", "Bearer wrong", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_without_the_right_token_nothing_is_told(api: Served, path: str) -> None:
+def test_without_the_right_token_nothing_is_reported(api: Served, path: str) -> None:
     """[I6] Also not whether there is such a request."""
     for headers in ({}, *({"Authorization": header.encode("latin-1")} for header in WRONG)):
         answer = api.get(path, headers)  # type: ignore[arg-type]

@@ -71,7 +71,9 @@ async def test_an_event_that_lies_settles_nothing(world: World) -> None:
         assert world.calls.count("getProcess") == reads + 1, "it was looked at"
 
 
-async def test_what_is_forged_too_large_or_no_event_is_refused_counted_and_changes_nothing(world: World) -> None:
+async def test_an_event_that_is_forged_too_large_or_no_event_is_refused_counted_and_changes_nothing(
+    world: World,
+) -> None:
     world.upload("a", "sandbox-delay=30s")
     async with listening(world) as sender:
         await waiting(world, "a")

@@ -244,7 +244,7 @@ def test_two_agents_on_one_machine_keep_their_sessions_apart(tmp_path: Path) -> 
         assert other.get("/", cookie_of(one)).status_code == 403
 
 
-def test_a_token_in_force_is_asked_for_and_no_token_is_told_of(tmp_path: Path) -> None:
+def test_a_set_token_is_required_and_an_unset_token_is_not_mentioned(tmp_path: Path) -> None:
     with served(tmp_path, some()[:1]) as site:
         answer = site.get("/")
         assert answer.status_code == 401

@@ -27,17 +27,17 @@ from tests.web.webhook_receiver import receiving, signed
 SECRET = "whsec_" + base64.b64encode(b"a key of the sink").decode()
 
 
-async def told(world: World, receiver: Any, *names: str) -> None:
+async def received(world: World, receiver: Any, *names: str) -> None:
     await until(lambda: all("deleted" in receiver.of(name) for name in names))
 
 
-async def test_a_web_application_is_told_of_everything_in_order(world: World) -> None:
+async def test_a_web_application_is_informed_of_everything_in_order(world: World) -> None:
     world.capture("customer-4711", labels={"team": "canary-team"})
     world.upload("customer-4712", "sandbox-outcome=rejected")
     async with receiving() as receiver:
         async with world.running(sink_urls=[receiver.url], sink_secret=SECRET):
             await world.clock.advance(60)
-            await told(world, receiver, "customer-4711", "customer-4712")
+            await received(world, receiver, "customer-4711", "customer-4712")
         assert receiver.of("customer-4711") == ["capture.ready", "settled", "deleted"]
         assert receiver.of("customer-4712") == ["settled", "deleted"]
         link = world.sandbox.url
@@ -55,7 +55,7 @@ async def test_a_web_application_is_told_of_everything_in_order(world: World) ->
     assert world.rows("SELECT * FROM deliveries") == []
 
 
-async def test_a_hold_is_told_with_its_reason(world: World) -> None:
+async def test_a_hold_is_reported_with_its_reason(world: World) -> None:
     path = world.upload("a", document_id=9001)
     async with receiving() as receiver:
         async with world.running(sink_urls=[receiver.url], sink_secret=SECRET):
@@ -67,7 +67,7 @@ async def test_a_hold_is_told_with_its_reason(world: World) -> None:
     assert path.exists()
 
 
-async def test_a_dead_sink_holds_up_nothing_shows_in_the_metrics_and_is_told_after_a_restart(world: World) -> None:
+async def test_a_dead_sink_holds_up_nothing_shows_in_the_metrics_and_is_reported_after_a_restart(world: World) -> None:
     """[I9]"""
     world.capture("a")
     async with receiving() as receiver:
@@ -80,7 +80,7 @@ async def test_a_dead_sink_holds_up_nothing_shows_in_the_metrics_and_is_told_aft
         assert receiver.events == []
         receiver.answers = lambda event: 204
         async with world.running(sink_urls=[receiver.url], sink_secret=SECRET):
-            await told(world, receiver, "a")
+            await received(world, receiver, "a")
         assert receiver.of("a") == ["capture.ready", "settled", "deleted"]
     world.check()
 
@@ -113,7 +113,7 @@ async def test_an_endless_head_of_a_sink_is_a_failed_delivery() -> None:
     assert taken[0] < 20_000_000, "no more than the buffers of the system hold"
 
 
-async def test_run_once_tells_what_it_can_before_it_ends(world: World) -> None:
+async def test_run_once_reports_what_it_can_before_it_ends(world: World) -> None:
     world.upload("a")
     async with receiving() as receiver:
         await world.settle(sink_urls=[receiver.url], sink_secret=SECRET)
@@ -131,7 +131,7 @@ async def test_nothing_of_a_request_is_logged_or_measured_because_of_a_sink(worl
     assert "canary" not in str(world.rows("SELECT * FROM deliveries"))
 
 
-async def test_what_is_personal_is_told_to_whoever_may_know_it_and_to_nothing_else(world: World) -> None:
+async def test_personal_values_reach_sinks_only(world: World) -> None:
     """[I6] Names and labels: in the request's row, its labels, the API and the page; in no log, metric or outbox."""
     world.capture("canary-name", labels={"canary-key": "canary-value"})
     world.upload("canary-upload", "sandbox-delay=30s", labels={"canary-key": "canary-value"})
@@ -183,6 +183,6 @@ async def test_two_secrets_sign_while_they_rotate(world: World) -> None:
         {"sink_urls": "https://shop.example/hook"},
     ],
 )
-def test_what_may_not_be_sent_to_is_refused_at_the_start(given: dict[str, str]) -> None:
+def test_a_forbidden_sink_address_is_refused_at_the_start(given: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=r"SINK_URLS|SINK_SECRET"):
         load_settings(**given)

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from agent.core.drop_reasons import Dropped
 from agent.web.connection_limits import _SECONDS, Stage
-from agent.web.server import serving
+from agent.web.server import serve
 from tests.support.timeouts import PATIENT
 
 HURRIED = 0.2  # seconds that a stage may take, where its end is awaited
@@ -78,7 +78,7 @@ class Served:
 @contextlib.asynccontextmanager
 async def listener(most: int = 256, largest_body: int = 1000) -> AsyncIterator[Served]:
     served = Served()
-    bounds = serving(
+    bounds = serve(
         served.application(), "127.0.0.1", 0, most=most, largest_body=largest_body, dropped=served.dropped.append
     )
     async with bounds as url:
@@ -123,7 +123,7 @@ async def test_a_flood_of_any_kind_is_cut_off_and_counted(served: Served, kind: 
     assert (await served.answer(LAST)).startswith(b"HTTP/1.1 200"), "others are served"
 
 
-async def test_a_large_head_is_told_so(served: Served) -> None:
+async def test_a_large_head_is_refused_with_its_reason(served: Served) -> None:
     many = b"".join(b"X-%d: a\r\n" % number for number in range(101)) + b"\r\n"
     assert (await served.answer(b"GET /healthz HTTP/1.1\r\n" + many)).startswith(b"HTTP/1.1 431 ")
 
@@ -226,7 +226,7 @@ async def test_a_full_listener_drops_the_oldest_without_a_head_for_a_new_connect
         assert await asyncio.wait_for(working.readline(), PATIENT) == b"HTTP/1.1 200 OK\r\n"
 
 
-async def test_a_listener_ends_beside_peers_that_do_nothing() -> None:
+async def test_a_listener_ends_with_idle_peers_connected() -> None:
     async with listener() as served, contextlib.AsyncExitStack() as open_ones:
         for sent in (b"", b"GET /", CHUNKED, GET, b"GET /large HTTP/1.1\r\n\r\n"):
             _, writer = await open_ones.enter_async_context(served.connected())

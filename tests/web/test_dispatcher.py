@@ -10,7 +10,7 @@ import pytest
 from agent.core.record import Phase
 from agent.ports import Delivery
 from agent.store.sqlite import SqliteStore
-from agent.web.dispatcher import Deliverer
+from agent.web.dispatcher import Dispatcher
 from tests.store.support import NOW, Life, capture, committed, opened, rows, upload
 from tests.support.clock import VirtualClock
 from tests.support.environment import delivering
@@ -45,7 +45,7 @@ class Desk:
         self.store: SqliteStore = opened(folder, sinks=[SINK])
         self.clock = VirtualClock()
         self.counts: dict[str, int] = {}
-        self.deliverer = Deliverer(SINK, listener, self.store.outbox, self.clock, lambda: 0.5, self.count, backlog)
+        self.deliverer = Dispatcher(SINK, listener, self.store.outbox, self.clock, lambda: 0.5, self.count, backlog)
 
     def count(self, result: str, number: int) -> None:
         self.counts[result] = self.counts.get(result, 0) + number
@@ -93,7 +93,7 @@ WHOLE = ["capture.ready", "settled", "deleted"]
 
 async def test_every_notice_is_sent_in_order_and_the_outbox_is_empty(desk: Desk, listener: Listener) -> None:
     await desk.done("u1", "u2", "u3")
-    await desk.deliverer.round()
+    await desk.deliverer.dispatch_once()
     assert [listener.of(uid) for uid in ("u1", "u2", "u3")] == [WHOLE] * 3
     assert desk.pending() == 0
     assert desk.counts == {"delivered": 9}
@@ -103,9 +103,9 @@ async def test_the_outbox_is_written_with_the_change_and_survives_a_restart(tmp_
     """[I4]"""
     with at_work(tmp_path, Listener(lambda delivery: False)) as desk:
         await desk.done("u1")
-        await desk.deliverer.round()
+        await desk.deliverer.dispatch_once()
     with at_work(tmp_path, Listener()) as again:
-        await again.deliverer.round()
+        await again.deliverer.dispatch_once()
         assert again.listener.of("u1") == WHOLE
 
 
@@ -116,9 +116,9 @@ async def test_no_name_no_label_and_no_link_is_in_the_outbox_and_the_name_is_tha
     kept = str(rows(desk.folder, "SELECT * FROM deliveries"))
     for canary in ("canary", "capture.example", "shop.example"):
         assert canary not in kept
-    assert desk.store.outbox.owed(SINK, 0, 10)[0].name == "canary-name"
+    assert desk.store.outbox.pending(SINK, 0, 10)[0].name == "canary-name"
     await desk.store.forget("u1", NOW)
-    assert desk.store.outbox.owed(SINK, 0, 10)[0].name is None, "what is forgotten is told to nobody any more"
+    assert desk.store.outbox.pending(SINK, 0, 10)[0].name is None, "what is forgotten is told to nobody any more"
 
 
 async def test_a_notice_that_is_not_taken_keeps_only_its_own_request_waiting(desk: Desk, listener: Listener) -> None:
@@ -129,7 +129,7 @@ async def test_a_notice_that_is_not_taken_keeps_only_its_own_request_waiting(des
     await desk.done("u3")
     await desk.settle(1)
     assert (listener.of("u1"), listener.of("u2"), listener.of("u3")) == ([], WHOLE, WHOLE)
-    assert not desk.deliverer.down
+    assert not desk.deliverer.sink_down
     listener.takes = lambda delivery: True
     await desk.settle(60)
     assert listener.of("u1") == WHOLE, "and in order, once it is taken"
@@ -139,7 +139,7 @@ async def test_a_dead_sink_is_tried_less_and_less_and_gets_all_once_it_is_back(d
     listener.takes = lambda delivery: False
     await desk.done(*(f"u{number}" for number in range(8)))
     await desk.settle(3600)
-    assert desk.deliverer.down
+    assert desk.deliverer.sink_down
     assert len(listener.tried) < 40, "an hour of pauses that grow to five minutes"
     assert desk.pending() == 24
     listener.takes = lambda delivery: True
@@ -171,17 +171,17 @@ async def test_the_backlog_of_a_dead_sink_is_bounded_and_the_oldest_are_dropped(
 
 async def test_a_delivery_that_is_cut_off_is_sent_again_with_the_same_id(desk: Desk, listener: Listener) -> None:
     await desk.done("u1")
-    first = desk.store.outbox.owed(SINK, 0, 1)[0]
+    first = desk.store.outbox.pending(SINK, 0, 1)[0]
     await listener.send(first)  # and then the agent ended
-    await desk.deliverer.round()
+    await desk.deliverer.dispatch_once()
     assert [delivery.event for delivery in listener.taken if delivery.id == first.id] == [first.event] * 2
     events = {delivery.event for delivery in listener.taken}
     assert len(events) == 3, "and no two notices share one"
 
 
-async def test_what_is_owed_to_a_sink_that_is_not_set_any_more_is_dropped(desk: Desk) -> None:
+async def test_a_notice_that_is_owed_to_a_sink_that_is_not_set_is_dropped(desk: Desk) -> None:
     await desk.done("u1")
-    assert await desk.store.outbox.only(["another"]) == 3
+    assert await desk.store.outbox.keep_only(["another"]) == 3
     assert desk.pending() == 0
 
 

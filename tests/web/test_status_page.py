@@ -13,8 +13,8 @@ import pytest
 
 from agent.core.record import Phase
 from agent.store.connection import open_reader, sqlite3
-from agent.store.repository import columns, erased
-from agent.web.summaries import ended
+from agent.store.repository import columns, without_personal_data
+from agent.web.summaries import with_full_stop
 from tests.store.support import LINK, Life, upload
 from tests.support.timeouts import PATIENT
 from tests.web.live_server import BEARER, NASTY, TOKEN, Served, held, request, served, some
@@ -50,35 +50,40 @@ class Reader(HTMLParser):
 
 
 def test_the_front_shows_held_first_with_the_reason_and_the_exact_command(page: Served) -> None:
-    told = text(page.see("/"))
-    places = [told.index(word) for word in ("Held for a person", "Running", "Waiting", "Recent outcomes")]
+    reported = text(page.see("/"))
+    places = [reported.index(word) for word in ("Held for a person", "Running", "Waiting", "Recent outcomes")]
     assert places == sorted(places)
-    held_part = told[places[0] : places[1]]
+    held_part = reported[places[0] : places[1]]
     assert "is-held" in held_part
     assert "refused-by-assure" in held_part
     assert "assure-agent resolve is-held retry" in held_part
     assert "assure-agent resolve is-held abandon" in held_part
     assert "assure-agent/resolve:" in held_part
-    assert "customer-1" in told[places[3] :]
+    assert "customer-1" in reported[places[3] :]
 
 
 def test_the_front_shows_how_assure_the_budget_the_circuit_and_the_source_are(page: Served) -> None:
-    told = text(page.see("/"))
-    assert "6, 2 in trouble" in told
-    assert "read process, unknown" in told
-    assert "42 of 50 starts are left" in told
-    assert "Circuit closed" in told
-    assert "Refused documents 1" in told
-    page.told |= {"circuit": "five answers in a row were 404", "paused": True, "ready": "ending", "budget": None}
+    reported = text(page.see("/"))
+    assert "6, 2 in trouble" in reported
+    assert "read process, unknown" in reported
+    assert "42 of 50 starts are left" in reported
+    assert "Circuit closed" in reported
+    assert "Refused documents 1" in reported
+    page.observations |= {
+        "circuit": "five answers in a row were 404",
+        "paused": True,
+        "ready": "ending",
+        "budget": None,
+    }
     try:
-        told = text(page.see("/"))
-        assert "Circuit open" in told
-        assert "five answers in a row were 404" in told
-        assert "assure-agent resume" in told
-        assert "The agent is not ready: ending." in told
-        assert "No brake is set" in told
+        reported = text(page.see("/"))
+        assert "Circuit open" in reported
+        assert "five answers in a row were 404" in reported
+        assert "assure-agent resume" in reported
+        assert "The agent is not ready: ending." in reported
+        assert "No brake is set" in reported
     finally:
-        page.told |= {"circuit": None, "paused": False, "ready": None, "budget": (42, 50)}
+        page.observations |= {"circuit": None, "paused": False, "ready": None, "budget": (42, 50)}
 
 
 def test_requests_are_found_by_name_by_label_and_by_both(page: Served) -> None:
@@ -88,18 +93,18 @@ def test_requests_are_found_by_name_by_label_and_by_both(page: Served) -> None:
         ("team=onboarding omer-2", "customer-2", "customer-1"),
         ("team=onboarding WAITS", "waits", "customer-1"),
     ):
-        told = text(page.see("/?q=" + query.replace("=", "%3D").replace(" ", "+")))
-        assert found in told
-        assert other not in told
+        reported = text(page.see("/?q=" + query.replace("=", "%3D").replace(" ", "+")))
+        assert found in reported
+        assert other not in reported
     assert "Nothing." in text(page.see("/?q=nobody"))
     assert "customer-1" in text(page.see("/?state=done"))
     assert "customer-1" not in text(page.see("/?state=held"))
 
 
 def test_a_search_keeps_to_the_state_that_is_shown(page: Served) -> None:
-    told = text(page.see("/?q=team%3Donboarding&state=held"))
-    assert "is-held" in told
-    assert "customer-1" not in told
+    reported = text(page.see("/?q=team%3Donboarding&state=held"))
+    assert "is-held" in reported
+    assert "customer-1" not in reported
     assert 'name="state" value="held"' in page.see("/?q=is&state=held").text, "the next search keeps to it as well"
     for path in ("/?state=nonsense", "/?state=nonsense&q=is-held", "/?state=HELD"):
         answer = page.see(path)
@@ -109,20 +114,20 @@ def test_a_search_keeps_to_the_state_that_is_shown(page: Served) -> None:
 
 def test_refused_documents_are_listed_with_place_reason_and_remedy(page: Served) -> None:
     assert 'href="./refused"' in page.see("/").text
-    told = text(page.see("/refused"))
-    assert "a.yaml:1:1" in told
-    assert "no. Try: try." in told
+    reported = text(page.see("/refused"))
+    assert "a.yaml:1:1" in reported
+    assert "no. Try: try." in reported
     assert page.get("/refused", {"Authorization": ""}).status_code == 401
 
 
 def test_no_sentence_ends_with_two_full_stops(page: Served) -> None:
-    page.told |= {"circuit": "nobody answers.", "ready": "ending."}
+    page.observations |= {"circuit": "nobody answers.", "ready": "ending."}
     try:
         for path in ("/", "/refused", "/?state=held", *(f"/requests/{uid}" for uid in page.uids.values())):
             assert ".." not in text(page.see(path)).replace("...", "")
     finally:
-        page.told |= {"circuit": None, "ready": None}
-    assert ended("Did you mean `a`?") == "Did you mean `a`?"
+        page.observations |= {"circuit": None, "ready": None}
+    assert with_full_stop("Did you mean `a`?") == "Did you mean `a`?"
 
 
 @pytest.mark.parametrize("path", ["/", "/?state=done", "/refused", "/requests/{}"])
@@ -152,8 +157,8 @@ def test_headings_go_down_by_one_level_and_every_button_has_a_name_of_its_own(pa
 
 
 def test_a_request_shows_its_road_attempts_history_what_comes_next_and_the_command(page: Served) -> None:
-    told = text(page.see(f"/requests/{page.uids['is-held']}"))
-    for words in (
+    reported = text(page.see(f"/requests/{page.uids['is-held']}"))
+    for parts in (
         "What comes next",
         "dossier 2.0s process 1.0s images 9m 5",
         "upload the images",
@@ -167,7 +172,7 @@ def test_a_request_shows_its_road_attempts_history_what_comes_next_and_the_comma
         "assure-agent explain is-held",
         "team=onboarding",
     ):
-        assert words in told, words
+        assert parts in reported, parts
     done = text(page.see(f"/requests/{page.uids['customer-1']}"))
     assert "What Assure decided accepted" in done
     assert "Nothing: it is finished." in done
@@ -193,7 +198,7 @@ def test_no_path_of_an_image_or_a_file_is_shown(page: Served) -> None:
         assert "a.yaml" not in found
 
 
-def test_hostile_names_and_labels_are_text_wherever_they_stand(page: Served) -> None:
+def test_hostile_names_and_labels_are_text_everywhere(page: Served) -> None:
     for path in ("/", f"/requests/{page.uids[NASTY]}", "/?q=" + httpx.QueryParams({"q": NASTY})["q"], "/?state=held"):
         answer = page.see(path)
         assert NASTY not in answer.text
@@ -202,10 +207,10 @@ def test_hostile_names_and_labels_are_text_wherever_they_stand(page: Served) -> 
         scripts = [attributes for tag, attributes in reader.tags if tag == "script"]
         assert [set(attributes) for attributes in scripts] == [{"src", "defer"}]
         assert "49" not in "".join(reader.parts).replace("h-49", ""), "no template in a name is evaluated"
-    told = text(page.see(f"/requests/{page.uids[NASTY]}"))
-    assert NASTY in told
-    assert f"nasty={NASTY}" in told
-    assert "resolve '<script>" in told, "the command is quoted for a shell"
+    reported = text(page.see(f"/requests/{page.uids[NASTY]}"))
+    assert NASTY in reported
+    assert f"nasty={NASTY}" in reported
+    assert "resolve '<script>" in reported, "the command is quoted for a shell"
 
 
 def test_the_policy_of_the_page_allows_our_own_files_only(page: Served) -> None:
@@ -264,7 +269,7 @@ def test_it_is_read_only(page: Served) -> None:
 @pytest.mark.parametrize(
     "path", ["/requests/nobody", "/requests/..%2F", "/assets/base.html", "/assets/..%2Fpage.py", "/x"]
 )
-def test_what_is_not_there_is_not_found(page: Served, path: str) -> None:
+def test_a_page_that_is_not_there_is_not_found(page: Served, path: str) -> None:
     assert page.see(path).status_code == 404
 
 
@@ -273,7 +278,7 @@ def test_a_forgotten_request_is_on_no_page(tmp_path: Path) -> None:
     gone = request("to-be-forgotten", Phase.DONE, labels={"team": "canary-team"})
     with served(tmp_path, [gone, request("stays", Phase.DONE)]) as found:
         connection = sqlite3.connect(tmp_path / "agent.db", isolation_level=None)
-        record = erased(gone.record)
+        record = without_personal_data(gone.record)
         connection.execute("UPDATE requests SET name = NULL, record = ?", (columns(record)["record"],))
         connection.close()
         for path in ("/", "/?state=done", f"/requests/{gone.record.uid}"):
@@ -340,7 +345,7 @@ COMMIT;
 """
 
 
-def test_what_the_copies_are_made_of_is_what_the_store_writes() -> None:
+def test_synthetic_records_equal_those_of_the_store() -> None:
     """A guard of the test above: a record is found under its own uid and name."""
     record = Life(desired=upload()).record
     text = columns(record)["record"]

@@ -49,7 +49,7 @@ def test_every_page_fits_its_width_and_complains_of_nothing(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_its_ground(chromium: Browser, site: Served, scheme: Any) -> None:
+def test_every_text_contrasts_with_its_ground(chromium: Browser, site: Served, scheme: Any) -> None:
     """WCAG 2.2 AA: 4.5 to 1; computed from what is drawn."""
     page, _ = opened(chromium, site, color_scheme=scheme)
     for path in ("/", f"/requests/{site.uids['is-held']}", f"/requests/{site.uids['customer-1']}"):
@@ -106,16 +106,16 @@ def test_it_is_used_with_the_keyboard_alone(chromium: Browser, site: Served) -> 
     page.context.close()
 
 
-def test_it_looks_again_by_itself_but_not_under_the_reader_s_hands(chromium: Browser, site: Served) -> None:
+def test_the_page_polls_again_but_not_while_the_reader_interacts(chromium: Browser, site: Served) -> None:
     page, complaints = opened(chromium, site)
     page.clock.install()
     page.goto(site.url)
     assert not page.get_by_text("The agent is paused").is_visible()
-    site.told["paused"] = True
+    site.observations["paused"] = True
     try:
         page.clock.run_for(6000)
         page.get_by_text("The agent is paused").wait_for()
-        site.told["paused"] = False
+        site.observations["paused"] = False
         page.get_by_role("link", name="is-held").focus()
         page.clock.run_for(6000)
         assert page.get_by_text("The agent is paused").is_visible(), "not while something in it has the focus"
@@ -123,7 +123,7 @@ def test_it_looks_again_by_itself_but_not_under_the_reader_s_hands(chromium: Bro
         page.clock.run_for(6000)
         page.get_by_text("The agent is paused").wait_for(state="detached")
     finally:
-        site.told["paused"] = False
+        site.observations["paused"] = False
     assert complaints == []
     page.context.close()
 

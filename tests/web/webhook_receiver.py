@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.web.server import serving
+from agent.web.server import serve
 
 
 @dataclass
@@ -49,7 +49,7 @@ async def receiving() -> AsyncIterator[Receiver]:
         return Response()  # who follows a redirect is told that all is well
 
     app = Starlette(routes=[Route("/hook", post, methods=["POST"]), Route("/elsewhere", elsewhere)])
-    async with serving(app, "127.0.0.1", 0, largest_body=1_000_000) as url:
+    async with serve(app, "127.0.0.1", 0, largest_body=1_000_000) as url:
         receiver.url = f"{url}/hook"
         yield receiver
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent import __version__
-from agent.cli.output import Format, moment, print_json
+from agent.cli.output import Format, format_optional_timestamp, print_json
 from agent.cli.state_file import state_file
 from agent.platform.clock import SystemClock
 from agent.store.account_binding import SIMULATED
-from agent.views.explain import counted
+from agent.views.explain import count_of
 
 if TYPE_CHECKING:
     from agent.store.audit.deletion_certificate import Certificate
-    from agent.store.audit.request_log import Reply
+    from agent.store.audit.request_log import LoggedAnswer
 
 
 def certificate(
@@ -46,30 +46,30 @@ def _text(one: "Certificate", now: float) -> Iterator[str]:
     if one.simulated:
         yield SIMULATED
     yield ""
-    yield f"Issued {moment(now)} by assure-agent {__version__}, for the Assure account {one.account}."
-    yield f"Request {called}, uid {one.uid}, {counted(one.generations, 'generation')}."
+    yield f"Issued {format_optional_timestamp(now)} by assure-agent {__version__}, for the Assure account {one.account}."
+    yield f"Request {called}, uid {one.uid}, {count_of(one.generations, 'generation')}."
     yield f"Its last outcome is {one.outcome}. Nothing of it is left at Assure, as far as Assure tells us."
-    if not one.gone and not one.orphans:
+    if not one.dossiers and not one.orphans:
         yield "No dossier was ever created for it."
-    for dossier in one.gone:
+    for dossier in one.dossiers:
         yield ""
         yield f"Dossier {dossier.dossier_id} (generation {dossier.generation})"
-        yield f"  created        {moment(dossier.created.at)}  event {dossier.created.event}"
+        yield f"  created        {format_optional_timestamp(dossier.created.at)}  event {dossier.created.event}"
         if dossier.due_at is not None:
-            yield f"  deletion due   {moment(dossier.due_at)}"
+            yield f"  deletion due   {format_optional_timestamp(dossier.due_at)}"
         for at, reply in dossier.deletions:
             trace = f", trace id {reply.trace_id}" if reply.trace_id else ""
-            yield f"  deletion       {moment(at)}  call {reply.number}: {_answer(reply)}{trace}"
+            yield f"  deletion       {format_optional_timestamp(at)}  call {reply.number}: {_answer(reply)}{trace}"
         confirmed = dossier.confirmed
-        yield f"  confirmed gone {moment(confirmed.at)}  event {confirmed.event}: a read was answered 404"
+        yield f"  confirmed gone {format_optional_timestamp(confirmed.at)}  event {confirmed.event}: a read was answered 404"
         yield f"                 hash {confirmed.hash}"
     for reference, dossier_id, closed_at in one.orphans:
         yield ""
         yield f"Reference {reference}: the answer to a creation was lost."
         if dossier_id is None:
-            yield f"  It was looked for until {moment(closed_at)} and never seen."
+            yield f"  It was looked for until {format_optional_timestamp(closed_at)} and never seen."
         else:
-            yield f"  Dossier {dossier_id} was found, deleted, and read as 404 at {moment(closed_at)}."
+            yield f"  Dossier {dossier_id} was found, deleted, and read as 404 at {format_optional_timestamp(closed_at)}."
     yield ""
     yield f"Evidence: {one.events} events, an unbroken chain that was verified now; the last hash is {one.head}."
     if one.checkpoint is not None:
@@ -79,14 +79,14 @@ def _text(one: "Certificate", now: float) -> Iterator[str]:
     yield "Whether the checkpoints hold: `assure-agent audit verify`. The events: `assure-agent audit log`."
 
 
-def _answer(reply: "Reply") -> str:
+def _answer(reply: "LoggedAnswer") -> str:
     return f"{reply.result}, HTTP {reply.status}" if reply.status is not None else f"{reply.result}, {reply.trouble}"
 
 
 def _item(one: "Certificate", now: float) -> dict[str, Any]:
     point = one.checkpoint
     return {
-        "issuedAt": moment(now),
+        "issuedAt": format_optional_timestamp(now),
         "agent": __version__,
         "account": one.account,
         "simulated": SIMULATED if one.simulated else None,
@@ -98,11 +98,11 @@ def _item(one: "Certificate", now: float) -> dict[str, Any]:
             {
                 "dossierId": dossier.dossier_id,
                 "generation": dossier.generation,
-                "created": {"at": moment(dossier.created.at), "event": dossier.created.event},
-                "deletionDue": moment(dossier.due_at),
+                "created": {"at": format_optional_timestamp(dossier.created.at), "event": dossier.created.event},
+                "deletionDue": format_optional_timestamp(dossier.due_at),
                 "deletions": [
                     {
-                        "at": moment(at),
+                        "at": format_optional_timestamp(at),
                         "call": reply.number,
                         "result": reply.result,
                         "status": reply.status,
@@ -112,15 +112,15 @@ def _item(one: "Certificate", now: float) -> dict[str, Any]:
                     for at, reply in dossier.deletions
                 ],
                 "confirmedGone": {
-                    "at": moment(dossier.confirmed.at),
+                    "at": format_optional_timestamp(dossier.confirmed.at),
                     "event": dossier.confirmed.event,
                     "hash": dossier.confirmed.hash,
                 },
             }
-            for dossier in one.gone
+            for dossier in one.dossiers
         ],
         "possibleOrphans": [
-            {"reference": reference, "dossierId": dossier_id, "closed": moment(closed_at)}
+            {"reference": reference, "dossierId": dossier_id, "closed": format_optional_timestamp(closed_at)}
             for reference, dossier_id, closed_at in one.orphans
         ],
         "events": one.events,

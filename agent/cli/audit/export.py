@@ -31,7 +31,7 @@ def export(
 
     Example: assure-agent audit export --to history.jsonl
     """
-    from agent.store.audit.export import exported, verifier
+    from agent.store.audit.export import export_lines, verifier
     from agent.store.audit.request_log import subjects
     from agent.store.connection import reader
     from agent.store.identity_key import Keys
@@ -52,7 +52,7 @@ def export(
             uids = ", ".join(subject.uid for subject in found)
             raise AgentError(f"{name} is in several sources.", f"export one of them by its uid: {uids}")
         uid = found[0].uid
-    _write((orjson.dumps(line) + b"\n" for line in exported(path, SystemClock().now(), uid)), to)
+    _write((orjson.dumps(line) + b"\n" for line in export_lines(path, SystemClock().now(), uid)), to)
 
 
 def _write(written: Iterable[bytes], to: Path | None) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.audit.common import no_request
-from agent.cli.output import Format, moment, print_json, print_table
+from agent.cli.output import Format, format_optional_timestamp, print_json, print_table
 from agent.cli.state_file import state_file
 from agent.core.duration import format_duration
 
 if TYPE_CHECKING:
-    from agent.store.audit.request_log import Entry, Reply
+    from agent.store.audit.request_log import AuditEntry, LoggedAnswer
 
 
 def log(
@@ -26,7 +26,7 @@ def log(
 
     Example: assure-agent audit log customer-4711
     """
-    from agent.store.audit.request_log import story, subjects
+    from agent.store.audit.request_log import request_events, subjects
     from agent.store.connection import reader
     from agent.store.identity_key import Keys
 
@@ -36,24 +36,27 @@ def log(
         found = subjects(connection, name, Keys.existing(path))
         if not found:
             raise no_request(name)
-        stories = [(subject, list(story(connection, subject.uid))) for subject in found]
+        stories = [(subject, list(request_events(connection, subject.uid))) for subject in found]
     if output is Format.JSON:
         print_json(
-            {"items": [{"name": s.name, "uid": s.uid, "events": [_item(e) for e in told]} for s, told in stories]}
+            {"items": [{"name": s.name, "uid": s.uid, "events": [_event_json(e) for e in told]} for s, told in stories]}
         )
         return
-    for subject, told in stories:
+    for subject, entries in stories:
         typer.echo(f"{subject.name or 'a request whose name was forgotten'}, uid {subject.uid}")
-        rows = [[str(e.seq), moment(e.at) or "", _words(e.type), _reply(e.reply), _changed(e.changes)] for e in told]
+        rows = [
+            [str(e.seq), format_optional_timestamp(e.at) or "", _spaced(e.type), _reply(e.reply), _changed(e.changes)]
+            for e in entries
+        ]
         print_table(("seq", "time", "observed", "answer", "changed"), rows)
 
 
-def _item(entry: "Entry") -> dict[str, Any]:
+def _event_json(entry: "AuditEntry") -> dict[str, Any]:
     reply = entry.reply
     return {
         "event": entry.event,
         "seq": entry.seq,
-        "time": moment(entry.at),
+        "time": format_optional_timestamp(entry.at),
         "type": entry.type,
         "changes": entry.changes,
         "hash": entry.hash,
@@ -70,12 +73,12 @@ def _item(entry: "Entry") -> dict[str, Any]:
     }
 
 
-def _words(name: str) -> str:
+def _spaced(name: str) -> str:
     """`DossierCreated` as two words."""
     return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
 
 
-def _reply(reply: "Reply | None") -> str:
+def _reply(reply: "LoggedAnswer | None") -> str:
     if reply is None:
         return "-"
     said = [str(reply.status)] if reply.status is not None else []
@@ -88,16 +91,16 @@ def _changed(changes: Mapping[str, Any]) -> str:
     """What changed, for people: phase and outcome first."""
     first = ("phase", "outcome")
     keys = sorted(changes, key=lambda key: (first.index(key) if key in first else len(first), key))
-    return ", ".join(filter(None, (_field(key, changes[key]) for key in keys))) or "-"
+    return ", ".join(filter(None, (_format_field(key, changes[key]) for key in keys))) or "-"
 
 
-def _field(key: str, value: Any) -> str:
+def _format_field(key: str, value: Any) -> str:
     if value is None:
         return f"no {key} any more" if key != "intent" else ""
-    if key in _WORDS:
-        return _WORDS[key](value)
+    if key in _FORMATTERS:
+        return _FORMATTERS[key](value)
     if key.endswith(("At", "Until")):
-        return f"{key} {moment(value)}"
+        return f"{key} {format_optional_timestamp(value)}"
     return key if value is True else f"{key} {value}"
 
 
@@ -106,7 +109,7 @@ def _checks(value: list[tuple[str, bool]]) -> str:
     return f"checks: {len(value) - len(failed)} passed" + (f", not passed: {' '.join(failed)}" if failed else "")
 
 
-_WORDS: dict[str, Callable[[Any], str]] = {
+_FORMATTERS: dict[str, Callable[[Any], str]] = {
     "intent": lambda intent: f"asks {intent['effect']} (call {intent['number']})",
     "hold": lambda hold: f"held {hold['id']}: {hold['reason']}",
     "checks": _checks,

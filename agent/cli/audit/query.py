@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.output import print_json, print_table
-from agent.cli.state_file import existing, store_settings
+from agent.cli.state_file import require_state_file, store_settings
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
-    from agent.store.audit.named_queries import Answer, Query
+    from agent.store.audit.named_queries import Query, QueryResult
 
 
 class Output(StrEnum):
@@ -70,7 +70,7 @@ def query(
         if found is None:
             raise _unknown(name, known)
         sql, values = found.sql, _values(found, parameters or [])
-    with named_queries.asked(existing(path), sql or "", values) as answer:
+    with named_queries.run_query(require_state_file(path), sql or "", values) as answer:
         _print(answer, output)
 
 
@@ -94,24 +94,24 @@ def _checked(found: "Query", key: str, value: str) -> str:
         return value
     if kind == "time":
         if not _is_time(value):
-            raise _senseless(found, key, value, "give a day or a time such as 2026-11-01 or 2026-11-01T08:30:00Z")
+            raise _invalid_value(found, key, value, "give a day or a time such as 2026-11-01 or 2026-11-01T08:30:00Z")
         return value.removesuffix("Z")  # a time with milliseconds sorts before the same one with a Z in their place
     if kind == "seconds":
         if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
-            raise _senseless(found, key, value, "give seconds, such as 900")
+            raise _invalid_value(found, key, value, "give seconds, such as 900")
         return value
-    words = _words(kind)
-    if not words:
+    choices = _choices(kind)
+    if not choices:
         raise AgentError(
             f"{found.name}: the parameter {key} has the kind {kind}, which there is not.",
             "correct the file: time, seconds, reason, call, command, or no kind",
         )
-    if value not in words:
-        raise _senseless(found, key, value, f"give one of {', '.join(sorted(words))}")
+    if value not in choices:
+        raise _invalid_value(found, key, value, f"give one of {', '.join(sorted(choices))}")
     return value
 
 
-def _senseless(found: "Query", key: str, value: str, hint: str) -> AgentError:
+def _invalid_value(found: "Query", key: str, value: str, hint: str) -> AgentError:
     return AgentError(f"{found.name}: {key}={value} means nothing there.", hint)
 
 
@@ -122,7 +122,7 @@ def _is_time(value: str) -> bool:
     return False
 
 
-def _words(kind: str) -> Collection[str]:
+def _choices(kind: str) -> Collection[str]:
     """What may be given for a kind of closed words."""
     from agent.core.effect import EffectKind
     from agent.core.record import HoldReason
@@ -130,7 +130,7 @@ def _words(kind: str) -> Collection[str]:
 
     known: dict[str, Collection[str]] = {
         "reason": [reason.value for reason in HoldReason],
-        "call": [call.value for call in EffectKind if call.changes],
+        "call": [call.value for call in EffectKind if call.mutates],
         "command": {*VERBS, PAGE},
     }
     return known.get(kind, ())
@@ -145,9 +145,9 @@ def _unknown(name: str, known: dict[str, "Query"]) -> AgentError:
 
 
 def _list(known: dict[str, "Query"], path: Path, output: Output) -> None:
-    from agent.store.audit.named_queries import viewed
+    from agent.store.audit.named_queries import view_columns
 
-    views = viewed(path) if path.exists() else {}
+    views = view_columns(path) if path.exists() else {}
     if output is Output.JSON:
         items = [
             {"name": q.name, "title": q.title, "about": q.about, "parameters": dict(q.parameters), "sql": q.sql}
@@ -165,7 +165,7 @@ def _list(known: dict[str, "Query"], path: Path, output: Output) -> None:
         typer.echo(f"{name}\n    {', '.join(columns)}")
 
 
-def _print(answer: "Answer", output: Output) -> None:
+def _print(answer: "QueryResult", output: Output) -> None:
     if output is Output.JSON:
         print_json({"items": [dict(zip(answer.columns, map(_plain, row), strict=True)) for row in answer.rows]})
     elif output is Output.CSV:
@@ -178,7 +178,7 @@ def _print(answer: "Answer", output: Output) -> None:
         typer.echo(f"{len(rows)} rows" if len(rows) != 1 else "1 row")
 
 
-def _shown(answer: "Answer") -> Iterator[list[str]]:
+def _shown(answer: "QueryResult") -> Iterator[list[str]]:
     for row in answer.rows:
         yield ["-" if value is None else str(_plain(value)) for value in row]
 

@@ -8,7 +8,7 @@ import typer
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import state_file
 from agent.core.errors import AgentError
-from agent.views.explain import counted
+from agent.views.explain import count_of
 
 if TYPE_CHECKING:
     from agent.store import audit
@@ -59,7 +59,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _print(verdict: "audit.Verdict") -> None:
+def _print(verdict: "audit.AuditReport") -> None:
     for finding in verdict.findings:
         typer.echo(f"{finding.where}: {finding.what}")
     for notice in verdict.notices:
@@ -71,4 +71,4 @@ def _print(verdict: "audit.Verdict") -> None:
     if verdict.commands:
         typer.echo(f"the chain of what people told the agent has {verdict.commands} commands")
     fine = "not what was written" if verdict.findings else "ok"
-    typer.echo(f"{counted(verdict.events, 'event')} of {counted(verdict.requests, 'request')}: {fine}")
+    typer.echo(f"{count_of(verdict.events, 'event')} of {count_of(verdict.requests, 'request')}: {fine}")

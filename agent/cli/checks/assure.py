@@ -11,19 +11,19 @@ from agent.cli.checks import Check, problem, warning
 from agent.core.answer import Busy, Refused
 from agent.core.errors import AgentError
 from agent.platform.clock import SystemClock
-from agent.platform.endpoint_health import TOKEN, Cause, trouble_of
+from agent.platform.endpoint_health import TOKEN, EndpointCause, trouble_of
 from agent.platform.settings import Settings
-from agent.store.readonly import Reading
+from agent.store.readonly import ReadOnlyStore
 
 _SKEW = 5.0  # seconds: deadlines and lists of processes bear this much
-_MUCH = 60.0
+_LARGE_SKEW = 60.0
 _OTHER = "check ASSURE_AGENT_BASE_URL and the network; then try again"
 HINTS = {
-    Cause.TLS: "check that ASSURE_AGENT_BASE_URL names the right host, and the authorities that this machine trusts",
-    Cause.DNS: "check the host in ASSURE_AGENT_BASE_URL, and the name servers of this machine",
-    Cause.UNREADABLE: "check ASSURE_AGENT_BASE_URL and ASSURE_AGENT_TOKEN_URL: something else answers there",
-    Cause.STATUS_5XX: "wait: it is on their side; then try again",
-    Cause.THROTTLED: "wait: it is on their side; then try again",
+    EndpointCause.TLS: "check that ASSURE_AGENT_BASE_URL names the right host, and the authorities that this machine trusts",
+    EndpointCause.DNS: "check the host in ASSURE_AGENT_BASE_URL, and the name servers of this machine",
+    EndpointCause.UNREADABLE: "check ASSURE_AGENT_BASE_URL and ASSURE_AGENT_TOKEN_URL: something else answers there",
+    EndpointCause.STATUS_5XX: "wait: it is on their side; then try again",
+    EndpointCause.THROTTLED: "wait: it is on their side; then try again",
 }
 
 
@@ -52,9 +52,9 @@ def _events(settings: Settings, theirs: float | None) -> Iterator[Check]:
     path = settings.state_path
     if theirs is None or not path.exists():
         return
-    with suppress(AgentError, OSError), Reading(path) as reading:  # told by the check of the store
+    with suppress(AgentError, OSError), ReadOnlyStore(path) as reading:  # told by the check of the store
         ahead = reading.last_event_at() - theirs
-        if ahead > _MUCH:
+        if ahead > _LARGE_SKEW:
             yield problem(
                 "clock of the store",
                 f"the last event of the store is {ahead:.0f} s in the future by Assure's clock",
@@ -82,7 +82,7 @@ def _clock(theirs: float | None, ours: float) -> Check:
         return warning("clock", "Assure did not say what time it is", "compare the clock of this machine yourself")
     skew = ours - theirs
     ahead = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Assure's"
-    if abs(skew) > _MUCH:
+    if abs(skew) > _LARGE_SKEW:
         return problem("clock", f"this clock is {ahead}", "set the clock, for instance with chrony or timesyncd")
     if abs(skew) > _SKEW:
         return warning("clock", f"this clock is {ahead}", "let chrony or timesyncd keep the clock")

@@ -9,32 +9,32 @@ from pathlib import Path
 
 from agent.assure.account import CIRCUIT, ENDPOINTS, account_of
 from agent.cli.checks import Check, problem, warning
-from agent.cli.output import moment
+from agent.cli.output import format_optional_timestamp
 from agent.core.errors import AgentError
 from agent.daemon.commands import PAUSED, paused_since
-from agent.platform.endpoint_health import Troubles, remembered
+from agent.platform.endpoint_health import TroubleRows, from_json
 from agent.platform.settings import Settings, refuse_renamed
 from agent.source.folder import Folder, Scan
 from agent.source.git_last_commit import Gap
-from agent.source.git_provenance import Checkout
+from agent.source.git_provenance import GitCheckout
 from agent.source.git_repository import Unreadable, find
 from agent.source.images import protected
 from agent.store.connection import sqlite3
 from agent.store.lock import holder
 from agent.store.migrations import NAMES
-from agent.store.readonly import Reading
+from agent.store.readonly import ReadOnlyStore
 from agent.store.replaced_files import replaced
-from agent.views.explain import counted, passed_over, system, withdrawals
+from agent.views.explain import count_of, count_withdrawals, describe_ignored_files, system_error
 
-_NO_ROOM, _LITTLE_ROOM = 2**20, 50 * 2**20  # bytes
-_MENDED = (3, 51, 3)  # SQLite: the version that mended a corruption of WAL files
+_MIN_FREE_BYTES, _LOW_FREE_BYTES = 2**20, 50 * 2**20  # bytes
+_FIXED_VERSION = (3, 51, 3)  # SQLite: the version that mended a corruption of WAL files
 _RECOVERING = {
     "lost": "a new one, because the earlier was lost",
     "older": "an older copy",
     "restored": "a restored one",
 }
 _OWNER = "run as the owner of {0}, or give that folder and its files to this user (chown -R)"
-_PATIENCE = 10.0  # seconds to find all authors
+_AUTHORS_TIMEOUT = 10.0  # seconds to find all authors
 _GAPS = {  # what to do about authors that are not known
     Gap.SHALLOW: "fetch the whole history: git fetch --unshallow (git-sync: --depth=0)",
     Gap.PARTIAL: "clone without a filter, or fetch what is missing: git fetch --refetch --no-filter",
@@ -59,14 +59,14 @@ def checks(settings: Settings) -> Iterator[Check]:
     if not path.parent.exists() or os.access(path.parent, os.R_OK | os.X_OK):
         yield from store(path, settings)
     seen = Folder.of(settings, settle=0).scan()
-    yield from set_aside(path)
+    yield from replaced_files(path)
     yield source(seen, settings.specs_dir)
     yield writers(seen, settings.source_owner)
     if seen.passed_over:
-        message, _, hint = passed_over(seen.passed_over).rstrip(".").partition(". Try: ")
+        message, _, hint = describe_ignored_files(seen.passed_over).rstrip(".").partition(". Try: ")
         yield warning("passed over", message, hint)
     yield labels(seen)
-    yield recorded(settings.specs_dir, {document.file for document in seen.documents.values()})
+    yield provenance(settings.specs_dir, {document.file for document in seen.documents.values()})
     yield tracked(settings.images_dir)
     yield from deletable(settings)
 
@@ -103,8 +103,10 @@ def _mode(name: str, file: Path, wanted: int) -> Check:
     ours = os.geteuid() in (0, found.st_uid)
     hint = f"chmod {wanted:o} {file}" if ours else f"as the user with uid {found.st_uid}: chmod {wanted:o} {file}"
     if not too_much & 0o007 and _group_of_volume(file if file.is_dir() else file.parent, found.st_gid):
-        told = f"{message}: group {found.st_gid}, which is this user's, may use it, as fsGroup of Kubernetes sets it"
-        return warning(name, told, f"let no other pod or user have group {found.st_gid}")
+        description = (
+            f"{message}: group {found.st_gid}, which is this user's, may use it, as fsGroup of Kubernetes sets it"
+        )
+        return warning(name, description, f"let no other pod or user have group {found.st_gid}")
     if file.is_dir() and not too_much & 0o022:
         return warning(name, f"{message}: others may look into it", hint)
     return problem(name, f"{message}: others may use it", hint)
@@ -129,9 +131,9 @@ def writable(folder: Path) -> Check:
     room, full = found.f_frsize * found.f_bavail, bool(found.f_files and not found.f_favail)
     left = "no inode is left" if full else f"{room / 2**20:,.1f} MiB are left"
     hint = f"make room on the file system of {there}, 10 MiB to begin with; or set STATE_URL to another one"
-    if full or room < _NO_ROOM:
+    if full or room < _MIN_FREE_BYTES:
         return problem(name, f"there is no room on its file system: {left}", hint)
-    if room < _LITTLE_ROOM:
+    if room < _LOW_FREE_BYTES:
         return warning(name, f"there is little room on its file system: {left}", hint)
     return Check(name=name, message=f"it can be; {left}")
 
@@ -140,7 +142,7 @@ def sqlite(version: tuple[int, ...] | None = None) -> Check:
     """The version in use."""
     version = version or sqlite3.sqlite_version_info
     text = ".".join(map(str, version))
-    if tuple(version) >= _MENDED:
+    if tuple(version) >= _FIXED_VERSION:
         return Check(name="sqlite", message=f"{text}, with the fix of the WAL reset")
     return warning(
         "sqlite",
@@ -155,16 +157,16 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         yield Check(name="store", message=f"{path} is not there yet; the agent makes it")
         return
     try:
-        with Reading(path) as reading:
-            reading.look_through()
+        with ReadOnlyStore(path) as reading:
+            reading.check_integrity()
             reading.freeze()
             why, _, approved = reading.recovery() or (None, False, False)
             applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
-            troubles = remembered(reading.recall(ENDPOINTS))
+            troubles = from_json(reading.recall(ENDPOINTS))
             waiting, since = reading.waiting_withdrawals(), paused_since(reading.recall(PAUSED))
             followed = reading.other_source(settings.source_name)
     except (AgentError, OSError) as error:
-        yield _unread(path, error)
+        yield _unreadable(path, error)
         return
     if newer := sorted(applied - set(NAMES)):
         message = f"written by a newer version of the agent (migration {newer[0]})"
@@ -185,14 +187,14 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         yield warning("account", f"the store belongs to {account}, not to {ours}", hint)
     yield from _running(holder(path), circuit, troubles)
     if since is not None:
-        when = f" since {moment(since)}" if since else ""
+        when = f" since {format_optional_timestamp(since)}" if since else ""
         yield warning("pause", f"paused{when}: nothing new is begun", "`assure-agent resume`")
     if waiting:
         hint = "put the files back, or withdraw them with `assure-agent approve`; `assure-agent plan` lists them"
-        yield warning("withdrawals", f"{withdrawals(waiting)} for a person's word", hint)
+        yield warning("withdrawals", f"{count_withdrawals(waiting)} for a person's word", hint)
 
 
-def _running(pid: int | None, circuit: str | None, troubles: Troubles) -> Iterator[Check]:
+def _running(pid: int | None, circuit: str | None, troubles: TroubleRows) -> Iterator[Check]:
     """The agent that runs on the store, and what keeps it from its work."""
     yield Check(name="agent", message="no agent runs on the store" if pid is None else f"an agent runs (pid {pid})")
     if pid is None:
@@ -202,7 +204,11 @@ def _running(pid: int | None, circuit: str | None, troubles: Troubles) -> Iterat
         yield warning("circuit", f"the agent sends nothing but probes just now ({circuit})", hint)
     for name, begun, sentence in troubles:
         hint = "see the runbook, section endpoint-trouble"
-        yield warning("endpoint", f"calls of the running agent to {name} fail since {moment(begun)}: {sentence}", hint)
+        yield warning(
+            "endpoint",
+            f"calls of the running agent to {name} fail since {format_optional_timestamp(begun)}: {sentence}",
+            hint,
+        )
 
 
 def _same_source(source: str, followed: str | None) -> Iterator[Check]:
@@ -212,41 +218,41 @@ def _same_source(source: str, followed: str | None) -> Iterator[Check]:
         yield problem("source name", str(error).rstrip("."), error.hint)
 
 
-def _unread(path: Path, error: AgentError | OSError) -> Check:
+def _unreadable(path: Path, error: AgentError | OSError) -> Check:
     if isinstance(error, AgentError):
         return problem("store", str(error).rstrip("."), error.hint)
     return problem("store", f"{error.filename or path} cannot be read: {error.strerror}", _OWNER.format(path.parent))
 
 
-def source(seen: Scan, path: Path) -> Check:
+def source(scan: Scan, path: Path) -> Check:
     """The folder of request files."""
-    if seen.error is not None:
-        return problem("source", f"{path}: {seen.error.message}", seen.error.hint)
-    if seen.faults:
-        message = f"{path}: {counted(seen.files, 'file')}, {counted(len(seen.faults), 'fault')}"
+    if scan.error is not None:
+        return problem("source", f"{path}: {scan.error.message}", scan.error.hint)
+    if scan.faults:
+        message = f"{path}: {count_of(scan.files, 'file')}, {count_of(len(scan.faults), 'fault')}"
         return warning("source", message, f"assure-agent validate {path}")
     return Check(
-        name="source", message=f"{path}: {counted(seen.files, 'file')}, {counted(len(seen.documents), 'request')}"
+        name="source", message=f"{path}: {count_of(scan.files, 'file')}, {count_of(len(scan.documents), 'request')}"
     )
 
 
-def writers(seen: Scan, owners: Sequence[str]) -> Check:
+def writers(scan: Scan, owners: Sequence[str]) -> Check:
     """Whoever may change a request file has people verified."""
     if owners:
         return Check(name="source, writers", message=f"files of others than {','.join(owners)} are refused")
-    if not seen.exposed:
+    if not scan.exposed:
         return Check(name="source, writers", message="not everybody may change its files")
-    told = ", ".join(f"{fault.file}: {fault.message}" for fault in seen.exposed[:5])
-    more = f", and {len(seen.exposed) - 5} more" if len(seen.exposed) > 5 else ""
+    listed = ", ".join(f"{fault.file}: {fault.message}" for fault in scan.exposed[:5])
+    more = f", and {len(scan.exposed) - 5} more" if len(scan.exposed) > 5 else ""
     hint = "chmod o-w what everybody may write, replace hard links with copies; SOURCE_OWNER has such files refused"
-    return warning("source, writers", f"{told}{more}", hint)
+    return warning("source, writers", f"{listed}{more}", hint)
 
 
-def labels(seen: Scan) -> Check:
+def labels(scan: Scan) -> Check:
     """Labels are for searching; they are no place for personal data. The values are not repeated here."""
     found = [
         f"{document.file}:{document.line} {key} (looks like {what})"
-        for document in seen.documents.values()
+        for document in scan.documents.values()
         for key, value in document.request.metadata.labels.items()
         if (what := personal(value)) is not None
     ]
@@ -262,14 +268,14 @@ def personal(value: str) -> str | None:
     return next((what for what, pattern in _PERSONAL.items() if re.fullmatch(pattern, value)), None)
 
 
-def set_aside(path: Path) -> Iterator[Check]:
+def replaced_files(path: Path) -> Iterator[Check]:
     """Files that `restore` kept hold names for as long as they are there."""
     try:
         kept = [(one.name, one.stat().st_mtime) for one in replaced(path)]
     except OSError:
         return  # that it cannot be looked at is told elsewhere
     if kept:
-        oldest = moment(min(at for _, at in kept))
+        oldest = format_optional_timestamp(min(at for _, at in kept))
         message = f"`restore` set {len(kept)} state files aside, which hold names, the oldest at {oldest}"
         hint = f"remove what is not needed any more: {', '.join(name for name, _ in kept[:5])}"
         yield warning("set aside", message, f"{hint}, in {path.parent}")
@@ -284,12 +290,12 @@ def deletable(settings: Settings) -> Iterator[Check]:
     elif settings.images_after_upload == "delete":
         yield Check(name="images, deleted", message="this user can delete them after their upload")
     try:
-        with Reading(settings.state_path) as reading:
-            causes = reading.undeleted()
+        with ReadOnlyStore(settings.state_path) as reading:
+            causes = reading.failed_image_deletions()
     except (AgentError, OSError):
         return  # there is no store, or it was said above why it cannot be read
     for cause, count in causes:
-        message = f"image files of {counted(count, 'done request')} could not be deleted: {system(cause)}"
+        message = f"image files of {count_of(count, 'done request')} could not be deleted: {system_error(cause)}"
         yield problem("images, left", message, "let the agent write to the images folder: it tries again by itself")
 
 
@@ -307,29 +313,29 @@ def tracked(images: Path) -> Check:
         return Check(name="images", message=f"{images} is in no git checkout")
     if count:
         hint = f"git rm --cached the images of persons, and add them to .gitignore: git -C {images} ls-files"
-        return warning("images", f"git tracks {counted(count, 'file')} below {images}", hint)
+        return warning("images", f"git tracks {count_of(count, 'file')} below {images}", hint)
     return Check(name="images", message=f"git tracks nothing below {images}")
 
 
-def recorded(specs: Path, files: Collection[str]) -> Check:
+def provenance(specs_dir: Path, files: Collection[str]) -> Check:
     """Can the author of each request file be recorded?"""
     name = "who asked"
     try:
-        repository = find(specs)
+        repository = find(specs_dir)
         head = repository.head() if repository is not None else None
     except Unreadable as error:
         return warning(name, f"commits and authors cannot be recorded: {error}", error.hint)
     if repository is None:
-        return Check(name=name, message=f"{specs} is in no git checkout, so no commit and no author is recorded")
+        return Check(name=name, message=f"{specs_dir} is in no git checkout, so no commit and no author is recorded")
     if head is None:
         return Check(name=name, message=f"the checkout {repository.top} has no commit yet, so no author is recorded")
-    origins = Checkout(specs, _PATIENCE).visit(files).about(files)
+    origins = GitCheckout(specs_dir, _AUTHORS_TIMEOUT).query(files).provenance(files)
     gaps = Counter(origin.gap for origin in origins.values() if origin.gap is not None)
     if gaps:
-        told = ", ".join(f"{counted(count, 'file')}: not known ({gap})" for gap, count in gaps.most_common())
+        listed = ", ".join(f"{count_of(count, 'file')}: not known ({gap})" for gap, count in gaps.most_common())
         return warning(
             name,
-            f"authors cannot be recorded for all files of {repository.top}: {told}",
+            f"authors cannot be recorded for all files of {repository.top}: {listed}",
             _GAPS[gaps.most_common(1)[0][0]],
         )
     if repository.shallow:

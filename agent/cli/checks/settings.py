@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from agent.cli.checks import Check, warning
 from agent.platform.settings import PREFIX, Settings
-from agent.platform.settings_sources import Found
-from agent.platform.token_host import elsewhere
+from agent.platform.settings_sources import FoundSetting
+from agent.platform.token_host import foreign_token_host
 from agent.platform.trusted_files import readable_by_others
 
 
@@ -23,7 +23,7 @@ class Value:
     origin: str  # flag | environment | .env | secrets | yaml | file | default
 
 
-def origins(settings: Settings, found: Mapping[str, Found]) -> list[Value]:
+def origins(settings: Settings, found: Mapping[str, FoundSetting]) -> list[Value]:
     """Every setting with its value and where it came from: the first source that has it."""
     return [
         Value(
@@ -47,7 +47,7 @@ def _shown(name: str, settings: Settings) -> str:
     return "" if value is None else str(value)
 
 
-def checks(settings: Settings, found: Mapping[str, Found]) -> Iterator[Check]:
+def checks(settings: Settings, found: Mapping[str, FoundSetting]) -> Iterator[Check]:
     """The files that settings came from, and where client id and secret are sent."""
     read = sorted({file for one in found.values() if (file := _file(one))})
     open_ones = [file for file in read if readable_by_others(Path(file))]
@@ -56,12 +56,12 @@ def checks(settings: Settings, found: Mapping[str, Found]) -> Iterator[Check]:
         yield warning("settings files", message, f"chmod 600 {' '.join(open_ones)}")
     else:
         yield Check(name="settings files", message=f"{', '.join(read) or 'none'}: nobody else can change them")
-    place = elsewhere(settings.base_url, settings.token_url)
+    place = foreign_token_host(settings.base_url, settings.token_url)
     where = f"at {place}, another host than that of BASE_URL" if place else "at the host of BASE_URL"
     yield Check(name="token endpoint", message=where)
 
 
-def _file(one: Found) -> str:
+def _file(one: FoundSetting) -> str:
     """The file that a value came from."""
     line_cut = one.where.rpartition(":")[0] if one.origin in (".env", "yaml") else one.where
     return line_cut if one.origin in (".env", "yaml", "secrets", "file") else ""

@@ -22,12 +22,12 @@ _PAST = (
 )
 
 
-def clock_corrected(record: Record, seen: ClockCorrected, _: Policy) -> Record:
+def clock_corrected(record: Record, observation: ClockCorrected, _: Policy) -> Record:
     """Times in the past that cannot be, and what was scheduled from them. Never after the time that is right now."""
-    wrong_from = seen.since if seen.by > 0 else seen.at
+    wrong_from = observation.since if observation.by > 0 else observation.at
 
     def moved(at: float) -> float:
-        return min(at + seen.by, seen.at) if at > wrong_from else at
+        return min(at + observation.by, observation.at) if at > wrong_from else at
 
     times = {name: getattr(record, name) for name in _PAST}
     changes: dict[str, Any] = {name: moved(at) for name, at in times.items() if at is not None and at > wrong_from}
@@ -37,6 +37,12 @@ def clock_corrected(record: Record, seen: ClockCorrected, _: Policy) -> Record:
         changes["delete_at"] = record.delete_at + changes["outcome_at"] - times["outcome_at"]
     if record.hold is not None and record.hold.at > wrong_from:
         changes["hold"] = replace(record.hold, at=moved(record.hold.at))
-    if seen.by < 0 and record.not_before > seen.at and (changes or record.not_before > seen.at - seen.by / 2):
-        changes["not_before"] = record.not_before + seen.by  # scheduled by the wrong time, and not by the right one
+    if (
+        observation.by < 0
+        and record.not_before > observation.at
+        and (changes or record.not_before > observation.at - observation.by / 2)
+    ):
+        changes["not_before"] = (
+            record.not_before + observation.by
+        )  # scheduled by the wrong time, and not by the right one
     return replace(record, **changes) if changes else record

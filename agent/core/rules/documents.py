@@ -7,58 +7,60 @@ from agent.core.observations import (
     DocumentRemoved,
     DocumentReturned,
     ImagesDiscarded,
-    PersonalShown,
-    RerunAsked,
+    PersonalDataDisclosed,
+    RerunRequested,
 )
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record
-from agent.core.rules.transitions import hold
+from agent.core.rules.transitions import place_hold
 
 
-def document_changed(record: Record, seen: DocumentChanged, _: Policy) -> Record:
+def document_changed(record: Record, observation: DocumentChanged, _: Policy) -> Record:
     """Another document than the one we follow: in place, a new generation, or a question to a person."""
-    new, question = seen.desired, record.hold
-    record = _there(record, seen.name)
-    if _asks_for_rerun(record, new) or _free(record):
+    new, question = observation.desired, record.hold
+    record = _file_present(record, observation.name)
+    if _requests_rerun(record, new) or _rerun_is_free(record):
         in_place = record.next is None and record.outcome is None and new.essence == record.desired.essence
-        plain = in_place and not _asks_for_rerun(record, new)
+        plain = in_place and not _requests_rerun(record, new)
         return _apply_in_place(record, new) if plain else replace(record, next=new)
-    record = _ended(record, seen.at)
+    record = _drop_successor(record, observation.at)
     same = new.essence == record.desired.essence
     if same and record.outcome is not Outcome.WITHDRAWN:
         return _apply_in_place(record, new)
     reason = HoldReason.REAPPEARED_AFTER_START if same else HoldReason.CHANGED_AFTER_START
-    return _question(replace(record, hold=record.hold or question), reason, seen.at, new.essence)
+    return _place_document_hold(replace(record, hold=record.hold or question), reason, observation.at, new.essence)
 
 
-def document_returned(record: Record, seen: DocumentReturned, _: Policy) -> Record:
+def document_returned(record: Record, observation: DocumentReturned, _: Policy) -> Record:
     """The document we follow is back: nothing starts, unless it was withdrawn before anything was billed."""
-    record = _there(record, seen.name)
-    if _free(record) and (record.next is not None or record.outcome is Outcome.WITHDRAWN):
-        return replace(record, next=seen.desired)
-    record = _ended(record, seen.at)
+    record = _file_present(record, observation.name)
+    if _rerun_is_free(record) and (record.next is not None or record.outcome is Outcome.WITHDRAWN):
+        return replace(record, next=observation.desired)
+    record = _drop_successor(record, observation.at)
     if record.outcome is Outcome.WITHDRAWN:
-        return _question(record, HoldReason.REAPPEARED_AFTER_START, seen.at, seen.desired.essence)
-    return _apply_in_place(record, seen.desired)
+        return _place_document_hold(
+            record, HoldReason.REAPPEARED_AFTER_START, observation.at, observation.desired.essence
+        )
+    return _apply_in_place(record, observation.desired)
 
 
-def rerun_asked(record: Record, seen: RerunAsked, _: Policy) -> Record:
+def rerun_requested(record: Record, observation: RerunRequested, _: Policy) -> Record:
     """A fresh verification, in words of its own: obeyed once per token."""
-    if not _asks_for_rerun(record, seen.desired):
+    if not _requests_rerun(record, observation.desired):
         return record
-    return replace(_there(record, seen.name), next=seen.desired)
+    return replace(_file_present(record, observation.name), next=observation.desired)
 
 
-def personal_shown(record: Record, seen: PersonalShown, _: Policy) -> Record:
-    return replace(record, shown_at=seen.at)
+def personal_data_disclosed(record: Record, observation: PersonalDataDisclosed, _: Policy) -> Record:
+    return replace(record, shown_at=observation.at)
 
 
 def claims_erased(record: Record, _: ClaimsErased, __: Policy) -> Record:
     return replace(record, claims_until=None)
 
 
-def images_discarded(record: Record, seen: ImagesDiscarded, _: Policy) -> Record:
-    return replace(record, discard=False, discarded=seen.how)
+def images_discarded(record: Record, observation: ImagesDiscarded, _: Policy) -> Record:
+    return replace(record, discard=False, discarded=observation.results)
 
 
 def document_removed(record: Record, _: DocumentRemoved, __: Policy) -> Record:
@@ -78,21 +80,21 @@ def _apply_in_place(record: Record, new: Desired) -> Record:
     )
 
 
-def _there(record: Record, name: str) -> Record:
+def _file_present(record: Record, name: str) -> Record:
     """Its file is there: a name that was forgotten is known again, and what was asked of the last document is over."""
     return replace(record, present=True, name=record.name or name, hold=_without_document_question(record))
 
 
-def _free(record: Record) -> bool:
+def _rerun_is_free(record: Record) -> bool:
     """True when another generation costs nothing that was not asked for: nothing was billed, nothing has finished."""
     return not record.billed and record.outcome in (None, Outcome.WITHDRAWN)
 
 
-def _asks_for_rerun(record: Record, new: Desired) -> bool:
-    return new.rerun is not None and not record.has_obeyed(new.rerun)
+def _requests_rerun(record: Record, new: Desired) -> bool:
+    return new.rerun is not None and not record.has_applied_rerun(new.rerun)
 
 
-def _ended(record: Record, at: float) -> Record:
+def _drop_successor(record: Record, at: float) -> Record:
     """A successor was wanted, and is not any more. What was billed and given up for it ends as withdrawn."""
     if record.next is None:
         return record
@@ -101,11 +103,11 @@ def _ended(record: Record, at: float) -> Record:
     return replace(record, next=None, outcome=Outcome.WITHDRAWN, outcome_at=at)
 
 
-def _question(record: Record, reason: HoldReason, at: float, essence: str) -> Record:
+def _place_document_hold(record: Record, reason: HoldReason, at: float, essence: str) -> Record:
     """Ask a person about the document; one question at a time: the file is still there when this one is answered."""
     if record.hold is not None and record.hold.reason.blocks:
         return record
-    return hold(record, reason, at, essence=essence)
+    return place_hold(record, reason, at, essence=essence)
 
 
 def _without_document_question(record: Record) -> Hold | None:

@@ -5,113 +5,123 @@ from agent.core.effect import EffectKind
 from agent.core.fast_replace import replace
 from agent.core.observations import (
     Answered,
-    CameDue,
     EffectDelayed,
     EffectRefused,
     EffectUnanswered,
     Observation,
     Resumed,
     TargetMissing,
+    TimerFired,
 )
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Intent, Outcome, Phase, Record
-from agent.core.retry import backoff, objected, quoted, surprising
+from agent.core.retry import backoff, hold_evidence, is_unexpected, remote_objection
 from agent.core.rules.recovery import resumed_capture
-from agent.core.rules.transitions import close, hold
+from agent.core.rules.transitions import place_hold, start_deletion
 
 
-def came_due(record: Record, _: CameDue, __: Policy) -> Record:
+def timer_fired(record: Record, _: TimerFired, __: Policy) -> Record:
     return record
 
 
-def resumed(record: Record, seen: Resumed, policy: Policy) -> Record:
+def resumed(record: Record, observation: Resumed, policy: Policy) -> Record:
     if record.intent is None:
         return record
     if policy.recovering and record.intent.kind is EffectKind.START_CAPTURE:
-        return resumed_capture(record, seen.at)
-    return _doubted(record, record.intent, seen, policy)
+        return resumed_capture(record, observation.at)
+    return _start_doubt(record, record.intent, observation, policy)
 
 
-def refused(record: Record, seen: EffectRefused, policy: Policy) -> Record:
-    if not seen.kind.changes:
-        return _surprised(record, seen, seen.kind, seen.evidence, policy)
+def refused(record: Record, observation: EffectRefused, policy: Policy) -> Record:
+    if not observation.kind.mutates:
+        return _unexpected_answer(record, observation, observation.kind, observation.evidence, policy)
     if record.resent and record.intent is not None:
-        return _doubted(record, record.intent, seen, policy)  # no image is taken any more: was it started after all?
-    evidence = f"{seen.kind} {seen.evidence.status or ''}".strip()
-    return hold(replace(record, intent=None), HoldReason.REFUSED, seen.at, evidence)
+        return _start_doubt(
+            record, record.intent, observation, policy
+        )  # no image is taken any more: was it started after all?
+    evidence = f"{observation.kind} {observation.evidence.status or ''}".strip()
+    return place_hold(replace(record, intent=None), HoldReason.REFUSED, observation.at, evidence)
 
 
-def delayed(record: Record, seen: EffectDelayed, policy: Policy) -> Record:
+def delayed(record: Record, observation: EffectDelayed, policy: Policy) -> Record:
     """It did not happen. A call that was kept back, because there is no token or a circuit is open, counts no failure:
     the request comes back as soon as calls go out again, whatever it met before."""
-    unsent = seen.evidence.trouble is Trouble.NO_TOKEN or seen.evidence.cause == NOT_SENT
+    unsent = observation.evidence.trouble is Trouble.NO_TOKEN or observation.evidence.cause == NOT_SENT
     failures = max(record.failures, 1) if unsent else record.failures + 1
-    floor = policy.read_gap if not seen.kind.changes else policy.backoff_base / 2
-    wait = max(backoff(1 if unsent else failures, seen.chance, policy, floor), seen.retry_after or 0.0)
-    return replace(record, intent=None, failures=failures, not_before=seen.at + wait)
+    floor = policy.min_read_interval if not observation.kind.mutates else policy.backoff_base / 2
+    wait = max(backoff(1 if unsent else failures, observation.jitter, policy, floor), observation.retry_after or 0.0)
+    return replace(record, intent=None, failures=failures, not_before=observation.at + wait)
 
 
-def unanswered(record: Record, seen: EffectUnanswered, policy: Policy) -> Record:
+def unanswered(record: Record, observation: EffectUnanswered, policy: Policy) -> Record:
     if record.intent is not None:
-        return _doubted(record, record.intent, seen, policy)
-    if surprising(seen.evidence):
-        return _surprised(record, seen, seen.kind, seen.evidence, policy)
+        return _start_doubt(record, record.intent, observation, policy)
+    if is_unexpected(observation.evidence):
+        return _unexpected_answer(record, observation, observation.kind, observation.evidence, policy)
     failures = record.failures + 1
-    wait = backoff(failures, seen.chance, policy, floor=policy.read_gap)
-    return replace(record, failures=failures, not_before=seen.at + wait)
+    wait = backoff(failures, observation.jitter, policy, floor=policy.min_read_interval)
+    return replace(record, failures=failures, not_before=observation.at + wait)
 
 
-def _doubted(record: Record, intent: Intent, seen: Observation, policy: Policy) -> Record:
+def _start_doubt(record: Record, intent: Intent, observation: Observation, policy: Policy) -> Record:
     """The answer to an effect is unknown: it may have happened. From now on a read decides."""
     failures = max(record.failures, record.repeats, record.attempt - 1) + 1
-    wait = backoff(failures, seen.chance, policy, floor=policy.read_gap)
-    objection = objected(intent.kind, seen.evidence) if isinstance(seen, Answered) else None
-    unexpected = objection is not None and objection.reason is HoldReason.SURPRISE
+    wait = backoff(failures, observation.jitter, policy, floor=policy.min_read_interval)
+    objection = remote_objection(intent.kind, observation.evidence) if isinstance(observation, Answered) else None
+    unexpected = objection is not None and objection.reason is HoldReason.UNEXPECTED_ANSWER
     doubted = replace(
         record,
         intent=None,
         doubt=intent.kind,
-        doubt_since=seen.at,
+        doubt_since=observation.at,
         objection=objection,
-        objections=min(record.objections + unexpected, policy.surprises + 1),
+        objections=min(record.objections + unexpected, policy.unexpected_answers + 1),
         searched_at=None,
         failures=failures,
         pending=False,
         pending_since=None,
-        unsure=record.unsure or intent.kind is EffectKind.CREATE_PROCESS,
-        not_before=seen.at + wait,
+        create_unknown=record.create_unknown or intent.kind is EffectKind.CREATE_PROCESS,
+        not_before=observation.at + wait,
     )
     if intent.kind is EffectKind.START_CAPTURE:
-        return _lost_link(record, doubted, seen.at, policy)
+        return _lost_link(record, doubted, observation.at, policy)
     if intent.kind is EffectKind.CREATE_DOSSIER:
-        return replace(doubted, not_before=seen.at)  # a list is read, not this dossier: no need to wait
+        return replace(doubted, not_before=observation.at)  # a list is read, not this dossier: no need to wait
     return doubted
 
 
 def _lost_link(record: Record, doubted: Record, at: float, policy: Policy) -> Record:
     """Nobody holds the link that was lost: delete the dossier, begin again; a person decides where surprises go on."""
-    closed, objection = close(doubted, at), doubted.objection
-    if objection is None or objection.reason is not HoldReason.SURPRISE or doubted.objections <= policy.surprises:
+    closed, objection = start_deletion(doubted, at), doubted.objection
+    if (
+        objection is None
+        or objection.reason is not HoldReason.UNEXPECTED_ANSWER
+        or doubted.objections <= policy.unexpected_answers
+    ):
         return closed
-    return hold(closed, objection.reason, at, objection.evidence)
+    return place_hold(closed, objection.reason, at, objection.evidence)
 
 
-def _surprised(record: Record, seen: Observation, kind: EffectKind, evidence: Evidence, policy: Policy) -> Record:
+def _unexpected_answer(
+    record: Record, observation: Observation, kind: EffectKind, evidence: Evidence, policy: Policy
+) -> Record:
     """A read was answered with something the contract does not know: ask again, then hold."""
-    surprises = record.surprises + 1
-    wait = seen.at + backoff(surprises, seen.chance, policy, floor=policy.read_gap)
-    asked = replace(record, surprises=surprises, not_before=wait)
-    if surprises <= policy.surprises or record.phase is Phase.DELETION:
+    surprises = record.unexpected_answers + 1
+    wait = observation.at + backoff(surprises, observation.jitter, policy, floor=policy.min_read_interval)
+    asked = replace(record, unexpected_answers=surprises, not_before=wait)
+    if surprises <= policy.unexpected_answers or record.phase is Phase.DELETION:
         return asked
-    return hold(asked, HoldReason.SURPRISE, seen.at, quoted(kind, evidence))
+    return place_hold(asked, HoldReason.UNEXPECTED_ANSWER, observation.at, hold_evidence(kind, evidence))
 
 
-def missing(record: Record, seen: TargetMissing, policy: Policy) -> Record:
+def missing(record: Record, observation: TargetMissing, policy: Policy) -> Record:
     """One 404 is not "gone": it takes some confirmations over a grace period."""
-    if seen.kind is EffectKind.START_VERIFICATION and record.intent is not None:
-        return _doubted(record, record.intent, seen, policy)  # no answer but success proves anything of a start
-    missing, since = record.missing + 1, record.missing_since or seen.at
-    if missing >= policy.missing_confirmations and seen.at - since >= policy.missing_grace:
-        return close(replace(record, intent=None), seen.at, Outcome.LOST)
-    wait = seen.at + backoff(missing, seen.chance, policy, floor=policy.read_gap)
+    if observation.kind is EffectKind.START_VERIFICATION and record.intent is not None:
+        return _start_doubt(
+            record, record.intent, observation, policy
+        )  # no answer but success proves anything of a start
+    missing, since = record.missing + 1, record.missing_since or observation.at
+    if missing >= policy.missing_confirmations and observation.at - since >= policy.missing_grace:
+        return start_deletion(replace(record, intent=None), observation.at, Outcome.LOST)
+    wait = observation.at + backoff(missing, observation.jitter, policy, floor=policy.min_read_interval)
     return replace(record, intent=None, missing=missing, missing_since=since, not_before=wait)

@@ -12,95 +12,107 @@ That counts for whatever would begin: for what is to follow once a dossier is de
 a rerun) it is asked as soon as it is known that something follows, so that it is shown before anybody approves.
 """
 
-from agent.core.assure_types import Found, Status
+from agent.core.assure_types import FoundDossier, Status
 from agent.core.effect import EffectKind
 from agent.core.fast_replace import replace
-from agent.core.lost_answers import started
+from agent.core.lost_answers import started_process
 from agent.core.observations import Answered, HistoryLost, HoldResolved, Observation
 from agent.core.policy import Policy
-from agent.core.record import HoldReason, Phase, Record, read_reference
-from agent.core.rules.transitions import FRESH_DOSSIER, PROGRESS, begin, done, hold, leads_on
+from agent.core.record import HoldReason, Phase, Record, parse_reference
+from agent.core.rules.transitions import (
+    FAILURES_RESET,
+    FRESH_DOSSIER,
+    effect_succeeded,
+    has_successor,
+    next_generation,
+    place_hold,
+)
 
-UNSEEN = "unseen"  # not looked for yet
+NOT_SEARCHED = "unseen"  # not looked for yet
 NOT_FOUND = "not-found"
 SEVERAL_STARTED = "several-started"
 OTHER_TYPE = "other-process-type"
 EMPTY = "empty-dossier"
-OF_ANOTHER = "dossier-of-another"
+FOREIGN_DOSSIER = "dossier-of-another"
 
 
-def unproven(record: Record, at: float, evidence: str = UNSEEN) -> Record:
+def hold_history_lost(record: Record, at: float, evidence: str = NOT_SEARCHED) -> Record:
     """Nothing is begun before a person says so."""
-    held = hold(record, HoldReason.HISTORY_LOST, at)
+    held = place_hold(record, HoldReason.HISTORY_LOST, at)
     assert held.hold is not None
     return replace(held, hold=replace(held.hold, evidence=evidence))
 
 
-def foreign(record: Record, reference: str | None) -> bool:
+def is_foreign(record: Record, reference: str | None) -> bool:
     """True when an agent made the dossier for another request. One made by hand a person may choose."""
-    read = read_reference(reference)
+    read = parse_reference(reference)
     return read is not None and read[1] != record.uid
 
 
-def given_back(record: Record, at: float, policy: Policy) -> Record:
+def release_foreign_dossier(record: Record, at: float, policy: Policy) -> Record:
     """A person chose a dossier of somebody else: nothing is done in it, least of all deleted, and we ask again."""
-    without = replace(done(record), phase=Phase.DOSSIER, **FRESH_DOSSIER)
+    without = replace(effect_succeeded(record), phase=Phase.DOSSIER, **FRESH_DOSSIER)
     if policy.recovering:
-        return unproven(without, at, OF_ANOTHER)
-    return hold(without, HoldReason.SURPRISE, at, OF_ANOTHER)
+        return hold_history_lost(without, at, FOREIGN_DOSSIER)
+    return place_hold(without, HoldReason.UNEXPECTED_ANSWER, at, FOREIGN_DOSSIER)
 
 
 # Only a start leads there; what is pending may fail at Assure, or be canceled, without one.
 _STARTED = frozenset({Status.PROCESSING, Status.ACCEPTED, Status.REJECTED, Status.INCONCLUSIVE})
 
 
-def unknown_to(record: Record, found: Found) -> bool:
+def proves_store_is_stale(record: Record, found: FoundDossier) -> bool:
     """True when Assure shows what this record would know of, were it not behind: each intent is on file first [I4].
 
     What unanswered calls may have left is no sign: a dossier of an earlier attempt, or what is in doubt. One under the
     reference at hand is a sign before its creation was asked for, also where Assure was too busy for it: it made none.
     """
     if found.dossier_id == record.dossier_id:
-        return _never_asked_for(record, found)
+        return _not_requested(record, found)
     known = (record.generation, record.attempt)
     if (found.generation, found.attempt) == known:
         asked = EffectKind.CREATE_DOSSIER in (record.doubt, record.intent and record.intent.kind)
-        return record.opened_at is None or (record.phase is Phase.DOSSIER and (_used(found) or not asked))
+        return record.opened_at is None or (record.phase is Phase.DOSSIER and (_has_processes(found) or not asked))
     return (found.generation, found.attempt) > known
 
 
-def _never_asked_for(record: Record, found: Found) -> bool:
+def _not_requested(record: Record, found: FoundDossier) -> bool:
     """True when a process is in this dossier, or was started, and nobody asked for that."""
-    if record.unsure or record.billed:
+    if record.create_unknown or record.billed:
         return False
     if record.phase is Phase.PROCESS:
-        return record.intent is None and record.doubt is None and _used(found)
+        return record.intent is None and record.doubt is None and _has_processes(found)
     waiting = record.phase in (Phase.IMAGES, Phase.VERIFICATION)
     return waiting and any(process.status in _STARTED for process in found.processes)
 
 
-def asked_first(before: Record, after: Record, seen: Observation, policy: Policy) -> Record:
+def hold_if_recovering(before: Record, after: Record, observation: Observation, policy: Policy) -> Record:
     """Whatever a step lets follow, a person is asked first whether it was done already; while the store recovers.
 
     What our own calls lead to is ours: their intents are on file, and what they are about was asked for before. So is
     what a person said to go on with.
     """
     if after.hold is not None and after.hold.reason is HoldReason.HISTORY_LOST:
-        settled = after.phase in (Phase.DELETION, Phase.DONE) and not leads_on(after)
+        settled = after.phase in (Phase.DELETION, Phase.DONE) and not has_successor(after)
         return replace(after, hold=None) if settled else after
     question = before.hold.reason if before.hold is not None else None
-    told = isinstance(seen, HoldResolved) and question is HoldReason.HISTORY_LOST
-    if not policy.recovering or told or isinstance(seen, Answered) or not _newly_follows(before, after, seen):
+    told = isinstance(observation, HoldResolved) and question is HoldReason.HISTORY_LOST
+    if (
+        not policy.recovering
+        or told
+        or isinstance(observation, Answered)
+        or not _starts_successor(before, after, observation)
+    ):
         return after
-    return unproven(after, seen.at, NOT_FOUND if isinstance(seen, HistoryLost) else UNSEEN)
+    return hold_history_lost(after, observation.at, NOT_FOUND if isinstance(observation, HistoryLost) else NOT_SEARCHED)
 
 
-def _newly_follows(before: Record, after: Record, seen: Observation) -> bool:
+def _starts_successor(before: Record, after: Record, observation: Observation) -> bool:
     """True when another generation began with this step, or will begin because of it."""
     if after.generation > before.generation:
         return after.phase is Phase.DOSSIER
-    known = leads_on(before) and after.next == before.next and not isinstance(seen, HistoryLost)
-    return leads_on(after) and not known
+    known = has_successor(before) and after.next == before.next and not isinstance(observation, HistoryLost)
+    return has_successor(after) and not known
 
 
 def resumed_capture(record: Record, at: float) -> Record:
@@ -108,39 +120,41 @@ def resumed_capture(record: Record, at: float) -> Record:
 
     Its dossier is looked for before it is given up.
     """
-    return unproven(replace(record, intent=None, unsure=True), at)
+    return hold_history_lost(replace(record, intent=None, create_unknown=True), at)
 
 
-def history_lost(record: Record, seen: HistoryLost, _: Policy) -> Record:
+def history_lost(record: Record, observation: HistoryLost, _: Policy) -> Record:
     """Fold in what Assure shows of this request. What was to follow a deletion is asked about in `asked_first`."""
-    latest = _latest(seen.found)
-    ahead = latest is not None and _ahead(latest, record)
+    latest = _latest(observation.found)
+    ahead = latest is not None and _is_newer(latest, record)
     if latest is not None and ahead:
-        record = _adopted(record, latest, seen.at)
-    if doubt := _unclear(record, seen.found):
-        return unproven(record, seen.at, doubt) if record.phase is not Phase.DONE else record
+        record = _adopt(record, latest, observation.at)
+    if doubt := _ambiguity(record, observation.found):
+        return hold_history_lost(record, observation.at, doubt) if record.phase is not Phase.DONE else record
     if ahead:
         return record
     if record.phase is Phase.DOSSIER:
-        return unproven(record, seen.at, NOT_FOUND)
-    if record.phase is Phase.PROCESS and record.desired.capture is not None and not _used(latest):
-        return unproven(record, seen.at, EMPTY)  # the link may be out, and not opened yet
+        return hold_history_lost(record, observation.at, NOT_FOUND)
+    if record.phase is Phase.PROCESS and record.desired.capture is not None and not _has_processes(latest):
+        return hold_history_lost(record, observation.at, EMPTY)  # the link may be out, and not opened yet
     if record.phase in _READ_AGAIN:
-        record = _asked_no_more(record, seen)
-        unread = replace(record, unsure=True, pending=False, pending_since=None, not_before=seen.at)
+        record = _clear_history_hold(record, observation)
+        unread = replace(record, create_unknown=True, pending=False, pending_since=None, not_before=observation.at)
         kind = _READ_AGAIN[record.phase]
-        return unread if kind is None else replace(unread, doubt=kind, doubt_since=seen.at)
-    return replace(record, not_before=seen.at) if record.phase is Phase.RESULT else record
+        return unread if kind is None else replace(unread, doubt=kind, doubt_since=observation.at)
+    return replace(record, not_before=observation.at) if record.phase is Phase.RESULT else record
 
 
-def _asked_no_more(record: Record, seen: HistoryLost) -> Record:
+def _clear_history_hold(record: Record, observation: HistoryLost) -> Record:
     """A question that what Assure shows has answered, or has made another one."""
-    ours = next((one for one in seen.found if one.dossier_id == record.dossier_id), None)
+    ours = next((one for one in observation.found if one.dossier_id == record.dossier_id), None)
     reason = record.hold.reason if record.hold is not None else None
-    if reason is HoldReason.HISTORY_LOST and _used(ours):
+    if reason is HoldReason.HISTORY_LOST and _has_processes(ours):
         return replace(record, hold=None)
     if reason is HoldReason.BACK_IMAGE_REQUIRED and ours is None:
-        return unproven(record, seen.at, NOT_FOUND)  # its answer was another attempt, and may have been given
+        return hold_history_lost(
+            record, observation.at, NOT_FOUND
+        )  # its answer was another attempt, and may have been given
     return record
 
 
@@ -152,34 +166,36 @@ _READ_AGAIN: dict[Phase, EffectKind | None] = {
 }
 
 
-def _latest(found: tuple[Found, ...]) -> Found | None:
+def _latest(found: tuple[FoundDossier, ...]) -> FoundDossier | None:
     """That of the last generation in which something was started; else the one of its last attempt."""
-    return max(found, key=lambda one: (one.generation, started(one.processes) is not None, one.attempt), default=None)
+    return max(
+        found, key=lambda one: (one.generation, started_process(one.processes) is not None, one.attempt), default=None
+    )
 
 
-def _unclear(record: Record, found: tuple[Found, ...]) -> str:
+def _ambiguity(record: Record, found: tuple[FoundDossier, ...]) -> str:
     """Why nobody but a person can tell what counts; empty when it is clear."""
     moving = None
     for one in found:
         if one.dossier_id == record.dossier_id:
-            moving = started(one.processes)
-        elif one.generation == record.generation and started(one.processes) is not None:
+            moving = started_process(one.processes)
+        elif one.generation == record.generation and started_process(one.processes) is not None:
             return SEVERAL_STARTED
     if moving is not None and moving.process_type != record.desired.process_type:
         return OTHER_TYPE
     return ""
 
 
-def _ahead(found: Found, record: Record) -> bool:
+def _is_newer(found: FoundDossier, record: Record) -> bool:
     """True when this dossier is of a later attempt than the record knows, or of one whose answer it does not know."""
     known = (record.generation, record.attempt)
     unanswered = record.phase is Phase.DOSSIER and (found.generation, found.attempt) == known
     return unanswered or (found.generation, found.attempt) > known
 
 
-def _adopted(record: Record, found: Found, at: float) -> Record:
+def _adopt(record: Record, found: FoundDossier, at: float) -> Record:
     if found.generation > record.generation:
-        record = begin(record, record.next or record.desired, at)
+        record = next_generation(record, record.next or record.desired, at)
     adopted = replace(
         record,
         phase=Phase.PROCESS,
@@ -191,11 +207,11 @@ def _adopted(record: Record, found: Found, at: float) -> Record:
         doubt=EffectKind.CREATE_PROCESS,
         doubt_since=at,
         queued=False,
-        **PROGRESS,
-        **FRESH_DOSSIER | {"dossier_id": found.dossier_id, "unsure": True},
+        **FAILURES_RESET,
+        **FRESH_DOSSIER | {"dossier_id": found.dossier_id, "create_unknown": True},
     )
-    return adopted if _used(found) else unproven(adopted, at, EMPTY)
+    return adopted if _has_processes(found) else hold_history_lost(adopted, at, EMPTY)
 
 
-def _used(found: Found | None) -> bool:
+def _has_processes(found: FoundDossier | None) -> bool:
     return found is not None and bool(found.processes)

@@ -79,7 +79,7 @@ class Flows:
             delay = self._account.config.capture_delay
             for at in (capture.created_at + delay / 2, capture.created_at + delay):
                 heapq.heappush(self._due, (at, capture.token))
-                self._account.awaited(at, "")
+                self._account.awaited_processes(at, "")
 
     def coming(self) -> list[tuple[float, str]]:
         """The moments at which simulated persons will act."""

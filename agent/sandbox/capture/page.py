@@ -129,8 +129,8 @@ def _show(world: World, capture: Capture, process: Process, step: str, refusal: 
     document = world.documents.get(capture.document_id or 0)
     values: Json = {
         "step": step,
-        "stages": steps.STAGES,
-        "stage": steps.stage(step),
+        "stages": steps.STEPS,
+        "stage": steps.current_step(step),
         "link": _address(capture.token),
         "first": _address(capture.token, row[0]),
         "next": _address(capture.token, steps.first_open(capture, process)),

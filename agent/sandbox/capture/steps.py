@@ -11,7 +11,7 @@ DOCUMENT = "document"
 CHECK = "check"
 CANCEL = "cancel"
 
-STAGES = ("Document", "Pictures", "Check")
+STEPS = ("Document", "Pictures", "Check")
 
 
 def steps(capture: Capture, process: Process) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ def before(step: str, capture: Capture, process: Process) -> str:
     return row[place - 1] if place else ""
 
 
-def stage(step: str) -> int:
+def current_step(step: str) -> int:
     """Where in STAGES the step stands."""
     return 1 if step in DEPICTIONS else 2 if step == CHECK else 0
 

@@ -53,7 +53,7 @@ class Outbox:
         self._awaited: list[tuple[float, str]] = []
         self._waiting: list[tuple[float, int, Delivery]] = []
         self._held: list[Delivery] = []
-        world.awaited = self._await
+        world.awaited_processes = self._watch_process
 
     def subscribe(self, subscription: Subscription | None) -> None:
         """Tell this one from now on, or nobody: of whatever finishes later. What is under way goes on."""
@@ -61,7 +61,7 @@ class Outbox:
         self._awaited.clear()
         if subscription is not None:
             for at, process_id in self._world.coming():
-                self._await(at, process_id)
+                self._watch_process(at, process_id)
         self.changed()
 
     def next_at(self) -> float | None:
@@ -75,7 +75,7 @@ class Outbox:
         while self._awaited and self._awaited[0][0] <= now:
             _, process_id = heapq.heappop(self._awaited)
             if self.subscription is not None and process_id in self._world.processes:
-                self._tell(self.subscription, self._world.processes[process_id], now)
+                self._make_event(self.subscription, self._world.processes[process_id], now)
         for delivery in [held for held in self._held if held.at <= now]:
             self._release(delivery)
         found = []
@@ -98,12 +98,12 @@ class Outbox:
         self._world.changes += 1
         self.changed()
 
-    def _await(self, at: float, process_id: str) -> None:
+    def _watch_process(self, at: float, process_id: str) -> None:
         if self.subscription is not None:
             heapq.heappush(self._awaited, (at, process_id))
             self.changed()
 
-    def _tell(self, subscription: Subscription, process: Process, now: float) -> None:
+    def _make_event(self, subscription: Subscription, process: Process, now: float) -> None:
         """Make the event, and let it meet its trouble."""
         status = process.status(now)
         by_request = process.verdict is not None and process.verdict.fail_reason == outcome.BY_REQUEST

@@ -19,7 +19,7 @@ async def wait(event: asyncio.Event, seconds: float | None) -> None:
         await asyncio.wait_for(event.wait(), seconds)
 
 
-class Courier:
+class EventSender:
     """`clock` gives epoch seconds and `wait` lets them pass; `sending` is how many deliveries are on the wire.
 
     `transport` goes in the place of sockets.
@@ -37,13 +37,13 @@ class Courier:
         self._wait = wait
         self._transport = transport
         self._wake = asyncio.Event()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         outbox.changed = self._wake.set
 
     @property
     def sending(self) -> int:
         """How many deliveries have not been answered yet."""
-        return len(self._under_way)
+        return len(self._in_flight)
 
     async def run(self) -> None:
         """Send until cancelled; what is under way then is cut."""
@@ -54,14 +54,14 @@ class Courier:
                     self._wake.clear()
                     for delivery in self._outbox.due():
                         task = asyncio.create_task(self._send(http, delivery))
-                        self._under_way.add(task)
-                        task.add_done_callback(self._under_way.discard)
+                        self._in_flight.add(task)
+                        task.add_done_callback(self._in_flight.discard)
                     at = self._outbox.next_at()
                     await self._wait(self._wake, None if at is None else max(0.0, at - self._clock()))
             finally:
-                for task in self._under_way:
+                for task in self._in_flight:
                     task.cancel()
-                await asyncio.gather(*self._under_way, return_exceptions=True)
+                await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     async def _send(self, http: httpx.AsyncClient, delivery: Delivery) -> None:
         """One attempt; whatever comes of it is heard by the outbox."""

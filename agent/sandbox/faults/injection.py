@@ -40,7 +40,7 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
 
-class Wire:
+class FaultInjector:
     """Answers one call after another, each with its trouble. `sleep` is how latency passes."""
 
     def __init__(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
@@ -66,19 +66,19 @@ class Wire:
         match rule.kind:
             case Kind.RESET_BEFORE | Kind.RESET_AFTER:
                 connection.abort()
-                await _gone(receive)
+                await _close_connection(receive)
             case Kind.HANG:
                 self._hanging.add(connection)
-                await _gone(receive)
+                await _close_connection(receive)
                 self._hanging.discard(connection)
             case Kind.TRUNCATED:
-                await _cut_short(acted or Response(b"{}", media_type="application/json"), send)
+                await _truncate_body(acted or Response(b"{}", media_type="application/json"), send)
                 connection.close()
-                await _gone(receive)
+                await _close_connection(receive)
             case _:
-                await self._false(rule, fail)(scope, receive, send)
+                await self._wrong_answer(rule, fail)(scope, receive, send)
 
-    def _false(self, rule: Rule, fail: Fail) -> Response:
+    def _wrong_answer(self, rule: Rule, fail: Fail) -> Response:
         """An answer, but not the one that was asked for."""
         match rule.kind:
             case Kind.FOREIGN:
@@ -96,13 +96,13 @@ class Wire:
         return response
 
 
-async def _gone(receive: Receive) -> None:
+async def _close_connection(receive: Receive) -> None:
     """Return when the connection has ended; before that uvicorn would answer for us."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _cut_short(response: Response, send: Send) -> None:
+async def _truncate_body(response: Response, send: Send) -> None:
     """Half of a body, under a Content-Length that promises all of it. An answer without a body promises one."""
     body = bytes(response.body) or b"{}"
     status = 200 if response.status_code == 204 else response.status_code

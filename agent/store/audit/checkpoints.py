@@ -22,7 +22,7 @@ from pathlib import Path
 import orjson
 
 from agent.core.errors import StoreError
-from agent.core.timestamps import written
+from agent.core.timestamps import format_timestamp
 from agent.store.connection import Connection, reader
 from agent.store.operator_commands import last_command
 
@@ -53,7 +53,7 @@ class Checkpoint:
     commands_head: str | None = None
     hash: str = ""
 
-    def sealed(self) -> "Checkpoint":
+    def with_hash(self) -> "Checkpoint":
         """With the hash of its line."""
         said = [self.previous, self.number, self.kind, self.at, self.event, self.head, self.digest]
         if self.commands is not None:
@@ -64,17 +64,17 @@ class Checkpoint:
 ORIGIN = Checkpoint(number=0, kind=CHECKPOINT, at="", event=0, head="", digest="", previous="")
 
 
-def onward(digest: str, event_hash: str) -> str:
+def extend_digest(digest: str, event_hash: str) -> str:
     """The digest of the journal with one event more."""
     return hashlib.sha256((digest + event_hash).encode()).hexdigest()
 
 
-def beside(store: Path) -> Path:
+def checkpoint_path(store: Path) -> Path:
     """Where the checkpoints of this state file are."""
     return store.with_suffix(".checkpoints.jsonl")
 
 
-class Garbled(StoreError):
+class MalformedCheckpoint(StoreError):
     """A line that is no checkpoint: `line` counts from 1."""
 
     def __init__(self, path: Path, line: int) -> None:
@@ -95,10 +95,10 @@ def lines(path: Path) -> Iterator[Checkpoint]:
                 try:
                     yield Checkpoint(**orjson.loads(line))
                 except (ValueError, TypeError):
-                    raise Garbled(path, number) from None
+                    raise MalformedCheckpoint(path, number) from None
 
 
-def final(path: Path) -> Checkpoint | None:
+def last_line(path: Path) -> Checkpoint | None:
     """The last line, read from the end of the file; None when there is none, or it cannot be read (`verify` tells)."""
     try:
         with path.open("rb") as file:
@@ -109,7 +109,7 @@ def final(path: Path) -> Checkpoint | None:
         return None
 
 
-def standing(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
+def effective(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
     """Those that speak of the journal as it should be now: without what a restore, or a break, gave up."""
     left: list[Checkpoint] = []
     for checkpoint in checkpoints:
@@ -125,23 +125,23 @@ class Checkpoints:
 
     def __init__(self, store: Path) -> None:
         self._store = store
-        self._path = beside(store)
-        self._turn = threading.Lock()
+        self._path = checkpoint_path(store)
+        self._lock = threading.Lock()
         self._last: Checkpoint | None = None
 
     def take(self, at: float) -> tuple[Checkpoint, ...]:
         """Add a line when something was written since the last one; return what was added. Raises Garbled."""
-        with self._turn, reader(self._store) as connection:
+        with self._lock, reader(self._store) as connection:
             added: list[Checkpoint] = []
             last = self._end(connection)
-            if not holds(connection, last):
-                last = self._append(self._back(connection, BREAK, at, last))
+            if not matches_event(connection, last):
+                last = self._append(self._rewind(connection, BREAK, at, last))
                 added.append(last)
             commands = last_command(connection)
             event, head, digest = last.event, last.head, last.digest
             while page := _page(connection, event):
                 for event, head in page:  # noqa: B007 - the last of them is meant
-                    digest = onward(digest, head)
+                    digest = extend_digest(digest, head)
             if event > last.event or commands[0] > (last.commands or 0):
                 now = replace(
                     last, event=event, head=head, digest=digest, commands=commands[0], commands_head=commands[1]
@@ -149,15 +149,15 @@ class Checkpoints:
                 added.append(self._append(_next(last, CHECKPOINT, at, now)))
             return tuple(added)
 
-    def restored(self, at: float) -> Checkpoint:
+    def record_restore(self, at: float) -> Checkpoint:
         """Say that a person put an older copy of the database in place: what was written after it is given up."""
-        with self._turn, reader(self._store) as connection:
-            return self._append(self._back(connection, RESTORE, at, self._end(connection)))
+        with self._lock, reader(self._store) as connection:
+            return self._append(self._rewind(connection, RESTORE, at, self._end(connection)))
 
-    def _back(self, connection: Connection, kind: str, at: float, last: Checkpoint) -> Checkpoint:
+    def _rewind(self, connection: Connection, kind: str, at: float, last: Checkpoint) -> Checkpoint:
         """A line that goes back to the newest one that the database still agrees with."""
-        for line in reversed([ORIGIN, *standing(lines(self._path))]):
-            if holds(connection, line):
+        for line in reversed([ORIGIN, *effective(lines(self._path))]):
+            if matches_event(connection, line):
                 return _next(last, kind, at, line)
         raise AssertionError("the origin always holds")
 
@@ -201,7 +201,7 @@ def note(connection: Connection) -> tuple[int, str] | None:
     return (int(number), line_hash) if number.isdigit() else (0, "")
 
 
-def holds(connection: Connection, line: Checkpoint) -> bool:
+def matches_event(connection: Connection, line: Checkpoint) -> bool:
     """Are its last event and its last command still those that it saw? Cheap; whether all are, `verify` says."""
     found = connection.execute("SELECT hash FROM events WHERE id = ?", (line.event,)).fetchone()
     if line.event and (found is None or found[0] != line.head):
@@ -212,9 +212,9 @@ def holds(connection: Connection, line: Checkpoint) -> bool:
     return found is not None and found[0] == line.commands_head
 
 
-def _next(last: Checkpoint, kind: str, at: float, saw: Checkpoint) -> Checkpoint:
+def _next(last: Checkpoint, kind: str, at: float, covered: Checkpoint) -> Checkpoint:
     """The line after the last one, with what another one saw."""
-    return replace(saw, number=last.number + 1, kind=kind, at=written(at), previous=last.hash).sealed()
+    return replace(covered, number=last.number + 1, kind=kind, at=format_timestamp(at), previous=last.hash).with_hash()
 
 
 def _page(connection: Connection, after: int) -> list[tuple[int, str]]:

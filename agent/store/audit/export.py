@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 
 from agent import __version__
-from agent.core.timestamps import written
+from agent.core.timestamps import format_timestamp
 from agent.store.account_binding import SIMULATED, account_of, simulated
-from agent.store.audit.checkpoints import beside, lines, onward
+from agent.store.audit.checkpoints import checkpoint_path, extend_digest, lines
 from agent.store.connection import Connection, reader
 
 FORMAT = 2
@@ -28,17 +28,19 @@ def verifier() -> str:
     return Path(__file__).with_name("verify_export.py").read_text()  # in the tree, a link to the one in `state`
 
 
-def exported(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str, Any]]:
+def export_lines(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str, Any]]:
     """The lines of an export of everything, in the order of writing, or of one request. One snapshot."""
     with reader(path) as connection:
-        checkpoints = list(lines(beside(path))) if uid is None else []  # before the snapshot: never ahead of it
+        checkpoints = (
+            list(lines(checkpoint_path(path))) if uid is None else []
+        )  # before the snapshot: never ahead of it
         connection.execute("BEGIN")
         account = account_of(connection)
         header = {
             "kind": "export",
             "format": FORMAT,
             "agent": __version__,
-            "at": written(at),
+            "at": format_timestamp(at),
             "whole": uid is None,
             "account": account,
             "simulated": SIMULATED if simulated(account) else None,
@@ -47,7 +49,7 @@ def exported(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str
         events, digest = 0, ""
         for event in _events(connection, uid):
             events += 1
-            digest = onward(digest, event["hash"])
+            digest = extend_digest(digest, event["hash"])
             yield event
         requests = 0
         sql = "SELECT uid, seq, head FROM requests WHERE :uid IS NULL OR uid = :uid ORDER BY admitted_at, uid"
@@ -69,7 +71,7 @@ def _events(connection: Connection, uid: str | None) -> Iterator[dict[str, Any]]
             "event": event,
             "uid": request,
             "seq": seq,
-            "time": written(at),
+            "time": format_timestamp(at),
             "at": at,
             "type": kind,
             "changes": changes,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.errors import AgentError
-from agent.store.connection import Connection, is_damage, open_reader, reader, sqlite3, unusable
+from agent.store.connection import Connection, is_damage, open_reader, reader, sqlite3, store_error
 
 # What a query may read. A new table is closed until somebody thought about it; a test knows all of them.
 OPEN = frozenset(
@@ -45,7 +45,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class QueryResult:
     """Columns and rows."""
 
     columns: tuple[str, ...]
@@ -80,7 +80,7 @@ def read(path: Path) -> Query:
 
 
 @contextlib.contextmanager
-def asked(path: Path, sql: str, values: Mapping[str, str]) -> Iterator[Answer]:
+def run_query(path: Path, sql: str, values: Mapping[str, str]) -> Iterator[QueryResult]:
     """Ask one question of a state file; its rows are read while the block runs. Raises AgentError."""
     connection = open_reader(path)
     try:
@@ -89,9 +89,9 @@ def asked(path: Path, sql: str, values: Mapping[str, str]) -> Iterator[Answer]:
         columns = tuple(column[0] for column in cursor.description or ())
         if not columns:
             raise AgentError("That is no question: it has no columns.", "ask with SELECT")
-        yield Answer(columns=columns, rows=iter(cursor))
+        yield QueryResult(columns=columns, rows=iter(cursor))
     except (sqlite3.Error, sqlite3.Warning) as error:
-        raise (unusable(path, error) if is_damage(str(error)) else _unanswerable(str(error))) from None
+        raise (store_error(path, error) if is_damage(str(error)) else _unanswerable(str(error))) from None
     finally:
         connection.close()
 
@@ -122,7 +122,7 @@ def _unanswerable(reason: str) -> AgentError:
     return AgentError(f"The query cannot be run: {reason}.", "write one SELECT that SQLite understands")
 
 
-def viewed(path: Path) -> dict[str, tuple[str, ...]]:
+def view_columns(path: Path) -> dict[str, tuple[str, ...]]:
     """The views of a state file, and the columns of each."""
     with reader(path) as connection:
         names = [

@@ -20,7 +20,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class LoggedAnswer:
     """How Assure answered the call that an event is about: its number, effect, class, HTTP status and trace id."""
 
     number: int
@@ -32,7 +32,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class AuditEntry:
     """One event. `event` counts in the order of writing, `seq` within the request; `at` is in seconds, UTC."""
 
     event: int
@@ -41,19 +41,19 @@ class Entry:
     type: str
     changes: dict[str, Any]
     hash: str
-    reply: Reply | None = None
+    reply: LoggedAnswer | None = None
 
 
-def subjects(connection: Connection, asked: str, keys: Keys | None) -> list[Subject]:
+def subjects(connection: Connection, name_or_uid: str, keys: Keys | None) -> list[Subject]:
     """The requests of this name, one for each source, or of this uid.
 
     A forgotten name is in no table; who still knows it finds its request by the uid, which the key beside the store
     makes of source and name.
     """
     sources = [row[0] for row in connection.execute("SELECT source FROM sources")]
-    uids = {asked, *(keys.uid(source, asked) for source in sources if keys is not None)}
+    uids = {name_or_uid, *(keys.uid(source, name_or_uid) for source in sources if keys is not None)}
     by_uid = "uid IN (SELECT value FROM json_each(?))"
-    found = _rows(connection, by_uid, orjson.dumps(sorted(uids)).decode()) or _rows(connection, "name = ?", asked)
+    found = _rows(connection, by_uid, orjson.dumps(sorted(uids)).decode()) or _rows(connection, "name = ?", name_or_uid)
     return [Subject(uid=row["uid"], name=row["name"], row=row) for row in found]
 
 
@@ -63,12 +63,12 @@ def _rows(connection: Connection, where: str, value: str) -> list[dict[str, Any]
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def story(connection: Connection, uid: str) -> Iterator[Entry]:
+def request_events(connection: Connection, uid: str) -> Iterator[AuditEntry]:
     """All events of a request, oldest first."""
     columns = "number, effect, result, status, trouble, trace_id"
     sql = f"SELECT {columns} FROM attempts WHERE uid = ? AND result IS NOT NULL"  # noqa: S608 - names of ours
     names = columns.split(", ")
-    replies = {row[0]: Reply(**dict(zip(names, row, strict=True))) for row in connection.execute(sql, (uid,))}
+    replies = {row[0]: LoggedAnswer(**dict(zip(names, row, strict=True))) for row in connection.execute(sql, (uid,))}
     open_call: int | None = None
     sql = "SELECT id, seq, at, type, changes, hash FROM events WHERE uid = ? ORDER BY seq"
     for event, seq, at, kind, text, digest in connection.execute(sql, (uid,)):
@@ -77,4 +77,4 @@ def story(connection: Connection, uid: str) -> Iterator[Entry]:
         if "intent" in changes:
             reply = replies.get(open_call) if open_call is not None else None
             open_call = changes["intent"]["number"] if changes["intent"] is not None else None
-        yield Entry(event=event, seq=seq, at=at, type=kind, changes=changes, hash=digest, reply=reply)
+        yield AuditEntry(event=event, seq=seq, at=at, type=kind, changes=changes, hash=digest, reply=reply)

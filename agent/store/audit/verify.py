@@ -17,21 +17,21 @@ from agent.core.attempt import RESULTS
 from agent.core.audit import Audited, audited, replay
 from agent.core.effect import EffectKind
 from agent.core.errors import AgentError, StoreDamaged
-from agent.store.audit.checkpoints import beside, note
+from agent.store.audit.checkpoints import checkpoint_path, note
 from agent.store.audit.finding import Finding
 from agent.store.audit.verify_commands import verify_commands
-from agent.store.audit.verify_journal import File, verify_journal
-from agent.store.audit.verify_names import Digests, misnamed
+from agent.store.audit.verify_journal import CheckpointFile, verify_journal
+from agent.store.audit.verify_names import NameDigests, name_differences
 from agent.store.connection import Connection, reader
 from agent.store.identity_key import Keys, carried_key
 from agent.store.operator_commands import Note
-from agent.store.repository import chain, columns, load
+from agent.store.repository import columns, event_hash, load
 
 _ANSWERS = {observation.__name__: result for observation, result in RESULTS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class AuditReport:
     """What `verify` saw. The first finding is the first in the order of writing; notices are no faults."""
 
     requests: int
@@ -44,22 +44,22 @@ class Verdict:
     notices: tuple[str, ...]
 
 
-def verify(path: Path, copy: Path | None = None) -> Verdict:
+def verify(path: Path, copy: Path | None = None) -> AuditReport:
     """Check everything. One snapshot: an agent may go on meanwhile. `copy` are checkpoints that were kept elsewhere."""
     with reader(path) as connection:
         # In this order: the note is never ahead of the file, and the file never ahead of the snapshot.
-        file = File.read(beside(path), note(connection))
-        kept = File.read(copy, None) if copy is not None else None
+        file = CheckpointFile.read(checkpoint_path(path), note(connection))
+        kept = CheckpointFile.read(copy, None) if copy is not None else None
         connection.execute("BEGIN")
         findings: list[Finding] = []
         try:
-            names = Names(keys=key_beside(connection, path))
+            names = NameChecks(keys=key_for(connection, path))
         except AgentError as error:
-            names = Names(keys=None)
+            names = NameChecks(keys=None)
             findings.append(Finding(what=f"{str(error).rstrip('.')}: names and commands could not be checked"))
         requests, faults = _verify_requests(connection, names)
         findings += faults
-        standing = [*file.standing, *(kept.standing if kept is not None else ())]
+        standing = [*file.effective, *(kept.effective if kept is not None else ())]
         commands, notices = 0, list(_unchecked(names, path))
         if _chained(connection):
             (commands,) = connection.execute("SELECT count(*) FROM commands").fetchone()
@@ -72,19 +72,19 @@ def verify(path: Path, copy: Path | None = None) -> Verdict:
         checked = verify_journal(connection, file, kept)
         findings += checked.findings
         findings.sort(key=lambda finding: finding.event or 1 << 62)
-        return Verdict(
+        return AuditReport(
             requests=requests,
             events=checked.events,
             commands=commands,
             checkpoints=len(file.lines),
-            covered=file.standing[-1].event if file.standing else 0,
+            covered=file.effective[-1].event if file.effective else 0,
             last=file.lines[-1].at if file.lines else None,
             findings=tuple(findings),
             notices=(*notices, *checked.notices),
         )
 
 
-def key_beside(connection: Connection, path: Path) -> Keys | None:
+def key_for(connection: Connection, path: Path) -> Keys | None:
     """The key under which this file was written: the one that it carries as a backup, or the one beside it.
 
     Raises StoreDamaged where that is another one. None: there is none.
@@ -100,7 +100,7 @@ def key_beside(connection: Connection, path: Path) -> Keys | None:
     return keys
 
 
-def _unchecked(names: "Names", path: Path) -> Iterator[str]:
+def _unchecked(names: "NameChecks", path: Path) -> Iterator[str]:
     """What could not be held against anything."""
     if names.keys is None:
         yield (
@@ -126,7 +126,7 @@ def _taken_over(connection: Connection) -> Iterator[str]:
         yield f"{note.earlier} commands are older than their chain: they are in it as they were found"
 
 
-def _verify_requests(connection: Connection, names: "Names") -> tuple[int, list[Finding]]:
+def _verify_requests(connection: Connection, names: "NameChecks") -> tuple[int, list[Finding]]:
     requests = 0
     findings: list[Finding] = []
     rows = connection.execute("SELECT * FROM requests")
@@ -141,7 +141,7 @@ def _verify_requests(connection: Connection, names: "Names") -> tuple[int, list[
 
 
 @dataclass(slots=True, kw_only=True)
-class Names:
+class NameChecks:
     """What `verify_request` checks names with, and what it gathers on its way."""
 
     keys: Keys | None
@@ -150,17 +150,17 @@ class Names:
 
 
 @dataclass(slots=True)
-class _Told:
+class _ReplayedHistory:
     """What the events of a request say, folded as far as they were read."""
 
     fields: Audited = field(default_factory=dict)
     attempts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by number, as the table has them
     starts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by generation, as the table has them
-    digests: Digests = field(default_factory=Digests)
+    digests: NameDigests = field(default_factory=NameDigests)
 
-    def hears(self, event: int, seq: int, at: float, kind: str, changes: Audited) -> None:
+    def apply(self, event: int, seq: int, at: float, kind: str, changes: Audited) -> None:
         before = self.fields
-        self.digests.hears(event, seq, changes)
+        self.digests.apply(event, seq, changes)
         self.fields = replay((before, changes))
         generation, process_id = self.fields.get("generation", 0), self.fields.get("processId")
         if "intent" in changes:
@@ -175,14 +175,14 @@ class _Told:
             self.starts[generation] = (None, at)
 
 
-def verify_request(connection: Connection, row: dict[str, Any], names: Names | None = None) -> Iterator[Finding]:
+def verify_request(connection: Connection, row: dict[str, Any], names: NameChecks | None = None) -> Iterator[Finding]:
     """Check one row of `requests` against its history; the first fault of the chain ends it.
 
     With `names` its name, labels and authors as well.
     """
     uid = row["uid"]
     previous, expected, last = "", 0, 0
-    told = _Told()
+    told = _ReplayedHistory()
     sql = "SELECT id, seq, at, type, changes, hash FROM events WHERE uid = ? ORDER BY seq"
     for event, seq, at, kind, changes, digest in connection.execute(sql, (uid,)):
         expected += 1
@@ -197,7 +197,7 @@ def verify_request(connection: Connection, row: dict[str, Any], names: Names | N
             return
         previous, last = digest, event
         try:
-            told.hears(event, seq, at, kind, orjson.loads(changes))
+            told.apply(event, seq, at, kind, orjson.loads(changes))
         except (ValueError, LookupError, TypeError, AttributeError):
             yield Finding(event=event, uid=uid, seq=seq, what="the event says what no event of ours says")
             return
@@ -212,19 +212,19 @@ def verify_request(connection: Connection, row: dict[str, Any], names: Names | N
     if names is not None and not faults:
         names.earlier += row["name"] is not None and told.digests.name is None and told.digests.forgotten is None
         names.commands.update({digest: (event, uid, seq) for event, seq, digest in told.digests.commands})
-        for what in misnamed(connection, row, told.digests, names.keys):
+        for what in name_differences(connection, row, told.digests, names.keys):
             yield Finding(event=last, uid=uid, seq=expected, what=what)
 
 
 def _hash(*chained: Any) -> str | None:
     """The hash of an event, or None for values that none of ours has."""
     try:
-        return chain(*chained)
+        return event_hash(*chained)
     except TypeError:
         return None
 
 
-def _differences(connection: Connection, row: dict[str, Any], told: _Told) -> Iterator[str]:
+def _differences(connection: Connection, row: dict[str, Any], replayed: _ReplayedHistory) -> Iterator[str]:
     """What the tables say otherwise than the history."""
     uid = row["uid"]
     try:
@@ -232,7 +232,7 @@ def _differences(connection: Connection, row: dict[str, Any], told: _Told) -> It
     except ValueError:
         yield "the record cannot be read"
         return
-    if told.fields != orjson.loads(orjson.dumps(audited(record))):
+    if replayed.fields != orjson.loads(orjson.dumps(audited(record))):
         yield "the record is not what its history says"
         return
     for name, value in columns(record).items():
@@ -240,8 +240,8 @@ def _differences(connection: Connection, row: dict[str, Any], told: _Told) -> It
         if not same and name != "name":  # a name may have been erased
             yield f"the column {name} is not what the record says"
     for table, key, saying, expected in (
-        ("attempts", "number", "generation, effect, intended_at, answered_at, result", told.attempts),
-        ("starts", "generation", "process_id, at", told.starts),
+        ("attempts", "number", "generation, effect, intended_at, answered_at, result", replayed.attempts),
+        ("starts", "generation", "process_id, at", replayed.starts),
     ):
         sql = f"SELECT {key}, {saying} FROM {table} WHERE uid = ?"  # noqa: S608 - names of ours
         found = {number: tuple(values) for number, *values in connection.execute(sql, (uid,))}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from agent.core.timestamps import written
+from agent.core.timestamps import format_timestamp
 from agent.store.audit.checkpoints import Checkpoint
 from agent.store.audit.finding import Finding
 from agent.store.connection import Connection
@@ -26,7 +26,7 @@ def verify_commands(
         yield finding
     if not faulty:
         heads = dict(connection.execute("SELECT number, hash FROM commands WHERE number IS NOT NULL").fetchall())
-        yield from _unseen(heads, checkpoints)
+        yield from _check_checkpoints(heads, checkpoints)
 
 
 def _faults(connection: Connection, keys: Keys | None, named: Named) -> Iterator[Finding]:
@@ -42,7 +42,7 @@ def _faults(connection: Connection, keys: Keys | None, named: Named) -> Iterator
                 yield fault
         heads[number], uids[digest] = digest, uid
     yield from _unchained(connection)
-    yield from _ended(Note.read(connection), keys, heads)
+    yield from _check_end(Note.read(connection), keys, heads)
     for digest, (event, uid, seq) in named.items():
         if digest not in uids or uids[digest] != uid:
             yield Finding(event=event, uid=uid, seq=seq, what="the command that the event names is not on record")
@@ -55,7 +55,7 @@ def _fault(keys: Keys | None, heads: Mapping[int, str], digest: str, values: Seq
         return Finding(command=max(heads) + 1, what="the command is missing, or moved")
     try:
         right = keys is None or command_hash(keys, heads[number - 1], tuple(values)) == digest
-        when = written(at)  # type: ignore[arg-type]
+        when = format_timestamp(at)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return Finding(command=number, what="the command says what no command of ours says")
     return None if right else Finding(command=number, what=f"the command ({verb} of {when}) is not what was written")
@@ -69,7 +69,7 @@ def _unchained(connection: Connection) -> Iterator[Finding]:
         yield Finding(what=f"{loose} of the commands are in no chain: they were inserted")
 
 
-def _ended(note: Note | None, keys: Keys | None, heads: Mapping[int, str]) -> Iterator[Finding]:
+def _check_end(note: Note | None, keys: Keys | None, heads: Mapping[int, str]) -> Iterator[Finding]:
     last = max(heads)
     if note is None:
         yield Finding(what="the note of the last command is missing, or cannot be read")
@@ -81,7 +81,7 @@ def _ended(note: Note | None, keys: Keys | None, heads: Mapping[int, str]) -> It
         yield Finding(command=last or None, what="the note of the last command is not what was written")
 
 
-def _unseen(heads: Mapping[int, str], checkpoints: Sequence[Checkpoint]) -> Iterator[Finding]:
+def _check_checkpoints(heads: Mapping[int, str], checkpoints: Sequence[Checkpoint]) -> Iterator[Finding]:
     good = 0
     for line in checkpoints:
         number = line.commands or 0

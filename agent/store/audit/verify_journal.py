@@ -5,32 +5,41 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from agent.store.audit.checkpoints import BREAK, ORIGIN, RESTORE, Checkpoint, Garbled, lines, onward, standing
+from agent.store.audit.checkpoints import (
+    BREAK,
+    ORIGIN,
+    RESTORE,
+    Checkpoint,
+    MalformedCheckpoint,
+    effective,
+    extend_digest,
+    lines,
+)
 from agent.store.audit.finding import Finding
 from agent.store.connection import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class CheckpointFile:
     """A file of checkpoints, as it was read: its lines, those that stand, and what is wrong with the file itself."""
 
     lines: tuple[Checkpoint, ...]
-    standing: tuple[Checkpoint, ...]
+    effective: tuple[Checkpoint, ...]
     faults: tuple[str, ...]
 
     @classmethod
-    def read(cls, path: Path, noted: tuple[int, str] | None) -> "File":
+    def read(cls, path: Path, noted: tuple[int, str] | None) -> "CheckpointFile":
         """Read it all; `noted` is what the database knows of its last line."""
         read: list[Checkpoint] = []
         faults: list[str] = []
         try:
             read.extend(lines(path))
-        except Garbled as error:
+        except MalformedCheckpoint as error:
             faults.append(f"line {error.line} of the checkpoints cannot be read")
         faults += _faults(read)
         if noted is not None and noted not in {(line.number, line.hash) for line in read}:
             faults.append(f"checkpoint {noted[0]}, which the database noted, is missing from {path.name}")
-        return cls(lines=tuple(read), standing=tuple(standing(read)), faults=tuple(faults))
+        return cls(lines=tuple(read), effective=tuple(effective(read)), faults=tuple(faults))
 
 
 def _faults(read: Sequence[Checkpoint]) -> Iterator[str]:
@@ -39,7 +48,7 @@ def _faults(read: Sequence[Checkpoint]) -> Iterator[str]:
         if line.number != before.number + 1 or line.previous != before.hash:
             yield f"checkpoint {line.number} does not follow checkpoint {before.number}: lines between them are missing"
             break
-        if line.sealed().hash != line.hash:
+        if line.with_hash().hash != line.hash:
             yield f"checkpoint {line.number} is not what was written"
             break
     for line in read:
@@ -51,7 +60,7 @@ def _faults(read: Sequence[Checkpoint]) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class JournalReport:
     """What the journal is."""
 
     events: int
@@ -59,25 +68,25 @@ class Checked:
     notices: tuple[str, ...]
 
 
-def verify_journal(connection: Connection, file: File, copy: File | None) -> Checked:
+def verify_journal(connection: Connection, file: CheckpointFile, copy: CheckpointFile | None) -> JournalReport:
     """Read every event once, in the order of writing."""
     findings = [Finding(what=what) for what in file.faults]
-    demands = [*file.standing]
+    demands = [*file.effective]
     if copy is not None:
         findings += [Finding(what=f"in the copy, {what}") for what in copy.faults]
         findings += _disagreement(file, copy)
-        demands += copy.standing
+        demands += copy.effective
     demands.sort(key=lambda line: line.event)
-    events, faults = _walk(connection, demands)
+    events, faults = _check_events(connection, demands)
     notices = [
         f"at checkpoint {line.number} ({line.at}) a backup was restored; {line.event} events were kept"
         for line in file.lines
         if line.kind == RESTORE
     ]
-    return Checked(events=events, findings=findings + faults, notices=tuple(notices))
+    return JournalReport(events=events, findings=findings + faults, notices=tuple(notices))
 
 
-def _disagreement(file: File, copy: File) -> Iterator[Finding]:
+def _disagreement(file: CheckpointFile, copy: CheckpointFile) -> Iterator[Finding]:
     ours = {line.number: line.hash for line in file.lines}
     for line in copy.lines:
         if ours.get(line.number) != line.hash:
@@ -85,7 +94,7 @@ def _disagreement(file: File, copy: File) -> Iterator[Finding]:
             return
 
 
-def _walk(connection: Connection, demands: Sequence[Checkpoint]) -> tuple[int, list[Finding]]:
+def _check_events(connection: Connection, demands: Sequence[Checkpoint]) -> tuple[int, list[Finding]]:
     """The number of events, the first that is missing in the order, and the first checkpoint that does not hold."""
     findings: list[Finding] = []
     waiting = list(reversed(demands))
@@ -102,8 +111,8 @@ def _walk(connection: Connection, demands: Sequence[Checkpoint]) -> tuple[int, l
             broken = line.digest != digest
             good = good if broken else line.event
             if broken:
-                findings.append(_unheld(line, good))
-        digest, last = onward(digest, str(event_hash)), event
+                findings.append(_mismatch(line, good))
+        digest, last = extend_digest(digest, str(event_hash)), event
     for line in reversed(waiting):
         if broken:
             break
@@ -117,12 +126,12 @@ def _walk(connection: Connection, demands: Sequence[Checkpoint]) -> tuple[int, l
             )
             findings.append(Finding(event=good + 1, what=what))
         else:
-            findings.append(_unheld(line, good))
+            findings.append(_mismatch(line, good))
         break
     return events, findings
 
 
-def _unheld(line: Checkpoint, good: int) -> Finding:
+def _mismatch(line: Checkpoint, good: int) -> Finding:
     what = (
         f"one of the events {good + 1} to {line.event} was changed, removed, inserted or moved: checkpoint "
         f"{line.number} ({line.at}) saw others"
