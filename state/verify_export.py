@@ -43,11 +43,11 @@ def sha256_json(value, sort_keys=False):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def onward(digest, event_hash):
+def extend_digest(digest, event_hash):
     return hashlib.sha256((digest + event_hash).encode()).hexdigest()
 
 
-def written(at):
+def format_timestamp(at):
     """Seconds since the epoch as the agent writes them out, in UTC."""
     when = datetime.fromtimestamp(round(at, 3), timezone.utc)  # noqa: UP017 - Python 3.9 knows no other
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -55,7 +55,7 @@ def written(at):
 
 def same_time(text, at):
     try:
-        return text == written(at)
+        return text == format_timestamp(at)
     except (TypeError, ValueError, OverflowError, OSError):
         return False
 
@@ -115,7 +115,7 @@ class Export:
         if self.whole and number != self.last + 1:
             self.once("order", f"event {self.last + 1} is missing, or moved")
         self.last = number
-        self.digest = onward(self.digest, line["hash"])
+        self.digest = extend_digest(self.digest, line["hash"])
         if number in wanted:
             self.digests[number] = self.digest
         seq, head = self.heads.get(uid, (0, ""))
@@ -196,14 +196,14 @@ class Export:
             good = line["event"]
 
 
-class Twice(ValueError):
+class DuplicateKey(ValueError):
     """A key is in an object twice: a reader may see one value, and a program the other."""
 
 
 def unique(pairs):
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Twice
+        raise DuplicateKey
     return found
 
 
@@ -221,7 +221,7 @@ def read(path):
             for text in file:
                 yield parsed(text)
                 number += 1
-        except Twice:
+        except DuplicateKey:
             sys.exit(f"{path}:{number}: a key is there twice. Try: an export as `assure-agent audit export` writes it.")
         except (ValueError, TypeError):  # no JSON, no object, or no text at all
             sys.exit(f"{path}:{number}: this is not JSON. Try: an export as `assure-agent audit export` writes it.")

@@ -76,7 +76,7 @@ def record_command(connection: Connection, keys: Keys, command: Command, answer:
     if command.uid is not None:
         known = connection.execute("SELECT 1 FROM requests WHERE uid = ?", (command.uid,)).fetchone()
         if known is not None:
-            append_event(connection, command.uid, Event(at=at, type="CommandObeyed", changes={"command": head}))
+            append_event(connection, command.uid, Event(at=at, type="CommandApplied", changes={"command": head}))
 
 
 def chain_existing(connection: Connection, keys: Keys) -> None:

@@ -8,7 +8,7 @@
 SELECT history.time, history.name, history.uid, generations.generation, generations.billed, history.type,
     json_extract(history.changes, '$.hold.reason') AS held, history.changes
 FROM history JOIN generations ON generations.uid = history.uid
-WHERE history.type IN ('DocumentChanged', 'DocumentRemoved', 'DocumentReturned', 'RerunAsked')
+WHERE history.type IN ('DocumentChanged', 'DocumentRemoved', 'DocumentReturned', 'RerunRequested')
     AND generations.billed IS NOT NULL AND history.time > generations.billed
     AND NOT EXISTS (
         SELECT 1 FROM generations AS later WHERE later.uid = history.uid

@@ -40,7 +40,7 @@ async def test_claims_are_shown_once_the_history_says_so(world: World, state: He
     await world.settle()
     async with world.running() if running else contextlib.nullcontext():
         said = await ask(state, "claims", "a", "-o", "json")
-        assert world.history("a")[-2:] == ["ClaimsShown", "CommandObeyed"]
+        assert world.history("a")[-2:] == ["ClaimsDisclosed", "CommandApplied"]
     assert said.code == 0, said
     (item,) = said.json["items"]
     assert (item["name"], item["generation"]) == ("a", 1)
@@ -53,7 +53,7 @@ async def test_claims_are_shown_once_the_history_says_so(world: World, state: He
     assert not audit.verify(world.state).findings
     table = (await ask(state, "claims", "a")).out
     assert f"  finalResult.firstName: {FIRST_NAME}\n" in table
-    assert world.history("a").count("ClaimsShown") == 2
+    assert world.history("a").count("ClaimsDisclosed") == 2
 
 
 async def test_nothing_is_shown_when_it_cannot_be_recorded(world: World, state: Here) -> None:
@@ -67,7 +67,7 @@ async def test_nothing_is_shown_when_it_cannot_be_recorded(world: World, state: 
         lock.release()
     said.is_one_clear_error("Another agent")
     assert said.out == ""
-    assert "ClaimsShown" not in world.history("a")
+    assert "ClaimsDisclosed" not in world.history("a")
 
 
 async def test_a_request_that_cannot_be_shown_is_said_and_not_recorded(
@@ -87,7 +87,7 @@ async def test_a_request_that_cannot_be_shown_is_said_and_not_recorded(
         (await ask(state, "claims", "a")).is_one_clear_error("No claims of a")
     shutil.rmtree(world.state.parent / "keys")
     (await ask(state, "claims", "a")).is_one_clear_error("The key of these claims is gone")
-    assert "ClaimsShown" not in world.history("a")
+    assert "ClaimsDisclosed" not in world.history("a")
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["while an agent runs", "while none runs"])
@@ -106,7 +106,7 @@ async def test_forget_destroys_claims_and_leaves_the_chain_valid(world: World, s
         assert "paths and claims are erased" in said.out
         assert world.rows("SELECT uid FROM claims") == [(world.record("b").uid,)]
         history = [row[0] for row in world.rows("SELECT type FROM events WHERE uid = ? ORDER BY seq", uid)]
-        assert history[-3:] == ["ClaimsErased", "NameErased", "CommandObeyed"]
+        assert history[-3:] == ["ClaimsErased", "NameErased", "CommandApplied"]
     assert (await ask(state, "claims", "b")).code == 0
     shutil.copytree(world.state.parent / "keys", old / "keys")
     copy = {"STATE_URL": f"sqlite:///{old}/agent.db"}

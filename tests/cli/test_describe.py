@@ -74,7 +74,7 @@ async def test_personal_values_are_shown_once_the_history_says_so(world: World, 
     personal = said.json["items"][0]["processes"][0]["personal"]
     assert personal["finalResult.firstName"] == [FIRST_NAME]
     assert "audit history" in said.err
-    assert world.history("a")[-2:] == ["PersonalShown", "CommandObeyed"]
+    assert world.history("a")[-2:] == ["PersonalDataDisclosed", "CommandApplied"]
     assert world.rows("SELECT verb, uid FROM commands") == [("show-personal", before.uid)]
     assert FIRST_NAME.encode() not in world.state_bytes()
     assert not audit.verify(world.state).findings
@@ -83,7 +83,7 @@ async def test_personal_values_are_shown_once_the_history_says_so(world: World, 
     assert (after.phase, after.outcome, after.delete_at) == (before.phase, before.outcome, before.delete_at)
     table = (await asyncio.to_thread(state, "describe", "a", "--remote", "--show-personal")).out
     assert f"finalResult.firstName: {FIRST_NAME}\n" in table
-    assert world.history("a").count("PersonalShown") == 2
+    assert world.history("a").count("PersonalDataDisclosed") == 2
 
 
 async def test_nothing_personal_is_shown_when_it_cannot_be_recorded(world: World, state: Here) -> None:
@@ -98,7 +98,7 @@ async def test_nothing_personal_is_shown_when_it_cannot_be_recorded(world: World
         lock.release()
     said.is_one_clear_error("Another agent")
     assert (said.out, world.ledger.calls) == ("", calls)
-    assert "PersonalShown" not in world.history("a")
+    assert "PersonalDataDisclosed" not in world.history("a")
 
 
 async def test_an_object_that_is_deleted_is_reported_as_such(world: World, state: Here) -> None:

@@ -68,7 +68,7 @@ def test_outcome_claims_and_the_intent_to_delete_are_one_step() -> None:
     """[I4] And what is audited says until when they are kept, and nothing of them [I6]."""
     story = at_result(CLAIMS)
     story.wakes()
-    story.sees(ProcessRead, reading=ACCEPTED, sealed=sealed(NOW + 3600))
+    story.sees(ProcessRead, reading=ACCEPTED, encrypted_claims=sealed(NOW + 3600))
     assert story.record.outcome is Outcome.ACCEPTED
     assert story.record.intent is not None
     assert story.record.intent.kind is EffectKind.DELETE_DOSSIER
@@ -111,7 +111,7 @@ def test_it_heals_by_itself_once_claims_can_be_kept() -> None:
     story = held()
     story.wakes()
     assert isinstance(story.effect, ReadProcess)
-    story.sees(ProcessRead, reading=ACCEPTED, sealed=sealed(NOW + 3600))
+    story.sees(ProcessRead, reading=ACCEPTED, encrypted_claims=sealed(NOW + 3600))
     assert (story.record.outcome, story.record.hold) == (Outcome.ACCEPTED, None)
     assert story.record.claims_until == NOW + 3600
     deletes(story)
@@ -131,7 +131,7 @@ def test_while_it_is_held_it_is_looked_at_once_a_minute_at_most() -> None:
     looks = [at for at, effect in story.asked if effect.kind is EffectKind.READ_PROCESS]
     assert story.record.due_at is not None
     assert story.record.due_at - looks[-1] <= POLICY.backoff_cap
-    assert len([step for step in story.steps if step.events and step.events[0].type == "SealingFailed"]) == 2
+    assert len([step for step in story.steps if step.events and step.events[0].type == "ClaimsEncryptionFailed"]) == 2
 
 
 @pytest.mark.parametrize("ending", ["deadline", "abandon", "removed"])
@@ -165,14 +165,14 @@ def test_a_result_that_is_read_before_the_start_was_answered_is_kept_in_the_same
     fails(story)
     assert (story.record.phase, story.record.billed) == (Phase.RESULT, True)
     story.wakes()
-    story.sees(ProcessRead, reading=ACCEPTED, sealed=sealed(NOW + 3600))
+    story.sees(ProcessRead, reading=ACCEPTED, encrypted_claims=sealed(NOW + 3600))
     assert story.record.outcome is Outcome.ACCEPTED
 
 
 def test_that_claims_are_erased_is_told_and_changes_nothing_else() -> None:
     story = at_result(CLAIMS)
     story.wakes()
-    story.sees(ProcessRead, reading=ACCEPTED, sealed=sealed(NOW + 3600))
+    story.sees(ProcessRead, reading=ACCEPTED, encrypted_claims=sealed(NOW + 3600))
     deletes(story)
     before = story.record
     story.later(3600).sees(ClaimsErased)
@@ -194,6 +194,6 @@ def test_what_became_of_the_images_is_told() -> None:
     story.wakes()
     story.reads(Status.ACCEPTED)
     deletes(story)
-    story.sees(ImagesDiscarded, how=((Depiction.FRONT, "deleted"), (Depiction.BACK, "changed")))
+    story.sees(ImagesDiscarded, results=((Depiction.FRONT, "deleted"), (Depiction.BACK, "changed")))
     changes = story.step.events[0].changes
     assert changes == {"discard": None, "discarded": [["front", "deleted"], ["back", "changed"]]}

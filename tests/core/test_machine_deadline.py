@@ -170,7 +170,7 @@ def test_a_last_look_whose_claims_cannot_be_kept_is_tried_again_as_before_the_de
         story.wakes()
     assert story.record.hold is not None
     assert story.record.hold.reason is HoldReason.CLAIMS_NOT_KEPT
-    story.sees(ProcessRead, reading=accepted, sealed=sealed(story.now + DAY))
+    story.sees(ProcessRead, reading=accepted, encrypted_claims=sealed(story.now + DAY))
     assert (story.record.outcome, story.record.claims_until) == (Outcome.ACCEPTED, story.now + DAY)
 
 

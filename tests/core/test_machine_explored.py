@@ -254,7 +254,7 @@ def test_every_walk_keeps_the_invariants_and_settles_when_the_world_behaves(part
 # Declared for every phase alike, and not needed in these: nothing wakes what is done; a file cannot be "back" where its
 # removal would have closed the road; and nobody starts a process that has no images yet.
 NEVER_NEEDED = {
-    (Phase.DONE, "CameDue", Phase.DONE),
+    (Phase.DONE, "TimerFired", Phase.DONE),
     (Phase.PROCESS, "DocumentReturned", Phase.PROCESS),
     (Phase.IMAGES, "DocumentReturned", Phase.IMAGES),
     (Phase.IMAGES, "ProcessRead", Phase.RESULT),
@@ -266,8 +266,8 @@ NEVER_NEEDED = {
     (Phase.VERIFICATION, "HoldResolved", Phase.DELETION),
     (Phase.RESULT, "HoldResolved", Phase.DELETION),
     # And so is a result that is read before the start was answered, with claims that cannot be kept: ..._claims.py.
-    (Phase.IMAGES, "SealingFailed", Phase.RESULT),
-    (Phase.VERIFICATION, "SealingFailed", Phase.RESULT),
+    (Phase.IMAGES, "ClaimsEncryptionFailed", Phase.RESULT),
+    (Phase.VERIFICATION, "ClaimsEncryptionFailed", Phase.RESULT),
 }
 
 

@@ -42,14 +42,14 @@ async def test_the_audit_reads_while_an_agent_runs(tmp_path: Path) -> None:
     [
         (["UPDATE events SET changes = '{\"phase\":\"done\"}' WHERE uid = 'u1' AND seq = 3"], "not what was written"),
         (["UPDATE events SET at = at + 1 WHERE uid = 'u1' AND seq = 3"], "not what was written"),
-        (["UPDATE events SET type = 'CameDue' WHERE uid = 'u1' AND seq = 3"], "not what was written"),
+        (["UPDATE events SET type = 'TimerFired' WHERE uid = 'u1' AND seq = 3"], "not what was written"),
         (["DELETE FROM events WHERE uid = 'u1' AND seq = 3"], "missing"),
         (["DELETE FROM events WHERE uid = 'u1' AND seq = 1"], "missing"),
         (
             [
                 "UPDATE events SET seq = seq + 100 WHERE uid = 'u1' AND seq >= 3",
                 "UPDATE events SET seq = seq - 99 WHERE uid = 'u1' AND seq >= 103",
-                "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES ('u1', 3, 1.0, 'CameDue', '{}', 'x')",
+                "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES ('u1', 3, 1.0, 'TimerFired', '{}', 'x')",
             ],
             "not what was written",
         ),

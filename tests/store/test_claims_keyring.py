@@ -149,7 +149,7 @@ async def accepted(store, uid: str, ttl: float = 3600.0) -> EncryptedClaims:  # 
     from agent.core.record import Phase
 
     life = Life(uid, upload(claims_ttl=ttl)).until(Phase.RESULT)
-    one: EncryptedClaims = store.claims.vault.seal(ClaimsRequest(uid=uid, generation=1, ttl=ttl), CLAIMS, NOW)
+    one: EncryptedClaims = store.claims.keyring.encrypt(ClaimsRequest(uid=uid, generation=1, ttl=ttl), CLAIMS, NOW)
     life.at = max(life.at, life.record.due_at or 0.0)
     life.sees(TimerFired)
     life.sees(ProcessRead, reading=ProcessReading(process_id=f"P-{uid}", status=Status.ACCEPTED), sealed=one)

@@ -155,7 +155,7 @@ def change_an_event(draw: Draw, state: State, _: list[State]) -> None:
         st.sampled_from(
             [
                 ("at", row["at"] + 1),
-                ("type", "CameDue"),
+                ("type", "TimerFired"),
                 ("changes", '{"phase":"done"}'),
                 ("changes", "{}"),
                 ("changes", "not JSON"),

@@ -110,7 +110,7 @@ def served(folder: Path, lives: list[Life], token: str = TOKEN) -> Iterator[Serv
     found.observations = {"ready": None, "paused": False, "budget": (42, 50), "circuit": None}
     up, end = threading.Event(), threading.Event()
 
-    async def serve() -> None:  # in its own thread: where Playwright is up, this one has a loop already
+    async def run_server() -> None:  # in its own thread: where Playwright is up, this one has a loop already
         await _fill(folder, lives)
         looks = ReadPool(folder / "agent.db")
         routes = [
@@ -123,7 +123,7 @@ def served(folder: Path, lives: list[Life], token: str = TOKEN) -> Iterator[Serv
             await asyncio.to_thread(end.wait)
         looks.close()
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread = threading.Thread(target=asyncio.run, args=(run_server(),))
     thread.start()
     try:
         assert up.wait(20)
