@@ -1,0 +1,49 @@
+"""Hooks of mkdocs: pages of commands and decisions join the navigation; links to files outside of docs/ become plain text.
+
+The site holds docs/ only. On the site a link to another file of the repository shows the file's path instead; a link to
+a file that does not exist ends a strict build.
+"""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\./[^)\s#]+)(#[^)\s]*)?\)")
+_log = logging.getLogger("mkdocs.hooks.site_links")
+
+
+def on_config(config: Any) -> Any:
+    """Add the generated pages of commands, and the decisions, to the navigation."""
+    docs = Path(config.docs_dir)
+    for entry in config.nav:
+        if "Decisions" in entry:
+            entry["Decisions"] = _pages(docs, "decisions")
+        if "Reference" in entry:
+            commands = next(one["Commands"] for one in entry["Reference"] if "Commands" in one)
+            commands[:] = _pages(docs, "reference/cli")
+    return config
+
+
+def _pages(docs: Path, folder: str) -> list[Any]:
+    pages = sorted(path.relative_to(docs).as_posix() for path in (docs / folder).glob("*.md"))
+    pages.sort(key=lambda page: not page.endswith("index.md"))
+    return pages
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
+    """Replace links that lead out of docs/."""
+    docs = Path(config.docs_dir).resolve()
+    folder = (docs / page.file.src_uri).parent
+
+    def plain(match: re.Match[str]) -> str:
+        target = (folder / match[2]).resolve()
+        if target.is_relative_to(docs):
+            return match[0]
+        if not target.exists():
+            _log.warning("%s links to %s, which does not exist", page.file.src_uri, match[2])
+        path = target.relative_to(ROOT).as_posix()
+        return match[1] if match[1].strip("`") in (path, target.name) else f"{match[1]} (`{path}`)"
+
+    return _LINK.sub(plain, markdown)
