@@ -18,7 +18,7 @@ def draw(phases: Mapping[str, str], edges: Iterable[tuple[str, str]], colours: M
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
         ' role="img" font-family="system-ui, sans-serif">',
         "<title>The phases of a request and the changes between them</title>",
-        f'<defs>{_marker("go", colours["go"])}{_marker("back", colours["back"])}</defs>',
+        f"<defs>{_marker('go', colours['go'])}{_marker('back', colours['back'])}</defs>",
         f'<text x="{_WIDTH / 2}" y="18" text-anchor="middle" font-size="13" fill="{colours["faint"]}">'
         "the file is admitted</text>",
         _line(_WIDTH / 2, 24, _WIDTH / 2, _TOP - 3, colours["go"], "go"),
@@ -28,9 +28,7 @@ def draw(phases: Mapping[str, str], edges: Iterable[tuple[str, str]], colours: M
     for source, to in sorted(edges, key=lambda edge: (abs(index[edge[1]] - index[edge[0]]), edge)):
         forward = index[to] > index[source]
         if forward and index[to] == index[source] + 1:
-            lines.append(
-                _line(_WIDTH / 2, places[source] + _HEIGHT, _WIDTH / 2, places[to] - 3, colours["go"], "go")
-            )
+            lines.append(_line(_WIDTH / 2, places[source] + _HEIGHT, _WIDTH / 2, places[to] - 3, colours["go"], "go"))
             continue
         lane = sides[forward]
         sides[forward] += 1

@@ -64,7 +64,9 @@ def _cell(text: str) -> str:
 
 def _usage(name: str, command: Any) -> str:
     arguments = [one for one in command.params if type(one).__name__ == "TyperArgument"]
-    shown = [_argument(one) if one.required else f"[{_argument(one).strip('[]')}]" for one in arguments]
+    shown = [
+        name if one.required or name.startswith("[") else f"[{name}]" for one in arguments if (name := _argument(one))
+    ]
     return " ".join(["assure-agent", name, "[OPTIONS]", *shown])
 
 
@@ -73,8 +75,12 @@ def _argument(parameter: Any) -> str:
 
 
 def _parameter(parameter: Any) -> str:
-    names = [_argument(parameter)] if type(parameter).__name__ == "TyperArgument" else parameter.opts
-    shown = ", ".join(f"`{name}`" for name in [*names, *parameter.secondary_opts])
+    if type(parameter).__name__ == "TyperArgument":
+        names = [_argument(parameter)]
+    else:
+        value = "" if parameter.is_flag else f" {parameter.name.upper()}"
+        names = [f"{name}{value}" for name in [*parameter.opts, *parameter.secondary_opts]]
+    shown = ", ".join(f"`{name}`" for name in names)
     default = parameter.default
     if parameter.required:
         text = "required"
@@ -174,7 +180,7 @@ def _need(name: str, field: Schema, target: Schema, required: bool) -> str:
     if required:
         return "required"
     default = field.get("default", target.get("default"))
-    if default in (None, {}):
+    if default is None or isinstance(default, dict):
         return "none"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 

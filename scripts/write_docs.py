@@ -57,7 +57,7 @@ def transitions() -> str:
     """The table of changes of phase."""
     lines = ["| from | to | after |", "|---|---|---|"]
     for (source, to), causes in changes_of_phase().items():
-        shown = "the same, next attempt" if source is to else f"`{to}`"
+        shown = f"`{to}`, from its start" if source is to else f"`{to}`"
         lines.append(f"| `{source}` | {shown} | {', '.join(dict.fromkeys(causes))} |")
     return "\n".join(lines)
 
@@ -65,7 +65,7 @@ def transitions() -> str:
 def life(colours: dict[str, str]) -> str:
     """The picture of the same table, as SVG."""
     source = (ROOT / "agent/core/record.py").read_text()
-    sentences = {phase.value: re.sub(r"[;:].*", "", _sentence(source, phase.value)) for phase in Phase}
+    sentences = {phase.value: re.sub(r"[;:,.].*", "", _sentence(source, phase.value)) for phase in Phase}
     edges = [(source.value, to.value) for source, to in changes_of_phase() if source is not to]
     return life_diagram.draw(sentences, edges, colours)
 
