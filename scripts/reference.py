@@ -1,4 +1,4 @@
-"""The generated reference pages: commands from the command line, the API from OpenAPI, request files from the schema."""
+"""The generated reference pages: commands, the API from OpenAPI, and request files from the schema."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -63,10 +63,8 @@ def _cell(text: str) -> str:
 
 
 def _usage(name: str, command: Any) -> str:
-    arguments = [one for one in command.params if type(one).__name__ == "TyperArgument"]
-    shown = [
-        name if one.required or name.startswith("[") else f"[{name}]" for one in arguments if (name := _argument(one))
-    ]
+    arguments = [(one, _argument(one)) for one in command.params if type(one).__name__ == "TyperArgument"]
+    shown = [text if one.required or text[0] == "[" else f"[{text}]" for one, text in arguments]
     return " ".join(["assure-agent", name, "[OPTIONS]", *shown])
 
 

@@ -1,7 +1,7 @@
-"""Hooks of mkdocs: pages of commands and decisions join the navigation; links to files outside of docs/ become plain text.
+"""Hooks of mkdocs: they extend the navigation and rewrite links to files outside of docs/.
 
-The site holds docs/ only. On the site a link to another file of the repository shows the file's path instead; a link to
-a file that does not exist ends a strict build.
+Pages of commands and decisions join the navigation. The site contains docs/ only, so a link to another file of the
+repository becomes the path of that file. A link to a file that does not exist ends a strict build.
 """
 
 import logging
