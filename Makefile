@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs picture clean
+.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs site picture clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ test: $(READY)  ## all tests; what cannot run here is named with the reason
 test-fast: $(READY)  ## the tests for daily work, in two minutes: core, client, source, store, pages, documents
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
-check: $(READY)  ## style, types, layers, and that the documents tell the truth
+check: $(READY)  ## style, types, layers, and that the documents match the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -36,7 +36,7 @@ check: $(READY)  ## style, types, layers, and that the documents tell the truth
 bench: $(READY)  ## what it costs, beside bare loops in the same run; SECTIONS="waiting store" LONG=1 ROUNDS=5
 	$(BIN)/python -m bench $(SECTIONS) $(if $(LONG),--long) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-# Proofs (docs/proof.md). Short by themselves; `make simulate SEED=7 LONG=1 JOBS=2` is the long form from another seed.
+# Verification (docs/verification.md). Short by themselves; `make simulate SEED=7 LONG=1 JOBS=2` is the long form from another seed.
 PROVE = $(BIN)/python -m proof $@ --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(LONG),--long) $(if $(MUTATE),--mutate $(MUTATE))
 
 explore: $(READY)  ## prove: the pure machine, every history with so many adversities
@@ -54,13 +54,16 @@ chaos: $(READY)  ## prove: the installed command, kill -9 at random moments
 fuzz: $(READY)  ## prove: bodies and files that nobody would send
 	$(PROVE)
 
-docs: $(READY)  ## write the generated parts of the documents: state diagram, tables, specimens
+docs: $(READY)  ## write the generated parts of the documents: tables, reference pages, pictures of phases, specimens
 	$(BIN)/python scripts/write_docs.py
 	$(BIN)/python scripts/draw_specimens.py
+
+site: $(READY)  ## build the documentation site in site/; broken links fail
+	$(BIN)/mkdocs build --strict --quiet
 
 picture: $(READY)  ## draw the main panels from what a real Prometheus answers under load; five minutes
 	$(BIN)/python -m grafana.picture
 
 clean:  ## remove the environment and what tools left behind; never the state folder
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
