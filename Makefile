@@ -59,7 +59,7 @@ docs: $(READY)  ## write the generated parts of the documents: tables, reference
 	$(BIN)/python scripts/draw_specimens.py
 
 site: $(READY)  ## build the documentation site in site/; broken links fail
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 picture: $(READY)  ## draw the main panels from what a real Prometheus answers under load; five minutes
 	$(BIN)/python -m grafana.picture

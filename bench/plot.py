@@ -1,4 +1,4 @@
-"""`python -m bench.plot`: docs/images/performance.png from results.json: each promise beside its aim, and what grows."""
+"""`python -m bench.plot`: draws docs/images/performance.png from results.json: promises, aims, and growth."""
 
 import json
 import re

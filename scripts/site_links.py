@@ -5,11 +5,11 @@ repository becomes the path of that file. A link to a file that does not exist e
 """
 
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\./[^)\s#]+)(#[^)\s]*)?\)")
 _log = logging.getLogger("mkdocs.hooks.site_links")
 
@@ -34,16 +34,16 @@ def _pages(docs: Path, folder: str) -> list[Any]:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     """Replace links that lead out of docs/."""
-    docs = Path(config.docs_dir).resolve()
+    docs = Path(config.docs_dir)
     folder = (docs / page.file.src_uri).parent
 
     def plain(match: re.Match[str]) -> str:
-        target = (folder / match[2]).resolve()
+        target = Path(os.path.normpath(folder / match[2]))
         if target.is_relative_to(docs):
             return match[0]
         if not target.exists():
             _log.warning("%s links to %s, which does not exist", page.file.src_uri, match[2])
-        path = target.relative_to(ROOT).as_posix()
+        path = target.relative_to(docs.parent).as_posix()
         return match[1] if match[1].strip("`") in (path, target.name) else f"{match[1]} (`{path}`)"
 
     return _LINK.sub(plain, markdown)
