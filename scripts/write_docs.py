@@ -200,7 +200,7 @@ def datasette() -> str:
 
 
 def _measured(section: str) -> str:
-    """What a section of the benchmark found when it was run last."""
+    """The last results of a section of the benchmark."""
     return markdown(json.loads(RESULTS.read_text())[section])
 
 

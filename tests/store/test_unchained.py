@@ -30,7 +30,7 @@ _OTHER: tuple[Any, ...] = (
 
 def listed() -> dict[str, set[str]]:
     """By table, the columns that are in no chain, as the document says; `*` are all of them."""
-    text = GUIDE.read_text().partition("### What is in no chain\n")[2].partition("\n## ")[0]
+    text = GUIDE.read_text().partition("### Columns in no chain\n")[2].partition("\n## ")[0]
     found: dict[str, set[str]] = {}
     for line in text.splitlines():
         if line.startswith("| `"):
