@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from agent.store.keys import Keys
-from bench.grown import AGENT, SOURCE
-from bench.papers import REQUEST, picture
+from agent.store.identity_key import Keys
 from bench.process import CLIENT, CORES, cpu_of, peak, rss
+from bench.request_files import REQUEST, picture
+from bench.synthetic_store import AGENT, SOURCE
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ class Place:
     @contextlib.contextmanager
     def running(self, url: str) -> Iterator[Running]:
         """The agent, until the block ends."""
-        log, began = self.folder / "agent.log", time.time()
+        log, began = self.folder / "agent.platform.log", time.time()
         with (
             log.open("w") as file,
             subprocess.Popen([*_COMMAND, "run"], env=self._environment(url), stderr=file) as process,

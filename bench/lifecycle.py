@@ -12,19 +12,19 @@ import aiohttp
 import orjson
 import uvloop
 
-from agent.account import TOKEN_PATH
-from agent.assure import bodies
+from agent.assure import request_bodies
+from agent.assure.account import TOKEN_PATH
 from agent.assure.client import AssureClient, Config
-from agent.clock import SystemClock
 from agent.core.answer import Done
+from agent.core.assure_types import Depiction, ProcessType
 from agent.core.machine import Step
-from agent.core.remote import Depiction, ProcessType
-from agent.log import configure
+from agent.daemon.agent import Agent
+from agent.platform.clock import SystemClock
+from agent.platform.log import configure
 from agent.ports import Image
-from agent.runtime import Agent
-from bench.papers import REQUEST, picture, settings
 from bench.process import CLIENT, child, cpu, cpu_of, median, report, sandbox
 from bench.report import Ratio, Scale, Section
+from bench.request_files import REQUEST, picture, settings
 
 CONCURRENCY = 64
 _KINDS = {
@@ -130,11 +130,11 @@ async def _aiohttp(count: int, url: str) -> dict[str, float]:
                 return orjson.loads(body) if body else None
 
         async def lifecycle(number: int) -> None:
-            made = await call("POST", "", 201, bodies.new_dossier(f"plain-{number}-{time.time_ns()}"))
+            made = await call("POST", "", 201, request_bodies.new_dossier(f"plain-{number}-{time.time_ns()}"))
             dossier = "/" + made["dossierId"]
-            new = bodies.new_process(ProcessType.DOCUMENT, 137)
+            new = request_bodies.new_process(ProcessType.DOCUMENT, 137)
             process = f"{dossier}/processes/" + (await call("POST", dossier + "/processes", 201, new))["processId"]
-            await call("POST", process + "/images", 201, bodies.new_images({Depiction.FRONT: image}))
+            await call("POST", process + "/images", 201, request_bodies.new_images({Depiction.FRONT: image}))
             await call("POST", process, 200)
             await call("GET", process, 200)
             await call("DELETE", dossier, 204)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.command import Place, eventually
-from bench.grown import begin, filed, grow, waiting
-from bench.papers import REQUEST, picture
-from bench.peer import peer
 from bench.process import median
 from bench.report import Ratio, Scale, Section
+from bench.request_files import REQUEST, picture
+from bench.simulator_process import peer
+from bench.synthetic_store import begin, filed, grow, waiting
 
 _SIDE = 2330  # pixels: 5 MB
 _AT_ONCE = 16

@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 
 from bench.command import Place, eventually
-from bench.grown import DAY, begin, filed, grow, named, settled, waiting
-from bench.peer import Peer, peer
 from bench.process import median
 from bench.report import Ratio, Scale, Section
+from bench.simulator_process import Peer, peer
+from bench.synthetic_store import DAY, begin, filed, grow, named, settled, waiting
 
 _ROWS = {
     "first_call": "start to the first call, s",

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import uvloop
 
-from agent.log import configure
-from agent.runtime import Agent
-from agent.store.keys import Keys
+from agent.daemon.agent import Agent
+from agent.platform.log import configure
+from agent.store.identity_key import Keys
 from bench.command import Place, eventually, reference
-from bench.papers import REQUEST, settings
-from bench.peer import Peer, peer
 from bench.process import child, cpu, median, report, rss
 from bench.report import Ratio, Scale, Section
+from bench.request_files import REQUEST, settings
+from bench.simulator_process import Peer, peer
 
 _FOLDERS = 100
 _SUSPENDED = REQUEST + "  suspend: true\n"  # it is admitted, and nothing is asked for

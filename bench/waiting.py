@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.command import Place, Running, eventually, reference
-from bench.grown import begin, failing, grow, named, waiting
-from bench.peer import Peer, peer
 from bench.report import Ratio, Scale, Section
+from bench.simulator_process import Peer, peer
+from bench.synthetic_store import begin, failing, grow, named, waiting
 
 _INTERVALS = 6  # whose mean is taken
 _PACE = 0.1  # seconds between two fresh requests

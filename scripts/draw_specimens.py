@@ -27,7 +27,7 @@ OFFERED = {
     "card-back.png": ("SPECIMEN CARD", "Utopia, back", "#21867a", ""),
     "selfie.png": ("SPECIMEN SELFIE", "nobody", "#b5523b", ""),
 }
-FOLDERS = {"images/specimens": SPECIMENS, "agent/sandbox/assets": OFFERED}
+FOLDERS = {"images/specimens": SPECIMENS, "agent/sandbox/capture/assets": OFFERED}
 
 
 def draw(title: str, subtitle: str, colour: str) -> Image.Image:

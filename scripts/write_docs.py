@@ -17,14 +17,14 @@ from prometheus_client.registry import Collector
 
 from agent.core.machine import HEED, TABLE
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.core.schema import schema_text
-from agent.metrics import Metrics
-from agent.settings import PREFIX, Settings
+from agent.core.request_schema import schema_text
+from agent.platform.metrics import Metrics
+from agent.platform.settings import PREFIX, Settings
 from agent.store.audit.datasette import metadata
-from agent.store.audit.queries import library, viewed
+from agent.store.audit.named_queries import library, viewed
 from agent.store.connection import open_writer
 from agent.store.migrations import migrate
-from agent.surface.description import description
+from agent.web.openapi import description
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs/images"
@@ -119,7 +119,7 @@ class _Nothing:
         return []
 
     def gauges(self, now: float) -> dict[str, float]:
-        from agent.metrics import GAUGES
+        from agent.platform.metrics import GAUGES
 
         return dict.fromkeys(GAUGES, 0.0)
 

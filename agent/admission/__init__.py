@@ -5,8 +5,8 @@ asks for, and `guard.py` whether what is absent may be withdrawn. Who decides wh
 `core/admission.py`.
 """
 
-from agent.admission.loop import Admission, Looked, Records, Synced
-from agent.admission.news import Salt
-from agent.admission.wanted import Rules
+from agent.admission.changes import Salt
+from agent.admission.desired import Rules
+from agent.admission.sync import Admission, Looked, Records, Synced
 
 __all__ = ["Admission", "Looked", "Records", "Rules", "Salt", "Synced"]

@@ -11,13 +11,12 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from agent.assure import bodies, readers
-from agent.assure.described import Described, described
+from agent.assure import request_bodies, response_parsers
+from agent.assure.process_details import Described, described
 from agent.assure.token import BODY, Token, TokenAnswer, TokenSource, basic, read_token
 from agent.assure.transport import BODY_LIMIT, JSON_LIMIT, TARGET, Oversized, Transport, whole
 from agent.core.answer import NEW_TOKENS_REFUSED, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
-from agent.core.classify import Lost, Reader, Reply, classify, http_date
-from agent.core.remote import (
+from agent.core.assure_types import (
     PROVIDER,
     CaptureOptions,
     Depiction,
@@ -31,9 +30,10 @@ from agent.core.remote import (
     Status,
     is_id,
 )
-from agent.listeners import harmless
+from agent.core.classify import Lost, Reader, Reply, classify, http_date
+from agent.platform.callbacks import harmless
+from agent.platform.connection_errors import cause_of
 from agent.ports import Clock, Image, ResultReading
-from agent.unconnected import cause_of
 
 T = TypeVar("T")
 
@@ -138,45 +138,45 @@ class AssureClient:
 
     async def create_dossier(self, reference: str) -> Answer[str]:
         """POST /dossiers (contract §4)."""
-        body = bodies.new_dossier(reference)
+        body = request_bodies.new_dossier(reference)
         call = _Call(operation=Operation.CREATE_DOSSIER, method="POST", path=("dossiers",), content=body)
-        return await self._call(call, readers.created_dossier(reference))
+        return await self._call(call, response_parsers.created_dossier(reference))
 
     async def create_process(self, dossier_id: str, process_type: ProcessType, document_id: int) -> Answer[NewProcess]:
         """POST processes (§6)."""
-        path, body = ("dossiers", dossier_id, "processes"), bodies.new_process(process_type, document_id)
+        path, body = ("dossiers", dossier_id, "processes"), request_bodies.new_process(process_type, document_id)
         call = _Call(operation=Operation.CREATE_PROCESS, method="POST", path=path, content=body)
-        return await self._call(call, readers.created_process)
+        return await self._call(call, response_parsers.created_process)
 
     async def start_capture(self, dossier_id: str, options: CaptureOptions) -> Answer[str]:
         """POST capture (§10)."""
-        path, body = ("dossiers", dossier_id, "capture"), bodies.new_capture(options)
+        path, body = ("dossiers", dossier_id, "capture"), request_bodies.new_capture(options)
         call = _Call(operation=Operation.START_CAPTURE, method="POST", path=path, content=body)
-        return await self._call(call, readers.capture_link)
+        return await self._call(call, response_parsers.capture_link)
 
     async def upload_images(self, dossier_id: str, process_id: str, images: Mapping[Depiction, Image]) -> Answer[None]:
         """POST images (§7)."""
-        path, body = (*_process(dossier_id, process_id), "images"), bodies.new_images(images)
+        path, body = (*_process(dossier_id, process_id), "images"), request_bodies.new_images(images)
         call = _Call(operation=Operation.UPLOAD_IMAGES, method="POST", path=path, content=body)
-        return await self._call(call, readers.nothing)
+        return await self._call(call, response_parsers.nothing)
 
     async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Status]:
         """POST process, without a body: the billable act (§8)."""
         path = _process(dossier_id, process_id)
         call = _Call(operation=Operation.START_VERIFICATION, method="POST", path=path)
-        return await self._call(call, readers.started(process_id))
+        return await self._call(call, response_parsers.started(process_id))
 
     async def read_process(self, dossier_id: str, process_id: str) -> Answer[ProcessReading]:
         """GET process (§9)."""
         path = _process(dossier_id, process_id)
         call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
-        return await self._call(call, readers.process(process_id))
+        return await self._call(call, response_parsers.process(process_id))
 
     async def read_result(self, dossier_id: str, process_id: str) -> Answer[ResultReading]:
         """GET process, with the claims of an accepted one (§9)."""
         path = _process(dossier_id, process_id)
         call = _Call(operation=Operation.READ_PROCESS, method="GET", path=path)
-        return await self._call(call, readers.result(process_id))
+        return await self._call(call, response_parsers.result(process_id))
 
     async def describe_process(self, dossier_id: str, process_id: str, personal: bool) -> Answer[Described]:
         """GET process for a person to look at: as `read_process`, and the names of all other fields.
@@ -190,7 +190,7 @@ class AssureClient:
     async def read_dossier(self, dossier_id: str, gone: bool = False) -> Answer[DossierReading]:
         """GET dossier (§4)."""
         call = _Call(operation=Operation.READ_DOSSIER, method="GET", path=("dossiers", dossier_id))
-        return await self._call(call, readers.dossier(dossier_id))
+        return await self._call(call, response_parsers.dossier(dossier_id))
 
     async def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Answer[bytes]:
         """GET images (§7)."""
@@ -201,30 +201,30 @@ class AssureClient:
             query=f"depiction={depiction.value}",
             accept="application/octet-stream, application/json",
         )
-        return await self._call(call, readers.image)
+        return await self._call(call, response_parsers.image)
 
     async def list_dossiers(self) -> Answer[tuple[ListedDossier, ...]]:
         """GET /dossiers (§4)."""
         call = _Call(operation=Operation.LIST_DOSSIERS, method="GET", path=("dossiers",))
-        return await self._call(call, readers.dossiers)
+        return await self._call(call, response_parsers.dossiers)
 
     async def list_processes(
         self, since: float, statuses: tuple[Status, ...], offset: int, limit: int
     ) -> Answer[ProcessPage]:
         """GET /processes (§9)."""
-        query = bodies.process_query(since, statuses, offset, limit)
+        query = request_bodies.process_query(since, statuses, offset, limit)
         call = _Call(operation=Operation.LIST_PROCESSES, method="GET", path=("processes",), query=query)
-        return await self._call(call, readers.process_page)
+        return await self._call(call, response_parsers.process_page)
 
     async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
         """GET document-types (§5)."""
         call = _Call(operation=Operation.LIST_DOCUMENT_TYPES, method="GET", path=(PROVIDER, "document-types"))
-        return await self._call(call, readers.document_types)
+        return await self._call(call, response_parsers.document_types)
 
     async def delete_dossier(self, dossier_id: str, gone: bool = False) -> Answer[None]:
         """DELETE dossier (§4)."""
         call = _Call(operation=Operation.DELETE_DOSSIER, method="DELETE", path=("dossiers", dossier_id))
-        return await self._call(call, readers.nothing)
+        return await self._call(call, response_parsers.nothing)
 
     # ---- how a call is made
 
@@ -323,7 +323,7 @@ class AssureClient:
         return Reply(
             status=response.status_code,
             body=body,
-            document=readers.parse(body),
+            document=response_parsers.parse(body),
             retry_after=response.headers.get("retry-after"),
             date=self._date or None,
         )

@@ -23,7 +23,7 @@ import aiohttp
 import httpx
 from yarl import URL
 
-from agent.connector import BoundedConnector
+from agent.platform.http_connector import BoundedConnector
 
 BODY_LIMIT: Final = "assure.body_limit"
 """The request extension that sets how many bytes of an answer are read."""

@@ -128,7 +128,7 @@ def _shared(arguments: Sequence[str]) -> Iterator[list[str]]:
     if not given:
         yield [*left, *rest]
         return
-    from agent.settings import SHARED
+    from agent.platform.settings import SHARED
 
     token = SHARED.set(given)
     try:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.telling import tell
+from agent.cli.agent_client import tell
 
 
 def approve(state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None) -> None:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.agent_client import told
 from agent.cli.output import moment
-from agent.cli.store import store_settings
-from agent.cli.telling import told
+from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
-from agent.sentences import counted
+from agent.views.explain import counted
 
 
 def backup(

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from agent.cli.agent_client import told
 from agent.cli.output import Format, moment, print_json
-from agent.cli.store import store_settings
-from agent.cli.telling import told
+from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
 from agent.core.record import Record
-from agent.settings import Settings
-from agent.store.reading import Reading
-from agent.store.vault import Kept, Vault
+from agent.platform.settings import Settings
+from agent.store.claims_keyring import Kept, Vault
+from agent.store.readonly import Reading
 
 
 def claims(

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.agent_client import told
 from agent.cli.output import Format, print_json
-from agent.cli.telling import told
 from agent.core.answer import Answer, Done, Refused
+from agent.core.assure_types import ListedProcess
 from agent.core.errors import AgentError, RemoteError, SettingsError, StoreForeign
 from agent.core.record import Record
-from agent.core.remote import ListedProcess
-from agent.sentences import LINK_LOST, another_link
-from agent.settings import Settings, load_settings
-from agent.store.reading import Reading
+from agent.platform.settings import Settings, load_settings
+from agent.store.readonly import Reading
+from agent.views.explain import LINK_LOST, another_link
 
 if TYPE_CHECKING:
     from agent.assure.client import AssureClient
-    from agent.assure.described import Described
+    from agent.assure.process_details import Described
 
 MASK = "***"
 
@@ -68,7 +68,7 @@ def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
             "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not set.",
             "set them to the API client of your Signicat account",
         )
-    from agent.account import account_of  # late: it has the whole client behind it
+    from agent.assure.account import account_of  # late: it has the whole client behind it
 
     records: list[Record] = []
     linkless: set[str] = set()
@@ -92,9 +92,9 @@ def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
 
 
 async def _ask(settings: Settings, records: list[Record], personal: bool) -> list[dict[str, Any]]:
-    from agent.account import client_config, let_in
+    from agent.assure.account import client_config, let_in
     from agent.assure.client import AssureClient
-    from agent.clock import SystemClock
+    from agent.platform.clock import SystemClock
 
     async with AssureClient(client_config(settings), SystemClock()) as client:
         await let_in(client, settings, "nothing was changed")
@@ -151,7 +151,7 @@ def _fields(found: "Described", personal: bool) -> dict[str, Any]:
 
 
 def _unanswered(answer: Answer[Any]) -> RemoteError:
-    from agent.endpoints import trouble_of
+    from agent.platform.endpoint_health import trouble_of
 
     trouble = trouble_of(answer)
     how = trouble.sentence if trouble is not None else f"HTTP {answer.evidence.status}"

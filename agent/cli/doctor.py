@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.checks import Check, State, environment
+from agent.cli.checks import Check, State
+from agent.cli.checks import settings as settings_checks
 from agent.cli.output import Format, print_json, print_table
 from agent.core.errors import SettingsError
-from agent.settings import load_found
+from agent.platform.settings import load_found
 
 
 def doctor(
@@ -26,21 +27,21 @@ def doctor(
 
     Example: assure-agent doctor -o json
     """
-    from agent.cli.checks import place, remote  # with all of the agent behind them: no other command waits for that
+    from agent.cli.checks import assure, local  # with all of the agent behind them: no other command waits for that
 
     flags = {"specs_dir": specs, "images_dir": images, "state_url": state}
     checks: list[Check] = []
-    values: list[environment.Value] = []
+    values: list[settings_checks.Value] = []
     try:
         settings, found = load_found(**flags)
     except SettingsError as error:
         checks.insert(0, Check(name="settings", state=State.PROBLEM, message=str(error).rstrip("."), hint=error.hint))
     else:
-        values = environment.origins(settings, found)
+        values = settings_checks.origins(settings, found)
         checks.insert(0, Check(name="settings", message=f"{len(values)} settings can be read"))
-        checks += environment.checks(settings, found)
-        checks += asyncio.run(remote.checks(settings, offline))
-        checks += place.checks(settings)
+        checks += settings_checks.checks(settings, found)
+        checks += asyncio.run(assure.checks(settings, offline))
+        checks += local.checks(settings)
     problem = any(check.state is State.PROBLEM for check in checks)
     if output is Format.JSON:
         print_json(

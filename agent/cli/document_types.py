@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.output import Format, print_json, print_table
-from agent.settings import Settings, load_settings
+from agent.platform.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from agent.core.remote import DocumentType
+    from agent.core.assure_types import DocumentType
 
 
 def document_types(
@@ -43,10 +43,10 @@ def document_types(
 
 
 async def _asked(settings: Settings) -> "tuple[DocumentType, ...]":
-    from agent.account import client_config, let_in, need_credentials, unreachable
+    from agent.assure.account import client_config, let_in, need_credentials, unreachable
     from agent.assure.client import AssureClient
-    from agent.clock import SystemClock
     from agent.core.answer import Done
+    from agent.platform.clock import SystemClock
 
     need_credentials(settings)
     async with AssureClient(client_config(settings), SystemClock()) as client:

@@ -8,17 +8,17 @@ import typer
 
 from agent.cli.get import sentence
 from agent.cli.output import Format, print_json
-from agent.cli.store import store_settings
+from agent.cli.state_file import store_settings
 from agent.core.admission import RemarkKind
 from agent.core.errors import AgentError
-from agent.core.plan import Action, if_changed, if_removed
 from agent.core.policy import Policy
 from agent.core.record import Hold, Record
-from agent.core.recovery import gated
-from agent.sentences import FOLLOWING, HOLDS, NOTHING_AROUND, Around, Undeleted, answers, coming, time, tried, where
-from agent.store.connection import holder
-from agent.store.reading import Attempt, Reading, Refusal
-from agent.views import when
+from agent.core.retry import gated
+from agent.store.lock import holder
+from agent.store.readonly import Attempt, Reading, Refusal
+from agent.views.explain import FOLLOWING, HOLDS, NOTHING_AROUND, Around, Undeleted, answers, coming, time, tried, where
+from agent.views.plan import Action, if_changed, if_removed
+from agent.views.resource import when
 
 _MOST = 20  # attempts that are told
 
@@ -34,7 +34,7 @@ def explain(
 
     Example: assure-agent explain customer-4711
     """
-    from agent.clock import SystemClock
+    from agent.platform.clock import SystemClock
 
     settings = store_settings(state)
     found: list[tuple[Record, list[Attempt], Around]] = []
@@ -60,9 +60,9 @@ def explain(
 
 
 def _around(reading: Reading, recovery: tuple[str, bool, bool] | None, runs: bool, record: Record) -> Around:
-    from agent.account import CIRCUIT, ENDPOINTS
-    from agent.control import PAUSED, paused_since
-    from agent.endpoints import remembered
+    from agent.assure.account import CIRCUIT, ENDPOINTS
+    from agent.daemon.commands import PAUSED, paused_since
+    from agent.platform.endpoint_health import remembered
 
     why, _, approved = recovery or ("", False, False)
     recovering = bool(why) and not approved

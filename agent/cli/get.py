@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.output import Format, print_json, print_table
-from agent.cli.store import store_settings
+from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
 from agent.core.record import Record
-from agent.settings import Settings
-from agent.source.fault import located
-from agent.store.reading import Reading, Refusal
-from agent.views import item
+from agent.platform.settings import Settings
+from agent.source.diagnostics import located
+from agent.store.readonly import Reading, Refusal
+from agent.views.resource import item
 
 
 def get(
@@ -71,8 +71,8 @@ def _found(settings: Settings, name: str | None) -> tuple[list[Record], list[Ref
 
 def _notes(reading: Reading, records: list[Record]) -> Iterator[str]:
     """What waits for a person's word, beside what is held."""
-    from agent.control import PAUSED
-    from agent.sentences import LINK_LOST, another_link, withdrawals
+    from agent.daemon.commands import PAUSED
+    from agent.views.explain import LINK_LOST, another_link, withdrawals
 
     if reading.recall(PAUSED):
         yield "The agent is paused: nothing new is begun. Try: `assure-agent resume`."
@@ -133,7 +133,7 @@ def _print_link(settings: Settings, name: str | None, output: Format) -> None:
                         typer.echo(found)
                     return
             if any(map(reading.linkless, records)):
-                from agent.sentences import LINK_LOST, another_link
+                from agent.views.explain import LINK_LOST, another_link
 
                 raise AgentError(f"{name}: {LINK_LOST}", another_link(name))
             if records:

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from agent.clock import written
 from agent.core.errors import AgentError
+from agent.core.timestamps import written
 
 
 class Format(StrEnum):

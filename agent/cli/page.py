@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.store import store_settings
-from agent.cli.telling import asked_of_running
+from agent.cli.agent_client import asked_of_running
+from agent.cli.state_file import store_settings
 
 
 def page(state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None) -> None:

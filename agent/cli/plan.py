@@ -13,10 +13,10 @@ import typer
 
 from agent.cli.output import print_json, print_table
 from agent.core.errors import AgentError
-from agent.core.plan import Action, Change, Plan, Recovery
-from agent.sentences import counted, passed_over
-from agent.settings import Settings, load_settings, refuse_renamed
-from agent.source.fault import located
+from agent.platform.settings import Settings, load_settings, refuse_renamed
+from agent.source.diagnostics import located
+from agent.views.explain import counted, passed_over
+from agent.views.plan import Action, Change, Plan, Recovery
 
 
 class PlanFormat(StrEnum):
@@ -68,12 +68,12 @@ def _new_store(path: Path, starts: int) -> str:
 async def rehearse(settings: Settings) -> Plan:
     """The plan for these settings."""
     from agent.admission import Rules
-    from agent.clock import SystemClock
-    from agent.rehearsal import Rehearsal
+    from agent.daemon.dry_run import Rehearsal
+    from agent.platform.clock import SystemClock
     from agent.source.folder import Folder
-    from agent.store.continuity import foreseen
-    from agent.store.keys import Keys
-    from agent.store.reading import Reading
+    from agent.store.identity_key import Keys
+    from agent.store.readonly import Reading
+    from agent.store.rollback_detection import foreseen
 
     path = settings.state_path
     keys = Keys.existing(path)

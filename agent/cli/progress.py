@@ -8,12 +8,12 @@ from rich.progress import Progress as Bar
 
 from agent.cli.get import COLUMNS, rows, sentence
 from agent.cli.output import print_table
-from agent.cli.store import state_option
+from agent.cli.state_file import state_option
 from agent.core.machine import Step
 from agent.core.record import Record
-from agent.listeners import harmless
-from agent.settings import Settings
-from agent.store.reading import Reading
+from agent.platform.callbacks import harmless
+from agent.platform.settings import Settings
+from agent.store.readonly import Reading
 
 _FEW = 50  # lines and table rows that a person still reads
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.telling import tell
+from agent.cli.agent_client import tell
 
 
 def rerun(

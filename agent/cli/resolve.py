@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.telling import tell
-from agent.core.observation import Answer
+from agent.cli.agent_client import tell
+from agent.core.observations import Answer
 
 
 def resolve(

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from agent.cli.output import moment
-from agent.sentences import counted
-from agent.settings import load_settings
+from agent.platform.settings import load_settings
+from agent.views.explain import counted
 
 
 def restore(
@@ -22,7 +22,7 @@ def restore(
 
     Example: assure-agent restore /var/backups/assure-agent/agent-20261123T190000Z.db
     """
-    from agent.store import backup, replaced
+    from agent.store import backup, replaced_files
 
     settings = load_settings(state_url=state)
     found, kept = backup.restore(path, settings.state_path)
@@ -31,5 +31,5 @@ def restore(
         f"restored {counted(found.requests, 'request')}{made}; the next run begins nothing until `assure-agent approve`"
     )
     if kept is not None:
-        links = "" if replaced.erase_links(kept) else ", and capture links that could not be erased"
+        links = "" if replaced_files.erase_links(kept) else ", and capture links that could not be erased"
         typer.echo(f"what was there is kept as {kept}; remove it once it is not needed: it holds names{links}")

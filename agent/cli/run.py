@@ -17,11 +17,11 @@ from agent.cli import refused
 from agent.cli.output import complain
 from agent.core.duration import parse_duration
 from agent.core.errors import AgentError, WrongUse
-from agent.descriptors import raise_limit
-from agent.settings import Settings, load_settings, named_log_format, secrets_of
+from agent.platform.file_descriptors import raise_limit
+from agent.platform.settings import Settings, load_settings, named_log_format, secrets_of
 
 if TYPE_CHECKING:
-    from agent.runtime import Finished
+    from agent.daemon.agent import Finished
 
 _TIMEOUT = "10m"
 _SANDBOX_PORT = 9466  # tried first, so that capture links of an earlier run still lead somewhere
@@ -60,8 +60,8 @@ def run(
     flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state, "listen": listen}
     import uvloop
 
-    from agent.log import lines_lost, lost
-    from agent.lossy import lossy_output
+    from agent.platform.log import lines_lost, lost
+    from agent.platform.nonblocking_output import lossy_output
 
     raise_limit()
     options = _Options(
@@ -88,7 +88,7 @@ def _refuse_without_effect(once: bool, timeout: str | None, sandbox: bool, inter
 
 def _complain(error: AgentError, flags: dict[str, object]) -> None:
     """The last line of stderr: JSON where LOG_FORMAT asks for it."""
-    from agent.log import configure, logger
+    from agent.platform.log import configure, logger
 
     try:
         only_json = load_settings(**flags).log_format == "json"
@@ -160,10 +160,10 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
         yield _Remote(settings=settings)
         return
     from agent.cli.sandbox import own_world
-    from agent.cli.store import sandbox_state
+    from agent.cli.state_file import sandbox_state
     from agent.sandbox import SandboxConfig, SandboxServer, Subscription
-    from agent.store.account import SANDBOX
-    from agent.store.reset import WORLD
+    from agent.store.account_binding import SANDBOX
+    from agent.store.sandbox_reset import WORLD
 
     state = sandbox_state(settings)
     state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -201,9 +201,9 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
 
 async def _run(remote: _Remote, options: _Options) -> int:
     from agent.cli.progress import Progress, status_page
-    from agent.cli.store import state_option
-    from agent.log import configure
-    from agent.runtime import Agent
+    from agent.cli.state_file import state_option
+    from agent.daemon.agent import Agent
+    from agent.platform.log import configure
 
     settings = remote.settings
     quiet = options.told and "log_level" not in settings.model_fields_set
@@ -236,7 +236,7 @@ async def _run(remote: _Remote, options: _Options) -> int:
 
 def _exit_code(settings: Settings, finished: "Finished") -> int:
     """Of 3, 5, 4 the first that applies (design §9); errors have left as exceptions before."""
-    from agent.store.reading import Reading
+    from agent.store.readonly import Reading
 
     if finished.withdrawals and settings.log_format != "json":  # the log says it as well
         typer.echo(

@@ -29,9 +29,9 @@ def reset(
 
     Example: assure-agent sandbox reset
     """
-    from agent.cli.store import sandbox_state
-    from agent.settings import load_settings
-    from agent.store.reset import reset as remove
+    from agent.cli.state_file import sandbox_state
+    from agent.platform.settings import load_settings
+    from agent.store.sandbox_reset import reset as remove
 
     path = sandbox_state(load_settings(state_url=state))
     remove(path)
@@ -85,8 +85,8 @@ def sandbox(
         return
     import uvloop
 
-    from agent.log import lines_lost, lost
-    from agent.lossy import lossy_output
+    from agent.platform.log import lines_lost, lost
+    from agent.platform.nonblocking_output import lossy_output
     from agent.sandbox import SandboxConfig
     from agent.sandbox.server import main_async
 

@@ -11,6 +11,6 @@ def schema() -> None:
 
     Example: assure-agent schema > specs/schema.json
     """
-    from agent.core.schema import schema_text
+    from agent.core.request_schema import schema_text
 
     typer.echo(schema_text(), nl=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.output import Format, print_json
-from agent.settings import load_settings
+from agent.platform.settings import load_settings
 
 
 def validate(
@@ -21,9 +21,9 @@ def validate(
 
     Example: assure-agent validate specs --no-images
     """
-    from agent.sentences import passed_over
     from agent.source import validate as checks
     from agent.source.ownership import Owners
+    from agent.views.explain import passed_over
 
     settings = load_settings(images_dir=images_dir)
     folder = settings.images_dir if images else None

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.store import store_settings
+from agent.cli.state_file import store_settings
 from agent.core.duration import parse_duration
 from agent.core.errors import AgentError
-from agent.store.reading import Reading
+from agent.store.readonly import Reading
 
 _LOOK = 0.5  # seconds between two looks at the store
 

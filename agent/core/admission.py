@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.core.observation import Answer
+from agent.core.observations import Answer
 from agent.core.record import Outcome, Record
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agent.core.answer import Evidence, Trouble
-from agent.core.observation import (
+from agent.core.observations import (
     Answered,
     DocumentTypeGone,
     EffectDelayed,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from agent.core.remote import DocumentKey, DocumentType
+from agent.core.assure_types import DocumentKey, DocumentType
 
 _MOST_CANDIDATES = 5
 

@@ -7,7 +7,7 @@ what may be asked again, and what follows when the answer is unknown, is in desi
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.core.remote import CaptureOptions, Depiction, DocumentKey, ProcessType
+from agent.core.assure_types import CaptureOptions, Depiction, DocumentKey, ProcessType
 
 
 class EffectKind(StrEnum):

@@ -28,10 +28,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core.attempt import Attempted, attempted, heard
+from agent.core.audit import Event, difference, relabelled
 from agent.core.effect import Effect, EffectKind
 from agent.core.errors import Impossible
-from agent.core.journal import Event, difference, relabelled
-from agent.core.observation import (
+from agent.core.fast_replace import replace
+from agent.core.lost_answers import orphaned
+from agent.core.next_effect import asked, due, owed
+from agent.core.observations import (
     BudgetSpent,
     CameDue,
     CaptureStarted,
@@ -71,14 +74,11 @@ from agent.core.observation import (
     VerificationStarted,
     answer_to,
 )
-from agent.core.owed import asked, due, owed
 from agent.core.policy import Policy
 from agent.core.record import Hold, Intent, Phase, Record
-from agent.core.recovery import orphaned
-from agent.core.rules import correction, history, phases, source, trouble
-from agent.core.rules.heed import heed, looked
-from agent.core.rules.passage import obeyed
-from agent.core.values import replace
+from agent.core.rules import clock_correction, documents, failures, holds, phases, recovery
+from agent.core.rules.termination import heed, looked
+from agent.core.rules.transitions import obeyed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ def admit(record: Record, at: float, policy: Policy) -> Step:
     """The first step of a request: nothing is asked yet. While the store is recovering it waits to be looked for."""
     settled = replace(record, admitted_at=at, phase_at=at, not_before=at, reruns=obeyed(record, record.desired))
     if policy.recovering:
-        settled = history.unproven(settled, at)
+        settled = recovery.unproven(settled, at)
     ready = replace(settled, due_at=due(settled, at, policy))
     return Step(before=None, record=ready, events=(_event("Admitted", None, ready, at),))
 
@@ -154,7 +154,7 @@ def step(record: Record, observation: Observation, policy: Policy, ask: bool = T
             f"{type(observation).__name__} in phase {record.phase} with intent {record.intent} is not in the table"
         )
     folded = looked(record, row.rule(record, observation, policy), observation, policy)
-    heeded = history.asked_first(record, heed(folded, observation.at, policy), observation, policy)
+    heeded = recovery.asked_first(record, heed(folded, observation.at, policy), observation, policy)
     _allowed(record, row, folded, heeded)
     effect = owed(heeded, observation.at, policy) if ask else None
     intended = _intend(heeded, effect, observation.at)
@@ -212,29 +212,29 @@ _GONE = (Phase.DELETION,)  # `close` with a dossier
 _ONWARD = (Phase.DONE, Phase.DOSSIER)  # `finish`: nothing is left at Assure
 
 ANYWHERE: dict[type[Observation], Row] = {
-    CameDue: Row(trouble.came_due),
-    DocumentChanged: Row(source.document_changed),
-    DocumentReturned: Row(source.document_returned),
-    DocumentRemoved: Row(source.document_removed),
-    ResultSighted: Row(trouble.came_due),  # of no meaning outside of its phase
-    Reconsidered: Row(trouble.came_due),
-    RerunAsked: Row(source.rerun_asked),
-    PersonalShown: Row(source.personal_shown),
-    HistoryLost: Row(history.history_lost, (Phase.PROCESS,)),
-    ClaimsShown: Row(source.personal_shown),
-    ClaimsErased: Row(source.claims_erased),
-    ClockCorrected: Row(correction.clock_corrected),
-    ImagesDiscarded: Row(source.images_discarded),
+    CameDue: Row(failures.came_due),
+    DocumentChanged: Row(documents.document_changed),
+    DocumentReturned: Row(documents.document_returned),
+    DocumentRemoved: Row(documents.document_removed),
+    ResultSighted: Row(failures.came_due),  # of no meaning outside of its phase
+    Reconsidered: Row(failures.came_due),
+    RerunAsked: Row(documents.rerun_asked),
+    PersonalShown: Row(documents.personal_shown),
+    HistoryLost: Row(recovery.history_lost, (Phase.PROCESS,)),
+    ClaimsShown: Row(documents.personal_shown),
+    ClaimsErased: Row(documents.claims_erased),
+    ClockCorrected: Row(clock_correction.clock_corrected),
+    ImagesDiscarded: Row(documents.images_discarded),
 }
 TROUBLE: dict[type[Observation], Row] = {
-    Resumed: Row(trouble.resumed),
-    EffectRefused: Row(trouble.refused),
-    EffectDelayed: Row(trouble.delayed),
-    EffectUnanswered: Row(trouble.unanswered),
+    Resumed: Row(failures.resumed),
+    EffectRefused: Row(failures.refused),
+    EffectDelayed: Row(failures.delayed),
+    EffectUnanswered: Row(failures.unanswered),
 }
 OPENED: dict[type[Observation], Row] = {
-    TargetMissing: Row(trouble.missing, _GONE),
-    HoldResolved: Row(source.hold_resolved, _GONE),
+    TargetMissing: Row(failures.missing, _GONE),
+    HoldResolved: Row(holds.hold_resolved, _GONE),
 }
 TABLE: dict[Phase, dict[type[Observation], Row]] = {
     Phase.DOSSIER: {
@@ -243,7 +243,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         StartReserved: Row(phases.start_reserved),
         BudgetSpent: Row(phases.budget_spent),
         Reconsidered: Row(phases.reconsidered),
-        HoldResolved: Row(source.hold_resolved, (Phase.PROCESS, *_ONWARD)),
+        HoldResolved: Row(holds.hold_resolved, (Phase.PROCESS, *_ONWARD)),
         ImagesVerified: Row(phases.images_verified),
         ImagesUnfit: Row(phases.images_unfit),
         DossierCreated: Row(phases.dossier_created, (Phase.PROCESS,)),
@@ -257,8 +257,8 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         DocumentTypeGone: Row(phases.document_type_gone),
         DossierRead: Row(phases.dossier_read_for_process, (Phase.DOSSIER, Phase.IMAGES, Phase.RESULT)),
         CaptureStarted: Row(phases.capture_started, (Phase.RESULT,)),
-        Resumed: Row(trouble.resumed, _GONE),
-        EffectUnanswered: Row(trouble.unanswered, _GONE),
+        Resumed: Row(failures.resumed, _GONE),
+        EffectUnanswered: Row(failures.unanswered, _GONE),
     },
     Phase.IMAGES: {
         **ANYWHERE,
@@ -298,9 +298,9 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
         DossierRead: Row(phases.still_there),
         TargetMissing: Row(phases.missing_in_deletion, _ONWARD),
         EffectRefused: Row(phases.refused_in_deletion),
-        HoldResolved: Row(source.hold_resolved),
+        HoldResolved: Row(holds.hold_resolved),
     },
-    Phase.DONE: {**ANYWHERE, HoldResolved: Row(source.hold_resolved)},
+    Phase.DONE: {**ANYWHERE, HoldResolved: Row(holds.hold_resolved)},
 }
 
 # Where `heed` may lead from a phase: withdrawn, superseded or expired.

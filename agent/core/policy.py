@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agent.core.remote import LISTED
+from agent.core.assure_types import LISTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from agent.core.assure_types import CaptureOptions, Depiction, DocumentKey, ProcessType, Reason, Status
 from agent.core.effect import EffectKind, ImageRef
-from agent.core.remote import CaptureOptions, Depiction, DocumentKey, ProcessType, Reason, Status
 
 Mode = Literal["upload", "capture"]
 

@@ -23,9 +23,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from agent.core.assure_types import Depiction, ProcessType
 from agent.core.duration import Duration
-from agent.core.remote import Depiction, ProcessType
-from agent.core.shapes import (
+from agent.core.field_types import (
     OUR_ANNOTATIONS,
     RERUN,
     RESOLVE,

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.core.assure_types import Depiction, DocumentKey
 from agent.core.document_types import Resolution
 from agent.core.effect import ImageRef, Keeping
-from agent.core.observation import Sealed
-from agent.core.remote import Depiction, DocumentKey
+from agent.core.observations import Sealed
 from agent.ports.remote import Image
 
 

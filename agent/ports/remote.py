@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.core.answer import Answer
-from agent.core.remote import (
+from agent.core.assure_types import (
     CaptureOptions,
     Depiction,
     DocumentType,

@@ -1,9 +1,10 @@
 """Whom the agent tells, and what it owes them."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent.core.notice import Notice
+from agent.core.notifications import Notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +27,8 @@ class Sink(Protocol):
 
     async def send(self, delivery: Delivery) -> bool:
         """Tell it; True when the sink took it. Never raises for an answer or for the lack of one."""
+
+
+def sink_id(url: str) -> str:
+    """Return the id of a sink in the store. A digest: the URL may hold a secret."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]

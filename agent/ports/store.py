@@ -7,7 +7,7 @@ from typing import Protocol
 from agent.core.admission import Remark
 from agent.core.machine import Step
 from agent.core.record import Record
-from agent.core.recovery import gated
+from agent.core.retry import gated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Waiting:
 class Command:
     """What a person tells the agent. `id` is made by who sends it: the same command sent twice is obeyed once.
 
-    `sender` is the account of the operating system that sent it (`agent/peer.py`).
+    `sender` is the account of the operating system that sent it (`agent/daemon/peer_credentials.py`).
     """
 
     id: str

@@ -28,9 +28,9 @@ Left out: download, matching, watermark, redaction. The guide for users is docs/
 """
 
 from agent.sandbox.config import SandboxConfig
+from agent.sandbox.events.subscription import Subscription
 from agent.sandbox.outcome import CANARIES
+from agent.sandbox.persistence import ForeignWorld
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.snapshot import ForeignWorld
-from agent.sandbox.subscription import Subscription
 
 __all__ = ["CANARIES", "ForeignWorld", "SandboxConfig", "SandboxServer", "Subscription"]

@@ -11,10 +11,10 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from agent.sandbox import outcome
+from agent.sandbox.capture.configurations import Configurations
+from agent.sandbox.capture.flow import Flows
 from agent.sandbox.config import SandboxConfig
-from agent.sandbox.configurations import Configurations
 from agent.sandbox.dossier_data import DossierData
-from agent.sandbox.flow import Flows
 from agent.sandbox.ledger import Ledger
 from agent.sandbox.model import Dossier, Image, Json, Operation, Process, View, bad_request, not_found
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from agent.sandbox.faults import Rule
+from agent.sandbox.events.subscription import Subscription
+from agent.sandbox.faults.rules import Rule
 from agent.sandbox.model import Json
-from agent.sandbox.subscription import Subscription
 
 OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 

@@ -5,7 +5,7 @@ Both are personal data. They are part of the dossier and gone with it; the ledge
 
 from typing import TYPE_CHECKING
 
-from agent.sandbox import checks
+from agent.sandbox import validation
 from agent.sandbox.model import Dossier, Image, Json, Operation, UserData, bad_request, conflict, not_found, stamp
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class DossierData:
         """POST files: pictures as data URLs, or copies of a process's images. Each replaces the one of its name."""
         now, account = self._account.now(), self._account
         dossier = account.dossier(dossier_id)
-        account.screen(Operation.SET_FILES, body, checks.FILE_FIELDS, dossier)
-        source = checks.typed(body, "processId", str)
+        account.screen(Operation.SET_FILES, body, validation.FILE_FIELDS, dossier)
+        source = validation.typed(body, "processId", str)
         files = self._copies(dossier, source) if source is not None else {}
-        files |= checks.images(body, account.config)
+        files |= validation.images(body, account.config)
         if not files:
             raise bad_request("One of front, back, selfie and processId is required.")
         dossier.files |= files
@@ -80,7 +80,7 @@ class DossierData:
         """GET files: the bytes as they came."""
         self._account.now()
         dossier = self._account.dossier(dossier_id)
-        if depiction not in checks.IMAGE_FIELDS:
+        if depiction not in validation.IMAGE_FIELDS:
             raise bad_request("depiction is one of front, back and selfie.")
         image = dossier.files.get(depiction)
         if image is None or image.content is None:
@@ -113,9 +113,9 @@ class DossierData:
         """The fields that were given, without nulls. Formats of dates, countries and addresses are not checked."""
         screen = self._account.screen
         screen(operation, body, frozenset({"userData"}), dossier)
-        given = checks.typed(body, "userData", dict) or {}
+        given = validation.typed(body, "userData", dict) or {}
         screen(operation, given, USER_DATA_FIELDS, dossier)
-        address = checks.typed(given, "address", dict)
+        address = validation.typed(given, "address", dict)
         screen(operation, address or {}, ADDRESS_FIELDS, dossier)
         values = _texts(given, USER_DATA_FIELDS - {"address"})
         for name in ("firstName", "lastName"):
@@ -132,7 +132,7 @@ class DossierData:
 
 def _texts(body: Json, names: frozenset[str]) -> Json:
     """The fields of these names, each a string; without nulls."""
-    given = {name: checks.typed(body, name, str) for name in sorted(names)}
+    given = {name: validation.typed(body, name, str) for name in sorted(names)}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -8,7 +8,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 
-from agent.sandbox import capture
+from agent.sandbox.capture import page
 from agent.sandbox.model import Json, Operation, View, bad_request
 from agent.sandbox.world import World
 
@@ -20,7 +20,7 @@ USER_DATA = DOSSIER + "/userdata"
 FILES = DOSSIER + "/files"
 CONFIGURATIONS = "/assure/capture/configurations"
 CONFIGURATION = CONFIGURATIONS + "/{configuration}"
-CAPTURE_STEP = capture.PATH + "/{step}"
+CAPTURE_STEP = page.PATH + "/{step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +104,28 @@ def _file(world: World, call: Call) -> Response:
 
 
 def _arrive(world: World, call: Call) -> Response:
-    return capture.start(call.query.get("artifact"))
+    return page.start(call.query.get("artifact"))
 
 
 def _open(world: World, call: Call) -> Response:
-    return capture.page(world, call.path["token"])
+    return page.page(world, call.path["token"])
 
 
 def _step(world: World, call: Call) -> Response:
-    return capture.page(world, call.path["token"], call.path["step"])
+    return page.page(world, call.path["token"], call.path["step"])
 
 
 def _picture(world: World, call: Call) -> Response:
-    return capture.picture(world, call.path["token"], call.path["step"])
+    return page.picture(world, call.path["token"], call.path["step"])
 
 
 def _answer(world: World, call: Call) -> Response:
     kind = call.headers.get("content-type", "")
-    return capture.answer(world, call.path["token"], call.path["step"], kind, call.content)
+    return page.answer(world, call.path["token"], call.path["step"], kind, call.content)
 
 
 def _finish(world: World, call: Call) -> Response:
-    return capture.submit(world, call.path["token"], call.headers.get("content-type", ""), call.content)
+    return page.submit(world, call.path["token"], call.headers.get("content-type", ""), call.content)
 
 
 _READ = _json(200, lambda world, call: world.get_process(*call.ids, call.view))
@@ -202,9 +202,9 @@ register_url_convertor("artifact", _Artifact())
 
 # What a person's browser calls. The link is the secret, so there is no bearer token.
 PAGES: tuple[tuple[str, str, Operation, Act], ...] = (
-    ("GET", capture.START, Operation.OPEN_CAPTURE, _arrive),
-    ("GET", capture.PATH, Operation.OPEN_CAPTURE, _open),
-    ("POST", capture.PATH, Operation.FINISH_CAPTURE, _finish),
+    ("GET", page.START, Operation.OPEN_CAPTURE, _arrive),
+    ("GET", page.PATH, Operation.OPEN_CAPTURE, _open),
+    ("POST", page.PATH, Operation.FINISH_CAPTURE, _finish),
     ("GET", CAPTURE_STEP, Operation.OPEN_CAPTURE, _step),
     ("POST", CAPTURE_STEP, Operation.ANSWER_CAPTURE, _answer),
     ("GET", CAPTURE_STEP + "/picture", Operation.OPEN_CAPTURE, _picture),

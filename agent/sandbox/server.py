@@ -12,15 +12,16 @@ from typing import Self
 
 import uvicorn
 
-from agent.sandbox import courier, snapshot
+from agent.sandbox import persistence
+from agent.sandbox.app import Desk, application
 from agent.sandbox.config import SandboxConfig
-from agent.sandbox.courier import Courier, Wait
-from agent.sandbox.events import Outbox
-from agent.sandbox.faults import Faults
-from agent.sandbox.http import Desk, application
+from agent.sandbox.events import sender
+from agent.sandbox.events.outbox import Outbox
+from agent.sandbox.events.sender import Courier, Wait
+from agent.sandbox.faults.injection import Protocol, Wire
+from agent.sandbox.faults.rules import Faults
 from agent.sandbox.ledger import Ledger
 from agent.sandbox.tokens import Tokens
-from agent.sandbox.wire import Protocol, Wire
 from agent.sandbox.world import World
 
 SAVE_EVERY = 1.0  # seconds between two looks at whether the world changed
@@ -63,7 +64,7 @@ class SandboxServer:
         *,
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        wait: Wait = courier.wait,
+        wait: Wait = sender.wait,
     ) -> None:
         self.config = config or SandboxConfig()
         clock = clock or _steady()
@@ -88,7 +89,7 @@ class SandboxServer:
         """Find the saved world, listen, and return the base URL, `http://host:port`."""
         path = self.config.persist
         if path and path.exists():
-            snapshot.restore(self.world, path)
+            persistence.restore(self.world, path)
         listener = _listener(self.config.host, self.config.port)
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         self.url = self.world.flows.base = f"http://{host}:{listener.getsockname()[1]}"
@@ -148,7 +149,7 @@ class SandboxServer:
                 await asyncio.wait_for(self._stopped.wait(), SAVE_EVERY)
             if saved != self.world.changes or self._stopped.is_set():
                 saved = self.world.changes
-                await asyncio.to_thread(snapshot.write, path, snapshot.dump(self.world))
+                await asyncio.to_thread(persistence.write, path, persistence.dump(self.world))
 
 
 def _steady() -> Callable[[], float]:

@@ -7,9 +7,8 @@ act on is the account (`account.py`).
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from agent.sandbox import checks, outcome
+from agent.sandbox import outcome, validation
 from agent.sandbox.account import Account
-from agent.sandbox.listing import ListQuery
 from agent.sandbox.model import (
     FINAL,
     PROVIDER,
@@ -23,6 +22,7 @@ from agent.sandbox.model import (
     conflict,
     not_found,
 )
+from agent.sandbox.process_listing import ListQuery
 
 LISTED_DOSSIERS = 100  # contract §4
 PLAIN = View()
@@ -36,8 +36,8 @@ class World(Account):
     def create_dossier(self, body: Json) -> Json:
         """POST dossiers: always another one."""
         now = self.now()
-        self.screen(Operation.CREATE_DOSSIER, body, checks.DOSSIER_FIELDS)
-        reference = checks.typed(body, "externalReference", str)
+        self.screen(Operation.CREATE_DOSSIER, body, validation.DOSSIER_FIELDS)
+        reference = validation.typed(body, "externalReference", str)
         dossier = Dossier(dossier_id=self.new_id(), reference=reference, created_at=now, updated_at=now)
         self.dossiers[dossier.dossier_id] = dossier
         self.ledger.created(dossier.dossier_id, reference, now)
@@ -86,10 +86,10 @@ class World(Account):
         """POST processes: always another one; documentPages says whether the back is needed."""
         now = self.now()
         dossier = self.dossier(dossier_id)
-        self.screen(Operation.CREATE_PROCESS, body, checks.PROCESS_FIELDS, dossier)
-        tags = checks.tags(body)
-        chosen = checks.process_type(body)
-        document = self.documents.get(checks.typed(body, "documentId", int, required=True) or 0)
+        self.screen(Operation.CREATE_PROCESS, body, validation.PROCESS_FIELDS, dossier)
+        tags = validation.tags(body)
+        chosen = validation.process_type(body)
+        document = self.documents.get(validation.typed(body, "documentId", int, required=True) or 0)
         if document is None:
             raise bad_request("documentId is not a known document.")
         process = self.add_process(dossier, chosen, document.pages, document.country, now)
@@ -103,8 +103,8 @@ class World(Account):
         if process.verdict is not None:
             self.violated("upload-after-start", Operation.SET_IMAGES, dossier, process.status(now))
             raise bad_request("Verification already started.", self.config.late_images_status)
-        self.screen(Operation.SET_IMAGES, body, checks.IMAGE_FIELDS, dossier)
-        images = checks.images(body, self.config)
+        self.screen(Operation.SET_IMAGES, body, validation.IMAGE_FIELDS, dossier)
+        images = validation.images(body, self.config)
         if not images:
             raise bad_request("One of front, back and selfie is required.")
         process.images |= images
@@ -114,7 +114,7 @@ class World(Account):
         """POST process: the billable act. Once; the second time it is 400 (contract §8)."""
         now = self.now()
         dossier, process = self.both(dossier_id, process_id)
-        self.screen(Operation.START_VERIFICATION, body, checks.VERIFY_FIELDS, dossier)
+        self.screen(Operation.START_VERIFICATION, body, validation.VERIFY_FIELDS, dossier)
         if process.verdict is not None:
             self.ledger.process(process_id).starts += 1
             self.violated("start-while-not-pending", Operation.START_VERIFICATION, dossier, process.status(now))
@@ -143,7 +143,7 @@ class World(Account):
         """GET images: the bytes as they came. PictureID never has a portrait (contract §7)."""
         now = self.now()
         dossier, process = self.both(dossier_id, process_id)
-        if depiction not in checks.IMAGE_FIELDS:
+        if depiction not in validation.IMAGE_FIELDS:
             if (depiction or "").lower() == "portrait":
                 self.violated("portrait", Operation.GET_IMAGES, dossier, "PictureID has no portrait")
             raise bad_request("depiction is one of front, back and selfie.")
@@ -191,7 +191,7 @@ class World(Account):
 
     def document_types(self, provider: str) -> list[Json]:
         """GET document-types: our table for PictureID, nothing for the others (contract §5)."""
-        if provider not in checks.LISTED_PROVIDERS:
+        if provider not in validation.LISTED_PROVIDERS:
             raise bad_request("providerName is not valid.")
         return [document.row() for document in self.config.documents] if provider == PROVIDER else []
 

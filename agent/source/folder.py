@@ -15,15 +15,15 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.settings import Settings
-from agent.source.beneath import Why, why
-from agent.source.fault import SOURCE_FOLDER, Fault, shown
+from agent.platform.settings import Settings
+from agent.source.diagnostics import SOURCE_FOLDER, Fault, shown
 from agent.source.ignore import Ignore, read_ignore
 from agent.source.loader import Document, Loaded
 from agent.source.names import unique
 from agent.source.ownership import Owners
-from agent.source.tree import Limits
-from agent.source.walk import Entry, Manner, Waiting, Walk, hides
+from agent.source.safe_read import Why, why
+from agent.source.scan import Entry, Manner, Waiting, Walk, hides
+from agent.source.yaml_reader import Limits
 
 SETTLE_SECONDS = 0.25
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from pathspec import GitIgnoreSpec
 
-from agent.source.beneath import Content, Why, read_beneath
-from agent.source.fault import Fault
+from agent.source.diagnostics import Fault
+from agent.source.safe_read import Content, Why, read_beneath
 
 IGNORE_FILE = ".assureignore"
 

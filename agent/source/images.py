@@ -14,10 +14,10 @@ from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 
-from agent.core.remote import Depiction
+from agent.core.assure_types import Depiction
 from agent.ports import Image
-from agent.source.beneath import Why, read_beneath, remove_beneath
-from agent.source.fault import shown
+from agent.source.diagnostics import shown
+from agent.source.safe_read import Why, read_beneath, remove_beneath
 
 
 class Reason(StrEnum):

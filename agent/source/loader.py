@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from agent.core.remote import Depiction
+from agent.core.assure_types import Depiction
+from agent.core.field_types import NAME
 from agent.core.request import VerificationRequest, canonical
-from agent.core.shapes import NAME
-from agent.source.beneath import Why
-from agent.source.fault import Fault
-from agent.source.tree import CONTROL, Limits, Mark, Problem, Tree, grow
-from agent.source.wording import problems
+from agent.source.diagnostics import Fault
+from agent.source.error_messages import problems
+from agent.source.safe_read import Why
+from agent.source.yaml_reader import CONTROL, Limits, Mark, Problem, Tree, grow
 
 MAX_FILE_BYTES = Limits().file_bytes
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from agent.source.fault import Fault
+from agent.source.diagnostics import Fault
 from agent.source.loader import Document
 
 _TOLD = 5  # how many of the others a fault names

@@ -10,8 +10,8 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.setting_types import uid_of
-from agent.source.fault import Fault, shown
+from agent.platform.settings_types import uid_of
+from agent.source.diagnostics import Fault, shown
 
 
 @dataclass(frozen=True, slots=True)

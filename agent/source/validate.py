@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.source.beneath import Content, read_beneath
-from agent.source.fault import Fault, shown
+from agent.source.diagnostics import Fault, shown
 from agent.source.folder import Folder
 from agent.source.images import Inspected, inspect
 from agent.source.loader import Document, Loaded, load, refusal
 from agent.source.names import unique
 from agent.source.ownership import Owners
-from agent.source.tree import Limits
+from agent.source.safe_read import Content, read_beneath
+from agent.source.yaml_reader import Limits
 
 MAX_IMAGE_BYTES = 10 << 20
 

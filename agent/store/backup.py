@@ -18,11 +18,11 @@ from pathlib import Path
 
 from agent.core.errors import StoreDamaged, StoreError
 from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, unusable
-from agent.store.continuity import BACKUP_AT
 from agent.store.identity import StoreLock
-from agent.store.keys import BACKUP_KEY, Keys
+from agent.store.identity_key import BACKUP_KEY, Keys
 from agent.store.migrations import refuse_newer
-from agent.store.replaced import FORM
+from agent.store.replaced_files import FORM
+from agent.store.rollback_detection import BACKUP_AT
 
 _SECRET = ("links",)  # tables that no backup holds
 _FORM = "agent-%Y%m%dT%H%M%SZ.db"

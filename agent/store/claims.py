@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.core.errors import AgentError
-from agent.core.observation import Sealed
+from agent.core.observations import Sealed
+from agent.store.claims_keyring import Kept, Vault
 from agent.store.connection import Connection
-from agent.store.erasing import truncate
-from agent.store.vault import Kept, Vault
-from agent.store.writer import Writer
+from agent.store.group_commit import Writer
+from agent.store.secure_delete import truncate
 
 COLUMNS = "uid, generation, key_id, wrapped, ciphertext, expires_at"
 _PATIENCE = 100  # times 50 ms: until a seal that was under way is committed

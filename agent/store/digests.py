@@ -16,7 +16,7 @@ from typing import Any
 from agent.core.machine import Step
 from agent.core.record import Record
 from agent.store.connection import Connection
-from agent.store.keys import Keys
+from agent.store.identity_key import Keys
 
 NAME, LABELS, AUTHORS, FORGOTTEN = "nameDigest", "labelsDigest", "authorDigests", "forgotten"
 _KNOWN_AUTHORS = "SELECT generation, file, author FROM provenance WHERE uid = ?"

@@ -14,7 +14,8 @@ import os
 from pathlib import Path
 
 from agent.core.errors import StoreError, StoreLocked
-from agent.store.connection import FileLock, unusable, visible_holder
+from agent.store.connection import unusable
+from agent.store.lock import FileLock, visible_holder
 
 _NETWORK = ("nfs", "cifs", "smb", "afs", "ceph", "9p", "fuse")  # beginnings of the names of file systems
 _MOUNTS = Path("/proc/self/mountinfo")

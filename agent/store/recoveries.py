@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 
 from agent.core.record import HoldReason
-from agent.core.rules.history import UNSEEN
+from agent.core.rules.recovery import UNSEEN
 from agent.ports import Recovery
-from agent.store.writer import Writer
+from agent.store.group_commit import Writer
 
 
 class RecordedRecoveries:

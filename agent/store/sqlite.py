@@ -7,10 +7,10 @@ from pathlib import Path
 from agent.core.admission import Remark
 from agent.core.machine import Step
 from agent.ports import Command
-from agent.store.account import account_of, bind, simulated
+from agent.store.account_binding import account_of, bind, simulated
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
-from agent.store.commands import enter, take_over
+from agent.store.claims_keyring import Vault
 from agent.store.connection import (
     Connection,
     open_reader,
@@ -20,20 +20,21 @@ from agent.store.connection import (
     unusable,
     unwritable,
 )
-from agent.store.continuity import continued, key_of
-from agent.store.discards import Discards
-from agent.store.erasing import forget_request, truncate
+from agent.store.group_commit import Writer
 from agent.store.identity import StoreLock
-from agent.store.keys import Keys
-from agent.store.lookups import Lookups
+from agent.store.identity_key import Keys
+from agent.store.image_deletions import Discards
+from agent.store.inbox import Inbox
+from agent.store.integrity import is_small, look_through, refuse_unreadable, refuse_unverified
 from agent.store.migrations import begun, migrate
-from agent.store.post import Inbox, Outbox
+from agent.store.operator_commands import enter, take_over
+from agent.store.outbox import Outbox
+from agent.store.queries import Lookups
 from agent.store.recoveries import RecordedRecoveries
-from agent.store.replaced import forget_in
-from agent.store.rows import REMEMBERED, write
-from agent.store.soundness import is_small, look_through, refuse_unreadable, refuse_unverified
-from agent.store.vault import Vault
-from agent.store.writer import Writer
+from agent.store.replaced_files import forget_in
+from agent.store.repository import REMEMBERED, write
+from agent.store.rollback_detection import continued, key_of
+from agent.store.secure_delete import forget_request, truncate
 
 
 def _unobserved(_: float, __: int) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from proof.installed import simulated
-from tests.acceptance.office import Office
+from tests.acceptance.installed_command import Office
+from verification.processes import simulated
 
 
 @pytest.fixture

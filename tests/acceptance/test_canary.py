@@ -1,6 +1,6 @@
 """The installed command at work with LOG_LEVEL=debug, killed and started again: every byte that it wrote or said.
 
-The paths are walked one by one, in virtual time, in `tests/loops/test_canary.py`; here it is the real process: its
+The paths are walked one by one, in virtual time, in `tests/system/test_canary.py`; here it is the real process: its
 streams, its end, its commands, its files.
 """
 
@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from proof.installed import COMMAND
-from tests.acceptance.office import Office
+from tests.acceptance.installed_command import Office
 from tests.support.canaries import OURS, PERSONAL, leaks
-from tests.support.patience import PATIENT, eventually
+from tests.support.timeouts import PATIENT, eventually
+from verification.processes import COMMAND
 
 KEY = "Secret-Canary: a claims key of the tests, long enough"
 SECRETS = (KEY, "sandbox-secret")

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from proof.installed import ledger_at, simulated
 from tests.support.links import page_of
-from tests.support.patience import PATIENT
+from tests.support.timeouts import PATIENT
+from verification.processes import ledger_at, simulated
 
 CLIENT = Path(__file__).with_name("capture_client.py")
 

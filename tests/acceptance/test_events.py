@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from proof.installed import simulated
-from tests.acceptance.office import Office
-from tests.support.patience import PATIENT, eventually
+from tests.acceptance.installed_command import Office
+from tests.support.timeouts import PATIENT, eventually
+from verification.processes import simulated
 
 SECRET = "a-secret-of-the-subscription"
 TROUBLE = [{"kind": "double", "every": 3}, {"kind": "reorder", "rate": 0.4, "seconds": 2}]

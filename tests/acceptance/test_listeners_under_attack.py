@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from proof.installed import COMMAND
-from tests.acceptance import crowd
-from tests.acceptance.office import Office
-from tests.support.patience import PATIENT, eventually
+from tests.acceptance import connection_flood
+from tests.acceptance.installed_command import Office
+from tests.support.timeouts import PATIENT, eventually
+from verification.processes import COMMAND
 
 CROWD = 2000  # peers on each listener
 MEMORY = 150  # MB, at most
@@ -63,7 +63,7 @@ class Attacked:
 def at_work(office: Office) -> Iterator[Attacked]:
     given = {"EVENTS_SECRET": "a secret of the events", "EVENTS_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json"}
     office.settings |= given
-    log = office.folder / "agent.log"
+    log = office.folder / "agent.platform.log"
     with (
         log.open("w") as file,
         subprocess.Popen([*LIMITED, "run"], env=office.environment, stdout=file, stderr=file) as process,
@@ -80,7 +80,7 @@ def at_work(office: Office) -> Iterator[Attacked]:
 @contextlib.contextmanager
 def crowded(listeners: tuple[str, ...]) -> Iterator[None]:
     """Silent and slow peers on each listener while the block runs."""
-    command = [sys.executable, crowd.__file__, str(CROWD), *listeners]
+    command = [sys.executable, connection_flood.__file__, str(CROWD), *listeners]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -11,10 +11,10 @@ import pytest
 from grafana.overview import OVERVIEW
 from grafana.panels import Query
 from grafana.privacy import PRIVACY
+from grafana.prometheus_server import MISSING, QUICK, REASON, VERY_QUICK, eventually, free_port, watching
 from grafana.rules import recordings
-from grafana.scraped import MISSING, QUICK, REASON, VERY_QUICK, eventually, free_port, watching
-from proof.installed import simulated
-from tests.acceptance.office import Office
+from tests.acceptance.installed_command import Office
+from verification.processes import simulated
 
 pytestmark = pytest.mark.skipif(MISSING, reason=REASON)
 QUERIES = {query for board in (OVERVIEW, PRIVACY) for panel in board.panels() for query in panel.queries} | {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.office import Office, picture
-from tests.support.patience import eventually
+from tests.acceptance.installed_command import Office, picture
+from tests.support.timeouts import eventually
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Team",

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from proof.installed import simulated
-from tests.acceptance.third_party import Application
+from tests.acceptance.third_party_client import Application
 from tests.support.links import page_of
-from tests.support.patience import PATIENT, eventually
+from tests.support.timeouts import PATIENT, eventually
+from verification.processes import simulated
 
 SECRET = "of the subscription"
 

@@ -8,8 +8,10 @@ import pytest
 
 from agent.assure.client import AssureClient, Config
 from agent.core.answer import Operation
+from tests.assure.scripted_server import ScriptedServer
+from tests.support.fixtures import begin, folder, world
 
-from .scripted import ScriptedServer
+__all__ = ["begin", "folder", "world"]
 
 PATIENT = 30.0  # seconds that no test lasts, on a machine that stands still for a while as well
 HURRIED = 0.2  # of the one timeout that a test is about

@@ -10,12 +10,12 @@ import pytest
 
 from agent.assure.client import AssureClient, Config
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.assure_types import CaptureOptions, Depiction, DocumentType, ProcessType, Status
 from agent.core.classify import SUCCESS, WITHOUT_DOSSIER
-from agent.core.remote import CaptureOptions, Depiction, DocumentType, ProcessType, Status
 from agent.ports import Image, Remote
+from tests.assure.scripted_server import Behaviour, ScriptedServer, answer, cut, delivered, hang_up, reset, silence
 
 from .conftest import HURRIED, JumpingClock
-from .scripted import Behaviour, ScriptedServer, answer, cut, delivered, hang_up, reset, silence
 
 JPEG = b"\xff\xd8\xff\xe0image"
 ERROR = {"instance": "/x", "method": "GET", "type": "base:client-problem", "title": "Not Found", "detail": "gone"}

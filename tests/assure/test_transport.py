@@ -16,10 +16,21 @@ import httpx
 import pytest
 
 from agent.assure.transport import BODY_LIMIT, Oversized, Transport, forbid_resend
-from agent.connector import MOST_INTERIM, BoundedConnector
+from agent.platform.http_connector import MOST_INTERIM, BoundedConnector
+from tests.assure.scripted_server import (
+    ScriptedServer,
+    answer,
+    cut,
+    delivered,
+    drip,
+    endless,
+    hang_up,
+    raw,
+    reset,
+    silence,
+)
 
 from .conftest import HURRIED, PATIENT
-from .scripted import ScriptedServer, answer, cut, delivered, drip, endless, hang_up, raw, reset, silence
 
 
 @asynccontextmanager

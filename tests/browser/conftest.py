@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from proof.installed import simulated
-from tests.acceptance.office import Office
-from tests.browser.shop import Shop
+from tests.acceptance.installed_command import Office
+from tests.browser.redirect_target import Shop
+from verification.processes import simulated
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 MISSING = "there is no Chromium on this machine, and scripts/setup-system could not install it (it needs root and apt)"

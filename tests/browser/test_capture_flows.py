@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.acceptance.office import Office, picture
-from tests.browser.person import PHONE, Person
-from tests.browser.shop import Shop
-from tests.support.patience import eventually
+from tests.acceptance.installed_command import Office, picture
+from tests.browser.browser_user import PHONE, Person
+from tests.browser.redirect_target import Shop
+from tests.support.timeouts import eventually
 
 SPECIMENS = Path(__file__).parents[2] / "images/specimens"
 

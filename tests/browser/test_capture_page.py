@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, expect
 
-from proof.installed import simulated
-from tests.browser.person import DESKTOP, PHONE, Person
-from tests.browser.shop import Shop
+from tests.browser.browser_user import DESKTOP, PHONE, Person
+from tests.browser.redirect_target import Shop
+from verification.processes import simulated
 
 SPECIMENS = Path(__file__).parents[2] / "images/specimens"
 

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox import SandboxServer
+from tests.cli.command_runner import Here, sandbox
 from tests.support.files import jpeg, write
 from tests.support.fixtures import folder
-
-from .command import Here, sandbox
 
 __all__ = ["folder", "here", "remote"]
 

@@ -12,13 +12,12 @@ import pytest
 from agent.core.record import Phase
 from agent.store.audit.checkpoints import beside
 from agent.store.connection import sqlite3
+from tests.cli.command_runner import Here
+from tests.support.environment import World, crowd
 from tests.support.faults import rule
 from tests.support.files import write
 from tests.support.fixtures import Begin, begin, world
 from tests.support.git import commit, repository
-from tests.support.world import World, crowd
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 

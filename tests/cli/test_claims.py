@@ -11,11 +11,10 @@ from agent.cli import claims as command
 from agent.sandbox import CANARIES
 from agent.sandbox.outcome import FIRST_NAME
 from agent.store import audit
-from agent.store.connection import FileLock
+from agent.store.lock import FileLock
+from tests.cli.command_runner import Here, Said
+from tests.support.environment import World
 from tests.support.fixtures import begin, world
-from tests.support.world import World
-
-from .command import Here, Said
 
 __all__ = ["begin", "world"]
 

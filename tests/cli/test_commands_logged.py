@@ -8,12 +8,12 @@ from urllib.request import urlopen
 
 import orjson
 
-from agent.control import reachable
-from agent.peer import account
+from agent.daemon.control_socket import reachable
+from agent.daemon.peer_credentials import account
+from tests.cli.command_runner import FREE_PORT, Here, finish, spawn, wait_for
 from tests.support.files import jpeg, upload, write
-from tests.support.patience import eventually
+from tests.support.timeouts import eventually
 
-from .command import FREE_PORT, Here, finish, spawn, wait_for
 from .test_run import FAST
 
 US = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"

@@ -5,16 +5,15 @@ import contextlib
 
 import pytest
 
-from agent.assure.described import described
-from agent.assure.readers import parse
+from agent.assure.process_details import described
+from agent.assure.response_parsers import parse
 from agent.core.classify import Reply
 from agent.sandbox.outcome import BIRTH_DATE, DOCUMENT_NUMBER, FIRST_NAME, LAST_NAME, PERSONAL_NUMBER
 from agent.store import audit
-from agent.store.connection import FileLock
+from agent.store.lock import FileLock
+from tests.cli.command_runner import Here
+from tests.support.environment import World
 from tests.support.fixtures import begin, world
-from tests.support.world import World
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 

@@ -9,18 +9,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.cli.checks import State, place
-from agent.cli.checks import remote as there
+from agent.cli.checks import State, local
+from agent.cli.checks import assure as there
+from agent.platform.settings import load_settings
 from agent.sandbox import SandboxServer
-from agent.settings import load_settings
-from agent.store.connection import FileLock, holder, open_writer
+from agent.store.connection import open_writer
+from agent.store.lock import FileLock, holder
+from tests.cli.command_runner import Here
+from tests.support.environment import World
 from tests.support.files import capture, write
 from tests.support.fixtures import begin, world
 from tests.support.git import commit, repository
 from tests.support.git import git as run_git
-from tests.support.world import World
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 
@@ -139,14 +139,14 @@ def test_permissions(folder: Path) -> None:
     state.parent.mkdir(mode=0o700)
     write(state, b"").chmod(0o600)
     write(state.with_name("agent.key"), b"").chmod(0o600)
-    assert {check.state for check in place.permissions(state)} == {State.OK}
+    assert {check.state for check in local.permissions(state)} == {State.OK}
     state.parent.chmod(0o755)
     state.chmod(0o640)
-    found = {check.name: check for check in place.permissions(state)}
+    found = {check.name: check for check in local.permissions(state)}
     assert found["state folder"].state is State.WARNING
     assert (found["state file"].state, found["state file"].hint) == (State.PROBLEM, f"chmod 600 {state}")
     state.parent.chmod(0o777)
-    assert next(iter(place.permissions(state))).state is State.PROBLEM
+    assert next(iter(local.permissions(state))).state is State.PROBLEM
 
 
 def test_the_modes_that_fs_group_sets_at_each_mount_are_no_problem(
@@ -158,7 +158,7 @@ def test_the_modes_that_fs_group_sets_at_each_mount_are_no_problem(
     write(state.with_name("agent.key"), b"").chmod(0o660)
     state.parent.chmod(0o2770)
     group = state.parent.stat().st_gid
-    found = {check.name: check for check in place.permissions(state)}
+    found = {check.name: check for check in local.permissions(state)}
     names = ("state folder", "state file", "key file")
     assert {(found[name].state, found[name].hint) for name in names} == {
         (State.WARNING, f"let no other pod or user have group {group}")
@@ -167,16 +167,16 @@ def test_the_modes_that_fs_group_sets_at_each_mount_are_no_problem(
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     monkeypatch.setattr(os, "getegid", lambda: group + 1)
     monkeypatch.setattr(os, "getgroups", list)
-    strange = next(iter(place.permissions(state)))
+    strange = next(iter(local.permissions(state)))
     assert (strange.state, strange.hint.startswith(f"as the user with uid {owner}: chmod 700")) == (State.PROBLEM, True)
     state.parent.chmod(0o2700)
-    assert next(iter(place.permissions(state))).state is State.OK
+    assert next(iter(local.permissions(state))).state is State.OK
 
 
 def test_a_state_folder_of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place.writable(folder).state is State.OK
+    assert local.writable(folder).state is State.OK
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    found = place.writable(folder)
+    found = local.writable(folder)
     assert (found.state, "chown" in found.hint) == (State.PROBLEM, True)
 
 
@@ -189,7 +189,7 @@ def test_a_state_folder_without_room_is_not_ok(
     """users.md §9.13: `it can be` with 0 bytes free."""
     found = SimpleNamespace(f_blocks=10**6, f_frsize=4096, f_bavail=free, f_files=100, f_favail=inodes)
     monkeypatch.setattr(os, "statvfs", lambda path: found)
-    said = place.writable(folder / "state")
+    said = local.writable(folder / "state")
     assert said.state == state
     assert "left" in said.message
 
@@ -197,9 +197,9 @@ def test_a_state_folder_without_room_is_not_ok(
 def test_what_restore_set_aside_is_told(folder: Path) -> None:
     """[I6]"""
     state = folder / "state" / "agent.db"
-    assert list(place.set_aside(state)) == []
+    assert list(local.set_aside(state)) == []
     write(state.with_name("replaced-20261101T000000.000000Z.db"), b"")
-    (check,) = place.set_aside(state)
+    (check,) = local.set_aside(state)
     assert check.state is State.WARNING
     assert "replaced-20261101T000000.000000Z.db" in check.hint
 
@@ -213,15 +213,15 @@ def test_a_state_folder_that_may_not_be_looked_into_is_told_by_doctor(
     monkeypatch.setattr(Path, "is_dir", refused)
     settings = load_settings(state_url=f"sqlite:///{folder}/state/agent.db")
     write(settings.state_path, b"")
-    monkeypatch.setattr(place, "Reading", refused)
-    (found,) = place.store(settings.state_path, settings)
+    monkeypatch.setattr(local, "Reading", refused)
+    (found,) = local.store(settings.state_path, settings)
     assert (found.state, str(settings.state_path) in found.message) == (State.PROBLEM, True)
     assert "chown" in found.hint
 
 
 def test_an_old_sqlite_is_a_warning() -> None:
-    assert place.sqlite((3, 40, 1)).state is State.WARNING
-    assert place.sqlite((3, 51, 3)).state is State.OK
+    assert local.sqlite((3, 40, 1)).state is State.WARNING
+    assert local.sqlite((3, 51, 3)).state is State.OK
 
 
 def test_a_store_that_is_none_foreign_or_newer(here: Here) -> None:
@@ -265,7 +265,7 @@ def test_labels_that_look_personal_are_told_without_their_value(here: Here, valu
 
 @pytest.mark.parametrize("value", ["onboarding", "4711", "v1.2.3", "2026", "team-at-work", ""])
 def test_other_labels_are_fine(value: str) -> None:
-    assert place.personal(value) is None
+    assert local.personal(value) is None
 
 
 def test_images_that_git_tracks(here: Here) -> None:
@@ -274,35 +274,35 @@ def test_images_that_git_tracks(here: Here) -> None:
 
     images = here.folder / "images"
     git("init", "-q")
-    assert place.tracked(images).state is State.OK
+    assert local.tracked(images).state is State.OK
     git("add", "images/front.jpg")
-    found = place.tracked(images)
+    found = local.tracked(images)
     assert (found.state, "1 file " in found.message) == (State.WARNING, True)
-    assert place.tracked(here.folder / "elsewhere").state is State.OK
+    assert local.tracked(here.folder / "elsewhere").state is State.OK
     git("update-index", "--split-index")
-    found = place.tracked(images)
+    found = local.tracked(images)
     assert (found.state, "cannot tell whether git tracks" in found.message) == (State.WARNING, True)
     git("update-index", "--no-split-index")
     (here.folder / ".git/index").write_bytes(b"garbage")
-    assert "is damaged" in place.tracked(images).message
+    assert "is damaged" in local.tracked(images).message
 
 
 def test_whether_authors_can_be_recorded_and_why_not(here: Here, tmp_path: Path) -> None:
     """[issue 14]"""
-    assert "in no git checkout" in place.recorded(here.folder / "specs", []).message
+    assert "in no git checkout" in local.recorded(here.folder / "specs", []).message
     clone = repository(tmp_path / "git")
-    assert "no commit yet" in place.recorded(clone, []).message
+    assert "no commit yet" in local.recorded(clone, []).message
     for name in ("a", "b"):
         write(clone / f"{name}.yaml", capture(name))
         head = commit(clone)
-    found = place.recorded(clone, ["a.yaml", "b.yaml"])
+    found = local.recorded(clone, ["a.yaml", "b.yaml"])
     assert (found.state, head[:12] in found.message) == (State.OK, True)
     run_git(tmp_path, "clone", "-q", "--depth=1", f"file://{tmp_path}/git/remote.git", "cut")
-    found = place.recorded(tmp_path / "cut", ["a.yaml", "b.yaml"])
+    found = local.recorded(tmp_path / "cut", ["a.yaml", "b.yaml"])
     assert (found.state, "2 files: not known (shallow clone)" in found.message) == (State.WARNING, True)
     assert "--unshallow" in (found.hint or "")
     (clone / ".git/HEAD").write_text("garbage")
-    found = place.recorded(clone, ["a.yaml"])
+    found = local.recorded(clone, ["a.yaml"])
     assert (found.state, "cannot be recorded" in found.message) == (State.WARNING, True)
 
 

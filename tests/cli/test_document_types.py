@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.core.schema import request_schema
+from agent.core.request_schema import request_schema
 from agent.sandbox import SandboxServer
-from agent.sandbox.faults import Kind, Rule
+from agent.sandbox.faults.rules import Kind, Rule
+from tests.cli.command_runner import Here
 from tests.support.files import capture, write
-
-from .command import Here
 
 HOOKS = yaml.safe_load((Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text())
 

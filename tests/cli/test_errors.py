@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agent import account
+from agent.assure import account
 from agent.sandbox import SandboxServer
 from agent.store.connection import sqlite3
+from tests.cli.command_runner import FREE_PORT, Here, Said, finish, spawn, wait_for
 from tests.support.files import upload, write
-from tests.support.patience import eventually
-
-from .command import FREE_PORT, Here, Said, finish, spawn, wait_for
+from tests.support.timeouts import eventually
 
 ONCE = ("run", "--once", *FREE_PORT)
 

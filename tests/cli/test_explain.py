@@ -6,20 +6,19 @@ from dataclasses import replace
 import pytest
 
 from agent.cli.explain import as_json
+from agent.core.assure_types import CaptureOptions, ProcessType
 from agent.core.effect import EffectKind
 from agent.core.machine import admit
-from agent.core.owed import due
-from agent.core.plan import Action
+from agent.core.next_effect import due
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
-from agent.core.remote import CaptureOptions, ProcessType
-from agent.sentences import EFFECTS, FOLLOWING, HOLDS, PHASES, answers, coming
-from agent.store.reading import Reading
+from agent.store.readonly import Reading
+from agent.views.explain import EFFECTS, FOLLOWING, HOLDS, PHASES, answers, coming
+from agent.views.plan import Action
+from tests.cli.command_runner import Here
+from tests.support.environment import World
 from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import begin, world
-from tests.support.world import World
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 

@@ -7,11 +7,10 @@ import pytest
 from agent.cli.output import moment
 from agent.core.record import HoldReason
 from agent.store.connection import sqlite3
+from tests.cli.command_runner import Here
+from tests.support.environment import World
 from tests.support.files import IDENTITY_CARD, PASSPORT, capture, upload, write
 from tests.support.fixtures import begin, world
-from tests.support.world import World
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 

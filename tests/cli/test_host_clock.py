@@ -5,10 +5,9 @@ import subprocess
 from pathlib import Path
 
 from agent.sandbox import SandboxServer
+from tests.cli.command_runner import FREE_PORT, Here, finish, spawn
 from tests.support.files import jpeg, upload, write
-from tests.support.patience import eventually
-
-from .command import FREE_PORT, Here, finish, spawn
+from tests.support.timeouts import eventually
 
 SHIFTED = """
 import pathlib, time

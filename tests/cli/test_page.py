@@ -10,9 +10,8 @@ from contextlib import contextmanager
 import httpx
 
 from agent.sandbox import SandboxServer
-from tests.support.patience import PATIENT
-
-from .command import FREE_PORT, Here, finish, spawn, wait_for
+from tests.cli.command_runner import FREE_PORT, Here, finish, spawn, wait_for
+from tests.support.timeouts import PATIENT
 
 
 def opens(link: str) -> int:

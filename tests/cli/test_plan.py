@@ -6,14 +6,13 @@ import shutil
 import pytest
 
 from agent.cli.plan import as_markdown, escaped
-from agent.core.plan import Action, Change, Plan
 from agent.core.record import Phase
 from agent.store.backup import back_up, restore
+from agent.views.plan import Action, Change, Plan
+from tests.cli.command_runner import Here, Said
+from tests.support.environment import World
 from tests.support.files import capture, write
 from tests.support.fixtures import begin, world
-from tests.support.world import World
-
-from .command import Here, Said
 
 OTHER = 9004  # another passport, in the sandbox's table
 

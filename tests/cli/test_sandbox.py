@@ -6,10 +6,9 @@ import urllib.request
 import pytest
 
 from agent.core.errors import SettingsError
-from agent.server import _listener
-from proof.installed import simulated
-
-from .command import Here
+from agent.web.server import _listener
+from tests.cli.command_runner import Here
+from verification.processes import simulated
 
 
 def test_a_host_that_is_none_is_not_blamed_on_the_port(here: Here) -> None:

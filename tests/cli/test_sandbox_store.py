@@ -4,9 +4,8 @@ import orjson
 import pytest
 
 from agent.sandbox import SandboxServer
+from tests.cli.command_runner import FREE_PORT, Here, finish, spawn
 from tests.support.files import jpeg, upload, write
-
-from .command import FREE_PORT, Here, finish, spawn
 
 DEMO = ("run", "--sandbox", "--once", *FREE_PORT)
 REAL = ("run", "--once", *FREE_PORT)

@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import setting_sources
 from agent.core.errors import SettingsError, WrongUse
-from agent.setting_types import checked_url, signing_keys
-from agent.settings import load_settings
-from agent.store.keys import Keys
+from agent.platform import settings_sources
+from agent.platform.settings import load_settings
+from agent.platform.settings_types import checked_url, signing_keys
+from agent.store.identity_key import Keys
+from tests.cli.command_runner import Here
+from tests.support.environment import World
 from tests.support.files import write
 from tests.support.fixtures import begin, world
-from tests.support.world import World
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 
@@ -67,7 +66,7 @@ def test_a_misspelt_brake_is_refused_by_every_command_wherever_it_stands(
     if place == "environment":
         monkeypatch.setenv(content, "5")
     elif place == "secrets":
-        monkeypatch.setattr(setting_sources, "SECRETS", own / "secrets")
+        monkeypatch.setattr(settings_sources, "SECRETS", own / "secrets")
         write(own / "secrets" / content, "5")
     else:
         write(own / place, content)

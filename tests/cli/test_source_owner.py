@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox import SandboxServer
+from tests.cli.command_runner import FREE_PORT, Here, Said
 from tests.support.files import upload, write
-
-from .command import FREE_PORT, Here, Said
 
 US = str(os.geteuid())
 NOBODY = 65_534

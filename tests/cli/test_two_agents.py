@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox import SandboxServer
-from tests.support.patience import PATIENT, eventually
-
-from .command import COMMAND, FREE_PORT, Here, Said, finish, spawn
+from tests.cli.command_runner import COMMAND, FREE_PORT, Here, Said, finish, spawn
+from tests.support.timeouts import PATIENT, eventually
 
 ONCE = ("run", "--once", *FREE_PORT)
 

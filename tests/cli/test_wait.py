@@ -4,12 +4,11 @@ import asyncio
 
 import pytest
 
+from tests.cli.command_runner import Here
 from tests.support.clock import patiently
+from tests.support.environment import World
 from tests.support.files import IDENTITY_CARD, write
 from tests.support.fixtures import begin, world
-from tests.support.world import World
-
-from .command import Here
 
 __all__ = ["begin", "world"]
 

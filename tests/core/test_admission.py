@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from world import at_done, upload
+from story import at_done, upload
 
 from agent.core.admission import Verdict, judge
-from agent.core.observation import Answer, DocumentChanged, HoldResolved
+from agent.core.observations import Answer, DocumentChanged, HoldResolved
 from agent.core.record import Record
 
 

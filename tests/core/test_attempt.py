@@ -1,13 +1,13 @@
 """What the log says of an answer: its class and Assure's trace id, of a read as well."""
 
 import pytest
-from world import NOW
+from story import NOW
 
 from agent.core.answer import Evidence
+from agent.core.assure_types import ProcessReading, Status
 from agent.core.attempt import heard
 from agent.core.effect import EffectKind
-from agent.core.observation import CameDue, ImagesVerified, Observation, ProcessRead, TargetMissing
-from agent.core.remote import ProcessReading, Status
+from agent.core.observations import CameDue, ImagesVerified, Observation, ProcessRead, TargetMissing
 
 READ = ProcessRead(at=NOW, reading=ProcessReading(process_id="P1", status=Status.ACCEPTED))
 GONE = TargetMissing(at=NOW, kind=EffectKind.READ_DOSSIER, evidence=Evidence(status=404, trace_id="t1"))

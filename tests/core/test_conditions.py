@@ -6,7 +6,7 @@ import pytest
 
 from agent.core.conditions import REASONS, conditions
 from agent.core.effect import EffectKind
-from agent.core.observation import EffectRefused
+from agent.core.observations import EffectRefused
 from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
 from tests.store.support import Life, capture, upload
 

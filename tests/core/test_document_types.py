@@ -1,13 +1,13 @@
 """Which document a country and a kind mean, and what is told when they mean none."""
 
 import pytest
-from world import DUTCH_PASSPORT, at_process, upload
+from story import DUTCH_PASSPORT, at_process, upload
 
+from agent.core.assure_types import DocumentKey, DocumentType
 from agent.core.document_types import Unresolved, departed, explain, resolve, selected
 from agent.core.effect import CreateProcess
-from agent.core.observation import DocumentTypeGone
+from agent.core.observations import DocumentTypeGone
 from agent.core.record import HoldReason, Phase
-from agent.core.remote import DocumentKey, DocumentType
 
 
 def row(number: int, country: str = "NLD", kind: str = "passport", name: str = "", **more: str) -> DocumentType:

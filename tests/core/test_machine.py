@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from world import (
+from story import (
     LOST_CONNECTION,
     NOW,
     POLICY,
@@ -23,6 +23,7 @@ from world import (
 )
 
 from agent.core.answer import Evidence
+from agent.core.assure_types import Depiction, ProcessReading, Reason, Status
 from agent.core.effect import (
     CompareImages,
     CreateDossier,
@@ -36,7 +37,7 @@ from agent.core.effect import (
 )
 from agent.core.errors import Impossible
 from agent.core.machine import HEED, TABLE, step
-from agent.core.observation import (
+from agent.core.observations import (
     Answered,
     CameDue,
     CaptureStarted,
@@ -61,7 +62,6 @@ from agent.core.observation import (
     VerificationStarted,
 )
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.core.remote import Depiction, ProcessReading, Reason, Status
 
 SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from world import (
+from story import (
     NOW,
     POLICY,
     Story,
@@ -16,8 +16,9 @@ from world import (
     upload,
 )
 
+from agent.core.assure_types import Depiction, ProcessReading, Status
 from agent.core.effect import EffectKind, Keeping, ReadProcess
-from agent.core.observation import (
+from agent.core.observations import (
     Answer,
     CameDue,
     ClaimsErased,
@@ -30,7 +31,6 @@ from agent.core.observation import (
     SealingFailed,
 )
 from agent.core.record import HoldReason, Outcome, Phase
-from agent.core.remote import Depiction, ProcessReading, Status
 
 ACCEPTED = ProcessReading(process_id="P1", status=Status.ACCEPTED, checks=(("nonExpired", True),))
 CLAIMS = upload(claims_ttl=3600.0)

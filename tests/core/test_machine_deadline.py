@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from world import (
+from story import (
     NOW,
     POLICY,
     Story,
@@ -20,6 +20,7 @@ from world import (
 )
 
 from agent.core.answer import Evidence
+from agent.core.assure_types import ProcessReading, Status
 from agent.core.effect import (
     CreateDossier,
     DeleteDossier,
@@ -28,7 +29,7 @@ from agent.core.effect import (
     ReadProcess,
     VerifyImages,
 )
-from agent.core.observation import (
+from agent.core.observations import (
     DocumentChanged,
     DocumentReturned,
     EffectDelayed,
@@ -40,7 +41,6 @@ from agent.core.observation import (
     SealingFailed,
 )
 from agent.core.record import HoldReason, Outcome
-from agent.core.remote import ProcessReading, Status
 
 DAY = 86400.0
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from world import (
+from story import (
     DUTCH_PASSPORT,
     NOW,
     Assure,
@@ -24,10 +24,11 @@ from world import (
     upload,
 )
 
+from agent.core.audit import Audited, replay
 from agent.core.effect import CreateDossier, Effect, EffectKind, ReserveStart, StartVerification
-from agent.core.journal import Audited, replay
 from agent.core.machine import HEED, TABLE, Step, admit, step
-from agent.core.observation import (
+from agent.core.next_effect import due
+from agent.core.observations import (
     Answer,
     BudgetSpent,
     CameDue,
@@ -45,10 +46,9 @@ from agent.core.observation import (
     Resumed,
     StartReserved,
 )
-from agent.core.owed import due
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
-from agent.core.rules.history import unknown_to
+from agent.core.rules.recovery import unknown_to
 
 PARTS, WALKS, LENGTH, CALM = 4, 500, 36, 400
 Edge = tuple[Phase, str, Phase]

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from agent.core.assure_types import CaptureOptions, ProcessType
 from agent.core.effect import EffectKind
 from agent.core.machine import admit, step
-from agent.core.observation import Answer, DocumentChanged, DocumentRemoved, DocumentReturned, HoldResolved
-from agent.core.plan import Action, answered, consequence, if_changed, if_removed, standing, starts_to_come
+from agent.core.observations import Answer, DocumentChanged, DocumentRemoved, DocumentReturned, HoldResolved
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
-from agent.core.remote import CaptureOptions, ProcessType
+from agent.views.plan import Action, answered, consequence, if_changed, if_removed, standing, starts_to_come
 
 POLICY = Policy()
 DESIRED = Desired(

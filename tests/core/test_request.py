@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from agent.core.remote import Depiction, ProcessType
+from agent.core.assure_types import Depiction, ProcessType
 from agent.core.request import VerificationRequest, canonical, essence
 
 

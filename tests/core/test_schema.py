@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from test_request import capture, put, upload
 
 from agent.core.request import VerificationRequest
-from agent.core.schema import request_schema
-from agent.source.wording import fields
+from agent.core.request_schema import request_schema
+from agent.source.error_messages import fields
 
 SCHEMA = request_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.settings import PREFIX, Settings
+from agent.platform.settings import PREFIX, Settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNIT = DEPLOY / "assure-agent.service"

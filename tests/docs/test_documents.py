@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from agent.cli.app import app
-from agent.settings import PREFIX, Settings
+from agent.platform.settings import PREFIX, Settings
 from agent.store.connection import open_writer
 from agent.store.migrations import migrate
 

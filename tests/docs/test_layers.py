@@ -9,11 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TRESPASSES = {
-    "Imports go one way": ("agent/store/rows.py", "import agent.reconciler"),
-    "The sandbox stands alone": ("agent/sandbox/config.py", "import agent.core.remote"),
-    "Only the command line starts the sandbox": ("agent/runtime.py", "import agent.sandbox"),
+    "Imports go one way": ("agent/store/repository.py", "import agent.controller.reconciler"),
+    "The sandbox stands alone": ("agent/sandbox/config.py", "import agent.core.assure_types"),
+    "Only the command line starts the sandbox": ("agent/daemon/agent.py", "import agent.sandbox"),
     "The core is pure": ("agent/core/machine.py", "import time"),
-    "HTTP to Assure is spoken in one place": ("agent/interpreter.py", "import httpx"),
+    "Only the client, the sinks and the platform speak HTTP": ("agent/controller/interpreter.py", "import httpx"),
 }
 
 

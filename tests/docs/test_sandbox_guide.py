@@ -8,9 +8,9 @@ import typer.main
 
 from agent.cli.app import app
 from agent.sandbox import SandboxConfig
+from agent.sandbox.capture.profile import Profile
 from agent.sandbox.config import DOCUMENTS
-from agent.sandbox.faults import Kind, Rule
-from agent.sandbox.profile import Profile
+from agent.sandbox.faults.rules import Kind, Rule
 from agent.sandbox.world import World
 
 GUIDE = (Path(__file__).parents[2] / "docs/sandbox.md").read_text()

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from agent.sandbox import SandboxServer
-from tests.support.patience import PATIENT
+from tests.support.timeouts import PATIENT
 
 from .support import Api, Clock, Sleeper, config
 

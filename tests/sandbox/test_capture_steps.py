@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
+from agent.sandbox.capture.specimen import drawn
 from agent.sandbox.config import DOCUMENTS
-from agent.sandbox.specimen import drawn
 
 from .conftest import Begin
 from .support import JPEG, PNG, Api

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from agent.sandbox import SandboxServer, Subscription
-from agent.sandbox.faults import Faults, Kind, Rule
+from agent.sandbox.faults.rules import Faults, Kind, Rule
 from tests.support.clock import VirtualClock
-from tests.support.patience import PATIENT
+from tests.support.timeouts import PATIENT
 
 from .receiver import Receiver
 from .support import Api, config

@@ -9,8 +9,8 @@ import pytest
 import uvloop
 
 from agent.sandbox import SandboxServer
-from agent.sandbox.faults import Faults, Kind, Rule
-from tests.support.patience import PATIENT
+from agent.sandbox.faults.rules import Faults, Kind, Rule
+from tests.support.timeouts import PATIENT
 
 from .conftest import Begin
 from .support import EVERYTHING, Api, Clock, Sleeper, config, data_url

@@ -1,6 +1,6 @@
 """The ledger, as the oracle of other tests: what it counts, and what it calls a violation."""
 
-from agent.sandbox.faults import Kind, Rule
+from agent.sandbox.faults.rules import Kind, Rule
 
 from .conftest import Begin
 from .support import Api

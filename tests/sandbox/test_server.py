@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 import agent.sandbox
-from agent.sandbox import SandboxConfig, SandboxServer, server, snapshot
+from agent.sandbox import SandboxConfig, SandboxServer, persistence, server
 from agent.sandbox.config import DOCUMENTS
 from agent.sandbox.world import World
-from tests.support.patience import PATIENT
+from tests.support.timeouts import PATIENT
 
 from .conftest import Begin
 from .support import JPEG, PNG, Api, Clock, config, data_url
@@ -109,7 +109,7 @@ async def test_a_changed_world_is_saved_while_it_runs(
 
 def test_a_file_of_another_version_is_refused() -> None:
     with pytest.raises(ValueError, match="version 99"):
-        snapshot.load(World(SandboxConfig()), b'{"version": 99}')
+        persistence.load(World(SandboxConfig()), b'{"version": 99}')
 
 
 def test_the_world_runs_without_a_server_under_a_virtual_clock(clock: Clock) -> None:

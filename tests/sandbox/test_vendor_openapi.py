@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from schemathesis.core.failures import Failure, FailureGroup
 
 from agent.sandbox.routes import OPERATIONS
-from proof.installed import simulated
-from tests.support.patience import PATIENT
+from tests.support.timeouts import PATIENT
+from verification.processes import simulated
 
 from .support import OPENAPI, data_url
 

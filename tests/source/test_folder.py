@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from agent.source import folder as module
-from agent.source import walk
-from agent.source.beneath import Why
+from agent.source import scan as scan_module
 from agent.source.folder import Folder, Scan
+from agent.source.safe_read import Why
 
 from .samples import capture, upload, write
 
@@ -90,7 +90,7 @@ def test_an_unchanged_folder_costs_no_read_and_no_new_result(
     write(specs / "b.yaml", "broken: [")
     os.mkfifo(specs / "c.yaml")
     before = scan()
-    monkeypatch.setattr(walk, "read_beneath", None)
+    monkeypatch.setattr(scan_module, "read_beneath", None)
     monkeypatch.setattr(module, "_sort_out", None)
     after = scan()
     assert after.documents is before.documents
@@ -152,7 +152,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_later(
 ) -> None:
     write(specs / "a.yaml", upload("a"))
     with monkeypatch.context() as patch:
-        patch.setattr(walk, "read_beneath", lambda *_: Why.CHANGING)
+        patch.setattr(scan_module, "read_beneath", lambda *_: Why.CHANGING)
         assert scan().unsettled
     found = scan()
     assert (found.unsettled, set(found.documents)) == (False, {"a"})
@@ -405,7 +405,7 @@ def test_a_folder_called_like_a_file_is_a_folder(specs: Path, scan: Callable[[],
 def test_a_scan_goes_on_with_what_a_look_found_between_its_slices(
     specs: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, slice_: int
 ) -> None:
-    monkeypatch.setattr(walk, "_SLICE", 1)
+    monkeypatch.setattr(scan_module, "_SLICE", 1)
     for name in "abc":
         write(specs / f"{name}.yaml", upload(name))
     folder = clocks.folder(specs)
@@ -487,7 +487,7 @@ def test_an_unreadable_file_keeps_the_names_it_had_and_is_tried_again(
     scan()
     write(file, upload("b"))
     with monkeypatch.context() as patch:
-        patch.setattr(walk, "read_beneath", lambda *_: Why.UNREADABLE)
+        patch.setattr(scan_module, "read_beneath", lambda *_: Why.UNREADABLE)
         found = scan()
         assert (found.complete, dict(found.documents), found.claimed) == (False, {}, {"a"})
     found = scan()

@@ -9,11 +9,11 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from agent.core.remote import Depiction
+from agent.core.assure_types import Depiction
 from agent.ports import Image
-from agent.source import beneath
-from agent.source.beneath import Why, read_beneath
+from agent.source import safe_read
 from agent.source.images import ImageUnfit, Inspected, Reason, inspect, read_verified
+from agent.source.safe_read import Why, read_beneath
 from tests.support.files import jpeg, png
 
 from .samples import JPEG, PNG, write
@@ -162,7 +162,7 @@ def test_a_link_swapped_after_it_was_resolved_is_not_followed(
         (images / "store").symlink_to(tmp_path / "secret")
         return real
 
-    monkeypatch.setattr(beneath.os.path, "realpath", and_swap)
+    monkeypatch.setattr(safe_read.os.path, "realpath", and_swap)
     assert read_beneath(resolve(images), "front.jpg", LIMIT) is Why.OUTSIDE
 
 
@@ -179,7 +179,7 @@ def test_an_unreadable_picture_is_told(images: Path, monkeypatch: pytest.MonkeyP
     def denied(*_: object, **__: object) -> int:
         raise PermissionError(13, "simulated: root may read anything")
 
-    monkeypatch.setattr(beneath.os, "open", denied)
+    monkeypatch.setattr(safe_read.os, "open", denied)
     assert reason(images, "a.jpg") is Reason.UNREADABLE
 
 
@@ -192,7 +192,7 @@ def test_a_picture_that_grows_while_it_is_read_has_changed(images: Path, monkeyp
             more.write(b"x")
         return read(descriptor, size)
 
-    monkeypatch.setattr(beneath.os, "read", and_grow)
+    monkeypatch.setattr(safe_read.os, "read", and_grow)
     assert reason(images, "a.jpg") in (Reason.CHANGED, Reason.TOO_LARGE)
 
 

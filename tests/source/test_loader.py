@@ -9,12 +9,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.remote import Depiction
-from agent.source import tree
-from agent.source.fault import Fault, shown
+from agent.core.assure_types import Depiction
+from agent.source import yaml_reader
+from agent.source.diagnostics import Fault, shown
 from agent.source.loader import MAX_FILE_BYTES, Loaded, load
-from agent.source.tree import Limits
-from agent.source.walk import hides
+from agent.source.scan import hides
+from agent.source.yaml_reader import Limits
 
 from .samples import capture, upload
 
@@ -75,7 +75,7 @@ def test_a_byte_order_mark_and_windows_line_ends_move_nothing() -> None:
 def test_plain_scalars_are_read_as_yaml_1_2_does() -> None:
     text = "a: [no, on, yes, 2026-11-23, 12:30:00, 0o17, 0x1F, 1_000, 010, +1, -2, 1.5, 1e3, .5, '', 'true', \"1\"]\n"
     text += "b: [true, False, null, ~, , -.inf, 123456789012345678901234567890]"
-    (found,) = tree.grow(text.replace(", ,", ", !x '',").replace("!x ''", "null"), Limits())
+    (found,) = yaml_reader.grow(text.replace(", ,", ", !x '',").replace("!x ''", "null"), Limits())
     assert found.value == {
         "a": [
             "no",
@@ -303,7 +303,7 @@ def test_a_hostile_file_is_refused_soon(content: bytes) -> None:
 def test_the_parser_in_python_does_as_well_where_the_c_one_is_missing(
     content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree, "_PARSER", yaml.SafeLoader)
+    monkeypatch.setattr(yaml_reader, "_PARSER", yaml.SafeLoader)
     loaded = load(content[:20_000], "f.yaml")
     assert loaded.documents == ()
     assert load(upload().encode(), "f.yaml").documents[0].name == "customer-1"

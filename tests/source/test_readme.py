@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from agent.core.shapes import OUR_ANNOTATIONS
+from agent.core.field_types import OUR_ANNOTATIONS
+from agent.source.error_messages import fields
 from agent.source.loader import load
-from agent.source.wording import fields
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/request-file.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)

@@ -13,7 +13,7 @@ from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from agent.source import watch as module
 from agent.source.watch import EVERYTHING, Change, Hint, Watch, hinted, watching
-from tests.support.patience import PATIENT
+from tests.support.timeouts import PATIENT
 
 from .samples import upload, write
 

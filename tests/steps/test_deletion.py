@@ -3,8 +3,8 @@
 import pytest
 
 from agent.core.record import Phase
+from tests.support.environment import World
 from tests.support.faults import rule
-from tests.support.world import World
 
 
 async def test_the_dossier_is_deleted_at_once_and_the_deletion_confirmed_by_404(world: World) -> None:

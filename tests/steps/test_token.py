@@ -1,9 +1,9 @@
 """Before every step: the access token (contract §1)."""
 
 from agent.core.record import Phase
+from tests.support.environment import World
 from tests.support.faults import rule
 from tests.support.fixtures import Begin
-from tests.support.world import World
 
 
 def unauthorized(world: World) -> int:

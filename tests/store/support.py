@@ -4,9 +4,18 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.answer import Evidence
+from agent.core.assure_types import (
+    CaptureOptions,
+    Depiction,
+    DossierReading,
+    ListedProcess,
+    ProcessReading,
+    ProcessType,
+    Status,
+)
 from agent.core.effect import EffectKind, ImageRef
 from agent.core.machine import Step, admit, step
-from agent.core.observation import (
+from agent.core.observations import (
     CameDue,
     CaptureStarted,
     DossierCreated,
@@ -22,15 +31,6 @@ from agent.core.observation import (
 )
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
-from agent.core.remote import (
-    CaptureOptions,
-    Depiction,
-    DossierReading,
-    ListedProcess,
-    ProcessReading,
-    ProcessType,
-    Status,
-)
 from agent.store.connection import Connection, sqlite3
 from agent.store.sqlite import SqliteStore
 

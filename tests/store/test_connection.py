@@ -13,13 +13,13 @@ import pytest
 from agent.core.record import Phase
 from agent.store import audit
 from agent.store.audit.checkpoints import beside, lines
-from agent.store.audit.deletion import certificates
-from agent.store.audit.queries import asked, viewed
+from agent.store.audit.deletion_certificate import certificates
+from agent.store.audit.named_queries import asked, viewed
 from agent.store.backup import back_up
-from agent.store.connection import holder
-from agent.store.keys import Keys
+from agent.store.identity_key import Keys
+from agent.store.lock import holder
 from agent.store.migrations import NAMES
-from agent.store.reading import Reading
+from agent.store.readonly import Reading
 from tests.support.locks import locks
 
 from .support import NOW, Life, committed, opened, rows

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+from agent.core.assure_types import Depiction
 from agent.core.effect import EffectKind
 from agent.core.machine import Step
-from agent.core.observation import DocumentChanged, EffectRefused, ImagesUnfit
+from agent.core.observations import DocumentChanged, EffectRefused, ImagesUnfit
 from agent.core.record import Phase
-from agent.core.remote import Depiction
 from agent.store import migrations
-from agent.store.audit.history import verify
+from agent.store.audit.verify import verify
 from agent.store.connection import open_writer
 from agent.store.sqlite import SqliteStore
 

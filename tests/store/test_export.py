@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.clock import written
 from agent.core.record import Phase
+from agent.core.timestamps import written
 from agent.store.audit.checkpoints import beside
 from agent.store.audit.export import exported, verifier
-from agent.store.audit.queries import SHIPPED
+from agent.store.audit.named_queries import SHIPPED
 
 from .support import LINK, NOW, Life, capture, committed, opened, upload
 

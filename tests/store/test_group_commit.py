@@ -7,12 +7,9 @@ import pytest
 
 from agent.core.effect import EffectKind
 from agent.core.errors import Impossible, StoreError
-from agent.core.observation import (
-    EffectDelayed,
-    Resumed,
-)
+from agent.core.observations import EffectDelayed, Resumed
 from agent.core.record import Phase
-from tests.support.patience import PATIENT
+from tests.support.timeouts import PATIENT
 
 from .support import Life, capture, committed, opened, rows
 

@@ -7,7 +7,7 @@ import pytest
 
 from agent.core.effect import EffectKind
 from agent.core.machine import Step
-from agent.core.observation import (
+from agent.core.observations import (
     DocumentChanged,
     DocumentRemoved,
     DocumentReturned,

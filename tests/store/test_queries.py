@@ -9,7 +9,7 @@ import pytest
 
 from agent.core.errors import AgentError
 from agent.core.record import Phase
-from agent.store.audit.queries import CLOSED, OPEN, SHIPPED, Query, asked, library, read, viewed
+from agent.store.audit.named_queries import CLOSED, OPEN, SHIPPED, Query, asked, library, read, viewed
 
 from .support import LINK, Life, capture, committed, opened, rows
 

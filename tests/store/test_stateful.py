@@ -15,12 +15,12 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from agent.core.effect import EffectKind
 from agent.core.errors import Impossible
 from agent.core.machine import Step, step
-from agent.core.observation import DocumentRemoved, EffectDelayed, EffectUnanswered, Resumed
+from agent.core.observations import DocumentRemoved, EffectDelayed, EffectUnanswered, Resumed
 from agent.core.record import Phase, Record
 from agent.store import audit
 from agent.store.connection import open_reader
 from agent.store.sqlite import SqliteStore
-from proof.mutations import broken
+from verification.mutations import broken
 
 from .support import LINK, NOW, POLICY, Life, capture, opened, upload
 

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from agent.core.record import Phase
 from agent.ports import Command
 from agent.store.audit.checkpoints import Checkpoint, beside, onward
-from agent.store.audit.history import verify
+from agent.store.audit.verify import verify
 from agent.store.connection import sqlite3
-from agent.store.rows import chain
+from agent.store.repository import chain
 
 from .support import NOW, Life, capture, committed, opened, upload
 

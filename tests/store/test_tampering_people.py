@@ -9,14 +9,14 @@ import pytest
 
 from agent.core.errors import AgentError
 from agent.core.machine import step
-from agent.core.observation import DocumentChanged, DocumentReturned
+from agent.core.observations import DocumentChanged, DocumentReturned
 from agent.core.record import Phase
 from agent.ports import Command
 from agent.store.audit.checkpoints import beside, lines
-from agent.store.audit.deletion import certificates
-from agent.store.audit.history import verify
+from agent.store.audit.deletion_certificate import certificates
+from agent.store.audit.verify import verify
 from agent.store.backup import back_up, restore
-from agent.store.keys import Keys
+from agent.store.identity_key import Keys
 from agent.store.sqlite import SqliteStore
 
 from .support import NOW, POLICY, Life, changed, committed, opened, rows, upload
@@ -313,8 +313,8 @@ async def test_a_name_that_was_put_to_a_forgotten_request_is_found(tmp_path: Pat
 
 async def earlier(folder: Path, name: Callable[[Keys], str]) -> None:
     """A store as the version before wrote it: digests in no event, and its commands in no chain."""
-    import agent.store.commands as commands
-    import agent.store.rows as written
+    import agent.store.operator_commands as commands
+    import agent.store.repository as written
 
     plain: Any = written.digested
     written.digested = lambda connection, step, salt, keys: (None, {})  # type: ignore[assignment]

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from agent.clock import SystemClock
+from agent.platform.clock import SystemClock
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 _LOOK = 0.0005  # real seconds between two looks while somebody is at work

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.sandbox.faults import Kind, Rule
+from agent.sandbox.faults.rules import Kind, Rule
 
 
 def rule(operation: str, kind: str, **more: Any) -> Rule:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .world import CONFIG, World, small_world
+from tests.support.environment import CONFIG, World, small_world
 
 Begin = Callable[..., Awaitable[World]]
 

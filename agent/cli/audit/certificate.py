@@ -7,14 +7,14 @@ import typer
 
 from agent import __version__
 from agent.cli.output import Format, moment, print_json
-from agent.cli.store import state_file
-from agent.clock import SystemClock
-from agent.sentences import counted
-from agent.store.account import SIMULATED
+from agent.cli.state_file import state_file
+from agent.platform.clock import SystemClock
+from agent.store.account_binding import SIMULATED
+from agent.views.explain import counted
 
 if TYPE_CHECKING:
-    from agent.store.audit.deletion import Certificate
-    from agent.store.audit.story import Reply
+    from agent.store.audit.deletion_certificate import Certificate
+    from agent.store.audit.request_log import Reply
 
 
 def certificate(
@@ -29,7 +29,7 @@ def certificate(
 
     Example: assure-agent audit certificate customer-4711
     """
-    from agent.store.audit.deletion import certificates
+    from agent.store.audit.deletion_certificate import certificates
 
     now = SystemClock().now()
     made = certificates(state_file(state), name)

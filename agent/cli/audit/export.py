@@ -9,10 +9,10 @@ from typing import Annotated
 import orjson
 import typer
 
-from agent.cli.audit.store import no_request
-from agent.cli.store import state_file
-from agent.clock import SystemClock
+from agent.cli.audit.common import no_request
+from agent.cli.state_file import state_file
 from agent.core.errors import AgentError
+from agent.platform.clock import SystemClock
 
 
 def export(
@@ -32,9 +32,9 @@ def export(
     Example: assure-agent audit export --to history.jsonl
     """
     from agent.store.audit.export import exported, verifier
-    from agent.store.audit.story import subjects
+    from agent.store.audit.request_log import subjects
     from agent.store.connection import reader
-    from agent.store.keys import Keys
+    from agent.store.identity_key import Keys
 
     if script:
         if name is not None:

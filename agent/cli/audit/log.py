@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.audit.store import no_request
+from agent.cli.audit.common import no_request
 from agent.cli.output import Format, moment, print_json, print_table
-from agent.cli.store import state_file
+from agent.cli.state_file import state_file
 from agent.core.duration import format_duration
 
 if TYPE_CHECKING:
-    from agent.store.audit.story import Entry, Reply
+    from agent.store.audit.request_log import Entry, Reply
 
 
 def log(
@@ -26,9 +26,9 @@ def log(
 
     Example: assure-agent audit log customer-4711
     """
-    from agent.store.audit.story import story, subjects
+    from agent.store.audit.request_log import story, subjects
     from agent.store.connection import reader
-    from agent.store.keys import Keys
+    from agent.store.identity_key import Keys
 
     path = state_file(state)
     with reader(path) as connection:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.output import print_json, print_table
-from agent.cli.store import existing, store_settings
+from agent.cli.state_file import existing, store_settings
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
-    from agent.store.audit.queries import Answer, Query
+    from agent.store.audit.named_queries import Answer, Query
 
 
 class Output(StrEnum):
@@ -50,10 +50,10 @@ def query(
 
     Example: assure-agent audit query deletions since=2026-11-01 -o csv
     """
-    from agent.store.audit import queries
+    from agent.store.audit import named_queries
 
     path = store_settings(state).state_path
-    known = queries.library(queries.SHIPPED, path.with_name("queries"))
+    known = named_queries.library(named_queries.SHIPPED, path.with_name("queries"))
     if datasette:
         from agent.store.audit.datasette import metadata
 
@@ -70,7 +70,7 @@ def query(
         if found is None:
             raise _unknown(name, known)
         sql, values = found.sql, _values(found, parameters or [])
-    with queries.asked(existing(path), sql or "", values) as answer:
+    with named_queries.asked(existing(path), sql or "", values) as answer:
         _print(answer, output)
 
 
@@ -124,9 +124,9 @@ def _is_time(value: str) -> bool:
 
 def _words(kind: str) -> Collection[str]:
     """What may be given for a kind of closed words."""
-    from agent.control import PAGE, VERBS
     from agent.core.effect import EffectKind
     from agent.core.record import HoldReason
+    from agent.daemon.commands import PAGE, VERBS
 
     known: dict[str, Collection[str]] = {
         "reason": [reason.value for reason in HoldReason],
@@ -145,7 +145,7 @@ def _unknown(name: str, known: dict[str, "Query"]) -> AgentError:
 
 
 def _list(known: dict[str, "Query"], path: Path, output: Output) -> None:
-    from agent.store.audit.queries import viewed
+    from agent.store.audit.named_queries import viewed
 
     views = viewed(path) if path.exists() else {}
     if output is Output.JSON:

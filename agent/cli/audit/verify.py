@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.output import Format, print_json
-from agent.cli.store import state_file
+from agent.cli.state_file import state_file
 from agent.core.errors import AgentError
-from agent.sentences import counted
+from agent.views.explain import counted
 
 if TYPE_CHECKING:
     from agent.store import audit

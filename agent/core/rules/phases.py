@@ -1,7 +1,10 @@
 """Rules for the answers of Assure, phase by phase."""
 
+from agent.core.assure_types import PROVIDER, Depiction, ListedProcess, ProcessReading, Reason, Status
 from agent.core.effect import EffectKind
-from agent.core.observation import (
+from agent.core.fast_replace import replace
+from agent.core.lost_answers import Absence, absence, adoptable, decided, next_search, started
+from agent.core.observations import (
     BudgetSpent,
     CaptureStarted,
     DocumentTypeGone,
@@ -26,11 +29,9 @@ from agent.core.observation import (
 )
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Outcome, Phase, Record, Result
-from agent.core.recovery import Absence, absence, adoptable, backoff, decided, next_search, start_distance, started
-from agent.core.remote import PROVIDER, Depiction, ListedProcess, ProcessReading, Reason, Status
-from agent.core.rules.history import foreign, given_back
-from agent.core.rules.passage import PROGRESS, SETTLED, again, close, done, finish, hold
-from agent.core.values import replace
+from agent.core.retry import backoff, start_distance
+from agent.core.rules.recovery import foreign, given_back
+from agent.core.rules.transitions import PROGRESS, SETTLED, again, close, done, finish, hold
 
 # -- budget -----------------------------------------------------------------------------------
 

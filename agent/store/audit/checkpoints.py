@@ -21,10 +21,10 @@ from pathlib import Path
 
 import orjson
 
-from agent.clock import written
 from agent.core.errors import StoreError
-from agent.store.commands import last_command
+from agent.core.timestamps import written
 from agent.store.connection import Connection, reader
+from agent.store.operator_commands import last_command
 
 NOTE = "checkpoint"  # the key of `meta` under which the last line is noted: number and hash
 _LONGEST = 4096  # bytes of a line at the most, and more

@@ -7,7 +7,7 @@ of what may be read, so that a free query could read capture links; `assure-agen
 from collections.abc import Iterable
 from typing import Any
 
-from agent.store.audit.queries import CLOSED, OPEN, Query
+from agent.store.audit.named_queries import CLOSED, OPEN, Query
 
 
 def metadata(queries: Iterable[Query], database: str = "agent") -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from agent import __version__
-from agent.clock import written
-from agent.store.account import SIMULATED, account_of, simulated
+from agent.core.timestamps import written
+from agent.store.account_binding import SIMULATED, account_of, simulated
 from agent.store.audit.checkpoints import beside, lines, onward
 from agent.store.connection import Connection, reader
 

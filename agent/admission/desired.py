@@ -1,0 +1,163 @@
+"""What a document asks for, once its images and its document type were looked up; or what is wrong with it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.core.assure_types import CaptureOptions, DocumentKey
+from agent.core.document_types import Resolution, Unresolved, explain
+from agent.core.effect import ImageRef
+from agent.core.record import Desired
+from agent.core.request import VerificationRequest
+from agent.platform.settings import Settings
+from agent.source.diagnostics import Fault
+from agent.source.images import Inspected, inspect
+from agent.source.loader import Document
+from agent.source.validate import without_key
+
+Resolved = Mapping[DocumentKey, Resolution | None]  # what document types mean; None: it cannot be known now
+Found = Desired | DocumentKey | list[Fault]  # what is wanted; or the type to look up before that is known; or faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is admitted: from where, under which name, with which limits."""
+
+    source: str
+    agent_id: str
+    images_dir: Path
+    max_image_bytes: int
+    redirect_hosts: frozenset[str] = frozenset()  # empty: any
+    claims: bool = False  # there is a CLAIMS_KEY
+
+    @classmethod
+    def of(cls, settings: Settings, agent_id: str) -> "Rules":
+        """What the settings say; `agent_id` where none is set."""
+        return cls(
+            source=settings.source_name,
+            agent_id=settings.agent_id or agent_id,
+            images_dir=settings.images_dir,
+            max_image_bytes=settings.max_image_bytes,
+            redirect_hosts=frozenset(settings.redirect_hosts),
+            claims=settings.keeps_claims,
+        )
+
+    def ours(self, reference: str) -> bool:
+        """True for an external reference of this agent's making."""
+        return reference.startswith(f"aa-{self.agent_id}-")
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """The salted digests of a document: of all of it, and without what may change in place."""
+
+    whole: str
+    essence: str
+
+
+def wanted(
+    document: Document, request: VerificationRequest, digests: Digests, rules: Rules, resolved: Resolved
+) -> Found:
+    """What a document asks for that may begin a generation: its images are looked at and digested."""
+    if faults := list(_forbidden(document, request, rules)):
+        return faults
+    key = _document_key(request)
+    if key is not None and key not in resolved:
+        return key
+    identified = _document_id(request) if key is None else _identified(document, key, resolved[key])
+    paths = request.spec.upload.images.paths if request.spec.upload is not None else {}
+    found = inspect(rules.images_dir, paths, rules.max_image_bytes)
+    if isinstance(found, Inspected) and not isinstance(identified, Fault):
+        images = tuple(
+            ImageRef(depiction=depiction, path=paths[depiction], sha256=picture.sha256)
+            for depiction, picture in found.pictures.items()
+        )
+        return _desired(document, request, digests, images, identified)
+    marks = dict(document.images)
+    faults = [identified] if isinstance(identified, Fault) else []
+    for fault in () if isinstance(found, Inspected) else found:
+        mark = marks.get(fault.depiction, (document.line, 1))
+        faults.append(fault_in(document, mark, fault.message, fault.hint))
+    return faults
+
+
+def in_place(
+    document: Document, request: VerificationRequest, digests: Digests, rules: Rules, kept: Desired
+) -> Desired | list[Fault]:
+    """What a document asks for that begins nothing: the admitted images and the admitted id stay."""
+    faults = list(_forbidden(document, request, rules))
+    return faults or _desired(document, request, digests, kept.images, kept.document_id)
+
+
+def _forbidden(document: Document, request: VerificationRequest, rules: Rules) -> Iterator[Fault]:
+    capture, allowed = request.spec.capture, rules.redirect_hosts
+    if capture is not None and allowed and capture.redirect_host not in allowed:
+        message = "spec.capture.redirectUrl leads to a host that is not in REDIRECT_HOSTS"
+        yield fault_in(document, (document.line, 1), message, "use an allowed host, or allow this one")
+    if not rules.claims and document.keep_at is not None:
+        yield without_key(document, document.keep_at)
+
+
+def fault_in(document: Document, mark: tuple[int, int], message: str, hint: str) -> Fault:
+    """What is wrong with a document, at a line and column of its file."""
+    return Fault(file=document.file, line=mark[0], column=mark[1], message=message, hint=hint, name=document.name)
+
+
+def _document_key(request: VerificationRequest) -> DocumentKey | None:
+    kind = request.spec.upload.document_type if request.spec.upload is not None else None
+    return None if kind is None else DocumentKey(kind.country, kind.type)
+
+
+def _document_id(request: VerificationRequest) -> int | None:
+    return request.spec.upload.document_id if request.spec.upload is not None else None
+
+
+def _identified(document: Document, key: DocumentKey, found: Resolution | None) -> int | Fault:
+    """The id of the document type, or why there is none."""
+    if found is not None and not isinstance(found, Unresolved):
+        return found.id
+    if found is None:
+        message = "the list of document types cannot be had from Assure now"
+        hint = "wait, it is looked at again at each scan; or use documentId"
+    else:
+        message, hint = explain(key, found)
+    assert document.type_at is not None
+    return fault_in(document, document.type_at, f"spec.upload.documentType: {message}", hint)
+
+
+def _desired(
+    document: Document,
+    request: VerificationRequest,
+    digests: Digests,
+    images: tuple[ImageRef, ...],
+    document_id: int | None,
+) -> Desired:
+    spec = request.spec
+    capture = spec.capture
+    return Desired(
+        digest=digests.whole,
+        essence=digests.essence,
+        process_type=spec.process_type,
+        document_id=document_id,
+        document_type=_document_key(request),
+        images=images,
+        read_back=spec.upload.read_back if spec.upload is not None else False,
+        capture=None
+        if capture is None
+        else CaptureOptions(
+            process_type=spec.process_type,
+            redirect_url=capture.redirect_url,
+            ui_profile=capture.ui_profile,
+            language=capture.language,
+            default_country=capture.default_country,
+            request_domain=capture.request_domain,
+        ),
+        deadline=spec.deadline,
+        retention=spec.retention,
+        suspend=spec.suspend,
+        claims_ttl=spec.result.kept_for,
+        rerun=request.rerun_token,
+        labels=tuple(sorted(request.metadata.labels.items())),
+        file=document.file,
+        line=document.line,
+    )

@@ -1,0 +1,53 @@
+"""The state file that a command works on: the one in the settings, or the sandbox's while that is the only one.
+
+`run --sandbox` keeps its store in a folder of its own, `state/sandbox/`, so that a demo never mixes with real requests.
+While the demo's store is the only one, commands such as `assure-agent get` read that one, with a note on stderr.
+"""
+
+from pathlib import Path
+
+import typer
+
+from agent.core.errors import AgentError
+from agent.platform.settings import Settings, load_settings
+
+FOLDER = "sandbox"
+
+
+def sandbox_state(settings: Settings) -> Path:
+    """The state file of `run --sandbox`: STATE_URL where it is set, else `sandbox/` below the default folder."""
+    path = settings.state_path
+    return path if "state_url" in settings.model_fields_set else path.parent / FOLDER / path.name
+
+
+def store_settings(state: str | None) -> Settings:
+    """The settings for a command that reads the store or sends a command to it. Raises SettingsError."""
+    settings = load_settings(state_url=state)
+    beside = sandbox_state(settings)
+    if not _only_sandbox(settings):
+        return settings
+    typer.echo(f"There is no state file at {settings.state_path}; this is the sandbox's, {beside}.", err=True)
+    return settings.model_copy(update={"state_url": f"sqlite:///{beside}"})
+
+
+def _only_sandbox(settings: Settings) -> bool:
+    return not settings.state_path.exists() and sandbox_state(settings).exists()
+
+
+def state_option(settings: Settings) -> str:
+    """The option, after a space, by which another command finds this store; empty where it needs none."""
+    default = load_settings()
+    found = sandbox_state(default) if _only_sandbox(default) else default.state_path
+    return "" if found == settings.state_path else f" --state sqlite:///{settings.state_path}"
+
+
+def state_file(state: str | None) -> Path:
+    """The state file. Raises AgentError when there is none."""
+    return existing(store_settings(state).state_path)
+
+
+def existing(path: Path) -> Path:
+    """The same path. Raises AgentError when there is no state file."""
+    if not path.exists():
+        raise AgentError(f"There is no state file at {path}.", "check ASSURE_AGENT_STATE_URL")
+    return path

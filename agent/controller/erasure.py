@@ -1,0 +1,197 @@
+"""What may not be kept any longer: claims whose time is over, and image files that were used [I6].
+
+Both are told to the history of the request. What stands in the way of one request leaves the others alone, and is tried
+again at the next turn: nothing here may end the agent, because dossiers have to be deleted first of all.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from agent.core.effect import ImageRef
+from agent.core.errors import AgentError
+from agent.core.observations import ClaimsErased, ImagesDiscarded, Observation
+from agent.core.record import Record
+from agent.platform.log import logger
+from agent.ports import Clock
+from agent.source.images import discard, protected
+from agent.store.image_deletions import Discard
+from agent.store.sqlite import SqliteStore
+
+_WRITE = "let the agent write to the images folder; it is tried again in growing pauses, and at each start"
+_GONE = ("deleted", "missing")  # what became of a file that is not there
+_CHUNK = 100  # requests whose images are deleted while no document is admitted
+
+
+class Records(Protocol):
+    """Who keeps the records."""
+
+    async def tell(self, observations: Mapping[str, Observation]) -> None:
+        """Let records know of something, by uid."""
+
+
+class Erasure:
+    """Erases what is over. `undisturbed` is entered while no document is being admitted."""
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        records: Records,
+        images: tuple[Path, int],
+        undisturbed: Callable[[], AbstractAsyncContextManager[object]],
+        clock: Clock,
+    ) -> None:
+        """`images` are the images folder and the largest size of an image in bytes."""
+        self._store = store
+        self._records = records
+        self._images_dir, self._max_bytes = images
+        self._undisturbed = undisturbed
+        self._clock = clock
+        self._log = logger()
+
+    async def tend(self, at_once: bool = False) -> None:
+        """Erase what is over by now. `at_once`: image files too whose deletion failed a moment ago."""
+        await self._tried(self._expired)
+        await self._tried(lambda: self._deleted(at_once))
+
+    async def begin(self, deletes: bool) -> None:
+        """At the start: what was put off is tried at once; and where nothing can be deleted (`deletes`: the settings
+        promise it), that is said before the first passport stays."""
+        found = await asyncio.to_thread(protected, self._images_dir) if deletes else None
+        if found is not None:
+            self._log.error(
+                "IMAGES_AFTER_UPLOAD is delete, and the agent may delete nothing in the images folder",
+                hint="mount it read-write and let the agent's user write to it and its folders, or set it to keep; "
+                "`assure-agent doctor` names the folder",
+            )
+        await self.tend(at_once=True)
+
+    async def _tried(self, erase: Callable[[], Awaitable[None]]) -> None:
+        """One that fails does not keep the other from its turn."""
+        try:
+            await erase()
+        except (AgentError, OSError) as error:
+            cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
+            hint = "look at the state folder and its folder `keys`; it is tried again in a minute"
+            self._log.error("not erased", error=type(error).__name__, cause=cause, hint=hint)
+
+    async def _expired(self) -> None:
+        if not self._clock.confirmed:  # what is erased for its time is gone for good
+            return
+        if erased := await self.expire_claims():
+            self._log.info("claims erased", count=erased)
+
+    async def _deleted(self, at_once: bool) -> None:
+        if discarded := await self.discard_images(at_once) + await self.discard_superseded(at_once):
+            self._log.info("images deleted", count=discarded)
+
+    async def expire_claims(self) -> int:
+        """Unreadable, told, erased, in this order: see `store/claims.py`. Returns for how many generations."""
+        now, claims, erased = self._clock.now(), self._store.claims, 0
+        while expired := claims.expired(now):
+            shut = await claims.shut(expired)
+            current = [one.uid for one in shut if self._generation(one.uid) == one.generation]
+            await self._records.tell({uid: ClaimsErased(at=now) for uid in current})
+            await claims.erase(shut)
+            erased += len(shut)
+            if len(shut) < len(expired):
+                break  # one of them is of a day for which something is being sealed: in a minute
+        await claims.tidy()
+        await asyncio.to_thread(claims.sweep, now)
+        return erased
+
+    async def discard_images(self, at_once: bool = False) -> int:
+        """Delete the image files of requests that have their outcome. Returns how many files.
+
+        It is told once all files of a request are gone, or are not ours any more; until then it is tried again.
+        """
+        owed, deleted = iter(self._store.discards.due(math.inf if at_once else self._clock.now())), 0
+        while chunk := list(islice(owed, _CHUNK)):
+            told: dict[str, Observation] = {}
+            async with self._undisturbed():
+                needed = await asyncio.to_thread(self._store.needed_images)
+                for one in chunk:
+                    record = self._store.get(one.uid)
+                    if record is None or not _used(record, needed):
+                        continue
+                    how, cause = await asyncio.to_thread(self._discard, record.desired.images, one.how)
+                    deleted += _deleted(how) - _deleted(one.how)
+                    if cause:
+                        await self._put_off(one, cause, how)
+                    else:
+                        told[one.uid] = self._done(record, how)
+            await self._records.tell(told)
+        return deleted
+
+    async def discard_superseded(self, at_once: bool = False) -> int:
+        """Delete the image files of earlier generations that nobody asks for any more. Returns how many files."""
+        owed = iter(self._store.discards.superseded(math.inf if at_once else self._clock.now()))
+        deleted = 0
+        while chunk := list(islice(owed, _CHUNK)):
+            async with self._undisturbed():
+                needed = await asyncio.to_thread(self._store.needed_images)
+                for one in chunk:
+                    if needed.get(one.path) or needed.get(one.sha256):
+                        continue
+                    found = await asyncio.to_thread(discard, self._images_dir, one.path, one.sha256, self._max_bytes)
+                    now = self._clock.now()
+                    if not found.errno:
+                        await self._store.discards.superseded_done(one, now, found.how)
+                        deleted += found.how == "deleted"
+                        continue
+                    await self._store.discards.superseded_failed(one, now, found.errno)
+                    if not one.tries:
+                        self._log.error("images not deleted", uid=one.uid, cause=found.errno, hint=_WRITE)
+        return deleted
+
+    async def _put_off(self, one: Discard, cause: str, how: Mapping[str, str]) -> None:
+        await self._store.discards.failed(one, self._clock.now(), cause, how)
+        if not one.tries:
+            self._log.error("images not deleted", uid=one.uid, cause=cause, hint=_WRITE)
+
+    def _done(self, record: Record, how: Mapping[str, str]) -> ImagesDiscarded:
+        if left := sum(word not in _GONE for word in how.values()):
+            self._log.warning(
+                "image files stay, since they are not what was admitted",
+                uid=record.uid,
+                count=left,
+                hint="`assure-agent explain` with the uid says which; remove them by hand if they are of this person",
+            )
+        found = tuple((image.depiction, how[image.depiction]) for image in record.desired.images)
+        return ImagesDiscarded(at=self._clock.now(), how=found)
+
+    def _discard(self, images: Sequence[ImageRef], before: Mapping[str, str]) -> tuple[dict[str, str], str]:
+        """What became of each file, by depiction, and the errno of one that is still there."""
+        how, cause = dict(before), ""
+        for image in images:
+            if image.depiction in how:
+                continue
+            found = discard(self._images_dir, image.path, image.sha256, self._max_bytes)
+            if found.errno:
+                cause = found.errno
+            else:
+                how[image.depiction] = found.how
+        return how, cause
+
+    def _generation(self, uid: str) -> int:
+        record = self._store.get(uid)
+        return 0 if record is None else record.generation
+
+
+def _deleted(how: Mapping[str, str]) -> int:
+    return sum(word == "deleted" for word in how.values())
+
+
+def _used(record: Record, needed: Mapping[str, set[str]]) -> bool:
+    """True when nobody asks for these images any more: not this request, and no other that is open.
+
+    An open request may have another path to the same picture (a link, a copy): the digest tells.
+    """
+    if not record.discard or record.outcome is None or record.hold is not None or record.next is not None:
+        return False
+    marks = {mark for image in record.desired.images for mark in (image.path, image.sha256)}
+    return all(needed.get(mark, set()) <= {record.uid} for mark in marks)

@@ -1,0 +1,268 @@
+"""Performs one effect and says what was observed. It decides nothing and never raises for an answer."""
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import singledispatchmethod
+from typing import Any, Generic, TypeVar
+
+from agent.core.answer import UNACCEPTED, Busy, Done, Evidence, Refused, Trouble, Unknown
+from agent.core.assure_types import LISTED, Depiction
+from agent.core.document_types import departed
+from agent.core.effect import (
+    CompareImages,
+    CreateDossier,
+    CreateProcess,
+    DeleteDossier,
+    Effect,
+    EffectKind,
+    FindDossier,
+    Keeping,
+    ReadDossier,
+    ReadProcess,
+    ReserveStart,
+    StartCapture,
+    StartVerification,
+    UploadImages,
+    VerifyImages,
+)
+from agent.core.observations import (
+    Answered,
+    BudgetSpent,
+    CaptureStarted,
+    DocumentTypeGone,
+    DossierCreated,
+    DossierDeleted,
+    DossierRead,
+    DossierSearched,
+    EffectDelayed,
+    EffectRefused,
+    EffectUnanswered,
+    ImagesCompared,
+    ImagesUnfit,
+    ImagesUploaded,
+    ImagesVerified,
+    ProcessCreated,
+    ProcessRead,
+    SealingFailed,
+    StartReserved,
+    TargetMissing,
+    VerificationStarted,
+)
+from agent.ports import Budget, Clock, DocumentTypes, Pictures, Remote, Seals, Unfit, Unsealable
+from agent.ports.listing import listed_processes
+
+T = TypeVar("T")
+
+_MARGIN = 600.0  # seconds: our clock and Assure's are not the same
+
+
+class Interpreter:
+    """Performs effects against Assure and the images folder."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        pictures: Pictures,
+        types: DocumentTypes,
+        budget: Budget,
+        clock: Clock,
+        chance: Callable[[], float],
+        seals: Seals,
+    ) -> None:
+        self._remote = remote
+        self._budget = budget
+        self._pictures = pictures
+        self._types = types
+        self._clock = clock
+        self._chance = chance
+        self._seals = seals
+        self.perform: Callable[[Effect], Awaitable[Answered]] = self._perform
+        """Perform the effect once and say what was observed. Bound once: each look at it puts a function together."""
+        self._dossiers = _Shared(lambda _: remote.list_dossiers())
+        self._processes = _Shared(lambda since: listed_processes(remote, since - _MARGIN, ()))
+
+    @singledispatchmethod
+    async def _perform(self, effect: Effect) -> Answered:
+        raise NotImplementedError(type(effect).__name__)
+
+    @_perform.register
+    async def _(self, _effect: ReserveStart) -> Answered:
+        until = self._budget.take()
+        if until is None:
+            return StartReserved(**self._stamp(Evidence()))
+        return BudgetSpent(until=until, **self._stamp(Evidence()))
+
+    @_perform.register
+    async def _(self, effect: CreateDossier) -> Answered:
+        answer = await self._remote.create_dossier(effect.reference)
+        if isinstance(answer, Done):
+            return DossierCreated(dossier_id=answer.value, **self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @_perform.register
+    async def _(self, effect: FindDossier) -> Answered:
+        answer = await self._dossiers.read(effect.since)
+        if not isinstance(answer, Done):
+            return self._trouble(effect.kind, answer)
+        found = [row.dossier_id for row in answer.value if row.reference == effect.reference]
+        if not found and len(answer.value) >= LISTED:  # out of sight there: one with a process shows here as well
+            rows = await self._processes.read(effect.since) or []
+            found = [row.dossier_id for row in rows if row.reference == effect.reference and row.dossier_id is not None]
+        return DossierSearched(
+            dossier_id=found[0] if found else None, listed=len(answer.value), **self._stamp(answer.evidence)
+        )
+
+    @_perform.register
+    async def _(self, effect: CreateProcess) -> Answered:
+        if (changed := await self._document_type(effect)) is not None:
+            return changed
+        answer = await self._remote.create_process(effect.dossier_id, effect.process_type, effect.document_id)
+        if not isinstance(answer, Done):
+            return self._trouble(effect.kind, answer)
+        new = answer.value
+        return ProcessCreated(
+            process_id=new.process_id,
+            status=new.status,
+            document_pages=new.document_pages,
+            **self._stamp(answer.evidence),
+        )
+
+    @_perform.register
+    async def _(self, effect: StartCapture) -> Answered:
+        answer = await self._remote.start_capture(effect.dossier_id, effect.options)
+        if isinstance(answer, Done):
+            return CaptureStarted(link=answer.value, **self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @_perform.register
+    async def _(self, effect: VerifyImages) -> Answered:
+        images = await self._pictures.read(effect.images)
+        if isinstance(images, Unfit):
+            return self._unfit(effect.kind, images)
+        return ImagesVerified(**self._stamp(Evidence()))
+
+    @_perform.register
+    async def _(self, effect: UploadImages) -> Answered:
+        images = await self._pictures.read(effect.images)
+        if isinstance(images, Unfit):
+            return self._unfit(effect.kind, images)
+        answer = await self._remote.upload_images(effect.dossier_id, effect.process_id, images)
+        if isinstance(answer, Done):
+            return ImagesUploaded(**self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @_perform.register
+    async def _(self, effect: CompareImages) -> Answered:
+        differing: list[Depiction] = []
+        for image in effect.images:
+            answer = await self._remote.read_image(effect.dossier_id, effect.process_id, image.depiction)
+            if not isinstance(answer, Done):
+                return self._trouble(effect.kind, answer)
+            if hashlib.sha256(answer.value).hexdigest() != image.sha256:
+                differing.append(image.depiction)
+        return ImagesCompared(differing=tuple(differing), **self._stamp(Evidence()))
+
+    @_perform.register
+    async def _(self, effect: StartVerification) -> Answered:
+        answer = await self._remote.start_verification(effect.dossier_id, effect.process_id)
+        if isinstance(answer, Done):
+            return VerificationStarted(status=answer.value, **self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @_perform.register
+    async def _(self, effect: ReadProcess) -> Answered:
+        if effect.keeping is not None:
+            return await self._read_result(effect, effect.keeping)
+        answer = await self._remote.read_process(effect.dossier_id, effect.process_id)
+        if isinstance(answer, Done):
+            return ProcessRead(reading=answer.value, **self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    async def _read_result(self, effect: ReadProcess, keeping: Keeping) -> Answered:
+        """Claims are sealed here: nothing behind this line sees them in clear [I6]."""
+        answer = await self._remote.read_result(effect.dossier_id, effect.process_id)
+        if not isinstance(answer, Done):
+            return self._trouble(effect.kind, answer)
+        reading, stamp = answer.value.reading, self._stamp(answer.evidence)
+        if answer.value.claims is None:
+            return ProcessRead(reading=reading, **stamp)
+        try:
+            sealed = await asyncio.to_thread(self._seals.seal, keeping, answer.value.claims, stamp["at"])
+        except Unsealable as error:
+            return SealingFailed(reading=reading, reason=error.reason, **stamp)
+        return ProcessRead(reading=reading, sealed=sealed, **stamp)
+
+    @_perform.register
+    async def _(self, effect: ReadDossier) -> Answered:
+        answer = await self._remote.read_dossier(effect.dossier_id, effect.gone)
+        if isinstance(answer, Done):
+            return DossierRead(reading=answer.value, **self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    @_perform.register
+    async def _(self, effect: DeleteDossier) -> Answered:
+        answer = await self._remote.delete_dossier(effect.dossier_id, effect.gone)
+        if isinstance(answer, Done):
+            return DossierDeleted(**self._stamp(answer.evidence))
+        return self._trouble(effect.kind, answer)
+
+    async def _document_type(self, effect: CreateProcess) -> Answered | None:
+        """None: the id is what the file asks for. Otherwise nothing is sent."""
+        if effect.document_type is None:
+            return None
+        found = await self._types.resolve(effect.document_type)
+        if found is None:
+            return EffectDelayed(kind=effect.kind, **self._stamp(Evidence(cause="no-document-types")))
+        if reason := departed(found, effect.document_id):
+            return DocumentTypeGone(reason=reason, **self._stamp(Evidence(cause=reason)))
+        return None
+
+    def _stamp(self, evidence: Evidence) -> Any:
+        return {"at": self._clock.now(), "chance": self._chance(), "evidence": evidence}
+
+    def _unfit(self, kind: EffectKind, unfit: Unfit) -> Answered:
+        evidence = Evidence(cause=f"{unfit.depiction} {unfit.reason}")
+        return ImagesUnfit(kind=kind, depiction=unfit.depiction, reason=unfit.reason, **self._stamp(evidence))
+
+    def _trouble(self, kind: EffectKind, answer: Refused | Busy | Unknown) -> Answered:
+        stamp = self._stamp(answer.evidence)
+        match answer:
+            case Busy(retry_after=retry_after):
+                return EffectDelayed(kind=kind, retry_after=retry_after, **stamp)
+            case Unknown():
+                return EffectUnanswered(kind=kind, **stamp)
+            case Refused(evidence=Evidence(cause=cause)) if cause in UNACCEPTED:
+                unsent = replace(
+                    answer.evidence, trouble=Trouble.NO_TOKEN
+                )  # our credentials are at fault, not the request
+                return EffectDelayed(kind=kind, **stamp | {"evidence": unsent})
+            case Refused(missing=True):
+                return TargetMissing(kind=kind, **stamp)
+            case Refused():
+                return EffectRefused(kind=kind, **stamp)
+
+
+class _Shared(Generic[T]):
+    """One read for all who ask while none is under way that began after they asked."""
+
+    def __init__(self, read: Callable[[float], Awaitable[T]]) -> None:
+        self._read = read
+        self._turn = asyncio.Lock()
+        self._since = math.inf
+        self._next: asyncio.Task[T] | None = None
+
+    async def read(self, since: float) -> T:
+        """What was asked for after this call began, of what is there since `since` or longer."""
+        self._since = min(self._since, since)
+        if self._next is None:
+            self._next = asyncio.create_task(self._after_the_current_one())
+        return await asyncio.shield(self._next)
+
+    async def _after_the_current_one(self) -> T:
+        async with self._turn:
+            self._next = None  # whoever asks from here on waits for the next one
+            since, self._since = self._since, math.inf
+            return await self._read(since)

@@ -1,0 +1,276 @@
+"""The drive loop: claims what is due, drives each record as far as it goes without waiting, bounded in number.
+
+A record is driven by one task at a time; whatever reaches it meanwhile waits in its inbox. A waiting request is a row
+with a time, never a task [I8], and what goes wrong with one request stays with it [I9]: only a store that cannot be
+written ends the loop, because without it nothing may be told to the outside [I4].
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from agent.controller.create_barrier import Barrier
+from agent.controller.interpreter import Interpreter
+from agent.controller.workqueue import OpenGate, WorkQueue
+from agent.core.effect import Effect
+from agent.core.errors import Impossible, StoreError
+from agent.core.machine import Step, admit, step
+from agent.core.observations import CameDue, Observation, Resumed
+from agent.core.policy import Policy
+from agent.core.record import Record
+from agent.platform.callbacks import harmless
+from agent.ports import Clock, Gate, Store
+
+_FAULT_PAUSE = 60.0  # seconds until a record that met a bug of ours is tried again
+_REST = 60.0  # seconds until one that may not ask is looked at again, unless the way is free before
+
+
+class Reconciler:
+    """Drives records. `seen(step)` hears of every committed step, `failed(uid, error)` of a bug with one record.
+
+    Both only listen: what they raise changes nothing.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        interpreter: Interpreter,
+        clock: Clock,
+        policy: Policy,
+        concurrency: int,
+        chance: Callable[[], float],
+        seen: Callable[[Step], None] = lambda step: None,
+        failed: Callable[[str, Exception], None] = lambda uid, error: None,
+        gate: Gate | None = None,
+    ) -> None:
+        self._store = store
+        self._interpreter = interpreter
+        self._clock = clock
+        self._policy = replace(policy, began=clock.now())
+        self._chance = chance
+        self._seen = harmless(seen)
+        self._failed = harmless(failed)
+        self._wake = asyncio.Event()
+        self._gate = gate or OpenGate()
+        self._gate.listen(self._gate_moved)
+        self._barrier = Barrier(policy)
+        self._queue = WorkQueue(store, self._gate, self._barrier, clock, concurrency)
+        self._driven: dict[str, asyncio.Task[None]] = {}
+        self._told: set[str] = set()  # records whose observations are being committed by `tell`
+        self._asking: set[str] = set()  # driven, and with a call under way
+        self._stopping = False
+        self._paused = False
+        self._broken: StoreError | None = None
+
+    # -- from the source -------------------------------------------------------------------------------------
+
+    async def admit(self, records: Sequence[Record]) -> None:
+        """Admit new requests, in one transaction."""
+        now = self._clock.now()
+        await self._commit([admit(record, now, self._policy) for record in records])
+        self._queue.admitted()
+        self._wake.set()
+
+    async def tell(self, observations: Mapping[str, Observation]) -> None:
+        """Let records know of something, by uid. Those that are idle fold it in now, in one transaction."""
+        steps = []
+        for uid, observation in observations.items():
+            record = None if self._occupied(uid) else self._store.get(uid)
+            if record is None or record.intent is not None:
+                self._queue.hear(uid, observation)
+            else:
+                steps.append(step(record, observation, self._told_by, ask=False))
+        uids = {item.record.uid for item in steps}
+        self._told |= uids
+        try:
+            await self._commit([item for item in steps if item.changed])
+        finally:
+            self._told -= uids
+            self._wake.set()
+        for uid in self._queue.hearing(uids):  # told while this was being committed
+            if (waiting := self._queue.heard(uid)) is not None:
+                await self.tell({uid: waiting})
+
+    def take_back(self, uid: str, observation: Observation) -> bool:
+        """What was told waits for a call to be answered: nothing comes of it any more. False: it was folded in."""
+        return self._queue.unhear(uid, observation)
+
+    def sight(self, uids: Iterable[str]) -> None:
+        """The results of these are there: look at them in their turn. Who is driven just now is sighted again later."""
+        self._queue.sight(uid for uid in uids if not self._occupied(uid))
+        self._wake.set()
+
+    # -- the loop --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Drive until `stop`. Raises StoreError when the store cannot be written."""
+        self._barrier.begin(self._store.creating(), self._policy.began)
+        while not self._stopping and self._broken is None:
+            self._wake.clear()
+            self._fill()
+            await self._clock.wait(self._wake, self._queue.pause(self._working(), len(self._asking), self._paused))
+        await self.at_rest()
+        if self._broken is not None:
+            raise self._broken
+
+    @property
+    def paused(self) -> bool:
+        """While it is paused nothing new is begun; what runs is observed and deleted."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._paused = paused
+        self._policy = replace(self._policy, paused=paused)
+        self._queue.clear()
+        self._wake.set()
+
+    @property
+    def recovering(self) -> bool:
+        """While the store is recovering, what is admitted waits to be looked for at Assure."""
+        return self._policy.recovering
+
+    @recovering.setter
+    def recovering(self, recovering: bool) -> None:
+        self._policy = replace(self._policy, recovering=recovering)
+
+    def clock_corrected(self) -> None:
+        """The clock was set: graces begin anew, as at a start, and whoever rested is looked at again."""
+        now = self._clock.now()
+        self._policy = replace(self._policy, began=now)
+        self._barrier.begin(self._store.creating(), now)
+        self._queue.clear()
+
+    def clock_confirmed(self) -> None:
+        """The time may be relied on: who rested because of it is looked at again."""
+        self._queue.gate_moved()
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again at what is due."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ask for nothing new; what is under way is answered and saved."""
+        self._stopping = True
+        self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """True when no record is being driven, and none is ready."""
+        return not self._driven and self._queue.empty and not self._told
+
+    def _fill(self) -> None:
+        """Give every free slot a record."""
+        self._queue.fill(self._working(), self._paused)
+        while (record := self._queue.take(len(self._driven), len(self._asking))) is not None:
+            self._driven[record.uid] = asyncio.create_task(self._drive(record))
+
+    def _gate_moved(self) -> None:
+        self._queue.gate_moved()
+        self._barrier.again(self._clock.now())
+        self._wake.set()
+
+    def _working(self) -> set[str]:
+        return {*self._driven, *self._told}
+
+    def _occupied(self, uid: str) -> bool:
+        return uid in self._driven or uid in self._told or uid in self._queue
+
+    async def at_rest(self) -> None:
+        """Give back what was claimed, and return once the calls under way are answered and saved."""
+        self._queue.clear()
+        while self._driven:
+            await asyncio.wait(self._driven.values())
+
+    async def drop(self) -> None:
+        """Leave what is under way unanswered: it is an intent on file, and is resumed at the next start."""
+        tasks = list(self._driven.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- one record ------------------------------------------------------------------------------------------
+
+    async def _drive(self, record: Record) -> None:
+        try:
+            await self._drive_far(record)
+        except StoreError as error:
+            self._broken = error
+        except Exception as error:
+            self._queue.rest(record.uid, _FAULT_PAUSE, whatever=True)
+            self._failed(record.uid, error)
+        finally:
+            # Here and not in a callback: what is told from now on must not go to an inbox that nobody empties.
+            del self._driven[record.uid]
+            self._wake.set()
+
+    async def _drive_far(self, record: Record) -> None:
+        """As far as it goes without waiting. What only decides when to look is committed with what the look shows."""
+        observation: Observation | None = self._queue.heard(record.uid) if record.intent is None else None
+        if observation is None:
+            kind = CameDue if record.intent is None else Resumed
+            observation = kind(at=self._clock.now(), chance=self._chance())
+        stored = record
+        while observation is not None:
+            policy, ask = self._rules()
+            taken = step(record, observation, policy, ask=ask)
+            if not taken.hasty:
+                if taken.record is not stored:
+                    whole = taken if taken.before is stored else replace(taken, before=stored)
+                    await self._commit([whole])
+                elif taken.effect is None and isinstance(observation, CameDue):
+                    self._idle_turn(record, policy, ask)
+                stored = taken.record
+            record = taken.record
+            if taken.effect is not None:
+                observation = await self._ask(record.uid, taken.effect)
+            else:
+                observation = self._queue.heard(record.uid)
+
+    def _rules(self) -> tuple[Policy, bool]:
+        """The policy of this moment, and whether anything may be asked for."""
+        now, confirmed = self._clock.now(), self._clock.confirmed
+        policy = replace(self._told_by, barred=True) if self._barrier.up(now) else self._told_by
+        return policy, confirmed and not self._stopping and not self._gate.shut(now)
+
+    @property
+    def _told_by(self) -> Policy:
+        """The policy for what is told: without a confirmed time no deadline is decided."""
+        return self._policy if self._clock.confirmed else replace(self._policy, timeless=True)
+
+    async def _ask(self, uid: str, effect: Effect) -> Observation:
+        if not effect.kind.local:
+            self._asking.add(uid)
+            if self._queue.short:
+                self._wake.set()  # there may be room for another one
+        try:
+            return await self._interpreter.perform(effect)
+        finally:
+            self._asking.discard(uid)
+
+    def _idle_turn(self, record: Record, policy: Policy, ask: bool) -> None:
+        """A record that is due must lead on; otherwise it would be claimed again at once, for ever."""
+        if self._paused:
+            self._queue.rest(record.uid, _FAULT_PAUSE, whatever=True)  # looked at again for its privacy clock
+        elif policy.barred or not (ask or self._stopping):
+            self._queue.rest(record.uid, _REST)
+        elif not self._stopping:
+            raise Impossible(f"due in phase {record.phase}, and nothing is owed")
+
+    async def _commit(self, steps: Sequence[Step]) -> None:
+        if not steps:
+            return
+        await self._store.commit(steps)
+        self._heed_barrier(steps)
+        for taken in steps:
+            self._seen(taken)
+
+    def _heed_barrier(self, steps: Sequence[Step]) -> None:
+        now = self._clock.now()
+        before = self._barrier.up(now)
+        for taken in steps:
+            self._barrier.saw(taken.record, now)
+        if before and not self._barrier.up(now):
+            self._queue.roused()
+            self._wake.set()

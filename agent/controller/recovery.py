@@ -1,0 +1,218 @@
+"""Regains what a lost, older or restored store does not know, from what Assure still has (design §7).
+
+One shared listing: GET dossiers (the last 100) and GET processes (30 days, all pages), matched by our references. Each
+record that may be behind is told what was found under its references, and the machine decides. Whatever is under our
+agent id and no request explains is journaled as unclaimed, and left alone: a prefix is no proof of ownership.
+
+With a person's `approve` there is one more look, because lists may have lagged; then what nothing was found of goes on.
+
+A state folder that was put back as a whole, mark and checkpoints and all, looks sound. So at each start, before
+anything is begun, Assure itself is the witness: two lists, and a dossier of ours that a sound store would know of
+proves that this one is behind. It is a recovery then like any other. Of what is done and deleted nothing can be seen.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from agent.controller.reconciler import Reconciler
+from agent.core.answer import Done, Refused
+from agent.core.assure_types import Found, ListedDossier, ListedProcess
+from agent.core.lost_answers import started
+from agent.core.observations import Answer, HistoryLost, HoldResolved, Observation
+from agent.core.record import Record, read_reference
+from agent.core.rules.recovery import unknown_to
+from agent.ports import Clock, Recoveries, Recovery, Remote, Store
+from agent.ports.listing import PAGE, listed_processes
+
+_HORIZON = 29.9 * 86400.0  # the list ends at 30 days
+_CHUNK = 500  # records per transaction
+_FEW = 3  # signs that are looked at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regained:
+    """What one look came to. `claimed` and `unclaimed` count dossiers under our agent id, `waiting` requests."""
+
+    recovery: Recovery
+    claimed: int = 0
+    unclaimed: int = 0
+    waiting: int = 0  # requests of which nothing was found, or not one thing only
+    closed: bool = False
+
+
+class Regain:
+    """Looks for the past of our requests at Assure while a recovery goes on."""
+
+    def __init__(
+        self,
+        store: Store,
+        recoveries: Recoveries,
+        remote: Remote,
+        reconciler: Reconciler,
+        clock: Clock,
+        agent_id: str,
+        sole: bool = False,
+    ) -> None:
+        """`sole`: the agent id is made of the store's key, so that nobody else has dossiers under it."""
+        self._store = store
+        self._recoveries = recoveries
+        self._remote = remote
+        self._reconciler = reconciler
+        self._clock = clock
+        self._agent_id = agent_id
+        self._sole = sole
+        self._heard = recoveries.fresh  # the witness; of a first store there is nothing to be said
+        self.blind = False  # Assure gave no list that can be read, the last time it was asked
+
+    async def behind(self) -> bool | None:
+        """Ask the witness once: is this store behind? A recovery is begun then. None: it cannot be told now."""
+        if self._heard:
+            return False
+        signs = await self._signs()
+        if signs is not None:
+            self._heard = True
+        if signs:
+            await self._recoveries.begin(self._clock.now())
+        return signs
+
+    async def _signs(self) -> bool | None:
+        """Is there a dossier that this store would know of, were it not behind? None when that cannot be told now."""
+        listed = await self._remote.list_dossiers()
+        page = await self._remote.list_processes(self._clock.now() - _HORIZON, (), 0, PAGE)  # the newest
+        if not isinstance(listed, Done) or not isinstance(page, Done):
+            self.blind = True
+            return None
+        self.blind = unclear = False
+        for dossier_id in self._unknown(self._found(listed.value, page.value.processes))[:_FEW]:
+            answer = await self._remote.read_dossier(dossier_id, gone=True)  # a list may lag, and show what is deleted
+            if isinstance(answer, Done):
+                return True
+            unclear = unclear or not (isinstance(answer, Refused) and answer.missing)
+        return None if unclear else False
+
+    def _unknown(self, found: Mapping[str, tuple[Found, ...]]) -> list[str]:
+        """The dossiers that prove this store to be behind; not those that an earlier recovery settled."""
+        since = self._recoveries.looked_last() or 0.0
+        own, others = [], []
+        for uid, ones in found.items():
+            record = self._store.get(uid)
+            signs = [one for one in ones if (self._sole if record is None else unknown_to(record, one))]
+            own += [one.dossier_id for one in signs if record is not None and record.dossier_id == one.dossier_id]
+            others += [one.dossier_id for one in signs if one.opened_at is not None and one.opened_at > since]
+        explained = self._recoveries.explained(others)
+        return [*own, *(dossier_id for dossier_id in others if dossier_id not in explained)]
+
+    async def look(self) -> Regained | None:
+        """Look once, when there is something to look for; None when there is not, or Assure gave no list."""
+        recovery = self._recoveries.open()
+        if recovery is None:
+            return None
+        first = recovery.looked_at is None
+        uids = self._recoveries.doubtful() if first else self._recoveries.unproven(unseen=True)
+        if not (first or uids or recovery.approved_at is not None):
+            return None
+        found = await self._listed()
+        if found is None:
+            return None
+        if recovery.approved_at is not None:
+            uids = list({*uids, *self._recoveries.unproven()})
+        asked = {*uids, *found} if first else set(uids)
+        await self._tell({uid: HistoryLost(at=self._clock.now(), found=found.get(uid, ())) for uid in asked})
+        unclaimed = await self._unexplained(found)
+        await self._recoveries.looked(self._clock.now(), unclaimed)
+        if recovery.approved_at is not None:
+            await self._go_on()
+        return Regained(
+            recovery=recovery,
+            claimed=sum(map(len, found.values())) - len(unclaimed),
+            unclaimed=len(unclaimed),
+            waiting=len(self._recoveries.unproven()),
+            closed=recovery.approved_at is not None,
+        )
+
+    async def _listed(self) -> dict[str, tuple[Found, ...]] | None:
+        """What Assure has under our agent id, by uid; None when a list cannot be had."""
+        self.blind = True
+        listed = await self._remote.list_dossiers()
+        if not isinstance(listed, Done):
+            return None
+        processes = await listed_processes(self._remote, self._clock.now() - _HORIZON, ())
+        if processes is None:
+            return None
+        self.blind = False
+        return self._found(listed.value, processes)
+
+    def _found(
+        self, dossiers: Iterable[ListedDossier], processes: Iterable[ListedProcess]
+    ) -> dict[str, tuple[Found, ...]]:
+        found: dict[str, Found] = {}
+        uids: dict[str, str] = {}
+        for row in dossiers:
+            if (ours := self._ours(row.reference)) is not None:
+                uids[row.dossier_id] = ours[0]
+                found[row.dossier_id] = replace(ours[1], dossier_id=row.dossier_id, opened_at=_seconds(row.created_at))
+        for process in processes:
+            if (ours := self._ours(process.reference)) is not None and process.dossier_id is not None:
+                uids[process.dossier_id] = ours[0]
+                made = replace(ours[1], dossier_id=process.dossier_id, opened_at=_seconds(process.created_at))
+                one = found.get(process.dossier_id, made)
+                found[process.dossier_id] = replace(one, processes=(*one.processes, process))
+        by_uid: dict[str, list[Found]] = {}
+        for dossier_id, one in found.items():
+            by_uid.setdefault(uids[dossier_id], []).append(one)
+        return {uid: tuple(ones) for uid, ones in by_uid.items()}
+
+    def _ours(self, reference: str | None) -> tuple[str, Found] | None:
+        read = read_reference(reference)
+        if read is None or read[0] != self._agent_id:
+            return None
+        _, uid, generation, attempt = read
+        return uid, Found(generation=generation, attempt=attempt, dossier_id="")
+
+    async def _tell(self, observations: Mapping[str, Observation]) -> None:
+        for uids in _chunks([uid for uid in observations if self._store.get(uid) is not None]):
+            await self._reconciler.tell({uid: observations[uid] for uid in uids})
+
+    async def _unexplained(self, found: Mapping[str, tuple[Found, ...]]) -> list[tuple[str, str]]:
+        """Dossiers that no request explains: id and reference. Empty ones of earlier attempts go to the sweep."""
+        unclaimed = []
+        for uid, ones in found.items():
+            record = self._store.get(uid)
+            for one in ones:
+                reference = f"aa-{self._agent_id}-{uid}-{one.generation}-{one.attempt}"
+                if record is not None and one.dossier_id == record.dossier_id:
+                    continue
+                if record is not None and _past(one, record) and not started(one.processes):
+                    await self._recoveries.suspect(uid, reference, one.dossier_id, self._clock.now())
+                else:
+                    unclaimed.append((one.dossier_id, reference))
+        return unclaimed
+
+    async def _go_on(self) -> None:
+        """A person's word: what nothing was found of is begun, and all is as usual."""
+        now = self._clock.now()
+        answers: dict[str, Observation] = {}
+        for uid in self._recoveries.unproven():
+            record = self._store.get(uid)
+            if record is not None and record.hold is not None:
+                answers[uid] = HoldResolved(at=now, hold_id=record.hold.id, answer=Answer.RETRY)
+        await self._tell(answers)
+        await self._recoveries.close(now)
+
+
+def _past(one: Found, record: Record) -> bool:
+    return (one.generation, one.attempt) <= (record.generation, record.attempt)
+
+
+def _chunks(uids: list[str]) -> Iterator[Collection[str]]:
+    for start in range(0, len(uids), _CHUNK):
+        yield uids[start : start + _CHUNK]
+
+
+def _seconds(text: str) -> float | None:
+    """A time of Assure's (`YYYY-MM-DDThh:mm:ssZ`, contract §0) in seconds since the epoch; None when it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except ValueError:
+        return None

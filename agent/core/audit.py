@@ -1,0 +1,165 @@
+"""The audit history: what changed in a record, as data. Folding all changes gives the audited record [I5].
+
+Only what is audited goes in: no name, no label, no path, no author, no link, no pace. Digests are salted,
+ids are Assure's. The store adds keyed digests of what is kept outside of the history (`DIGESTS`); no field of a record
+is among them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from agent.core.fast_replace import touched
+from agent.core.record import Hold, Intent, Record, Result
+
+Audited = dict[str, Any]
+
+# Keys of `changes` that the store adds (agent/store/digests.py); they are no fields of a record.
+DIGESTS = frozenset({"nameDigest", "labelsDigest", "authorDigests", "forgotten", "command"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of the history: `type` is the observation's name, `changes` the new values of audited fields."""
+
+    at: float
+    type: str
+    changes: Audited
+
+
+def audited(record: Record) -> Audited:
+    """The audited fields of a record, JSON-safe. Fields without a value are left out."""
+    fields = {
+        **{key: shown(getattr(record, name)) for key, name, shown in _OWN},
+        **{key: shown(getattr(record.desired, name)) for key, name, shown in _DESIRED},
+        **_told(record.result),
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def difference(before: Record | None, after: Record) -> Audited:
+    """What changed; a field that lost its value is None. Most fields of a step are the very same, and cost nothing."""
+    if before is None:
+        return audited(after)
+    moved = touched(before, after)
+    changes: Audited = {}
+    for name in moved & _OWN_BY_NAME.keys():
+        key, shown = _OWN_BY_NAME[name]
+        _compare(changes, key, getattr(before, name), getattr(after, name), shown)
+    if "desired" in moved:
+        for key, name, shown in _DESIRED:
+            _compare(changes, key, getattr(before.desired, name), getattr(after.desired, name), shown)
+    if "result" in moved:
+        old, new = _told(before.result), _told(after.result)
+        changes.update({key: new.get(key) for key in old | new if old.get(key) != new.get(key)})
+    return changes
+
+
+def relabelled(before: Record, after: Record) -> bool:
+    """Did something change of which the store chains a digest: name, labels, file or author?"""
+    if before.desired is after.desired and before.next is after.next:
+        return before.name != after.name
+    return _outside(before) != _outside(after)
+
+
+def _outside(record: Record) -> tuple[object, ...]:
+    following = record.next
+    followed = None if following is None else (following.file, following.author)
+    return record.name, record.desired.labels, record.desired.file, record.desired.author, followed
+
+
+def _compare(changes: Audited, key: str, old: Any, new: Any, shown: Callable[[Any], Any]) -> None:
+    if (value := shown(new)) != shown(old):
+        changes[key] = value
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _word(value: StrEnum | None) -> str | None:
+    return None if value is None else value.value
+
+
+def _if_so(value: Any) -> Any:
+    return value or None
+
+
+def _hold(hold: Hold | None) -> Audited | None:
+    return None if hold is None else {"id": hold.id, "reason": hold.reason.value, "evidence": hold.evidence}
+
+
+def _intent(intent: Intent | None) -> Audited | None:
+    return None if intent is None else {"effect": intent.kind.value, "number": intent.number}
+
+
+def _told(result: Result | None) -> Audited:
+    if result is None:
+        return {}
+    return {
+        "status": result.status.value,
+        "reasons": [[reason.type, reason.category, reason.sub_category] for reason in result.reasons],
+        "checks": [[name, passed] for name, passed in result.checks],
+        "failType": result.fail_type,
+        "similarity": result.similarity,
+    }
+
+
+# What is audited: its name in the history, the record's field, and how its value is written.
+_Fields = tuple[tuple[str, str, Callable[[Any], Any]], ...]
+_OWN: _Fields = (
+    ("generation", "generation", _same),
+    ("attempt", "attempt", _same),
+    ("present", "present", _same),
+    ("nextDigest", "next", lambda desired: None if desired is None else desired.digest),
+    ("phase", "phase", _word),
+    ("outcome", "outcome", _word),
+    ("hold", "hold", _hold),
+    ("intent", "intent", _intent),
+    ("doubt", "doubt", _word),
+    ("dossierId", "dossier_id", _same),
+    ("processId", "process_id", _same),
+    ("documentPages", "document_pages", _same),
+    ("uploaded", "uploaded", _if_so),
+    ("reservedAt", "reserved_at", _same),
+    ("queued", "queued", _if_so),
+    ("declined", "declined", _if_so),
+    ("billed", "billed", _if_so),
+    ("claimsUntil", "claims_until", _same),
+    ("discard", "discard", _if_so),
+    ("discarded", "discarded", lambda told: [[depiction.value, how] for depiction, how in told] or None),
+    ("deleted", "deleted", _if_so),
+    ("admittedAt", "admitted_at", _same),
+    ("openedAt", "opened_at", _same),
+    ("outcomeAt", "outcome_at", _same),
+    ("deleteAt", "delete_at", _same),
+    ("doneAt", "done_at", _same),
+    ("shownAt", "shown_at", _same),
+)
+_OWN_BY_NAME = {name: (key, shown) for key, name, shown in _OWN}
+_DESIRED: _Fields = (
+    ("mode", "mode", _same),
+    ("processType", "process_type", _word),
+    ("digest", "digest", _same),
+    ("commit", "commit", _same),
+    ("dirty", "dirty", _same),
+    ("deadline", "deadline", _same),
+    ("retention", "retention", _same),
+    ("suspended", "suspend", _if_so),
+    ("claimsTtl", "claims_ttl", _same),
+)
+
+
+def replay(changes: Iterable[Mapping[str, Any]]) -> Audited:
+    """Fold the changes of all events, oldest first, without the digests that the store added."""
+    fields: Audited = {}
+    for change in changes:
+        for key, value in change.items():
+            if key in DIGESTS:
+                continue
+            if value is None:
+                fields.pop(key, None)
+            else:
+                fields[key] = value
+    return fields

@@ -1,0 +1,42 @@
+"""The agent's clock was wrong and was corrected: times that it wrote meanwhile are moved, so that no deadline lies."""
+
+from typing import Any
+
+from agent.core.fast_replace import replace
+from agent.core.observations import ClockCorrected
+from agent.core.policy import Policy
+from agent.core.record import Record
+
+_PAST = (
+    "admitted_at",
+    "opened_at",
+    "outcome_at",
+    "done_at",
+    "shown_at",
+    "doubt_since",
+    "searched_at",
+    "pending_since",
+    "missing_since",
+    "read_at",
+    "phase_at",
+)
+
+
+def clock_corrected(record: Record, seen: ClockCorrected, _: Policy) -> Record:
+    """Times in the past that cannot be, and what was scheduled from them. Never after the time that is right now."""
+    wrong_from = seen.since if seen.by > 0 else seen.at
+
+    def moved(at: float) -> float:
+        return min(at + seen.by, seen.at) if at > wrong_from else at
+
+    times = {name: getattr(record, name) for name in _PAST}
+    changes: dict[str, Any] = {name: moved(at) for name, at in times.items() if at is not None and at > wrong_from}
+    if record.delete_at is not None and record.outcome_at is None and record.delete_at > wrong_from:
+        changes["delete_at"] = moved(record.delete_at)  # at once, before another attempt
+    elif record.delete_at is not None and "outcome_at" in changes:
+        changes["delete_at"] = record.delete_at + changes["outcome_at"] - times["outcome_at"]
+    if record.hold is not None and record.hold.at > wrong_from:
+        changes["hold"] = replace(record.hold, at=moved(record.hold.at))
+    if seen.by < 0 and record.not_before > seen.at and (changes or record.not_before > seen.at - seen.by / 2):
+        changes["not_before"] = record.not_before + seen.by  # scheduled by the wrong time, and not by the right one
+    return replace(record, **changes) if changes else record

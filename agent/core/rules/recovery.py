@@ -1,0 +1,201 @@
+"""Rules for a past that was lost: the store was lost, is an older copy, or was restored (design §7).
+
+What Assure still has under the references of a request says more of its past than the record does. A dossier of a
+later generation or attempt is adopted, and read before anything is created in it; what is in it decides: a pending
+process goes on, one that was started is observed, a final one is the result. A dossier with a process is the last one:
+another attempt begins only once it is deleted. Where several could count, where a dossier is empty (it may be the shell
+of an unanswered create, and a later attempt long done), or where nothing is there to be seen, only a person can tell:
+what is done leaves no trace at Assure, so "nothing" does not mean "never". What is there and is started is adopted all
+the same while it is asked about: whatever the person says, nothing is started beside it.
+
+That counts for whatever would begin: for what is to follow once a dossier is deleted (another attempt, a changed file,
+a rerun) it is asked as soon as it is known that something follows, so that it is shown before anybody approves.
+"""
+
+from agent.core.assure_types import Found, Status
+from agent.core.effect import EffectKind
+from agent.core.fast_replace import replace
+from agent.core.lost_answers import started
+from agent.core.observations import Answered, HistoryLost, HoldResolved, Observation
+from agent.core.policy import Policy
+from agent.core.record import HoldReason, Phase, Record, read_reference
+from agent.core.rules.transitions import FRESH_DOSSIER, PROGRESS, begin, done, hold, leads_on
+
+UNSEEN = "unseen"  # not looked for yet
+NOT_FOUND = "not-found"
+SEVERAL_STARTED = "several-started"
+OTHER_TYPE = "other-process-type"
+EMPTY = "empty-dossier"
+OF_ANOTHER = "dossier-of-another"
+
+
+def unproven(record: Record, at: float, evidence: str = UNSEEN) -> Record:
+    """Nothing is begun before a person says so."""
+    held = hold(record, HoldReason.HISTORY_LOST, at)
+    assert held.hold is not None
+    return replace(held, hold=replace(held.hold, evidence=evidence))
+
+
+def foreign(record: Record, reference: str | None) -> bool:
+    """True when an agent made the dossier for another request. One made by hand a person may choose."""
+    read = read_reference(reference)
+    return read is not None and read[1] != record.uid
+
+
+def given_back(record: Record, at: float, policy: Policy) -> Record:
+    """A person chose a dossier of somebody else: nothing is done in it, least of all deleted, and we ask again."""
+    without = replace(done(record), phase=Phase.DOSSIER, **FRESH_DOSSIER)
+    if policy.recovering:
+        return unproven(without, at, OF_ANOTHER)
+    return hold(without, HoldReason.SURPRISE, at, OF_ANOTHER)
+
+
+# Only a start leads there; what is pending may fail at Assure, or be canceled, without one.
+_STARTED = frozenset({Status.PROCESSING, Status.ACCEPTED, Status.REJECTED, Status.INCONCLUSIVE})
+
+
+def unknown_to(record: Record, found: Found) -> bool:
+    """True when Assure shows what this record would know of, were it not behind: each intent is on file first [I4].
+
+    What unanswered calls may have left is no sign: a dossier of an earlier attempt, or what is in doubt. One under the
+    reference at hand is a sign before its creation was asked for, also where Assure was too busy for it: it made none.
+    """
+    if found.dossier_id == record.dossier_id:
+        return _never_asked_for(record, found)
+    known = (record.generation, record.attempt)
+    if (found.generation, found.attempt) == known:
+        asked = EffectKind.CREATE_DOSSIER in (record.doubt, record.intent and record.intent.kind)
+        return record.opened_at is None or (record.phase is Phase.DOSSIER and (_used(found) or not asked))
+    return (found.generation, found.attempt) > known
+
+
+def _never_asked_for(record: Record, found: Found) -> bool:
+    """True when a process is in this dossier, or was started, and nobody asked for that."""
+    if record.unsure or record.billed:
+        return False
+    if record.phase is Phase.PROCESS:
+        return record.intent is None and record.doubt is None and _used(found)
+    waiting = record.phase in (Phase.IMAGES, Phase.VERIFICATION)
+    return waiting and any(process.status in _STARTED for process in found.processes)
+
+
+def asked_first(before: Record, after: Record, seen: Observation, policy: Policy) -> Record:
+    """Whatever a step lets follow, a person is asked first whether it was done already; while the store recovers.
+
+    What our own calls lead to is ours: their intents are on file, and what they are about was asked for before. So is
+    what a person said to go on with.
+    """
+    if after.hold is not None and after.hold.reason is HoldReason.HISTORY_LOST:
+        settled = after.phase in (Phase.DELETION, Phase.DONE) and not leads_on(after)
+        return replace(after, hold=None) if settled else after
+    question = before.hold.reason if before.hold is not None else None
+    told = isinstance(seen, HoldResolved) and question is HoldReason.HISTORY_LOST
+    if not policy.recovering or told or isinstance(seen, Answered) or not _newly_follows(before, after, seen):
+        return after
+    return unproven(after, seen.at, NOT_FOUND if isinstance(seen, HistoryLost) else UNSEEN)
+
+
+def _newly_follows(before: Record, after: Record, seen: Observation) -> bool:
+    """True when another generation began with this step, or will begin because of it."""
+    if after.generation > before.generation:
+        return after.phase is Phase.DOSSIER
+    known = leads_on(before) and after.next == before.next and not isinstance(seen, HistoryLost)
+    return leads_on(after) and not known
+
+
+def resumed_capture(record: Record, at: float) -> Record:
+    """The answer to the start of a capture is lost, and so is what came after it: the link may be in use, or done with.
+
+    Its dossier is looked for before it is given up.
+    """
+    return unproven(replace(record, intent=None, unsure=True), at)
+
+
+def history_lost(record: Record, seen: HistoryLost, _: Policy) -> Record:
+    """Fold in what Assure shows of this request. What was to follow a deletion is asked about in `asked_first`."""
+    latest = _latest(seen.found)
+    ahead = latest is not None and _ahead(latest, record)
+    if latest is not None and ahead:
+        record = _adopted(record, latest, seen.at)
+    if doubt := _unclear(record, seen.found):
+        return unproven(record, seen.at, doubt) if record.phase is not Phase.DONE else record
+    if ahead:
+        return record
+    if record.phase is Phase.DOSSIER:
+        return unproven(record, seen.at, NOT_FOUND)
+    if record.phase is Phase.PROCESS and record.desired.capture is not None and not _used(latest):
+        return unproven(record, seen.at, EMPTY)  # the link may be out, and not opened yet
+    if record.phase in _READ_AGAIN:
+        record = _asked_no_more(record, seen)
+        unread = replace(record, unsure=True, pending=False, pending_since=None, not_before=seen.at)
+        kind = _READ_AGAIN[record.phase]
+        return unread if kind is None else replace(unread, doubt=kind, doubt_since=seen.at)
+    return replace(record, not_before=seen.at) if record.phase is Phase.RESULT else record
+
+
+def _asked_no_more(record: Record, seen: HistoryLost) -> Record:
+    """A question that what Assure shows has answered, or has made another one."""
+    ours = next((one for one in seen.found if one.dossier_id == record.dossier_id), None)
+    reason = record.hold.reason if record.hold is not None else None
+    if reason is HoldReason.HISTORY_LOST and _used(ours):
+        return replace(record, hold=None)
+    if reason is HoldReason.BACK_IMAGE_REQUIRED and ours is None:
+        return unproven(record, seen.at, NOT_FOUND)  # its answer was another attempt, and may have been given
+    return record
+
+
+# What is doubted from now on, so that it is read before it is believed; a start needs a read anyway.
+_READ_AGAIN: dict[Phase, EffectKind | None] = {
+    Phase.PROCESS: EffectKind.CREATE_PROCESS,
+    Phase.IMAGES: EffectKind.UPLOAD_IMAGES,
+    Phase.VERIFICATION: None,
+}
+
+
+def _latest(found: tuple[Found, ...]) -> Found | None:
+    """That of the last generation in which something was started; else the one of its last attempt."""
+    return max(found, key=lambda one: (one.generation, started(one.processes) is not None, one.attempt), default=None)
+
+
+def _unclear(record: Record, found: tuple[Found, ...]) -> str:
+    """Why nobody but a person can tell what counts; empty when it is clear."""
+    moving = None
+    for one in found:
+        if one.dossier_id == record.dossier_id:
+            moving = started(one.processes)
+        elif one.generation == record.generation and started(one.processes) is not None:
+            return SEVERAL_STARTED
+    if moving is not None and moving.process_type != record.desired.process_type:
+        return OTHER_TYPE
+    return ""
+
+
+def _ahead(found: Found, record: Record) -> bool:
+    """True when this dossier is of a later attempt than the record knows, or of one whose answer it does not know."""
+    known = (record.generation, record.attempt)
+    unanswered = record.phase is Phase.DOSSIER and (found.generation, found.attempt) == known
+    return unanswered or (found.generation, found.attempt) > known
+
+
+def _adopted(record: Record, found: Found, at: float) -> Record:
+    if found.generation > record.generation:
+        record = begin(record, record.next or record.desired, at)
+    adopted = replace(
+        record,
+        phase=Phase.PROCESS,
+        generation=found.generation,
+        attempt=found.attempt,
+        hold=None if record.hold is not None and record.hold.reason.blocks else record.hold,
+        opened_at=found.opened_at if found.opened_at is not None else record.opened_at or at,
+        not_before=at,
+        doubt=EffectKind.CREATE_PROCESS,
+        doubt_since=at,
+        queued=False,
+        **PROGRESS,
+        **FRESH_DOSSIER | {"dossier_id": found.dossier_id, "unsure": True},
+    )
+    return adopted if _used(found) else unproven(adopted, at, EMPTY)
+
+
+def _used(found: Found | None) -> bool:
+    return found is not None and bool(found.processes)

@@ -1,0 +1,124 @@
+"""How a record passes on: to its deletion, to what follows, to a person."""
+
+import hashlib
+from typing import Any
+
+from agent.core.fast_replace import replace
+from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record, Result
+
+
+def close(record: Record, at: float, outcome: Outcome | None = None, result: Result | None = None) -> Record:
+    """Leave for the deletion of what is at Assure; or on to what follows, when nothing is there.
+
+    Without an outcome or a successor this is one more attempt: it keeps the pace it was given, so that a call that
+    goes wrong each time does not make a busy loop of dossiers.
+    """
+    if outcome is not None and result is None and record.outcome is None and record.result is not None:
+        # It was read before, and only its claims could not be kept: what Assure said wins over what came after.
+        outcome, result = Outcome(record.result.status.value), record.result
+    keep = record.hold if record.hold is not None and _outlasts(record.hold, outcome) else None
+    rest = record.desired.retention if result is not None and record.present and record.next is None else 0.0
+    closed = replace(
+        record,
+        phase=Phase.DELETION,
+        outcome=outcome,
+        result=result,
+        hold=keep,
+        outcome_at=at if outcome is not None else None,
+        delete_at=at + rest,
+        queued=False,
+        not_before=record.not_before if outcome is None and record.next is None else 0.0,
+        **SETTLED,
+        **PROGRESS,
+    )
+    return closed if record.dossier_id is not None else finish(closed, at)
+
+
+def _outlasts(question: Hold, outcome: Outcome | None) -> bool:
+    """A question about the document goes on; so does whether what follows was done already, while something follows."""
+    return not question.reason.blocks or (question.reason is HoldReason.HISTORY_LOST and outcome is None)
+
+
+def leads_on(record: Record) -> bool:
+    """True when another generation or attempt begins once nothing of ours is at Assure any more."""
+    return record.phase is Phase.DELETION and (record.next is not None or record.outcome is None)
+
+
+def finish(record: Record, at: float) -> Record:
+    """Nothing of ours is at Assure any more: done, or the next generation, or another attempt."""
+    if record.next is not None:
+        return begin(record, record.next, at)
+    if record.outcome is not None:
+        return replace(record, phase=Phase.DONE, done_at=at, deleted=record.dossier_id is not None, **PROGRESS)
+    assert not record.billed, "a billed generation ends with an outcome; it is never attempted again [I2]"
+    return again(record)
+
+
+def again(record: Record) -> Record:
+    """Another attempt with a fresh dossier, under a fresh reference."""
+    return replace(
+        record,
+        phase=Phase.DOSSIER,
+        attempt=record.attempt + 1,
+        delete_at=None,
+        **SETTLED,
+        **FRESH_DOSSIER,
+    )
+
+
+def begin(record: Record, desired: Desired, at: float) -> Record:
+    """The next generation. Whether it was done already is asked on, when that is asked."""
+    asked = record.hold if record.hold is not None and record.hold.reason is HoldReason.HISTORY_LOST else None
+    return Record(
+        uid=record.uid,
+        name=record.name,
+        source=record.source,
+        agent=record.agent,
+        desired=desired,
+        present=record.present,
+        reruns=obeyed(record, desired),
+        generation=record.generation + 1,
+        hold=asked,
+        intents=record.intents,
+        admitted_at=at,
+        not_before=at,
+    )
+
+
+def obeyed(record: Record, desired: Desired) -> tuple[str, ...]:
+    """The rerun tokens that count as obeyed once this document is followed."""
+    if desired.rerun is None or record.has_obeyed(desired.rerun):
+        return record.reruns
+    return (*record.reruns, desired.rerun)
+
+
+SETTLED: dict[str, Any] = {"doubt": None, "doubt_since": None, "searched_at": None, "objection": None}
+PROGRESS: dict[str, Any] = {"failures": 0, "surprises": 0, "late_looks": 0, "missing": 0, "missing_since": None}
+FRESH_DOSSIER: dict[str, Any] = {
+    "dossier_id": None,
+    "process_id": None,
+    "document_pages": None,
+    "unsure": False,
+    "uploaded": False,
+    "resent": False,
+    "repeats": 0,
+    "discard": False,
+    "pending": False,
+    "pending_since": None,
+    "deleted": False,
+    "read_at": None,
+}
+
+
+def hold(record: Record, reason: HoldReason, at: float, evidence: str = "", essence: str = "") -> Record:
+    """Ask a person. The id follows from the question, so that a step stays deterministic."""
+    if record.hold is not None and record.hold.reason is reason and record.hold.essence == essence:
+        return record
+    question = f"{record.uid}/{record.generation}/{reason}/{essence}/{at}"
+    hold_id = "h-" + hashlib.sha256(question.encode()).hexdigest()[:6]
+    return replace(record, hold=Hold(id=hold_id, reason=reason, at=at, evidence=evidence, essence=essence))
+
+
+def done(record: Record) -> Record:
+    """The open effect is answered with success."""
+    return replace(record, intent=None, not_before=0.0, **SETTLED, **PROGRESS)

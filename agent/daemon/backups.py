@@ -1,0 +1,53 @@
+"""Backups at intervals, into one folder, the newest of them kept."""
+
+import asyncio
+from pathlib import Path
+
+from agent.core.errors import AgentError
+from agent.daemon.commands import BACKED_UP
+from agent.platform.log import logger
+from agent.ports import Clock, Store
+from agent.store.backup import Backup, back_up, last_in, prune
+
+
+class Backups:
+    """Makes a backup when the last one in the folder is `interval` seconds old. Without a folder it makes none."""
+
+    def __init__(
+        self, store: Store, clock: Clock, state: Path, folder: Path | None, interval: float, keep: int
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._state = state
+        self._folder = folder
+        self._interval = interval
+        self._keep = keep
+        self._log = logger()
+
+    async def make(self) -> Path | None:
+        """Make one if it is time; where it is. A backup that fails is logged and tried again: the work goes on."""
+        if self._folder is None or not self._clock.confirmed:  # by a wrong time the newest would be removed
+            return None
+        try:
+            made = await asyncio.to_thread(self._make, self._folder, self._clock.now())
+        except (AgentError, OSError) as error:
+            hint = error.hint if isinstance(error, AgentError) else "check ASSURE_AGENT_BACKUP_DIR"
+            self._log.error("no backup", error=f"{type(error).__name__}: {error}", hint=hint)
+            return None
+        if isinstance(made, float):
+            if self._store.recall(BACKED_UP) is None:  # another store was here before
+                await self._store.remember(BACKED_UP, str(made))
+            return None
+        await self._store.remember(BACKED_UP, str(made.at))
+        self._log.info("backed up", count=made.requests)
+        return made.path
+
+    def _make(self, folder: Path, now: float) -> Backup | float:
+        """The backup that was made; or when the last one was, while it is not time for another."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        last = last_in(folder, now)
+        if last is not None and now - last < self._interval:
+            return last
+        made = back_up(self._state, folder, now)
+        prune(folder, self._keep, now)
+        return made

@@ -1,0 +1,264 @@
+"""What `run` would do with the folder as it is now, found out by doing it to a store that exists in memory only.
+
+The very admission and the very machine that `run` uses are shown the folder and a read-only snapshot of the store, as
+after a restart: what was absent is looked for twice, a withdrawal too many waits for approval, and an effect that is
+open counts as unknown, since its answer cannot be known here. Nothing is written and nothing is asked of Assure.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import cast
+
+from agent.admission import Admission, Rules, Salt, Synced
+from agent.assure.document_type_cache import Catalogue, Silence
+from agent.controller.interpreter import Interpreter
+from agent.controller.reconciler import Reconciler
+from agent.controller.start_budget import StartBudget
+from agent.core.errors import AgentError
+from agent.core.machine import Step
+from agent.core.policy import Policy
+from agent.core.record import Record
+from agent.ports import Clock, Waiting
+from agent.source.diagnostics import Fault
+from agent.source.folder import Folder, Scan
+from agent.store.readonly import Reading
+from agent.views.plan import Action, Change, Plan, Recovery, answered, consequence, recovering, standing, starts_to_come
+
+_SCANS = 10  # at most; two are enough unless the folder changes under our hands
+
+
+class Rehearsal:
+    """One rehearsal. `reading` is None when there is no store yet."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        rules: Rules,
+        reading: Reading | None,
+        salt: Salt,
+        clock: Clock,
+        policy: Policy,
+        limit: int = 0,
+        recovery: Recovery | None = None,
+    ) -> None:
+        self._recovery = recovery
+        self._first = reading is None and recovery is None
+        policy = replace(policy, recovering=recovery is not None)
+        self._clock = clock
+        self._limit = limit  # starts a day; 0: no budget
+        self._folder = _Watched(folder)
+        self._rules = rules
+        self._salt = salt
+        self.store = Rehearsed(reading, clock.now(), policy)
+        nobody = cast("Interpreter", None)  # nothing is driven, so nothing is performed
+        reconciler = Reconciler(self.store, nobody, clock, policy, 1, lambda: 0.5)
+        types = Catalogue(Silence(), self.store, clock)
+        self._admission = Admission(cast("Folder", self._folder), rules, self.store, reconciler, salt, types, clock)
+
+    async def plan(self) -> Plan:
+        """Scan until what is absent was looked for twice; say what came of it. Raises AgentError without a folder."""
+        for _ in range(_SCANS):
+            synced = await self._admission.scan()
+            if not (synced.unsettled or synced.absent):
+                break
+        seen = self._folder.seen
+        assert seen is not None
+        if synced.error is not None:
+            raise AgentError(f"{synced.error.message[0].upper()}{synced.error.message[1:]}.", synced.error.hint)
+        left = StartBudget(self._limit, self.store, self._clock).left
+        changes = [*self._refused(synced), *self._there(seen, synced), *self._gone(seen)]
+        return Plan(
+            changes=tuple(sorted(changes, key=lambda change: (change.name, change.file, change.line))),
+            complete=synced.complete,
+            budget_left=left,
+            recovery=self._recovery,
+            first=self._first,
+            passed_over=seen.passed_over,
+        )
+
+    def _row(self, change: Change, before: Record | None, after: Record) -> Change:
+        return change if self._recovery is None else recovering(change, before, after, self._recovery)
+
+    def _there(self, seen: Scan, synced: Synced) -> Iterable[Change]:
+        """Documents that were admitted, or are followed already."""
+        refused = {fault.name for fault in synced.refusals}
+        for name, document in seen.documents.items():
+            if name in refused:
+                continue
+            before, after = self._pair(self._salt.uid(self._rules.source, name))
+            assert after is not None
+            action, reason = consequence(before, after)
+            change = Change(
+                name=name,
+                action=action,
+                reason=reason,
+                file=document.file,
+                line=document.line,
+                starts=starts_to_come(after),
+            )
+            yield self._row(change, before, after)
+
+    def _refused(self, synced: Synced) -> Iterable[Change]:
+        """One row for each document that is refused, with its first fault."""
+        first: dict[tuple[str, str | int], list[Fault]] = {}
+        for fault in synced.refusals:
+            first.setdefault((fault.file, fault.name or fault.line), []).append(fault)
+        for faults in first.values():
+            fault, more = faults[0], len(faults) - 1
+            reason = fault.message + (f" (and {more} more)" if more else "")
+            after = self._pair(self._salt.uid(self._rules.source, fault.name))[1] if fault.name is not None else None
+            if after is not None and after.present:
+                reason += f"; the last good document stays: {standing(after)}"
+            yield Change(
+                name=fault.name or "",
+                action=Action.REFUSE,
+                reason=reason,
+                file=fault.file,
+                line=fault.line,
+                column=fault.column,
+                hint=fault.hint,
+                starts=starts_to_come(after) if after is not None else 0,
+            )
+
+    def _gone(self, seen: Scan) -> Iterable[Change]:
+        """Requests whose file was there and is not any more, or cannot be told to be."""
+        for name, uid in self.store.known(self._rules.source).items():
+            if name in seen.documents or name in seen.claimed:
+                continue
+            before, after = self._pair(uid)
+            assert before is not None
+            assert after is not None
+            action, reason = consequence(before, after)
+            kept = after.present and before.outcome is None
+            broken = seen.may_hold(after.desired.file)
+            if kept and broken:
+                reason = f"its file cannot be read whole, so it counts as there; {reason}"
+            change = Change(
+                name=name,
+                action=Action.WITHDRAW if kept and not broken else action,
+                reason="many are gone at once: it waits for approval" if kept and not broken else reason,
+                starts=starts_to_come(after),
+                stopped=kept and not broken,
+            )
+            yield self._row(change, before, after)
+
+    def _pair(self, uid: str) -> tuple[Record | None, Record | None]:
+        return self.store.before(uid), self.store.get(uid)
+
+
+class Rehearsed:
+    """A store that begins as what is on file and keeps what is committed to itself. Implements `agent.ports.Store`."""
+
+    def __init__(self, reading: Reading | None, now: float, policy: Policy) -> None:
+        self._reading = reading
+        self._now = now
+        self._policy = policy
+        self._committed: dict[str, Record] = {}
+        self._remembered: dict[str, str] = {}
+        self._withdrawn: set[tuple[str, int]] = set()  # uids and generations
+
+    def before(self, uid: str) -> Record | None:
+        """The record on file, as a restart finds it."""
+        found = self._reading.get(uid) if self._reading is not None else None
+        return None if found is None else answered(found, self._now, self._policy)
+
+    def known(self, source: str) -> dict[str, str]:
+        """Names and uids of what is on file and was there."""
+        return self._reading.present(source) if self._reading is not None else {}
+
+    present = known
+
+    async def commit(self, steps: Sequence[Step]) -> None:
+        """Remember the records."""
+        for step in steps:
+            if step.withdraws:
+                self._withdrawn.add((step.record.uid, step.record.generation))
+            self._committed[step.record.uid] = step.record
+
+    def get(self, uid: str) -> Record | None:
+        """The record after all that was committed here."""
+        return self._committed.get(uid) or self.before(uid)
+
+    def withdrawn_since(self, at: float) -> int:
+        """How many were withdrawn, on file and here: they count against the guard."""
+        return len(self._withdrawn) + (self._reading.withdrawn_since(at) if self._reading is not None else 0)
+
+    async def scanned(self, *_: object) -> None:
+        """Nobody reads this."""
+
+    def claim(self, now: float, limit: int, busy: set[str], begun: bool = False) -> list[Record]:
+        """Nothing is driven."""
+        return []
+
+    def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
+        """Nothing is driven."""
+        return []
+
+    def creating(self) -> list[Record]:
+        """Nothing is driven."""
+        return []
+
+    def next_due(self, busy: set[str], begun: bool = False) -> float | None:
+        """Nothing is driven."""
+        return None
+
+    def unsettled(self, begun: bool = False) -> bool:
+        """Nothing is driven."""
+        return False
+
+    def waiting(self) -> Waiting:
+        """Nothing is observed."""
+        return Waiting(count=0, since=0.0)
+
+    def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
+        """Nothing is observed."""
+        return []
+
+    def oldest_looks(self, limit: int) -> list[str]:
+        """Nothing is observed."""
+        return []
+
+    def starts_since(self, at: float) -> int:
+        """How many starts count since then."""
+        return self._reading.starts_since(at) if self._reading is not None else 0
+
+    def patient(self) -> list[str]:
+        """Nobody is told to look again."""
+        return []
+
+    def recall(self, key: str) -> str | None:
+        """A value that was kept, on file or here."""
+        if key in self._remembered:
+            return self._remembered[key]
+        return self._reading.recall(key) if self._reading is not None else None
+
+    async def remember(self, key: str, value: str) -> None:
+        """Keep a value here."""
+        self._remembered[key] = value
+
+    def orphans(self) -> list[tuple[str, float, str | None]]:
+        """Nothing is swept."""
+        return []
+
+    def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
+        """Whose these dossiers are, on file: nothing is created here."""
+        return self._reading.owners(dossiers) if self._reading is not None else {}
+
+    async def found_orphan(self, *_: object) -> None:
+        """Nothing is swept."""
+
+    async def close_orphan(self, *_: object) -> None:
+        """Nothing is swept."""
+
+
+class _Watched:
+    """A folder whose last scan is kept."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self.seen: Scan | None = None
+
+    def slices(self) -> Iterator[Scan | None]:
+        for seen in self._folder.slices():
+            self.seen = seen
+            yield seen

@@ -1,0 +1,221 @@
+"""What the agent tells of itself: a log line and the metrics for each step and each scan; never a name [I6]."""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from agent.admission import Synced
+from agent.assure.circuit_breaker import Cause, Opened
+from agent.controller.recovery import Regained
+from agent.core.errors import AgentError
+from agent.core.machine import Step
+from agent.core.record import Phase
+from agent.core.timestamps import written
+from agent.platform.callbacks import harmless
+from agent.platform.endpoint_health import Cause as EndpointCause
+from agent.platform.endpoint_health import Trouble
+from agent.platform.log import logger
+from agent.platform.metrics import Metrics
+from agent.ports import Command
+from agent.store.audit.checkpoints import BREAK, Checkpoint
+
+CIRCUIT_HINTS = {
+    Cause.OUTAGE: "Assure answers nobody; the agent goes on by itself once it does",
+    Cause.TOKEN: "the token endpoint gives no token; the agent goes on by itself once it does",
+    Cause.CREDENTIALS: "Assure does not accept the client: check ASSURE_AGENT_CLIENT_ID, ASSURE_AGENT_CLIENT_SECRET "
+    "and the permissions of the API client; this does not end by itself",
+    Cause.MISSING: "nothing of ours is at Assure: check the account; if all was deleted there: assure-agent resume",
+}
+
+
+class Chronicle:
+    """Hears of everything once it is durable. `seen(step)` hears of every committed step as well."""
+
+    def __init__(self, metrics: Metrics, seen: Callable[[Step], None]) -> None:
+        self._metrics = metrics
+        self._seen = harmless(seen)
+        self._log = logger()
+        self.last: Synced | None = None  # the last scan
+        self._listed = True
+
+    @harmless
+    def stepped(self, step: Step) -> None:
+        """A step was committed."""
+        self._metrics.stepped(step)
+        self._seen(step)
+        before, record = step.before, step.record
+        moved = before is None or before.phase is not record.phase or before.generation != record.generation
+        held = step.held is not None
+        if not (moved or held):
+            return
+        result, trace_id = step.heard or (step.answered.result if step.answered else None, None)
+        if moved and before is not None and before.phase is Phase.DELETION and result == "refused":
+            result = "done"  # the 404 that confirms the deletion
+        log = self._log.warning if held else self._log.info  # a person has to act
+        log(
+            "held" if held else "phase",
+            uid=record.uid,
+            before=before.phase.value if before else None,
+            phase=record.phase.value,
+            generation=record.generation,
+            outcome=record.outcome.value if record.outcome else None,
+            reason=record.hold.reason.value if record.hold else None,
+            seconds=round(record.phase_at - before.phase_at, 3) if before else None,
+            result=result,
+            trace_id=trace_id or None,
+        )
+
+    @harmless
+    def commanded(self, command: Command) -> None:
+        """A person's command was obeyed. A pause stops all that is new, so it is a warning."""
+        log = self._log.warning if command.verb == "pause" else self._log.info
+        log("command", command=command.verb, uid=command.uid, sender=command.sender)
+
+    @harmless
+    def paused(self, since: float) -> None:
+        """At the start: a person paused an earlier run; 0.0: when is not known."""
+        when = written(since) if since else None
+        self._log.warning("paused", since=when, hint="nothing new is begun before `assure-agent resume`")
+
+    @harmless
+    def synced(self, synced: Synced) -> None:
+        """The source was scanned."""
+        changed = self.last is None or (self.last.files, self.last.refusals, self.last.waiting) != (
+            synced.files,
+            synced.refusals,
+            synced.waiting,
+        )
+        before, self.last = self.last, synced
+        self._metrics.synced(
+            synced.files, len(synced.refusals), synced.waiting, len(synced.passed_over), synced.complete
+        )
+        if synced.passed_over and (before is None or before.passed_over != synced.passed_over):
+            self._log.warning(
+                "files of the source are passed over, because their names do not end in .yaml or .yml",
+                count=len(synced.passed_over),
+                hint="see which with `assure-agent plan`",
+            )
+        if changed:
+            self._log.info("scanned", files=synced.files, refused=len(synced.refusals), waiting=synced.waiting)
+        if changed and synced.error is not None:
+            self._log.error("source", error=synced.error.message, hint=synced.error.hint)
+        if synced.exposed and (before is None or before.exposed != synced.exposed):
+            self._log.warning(
+                "others could change request files, or folders of them",
+                count=len(synced.exposed),
+                hint="see which with `assure-agent doctor`; SOURCE_OWNER has such files refused",
+            )
+        for stray in synced.strays - (before.strays if before is not None else frozenset()):
+            self._log.warning(
+                "the resolve annotation answers no open hold",
+                uid=stray.uid,
+                hold_id=stray.about or None,  # the one that it names
+                hint="see the open one and its answers with explain",
+            )
+        if changed and synced.waiting:
+            self._log.error(
+                "withdrawals wait for approval",
+                waiting=synced.waiting,
+                hint="put the files back, or say `assure-agent approve`; `assure-agent plan` lists them",
+            )
+
+    @harmless
+    def first_store(self, path: Path, starts: int) -> None:
+        """The store was made just now, over a source that holds requests: each of them is verified, and billed."""
+        self._log.warning(
+            "a new state file was made: every request of the source is verified and billed",
+            store=str(path),
+            starts=starts,
+            hint="if they were verified before, stop the agent, and set STATE_URL to the state file of then",
+        )
+
+    def circuit(self, opened: Opened | None) -> None:
+        """The circuit opened, or closed."""
+        self._metrics.circuit(opened is not None)
+        if opened is None:
+            self._log.warning("the circuit is closed again: calls go on")
+        else:
+            hint = CIRCUIT_HINTS[opened.cause]
+            self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
+
+    @harmless
+    def endpoint(self, name: str, before: Trouble | None, after: Trouble | None) -> None:
+        """The trouble of an endpoint began, changed its cause, or ended."""
+        self._metrics.endpoint(name, before, after)
+        if after is None:
+            assert before is not None
+            self._log.warning("trouble ended", endpoint=name, cause=before.cause.value, address=before.address)
+            return
+        grave = after.cause is EndpointCause.CREDENTIALS
+        self._log.log(
+            logging.ERROR if grave else logging.WARNING,
+            "trouble" if before is None else "trouble changed",
+            endpoint=name,
+            cause=after.cause.value,
+            status=after.status,
+            detail=after.word or None,
+            address=after.address,
+            error=after.sentence,
+            hint=CIRCUIT_HINTS[Cause.CREDENTIALS] if grave else None,
+        )
+
+    @harmless
+    def regained(self, regained: Regained) -> None:
+        """Assure was asked for what a store that is not what it was may have missed."""
+        recovery = regained.recovery
+        counts = {"dossiers": regained.claimed, "unclaimed": regained.unclaimed, "waiting": regained.waiting}
+        if regained.closed:
+            self._log.warning("recovered", reason=recovery.why, **counts)
+            return
+        self._log.error(
+            "the state file is not what it was; what Assure still has is adopted, and nothing is billed unproven",
+            reason=recovery.why,
+            hint="look at what is held with `get`, then let the rest go on with `assure-agent approve`",
+            **counts,
+        )
+
+    @harmless
+    def listed(self, can: bool) -> None:
+        """Assure's lists can be read, or not: a store that may be behind needs them. Said when it changes."""
+        before, self._listed = self._listed, can
+        if before and not can:
+            self._log.error(
+                "no list of Assure's can be read: what this store may have missed is not looked for",
+                hint="see assure_agent_api_requests_total for its operations; it is tried again by itself",
+            )
+        elif can and not before:
+            self._log.warning("Assure's lists can be read again")
+
+    @harmless
+    def checkpointed(self, lines: Iterable[Checkpoint]) -> None:
+        """Lines were added to the checkpoints. Logs leave the machine, as a rule: with the hashes in them, database and
+        file cannot be changed together without a trace."""
+        for line in lines:
+            if line.kind == BREAK:
+                self._log.error("the journal was changed", hint="look with `assure-agent audit verify`")
+            self._log.info("checkpoint", checkpoint=line.number, events=line.event, digest=line.hash)
+
+    @harmless
+    def unwritten(self, error: Exception) -> None:
+        """No checkpoint could be added."""
+        cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
+        hint = error.hint if isinstance(error, AgentError) else ""
+        hint = hint or "make room in the state folder, and let the agent write to it; it is tried again in five minutes"
+        self._log.error("no checkpoint", error=type(error).__name__, cause=cause, hint=hint)
+
+    @harmless
+    def unwatched(self, error: Exception) -> None:
+        """The system gives no watch on the source."""
+        self._log.warning(
+            "the source is not watched; it is scanned at intervals",
+            error=type(error).__name__,
+            cause=getattr(error, "strerror", None),
+            hint="raise fs.inotify.max_user_watches and max_user_instances, or let the agent's user read the folder"
+            if isinstance(error, OSError)
+            else None,
+        )
+
+    @harmless
+    def bug(self, uid: str, error: Exception) -> None:
+        """A bug of ours met one record."""
+        self._log.error("bug", uid=uid, error=f"{type(error).__name__}: {error}", hint="report it; the request waits")

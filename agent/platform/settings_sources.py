@@ -1,0 +1,235 @@
+"""Where settings come from: flags, the environment, `.env`, the secrets folder, `assure-agent.yaml`; the first wins.
+
+All that is there is read whole or refused. A name that no setting has is refused as well: it may be a misspelt brake.
+`.env` and `assure-agent.yaml` of the working directory count only where the agent keeps its state below it; elsewhere
+they may have come with a checkout, and have to be named.
+"""
+
+import difflib
+import os
+import re
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.core.errors import Untrusted, WrongUse
+from agent.platform.git_index import tracking
+from agent.platform.misread import DOTENV, SECRETS, YAML_FILE
+from agent.platform.settings_files import dotenv, text_of, yaml
+from agent.platform.settings_types import printable, unquoted
+from agent.platform.trusted_files import read_trusted
+
+PREFIX = "ASSURE_AGENT_"
+OUTSIDE = (
+    "token_host",
+    "env_file",
+    "config_file",
+)  # what a file could use to lead elsewhere: environment and flags only
+_KEYS = ("agent.key", "sandbox/agent.key")  # made by the agent with mode 0600, which no checkout gives a file
+# Kubernetes and Docker tell each container of the services beside it, also of one that has our name.
+_INJECTED = re.compile(
+    r"ASSURE_AGENT(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+_OUR_LINE = re.compile(
+    rb"(?:^|[\r\n])[^\w=#]*(?:export\s[^\w=#]*)?(?:ASSURE_AGENT_|\w*MAX_?STARTS?_?(?:PER)?_?DAY)", re.IGNORECASE
+)
+# README names the brake without the prefix, and so may a person.
+_BRAKE = re.compile(r"(?:\w*(?:ASSUR|AGENT)\w*_)?MAX_?STARTS?_?(?:PER)?_?DAY")
+_LIKE = 0.9  # how alike a name without our prefix is that was meant to have it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A value, its kind of source (`flag`, `environment`, `.env`, `secrets`, `yaml`), and the place in it."""
+
+    value: Any
+    origin: str
+    where: str
+
+
+def gather(flags: Mapping[str, Any], names: Collection[str], secrets: Collection[str]) -> dict[str, Found]:
+    """The first value of each setting. `names` are all settings in lower case, `secrets` those that are never shown.
+
+    Raises WrongUse for what is there and is not read, and OSError for a file that cannot be opened.
+    """
+    found = {name: Found(value=value, origin="flag", where="the command line") for name, value in flags.items()}
+    _keep(found, _environment(names, secrets))
+    # What leads to the agent's folder may not come from the files that are in question.
+    below = str(found["state_url"].value) if "state_url" in found else "sqlite:///state/agent.db"
+    _keep(found, _env_file(found.get("env_file"), below, names))
+    _keep(found, _secrets_folder(names))
+    _keep(found, _config_file(found.get("config_file"), below, names))
+    return found
+
+
+def _keep(found: dict[str, Found], more: Iterable[tuple[str, Found]]) -> None:
+    """Take what no earlier source has. Raises WrongUse for a name that one source has twice."""
+    ours: dict[str, Found] = {}
+    for name, one in more:
+        if name in ours:
+            other = ours[name].where
+            also = f"also in {other}" if other != one.where else "in capitals and in small letters"
+            where = one.where[0].upper() + one.where[1:] if one.origin == "environment" else one.where
+            raise WrongUse(f"{where}: {name.upper()} is set twice, {also}.", "remove one of them")
+        ours[name] = one
+    found.update({name: one for name, one in ours.items() if name not in found})
+
+
+def _environment(names: Collection[str], secrets: Collection[str]) -> Iterator[tuple[str, Found]]:
+    for name, value in sorted(os.environ.items()):
+        upper = name.upper()
+        if not upper.startswith(PREFIX):
+            _refuse_near("The environment", name, names)
+            continue
+        short = upper.removeprefix(PREFIX).lower()
+        if short not in names:
+            if _INJECTED.fullmatch(name):
+                continue
+            raise _unknown("The environment", printable(name), short, names, PREFIX)
+        bare = unquoted(value)
+        if bare != value and short in secrets:
+            raise WrongUse(
+                f"The environment: {name} has quotes around it, as `docker --env-file` keeps them.",
+                "remove the quotes; a secret that has quotes of its own goes into a file",
+            )
+        yield short, Found(value=bare, origin="environment", where="the environment")
+
+
+def _refuse_near(where: str, name: str, names: Collection[str]) -> None:
+    """A prefix that is misspelt is passed over by every program, and this may be a brake."""
+    upper = name.upper()
+    if PREFIX in upper:
+        return  # with more in front of it, it was named by somebody on purpose
+    known = [PREFIX + one.upper() for one in names]
+    close = difflib.get_close_matches(upper, known, n=1, cutoff=_LIKE) if re.search("ASSUR|AGENT", upper) else []
+    if _BRAKE.fullmatch(upper):
+        close = [PREFIX + "MAX_STARTS_PER_DAY"]
+    if close:
+        raise WrongUse(
+            f"{where}: {printable(name)} is not a setting of this version.",
+            f"correct its name; did you mean {close[0]}",
+        )
+
+
+def _env_file(named: Found | None, below: str, names: Collection[str]) -> Iterator[tuple[str, Found]]:
+    content = _content(named, DOTENV, "--env-file")
+    if content is None:
+        return
+    file, text = content
+    if named is None and not _names_us(text):
+        return
+    entries = list(dotenv(text, file))
+    if named is None:
+        _refuse_foreign(file, below, "--env-file")
+    for entry in entries:
+        where = f"{file}:{entry.line}"
+        if not entry.name.upper().startswith(PREFIX):
+            _refuse_near(where, entry.name, names)
+        else:
+            short = entry.name.upper().removeprefix(PREFIX).lower()
+            yield _of_file(short, entry.name, entry.value, where, ".env", names, PREFIX)
+
+
+def _names_us(content: bytes) -> bool:
+    """Some `.env` is of another program, which may speak of us in a comment or a value.
+
+    In UTF-16, which is refused, there is a zero after each letter.
+    """
+    return _OUR_LINE.search(content.replace(b"\0", b"")) is not None
+
+
+def _config_file(named: Found | None, below: str, names: Collection[str]) -> Iterator[tuple[str, Found]]:
+    content = _content(named, YAML_FILE, "--config-file")
+    if content is None:
+        return
+    file, text = content
+    entries = list(yaml(text, file))
+    if named is None:
+        _refuse_foreign(file, below, "--config-file")
+    for entry in entries:
+        yield _of_file(entry.name.lower(), entry.name, entry.value, f"{file}:{entry.line}", "yaml", names, "")
+
+
+def _secrets_folder(names: Collection[str]) -> Iterator[tuple[str, Found]]:
+    for path in sorted(SECRETS.iterdir()) if os.path.isdir(SECRETS) else ():  # noqa: PTH112 - Path.is_dir may raise
+        if path.name.upper().startswith(PREFIX):
+            short = path.name.upper().removeprefix(PREFIX).lower()
+            value = text_of(read_trusted(path, secret=True), str(path))
+            yield _of_file(short, path.name, value, str(path), "secrets", names, PREFIX)
+
+
+def _of_file(
+    short: str, name: str, value: str, where: str, origin: str, names: Collection[str], prefix: str
+) -> tuple[str, Found]:
+    if short in OUTSIDE:
+        raise WrongUse(
+            f"{where}: {short.upper()} is taken from the environment or a flag only, and not from a file.",
+            f"remove it there, and set {PREFIX}{short.upper()} or --{short.replace('_', '-')}",
+        )
+    if short not in names:
+        raise _unknown(where, printable(name), short, names, prefix)
+    return short, Found(value=value, origin=origin, where=where)
+
+
+def _content(named: Found | None, default: str, option: str) -> tuple[str, bytes] | None:
+    """The name and the content of the file that is named, or of the default; None where there is none to read."""
+    if named is not None and not str(named.value).strip():
+        return None  # `--env-file ''`: none
+    path = Path(str(named.value).strip()).expanduser() if named is not None else Path(default)
+    if named is None:
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return None
+        except PermissionError:  # of the folder, as with `sudo -u` in a home: it is not the agent's own
+            return None
+        if stat.S_ISDIR(mode):
+            return None  # a virtual environment, as some tools call it
+    try:
+        if named is None and default == DOTENV:
+            return str(path), read_trusted(path, ours=_names_us)
+        return str(path), read_trusted(path)
+    except Untrusted as error:
+        without = f"; or {option} '' to go on without it" if named is None else ""
+        raise Untrusted(str(error), error.hint + without) from None
+    except OSError as error:
+        hint = f"name a file that this user can read with {option}, or '' for none"
+        raise WrongUse(f"{path} cannot be read: {error.strerror}.", hint) from None
+
+
+def _refuse_foreign(file: str, state_url: str, option: str) -> None:
+    """Raise Untrusted unless the agent keeps its state below the working directory: then the folder is its own."""
+    state = Path(state_url.strip().removeprefix("sqlite:///")).expanduser().parent
+    here = Path.cwd()
+    for folder in (state, Path("state")):
+        if (here / folder).resolve().is_relative_to(here) and any(_made_by_us(here / folder / key) for key in _KEYS):
+            return
+    raise Untrusted(
+        f"{file} is there and is not read: this folder is not the agent's own yet, and the file may have come with it.",
+        f"{option} {file} if it is yours, or {option} '' to go on without it",
+    )
+
+
+def _made_by_us(key: Path) -> bool:
+    try:
+        status = key.lstat()
+    except OSError:
+        return False
+    private = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+    return private and tracking(key) is None
+
+
+def _unknown(where: str, shown: str, short: str, names: Collection[str], prefix: str) -> WrongUse:
+    short = short.removeprefix(PREFIX.lower())
+    close = difflib.get_close_matches(short, sorted(names), n=1, cutoff=0.6)
+    squeezed = [name for name in sorted(names) if name.replace("_", "") == re.sub(r"[^a-z0-9]", "", short)]
+    meant = [*squeezed, *close][:1]
+    written = [f"{prefix}{one.upper()}" if prefix else one for one in meant]
+    hint = (
+        f"correct its name; did you mean {written[0]}"
+        if written
+        else "remove it, or see the table of settings in README.md"
+    )
+    return WrongUse(f"{where}: {shown} is not a setting of this version.", hint)

@@ -1,0 +1,79 @@
+"""Capture configurations, which a capture flow names as its uiProfile (contract §10).
+
+For PictureID only `signicatpictureidConfig` has an effect. Of it the page heeds defaultCountry, allowedIdTypes,
+allowFileUpload and allowTakePhoto; the other fields are checked, kept and given back (`profile`).
+"""
+
+from typing import TYPE_CHECKING
+
+from agent.sandbox.capture.profile import PictureId, Profile
+from agent.sandbox.model import Configuration, Json, Operation, bad_request, conflict, not_found
+
+if TYPE_CHECKING:
+    from agent.sandbox.account import Account
+
+LONGEST_ID = 100
+
+
+class Configurations:
+    """The capture configurations of one account, by id."""
+
+    def __init__(self, account: "Account") -> None:
+        self.known: dict[str, Configuration] = {}
+        self._account = account
+
+    def rows(self) -> list[Json]:
+        """GET configurations, oldest first: a choice. None are an empty list."""
+        return [entry.slim() for entry in self.known.values()]
+
+    def get(self, configuration_id: str) -> Json:
+        """GET configuration: the body as it was sent, without id and times."""
+        return self._found(configuration_id).body
+
+    def create(self, configuration_id: str, body: Json) -> Json:
+        """POST configuration: 409 when the id is taken."""
+        now = self._account.clock()
+        if len(configuration_id) > LONGEST_ID:
+            raise bad_request(f"The id of a configuration has at most {LONGEST_ID} characters.")
+        checked = self.checked(Operation.SET_CONFIGURATION, body)
+        if configuration_id in self.known:
+            raise conflict()
+        entry = Configuration(configuration_id=configuration_id, body=checked.body(), created_at=now, updated_at=now)
+        self.known[configuration_id] = entry
+        self._account.changes += 1
+        return entry.body | entry.slim()
+
+    def update(self, configuration_id: str, body: Json) -> Json:
+        """PUT configuration: the body takes the place of the one of before. An unknown id is 400, as no 404 is
+        declared; both are choices."""
+        checked = self.checked(Operation.UPDATE_CONFIGURATION, body)
+        if configuration_id not in self.known:
+            raise bad_request("Configuration not found.")
+        entry = self.known[configuration_id]
+        entry.body, entry.updated_at = checked.body(), self._account.clock()
+        self._account.changes += 1
+        return entry.body | entry.slim()
+
+    def delete(self, configuration_id: str) -> None:
+        """DELETE configuration. Flows that were started with it keep what it said: a choice."""
+        self._found(configuration_id)
+        del self.known[configuration_id]
+        self._account.changes += 1
+
+    def checked(self, operation: Operation, body: Json) -> Profile:
+        """A configuration that was sent, or AssureError with 400."""
+        profile = Profile.parse(body)
+        self._account.screen(operation, profile.unknown(), frozenset())
+        return profile
+
+    def settings(self, name: str, override: Profile) -> PictureId:
+        """The PictureID settings of a flow: those of the uiProfile of that name, where there is one, under those of
+        uiProfileJSON."""
+        entry = self.known.get(name)
+        merged = Profile.parse((entry.body if entry else {}) | override.body())
+        return merged.signicatpictureid_config or PictureId()
+
+    def _found(self, configuration_id: str) -> Configuration:
+        if configuration_id not in self.known:
+            raise not_found("Configuration")
+        return self.known[configuration_id]

@@ -1,0 +1,249 @@
+"""The rules of hosted capture flows (contract §10): a link, a person who opens it, and how that ends.
+
+Unless the config is interactive a simulated person opens each link halfway through `capture_delay` and is done at its
+end. Those moments wait in a heap; whoever looks at the account next makes them happen, at the time they were due.
+"""
+
+import heapq
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
+
+from agent.sandbox import outcome, validation
+from agent.sandbox.capture.profile import PictureId
+from agent.sandbox.capture.specimen import SPECIMEN
+from agent.sandbox.config import OUTCOMES, DocumentType
+from agent.sandbox.model import Capture, Image, Json, Operation, Process, bad_request, not_found
+
+if TYPE_CHECKING:
+    from agent.sandbox.account import Account
+
+PAGE = "/assure/capture/"
+NO_IMAGES: Mapping[str, Image] = {}
+
+
+class Flows:
+    """The capture flows of one account, by token. `base` is the URL in front of every link; the server sets it."""
+
+    def __init__(self, account: "Account") -> None:
+        self.base = ""
+        self.captures: dict[str, Capture] = {}
+        self._account = account
+        self._due: list[tuple[float, str]] = []
+
+    def start(self, dossier_id: str, body: Json) -> Json:
+        """POST capture: the link. It is a bearer secret; Assure does not tell the process's id here."""
+        account, now = self._account, self._account.now()
+        dossier = account.dossier(dossier_id)
+        chosen, document_id = self._asked(dossier_id, body)
+        document = account.documents.get(document_id) if document_id is not None else None
+        if document_id is not None and document is None:
+            raise bad_request("documentId is not a known document.")
+        parameters = validation.typed(body, "captureParameters", dict) or {}
+        profile = parameters.get("uiProfile") or ""
+        missing = self._missing(profile)
+        settings = self._settings(profile, parameters)
+        allowed = self._allowed(settings)
+        wanted = parameters.get("defaultCountry") or settings.default_country
+        capture = Capture(
+            token=account.new_id().replace("-", "") + account.new_id().replace("-", ""),
+            dossier_id=dossier_id,
+            process_type=chosen,
+            pages=document.pages if document else 1,
+            country=document.country if document else self._first_country(allowed, wanted),
+            redirect_url=validation.redirect_url(body),
+            profile=profile,
+            profile_missing=missing,
+            allowed_ids=allowed,
+            upload=settings.allow_file_upload != [],
+            photo=settings.allow_take_photo != [],
+            created_at=now,
+            document_id=document_id,
+            named=document is not None,
+            tags=validation.tags(body),
+        )
+        self.captures[capture.token] = capture
+        entry = account.ledger.dossiers[dossier_id]
+        entry.captures += 1
+        entry.missing_profiles += missing
+        if account.config.capture_process == "at-start":
+            self._process(capture, now)
+        dossier.updated_at = now
+        account.changes += 1
+        self.expect(capture)
+        return {"url": self._link(capture, validation.request_domain(body))}
+
+    def expect(self, capture: Capture) -> None:
+        """Have the simulated person come to an unfinished flow."""
+        if not self._account.config.interactive and not capture.finished:
+            delay = self._account.config.capture_delay
+            for at in (capture.created_at + delay / 2, capture.created_at + delay):
+                heapq.heappush(self._due, (at, capture.token))
+                self._account.awaited(at, "")
+
+    def coming(self) -> list[tuple[float, str]]:
+        """The moments at which simulated persons will act."""
+        return [(at, "") for at, _ in self._due]
+
+    def advance(self, now: float) -> None:
+        """Let simulated persons do what they should have done by now."""
+        while self._due and self._due[0][0] <= now:
+            due, token = heapq.heappop(self._due)
+            capture = self.captures[token]
+            if capture.finished or capture.dossier_id not in self._account.dossiers:
+                continue
+            self._process(capture, due)
+            wish = outcome.profile_outcome(capture.profile)
+            last = due >= capture.created_at + self._account.config.capture_delay
+            if last and wish != "abandoned":
+                self._end(capture, NO_IMAGES, wish, due)
+
+    def open(self, token: str) -> Capture:
+        """The person opens the link; 404 when it is unknown, finished, or its dossier gone."""
+        now = self._account.now()
+        capture = self.captures.get(token)
+        if capture is None or capture.finished or capture.dossier_id not in self._account.dossiers:
+            raise not_found("Capture")
+        self._process(capture, now)
+        return capture
+
+    def process(self, capture: Capture) -> Process:
+        """The process that the person's answers belong to; 404 when it was ended or deleted meanwhile."""
+        process = self._process(capture, self._account.clock())
+        if process is None or process.verdict is not None:
+            raise not_found("Capture")
+        return process
+
+    def choose_country(self, token: str, country: str) -> None:
+        """The person says where the document comes from; another country makes the document open again."""
+        capture = self.open(token)
+        if country not in self.countries(capture):
+            raise bad_request("Choose one of the countries.")
+        if country != capture.country:
+            capture.document_id = None
+        capture.country, capture.country_chosen = country, True
+        self._account.changes += 1
+
+    def choose_document(self, token: str, document_id: str) -> None:
+        """The person says which document it is; pictures of another one are dropped."""
+        capture, process = self.open(token), self.process(self.open(token))
+        document = next((row for row in self.documents(capture) if str(row.id) == document_id), None)
+        if document is None:
+            raise bad_request("Choose one of the documents.")
+        if document.id != capture.document_id:
+            process.images.clear()
+        capture.document_id = document.id
+        capture.pages = process.pages = document.pages
+        process.country = document.country
+        self._account.touch(process, self._account.clock())
+
+    def picture(self, token: str, depiction: str, image: Image) -> None:
+        """The person gives one picture, in place of an earlier one."""
+        process = self.process(self.open(token))
+        process.images[depiction] = image
+        self._account.touch(process, self._account.clock())
+
+    def countries(self, capture: Capture) -> dict[str, str]:
+        """The countries that the flow has documents of: names by alpha-3 code, in the table's order."""
+        return {row.country: row.country_name for row in self._offered(capture.allowed_ids)}
+
+    def documents(self, capture: Capture) -> list[DocumentType]:
+        """The documents to choose from in the flow's country."""
+        return [row for row in self._offered(capture.allowed_ids) if row.country == capture.country]
+
+    def finish(self, token: str, images: Mapping[str, Image], wish: str | None = None) -> str:
+        """The person is done: images, start. Returns where to go. `wish` is an outcome chosen at the page."""
+        capture = self.open(token)
+        # A person who is done has not given up, whatever the profile had in mind.
+        profile = outcome.profile_outcome(capture.profile)
+        planned = profile if profile in OUTCOMES else None
+        process = self._process(capture, self._account.clock())
+        marked = outcome.marked_outcome({**(process.images if process else {}), **images}.values())
+        return self._end(capture, images, wish or marked or planned, self._account.clock())
+
+    def _asked(self, dossier_id: str, body: Json) -> tuple[str, int | None]:
+        """The process type and document id that a capture request asks for."""
+        account, operation = self._account, Operation.CREATE_ARTIFACT
+        dossier = account.dossier(dossier_id)
+        account.screen(operation, body, validation.CAPTURE_FIELDS, dossier)
+        validation.request_domain(body)
+        sdk = validation.typed(body, "sdk", str, required=account.config.capture_needs_sdk)
+        if sdk not in (None, "native", "capture"):
+            raise bad_request("sdk is native or capture.")
+        parameters = validation.typed(body, "captureParameters", dict) or {}
+        account.screen(operation, parameters, validation.CAPTURE_PARAMETER_FIELDS, dossier)
+        for name in validation.CAPTURE_PARAMETER_FIELDS - {"uiProfileJSON"}:
+            validation.typed(parameters, name, str)
+        providers = validation.typed(body, "providers", list, required=True) or []
+        if len(providers) != 1 or not isinstance(providers[0], dict):
+            raise bad_request("providers holds exactly one provider.")
+        account.screen(operation, providers[0], validation.CAPTURE_PROVIDER_FIELDS, dossier)
+        return validation.process_type(providers[0]), validation.typed(providers[0], "documentId", int)
+
+    def _missing(self, profile: str) -> bool:
+        """Whether uiProfile names no configuration. `sandbox-outcome-...` needs none."""
+        known = not profile or profile in self._account.configurations.known
+        missing = not known and outcome.profile_outcome(profile) is None
+        if missing and self._account.config.unknown_profile == "refuse":
+            raise bad_request("uiProfile is not a known capture configuration.")
+        return missing
+
+    def _settings(self, profile: str, parameters: Json) -> PictureId:
+        configurations = self._account.configurations
+        override = validation.typed(parameters, "uiProfileJSON", dict) or {}
+        return configurations.settings(profile, configurations.checked(Operation.CREATE_ARTIFACT, override))
+
+    def _allowed(self, settings: PictureId) -> list[int]:
+        """allowedIdTypes as far as the table has them; none of ours means all of ours, a choice."""
+        return [number for number in settings.allowed_id_types or () if number in self._account.documents]
+
+    def _first_country(self, allowed: list[int], wanted: str | None) -> str:
+        """defaultCountry, or the first that is offered when it is none of them: a choice."""
+        countries = [row.country for row in self._offered(allowed)]
+        return wanted if wanted in countries else next(iter(countries), "NLD")
+
+    def _offered(self, allowed: list[int]) -> list[DocumentType]:
+        return [row for row in self._account.config.documents if not allowed or row.id in allowed]
+
+    def _link(self, capture: Capture, domain: str) -> str:
+        """The link in the vendor's form. requestDomain stands in place of our host; scheme and port stay ours."""
+        base = urlsplit(self.base)
+        host = base.netloc
+        if domain:
+            host = f"{domain}:{base.port}" if base.port else domain
+        return urlunsplit(SplitResult(base.scheme, host, PAGE, "", f"/artifact={capture.token}"))
+
+    def _process(self, capture: Capture, at: float) -> Process | None:
+        """The flow's process, made when it is first needed; None when somebody deleted it."""
+        account = self._account
+        if capture.process_id is None:
+            process = account.add_process(
+                account.dossiers[capture.dossier_id], capture.process_type, capture.pages, capture.country, at
+            )
+            process.tags = capture.tags
+            capture.process_id = process.process_id
+        return account.processes.get(capture.process_id)
+
+    def _end(self, capture: Capture, images: Mapping[str, Image], wish: str | None, at: float) -> str:
+        """Start or cancel the process, unless somebody ended or deleted it, and say where the person goes."""
+        account = self._account
+        process = self._process(capture, at)
+        if process and process.verdict is None:
+            if wish == "canceled":
+                process.verdict = outcome.verdict("canceled", at)
+                account.touch(process, at)
+            else:
+                process.images = dict.fromkeys(process.needed, SPECIMEN) | process.images | dict(images)
+                account.verify(process, wish, at)
+        capture.finished = True
+        account.changes += 1
+        status = process.status(at) if process else "canceled"
+        return _redirect(capture, status)
+
+
+def _redirect(capture: Capture, status: str) -> str:
+    """redirectUrl with dossierId, processId and status in its query (contract §10)."""
+    parts = urlsplit(capture.redirect_url)
+    added = urlencode({"dossierId": capture.dossier_id, "processId": capture.process_id or "", "status": status})
+    query = f"{parts.query}&{added}" if parts.query else added
+    return urlunsplit(parts._replace(query=query))

@@ -1,0 +1,112 @@
+"""The wire half of trouble: answers that are late, false, cut short, or not there at all (`faults` decides which).
+
+To cut a connection one needs it, and ASGI does not hand it out; so our uvicorn protocol puts it into the scope.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from agent.sandbox.faults.rules import Kind, Rule, Trouble
+from agent.sandbox.model import AssureError, View
+from agent.sandbox.tokens import REVOKED
+
+CONNECTION = "sandbox.connection"
+FOREIGN = b'{"name":"some-other-service","version":"7.1","items":[{"id":17}],"ok":true}'
+PAGE = b"<!doctype html><html><head><title>Gateway</title></head><body><h1>Please stand by</h1></body></html>"
+_TITLES = {
+    Kind.TOO_MANY: "Too Many Requests",
+    Kind.INTERNAL: "Internal Server Error",
+    Kind.BAD_GATEWAY: "Bad Gateway",
+    Kind.UNAVAILABLE: "Service Unavailable",
+    Kind.GATEWAY_TIMEOUT: "Gateway Timeout",
+}
+
+Act = Callable[[View], Response]
+Fail = Callable[[AssureError], Response]
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's own, with its connection in the scope."""
+
+    def on_headers_complete(self) -> None:
+        """The request is there but for its body; the application starts."""
+        extensions: dict[str, dict[object, object]] = {CONNECTION: {"transport": self.transport}}
+        self.scope["extensions"] = extensions
+        super().on_headers_complete()
+
+
+class Wire:
+    """Answers one call after another, each with its trouble. `sleep` is how latency passes."""
+
+    def __init__(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._hanging: set[asyncio.Transport] = set()
+
+    def close(self) -> None:
+        """Cut the calls that hang, so that the server can stop."""
+        for connection in self._hanging:
+            connection.abort()
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, trouble: Trouble, act: Act, fail: Fail) -> None:
+        """Act, as far as the trouble lets us, and send what it lets through. `fail` makes an answer of an error."""
+        if trouble.latency:
+            await self._sleep(trouble.latency)
+        rule = trouble.rule
+        if rule is None:
+            await act(View(lag=trouble.lag))(scope, receive, send)
+            return
+        acted = act(View(lag=trouble.lag, delivered=False)) if rule.acting else None
+        connection: asyncio.Transport = scope["extensions"][CONNECTION]["transport"]
+        match rule.kind:
+            case Kind.RESET_BEFORE | Kind.RESET_AFTER:
+                connection.abort()
+                await _gone(receive)
+            case Kind.HANG:
+                self._hanging.add(connection)
+                await _gone(receive)
+                self._hanging.discard(connection)
+            case Kind.TRUNCATED:
+                await _cut_short(acted or Response(b"{}", media_type="application/json"), send)
+                connection.close()
+                await _gone(receive)
+            case _:
+                await self._false(rule, fail)(scope, receive, send)
+
+    def _false(self, rule: Rule, fail: Fail) -> Response:
+        """An answer, but not the one that was asked for."""
+        match rule.kind:
+            case Kind.FOREIGN:
+                return Response(FOREIGN, rule.status, media_type="application/json")
+            case Kind.HTML:
+                return Response(PAGE, rule.status, media_type="text/html")
+            case Kind.REVOKE_TOKEN:
+                return fail(REVOKED)
+        title = _TITLES[rule.kind]
+        response = fail(AssureError(int(rule.kind), title, f"{title}, as the sandbox was told."))
+        if rule.retry_after == "seconds":
+            response.headers["retry-after"] = f"{rule.seconds:.0f}"
+        elif rule.retry_after == "http-date":
+            response.headers["retry-after"] = formatdate(self._clock() + rule.seconds, usegmt=True)
+        return response
+
+
+async def _gone(receive: Receive) -> None:
+    """Return when the connection has ended; before that uvicorn would answer for us."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _cut_short(response: Response, send: Send) -> None:
+    """Half of a body, under a Content-Length that promises all of it. An answer without a body promises one."""
+    body = bytes(response.body) or b"{}"
+    status = 200 if response.status_code == 204 else response.status_code
+    headers = [(name, value) for name, value in response.raw_headers if name != b"content-length"]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})

@@ -1,0 +1,191 @@
+"""Which commit touched a file last: what `git log -1 -- FILE` finds, for many files at once and in small steps.
+
+At each commit a file goes on to the first parent that has the same file, and was touched here when none has.
+"""
+
+import heapq
+import os
+from collections.abc import Collection, Iterable, Iterator
+from enum import StrEnum
+from typing import Union
+
+from dulwich.objects import Commit
+
+from agent.source.git_objects import Damaged, Entry, Missing, Objects, author
+
+Wanted = dict[bytes, Union["Wanted", str]]  # by the names of a tree: a folder's, or a file that is asked for
+
+_FOLDER = 0o040000
+_FEW = 8  # names that are sought one by one
+
+
+class Gap(StrEnum):
+    """Why the author of a file is not known."""
+
+    SHALLOW = "shallow clone"
+    MISSING = "objects are missing"
+    PARTIAL = "partial clone"
+    DAMAGED = "damaged repository"
+    SLOW = "reading took too long"
+    UNREADABLE = "the repository cannot be read"
+
+
+class Lineage:
+    """A walk back from a commit. It can be stopped by the deadline of the objects, and goes on where it was."""
+
+    def __init__(self, head: bytes, prefix: str, files: Collection[str], shallow: Collection[bytes]) -> None:
+        self.head = head
+        self.entries: dict[str, Entry] = {}  # of the files that are in the commit
+        self.authors: dict[str, str] = {}
+        self.gaps: dict[str, Gap] = {}
+        # a name with a backslash is not shown as it is, and cannot be found again
+        self._files = {file: os.fsencode(prefix + file) for file in files if "\\" not in file}
+        self._open: set[str] = set()
+        self._shallow = shallow
+        self._groups: dict[bytes, tuple[Commit, Wanted]] = {}  # files that are the same since that commit
+        self._queue: list[tuple[int, bytes]] = []  # the newest commit first
+        self.begun = False
+
+    def follows(self, files: Iterable[str]) -> bool:
+        """Are these files part of the walk?"""
+        return all(file in self._files or "\\" in file for file in files)
+
+    def begin(self, objects: Objects) -> None:
+        """Find the files in the commit. Raises Missing, Damaged, TooLong."""
+        if self.begun:
+            return
+        commit = objects.commit(self.head)
+        wanted = _wanted(self._files.items())
+        self.entries = dict(_found(objects, commit.tree, wanted))
+        self._open = set(self.entries)
+        if self._open:
+            self._add(self.head, commit, _wanted((file, self._files[file]) for file in self._open))
+        self.begun = True
+
+    def advance(self, objects: Objects, files: Collection[str]) -> None:
+        """Go back until the authors of these files are known or cannot be. Raises TooLong."""
+        while self._queue and not self._open.isdisjoint(files):
+            name = self._queue[0][1]
+            commit, wanted = self._groups[name]
+            try:
+                self._step(objects, name, commit, wanted)
+            except (Missing, Damaged) as error:
+                self._close(wanted, Gap.MISSING if isinstance(error, Missing) else Gap.DAMAGED)
+                del self._groups[name]
+                self._queue = [one for one in self._queue if one[1] != name]
+                heapq.heapify(self._queue)
+
+    def _step(self, objects: Objects, name: bytes, commit: Commit, wanted: Wanted) -> None:
+        """Hand the files of one commit on to its parents. Nothing is changed before all is read."""
+        if name in self._shallow:
+            self._pop(name)
+            self._close(wanted, Gap.SHALLOW)
+            return
+        parents = [(parent, objects.commit(parent)) for parent in commit.parents]
+        rest, moves = wanted, []
+        for parent, before in parents:
+            changed = list(_changed(objects, commit.tree, before.tree, rest))
+            moves.append((parent, before, rest, changed))
+            if not changed:
+                break
+            rest = _wanted((file, self._files[file]) for file in changed)
+        self._pop(name)
+        for parent, before, given, changed in moves:
+            for file in changed:
+                _remove(given, self._files[file])
+            if given:
+                self._add(parent, before, given)
+        touched = moves[-1][3] if moves else list(_files(wanted))
+        self.authors |= dict.fromkeys(touched, author(commit)) if touched else {}
+        self._open.difference_update(touched)
+
+    def _pop(self, name: bytes) -> None:
+        heapq.heappop(self._queue)
+        del self._groups[name]
+
+    def _add(self, name: bytes, commit: Commit, wanted: Wanted) -> None:
+        if name in self._groups:
+            _merge(self._groups[name][1], wanted)
+        else:
+            self._groups[name] = commit, wanted
+            heapq.heappush(self._queue, (-commit.commit_time, name))
+
+    def _close(self, wanted: Wanted, gap: Gap) -> None:
+        for file in _files(wanted):
+            self.gaps[file] = gap
+            self._open.discard(file)
+
+
+def _wanted(files: Iterable[tuple[str, bytes]]) -> Wanted:
+    wanted: Wanted = {}
+    for file, path in files:
+        *folders, name = path.split(b"/")
+        at = wanted
+        for folder in folders:
+            inner = at.setdefault(folder, {})
+            if isinstance(inner, str):  # a file and a folder of one name: one of them is not there any more
+                break
+            at = inner
+        else:
+            at.setdefault(name, file)
+    return wanted
+
+
+def _files(wanted: Wanted) -> Iterator[str]:
+    for one in wanted.values():
+        if isinstance(one, str):
+            yield one
+        else:
+            yield from _files(one)
+
+
+def _remove(wanted: Wanted, path: bytes) -> None:
+    name, _, rest = path.partition(b"/")
+    inner = wanted.get(name)
+    if isinstance(inner, dict):
+        _remove(inner, rest)
+        if inner:
+            return
+    wanted.pop(name, None)
+
+
+def _merge(wanted: Wanted, more: Wanted) -> None:
+    for name, one in more.items():
+        known = wanted.setdefault(name, one)
+        if known is not one and isinstance(known, dict) and isinstance(one, dict):
+            _merge(known, one)
+
+
+def _found(objects: Objects, tree: bytes | None, wanted: Wanted) -> Iterator[tuple[str, Entry]]:
+    entries = objects.folder(tree).entries()
+    for name, one in wanted.items():
+        entry = entries.get(name)
+        if entry is None:
+            continue
+        if isinstance(one, dict):
+            if entry[0] == _FOLDER:
+                yield from _found(objects, entry[1], one)
+        elif entry[0] != _FOLDER:
+            yield one, entry
+
+
+def _changed(objects: Objects, now: bytes | None, before: bytes | None, wanted: Wanted) -> Iterator[str]:
+    """Which of the files are not the same in two trees."""
+    if now == before:
+        return
+    new, old = objects.folder(now), objects.folder(before)
+    names: Collection[bytes] = wanted if len(wanted) <= _FEW else new.unlike(old)
+    for name in names:
+        if name not in wanted:
+            continue
+        one, entry, earlier = wanted[name], new.get(name), old.get(name)
+        if entry == earlier:
+            continue
+        if isinstance(one, str):
+            yield one
+        else:
+            yield from _changed(objects, _folder(entry), _folder(earlier), one)
+
+
+def _folder(entry: Entry | None) -> bytes | None:
+    return entry[1] if entry is not None and entry[0] == _FOLDER else None

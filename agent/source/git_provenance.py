@@ -1,0 +1,210 @@
+"""Where a request file comes from, as git says: the commit that is checked out, whether the file is as it says, and who
+committed it last. Read from the repository's own files, by a library that executes nothing.
+
+To know it is worth a moment and never a request: whatever goes wrong, or takes too long, is "not known".
+"""
+
+import os
+import stat
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from agent.source.git_last_commit import Gap, Lineage
+from agent.source.git_objects import Damaged, Entry, Missing, Objects, TooLong
+from agent.source.git_repository import Repository, Unreadable, find
+from agent.source.safe_read import Content, Why, read_beneath
+from agent.source.yaml_reader import Limits
+
+PATIENCE = 1.0  # seconds for all that is asked in one scan
+
+_FEW = 100  # up to so many files are followed alone; with more, all files of the visit are followed in one walk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a file comes from; None is "not known". `dirty`: it differs from the commit, or is not in it."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+    author: str | None = None
+    gap: Gap | None = None  # why the author of a file in a checkout is not known
+
+    @property
+    def asked_by(self) -> str | None:
+        """What is recorded: the author, or why there is none; None outside a checkout and for an uncommitted file."""
+        return self.author or (f"not known ({self.gap})" if self.gap is not None else None)
+
+
+class Checkout:
+    """A folder that may be in a git work tree."""
+
+    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
+        self._folder, self._patience = folder, patience
+        self._stuck: threading.Thread | None = None  # a read that does not come back, as on a dead file system
+
+    def visit(self, files: Iterable[str]) -> "Visit":
+        """What git says now of these files, paths below the folder. Nothing is read before it is asked."""
+        return Visit(self, self._folder, files, self._patience)
+
+    def run(self, work: threading.Thread, seconds: float) -> bool:
+        """Run it for so many seconds at most; False when it is not done by then, or an earlier one is not."""
+        if self._stuck is not None and self._stuck.is_alive():
+            return False
+        work.start()
+        work.join(seconds)
+        self._stuck = work if work.is_alive() else None
+        return self._stuck is None
+
+
+class Visit:
+    """The questions of one scan, which together take no longer than `patience`. Blocking."""
+
+    def __init__(self, checkout: Checkout, folder: Path, files: Iterable[str], patience: float) -> None:
+        self._checkout, self._folder, self._left = checkout, folder, patience
+        self._files = files
+        self._reading: _Reading | None = None
+
+    def about(self, files: Collection[str]) -> Mapping[str, Origin]:
+        """The origin of each file. Never raises."""
+        if self._left <= 0:
+            return dict.fromkeys(files, Origin(gap=Gap.SLOW))
+        began = monotonic()
+        if self._reading is None:
+            self._reading = _Reading(self._folder, self._files)
+        reading, found = self._reading, dict[str, Origin]()
+
+        def work() -> None:
+            found.update(reading.about(files, began + self._left))
+
+        thread = threading.Thread(target=work, name="checkout", daemon=True)
+        done = self._checkout.run(thread, self._left * 1.5)  # the deadline within comes first, unless a read hangs
+        self._left = self._left - (monotonic() - began) if done else 0.0
+        return found if done else dict.fromkeys(files, Origin(gap=Gap.SLOW))
+
+
+class _Reading:
+    """What is known of the files of one visit so far."""
+
+    def __init__(self, folder: Path, files: Iterable[str]) -> None:
+        self._folder, self._expected = folder, files
+        self._asked = False
+        self._repository: Repository | None = None
+        self._head: bytes | None = None
+        self._lineage: Lineage | None = None  # of all files of the visit
+        self._gap: Gap | None = None  # that holds for every file
+
+    def about(self, files: Collection[str], deadline: float) -> dict[str, Origin]:
+        """What can be known until the deadline. Never raises."""
+        try:
+            if not self._asked:
+                self._asked = True
+                self._repository = find(self._folder)
+                self._head = self._repository.head() if self._repository is not None else None
+            if self._gap is None and self._head is not None and self._repository is not None:
+                lineage = self._followed(self._repository, self._head, files)
+                with self._repository.objects(self._head) as objects:
+                    return self._read(self._repository, lineage, objects, files, deadline)
+        except Unreadable:
+            self._gap = Gap.UNREADABLE
+        except Exception:  # to know it is never worth a request
+            self._gap = Gap.DAMAGED
+        return dict.fromkeys(files, Origin(gap=self._gap)) if self._gap is not None else {}
+
+    def _followed(self, repository: Repository, head: bytes, files: Collection[str]) -> Lineage:
+        """The walk that these files are part of."""
+        if self._lineage is None or not self._lineage.follows(files):
+            wanted = {*files, *self._expected} if len(files) > _FEW else set(files)
+            lineage = Lineage(head, repository.prefix, wanted, repository.shallow)
+            if len(files) <= _FEW:
+                return lineage
+            self._lineage = lineage
+        return self._lineage
+
+    def _read(
+        self, repository: Repository, lineage: Lineage, objects: Objects, files: Collection[str], deadline: float
+    ) -> dict[str, Origin]:
+        objects.deadline = deadline
+        gap: Gap | None = None
+        dirty: dict[str, bool | None] = {}
+        try:
+            lineage.begin(objects)
+            for file in files:
+                if monotonic() > deadline:
+                    break
+                dirty[file] = None if "\\" in file else _differs(repository, objects, lineage.entries, file)
+            lineage.advance(objects, files)
+        except TooLong:
+            gap = Gap.SLOW
+        except Missing:
+            gap = Gap.MISSING
+        except Damaged:
+            gap = Gap.DAMAGED
+        partial = repository.is_partial
+        return {
+            file: Origin(
+                commit=lineage.head.decode(),
+                dirty=dirty.get(file),
+                author=lineage.authors.get(file) or None,
+                gap=_said(lineage, file, gap, partial),
+            )
+            for file in files
+        }
+
+
+def _said(lineage: Lineage, file: str, gap: Gap | None, partial: bool) -> Gap | None:
+    """Why the author of one file is not known, if there is a reason."""
+    if file in lineage.authors or "\\" in file:
+        return None
+    why = lineage.gaps.get(file)
+    if why is None and (file in lineage.entries or not lineage.begun):
+        why = gap
+    return Gap.PARTIAL if why is Gap.MISSING and partial else why
+
+
+def _differs(repository: Repository, objects: Objects, entries: Mapping[str, Entry], file: str) -> bool | None:
+    """Is the file other than the commit says? None when it cannot be read just now.
+
+    The bytes are hashed here: no filter and no attribute is applied. Line ends of Windows are as good as plain ones.
+    """
+    entry = entries.get(file)
+    if entry is None:
+        return True
+    path = repository.prefix + file
+    whole = f"{repository.top}/{path}"
+    try:
+        link = os.readlink(whole) if os.path.islink(whole) else None  # noqa: PTH114, PTH115 - no Path objects here
+    except OSError:
+        return None
+    if stat.S_ISLNK(entry[0]) != (link is not None):
+        return True
+    wanted = entry[1]
+    if link is not None:
+        if objects.blob_name(os.fsencode(link)) != wanted:
+            return True
+        target = _target(repository, objects, whole)
+        if target is None:
+            return True  # what it leads to is in no commit
+        path, wanted = target
+    content = read_beneath(repository.top, path, Limits().file_bytes)
+    if not isinstance(content, Content):
+        return True if content in (Why.MISSING, Why.OUTSIDE, Why.IRREGULAR) else None
+    return wanted not in {
+        objects.blob_name(content.content),
+        objects.blob_name(content.content.replace(b"\r\n", b"\n")),
+    }
+
+
+def _target(repository: Repository, objects: Objects, link: str) -> tuple[str, bytes] | None:
+    """Path below the top, and blob, of what a link leads to; None when that is not in the commit."""
+    inside, real = repository.top.rstrip("/") + "/", os.path.realpath(link)
+    head = repository.head()
+    if not real.startswith(inside) or head is None:
+        return None
+    path = real.removeprefix(inside)
+    lineage = Lineage(head, "", [path], ())
+    lineage.begin(objects)
+    entry = lineage.entries.get(path)
+    return (path, entry[1]) if entry is not None and stat.S_ISREG(entry[0]) else None

@@ -1,0 +1,220 @@
+"""A git repository, read as files. Nothing is executed, no setting is read, nothing is fetched and nothing is written.
+
+The library is given the folders of refs and objects, never a repository: it then has no configuration, and with it no
+hook, filter, helper or remote. Owner and mode of the files are no obstacle beyond reading them, because nothing that
+they say can start a program. `GIT_*` variables are not looked at.
+"""
+
+import hashlib
+import io
+import os
+import re
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dulwich.index import read_index
+from dulwich.object_format import SHA1, SHA256
+
+from agent.source.git_objects import Objects
+
+_POINTER_BYTES = 4096  # of a `.git` file and a `commondir`
+_SHALLOW_BYTES = 16 << 20
+_REFS_BYTES = 64 << 20
+_INDEX_BYTES = 512 << 20
+_LONGEST_CHAIN = 5  # refs that lead to another, as in git
+_OF_WORK_TREE = ("HEAD", "refs/worktree/", "refs/bisect/", "refs/rewritten/")
+_ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class Unreadable(Exception):
+    """There is a repository, and it cannot be read. `hint` is what to do, an imperative."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """The work tree that a folder is in. All paths are resolved."""
+
+    top: str  # of the work tree
+    prefix: str  # the folder below `top`, empty or with a slash at its end
+    git_dir: str  # HEAD and index of this work tree
+    common: str  # refs and objects, shared by all work trees
+    shallow: frozenset[bytes] = field(repr=False)  # commits whose parents were cut off, in hexadecimal
+
+    def head(self) -> bytes | None:
+        """The commit that is checked out, in hexadecimal; None when nothing was committed yet."""
+        if os.path.isdir(f"{self.common}/reftable"):  # noqa: PTH112 - no Path objects here
+            raise Unreadable(
+                f"{self.common} keeps its refs as a reftable, which the agent does not read",
+                "convert it: git refs migrate --ref-format=files",
+            )
+        name, found = b"HEAD", b""
+        for _ in range(_LONGEST_CHAIN):
+            value = self._ref(os.fsdecode(name))
+            if value is None:
+                return None
+            found = value
+            if not found.startswith(b"ref:"):
+                break
+            name = found.removeprefix(b"ref:").strip()
+            if not name.startswith(b"refs/") or b".." in name or b"\0" in name:
+                raise Unreadable(f"HEAD of {self.git_dir} cannot be followed", "check it: git fsck")
+        if _ID.fullmatch(found) is None:
+            raise Unreadable(f"HEAD of {self.git_dir} names no commit", "check it: git fsck")
+        return found
+
+    def _ref(self, name: str) -> bytes | None:
+        """What a ref says, from its own file or from that of many. The library would read a FIFO or device for ever."""
+        folder = self.git_dir if name.startswith(_OF_WORK_TREE) else self.common
+        path = f"{folder}/{name}"
+        if not os.path.isdir(path) and (loose := _content(path, _POINTER_BYTES)) is not None:  # noqa: PTH112
+            return loose.strip()
+        packed = _content(f"{self.common}/packed-refs", _REFS_BYTES) or b""
+        line = re.search(rb"^([0-9a-f]+) %s$" % re.escape(os.fsencode(name)), packed, re.MULTILINE)
+        return line[1] if line is not None else None
+
+    def objects(self, head: bytes) -> Objects:
+        """The objects; to be closed. The length of `head` says with which hash they are named."""
+        return Objects(f"{self.common}/objects", SHA1 if len(head) == SHA1.hex_length else SHA256)
+
+    @property
+    def is_partial(self) -> bool:
+        """A partial clone: objects may be missing, and are not fetched."""
+        try:
+            return any(Path(f"{self.common}/objects/pack").glob("*.promisor"))
+        except OSError:
+            return False
+
+    def tracked(self) -> int:
+        """How many files below the folder the index has. Raises Unreadable."""
+        path = f"{self.git_dir}/index"
+        prefix = os.fsencode(self.prefix)
+        content = _content(path, _INDEX_BYTES)
+        if content is None:
+            return 0
+        form = SHA256 if hashlib.sha256(content[:-32]).digest() == content[-32:] else SHA1
+        try:
+            file = io.BytesIO(content)
+            names = {entry.name for entry in read_index(file, form)}  # a conflict has a name up to three times
+            extensions = set(_extensions(content[file.tell() : -form.oid_length]))
+        except Exception as error:
+            raise Unreadable(f"{path} is damaged", "make it anew: git read-tree HEAD") from error
+        if not extensions.isdisjoint((b"link", b"sdir")):
+            raise Unreadable(
+                f"{path} is split or sparse, which the agent does not read",
+                "git update-index --no-split-index; git sparse-checkout reapply --no-sparse-index",
+            )
+        return sum(name.startswith(prefix) for name in names)
+
+
+def find(folder: Path) -> Repository | None:
+    """The repository in whose work tree the folder is; None when it is in none. Raises Unreadable.
+
+    As git does, `.git` is looked for in the folder and above it, on the same file system. Unlike git, a folder that is
+    itself laid out as a bare repository is an ordinary folder, and `core.worktree` is not read.
+    """
+    try:
+        here = os.path.realpath(folder, strict=True)
+        device = os.stat(here).st_dev  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unreadable(error, str(folder)) from None
+    top = here
+    while True:
+        try:
+            if os.stat(top).st_dev != device:  # noqa: PTH116
+                return None
+            if (found := _at(top, here)) is not None:
+                return found
+        except OSError as error:
+            raise _unreadable(error, f"{top}/.git") from None
+        above = os.path.dirname(top)  # noqa: PTH120
+        if above == top:
+            return None
+        top = above
+
+
+def _at(top: str, here: str) -> Repository | None:
+    """The repository whose work tree begins at `top`."""
+    there = os.path.join(top, ".git")  # noqa: PTH118
+    try:
+        mode = os.stat(there).st_mode  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    git_dir = os.path.realpath(there)
+    if not stat.S_ISDIR(mode):
+        text = _content(there, _POINTER_BYTES) or b""
+        if not text.startswith(b"gitdir: "):
+            raise Unreadable(f"{there} is neither a folder nor a file that names one", f"remove or mend {there}")
+        git_dir = os.path.realpath(os.path.join(top, os.fsdecode(text[8:].rstrip(b"\r\n"))))  # noqa: PTH118
+    shared = _content(f"{git_dir}/commondir", _POINTER_BYTES)
+    common = git_dir
+    if shared is not None:
+        common = os.path.realpath(os.path.join(git_dir, os.fsdecode(shared.rstrip(b"\r\n"))))  # noqa: PTH118
+    if not _exists(f"{git_dir}/HEAD") or not _exists(f"{common}/objects"):
+        if stat.S_ISDIR(mode):
+            return None
+        raise Unreadable(f"{there} names {git_dir}, which is no repository", "git worktree repair")
+    _refuse_planted(top, git_dir)
+    _refuse_planted(top, common)
+    cut = _content(f"{common}/shallow", _SHALLOW_BYTES) or b""
+    prefix = "" if here == top else here[len(top.rstrip("/")) + 1 :] + "/"
+    return Repository(top=top, prefix=prefix, git_dir=git_dir, common=common, shallow=frozenset(cut.split()))
+
+
+def _refuse_planted(top: str, place: str) -> None:
+    """Files of the work tree come from people who may push; `.git` does not, because git checks out no such path."""
+    inside = top.rstrip("/") + "/"
+    if (place + "/").startswith(inside) and not (place + "/").startswith(inside + ".git/"):
+        raise Unreadable(
+            f"{inside}.git leads to {place}, which is part of the work tree", "keep the repository outside of it"
+        )
+
+
+def _exists(path: str) -> bool:
+    """Raises OSError when that cannot be said."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _content(path: str, limit: int) -> bytes | None:
+    """A regular file; None when it is not there. A FIFO does not block."""
+    try:
+        file = os.open(path, _READ)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unreadable(error, path) from None
+    with os.fdopen(file, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise Unreadable(f"{path} is not a regular file", f"remove {path}")
+        content = opened.read(limit + 1)
+    if len(content) > limit:
+        raise Unreadable(f"{path} is larger than {limit} bytes", "check it: git fsck")
+    return content
+
+
+def _extensions(rest: bytes) -> Iterator[bytes]:
+    """The signature of each extension of an index."""
+    while len(rest) >= 8:
+        signature, size = struct.unpack(">4sI", rest[:8])
+        yield signature
+        rest = rest[8 + size :]
+
+
+def _unreadable(error: OSError, path: str) -> Unreadable:
+    return Unreadable(
+        f"{error.filename or path} cannot be read: {error.strerror}",
+        "let the agent's user read the checkout and its .git folder (chmod, chown, or a group)",
+    )

@@ -1,0 +1,230 @@
+"""YAML text to plain values with the line and column of everything: our own builder over the parser's events.
+
+Why not a loader: PyYAML's C loader kills the interpreter on deep nesting, lets the last of two equal keys win, turns
+`no` into False and knows no positions. Events are iterative. Refused here: anchors, aliases, tags, merge keys,
+duplicate keys, keys that are no text, control characters, more than `Limits` allows. Plain scalars are read as YAML
+1.2 does.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from agent.source.diagnostics import dotted
+
+_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # only its events are used
+
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:e[-+]?[0-9]+)?|[-+]?\.inf|\.nan")  # in lower case
+_WORDS = dict.fromkeys(("", "~", "null", "Null", "NULL"))
+_WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
+
+Path = tuple[str | int, ...]
+Mark = tuple[int, int]  # line and column, from 1
+
+
+class Nothing:
+    """Stands where a value was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a file we read. Bytes; levels; values of all documents together."""
+
+    file_bytes: int = 1 << 20
+    depth: int = 32
+    nodes: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, before the file's name is known."""
+
+    mark: Mark
+    message: str
+    hint: str
+
+
+@dataclass(slots=True)
+class Tree:
+    """One document. `cut` is True when the text could not be read to the document's end: nothing follows it."""
+
+    value: object = None
+    name: object = None  # metadata.name as written, also when the tree is cut after it
+    keys: dict[Path, Mark] = field(default_factory=dict)
+    values: dict[Path, Mark] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    cut: bool = False
+
+    def near(self, path: Path) -> Mark:
+        """Where the value stands; for one that is not there, where its nearest parent stands."""
+        while path not in self.values and path:
+            path = path[:-1]
+        return self.values.get(path, (1, 1))
+
+
+class _Cut(Exception):
+    """The rest of the file is not looked at."""
+
+
+def grow(text: str, limits: Limits) -> Iterator[Tree]:
+    """Each document of a text, in order. Never raises; after the first tree that is `cut`, nothing follows."""
+    builder = _Builder(iter(_PARSER(text).get_event, None), limits)
+    while (tree := builder.document()) is not None:
+        yield tree
+        if tree.cut:
+            return
+
+
+class _Builder:
+    def __init__(self, events: Iterator[Event], limits: Limits) -> None:
+        self._events, self._limits = events, limits
+        self._nodes = 0
+        self._tree = Tree()
+
+    def document(self) -> Tree | None:
+        """The next document, or None at the end."""
+        self._tree = tree = Tree()
+        try:
+            for event in self._events:
+                if isinstance(event, DocumentStartEvent):
+                    tree.value = self._value(next(self._events), ())
+                    return tree
+        except yaml.YAMLError as error:
+            tree.problems.append(_syntax(error))
+            tree.cut = True
+            return tree
+        except _Cut:
+            tree.cut = True
+            return tree
+        return None
+
+    def _value(self, event: Event, path: Path) -> object:
+        mark = self._tree.values[path] = _mark(event)
+        self._nodes += 1
+        if self._nodes > self._limits.nodes:
+            raise self._cut(mark, f"more than {self._limits.nodes} values", "split the file")
+        if len(path) > self._limits.depth:
+            raise self._cut(mark, f"nested deeper than {self._limits.depth} levels", "flatten the document")
+        if isinstance(event, AliasEvent):
+            self._refuse(mark, "aliases (`*`) are not allowed", "write the value out")
+            return Nothing
+        assert isinstance(event, ScalarEvent | CollectionStartEvent)
+        if event.anchor is not None:
+            self._refuse(mark, "anchors (`&`) are not allowed", "remove the anchor")
+        if event.tag is not None:
+            self._refuse(mark, "tags (`!`) are not allowed", "remove the tag")
+        if not isinstance(event, ScalarEvent):
+            return self._mapping(path) if isinstance(event, MappingStartEvent) else self._sequence(path)
+        if event.style == '"' and CONTROL.search(event.value):  # only an escape can bring one in
+            self._refuse(mark, "control characters are not allowed", "remove the escape sequence")
+            return Nothing
+        value = event.value if event.style else _plain(event.value)
+        if path == ("metadata", "name"):
+            self._tree.name = value
+        return value
+
+    def _sequence(self, path: Path) -> list[object]:
+        values: list[object] = []
+        while not isinstance(event := next(self._events), SequenceEndEvent):
+            values.append(self._value(event, (*path, len(values))))
+        return values
+
+    def _mapping(self, path: Path) -> dict[str, object]:
+        values: dict[str, object] = {}
+        while not isinstance(event := next(self._events), MappingEndEvent):
+            key = self._key(event, path, values)
+            if key is None:
+                self._skip()
+                continue
+            self._tree.keys[*path, key] = _mark(event)
+            values[key] = Nothing
+            values[key] = self._value(next(self._events), (*path, key))
+        return values
+
+    def _key(self, event: Event, path: Path, taken: dict[str, object]) -> str | None:
+        """The key; None when it is refused, and then it was told."""
+        mark = _mark(event)
+        if not isinstance(event, ScalarEvent):
+            if isinstance(event, MappingStartEvent | SequenceStartEvent):
+                self._skip(levels=1)
+            self._refuse(mark, "expected text as a key", "write `key: value`")
+            return None
+        key = event.value
+        if event.anchor is not None or event.tag is not None:
+            self._refuse(mark, "anchors and tags are not allowed", "remove it")
+        if key == "<<" and not event.style:
+            self._refuse(mark, "merge keys (`<<`) are not allowed", "write the fields out")
+        elif (event.style == '"' and CONTROL.search(key)) or not (event.style or isinstance(_plain(key), str)):
+            self._refuse(mark, "expected text as a key", "put the key in quotes")
+        elif key in taken:
+            first = self._tree.keys[*path, key][0]
+            self._refuse(mark, f"duplicate key {dotted((*path, key))}, first at line {first}", "remove one of the two")
+        else:
+            return key
+        return None
+
+    def _skip(self, levels: int = 0) -> None:
+        """Pass over one value, or over the rest of the `levels` that are open."""
+        while True:
+            event = next(self._events)
+            self._nodes += 1
+            if isinstance(event, MappingStartEvent | SequenceStartEvent):
+                levels += 1
+            elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+                levels -= 1
+            if levels > self._limits.depth or self._nodes > self._limits.nodes:
+                raise self._cut(_mark(event), "too large or nested too deeply", "shorten the document")
+            if levels == 0:
+                return
+
+    def _refuse(self, mark: Mark, message: str, hint: str) -> None:
+        self._tree.problems.append(Problem(mark, message, hint))
+
+    def _cut(self, mark: Mark, message: str, hint: str) -> _Cut:
+        self._refuse(mark, message, hint)
+        return _Cut()
+
+
+def _plain(text: str) -> object:
+    """A plain scalar by the core schema of YAML 1.2. Numbers beyond 18 digits are floats or text, never huge."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "+-.0123456789" or len(text) > 40:
+        return text
+    if _INTEGER.fullmatch(text):
+        return int(text, 0 if text[:2] in ("0o", "0x") else 10)
+    lower = text.lower()
+    return float(lower.replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.fullmatch(lower) else text
+
+
+def _mark(event: Event) -> Mark:
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+def _syntax(error: yaml.YAMLError) -> Problem:
+    mark, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    message = "not valid YAML"
+    if problem := getattr(error, "problem", None):
+        message += f": {str(problem)[:80]}"
+    if "token" in message or "tab" in message:
+        return Problem(place, message, "indent with spaces, not tabs, and put odd values in quotes")
+    if context and context.line + 1 != place[0]:
+        return Problem(place, message, f"check indentation, quotes and brackets from line {context.line + 1} on")
+    return Problem(place, message, "check indentation, quotes and brackets")

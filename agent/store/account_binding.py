@@ -1,0 +1,59 @@
+"""The Assure account that a state file belongs to: base URL and client id, or the sandbox.
+
+Outcomes of the sandbox never become outcomes of an account: a file that was used with it is refused to every other
+account, also with `--rebind`, and its certificates and exports say SIMULATED.
+"""
+
+from agent.core.errors import StoreForeign
+from agent.store.connection import Connection
+from agent.store.repository import REMEMBERED
+
+SANDBOX = "the built-in sandbox"  # the account of `run --sandbox`
+SIMULATED = "SIMULATED: every answer is from the sandbox, none from Signicat Assure."  # in each statement about it
+_STAND_ALONE = "sandbox-client at http://"  # of `assure-agent sandbox` with its default client id
+
+
+def simulated(account: str | None) -> bool:
+    """True for the account of the built-in sandbox."""
+    return account == SANDBOX
+
+
+def account_of(connection: Connection) -> str | None:
+    """The account that the file is bound to; None before it is bound."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchone()
+    return None if row is None else str(row[0])
+
+
+def bind(connection: Connection, account: str, rebind: bool) -> None:
+    """Bind the file to the account. Raises StoreForeign where it belongs to another one.
+
+    Until something was asked of Assure, it belongs to nobody; `rebind` takes it from another account, but never from
+    or for the sandbox.
+    """
+    bound = account_of(connection)
+    if bound is not None and bound != account and SANDBOX in (bound, account):
+        raise _mixed(bound, account)
+    if bound is not None and bound.startswith(_STAND_ALONE) and " at https://" in account:
+        raise _mixed(bound, account)
+    used = connection.execute("SELECT 1 FROM attempts LIMIT 1").fetchone() is not None
+    if bound is None or not used or rebind:
+        if bound is not None and bound != account:
+            connection.execute("DELETE FROM meta WHERE key GLOB ?", (REMEMBERED + "*",))
+        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('account', ?)", (account,))
+    elif bound != account:
+        raise StoreForeign(
+            f"The state file belongs to another Assure account ({bound}), not to {account}.",
+            "set STATE_URL to a file of its own for this account, or take this one along with `run --rebind`",
+        )
+
+
+def _mixed(bound: str, account: str) -> StoreForeign:
+    if account == SANDBOX:
+        return StoreForeign(
+            f"The state file belongs to an Assure account ({bound}); the sandbox never uses it.",
+            "leave STATE_URL out: the sandbox has a state file of its own, state/sandbox/agent.db",
+        )
+    return StoreForeign(
+        f"The state file holds simulated outcomes ({bound}); it never becomes the one of {account}.",
+        "set STATE_URL to a file of its own for this account",
+    )

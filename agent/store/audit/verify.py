@@ -1,0 +1,259 @@
+"""Is the history what was written? Chains unbroken, no number missing, and the replay equal to the record [I5].
+
+These are held against each other: each request's chain of events, folded, against its row, its calls and its starts,
+and (`names.py`) its name, labels and authors; the chain of people's commands against the events that name them
+(`orders.py`); all events in the order of writing against the checkpoints in the file beside (`journal.py`); and that
+file against what the database noted of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from agent.core.attempt import RESULTS
+from agent.core.audit import Audited, audited, replay
+from agent.core.effect import EffectKind
+from agent.core.errors import AgentError, StoreDamaged
+from agent.store.audit.checkpoints import beside, note
+from agent.store.audit.finding import Finding
+from agent.store.audit.verify_commands import verify_commands
+from agent.store.audit.verify_journal import File, verify_journal
+from agent.store.audit.verify_names import Digests, misnamed
+from agent.store.connection import Connection, reader
+from agent.store.identity_key import Keys, carried_key
+from agent.store.operator_commands import Note
+from agent.store.repository import chain, columns, load
+
+_ANSWERS = {observation.__name__: result for observation, result in RESULTS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What `verify` saw. The first finding is the first in the order of writing; notices are no faults."""
+
+    requests: int
+    events: int
+    commands: int  # of people
+    checkpoints: int
+    covered: int  # events up to the last checkpoint that speaks of them
+    last: str | None  # when that was taken
+    findings: tuple[Finding, ...]
+    notices: tuple[str, ...]
+
+
+def verify(path: Path, copy: Path | None = None) -> Verdict:
+    """Check everything. One snapshot: an agent may go on meanwhile. `copy` are checkpoints that were kept elsewhere."""
+    with reader(path) as connection:
+        # In this order: the note is never ahead of the file, and the file never ahead of the snapshot.
+        file = File.read(beside(path), note(connection))
+        kept = File.read(copy, None) if copy is not None else None
+        connection.execute("BEGIN")
+        findings: list[Finding] = []
+        try:
+            names = Names(keys=key_beside(connection, path))
+        except AgentError as error:
+            names = Names(keys=None)
+            findings.append(Finding(what=f"{str(error).rstrip('.')}: names and commands could not be checked"))
+        requests, faults = _verify_requests(connection, names)
+        findings += faults
+        standing = [*file.standing, *(kept.standing if kept is not None else ())]
+        commands, notices = 0, list(_unchecked(names, path))
+        if _chained(connection):
+            (commands,) = connection.execute("SELECT count(*) FROM commands").fetchone()
+            findings += verify_commands(
+                connection, names.keys, names.commands, sorted(standing, key=lambda line: line.number)
+            )
+            notices += _taken_over(connection)
+        else:
+            notices.append("names, labels, authors and commands are in no chain yet: they are once the agent has run")
+        checked = verify_journal(connection, file, kept)
+        findings += checked.findings
+        findings.sort(key=lambda finding: finding.event or 1 << 62)
+        return Verdict(
+            requests=requests,
+            events=checked.events,
+            commands=commands,
+            checkpoints=len(file.lines),
+            covered=file.standing[-1].event if file.standing else 0,
+            last=file.lines[-1].at if file.lines else None,
+            findings=tuple(findings),
+            notices=(*notices, *checked.notices),
+        )
+
+
+def key_beside(connection: Connection, path: Path) -> Keys | None:
+    """The key under which this file was written: the one that it carries as a backup, or the one beside it.
+
+    Raises StoreDamaged where that is another one. None: there is none.
+    """
+    carried = carried_key(connection)
+    keys = Keys(bytes.fromhex(carried)) if carried is not None else Keys.existing(path)
+    kept = connection.execute("SELECT value FROM meta WHERE key = 'key'").fetchone()
+    if keys is not None and kept is not None and kept[0] != keys.fingerprint:
+        raise StoreDamaged(
+            f"The state file {path} was written under another key than {path.with_name('agent.key')}.",
+            "put the key back that belongs to it",
+        )
+    return keys
+
+
+def _unchecked(names: "Names", path: Path) -> Iterator[str]:
+    """What could not be held against anything."""
+    if names.keys is None:
+        yield (
+            f"{path.with_name('agent.key')} is not there: whether names, labels, authors and commands are those that "
+            "were written could not be checked"
+        )
+    if names.earlier:
+        yield (
+            f"{names.earlier} requests were admitted before names, labels and authors were in their history: of these, "
+            "only the name was checked, against the uid"
+        )
+
+
+def _chained(connection: Connection) -> bool:
+    """False for a file that no agent opened since commands are chained."""
+    columns = connection.execute("SELECT count(*) FROM pragma_table_info('commands') WHERE name = 'hash'").fetchone()
+    return bool(columns[0])
+
+
+def _taken_over(connection: Connection) -> Iterator[str]:
+    note = Note.read(connection)
+    if note is not None and note.earlier:
+        yield f"{note.earlier} commands are older than their chain: they are in it as they were found"
+
+
+def _verify_requests(connection: Connection, names: "Names") -> tuple[int, list[Finding]]:
+    requests = 0
+    findings: list[Finding] = []
+    rows = connection.execute("SELECT * FROM requests")
+    columns = [column[0] for column in rows.description]
+    for values in rows:
+        requests += 1
+        findings += verify_request(connection, dict(zip(columns, values, strict=True)), names)
+    sql = "SELECT id, uid, seq FROM events WHERE uid NOT IN (SELECT uid FROM requests) ORDER BY id"
+    for event, uid, seq in connection.execute(sql):
+        findings.append(Finding(event=event, uid=uid, seq=seq, what="the event belongs to no request"))
+    return requests, findings
+
+
+@dataclass(slots=True, kw_only=True)
+class Names:
+    """What `verify_request` checks names with, and what it gathers on its way."""
+
+    keys: Keys | None
+    earlier: int = 0  # requests with a name, and without a digest of it
+    commands: dict[str, tuple[int, str, int]] = field(default_factory=dict)  # see `orders.Named`
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the events of a request say, folded as far as they were read."""
+
+    fields: Audited = field(default_factory=dict)
+    attempts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by number, as the table has them
+    starts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by generation, as the table has them
+    digests: Digests = field(default_factory=Digests)
+
+    def hears(self, event: int, seq: int, at: float, kind: str, changes: Audited) -> None:
+        before = self.fields
+        self.digests.hears(event, seq, changes)
+        self.fields = replay((before, changes))
+        generation, process_id = self.fields.get("generation", 0), self.fields.get("processId")
+        if "intent" in changes:
+            if (answered := before.get("intent")) is not None:
+                asked = self.attempts[answered["number"]]
+                self.attempts[answered["number"]] = (*asked[:3], at, _ANSWERS.get(kind, "done"))
+            if (intent := changes["intent"]) is not None:
+                self.attempts[intent["number"]] = (generation, intent["effect"], at, None, None)
+                if intent["effect"] == EffectKind.START_VERIFICATION:
+                    self.starts.setdefault(generation, (process_id, at))
+        if changes.get("billed") and process_id is None:  # a capture link was handed out
+            self.starts[generation] = (None, at)
+
+
+def verify_request(connection: Connection, row: dict[str, Any], names: Names | None = None) -> Iterator[Finding]:
+    """Check one row of `requests` against its history; the first fault of the chain ends it.
+
+    With `names` its name, labels and authors as well.
+    """
+    uid = row["uid"]
+    previous, expected, last = "", 0, 0
+    told = _Told()
+    sql = "SELECT id, seq, at, type, changes, hash FROM events WHERE uid = ? ORDER BY seq"
+    for event, seq, at, kind, changes, digest in connection.execute(sql, (uid,)):
+        expected += 1
+        if seq != expected:
+            yield Finding(event=event, uid=uid, seq=expected, what="the event is missing")
+            return
+        if _hash(previous, uid, seq, at, kind, changes) != digest:
+            yield Finding(event=event, uid=uid, seq=seq, what="the event is not what was written")
+            return
+        if event < last:
+            yield Finding(event=event, uid=uid, seq=seq, what="the event stands out of order")
+            return
+        previous, last = digest, event
+        try:
+            told.hears(event, seq, at, kind, orjson.loads(changes))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            yield Finding(event=event, uid=uid, seq=seq, what="the event says what no event of ours says")
+            return
+    if expected != row["seq"] or previous != row["head"]:
+        what = "the history was cut off or extended"
+        yield Finding(event=last or None, uid=uid, seq=expected + 1, what=what)
+        return
+    faults = 0
+    for what in _differences(connection, row, told):
+        faults += 1
+        yield Finding(event=last, uid=uid, seq=expected, what=what)
+    if names is not None and not faults:
+        names.earlier += row["name"] is not None and told.digests.name is None and told.digests.forgotten is None
+        names.commands.update({digest: (event, uid, seq) for event, seq, digest in told.digests.commands})
+        for what in misnamed(connection, row, told.digests, names.keys):
+            yield Finding(event=last, uid=uid, seq=expected, what=what)
+
+
+def _hash(*chained: Any) -> str | None:
+    """The hash of an event, or None for values that none of ours has."""
+    try:
+        return chain(*chained)
+    except TypeError:
+        return None
+
+
+def _differences(connection: Connection, row: dict[str, Any], told: _Told) -> Iterator[str]:
+    """What the tables say otherwise than the history."""
+    uid = row["uid"]
+    try:
+        record = load(row["record"])
+    except ValueError:
+        yield "the record cannot be read"
+        return
+    if told.fields != orjson.loads(orjson.dumps(audited(record))):
+        yield "the record is not what its history says"
+        return
+    for name, value in columns(record).items():
+        same = row[name] == value or (name == "record" and _within(orjson.loads(row[name]), orjson.loads(value)))
+        if not same and name != "name":  # a name may have been erased
+            yield f"the column {name} is not what the record says"
+    for table, key, saying, expected in (
+        ("attempts", "number", "generation, effect, intended_at, answered_at, result", told.attempts),
+        ("starts", "generation", "process_id, at", told.starts),
+    ):
+        sql = f"SELECT {key}, {saying} FROM {table} WHERE uid = ?"  # noqa: S608 - names of ours
+        found = {number: tuple(values) for number, *values in connection.execute(sql, (uid,))}
+        for number in sorted(found.keys() | expected.keys()):
+            if found.get(number) != expected.get(number):
+                yield f"{key} {number} of its {table} is not what its history says"
+
+
+def _within(stored: Any, known: Any) -> bool:
+    """True when all that is stored is known as it is; a record of an earlier version lacks later fields."""
+    if isinstance(stored, dict) and isinstance(known, dict):
+        return all(key in known and _within(value, known[key]) for key, value in stored.items())
+    if isinstance(stored, list) and isinstance(known, list) and len(stored) == len(known):
+        return all(map(_within, stored, known))
+    return bool(stored == known)

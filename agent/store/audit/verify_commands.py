@@ -1,0 +1,95 @@
+"""Are the commands of people those that were sent? Their chain, the note of its end, and the events that name them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from agent.core.timestamps import written
+from agent.store.audit.checkpoints import Checkpoint
+from agent.store.audit.finding import Finding
+from agent.store.connection import Connection
+from agent.store.identity_key import Keys
+from agent.store.operator_commands import COLUMNS, Note, command_hash, note_seal
+
+Named = Mapping[str, tuple[int, str, int]]  # the hash of a command -> the event that names it: event, uid, seq
+_CHAIN = f"SELECT hash, {', '.join(COLUMNS)} FROM commands WHERE number IS NOT NULL ORDER BY number"  # noqa: S608 - ours
+
+
+def verify_commands(
+    connection: Connection, keys: Keys | None, named: Named, checkpoints: Sequence[Checkpoint]
+) -> Iterator[Finding]:
+    """The first command that is not as it was written; then what the note, the events and the checkpoints miss.
+
+    What the checkpoints saw is only held against commands with which nothing else is wrong.
+    """
+    faulty = False
+    for finding in _faults(connection, keys, named):
+        faulty = True
+        yield finding
+    if not faulty:
+        heads = dict(connection.execute("SELECT number, hash FROM commands WHERE number IS NOT NULL").fetchall())
+        yield from _unseen(heads, checkpoints)
+
+
+def _faults(connection: Connection, keys: Keys | None, named: Named) -> Iterator[Finding]:
+    heads: dict[int, str] = {0: ""}
+    uids: dict[str, str | None] = {}
+    broken = False
+    for digest, *values in connection.execute(_CHAIN):
+        number, uid = values[0], values[4]
+        if not broken:
+            fault = _fault(keys, heads, digest, values)
+            broken = fault is not None
+            if fault is not None:
+                yield fault
+        heads[number], uids[digest] = digest, uid
+    yield from _unchained(connection)
+    yield from _ended(Note.read(connection), keys, heads)
+    for digest, (event, uid, seq) in named.items():
+        if digest not in uids or uids[digest] != uid:
+            yield Finding(event=event, uid=uid, seq=seq, what="the command that the event names is not on record")
+
+
+def _fault(keys: Keys | None, heads: Mapping[int, str], digest: str, values: Sequence[object]) -> Finding | None:
+    number, _, at, verb = values[:4]
+    assert isinstance(number, int)
+    if number - 1 not in heads:
+        return Finding(command=max(heads) + 1, what="the command is missing, or moved")
+    try:
+        right = keys is None or command_hash(keys, heads[number - 1], tuple(values)) == digest
+        when = written(at)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return Finding(command=number, what="the command says what no command of ours says")
+    return None if right else Finding(command=number, what=f"the command ({verb} of {when}) is not what was written")
+
+
+def _unchained(connection: Connection) -> Iterator[Finding]:
+    """Until the store is opened for the first time since there is a chain, none is in it."""
+    note = Note.read(connection)
+    (loose,) = connection.execute("SELECT count(*) FROM commands WHERE number IS NULL").fetchone()
+    if loose and (note is None or note.seal):
+        yield Finding(what=f"{loose} of the commands are in no chain: they were inserted")
+
+
+def _ended(note: Note | None, keys: Keys | None, heads: Mapping[int, str]) -> Iterator[Finding]:
+    last = max(heads)
+    if note is None:
+        yield Finding(what="the note of the last command is missing, or cannot be read")
+    elif note.number > last:
+        yield Finding(command=last + 1, what=f"the commands after {last} were removed: there were {note.number}")
+    elif note.number < last:
+        yield Finding(command=note.number + 1, what=f"the commands after {note.number} were inserted")
+    elif keys is not None and note.seal != "" and note.seal != note_seal(keys, note.number, note.earlier, heads[last]):
+        yield Finding(command=last or None, what="the note of the last command is not what was written")
+
+
+def _unseen(heads: Mapping[int, str], checkpoints: Sequence[Checkpoint]) -> Iterator[Finding]:
+    good = 0
+    for line in checkpoints:
+        number = line.commands or 0
+        if number and heads.get(number) != line.commands_head:
+            what = (
+                f"one of the commands {good + 1} to {number} was changed, removed, inserted or moved: checkpoint "
+                f"{line.number} ({line.at}) saw others"
+            )
+            yield Finding(command=good + 1, what=what)
+            return
+        good = number

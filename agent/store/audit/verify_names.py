@@ -1,0 +1,102 @@
+"""Are names, labels, authors and files those that were written? Their keyed digests are in the events [I5].
+
+Without the key beside the store nothing but the form of it can be checked: what is there that should not be, and what
+is missing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.core.audit import Audited
+from agent.store.connection import Connection
+from agent.store.digests import AUTHORS, FORGOTTEN, LABELS, NAME, Sealer, forgotten
+from agent.store.identity_key import Keys
+from agent.store.repository import load
+
+
+@dataclass(slots=True)
+class Digests:
+    """The digests that the events of a request tell, as far as they were read."""
+
+    name: str | None = None  # None: admitted before there were digests, or forgotten
+    labels: str | None = None
+    authors: dict[str, str] = field(default_factory=dict)  # by generation
+    forgotten: tuple[int, str] | None = None  # the event that says so, within the request, and its digest
+    commands: list[tuple[int, int, str]] = field(default_factory=list)  # event, the same within the request, hash
+
+    def hears(self, event: int, seq: int, changes: Audited) -> None:
+        """Fold one event. Raises AttributeError, TypeError or ValueError for what none of ours says."""
+        if (erased := changes.get(FORGOTTEN)) is not None:
+            self.name, self.labels, self.authors, self.forgotten = None, None, {}, (seq, erased)
+        if (name := changes.get(NAME)) is not None:
+            self.name, self.forgotten = name, None
+        self.labels = changes.get(LABELS, self.labels)
+        self.authors = {**self.authors, **{str(int(one)): digest for one, digest in changes.get(AUTHORS, {}).items()}}
+        if (command := changes.get("command")) is not None:
+            self.commands.append((event, seq, str(command)))
+
+
+def misnamed(connection: Connection, row: dict[str, Any], told: Digests, keys: Keys | None) -> Iterator[str]:
+    """What the tables say of the name of a request, and of what goes with it, otherwise than its history."""
+    try:
+        yield from _misnamed(connection, row, told, keys)
+    except TypeError:  # bytes, or a number
+        yield "its name, labels or authors are what none of ours are"
+
+
+def _misnamed(connection: Connection, row: dict[str, Any], told: Digests, keys: Keys | None) -> Iterator[str]:
+    uid, name = row["uid"], row["name"]
+    record = load(row["record"])
+    labels = connection.execute("SELECT key, value FROM labels WHERE uid = ?", (uid,)).fetchall()
+    sql = "SELECT generation, file, author FROM provenance WHERE uid = ? ORDER BY generation"
+    authors = connection.execute(sql, (uid,)).fetchall()
+    if (name or "") != record.name:
+        yield "its name is not the one that its record has"
+    if sorted(labels) != sorted(record.desired.labels):
+        yield "its labels are not those that its record has"
+    if name is None:
+        if labels or authors or row.get("salt") is not None:
+            yield "its name was erased, and labels, an author or the salt of their digests were not"
+        yield from _unforgotten(connection, uid, told, keys)
+    elif told.name is None:
+        yield from _earlier(row, told, keys)
+    elif keys is not None:
+        yield from _otherwise(Sealer(keys, uid, row.get("salt") or ""), row, labels, authors, told)
+
+
+def _unforgotten(connection: Connection, uid: str, told: Digests, keys: Keys | None) -> Iterator[str]:
+    """A name is missing: its history has to say that it was erased."""
+    if told.forgotten is not None:
+        seq, digest = told.forgotten
+        if keys is not None and digest != forgotten(keys, uid, seq):
+            yield f"its event {seq} says that the name was erased, and the agent did not write that"
+    elif told.name is not None:
+        yield "its name was removed, and its history does not say that it was erased"
+    elif connection.execute("SELECT 1 FROM commands WHERE uid = ? AND verb = 'forget'", (uid,)).fetchone() is None:
+        yield "its name was removed, and no `forget` is on record"
+
+
+def _earlier(row: dict[str, Any], told: Digests, keys: Keys | None) -> Iterator[str]:
+    """A name without a digest: the uid is made of source and name."""
+    if told.forgotten is not None:
+        yield "it has a name, and its history says that its name was erased"
+    elif keys is not None and keys.uid(row["source"], row["name"]) != row["uid"]:
+        yield "its name is not the one under which it was admitted"
+
+
+def _otherwise(
+    sealer: Sealer,
+    row: dict[str, Any],
+    labels: list[tuple[str, str]],
+    authors: list[tuple[int, str, str]],
+    told: Digests,
+) -> Iterator[str]:
+    if sealer.name(row["source"], row["name"]) != told.name:
+        yield "its name is not what was written"
+    if sealer.labels(labels) != told.labels:
+        yield "its labels are not what was written"
+    found = {str(author[0]): sealer.author(author) for author in authors}
+    for generation in sorted(found.keys() | told.authors.keys(), key=int):
+        if found.get(generation) != told.authors.get(generation):
+            yield f"the author or the file of its generation {generation} is not what was written"

@@ -1,0 +1,153 @@
+"""Group commit: one thread, one connection, many transitions per fsync (measured: 25 times the rate of one each).
+
+Callers await their step; the thread takes all that wait, writes them in one transaction and answers them together, so
+whoever is answered is durable [I4]. When one of them cannot be written, each is tried alone and only that one fails.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from agent.core.errors import StoreError
+from agent.platform.callbacks import harmless
+from agent.store.connection import Connection, sqlite3
+
+Work = Callable[[Connection], None]
+_LIMIT = 512  # pieces of work per transaction: bounds the time that the first of them waits
+
+
+@dataclass(slots=True)
+class _Ticket:
+    work: Work
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[None]
+    alone: bool = False
+    error: Exception | None = None
+
+
+class Writer:
+    """The one writer. `observe(seconds, pieces)` hears of every commit, `committed` of each that succeeded.
+
+    `confirm()` raises before a transaction when the file may belong to somebody else by now [I7].
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        observe: Callable[[float, int], None],
+        confirm: Callable[[], None],
+        committed: Callable[[Connection], None],
+    ) -> None:
+        self._connection = connection
+        self._observe = harmless(observe)
+        self._confirm = confirm
+        self._committed = committed
+        self._closed = False
+        self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, work: Work, alone: bool = False) -> None:
+        """Return when the work is durable. Raises StoreError when it is not, and will not be.
+
+        `alone`: in no transaction, as SQLite wants it for checkpoints.
+        """
+        if self._closed:
+            raise StoreError("The state file is closed.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._queue.put(_Ticket(work, loop, future, alone))
+        await future  # once it is queued it will be written, also when nobody waits for it any more
+
+    def close(self) -> None:
+        """Write what is queued, then end."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        ending = False
+        while not ending:
+            tickets: list[_Ticket] = []
+            ticket = self._queue.get()
+            while ticket is not None:
+                tickets.append(ticket)
+                if len(tickets) >= _LIMIT or self._queue.empty():
+                    break
+                ticket = self._queue.get()
+            ending = ticket is None
+            if together := [ticket for ticket in tickets if not ticket.alone]:
+                self._commit(together)
+            for ticket in tickets:
+                if ticket.alone:
+                    self._perform(ticket)
+
+    def _perform(self, ticket: _Ticket) -> None:
+        try:
+            ticket.work(self._connection)
+        except Exception as error:
+            ticket.error = error
+        _answer([ticket])
+
+    def _commit(self, tickets: Sequence[_Ticket]) -> None:
+        started = perf_counter()
+        try:
+            self._transact(tickets)
+        except Exception as error:
+            if len(tickets) == 1:
+                tickets[0].error = error
+            else:
+                for ticket in tickets:
+                    self._commit_alone(ticket)
+        self._observe(perf_counter() - started, len(tickets))
+        _answer(tickets)
+
+    def _commit_alone(self, ticket: _Ticket) -> None:
+        try:
+            self._transact([ticket])
+        except Exception as error:
+            ticket.error = error
+
+    def _transact(self, tickets: Sequence[_Ticket]) -> None:
+        self._confirm()
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for ticket in tickets:
+                ticket.work(self._connection)
+            self._connection.execute("COMMIT")
+            self._committed(self._connection)
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+
+def _answer(tickets: Sequence[_Ticket]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Ticket]] = {}
+    for ticket in tickets:
+        by_loop.setdefault(ticket.loop, []).append(ticket)
+    for loop, theirs in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, theirs)
+
+
+def _resolve(tickets: Sequence[_Ticket]) -> None:
+    for ticket in tickets:
+        if ticket.future.done():
+            continue
+        if ticket.error is None:
+            ticket.future.set_result(None)
+        else:
+            ticket.future.set_exception(_translated(ticket.error))
+
+
+def _translated(error: Exception) -> Any:
+    if isinstance(error, sqlite3.Error):
+        return StoreError(
+            f"The state file could not be written: {error}.", "check the free space and the permissions of its folder"
+        )
+    return error

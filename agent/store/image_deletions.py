@@ -1,0 +1,98 @@
+"""Image files that are to be deleted here: whose they are, what became of each, and why a deletion failed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from agent.store.group_commit import Writer
+
+FIRST, LONGEST = 60.0, 900.0  # seconds between two tries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discard:
+    """Files of one request. `how` has what became of those that are finished, by depiction."""
+
+    uid: str
+    tries: int
+    how: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Superseded:
+    """One file that an earlier generation of a request uploaded, and that its present document does not name."""
+
+    uid: str
+    generation: int
+    depiction: str
+    path: str
+    sha256: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undeleted:
+    """A deletion that failed: how often, since when the files should be gone, when it is tried again, and why it failed
+    (the name of an errno, or `changing`)."""
+
+    tries: int
+    since: float
+    due_at: float
+    cause: str
+
+
+class Discards:
+    """What is owed. Reads see what is committed."""
+
+    def __init__(self, query: Callable[..., list[Any]], writer: Writer) -> None:
+        self._query = query
+        self._writer = writer
+
+    def due(self, now: float) -> list[Discard]:
+        """Those whose turn it is; infinity: all."""
+        sql = "SELECT uid, tries, how FROM discards WHERE due_at <= ? ORDER BY since"
+        return [Discard(uid=row[0], tries=row[1], how=orjson.loads(row[2])) for row in self._query(sql, (now,))]
+
+    async def failed(self, owed: Discard, now: float, cause: str, how: Mapping[str, str]) -> None:
+        """Some of it could not be deleted; it is tried again, in growing pauses."""
+        pause = _pause(owed.tries)
+        sql = "UPDATE discards SET tries = tries + 1, due_at = ?, cause = ?, how = ? WHERE uid = ?"
+        values = (
+            now + pause,
+            cause,
+            orjson.dumps({str(depiction): word for depiction, word in how.items()}).decode(),
+            owed.uid,
+        )
+        await self._writer.write(lambda connection: connection.execute(sql, values))
+
+    def superseded(self, now: float) -> list[Superseded]:
+        """Files of earlier generations whose turn it is; infinity: all."""
+        sql = """
+            SELECT uid, generation, depiction, path, sha256, tries FROM superseded_images
+            WHERE done_at IS NULL AND due_at <= ? ORDER BY since
+        """
+        names = ("uid", "generation", "depiction", "path", "sha256", "tries")
+        return [Superseded(**dict(zip(names, row, strict=True))) for row in self._query(sql, (now,))]
+
+    async def superseded_failed(self, one: Superseded, now: float, cause: str) -> None:
+        """It could not be deleted; it is tried again, in growing pauses."""
+        await self._set(one, "tries = tries + 1, due_at = ?, cause = ?", (now + _pause(one.tries), cause))
+
+    async def superseded_done(self, one: Superseded, now: float, how: str) -> None:
+        """It is gone, or is not ours any more."""
+        await self._set(one, "path = NULL, sha256 = NULL, done_at = ?, how = ?", (now, how))
+
+    def owes(self, uid: str) -> bool:
+        """Is a file of an earlier generation of this request still to be deleted?"""
+        return bool(self._query("SELECT 1 FROM superseded_images WHERE uid = ? AND done_at IS NULL LIMIT 1", (uid,)))
+
+    async def _set(self, one: Superseded, fields: str, values: tuple[object, ...]) -> None:
+        sql = f"UPDATE superseded_images SET {fields} WHERE uid = ? AND generation = ? AND depiction = ?"  # noqa: S608 - ours
+        key = (one.uid, one.generation, one.depiction)
+        await self._writer.write(lambda connection: connection.execute(sql, (*values, *key)))
+
+
+def _pause(tries: int) -> float:
+    return min(LONGEST, FIRST * 2.0 ** min(tries, 10))

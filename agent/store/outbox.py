@@ -1,0 +1,73 @@
+"""What comes in and what goes out besides Assure: receipts of Assure Events, and the outbox of the sinks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agent.core.notifications import Notice, NoticeType
+from agent.ports import Delivery
+from agent.store.connection import Connection
+from agent.store.group_commit import Writer
+
+Query = Callable[[str, Sequence[Any]], list[Any]]
+
+_OWED = """
+SELECT d.id, d.event, d.uid, r.name, r.mode, d.type, d.generation, d.at, d.outcome, d.reason, d.hold_id
+FROM deliveries AS d JOIN requests AS r USING (uid) WHERE d.sink = ? AND d.id > ? ORDER BY d.id LIMIT ?
+"""
+_SURPLUS = """
+DELETE FROM deliveries WHERE sink = ?1
+AND id <= (SELECT id FROM deliveries WHERE sink = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
+"""
+
+
+class Outbox:
+    """What is still to be told to the sinks. Implements `agent.web.dispatcher.Outbox`."""
+
+    def __init__(self, query: Query, writer: Writer) -> None:
+        self._query = query
+        self._writer = writer
+
+    def owed(self, sink: str, after: int, limit: int) -> list[Delivery]:
+        """What this sink is owed, oldest first, beyond the delivery `after`; with the name as it is now."""
+        return [
+            Delivery(
+                id=row[0],
+                event=row[1],
+                uid=row[2],
+                name=row[3],
+                mode=row[4],
+                notice=Notice(
+                    type=NoticeType(row[5]),
+                    generation=row[6],
+                    at=row[7],
+                    outcome=row[8],
+                    reason=row[9],
+                    hold_id=row[10],
+                ),
+            )
+            for row in self._query(_OWED, (sink, after, limit))
+        ]
+
+    async def taken(self, ids: Sequence[int]) -> None:
+        """The sink has them; they are owed no more."""
+        rows = [(number,) for number in ids]
+        await self._writer.write(lambda connection: connection.executemany("DELETE FROM deliveries WHERE id = ?", rows))
+
+    async def trim(self, sink: str, most: int) -> int:
+        """Keep the newest `most` of this sink; returns how many older ones were dropped."""
+        return await self._deleted(_SURPLUS, (sink, most))
+
+    async def only(self, sinks: Sequence[str]) -> int:
+        """Drop what is owed to any other sink; returns how many were dropped."""
+        marks = ", ".join("?" * len(sinks))
+        return await self._deleted(f"DELETE FROM deliveries WHERE sink NOT IN ({marks})", sinks)  # noqa: S608 - marks
+
+    async def _deleted(self, sql: str, values: Sequence[Any]) -> int:
+        counted = 0
+
+        def work(connection: Connection) -> None:
+            nonlocal counted
+            counted = connection.execute(sql, values).rowcount
+
+        await self._writer.write(work)
+        return counted

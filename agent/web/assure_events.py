@@ -1,0 +1,163 @@
+"""Assure Events: `POST /events`, the webhook that says that a process came to its end (contract §11).
+
+An event wakes one request and decides nothing: the agent reads the process itself at once, so a body that lies, comes
+twice, late or out of order does no harm. The order here is: signature over the raw body, id, then the wake is made
+durable, then the id is remembered; a crash between the two makes the sender's repetition wake it once more. The answer
+waits for these commits and for nothing else.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from agent.core.errors import StoreError
+from agent.core.event_result import Received
+from agent.core.observations import Observation, ResultSighted
+from agent.platform.callbacks import harmless
+from agent.ports import Clock
+
+LARGEST = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
+_PATIENCE = 10.0  # seconds for the body to arrive
+_REMEMBERED = 86400.0  # seconds that an id is remembered
+_COMPLETE = "process.complete"
+
+
+_STATUS = {Received.FORGED: 401, Received.OVERSIZED: 413, Received.UNREADABLE: 400}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """How events are signed: HMAC-SHA256 over the raw body. Header, encoding and prefix are not documented (§11)."""
+
+    secrets: tuple[str, ...]  # any of them will do, so that they can rotate
+    header: str
+    encoding: str  # hex | base64
+    prefix: str
+
+    def __repr__(self) -> str:
+        return f"Signature({self.header}, {self.encoding})"
+
+    def holds(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """True when the body is signed with one of the secrets; takes as long whichever it is."""
+        given = headers.get(self.header, "").strip()
+        value = given.removeprefix(self.prefix) if given.startswith(self.prefix) else ""
+        value = value.lower() if self.encoding == "hex" else value
+        found = [hmac.compare_digest(self._made(secret, body), value.encode()) for secret in self.secrets]
+        return any(found)
+
+    def _made(self, secret: str, body: bytes) -> bytes:
+        mac = hmac.new(secret.encode(), body, hashlib.sha256)
+        return mac.hexdigest().encode() if self.encoding == "hex" else base64.b64encode(mac.digest())
+
+
+class Register(Protocol):
+    """What the store knows about events."""
+
+    def seen(self, digest: str) -> bool:
+        """Was an event with this id received before, as far as we remember?"""
+
+    async def keep(self, digest: str, at: float, forget: float) -> None:
+        """Remember an event; forget those received before `forget`."""
+
+    def addressed(self, dossier_id: str | None, reference: str | None) -> str | None:
+        """The uid of the open request that has this dossier or this external reference now."""
+
+
+Tell = Callable[[Mapping[str, Observation]], Awaitable[None]]
+
+
+class Events:
+    """Receives events. `counted` hears what became of each."""
+
+    def __init__(
+        self, signature: Signature, register: Register, tell: Tell, clock: Clock, counted: Callable[[Received], None]
+    ) -> None:
+        self._signature = signature
+        self._register = register
+        self._tell = tell
+        self._clock = clock
+        self._counted = harmless(counted)
+
+    def application(self) -> Starlette:
+        """`POST /events` and nothing else."""
+        # With a slash at its end as well: no sender follows a redirect, so a 307 would lose every event.
+        app = Starlette(routes=[Route(path, self._answered, methods=["POST"]) for path in ("/events", "/events/")])
+        app.router.redirect_slashes = False
+        return app
+
+    async def _answered(self, request: Request) -> Response:
+        try:
+            received = await self._received(request)
+        except StoreError:
+            return PlainTextResponse("not now\n", status_code=503)  # the sender tries again
+        self._counted(received)
+        status = _STATUS.get(received, 200)
+        return PlainTextResponse(f"{received}\n" if status >= 400 else "ok\n", status_code=status)
+
+    async def _received(self, request: Request) -> Received:
+        try:
+            body = await asyncio.wait_for(_body(request), _PATIENCE)
+        except (TimeoutError, ClientDisconnect):
+            return Received.UNREADABLE
+        if body is None:
+            return Received.OVERSIZED
+        if not self._signature.holds(request.headers, body):
+            return Received.FORGED
+        envelope = _envelope(body)
+        return Received.UNREADABLE if envelope is None else await self._heeded(envelope)
+
+    async def _heeded(self, envelope: Mapping[str, Any]) -> Received:
+        digest = hashlib.sha256(envelope["id"].encode()).hexdigest()[:32]
+        if self._register.seen(digest):
+            return Received.REPEATED
+        received = await self._woken(envelope) if envelope["eventName"] == _COMPLETE else Received.UNKNOWN
+        now = self._clock.now()
+        await self._register.keep(digest, now, now - _REMEMBERED if self._clock.confirmed else 0.0)
+        return received
+
+    async def _woken(self, envelope: Mapping[str, Any]) -> Received:
+        uid = self._register.addressed(_text(envelope, "dossierId"), _text(envelope, "externalReference"))
+        if uid is None:
+            return Received.STRAY
+        await self._tell({uid: ResultSighted(at=self._clock.now())})
+        return Received.WOKE
+
+
+async def _body(request: Request) -> bytes | None:
+    """The raw body, or None when it is larger than we read."""
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > LARGEST:
+        return None
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST:
+            return None
+    return bytes(body)
+
+
+def _envelope(body: bytes) -> Mapping[str, Any] | None:
+    """The envelope when it has what we need: `id`, `eventName` and, if there is any, an object as `eventData`."""
+    try:
+        envelope = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("eventData"), dict | None):
+        return None
+    named = all(isinstance(envelope.get(key), str) and envelope[key] for key in ("id", "eventName"))
+    return envelope if named else None
+
+
+def _text(envelope: Mapping[str, Any], key: str) -> str | None:
+    value = (envelope.get("eventData") or {}).get(key)
+    return value if isinstance(value, str) and value else None

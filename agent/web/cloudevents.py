@@ -1,0 +1,100 @@
+"""A sink over HTTP: CloudEvents 1.0 in structured JSON mode, signed in the way of Standard Webhooks.
+
+The signature stands in `webhook-signature`: `v1,` and the base64 of HMAC-SHA256 over `ID.TIMESTAMP.BODY`, with ID from
+`webhook-id` and TIMESTAMP (seconds) from `webhook-timestamp`; while the secret rotates there are two, with a space
+between them. The keys are those that `agent.platform.settings_types.signing_keys` reads from SINK_SECRET.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aiohttp
+import orjson
+
+from agent.core.timestamps import written
+from agent.platform.connection_errors import cause_of
+from agent.platform.endpoint_health import Trouble, by_status, unanswered
+from agent.platform.http_connector import BoundedConnector
+from agent.ports import Clock, Delivery
+from agent.ports.sink import sink_id
+
+Met = Callable[[Trouble | None], None]
+
+_PATIENCE = aiohttp.ClientTimeout(total=10)
+_TYPE = "application/cloudevents+json; charset=utf-8"
+
+
+class HttpSink:
+    """One URL. Implements `agent.ports.Sink`."""
+
+    def __init__(
+        self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock, met: Met = lambda trouble: None
+    ) -> None:
+        """`met` hears of each answer: None when the notice was taken, the trouble otherwise."""
+        self._url = url
+        self._met = met
+        self._keys = keys
+        self._source = f"/assure-agent/{agent_id}"
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"HttpSink({sink_id(self._url)})"
+
+    async def send(self, delivery: Delivery) -> bool:
+        """Post it; True for a 2xx within ten seconds. No redirect is followed, and no answer is read."""
+        body = orjson.dumps(cloud_event(delivery, self._source))
+        headers = {"Content-Type": _TYPE, **self._signed(delivery.event, body)}
+        session = self._session = self._session or aiohttp.ClientSession(
+            connector=BoundedConnector(), timeout=_PATIENCE, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        try:
+            async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
+                taken = 200 <= response.status < 300
+                self._met(None if taken else Trouble(cause=by_status(response.status), status=response.status))
+                return taken
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:
+            self._met(unanswered(cause_of(error)))
+            return False
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _signed(self, event: str, body: bytes) -> dict[str, str]:
+        at = str(int(self._clock.now()))
+        content = f"{event}.{at}.".encode() + body
+        made = [base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in self._keys]
+        return {
+            "webhook-id": event,
+            "webhook-timestamp": at,
+            "webhook-signature": " ".join(f"v1,{signature}" for signature in made),
+        }
+
+
+def cloud_event(delivery: Delivery, source: str) -> dict[str, Any]:
+    """The event. It says that a link is ready, and never the link; absent values are null."""
+    notice = delivery.notice
+    return {
+        "specversion": "1.0",
+        "id": delivery.event,
+        "source": source,
+        "type": notice.type,
+        "subject": delivery.uid,
+        "time": written(notice.at),
+        "datacontenttype": "application/json",
+        "data": {
+            "name": delivery.name,
+            "uid": delivery.uid,
+            "generation": notice.generation,
+            "mode": delivery.mode,
+            "outcome": notice.outcome,
+            "reason": notice.reason,
+            "holdId": notice.hold_id,
+        },
+    }

@@ -1,0 +1,167 @@
+"""The page of one request: its road with durations, its attempts with their answers, its history, what comes next."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from shlex import quote
+from typing import Any
+
+from agent.core.effect import EffectKind
+from agent.core.record import Mode, Phase, Record, Result
+from agent.store.pages import Browsing, Entry
+from agent.store.readonly import Attempt
+from agent.views.explain import EFFECTS, Around, coming, where
+from agent.web.agent_status import Seen
+from agent.web.summaries import held, short
+
+_ENTRIES, _ATTEMPTS = 300, 100
+_ROADS: dict[Mode, tuple[Phase, ...]] = {
+    "upload": tuple(Phase),
+    "capture": (Phase.DOSSIER, Phase.PROCESS, Phase.RESULT, Phase.DELETION, Phase.DONE),
+}
+
+
+def timeline(browsing: Browsing, seen: Seen, uid: str) -> dict[str, Any] | None:
+    """All that the page of a request shows; None when there is no such request, or its name was erased."""
+    record = browsing.get(uid)
+    if record is None or not record.name:
+        return None
+    now, name = seen.now, record.name
+    entries = browsing.history(uid, _ENTRIES)
+    link = browsing.link(uid) is not None
+    around = Around(
+        paused_since=0.0 if seen.paused else None,
+        linkless=browsing.linkless(record),
+        waiting=browsing.waiting_withdrawals(),
+        remarks=tuple(browsing.remarks(uid)),
+        undeleted=browsing.undeleted_of(uid),
+    )
+    return {
+        "name": name,
+        "state": record.state,
+        "outcome": record.outcome,
+        "mode": record.desired.mode,
+        "generation": record.generation,
+        "labels": record.desired.labels,
+        "held": held(record) if record.hold is not None else None,
+        "next": coming(record, now, seen.policy, around).sentence,
+        "link_command": f"assure-agent get {quote(name)} --link" if link else None,
+        "road": road(record, entries, now),
+        "where": list(where(record, now, around)),
+        "result": _result(record.result) if record.result is not None else None,
+        "attempts": [_attempt(attempt) for attempt in reversed(browsing.attempts(uid, _ATTEMPTS))],
+        "history": [_entry(entry) for entry in reversed(entries)],
+        "truncated": len(entries) == _ENTRIES,
+        "ids": list(_ids(record)),
+        "commands_for": [f"assure-agent explain {quote(name)}", f"assure-agent describe {quote(name)} --remote"],
+    }
+
+
+def road(record: Record, entries: Sequence[Entry], now: float) -> list[dict[str, str]]:
+    """The phases of this generation in order: passed, now or ahead, and the time spent in each."""
+    spent = durations(record, entries, now)
+    order = _ROADS[record.desired.mode]
+    place = order.index(record.phase)
+    parts = []
+    for number, phase in enumerate(order):
+        standing = "now" if number == place else "passed" if number < place and phase in spent else "ahead"
+        if record.phase is Phase.DONE and phase is Phase.DONE:
+            standing = "passed"
+        took = short(spent[phase]) if phase in spent and phase is not Phase.DONE else ""
+        parts.append({"phase": phase.value, "standing": standing, "took": took})
+    return parts
+
+
+def durations(record: Record, entries: Sequence[Entry], now: float) -> dict[Phase, float]:
+    """Seconds spent in each phase of the current generation; a phase that was passed twice counts twice."""
+    spent: dict[Phase, float] = {}
+    phase: Phase | None = None
+    since = 0.0
+    for entry in entries:
+        changes = entry.changes
+        if phase is not None and "phase" in changes:
+            spent[phase] = spent.get(phase, 0.0) + entry.at - since
+        if "generation" in changes:
+            spent = {}
+        if "phase" in changes or "generation" in changes:
+            phase, since = Phase(changes.get("phase", phase or record.phase)), entry.at
+    spent[record.phase] = spent.get(record.phase, 0.0) + now - record.phase_at
+    return spent
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    """An attempt, and what is kept of its answer: never a value of its body."""
+    took = short(attempt.answered_at - attempt.intended_at) if attempt.answered_at is not None else ""
+    told = (
+        ("HTTP status", attempt.status),
+        ("no answer", attempt.trouble),
+        ("cause", attempt.cause),
+        ("trace id", attempt.trace_id),
+        ("keys of the body", attempt.shape),
+        ("SHA-256 of the body", attempt.digest),
+    )
+    return {
+        "number": attempt.number,
+        "what": EFFECTS[EffectKind(attempt.effect)],
+        "at": attempt.intended_at,
+        "took": took,
+        "result": attempt.result or "unanswered",
+        "short": f"HTTP {attempt.status}" if attempt.status else attempt.trouble or "",
+        "evidence": [(key, value) for key, value in told if value],
+    }
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    changes = entry.changes
+    kind = "question" if changes.get("hold") else "phase" if "phase" in changes else "plain"
+    what = re.sub(r"(?<!^)([A-Z])", r" \1", entry.type)
+    return {"at": entry.at, "kind": kind, "what": what.capitalize(), "details": list(_details(changes))}
+
+
+def _details(changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What changed, as far as it says something to a person."""
+    if intent := changes.get("intent"):
+        yield "asks", EFFECTS[EffectKind(intent["effect"])]
+    if hold := changes.get("hold"):
+        yield "held", f"{hold['reason']} {hold['id']}"
+    elif "hold" in changes:
+        yield "hold", "answered"
+    for key, word in _TOLD.items():
+        if (value := changes.get(key)) is not None:
+            yield word, str(value)
+
+
+_TOLD = {
+    "phase": "phase",
+    "generation": "generation",
+    "attempt": "attempt",
+    "outcome": "outcome",
+    "status": "status",
+    "doubt": "unknown",
+    "dossierId": "dossier",
+    "processId": "process",
+    "commit": "commit",
+}
+
+
+def _result(result: Result) -> dict[str, Any]:
+    return {
+        "status": result.status,
+        "reasons": [
+            " / ".join(part for part in (reason.type, reason.category, reason.sub_category) if part)
+            for reason in result.reasons
+        ],
+        "checks": result.checks,
+        "fail_type": result.fail_type,
+    }
+
+
+def _ids(record: Record) -> Iterator[tuple[str, str]]:
+    yield "uid", record.uid
+    if record.opened_at is not None:
+        yield "external reference", record.reference
+    if record.dossier_id is not None:
+        yield "dossier", record.dossier_id
+    if record.process_id is not None:
+        yield "process", record.process_id
+    if record.desired.commit is not None:
+        yield "commit", record.desired.commit + (" and changed" if record.desired.dirty else "")

@@ -1,0 +1,99 @@
+"""Serves an application on an address: Starlette on uvicorn, in the agent's own loop.
+
+What is served stands elsewhere: `surface/` for LISTEN, `events.py` for EVENTS_LISTEN. Access logs are off [I6].
+The bounds on connections are those of `connections.py`.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, cast
+
+import uvicorn
+from starlette.applications import Starlette
+
+from agent.core.drop_reasons import Dropped
+from agent.core.errors import SettingsError
+from agent.web.connection_limits import Listener
+
+_CHOOSE = {"LISTEN": "--listen 127.0.0.1:0", "EVENTS_LISTEN": "ASSURE_AGENT_EVENTS_LISTEN=127.0.0.1:0"}
+_USUAL = 256  # connections at once
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: Starlette,
+    host: str,
+    port: int,
+    setting: str = "LISTEN",
+    most: int = _USUAL,
+    largest_body: int = 0,
+    dropped: Callable[[Dropped], None] = lambda reason: None,
+) -> AsyncIterator[str]:
+    """Serve while the block runs; gives the URL. Port 0 picks a free one. Raises SettingsError when it is taken.
+
+    `most`, `largest_body` and `dropped` are those of `Listener`.
+    """
+    listener = _listener(host, port, setting)
+    bounds = Listener(most, largest_body, dropped)
+    # A header must not make a peer look like another one: the status page trusts loopback (design §11).
+    config = uvicorn.Config(
+        app,
+        http=cast(Any, bounds.protocol),  # a factory of protocols, which uvicorn only calls
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        proxy_headers=False,
+        server_header=False,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        await server.up.wait()
+        name = f"[{host}]" if ":" in host else host
+        yield f"http://{name}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+        bounds.abort()  # peers that have not read their answer
+        listener.close()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers, which are the agent's, and with an event for being up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def _listener(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # IPPROTO_TCP, so that asyncio sets TCP_NODELAY on what is accepted.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        hint = f"choose another port with {_CHOOSE[setting]}, or stop what uses it"
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            hint = f"name an address of this machine, as in {_CHOOSE[setting]}"
+        raise SettingsError(
+            f"ASSURE_AGENT_{setting}: {host}:{port} cannot be used: {error.strerror or error}.", hint
+        ) from None
+    return listener

@@ -1,0 +1,162 @@
+"""The agent's face to everybody but Assure: what it serves on LISTEN and EVENTS_LISTEN, and whom it tells."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+
+from agent.assure.account import sink_name
+from agent.platform.endpoint_health import Endpoints
+from agent.platform.file_descriptors import connections_each, limit, needed
+from agent.platform.log import logger
+from agent.platform.metrics import Metrics
+from agent.platform.settings import Settings, secrets_of
+from agent.platform.settings_types import signing_keys
+from agent.ports.sink import sink_id
+from agent.store.sqlite import SqliteStore
+from agent.web.agent_status import Standing
+from agent.web.api import Api
+from agent.web.app import application
+from agent.web.assure_events import LARGEST, Events, Signature, Tell
+from agent.web.cloudevents import HttpSink
+from agent.web.dispatcher import Deliverer
+from agent.web.health_endpoints import vitals
+from agent.web.read_pool import Looks
+from agent.web.server import serving
+from agent.web.sessions import Sessions
+from agent.web.status_page import StatusPage
+
+_LAST = 3.0  # seconds that the sinks get when we are told to end
+_FAULT_PAUSE = 60.0
+_LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
+
+def sink_ids(settings: Settings) -> list[str]:
+    """The sinks, as the store knows them."""
+    return [sink_id(url) for url in settings.sink_urls]
+
+
+class Outward:
+    """Serves and delivers while `at_work`. `failed` hears of what goes wrong with it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: SqliteStore,
+        metrics: Metrics,
+        standing: Standing,
+        endpoints: Endpoints,
+        tell: Tell,
+        chance: Callable[[], float],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._metrics = metrics
+        self._standing = standing
+        self._tell = tell
+        self._failed = failed
+        self._connections = connections_each(settings.concurrency)
+        self._sessions = Sessions()
+        clock, agent_id = standing.clock, settings.agent_id or store.keys.agent_id()
+        keys = signing_keys(settings.sink_secret.get_secret_value())
+        self._sinks = [
+            HttpSink(url, keys, agent_id, clock, partial(endpoints.met, sink_name(url))) for url in settings.sink_urls
+        ]
+        self._deliverers = [
+            Deliverer(name, sink, store.outbox, clock, chance, metrics.delivered)
+            for name, sink in zip(sink_ids(settings), self._sinks, strict=True)
+        ]
+
+    def wake(self) -> None:
+        """A change was committed: there may be something to tell."""
+        for deliverer in self._deliverers:
+            deliverer.wake()
+
+    def page_link(self, url: str) -> str:
+        """A new one-time link to the status page; `url` is that of LISTEN. A bearer secret."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if host != "localhost":  # other names are not accepted as Host, so the link has the address
+            with contextlib.suppress(OSError, ValueError):  # a link that does not work harms nothing else
+                address = ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host)
+                host = _LOOPBACK[address.version] if address.is_unspecified else str(address)
+        return self._sessions.link(f"http://{f'[{host}]' if ':' in host else host}:{parts.port}")
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncIterator[tuple[str, str | None]]:
+        """Serve and deliver while the block runs; gives the URLs of LISTEN and EVENTS_LISTEN, None when not served."""
+        calls = self._settings.concurrency
+        if limit() < needed(calls):
+            hint = f"raise it to at least {needed(calls)} (LimitNOFILE, ulimit -n), or lower ASSURE_AGENT_CONCURRENCY"
+            logger().warning("the limit of open files is low", count=limit(), hint=hint)
+        looks = Looks(self._settings.state_path)
+        host, port = self._settings.address
+        try:
+            dropped = partial(self._metrics.dropped, "listen")
+            served = serving(self._surface(looks), host, port, most=self._connections, dropped=dropped)
+            async with served as url, self._hearing() as events, self._delivering():
+                yield url, events
+        finally:
+            looks.close()
+
+    def _surface(self, looks: Looks) -> Starlette:
+        token = self._settings.api_token.get_secret_value()
+        return application(
+            [
+                *vitals(self._metrics.registry, self._standing.ready),
+                *Api(token, self._settings.source_name, looks).routes(),
+                *StatusPage(token, self._standing, looks, self._sessions).routes(),
+            ]
+        )
+
+    @contextlib.asynccontextmanager
+    async def _hearing(self) -> AsyncIterator[str | None]:
+        settings = self._settings
+        secrets = secrets_of(settings.events_secret)
+        if not secrets:
+            yield None
+            return
+        signature = Signature(
+            secrets=secrets,
+            header=settings.events_signature_header,
+            encoding=settings.events_signature_encoding,
+            prefix=settings.events_signature_prefix,
+        )
+        clock = self._standing.clock
+        events = Events(signature, self._store.inbox, self._tell, clock, self._metrics.received)
+        host, port = settings.events_address
+        bounds = {"most": self._connections, "largest_body": LARGEST}
+        dropped = partial(self._metrics.dropped, "events_listen")
+        async with serving(events.application(), host, port, "EVENTS_LISTEN", **bounds, dropped=dropped) as url:
+            yield url
+
+    @contextlib.asynccontextmanager
+    async def _delivering(self) -> AsyncIterator[None]:
+        """What is left over from sinks that are not set any more is dropped; at the end there is one short round."""
+        if dropped := await self._store.outbox.only(sink_ids(self._settings)):
+            self._metrics.delivered("dropped", dropped)
+        tasks = [asyncio.create_task(self._deliver(deliverer)) for deliverer in self._deliverers]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            rounds = [asyncio.wait_for(deliverer.round(), _LAST) for deliverer in self._deliverers]
+            await asyncio.gather(*rounds, return_exceptions=True)
+            for sink in self._sinks:
+                await sink.aclose()
+
+    async def _deliver(self, deliverer: Deliverer) -> None:
+        while True:
+            try:
+                await deliverer.run()
+            except Exception as error:  # a bug of ours, or a store that cannot be read: the rest goes on [I9]
+                self._failed(error)
+                await self._standing.clock.wait(asyncio.Event(), _FAULT_PAUSE)

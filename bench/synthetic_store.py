@@ -1,0 +1,220 @@
+"""Stores as they are after a long time, made in minutes.
+
+The real core takes a few requests along their road and the real store writes them; what it wrote is then copied under
+other uids, names and ids, by plain SQL, each copy with a hash chain of its own. `audit verify` finds nothing wrong with
+such a store. Copies are written in the order of their uids, so that a large one is made at the speed of the disk.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from agent.core.answer import Evidence
+from agent.core.effect import EffectKind
+from agent.core.observations import CameDue, DocumentRemoved, EffectRefused
+from agent.core.record import Phase
+from agent.core.request import essence
+from agent.source.loader import load
+from agent.store.connection import sqlite3
+from agent.store.digests import LABELS, NAME, Sealer
+from agent.store.identity_key import Keys
+from agent.store.repository import chain
+from agent.store.sqlite import SqliteStore
+from tests.store.support import Life, upload
+
+AGENT = "bench"  # AGENT_ID
+SOURCE = "default"  # SOURCE_NAME; of `elsewhere` no scan misses a file
+DAY = 86400.0
+_TABLES = ("requests", "events", "attempts", "starts", "reservations")
+_CHUNK = 5000  # requests in a transaction
+_UID, _NAME = "f" * 24, "name-of-a-person-in-a-pattern"
+_DOCUMENT = ("digest-in-a-pattern", "essence-in-a-pattern", "file-in-a-pattern")  # the words for `Grown.more`
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """One request of a grown store, and what Assure has of it."""
+
+    uid: str
+    name: str
+    more: tuple[str, str, str] = ("", "", "")  # digest and essence of its document, and the file
+
+    @property
+    def dossier(self) -> str:
+        """A UUID, as Assure's ids are."""
+        return _uuid(self.uid + "00000000")
+
+    @property
+    def process(self) -> str:
+        """Another."""
+        return _uuid(self.uid + "00000001")
+
+    @property
+    def reference(self) -> str:
+        """Our external reference."""
+        return f"aa-{AGENT}-{self.uid}-1-1"
+
+
+def settled(at: float) -> Life:
+    """Verified, deleted, and its file was taken away since."""
+    life = Life(_UID, at=at, name=_NAME, agent=AGENT, source="elsewhere").until(Phase.DONE)
+    life.sees(DocumentRemoved)
+    return life
+
+
+def waiting(at: float, followed: bool = False) -> Life:
+    """Started, and waits for its result. With `followed` its file is in the folder."""
+    digest, essence, file = _DOCUMENT
+    desired = upload(digest=digest, essence=essence, file=file, line=1) if followed else upload()
+    source = SOURCE if followed else "elsewhere"
+    return Life(_UID, desired, at, name=_NAME, agent=AGENT, source=source).until(Phase.RESULT)
+
+
+def failing(due: float) -> Life:
+    """Its dossier could not be deleted for so long that it is tried once a minute or so; the next time then."""
+    return _failing(due - (_failing(0.0).record.due_at or 0.0))
+
+
+def _failing(at: float, tries: int = 9) -> Life:
+    life = Life(_UID, at=at, name=_NAME, agent=AGENT, source="elsewhere").until(Phase.DELETION)
+    while life.record.failures < tries:
+        if life.record.intent is None:
+            life.at = max(life.at, life.record.due_at or 0.0)
+            life.sees(CameDue)
+        life.sees(EffectRefused, kind=EffectKind.DELETE_DOSSIER, evidence=Evidence(status=400))
+    return life
+
+
+def begin(path: Path) -> Keys:
+    """Make an empty store; returns its key."""
+    store = SqliteStore(path, None)
+    keys = store.keys
+    store.close()
+    return keys
+
+
+def named(keys: Keys, names: Iterable[str]) -> list[Grown]:
+    """Requests whose files are nowhere."""
+    return [Grown(keys.uid("elsewhere", name), name) for name in names]
+
+
+def filed(keys: Keys, specs: Path, names: Iterable[str]) -> list[Grown]:
+    """Requests whose files are in this folder."""
+    found = []
+    for name in names:
+        (document,) = load((specs / f"{name}.yaml").read_bytes(), f"{name}.yaml").documents
+        digests = keys.digest(document.canonical), keys.digest(essence(document.request))
+        found.append(Grown(keys.uid(SOURCE, name), name, (*digests, document.file)))
+    return found
+
+
+def grow(path: Path, lives: Sequence[Life], requests: Iterable[Grown]) -> list[Grown]:
+    """Add these requests to the store that nobody has open, by turns as these lives were."""
+    requests = sorted(requests, key=lambda one: one.uid)
+    keys = Keys.beside(path)
+    patterns = [_Pattern(life, keys) for life in lives]
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=OFF")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA cache_size=-1000000")
+        event = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0]
+        turns = cycle(patterns)
+        for start in range(0, len(requests), _CHUNK):
+            connection.execute("BEGIN")
+            for request in requests[start : start + _CHUNK]:
+                event = next(turns).copy(connection, request, event)
+            connection.execute("COMMIT")
+    asyncio.run(_kept(path))
+    return requests
+
+
+async def _kept(path: Path) -> None:
+    """As an agent leaves it that wrote all this: the mark and the last checkpoint cover it."""
+    store = SqliteStore(path, None)
+    await store.checkpoint(0.0)
+    store.close()
+
+
+class _Pattern:
+    """The rows that the store wrote of one life, to be copied. What differs in a copy stands in them as odd words."""
+
+    def __init__(self, life: Life, keys: Keys) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            rows = asyncio.run(_written(Path(name) / "agent.db", life))
+        self._record, self._keys = life.record, keys
+        record = life.record
+        self._salt = rows["requests"][0]["salt"]
+        admitted = orjson.loads(rows["events"][0]["changes"])
+        ids = [word for word in (record.dossier_id, record.process_id) if word is not None]
+        self._words = (*ids, _UID, _NAME, *_DOCUMENT, admitted[NAME], admitted[LABELS])
+        self._inserts = [
+            (table, f"INSERT INTO {table} ({', '.join(known[0])}) VALUES ({', '.join('?' * len(known[0]))})")
+            for table, known in rows.items()
+            if known
+        ]
+        self._rows = {table: [_Row(row, self._words) for row in known] for table, known in rows.items()}
+        event, request = list(rows["events"][0]), list(rows["requests"][0])
+        self._id, self._hash, self._head = event.index("id"), event.index("hash"), request.index("head")
+        self._said = [event.index(name) for name in ("uid", "seq", "at", "type", "changes")]
+
+    def copy(self, connection: Any, request: Grown, event: int) -> int:
+        """Write the rows for this request; its events follow `event`. Returns the number of the last."""
+        ids = (request.dossier, request.process)[: self._words.index(_UID)]
+        sealer = Sealer(self._keys, request.uid, self._salt)
+        digests = sealer.name(self._record.source, request.name), sealer.labels(self._record.desired.labels)
+        words = (*ids, request.uid, request.name, *request.more, *digests)
+        pairs = list(zip(self._words, words, strict=True))
+        rows = {table: [row.copy(pairs) for row in known] for table, known in self._rows.items()}
+        head = ""
+        for row in rows["events"]:
+            event += 1
+            head = chain(head, *(row[place] for place in self._said))
+            row[self._id], row[self._hash] = event, head
+        rows["requests"][0][self._head] = head
+        for table, insert in self._inserts:
+            connection.executemany(insert, rows[table])
+        return event
+
+
+class _Row:
+    """One row of a table, and which of its values hold a word that is another one in a copy."""
+
+    def __init__(self, row: dict[str, Any], words: Sequence[str]) -> None:
+        self._values = list(row.values())
+        texts = [(place, value) for place, value in enumerate(self._values) if isinstance(value, str)]
+        self._places = [place for place, value in texts if any(word in value for word in words)]
+
+    def copy(self, pairs: Sequence[tuple[str, str]]) -> list[Any]:
+        """The values with other words."""
+        values = list(self._values)
+        for place in self._places:
+            text = values[place]
+            for word, other in pairs:
+                text = text.replace(word, other)
+            values[place] = text
+        return values
+
+
+async def _written(path: Path, life: Life) -> dict[str, list[dict[str, Any]]]:
+    store = SqliteStore(path, None)
+    for step in life.steps:
+        await store.commit([step])
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        found = {}
+        for table in _TABLES:
+            rows = connection.execute(f"SELECT * FROM {table}")
+            names = [column[0] for column in rows.description]
+            found[table] = [dict(zip(names, row, strict=True)) for row in rows]
+        return found
+
+
+def _uuid(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}"

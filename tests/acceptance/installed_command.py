@@ -1,0 +1,178 @@
+"""The installed command against the sandbox in another process: real files, real ports, real signals."""
+
+import contextlib
+import io
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from agent.store.connection import open_reader
+from agent.store.readonly import Reading
+from agent.views.resource import item
+from tests.support.timeouts import PATIENT, eventually
+from verification.processes import COMMAND, environment, ledger_at
+
+NEVER = "10m"  # as POLL_INTERVAL: nobody looks for a result while the test lasts, so that whoever is started waits
+
+
+@dataclass
+class Office:
+    """A folder of requests, a simulated Assure, and the command between them."""
+
+    folder: Path
+    url: str
+    output: str = ""  # everything that the command ever said
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return environment(self.folder, self.url, **{"LOG_LEVEL": "debug", **self.settings})
+
+    def write(self, name: str, **spec: Any) -> Path:
+        """Write one request file; JSON is YAML."""
+        labels = spec.pop("labels", {})
+        document = {
+            "apiVersion": "assure-agent/v1",
+            "kind": "VerificationRequest",
+            "metadata": {"name": name, "labels": labels},
+            "spec": spec,
+        }
+        path = self.folder / "specs" / f"{name}.yaml"
+        path.write_text(json.dumps(document))
+        return path
+
+    def upload(self, name: str, outcome: str = "accepted", selfie: bool = False, **more: Any) -> Path:
+        """Write an upload request whose image carries the outcome."""
+        images = {"front": picture(self.folder / "images", outcome)}
+        if selfie:
+            images["selfie"] = picture(self.folder / "images", "selfie")
+        return self.write(
+            name,
+            processType="documentSelfie" if selfie else "document",
+            upload={"documentId": 137, "images": images},
+            **more,
+        )
+
+    def run(self, *arguments: str, timeout: float = PATIENT) -> int:
+        """Run the command to its end; the exit code."""
+        done = subprocess.run(
+            [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, timeout=timeout
+        )
+        self.output += done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that prints JSON."""
+        done = subprocess.run(
+            [*COMMAND, *arguments, "-o", "json"], env=self.environment, capture_output=True, text=True, check=True
+        )
+        return json.loads(done.stdout)
+
+    def plan(self) -> dict[str, Any]:
+        """What `plan` says, whatever its exit code."""
+        done = subprocess.run([*COMMAND, "plan", "-o", "json"], env=self.environment, capture_output=True, text=True)
+        plan: dict[str, Any] = json.loads(done.stdout)
+        return plan
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The agent in the background; ended with SIGTERM.
+
+        It speaks into a file: a pipe that nobody reads is full after 64 KiB, and would halt it.
+        """
+        log = self.folder / "agent.platform.log"
+        with (
+            log.open("w") as file,
+            subprocess.Popen([*COMMAND, "run"], env=self.environment, stdout=file, stderr=subprocess.STDOUT) as process,
+        ):
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(timeout=PATIENT)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+                finally:
+                    self.output += log.read_text()
+
+    def items(self) -> dict[str, dict[str, Any]]:
+        """What `get` knows, by name."""
+        return {item["name"]: item for item in self.json("get")["items"]}
+
+    # -- looking on from here: a command takes half a second to start, and is asked when something has to be shown
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state" / "agent.db"
+
+    def seen(self) -> dict[str, dict[str, Any]]:
+        """What `get` would say by now, by name."""
+        if not self.state.exists():
+            return {}
+        try:
+            with Reading(self.state) as reading:
+                return {record.name: item(record) for record in reading.all()}
+        except Exception:
+            return {}  # it is just being made
+
+    def offers(self, name: str) -> bool:
+        """True when there is a capture link for this request."""
+        if name not in (seen := self.seen()):
+            return False
+        with Reading(self.state) as reading:
+            return reading.link(seen[name]["uid"]) is not None
+
+    def scans(self, count: int = 4) -> None:
+        """Return when the source was scanned so many times more."""
+        seen = {self._scanned_at()}
+
+        def scanned() -> bool:
+            seen.add(self._scanned_at())
+            return len(seen) > count
+
+        eventually(scanned, lambda: "nobody scans")
+
+    def _scanned_at(self) -> float:
+        with contextlib.closing(open_reader(self.state)) as connection:
+            (at,) = connection.execute("SELECT max(synced_at) FROM sources").fetchone()
+        return float(at)
+
+    def link(self, name: str) -> str | None:
+        """The capture link of a request, or None when there is none now."""
+        done = subprocess.run(
+            [*COMMAND, "get", name, "--link"], env=self.environment, capture_output=True, text=True, timeout=PATIENT
+        )
+        return done.stdout.strip() or None
+
+    def ledger(self) -> dict[str, Any]:
+        """What really happened at Assure."""
+        return ledger_at(self.url)
+
+    def processes(self) -> list[dict[str, Any]]:
+        """All processes of the ledger."""
+        return [process for dossier in self.ledger()["dossiers"] for process in dossier["processes"]]
+
+    def left_behind(self) -> list[dict[str, Any]]:
+        """Dossiers that were not deleted."""
+        return [dossier for dossier in self.ledger()["dossiers"] if dossier["deletedAt"] is None]
+
+
+def picture(folder: Path, marker: str) -> str:
+    """A small picture with an outcome for the sandbox; its path below the folder."""
+    path = folder / f"{marker}.jpg"
+    if not path.exists():
+        buffer = io.BytesIO()
+        comment = "a selfie" if marker == "selfie" else f"sandbox-outcome={marker}"
+        Image.new("RGB", (64, 48), "teal").save(buffer, "JPEG", comment=comment.encode())
+        path.write_bytes(buffer.getvalue())
+    return path.name

@@ -1,0 +1,53 @@
+"""The list of document types: asked for when it is needed, and waited for by nobody for long (contract §5)."""
+
+import asyncio
+import gc
+
+import pytest
+
+from agent.assure import document_type_cache
+from agent.assure.document_type_cache import Catalogue
+from agent.core.answer import Answer, Done, Evidence
+from agent.core.assure_types import DocumentType
+from agent.core.document_types import DocumentKey
+from agent.core.errors import StoreError
+from agent.platform.clock import SystemClock
+
+
+class Late:
+    """An Assure that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = asyncio.Event()
+
+    async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
+        await self.now.wait()
+        return Done(value=(), evidence=Evidence())
+
+
+class Full:
+    """A store on a full disk."""
+
+    def recall(self, _: str) -> str | None:
+        return None
+
+    async def remember(self, _: str, __: str) -> None:
+        raise StoreError("The state file could not be written: the disk is full.")
+
+
+async def test_a_list_that_cannot_be_kept_after_all_gave_up_waiting_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever writes next says that the disk is full."""
+    monkeypatch.setattr(document_type_cache, "_PATIENCE", 0.0)
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    remote = Late()
+    kept = Catalogue(remote, Full(), SystemClock())  # type: ignore[arg-type]
+    assert await kept.resolve(DocumentKey("NLD", "passport")) is None
+    remote.now.set()
+    assert kept._asking is not None
+    await asyncio.wait({kept._asking})
+    gc.collect()
+    await asyncio.sleep(0)
+    assert told == []

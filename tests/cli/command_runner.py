@@ -1,0 +1,135 @@
+"""How a test calls the command: in this process where that is enough, in another where signals or pids matter."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+
+from agent.cli import main
+from agent.sandbox import SandboxConfig, SandboxServer
+from tests.support.timeouts import PATIENT
+
+COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
+FREE_PORT = ("--listen", "127.0.0.1:0")
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.out)
+
+    def is_one_clear_error(self, *words: str, code: int = 1) -> None:
+        """One line with what, where and `Try:`; no traceback; this exit code."""
+        assert self.code == code, self
+        lines = [line for line in self.err.splitlines() if line.startswith("assure-agent: ")]
+        assert len(lines) == 1, self
+        assert ". Try: " in lines[0]
+        assert lines[0].endswith(".")
+        for word in words:
+            assert word in lines[0], lines[0]
+        assert "Traceback" not in self.err + self.out
+
+
+class Here:
+    """The command in this process, in a folder of its own. The settings come from `env` alone."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.env = folder, {"CLIENT_ID": "sandbox-client", "CLIENT_SECRET": "sandbox-secret"}
+        self._patch, self._capture = patch, capture
+
+    def __call__(self, *arguments: str, **env: str) -> Said:
+        """Run it; keywords are settings without their prefix."""
+        with self._patch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setattr(sys, "argv", ["assure-agent", *arguments])
+            for name, value in (self.env | env).items():
+                patch.setenv(f"ASSURE_AGENT_{name}", value)
+            self._capture.readouterr()
+            code = 0
+            try:
+                main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+            finally:
+                structlog.reset_defaults()
+            said = self._capture.readouterr()
+        return Said(code, said.out, said.err)
+
+
+def spawn(folder: Path, *arguments: str, program: str = COMMAND[-1], **env: str) -> "subprocess.Popen[str]":
+    """The command in another process, or another `program` around it. End it with `finish`."""
+    given = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
+    given |= {f"ASSURE_AGENT_{name}": value for name, value in env.items()}
+    return subprocess.Popen(
+        [*COMMAND[:-1], program, *arguments],
+        cwd=folder,
+        env=given,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for(process: "subprocess.Popen[str]", words: str) -> str:
+    """The line of its stdout that holds these words."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if words in line:
+            return line
+    raise AssertionError(f"it ended without {words!r}: {finish(process)}")
+
+
+def finish(process: "subprocess.Popen[str]", number: signal.Signals | None = None, seconds: float = PATIENT) -> Said:
+    """Wait for its end, after a signal if one is given."""
+    if number is not None:
+        process.send_signal(number)
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"it did not end within {seconds} s: {out} {err}") from None
+    return Said(process.returncode, out, err)
+
+
+@contextmanager
+def sandbox(**switches: Any) -> Iterator[SandboxServer]:
+    """A sandbox in a thread of its own, since the command needs this one."""
+    up = threading.Event()
+    servers: list[tuple[SandboxServer, asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def serve() -> None:
+        end = asyncio.Event()
+        async with SandboxServer(SandboxConfig(**{"verification_delay": (0.0, 0.0), **switches})) as server:
+            servers.append((server, asyncio.get_running_loop(), end))
+            up.set()
+            await end.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert up.wait(PATIENT)
+    server, loop, end = servers[0]
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join()

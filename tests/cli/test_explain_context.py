@@ -1,0 +1,190 @@
+"""What concerns a request and does not stand in its record: pause, withdrawals that wait, annotations that miss."""
+
+import asyncio
+
+import pytest
+
+from agent.cli.explain import as_json
+from agent.core.policy import Policy
+from agent.core.record import Outcome, Phase
+from agent.daemon.agent import Agent
+from agent.views.explain import Around, coming, where
+from tests.cli.command_runner import Here, Said
+from tests.controller.test_recovery import copied, put_back
+from tests.support.commands import ask
+from tests.support.environment import World
+from tests.support.files import IDENTITY_CARD
+from tests.support.fixtures import begin, world
+
+from .test_explain import RESULT, record
+
+__all__ = ["begin", "world"]
+
+PAUSED = Around(paused_since=10.0)
+
+
+async def said(here: Here, world: World, *arguments: str) -> Said:
+    here.env |= {"STATE_URL": f"sqlite:///{world.state}", "SPECS_DIR": str(world.specs)}
+    return await asyncio.to_thread(here, *arguments)
+
+
+async def scanned(world: World, agent: Agent) -> None:
+    for _ in range(3):
+        await agent.scan()
+        await world.clock.advance(10)
+
+
+async def test_a_pause_is_told_with_its_time_and_the_command_that_ends_it(world: World, here: Here) -> None:
+    async with world.running() as agent:
+        await ask(world, "pause")
+        world.upload("a")
+        await scanned(world, agent)
+        told = (await said(here, world, "explain", "a")).out
+        (item,) = (await said(here, world, "explain", "a", "-o", "json")).json["items"]
+        listed = (await said(here, world, "get")).out
+        seen = (await said(here, world, "doctor", "--offline")).out
+    assert "The agent is paused since 2027-01-15T08:00:" in told
+    assert "Nothing while the agent is paused; after `assure-agent resume` it will" in told
+    assert "As soon as an agent runs" not in told
+    assert item["paused"]
+    assert item["pausedSince"].startswith("2027-01-15T08:00:")
+    for text in (listed, seen):
+        assert "assure-agent resume" in text
+    assert world.ledger.dossiers == {}
+
+
+async def test_who_pauses_twice_is_paused_since_the_first_time(world: World, here: Here) -> None:
+    async with world.running():
+        await ask(world, "pause")
+        (first,) = world.rows("SELECT value FROM meta WHERE key = 'remembered/paused'")
+        await world.clock.advance(60)
+        await ask(world, "pause", command_id="command-2")
+        assert world.rows("SELECT value FROM meta WHERE key = 'remembered/paused'") == [first]
+        await ask(world, "resume", command_id="command-3")
+    world.upload("a")
+    await world.settle()
+    assert "paused" not in (await said(here, world, "explain", "a")).out
+
+
+@pytest.mark.parametrize("more", [RESULT, {**RESULT, "phase": Phase.DELETION, "delete_at": 0.0}])
+def test_what_goes_on_while_the_agent_is_paused_says_when(more: dict[str, object]) -> None:
+    one = record(**more)
+    assert "As soon as an agent runs" in coming(one, 20.0, Policy(), PAUSED).sentence
+    assert any("what runs at Assure is observed and deleted" in sentence for sentence in where(one, 20.0, PAUSED))
+
+
+def test_a_pause_whose_beginning_an_earlier_version_did_not_keep() -> None:
+    around = Around(paused_since=0.0)
+    assert any("is paused: nothing new" in sentence for sentence in where(record(), 20.0, around))
+    assert as_json(record(), [], 20.0, Policy(), around)["pausedSince"] is None
+
+
+async def test_a_copy_whose_dossiers_are_gone_says_what_lets_it_go_on(world: World, here: Here) -> None:
+    """[I1] [I2] First `approve`, then `resume`, because so many dossiers that are gone look like a wrong account."""
+    names = [f"a-{number}" for number in range(8)]
+    for name in names:
+        world.upload(name, "sandbox-delay=5m")
+    async with world.running():
+        await world.clock.advance(60)
+    kept = copied(world)
+    await world.settle()
+    put_back(world, kept)
+    async with world.running() as agent:
+        await world.clock.advance(5)
+        before = (await said(here, world, "explain", "a-0")).out
+        assert "nothing is begun before `assure-agent approve`" in before
+        await ask(world, "approve")
+        await agent._pausing.recover()
+        await world.clock.advance(600)
+        assert {record.phase for record in world.records().values()} == {Phase.RESULT}
+        told = (await said(here, world, "explain", "a-0")).out
+        (item,) = (await said(here, world, "explain", "a-0", "-o", "json")).json["items"]
+        assert "`assure-agent resume` says so" in told
+        assert "Once calls to Assure go on, it will" in told
+        assert "before `assure-agent approve`" not in told
+        assert item["circuit"] == "missing"
+        await ask(world, "resume", command_id="command-2")
+        await world.clock.advance(1_800)
+        assert {record.outcome for record in world.records().values()} == {Outcome.LOST}
+        assert "resume" not in (await said(here, world, "explain", "a-0")).out
+    assert [world.starts(name) for name in names] == [1] * 8
+
+
+def test_what_would_be_begun_in_a_copy_waits_for_a_persons_word() -> None:
+    around = Around(recovering=True, gated=True)
+    assert coming(record(), 20.0, Policy(), around).sentence.startswith("Nothing before `assure-agent approve`")
+    assert as_json(record(), [], 20.0, Policy(), around)["ifChanged"]["action"] == "hold"
+
+
+async def test_a_withdrawal_that_waits_is_told_where_people_look(world: World, here: Here) -> None:
+    names = [f"a-{number}" for number in range(6)]
+    for name in names:
+        world.upload(name, suspend=True)
+    async with world.running() as agent:
+        for name in names[:4]:
+            (world.specs / f"{name}.yaml").unlink()
+        await scanned(world, agent)
+        told = (await said(here, world, "explain", "a-0")).out
+        other = (await said(here, world, "explain", "a-5")).out
+        (item,) = (await said(here, world, "explain", "a-0", "-o", "json")).json["items"]
+        places = [(await said(here, world, *command)).out for command in (("get",), ("doctor", "--offline"))]
+        assert "Its file is gone. 4 withdrawals wait for a person's word, this one among them" in told
+        assert "If the withdrawals are approved: it would be withdrawn" in told
+        assert "If its file were removed now" not in told
+        assert item["withdrawalWaits"]
+        assert "4 withdrawals" not in other
+        for text in (told, *places):
+            assert "assure-agent approve" in text
+        await ask(world, "approve")
+        await scanned(world, agent)
+        assert world.rows("SELECT * FROM remarks") == []
+        assert "wait for a person" not in (await said(here, world, "explain", "a-0")).out
+
+
+async def test_files_that_are_back_wait_no_longer(world: World, here: Here) -> None:
+    paths = [world.upload(f"a-{number}", suspend=True) for number in range(4)]
+    async with world.running() as agent:
+        for path in paths:
+            path.rename(path.with_suffix(".away"))
+        await scanned(world, agent)
+        assert len(world.rows("SELECT * FROM remarks WHERE kind = 'withdrawal-waits'")) == 4
+        for path in paths:
+            path.with_suffix(".away").rename(path)
+        await scanned(world, agent)
+        assert world.rows("SELECT * FROM remarks") == []
+        assert "If its file were removed now" in (await said(here, world, "explain", "a-0")).out
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [("retry@h-000000", "answers h-000000, which is not open"), ("perhaps", "is no answer to its hold")],
+)
+async def test_an_annotation_that_answers_no_open_hold_is_told(
+    world: World, here: Here, answer: str, words: str
+) -> None:
+    world.upload("a", document_id=IDENTITY_CARD)
+    async with world.running() as agent:
+        world.upload("a", document_id=IDENTITY_CARD, annotations={"assure-agent/resolve": answer})
+        await scanned(world, agent)
+        hold = world.record("a").hold
+        assert hold is not None
+        told = (await said(here, world, "explain", "a")).out
+        (item,) = (await said(here, world, "explain", "a", "-o", "json")).json["items"]
+        listed = (await said(here, world, "get")).out
+        assert f"The annotation `assure-agent/resolve` in its file {words}: it is ignored." in told
+        assert f"The open hold is {hold.id}." in told
+        assert item["strayAnswer"] == ("h-000000" if "@" in answer else "")
+        assert "ignored: a: its `assure-agent/resolve` answers no open hold" in listed
+        world.upload("a", document_id=IDENTITY_CARD)
+        await scanned(world, agent)
+        assert "in its file answers" not in (await said(here, world, "explain", "a")).out
+
+
+async def test_retention_is_told(world: World, here: Here) -> None:
+    world.upload("a", retention="1h")
+    async with world.running():
+        await world.clock.advance(30)
+        told = (await said(here, world, "explain", "a")).out
+    assert "Its outcome is accepted" in told
+    assert "Its retention ends at 2027-01-15T09:00:" in told
+    assert "; then it will delete the dossier." in told

@@ -1,0 +1,125 @@
+"""A capture that goes on after its link was lost with the state file: whoever looks is told, and what to do."""
+
+import asyncio
+
+from agent.core.policy import Policy
+from agent.core.record import Phase
+from agent.store.backup import back_up, restore
+from agent.store.pages import Browsing
+from agent.web.agent_status import Seen
+from agent.web.request_page import timeline
+from tests.cli.command_runner import Here, Said
+from tests.controller.test_recovery import approved, lose
+from tests.support.clock import until
+from tests.support.commands import ask
+from tests.support.environment import World
+from tests.support.fixtures import Begin, begin, world
+
+__all__ = ["begin", "world"]
+
+LOST = "Its capture link is lost and cannot be handed out any more"
+TRY = "Try: `assure-agent rerun a` begins anew with another link, and is billed again."
+
+
+SEEN = Seen(
+    now=0.0,
+    policy=Policy(),
+    ready=None,
+    paused=False,
+    budget=None,
+    circuit=None,
+    minutes=(),
+    last_done=None,
+    last_trouble=None,
+)
+
+
+def command(world: World, here: Here) -> Here:
+    """The command on the state of this world."""
+    config = world.sandbox.config
+    here.env |= {
+        "STATE_URL": f"sqlite:///{world.state}",
+        "BASE_URL": world.sandbox.url,
+        "CLIENT_ID": config.client_id,
+        "CLIENT_SECRET": config.client_secret,
+    }
+    return here
+
+
+async def said(here: Here, *arguments: str) -> Said:
+    return await asyncio.to_thread(here, *arguments)
+
+
+async def captures(world: World, *names: str) -> None:
+    """Each has its link, and its person began: there is a process in its dossier."""
+    for name in names:
+        world.capture(name)
+    async with world.running():
+        pass
+    assert {record.phase for record in world.records().values()} == {Phase.RESULT}
+
+
+async def regained(world: World) -> None:
+    """The state file is gone; what Assure has is adopted, and a person approved."""
+    lose(world)
+    async with approved(world) as agent:
+        await until(lambda: not agent.reconciler.recovering)
+    assert {(record.phase, record.hold) for record in world.records().values()} == {(Phase.RESULT, None)}
+
+
+async def test_whoever_looks_at_an_adopted_capture_is_told_that_its_link_is_lost(begin: Begin, here: Here) -> None:
+    """[I1] It would wait for its deadline without a word. Nothing is asked of Assure to know it."""
+    world = await begin(interactive=True)
+    state = command(world, here)
+    await captures(world, "a")
+    looks = [("get",), ("get", "a"), ("explain", "a"), ("describe", "a", "--remote")]
+    for look in looks:
+        assert LOST not in (await said(state, *look)).out
+    await regained(world)
+    before = world.ledger.calls.copy()
+    for look in looks[:-1]:
+        told = await said(state, *look)
+        assert (told.code, LOST in told.out, TRY in told.out) == (0, True, True), told
+    (await said(state, "get", "a", "--link")).is_one_clear_error(LOST, TRY)
+    (item,) = (await said(state, "explain", "a", "-o", "json")).json["items"]
+    assert item["linkLost"] is True
+    assert world.ledger.calls == before
+    told = await said(state, "describe", "a", "--remote")
+    assert (told.code, LOST in told.out, TRY in told.out) == (0, True, True), told
+    with Browsing(world.state) as browsing:
+        page = timeline(browsing, SEEN, world.record("a").uid)
+    assert page is not None
+    assert any(LOST in sentence for sentence in page["where"])
+
+
+async def test_what_it_says_to_try_hands_out_another_link(begin: Begin, here: Here) -> None:
+    world = await begin(interactive=True)
+    await captures(world, "a")
+    await regained(world)
+    async with world.running():
+        await ask(world, "rerun", name="a")
+        await world.clock.advance(60)
+    assert (world.record("a").generation, world.record("a").phase) == (2, Phase.RESULT)
+    assert LOST not in (await said(command(world, here), "get")).out
+    assert (await said(here, "get", "a", "--link")).code == 0
+
+
+async def test_after_a_restore_many_are_told_of_in_a_few_lines(begin: Begin, here: Here) -> None:
+    """No backup has links [I6]."""
+    world = await begin(interactive=True)
+    await captures(world, *"abcde")
+    kept = world.folder / "backup.db"
+    back_up(world.state, kept)
+    restore(kept, world.state)
+    told = (await said(command(world, here), "get")).out
+    assert told.count(LOST) == 3
+    assert "2 other capture links are lost as well" in told
+
+
+async def test_who_is_done_or_has_nobody_to_wait_for_is_told_of_no_link(world: World, here: Here) -> None:
+    world.upload("u", "sandbox-delay=60m")
+    world.capture("c")
+    async with world.running():
+        await world.clock.advance(60)
+    assert (world.record("u").phase, world.record("c").phase) == (Phase.RESULT, Phase.DONE)
+    assert LOST not in (await said(command(world, here), "get")).out

@@ -1,0 +1,472 @@
+"""Files of settings and secrets that somebody else may have written: nothing of them is taken, and nothing is sent.
+
+Tried on the command, beside a server that counts what reaches it.
+"""
+
+import http.server
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from agent.core.errors import AgentError, Untrusted
+from agent.platform.git_index import tracked_files
+from agent.platform.settings import load_settings
+from agent.platform.token_host import refuse_elsewhere
+from agent.sandbox import SandboxServer
+from agent.store.identity_key import Keys
+from tests.cli.command_runner import FREE_PORT, Here, Said, finish, spawn
+from tests.support.files import upload, write
+from tests.support.git import git
+
+KEY = "k" * 32
+ONCE = ("run", "--once", "--timeout", "20s", *FREE_PORT)
+COMMANDS = (ONCE, ("plan",), ("get",), ("validate", "specs"), ("document-types",))
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="to give a file to another user takes root")
+
+
+@dataclass
+class Elsewhere:
+    """A server of somebody else, and the paths that were asked of it."""
+
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    """It listens, and answers 404."""
+    found = Elsewhere()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            found.asked.append(self.path)
+            self.send_error(404)
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *words: object) -> None:
+            """Tests are quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found.url = f"http://localhost:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def own(here: Here) -> Here:
+    """The command in a folder that the agent has made its own, with one request."""
+    Keys.beside(write(here.folder / "state/agent.db", b""))
+    (here.folder / "state/agent.db").unlink()
+    write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
+    here.env["CLAIMS_KEY"] = KEY
+    return here
+
+
+def by_somebody_else(path: Path) -> None:
+    os.chown(path, 65534, 65534)
+
+
+def for_all_to_write(path: Path) -> None:
+    path.chmod(0o666)
+
+
+def for_the_group_to_write(path: Path) -> None:
+    path.chmod(0o660)
+
+
+def in_git(path: Path) -> None:
+    git(path.parent, "init", "-q")
+    git(path.parent, "add", "-f", path.name)
+
+
+def linked_in_git(path: Path) -> None:
+    path.rename(path.with_name("real"))
+    path.symlink_to("real")
+    git(path.parent, "init", "-q")
+    git(path.parent, "add", "-f", path.name)
+
+
+def in_a_folder_for_all(path: Path) -> None:
+    path.parent.chmod(0o777)
+
+
+def with_another_name(path: Path) -> None:
+    path.with_name("another").hardlink_to(path)
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+PLANTED = [
+    pytest.param(by_somebody_else, "belongs to uid 65534", marks=as_root, id="owner"),
+    pytest.param(for_all_to_write, "has mode 0666", id="0666"),
+    pytest.param(for_the_group_to_write, "has mode 0660", id="0660"),
+    pytest.param(in_git, "is tracked by git", id="tracked"),
+    pytest.param(linked_in_git, "is tracked by git", id="link"),
+    pytest.param(in_a_folder_for_all, "has mode 0777", id="folder"),
+    pytest.param(with_another_name, "has 2 hard links", id="hard link"),
+    pytest.param(a_pipe, "is not a regular file", id="pipe"),
+]
+
+
+@pytest.mark.parametrize(("plant", "told"), PLANTED)
+@pytest.mark.parametrize("name", [".env", "assure-agent.yaml", "named.env"])
+def test_a_file_of_settings_that_another_may_have_written_takes_nothing_along(
+    own: Here, elsewhere: Elsewhere, name: str, plant: Callable[[Path], None], told: str
+) -> None:
+    file = own.folder / name
+    yaml = name.endswith("yaml")
+    for_us = f"token_url: {elsewhere.url}/t\n" if yaml else f"ASSURE_AGENT_TOKEN_URL={elsewhere.url}/t\n"
+    write(file, for_us).chmod(0o600)
+    plant(file)
+    named = ("--env-file", name) if name == "named.env" else ()
+    for command in COMMANDS if plant is for_all_to_write else (ONCE,):
+        said = own(*command, *named, BASE_URL=elsewhere.url, TOKEN_HOST="localhost")
+        said.is_one_clear_error(name, told, "" if named else "-file '' to go on without it", code=2)
+        assert "sandbox-secret" not in said.out + said.err
+    said = own("doctor", *named, BASE_URL=elsewhere.url)
+    assert (said.code, said.err) == (1, "")
+    assert told in said.out
+    assert elsewhere.asked == []
+    assert not (own.folder / "state/agent.db").exists()
+
+
+@pytest.mark.parametrize(("plant", "told"), PLANTED)
+@pytest.mark.parametrize("name", ["CLIENT_SECRET", "CLAIMS_KEY"])
+def test_a_secret_that_another_may_have_written_is_refused(
+    own: Here, name: str, plant: Callable[[Path], None], told: str
+) -> None:
+    """[I6]"""
+    file = write(own.folder / "kept/secret", "hunter2" * 8)
+    file.chmod(0o600)
+    plant(file)
+    own.env.pop(name)
+    said = own("get", **{f"{name}_FILE": "kept/secret"})
+    said.is_one_clear_error(f"{name}_FILE", told, code=2)
+    assert "hunter2" not in said.err + said.out
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o440, 0o444, 0o600, 0o644])
+@as_root
+def test_a_secret_as_container_platforms_mount_it_is_taken(own: Here, mode: int) -> None:
+    """Root's, for all to read, and behind the links of Kubernetes."""
+    write(own.folder / "mount/..2026/client-secret", "hunter2\n").chmod(mode)
+    (own.folder / "mount/..data").symlink_to("..2026")
+    (own.folder / "mount/client-secret").symlink_to("..data/client-secret")
+    (own.folder / "mount").chmod(0o1777)
+    said = own("doctor", "--offline", "-o", "json", CLIENT_SECRET="", CLIENT_SECRET_FILE="mount/client-secret")
+    assert ("ASSURE_AGENT_CLIENT_SECRET", "set", "file") in [
+        (one["name"], one["value"], one["from"]) for one in said.json["settings"]
+    ], said
+
+
+def test_a_config_map_of_kubernetes_is_taken(own: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder is open to everybody, and mounted read-only."""
+    volume = own.folder / "volume"
+    write(volume / "..2026/assure-agent.yaml", "max_starts_per_day: 5\n").chmod(0o644)
+    (volume / "..data").symlink_to("..2026")
+    (volume / "assure-agent.yaml").symlink_to("..data/assure-agent.yaml")
+    volume.chmod(0o777)
+    words = ("doctor", "--offline", "-o", "json", "--config-file", "volume/assure-agent.yaml")
+    assert "has mode 0777" in own(*words).out
+    read_only = os.statvfs_result((*tuple(os.statvfs(volume))[:8], os.ST_RDONLY, 255))
+    monkeypatch.setattr("agent.platform.trusted_files.os.statvfs", lambda _: read_only)
+    assert _brake(own(*words)) == "5"
+
+
+@as_root
+def test_a_folder_that_this_user_may_not_enter_holds_no_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sudo -u agent assure-agent get` in the home of somebody else."""
+    write(tmp_path / ".env", "ASSURE_AGENT_MAX_STARTS_PER_DAY=5\n")
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    os.seteuid(65534)
+    try:
+        assert load_settings().max_starts_per_day == 0
+    finally:
+        os.seteuid(0)
+
+
+@as_root
+def test_a_secret_of_our_own_that_others_can_read_is_refused_as_ssh_does(
+    own: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For root the platforms' 0444 is fine; a user can do better."""
+    file = write(own.folder / "secret", "hunter2")
+    file.chmod(0o644)
+    for path in (own.folder, file):
+        os.chown(path, 65534, 65534)
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    with pytest.raises(Untrusted, match="others can read this secret"):
+        load_settings(client_secret_file=file)
+    for mode in (0o600, 0o440):  # in the group of this user alone, as Docker's own examples have it
+        file.chmod(mode)
+        assert load_settings(client_secret_file=file).client_secret.get_secret_value() == "hunter2"
+    os.chown(file, 65534, 1)
+    with pytest.raises(Untrusted, match="others can read this secret"):
+        load_settings(client_secret_file=file)
+    read_only = os.statvfs_result((*tuple(os.statvfs(file))[:8], os.ST_RDONLY, 255))
+    monkeypatch.setattr("agent.platform.trusted_files.os.statvfs", lambda _: read_only)
+    assert load_settings(client_secret_file=file).client_secret, "a mount that this user cannot change the mode in"
+
+
+@as_root
+def test_a_user_without_an_entry_has_the_group_of_its_number(own: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker run -u 54321:54321` on a folder that was made with umask 002."""
+    file = write(own.folder / "secret", "hunter2")
+    file.chmod(0o600)
+    for path in (own.folder, file):
+        os.chown(path, 54321, 54321)
+    own.folder.chmod(0o775)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(Untrusted, match="has mode 0775"):
+        load_settings(client_secret_file=file)
+    monkeypatch.setattr(os, "getegid", lambda: 54321)
+    assert load_settings(client_secret_file=file).client_secret.get_secret_value() == "hunter2"
+
+
+def test_nothing_is_interpolated_and_nothing_is_sent(own: Here, elsewhere: Elsewhere) -> None:
+    """[I6] The claims key went along in the path."""
+    for value in ("${ASSURE_AGENT_CLAIMS_KEY}", "$ASSURE_AGENT_CLAIMS_KEY", "${HOME:-x}"):
+        write(own.folder / ".env", f"ASSURE_AGENT_TOKEN_URL={elsewhere.url}/{value}/\n").chmod(0o600)
+        said = own(*ONCE, BASE_URL="http://127.0.0.1:9")
+        assert said.code in (1, 2)
+        assert KEY not in said.err + said.out
+    write(own.folder / ".env", "ASSURE_AGENT_SPECS_DIR=${ASSURE_AGENT_CLAIMS_KEY}\n").chmod(0o600)
+    shown = {one["name"]: one["value"] for one in own("doctor", "--offline", "-o", "json").json["settings"]}
+    assert shown["ASSURE_AGENT_SPECS_DIR"] == "${ASSURE_AGENT_CLAIMS_KEY}"
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize("place", [".env", "assure-agent.yaml", "environment"])
+def test_client_id_and_secret_are_sent_to_no_other_host(own: Here, elsewhere: Elsewhere, place: str) -> None:
+    """Wherever TOKEN_URL comes from; TOKEN_HOST allows it, and only from the environment or a flag."""
+    env = {"BASE_URL": "http://127.0.0.1:9"}
+    if place == "environment":
+        env["TOKEN_URL"] = f"{elsewhere.url}/token"
+    else:
+        line = (
+            f"token_url: {elsewhere.url}/token\n"
+            if place.endswith("yaml")
+            else f"ASSURE_AGENT_TOKEN_URL={elsewhere.url}/token\n"
+        )
+        write(own.folder / place, line).chmod(0o600)
+    for command in (ONCE, ("document-types",), ("doctor",)):
+        said = own(*command, **env)
+        assert "client id and secret are not sent to another host" in said.err + said.out, said
+        assert said.code == (1 if command == ("doctor",) else 2)
+    if place != "environment":
+        more = "token_host: localhost\n" if place.endswith("yaml") else "ASSURE_AGENT_TOKEN_HOST=localhost\n"
+        write(own.folder / place, (own.folder / place).read_text() + more).chmod(0o600)
+        own(*ONCE, **env).is_one_clear_error(place, "from the environment or a flag only", code=2)
+        write(own.folder / place, line).chmod(0o600)
+    assert elsewhere.asked == []
+    own("document-types", **env, TOKEN_HOST="localhost")
+    own("document-types", "--token-host", elsewhere.url.removeprefix("http://"), **env)
+    assert set(elsewhere.asked) == {"/token"}
+
+
+@pytest.mark.parametrize(
+    ("base", "token", "taken"),
+    [
+        ("https://api.signicat.com", "https://api.signicat.com/auth/open/connect/token", True),
+        ("https://api.signicat.com", "https://API.signicat.com.:443/token", True),
+        ("https://api.signicat.com", "https://preprod.signicat.com/oidc/token", True),
+        ("https://api.signicat.com", "https://signicat.com.evil.example/token", False),
+        ("https://api.signicat.com", "https://evilsignicat.com/token", False),
+        ("https://api.signicat.com", "https://[::1]/token", False),
+        ("https://evil.example", "https://api.signicat.com/token", False),
+        ("https://good.co.uk", "https://evil.co.uk/token", False),
+        ("https://a.example.com", "https://b.example.com/token", False),
+        ("http://127.0.0.1:1/a", "http://127.0.0.1:1/b/token", True),
+    ],
+)
+def test_the_token_endpoint_is_where_assure_is_or_at_a_sibling_of_its_vendor(
+    base: str, token: str, taken: bool
+) -> None:
+    if taken:
+        assert load_settings(base_url=base, token_url=token).token_url
+        return
+    with pytest.raises(Untrusted, match="not sent to another host"):
+        load_settings(base_url=base, token_url=token)
+
+
+@pytest.mark.parametrize(
+    ("base", "token"),
+    [
+        ("https://api.signicat.com", "https://api.signicat.com:8443/token"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:2/token"),
+    ],
+)
+def test_another_port_of_the_same_host_is_for_the_environment_and_flags(base: str, token: str) -> None:
+    """Another user may listen there: a file cannot name it."""
+    assert load_settings(base_url=base, token_url=token).token_url == token
+    with pytest.raises(Untrusted, match="not sent to another host"):
+        refuse_elsewhere(base, token, "", of_file=True)
+
+
+def test_a_scope_of_an_ipv6_address_does_not_pass_for_a_name_of_the_vendor() -> None:
+    """It is free text: this one ends in the vendor's domain."""
+    for scope in ("%25.signicat.com", "%.signicat.com", "%25eth0"):
+        with pytest.raises(AgentError, match="its host cannot be read"):
+            load_settings(base_url="https://api.signicat.com", token_url=f"https://[2001:db8::1{scope}]/token")
+
+
+@pytest.mark.parametrize(
+    ("host", "token"),
+    [
+        ("[::1]", "https://[::1]/token"),
+        ("[::1]", "https://[::1]:8443/token"),
+        ("[::1]:8443", "https://[::1]:8443/token"),
+        ("idp.example.", "https://idp.example/token"),
+        ("IDP.example.:8443", "https://idp.example.:8443/token"),
+    ],
+)
+def test_token_host_allows_each_spelling_of_a_host_and_the_hint_names_one_that_works(host: str, token: str) -> None:
+    assert load_settings(token_url=token, token_host=host).token_url == token
+    with pytest.raises(Untrusted) as refused:
+        load_settings(token_url=token)
+    hinted = refused.value.hint.split("--token-host ")[1].split()[0]
+    assert load_settings(token_url=token, token_host=hinted).token_url == token
+
+
+def test_the_host_of_tokens_is_bound_to_the_store(own: Here, remote: SandboxServer) -> None:
+    (own.folder / "state/agent.key").unlink()
+    env = {"BASE_URL": remote.url, "POLL_INTERVAL": "1s"}
+    assert own(*ONCE, **env).code == 0
+    host = remote.url.replace("127.0.0.1", "localhost")
+    env |= {"TOKEN_URL": f"{host}/auth/open/connect/token", "TOKEN_HOST": "localhost"}
+    own(*ONCE, **env).is_one_clear_error("belongs to another Assure account", "localhost", "--rebind")
+    assert "not to" in own("doctor", **env).out
+    assert own(*ONCE, "--rebind", **env).code == 0
+    assert own(*ONCE, **env).code == 0
+
+
+def test_a_file_in_a_folder_that_is_not_the_agents_own_has_to_be_named(here: Here) -> None:
+    """It may have come with the folder: an archive has no index that would tell. A brake in it is not passed over."""
+    for name, content, option in (
+        (".env", "ASSURE_AGENT_MAX_STARTS_PER_DAY=5\n", "--env-file"),
+        ("assure-agent.yaml", "max_starts_per_day: 5\n", "--config-file"),
+    ):
+        file = write(here.folder / name, content)
+        file.chmod(0o600)
+        for command in COMMANDS:
+            said = here(*command)
+            said.is_one_clear_error(f"{name} is there and is not read", f"{option} {name}", code=2)
+        for words in ((option, name, "doctor"), ("doctor", f"{option}={name}")):
+            assert _brake(here(*words, "--offline", "-o", "json")) == "5"
+        variable = option.removeprefix("--").replace("-", "_").upper()
+        assert _brake(here("doctor", "--offline", "-o", "json", **{variable: name})) == "5"
+        assert _brake(here("doctor", "--offline", "-o", "json", option, "")) == "0"
+        file.unlink()
+
+
+def test_what_is_of_another_program_is_passed_over(here: Here) -> None:
+    write(here.folder / ".env", "DATABASE_URL=postgres://\nnot a line of ours\n").chmod(0o666)
+    git(here.folder, "init", "-q")
+    git(here.folder, "add", "-f", ".env")
+    assert here("validate", "specs").code == 0
+    write(here.folder / ".env", "assure_agent_max_starts_per_day=0\n")
+    assert here("validate", "specs").code == 2
+    for line in (
+        "# the port is that of ASSURE_AGENT_LISTEN",
+        "#ASSURE_AGENT_LISTEN=127.0.0.1:9464",
+        "URL=http://proxy/?for=ASSURE_AGENT_LISTEN",
+        "MY_ASSURE_AGENT_URL=http://agent:9464",
+    ):
+        write(here.folder / ".env", f'X=\n{line}\nNOTE="open\n')
+        assert here("validate", "specs").code == 0, line
+    for line in (
+        b"export ASSURE_AGENT_",
+        b"\t'assure_agent_",
+        b"X=1\rASSURE_AGENT_",
+        b"\xef\xbb\xbfASSURE_AGENT_",
+        b"X='\nASSURE_AGENT_",
+    ):
+        write(here.folder / ".env", line + b"MAX_STARTS_PER_DAY=0\n")
+        assert here("validate", "specs").code == 2, line
+    (here.folder / ".env").unlink()
+    (here.folder / ".env/bin").mkdir(parents=True)
+    assert here("validate", "specs").code == 0
+
+
+def test_after_make_run_a_private_env_file_is_read(here: Here) -> None:
+    """As README has it: clone, `make run`, `.env`, `run`."""
+    assert finish(spawn(here.folder, "run", "--sandbox", "--once", *FREE_PORT)).code == 0
+    write(here.folder / ".env", "ASSURE_AGENT_MAX_STARTS_PER_DAY=5\n").chmod(0o600)
+    assert _brake(here("doctor", "--offline", "-o", "json")) == "5"
+    git(here.folder, "init", "-q")
+    git(here.folder, "add", "specs", "images")
+    assert _brake(here("doctor", "--offline", "-o", "json")) == "5"
+    (here.folder / "state/sandbox/agent.key").chmod(0o644)  # as a checkout or an archive would have it
+    assert "is not read" in here("doctor", "--offline").out
+
+
+def _brake(said: Said) -> str:
+    (shown,) = [one["value"] for one in said.json["settings"] if one["name"] == "ASSURE_AGENT_MAX_STARTS_PER_DAY"]
+    return str(shown)
+
+
+@pytest.mark.parametrize("version", ["2", "3", "4"])
+@pytest.mark.parametrize("kind", ["sha1", "sha256"])
+def test_the_index_of_git_is_read_in_all_its_versions(tmp_path: Path, version: str, kind: str) -> None:
+    names = {
+        f"{folder}{stem}" for folder in ("", "a/", "a/b/", "long" * 60 + "/") for stem in ("x", "xy", "ü", "x" * 9)
+    }
+    for name in names:
+        write(tmp_path / name, name)
+    git(tmp_path, "init", "-q", f"--object-format={kind}")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "update-index", "--index-version", version)
+    if version == "3":
+        git(tmp_path, "update-index", "--skip-worktree", "a/x")
+    assert tracked_files(tmp_path / ".git/index") == {name.encode() for name in names}
+
+
+def test_an_index_that_cannot_be_read_whole_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    write(tmp_path / "a", "a")
+    git(tmp_path, "init", "-q")
+    assert tracked_files(tmp_path / ".git/index") == frozenset()
+    assert tracked_files(tmp_path / "no/index") is None
+    git(tmp_path, "add", ".")
+    whole = (tmp_path / ".git/index").read_bytes()
+    for cut in range(1, len(whole)):
+        assert tracked_files(write(tmp_path / "copy/index", whole[:cut])) is None
+    git(tmp_path, "update-index", "--split-index")
+    assert tracked_files(tmp_path / ".git/index") is None
+    write(tmp_path / "secret", "hunter2").chmod(0o600)
+    with pytest.raises(Untrusted, match="whose index cannot be read"):
+        load_settings(client_secret_file=tmp_path / "secret")
+
+
+def test_a_worktree_and_a_checkout_around_a_checkout_are_asked(tmp_path: Path) -> None:
+    outer = tmp_path / "outer"
+    write(outer / "inner/secret", "hunter2").chmod(0o600)
+    git(outer, "init", "-q")
+    git(outer, "add", ".")
+    git(outer, "commit", "-q", "-m", "a change")
+    git(outer / "inner", "init", "-q")
+    git(outer, "worktree", "add", "-q", str(tmp_path / "tree"))
+    for folder in (outer, tmp_path / "tree"):
+        (folder / "inner/secret").chmod(0o600)
+        with pytest.raises(Untrusted, match="is tracked by git"):
+            load_settings(client_secret_file=folder / "inner/secret")
+
+
+def test_an_index_that_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    """Every command that finds an `.env` would stand still."""
+    os.mkfifo(tmp_path / "index")
+    assert tracked_files(tmp_path / "index") is None

@@ -1,0 +1,223 @@
+"""Parts of an agent on their own: the source without the drive, and the drive with an interpreter that a test bends."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.admission import Admission, Rules, Synced
+from agent.assure.account import client_config
+from agent.assure.client import AssureClient
+from agent.assure.document_type_cache import Catalogue
+from agent.controller.interpreter import Interpreter
+from agent.controller.pictures import PictureFolder
+from agent.controller.reconciler import Reconciler
+from agent.controller.result_poller import Observer
+from agent.controller.start_budget import StartBudget
+from agent.core.assure_types import CaptureOptions, DocumentKey, DocumentType, ProcessType
+from agent.core.document_types import Resolution, resolve
+from agent.core.effect import Effect
+from agent.core.machine import Step
+from agent.core.observations import Answered
+from agent.core.policy import Policy
+from agent.core.record import Desired, Record
+from agent.source.folder import Folder
+from agent.source.git_provenance import Checkout
+from agent.store.sqlite import SqliteStore
+from tests.support.clock import VirtualClock
+from tests.support.environment import World, watching
+from tests.support.files import capture, jpeg, upload, write
+
+ACCOUNT = "a client at a sandbox"
+INTERVAL = 5.0
+Perform = Callable[[Effect], Awaitable[Answered]]
+
+
+# -- the drive -----------------------------------------------------------------------------------------------------
+
+
+class Bent:
+    """The interpreter, bent by `around(effect, perform)`; keeps the order in which effects were asked for."""
+
+    def __init__(self, perform: Perform, around: Callable[[Effect, Perform], Awaitable[Answered]]) -> None:
+        self._perform = perform
+        self._around = around
+        self.effects: list[Effect] = []
+
+    async def perform(self, effect: Effect) -> Answered:
+        self.effects.append(effect)
+        return await self._around(effect, self._perform)
+
+
+async def straight(effect: Effect, perform: Perform) -> Answered:
+    return await perform(effect)
+
+
+@dataclass
+class Drive:
+    """A reconciler on a real store, against the sandbox; an observer tells it each INTERVAL what has finished."""
+
+    store: SqliteStore
+    reconciler: Reconciler
+    interpreter: Bent
+    steps: list[Step] = field(default_factory=list)
+    bugs: list[tuple[str, Exception]] = field(default_factory=list)
+
+    def record(self, name: str) -> Record:
+        found = self.store.get(uid(name))
+        assert found is not None
+        return found
+
+
+def uid(name: str) -> str:
+    return f"uid-of-{name}"
+
+
+def capture_record(name: str, **desired: Any) -> Record:
+    """A capture request: it needs no images."""
+    options = CaptureOptions(process_type=ProcessType.DOCUMENT, redirect_url="https://shop.example/done")
+    wanted = Desired(digest="d1", essence="e1", process_type=ProcessType.DOCUMENT, capture=options, **desired)
+    return Record(uid=uid(name), name=name, source="default", agent="tests", desired=wanted)
+
+
+@contextlib.asynccontextmanager
+async def driving(
+    world: World,
+    around: Callable[[Effect, Perform], Awaitable[Answered]] = straight,
+    concurrency: int = 64,
+    seen: Callable[[Step], None] = lambda step: None,
+    failed: Callable[[str, Exception], None] = lambda uid, error: None,
+) -> AsyncIterator[Drive]:
+    """The parts of a drive loop; the test runs it."""
+    store = SqliteStore(world.state, ACCOUNT)
+    client = AssureClient(client_config(world.settings()), world.clock)
+    pictures, budget = PictureFolder(world.images, 10_000), StartBudget(0, store, world.clock)
+    catalogue = Catalogue(client, store, world.clock)
+    plain = Interpreter(client, pictures, catalogue, budget, world.clock, half, store.claims.vault)
+    interpreter = Bent(plain.perform, around)
+    steps: list[Step] = []
+    bugs: list[tuple[str, Exception]] = []
+
+    def told(step: Step) -> None:
+        steps.append(step)
+        seen(step)
+
+    def bug(uid: str, error: Exception) -> None:
+        bugs.append((uid, error))
+        failed(uid, error)
+
+    reconciler = Reconciler(
+        store,
+        interpreter,  # type: ignore[arg-type]
+        world.clock,
+        Policy(),
+        concurrency,
+        half,
+        told,
+        bug,
+    )
+    observer = Observer(store, client, reconciler, world.clock)
+    ended = asyncio.Event()
+
+    async def observing() -> None:
+        while not ended.is_set():
+            await world.clock.wait(ended, INTERVAL)
+            if not ended.is_set():
+                await observer.observe()
+
+    try:
+        with (
+            world.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)),
+            watching(world.clock, observer, loop=True),
+        ):
+            looking = asyncio.create_task(observing())
+            try:
+                yield Drive(store, reconciler, interpreter, steps, bugs)
+            finally:
+                ended.set()
+                await looking
+    finally:
+        await catalogue.aclose()
+        await client.aclose()
+        store.close()
+
+
+def half() -> float:
+    return 0.5
+
+
+# -- the source ----------------------------------------------------------------------------------------------------
+
+
+class Types:
+    """Assure's document types, as a test sets them. None: the list cannot be had."""
+
+    def __init__(self) -> None:
+        self.rows: tuple[DocumentType, ...] | None = ()
+        self.asked: list[DocumentKey] = []
+
+    async def resolve(self, wanted: DocumentKey) -> Resolution | None:
+        self.asked.append(wanted)
+        return None if self.rows is None else resolve(self.rows, wanted)
+
+
+class Desk:
+    """Admission over a folder and a real store; nothing is driven, so records show what was admitted."""
+
+    def __init__(self, folder: Path, clock: VirtualClock, store: SqliteStore, hosts: frozenset[str]) -> None:
+        self.folder, self.clock, self.store = folder, clock, store
+        self.specs, self.images = folder / "specs", folder / "images"
+        self.steps: list[Step] = []
+        idle: Any = None
+        self.types = Types()
+        self.reconciler = Reconciler(store, idle, clock, Policy(), 1, half, self.steps.append)
+        self.begin_anew(hosts)
+
+    def begin_anew(self, hosts: frozenset[str] = frozenset()) -> None:
+        """What a restart forgets: all that the source remembers."""
+        rules = Rules(
+            source="default", agent_id="tests", images_dir=self.images, max_image_bytes=10_000, redirect_hosts=hosts
+        )
+        folder = Folder(self.specs, settle=0)
+        checkout = Checkout(self.specs, patience=10.0)  # the machine may be busy
+        self.admission = Admission(
+            folder, rules, self.store, self.reconciler, self.store.keys, self.types, self.clock, checkout=checkout
+        )
+
+    async def scan(self, times: int = 1) -> Synced:
+        """Scan; the last of them."""
+        for _ in range(times):
+            synced = await self.admission.scan()
+        return synced
+
+    def upload(self, name: str, file: str = "", **more: Any) -> Path:
+        write(self.images / name / "front.jpg", jpeg())
+        return write(self.specs / (file or f"{name}.yaml"), upload(name, {"front": f"{name}/front.jpg"}, **more))
+
+    def capture(self, name: str, **more: Any) -> Path:
+        return write(self.specs / f"{name}.yaml", capture(name, **more))
+
+    def find(self, name: str) -> Record | None:
+        return self.store.get(self.store.keys.uid("default", name))
+
+    def record(self, name: str) -> Record:
+        found = self.find(name)
+        assert found is not None, f"{name} was not admitted"
+        return found
+
+    def outcomes(self, *names: str) -> list[str | None]:
+        return [self.record(name).outcome for name in names]
+
+
+@contextlib.asynccontextmanager
+async def desk_at(folder: Path, hosts: frozenset[str] = frozenset()) -> AsyncIterator[Desk]:
+    """A desk over an empty folder."""
+    for name in ("specs", "images", "state"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    store = SqliteStore(folder / "state" / "agent.db", ACCOUNT)
+    try:
+        yield Desk(folder, VirtualClock(), store, hosts)
+    finally:
+        store.close()

@@ -1,0 +1,434 @@
+"""A store that was lost, or is an older copy: what Assure still has is regained, and nothing is billed unproven."""
+
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.core.record import HoldReason, Outcome, Phase
+from agent.daemon.agent import Agent
+from agent.sandbox.faults.rules import Rule
+from agent.store.backup import back_up, restore
+from tests.support.clock import patiently, until
+from tests.support.commands import obeyed_still
+from tests.support.environment import World
+from tests.support.faults import rule
+
+
+def lose(world: World) -> None:
+    """The state file is gone; the key beside it stays."""
+    for path in world.state.parent.glob("agent.db*"):
+        path.unlink()
+
+
+def copied(world: World) -> Path:
+    """A copy of the state file, to be put back later. No agent runs."""
+    kept = world.folder / "older.db"
+    shutil.copy(world.state, kept)
+    return kept
+
+
+def put_back(world: World, kept: Path) -> None:
+    """The older copy takes the place of the state file, as an administrator would do it."""
+    for path in world.state.parent.glob("agent.db-*"):
+        path.unlink()
+    shutil.copy(kept, world.state)
+
+
+async def approve(agent: Agent) -> str:
+    answer = await agent._control.obey({"id": "approve-1", "verb": "approve"}, "root (uid 0)")
+    assert answer["ok"], answer
+    return str(answer["message"])
+
+
+@contextlib.asynccontextmanager
+async def approved(world: World) -> AsyncIterator[Agent]:
+    """An agent at work, once a person has said to go on and it has gone on."""
+    async with world.running() as agent:
+        await approve(agent)
+        await agent._pausing.recover()
+        yield agent
+
+
+async def killed_in(world: World, trouble: Rule) -> None:
+    """Run into a call that hangs, and end without its answer."""
+    world.sandbox.faults.add([trouble])
+    world.clock.release()
+    async with world.opened(request_timeout=60.0) as agent:
+        import asyncio
+
+        task = asyncio.create_task(agent.run())
+        await until(lambda: any(row["fired"] for row in world.sandbox.faults.rows()))
+        agent.stop()
+        await asyncio.sleep(0)
+        await agent.reconciler.drop()
+        await patiently(task)
+    world.sandbox.faults.clear()
+
+
+def recoveries(world: World) -> list[tuple[str, bool, bool]]:
+    return [
+        (why, bool(approved), bool(closed))
+        for why, approved, closed in world.rows("SELECT why, approved_at, closed_at FROM recoveries ORDER BY id")
+    ]
+
+
+# -- a first start ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_start_is_no_recovery_and_costs_no_call(world: World) -> None:
+    world.upload("a")
+    await world.settle()
+    assert recoveries(world) == []
+    assert world.ledger.calls["getDossiers"] == 0
+
+
+# -- lost ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("acts", [True, False])
+@pytest.mark.parametrize("call", ["createProcess", "setImages", "startVerification", "deleteDossier"])
+async def test_what_assure_still_has_of_a_lost_store_is_adopted_and_started_once(
+    world: World, call: str, acts: bool
+) -> None:
+    """[I1] [I2] [I3] A pending process goes on, one that was started is observed, a final one is the result."""
+    world.upload("a", back=True)
+    await killed_in(world, rule(call, "hang", acts=acts))
+    lose(world)
+    await world.settle()
+    if (call, acts) in (("deleteDossier", True), ("createProcess", False)):
+        hold = world.record("a").hold  # it left no trace at Assure; or an empty dossier, which proves nothing
+        assert hold is not None
+        assert hold.evidence == ("not-found" if call == "deleteDossier" else "empty-dossier")
+        return
+    assert (world.record("a").outcome, world.record("a").phase) == (Outcome.ACCEPTED, Phase.DONE)
+    assert world.starts("a") == 1
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_what_left_no_trace_at_assure_waits_for_a_person_and_is_then_begun(world: World) -> None:
+    """[I1] [I2] It may have been verified and billed: nothing is created before somebody says so."""
+    world.upload("a")
+    await world.settle()
+    lose(world)
+    before = world.ledger.calls.copy()
+    await world.settle()
+    hold = world.record("a").hold
+    assert hold is not None
+    assert (hold.reason, hold.evidence) == (HoldReason.HISTORY_LOST, "not-found")
+    made = world.ledger.calls - before
+    assert set(made) == {"token", "getDossiers", "getAllProcess"}
+    assert (made["getDossiers"], made["getAllProcess"]) == (1, 1)
+    assert recoveries(world) == [("lost", False, False)]
+    async with approved(world) as agent:
+        await until(lambda: world.record("a").phase is not Phase.DOSSIER)
+        world.clock.release()
+        await until(lambda: world.record("a").phase is Phase.DONE)
+        assert not agent.reconciler.recovering
+    assert recoveries(world) == [("lost", True, True)]
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_many_requests_of_a_lost_store_share_one_listing(world: World) -> None:
+    for number in range(12):
+        world.upload(f"a-{number}", "sandbox-delay=5m")
+    async with world.running():
+        await world.clock.advance(10)
+    lose(world)
+    before = world.ledger.calls.copy()
+    await world.settle()
+    made = world.ledger.calls - before
+    assert made["getDossiers"] == 1
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert all(world.starts(f"a-{number}") == 1 for number in range(12))
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_a_dossier_that_no_request_explains_is_journaled_and_left_alone(world: World) -> None:
+    """[I3] Its file was removed while the store was lost."""
+    path = world.upload("a", "sandbox-delay=5m")
+    async with world.running():
+        await world.clock.advance(10)
+    lose(world)
+    path.unlink()
+    world.upload("b")
+    await world.settle()
+    ((dossier_id, reference),) = world.rows("SELECT dossier_id, reference FROM unclaimed")
+    assert reference.startswith("aa-tests-")
+    assert world.ledger.dossiers[dossier_id].deleted_at is None
+
+
+async def test_a_capture_whose_link_was_handed_out_is_observed_after_the_store_was_lost(world: World) -> None:
+    """[I2] The person may be in the middle of it: no second link."""
+    world.sandbox.world.config = world.sandbox.config
+    world.capture("a")
+    async with world.running():
+        pass
+    lose(world)
+    await world.settle()
+    (entry,) = world.dossiers("a")
+    assert entry.captures == 1
+    assert world.record("a").outcome is Outcome.ACCEPTED
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_a_result_of_a_lost_store_is_read_however_long_its_deadline_is_over(world: World) -> None:
+    """It was billed: no dossier is deleted before its result was read."""
+    world.upload("a", "sandbox-delay=10m", deadline="1h")
+    async with world.running():
+        await world.clock.advance(10)
+    lose(world)
+    await world.clock.advance(3 * 86400)
+    async with world.running():
+        await world.clock.advance(60)
+        assert world.record("a").outcome is Outcome.ACCEPTED
+    world.check_nothing_left()
+
+
+async def test_while_assure_gives_no_list_nothing_is_begun(world: World) -> None:
+    """[I2]"""
+    world.upload("a")
+    await world.settle()
+    lose(world)
+    world.sandbox.faults.add([rule("getDossiers", "503", count=3)])
+    async with world.running() as agent:
+        assert world.record("a").hold is not None
+        for _ in range(4):
+            await agent._pausing.recover()
+        assert world.record("a").hold is not None
+        assert world.ledger.calls["createDossier"] == 1
+    assert len(world.dossiers("a")) == 1
+
+
+# -- an older copy ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -> None:
+    """[I2] What was admitted, started, finished or begun since the copy was made is not billed again."""
+    world.upload("done-before")
+    await world.settle()
+    kept = copied(world)
+    world.upload("done-since")
+    world.upload("runs", "sandbox-delay=10m")
+    async with world.running():
+        await world.clock.advance(60)
+    put_back(world, kept)
+    world.upload("new")
+    world.switches["poll_interval"] = 60.0
+    async with world.running() as agent:
+        await world.clock.advance(60)
+        assert recoveries(world) == [("older", False, False)]
+        assert world.record("runs").phase is Phase.RESULT  # adopted, and observed
+        assert world.record("done-before").phase is Phase.DONE
+        held = {name for name, record in world.records().items() if record.hold is not None}
+        assert held == {"done-since", "new"}
+        for name in ("done-since", "runs"):
+            assert world.starts(name) == 1
+        await agent._control.obey(
+            {"id": "resolve-1", "verb": "resolve", "name": "done-since", "answer": "abandon"}, "root (uid 0)"
+        )
+        await approve(agent)
+        await agent._pausing.recover()
+        await world.clock.advance(900)
+        assert world.record("runs").outcome is Outcome.ACCEPTED
+        assert world.record("new").outcome is Outcome.ACCEPTED
+        assert world.record("done-since").outcome is Outcome.ABANDONED
+    assert {name: world.starts(name) for name in world.records()} == {
+        "done-before": 1, "done-since": 1, "runs": 1, "new": 1,
+    }  # fmt: skip
+    assert recoveries(world) == [("older", True, True)]
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+@pytest.mark.parametrize("call", ["createDossier", "createProcess", "setImages", "startVerification"])
+async def test_a_copy_from_the_middle_of_a_request_starts_nothing_twice(world: World, call: str) -> None:
+    """[I2] [I3] The copy has an open intent; the request went on to its end, or into its result, after it was made."""
+    world.upload("a", "sandbox-delay=5m", back=True)
+    await killed_in(world, rule(call, "hang", acts=True))
+    kept = copied(world)
+    async with world.running():
+        await world.clock.advance(120)
+        assert world.record("a").phase is Phase.RESULT
+    put_back(world, kept)
+    async with approved(world):
+        await world.clock.advance(600)
+    assert world.record("a").outcome is Outcome.ACCEPTED
+    assert world.starts("a") == 1
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def test_what_a_copy_could_go_on_with_is_not_billed_until_it_is_approved(world: World) -> None:
+    """[I2] Its process is pending at Assure; the copy came without its mark, so nobody knows how old it is."""
+    world.upload("a", back=True)
+    await killed_in(world, rule("setImages", "hang", acts=False))
+    world.state.with_name("agent.mark").unlink()
+    finished = await world.settle()
+    assert finished.still_moving
+    before = world.ledger.calls.copy()
+    async with world.running() as agent:
+        await world.clock.advance(120)
+        begun = set(world.ledger.calls - before)
+        assert not begun & {"createDossier", "createProcess", "setImages", "startVerification"}
+        await approve(agent)
+        await agent._pausing.recover()
+        await world.clock.advance(60)
+    assert world.record("a").outcome is Outcome.ACCEPTED
+    assert world.starts("a") == 1
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_rerun_that_began_since_the_copy_was_made_is_adopted(world: World) -> None:
+    """[I2] Its token stands in the file still, and is obeyed once."""
+    world.upload("a")
+    await world.settle()
+    kept = copied(world)
+    world.upload("a", "sandbox-delay=5m", annotations={"assure-agent/rerun": "again"})
+    async with world.running():
+        await world.clock.advance(60)
+        assert world.record("a").generation == 2
+    put_back(world, kept)
+    async with approved(world):
+        await world.clock.advance(600)
+    record = world.record("a")
+    assert (record.generation, record.outcome) == (2, Outcome.ACCEPTED)
+    assert world.starts("a") == 2
+    world.check(cut=True)
+    world.check_nothing_left()
+
+
+async def between_two_attempts(world: World) -> None:
+    """The answer to the start of the capture is lost, and Assure cannot delete its dossier yet."""
+    world.capture("a")
+    world.capture("b")
+    world.sandbox.faults.add([rule("createArtifact", "503", every=1), rule("deleteDossier", "503", every=1)])
+    async with world.running():
+        await world.clock.advance(2)
+    world.sandbox.faults.clear()
+
+
+async def between_two_documents(world: World) -> None:
+    """The file was changed before anything was billed, and Assure cannot delete the first dossier yet."""
+    for name in ("a", "b"):
+        world.upload(name)
+    world.sandbox.faults.add([rule("setImages", "503", every=1), rule("deleteDossier", "503", every=1)])
+    async with world.running() as agent:
+        await world.clock.advance(2)
+        for name in ("a", "b"):
+            world.upload(name, back=True)
+        await agent.scan()
+        await world.clock.advance(2)
+    assert world.record("a").next is not None
+    world.sandbox.faults.clear()
+
+
+async def capture_asked_for(world: World) -> None:
+    """It died while the capture was being started."""
+    world.capture("a")
+    world.capture("b")
+    await killed_in(world, rule("createArtifact", "hang", acts=True, count=2))
+
+
+@pytest.mark.parametrize("way", ["copy", "backup"])
+@pytest.mark.parametrize("until_then", [between_two_attempts, between_two_documents, capture_asked_for])
+async def test_what_would_follow_in_a_copy_is_held_before_anybody_approves(
+    world: World, until_then: Callable[[World], Awaitable[None]], way: str
+) -> None:
+    """[I1] [I2] It was done since, and billed: what a person gives up is not billed again, and the rest is begun."""
+    world.sandbox.world.config = world.sandbox.config
+    await until_then(world)
+    assert {record.phase for record in world.records().values()} <= {Phase.DELETION, Phase.PROCESS}
+    kept = copied(world)
+    if way == "backup":
+        kept = world.folder / "backup.db"
+        back_up(world.state, kept)
+    await world.settle()
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert world.sandbox.world.dossiers == {}
+    billed = {name: world.starts(name) for name in ("a", "b")}
+    if way == "backup":
+        restore(kept, world.state)
+    else:
+        put_back(world, kept)
+    async with world.running() as agent:
+        await world.clock.advance(300)
+        holds = {name: one.hold.reason for name, one in world.records().items() if one.hold is not None}
+        assert holds == {"a": HoldReason.HISTORY_LOST, "b": HoldReason.HISTORY_LOST}
+        await agent._control.obey(
+            {"id": "resolve-1", "verb": "resolve", "name": "a", "answer": "abandon"}, "root (uid 0)"
+        )
+        await approve(agent)
+        await agent._pausing.recover()
+        await world.clock.advance(600)
+        assert world.record("b").outcome is Outcome.ACCEPTED
+    assert world.record("a").outcome is Outcome.ABANDONED
+    assert world.starts("a") == billed["a"]
+    assert world.starts("b") == billed["b"] + 1
+    world.check_nothing_left()
+
+
+async def test_a_command_while_no_agent_runs_gives_up_no_capture_of_a_restored_store(world: World) -> None:
+    """[I1] [I2] The copy was made while the capture was being started: its link may be in use since."""
+    world.sandbox.world.config = replace(world.sandbox.config, capture_delay=1800.0)
+    world.sandbox.faults.add([rule("createArtifact", "latency", seconds=5.0)])
+    world.capture("a")
+    kept = world.folder / "backup.db"
+    async with world.running():
+        await world.clock.advance(1)
+        back_up(world.state, kept)
+        await world.clock.advance(30)
+        assert world.link("a") is not None
+    restore(kept, world.state)
+    assert (await obeyed_still(world, "show-personal", name="a"))["ok"]
+    hold = world.record("a").hold
+    assert hold is not None
+    assert hold.reason is HoldReason.HISTORY_LOST
+    async with world.running():
+        await world.clock.advance(300)
+        assert len(world.sandbox.world.dossiers) == 1
+    assert world.starts("a") == 1
+    assert world.record("a").attempt == 1
+
+
+async def test_a_copy_put_back_over_its_own_successor_is_noticed_as_well(world: World) -> None:
+    """Each recovery gives the file another identity: the file that was replaced is not taken for its successor."""
+    world.upload("a")
+    await world.settle()
+    kept = copied(world)
+    world.upload("b")
+    await world.settle()
+    newer = world.folder / "newer.db"
+    shutil.copy(world.state, newer)
+    put_back(world, kept)
+    async with approved(world):
+        await world.clock.advance(600)
+    put_back(world, newer)
+    async with world.running():
+        pass
+    assert recoveries(world) == [("older", False, False)]
+
+
+async def test_a_list_that_cannot_be_read_is_told_and_the_recovery_goes_on_once_it_can(world: World) -> None:
+    world.upload("a")
+    await world.settle()
+    lose(world)
+    world.sandbox.faults.add([rule("getAllProcess", "foreign", every=1, status=200)])
+    async with approved(world) as agent:
+        for _ in range(3):
+            await agent._pausing.recover()
+        told = [entry["event"] for entry in world.logs if "no list of Assure" in entry["event"]]
+        assert len(told) == 1
+        assert agent._store.recoveries.open() is not None
+        world.sandbox.faults.clear()
+        await agent._pausing.recover()
+        assert agent._store.recoveries.open() is None
+    assert world.logs[-1]["event"] != told[0]

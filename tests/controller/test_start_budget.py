@@ -1,0 +1,234 @@
+"""MAX_STARTS_PER_DAY: what may be billed in a day of UTC, taken before anything is created (design §10)."""
+
+from collections import Counter
+
+import pytest
+
+from agent.core.record import Outcome, Phase, Record
+from tests.support.clock import START
+from tests.support.environment import World
+from tests.support.faults import rule
+
+DAY = 86_400.0
+MIDNIGHT = START - START % DAY + DAY
+RARE = 1_800.0  # between two lists: days pass
+NAMES = ("g", "c", "a", "f", "b", "e", "d")  # in the order in which they come
+
+
+async def arrive(world: World, scan: object, *names: str) -> None:
+    """One after the other."""
+    for name in names:
+        world.upload(name, deadline="30m")
+        await scan()  # type: ignore[operator]
+        await world.clock.advance(10)
+
+
+def per_day(world: World) -> list[int]:
+    """Dossiers by the day on which they were created."""
+    days = Counter(entry.created_at // DAY for entry in world.ledger.dossiers.values())
+    return [days[day] for day in sorted(days)]
+
+
+def begun(world: World) -> set[str]:
+    return {name for name, record in world.records().items() if record.opened_at is not None}
+
+
+def queued(world: World) -> dict[str, Record]:
+    return {name: record for name, record in world.records().items() if record.queued}
+
+
+async def test_a_day_has_its_starts_and_the_rest_waits_in_line_for_the_next(world: World) -> None:
+    """[I1] First come, first served; nobody waits for longer than it takes, and nobody expires meanwhile."""
+    async with world.running(max_starts_per_day=3, poll_interval=RARE) as agent:
+        await arrive(world, agent.scan, *NAMES)
+        assert begun(world) == set(NAMES[:3])
+        await world.clock.advance(MIDNIGHT - world.clock.now() - 5)
+        assert begun(world) == set(NAMES[:3])
+        assert {world.record(name).outcome for name in NAMES[:3]} == {Outcome.ACCEPTED}
+        for name in NAMES[3:]:
+            record = world.record(name)
+            assert (record.phase, record.state, record.queued) == (Phase.DOSSIER, "waiting", True)
+            assert (record.hold, record.outcome, record.opened_at) == (None, None, None)
+            assert record.due_at == MIDNIGHT
+        assert len(world.ledger.dossiers) == 3
+        await world.clock.advance(10)
+        assert begun(world) == set(NAMES[:6])
+        await world.clock.advance(DAY)
+        assert begun(world) == set(NAMES)
+        await world.clock.advance(2 * RARE)
+        assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert per_day(world) == [3, 3, 1]
+    assert [world.starts(name) for name in NAMES] == [1] * 7
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_queued_request_asks_nothing_of_assure(world: World) -> None:
+    for name in NAMES:
+        world.upload(name)
+    finished = await world.settle(max_starts_per_day=3)
+    assert not finished.still_moving
+    assert world.clock.now() < START + 600  # `run --once` does not wait for tomorrow
+    assert len(queued(world)) == 4
+    assert world.ledger.calls["createDossier"] == 3
+    assert world.ledger.calls["startVerification"] == 3
+    before = world.ledger.calls.copy()
+    await world.settle(max_starts_per_day=3)  # a restart begins no new day
+    assert set(world.ledger.calls - before) <= {"token", "getDossiers", "getAllProcess"}  # as at each start
+    assert len(queued(world)) == 4
+    world.check_nothing_left()
+
+
+async def test_a_capture_flow_is_a_start_as_well(world: World) -> None:
+    for name in NAMES[:4]:
+        world.capture(name)
+    await world.settle(max_starts_per_day=3)
+    assert world.ledger.calls["createArtifact"] == 3
+    assert len(queued(world)) == 1
+
+
+async def test_a_higher_limit_releases_who_came_first_at_the_next_start(world: World) -> None:
+    async with world.running(max_starts_per_day=3, poll_interval=RARE) as agent:
+        await arrive(world, agent.scan, *NAMES)
+    await world.settle(max_starts_per_day=5)
+    assert begun(world) == set(NAMES[:5])
+    assert world.clock.now() < MIDNIGHT
+    await world.settle(max_starts_per_day=9)
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert world.clock.now() < MIDNIGHT
+    assert per_day(world) == [7]
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_who_was_queued_is_settled_once_the_brake_is_taken_off(world: World) -> None:
+    """[I1] Also `run --once` waits for it: it goes on by itself."""
+    for name in NAMES[:4]:
+        world.upload(name)
+    await world.settle(max_starts_per_day=3)
+    finished = await world.settle(max_starts_per_day=0)
+    assert queued(world) == {}
+    assert not finished.still_moving
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    world.check()
+
+
+async def test_a_lower_limit_counts_what_was_begun_before(world: World) -> None:
+    for name in NAMES[:4]:
+        world.upload(name)
+    await world.settle(max_starts_per_day=4)
+    for name in NAMES[4:]:
+        world.upload(name)
+    await world.settle(max_starts_per_day=2)
+    assert len(queued(world)) == 3
+
+
+async def test_who_was_there_first_goes_before_who_comes_after_the_limit_was_raised(world: World) -> None:
+    for name in NAMES[:2]:
+        world.upload(name)
+    await world.settle(max_starts_per_day=1)
+    (first,) = queued(world)
+    await world.clock.advance(60)
+    world.upload("0-late")
+    await world.settle(max_starts_per_day=2)
+    assert world.record(first).outcome is Outcome.ACCEPTED
+    assert set(queued(world)) == {"0-late"}
+
+
+async def test_a_queued_request_can_be_changed_and_withdrawn(world: World) -> None:
+    for name in NAMES[:4]:
+        world.upload(name)
+    await world.settle(max_starts_per_day=1)
+    gone, changed, _ = sorted(queued(world))
+    (world.specs / f"{gone}.yaml").unlink()
+    world.upload(changed, document_id=138)
+    await world.settle(max_starts_per_day=1)
+    assert (world.record(gone).outcome, world.record(gone).phase) == (Outcome.WITHDRAWN, Phase.DONE)
+    assert world.record(changed).desired.document_id == 138
+    assert {name for name in queued(world) if name != gone} == set(NAMES[:4]) - {gone} - begun(world)
+    assert len(world.ledger.dossiers) == 1
+
+
+async def test_who_is_withdrawn_is_in_line_no_more(world: World) -> None:
+    for name in NAMES[:2]:
+        world.upload(name)
+    await world.settle(max_starts_per_day=1)
+    (gone,) = queued(world)
+    (world.specs / f"{gone}.yaml").unlink()
+    await world.settle(max_starts_per_day=1)
+    assert world.record(gone).phase is Phase.DONE
+    assert queued(world) == {}
+
+
+async def test_an_attempt_that_begins_anew_takes_no_second_start(world: World) -> None:
+    """A lost link costs its dossier, and the flow begins anew; the first link was never handed out."""
+    world.sandbox.faults.add([rule("createArtifact", "reset-after")])
+    for name in NAMES[:2]:
+        world.capture(name)
+    await world.settle(max_starts_per_day=2)
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert queued(world) == {}
+
+
+async def test_a_rerun_needs_a_start_of_its_own(world: World) -> None:
+    world.upload("a")
+    async with world.running(max_starts_per_day=1, poll_interval=RARE) as agent:
+        await world.clock.advance(RARE)
+        assert world.record("a").outcome is Outcome.ACCEPTED
+        world.upload("a", annotations={"assure-agent/rerun": "again"})
+        await agent.scan()
+        await world.clock.advance(60)
+        record = world.record("a")
+        assert (record.generation, record.queued) == (2, True)
+        assert world.starts("a") == 1
+        await world.clock.advance(DAY)
+        assert world.starts("a") == 2
+
+
+@pytest.mark.parametrize("again", ["rerun", "another request"])
+async def test_a_start_of_an_earlier_generation_still_counts_after_a_restart(world: World, again: str) -> None:
+    """Never one too many in a day."""
+    world.upload("a")
+    await world.settle(max_starts_per_day=2)
+    world.upload("a", annotations={"assure-agent/rerun": "again"})
+    await world.settle(max_starts_per_day=2)
+    assert world.starts("a") == 2
+    if again == "rerun":
+        world.upload("a", annotations={"assure-agent/rerun": "and again"})
+    else:
+        world.upload("b")
+    await world.settle(max_starts_per_day=2)
+    assert sum(process.starts for entry in world.ledger.dossiers.values() for process in entry.processes) == 2
+
+
+async def test_starts_of_the_day_count_also_from_before_the_brake_was_set(world: World) -> None:
+    """Six were billed without a brake: with one of nine, three are left today (issue 14, users.md 9.9)."""
+    for number in range(6):
+        world.upload(f"early-{number}")
+    await world.settle()
+    for number in range(6):
+        world.upload(f"late-{number}")
+    await world.settle(max_starts_per_day=9)
+    assert world.ledger.calls["startVerification"] == 9
+    assert len(queued(world)) == 3
+    await world.settle(max_starts_per_day=9)
+    assert world.ledger.calls["startVerification"] == 9
+    world.clock.release()
+    await world.clock.advance(DAY)
+    await world.settle(max_starts_per_day=9)
+    assert world.ledger.calls["startVerification"] == 12
+    assert per_day(world) == [9, 3]
+
+
+async def test_what_is_on_its_way_to_its_start_counts_when_a_brake_is_set(world: World) -> None:
+    world.sandbox.faults.add([rule("setImages", "503", rate=1.0)])
+    for number in range(3):
+        world.upload(f"early-{number}")
+    async with world.running():
+        assert {record.phase for record in world.records().values()} == {Phase.IMAGES}
+    world.sandbox.faults.clear()
+    for number in range(3):
+        world.upload(f"late-{number}")
+    await world.settle(max_starts_per_day=4)
+    assert world.ledger.calls["startVerification"] == 4
+    assert len(queued(world)) == 2

@@ -1,0 +1,236 @@
+"""A story: one record, driven by hand. What it is given and what holds are those of `proof/`."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agent.core.assure_types import DossierReading, ListedProcess, ProcessReading, Status
+from agent.core.audit import Audited, replay
+from agent.core.effect import (
+    CreateDossier,
+    CreateProcess,
+    DeleteDossier,
+    Effect,
+    EffectKind,
+    ReadDossier,
+    ReadProcess,
+    StartCapture,
+    StartVerification,
+    UploadImages,
+    VerifyImages,
+)
+from agent.core.machine import Step, admit, step
+from agent.core.observations import (
+    CameDue,
+    CaptureStarted,
+    DossierCreated,
+    DossierDeleted,
+    DossierRead,
+    EffectUnanswered,
+    ImagesCompared,
+    ImagesUploaded,
+    ImagesVerified,
+    Observation,
+    ProcessCreated,
+    ProcessRead,
+    TargetMissing,
+    VerificationStarted,
+)
+from agent.core.policy import Policy
+from agent.core.record import Desired, Phase, Record
+from verification.assure_model import LOST_CONNECTION, REFUSED, Assure
+from verification.builders import (
+    BACK,
+    DUTCH_PASSPORT,
+    FRONT,
+    NOW,
+    POLICY,
+    capture,
+    digested,
+    edits,
+    listed,
+    sealed,
+    told_by_source,
+    unadmitted,
+    upload,
+)
+from verification.choices import Drawn, seeds
+from verification.step_invariants import check, check_reads
+
+# -- a story: one record, driven by hand -------------------------------------------------------------------------------
+
+
+@dataclass
+class Story:
+    """One record and what it went through. Every step is checked for what must hold after any step."""
+
+    desired: Desired
+    policy: Policy = POLICY
+    now: float = NOW
+    record: Record = field(init=False)
+    effect: Effect | None = field(init=False, default=None)
+    step: Step = field(init=False)
+    steps: list[Step] = field(init=False, default_factory=list)
+    asked: list[tuple[float, Effect]] = field(init=False, default_factory=list)
+    orphans: list[str] = field(init=False, default_factory=list)
+    history: Audited = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._take(admit(unadmitted(self.desired), self.now, self.policy))
+
+    def sees(self, observation: type[Observation], *, ask: bool = True, **fields: Any) -> Effect | None:
+        """Fold an observation of this moment; returns the effect that is asked for."""
+        seen = observation(at=self.now, **fields)
+        self._take(step(self.record, seen, self.policy, ask=ask))
+        return self.effect
+
+    def later(self, seconds: float) -> "Story":
+        """Let time pass."""
+        self.now += seconds
+        return self
+
+    def wakes(self) -> Effect | None:
+        """Jump to the time the record is due, and tell it."""
+        assert self.record.due_at is not None, "it waits for something to happen"
+        self.now = max(self.now, self.record.due_at)
+        return self.sees(CameDue)
+
+    def unanswered(self, kind: EffectKind) -> Effect | None:
+        """No answer."""
+        return self.sees(EffectUnanswered, kind=kind, evidence=LOST_CONNECTION)
+
+    def reads(self, status: Status, **fields: Any) -> Effect | None:
+        """GET process said so."""
+        process_id = self.record.process_id or "P1"
+        return self.sees(ProcessRead, reading=ProcessReading(process_id=process_id, status=status, **fields))
+
+    def reads_dossier(self, *processes: ListedProcess) -> Effect | None:
+        """GET dossier said so."""
+        reading = DossierReading(dossier_id=self.record.dossier_id or "D1", reference=None, processes=processes)
+        return self.sees(DossierRead, reading=reading)
+
+    def kinds(self) -> list[EffectKind]:
+        """Every effect that was asked for, in order."""
+        return [effect.kind for _, effect in self.asked]
+
+    def count(self, kind: EffectKind) -> int:
+        """How often this was asked for."""
+        return self.kinds().count(kind)
+
+    def _take(self, taken: Step) -> None:
+        self.history = replay([self.history, *(event.changes for event in taken.events)])
+        check(taken, self.history)
+        self.step, self.record, self.effect = taken, taken.record, taken.effect
+        self.steps.append(taken)
+        if taken.effect is not None:
+            self.asked.append((self.now, taken.effect))
+            check_reads(self.asked, self.policy)
+        if taken.orphan is not None:
+            self.orphans.append(taken.orphan)
+
+
+# -- the road of a story, up to a point --------------------------------------------------------------------------------
+
+
+def at_create(desired: Desired | None = None, **fields: Any) -> Story:
+    """The dossier's creation is asked for."""
+    story = Story(desired or upload(), **fields)
+    if isinstance(story.wakes(), VerifyImages):
+        story.sees(ImagesVerified)
+    assert isinstance(story.effect, CreateDossier)
+    return story
+
+
+def at_process(desired: Desired | None = None, **fields: Any) -> Story:
+    """The process's creation, or the capture flow's start, is asked for."""
+    story = at_create(desired, **fields)
+    story.sees(DossierCreated, dossier_id="D1")
+    assert isinstance(story.effect, CreateProcess | StartCapture)
+    return story
+
+
+def at_images(desired: Desired | None = None, **fields: Any) -> Story:
+    """The upload is asked for."""
+    story = at_process(desired, **fields)
+    story.sees(ProcessCreated, process_id="P1", status=Status.PENDING, document_pages=None)
+    assert isinstance(story.effect, UploadImages)
+    return story
+
+
+def at_look(desired: Desired | None = None, **fields: Any) -> Story:
+    """A look before the start is asked for: the images were read back after the upload."""
+    story = at_images(replace(desired or upload(), read_back=True), **fields)
+    story.sees(ImagesUploaded)
+    story.sees(ImagesCompared, differing=())
+    assert isinstance(story.effect, ReadProcess)
+    return story
+
+
+def at_start(desired: Desired | None = None, **fields: Any) -> Story:
+    """The start is asked for: an open, billable intent."""
+    story = at_images(desired, **fields)
+    story.sees(ImagesUploaded)
+    assert isinstance(story.effect, StartVerification)
+    return story
+
+
+def at_result(desired: Desired | None = None, **fields: Any) -> Story:
+    """The result is waited for: upload or capture."""
+    if desired is not None and desired.capture is not None:
+        story = at_process(desired, **fields)
+        story.sees(CaptureStarted, link="https://capture.example/secret")
+    else:
+        story = at_start(desired, **fields)
+        story.sees(VerificationStarted, status=Status.PROCESSING)
+    assert story.record.phase is Phase.RESULT
+    return story
+
+
+def at_deletion(desired: Desired | None = None, **fields: Any) -> Story:
+    """The deletion is asked for, after acceptance; with retention, it is waited for."""
+    story = at_result(desired, **fields)
+    story.wakes()
+    story.reads(Status.ACCEPTED)
+    assert story.record.phase is Phase.DELETION
+    return story
+
+
+def at_done(desired: Desired | None = None, **fields: Any) -> Story:
+    """All is done, after acceptance."""
+    story = at_deletion(desired, **fields)
+    deletes(story)
+    assert story.record.phase is Phase.DONE
+    return story
+
+
+def deletes(story: Story) -> None:
+    """The deletion that is owed is done, and confirmed."""
+    while not isinstance(story.effect, DeleteDossier):
+        story.wakes()
+    story.sees(DossierDeleted)
+    assert isinstance(story.effect, ReadDossier)
+    story.sees(TargetMissing, kind=EffectKind.READ_DOSSIER)
+
+
+__all__ = [
+    "BACK",
+    "DUTCH_PASSPORT",
+    "FRONT",
+    "LOST_CONNECTION",
+    "NOW",
+    "POLICY",
+    "REFUSED",
+    "Assure",
+    "Drawn",
+    "Story",
+    "capture",
+    "check",
+    "check_reads",
+    "digested",
+    "edits",
+    "listed",
+    "sealed",
+    "seeds",
+    "told_by_source",
+    "unadmitted",
+    "upload",
+]

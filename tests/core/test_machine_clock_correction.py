@@ -1,0 +1,80 @@
+"""The clock was corrected: no time of a record stays in the future, and what was scheduled keeps its distance."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.machine import step
+from agent.core.observations import ClockCorrected
+from agent.core.policy import Policy
+from agent.core.record import Outcome, Phase, Record
+from agent.core.rules.clock_correction import _PAST, clock_corrected
+from verification.builders import NOW, unadmitted, upload
+
+DAY = 86400.0
+POLICY = Policy()
+offsets = st.none() | st.floats(-DAY, 2 * DAY).map(lambda seconds: NOW + seconds)
+times = st.fixed_dictionaries({name: offsets for name in _PAST if name not in ("admitted_at", "phase_at")})
+
+
+def record(**fields: object) -> Record:
+    return replace(unadmitted(upload()), admitted_at=NOW - DAY, **fields)  # type: ignore[arg-type]
+
+
+@given(times, st.floats(60.0, 2 * DAY))
+def test_no_time_is_in_the_future_after_a_correction_back_and_a_second_one_changes_nothing(
+    given_times: dict[str, float | None], ahead: float
+) -> None:
+    """[I1]"""
+    told = ClockCorrected(at=NOW, by=-ahead, since=NOW + ahead)
+    once = clock_corrected(record(**given_times), told, POLICY)
+    for name in _PAST:
+        at, before = getattr(once, name), given_times.get(name)
+        assert at is None or at <= NOW
+        assert before is None or before > NOW or at == before, "a time that can be is left alone"
+    assert clock_corrected(once, told, POLICY) == once
+
+
+@given(times, st.floats(60.0, 2 * DAY))
+def test_a_correction_forward_moves_what_was_written_since_and_nothing_beyond_now(
+    given_times: dict[str, float | None], behind: float
+) -> None:
+    """[I1] A request that was opened while the clock was behind has its whole deadline still."""
+    told = ClockCorrected(at=NOW + behind, by=behind, since=NOW - 5.0)
+    once = clock_corrected(record(**given_times), told, POLICY)
+    for name, before in given_times.items():
+        after = getattr(once, name)
+        assert (after is None) is (before is None)
+        if before is not None:
+            assert after == (before if before <= NOW - 5.0 else min(before + behind, NOW + behind))
+
+
+def test_retention_and_pace_keep_their_distance() -> None:
+    wrong = NOW + 25 * 3600.0
+    was = record(
+        phase=Phase.DELETION, dossier_id="D", outcome=Outcome.ACCEPTED, opened_at=NOW - 60.0, outcome_at=wrong,
+        delete_at=wrong + 30 * DAY, not_before=wrong + 10.0, phase_at=wrong,
+    )  # fmt: skip
+    told = ClockCorrected(at=NOW + 5.0, by=NOW - wrong, since=wrong)
+    after = step(was, told, POLICY).record
+    assert (after.outcome_at, after.delete_at) == (NOW, NOW + 30 * DAY)
+    assert (after.not_before, after.phase_at, after.opened_at) == (NOW + 10.0, NOW, NOW - 60.0)
+    assert after.due_at == NOW + 30 * DAY
+
+
+def test_a_dossier_that_was_given_up_for_another_attempt_goes_at_once() -> None:
+    """[I3] Found by `simulate`, seed 4: its deletion waited for the day on which it was asked for."""
+    wrong = NOW + 25 * 3600.0
+    was = record(phase=Phase.DELETION, dossier_id="D", opened_at=NOW - 60.0, delete_at=wrong, phase_at=wrong)
+    after = step(was, ClockCorrected(at=NOW + 5.0, by=NOW - wrong, since=wrong), POLICY, ask=False).record
+    assert after.delete_at == NOW
+    assert after.due_at is not None
+    assert after.due_at <= NOW + 5.0
+
+
+def test_without_a_confirmed_time_no_deadline_is_decided() -> None:
+    was = record(phase=Phase.PROCESS, dossier_id="D", opened_at=NOW - 2 * DAY)
+    told = ClockCorrected(at=NOW, by=-1.0, since=NOW)
+    assert step(was, told, POLICY, ask=False).record.outcome is Outcome.EXPIRED
+    assert step(was, told, replace(POLICY, timeless=True), ask=False).record.outcome is None

@@ -1,0 +1,427 @@
+"""A past that was lost: walks in which the store is lost, or put back, in the middle [I1, I2, I3, I5].
+
+The store is gone, or an earlier record takes the place of the one that is; the world stays as it is. Then the machine
+is told what Assure shows under the references of the request, and nobody answers what it holds.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+from story import (
+    NOW,
+    POLICY,
+    Story,
+    at_create,
+    at_deletion,
+    at_done,
+    at_images,
+    at_process,
+    at_start,
+    capture,
+    listed,
+    seeds,
+    told_by_source,
+    unadmitted,
+    upload,
+)
+from test_machine_explored import LENGTH, Walk
+
+from agent.core.assure_types import DossierReading, Found, ListedProcess, ProcessType, Status
+from agent.core.audit import Audited
+from agent.core.effect import CreateDossier, EffectKind, ReadDossier, StartCapture, StartVerification
+from agent.core.lost_answers import started
+from agent.core.machine import admit, step
+from agent.core.next_effect import asked
+from agent.core.observations import (
+    Answer,
+    DocumentChanged,
+    DossierRead,
+    DossierSearched,
+    EffectDelayed,
+    EffectRefused,
+    HistoryLost,
+    HoldResolved,
+    Observation,
+    Resumed,
+)
+from agent.core.policy import Policy
+from agent.core.record import HoldReason, Phase, Record
+from agent.core.rules.recovery import unknown_to
+
+WALKS = 400
+met: Counter[tuple[Phase, Phase, str]] = Counter()
+noticed: Counter[tuple[Phase, bool, bool]] = Counter()  # phase put back, Assure shows a sign, something was started
+
+
+class Regained(Walk):
+    """A walk that loses its store."""
+
+    def __init__(self, random: Random) -> None:
+        self.kept: list[tuple[Record, Audited]] = []
+        self.explained: set[str] = set()
+        self.lost = False
+        super().__init__(random)
+
+    def take(self, taken: object) -> None:
+        super().take(taken)  # type: ignore[arg-type]
+        self.kept.append((self.record, self.history))
+
+    def loses(self) -> None:
+        """The store is gone, or put back as it was; calls under way have come to their end, and lists are current."""
+        self.lost = True
+        self.now += 60.0
+        self.assure.lag = 0.0
+        self.effect = None
+        self.bound = {}  # who asked for which start was in the store; what counts is what was started
+        if self.random.random() < 0.5 and self.file is not None:
+            self.policy = replace(self.policy, recovering=True)
+            self.history = {}
+            self.take(admit(unadmitted(self.file), self.now, self.policy))
+        else:
+            self.policy = replace(self.policy, recovering=True, paused=True)
+            self.record, self.history = self.random.choice(self.kept)
+        if self.record.intent is not None:
+            self.see(Resumed(at=self.now), ask=False)
+        news = told_by_source(self.record, self.file, self.now) if self.random.random() < 0.5 else None
+        if news is not None:
+            self.see(news, ask=False)
+        self.told()
+
+    def told(self) -> None:
+        shown = tuple(self.assure.shown(self.now))
+        before = self.record.phase
+        self.see(HistoryLost(at=self.now, found=shown))
+        hold = self.record.hold
+        reason = hold.evidence if hold is not None and hold.reason is HoldReason.HISTORY_LOST else ""
+        met[before, self.record.phase, reason] += 1
+        for one in shown:  # what the loop does: empty ones of the past are swept, all else is journaled
+            reference = f"aa-{self.record.agent}-{self.record.uid}-{one.generation}-{one.attempt}"
+            if one.dossier_id != self.record.dossier_id:
+                self.orphans.add(reference)
+
+    def wait(self) -> None:
+        before = self.now, self.record
+        super().wait()
+        if (self.now, self.record) == before:
+            self.now += 3600.0  # paused, and due: it is looked at again for its privacy clock
+
+    def settles(self) -> None:
+        """Paused, it settles but for what would go on in a dossier that is there; what would begin anew is held."""
+        try:
+            super().settles()
+        except AssertionError as error:
+            owed = asked(self.record, self.now, self.policy).kind if self.record.due_at is not None else None
+            begins = (
+                owed is not None and owed.begins and owed not in (EffectKind.CREATE_DOSSIER, EffectKind.START_CAPTURE)
+            )
+            if not (self.policy.paused and begins and "not settled" in str(error)):
+                raise
+
+    def every_dossier_is_accounted_for(self) -> None:
+        if not self.lost:
+            super().every_dossier_is_accounted_for()
+
+    def nothing_is_unknown(self) -> None:
+        if not self.lost:
+            super().nothing_is_unknown()
+
+
+class PutBackWhole(Regained):
+    """A walk whose store is put back together with all that stands beside it: only Assure can tell."""
+
+    def loses(self) -> None:
+        self.lost = True
+        self.now += 60.0
+        self.assure.lag = 0.0
+        self.effect = None
+        self.bound = {}
+        self.record, self.history = self.random.choice(self.kept)
+        self.file = self.record.next or self.record.desired if self.record.present else None
+        shown = self.assure.shown(self.now)
+        signs = any(unknown_to(self.record, one) for one in shown)
+        billed = any(started(one.processes) is not None for one in shown)
+        noticed[self.record.phase, signs, billed] += 1
+        if self.record.intent is not None:
+            self.see(Resumed(at=self.now), ask=False)
+        if signs:
+            self.policy = replace(self.policy, recovering=True, paused=True)
+            self.told()
+
+    def gone(self) -> bool:
+        """What was started is deleted, so that nobody can see it."""
+        return any(
+            process.started and dossier.deleted_at is not None
+            for dossier in self.assure.dossiers.values()
+            for process in dossier.processes
+        )
+
+
+def walked(random: Random) -> None:
+    walk = Regained(random)
+    try:
+        for _ in range(random.randrange(LENGTH)):
+            walk.moves()
+        walk.loses()
+        billed = len(walk.assure.starts_of(""))
+        walk.settles()
+        if walk.policy.paused:
+            assert len(walk.assure.starts_of("")) == billed, "nothing billable before a person approves [I2]"
+    except Exception as error:
+        error.add_note("\n".join(line[:230] for line in walk.log[-60:]))
+        raise
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_whatever_was_lost_no_generation_is_started_twice(part: int) -> None:
+    """[I1, I2, I3, I5]"""
+    for random in seeds(f"history {part}", WALKS):
+        walked(random)
+
+
+def test_a_store_put_back_whole_starts_nothing_twice_while_assure_shows_what_was_started() -> None:
+    """[I2] Either Assure shows a sign, or going on as if nothing had happened does no harm."""
+    for random in seeds("whole", WALKS):
+        walk = PutBackWhole(random)
+        for _ in range(random.randrange(LENGTH)):
+            walk.moves()
+        if walk.gone():
+            continue
+        try:
+            walk.loses()
+            walk.settles()
+        except Exception as error:
+            error.add_note("\n".join(line[:230] for line in walk.log[-60:]))
+            raise
+    for phase in (Phase.DOSSIER, Phase.PROCESS):
+        assert noticed[phase, True, True], f"{phase} is never put back after a start"
+    assert not noticed[Phase.DOSSIER, False, True], "only a sign keeps it from beginning again"
+
+
+# -- one by one --------------------------------------------------------------------------------------------------------
+
+
+def recovering() -> Policy:
+    return replace(Policy(), recovering=True)
+
+
+def regained(found: tuple[Found, ...], record: Record | None = None, **fields: object) -> Record:
+    """A request admitted while the store is recovering, once it was looked for."""
+    fresh = record or admit(unadmitted(upload(**fields)), NOW, recovering()).record  # type: ignore[arg-type]
+    return step(fresh, HistoryLost(at=NOW + 1, found=found), recovering()).record
+
+
+def one(*processes: ListedProcess, generation: int = 1, attempt: int = 1, dossier_id: str = "D9") -> Found:
+    return Found(generation=generation, attempt=attempt, dossier_id=dossier_id, processes=processes, opened_at=NOW - 60)
+
+
+def test_what_is_admitted_while_recovering_waits_until_it_was_looked_for() -> None:
+    """[I2]"""
+    taken = admit(unadmitted(upload()), NOW, recovering())
+    assert taken.record.hold is not None
+    assert (taken.record.hold.reason, taken.record.hold.evidence) == (HoldReason.HISTORY_LOST, "unseen")
+    assert taken.effect is None
+    assert taken.record.due_at is None
+
+
+def test_what_assure_does_not_show_is_held_and_begun_once_a_person_says_so() -> None:
+    """[I1] [I2]"""
+    record = regained(())
+    assert record.hold is not None
+    assert record.hold.evidence == "not-found"
+    answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=Answer.RETRY)
+    taken = step(replace(record, verified=True), answer, Policy())
+    assert isinstance(taken.effect, CreateDossier)
+
+
+def test_a_dossier_that_is_there_is_read_before_anything_is_created_in_it() -> None:
+    """[I2] [I3] And the number of its generation and attempt is taken over, so that references go on from there."""
+    fresh = admit(unadmitted(upload()), NOW, recovering()).record
+    found = (one(listed("P9"), generation=3, attempt=2),)
+    taken = step(fresh, HistoryLost(at=NOW + 1, found=found), recovering())
+    assert isinstance(taken.effect, ReadDossier)
+    assert taken.record.reference.endswith("-3-2")
+    assert (taken.record.hold, taken.record.opened_at) == (None, NOW - 60)
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
+def test_a_process_that_was_started_is_observed(status: Status) -> None:
+    """[I2]"""
+    process = listed("P9", status)
+    record = regained((one(process),))
+    reading = DossierReading(dossier_id="D9", reference=record.reference, processes=(process,))
+    after = step(record, DossierRead(at=NOW + 2, reading=reading), Policy()).record
+    assert (after.phase, after.process_id, after.billed) == (Phase.RESULT, "P9", True)
+
+
+def selfie(process_id: str, status: Status = Status.PROCESSING) -> ListedProcess:
+    return listed(process_id, status, process_type="documentSelfie")
+
+
+FRESH = [admit(unadmitted(desired), NOW, recovering()).record for desired in (upload(), capture())]
+SEVERAL = one(listed("P1", Status.ACCEPTED), dossier_id="D8"), one(listed("P2", Status.FAILED), attempt=2)
+
+
+@pytest.mark.parametrize(
+    ("record", "found", "evidence"),
+    [
+        *((fresh, SEVERAL, "several-started") for fresh in FRESH),
+        *((fresh, (one(selfie("P1")),), "other-process-type") for fresh in FRESH),
+        *((old, (one(selfie("P1"), generation=2),), "other-process-type") for old in (*FRESH, at_done().record)),
+    ],
+)
+def test_what_is_ambiguous_is_held_with_its_evidence_and_never_started_again(
+    record: Record, found: tuple[Found, ...], evidence: str
+) -> None:
+    """[I1] [I2] Held, but adopted: whatever a person says, nothing is started beside what is there."""
+    held = regained(found, record)
+    assert held.hold is not None
+    assert (held.phase, held.hold.evidence) == (Phase.PROCESS, evidence)
+    ours = next(one for one in found if one.dossier_id == held.dossier_id)
+    for policy in (recovering(), Policy()):
+        answer = HoldResolved(at=NOW + 9, hold_id=held.hold.id, answer=Answer.RETRY)
+        taken = step(held, answer, policy)
+        assert isinstance(taken.effect, ReadDossier)
+        reading = DossierReading(dossier_id="D9", reference=held.reference, processes=ours.processes)
+        taken = step(taken.record, DossierRead(at=NOW + 10, reading=reading), policy)
+        assert (taken.record.phase, taken.record.billed) == (Phase.RESULT, True)
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_of_two_attempts_the_one_in_which_something_was_started_counts(generation: int) -> None:
+    """[I2] A started generation has no other attempt; an empty dossier beside it is a shell."""
+    begun = one(listed("P1", Status.ACCEPTED), generation=generation)
+    record = regained((begun, one(generation=generation, attempt=2, dossier_id="D8")))
+    assert (record.dossier_id, record.generation, record.attempt, record.hold) == ("D9", generation, 1, None)
+
+
+def test_a_start_in_an_earlier_attempt_keeps_a_later_one_from_starting() -> None:
+    """[I2]"""
+    later = replace(at_images().record, intent=None, attempt=2)
+    taken = step(later, HistoryLost(at=NOW + 60, found=(one(listed("P9", Status.PROCESSING)),)), recovering())
+    assert taken.record.hold is not None
+    assert (taken.record.hold.evidence, taken.effect) == ("several-started", None)
+
+
+def test_what_ran_in_a_generation_of_another_type_is_not_begun_again_by_an_old_question() -> None:
+    """[I2] The copy asks whether the changed file counts; it was answered since, and what was begun runs."""
+    story = at_done()
+    story.sees(DocumentChanged, desired=upload("two", process_type=ProcessType.DOCUMENT_SELFIE))
+    assert story.record.hold is not None
+    old = HoldResolved(at=NOW + 99, hold_id=story.record.hold.id, answer=Answer.RETRY, desired=upload("two"))
+    shown = one(selfie("P9"), generation=2)
+    told = step(story.record, HistoryLost(at=NOW + 98, found=(shown,)), recovering())
+    assert (told.record.generation, told.record.dossier_id) == (2, "D9")
+    assert step(told.record, old, Policy()).record is told.record
+
+
+def test_a_capture_with_a_process_is_observed_and_gets_no_second_link() -> None:
+    """[I2]"""
+    fresh = admit(unadmitted(capture()), NOW, recovering()).record
+    record = regained((one(listed("P1")),), fresh)
+    reading = DossierReading(dossier_id="D9", reference=record.reference, processes=(listed("P1"),))
+    taken = step(record, DossierRead(at=NOW + 2, reading=reading), Policy())
+    assert (taken.record.phase, taken.record.billed) == (Phase.RESULT, True)
+
+
+def test_a_capture_in_an_empty_dossier_is_held_because_its_link_may_be_out() -> None:
+    """[I2] A person's retry deletes that dossier, and with it the link that may be out."""
+    record = regained((one(),), admit(unadmitted(capture()), NOW, recovering()).record)
+    assert record.hold is not None
+    assert record.hold.evidence == "empty-dossier"
+    answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=Answer.RETRY)
+    taken = step(record, answer, Policy())
+    assert taken.effect is not None
+    assert taken.effect.kind is EffectKind.DELETE_DOSSIER
+
+
+def busy(story: Story) -> Record:
+    """Assure had no time for what is asked for: it certainly did not happen."""
+    assert story.record.intent is not None
+    story.sees(EffectDelayed, kind=story.record.intent.kind)
+    return story.record
+
+
+def another_attempt() -> Record:
+    """The dossier of the first was looked for, and is not there; that of the second was not asked for yet."""
+    story = at_create()
+    story.unanswered(EffectKind.CREATE_DOSSIER)
+    story.later(POLICY.lag_grace).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
+    assert (story.record.attempt, story.record.intent) == (2, None)
+    return story.record
+
+
+@pytest.mark.parametrize("record", [busy(at_create()), busy(at_create(capture())), another_attempt()])
+def test_a_dossier_that_was_not_asked_for_yet_is_a_sign_though_it_is_empty(record: Record) -> None:
+    """[I2] [I3] Another one would be created beside it, and for a capture another link: it was there since the copy."""
+    shown = one(attempt=record.attempt)
+    assert unknown_to(record, shown)
+    taken = step(record, HistoryLost(at=NOW + 9, found=(shown,)), recovering())
+    assert (taken.record.dossier_id, taken.effect) == ("D9", None)
+    assert taken.record.hold is not None
+    assert taken.record.hold.evidence == "empty-dossier"
+
+
+def test_an_empty_dossier_that_a_call_may_have_left_is_no_sign() -> None:
+    """[I3] It is looked for and adopted; one in which something was done since is a sign all the same."""
+    story = at_create()
+    for record in (story.record, step(story.record, Resumed(at=NOW + 1), Policy(), ask=False).record):
+        assert not unknown_to(record, one())
+        assert unknown_to(record, one(listed("P9")))
+    story.unanswered(EffectKind.CREATE_DOSSIER)
+    for _ in range(POLICY.surprises + 1):
+        story.sees(EffectRefused, kind=EffectKind.FIND_DOSSIER)
+        story.now += 60.0
+    assert story.record.hold is not None
+    story.sees(HoldResolved, hold_id=story.record.hold.id, answer=Answer.ABANDON)
+    assert story.orphans == [story.record.reference], "given up while it was in doubt: it is looked for"
+    assert not unknown_to(story.record, one())
+
+
+def test_an_empty_dossier_proves_nothing_and_is_gone_on_with_once_a_person_says_so() -> None:
+    """[I2] It may be the shell of an unanswered create; what was started after it may be done, and gone."""
+    record = regained((one(attempt=2),))
+    assert record.hold is not None
+    assert (record.phase, record.hold.evidence) == (Phase.PROCESS, "empty-dossier")
+    taken = step(record, HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=Answer.RETRY), Policy())
+    assert isinstance(taken.effect, ReadDossier)
+
+
+def test_an_earlier_record_reads_again_before_it_starts() -> None:
+    """[I2] It had been read as pending, before the copy was made."""
+    story = at_start()
+    crashed = step(story.record, Resumed(at=story.now + 1), Policy(), ask=False).record
+    taken = step(crashed, HistoryLost(at=story.now + 2, found=()), Policy())
+    assert not isinstance(taken.effect, StartVerification)
+    assert (taken.record.pending, taken.record.unsure) == (False, True)
+
+
+def test_an_earlier_capture_starts_no_second_flow() -> None:
+    """[I2]"""
+    story = at_process(capture())
+    assert isinstance(story.effect, StartCapture)
+    before = replace(story.record, intent=None)  # the copy is from before the intent
+    taken = step(before, HistoryLost(at=story.now + 2, found=(one(dossier_id="D1"),)), Policy())
+    assert taken.effect is None
+    assert taken.record.hold is not None
+
+
+def test_what_is_done_stays_done_unless_a_later_generation_is_there() -> None:
+    """[I2]"""
+    done = at_done().record
+    same: Observation = HistoryLost(at=NOW + 1e6, found=())
+    assert step(done, same, Policy()).record is done
+    later = one(listed("P2", Status.PROCESSING), generation=2)
+    taken = step(done, HistoryLost(at=NOW + 200, found=(later,)), Policy())
+    assert (taken.record.phase, taken.record.generation, taken.record.outcome) == (Phase.PROCESS, 2, None)
+
+
+def test_a_deletion_goes_on() -> None:
+    record = replace(at_deletion().record, intent=None)
+    assert step(record, HistoryLost(at=NOW + 1e6, found=()), Policy()).record.phase is Phase.DELETION
+
+
+def test_started_is_what_is_not_pending() -> None:
+    assert started((listed("P1"),)) is None
+    assert listed("P1").process_type == ProcessType.DOCUMENT

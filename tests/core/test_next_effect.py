@@ -1,0 +1,114 @@
+"""What is owed follows from the record alone: when to look again, and what to ask then (design §5, I1, I8)."""
+
+from dataclasses import replace
+
+import pytest
+from story import (
+    NOW,
+    POLICY,
+    Story,
+    at_create,
+    at_deletion,
+    at_done,
+    at_images,
+    at_look,
+    at_process,
+    at_result,
+    at_start,
+    capture,
+    upload,
+)
+
+from agent.core.effect import EffectKind
+from agent.core.next_effect import due, overdue, owed, privacy_clock
+from agent.core.record import Hold, HoldReason, Phase
+
+EVERYWHERE = [at_create, at_process, at_images, at_look, at_start, at_result, at_deletion]
+BLOCKING = [reason for reason in HoldReason if reason.blocks]
+
+
+@pytest.mark.parametrize("at", EVERYWHERE)
+def test_an_open_intent_is_due_at_once_and_asks_for_nothing(at: object) -> None:
+    """After a crash the store selects it; the driver tells it `Resumed`. [I1, I4]"""
+    record = at().record  # type: ignore[operator]
+    if record.intent is not None:
+        assert due(record, NOW + 1, POLICY) == record.intent.at
+        assert owed(record, NOW + 1, POLICY) is None
+
+
+@pytest.mark.parametrize("at", EVERYWHERE)
+@pytest.mark.parametrize("suspended", [False, True])
+@pytest.mark.parametrize("reason", [None, *HoldReason])
+def test_whoever_has_a_dossier_has_a_time(at: object, suspended: bool, reason: HoldReason | None) -> None:
+    """The privacy clock runs whatever is undecided. [I1]"""
+    record = at().record  # type: ignore[operator]
+    hold = None if reason is None else Hold(id="h-1", reason=reason, at=NOW)
+    record = replace(record, intent=None, hold=hold, desired=replace(record.desired, suspend=suspended))
+    assert due(record, NOW, POLICY) is not None
+
+
+@pytest.mark.parametrize("reason", BLOCKING)
+def test_under_a_blocking_hold_nothing_is_asked_of_assure(reason: HoldReason) -> None:
+    record = replace(at_images().record, intent=None, hold=Hold(id="h-1", reason=reason, at=NOW))
+    effect = owed(record, NOW + 100, POLICY)
+    assert effect is None or effect.kind in (EffectKind.VERIFY_IMAGES, EffectKind.READ_PROCESS)
+
+
+def test_what_is_owed_is_not_asked_before_it_is_due() -> None:
+    record = replace(at_images().record, intent=None, not_before=NOW + 10)
+    assert owed(record, NOW + 9.9, POLICY) is None
+    assert owed(record, NOW + 10, POLICY) is not None
+
+
+def test_the_deadline_counts_from_the_first_create() -> None:
+    story = Story(upload(deadline=60.0))
+    assert privacy_clock(story.record, POLICY) is None
+    assert privacy_clock(at_create(upload(deadline=60.0)).record, POLICY) == NOW + 60
+
+
+def test_once_the_outcome_is_known_there_is_no_deadline() -> None:
+    assert privacy_clock(at_deletion().record, POLICY) is None
+    assert not overdue(at_deletion().record, NOW + 1e9, POLICY)
+
+
+def test_a_question_about_the_file_does_not_shorten_the_clock() -> None:
+    hold = Hold(id="h-1", reason=HoldReason.CHANGED_AFTER_START, at=NOW)
+    record = replace(at_result(upload(deadline=30 * 86400.0)).record, hold=hold)
+    assert privacy_clock(record, POLICY) == NOW + 30 * 86400
+
+
+def test_the_start_is_never_owed_after_the_deadline() -> None:
+    record = replace(at_start(upload(deadline=60.0)).record, intent=None)
+    before, after = owed(record, NOW + 59, POLICY), owed(record, NOW + 60, POLICY)
+    assert before is not None
+    assert before.kind is EffectKind.START_VERIFICATION
+    assert after is not None
+    assert after.kind is EffectKind.READ_PROCESS
+
+
+def test_nothing_is_owed_when_all_is_done() -> None:
+    assert due(at_done().record, NOW + 1e9, POLICY) is None
+    assert owed(at_done().record, NOW + 1e9, POLICY) is None
+
+
+def test_every_phase_but_done_owes_something() -> None:
+    """[I1]"""
+    record = replace(at_deletion().record, intent=None, outcome=None, doubt=None)
+    for phase in Phase:
+        if phase is not Phase.DONE:
+            assert owed(replace(record, phase=phase), NOW + 10, POLICY) is not None
+
+
+def test_a_capture_without_a_chosen_process_reads_the_dossier() -> None:
+    effect = owed(at_result(capture()).record, NOW + 10, POLICY)
+    assert effect is not None
+    assert effect.kind is EffectKind.READ_DOSSIER
+
+
+@pytest.mark.parametrize(
+    ("at", "priority"),
+    [(at_create, 0), (at_images, 1), (at_result, 2), (at_deletion, 1)],
+    ids=["create", "images", "result", "deletion"],
+)
+def test_new_work_goes_before_deletions_and_those_before_looks(at: object, priority: int) -> None:
+    assert at().record.priority == priority  # type: ignore[operator]

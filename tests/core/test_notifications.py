@@ -1,0 +1,77 @@
+"""What a step is worth telling the web application."""
+
+from agent.core.effect import EffectKind
+from agent.core.machine import admit, step
+from agent.core.notifications import Notice, NoticeType, notices
+from agent.core.observations import DocumentChanged, DocumentRemoved, EffectRefused, EffectUnanswered, HistoryLost
+from agent.core.policy import Policy
+from agent.core.record import Phase, Record
+from tests.store.support import LINK, Life, capture, upload
+
+
+def told(life: Life) -> list[Notice]:
+    return [notice for step in life.steps for notice in notices(step)]
+
+
+def types(life: Life) -> list[str]:
+    return [notice.type.value for notice in told(life)]
+
+
+def test_a_capture_tells_that_its_link_is_ready_then_its_outcome_then_its_deletion() -> None:
+    life = Life(desired=capture()).until(Phase.DONE)
+    assert types(life) == ["capture.ready", "settled", "deleted"]
+    assert told(life)[1].outcome == "accepted"
+    assert LINK not in repr(told(life)), "the link is never told [I6]"
+
+
+def test_an_upload_tells_its_outcome_before_its_deletion_is_confirmed() -> None:
+    life = Life(desired=upload()).until(Phase.DELETION)
+    assert types(life) == ["settled"]
+    assert types(life.until(Phase.DONE)) == ["settled", "deleted"]
+
+
+def test_a_hold_is_told_once_with_its_reason_and_id() -> None:
+    life = Life(desired=upload()).until(Phase.IMAGES)
+    life.sees(EffectRefused, kind=EffectKind.UPLOAD_IMAGES)
+    assert life.record.hold is not None
+    (notice,) = told(life)
+    assert (notice.type, notice.reason, notice.hold_id) == (NoticeType.HELD, "refused-by-assure", life.record.hold.id)
+
+
+def test_what_never_reached_assure_has_an_outcome_and_no_deletion() -> None:
+    life = Life(desired=upload(suspend=True))
+    life.sees(DocumentRemoved)
+    assert [(notice.type, notice.outcome) for notice in told(life)] == [("settled", "withdrawn")]
+
+
+def test_another_attempt_of_the_same_generation_is_not_told() -> None:
+    """Nobody was handed the link that was lost, so nobody is told of the dossier that goes."""
+    life = Life(desired=capture()).until(Phase.PROCESS)
+    life.sees(EffectUnanswered, kind=EffectKind.START_CAPTURE)
+    while life.record.attempt == 1:
+        life.goes_on()
+    assert types(life) == []
+    assert types(life.until(Phase.DONE)) == ["capture.ready", "settled", "deleted"]
+
+
+def test_a_new_generation_tells_of_the_deletion_of_the_one_before() -> None:
+    life = Life(desired=upload(read_back=True)).until(Phase.IMAGES)
+    other = upload(digest="d2", essence="e2")
+    life.goes_on()
+    life.sees(DocumentChanged, desired=other)
+    while life.record.generation == 1:
+        life.goes_on()
+    assert [(notice.type, notice.generation) for notice in told(life)] == [("deleted", 1)]
+
+
+def test_a_hold_that_gets_other_evidence_is_the_same_hold_and_is_told_once() -> None:
+    """users.md §9.8: after a lost store every hold was printed, logged and sent twice."""
+    record = Record(uid="u1", name="a", source="default", agent="a1", desired=upload())
+    policy = Policy(recovering=True)
+    first = admit(record, 1.0, policy)
+    second = step(first.record, HistoryLost(at=2.0), policy)
+    assert first.record.hold is not None
+    assert second.record.hold is not None
+    assert (second.changed, second.record.hold.id) == (True, first.record.hold.id)
+    assert [taken.held is not None for taken in (first, second)] == [True, False]
+    assert [notice.type for taken in (first, second) for notice in notices(taken)] == [NoticeType.HELD]

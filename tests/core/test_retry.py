@@ -1,0 +1,143 @@
+"""Judgements on trouble: how long to wait, what proves absence, which process counts (design §5)."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from story import NOW, POLICY, listed
+
+from agent.core.answer import Evidence, Trouble
+from agent.core.assure_types import PROVIDER, ListedProcess, Status
+from agent.core.lost_answers import Absence, absence, adoptable, decided, next_search, started
+from agent.core.observations import DossierSearched
+from agent.core.policy import Policy
+from agent.core.retry import backoff, start_distance, surprising
+
+
+def test_what_an_earlier_life_measured_proves_no_absence() -> None:
+    """[I3] The clock may have been set before this life began: from then on the call has time to act, and to show."""
+    early, late = NOW + 1.0, NOW + POLICY.proof_grace
+    again = replace(POLICY, began=NOW)
+    for at, verdict in ((early, Absence.OPEN), (late, Absence.PROVEN)):
+        search = DossierSearched(at=at, dossier_id=None, listed=0)
+        assert absence(search, NOW - 1000.0, again) is verdict
+    assert next_search(NOW, NOW - 1000.0, again) == NOW + POLICY.lag_grace
+
+
+PROCESSES = st.lists(
+    st.builds(
+        listed,
+        st.sampled_from(["P1", "P2", "P3"]),
+        st.sampled_from(list(Status)),
+        created_at=st.sampled_from("123"),
+        updated_at=st.sampled_from("123"),
+        provider=st.sampled_from([PROVIDER, "another"]),
+    ),
+    max_size=4,
+    unique_by=lambda process: process.process_id,
+).map(tuple)
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True), st.floats(0, 100))
+def test_a_wait_is_never_under_its_floor_nor_over_its_cap(failures: int, chance: float, floor: float) -> None:
+    assert floor <= backoff(failures, chance, POLICY, floor) <= max(floor, POLICY.backoff_cap)
+
+
+def test_waits_grow_slowly_while_noise_explains_the_failures_and_double_afterwards_until_the_cap() -> None:
+    """Issue 14.4: with trouble on a quarter of the calls the last requests waited out their own backoff."""
+    waits = [backoff(failures, 1.0, POLICY) for failures in range(1, 13)]
+    assert [round(wait, 2) for wait in waits] == [0.75, 1.12, 1.69, 2.53, 3.8, 7.59, 15.19, 30.38, 60, 60, 60, 60]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 301, 404, 400])
+def test_server_trouble_and_foreign_pages_are_no_surprise(status: int) -> None:
+    assert not surprising(Evidence(status=status))
+
+
+def test_a_lost_answer_is_no_surprise() -> None:
+    assert not surprising(Evidence(trouble=Trouble.TIMEOUT))
+    assert not surprising(Evidence(status=200, trouble=Trouble.RESET))
+
+
+def test_an_answer_that_the_contract_does_not_know_is_a_surprise() -> None:
+    assert surprising(Evidence(status=200))
+
+
+LIMIT, GRACE, PROOF = POLICY.list_limit, POLICY.lag_grace, POLICY.proof_grace
+
+
+@pytest.mark.parametrize(
+    ("listed", "after", "verdict"),
+    [
+        (0, 0, Absence.OPEN),
+        (LIMIT - 1, GRACE, Absence.OPEN),  # the call may act until its own timeout
+        (LIMIT - 1, PROOF - 0.1, Absence.OPEN),
+        (LIMIT - 1, PROOF, Absence.PROVEN),
+        (0, PROOF, Absence.PROVEN),
+        (LIMIT, GRACE - 0.1, Absence.OPEN),
+        (LIMIT, GRACE, Absence.UNPROVABLE),  # waiting would not help
+        (LIMIT + 1, 30 * 86400, Absence.UNPROVABLE),
+    ],
+)
+def test_a_list_of_all_there_is_proves_absence_after_the_grace_and_a_full_one_never(
+    listed: int, after: float, verdict: Absence
+) -> None:
+    """[I3]"""
+    search = DossierSearched(at=NOW + after, dossier_id=None, listed=listed)
+    assert absence(search, NOW, POLICY) is verdict
+
+
+_FASTEST = 2  # our clock, after the machine's was set forward (`agent/clock.py`)
+
+
+@given(st.floats(0, 300), st.floats(0, 300), st.integers(0, 10_000))
+def test_proof_is_never_believed_before_a_call_that_was_sent_could_act_and_show(
+    timeout: float, lag: float, repeats: int
+) -> None:
+    """[I2] [I3] Neither that a dossier was not created nor that a verification was not started."""
+    policy = Policy(request_timeout=timeout, lag_grace=lag)
+    assert policy.proof_grace / _FASTEST >= timeout + lag
+    assert start_distance(repeats, policy) / _FASTEST >= timeout + lag
+    assert start_distance(repeats, policy) >= 2 * timeout, "as promised (design §5)"
+
+
+def test_searches_come_at_once_after_the_grace_and_then_ever_less_often_until_proof() -> None:
+    looks, at = [], NOW
+    while at < NOW + PROOF:
+        at = next_search(at, NOW, POLICY)
+        looks.append(at - NOW)
+    assert looks == [5, 10, 20, 40, 70]
+
+
+@given(PROCESSES)
+def test_what_is_adopted_is_pending_ours_and_the_oldest(processes: tuple[ListedProcess, ...]) -> None:
+    """[I2]"""
+    found = adoptable(processes, PROVIDER, "document")
+    ours = [one for one in processes if one.status is Status.PENDING and one.provider == PROVIDER]
+    assert (found is None) == (not ours)
+    assert found is None or found.created_at == min(one.created_at for one in ours)
+
+
+@given(PROCESSES)
+def test_any_process_that_is_not_pending_forbids_a_start(processes: tuple[ListedProcess, ...]) -> None:
+    """Also one that is not ours. [I2]"""
+    moving = started(processes)
+    assert (moving is None) == all(one.status is Status.PENDING for one in processes)
+    assert moving is None or moving.status is not Status.PENDING
+
+
+@given(PROCESSES)
+def test_an_accepted_process_decides_a_capture_and_otherwise_the_latest_once_none_is_open(
+    processes: tuple[ListedProcess, ...],
+) -> None:
+    found = decided(processes)
+    accepted = [one for one in processes if one.status is Status.ACCEPTED]
+    if accepted:
+        assert found is not None
+        assert found.status is Status.ACCEPTED
+    elif not processes or any(not one.status.final for one in processes):
+        assert found is None
+    else:
+        assert found is not None
+        assert found.updated_at == max(one.updated_at for one in processes)

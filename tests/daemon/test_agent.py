@@ -1,0 +1,196 @@
+"""The agent as a whole: how it begins where Assure is not there, and how it ends."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agent.core.errors import RemoteError, StoreDamaged, StoreLocked
+from agent.core.record import Outcome, Phase
+from tests.support.clock import patiently, until
+from tests.support.environment import World
+from tests.support.faults import rule
+from tests.support.fixtures import Begin
+from tests.support.locks import locks
+
+FOR_EVER = 3600.0  # seconds: what is waited for that long is waited for in vain
+
+
+async def away(world: World) -> None:
+    """The sandbox is not there for a while; its world and its port stay."""
+    port = int(world.sandbox.url.rpartition(":")[2])
+    await world.sandbox.stop()
+    world.sandbox.config = replace(world.sandbox.config, port=port)
+
+
+async def test_an_agent_that_cannot_reach_assure_says_so_and_goes_on_once_it_can(world: World) -> None:
+    """[I1]"""
+    world.upload("a")
+    await away(world)
+    async with world.running():
+        world.clock.release()
+        await until(lambda: "unreachable" in [entry["event"] for entry in world.logs])
+        await world.clock.advance(60)
+        assert world.record("a").phase is Phase.DOSSIER
+        await world.sandbox.start()
+        await world.clock.advance(120)
+        assert world.record("a").outcome is Outcome.ACCEPTED
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_run_once_gives_up_where_nobody_answers_and_keeps_the_requests(world: World) -> None:
+    """[I1]"""
+    world.upload("a")
+    await away(world)
+    with pytest.raises(RemoteError, match="cannot be reached"):
+        await world.settle()
+    assert world.record("a").phase is Phase.DOSSIER
+    await world.sandbox.start()
+    await world.settle()
+    assert world.record("a").outcome is Outcome.ACCEPTED
+
+
+async def test_an_outage_in_the_middle_costs_no_second_start(world: World) -> None:
+    """[I2] A refused connection certainly did not reach anybody."""
+    names = [f"a-{number}" for number in range(5)]
+    for name in names:
+        world.upload(name, "sandbox-delay=30s")
+    async with world.running():
+        await away(world)
+        await world.clock.advance(300)
+        assert {record.phase for record in world.records().values()} == {Phase.RESULT}
+        await world.sandbox.start()
+        await world.clock.advance(300)
+        assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert [world.starts(name) for name in names] == [1] * 5
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_wrong_credentials_end_the_agent_before_anything_is_asked(world: World) -> None:
+    world.upload("a")
+    with pytest.raises(RemoteError, match="client id and secret"):
+        await world.settle(client_secret="wrong")
+    assert world.calls == ["token"]
+    assert world.record("a").opened_at is None
+
+
+async def test_a_lock_file_that_was_removed_ends_the_agent_before_it_asks_for_anything(world: World) -> None:
+    """[I2] [I7] Another agent may have begun on the same store."""
+    with pytest.raises(StoreLocked, match="was removed or replaced"):
+        async with world.running() as agent:
+            world.state.with_name("agent.db.lock").unlink()
+            world.upload("a")
+            await agent.scan()
+            await world.clock.advance(60)
+    assert world.ledger.calls["createDossier"] == 0
+
+
+async def _ended(world: World, operation: str, **more: Any) -> None:
+    """Stop an agent whose call hangs. Whoever waits for an answer that takes for ever is no longer waited for."""
+    world.sandbox.faults.add([rule(operation, "hang")])
+    world.clock.release()
+    async with world.opened(**more) as agent:
+        task = asyncio.create_task(agent.run())
+        await until(lambda: operation in world.calls)
+        agent.stop()
+        await patiently(task)
+
+
+async def test_an_agent_told_to_end_lets_a_call_under_way_be_answered(world: World) -> None:
+    """[I4] Here by its timeout, which is short."""
+    world.upload("a")
+    await _ended(world, "createDossier", request_timeout=0.5)
+    (attempt,) = world.rows("SELECT effect, result, trouble FROM attempts")
+    assert attempt == ("create_dossier", "unknown", "timeout")
+
+
+async def test_an_agent_told_to_end_waits_no_longer_for_answers_than_it_says(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[I2] What was not answered is an intent on file, and resumed."""
+    monkeypatch.setattr("agent.daemon.agent._DRAIN", 0.3)
+    world.upload("a")
+    await _ended(world, "createProcess", request_timeout=FOR_EVER)
+    assert world.record("a").intent is not None
+    await world.settle()
+    assert world.record("a").outcome is Outcome.ACCEPTED
+    assert world.starts("a") == 1
+    world.check_nothing_left()
+
+
+async def test_an_agent_told_to_end_while_nobody_gives_it_a_token_ends_at_once(world: World) -> None:
+    await _ended(world, "token", request_timeout=FOR_EVER)
+
+
+async def test_an_agent_told_to_end_while_the_list_of_results_hangs_ends_in_the_same_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that nobody answers is nothing to be saved."""
+    monkeypatch.setattr("agent.daemon.agent._DRAIN", 0.3)
+    world.upload("a", "sandbox-delay=20m")
+    await _ended(world, "getAllProcess", request_timeout=FOR_EVER)
+
+
+async def test_ending_in_the_middle_of_many_requests_loses_none(world: World) -> None:
+    """[I1] [I2]"""
+    names = [f"a-{number}" for number in range(20)]
+    for name in names:
+        world.upload(name)
+    for operation in ("createProcess", "setImages", "startVerification", "deleteDossier"):
+        world.clock.release()
+        async with world.opened(concurrency=4) as agent:
+            task = asyncio.create_task(agent.run())
+            count = world.ledger.calls[operation]
+            await until(lambda operation=operation, count=count: world.ledger.calls[operation] >= count + 2)
+            agent.stop()
+            await patiently(task)
+    await world.settle()
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert [world.starts(name) for name in names] == [1] * 20
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_world_that_is_looked_at_leaves_the_agent_its_locks(world: World) -> None:
+    """[I7] Without them another opener truncates the shared memory under it: the process dies of SIGBUS."""
+    world.upload("a")
+    async with world.running():
+        await world.clock.advance(60)
+        before = locks(world.state)
+        assert {name for name, *_ in before} == {"agent.db", "agent.db-shm"}
+        assert world.history("a")
+        assert world.state_bytes()
+        assert locks(world.state) == before
+
+
+async def test_a_token_that_lives_for_a_second_is_renewed_as_often_as_it_takes(begin: Begin) -> None:
+    world = await begin(token_lifetime=1.0)
+    for number in range(4):
+        world.upload(f"a-{number}", "sandbox-delay=20s")
+    await world.settle()
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert [world.starts(f"a-{number}") for number in range(4)] == [1] * 4
+    assert world.ledger.calls["token"] > 1
+    world.check()
+    world.check_nothing_left()
+
+
+@pytest.mark.parametrize("once", [True, False])
+async def test_damage_in_a_large_store_is_found_while_it_runs_and_ends_the_agent(
+    world: World, monkeypatch: pytest.MonkeyPatch, once: bool
+) -> None:
+    """[I2] In a page that nothing needs; what has to be right to run was looked at before."""
+    world.upload("a")
+    await world.settle()
+    monkeypatch.setattr("agent.store.integrity.SMALL", 0)
+    (root,) = world.rows("SELECT rootpage FROM sqlite_master WHERE name = 'deliveries_by_sink'")[0]
+    with world.state.open("r+b") as file:
+        file.seek(4096 * (root - 1))
+        file.write(b"\xff" * 4096)
+    async with world.opened() as agent:
+        with pytest.raises(StoreDamaged, match="damaged") as found:
+            await (agent.run_once(60) if once else agent.run())
+    assert "assure-agent restore" in found.value.hint

@@ -1,0 +1,207 @@
+"""What is a command and what is none; each is obeyed once, and only its owner speaks on the socket."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import stat
+from pathlib import Path
+
+import orjson
+import pytest
+
+from agent.core.errors import StoreError
+from agent.core.record import Outcome
+from agent.daemon import offline
+from agent.daemon.control_socket import reachable, socket_of
+from agent.store.connection import sqlite3
+from tests.support.clock import patiently, until
+from tests.support.commands import BOTH, UNKNOWN, Answer, ask, commands, obeyed_still, refused, send
+from tests.support.environment import World
+from tests.support.timeouts import PATIENT
+
+WRONG: list[tuple[Answer, str]] = [
+    ({"verb": "resolve", "name": "nobody", "answer": "retry"}, "nobody"),
+    ({"verb": "resolve", "name": "fine", "answer": "retry"}, "fine"),
+    ({"verb": "resolve", "answer": "retry"}, ""),
+    ({"verb": "resolve", "name": 7, "answer": "retry"}, ""),
+    ({"verb": "resolve", "name": "held", "answer": "perhaps"}, ""),
+    ({"verb": "resolve", "name": "held"}, ""),
+    ({"verb": "resolve", "name": "held", "answer": "adopt"}, "held"),
+    ({"verb": "resolve", "name": "held", "answer": "adopt", "dossierId": "d-1"}, "held"),  # it has one
+    ({"verb": "rerun", "name": "nobody"}, "nobody"),
+    ({"verb": "forget", "name": "nobody"}, "nobody"),
+    ({"verb": "forget", "name": "fine"}, "fine"),
+    ({"verb": "delete", "name": "fine"}, ""),
+    ({"verb": None}, ""),
+    ({"verb": ["pause"]}, ""),
+    ({"verb": "pause", "id": "short"}, ""),
+    ({"verb": "pause", "id": "long" * 17}, ""),
+    ({"verb": "pause", "id": 12345678}, ""),
+    ({"verb": "pause", "id": None}, ""),
+    ({}, ""),
+]
+
+
+@BOTH
+@pytest.mark.parametrize(("wrong", "word"), WRONG, ids=[repr(wrong)[:60] for wrong, _ in WRONG])
+async def test_a_wrong_command_is_answered_with_a_hint_and_changes_nothing(
+    world: World, through: str, wrong: Answer, word: str
+) -> None:
+    world.upload("fine", suspend=True)
+    world.upload("held", document_id=UNKNOWN)
+    await world.settle()
+    before = world.records()
+    request = {"id": "command-1", **wrong}
+    if through == "socket":
+        async with world.running():
+            line = await send(world, orjson.dumps(request))
+            after = world.records()  # while time is held: the agent's end lets it pass
+        assert line, "it hung up"
+        answer = orjson.loads(line)
+    else:
+        answer = await asyncio.to_thread(offline.obey, world.settings(), request)
+        after = world.records()
+    refused(answer, word)
+    assert after == before
+    assert commands(world) == 0
+
+
+@pytest.mark.parametrize("line", [b"", b"nonsense", b"[1]", b'"pause"', b"\xff\xfe", b"{" * 100_000])
+async def test_nonsense_on_the_socket_harms_nothing(world: World, line: bytes) -> None:
+    world.upload("a", "sandbox-delay=30s")
+    async with world.running():
+        answer = await send(world, line)
+        assert not answer or orjson.loads(answer)["ok"] is False
+        assert (await ask(world, "pause"))["ok"]
+        await world.clock.advance(60)
+        assert world.record("a").outcome is Outcome.ACCEPTED
+
+
+async def test_who_connects_and_says_nothing_keeps_nobody_from_ending_or_asking(world: World) -> None:
+    async with world.running():
+        with reachable(socket_of(world.state)) as name:
+            _, writer = await asyncio.open_unix_connection(name)
+        assert (await ask(world, "pause"))["ok"]
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_crowd_that_says_nothing_loses_its_oldest_and_commands_are_obeyed(world: World) -> None:
+    async with world.running():
+        crowd = []
+        for _ in range(40):
+            with reachable(socket_of(world.state)) as name:
+                crowd.append(await asyncio.open_unix_connection(name))
+        assert (await ask(world, "pause"))["ok"]
+        reader, _ = crowd[0]
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), PATIENT) == b""
+        for _, writer in crowd:
+            writer.transport.abort()
+
+
+async def test_the_same_command_twice_at_once_is_obeyed_once_and_answered_twice(world: World) -> None:
+    world.upload("a")
+    await world.settle()
+    async with world.running():
+        world.clock.release()
+        answers = await asyncio.gather(*(ask(world, "rerun", name="a") for _ in range(3)))
+        await world.clock.advance(60)
+    assert answers == [answers[0]] * 3
+    assert answers[0]["ok"], answers
+    assert world.starts("a") == 2
+    assert commands(world) == 1
+
+
+async def test_a_command_is_obeyed_once_over_a_restart(world: World) -> None:
+    world.upload("a")
+    await world.settle()
+    async with world.running():
+        assert (await ask(world, "rerun", name="a"))["ok"]
+        await world.clock.advance(60)
+    assert (await obeyed_still(world, "rerun", name="a"))["ok"]
+    async with world.running():
+        assert (await ask(world, "rerun", name="a"))["ok"]
+        await world.clock.advance(60)
+    assert world.starts("a") == 2
+
+
+# -- the socket ----------------------------------------------------------------------------------------------------
+
+
+async def test_only_its_owner_may_speak_on_the_socket_and_it_is_gone_afterwards(world: World) -> None:
+    async with world.running():
+        mode = socket_of(world.state).lstat().st_mode
+        assert stat.S_ISSOCK(mode)
+        assert stat.S_IMODE(mode) == 0o600
+    assert not socket_of(world.state).exists()
+
+
+async def test_a_state_folder_with_a_long_path_is_reachable(world: World) -> None:
+    deep = world.folder.joinpath(*["a-rather-long-name-of-a-folder"] * 6, "agent.db")
+    assert len(str(socket_of(deep))) > 150
+    async with world.running(state_url=f"sqlite:///{deep}"):
+        answer = orjson.loads(await send(world, b'{"id": "command-1", "verb": "pause"}', deep))
+        assert answer["ok"]
+
+
+async def test_a_socket_that_a_crash_left_is_replaced(world: World) -> None:
+    world.state.parent.mkdir()
+    with reachable(socket_of(world.state)) as name, socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(name)
+    async with world.running():
+        assert (await ask(world, "pause"))["ok"]
+
+
+async def test_a_socket_that_cannot_be_made_is_refused_with_its_folder(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")  # as bind does: without a path
+
+    monkeypatch.setattr(asyncio, "start_unix_server", refused)
+    with pytest.raises(StoreError, match=f"{world.state.parent} cannot be written: Permission denied"):
+        async with world.running():
+            pass
+
+
+async def test_the_socket_of_another_agent_is_left_to_it(world: World) -> None:
+    """The lock file was removed by hand, and another agent hears at this place by now."""
+    async with world.running():
+        socket_of(world.state).unlink()
+        with reachable(socket_of(world.state)) as name, socket.socket(socket.AF_UNIX) as others:
+            others.bind(name)
+    assert socket_of(world.state).exists()
+
+
+async def test_an_agent_that_ends_answers_who_asks_just_then(world: World) -> None:
+    world.upload("a")
+    await world.settle()
+    async with world.running() as agent:
+        asked = asyncio.create_task(ask(world, "rerun", name="a"))
+        await until(lambda: asked.done() or agent._ending.asked.is_set() or world.rows("SELECT 1 FROM commands"))
+        agent.stop()
+        assert (await patiently(asked))["ok"]
+    await world.settle()
+    assert world.starts("a") == 2
+
+
+async def test_a_disk_that_fails_is_told_and_not_the_socket_that_stays_on_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last line named the socket: on a file system that was aborted it cannot be removed."""
+    world.upload("a", "sandbox-delay=1m")
+    with pytest.raises(StoreError, match="The state file could not be written"):
+        async with world.running() as agent:
+            connection = sqlite3.connect(world.state)
+            connection.execute("CREATE TRIGGER broken BEFORE UPDATE ON requests BEGIN SELECT RAISE(ABORT, 'EIO'); END")
+            connection.commit()
+            connection.close()
+
+            def refused(path: Path) -> None:
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+            monkeypatch.setattr("agent.daemon.control_socket._remove", refused)
+            world.clock.release()
+            await until(agent._ending.asked.is_set)

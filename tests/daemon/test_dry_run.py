@@ -1,0 +1,236 @@
+"""What `plan` says is what `run` does: a rehearsal beside the real admission, over random folders and stores."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from agent.admission import Rules
+from agent.core.assure_types import PROVIDER, DossierReading, ListedProcess, ProcessReading, Status
+from agent.core.effect import EffectKind
+from agent.core.machine import step
+from agent.core.observations import (
+    CameDue,
+    CaptureStarted,
+    DossierCreated,
+    DossierDeleted,
+    DossierRead,
+    EffectUnanswered,
+    Observation,
+    ProcessRead,
+    Resumed,
+    TargetMissing,
+)
+from agent.core.policy import Policy
+from agent.core.record import Outcome, Phase, Record
+from agent.daemon.dry_run import Rehearsal
+from agent.source.folder import Folder
+from agent.store.readonly import Reading
+from agent.views.plan import Action, Change, Plan, answered
+from tests.controller.controller_harness import Desk, desk_at
+from tests.support.environment import World
+from tests.support.files import capture, write
+from tests.support.fixtures import begin, world
+
+__all__ = ["begin", "world"]
+
+NAMES = [f"r{n}" for n in range(8)]
+POLICY = Policy()
+
+
+@pytest.fixture
+async def desk(folder: Path) -> AsyncIterator[Desk]:
+    async with desk_at(folder) as desk:
+        yield desk
+
+
+async def rehearsed(desk: Desk) -> tuple[Plan, Rehearsal]:
+    """The plan, and the store in memory after it."""
+    rules = Rules(source="default", agent_id="tests", images_dir=desk.images, max_image_bytes=10_000)
+    with Reading(desk.store.path) as reading:
+        reading.freeze()
+        rehearsal = Rehearsal(Folder(desk.specs, settle=0), rules, reading, desk.store.keys, desk.clock, POLICY)
+        plan = await rehearsal.plan()
+        for name in NAMES:  # read it all while the snapshot is open
+            rehearsal.store._committed.setdefault(uid(desk, name), rehearsal.store.get(uid(desk, name)))  # type: ignore
+    return plan, rehearsal
+
+
+def uid(desk: Desk, name: str) -> str:
+    return desk.store.keys.uid("default", name)
+
+
+async def planned(desk: Desk) -> dict[str, Change]:
+    return {change.name: change for change in (await rehearsed(desk))[0].changes}
+
+
+# -- random stores and folders -------------------------------------------------------------------------------------
+
+
+def answer(record: Record, chance: Random) -> Observation:
+    """What may reach this record next: success, mostly."""
+    at = 1_800_000_000.0
+    if record.intent is None:
+        if record.doubt is EffectKind.CREATE_PROCESS or (record.phase is Phase.RESULT and record.process_id is None):
+            process = ListedProcess(
+                process_id="p1", provider=PROVIDER, process_type="document", status=Status.ACCEPTED, updated_at="1"
+            )
+            return DossierRead(at=at, reading=DossierReading(dossier_id="d1", reference=None, processes=(process,)))
+        if record.phase is Phase.RESULT:
+            status = chance.choice([Status.ACCEPTED, Status.REJECTED])
+            return ProcessRead(at=at, reading=ProcessReading(process_id="p1", status=status))
+        if record.phase is Phase.DELETION and record.deleted:
+            return TargetMissing(at=at, kind=EffectKind.READ_DOSSIER)
+        return CameDue(at=at)
+    kind = record.intent.kind
+    if chance.random() < 0.2:
+        return EffectUnanswered(at=at, kind=kind)
+    if kind is EffectKind.CREATE_DOSSIER:
+        return DossierCreated(at=at, dossier_id="d1")
+    if kind is EffectKind.START_CAPTURE:
+        return CaptureStarted(at=at, link="https://capture.example/x")
+    return DossierDeleted(at=at)
+
+
+async def drive(desk: Desk, name: str, chance: Random) -> None:
+    """Let a record come some of its way."""
+    for _ in range(chance.randrange(8)):
+        record = desk.find(name)
+        if record is None or (record.intent is None and record.phase is Phase.DONE):
+            return
+        observation = answer(record, chance)
+        try:
+            taken = step(record, observation, POLICY)
+        except Exception:  # it does not ask for this now
+            return
+        if taken.changed:
+            await desk.store.commit([taken])
+
+
+CONTENTS: dict[int, dict[str, list[object]]] = {
+    6: {"labels": [{"team": "a"}, {"team": "b"}]},
+    7: {"annotations": [{"assure-agent/rerun": token} for token in ("one", "two", "three")]},
+    8: {"capture": [{"language": "nl"}, {"language": "no"}]},
+    9: {"retention": ["0s", "5m"]},
+    10: {"suspend": [True]},
+}
+
+
+def rewrite(desk: Desk, name: str, chance: Random) -> None:
+    """Change a file at random, or leave it."""
+    path = desk.specs / f"{name}.yaml"
+    kind = chance.randrange(12)
+    if kind < 3:
+        return
+    if kind == 3:
+        path.unlink(missing_ok=True)
+    elif kind == 4:
+        write(path, "apiVersion: [")
+    elif kind == 5 and path.exists():
+        path.rename(desk.specs / f"moved-{name}-{chance.randrange(10**6)}.yaml")
+    else:
+        for other in desk.specs.glob(f"moved-{name}-*"):
+            other.unlink()
+        write(path, capture(name, **{key: chance.choice(values) for key, values in CONTENTS.get(kind, {}).items()}))
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_what_plan_says_is_what_the_admission_does(desk: Desk, seed: int) -> None:
+    chance = Random(seed)
+    for name in NAMES:
+        if chance.random() < 0.7:
+            desk.capture(name)
+    await desk.scan(2)
+    for _ in range(4):
+        for name in NAMES:
+            await drive(desk, name, chance)
+            rewrite(desk, name, chance)
+        before = {name: desk.find(name) for name in NAMES}
+        plan, rehearsal = await rehearsed(desk)
+        desk.begin_anew()
+        for record in before.values():  # what a restart does before anything else reaches a record
+            if record is not None and record.intent is not None:
+                await desk.store.commit([step(record, Resumed(at=desk.clock.now()), POLICY, ask=False)])
+        synced = await desk.scan(2)
+        rows = {change.name: change for change in plan.changes if change.name}
+        assert plan.stopped == synced.waiting
+        assert len(plan.of(Action.REFUSE)) == len({(fault.file, fault.name or fault.line) for fault in synced.refusals})
+        for name in NAMES:
+            after = desk.find(name)
+            assert rehearsal.store._committed[uid(desk, name)] == after, name
+            check(rows.get(name), answered(before[name], desk.clock.now(), POLICY) if before[name] else None, after)
+
+
+def check(row: Change | None, before: Record | None, after: Record | None) -> None:
+    """The word for what happened is right, told from the outside and not by the words' own rules."""
+    action = row.action if row is not None else Action.NOTHING
+    if before is None or after is None:
+        assert (action is Action.CREATE) == (after is not None)
+        return
+    again = after.generation > before.generation or (after.next is not None and after.next != before.next)
+    asked = after.hold is not None and after.hold != before.hold
+    given_up = before.present and not after.present and before.outcome is None
+    assert (action is Action.RERUN) == again
+    assert (action is Action.HOLD) == asked
+    assert (action is Action.WITHDRAW and row is not None and not row.stopped) == given_up
+    if action is Action.NOTHING:
+        assert (after.generation, after.phase, after.outcome) == (before.generation, before.phase, before.outcome)
+        assert after.desired.essence == before.desired.essence
+
+
+# -- one by one ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_new_request_is_created_and_counts_one_start(desk: Desk) -> None:
+    desk.capture("a")
+    desk.capture("b", suspend=True)
+    plan = await planned(desk)
+    assert (plan["a"].action, plan["a"].starts, plan["a"].file) == (Action.CREATE, 1, "a.yaml")
+    assert (plan["b"].action, plan["b"].starts) == (Action.CREATE, 0)
+    assert desk.find("a") is None  # nothing was written
+
+
+async def test_more_than_a_few_withdrawals_are_shown_as_stopped(desk: Desk) -> None:
+    for name in NAMES:
+        desk.capture(name)
+    await desk.scan()
+    for name in NAMES[:5]:
+        (desk.specs / f"{name}.yaml").unlink()
+    plan, _ = await rehearsed(desk)
+    assert plan.stopped == 5
+    assert {change.name for change in plan.of(Action.WITHDRAW)} == set(NAMES[:5])
+    assert plan.starts == 8  # those that are gone go on until somebody approves
+
+
+async def test_a_refused_document_says_where_and_that_the_admitted_one_stays(desk: Desk) -> None:
+    path = desk.capture("a")
+    await desk.scan()
+    path.write_text(path.read_text().replace("document", "dokument"))
+    row = (await planned(desk))["a"]
+    assert (row.action, row.file, row.line > 1, bool(row.hint)) == (Action.REFUSE, "a.yaml", True, True)
+    assert "the last good document stays" in row.reason
+    assert row.starts == 1
+
+
+async def test_the_starts_that_plan_counts_are_the_starts_that_assure_sees(world: World) -> None:
+    """[I2]"""
+    for name in ("a", "b"):
+        world.upload(name)
+    world.upload("c", suspend=True)
+    world.capture("d")
+    rules = Rules(source="default", agent_id="tests", images_dir=world.images, max_image_bytes=10_000)
+    keys_of_nobody = _Salt()
+    rehearsal = Rehearsal(Folder(world.specs, settle=0), rules, None, keys_of_nobody, world.clock, POLICY)
+    plan = await rehearsal.plan()
+    await world.settle()
+    assert plan.starts == sum(world.starts(name) for name in "abcd") == 3
+    assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED, None}
+
+
+class _Salt:
+    def uid(self, source: str, name: str) -> str:
+        return f"uid-of-{name}"
+
+    def digest(self, content: bytes) -> str:
+        return str(hash(content))

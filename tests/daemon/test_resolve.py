@@ -1,0 +1,200 @@
+"""A person answers a hold, by a command (design §9)."""
+
+from typing import Any
+
+import pytest
+
+from agent.core.record import HoldReason, Outcome, Phase
+from agent.sandbox.model import bad_request
+from tests.support.commands import BOTH, OTHER, UNKNOWN, ask, commands, obeyed_in_time, obeyed_still, refused, told
+from tests.support.environment import World
+from tests.support.files import jpeg, write
+
+
+@BOTH
+async def test_retry_asks_the_refused_call_again_once(world: World, through: str) -> None:
+    world.upload("a", document_id=UNKNOWN)
+    await world.settle()
+    first = world.record("a").hold
+    assert first is not None
+    await world.clock.advance(1)  # a question is known by what it asks and when
+    answer = await told(world, through, "resolve", times=2, name="a", answer="retry")
+    assert answer["ok"], answer
+    assert first.id in answer["message"]
+    assert world.ledger.calls["createProcess"] == 2
+    second = world.record("a").hold
+    assert second is not None
+    assert second.id != first.id  # another question, for which the same command is no answer
+    assert commands(world) == 1
+    world.check()
+
+
+@BOTH
+async def test_abandon_ends_it_and_leaves_nothing_at_assure(world: World, through: str) -> None:
+    """[I3]"""
+    world.upload("a", document_id=UNKNOWN)
+    await world.settle()
+    answer = await told(world, through, "resolve", times=2, name="a", answer="abandon")
+    assert answer["ok"], answer
+    assert (world.record("a").outcome, world.record("a").phase) == (Outcome.ABANDONED, Phase.DONE)
+    world.check()
+    world.check_nothing_left()
+
+
+@BOTH
+async def test_an_adopted_dossier_is_the_one_that_is_verified_and_deleted(world: World, through: str) -> None:
+    """[I2] [I3]"""
+    create, refuse = world.sandbox.world.create_dossier, [True]
+
+    def refusing(body: dict[str, Any]) -> Any:
+        if refuse:
+            raise bad_request("not today")
+        return create(body)
+
+    world.sandbox.world.create_dossier = refusing  # type: ignore[method-assign]
+    world.upload("a")
+    await world.settle()
+    assert world.record("a").state == "held"
+    dossier = create({"externalReference": "made by hand"})["dossierId"]
+    answer = await told(world, through, "resolve", times=2, name="a", answer="adopt", dossierId=dossier)
+    assert answer["ok"], answer
+    record = world.record("a")
+    assert (record.outcome, record.dossier_id) == (Outcome.ACCEPTED, dossier)
+    assert [process.starts for process in world.ledger.dossiers[dossier].processes] == [1]
+    world.check()
+    world.check_nothing_left()
+
+
+@BOTH
+async def test_retry_of_a_document_that_changed_after_its_start_verifies_it(world: World, through: str) -> None:
+    world.upload("a")
+    await world.settle()
+    world.upload("a", document_id=OTHER)
+    await world.settle()
+    assert world.record("a").state == "held"
+    answer = await told(world, through, "resolve", times=2, name="a", answer="retry")
+    assert answer["ok"], answer
+    record = world.record("a")
+    assert (record.generation, record.outcome, record.hold) == (2, Outcome.ACCEPTED, None)
+    assert record.desired.document_id == OTHER
+    assert world.starts("a") == 2
+    world.check()
+
+
+@BOTH
+async def test_abandon_of_a_document_that_changed_after_its_start_leaves_it(world: World, through: str) -> None:
+    world.upload("a")
+    await world.settle()
+    world.upload("a", document_id=OTHER)
+    await world.settle()
+    answer = await told(world, through, "resolve", times=2, name="a", answer="abandon")
+    assert answer["ok"], answer
+    await world.settle()
+    record = world.record("a")
+    assert (record.generation, record.outcome, record.hold) == (1, Outcome.ACCEPTED, None)
+    assert world.starts("a") == 1
+
+
+@BOTH
+async def test_abandon_of_a_change_while_it_runs_ends_it_and_leaves_the_file_to_a_rerun(
+    world: World, through: str
+) -> None:
+    """[I2] [I3] The outcome is `abandoned`, the dossier is deleted; the changed file waits for a rerun."""
+    world.upload("a", marker="sandbox-delay=60m")
+    async with world.running():
+        assert world.record("a").phase is Phase.RESULT
+        world.upload("a", document_id=OTHER)
+    async with world.running():
+        assert world.record("a").state == "held"
+        if through == "socket":
+            assert (await ask(world, "resolve", name="a", answer="abandon"))["ok"]
+    if through == "store":
+        assert (await obeyed_still(world, "resolve", name="a", answer="abandon"))["ok"]
+    await world.settle()
+    record = world.record("a")
+    assert (record.generation, record.outcome, record.phase, record.hold) == (1, Outcome.ABANDONED, Phase.DONE, None)
+    world.check_nothing_left()
+    await told(world, through, "rerun", name="a", command_id="command-2")
+    await world.settle()
+    record = world.record("a")
+    assert (record.generation, record.outcome, record.desired.document_id) == (2, Outcome.ACCEPTED, OTHER)
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_a_retry_after_the_image_is_back_goes_on(world: World) -> None:
+    path = world.upload("a", suspend=True)
+    await world.settle()
+    write(world.images / "a/front.jpg", jpeg("another picture"))
+    path.write_text(path.read_text().replace("suspend: true", "suspend: false"))
+    async with world.running():
+        hold = world.record("a").hold
+        assert hold is not None
+        assert hold.reason is HoldReason.IMAGES_CHANGED
+        write(world.images / "a/front.jpg", jpeg())
+        assert (await ask(world, "resolve", name="a", answer="retry"))["ok"]
+        await world.clock.rest()
+        await world.clock.advance(30)
+        assert world.record("a").outcome is Outcome.ACCEPTED
+    world.check()
+
+
+async def test_adopt_for_a_hold_that_adopts_nothing_is_refused_at_once(world: World) -> None:
+    path = world.upload("a", suspend=True)
+    await world.settle()
+    write(world.images / "a/front.jpg", jpeg("another picture"))
+    path.write_text(path.read_text().replace("suspend: true", "suspend: false"))
+    await world.settle()
+    answer = await obeyed_in_time(world, "resolve", name="a", answer="adopt", dossierId="d-1")
+    refused(answer)
+    assert "busy" not in answer["message"]
+
+
+async def beside(world: World) -> str:
+    """`a` is held because its dossier was refused; returns the dossier in which `b` is verified meanwhile."""
+    world.upload("b", "sandbox-delay=10m")
+    async with world.running() as agent:
+        await world.clock.advance(10)
+        dossier = world.record("b").dossier_id
+        world.sandbox.world.create_dossier = not_today  # type: ignore[method-assign]
+        world.upload("a")
+        await agent.scan()
+        await world.clock.advance(1)
+        assert world.record("a").state == "held"
+    assert dossier is not None
+    return dossier
+
+
+def not_today(_: dict[str, Any]) -> Any:
+    raise bad_request("not today")
+
+
+@BOTH
+async def test_a_dossier_that_another_request_has_is_not_adopted(world: World, through: str) -> None:
+    """[I2] [I3] Two requests would share a result, and one would delete it under the other."""
+    dossier = await beside(world)
+    if through == "socket":
+        async with world.running():
+            answer = await ask(world, "resolve", name="a", answer="adopt", dossierId=dossier)
+    else:
+        answer = await obeyed_still(world, "resolve", name="a", answer="adopt", dossierId=dossier)
+    refused(answer, "Another request")
+    await world.settle()
+    assert world.record("a").state == "held"
+    assert world.record("b").outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("odd", ["4711 typo", "all", "..", "a/b", "", 5, None])
+async def test_what_is_no_id_of_a_dossier_is_not_adopted(world: World, odd: object) -> None:
+    await beside(world)
+    refused(await obeyed_still(world, "resolve", name="a", answer="adopt", dossierId=odd), "no id of a dossier")
+    assert world.record("a").state == "held"
+
+
+async def test_a_dossier_that_is_about_to_be_deleted_is_not_adopted(world: World) -> None:
+    """[I3] The sweep found it, and nobody had it."""
+    await beside(world)
+    async with world.running() as agent:
+        record = world.record("a")
+        await agent._store.recoveries.suspect(record.uid, f"{record.reference[:-1]}0", "D9", world.clock.now())
+        refused(await ask(world, "resolve", name="a", answer="adopt", dossierId="D9"), "about to be deleted")

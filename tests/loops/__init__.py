@@ -1,1 +1,0 @@
-"""The loops: source, drive, orphans, and what is told of them."""

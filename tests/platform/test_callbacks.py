@@ -1,0 +1,132 @@
+"""Listeners, log and metrics only tell: what they raise stays with them [I1]."""
+
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import structlog
+from prometheus_client import Counter, Histogram
+
+from agent.platform import log
+from agent.platform.callbacks import harmless
+from agent.platform.log import configure, lines_lost, logger
+from agent.platform.nonblocking_output import Count as Lost
+from agent.platform.nonblocking_output import LossyWriter
+from tests.support.environment import World
+from tests.support.timeouts import PATIENT, eventually
+
+
+@pytest.fixture
+def configured() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def test_what_a_listener_raises_is_logged_by_its_place_and_not_by_its_words(world: World) -> None:
+    """[I6]"""
+
+    def listener(number: int) -> None:
+        raise ValueError("Jane Doe")
+
+    harmless(listener)(1)
+    assert [entry["event"] for entry in world.logs] == ["a listener failed"]
+    assert world.logs[0]["error"].startswith("ValueError at test_listeners.py:")
+    assert "Jane" not in str(world.logs)
+
+
+def test_a_line_that_cannot_be_rendered_is_lost_and_counted(
+    configured: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise ValueError
+
+    configure("json", "info")
+    before = log.lost.value
+    logger().info("odd", count=Odd())
+    logger().info("next")
+    assert log.lost.value == before + 1
+    assert '"next"' in capsys.readouterr().err
+
+
+async def test_a_store_whose_metrics_fail_commits_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[I1] Without its thread the store answers nobody any more."""
+
+    def broken(*_: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(Histogram, "observe", broken)
+    monkeypatch.setattr(Counter, "inc", broken)
+    world.upload("a")
+    await world.settle()
+    assert world.record("a").outcome == "accepted"
+    world.check()
+
+
+async def test_a_scrape_that_fails_is_503_and_the_work_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[I1] Prometheus sees `up == 0`, and is given no half of the truth."""
+
+    def broken(*_: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("agent.store.readonly.Reading.gauges", broken)
+    world.upload("a")
+    async with world.running(http=True), httpx.AsyncClient(timeout=PATIENT) as client:
+        await world.clock.advance(60)
+        assert (await client.get(f"{world.url}/metrics")).status_code == 503
+        assert world.record("a").outcome == "accepted"
+    assert [log["error"] for log in world.logs if log["event"] == "the metrics failed"] == ["KeyError"]
+
+
+class Disk:
+    """Takes so many bytes; then it is full."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.held = room, b""
+
+    def __call__(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        taken = data[: self.room]
+        self.room -= len(taken)
+        self.held += taken
+        return len(taken)
+
+
+def test_each_line_is_written_whole_or_counted_and_a_torn_one_spoils_no_other() -> None:
+    disk, lost = Disk(room=15), Lost()
+    writer = LossyWriter(disk, lost, lambda count: b"%d lost\n" % count)
+    for line in (b"one......\n", b"two......\n", b"three....\n"):
+        writer.put(line)
+        assert writer.drain()
+    assert lost.value == 2
+    disk.room = 1000
+    writer.put(b"four\n")
+    assert writer.drain()
+    assert disk.held == b"one......\ntwo..\n2 lost\nfour\n"
+
+
+def test_who_writes_waits_for_nobody_and_what_is_too_much_is_dropped() -> None:
+    """A reader that stopped: the queue is bounded."""
+    read, held, lost = threading.Event(), list[bytes](), Lost()
+
+    def stuck(data: bytes) -> int:
+        read.wait()
+        held.append(data)
+        return len(data)
+
+    writer = LossyWriter(stuck, lost, most=10)
+    for _ in range(100):
+        writer.put(b"line\n")
+    assert not writer.drain(0.01)
+    assert 100 - 10 - 2 <= lost.value < 100
+    read.set()
+    eventually(lambda: b"".join(held).count(b"\n") + lost.value == 100)
+
+
+def test_the_line_that_tells_of_lost_ones_has_the_format_of_the_log(configured: None) -> None:
+    configure("json", "info")
+    assert lines_lost(7).startswith(b'{"event": "log lines were lost", "count": 7')
+    configure("text", "info")
+    assert b"count=7" in lines_lost(7)

@@ -1,0 +1,199 @@
+"""Why calls fail is kept once per endpoint, and reported by log, metric, page, readiness and commands (issue 14.2)."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agent.core.answer import NEW_TOKENS_REFUSED, NOT_SENT, Answer, Busy, Done, Evidence, Refused, Unknown
+from agent.core.answer import Trouble as Failure
+from agent.core.record import Outcome
+from agent.platform.endpoint_health import ASSURE, QUIET, TOKEN, Cause, Endpoints, Trouble, remembered, trouble_of
+from tests.daemon.test_metrics import get, metrics
+from tests.support.environment import World
+from tests.support.faults import rule
+
+FINE: Done[Any] = Done(value=(), evidence=Evidence(status=200))
+DOWN = Unknown(evidence=Evidence(status=503, cause="server-error"))
+
+
+class Time:
+    def __init__(self) -> None:
+        self.at = 1_000.0
+
+    def now(self) -> float:
+        return self.at
+
+    wait: Callable[..., Any]
+
+
+def kept() -> tuple[Endpoints, Time, list[tuple[str, Cause | None, Cause | None]]]:
+    time, heard = Time(), list[tuple[str, Cause | None, Cause | None]]()
+    endpoints = Endpoints(
+        {ASSURE: "https://a.example", TOKEN: "https://t.example", "sink-1": "https://s.example"}, time
+    )
+    endpoints.listen(lambda name, before, after: heard.append((name, before and before.cause, after and after.cause)))
+    return endpoints, time, heard
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (FINE, None),
+        (Refused(evidence=Evidence(status=404, cause="error-body")), None),
+        (Refused(evidence=Evidence(status=400, cause="error-body")), None),
+        (Refused(evidence=Evidence(cause="bad-id")), None),
+        (Busy(evidence=Evidence(cause=NOT_SENT)), None),
+        (Busy(evidence=Evidence(status=503, trouble=Failure.NO_TOKEN)), None),
+        (Refused(evidence=Evidence(status=401, cause="invalid_client")), Cause.CREDENTIALS),
+        (Refused(evidence=Evidence(status=400, cause="invalid_scope")), Cause.CREDENTIALS),
+        (Busy(evidence=Evidence(status=401, cause=NEW_TOKENS_REFUSED)), Cause.CREDENTIALS),
+        (Refused(evidence=Evidence(status=413, cause="not-acted")), Cause.STATUS_4XX),
+        (Busy(evidence=Evidence(status=429, cause="not-now")), Cause.THROTTLED),
+        (Unknown(evidence=Evidence(status=302, cause="unexpected-status")), Cause.STATUS_3XX),
+        (Unknown(evidence=Evidence(status=200, cause="unreadable")), Cause.UNREADABLE),
+        (DOWN, Cause.STATUS_5XX),
+        (Unknown(evidence=Evidence(trouble=Failure.TIMEOUT, cause="timeout")), Cause.TIMEOUT),
+        (Unknown(evidence=Evidence(trouble=Failure.RESET, cause="reset")), Cause.RESET),
+        (Busy(evidence=Evidence(trouble=Failure.CONNECT, cause="tls-certificate-has-expired")), Cause.TLS),
+        (Busy(evidence=Evidence(trouble=Failure.CONNECT, cause="dns")), Cause.DNS),
+    ],
+)
+def test_an_answer_shows_one_cause_of_a_closed_list(answer: Answer[Any], cause: Cause | None) -> None:
+    found = trouble_of(answer)
+    assert (found and found.cause) == cause
+
+
+def test_a_trouble_is_reported_at_once_and_once_and_ends_after_some_seconds_without_a_failure() -> None:
+    endpoints, time, heard = kept()
+    for number in range(400):
+        endpoints.answered(ASSURE, DOWN if number % 4 == 0 else FINE)
+        time.at += 0.05
+    assert heard == [(ASSURE, None, Cause.STATUS_5XX)], "a line for the noise, not for each failure"
+    time.at += QUIET
+    endpoints.settle()
+    assert heard[1:] == [(ASSURE, Cause.STATUS_5XX, None)]
+    assert endpoints.current == {}
+
+
+def test_another_cause_is_reported_at_most_once_a_minute_and_credentials_at_once() -> None:
+    endpoints, time, heard = kept()
+    for second in range(50):
+        time.at += 1
+        endpoints.met(ASSURE, Trouble(cause=Cause.TIMEOUT if second % 2 else Cause.RESET))
+    assert [after for _, _, after in heard] == [Cause.RESET]
+    endpoints.met(ASSURE, Trouble(cause=Cause.CREDENTIALS, status=401))
+    assert heard[-1] == (ASSURE, Cause.RESET, Cause.CREDENTIALS)
+    assert endpoints.denied is not None
+    endpoints.answered(ASSURE, FINE)
+    assert heard[-1] == (ASSURE, Cause.CREDENTIALS, None), "one success proves that the client is accepted"
+
+
+@pytest.mark.parametrize(("name", "denied"), [(TOKEN, True), (ASSURE, True), ("sink-1", False)])
+def test_the_third_401_in_a_row_is_about_the_client_but_not_where_a_sink_says_so(name: str, denied: bool) -> None:
+    endpoints, _, _ = kept()
+    for _ in range(2):
+        endpoints.met(name, Trouble(cause=Cause.STATUS_4XX, status=401))
+    assert endpoints.denied is None
+    endpoints.met(name, Trouble(cause=Cause.STATUS_4XX, status=401))
+    assert (endpoints.denied is not None) == denied
+    assert endpoints.current[name].status == 401
+
+
+def test_a_report_that_fails_harms_no_call() -> None:
+    endpoints, _, _ = kept()
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    endpoints.listen(full)
+    endpoints.answered(ASSURE, DOWN)
+    assert endpoints.current[ASSURE].cause is Cause.STATUS_5XX
+
+
+async def test_a_secret_that_is_not_valid_any_more_is_told_as_such_within_seconds_and_work_resumes(
+    world: World,
+) -> None:
+    """[I1] Log, metric, readiness, and the note for other commands; never that it ends by itself."""
+    world.upload("a", "sandbox-delay=20s")
+    async with world.running(http=True) as agent:
+        await world.clock.advance(5)
+        assert (await get(world, "/readyz")).status_code == 200
+        known = world.sandbox.config.client_secret
+        object.__setattr__(world.sandbox.config, "client_secret", "rotated")
+        world.sandbox.tokens.revoke_all()
+        world.upload("b")
+        await agent.scan()
+        await world.clock.advance(2)
+        ready = await get(world, "/readyz")
+        assert ready.status_code == 503
+        assert "invalid_client" in ready.text
+        assert (await metrics(world))["endpoint_trouble", ("credentials", "token")] == 1
+        (line,) = [entry for entry in world.logs if entry["event"] == "trouble"]
+        assert (line["log_level"], line["cause"], line["status"]) == ("error", "credentials", 401)
+        assert "does not end by itself" in line["hint"]
+        await world.clock.rest()
+        ((note,),) = world.rows("SELECT value FROM meta WHERE key = 'remembered/endpoints'")
+        ((name, _, sentence),) = remembered(note)
+        assert name == "the token endpoint"
+        assert "not accepted (HTTP 401, invalid_client)" in sentence
+        assert world.rows("SELECT value FROM meta WHERE key = 'remembered/circuit'") == [("credentials",)]
+        asked = world.calls.count("token")
+        await world.clock.advance(3600)
+        assert world.calls.count("token") - asked < 100, "asked again once a minute, not by each request"
+        object.__setattr__(world.sandbox.config, "client_secret", known)
+        await world.clock.advance(120)
+        assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+        assert (await get(world, "/readyz")).status_code == 200
+        assert json.loads(world.rows("SELECT value FROM meta WHERE key = 'remembered/endpoints'")[0][0]) == []
+    world.check()
+    world.check_nothing_left()
+
+
+async def test_one_token_answer_that_fails_costs_half_a_second_and_opens_no_circuit(world: World) -> None:
+    """[I9] Issue 14.4: sixty requests waited for one token, and each counted its failure."""
+    for number in range(60):
+        world.upload(f"a-{number}")
+    world.sandbox.faults.add([rule("token", "503", nth=2, count=2)])
+    async with world.running() as agent:
+        world.sandbox.tokens.revoke_all()
+        await world.clock.advance(3)
+        assert agent._remote.opened is None
+        await world.clock.advance(60)
+        assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
+    assert [entry for entry in world.logs if "circuit" in entry["event"]] == []
+    world.check()
+
+
+@pytest.mark.parametrize("status", [405, 413, 414, 415, 431, 501])
+async def test_a_status_that_proves_that_nothing_happened_is_held_with_its_evidence(world: World, status: int) -> None:
+    """[I1] A gateway's page with 413 was asked for again for 24 hours, and no person was asked."""
+    world.upload("a")
+    world.upload("b")
+    world.sandbox.faults.add([rule("setImages", "html", nth=1, status=status)])
+    await world.settle()
+    records = list(world.records().values())
+    (held,) = [record for record in records if record.hold is not None]
+    assert held.hold is not None
+    assert str(status) in held.hold.evidence
+    assert sum(world.ledger.calls[name] for name in ("setImages",)) == 2
+    assert [record.outcome for record in records if record is not held] == [Outcome.ACCEPTED]
+
+
+async def test_a_status_that_proves_that_nothing_happened_proves_nothing_of_a_start(world: World) -> None:
+    """[I2] It is billed: a read settles it (design §5)."""
+    world.upload("a")
+    world.sandbox.faults.add([rule("startVerification", "html", nth=1, status=405, acts=True)])
+    await world.settle()
+    assert world.record("a").outcome is Outcome.ACCEPTED
+    assert world.starts("a") == 1
+    world.check()
+
+
+async def test_the_404_that_confirms_a_deletion_is_logged_as_done(world: World) -> None:
+    """users.md: it was logged as refused."""
+    world.upload("a")
+    await world.settle()
+    (line,) = [entry for entry in world.logs if entry["event"] == "phase" and entry["phase"] == "done"]
+    assert line["result"] == "done"

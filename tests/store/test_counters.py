@@ -1,0 +1,93 @@
+"""The census: what metrics count is kept, not scanned."""
+
+from collections import Counter
+from pathlib import Path
+from tempfile import mkdtemp
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+
+from agent.core.observations import DocumentChanged, DocumentRemoved
+from agent.core.record import Phase
+from agent.platform.metrics import Metrics
+from agent.store.readonly import Reading
+from tests.store.support import NOW, Life, capture, committed, grown, opened, rows, upload
+from tests.support.clock import VirtualClock
+from tests.support.fixtures import folder
+
+__all__ = ["folder"]
+
+Lives = list[tuple[Phase, bool, str]]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lives=st.lists(
+        st.tuples(st.sampled_from(list(Phase)), st.booleans(), st.sampled_from(["", "changed", "removed"])), max_size=6
+    )
+)
+async def test_the_census_is_what_a_scan_would_count(folder: Path, lives: Lives) -> None:
+    state = Path(mkdtemp(dir=folder))  # one for each example
+    store = opened(state)
+    for n, (phase, is_capture, then) in enumerate(lives):
+        reached = Phase.RESULT if is_capture and phase in (Phase.IMAGES, Phase.VERIFICATION) else phase
+        life = Life(f"u{n}", desired=capture() if is_capture else upload()).until(reached)
+        if life.record.intent is not None:
+            then = ""  # what people say waits while a call is open
+        if then == "changed":
+            life.sees(DocumentChanged, desired=upload(digest="d2", essence="e2"))
+        elif then == "removed":
+            life.sees(DocumentRemoved)
+        await committed(store, life)
+    store.close()
+    scanned = Counter(
+        {tuple(row[:4]): row[4] for row in rows(state, "SELECT phase, state, coalesce(hold_reason, ''), "
+         "dossier_id IS NOT NULL, count(*) FROM requests GROUP BY 1, 2, 3, 4")}
+    )  # fmt: skip
+    kept = {tuple(row[:4]): row[4] for row in rows(state, "SELECT * FROM census") if row[4]}
+    assert kept == dict(scanned)
+
+
+async def test_no_figure_of_the_metrics_scans_the_requests(tmp_path: Path) -> None:
+    """With a million requests on file the exposition costs what it costs with one."""
+    store = opened(tmp_path)
+    await committed(store, Life("a").until(Phase.RESULT))
+    asked: list[str] = []
+    with Reading(tmp_path / "agent.db") as reading:
+        reading._connection.set_trace_callback(asked.append)
+        reading.counts()
+        reading.held()
+        reading.gauges(NOW)
+        reading.tallies("outcome")
+        reading._connection.set_trace_callback(None)
+        for sql in asked:
+            plan = [row[3] for row in reading._connection.execute("EXPLAIN QUERY PLAN " + sql)]
+            big = [line for line in plan if line.startswith("SCAN requests") and "USING" not in line]
+            assert not big, (sql, plan)
+    store.close()
+    assert asked
+
+
+async def test_an_exposition_takes_the_same_steps_however_many_requests_there_are(tmp_path: Path) -> None:
+    """Counted in steps of SQLite's machine, with a thousand requests on file and with 20,000."""
+
+    async def steps(requests: int) -> int:
+        (await grown(tmp_path / str(requests), requests)).close()
+        metrics, counted = Metrics(VirtualClock()), [0]
+
+        def count() -> None:
+            counted[0] += 1
+
+        def look() -> Reading:
+            reading = Reading(tmp_path / str(requests) / "agent.db")
+            reading._connection.set_progress_handler(count, 1)
+            return reading
+
+        metrics.watch(look)
+        assert f'assure_agent_requests{{phase="done",state="done"}} {requests + 1}.0'.encode() in generate_latest(
+            metrics.registry
+        )
+        return counted[0]
+
+    assert await steps(1_000) == await steps(20_000) > 0

@@ -1,0 +1,350 @@
+"""What the agent asks of its store costs the same with a long past [I8]: counted in steps of SQLite, and by its plans.
+
+Every public method of the classes below is called, in three stores: a small one, one with twenty times as much that is
+settled, and one with twenty times as much that waits. A method that is new has to be added here, or the first test
+fails; whatever SQL it comes to is looked at by the others.
+"""
+
+import asyncio
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.core.machine import Step, step
+from agent.core.observations import CameDue, DocumentRemoved
+from agent.core.record import Phase
+from agent.ports import Command
+from agent.store import connection, integrity
+from agent.store.claims import Claims
+from agent.store.connection import Connection
+from agent.store.image_deletions import Discard, Discards, Superseded
+from agent.store.inbox import Inbox
+from agent.store.outbox import Outbox
+from agent.store.readonly import Reading
+from agent.store.recoveries import RecordedRecoveries
+from agent.store.sqlite import SqliteStore
+from tests.store.support import NOW, POLICY, Life, opened
+
+FEW, MANY = 10, 200
+SINK = "a-sink"
+
+
+@dataclass
+class Ledger:
+    """What SQLite was asked since it was last cleared, and how many steps it took."""
+
+    asked: list[str] = field(default_factory=list)
+    steps: int = 0
+
+    def watch(self, one: Connection) -> Connection:
+        one.set_trace_callback(self.asked.append)
+        one.set_progress_handler(self._step, 1)
+        return one
+
+    def _step(self) -> int:
+        self.steps += 1
+        return 0
+
+
+@contextmanager
+def watched() -> Iterator[Ledger]:
+    """Every connection that is made meanwhile."""
+    ledger, plain = Ledger(), connection._connect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(integrity, "SMALL", 0)
+        patch.setattr(connection, "_connect", lambda path, mode: ledger.watch(plain(path, mode)))
+        yield ledger
+
+
+Call = Callable[[Any], Any]
+STORE: dict[str, Call] = {
+    "commit": lambda store: store.commit([_next(store)]),
+    "scanned": lambda store: store.scanned("default", NOW, 3, True, 0, [("a", 1, 1, "m", "h", None)], []),
+    "remember": lambda store: store.remember("key", "value"),
+    "close_orphan": lambda store: store.close_orphan("aa-a1-u-1-1", NOW, None),
+    "found_orphan": lambda store: store.found_orphan("aa-a1-u-1-1", "D"),
+    "checkpoint": lambda store: store.checkpoint(NOW),
+    "restored": lambda store: store.restored(NOW),
+    "get": lambda store: store.get("waits-3"),
+    "present": lambda store: store.present("default"),
+    "other_source": lambda store: [store.other_source("default"), store.other_source("other")],
+    "unsettled": lambda store: [store.unsettled(), store.unsettled(begun=True)],
+    "moving": lambda store: [store.moving()],
+    "claim": lambda store: [store.claim(1e12, 5, {"waits-1"}), store.claim(1e12, 5, {"waits-1"}, begun=True)],
+    "overdue": lambda store: store.overdue(NOW, 5, {"waits-1"}),
+    "open_requests": lambda store: store.open_requests(),
+    "creating": lambda store: store.creating(),
+    "next_due": lambda store: [store.next_due({"waits-1"}), store.next_due({"waits-1"}, begun=True)],
+    "waiting": lambda store: store.waiting(),
+    "waiting_in": lambda store: store.waiting_in(["D-waits-1", "D-waits-2", "D-of-somebody"]),
+    "oldest_looks": lambda store: store.oldest_looks(3),
+    "starts_since": lambda store: store.starts_since(NOW + 1e6),
+    "patient": lambda store: store.patient(),
+    "needed_images": lambda store: store.needed_images(),
+    "shut_claims": lambda store: store.shut_claims("settled-1"),
+    "last_event_at": lambda store: store.last_event_at(),
+    "obeyed": lambda store: store.obeyed("c1"),
+    "obey": lambda store: store.obey(Command(id="c1", verb="pause"), "well", NOW),
+    "forget": lambda store: store.forget("settled-2", NOW),
+    "forget_aside": lambda store: store.forget_aside("settled-2", NOW),
+    "owes_images": lambda store: store.owes_images("settled-2"),
+    "tidy": lambda store: store.tidy(),
+    "recall": lambda store: store.recall("key"),
+    "orphans": lambda store: store.orphans(),
+    "owners": lambda store: [store.owners([]), store.owners(["D-waits-1", "D-settled-1", "D"])],
+    "withdrawn_since": lambda store: store.withdrawn_since(NOW + 1e6),
+    "look_through": lambda store: store.look_through(),
+}
+RECOVERIES: dict[str, Call] = {
+    "open": lambda one: one.open(),
+    "doubtful": lambda one: one.doubtful(),
+    "unproven": lambda one: [one.unproven(), one.unproven(unseen=True)],
+    "looked": lambda one: one.looked(NOW, [("D", "aa-a1-u-1-1")]),
+    "suspect": lambda one: one.suspect("waits-1", "aa-a1-u-1-1", "D", NOW),
+    "approve": lambda one: one.approve(NOW),
+    "looked_last": lambda one: one.looked_last(),
+    "explained": lambda one: one.explained(["D-waits-1", "D-settled-1", "D"]),
+    "begin": lambda one: one.begin(NOW),
+    "close": lambda one: one.close(NOW),
+}
+INBOX: dict[str, Call] = {
+    "seen": lambda one: one.seen("digest"),
+    "keep": lambda one: one.keep("digest", NOW, NOW - 60),
+    "addressed": lambda one: [one.addressed("D-waits-1", None), one.addressed(None, "aa-a1-waits-1-1-1")],
+}
+OUTBOX: dict[str, Call] = {
+    "owed": lambda one: one.owed(SINK, 0, 5),
+    "taken": lambda one: one.taken([1]),
+    "trim": lambda one: one.trim(SINK, 10_000),
+    "only": lambda one: one.only([SINK]),
+}
+_OWED = Discard(uid="settled-1", tries=0, how={})
+_OLD = Superseded(uid="settled-1", generation=1, depiction="front", path="a", sha256="b", tries=0)
+DISCARDS: dict[str, Call] = {
+    "due": lambda one: one.due(NOW),
+    "failed": lambda one: one.failed(_OWED, NOW, "EROFS", {}),
+    "superseded": lambda one: one.superseded(NOW),
+    "superseded_failed": lambda one: one.superseded_failed(_OLD, NOW, "EROFS"),
+    "superseded_done": lambda one: one.superseded_done(_OLD, NOW, "deleted"),
+    "owes": lambda one: one.owes("settled-1"),
+}
+CLAIMS: dict[str, Call] = {
+    "expired": lambda one: one.expired(NOW),
+    "of": lambda one: one.of("settled-1"),
+    "shut": lambda one: one.shut([]),
+    "shut_all": lambda one: one.shut_all("settled-1"),
+    "erase": lambda one: one.erase([]),
+    "tidy": lambda one: one.tidy(),
+    "sweep": lambda one: one.sweep(NOW),
+}
+READING: dict[str, Call] = {
+    "named": lambda one: one.named("name-waits-1"),
+    "get": lambda one: one.get("waits-1"),
+    "present": lambda one: one.present("default"),
+    "other_source": lambda one: [one.other_source("default"), one.other_source("other")],
+    "owners": lambda one: one.owners(["D-waits-1", "D-settled-1", "D"]),
+    "withdrawn_since": lambda one: one.withdrawn_since(NOW + 1e6),
+    "last_event_at": lambda one: one.last_event_at(),
+    "starts_since": lambda one: one.starts_since(NOW + 1e6),
+    "recall": lambda one: one.recall("key"),
+    "freeze": lambda one: one.freeze(),
+    "attempts": lambda one: one.attempts("waits-1", 5),
+    "link": lambda one: one.link("waits-1"),
+    "linkless": lambda one: one.linkless(SimpleNamespace(uid="waits-1", capturing=True)),
+    "claims": lambda one: one.claims("waits-1"),
+    "refusals": lambda one: one.refusals(),
+    "refused": lambda one: one.refused("a"),
+    "remarks": lambda one: one.remarks("waits-1"),
+    "strays": lambda one: one.strays(),
+    "waiting_withdrawals": lambda one: one.waiting_withdrawals(),
+    "counts": lambda one: one.counts(),
+    "tallies": lambda one: [one.tallies("start"), one.tallies("outcome")],
+    "migrations": lambda one: one.migrations(),
+    "account": lambda one: one.account(),
+    "recovery": lambda one: one.recovery(),
+    "carried_key": lambda one: one.carried_key(),
+    "held": lambda one: one.held(),
+    "overdue": lambda one: one.overdue(NOW),
+    "undeleted": lambda one: one.undeleted(),
+    "undeleted_of": lambda one: one.undeleted_of("settled-1"),
+    "gauges": lambda one: one.gauges(NOW),
+    "settling": lambda one: one.settling(),
+    "all": lambda one: list(one.all()),
+    "look_through": lambda one: one.look_through(),
+}
+CLASSES: dict[type, dict[str, Call]] = {
+    SqliteStore: STORE,
+    RecordedRecoveries: RECOVERIES,
+    Inbox: INBOX,
+    Outbox: OUTBOX,
+    Claims: CLAIMS,
+    Discards: DISCARDS,
+    Reading: READING,
+}
+
+# What grows, and why it may.
+WITH_SETTLED = {
+    "SqliteStore.forget": "up to what two pages of each index hold beside it: test_erasing counts that it is no more",
+    "SqliteStore.look_through": "it is what looks at all of it, beside the work",
+    "Reading.look_through": "for `doctor`",
+    "Reading.all": "for `get` without a name, which prints all",
+}
+WITH_WAITING = {
+    "SqliteStore.open_requests": "when the clock is corrected",
+    **WITH_SETTLED,
+    "opening": "each request that goes on is held against its history",
+    "SqliteStore.needed_images": "asked only when images are to be deleted: what an open request names stays",
+    "SqliteStore.oldest_looks": "asked only while there is no list: it sorts what waits",
+    "SqliteStore.owners": "asked only where an orphan showed, and when a person has a dossier adopted",
+    "Reading.gauges": "while an orphan showed: whether a request has it",
+    "Reading.owners": "for `plan`, where a file has a dossier adopted",
+    "SqliteStore.present": "once, at the start: the names whose files are there",
+    "RecordedRecoveries.doubtful": "once in a recovery: all that is open is looked for",
+    "Reading.present": "for `plan`: the names whose files are there",
+    "Reading.settling": "for `wait` and `doctor`",
+}
+
+# Tables that stay small whatever happens.
+BOUNDED = {
+    "census": "phases by states by reasons",
+    "tallies": "outcomes by modes by types",
+    "meta": "a handful of keys",
+    "sources": "one row",
+    "recoveries": "a row each time a store was lost or put back",
+    "unclaimed": "of the last recovery only",
+    "refusals": "files that are refused now",
+    "remarks": "requests that wait for a person",
+    "orphans": "creations whose answer was lost",
+    "discards": "requests whose images are about to be deleted",
+    "deliveries": "the outbox: what sinks have not taken, 10,000 at the most",
+    "claims": "only by `sweep`, by their keys",
+    "receipts": "of the last days",
+    "commands": "typed by people",
+    "_sqlite_migrations": "one row each",
+    "sqlite_master": "the schema",
+    "json_each": "what was asked for",
+}
+
+
+# Indexes that hold a part only; to go through one is no scan of the table.
+PARTIAL = {
+    "requests_open": "what is not done",
+    "requests_queued": "what waits for the budget",
+    "requests_with_dossier": "what has a dossier and is not done",
+    "requests_moving": "what goes on by itself",
+    "requests_waiting_since": "its first entry",
+    "superseded_images_owed": "what is still to be deleted",
+}
+
+
+def _next(store: SqliteStore) -> Step:
+    """A step of one that waits."""
+    record = store.get("waits-2")
+    assert record is not None
+    return step(record, CameDue(at=NOW + 1e6), POLICY)
+
+
+async def grown(folder: Path, settled: int, waiting: int) -> None:
+    """A store in which so many are settled, their files gone since, and so many wait."""
+    store = opened(folder, sinks=[SINK])
+    lives = [Life(f"waits-{number}").until(Phase.RESULT) for number in range(waiting)]
+    for number in range(settled):
+        life = Life(f"settled-{number}").until(Phase.DONE)
+        life.sees(DocumentRemoved)
+        lives.append(life)
+    await store.commit([step for life in lives for step in life.steps])
+    await store.outbox.only(["somebody else"])  # the sinks have taken all
+    await store.checkpoint(NOW)
+    store.close()
+
+
+async def costs(folder: Path) -> dict[str, tuple[int, list[str]]]:
+    """Steps and statements of each call, by class and method; and of opening."""
+    found = {}
+    with watched() as ledger:
+        store = opened(folder, sinks=[SINK])
+        found["opening"] = ledger.steps, list(ledger.asked)
+        owners = {SqliteStore: store, RecordedRecoveries: store.recoveries, Inbox: store.inbox, Outbox: store.outbox}
+        owners[Discards] = store.discards
+        with Reading(folder / "agent.db") as reading:
+            for kind, calls in CLASSES.items():
+                owner = owners.get(kind) or (reading if kind is Reading else store.claims)
+                for name, call in calls.items():
+                    ledger.asked.clear()
+                    ledger.steps = 0
+                    if inspect.isawaitable(came := call(owner)):
+                        await came
+                    found[f"{kind.__name__}.{name}"] = ledger.steps, list(ledger.asked)
+        store.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, tuple[int, list[str]]]]:
+    sizes = {"small": (FEW, FEW), "settled": (MANY, FEW), "waiting": (FEW, MANY)}
+    found = {}
+    for name, (settled, waiting) in sizes.items():
+        folder = tmp_path_factory.mktemp(name)
+        asyncio.run(grown(folder, settled, waiting))
+        found[name] = asyncio.run(costs(folder))
+    return found
+
+
+def test_every_method_of_the_store_is_looked_at() -> None:
+    for kind, calls in CLASSES.items():
+        methods = {name for name, _ in inspect.getmembers(kind, inspect.isroutine) if not name.startswith("_")}
+        assert methods - {"close"} | (calls.keys() & {"close"}) == calls.keys(), kind
+    known = {base for kind in CLASSES for base in kind.__mro__}
+    for name in (
+        "agent.store.sqlite",
+        "agent.store.queries",
+        "agent.store.outbox",
+        "agent.store.recoveries",
+        "agent.store.claims",
+        "agent.store.image_deletions",
+    ):
+        module = sys.modules[name]
+        kinds = {kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == name}
+        asking = {kind for kind in kinds if "_query" in inspect.getsource(kind)}
+        assert asking <= known, f"a class that asks the store is not looked at: {asking - known}"
+
+
+@pytest.mark.parametrize(("store", "may"), [("settled", WITH_SETTLED), ("waiting", WITH_WAITING)])
+def test_nothing_takes_more_steps_with_a_long_past(
+    measured: dict[str, dict[str, tuple[int, list[str]]]], store: str, may: dict[str, str]
+) -> None:
+    """[I8] Twenty times as much on file, and SQLite does exactly the same."""
+    small, large = measured["small"], measured[store]
+    grew = {name: (small[name][0], large[name][0]) for name in small if large[name][0] > small[name][0]}
+    assert {name: steps for name, steps in grew.items() if name not in may} == {}
+    assert may.keys() - grew.keys() == set(), "a reason that is none any more"
+
+
+def test_no_plan_scans_a_table_that_grows(
+    measured: dict[str, dict[str, tuple[int, list[str]]]], tmp_path: Path
+) -> None:
+    asyncio.run(grown(tmp_path, 0, 1))
+    raw = connection.open_reader(tmp_path / "agent.db")
+    looked = set()
+    scans = []
+    for name, (_, asked) in measured["settled"].items():
+        for sql in asked:
+            if not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH)\b", sql) or name in WITH_SETTLED:
+                continue
+            looked.add(sql)
+            first = sql.endswith("LIMIT 1") and "WHERE" not in sql  # one row, whichever
+            for row in raw.execute("EXPLAIN QUERY PLAN " + sql):
+                match = re.match(r"SCAN (\w+)\b(?! ROW| VIRTUAL)", row[3])
+                if match and match[1] not in BOUNDED and not any(index in row[3] for index in PARTIAL) and not first:
+                    scans.append(f"{name}: {row[3]}: {' '.join(sql.split())}")
+    raw.close()
+    assert sorted(set(scans)) == []
+    assert len(looked) > 80

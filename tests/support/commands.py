@@ -1,0 +1,94 @@
+"""Commands to the agent, through the socket of a running one and through the store of a still one (design §9)."""
+
+import asyncio
+import contextlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import orjson
+import pytest
+
+from agent.daemon import offline
+from agent.daemon.agent import Agent
+from agent.daemon.control_socket import reachable, socket_of
+from agent.source.folder import Folder
+from tests.support.clock import patiently
+from tests.support.environment import World
+
+Answer = dict[str, Any]
+BOTH = pytest.mark.parametrize("through", ["socket", "store"])
+UNKNOWN = 4  # a document id that Assure refuses: held
+OTHER = 9004  # another passport, in the sandbox's table
+
+
+async def send(world: World, line: bytes, state: Path | None = None) -> bytes:
+    """One line to the running agent, and the line that comes back; b"" when it hangs up."""
+    with reachable(socket_of(state or world.state)) as name:
+        reader, writer = await asyncio.open_unix_connection(name)
+    try:
+        writer.write(line + b"\n")
+        return await patiently(reader.readline())
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def ask(world: World, verb: str, command_id: str = "command-1", **arguments: Any) -> Answer:
+    """What the running agent says to a command."""
+    answer = await send(world, orjson.dumps({"id": command_id, "verb": verb, **arguments}))
+    assert answer, "it hung up"
+    found: Answer = orjson.loads(answer)
+    return found
+
+
+async def obeyed_still(world: World, verb: str, command_id: str = "command-1", **arguments: Any) -> Answer:
+    """What comes of a command while no agent runs."""
+    request = {"id": command_id, "verb": verb, **arguments}
+    with (
+        mock.patch.object(offline, "SystemClock", lambda: world.clock),
+        mock.patch.object(Folder, "of", partial(Folder.of, settle=0)),
+    ):
+        return await asyncio.to_thread(offline.obey, world.settings(), request)
+
+
+async def told(world: World, through: str, verb: str, times: int = 1, **arguments: Any) -> Answer:
+    """Give the same command so many times, and let the agent do what follows; the answer is always the same one."""
+    answers = []
+    if through == "socket":
+        async with world.running():
+            for _ in range(times):
+                answers.append(await ask(world, verb, **arguments))
+                await world.clock.advance(60)
+    else:
+        for _ in range(times):
+            answers.append(await obeyed_still(world, verb, **arguments))
+            await world.settle()
+    assert answers == [answers[0]] * times
+    return answers[0]
+
+
+def refused(answer: Answer, *words: str) -> None:
+    assert answer["ok"] is False
+    assert answer["hint"]
+    for word in words:
+        assert word in answer["message"]
+
+
+def commands(world: World) -> int:
+    return int(world.rows("SELECT count(*) FROM commands")[0][0])
+
+
+async def obeyed_in_time(world: World, verb: str, **arguments: Any) -> Answer:
+    """Time passes by itself meanwhile: who waits in vain for something to become durable gives up."""
+    async with world.running():
+        world.clock.release()
+        return await ask(world, verb, **arguments)
+
+
+async def scanned(world: World, agent: Agent, times: int = 4) -> None:
+    for _ in range(times):
+        await agent.scan()
+        await world.clock.advance(10)

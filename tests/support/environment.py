@@ -1,0 +1,357 @@
+"""A small world: a folder of requests, an agent on a real SQLite file, and the sandbox on a real port."""
+
+import asyncio
+import contextlib
+import random
+import subprocess
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import structlog
+
+from agent.assure.account import client_config
+from agent.assure.client import Config
+from agent.controller.result_poller import Observer
+from agent.core.record import Phase, Record
+from agent.daemon import agent as agent_module
+from agent.daemon.agent import Agent, Finished
+from agent.daemon.clock_correction import Timekeeping
+from agent.platform.settings import Settings
+from agent.sandbox import SandboxConfig, SandboxServer
+from agent.sandbox.ledger import DossierEntry, Ledger
+from agent.source.folder import Folder
+from agent.store import audit
+from agent.store.connection import open_reader
+from agent.store.readonly import Reading
+from agent.web import service
+from agent.web.dispatcher import Deliverer
+from tests.support.timeouts import PATIENT
+from verification.null_services import serving_nothing, watching_nothing
+
+from .clock import HostClock, VirtualClock, patiently, until
+from .files import capture, jpeg, upload, write
+
+CONFIG = SandboxConfig(verification_delay=(2.0, 2.0), capture_delay=2.0)
+
+
+@dataclass
+class World:
+    """Write requests, let an agent settle them, and look at what came of it."""
+
+    folder: Path
+    clock: VirtualClock
+    sandbox: SandboxServer
+    calls: list[str]  # operations in the order in which they arrived at the sandbox
+    logs: list[Any]  # log entries before redaction
+    switches: dict[str, Any] = field(default_factory=dict)  # settings that differ from ours
+    finished: Finished | None = None
+    set_by: float | None = None  # how wrong the host's clock is; None: the agent has the virtual clock itself
+    boot: str = "a boot"
+    url: str = ""  # of the running agent's HTTP surface
+
+    @property
+    def specs(self) -> Path:
+        return self.folder / "specs"
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state" / "agent.db"
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.sandbox.ledger
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def upload(self, name: str, marker: str = "", back: bool = False, **more: Any) -> Path:
+        """Write a request of use case 2 and its pictures; the marker goes into the front."""
+        write(self.images / name / "front.jpg", jpeg(marker))
+        images = {"front": f"{name}/front.jpg"}
+        for depiction in (*(["back"] if back else []), *(["selfie"] if more.get("processType") else [])):
+            write(self.images / name / f"{depiction}.jpg", jpeg(f"the {depiction}"))
+            images[depiction] = f"{name}/{depiction}.jpg"
+        return write(self.specs / f"{name}.yaml", upload(name, images, **more))
+
+    def capture(self, name: str, **more: Any) -> Path:
+        """Write a request of use case 1."""
+        return write(self.specs / f"{name}.yaml", capture(name, **more))
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    def settings(self, **more: Any) -> Settings:
+        config = self.sandbox.config
+        given: dict[str, Any] = {
+            "base_url": self.sandbox.url,
+            "client_id": config.client_id,
+            "client_secret": config.client_secret,
+            "specs_dir": self.specs,
+            "images_dir": self.images,
+            "state_url": f"sqlite:///{self.state}",
+            "listen": "127.0.0.1:0",
+            "request_timeout": 5.0,
+            "scan_interval": 3600.0,  # real seconds: tests scan when they mean it
+            "agent_id": "tests",
+        }
+        return Settings(**given | self.switches | more)
+
+    @contextlib.asynccontextmanager
+    async def opened(self, http: bool = False, watch: bool = False, **more: Any) -> AsyncIterator[Agent]:
+        """An agent on our store that does nothing yet. Without `http` it serves nothing: uvicorn takes 0.2 s to end."""
+        with contextlib.ExitStack() as patches:
+            patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))  # files count at once
+            patches.enter_context(mock.patch.object(agent_module, "random", random.Random(7)))  # same jitter
+            if not watch:  # tests scan when they mean it
+                patches.enter_context(mock.patch.object(agent_module, "watching", watching_nothing))
+            if not http:
+                patches.enter_context(mock.patch.object(service, "serving", serving_nothing))
+            hurried = (self.switches | more).get("request_timeout")  # a test that names it is about it
+            patches.enter_context(mock.patch.object(agent_module, "client_config", partial(_patient, hurried)))
+            clock = self.clock if self.set_by is None else None
+            host = partial(HostClock, self.clock, lambda: self.set_by or 0.0, self.boot)
+            patches.enter_context(mock.patch.object(agent_module, "SystemClock", host))
+            async with Agent.opened(self.settings(**more), clock=clock) as agent:
+                reconciler, remote, turns = agent.reconciler, agent._remote, agent._turns
+                with (
+                    self.clock.watch(lambda: remote.probing - turns.waiting, loop=False),
+                    self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._told)),
+                    watching(self.clock, agent._observer),
+                    contextlib.ExitStack() as loops,
+                ):
+                    if agent._timekeeping is not None:
+                        loops.enter_context(timekeeping(self.clock, agent._timekeeping))
+                    for deliverer in agent._outward._deliverers:
+                        loops.enter_context(delivering(self.clock, deliverer))
+                    yield agent
+
+    async def settle(self, patience: float = 86_400.0, **more: Any) -> Finished:
+        """`run --once`: until all is settled as far as it can be. Time passes by itself."""
+        self.clock.release()
+        async with self.opened(**more) as agent:
+            task = asyncio.create_task(agent.run_once(patience))
+
+            def scanning() -> int:  # or sweeping: time stands still until it waits as well
+                return not self.clock.waits(task) and not _draining(agent)
+
+            with self.clock.watch(scanning):
+                self.finished = await patiently(task, 30.0)
+        return self.finished
+
+    @contextlib.asynccontextmanager
+    async def running(self, **more: Any) -> AsyncIterator[Agent]:
+        """`run`: an agent at work until the block ends. It has done what it can do at once; then time is held."""
+        self.clock.hold()
+        async with self.opened(**more) as agent:
+            up = asyncio.Event()
+
+            def listening(url: str) -> None:
+                self.url = url
+                up.set()
+
+            task = asyncio.create_task(agent.run(listening))
+            try:
+                await until(lambda: task.done() or up.is_set())
+                await self.clock.rest()
+                yield agent
+            finally:
+                with self.clock.watch(lambda: not _draining(agent), loop=False):
+                    agent.stop()
+                    self.clock.release()
+                    await patiently(task, 30.0)
+                    self.clock.hold()
+
+    # -- looking -----------------------------------------------------------------------------------------------
+
+    def reading(self) -> Reading:
+        return Reading(self.state)
+
+    def records(self) -> dict[str, Record]:
+        """All records by name, as they are on disk."""
+        with self.reading() as reading:
+            return {record.name: record for record in reading.all()}
+
+    def record(self, name: str) -> Record:
+        return self.records()[name]
+
+    def link(self, name: str) -> str | None:
+        """The capture link that the agent would hand out now."""
+        uid = self.record(name).uid
+        with self.reading() as reading:
+            return reading.link(uid)
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        """What the database says."""
+        with contextlib.closing(open_reader(self.state)) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def history(self, name: str) -> list[str]:
+        """The types of the events of a request, in order."""
+        uid = self.record(name).uid
+        return [row[0] for row in self.rows("SELECT type FROM events WHERE uid = ? ORDER BY seq", uid)]
+
+    def dossiers(self, name: str) -> list[DossierEntry]:
+        """The dossiers that were ever created for a request, oldest first."""
+        prefix = f"aa-tests-{self.record(name).uid}-"
+        return [entry for entry in self.ledger.dossiers.values() if (entry.reference or "").startswith(prefix)]
+
+    def starts(self, name: str) -> int:
+        """How often a verification of this request was asked for; a capture flow counts as one."""
+        entries = self.dossiers(name)
+        if self.record(name).desired.mode == "capture":
+            return sum(entry.captures for entry in entries)
+        return sum(process.starts for entry in entries for process in entry.processes)
+
+    def state_bytes(self) -> bytes:
+        """Everything in the state folder but keys, locks and sockets: database, write-ahead log, shared memory.
+
+        Read by another process: to close a file here would drop the locks that the agent's SQLite holds on it.
+        """
+        files = self.state.parent.glob(self.state.name + "*")
+        return subprocess.check_output(["cat", *sorted(path for path in files if path.is_file())])
+
+    def overhear(self, method: str) -> list[dict[str, Any]]:
+        """From now on, the JSON bodies that arrive at this method of the sandbox's world."""
+        heard: list[dict[str, Any]] = []
+        part = self.sandbox.world.flows if method == "start" else self.sandbox.world
+        original = getattr(part, method)
+
+        def hearing(*arguments: Any) -> Any:
+            heard.append(arguments[-1])
+            return original(*arguments)
+
+        setattr(part, method, hearing)
+        return heard
+
+    # -- what is true of every world ------------------------------------------------------------------------------
+
+    def check(self, cut: bool = False) -> None:
+        """The invariants that can be seen from outside, whatever happened: I1, I2, I3, I5, and no violation.
+
+        `cut`: the store was lost or put back by hand, so history is missing: auditors are told that, and nothing else.
+        """
+        for name, record in self.records().items():
+            assert not record.moving, f"{name} goes on"
+            held_or_done = record.hold is not None or record.phase is Phase.DONE or record.resting
+            assert held_or_done or record.desired.suspend, f"{name} is stuck [I1]"
+        for entry in self.ledger.dossiers.values():
+            assert sum(process.starts for process in entry.processes) <= 1, "two starts [I2]"
+        findings = audit.verify(self.state).findings
+        assert bool(findings) is cut, "[I5]"
+        assert all("cut back" in finding.what for finding in findings), "[I5]"
+        assert self.ledger.violations == []
+
+    def check_nothing_left(self) -> None:
+        """All dossiers of ours are deleted, and what is watched as a possible orphan never was [I3]."""
+        assert self.sandbox.world.dossiers == {}
+        for (reference,) in self.rows("SELECT reference FROM orphans WHERE closed_at IS NULL"):
+            assert self.ledger.by_reference(reference) == []
+
+
+def _patient(hurried: float | None, settings: Settings) -> Config:
+    """The sandbox answers at its own pace, in real time; what the agent knows of REQUEST_TIMEOUT is virtual time."""
+    return replace(client_config(settings), request_timeout=hurried or PATIENT, connect_timeout=PATIENT)
+
+
+def _draining(agent: Agent) -> bool:
+    """An agent that ends needs time only for calls that sleep at Assure. Without this, time went on in the moment
+    before its loops heard that they end: to what one of them still waited for, a look in 900 s, say."""
+    return agent.reconciler._stopping and bool(agent.reconciler._driven)
+
+
+@contextlib.contextmanager
+def watching(clock: VirtualClock, observer: Observer, loop: bool = False) -> Iterator[None]:
+    """Time stands still while the list of what has finished is on the wire. `loop`: its loop runs all the time."""
+    looking = 0
+    observe = observer.observe
+
+    async def counted() -> int:
+        nonlocal looking
+        looking += 1
+        try:
+            return await observe()
+        finally:
+            looking -= 1
+
+    observer.observe = counted  # type: ignore[method-assign]
+    with clock.watch(lambda: looking, loop):
+        yield
+
+
+@contextlib.contextmanager
+def delivering(clock: VirtualClock, deliverer: Deliverer) -> Iterator[None]:
+    """Time stands still while notices are on the wire to a sink. Its loop runs all the time."""
+    rounds = 0
+    round_ = deliverer.round
+
+    async def counted() -> None:
+        nonlocal rounds
+        rounds += 1
+        try:
+            await round_()
+        finally:
+            rounds -= 1
+
+    deliverer.round = counted  # type: ignore[method-assign]
+    with clock.watch(lambda: rounds):
+        yield
+
+
+@contextlib.contextmanager
+def timekeeping(clock: VirtualClock, keeper: Timekeeping) -> Iterator[None]:
+    """Time stands still while Assure is asked for the time, and while a correction is made."""
+    turns = 0
+    turn, settle = keeper._turn, keeper._asked
+
+    async def counted(of: Callable[..., Coroutine[Any, Any, Any]], **how: Any) -> Any:
+        nonlocal turns
+        turns += 1
+        try:
+            return await of(**how)
+        finally:
+            turns -= 1
+
+    keeper._turn = partial(counted, turn)  # type: ignore[method-assign]
+    keeper._asked = partial(counted, settle)  # type: ignore[method-assign]
+    with clock.watch(lambda: turns):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _sandbox(config: SandboxConfig, clock: VirtualClock) -> AsyncIterator[SandboxServer]:
+    """A simulator on this clock; time stands still while an event of it is on the wire."""
+    sandbox = SandboxServer(config, clock=clock, sleep=clock.sleep, wait=clock.doze)
+    async with sandbox:
+        with clock.watch(lambda: sandbox.courier.sending, loop=False):
+            yield sandbox
+
+
+@contextlib.asynccontextmanager
+async def small_world(folder: Path, config: SandboxConfig = CONFIG, **switches: Any) -> AsyncIterator[World]:
+    """A world that begins and ends."""
+    for name in ("specs", "images"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    calls: list[str] = []
+    async with VirtualClock() as clock, _sandbox(config, clock) as sandbox:
+        counted = sandbox.ledger.called
+
+        def called(operation: str) -> None:
+            calls.append(str(operation))
+            counted(operation)
+
+        sandbox.ledger.called = called  # type: ignore[method-assign]
+        with structlog.testing.capture_logs() as logs:
+            yield World(folder, clock, sandbox, calls, logs, switches)
+
+
+async def crowd(world: World, count: int = 100) -> list[str]:
+    """So many dossiers of somebody else in the same account, a while ago: a list of the last 100 is full."""
+    theirs = [world.sandbox.world.create_dossier({})["dossierId"] for _ in range(count)]
+    await world.clock.advance(100)
+    return theirs

@@ -1,0 +1,54 @@
+"""The short form of every proof holds, and repeats from its seed [I1] [I2] [I3] [I4] [I5] [I6]."""
+
+import pytest
+
+from verification.chaos import chaos
+from verification.crash import crash, lived
+from verification.explore import explore
+from verification.fuzz import fuzz
+from verification.life_plan import drawn
+from verification.simulate import lived as life
+from verification.simulate import simulate
+from verification.throughput_under_faults import troubled
+
+SCENARIOS = ("upload, accepted", "answers lost", "changed before the start")  # of the last one, some boundaries only
+
+
+def test_every_history_with_one_adversity_keeps_the_invariants() -> None:
+    report = explore(adversities=1)
+    assert not report.wrong, report
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_an_agent_killed_at_any_boundary_ends_as_if_it_had_not_been(scenario: str) -> None:
+    report = crash(1, only=[scenario])
+    assert not report.wrong, report
+
+
+def test_simulated_lives_keep_the_invariants() -> None:
+    report = simulate(1, lives=4, requests=40)
+    assert not report.wrong, report
+
+
+def test_the_command_that_is_killed_in_its_work_keeps_the_invariants() -> None:
+    report = chaos(1, kills=2, in_trouble=0)
+    assert not report.wrong, report
+
+
+def test_no_input_is_answered_with_anything_but_a_clear_error() -> None:
+    report = fuzz(1, count=6000)
+    assert not report.wrong, report
+
+
+def test_a_life_repeats_from_its_seed() -> None:
+    first, second = (life(drawn(5, 15)) for _ in range(2))
+    assert first.counts == second.counts
+    assert lived("answers lost", 3, (20,)) == lived("answers lost", 3, (20,))
+
+
+@pytest.mark.parametrize("seed", [2, 13])
+def test_with_trouble_on_a_quarter_of_the_calls_nothing_is_lost_doubled_or_late(seed: int) -> None:
+    """[I1] [I2] [I3] A bound in virtual seconds: it fails where one failure counts for each waiting call."""
+    told = troubled(seed, requests=60)
+    assert (told.done, told.doubled, told.left, told.wrong) == (60, 0, 0, [])
+    assert told.seconds <= 120

@@ -1,0 +1,159 @@
+"""The API and the page over a store of our making, served on a port by a thread of its own."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import httpx
+
+from agent.core.answer import Evidence, Operation
+from agent.core.effect import EffectKind
+from agent.core.observations import EffectRefused
+from agent.core.policy import Policy
+from agent.core.record import Phase
+from agent.store.sqlite import SqliteStore
+from agent.web.agent_status import Standing
+from agent.web.api import Api
+from agent.web.app import application
+from agent.web.read_pool import Looks
+from agent.web.recent_calls import Pulse
+from agent.web.server import serving
+from agent.web.sessions import Sessions
+from agent.web.status_page import StatusPage
+from tests.store.support import NOW, Life, capture, committed, opened, upload
+from tests.support.timeouts import PATIENT
+
+TOKEN = "the-token-of-the-api"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+NASTY = "<script>alert(1)</script>\"'&{{7*7}}"
+
+
+class Noon:
+    """A time that stands still."""
+
+    confirmed = True
+
+    def now(self) -> float:
+        return NOW + 600
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+        await event.wait()
+
+
+@dataclass
+class Served:
+    """Where it is served, and what it is told of the agent; tests change that."""
+
+    url: str
+    folder: Path
+    uids: dict[str, str] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
+    clock: float = 0.0  # of the sessions, in seconds
+    sessions: Sessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sessions = Sessions(lambda: self.clock)
+
+    def link(self) -> str:
+        """A new one-time link to the page."""
+        return self.sessions.link(self.url)
+
+    def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> httpx.Response:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENT, verify=False) as client:
+            return client.request(method, path, headers=headers)
+
+    def see(self, path: str) -> httpx.Response:
+        """With the token."""
+        return self.get(path, BEARER)
+
+
+def request(name: str, phase: Phase, **more: Any) -> Life:
+    """A request that went its road until this phase."""
+    labels = tuple(more.pop("labels", {}).items())
+    make = capture if more.pop("capture", False) else upload
+    uid = f"{crc32(name.encode()):024x}"
+    return Life(uid=uid, desired=make(labels=labels, **more), name=name).until(phase)
+
+
+def held(name: str, **more: Any) -> Life:
+    """A request that Assure refused something."""
+    life = request(name, Phase.IMAGES, **more)
+    evidence = Evidence(
+        status=400, cause="refused", shape="code:str,message:str", digest="0123456789abcdef", trace_id="t-77"
+    )
+    life.sees(EffectRefused, kind=EffectKind.UPLOAD_IMAGES, evidence=evidence)
+    return life
+
+
+def some() -> list[Life]:
+    """A little of everything."""
+    return [
+        *(request(f"customer-{number}", Phase.DONE, labels={"team": "onboarding"}) for number in range(3)),
+        request("with-a-link", Phase.RESULT, capture=True, labels={"team": "risk", "shop": "nl"}),
+        request("waits", Phase.RESULT, labels={"team": "onboarding"}),
+        request("runs", Phase.IMAGES),
+        request("kept", Phase.DELETION, retention=86_400.0),
+        held("is-held", labels={"team": "onboarding"}),
+        held(NASTY, labels={"nasty": NASTY}),
+        request("suspended", Phase.DOSSIER, suspend=True),
+    ]
+
+
+@contextlib.contextmanager
+def served(folder: Path, lives: list[Life], token: str = TOKEN) -> Iterator[Served]:
+    """Serve while the block runs."""
+    found = Served("", folder, {life.record.name: life.record.uid for life in lives})
+    found.told = {"ready": None, "paused": False, "budget": (42, 50), "circuit": None}
+    up, end = threading.Event(), threading.Event()
+
+    async def serve() -> None:  # in its own thread: where Playwright is up, this one has a loop already
+        await _fill(folder, lives)
+        looks = Looks(folder / "agent.db")
+        routes = [
+            *Api(token, "default", looks).routes(),
+            *StatusPage(token, _standing(found), looks, found.sessions).routes(),
+        ]
+        app = application(routes)
+        async with serving(app, "127.0.0.1", 0) as found.url:
+            up.set()
+            await asyncio.to_thread(end.wait)
+        looks.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert up.wait(20)
+        yield found
+    finally:
+        end.set()
+        thread.join()
+
+
+async def _fill(folder: Path, lives: list[Life]) -> None:
+    store: SqliteStore = opened(folder)
+    for life in lives:
+        await committed(store, life)
+    await store.scanned("default", NOW + 590, len(lives), True, 0, [("a.yaml", 1, 1, "no", "try", None)])
+    store.close()
+
+
+def _standing(found: Served) -> Standing:
+    clock = Noon()
+    pulse = Pulse(clock)
+    for result in ("done", "done", "done", "busy", "unknown", "refused"):
+        pulse.called(Operation.READ_PROCESS, result, 0.1)
+    return Standing(
+        source="default",
+        policy=Policy(),
+        clock=clock,
+        pulse=pulse,
+        ready=lambda: found.told["ready"],
+        paused=lambda: found.told["paused"],
+        budget=lambda: found.told["budget"],
+        circuit=lambda: found.told["circuit"],
+    )

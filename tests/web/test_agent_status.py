@@ -1,0 +1,44 @@
+"""The page and the API of an agent at work: what it alone knows is on them."""
+
+import httpx
+
+from tests.support.environment import World
+from tests.support.faults import rule
+from tests.support.timeouts import PATIENT
+
+
+async def get(world: World, path: str) -> httpx.Response:
+    """With the token."""
+    bearer = {"Authorization": "Bearer a-token"}
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENT, headers=bearer) as client:
+        return await client.get(f"{world.url}{path}")
+
+
+async def test_an_open_circuit_is_on_the_page_and_gone_again_once_assure_answers(world: World) -> None:
+    for number in range(12):
+        world.upload(f"a-{number}")
+    silent = ("createDossier", "getDossiers", "getAllProcess")
+    world.sandbox.faults.add([rule(operation, "503", every=1, acts=False) for operation in silent])
+    async with world.running(http=True, api_token="a-token"):
+        await world.clock.advance(120)
+        page = (await get(world, "/")).text
+        assert "The circuit is open" in page
+        assert "Assure answers nobody" in page
+        assert "Calls to Assure fail for" in page
+        assert "HTTP 503 at http://127.0.0.1" in page
+        world.sandbox.faults.clear()
+        await world.clock.advance(300)
+        assert "The circuit is open" not in (await get(world, "/")).text
+    world.check()
+
+
+async def test_the_budget_and_the_answers_of_assure_are_those_of_the_agent(world: World) -> None:
+    world.upload("a")
+    async with world.running(http=True, max_starts_per_day=50, api_token="a-token"):
+        await world.clock.advance(30)
+        page = (await get(world, "/")).text
+        assert "<strong>49</strong> of 50 starts are left." in page
+        assert "none in trouble" in page
+        told = (await get(world, "/api/requests/a")).json()
+        assert (told["outcome"], told["uid"]) == ("accepted", world.record("a").uid)
+        assert f'href="./requests/{told["uid"]}"' in page

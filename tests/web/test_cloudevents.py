@@ -1,0 +1,188 @@
+"""Sinks as the web application meets them: CloudEvents on a real port, signed, from a real agent."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from agent.core.errors import SettingsError
+from agent.core.notifications import Notice, NoticeType
+from agent.core.record import Outcome
+from agent.platform.clock import SystemClock
+from agent.platform.settings import load_settings
+from agent.ports import Delivery
+from agent.web.cloudevents import HttpSink
+from tests.assure.scripted_server import ScriptedServer, endless
+from tests.daemon.test_metrics import metrics
+from tests.support.clock import until
+from tests.support.environment import World
+from tests.support.timeouts import PATIENT
+from tests.web.webhook_receiver import receiving, signed
+
+SECRET = "whsec_" + base64.b64encode(b"a key of the sink").decode()
+
+
+async def told(world: World, receiver: Any, *names: str) -> None:
+    await until(lambda: all("deleted" in receiver.of(name) for name in names))
+
+
+async def test_a_web_application_is_told_of_everything_in_order(world: World) -> None:
+    world.capture("customer-4711", labels={"team": "canary-team"})
+    world.upload("customer-4712", "sandbox-outcome=rejected")
+    async with receiving() as receiver:
+        async with world.running(sink_urls=[receiver.url], sink_secret=SECRET):
+            await world.clock.advance(60)
+            await told(world, receiver, "customer-4711", "customer-4712")
+        assert receiver.of("customer-4711") == ["capture.ready", "settled", "deleted"]
+        assert receiver.of("customer-4712") == ["settled", "deleted"]
+        link = world.sandbox.url
+        for headers, body in receiver.requests:
+            assert headers["content-type"] == "application/cloudevents+json; charset=utf-8"
+            assert signed(headers, body, b"a key of the sink")
+            assert b"canary-team" not in body
+            assert link.encode() not in body, "that a link is ready, not the link [I6]"
+    (settled,) = [
+        event for event in receiver.events if event["type"] == "settled" and event["data"]["outcome"] == "rejected"
+    ]
+    assert settled.keys() == {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"}
+    assert (settled["specversion"], settled["source"]) == ("1.0", "/assure-agent/tests")
+    assert settled["subject"] == settled["data"]["uid"] == world.record("customer-4712").uid
+    assert world.rows("SELECT * FROM deliveries") == []
+
+
+async def test_a_hold_is_told_with_its_reason(world: World) -> None:
+    path = world.upload("a", document_id=9001)
+    async with receiving() as receiver:
+        async with world.running(sink_urls=[receiver.url], sink_secret=SECRET):
+            await world.clock.advance(5)
+            await until(lambda: receiver.of("a") == ["held"])
+        (event,) = receiver.events
+        assert event["data"]["reason"] == "back-image-required"
+        assert event["data"]["holdId"] == world.record("a").hold.id  # type: ignore[union-attr]
+    assert path.exists()
+
+
+async def test_a_dead_sink_holds_up_nothing_shows_in_the_metrics_and_is_told_after_a_restart(world: World) -> None:
+    """[I9]"""
+    world.capture("a")
+    async with receiving() as receiver:
+        receiver.answers = lambda event: 503
+        async with world.running(http=True, sink_urls=[receiver.url], sink_secret=SECRET):
+            await world.clock.advance(60)
+            assert world.record("a").outcome is Outcome.ACCEPTED
+            await until(lambda: receiver.refused)
+            assert (await metrics(world))["deliveries_pending", ()] == 3
+        assert receiver.events == []
+        receiver.answers = lambda event: 204
+        async with world.running(sink_urls=[receiver.url], sink_secret=SECRET):
+            await told(world, receiver, "a")
+        assert receiver.of("a") == ["capture.ready", "settled", "deleted"]
+    world.check()
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 410, 500])
+async def test_only_a_2xx_counts_and_no_redirect_is_followed(world: World, status: int) -> None:
+    world.upload("a")
+    async with receiving() as receiver:
+        receiver.answers = lambda event: status
+        async with world.running(sink_urls=[receiver.url], sink_secret=SECRET):
+            await world.clock.advance(30)
+            await until(lambda: receiver.refused)
+        assert {json.loads(body)["type"] for _, body in receiver.requests} == {"settled"}, "in order: the first first"
+    assert len(world.rows("SELECT * FROM deliveries")) == 2
+
+
+async def test_an_endless_head_of_a_sink_is_a_failed_delivery() -> None:
+    """As for Assure; the rest of it is not read for the ten seconds that a delivery has."""
+    notice = Notice(type=NoticeType.SETTLED, generation=1, at=0.0, outcome="accepted")
+    delivery = Delivery(id=1, event="e", uid="u", name="n", mode="upload", notice=notice)
+    taken: list[int] = []
+    async with ScriptedServer() as server:
+        server.will(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", taken))
+        sink = HttpSink(server.url + "/sink", [b"secret"], "agent", SystemClock())
+        assert not await sink.send(delivery)
+        await sink.aclose()
+        async with asyncio.timeout(PATIENT):
+            while not taken:
+                await asyncio.sleep(0.01)
+    assert taken[0] < 20_000_000, "no more than the buffers of the system hold"
+
+
+async def test_run_once_tells_what_it_can_before_it_ends(world: World) -> None:
+    world.upload("a")
+    async with receiving() as receiver:
+        await world.settle(sink_urls=[receiver.url], sink_secret=SECRET)
+        assert receiver.of("a") == ["settled", "deleted"]
+
+
+async def test_nothing_of_a_request_is_logged_or_measured_because_of_a_sink(world: World) -> None:
+    """[I6]"""
+    world.upload("canary-name", labels={"canary": "canary-label"})
+    async with world.running(http=True, sink_urls=["http://127.0.0.1:9/canary-path"], sink_secret=SECRET):
+        await world.clock.advance(30)
+        found = str(await metrics(world))
+    assert "canary" not in found
+    assert "canary" not in str(world.logs)
+    assert "canary" not in str(world.rows("SELECT * FROM deliveries"))
+
+
+async def test_what_is_personal_is_told_to_whoever_may_know_it_and_to_nothing_else(world: World) -> None:
+    """[I6] Names and labels: in the request's row, its labels, the API and the page; in no log, metric or outbox."""
+    world.capture("canary-name", labels={"canary-key": "canary-value"})
+    world.upload("canary-upload", "sandbox-delay=30s", labels={"canary-key": "canary-value"})
+    more = {"api_token": "a-token", "events_secret": "a-secret", "events_listen": "127.0.0.1:0"}
+    dead = {"sink_urls": ["http://127.0.0.1:9/canary-path"], "sink_secret": SECRET}
+    async with world.running(http=True, **more, **dead) as agent:
+        await world.clock.advance(10)
+        body = json.dumps({"id": "canary-id", "eventName": "process.complete", "eventData": {"dossierId": "canary-d"}})
+        mac = hmac.new(b"a-secret", body.encode(), hashlib.sha256).hexdigest()
+        async with httpx.AsyncClient(
+            trust_env=False, timeout=PATIENT, headers={"Authorization": "Bearer a-token"}
+        ) as client:
+            for path in (
+                "/",
+                "/?q=canary",
+                "/?q=canary-key%3Dcanary-value",
+                "/api/requests/canary-name",
+                "/api/canary-x",
+            ):
+                assert "canary" in (await client.get(world.url + path)).text or path == "/api/canary-x"
+            answer = await client.post(
+                f"{agent.events_url}/events", content=body, headers={"X-Signicat-Signature": mac}
+            )
+            assert answer.status_code == 200
+        await world.clock.advance(600)
+        found = str(await metrics(world))
+    assert "canary" not in found
+    assert "canary" not in str(world.logs)
+    tables = [name for (name,) in world.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    holding = {name for name in tables if "canary" in str(world.rows(f"SELECT * FROM {name}"))}
+    assert holding == {"requests", "labels"}
+
+
+async def test_two_secrets_sign_while_they_rotate(world: World) -> None:
+    world.upload("a")
+    async with receiving() as receiver:
+        await world.settle(sink_urls=[receiver.url], sink_secret=f"{SECRET}, plain-text")
+        for headers, body in receiver.requests:
+            assert signed(headers, body, b"a key of the sink")
+            assert signed(headers, body, b"plain-text")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"sink_urls": "http://shop.example/hook", "sink_secret": "s"},
+        {"sink_urls": "ftp://shop.example/hook", "sink_secret": "s"},
+        {"sink_urls": "https://user:pass@shop.example/hook", "sink_secret": "s"},
+        {"sink_urls": "https://shop.example/hook"},
+    ],
+)
+def test_what_may_not_be_sent_to_is_refused_at_the_start(given: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=r"SINK_URLS|SINK_SECRET"):
+        load_settings(**given)

@@ -1,0 +1,348 @@
+"""The status page over HTTP: what it shows, to whom, and what it never shows."""
+
+import base64
+import itertools
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+
+from agent.core.record import Phase
+from agent.store.connection import open_reader, sqlite3
+from agent.store.repository import columns, erased
+from agent.web.summaries import ended
+from tests.store.support import LINK, Life, upload
+from tests.support.timeouts import PATIENT
+from tests.web.live_server import BEARER, NASTY, TOKEN, Served, held, request, served, some
+
+FROM_ELSEWHERE = {"Host": "agent.example"}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("page"), some()) as found:
+        yield found
+
+
+def text(answer: httpx.Response) -> str:
+    """What a person reads, in one line."""
+    assert answer.status_code == 200, answer.text
+    reader = Reader()
+    reader.feed(answer.text)
+    return re.sub(r"\s+", " ", " ".join(reader.parts))
+
+
+class Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_front_shows_held_first_with_the_reason_and_the_exact_command(page: Served) -> None:
+    told = text(page.see("/"))
+    places = [told.index(word) for word in ("Held for a person", "Running", "Waiting", "Recent outcomes")]
+    assert places == sorted(places)
+    held_part = told[places[0] : places[1]]
+    assert "is-held" in held_part
+    assert "refused-by-assure" in held_part
+    assert "assure-agent resolve is-held retry" in held_part
+    assert "assure-agent resolve is-held abandon" in held_part
+    assert "assure-agent/resolve:" in held_part
+    assert "customer-1" in told[places[3] :]
+
+
+def test_the_front_shows_how_assure_the_budget_the_circuit_and_the_source_are(page: Served) -> None:
+    told = text(page.see("/"))
+    assert "6, 2 in trouble" in told
+    assert "read process, unknown" in told
+    assert "42 of 50 starts are left" in told
+    assert "Circuit closed" in told
+    assert "Refused documents 1" in told
+    page.told |= {"circuit": "five answers in a row were 404", "paused": True, "ready": "ending", "budget": None}
+    try:
+        told = text(page.see("/"))
+        assert "Circuit open" in told
+        assert "five answers in a row were 404" in told
+        assert "assure-agent resume" in told
+        assert "The agent is not ready: ending." in told
+        assert "No brake is set" in told
+    finally:
+        page.told |= {"circuit": None, "paused": False, "ready": None, "budget": (42, 50)}
+
+
+def test_requests_are_found_by_name_by_label_and_by_both(page: Served) -> None:
+    for query, found, other in (
+        ("omer-1", "customer-1", "customer-2"),
+        ("team=risk", "with-a-link", "customer-1"),
+        ("team=onboarding omer-2", "customer-2", "customer-1"),
+        ("team=onboarding WAITS", "waits", "customer-1"),
+    ):
+        told = text(page.see("/?q=" + query.replace("=", "%3D").replace(" ", "+")))
+        assert found in told
+        assert other not in told
+    assert "Nothing." in text(page.see("/?q=nobody"))
+    assert "customer-1" in text(page.see("/?state=done"))
+    assert "customer-1" not in text(page.see("/?state=held"))
+
+
+def test_a_search_keeps_to_the_state_that_is_shown(page: Served) -> None:
+    told = text(page.see("/?q=team%3Donboarding&state=held"))
+    assert "is-held" in told
+    assert "customer-1" not in told
+    assert 'name="state" value="held"' in page.see("/?q=is&state=held").text, "the next search keeps to it as well"
+    for path in ("/?state=nonsense", "/?state=nonsense&q=is-held", "/?state=HELD"):
+        answer = page.see(path)
+        assert answer.status_code == 400
+        assert "held, active, waiting, suspended, done" in answer.text
+
+
+def test_refused_documents_are_listed_with_place_reason_and_remedy(page: Served) -> None:
+    assert 'href="./refused"' in page.see("/").text
+    told = text(page.see("/refused"))
+    assert "a.yaml:1:1" in told
+    assert "no. Try: try." in told
+    assert page.get("/refused", {"Authorization": ""}).status_code == 401
+
+
+def test_no_sentence_ends_with_two_full_stops(page: Served) -> None:
+    page.told |= {"circuit": "nobody answers.", "ready": "ending."}
+    try:
+        for path in ("/", "/refused", "/?state=held", *(f"/requests/{uid}" for uid in page.uids.values())):
+            assert ".." not in text(page.see(path)).replace("...", "")
+    finally:
+        page.told |= {"circuit": None, "ready": None}
+    assert ended("Did you mean `a`?") == "Did you mean `a`?"
+
+
+@pytest.mark.parametrize("path", ["/", "/?state=done", "/refused", "/requests/{}"])
+def test_every_link_of_a_page_leads_below_the_prefix_that_a_proxy_adds(page: Served, path: str) -> None:
+    path = path.format(page.uids["is-held"])
+    reader = Reader()
+    reader.feed(page.see(path).text)
+    links = [one for _, attributes in reader.tags for key in ("href", "src", "action") if (one := attributes.get(key))]
+    assert links
+    for link in links:
+        led = urljoin(f"https://ops.example/assure{path}", link)
+        assert led.startswith("https://ops.example/assure/"), link
+        assert page.see(led.removeprefix("https://ops.example/assure")).status_code == 200, link
+
+
+def test_headings_go_down_by_one_level_and_every_button_has_a_name_of_its_own(page: Served) -> None:
+    """axe: heading-order; and the commands that buttons copy are in their names."""
+    for path in ("/", "/?state=held", "/refused", *(f"/requests/{uid}" for uid in page.uids.values())):
+        answer = page.see(path).text
+        levels = [int(level) for level in re.findall(r"<h([1-6])", answer)]
+        assert levels[0] == 1
+        assert all(after - before <= 1 for before, after in itertools.pairwise(levels)), (path, levels)
+        buttons = re.findall(r'<button type="button" class="copy"([^>]*)>', answer)
+        names = [re.search('aria-label="Copy (.+?)"', button) for button in buttons]
+        assert all(names)
+        assert len({name[1] for name in names if name}) == len(buttons)
+
+
+def test_a_request_shows_its_road_attempts_history_what_comes_next_and_the_command(page: Served) -> None:
+    told = text(page.see(f"/requests/{page.uids['is-held']}"))
+    for words in (
+        "What comes next",
+        "dossier 2.0s process 1.0s images 9m 5",
+        "upload the images",
+        "refused HTTP 400",
+        "HTTP status 400",
+        "trace id t-77",
+        "SHA-256 of the body 0123456789abcdef",
+        "Effect refused",
+        "held refused-by-assure",
+        "assure-agent resolve is-held retry",
+        "assure-agent explain is-held",
+        "team=onboarding",
+    ):
+        assert words in told, words
+    done = text(page.see(f"/requests/{page.uids['customer-1']}"))
+    assert "What Assure decided accepted" in done
+    assert "Nothing: it is finished." in done
+
+
+def test_no_capture_link_is_shown_but_the_command_for_it(page: Served) -> None:
+    """[I6]"""
+    answer = page.see(f"/requests/{page.uids['with-a-link']}")
+    assert LINK not in answer.text
+    assert "capture.example" not in answer.text
+    assert "shop.example" not in answer.text, "nor where the person comes back to"
+    assert "assure-agent get with-a-link --link" in text(answer)
+    for path in ("/", "/?q=link", "/?state=waiting"):
+        assert LINK not in page.see(path).text
+
+
+def test_no_path_of_an_image_or_a_file_is_shown(page: Served) -> None:
+    """[I6]"""
+    for path in ("/", *(f"/requests/{uid}" for uid in page.uids.values())):
+        found = page.see(path).text
+        assert "front.jpg" not in found
+        assert "somebody" not in found
+        assert "a.yaml" not in found
+
+
+def test_hostile_names_and_labels_are_text_wherever_they_stand(page: Served) -> None:
+    for path in ("/", f"/requests/{page.uids[NASTY]}", "/?q=" + httpx.QueryParams({"q": NASTY})["q"], "/?state=held"):
+        answer = page.see(path)
+        assert NASTY not in answer.text
+        reader = Reader()
+        reader.feed(answer.text)
+        scripts = [attributes for tag, attributes in reader.tags if tag == "script"]
+        assert [set(attributes) for attributes in scripts] == [{"src", "defer"}]
+        assert "49" not in "".join(reader.parts).replace("h-49", ""), "no template in a name is evaluated"
+    told = text(page.see(f"/requests/{page.uids[NASTY]}"))
+    assert NASTY in told
+    assert f"nasty={NASTY}" in told
+    assert "resolve '<script>" in told, "the command is quoted for a shell"
+
+
+def test_the_policy_of_the_page_allows_our_own_files_only(page: Served) -> None:
+    for path in ("/", f"/requests/{page.uids['waits']}", "/requests/nobody", "/assets/page.css"):
+        policy = page.see(path).headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+    for path in ("/", f"/requests/{page.uids['is-held']}"):
+        reader = Reader()
+        reader.feed(page.see(path).text)
+        for tag, attributes in reader.tags:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"], tag
+            for name in ("src", "href", "action"):
+                assert (attributes.get(name) or "./").startswith(("./", "../", "#")), (tag, attributes)
+    for name in ("page.css", "page.js", "icon.svg"):
+        assert page.see(f"/assets/{name}").status_code == 200
+        assert "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page.see(f"/assets/{name}").text)
+
+
+@pytest.mark.parametrize(
+    ("headers", "sees"),
+    [
+        ({}, False),  # from this machine, without token and session: a forwarder may have sent it
+        (BEARER, True),
+        (FROM_ELSEWHERE, False),
+        (FROM_ELSEWHERE | BEARER, True),
+        (FROM_ELSEWHERE | {"Authorization": "Basic " + base64.b64encode(f"me:{TOKEN}".encode()).decode()}, True),
+        (FROM_ELSEWHERE | {"Authorization": "Basic " + base64.b64encode(f"{TOKEN}:".encode()).decode()}, False),
+        (FROM_ELSEWHERE | {"Authorization": "Basic ???"}, False),
+        (FROM_ELSEWHERE | {"Authorization": "Bearer wrong"}, False),
+    ],
+)
+def test_the_token_opens_the_page_under_any_name(page: Served, headers: dict[str, str], sees: bool) -> None:
+    """Design §11; sessions are in test_page_access.py."""
+    for path in ("/", f"/requests/{page.uids['waits']}", "/?q=customer"):
+        answer = page.get(path, headers)
+        assert answer.status_code == (200 if sees else 401)
+        assert ("waits" in answer.text or "customer-1" in answer.text) is sees
+
+
+def test_an_agent_without_a_token_takes_none(tmp_path: Path) -> None:
+    with served(tmp_path, some()[:1], token="") as bare:
+        for headers in (FROM_ELSEWHERE, FROM_ELSEWHERE | {"Authorization": "Bearer "[:-1]}, FROM_ELSEWHERE | BEARER):
+            answer = bare.get("/", headers)
+            assert answer.status_code == 403, "an empty token is none"
+            assert "ASSURE_AGENT_API_TOKEN" in answer.text
+
+
+def test_it_is_read_only(page: Served) -> None:
+    for path in ("/", f"/requests/{page.uids['waits']}", "/assets/page.js"):
+        for method in ("POST", "PUT", "DELETE"):
+            assert page.get(path, method=method).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "path", ["/requests/nobody", "/requests/..%2F", "/assets/base.html", "/assets/..%2Fpage.py", "/x"]
+)
+def test_what_is_not_there_is_not_found(page: Served, path: str) -> None:
+    assert page.see(path).status_code == 404
+
+
+def test_a_forgotten_request_is_on_no_page(tmp_path: Path) -> None:
+    """[I6]"""
+    gone = request("to-be-forgotten", Phase.DONE, labels={"team": "canary-team"})
+    with served(tmp_path, [gone, request("stays", Phase.DONE)]) as found:
+        connection = sqlite3.connect(tmp_path / "agent.db", isolation_level=None)
+        record = erased(gone.record)
+        connection.execute("UPDATE requests SET name = NULL, record = ?", (columns(record)["record"],))
+        connection.close()
+        for path in ("/", "/?state=done", f"/requests/{gone.record.uid}"):
+            assert "to-be-forgotten" not in found.see(path).text
+        assert found.see(f"/requests/{gone.record.uid}").status_code == 404
+
+
+def test_no_page_reads_100_000_requests_to_show_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in thousands of steps of SQLite's machine, which are the same whatever else the machine does.
+
+    The requests are copies of a few, made in SQL: to go each road would take minutes.
+    """
+    lives = [request("a", Phase.DONE), request("b", Phase.RESULT), request("c", Phase.IMAGES), held("d")]
+    steps: list[int] = []
+
+    def counted(path: Path) -> object:
+        connection = open_reader(path)
+        connection.set_progress_handler(lambda: steps.append(1), 1000)
+        return connection
+
+    monkeypatch.setattr("agent.store.readonly.open_reader", counted)
+    with (
+        served(tmp_path, lives) as found,
+        httpx.Client(base_url=found.url, headers=BEARER, trust_env=False, timeout=PATIENT) as client,
+    ):
+        connection = sqlite3.connect(tmp_path / "agent.db", isolation_level=None)
+        connection.executescript(COPIES)
+        connection.close()
+        for path in (
+            "/",
+            "/?state=done",
+            "/?q=copy-0999",
+            "/?q=nobody",
+            "/?q=batch%3D7",
+            "/?q=all%3Dyes+copy-09",
+            f"/requests/{found.uids['d']}",
+            "/api/requests?label=batch%3D7&phase=done",
+            "/api/requests?label=all%3Dyes&phase=process",
+            "/api/requests?label=all%3Dyes&label=batch%3D7",
+            "/api/requests/copy-012345-a",
+        ):
+            steps.clear()
+            assert client.get(path).status_code == 200
+            print(path, len(steps))
+            assert len(steps) < 700, path
+
+
+COPIES = """
+PRAGMA synchronous=OFF;
+BEGIN;
+WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 25000)
+INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
+    hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at, opened_at, read_at,
+    queued, progress_at, delete_at, record)
+SELECT printf('%06x-%s', n * 7919 % 16777213, uid), printf('copy-%06d-%s', n, name), source, version, seq, head,
+    generation, mode, process_type, phase, state, outcome, hold_reason, dossier_id, process_id, reference, present,
+    moving, priority, due_at, admitted_at, opened_at, read_at, queued, progress_at + n, delete_at,
+    replace(replace(record, '"name":"' || name || '"', '"name":"' || printf('copy-%06d-%s', n, name) || '"'),
+        '"uid":"' || uid || '"', '"uid":"' || printf('%06x-%s', n * 7919 % 16777213, uid) || '"')
+FROM requests, n;
+INSERT INTO labels SELECT 'all', 'yes', uid FROM requests WHERE name LIKE 'copy%';
+INSERT INTO labels SELECT 'batch', CAST(substr(name, 6, 6) % 1000 AS TEXT), uid FROM requests WHERE name LIKE 'copy%';
+COMMIT;
+"""
+
+
+def test_what_the_copies_are_made_of_is_what_the_store_writes() -> None:
+    """A guard of the test above: a record is found under its own uid and name."""
+    record = Life(desired=upload()).record
+    text = columns(record)["record"]
+    assert f'"name":"{record.name}"' in text
+    assert f'"uid":"{record.uid}"' in text

@@ -1,0 +1,169 @@
+"""The status page in the system's Chromium: with and without JavaScript, wide and narrow, light and dark."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser.conftest import chromium
+from tests.web.live_server import NASTY, Served, served, some
+
+__all__ = ["chromium"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("site"), some(), token="") as found:
+        yield found
+
+
+def opened(chromium: Browser, site: Served, **more: Any) -> tuple[Page, list[str]]:
+    """A page in a session, and all that it ever complains about."""
+    page = chromium.new_context(**more).new_page()
+    page.goto(site.link())
+    assert page.url == f"{site.url}/", "the code of the link is gone from the address"
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    return page, complaints
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (390, "dark"), (1280, "light")])
+def test_every_page_fits_its_width_and_complains_of_nothing(
+    chromium: Browser, site: Served, width: int, scheme: Any
+) -> None:
+    page, complaints = opened(chromium, site, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    for path in (
+        "/",
+        "/?q=customer",
+        "/?state=held",
+        "/refused",
+        *(f"/requests/{uid}" for uid in list(site.uids.values())[-4:]),
+    ):
+        page.goto(site.url + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    assert complaints == [], "also not of the policy of the page"
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(chromium: Browser, site: Served, scheme: Any) -> None:
+    """WCAG 2.2 AA: 4.5 to 1; computed from what is drawn."""
+    page, _ = opened(chromium, site, color_scheme=scheme)
+    for path in ("/", f"/requests/{site.uids['is-held']}", f"/requests/{site.uids['customer-1']}"):
+        page.goto(site.url + path)
+        assert page.evaluate(CONTRAST) == []
+    page.context.close()
+
+
+CONTRAST = """() => {
+  const parse = c => { const p = c.match(/[\\d.]+/g).map(Number); return [p[0], p[1], p[2], p.length > 3 ? p[3] : 1]; };
+  const light = c => { const [r, g, b] = c.slice(0, 3).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b; };
+  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] > .99) return c; } return [255, 255, 255, 1]; };
+  const bad = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const e = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !e.checkVisibility()) continue;
+    const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5) bad.push([walker.currentNode.data.trim().slice(0, 30), ratio.toFixed(2)]);
+  }
+  return bad;
+}"""  # noqa: E501
+
+
+def test_without_javascript_all_of_it_is_there(chromium: Browser, site: Served) -> None:
+    page, _ = opened(chromium, site, java_script_enabled=False)
+    page.goto(site.url)
+    page.get_by_role("searchbox", name="Search by name or label").fill("team=risk")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="with-a-link").click()
+    assert page.get_by_role("heading", name="with-a-link").is_visible()
+    assert page.get_by_text("assure-agent get with-a-link --link").is_visible()
+    assert page.get_by_role("button", name="Copy").count() == 0, "a button that does nothing is not shown"
+    page.context.close()
+
+
+def test_it_is_used_with_the_keyboard_alone(chromium: Browser, site: Served) -> None:
+    page, _ = opened(chromium, site)
+    page.goto(site.url)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.type("customer-2")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?q=customer-2")
+    row = page.get_by_role("link", name="customer-2")
+    row.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/requests/*")
+    assert page.get_by_role("heading", name="customer-2", exact=True).is_visible()
+    page.context.close()
+
+
+def test_it_looks_again_by_itself_but_not_under_the_reader_s_hands(chromium: Browser, site: Served) -> None:
+    page, complaints = opened(chromium, site)
+    page.clock.install()
+    page.goto(site.url)
+    assert not page.get_by_text("The agent is paused").is_visible()
+    site.told["paused"] = True
+    try:
+        page.clock.run_for(6000)
+        page.get_by_text("The agent is paused").wait_for()
+        site.told["paused"] = False
+        page.get_by_role("link", name="is-held").focus()
+        page.clock.run_for(6000)
+        assert page.get_by_text("The agent is paused").is_visible(), "not while something in it has the focus"
+        page.evaluate("document.activeElement.blur()")
+        page.clock.run_for(6000)
+        page.get_by_text("The agent is paused").wait_for(state="detached")
+    finally:
+        site.told["paused"] = False
+    assert complaints == []
+    page.context.close()
+
+
+def test_a_hostile_name_is_text(chromium: Browser, site: Served) -> None:
+    page, complaints = opened(chromium, site)
+    for path in ("/", f"/requests/{site.uids[NASTY]}", "/?state=held"):
+        page.goto(site.url + path)
+        assert page.get_by_text(NASTY).first.is_visible()
+    page.get_by_role("link", name=NASTY).first.click()
+    assert page.get_by_role("heading", name=NASTY).first.is_visible()
+    assert complaints == [], "no dialog, and nothing that the policy had to stop"
+    page.context.close()
+
+
+def test_a_link_opens_the_page_in_one_browser_only(chromium: Browser, site: Served) -> None:
+    """Issue 13.4, as a person meets it."""
+    link = site.link()
+    mine, _ = opened(chromium, site)
+    other = chromium.new_context().new_page()
+    mine.goto(link)
+    for page in (mine, other):
+        page.goto(link)
+    assert mine.get_by_text("Held for a person").first.is_visible(), "who clicks a used link again has a session"
+    assert other.get_by_role("heading", name="This link was used, or is too old").is_visible()
+    assert other.get_by_text("assure-agent page").is_visible()
+    other.goto(site.url)
+    assert other.get_by_role("heading", name="Open this page with a link").is_visible()
+    (cookie,) = mine.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert mine.evaluate("document.cookie") == "", "no script reads it"
+    for page in (mine, other):
+        page.context.close()
+
+
+def test_the_name_of_a_button_says_which_command_it_copies(chromium: Browser, site: Served) -> None:
+    page, _ = opened(chromium, site, permissions=["clipboard-read", "clipboard-write"])
+    page.goto(site.url)
+    button = page.get_by_role("button", name="Copy assure-agent resolve is-held retry", exact=True)
+    button.click()
+    page.get_by_role("button", name="Copied assure-agent resolve is-held retry", exact=True).wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "assure-agent resolve is-held retry"
+    page.context.close()

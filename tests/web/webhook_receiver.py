@@ -1,0 +1,61 @@
+"""A sink on a real port that keeps what it is sent, and can be told to fail."""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.web.server import serving
+
+
+@dataclass
+class Receiver:
+    """What was received, in order. `answers` gives the status for an event; 200 by default."""
+
+    url: str = ""
+    events: list[dict[str, Any]] = field(default_factory=list)  # those that were answered with 2xx
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answers: Callable[[dict[str, Any]], int] = lambda event: 200
+
+    def of(self, name: str) -> list[str]:
+        """The types of what was taken of a request, in order."""
+        return [event["type"] for event in self.events if event["data"]["name"] == name]
+
+
+@contextlib.asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    """Receives while the block runs."""
+    receiver = Receiver()
+
+    async def post(request: Request) -> Response:
+        body = await request.body()
+        event = json.loads(body)
+        receiver.requests.append((dict(request.headers), body))
+        status = receiver.answers(event)
+        (receiver.events if 200 <= status < 300 else receiver.refused).append(event)
+        return Response(status_code=status, headers={"Location": "/elsewhere"})
+
+    async def elsewhere(_: Request) -> Response:
+        return Response()  # who follows a redirect is told that all is well
+
+    app = Starlette(routes=[Route("/hook", post, methods=["POST"]), Route("/elsewhere", elsewhere)])
+    async with serving(app, "127.0.0.1", 0, largest_body=1_000_000) as url:
+        receiver.url = f"{url}/hook"
+        yield receiver
+
+
+def signed(headers: dict[str, str], body: bytes, key: bytes) -> bool:
+    """As a receiver of Standard Webhooks checks it; written here once more."""
+    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    return f"v1,{expected}" in headers["webhook-signature"].split(" ")

@@ -1,0 +1,78 @@
+"""`python -m proof explore|crash|simulate|chaos|fuzz [--seed N] [--long]`; the make targets call it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from verification.mutations import MUTATIONS
+from verification.report import Report
+
+_DEFAULT_SEED = 1
+
+
+def _explore(given: argparse.Namespace) -> Report:
+    from verification.explore import explore
+
+    return explore(adversities=given.adversities or (2 if given.long else 1), mutation=given.mutate)
+
+
+def _crash(given: argparse.Namespace) -> Report:
+    from verification.crash import crash
+
+    return crash(given.seed, long=given.long, jobs=given.jobs, mutation=given.mutate)
+
+
+def _simulate(given: argparse.Namespace) -> Report:
+    from verification.simulate import simulate
+
+    lives = given.count or (1000 if given.long else 6)
+    return simulate(given.seed, lives=lives, jobs=given.jobs, mutation=given.mutate, requests=given.requests)
+
+
+def _chaos(given: argparse.Namespace) -> Report:
+    from verification.chaos import chaos
+
+    return chaos(given.seed, kills=given.count or (60 if given.long else 4), requests=given.requests)
+
+
+def _fuzz(given: argparse.Namespace) -> Report:
+    from verification.fuzz import fuzz
+
+    return fuzz(given.seed, count=given.count or (200_000 if given.long else 12_000), jobs=given.jobs)
+
+
+PROOFS: dict[str, Callable[[argparse.Namespace], Report]] = {
+    "explore": _explore,
+    "crash": _crash,
+    "simulate": _simulate,
+    "chaos": _chaos,
+    "fuzz": _fuzz,
+}
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m proof", description="Proofs; docs/proof.md says what they show.")
+    parser.add_argument("proof", choices=list(PROOFS))
+    parser.add_argument("--seed", type=int, default=_DEFAULT_SEED, help="the first seed; the same seed, the same run")
+    parser.add_argument("--long", action="store_true", help="the long form: minutes to an hour")
+    parser.add_argument("--count", type=int, help="lives, kills or inputs instead of those of the form")
+    parser.add_argument("--requests", type=int, help="requests of each life, instead of those of the seed")
+    parser.add_argument("--adversities", type=int, help="how many adversities each history may have")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    parser.add_argument("--mutate", choices=list(MUTATIONS), help="break the agent first: the proof has to notice")
+    return parser
+
+
+def main() -> int:
+    """Run one proof, print its report; 1 when something is wrong."""
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of words is part of a run that can be repeated
+        os.execve(sys.executable, [sys.executable, "-m", "proof", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"})
+    given = _arguments().parse_args()
+    report = PROOFS[given.proof](given)
+    print(report)
+    return report.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

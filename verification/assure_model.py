@@ -1,0 +1,292 @@
+"""A tiny model of Assure, to drive one record. The file and those who edit it are in `given.py`.
+
+The model shares nothing with the agent but the words of its effects and observations. It knows dossiers, processes,
+lists of at most 100 rows, reads that lag, calls that act at once, late or never, and deletions. Whatever may go one way
+or another is asked of `Chance`: walks ask random numbers, the exploration takes every way in turn.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.core.answer import Evidence, Trouble
+from agent.core.assure_types import PROVIDER, Depiction, DossierReading, Found, ListedProcess, ProcessReading, Status
+from agent.core.effect import (
+    CompareImages,
+    CreateDossier,
+    CreateProcess,
+    DeleteDossier,
+    Effect,
+    EffectKind,
+    FindDossier,
+    ReadDossier,
+    ReadProcess,
+    StartCapture,
+    StartVerification,
+    UploadImages,
+    VerifyImages,
+)
+from agent.core.observations import (
+    CaptureStarted,
+    DocumentTypeGone,
+    DossierCreated,
+    DossierDeleted,
+    DossierRead,
+    DossierSearched,
+    EffectDelayed,
+    EffectRefused,
+    EffectUnanswered,
+    ImagesCompared,
+    ImagesUnfit,
+    ImagesUploaded,
+    ImagesVerified,
+    Observation,
+    ProcessCreated,
+    ProcessRead,
+    SealingFailed,
+    TargetMissing,
+    VerificationStarted,
+)
+from verification.builders import sealed
+from verification.choices import Chance, Fate, Paces, fates
+
+LOST_CONNECTION = Evidence(trouble=Trouble.RESET, cause="reset")
+REFUSED = Evidence(status=400, cause="error-body")  # of a start: it proves nothing, says the classifier
+
+
+@dataclass
+class Process:
+    """A process of the model. `moves` are its statuses, each from a time on; `started` are the starts that it took."""
+
+    process_id: str
+    process_type: str
+    moves: list[tuple[float, Status]]
+    started: list[float] = field(default_factory=list)
+
+    @property
+    def created(self) -> float:
+        return self.moves[0][0]
+
+    def status(self, at: float) -> Status:
+        return [status for since, status in self.moves if since <= at][-1]
+
+
+@dataclass
+class Dossier:
+    """A dossier of the model."""
+
+    dossier_id: str
+    reference: str
+    created: float
+    deleted_at: float | None = None
+    processes: list[Process] = field(default_factory=list)
+
+
+@dataclass
+class Assure:
+    """The model. `calm` is a well-behaved world: no trouble, no lag, nothing that takes long."""
+
+    chance: Chance
+    lag: float = 0.0  # a read may be this much behind
+    trouble: float = 0.3  # how often a call goes wrong
+    paces: Paces = field(default_factory=Paces)
+    calm: bool = False
+    dossiers: dict[str, Dossier] = field(default_factory=dict)
+    ids: int = 0
+
+    # what the invariants ask
+
+    def open_dossiers(self) -> list[Dossier]:
+        """Those that are not deleted, also those that a late call will make."""
+        return [dossier for dossier in self.dossiers.values() if dossier.deleted_at is None]
+
+    def shown(self, at: float) -> list[Found]:
+        """What the lists show under our references, when nothing lags."""
+        found = []
+        for dossier in self.open_dossiers():
+            if dossier.created > at:
+                continue
+            generation, attempt = map(int, dossier.reference.split("-")[-2:])
+            processes = self._dossier_reading(dossier, at).processes
+            one = Found(generation=generation, attempt=attempt, dossier_id=dossier.dossier_id, processes=processes)
+            found.append(one)
+        return found
+
+    def starts_of(self, generation: str) -> list[tuple[str, float]]:
+        """Process and time of each start that counted, for references that begin so (`aa-agent-uid-generation-`)."""
+        return [
+            (process.process_id, at)
+            for dossier in self.dossiers.values()
+            if dossier.reference.startswith(generation)
+            for process in dossier.processes
+            for at in process.started
+        ]
+
+    # what is asked of it
+
+    def perform(self, effect: Effect, at: float) -> tuple[Observation, float]:
+        """Perform an effect at a time; returns the answer as it reaches us, and when."""
+        if not self.calm and self.chance.happens(self.trouble):
+            return self._troubled(effect, at)
+        took = at if self.calm else at + self.chance.choice(self.paces.calls)
+        return self.act(effect, at, took), took
+
+    def crash(self, effect: Effect, at: float) -> None:
+        """We end after the intent was committed: it was sent or not, and acts, or not."""
+        if self.chance.choice((True, True, False)):
+            self.act(effect, at + self._delay(), at)
+
+    def _troubled(self, effect: Effect, at: float) -> tuple[Observation, float]:
+        kind = effect.kind
+        took = at + self.chance.choice(self.paces.answers)
+        fate = self.chance.fate(fates(effect))
+        jitter = self.chance.jitter
+        match fate:
+            case Fate.UNFIT:
+                return ImagesUnfit(at=at, kind=kind, depiction=Depiction.FRONT, reason="changed"), at
+            case Fate.TYPE_GONE:
+                return DocumentTypeGone(at=at, reason="not-listed"), at
+            case Fate.BUSY:
+                retry_after = self.chance.choice(self.paces.retry_after)
+                return EffectDelayed(at=took, kind=kind, retry_after=retry_after, chance=jitter()), took
+            case Fate.REFUSED if kind is EffectKind.START_VERIFICATION:
+                return EffectUnanswered(at=took, kind=kind, evidence=REFUSED, chance=jitter()), took
+            case Fate.REFUSED:
+                return EffectRefused(at=took, kind=kind, evidence=Evidence(status=400)), took
+            case Fate.MISSING:
+                return TargetMissing(at=took, kind=kind, evidence=Evidence(status=404)), took
+            case Fate.VANISHED:
+                self.dossiers[effect.dossier_id].deleted_at = at  # type: ignore[attr-defined]  # it keeps nothing for ever
+                return self._missing(effect, took), took
+            case Fate.ACTED:
+                self.act(effect, at + self._delay(), took)
+        evidence = (
+            Evidence(status=200, cause="unreadable") if self.chance.choice((True, *[False] * 4)) else LOST_CONNECTION
+        )
+        return EffectUnanswered(at=took, kind=kind, evidence=evidence, chance=jitter()), took
+
+    def _delay(self) -> float:
+        """How long after it was sent a call acts: at most REQUEST_TIMEOUT."""
+        return self.chance.choice(self.paces.delays)
+
+    def act(self, effect: Effect, at: float, took: float) -> Observation:
+        """Do it, as of `at`. The answer is exact."""
+        match effect:
+            case VerifyImages():
+                return ImagesVerified(at=took)
+            case CreateDossier(reference=reference):
+                dossier = Dossier(self._id("D"), reference, at)
+                self.dossiers[dossier.dossier_id] = dossier
+                return DossierCreated(at=took, dossier_id=dossier.dossier_id)
+            case FindDossier(reference=reference):
+                return self._find(reference, took)
+        dossier = self.dossiers[effect.dossier_id]  # type: ignore[attr-defined]
+        lagging = isinstance(effect, ReadDossier) and dossier.deleted_at is not None
+        if dossier.deleted_at is not None and not (lagging and took - self._behind() < dossier.deleted_at):
+            return self._missing(effect, took)
+        if isinstance(effect, DeleteDossier):
+            dossier.deleted_at = at
+            return DossierDeleted(at=took)
+        if isinstance(effect, ReadDossier):
+            return DossierRead(at=took, reading=self._dossier_reading(dossier, took - self._behind()))
+        if isinstance(effect, CreateProcess):
+            return self._create_process(dossier, effect, at, took)
+        if isinstance(effect, StartCapture):
+            self._people(dossier, at)
+            return CaptureStarted(at=took, link=f"https://capture.example/{self._id('L')}")
+        return self._in_process(dossier, effect, at, took)
+
+    def _missing(self, effect: Effect, took: float) -> Observation:
+        evidence = Evidence(status=404)
+        if effect.kind is EffectKind.START_VERIFICATION:  # proves nothing, says the classifier
+            return EffectUnanswered(at=took, kind=effect.kind, evidence=evidence)
+        return TargetMissing(at=took, kind=effect.kind, evidence=evidence)
+
+    def _in_process(self, dossier: Dossier, effect: Any, at: float, took: float) -> Observation:
+        process = next(one for one in dossier.processes if one.process_id == effect.process_id)
+        seen = max(process.created, took - self._behind())
+        match effect:
+            case UploadImages():
+                if process.status(max(at, process.created)) is not Status.PENDING:
+                    return EffectRefused(at=took, kind=effect.kind, evidence=Evidence(status=400))
+                return ImagesUploaded(at=took)
+            case CompareImages():
+                return ImagesCompared(at=took)
+            case ReadProcess(keeping=keeping):
+                reading = ProcessReading(process_id=process.process_id, status=process.status(seen))
+                if keeping is None or reading.status is not Status.ACCEPTED:
+                    return ProcessRead(at=took, reading=reading)
+                if not self.calm and self.chance.happens(0.6):
+                    return SealingFailed(at=took, reading=reading, reason="disk")
+                return ProcessRead(at=took, reading=reading, sealed=sealed(took + keeping.ttl))
+            case StartVerification():
+                return self._start(process, at, took)
+        raise AssertionError(effect)
+
+    def _create_process(self, dossier: Dossier, effect: CreateProcess, at: float, took: float) -> Observation:
+        status = Status.PROCESSING if not self.calm and self.chance.happens(0.03) else Status.PENDING
+        process = Process(self._id("P"), effect.process_type, [(at, status)])
+        if not self.calm and self.chance.happens(0.1):
+            process.moves.append((at + self._while(), Status.FAILED))  # by somebody, through /fail
+        elif status is Status.PROCESSING:
+            process.moves.append((at + self._while(), self._verdict()))
+        dossier.processes.append(process)
+        pages = self.chance.choice((None, 1, 2))
+        return ProcessCreated(at=took, process_id=process.process_id, status=status, document_pages=pages)
+
+    def _start(self, process: Process, at: float, took: float) -> Observation:
+        again = bool(process.started)
+        if again:
+            process.started.append(at)  # asked for twice: it counts, whatever Assure says to it
+        if again or process.status(max(at, process.created)) is not Status.PENDING:
+            return EffectUnanswered(at=took, kind=EffectKind.START_VERIFICATION, evidence=REFUSED)
+        if process.moves[-1][0] > at:
+            del process.moves[-1]
+        process.started.append(at)
+        process.moves += [(at, Status.PROCESSING), (at + self._while(), self._verdict())]
+        return VerificationStarted(at=took, status=process.status(at))
+
+    def _people(self, dossier: Dossier, at: float) -> None:
+        """What the person will do with the link: cancel and begin again, or finish, or never come."""
+        for _ in range(1 if self.calm else self.chance.choice(self.paces.people)):
+            came = at + self._while()
+            sent = came + self._while()
+            moves = [(came, Status.PENDING), (sent, Status.PROCESSING), (sent + self._while(), self._verdict())]
+            dossier.processes.append(Process(self._id("P"), "document", moves))
+
+    def _find(self, reference: str, took: float) -> Observation:
+        seen = took - self._behind()
+        crowded = not self.calm and self.chance.happens(0.1)
+        ours = [
+            dossier.dossier_id
+            for dossier in self.open_dossiers()
+            if dossier.reference == reference and dossier.created <= seen and not crowded
+        ]
+        return DossierSearched(at=took, dossier_id=ours[0] if ours else None, listed=100 if crowded else len(ours))
+
+    def _dossier_reading(self, dossier: Dossier, seen: float) -> DossierReading:
+        processes = tuple(
+            ListedProcess(
+                process_id=one.process_id,
+                provider=PROVIDER,
+                process_type=one.process_type,
+                status=one.status(seen),
+                created_at=f"{one.created:020.3f}",
+                updated_at=f"{[since for since, _ in one.moves if since <= seen][-1]:020.3f}",
+            )
+            for one in dossier.processes
+            if one.created <= seen
+        )
+        return DossierReading(dossier_id=dossier.dossier_id, reference=dossier.reference, processes=processes)
+
+    def _behind(self) -> float:
+        return 0.0 if self.calm else self.lag if self.chance.happens(1 / 3) else 0.0
+
+    def _while(self) -> float:
+        return 2.0 if self.calm else self.chance.choice(self.paces.whiles)
+
+    def _verdict(self) -> Status:
+        return self.chance.choice(self.paces.verdicts)
+
+    def _id(self, prefix: str) -> str:
+        self.ids += 1
+        return f"{prefix}{self.ids}"

@@ -1,0 +1,182 @@
+"""The installed command against the sandbox in another process: real files, sockets and signals, and `kill -9`.
+
+A team drops requests while the agent is killed at random moments and started again, and the wire is troubled. Then all
+calms down, `run --once` settles what is left, and the same invariants judge store and ledger as in every other proof.
+What is drawn follows from the seed; when a kill lands in the work does not.
+"""
+
+import json
+import signal
+import subprocess
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from time import monotonic, sleep
+from typing import Any
+
+from verification.invariants import violations
+from verification.processes import COMMAND, environment, ledger_at, simulated
+from verification.report import Report, progress
+from verification.request_files import captured, put, request, uploaded
+from verification.temp_stores import scratch
+from verification.throughput_under_faults import timed, troubled
+
+_AGENT = "chaos"
+_OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
+_TROUBLE = ("429", "500", "502", "503", "reset-before", "reset-after", "truncated", "foreign", "html", "revoke-token")
+_PATIENCE = 300.0  # seconds until the end has to be settled
+_ORPHANS = 90.0  # seconds that possible orphans may take to show
+
+
+@dataclass(slots=True)
+class Site:
+    """A folder, a simulator at `url`, and the agent's environment."""
+
+    folder: Path
+    url: str
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state" / "agent.db"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return environment(self.folder, self.url, REQUEST_TIMEOUT="2s", AGENT_ID=_AGENT, LOG_LEVEL="error")
+
+    def started(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """The command at work; its output is kept."""
+        log = (self.folder / "output").open("ab")
+        with log:
+            return subprocess.Popen(
+                [*COMMAND, *arguments], env=self.environment, stdout=log, stderr=log, cwd=self.folder
+            )
+
+    def ledger(self) -> dict[str, Any]:
+        """What really happened."""
+        return ledger_at(self.url)
+
+    def trouble(self, rules: list[dict[str, Any]]) -> None:
+        """These rules and no others."""
+        for method, body in (("DELETE", None), ("POST", json.dumps(rules).encode())):
+            call = urllib.request.Request(self.url + "/sandbox/faults", data=body, method=method)
+            urllib.request.urlopen(call).close()
+
+
+def _dropped(site: Site, chance: Random, number: int) -> None:
+    name = f"r-{number}"
+    outcome = chance.choice(_OUTCOMES)
+    spec = (
+        captured("accepted")
+        if chance.random() < 0.2
+        else uploaded(site.folder, name, f"sandbox-outcome={outcome} {name}")
+    )
+    put(site.folder / "specs" / f"{name}.yaml", request(name, spec))
+
+
+def _rules(chance: Random) -> list[dict[str, Any]]:
+    kinds = chance.sample(_TROUBLE, 4)
+    rules = [{"operation": "*", "kind": kind, "rate": 0.05} for kind in kinds]
+    return [*rules, {"operation": "*", "kind": "latency", "rate": 0.1, "seconds": chance.choice((0.05, 0.4, 2.5))}]
+
+
+def chaos(seed: int, *, kills: int, requests: int | None = None, in_trouble: int = 200) -> Report:
+    """So many kills, among as many requests as come in meanwhile; then so many requests at once, in trouble."""
+    report, chance = Report(f"make chaos: {kills} kills", seed), Random(seed)
+    requests = requests or 3 * kills
+    began = monotonic()
+    with scratch() as folder, simulated({"seed": str(seed), "delay": "300ms"}) as url:
+        site = Site(folder, url)
+        for name in ("specs", "images"):
+            (folder / name).mkdir()
+        dropped, wrong, moments = 0, Counter[str](), []
+        for kill in range(kills):
+            while dropped < requests * (kill + 1) // kills:
+                _dropped(site, chance, dropped)
+                dropped += 1
+            site.trouble(_rules(chance))
+            moments.append(_killed(site, chance))
+            wrong.update(str(one) for one in violations(site.state, site.ledger(), _AGENT, settled=False))
+            progress(f"{kill + 1} kills")
+        site.trouble([])
+        end = _settled(site)
+        wrong.update(str(one) for one in violations(site.state, site.ledger(), _AGENT, settled=True))
+        report.wrong = [f"{what} ({count} times)" for what, count in wrong.most_common(20)] + end
+        if b"Traceback" in (folder / "output").read_bytes():
+            report.wrong.append("a traceback in the output: " + (folder / "output").read_text()[-1500:])
+        report.rows = [("what", "count"), *_figures(site, dropped, moments, monotonic() - began)]
+    if in_trouble:
+        report.rows += _troubled(report, seed, in_trouble)
+    return report
+
+
+def _troubled(report: Report, seed: int, requests: int) -> list[tuple[str, str]]:
+    """A folder at once, with trouble on a quarter of the calls: how long it takes."""
+    with scratch() as folder, simulated({"seed": str(seed)}) as url:
+        seconds = timed(folder, url, seed, requests)
+        report.wrong += _wrong_after_trouble(ledger_at(url), requests)
+    virtual = troubled(seed, requests)
+    report.wrong += virtual.wrong
+    return [
+        (f"{requests} requests in trouble, seconds", f"{seconds:,.0f}"),
+        ("the same on a machine without limits, virtual seconds", f"{virtual.seconds:,.0f}"),
+    ]
+
+
+def _wrong_after_trouble(ledger: dict[str, Any], requests: int) -> list[str]:
+    starts = Counter[str]()
+    for dossier in ledger["dossiers"]:
+        reference = dossier["externalReference"].rsplit("-", 1)[0]
+        starts[reference] += sum(process["starts"] for process in dossier["processes"])
+    doubled = sum(count > 1 for count in starts.values())
+    left = sum(dossier["deletedAt"] is None for dossier in ledger["dossiers"])
+    found = {
+        "I1 requests never started": requests - len(+starts),
+        "I2 doubled starts": doubled,
+        "I3 dossiers left": left,
+    }
+    return [f"{what} in trouble: {count}" for what, count in found.items() if count]
+
+
+def _killed(site: Site, chance: Random) -> float:
+    """One life, ended by `kill -9` a while after it began to work."""
+    process = site.started("run")
+    asked = len(site.ledger()["dossiers"])
+    began, patience = monotonic(), chance.uniform(0.0, 1.2)
+    while monotonic() - began < 8.0 and len(site.ledger()["dossiers"]) == asked and process.poll() is None:
+        sleep(0.02)  # it takes a moment to start; nothing was created yet
+    sleep(patience)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return monotonic() - began
+
+
+def _settled(site: Site) -> list[str]:
+    """`run --once` until all is settled and no possible orphan is left to look for."""
+    end, code = monotonic() + _PATIENCE, -1
+    while monotonic() < end:
+        process = site.started("run", "--once", "--timeout", "60s")
+        code = process.wait(timeout=120)
+        left = [one for one in site.ledger()["dossiers"] if one["deletedAt"] is None]
+        if code == 0 and not left:
+            return []
+        if code == 3 and monotonic() > end - _PATIENCE + _ORPHANS:
+            return []
+        sleep(1.0)
+    return [f"I1 not settled in {_PATIENCE:.0f} s: exit code {code}"]
+
+
+def _figures(site: Site, dropped: int, moments: list[float], seconds: float) -> list[tuple[str, str]]:
+    ledger = site.ledger()
+    starts = sum(process["starts"] for dossier in ledger["dossiers"] for process in dossier["processes"])
+    figures = {
+        "requests": dropped,
+        "kills": len(moments),
+        "calls": sum(ledger["calls"].values()),
+        "dossiers": len(ledger["dossiers"]),
+        "starts": starts,
+        "left behind": sum(dossier["deletedAt"] is None for dossier in ledger["dossiers"]),
+        "seconds": round(seconds),
+    }
+    return [(name, f"{count:,}") for name, count in figures.items()]

@@ -1,0 +1,111 @@
+"""What may go one way or another, and who decides it: walks ask random numbers, the exploration takes every way."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+from typing import Protocol, TypeVar
+
+from agent.core.assure_types import Status
+from agent.core.effect import CreateProcess, Effect, EffectKind
+
+T = TypeVar("T")
+
+
+class Chance(Protocol):
+    """Whoever decides what may go one way or another."""
+
+    def happens(self, often: float) -> bool:
+        """Does it, this time? `often` from 0 to 1."""
+
+    def choice(self, ways: Sequence[T]) -> T:
+        """One of the ways."""
+
+    def fate(self, fates: Mapping["Fate", float]) -> "Fate":
+        """How a call goes wrong, by weight."""
+
+    def jitter(self) -> float:
+        """The jitter of an observation, in [0, 1)."""
+
+
+class Drawn:
+    """Chance from random numbers."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def happens(self, often: float) -> bool:
+        return self._random.random() < often
+
+    def choice(self, ways: Sequence[T]) -> T:
+        return self._random.choice(ways)
+
+    def fate(self, fates: Mapping["Fate", float]) -> "Fate":
+        return self._random.choices(list(fates), list(fates.values()))[0]
+
+    def jitter(self) -> float:
+        return self._random.random()
+
+
+class Fate(StrEnum):
+    """How a call goes wrong."""
+
+    UNFIT = "unfit"  # an image is not what was admitted: nothing was sent
+    TYPE_GONE = "type gone"  # nor was the document's type
+    BUSY = "busy"
+    REFUSED = "refused"
+    MISSING = "missing"  # a passing 404
+    VANISHED = "vanished"  # the dossier is gone for good (contract §12)
+    ACTED = "acted"  # no answer, and it happened, or will
+    LOST = "lost"  # no answer, and it did not happen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paces:
+    """How long things take, in seconds: one of each, by chance."""
+
+    calls: tuple[float, ...] = (0.0, 0.05, 0.5, 3.0)
+    answers: tuple[float, ...] = (0.05, 2.0, 30.0)  # of a call that goes wrong
+    delays: tuple[float, ...] = (
+        0.0,
+        0.0,
+        1.0,
+        10.0,
+        29.0,
+    )  # until a call acts after it was sent: at most REQUEST_TIMEOUT
+    whiles: tuple[float, ...] = (0.5, 8.0, 40.0, 400.0)  # what Assure and people take
+    retry_after: tuple[float | None, ...] = (None, 1.0, 20.0)
+    people: tuple[int, ...] = (0, 1, 1, 2)  # who come to a capture flow
+    verdicts: tuple[Status, ...] = tuple(status for status in Status if status.final)
+
+
+# Where a 404 may be a passing one. To a deletion, and to the read that confirms it, it means what it says.
+PASSING_404 = (
+    EffectKind.CREATE_PROCESS,
+    EffectKind.START_CAPTURE,
+    EffectKind.UPLOAD_IMAGES,
+    EffectKind.READ_PROCESS,
+    EffectKind.COMPARE_IMAGES,
+)
+
+
+def fates(effect: Effect) -> dict[Fate, float]:
+    """What may befall this call, by weight."""
+    kind = effect.kind
+    if kind is EffectKind.VERIFY_IMAGES:
+        return {Fate.UNFIT: 1.0}
+    found = {Fate.BUSY: 0.25, Fate.ACTED: 0.52, Fate.LOST: 0.1, Fate.REFUSED: 0.1}
+    if kind is EffectKind.UPLOAD_IMAGES:
+        found[Fate.UNFIT] = 0.1
+    if isinstance(effect, CreateProcess) and effect.document_type is not None:
+        found[Fate.TYPE_GONE] = 0.1
+    if kind in PASSING_404:
+        found[Fate.MISSING] = 0.04
+    if hasattr(effect, "dossier_id"):
+        found[Fate.VANISHED] = 0.05
+    return found
+
+
+def seeds(name: str, count: int) -> Iterator[Random]:
+    """Independent and repeatable chances."""
+    return (Random(f"{name}/{number}") for number in range(count))

@@ -1,0 +1,62 @@
+"""Chance that takes every way in turn: the same move is made again until nothing could have gone otherwise.
+
+What goes wrong costs an adversity. When none are left nothing goes wrong any more.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from verification.choices import Fate
+
+T = TypeVar("T")
+
+
+class Ways:
+    """Implements `verification.choices.Chance`. Before each run call `another`, until it says no."""
+
+    def __init__(self, adversities: int = 0) -> None:
+        self.left = adversities
+        self._adversities = adversities
+        self._script: list[int] = []
+        self._widths: list[int] = []
+        self._at = 0
+        self._begun = False
+
+    def another(self) -> bool:
+        """Prepare the next way; False when all were taken."""
+        if self._begun:
+            while self._script and self._script[-1] + 1 == self._widths[-1]:
+                self._script.pop()
+                self._widths.pop()
+            if not self._script:
+                return False
+            self._script[-1] += 1
+        self._begun, self._at, self.left = True, 0, self._adversities
+        return True
+
+    def _pick(self, ways: int) -> int:
+        if ways == 1:
+            return 0
+        if self._at == len(self._script):
+            self._script.append(0)
+            self._widths.append(ways)
+        self._at += 1
+        return self._script[self._at - 1]
+
+    def happens(self, often: float) -> bool:
+        """No for nothing; yes at the price of an adversity."""
+        if not 0 < often < 1 or not self.left:
+            return False
+        happens = self._pick(2) == 1
+        self.left -= happens
+        return happens
+
+    def choice(self, ways: Sequence[T]) -> T:
+        different = list(dict.fromkeys(ways))
+        return different[self._pick(len(different))]
+
+    def fate(self, fates: Mapping[Fate, float]) -> Fate:
+        return list(fates)[self._pick(len(fates))]
+
+    def jitter(self) -> float:
+        return 0.5

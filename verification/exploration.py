@@ -1,0 +1,347 @@
+"""The machine, explored: every history with at most so many adversities, each at every place where it can befall.
+
+A state is a record in a world: what is at Assure, what is on its way there, what the file says. From each state all
+moves are taken: the one that comes when nothing goes wrong, and, as long as adversities are left, every other one: each
+way in which a call can go wrong, a crash at each boundary, an edit, a person's word, a sleep. States that differ in
+nothing the machine reads are one (`verification/state_identity.py`). Without adversities
+the way leads on to its end, however long.
+
+In every state reached: I1 to I5 as `verification/step_invariants.py` and this module say them; the state is
+selected by a query of a real store; and a way without further adversities leads from it to where the record is done
+or waits for a person.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from agent.core.audit import audited, replay
+from agent.core.effect import Effect, EffectKind, ReserveStart, StartVerification
+from agent.core.machine import TABLE, Step, admit, step
+from agent.core.next_effect import due
+from agent.core.observations import (
+    Answer,
+    BudgetSpent,
+    CameDue,
+    HoldResolved,
+    Observation,
+    Reconsidered,
+    RerunAsked,
+    ResultSighted,
+    Resumed,
+    StartReserved,
+)
+from agent.core.policy import Policy
+from agent.core.record import Desired, Phase, Record
+from agent.core.rules.recovery import unknown_to
+from verification.assure_model import Assure
+from verification.builders import NOW, digested, told_by_source, unadmitted
+from verification.choices import Paces
+from verification.exhaustive_choices import Ways
+from verification.query_coverage import Selection
+from verification.report import progress
+from verification.state_identity import copied, key
+from verification.step_invariants import check
+
+_SLEEP = 200.0  # seconds: longer than every grace
+_MISSED = 12.0  # seconds that a crash takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where an exploration begins."""
+
+    name: str
+    desired: Desired
+    policy: Policy
+    paces: Paces
+
+
+@dataclass(slots=True)
+class State:
+    """A record in its world, and what was asked for and is not answered yet."""
+
+    record: Record
+    assure: Assure
+    file: Desired | None
+    effect: Effect | None
+    now: float
+    orphans: frozenset[str]
+    left: int  # adversities
+    bound: tuple[tuple[int, str], ...] = ()  # generation -> process that a start was intended for
+    came: tuple[str, ...] = ()  # how we came here
+
+
+@dataclass(slots=True)
+class Found:
+    """What one exploration found."""
+
+    name: str
+    states: int = 0
+    moves: int = 0
+    depth: int = 0
+    records: int = 0
+    edges: Counter[tuple[Phase, str, Phase]] = field(default_factory=Counter)
+    phases: Counter[Phase] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+Move = Callable[[State], None]
+
+
+class Exploration:
+    """Breadth first, from one start."""
+
+    def __init__(self, start: Start, adversities: int, selection: Selection) -> None:
+        self._start = start
+        self._policy = start.policy
+        self._adversities = adversities
+        self._selection = selection
+        self._calmly: dict[int, list[int]] = {}  # state -> where it leads when nothing goes wrong
+        self._settled: set[int] = set()
+        self._seen: set[int] = set()
+        self._how: dict[int, tuple[str, ...]] = {}
+        self.found = Found(start.name)
+
+    def run(self, limit: int) -> Found:
+        """Explore until there is nothing new, or something is wrong, or `limit` states were seen."""
+        found, selection = self.found, self._selection
+        waiting = deque([self._begin()])
+        self._remember(waiting[0])
+        while waiting and not found.wrong and found.states < limit:
+            state = waiting.popleft()
+            found.states += 1
+            found.depth = max(found.depth, len(state.came))
+            found.phases[state.record.phase] += 1
+            found.records += selection.take(state.record)
+            here = key(state)
+            nexts = 0
+            for calm, successor in self._successors(state):
+                nexts += calm
+                found.moves += 1
+                number = key(successor)
+                if calm:
+                    self._calmly.setdefault(number, []).append(here)
+                if number not in self._seen:
+                    self._remember(successor)
+                    waiting.append(successor)
+            if not nexts and not found.wrong:
+                self._ends(state, here)
+            if found.states % 5000 == 0:
+                progress(f"{found.name}: {found.states} states, {len(waiting)} waiting")
+        if not found.wrong:
+            found.wrong += [f"I1 {one}" for one in self._stuck()] if not waiting else []
+            found.wrong += selection.missed()
+        return found
+
+    def _remember(self, state: State) -> None:
+        number = key(state)
+        self._seen.add(number)
+        self._how[number] = state.came[-40:]
+
+    def _begin(self) -> State:
+        desired = self._start.desired
+        taken = admit(unadmitted(desired), NOW, self._policy)
+        assure = Assure(Ways(), lag=4.0, trouble=0.5, paces=self._start.paces)
+        state = State(taken.record, assure, desired, taken.effect, NOW, frozenset(), self._adversities)
+        self._hold_true(state, taken)
+        return state
+
+    # -- moves -------------------------------------------------------------------------------------------------
+
+    def _successors(self, state: State) -> Iterator[tuple[bool, State]]:
+        """Every state that one move leads to; True for the move that comes when nothing goes wrong."""
+        for name, move, adverse in self._moves(state):
+            if adverse and not state.left:
+                continue
+            ways = Ways(state.left - adverse)
+            while ways.another():
+                after = copied(state, ways)
+                try:
+                    move(after)
+                except Exception as error:
+                    self._report(after, f"{name}: {type(error).__name__}: {error}")
+                    return
+                after.left = ways.left
+                yield not adverse and ways.left == state.left, after
+                if self.found.wrong:
+                    return
+
+    def _moves(self, state: State) -> Iterator[tuple[str, Move, bool]]:
+        if state.effect is not None:
+            yield "answered", self._answered, False
+            if state.effect.kind.changes:
+                yield "crashed", self._crashed, True
+            yield "ended", self._ended, True
+            return
+        if state.record.intent is not None:
+            yield "resumed", self._resumed, False
+            return
+        yield from self._told(state)
+        if state.record.due_at is not None:
+            yield "came due", self._came_due, False
+            yield "slept", self._slept, True
+
+    def _told(self, state: State) -> Iterator[tuple[str, Move, bool]]:
+        """What the source and people may say now."""
+        record, at = state.record, state.now
+        for file in _edits(state.file, self._start.desired):
+            if file != state.file:
+                yield "edited", partial(self._edited, file), True
+        said: list[Observation] = [ResultSighted(at=at), Reconsidered(at=at)]
+        if state.file is not None:
+            said.append(RerunAsked(at=at, desired=replace(state.file, rerun=f"p{record.generation}")))
+        if record.hold is not None:
+            standing = next((one.dossier_id for one in state.assure.open_dossiers()), None)
+            desired = state.file if record.hold.reason.about_document else None
+            said += [
+                HoldResolved(at=at, hold_id=record.hold.id, answer=answer, desired=desired, dossier_id=standing)
+                for answer in Answer
+            ]
+        for one in said:
+            yield "told", partial(self._said, one), True
+
+    def _answered(self, state: State) -> None:
+        effect = state.effect
+        assert effect is not None
+        if isinstance(effect, ReserveStart):
+            spent = state.assure.chance.happens(0.5)
+            self._see(state, BudgetSpent(at=state.now, until=state.now + 50) if spent else StartReserved(at=state.now))
+            return
+        seen, state.now = state.assure.perform(effect, state.now)
+        self._see(state, seen)
+
+    def _crashed(self, state: State) -> None:
+        """After the intent was committed; the call was not sent, or acts, now or late."""
+        assert state.effect is not None
+        state.assure.crash(state.effect, state.now)
+        state.now += _MISSED
+        self._see(state, Resumed(at=state.now))
+
+    def _resumed(self, state: State) -> None:
+        self._see(state, Resumed(at=state.now))
+
+    def _ended(self, state: State) -> None:
+        """The answer is saved, nothing more is asked for, and another agent goes on later."""
+        assert state.effect is not None
+        if isinstance(state.effect, ReserveStart):
+            state.effect = None
+            return
+        seen, state.now = state.assure.perform(state.effect, state.now)
+        self._see(state, seen, ask=False)
+        state.now += _MISSED
+
+    def _came_due(self, state: State) -> None:
+        assert state.record.due_at is not None
+        state.now = max(state.now, state.record.due_at)
+        self._see(state, CameDue(at=state.now))
+
+    def _slept(self, state: State) -> None:
+        """Nobody looked for a while."""
+        assert state.record.due_at is not None
+        state.now = max(state.now, state.record.due_at) + _SLEEP
+        self._see(state, CameDue(at=state.now))
+
+    def _said(self, seen: Observation, state: State) -> None:
+        self._see(state, seen)
+
+    def _edited(self, file: Desired | None, state: State) -> None:
+        """The file is another, or gone."""
+        state.file = file
+        if (news := told_by_source(state.record, file, state.now)) is not None:
+            self._see(state, news)
+
+    def _see(self, state: State, seen: Observation, *, ask: bool = True) -> None:
+        before = state.record
+        taken = step(before, seen, self._policy, ask)
+        folded = TABLE[before.phase][type(seen)].rule(before, seen, self._policy)
+        self.found.edges[before.phase, type(seen).__name__, folded.phase] += 1
+        state.record, state.effect = taken.record, taken.effect
+        state.came = (*state.came, f"{state.now - NOW:.1f} {type(seen).__name__}")
+        if taken.orphan is not None:
+            state.orphans |= {taken.orphan}
+        self._hold_true(state, taken)
+        if state.effect is None and state.record.intent is None:
+            news = told_by_source(state.record, state.file, state.now)
+            if news is not None and not isinstance(seen, type(news)):
+                self._see(state, news)
+
+    # -- what holds --------------------------------------------------------------------------------------------
+
+    def _hold_true(self, state: State, taken: Step) -> None:
+        record = state.record
+        before = audited(taken.before) if taken.before is not None else {}
+        check(taken, replay([before, *(event.changes for event in taken.events)]))
+        if taken.changed:
+            assert record.due_at == due(record, state.now, self._policy), "due follows from the record [I1]"
+        if isinstance(taken.effect, StartVerification):
+            bound = dict(state.bound)
+            assert bound.setdefault(record.generation, taken.effect.process_id) == taken.effect.process_id, (
+                "one process per generation is started [I2]"
+            )
+            state.bound = tuple(bound.items())
+        self._never_two_starts(state)
+        self._accounted(state)
+        signs = [one for one in state.assure.shown(state.now) if unknown_to(record, one)]
+        assert not signs, f"a sound record is taken for one that is behind: {signs}"
+        self._read_before_deleted(state)
+
+    def _never_two_starts(self, state: State) -> None:
+        record = state.record
+        starts = state.assure.starts_of(f"aa-{record.agent}-{record.uid}-{record.generation}-")
+        assert len(starts) <= 1, f"started more than once: {starts} [I2]"
+
+    def _accounted(self, state: State) -> None:
+        record = state.record
+        in_question = EffectKind.CREATE_DOSSIER in (record.doubt, record.intent and record.intent.kind)
+        for dossier in state.assure.open_dossiers():
+            ours = dossier.dossier_id == record.dossier_id and record.phase is not Phase.DONE
+            sought = dossier.reference == record.reference and in_question
+            assert ours or sought or dossier.reference in state.orphans, f"{dossier.dossier_id} is nobody's [I3]"
+
+    def _read_before_deleted(self, state: State) -> None:
+        record = state.record
+        if record.outcome is None or record.outcome.value not in ("accepted", "rejected", "canceled", "failed"):
+            return
+        assert record.result is not None, "an outcome of Assure's without its result"
+        assert record.result.status.value == record.outcome.value
+
+    def _ends(self, state: State, here: int) -> None:
+        """Nothing moves any more without a person."""
+        record = state.record
+        if record.state not in ("done", "held", "suspended"):
+            self._report(state, f"it stops while {record.state} [I1]")
+        elif record.phase is Phase.DONE:
+            left = [one.reference for one in state.assure.open_dossiers() if one.reference not in state.orphans]
+            if left:
+                self._report(state, f"left behind: {left} [I3]")
+        self._settled.add(here)
+
+    def _stuck(self) -> Iterable[str]:
+        """States from which no way without further adversities leads to an end."""
+        reached, waiting = set(self._settled), list(self._settled)
+        while waiting:
+            for before in self._calmly.get(waiting.pop(), ()):
+                if before not in reached:
+                    reached.add(before)
+                    waiting.append(before)
+        never = self._seen - reached
+        return [f"{len(never)} states never settle; one of them: {' | '.join(self._how[min(never)])}"] if never else []
+
+    def _report(self, state: State, what: str) -> None:
+        self.found.wrong.append(f"{self._start.name}: {what}\n    " + "\n    ".join(state.came[-40:]))
+
+
+def _edits(file: Desired | None, original: Desired) -> list[Desired | None]:
+    """What the file may become."""
+    now = file or original
+    return [
+        None,
+        original,
+        digested(replace(now, essence="two")),
+        digested(replace(now, suspend=not now.suspend)),
+        digested(replace(now, deadline=60.0)),
+        digested(replace(now, retention=90.0)),
+        digested(replace(now, rerun="t1")),
+    ]

@@ -1,0 +1,161 @@
+"""Agents that are broken on purpose: what a proof is worth shows in what it catches.
+
+Each breaks one rule that holds the promise; the sentence says what it gives up.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+from agent.controller import orphan_collector, reconciler
+from agent.core import audit, machine, next_effect
+from agent.core.effect import EffectKind
+from agent.core.machine import Step, step
+from agent.core.observations import CameDue, Observation, Resumed, VerificationStarted
+from agent.core.record import Outcome, Phase, Record
+from agent.core.rules import failures, phases, transitions
+from agent.store import repository
+
+Patch = tuple[object, str, Any]
+
+
+def _effect_before_intent() -> list[Patch]:
+    """The effect is performed, and its intent and answer are saved together afterwards."""
+
+    async def drive(self: reconciler.Reconciler, record: Record) -> None:
+        kind = CameDue if record.intent is None else Resumed
+        seen: Observation | None = kind(at=self._clock.now(), chance=self._chance())
+        steps: list[Step] = []
+        try:
+            while seen is not None:
+                taken = step(record, seen, self._policy, ask=not self._stopping)
+                steps += [taken] if taken.changed else []
+                record = taken.record
+                seen = None if taken.effect is None else await self._interpreter.perform(taken.effect)
+                if taken.effect is None or not taken.effect.kind.changes:
+                    for one in steps:
+                        await self._commit([one])
+                    steps = []
+        finally:
+            del self._driven[record.uid]
+            self._wake.set()
+
+    return [(reconciler.Reconciler, "_drive", drive)]
+
+
+def _start_again_after_unknown() -> list[Patch]:
+    """A start whose answer was lost is simply sent again."""
+    doubted = failures._doubted
+
+    def forgetful(record: Record, intent: Any, seen: Any, policy: Any) -> Record:
+        after = doubted(record, intent, seen, policy)
+        if intent.kind is not EffectKind.START_VERIFICATION:
+            return after
+        return replace(after, doubt=None, doubt_since=None, pending=True)
+
+    return [(failures, "_doubted", forgetful)]
+
+
+def _create_again_after_unknown() -> list[Patch]:
+    """A dossier whose creation was not answered is not looked for."""
+    doubted = failures._doubted
+
+    def forgetful(record: Record, intent: Any, seen: Any, policy: Any) -> Record:
+        after = doubted(record, intent, seen, policy)
+        return replace(after, doubt=None, doubt_since=None) if intent.kind is EffectKind.CREATE_DOSSIER else after
+
+    return [(failures, "_doubted", forgetful)]
+
+
+def _one_look_is_enough() -> list[Patch]:
+    """One read that says `pending` is enough to believe that a start did not happen."""
+
+    def hasty(record: Record, seen: Any, policy: Any) -> Record:
+        return replace(record, pending=True, doubt=None, doubt_since=None, pending_since=None, not_before=0.0)
+
+    return [(phases, "_pending_read", hasty)]
+
+
+def _orphans_are_forgotten() -> list[Patch]:
+    """A dossier that was not found is not written down as a possible orphan."""
+    return [(machine, "orphaned", lambda before, seen, after, policy: None)]
+
+
+def _nobody_sweeps() -> list[Patch]:
+    """Possible orphans are written down, and closed without a look."""
+
+    async def sweep(self: orphan_collector.OrphanSweep) -> int:
+        for reference, _, _ in self._store.orphans():
+            await self._store.close_orphan(reference, self._clock.now(), None)
+        return 0
+
+    return [(orphan_collector.OrphanSweep, "sweep", sweep)]
+
+
+def _deleted_before_the_result() -> list[Patch]:
+    """The dossier goes as soon as the verification was started, and the outcome is guessed."""
+    started = machine.TABLE[Phase.VERIFICATION]
+    row = started[VerificationStarted]
+
+    def hasty(record: Record, seen: Any, policy: Any) -> Record:
+        return transitions.close(transitions.done(record), seen.at, Outcome.ACCEPTED)
+
+    quick = replace(row, rule=hasty, to=(Phase.DELETION,))
+    return [
+        (
+            machine,
+            "TABLE",
+            {**machine.TABLE, Phase.VERIFICATION: {**started, VerificationStarted: quick}},
+        )
+    ]
+
+
+def _nobody_looks_again() -> list[Patch]:
+    """What waits after trouble has no time at which it is looked at again."""
+    due = next_effect.due
+
+    def never(record: Record, at: float, policy: Any) -> float | None:
+        return None if record.failures and record.intent is None and record.doubt is None else due(record, at, policy)
+
+    return [(machine, "due", never)]
+
+
+def _history_with_a_hole() -> list[Patch]:
+    """What became of the process is not written into the history."""
+    difference = audit.difference
+
+    def partial(before: Record | None, after: Record) -> dict[str, Any]:
+        return {key: value for key, value in difference(before, after).items() if key != "processId"}
+
+    return [(machine, "difference", partial)]
+
+
+def _torn_commit() -> list[Patch]:
+    """The record is written, and its attempt is not."""
+    return [(repository, "_write_attempts", lambda connection, step: None)]
+
+
+MUTATIONS: dict[str, tuple[Callable[[], list[Patch]], str, tuple[str, ...]]] = {
+    "effect-before-intent": (_effect_before_intent, "I4", ("crash", "simulate")),
+    "start-again-after-unknown": (_start_again_after_unknown, "I2", ("explore", "crash", "simulate")),
+    "create-again-after-unknown": (_create_again_after_unknown, "I3", ("explore", "crash", "simulate")),
+    "one-look-is-enough": (_one_look_is_enough, "I2", ("explore", "crash", "simulate")),
+    "orphans-are-forgotten": (_orphans_are_forgotten, "I3", ("explore", "crash", "simulate")),
+    "nobody-sweeps": (_nobody_sweeps, "I3", ("crash", "simulate")),
+    "deleted-before-the-result": (_deleted_before_the_result, "result", ("explore", "crash", "simulate")),
+    "nobody-looks-again": (_nobody_looks_again, "I1", ("explore", "crash", "simulate")),
+    "history-with-a-hole": (_history_with_a_hole, "I5", ("explore", "crash", "simulate")),
+    "torn-commit": (_torn_commit, "I5", ("crash", "simulate")),
+}
+"""How it is broken, the invariant that it breaks, and the proofs that have to notice."""
+
+
+@contextlib.contextmanager
+def broken(name: str | None) -> Iterator[None]:
+    """An agent that is broken in this way while the block runs; None: as it is."""
+    with contextlib.ExitStack() as patches:
+        for where, what, instead in MUTATIONS[name][0]() if name else ():
+            patches.enter_context(mock.patch.object(where, what, instead))
+        yield

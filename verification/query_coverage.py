@@ -1,0 +1,96 @@
+"""Every record that is reached is put into a real store, and has to be selected by one of its queries [I1].
+
+The constraints of the schema judge it as well: what they refuse, the agent could not have saved.
+"""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from agent.core.audit import Event
+from agent.core.machine import Step
+from agent.core.record import Record
+from agent.store.connection import sqlite3
+from agent.store.repository import write
+from agent.store.sqlite import SqliteStore
+from verification.state_identity import likeness
+
+_BATCH = 2000
+_NEVER = 4e9  # seconds since the epoch: later than anything is due
+
+
+class Selection:
+    """Collects distinct records; looks for each in what the loops and people ask the store."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="assure-agent-proof-")
+        self._store = SqliteStore(Path(self._folder.name) / "agent.db", None)
+        self._connection = sqlite3.connect(Path(self._folder.name) / "agent.db", isolation_level=None)
+        self._seen: set[int] = set()
+        self._rows = 0
+        self._batch: list[Record] = []
+        self._wrong: list[str] = []
+
+    def __enter__(self) -> "Selection":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._connection.close()
+        self._store.close()
+        self._folder.cleanup()
+
+    def take(self, record: Record) -> int:
+        """One more record; 1 when there was none like it."""
+        like = likeness(record)
+        if like in self._seen:
+            return 0
+        self._seen.add(like)
+        self._rows += 1
+        self._batch.append(replace(record, uid=f"u{self._rows}", name=f"n{self._rows}", version=1))
+        if len(self._batch) >= _BATCH:
+            self._look()
+        return 1
+
+    def missed(self) -> list[str]:
+        """What the store refused, and what no query selects."""
+        self._look()
+        return self._wrong[:10]
+
+    def _look(self) -> None:
+        batch, self._batch = self._batch, []
+        if not batch:
+            return
+        self._connection.execute("BEGIN")
+        try:
+            for record in batch:
+                self._insert(record)
+            self._connection.execute("COMMIT")
+            selected = self._selected(len(batch))
+            self._wrong += [f"I1 no query selects {record}" for record in batch if record.uid not in selected]
+        finally:
+            self._empty()
+
+    def _insert(self, record: Record) -> None:
+        event = Event(at=record.admitted_at, type="Reached", changes={"phase": record.phase})
+        try:
+            write(
+                self._connection,
+                Step(before=None, record=replace(record, intent=None), events=(event,)),
+                self._store.keys,
+            )
+        except sqlite3.IntegrityError as error:
+            self._wrong.append(f"I1 the store refuses {record}: {error}")
+
+    def _selected(self, size: int) -> set[str]:
+        """By the drive loop, by those who look at what is held or suspended, and as done."""
+        driven = {record.uid for record in self._store.claim(_NEVER, size, set())}
+        people = "SELECT uid FROM requests WHERE state IN ('held', 'suspended') OR (phase = 'done' AND due_at IS NULL)"
+        return driven | {row[0] for row in self._connection.execute(people)}
+
+    def _empty(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._connection.execute("DROP TRIGGER IF EXISTS events_are_never_deleted")
+        for table in ("events", "starts", "attempts", "reservations", "provenance", "links", "tallies", "requests"):
+            self._connection.execute(f"DELETE FROM {table}")

@@ -1,0 +1,202 @@
+"""Recorded scenarios: what a team does with its folder, and what of it an agent has to come to, killed or not.
+
+A scenario is a script that writes files and waits for what is on record; it never waits for a time of its own, so that
+it goes on in the same way when the agent was away for a while.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.core.record import Phase
+from agent.sandbox.faults.rules import Kind, Rule
+from verification.request_files import IDENTITY_CARD, captured, picture, put, request, uploaded
+from verification.simulation import Stage
+
+Script = Callable[[Stage], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A script, trouble that goes along with it, and settings. `same` false: when it is told of decides what comes."""
+
+    script: Script
+    trouble: tuple[Rule, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    same: bool = True
+
+
+def _write(stage: Stage, spec: dict[str, Any], name: str = "a", **annotations: str) -> None:
+    marked = {f"assure-agent/{key}": value for key, value in annotations.items()}
+    put(stage.specs / f"{name}.yaml", request(name, spec, marked))
+
+
+def _upload(stage: Stage, marker: str = "", **spec: Any) -> dict[str, Any]:
+    return uploaded(stage.folder, "a", marker, **spec)
+
+
+async def _reaches(stage: Stage, *phases: Phase) -> None:
+    await stage.until(lambda: (one := stage.records().get("a")) is not None and one.phase in phases)
+
+
+async def _is_held(stage: Stage) -> str:
+    await stage.until(lambda: (one := stage.records().get("a")) is not None and one.hold is not None)
+    hold = stage.records()["a"].hold
+    assert hold is not None
+    return hold.id
+
+
+async def _is_done(stage: Stage, generation: int = 1) -> None:
+    def done() -> bool:
+        one = stage.records().get("a")
+        return one is not None and one.phase is Phase.DONE and one.generation >= generation
+
+    await stage.until(done)
+
+
+def _simply(marker: str, **spec: Any) -> Script:
+    async def script(stage: Stage) -> None:
+        _write(stage, _upload(stage, marker, **dict(spec)))
+        await _is_done(stage)
+
+    return script
+
+
+def _by_capture(wish: str, **spec: Any) -> Script:
+    async def script(stage: Stage) -> None:
+        _write(stage, captured(wish, **spec))
+        await _is_done(stage)
+
+    return script
+
+
+def _bystander(stage: Stage) -> None:
+    """Another request: a folder that is empty withdraws nothing by itself."""
+    _write(stage, captured(suspend=True), "bystander")
+
+
+async def _withdrawn(stage: Stage) -> None:
+    """The file goes while Assure is at work."""
+    _bystander(stage)
+    _write(stage, _upload(stage, "sandbox-delay=5m"))
+    await _reaches(stage, Phase.RESULT)
+    (stage.specs / "a.yaml").unlink()
+    await _is_done(stage)
+
+
+async def _withdrawn_at_once(stage: Stage) -> None:
+    """The file goes as soon as the request is known."""
+    _bystander(stage)
+    _write(stage, _upload(stage, "sandbox-delay=5m"))
+    await stage.until(lambda: "a" in stage.records(), every=0.01)
+    (stage.specs / "a.yaml").unlink()
+    await _is_done(stage)
+
+
+async def _changed(stage: Stage, answer: str, generation: int) -> None:
+    """Another document after the start; a person decides."""
+    _write(stage, _upload(stage, "sandbox-delay=3m"))
+    await _reaches(stage, Phase.RESULT)
+    other = _upload(stage, "sandbox-delay=3m", processType="documentSelfie")
+    _write(stage, other)
+    hold_id = await _is_held(stage)
+    _write(stage, other, resolve=f"{answer}@{hold_id}")
+    await _is_done(stage, generation)
+
+
+async def _changed_early(stage: Stage) -> None:
+    """Another document before anything was billed: a new generation, and the old dossier goes."""
+    spec = _upload(stage, document_id=IDENTITY_CARD)  # two pages and no back: held before the start
+    _write(stage, spec)
+    await _is_held(stage)
+    _write(stage, _upload(stage, document_id=IDENTITY_CARD, back=True))
+    await _is_done(stage, 2)
+
+
+async def _given_up(stage: Stage) -> None:
+    """A hold, and a person who gives it up."""
+    spec = _upload(stage, document_id=IDENTITY_CARD)
+    _write(stage, spec)
+    hold_id = await _is_held(stage)
+    _write(stage, spec, resolve=f"abandon@{hold_id}")
+    await _is_done(stage)
+
+
+async def _refused_then_retried(stage: Stage) -> None:
+    """A picture that is not what was admitted; it is put back."""
+    _write(stage, _upload(stage, suspend=True))
+    await stage.until(lambda: "a" in stage.records())
+    front = stage.images / "a" / "front.jpg"
+    kept = front.read_bytes()
+    put(front, picture("another"))
+    _write(stage, {**_upload_kept(stage), "suspend": False})
+    await _is_held(stage)
+    put(front, kept)
+    await _is_done(stage)
+
+
+def _upload_kept(stage: Stage) -> dict[str, Any]:
+    front = (stage.images / "a" / "front.jpg").read_bytes()
+    spec = _upload(stage)
+    put(stage.images / "a" / "front.jpg", front)
+    return spec
+
+
+async def _rerun(stage: Stage) -> None:
+    """A fresh verification, asked for when the first one is done."""
+    spec = _upload(stage)
+    _write(stage, spec)
+    await _is_done(stage)
+    _write(stage, spec, rerun="again")
+    await _is_done(stage, 2)
+
+
+async def _crowded(stage: Stage) -> None:
+    """The dossier of a lost answer is pushed out of the list by those of others, until these are gone."""
+    _write(stage, _upload(stage))
+    await stage.until(lambda: stage.world.dossiers, every=0.01)
+    theirs = [stage.world.create_dossier({"externalReference": f"theirs-{number}-1"}) for number in range(100)]
+    await _is_done(stage)
+    for one in theirs:
+        stage.world.delete_dossier(one["dossierId"])
+
+
+def _rule(operation: str, kind: Kind, **more: Any) -> Rule:
+    return Rule(operation=operation, kind=kind, **({"nth": 1} | more))
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "upload, accepted": Scenario(script=_simply("sandbox-outcome=accepted", processType="documentSelfie")),
+    "upload, rejected": Scenario(script=_simply("sandbox-outcome=rejected", read_back=True)),
+    "upload, inconclusive": Scenario(script=_simply("sandbox-outcome=inconclusive")),
+    "upload, failed": Scenario(script=_simply("sandbox-outcome=failed", document_id=IDENTITY_CARD, back=True)),
+    "upload, expired": Scenario(script=_simply("sandbox-delay=30m", deadline="300s")),  # two kills delay the start
+    "document type by name": Scenario(script=_simply("", document_type={"country": "NLD", "type": "passport"})),
+    "capture, accepted": Scenario(script=_by_capture("accepted")),
+    "capture, canceled": Scenario(script=_by_capture("canceled")),
+    "capture, abandoned": Scenario(script=_by_capture("abandoned", deadline="120s")),
+    "retention": Scenario(script=_simply("", retention="90s")),
+    "withdrawn": Scenario(script=_withdrawn),
+    "withdrawn at once": Scenario(script=_withdrawn_at_once, same=False),
+    "changed, left unheeded": Scenario(script=lambda stage: _changed(stage, "abandon", 1)),
+    "changed, verified again": Scenario(script=lambda stage: _changed(stage, "retry", 2)),
+    "changed before the start": Scenario(script=_changed_early),
+    "held, given up": Scenario(script=_given_up),
+    "held, mended": Scenario(script=_refused_then_retried),
+    "asked for again": Scenario(script=_rerun),
+    "answers lost": Scenario(
+        script=_simply("sandbox-outcome=rejected"),
+        trouble=tuple(
+            _rule(operation, Kind.RESET_AFTER)
+            for operation in ("createDossier", "createProcess", "setImages", "startVerification", "deleteDossier")
+        ),
+    ),
+    "calls late": Scenario(
+        script=_simply("sandbox-outcome=rejected"),
+        trouble=(
+            _rule("createDossier", Kind.LATENCY, seconds=38.0),  # acts eight seconds after we gave up
+            _rule("startVerification", Kind.LATENCY, seconds=38.0),
+        ),
+    ),
+    "an answer lost, the list full": Scenario(script=_crowded, trouble=(_rule("createDossier", Kind.RESET_AFTER),)),
+}

@@ -1,0 +1,267 @@
+"""Many simulated lives of an agent: seeded requests, people, trouble, outages and kills; then all calms down.
+
+In each life, at every kill and at the end, nothing may be wrong (`invariants`). A seed that fails is made smaller until
+nothing can be left out, and its history is printed.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from time import perf_counter
+from typing import Any
+
+from agent.core.record import Record
+from agent.platform.clock import DRIFT
+from agent.sandbox import SandboxConfig
+from agent.sandbox.faults.rules import Kind
+from agent.store.connection import open_reader
+from verification.in_process_events import SECRET
+from verification.life_plan import Edit, Plan, Request, drawn
+from verification.mutations import broken
+from verification.parallel import each
+from verification.report import Report, progress
+from verification.request_files import IDENTITY_CARD, captured, put, request, uploaded
+from verification.shrink import shrunk
+from verification.simulation import Stage
+from verification.temp_stores import scratch
+from verification.virtual_time import START, Stuck, play
+
+_SETTINGS = {"scan_interval": 20.0, "poll_interval": 10.0}
+_CLAIMS_KEY = "0123456789abcdef" * 4  # of no account
+_LOOKS = 60.0  # seconds between two looks of the person who answers holds
+_PATIENCE = 48 * 3600.0  # virtual seconds
+_LONG_DOWN = 4 * 3600.0  # seconds: half the night of somebody on call
+_HELD_FOR_TROUBLE = ("refused-by-assure", "unexpected-answer")
+
+
+@dataclass(slots=True)
+class Told:
+    """What came of one life."""
+
+    seed: int
+    requests: int
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
+
+
+class _People:
+    """Those who write the files of a plan."""
+
+    def __init__(self, stage: Stage, plan: Plan) -> None:
+        self._stage = stage
+        self._plan = plan
+        self._files: dict[str, dict[str, Any]] = {}  # name -> spec, of what was ever written
+        self._notes: dict[str, dict[str, str]] = {}  # name -> annotations
+        self._written: set[str] = set()
+        self.present: set[str] = set()
+
+    async def work(self) -> None:
+        """All that they do, in order."""
+        moves: list[tuple[float, Callable[[], None]]] = []
+        for one in self._plan.requests:
+            moves.append((one.at, lambda one=one: self._appears(one)))  # type: ignore[misc]
+            moves += [(one.at + edit.at, lambda one=one, edit=edit: self._edits(one, edit)) for edit in one.edits]  # type: ignore[misc]
+        for at, move in sorted(moves, key=lambda pair: pair[0]):
+            await asyncio.sleep(max(0.0, START + at - self._stage.clock.now()))
+            move()
+
+    async def answer(self) -> None:
+        """Look at what is held, and answer it in the file."""
+        answers = {one.name: one.answer for one in self._plan.requests}
+        while True:
+            await asyncio.sleep(_LOOKS)
+            if self._stage.gate.dead:
+                continue
+            for name, record in self._stage.records().items():
+                said = answers.get(name, "nothing")
+                if record.hold is not None and said != "nothing" and name in self.present:
+                    self._note(name, "resolve", f"{said}@{record.hold.id}")
+
+    def _appears(self, one: Request) -> None:
+        spec = _spec(self._stage, one)
+        self._files[one.name], self._notes[one.name] = spec, {}
+        self._write(one.name)
+
+    def _edits(self, one: Request, edit: Edit) -> None:
+        spec, name = self._files[one.name], one.name
+        match edit.what:
+            case "remove":
+                self.present.discard(name)
+                (self._stage.specs / f"{name}.yaml").unlink(missing_ok=True)
+                return
+            case "change" if "upload" in spec:
+                front = spec["upload"]["images"]["front"]
+                spec["processType"] = "document"
+                spec["upload"]["images"] = {"front": front, "back": front}
+            case "change":
+                spec["capture"]["language"] = "no"
+            case "suspend" | "resume":
+                spec["suspend"] = edit.what == "suspend"
+            case "rerun":
+                self._notes[name]["assure-agent/rerun"] = f"at-{int(edit.at)}"
+            case "retention":
+                spec["retention"] = "120s"
+            case "deadline":
+                spec["deadline"] = "400s"
+        self._write(name)
+
+    def _note(self, name: str, key: str, value: str) -> None:
+        if self._notes[name].get(f"assure-agent/{key}") != value:
+            self._notes[name][f"assure-agent/{key}"] = value
+            self._write(name)
+
+    def _write(self, name: str) -> None:
+        self.present.add(name)
+        put(self._stage.specs / f"{name}.yaml", request(name, self._files[name], self._notes[name]))
+
+
+def _spec(stage: Stage, one: Request) -> dict[str, Any]:
+    more: dict[str, Any] = {"deadline": f"{one.deadline:.0f}s", "retention": f"{one.retention:.0f}s"}
+    if one.keep:
+        more["result"] = {"keep": "claims"}
+    if one.capture:
+        return captured(one.outcome, **more)
+    if one.selfie:
+        more["processType"] = "documentSelfie"
+    if one.by_name:
+        more["document_type"] = {"country": "NLD", "type": "identityCard" if one.two_pages else "passport"}
+    elif one.two_pages:
+        more["document_id"] = IDENTITY_CARD
+    marker = f"sandbox-outcome={one.outcome} sandbox-delay={one.delay:.0f}s {one.name}"
+    return uploaded(stage.folder, one.name, marker, back=one.two_pages and one.back, read_back=one.read_back, **more)
+
+
+def lived(plan: Plan) -> Told:
+    """One life, by its plan."""
+    told = Told(plan.seed, len(plan.requests))
+    with scratch() as folder:
+        config = SandboxConfig(verification_delay=(2.0, 20.0), **dict(plan.sandbox))
+        settings = {**_SETTINGS, "claims_key": _CLAIMS_KEY, **dict(plan.settings)}
+        if plan.events:
+            settings["events_secret"] = SECRET
+        stage = Stage(folder, plan.seed, fatal=plan.kills, config=config, settings=settings)
+        people = _People(stage, plan)
+        try:
+            play(_life(stage, plan, people))
+        except (Exception, Stuck) as error:
+            told.wrong.append(f"I1 it never settles ({type(error).__name__}: {error}): {_moving(stage)}")
+        _tell(told, stage, people)
+    return told
+
+
+async def _life(stage: Stage, plan: Plan, people: _People) -> None:
+    chance = Random(f"down/{plan.seed}")
+    stage.faults.add(plan.rules)
+    slow = any(rule.kind is Kind.LATENCY for rule in plan.rules)  # who is killed meanwhile does not wait for it
+    stage.severed, stage.late = plan.severed, plan.severed > 0 or slow
+    stage.down = lambda: _during(plan.outages, stage)
+    stage.full = lambda: _during(plan.full, stage)
+    stage.astray = 2 * DRIFT if plan.jumps else 0.0
+    stage.ahead = lambda: sum(seconds for at, seconds in plan.jumps if at <= stage.clock.now() - START)
+    async with asyncio.timeout(_PATIENCE), stage.living(lambda: _down(chance)):
+        answering = asyncio.create_task(people.answer())
+        await people.work()
+        await asyncio.sleep(max(0.0, START + plan.calm_at - stage.clock.now()))
+        stage.faults.clear()
+        stage.severed = 0.0
+        await asyncio.sleep(2 * _LOOKS)
+        await stage.until(lambda: people.present <= stage.records().keys() and not stage.moving(), every=60.0)
+        answering.cancel()
+        await stage.until(lambda: not stage.moving(), every=60.0)
+        await stage.calm()
+        await stage.until(lambda: not stage.moving(), every=60.0)
+
+
+def _down(chance: Random) -> float:
+    """For how long nobody starts the agent again."""
+    return _LONG_DOWN if chance.random() < 0.1 else chance.choice((0.1, 5.0, 90.0))
+
+
+def _during(spans: tuple[tuple[float, float], ...], stage: Stage) -> bool:
+    return any(begin <= stage.clock.now() - START < end for begin, end in spans)
+
+
+def _moving(stage: Stage) -> str:
+    with contextlib.suppress(Exception):
+        return ", ".join(f"{name} {one.phase}" for name, one in stage.records().items() if one.moving)[:300]
+    return "no records"
+
+
+def _tell(told: Told, stage: Stage, people: _People) -> None:
+    records = stage.records()
+    told.wrong += [str(one) for one in (*stage.found, *stage.violations(settled=True))]
+    told.wrong += [f"I1 lost: {name}" for name in sorted(people.present - records.keys())]
+    told.counts.update(_outcomes(records))
+    told.counts["kills"] = stage.lives - 1
+    told.counts["calls"] = sum(stage.world.ledger.calls.values())
+    told.counts.update(f"event {entry.state}" for entry in stage.world.ledger.events)
+    told.counts["virtual seconds"] = int(stage.clock.now() - START)
+    if told.wrong:
+        told.history = [*stage.log[-150:], *_events(stage)]
+
+
+def _outcomes(records: dict[str, Record]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for record in records.values():
+        counts[f"outcome {record.outcome}" if record.outcome else "no outcome"] += 1
+        if record.hold is not None:
+            counts["held for trouble" if record.hold.reason in _HELD_FOR_TROUBLE else "held by a question"] += 1
+    return counts
+
+
+def _events(stage: Stage) -> list[str]:
+    with contextlib.closing(open_reader(stage.state)) as connection:
+        rows = connection.execute("SELECT at, uid, type, changes FROM events ORDER BY at, id").fetchall()
+    return [f"{at - START:10.2f}  {uid[:6]} {kind} {changes[:160]}" for at, uid, kind, changes in rows[-120:]]
+
+
+Run = tuple[int, int, str | None]
+
+
+def _run(run: Run) -> Told:
+    seed, requests, mutation = run
+    with broken(mutation):
+        return lived(drawn(seed, requests))
+
+
+def size(seed: int) -> int:
+    """How many requests a seed has: most are small, some fill more than Assure's list of 100 dossiers."""
+    return Random(f"size/{seed}").choice((10, 40, 80, 130, 240))
+
+
+def simulate(
+    seed: int, *, lives: int, jobs: int = 1, mutation: str | None = None, requests: int | None = None
+) -> Report:
+    """`lives` seeds from this one on."""
+    report = Report(f"make simulate: {lives} lives", f"{seed} to {seed + lives - 1}")
+    began, counts, simulated = perf_counter(), Counter[str](), 0
+    plans = [(number, requests or size(number), mutation) for number in range(seed, seed + lives)]
+    for told in each(_run, plans, jobs):
+        counts += told.counts
+        simulated += told.requests
+        progress(f"{simulated} requests, {simulated / (perf_counter() - began):.0f}/s")
+        if told.wrong and not report.wrong:
+            report.wrong = [f"seed {told.seed} with {told.requests} requests: {one}" for one in told.wrong[:10]]
+            report.notes += _smaller(told, mutation)
+        elif told.wrong:
+            report.wrong.append(f"seed {told.seed}: {told.wrong[0]} (and {len(told.wrong) - 1} more)")
+    seconds = perf_counter() - began
+    report.rows = [("what", "count"), ("requests", f"{simulated:,}")]
+    report.rows += [(name, f"{count:,}") for name, count in sorted(counts.items())]
+    report.rows += [("seconds", f"{seconds:.0f}"), ("requests a second", f"{simulated / seconds:.0f}")]
+    return report
+
+
+def _smaller(told: Told, mutation: str | None) -> list[str]:
+    """The smallest plan that still fails, and what happened in it."""
+    with broken(mutation):
+        plan = shrunk(drawn(told.seed, told.requests), lambda plan: bool(lived(plan).wrong))
+        again = lived(plan)
+    lines = [f"the shortest history of seed {told.seed}:", *(f"  {one}" for one in plan.requests)]
+    lines += [f"  {one}" for one in plan.rules] + [f"  killed at {plan.kills}, away at {plan.outages}"]
+    lines += [f"  disk full at {plan.full}, clock set at {plan.jumps}, events: {plan.events}"]
+    return [*lines, *(f"  {one}" for one in again.history), *(f"  => {one}" for one in again.wrong)]

@@ -1,0 +1,120 @@
+"""How long a folder of requests takes while trouble meets a quarter of the calls.
+
+`troubled` runs it under a virtual clock, so that the figure says nothing of the machine; `timed` the installed command
+against the sandbox in another process, in real time. A row of `make chaos` each.
+"""
+
+import json
+import subprocess
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Any
+
+from agent.sandbox import SandboxConfig
+from agent.sandbox.faults.rules import Rule
+from verification.processes import COMMAND, environment
+from verification.request_files import put, request, uploaded
+from verification.simulation import Stage
+from verification.temp_stores import scratch
+from verification.virtual_time import START, play
+
+TIMEOUT = 3.0  # seconds: REQUEST_TIMEOUT; the hangs are longer
+_SHARE, _CALLS = 0.25, 4_000  # of so many calls
+_PATIENCE = 3_600.0  # virtual seconds
+_KINDS: tuple[dict[str, Any], ...] = (
+    {"kind": "429", "retryAfter": "seconds", "seconds": 1.0},
+    {"kind": "429", "retryAfter": "http-date", "seconds": 2.0},
+    {"kind": "429"},
+    {"kind": "500"},
+    {"kind": "502"},
+    {"kind": "503"},
+    {"kind": "503", "retryAfter": "seconds", "seconds": 2.0},
+    {"kind": "504", "acts": True},
+    {"kind": "reset-before"},
+    {"kind": "reset-after"},
+    {"kind": "truncated"},
+    {"kind": "html", "status": 502},
+    {"kind": "html", "status": 200},
+    {"kind": "latency", "seconds": 4.0},  # it acts, when the agent has given up
+    {"kind": "lagging-reads", "seconds": 3.0},
+    {"kind": "revoke-token"},
+)
+
+
+def trouble(seed: int) -> list[dict[str, Any]]:
+    """Rules for `/sandbox/faults`: each kind with a weight of its own; together a quarter of the first 4,000 calls."""
+    chance = Random(seed)
+    kinds = [dict(kind) for kind in _KINDS]
+    chance.shuffle(kinds)
+    weights = [chance.uniform(0.5, 1.5) for _ in kinds]
+    rates = [_SHARE * weight / sum(weights) for weight in weights]
+    return [
+        {"operation": "*", "rate": round(rate, 4), "count": max(1, round(rate * _CALLS)), **kind}
+        for kind, rate in zip(kinds, rates, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The end of such a run. `seconds` are virtual."""
+
+    seconds: float
+    calls: int
+    done: int
+    doubled: int  # references with more than one start
+    left: int  # dossiers that are still there
+    wrong: list[str]
+    history: list[str]
+
+
+def troubled(seed: int, requests: int = 200) -> Settled:
+    """So many requests at once, and trouble until it is used up."""
+    with scratch() as folder:
+        config = SandboxConfig(verification_delay=(1.0, 3.0), seed=seed)
+        stage = Stage(folder, seed, config=config, settings={"request_timeout": TIMEOUT})
+        return play(_run(stage, requests))
+
+
+def write(folder: Path, requests: int) -> None:
+    """So many upload requests with their pictures."""
+    for number in range(requests):
+        name = f"r-{number}"
+        put(folder / "specs" / f"{name}.yaml", request(name, uploaded(folder, name, name)))
+
+
+def timed(folder: Path, url: str, seed: int, requests: int = 200) -> float:
+    """Real seconds until `run --once` has settled so many requests; NaN when it has not."""
+    for name in ("specs", "images"):
+        (folder / name).mkdir(parents=True)
+    write(folder, requests)
+    body = json.dumps(trouble(seed)).encode()
+    urllib.request.urlopen(urllib.request.Request(url + "/sandbox/faults", data=body, method="POST")).close()
+    settings = environment(folder, url, REQUEST_TIMEOUT=f"{TIMEOUT:.0f}s", POLL_INTERVAL="5s", LOG_LEVEL="error")
+    began = monotonic()
+    command = [*COMMAND, "run", "--once", "--timeout", "10m"]
+    ended = subprocess.run(command, env=settings, cwd=folder, capture_output=True, check=False)
+    return monotonic() - began if ended.returncode == 0 else float("nan")
+
+
+async def _run(stage: Stage, requests: int) -> Settled:
+    write(stage.folder, requests)
+    stage.faults.add(Rule.parse(rule) for rule in trouble(stage.seed))
+    async with stage.living():
+        await stage.until(lambda: stage.records() and not stage.moving(), patience=_PATIENCE, every=0.25)
+        seconds = stage.clock.now() - START
+        stage.faults.clear()
+        await stage.calm()
+    report = stage.world.ledger.report()
+    starts = [sum(process["starts"] for process in dossier["processes"]) for dossier in report["dossiers"]]
+    return Settled(
+        seconds=seconds,
+        calls=sum(report["calls"].values()),
+        done=sum(record.outcome == "accepted" for record in stage.records().values()),
+        doubled=sum(count > 1 for count in starts),
+        left=sum(dossier["deletedAt"] is None for dossier in report["dossiers"]),
+        wrong=[str(one) for one in stage.violations(settled=True)],
+        history=stage.log,
+    )
