@@ -41,7 +41,8 @@ def command_page(name: str) -> str:
     command = commands()[name]
     paragraphs = [_paragraph(part) for part in (command.help or "").split("\n\n")]
     example = [part for part in paragraphs if part.startswith("Example: ")]
-    lines = ["\n\n".join(part for part in paragraphs if part not in example), "", "```sh"]
+    text = "\n\n".join(part for part in paragraphs if part not in example)
+    lines = [re.sub(r"\s*Exit codes: ", "\n\n**Exit codes:** ", text), "", "```sh"]
     lines += [_usage(name, command), *(part.removeprefix("Example: ") for part in example), "```"]
     for title, kind in (("Argument", "TyperArgument"), ("Option", "TyperOption")):
         rows = [_parameter(one) for one in command.params if type(one).__name__ == kind and one.name not in _SKIPPED]
