@@ -1,10 +1,10 @@
-# Everything a newcomer needs: `make run` and `make test`. The other targets are for those who work on it.
+# A newcomer needs `make run` and `make test`. The other targets are for contributors.
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs picture clean
+.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs site picture clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -16,51 +16,54 @@ $(READY): pyproject.toml scripts/setup
 run: $(READY)  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it
 	$(BIN)/assure-agent run --sandbox
 
-reset: $(READY)  ## begin the demo anew: the next `make run` shows it again
+reset: $(READY)  ## remove the store of the demo, so that `make run` starts it again
 	$(BIN)/assure-agent sandbox reset
 
-test: $(READY)  ## all tests; what cannot run here is named with the reason
+test: $(READY)  ## all tests; skipped tests are listed with a reason
 	scripts/setup-system
-	$(BIN)/pytest -n 3 --dist worksteal  # for two cores: half of its time it waits for other processes
+	$(BIN)/pytest -n 3 --dist worksteal  # three on two cores: half of the time is waiting for other processes
 
-test-fast: $(READY)  ## the tests for daily work, in two minutes: core, client, source, store, pages, documents
+test-fast: $(READY)  ## the tests for daily work, in two minutes
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
-check: $(READY)  ## style, types, layers, and that the documents tell the truth
+check: $(READY)  ## style, types, layers, and that the documents match the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/docs
 
-bench: $(READY)  ## what it costs, beside bare loops in the same run; SECTIONS="waiting store" LONG=1 ROUNDS=5
+bench: $(READY)  ## costs, next to baselines in the same run; SECTIONS="waiting store" LONG=1 ROUNDS=5
 	$(BIN)/python -m bench $(SECTIONS) $(if $(LONG),--long) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-# Proofs (docs/proof.md). Short by themselves; `make simulate SEED=7 LONG=1 JOBS=2` is the long form from another seed.
+# Verification (docs/verification.md). Short by themselves; `make simulate SEED=7 LONG=1 JOBS=2` is the long form from another seed.
 PROVE = $(BIN)/python -m verification $@ --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(LONG),--long) $(if $(MUTATE),--mutate $(MUTATE))
 
-explore: $(READY)  ## prove: the pure machine, every history with so many adversities
+explore: $(READY)  ## verify: the pure machine, every history with one adversity, two with LONG=1
 	$(PROVE)
 
-crash: $(READY)  ## prove: killed at every boundary of recorded scenarios, resumed, compared
+crash: $(READY)  ## verify: recorded scenarios, killed at every boundary, resumed and compared
 	$(PROVE)
 
-simulate: $(READY)  ## prove: whole lives under a virtual clock, with trouble and kills; SEEDS=100 lives
+simulate: $(READY)  ## verify: whole lives under a virtual clock, with faults and kills; SEEDS=100 lives
 	$(PROVE) $(if $(SEEDS),--count $(SEEDS))
 
-chaos: $(READY)  ## prove: the installed command, kill -9 at random moments
+chaos: $(READY)  ## verify: the installed command, with kill -9 at random moments
 	$(PROVE)
 
-fuzz: $(READY)  ## prove: bodies and files that nobody would send
+fuzz: $(READY)  ## verify: noise and broken bodies and files
 	$(PROVE)
 
-docs: $(READY)  ## write the generated parts of the documents: state diagram, tables, specimens
+docs: $(READY)  ## write the generated parts of the documents: tables, reference pages, pictures of phases, specimens
 	$(BIN)/python scripts/write_docs.py
 	$(BIN)/python scripts/draw_specimens.py
+
+site: $(READY)  ## build the documentation site in site/; broken links fail
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 picture: $(READY)  ## draw the main panels from what a real Prometheus answers under load; five minutes
 	$(BIN)/python -m grafana.screenshot
 
-clean:  ## remove the environment and what tools left behind; never the state folder
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+clean:  ## remove the environment and the files of tools; never the state folder
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

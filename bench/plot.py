@@ -1,4 +1,4 @@
-"""`python -m bench.plot`: docs/performance.png from results.json: each promise beside its aim, and what grows."""
+"""`python -m bench.plot`: draws docs/images/performance.png from results.json: promises, aims, and growth."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from PIL import Image as Picture
 
 from bench.report import RESULTS
 
-PICTURE = Path(__file__).parents[1] / "docs" / "performance.png"
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "performance.png"
 
 _PAPER, _INK, _FAINT = "#ffffff", "#1c2128", "#d0d7de"  # a background of its own: legible on light and dark pages
 _GOOD, _BAD, _OTHER = "#1f6feb", "#d1242f", "#8250df"

@@ -11,7 +11,7 @@ from grafana.privacy import PRIVACY
 from grafana.rules import Times, document, tests
 
 HERE = Path(__file__).parent
-RUNBOOK = "docs/runbook.md"
+RUNBOOK = "docs/operations/runbook.md"
 _HEAD = "# Written by `make docs` from grafana/rules.py; change it there.\n"
 
 

@@ -58,7 +58,7 @@ class Dashboard:
         return [panel for row in self.rows for panel in row.panels]
 
     def model(self, runbook: str) -> dict[str, Any]:
-        """The JSON that Grafana imports; `runbook` is where docs/runbook.md is published."""
+        """The JSON that Grafana imports; `runbook` is the address of docs/operations/runbook.md."""
         return {
             "uid": self.uid,
             "title": self.title,

@@ -77,7 +77,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 120) -> None:
 def running(folder: Path, target: str, times: Times = QUICK) -> Iterator[Prometheus]:
     """Prometheus at work in this folder, scraping `target` (host:port) each second, with the rules as quick as that."""
     folder.mkdir()
-    (folder / "rules.yaml").write_text(yaml.safe_dump(document(times, "docs/runbook.md")))
+    (folder / "rules.yaml").write_text(yaml.safe_dump(document(times, "docs/operations/runbook.md")))
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yaml"],

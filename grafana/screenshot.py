@@ -33,7 +33,7 @@ from grafana.privacy import PRIVACY
 from grafana.prometheus_server import Prometheus, free_port, running
 from verification.processes import COMMAND, environment, simulated
 
-PICTURE = Path(__file__).with_name("panels.png")
+PICTURE = Path(__file__).parents[1] / "docs/images/panels.png"
 SECONDS = 300.0
 TITLES = (
     ("Outcomes per minute", "Outcome mix", "End to end, p50 p90 p99"),

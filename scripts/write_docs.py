@@ -1,12 +1,15 @@
-"""Write the generated parts of the documents, between `<!-- begin NAME -->` and `<!-- end NAME -->`, and the schema.
+"""Write the generated parts of the documents, between `<!-- begin NAME -->` and `<!-- end NAME -->`.
 
-`make docs` writes them; a test checks that they are current.
+Also writes the schema, the OpenAPI file, the pictures of the state diagram, and the dashboards and rules.
+`make docs` runs it; a test checks that the files are current.
 """
 
 import json
 import re
 import sys
 import tempfile
+from collections.abc import Iterable
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
@@ -24,36 +27,56 @@ from agent.store.migrations import migrate
 from agent.web.openapi import openapi
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "state/README.md", "docs/performance.md")
-sys.path.insert(0, str(ROOT))
+IMAGES = ROOT / "docs/images"
+CLI = ROOT / "docs/reference/cli"
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+import life_diagram  # noqa: E402
+import reference  # noqa: E402
 
 import grafana.__main__  # noqa: E402
 from bench.report import RESULTS, SECTIONS, markdown  # noqa: E402
 
 
-def diagram() -> str:
-    """The state diagram, from the transition table."""
+def changes_of_phase() -> dict[tuple[Phase, Phase], list[str]]:
+    """For each change of phase that the transition table allows: the observations that may cause it."""
     edges: dict[tuple[Phase, Phase], list[str]] = {}
     for phase, rows in TABLE.items():
         for observation, row in rows.items():
             for to in row.to:
+<<<<<<< HEAD
                 edges.setdefault((phase, to), []).append(re.sub(r"(?<!^)([A-Z])", r" \1", observation.__name__).lower())
     for phase, targets in TERMINATIONS.items():
+=======
+                edges.setdefault((phase, to), []).append(f"`{observation.__name__}`")
+    for phase, targets in HEED.items():
+>>>>>>> docs15
         for to in targets:
-            edges.setdefault((phase, to), []).append(
-                "new generation" if phase is Phase.DONE else "withdrawn, changed, expired"
-            )
-    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> dossier: admitted"]
+            cause = "next generation" if phase is Phase.DONE else "withdrawn, superseded or expired"
+            edges.setdefault((phase, to), []).append(cause)
     order = list(Phase)
-    for (source, to), labels in sorted(
-        edges.items(), key=lambda edge: (order.index(edge[0][0]), order.index(edge[0][1]))
-    ):
-        lines.append(f"    {source} --> {to}: {' / '.join(dict.fromkeys(labels))}")
-    return "\n".join([*lines, "    done --> [*]", "```"])
+    return dict(sorted(edges.items(), key=lambda edge: (order.index(edge[0][0]), order.index(edge[0][1]))))
+
+
+def transitions() -> str:
+    """The table of changes of phase."""
+    lines = ["| from | to | after |", "|---|---|---|"]
+    for (source, to), causes in changes_of_phase().items():
+        shown = f"`{to}`, from its start" if source is to else f"`{to}`"
+        lines.append(f"| `{source}` | {shown} | {', '.join(dict.fromkeys(causes))} |")
+    return "\n".join(lines)
+
+
+def life(colours: dict[str, str]) -> str:
+    """The picture of the same table, as SVG."""
+    source = (ROOT / "agent/core/record.py").read_text()
+    sentences = {phase.value: re.sub(r"[;:,.].*", "", _sentence(source, phase.value)) for phase in Phase}
+    edges = [(source.value, to.value) for source, to in changes_of_phase() if source is not to]
+    return life_diagram.draw(sentences, edges, colours)
 
 
 def settings() -> str:
-    """The table of settings, from their definitions."""
+    """The table of settings."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = _default(name, field.default)
@@ -74,7 +97,7 @@ def _default(name: str, value: object) -> str:
 
 
 def metrics() -> str:
-    """The table of metrics, from what an agent exposes."""
+    """The table of metrics."""
     lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     for name, kind, labels, text in sorted(metric_list()):
         shown = ", ".join(f"`{label}`" for label in labels)
@@ -130,13 +153,19 @@ def _families(collector: Collector) -> list[object]:
 
 
 def outcomes() -> str:
-    """The outcomes and the reasons of holds, with the sentences that stand beside them in the code."""
+    """The outcomes, with the comment of each in the code."""
+    return _meanings("outcome", Outcome)
+
+
+def holds() -> str:
+    """The reasons of holds, with the comment of each in the code."""
+    return _meanings("reason", HoldReason)
+
+
+def _meanings(title: str, values: Iterable[StrEnum]) -> str:
     source = (ROOT / "agent/core/record.py").read_text()
-    lines = ["| outcome | meaning |", "|---|---|"]
-    lines += [f"| `{outcome}` | {_sentence(source, outcome.value)} |" for outcome in Outcome]
-    lines += ["", "| held because | meaning |", "|---|---|"]
-    lines += [f"| `{reason}` | {_sentence(source, reason.value)} |" for reason in HoldReason]
-    return "\n".join(lines)
+    lines = [f"| {title} | meaning |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{value}` | {_sentence(source, value.value)} |" for value in values)])
 
 
 def _sentence(source: str, value: str) -> str:
@@ -166,7 +195,7 @@ def queries() -> str:
     lines = ["| query | what it answers | parameters |", "|---|---|---|"]
     for query in library(ROOT / "state/queries").values():
         parameters = "; ".join(f"`{key}`: {meaning}" for key, meaning in query.parameters)
-        lines.append(f"| [`{query.name}`](queries/{query.name}.sql) | {query.title} | {parameters} |")
+        lines.append(f"| [`{query.name}`](../state/queries/{query.name}.sql) | {query.title} | {parameters} |")
     return "\n".join(lines)
 
 
@@ -176,21 +205,62 @@ def datasette() -> str:
 
 
 def _measured(section: str) -> str:
-    """What a section of the benchmark found when it was run last."""
+    """The last results of a section of the benchmark."""
     return markdown(json.loads(RESULTS.read_text())[section])
 
 
+def pages() -> dict[str, tuple[str, ...]]:
+    """Every document with generated parts, and the names of these parts."""
+    commands = {f"docs/reference/cli/{reference.page_of(name)}": (f"command-{name}",) for name in reference.commands()}
+    return {
+        "docs/architecture.md": ("transitions",),
+        "docs/audit.md": ("views", "queries"),
+        "docs/concepts.md": ("outcomes", "holds"),
+        "docs/performance.md": tuple(MEASURED_PARTS),
+        "docs/reference/api.md": ("api",),
+        "docs/reference/cli/index.md": ("commands",),
+        "docs/reference/metrics.md": ("metrics",),
+        "docs/reference/request-file.md": ("request-fields",),
+        "docs/reference/settings.md": ("settings",),
+        **commands,
+    }
+
+
 MEASURED_PARTS = {f"measured-{section}": partial(_measured, section) for section in SECTIONS}
-STATE_PARTS = {"views": views, "queries": queries}
-PARTS = {"diagram": diagram, "settings": settings, "metrics": metrics, "outcomes": outcomes}
+COMMAND_PARTS = {f"command-{name}": partial(reference.command_page, name) for name in reference.commands()}
+PARTS = {
+    "transitions": transitions,
+    "views": views,
+    "queries": queries,
+    "outcomes": outcomes,
+    "holds": holds,
+    "api": lambda: reference.api(description()),
+    "commands": reference.command_table,
+    "metrics": metrics,
+    "request-fields": lambda: reference.request_fields(json.loads(schema_text())),
+    "settings": settings,
+    **MEASURED_PARTS,
+    **COMMAND_PARTS,
+}
 
 
-def rewritten(text: str) -> str:
-    """The text with all generated parts made anew."""
-    for name, make in (PARTS | STATE_PARTS | MEASURED_PARTS).items():
+def rewritten(text: str, names: tuple[str, ...]) -> str:
+    """The text with the named parts generated again."""
+    for name in names:
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        text = pattern.sub(lambda match, make=make: match[1] + make() + "\n" + match[2], text)
+        if not pattern.search(text):
+            raise SystemExit(f"No markers `begin {name}` and `end {name}`. Try: add them to the document.")
+        text = pattern.sub(lambda match, name=name: match[1] + PARTS[name]() + "\n" + match[2], text)
     return text
+
+
+def _page(path: Path, names: tuple[str, ...]) -> str:
+    """A page as it is on disk; the page of a new command begins with its title and the markers."""
+    if path.exists() or path.parent != CLI:
+        return path.read_text()
+    (part,) = names
+    title = part.removeprefix("command-")
+    return f"# assure-agent {title}\n\n<!-- begin {part} -->\n<!-- end {part} -->\n"
 
 
 def api_text() -> str:
@@ -199,8 +269,9 @@ def api_text() -> str:
 
 
 def main() -> None:
-    """Rewrite the documents and what else is made of the code; with --check say whether they are current."""
-    written = {path: rewritten(path.read_text()) for path in map(ROOT.joinpath, DOCUMENTS)}
+    """Write the files. With --check write nothing, and exit with 1 when a file is out of date."""
+    written = {ROOT / name: rewritten(_page(ROOT / name, parts), parts) for name, parts in pages().items()}
+    written |= {IMAGES / "life-light.svg": life(life_diagram.LIGHT), IMAGES / "life-dark.svg": life(life_diagram.DARK)}
     written |= {ROOT / "specs/schema.json": schema_text(), ROOT / "state/datasette.json": datasette()}
     written |= {ROOT / "docs/openapi.json": api_text()}
     written |= grafana.__main__.files()

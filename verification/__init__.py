@@ -1,1 +1,1 @@
-"""Proofs against crashes and a misbehaving Assure. `python -m proof` says which; docs/proof.md says what they show."""
+"""Checks against crashes and a faulty Assure: `python -m verification`. docs/verification.md explains them."""

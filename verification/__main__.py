@@ -52,7 +52,7 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Report]] = {
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m proof", description="Proofs; docs/proof.md says what they show.")
+    parser = argparse.ArgumentParser(prog="python -m verification", description="See docs/verification.md.")
     parser.add_argument("proof", choices=list(PROOFS))
     parser.add_argument("--seed", type=int, default=_DEFAULT_SEED, help="the first seed; the same seed, the same run")
     parser.add_argument("--long", action="store_true", help="the long form: minutes to an hour")

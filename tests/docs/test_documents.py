@@ -1,4 +1,4 @@
-"""The documents tell the truth: generated parts are current, and what can be listed is listed."""
+"""The documents match the code: generated parts are current, and lists are complete."""
 
 import json
 import re
@@ -22,42 +22,93 @@ import draw_specimens  # noqa: E402
 import write_docs  # noqa: E402
 
 README = (ROOT / "README.md").read_text()
+PAGES = write_docs.pages()
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *(ROOT / folder / "README.md" for folder in ("specs", "state", "grafana")),
+]
+TEXT = "\n".join(path.read_text() for path in DOCUMENTS)
 
 
-@pytest.mark.parametrize("part", write_docs.PARTS)
-def test_every_generated_part_of_the_readme_is_current(part: str) -> None:
-    begin, end = f"<!-- begin {part} -->", f"<!-- end {part} -->"
-    assert README.count(begin) == README.count(end) == 1
-    assert README.split(begin)[1].split(end)[0].strip() == write_docs.PARTS[part](), "run `make docs`"
+def page_title(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("part", write_docs.MEASURED_PARTS)
-def test_the_figures_of_the_benchmark_are_current(part: str) -> None:
-    text = (ROOT / "docs/performance.md").read_text()
-    begin, end = f"<!-- begin {part} -->", f"<!-- end {part} -->"
-    assert text.split(begin)[1].split(end)[0].strip() == write_docs.MEASURED_PARTS[part](), "run `make docs`"
-
-
-@pytest.mark.parametrize("part", write_docs.STATE_PARTS)
-def test_every_generated_part_of_the_state_readme_is_current(part: str) -> None:
-    text = (ROOT / "state/README.md").read_text()
+@pytest.mark.parametrize(("page", "part"), [(page, part) for page, parts in PAGES.items() for part in parts])
+def test_every_generated_part_is_current(page: str, part: str) -> None:
+    text = (ROOT / page).read_text()
     begin, end = f"<!-- begin {part} -->", f"<!-- end {part} -->"
     assert text.count(begin) == text.count(end) == 1
-    assert text.split(begin)[1].split(end)[0].strip() == write_docs.STATE_PARTS[part](), "run `make docs`"
+    assert text.split(begin)[1].split(end)[0].strip() == write_docs.PARTS[part](), "run `make docs`"
+
+
+def test_every_part_is_on_a_page() -> None:
+    assert sorted(part for parts in PAGES.values() for part in parts) == sorted(write_docs.PARTS)
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_the_pictures_of_phases_are_current(colours: str) -> None:
+    drawn = write_docs.life(getattr(write_docs.life_diagram, colours.upper()))
+    assert (ROOT / f"docs/images/life-{colours}.svg").read_text() == drawn, "run `make docs`"
+
+
+def test_the_two_pictures_of_the_architecture_differ_in_colours_only() -> None:
+    light, dark = (
+        re.sub("#[0-9a-f]{6}", "#", (ROOT / f"docs/images/architecture-{name}.svg").read_text())
+        for name in ("light", "dark")
+    )
+    assert light == dark
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=page_title)
+def test_every_link_to_a_file_leads_to_one(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
+    missing = [
+        link
+        for link in links
+        if "://" not in link and (name := link.partition("#")[0]) and not (path.parent / name).exists()
+    ]
+    assert missing == []
+
+
+def test_every_target_of_make_that_a_document_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", TEXT, re.MULTILINE))
+    assert {"run", "test", "check", "site"} <= named <= targets
 
 
 def test_the_metadata_for_datasette_is_current() -> None:
     assert (ROOT / "state/datasette.json").read_text() == write_docs.datasette(), "run `make docs`"
 
 
-def test_every_command_is_documented_and_every_documented_command_exists() -> None:
+def test_every_command_has_a_page_and_every_page_a_command() -> None:
     group = typer.main.get_command(app)
     commands = set()
     for name, command in group.commands.items():
         below = {f"{name} {sub}" for sub in getattr(command, "commands", {})}
         commands |= below | ({name} if not below or command.invoke_without_command else set())
-    documented = set(re.findall(r"^\| `assure-agent ((?:audit |sandbox (?=[a-z]))?[a-z-]+)", README, re.MULTILINE))
-    assert documented == commands
+    titles = {
+        path.read_text().partition("\n")[0].removeprefix("# assure-agent ")
+        for path in (ROOT / "docs/reference/cli").glob("*.md")
+        if path.name != "index.md"
+    }
+    assert titles == commands
+
+
+def test_every_command_that_a_document_names_exists() -> None:
+    group = typer.main.get_command(app)
+    for first, second in re.findall(r"assure-agent ([a-z][a-z-]+)(?: ([a-z]+)\b)?(?=[ `\n])", TEXT):
+        if first in group.commands and hasattr(group.commands[first], "commands") and second:
+            assert second in group.commands[first].commands, second
+    named = set(re.findall(r"`(?:\.venv/bin/)?assure-agent ([a-z][a-z-]+)", TEXT))
+    named |= set(re.findall(r"^(?:\.venv/bin/)?assure-agent ([a-z][a-z-]+)", TEXT, re.MULTILINE))
+    assert named <= set(group.commands)
 
 
 def test_every_option_of_every_command_has_a_sentence() -> None:
@@ -71,13 +122,12 @@ def test_every_option_of_every_command_has_a_sentence() -> None:
 
 def test_every_setting_that_the_documents_name_exists() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for path in (ROOT / "README.md", ROOT / "specs/README.md", ROOT / "state/README.md"):
-        assert set(re.findall(rf"{PREFIX}[A-Z_]+[A-Z]", path.read_text())) <= known, path
+    assert set(re.findall(rf"{PREFIX}[A-Z_]+[A-Z]", TEXT)) <= known
 
 
-def test_every_metric_that_the_readme_names_exists() -> None:
+def test_every_metric_that_the_documents_name_exists() -> None:
     known = {name for name, *_ in write_docs.metric_list()}
-    assert set(re.findall(r"assure_agent_[a-z_]+[a-z]", README)) <= known
+    assert set(re.findall(r"assure_agent_[a-z_]+[a-z]", TEXT)) <= known
 
 
 def test_every_table_of_the_store_is_described(tmp_path: Path) -> None:
@@ -86,13 +136,13 @@ def test_every_table_of_the_store_is_described(tmp_path: Path) -> None:
     sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     tables = {row[0] for row in connection.execute(sql)}
     connection.close()
-    section = (ROOT / "state/README.md").read_text().split("\n## Tables\n")[1].split("\n## ")[0]
+    section = (ROOT / "docs/audit.md").read_text().split("\n## Tables\n")[1].split("\n## ")[0]
     described = set(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE))
     assert described == tables
 
 
-def test_every_test_that_the_readme_names_exists() -> None:
-    for name in re.findall(r"`(tests/[\w/]+\.py)`", README):
+def test_every_test_that_a_document_names_exists() -> None:
+    for name in re.findall(r"`(tests/[\w/]+\.py)`", TEXT):
         assert (ROOT / name).exists(), name
 
 
@@ -122,7 +172,7 @@ def test_every_example_names_the_schema_and_keeps_to_it(path: Path) -> None:
 def test_the_hook_for_pre_commit_is_documented_and_checks_without_images() -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert hook["entry"] == "assure-agent validate --no-images"
-    assert f"`{hook['id']}`" in README
+    assert f"`{hook['id']}`" in (ROOT / "docs/reference/request-file.md").read_text()
 
 
 def test_the_specimens_are_drawn_by_the_script_and_carry_their_markers() -> None:

@@ -21,7 +21,7 @@ from grafana.privacy import PRIVACY  # noqa: E402
 from grafana.rules import Times, alerts, recordings  # noqa: E402
 
 PANELS = [*OVERVIEW.panels(), *PRIVACY.panels()]
-SECTIONS = set(re.findall(r"^## (.+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE))
+SECTIONS = set(re.findall(r"^## (.+)$", (ROOT / "docs/operations/runbook.md").read_text(), re.MULTILINE))
 EXPRESSIONS = [query.expression for panel in PANELS for query in panel.queries] + [
     *(rule["expr"] for rule in recordings(Times())),
     *(alert.expression for alert in alerts(Times())),
@@ -41,7 +41,7 @@ def test_every_panel_says_what_it_shows_and_where_to_read_on(panel: Panel) -> No
 
 
 def test_every_alert_has_a_section_and_every_section_names_its_alerts() -> None:
-    runbook = (ROOT / "docs/runbook.md").read_text()
+    runbook = (ROOT / "docs/operations/runbook.md").read_text()
     for alert in alerts(Times()):
         assert alert.section in SECTIONS
         assert re.sub("(Fast|Steady|Slow)Burn$", "…Burn", alert.name) in runbook, alert.name

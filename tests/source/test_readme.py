@@ -1,4 +1,4 @@
-"""specs/README.md describes the request file, and nothing else."""
+"""docs/reference/request-file.md describes the request file, and nothing else."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,8 @@ from agent.core.field_types import OUR_ANNOTATIONS
 from agent.source.error_messages import fields
 from agent.source.loader import load
 
-README = (Path(__file__).parents[2] / "specs" / "README.md").read_text(encoding="utf-8")
-ROWS = re.findall(r"^\| `([^`]+)` \|", README, re.MULTILINE)
+PAGE = (Path(__file__).parents[2] / "docs/reference/request-file.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
 
 
 def test_every_field_is_documented_and_every_documented_field_exists() -> None:
@@ -21,9 +21,9 @@ def test_every_agent_annotation_is_documented() -> None:
 
 
 def test_every_example_is_good() -> None:
-    examples = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert len(examples) >= 3
     for example in examples:
-        loaded = load(example.encode(), "README.md")
+        loaded = load(example.encode(), "request-file.md")
         assert loaded.faults == ()
         assert len(loaded.documents) == 1

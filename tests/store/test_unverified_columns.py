@@ -1,4 +1,4 @@
-"""Each column that can be changed without a finding is in the list of state/README.md, and no other [I5]."""
+"""Each column that can be changed without a finding is in the list of docs/audit.md, and no other [I5]."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ from agent.store.identity_key import Keys
 from .support import NOW, Life, capture, committed, raw, rows
 from .test_tampering_people import peopled
 
-README = Path(__file__).parents[2] / "state/README.md"
+GUIDE = Path(__file__).parents[2] / "docs/audit.md"
 _OURS_ALONE = {"sqlite_sequence", "_sqlite_migrations"}
 # Values for any field; the record takes those that fit.
 _OTHER: tuple[Any, ...] = (
@@ -30,7 +30,7 @@ _OTHER: tuple[Any, ...] = (
 
 def listed() -> dict[str, set[str]]:
     """By table, the columns that are in no chain, as the document says; `*` are all of them."""
-    text = README.read_text().partition("### What is in no chain\n")[2].partition("\n## ")[0]
+    text = GUIDE.read_text().partition("### Columns in no chain\n")[2].partition("\n## ")[0]
     found: dict[str, set[str]] = {}
     for line in text.splitlines():
         if line.startswith("| `"):

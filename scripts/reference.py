@@ -1,0 +1,190 @@
+"""The generated reference pages: commands, the API from OpenAPI, and request files from the schema."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import typer.main
+
+from agent.cli.app import app
+
+Schema = dict[str, Any]
+_SKIPPED = {"help"}
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its full name, such as `audit log`. A group that runs by itself counts as a command."""
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", {})
+        if not below or command.invoke_without_command:
+            found[name] = command
+        found |= {f"{name} {sub}": one for sub, one in below.items()}
+    return found
+
+
+def page_of(name: str) -> str:
+    """The file name of a command's page."""
+    return f"{name.replace(' ', '-')}.md"
+
+
+def command_table() -> str:
+    """All commands: a link to the page of each, and the first sentence of its help."""
+    lines = ["| command | purpose |", "|---|---|"]
+    for name, command in commands().items():
+        lines.append(f"| [`assure-agent {name}`]({page_of(name)}) | {_cell(_sentences(command)[0])} |")
+    return "\n".join(lines)
+
+
+def command_page(name: str) -> str:
+    """Help, usage, arguments, options and example of a command."""
+    command = commands()[name]
+    paragraphs = [_paragraph(part) for part in (command.help or "").split("\n\n")]
+    example = [part for part in paragraphs if part.startswith("Example: ")]
+    text = "\n\n".join(part for part in paragraphs if part not in example)
+    lines = [re.sub(r"\s*Exit codes: ", "\n\n**Exit codes:** ", text), "", "```sh"]
+    lines += [_usage(name, command), *(part.removeprefix("Example: ") for part in example), "```"]
+    for title, kind in (("Argument", "TyperArgument"), ("Option", "TyperOption")):
+        rows = [_parameter(one) for one in command.params if type(one).__name__ == kind and one.name not in _SKIPPED]
+        if rows:
+            lines += ["", f"| {title.lower()} | default | meaning |", "|---|---|---|", *rows]
+    return "\n".join(lines)
+
+
+def _sentences(command: Any) -> list[str]:
+    return re.split(r"(?<=[.:;]) ", _paragraph((command.help or "").split("\n\n")[0]))
+
+
+def _paragraph(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _usage(name: str, command: Any) -> str:
+    arguments = [(one, _argument(one)) for one in command.params if type(one).__name__ == "TyperArgument"]
+    shown = [text if one.required or text[0] == "[" else f"[{text}]" for one, text in arguments]
+    return " ".join(["assure-agent", name, "[OPTIONS]", *shown])
+
+
+def _argument(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name.upper())
+
+
+def _parameter(parameter: Any) -> str:
+    if type(parameter).__name__ == "TyperArgument":
+        names = [_argument(parameter)]
+    else:
+        value = "" if parameter.is_flag else f" {parameter.name.upper()}"
+        names = [f"{name}{value}" for name in [*parameter.opts, *parameter.secondary_opts]]
+    shown = ", ".join(f"`{name}`" for name in names)
+    default = parameter.default
+    if parameter.required:
+        text = "required"
+    else:
+        text = "" if default in (None, False, True, "", ()) else f"`{getattr(default, 'value', default)}`"
+    return f"| {shown} | {text} | {_cell(parameter.help or '')} |"
+
+
+def api(description: Schema) -> str:
+    """The operations and the answers of the API."""
+    lines: list[str] = []
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            lines += [f"### `{method.upper()} {path}`", "", f"{operation['summary']}.", ""]
+            lines += ["| parameter | in | type | meaning |", "|---|---|---|---|"]
+            for one in operation.get("parameters", ()):
+                meaning = one.get("description", "The name of the request.")
+                lines.append(f"| `{one['name']}` | {one['in']} | {_type(one['schema'])} | {meaning} |")
+            lines += ["", "| status | answer |", "|---|---|"]
+            for status, answer in operation["responses"].items():
+                lines.append(f"| {status} | {_answer(answer, description)} |")
+            lines.append("")
+    for name, schema in description["components"]["schemas"].items():
+        lines += [f"### {name}", "", *_fields_of(schema), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _answer(answer: Schema, description: Schema) -> str:
+    if "$ref" in answer:
+        answer = description["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    bodies = [_type(body["schema"]) for body in answer.get("content", {}).values()]
+    return " ".join([answer["description"], *bodies])
+
+
+def _fields_of(schema: Schema) -> Iterator[str]:
+    if "description" in schema:
+        yield f"{schema['description']}\n"
+    for part in schema.get("allOf", [schema]):
+        if "$ref" in part:
+            yield f"All fields of {_type(part)}, and:\n"
+        elif "properties" in part:
+            yield "| field | type | meaning |"
+            yield "|---|---|---|"
+            for name, field in part["properties"].items():
+                yield f"| `{name}` | {_type(field)} | {_meaning(field)} |"
+        else:
+            yield _type(part)
+
+
+def _meaning(field: Schema) -> str:
+    found = [field, *field.get("anyOf", ())]
+    return _cell(next((one["description"] for one in found if "description" in one), ""))
+
+
+def _type(schema: Schema) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_type(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    bounds = [f"{word} {schema[key]}" for word, key in (("from", "minimum"), ("to", "maximum")) if key in schema]
+    return " ".join([str(schema.get("type", "any")), schema.get("format", ""), *bounds]).replace("  ", " ").strip()
+
+
+def request_fields(schema: Schema) -> str:
+    """The fields of a request file, parents first."""
+    rows = ["| field | required or default | meaning |", "|---|---|---|"]
+    rows += [f"| `{'.'.join(path)}` | {need} | {_cell(meaning)} |" for path, need, meaning in _walk(schema, schema, ())]
+    return "\n".join(rows)
+
+
+def _walk(part: Schema, root: Schema, path: Sequence[str]) -> Iterator[tuple[Sequence[str], str, str]]:
+    required = part.get("required", ())
+    for name, field in part.get("properties", {}).items():
+        if "/" in name:  # a key of the annotations
+            continue
+        target = _resolved(field, root)
+        yield [*path, name], _need(name, field, target, name in required), _says(field, target)
+        yield from _walk(target, root, [*path, name])
+
+
+def _resolved(field: Schema, root: Schema) -> Schema:
+    for one in [field, *field.get("anyOf", ()), *field.get("allOf", ())]:
+        if "$ref" in one:
+            found: Schema = root["$defs"][one["$ref"].rpartition("/")[2]]
+            return found
+    return field
+
+
+def _need(name: str, field: Schema, target: Schema, required: bool) -> str:
+    if required:
+        return "required"
+    default = field.get("default", target.get("default"))
+    if default is None or isinstance(default, dict):
+        return "none"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _says(field: Schema, target: Schema) -> str:
+    text = str(field.get("description") or target.get("description") or "")
+    values = target.get("enum") or ([target["const"]] if "const" in target else [])
+    return f"{text} One of {', '.join(f'`{value}`' for value in values)}." if len(values) > 1 else text
