@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs picture clean
+.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs messages prose picture clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ fuzz: $(READY)  ## prove: bodies and files that nobody would send
 docs: $(READY)  ## write the generated parts of the documents: state diagram, tables, specimens
 	$(BIN)/python scripts/write_docs.py
 	$(BIN)/python scripts/draw_specimens.py
+
+messages: $(READY)  ## write tests/golden/messages.txt: every text that a user can see
+	$(BIN)/python scripts/messages.py
+
+prose: $(READY)  ## check the prose of documents and code, with counts for each folder; ONLY="agent/store docs"
+	$(BIN)/python scripts/check_prose.py $(if $(ONLY),--all $(ONLY))
 
 picture: $(READY)  ## draw the main panels from what a real Prometheus answers under load; five minutes
 	$(BIN)/python -m grafana.picture
