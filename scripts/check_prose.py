@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--warnings", action="store_true", help="print warnings as well")
     parser.add_argument("--summary", action="store_true", help="print only the counts for each folder")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write the passages as Markdown to DIR")
-    chosen = parser.parse_args()
+    chosen = parser.parse_intermixed_args()
     try:
         found = files(ROOT, chosen.paths)
     except FileNotFoundError as error:
