@@ -43,7 +43,7 @@ def markdown(path: str, text: str) -> Iterator[Passage]:
 
 
 def template(path: str, text: str) -> Iterator[Passage]:
-    """The text of a page: what is computed is a placeholder; strings in expressions are passages of their own."""
+    """The text of a page, with a placeholder for each expression. Strings in expressions are passages of their own."""
     page = ""
     inside: list[str] = []
     for line, token, value in Environment().lex(text):

@@ -1,7 +1,7 @@
 """Rules of prose in the format of Vale (styles/), applied to passages: existence, substitution and occurrence.
 
-A real Vale reads the same `.vale.ini` and styles. No wheel on PyPI carries its binary (the package `vale` downloads it
-from GitHub at the first run), so `make check` applies the rules here and needs no network.
+A real Vale reads the same `.vale.ini` and styles. The package `vale` on PyPI has no binary: it downloads one from
+GitHub at the first run. `make check` needs no network, so it applies the rules here.
 """
 
 import fnmatch
