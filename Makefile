@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs site picture clean
+.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs messages prose site picture clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ docs: $(READY)  ## write the generated parts of the documents: tables, reference
 
 site: $(READY)  ## build the documentation site in site/; broken links fail
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+messages: $(READY)  ## write tests/golden/messages.txt: every text that a user can see
+	$(BIN)/python scripts/messages.py
+
+prose: $(READY)  ## check the prose of documents and code, with counts for each folder; ONLY="agent/store docs"
+	$(BIN)/python scripts/check_prose.py $(if $(ONLY),--all $(ONLY))
 
 picture: $(READY)  ## draw the main panels from what a real Prometheus answers under load; five minutes
 	$(BIN)/python -m grafana.screenshot
