@@ -44,13 +44,8 @@ def changes_of_phase() -> dict[tuple[Phase, Phase], list[str]]:
     for phase, rows in TABLE.items():
         for observation, row in rows.items():
             for to in row.to:
-<<<<<<< HEAD
-                edges.setdefault((phase, to), []).append(re.sub(r"(?<!^)([A-Z])", r" \1", observation.__name__).lower())
-    for phase, targets in TERMINATIONS.items():
-=======
                 edges.setdefault((phase, to), []).append(f"`{observation.__name__}`")
-    for phase, targets in HEED.items():
->>>>>>> docs15
+    for phase, targets in TERMINATIONS.items():
         for to in targets:
             cause = "next generation" if phase is Phase.DONE else "withdrawn, superseded or expired"
             edges.setdefault((phase, to), []).append(cause)
@@ -234,7 +229,7 @@ PARTS = {
     "queries": queries,
     "outcomes": outcomes,
     "holds": holds,
-    "api": lambda: reference.api(description()),
+    "api": lambda: reference.api(openapi()),
     "commands": reference.command_table,
     "metrics": metrics,
     "request-fields": lambda: reference.request_fields(json.loads(schema_text())),

@@ -229,7 +229,11 @@ class Agent:
         async with self._running(on_listening, wait_for_assure=True):
             await self._shutdown.requested.wait()
 
-    async def run_once(self, timeout: float, on_listening: Callable[[str], None] = lambda url: None) -> OnceResult:
+    async def run_once(
+        self,
+        timeout: float,  # noqa: ASYNC109 - a limit of the work, not of one call
+        on_listening: Callable[[str], None] = lambda url: None,
+    ) -> OnceResult:
         """Run until everything is settled as far as it can be, or `patience` seconds have passed, or `stop`."""
         end = self._clock.now() + timeout
         async with self._running(on_listening, wait_for_assure=False):

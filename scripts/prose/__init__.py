@@ -9,7 +9,7 @@ from prose.passage import VISIBLE, Passage
 __all__ = ["ROOT", "VISIBLE", "Passage", "files", "passages"]
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("agent", "verification", "proof", "grafana", "scripts", "bench")
+CODE = ("agent", "verification", "grafana", "scripts", "bench")
 DOCUMENTS = ("*.md", "docs/**/*.md", "specs/**/*.md", "state/**/*.md", "grafana/**/*.md", "deploy/**/*.md")
 OTHERS = ("Makefile", "pyproject.toml", "scripts/setup*", "specs/*.yaml", "deploy/*", "state/queries/*.sql")
 READERS: dict[str, Reader] = {

@@ -22,6 +22,7 @@ from agent.web.api import Api
 from agent.web.app import application
 from agent.web.read_pool import ReadPool
 from agent.web.recent_calls import RecentCalls
+from agent.web.server import serve
 from agent.web.sessions import Sessions
 from agent.web.status_page import StatusPage
 from tests.store.support import NOW, Life, capture, committed, opened, upload
