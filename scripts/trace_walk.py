@@ -6,7 +6,6 @@ records and the sandbox are left out.
 """
 
 import asyncio
-import inspect
 import logging
 import sys
 import tempfile
@@ -22,7 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 ROOM = str(ROOT / "agent") + "/"
 SETTLE = 1.0  # seconds that a started agent gets until its first scan is over
-MILESTONES = ("read_beneath", "parse_documents", "inspect", "admit", "write", "claim", "step", "read_verified", "handle_async_request")
+MILESTONES = (
+    "read_beneath", "parse_documents", "inspect", "admit", "write", "claim", "step", "read_verified",
+    "handle_async_request",
+)  # fmt: skip
 REQUEST = """apiVersion: assure-agent/v1
 kind: VerificationRequest
 metadata:
@@ -119,4 +121,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    inspect
