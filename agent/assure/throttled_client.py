@@ -1,8 +1,8 @@
-"""Every call passes here: a remote that does not drown the other side, nor believes it too easily.
+"""Throttle all calls to Assure: rate limit, circuit breaker, and trust in unexpected 404s.
 
-`ThrottledRemote` is a `Remote` before a `Remote`. What it lets through goes at once, and nobody waits for anybody else's call
-[I9]; what it does not is *busy*: it did not happen. Who asks the `CrashPoints` first does not even begin, and stays a row with
-a time [I8]. What the brakes decide stands in `brakes.py`.
+`ThrottledRemote` implements `Remote` around another `Remote`. It sends a call at once or answers *busy*: the call
+was not sent. No call waits for another one [I9]. The work queue asks for the capacity before it claims a
+record, so a waiting record stays a row with a time [I8]. `circuit_breaker.py` decides when calls stop.
 """
 
 import asyncio

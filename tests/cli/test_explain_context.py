@@ -130,7 +130,7 @@ async def test_a_withdrawal_that_waits_is_reported_where_operators_read(world: W
         other = (await said(here, world, "explain", "a-5")).out
         (item,) = (await said(here, world, "explain", "a-0", "-o", "json")).json["items"]
         places = [(await said(here, world, *command)).out for command in (("get",), ("doctor", "--offline"))]
-        assert "Its file is gone. 4 withdrawals wait for a person's word, this one among them" in reported
+        assert "Its file is gone. 4 withdrawals wait for approval, including this one" in reported
         assert "If the withdrawals are approved: it would be withdrawn" in reported
         assert "If its file were removed now" not in reported
         assert item["withdrawalWaits"]
