@@ -1,8 +1,8 @@
 """Is the history what was written? Chains unbroken, no number missing, and the replay equal to the record [I5].
 
 These are held against each other: each request's chain of events, folded, against its row, its calls and its starts,
-and (`names.py`) its name, labels and authors; the chain of people's commands against the events that name them
-(`orders.py`); all events in the order of writing against the checkpoints in the file beside (`journal.py`); and that
+and (`verify_names.py`) its name, labels and authors; the chain of people's commands against the events that name them
+(`verify_commands.py`); all events in the order of writing against the checkpoints in the file beside (`verify_journal.py`); and that
 file against what the database noted of it.
 """
 
@@ -120,7 +120,7 @@ class NameChecks:
     """What `verify_request` checks names with, and what it gathers on its way."""
 
     keys: Keys | None
-    commands: dict[str, tuple[int, str, int]] = field(default_factory=dict)  # see `orders.Named`
+    commands: dict[str, tuple[int, str, int]] = field(default_factory=dict)  # see `verify_commands.Named`
 
 
 @dataclass(slots=True)
