@@ -1,9 +1,11 @@
-"""Is the history what was written? Chains unbroken, no number missing, and the replay equal to the record [I5].
+"""Verify the audit history: unbroken chains, no missing number, and a replay equal to the record [I5].
 
-These are held against each other: each request's chain of events, folded, against its row, its calls and its starts,
-and (`verify_names.py`) its name, labels and authors; the chain of people's commands against the events that name them
-(`verify_commands.py`); all events in the order of writing against the checkpoints in the file beside (`verify_journal.py`); and that
-file against what the database noted of it.
+`verify` compares:
+- the chain of events of each request, replayed, with its row, its calls and its starts;
+- the digests in these events with its name, labels and authors (`verify_names.py`);
+- the chain of operators' commands with the events that name them (`verify_commands.py`);
+- all events in the order of writing with the checkpoint file, and that file with the note in the database
+  (`verify_journal.py`).
 """
 
 from collections.abc import Iterator
