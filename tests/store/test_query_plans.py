@@ -106,7 +106,7 @@ STORE: dict[str, Call] = {
 RECOVERIES: dict[str, Call] = {
     "open": lambda one: one.open(),
     "possibly_stale": lambda one: one.possibly_stale(),
-    "held_history_lost": lambda one: [one.held_history_lost(), one.held_history_lost(unseen=True)],
+    "held_history_lost": lambda one: [one.held_history_lost(), one.held_history_lost(unsearched=True)],
     "record_search": lambda one: one.record_search(NOW, [("D", "aa-a1-u-1-1")]),
     "suspect": lambda one: one.suspect("waits-1", "aa-a1-u-1-1", "D", NOW),
     "approve": lambda one: one.approve(NOW),
