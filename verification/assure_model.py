@@ -1,4 +1,4 @@
-"""A tiny model of Assure, to drive one record. The file and those who edit it are in `given.py`.
+"""A tiny model of Assure, to drive one record. `builders.py` has the file and its edits.
 
 The model shares nothing with the agent but the words of its effects and observations. It knows dossiers, processes,
 lists of at most 100 rows, reads that lag, calls that act at once, late or never, and deletions. Whatever may go one way
@@ -91,7 +91,7 @@ class Dossier:
 
 @dataclass
 class AssureModel:
-    """The model. `calm` is a well-behaved world: no trouble, no lag, nothing that takes long."""
+    """The model. `settle_all` is a well-behaved world: no trouble, no lag, nothing that takes long."""
 
     chance: Choices
     lag: float = 0.0  # a read may be this much behind

@@ -16,7 +16,7 @@ class Choices(Protocol):
     """Whoever decides what may go one way or another."""
 
     def happens(self, probability: float) -> bool:
-        """Does it, this time? `often` from 0 to 1."""
+        """Does it, this time? `probability` from 0 to 1."""
 
     def choice(self, ways: Sequence[T]) -> T:
         """One of the ways."""

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class ExhaustiveChoices:
-    """Implements `verification.choices.Chance`. Before each run call `another`, until it says no."""
+    """Implements `verification.choices.Choices`. Before each run call `next_path`, until it says no."""
 
     def __init__(self, adversities: int = 0) -> None:
         self.left = adversities

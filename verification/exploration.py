@@ -2,7 +2,7 @@
 
 A state is a record in a world: what is at Assure, what is on its way there, what the file says. From each state all
 moves are taken: the one that comes when nothing goes wrong, and, as long as adversities are left, every other one: each
-way in which a call can go wrong, a crash at each boundary, an edit, a person's word, a sleep. States that differ in
+way in which a call can go wrong, a crash at each boundary, an edit, an operator command, a sleep. States that differ in
 nothing the machine reads are one (`verification/state_identity.py`). Without adversities
 the way leads on to its end, however long.
 

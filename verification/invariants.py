@@ -96,7 +96,7 @@ def _accounted(connection: Connection, ledger: Json, agent: str) -> Iterator[Vio
         reference = dossier["externalReference"] or ""
         mine = reference.startswith(f"aa-{agent}-") and dossier["deletedAt"] is None
         if mine and dossier["dossierId"] not in owned and reference not in sought | orphans:
-            yield Violation(invariant="I3", message="a dossier that is nobody's", subject=reference)
+            yield Violation(invariant="I3", message="a dossier without a record", subject=reference)
 
 
 def _creating(record: Json) -> bool:

@@ -70,7 +70,7 @@ class LifePlan:
 def draw_plan(seed: int, requests: int) -> LifePlan:
     """The plan of this seed."""
     chance, later = Random(f"plan/{seed}"), Random(f"plan/{seed}/later")
-    removable = max(3, requests // 5) - 1  # more would wait for a person's word
+    removable = max(3, requests // 5) - 1  # more would wait for approval
     drawn_requests = []
     for number in range(requests):
         one = _request(chance, number, removable > 0)

@@ -1,8 +1,7 @@
 """The whole agent and the whole sandbox in one process, under a virtual clock, with a store on real files.
 
-What is exchanged for the proof's own: the clock and the loop (`clockwork`), sockets (`line`), the thread that commits
-(here it commits in its turn, several at a time as ever), the scheduler's timers, and the socket and ports that serve
-people. All that decides anything is the agent's.
+The simulation replaces the clock and the loop (`virtual_time.py`), the sockets (`in_process_transport.py`), the thread
+that commits (`replacements.py`), the timers of the scheduler, and the servers. The rest is the agent's own code.
 """
 
 import asyncio

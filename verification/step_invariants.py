@@ -37,7 +37,7 @@ def check_step(taken: Step, history: Audited) -> None:
 
 
 def check_reads(asked: list[tuple[float, Effect]], policy: Policy) -> None:
-    """The last effect is no read of a process that was read less than `read_gap` ago."""
+    """The last effect does not read a process that was read less than `min_read_interval` ago."""
     now, effect = asked[-1]
     if not isinstance(effect, ReadProcess):
         return

@@ -1,7 +1,7 @@
 """How long a folder of requests takes while trouble meets a quarter of the calls.
 
-`troubled` runs it under a virtual clock, so that the figure says nothing of the machine; `timed` the installed command
-against the sandbox in another process, in real time. A row of `make chaos` each.
+`run_with_faults` runs it under a virtual clock, so that the figure says nothing of the machine. `timed` runs the
+installed command against the sandbox in another process, in real time. A row of `make chaos` each.
 """
 
 import json

@@ -1,5 +1,10 @@
 """The short form of every proof holds, and repeats from its seed [I1] [I2] [I3] [I4] [I5] [I6]."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from verification.chaos import chaos
@@ -52,3 +57,10 @@ def test_with_trouble_on_a_quarter_of_the_calls_nothing_is_lost_doubled_or_late(
     reported = run_with_faults(seed, requests=60)
     assert (reported.done, reported.doubled, reported.left, reported.wrong) == (60, 0, 0, [])
     assert reported.seconds <= 120
+
+
+def test_the_make_targets_start_the_module_also_without_a_fixed_hash_seed() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
+    command = [sys.executable, "-m", "verification", "explore", "--help"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
