@@ -26,7 +26,7 @@ _PATIENCE = 600.0  # seconds until what does not come is given up
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An agent that runs. `began`: when its process was begun, in seconds since the epoch."""
+    """An agent that runs. `started_at`: when its process was begun, in seconds since the epoch."""
 
     pid: int
     started_at: float

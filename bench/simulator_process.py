@@ -1,7 +1,7 @@
 """The simulator of Assure with a past: dossiers that a grown store knows of, and a wire to ask and steer it by.
 
 `python -m bench.simulator_process FILE`: FILE has a line of JSON for each dossier: reference, dossier, process, kind.
-What is `waiting` was started and ends when it is told to; the deletion of what is `failing` is refused for ever.
+A `waiting` dossier was started and ends on command; the deletion of a `failing` one is always refused.
 Prints its URL. Each line of standard input is a command; the answer is a line of JSON (`SimulatorProcess.ask`).
 """
 

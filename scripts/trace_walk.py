@@ -1,8 +1,8 @@
 """Trace the functions of the agent from a new request file to the first call to Assure, and print them as Markdown.
 
-A real agent runs against a real sandbox in this process. A profile function records each function of `agent/` that is
-called between the moment when the file appears and the first request to Assure. Comprehensions, lambdas, properties of
-records and the sandbox are left out.
+A real agent runs against a real sandbox in this process. At each call of one of `MILESTONES`, a profile function
+records the functions of `agent/` on the stack, in the order of their first appearance. Helpers that return before a
+milestone are left out.
 """
 
 import asyncio

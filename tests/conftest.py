@@ -1,16 +1,20 @@
-"""Which tests are slow: `make test-fast` leaves them out, `make test` runs them all."""
+"""The world of a test, and the list of slow tests: `make test-fast` leaves them out."""
 
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support.fixtures import begin, folder, world
+
+__all__ = ["begin", "folder", "world"]
+
 settings.register_profile("any-machine", deadline=None)  # no test fails because the machine is slow
 settings.load_profile("any-machine")
 
 _HERE = Path(__file__).parent
-# Whole agents and simulators, browsers, proofs; and files of the store that sweep or fill a disk.
-_SLOW = (
+# Whole agents and simulators, browsers, verification, and tests of the store that sweep or fill a disk.
+SLOW = (
     "acceptance/",
     "browser/",
     "cli/",
@@ -27,7 +31,7 @@ _SLOW = (
     "store/test_query_plans.py",
     "store/test_stateful.py",
     "store/test_tampering",
-    "store/test_unchained.py",
+    "store/test_unverified_columns.py",
     "web/test_status_page_browser.py",
 )
 
@@ -35,5 +39,5 @@ _SLOW = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is in one of these folders and files."""
     for item in items:
-        if item.path.is_relative_to(_HERE) and item.path.relative_to(_HERE).as_posix().startswith(_SLOW):
+        if item.path.is_relative_to(_HERE) and item.path.relative_to(_HERE).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)

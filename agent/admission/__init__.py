@@ -1,8 +1,7 @@
-"""The source loop: from a scan to the records. It gathers what a scan saw and what we know, and tells the reconciler.
+"""Admission: turn a scan of the source into changes of records.
 
-`loop.py` goes from scans and looks to the records, `news.py` says what documents come to, `wanted.py` what one of them
-asks for, and `guard.py` whether what is absent may be withdrawn. Who decides what a document means is
-`core/admission.py`.
+`sync.py` runs scans and applies their results. `changes.py` compares documents with records. `desired.py` builds the
+desired state of one document. `prune_guard.py` limits withdrawals. `core/admission.py` decides on a document.
 """
 
 from agent.admission.changes import IdentityKey

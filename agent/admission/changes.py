@@ -1,4 +1,4 @@
-"""What documents come to for the records that we have: who is admitted, who is told what, who is refused. Blocking."""
+"""Compare documents with records: which are admitted, which change a record, which are refused. Blocking."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -93,7 +93,7 @@ class DocumentDiffer:
     def _diff_document(
         self, document: Document, resolved: Resolved, changes: DocumentChanges
     ) -> _PendingDocument | None:
-        """What has to be admitted or told; None when there is nothing, or something else is said in `news`."""
+        """The pending change of one document. None: there is none, or `changes` has its fault or observation."""
         uid = self._salt.uid(self._rules.source, document.name)
         record = self._store.get(uid)
         answered = self._hold_answer(record, document, resolved, changes)
@@ -149,7 +149,7 @@ class DocumentDiffer:
         self, record: Record, document: Document, dossier_id: str | None, changes: DocumentChanges
     ) -> Fault | None:
         """Why this dossier may not be adopted; two files may name one at once."""
-        taken = {told.dossier_id for told in changes.observations.values() if isinstance(told, HoldResolved)}
+        taken = {one.dossier_id for one in changes.observations.values() if isinstance(one, HoldResolved)}
         try:
             refuse_adoption(self._store, record, dossier_id, taken)
         except AgentError as error:

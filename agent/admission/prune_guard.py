@@ -1,6 +1,6 @@
-"""May what is absent be withdrawn? Never many at once without a person's word, and not from a folder that was swapped.
+"""The prune guard: many withdrawals at once, or an empty or swapped folder, need the operator's approval.
 
-What was absent once may be back at the next scan: `loop.py` asks here only about what was absent twice.
+A file that is absent from one scan may be back at the next. `sync.py` consults the guard only after two scans.
 """
 
 from agent.core.admission import withdrawals_allowed
@@ -53,7 +53,7 @@ class PruneGuard:
         return root is not None and known is not None and root.path == known.path and root != known
 
     def _approved(self) -> bool:
-        """A person's word holds for what was waiting when it was given."""
+        """An approval covers the withdrawals that were waiting when the operator gave it."""
         approved, since = self._store.recall(_APPROVED), self._store.recall(_WAITING_SINCE)
         waits_since = min(float(since or 0), self._clock.now())  # before the clock was set back, perhaps
         return bool(approved and since) and float(approved or 0) >= waits_since

@@ -1,7 +1,7 @@
 """Scans and looks: what they see is brought to the records.
 
 A scan is the truth, whole or not at all for what is absent: a request is withdrawn only when its name was in no file at
-two complete scans in a row, and never many at once without a person's word. A file that is there but refused keeps the
+two complete scans in a row, and never many at once without approval. A file that is there but refused keeps the
 last good generation. A look at some files admits what is good in them and leaves all else to a scan.
 
 A scan of a large folder takes a second or more. It goes in slices, and looks go between them, so that who writes a file
@@ -50,7 +50,7 @@ class SyncResult:
 
     files: int
     refusals: tuple[Fault, ...]
-    waiting: int  # withdrawals that wait for a person's word
+    waiting: int  # withdrawals that wait for approval
     unsettled: bool  # something is being written: scan again soon
     absent: int  # names that are gone since this scan: the next one decides
     complete: bool
@@ -106,7 +106,7 @@ class Admission:
         self.unanswered = False  # since the last scan began: Assure could not say now what some document means
         self._refusals: tuple[Fault, ...] | None = None
         self._scan_notes: frozenset[ScanNote] | None = None  # as noted
-        self._waiting: frozenset[str] = frozenset()  # uids whose withdrawal waits for a person's word
+        self._waiting: frozenset[str] = frozenset()  # uids whose withdrawal waits for approval
         self._scanning = asyncio.Lock()
         self._lock = asyncio.Lock()  # taken for each slice of a scan and each part of a look
 
@@ -262,7 +262,7 @@ class Admission:
     def _missing(self, seen: Scan, present: Mapping[str, str]) -> dict[str, Record]:
         """What was there, and is in no file now; what is in a file that could not be read counts as there. Blocking.
 
-        Many may be missing, and wait for a person's word: looks go on meanwhile.
+        Many may be missing and wait for approval. Partial reads continue meanwhile.
         """
         if seen.error is not None or not seen.complete or seen.unsettled:
             return {}

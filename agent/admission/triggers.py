@@ -24,7 +24,7 @@ class Hints(Protocol):
 
 
 class HintFollower:
-    """Looks where the hints point. `look` and `scan` return what is still open; `failed` hears of what they raise."""
+    """Reads the files that the hints name. `sync_files` and `scan` return open files; `on_error` gets their errors."""
 
     def __init__(
         self,

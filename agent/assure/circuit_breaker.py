@@ -12,7 +12,7 @@ request they belong to, it is the business of all:
   no dossier was asked for count as well, until Assure answers anything as it should. That is a
   wrong account, not so many lost dossiers: the 404 that opened the circuit is not believed, and until a dossier of ours
   is seen again nothing is sent at all, least of all a creation or a deletion (design §5).
-- a pause that Assure asked for (Retry-After) is kept by the request that was told so, and by all unless nearly all
+- a pause that Assure asked for (Retry-After) is kept by the request that received it, and by all unless nearly all
   other answers are good: then one call met it, and not the client.
 - no token: the token endpoint has a circuit of its own. One answer of it counts once, however many calls wait for it,
   and says nothing of Assure.
@@ -31,24 +31,20 @@ from typing import Final
 from agent.assure.answer_signal import AnswerSignal
 from agent.core.classify import MAX_RETRY_AFTER
 
-WINDOW_ANSWERS: Final = 50  # the answers that are looked back on at most
+WINDOW_ANSWERS: Final = 50  # most answers that the share is computed from
 WINDOW_SECONDS: Final = 60.0  # seconds that they may be old
-MIN_ANSWERS: Final = 10  # fewer answers than that prove no outage
+MIN_ANSWERS: Final = 10  # fewer answers prove no outage
 OUTAGE_THRESHOLD: Final = 0.8  # of failures among them: an outage
 MAX_FORBIDDEN: Final = 3  # answers 403, or 401 of the token endpoint, in a row: the client is not accepted
 MIN_PAUSE_SHARE: Final = 0.2  # of the last answers that ask for a pause, at least: it is meant for all
-MAX_TOKEN_FAILURES: Final = (
-    3  # failures of the token endpoint in a row that open its circuit; before that it is a pause
-)
-MAX_TRUSTED_MISSING: Final = 5  # unexpected 404s that are still believed
-MAX_COUNTED_PER_DOSSIER: Final = (
-    2  # of these count for one dossier: one that is gone is asked for again and again until it is lost
-)
-TRUST_SECONDS: Final = 3600.0  # seconds that a person's word holds: they are gone indeed
+MAX_TOKEN_FAILURES: Final = 3  # failures of the token endpoint in a row that open its circuit; fewer are a pause
+MAX_TRUSTED_MISSING: Final = 5  # unexpected 404s that are still trusted
+MAX_COUNTED_PER_DOSSIER: Final = 2  # of these count for one dossier, which is read again until it is lost
+TRUST_SECONDS: Final = 3600.0  # seconds that `trust_missing` holds
 HALF_OPEN_CALLS: Final = 2  # calls that may be under way when the circuit closes
 MIN_CALLS_AFTER_PAUSE: Final = 16  # calls that may be under way after a pause, at least
 UNLIMITED_CALLS: Final = 256  # calls that may be under way: from here on any number
-_RECHECK_SECONDS = 0.25  # seconds until it is looked again whether one of the calls under way has ended
+_RECHECK_SECONDS = 0.25  # seconds until the gate checks again whether a call has ended
 
 
 class Cause(StrEnum):
@@ -83,7 +79,7 @@ class OpenCircuit:
 class CircuitBreaker:
     """Assure's circuit: closed, paused until a time, or open until a probe succeeds.
 
-    `chance` in [0, 1) is the jitter of a probe. Each call is announced by `begin` and concluded by `ended`.
+    `jitter` in [0, 1) is the jitter of a probe. Each call is announced by `start_call` and concluded by `end_call`.
     """
 
     def __init__(self) -> None:
@@ -92,7 +88,7 @@ class CircuitBreaker:
         self._answers: deque[tuple[float, bool]] = deque(maxlen=WINDOW_ANSWERS)  # when, and whether it was a failure
         self._pauses: deque[tuple[float, bool]] = deque(maxlen=WINDOW_ANSWERS)  # when, and whether it asked for a pause
         self._forbidden = 0  # in a row
-        self._trust_span = _NEVER  # while a person says that what is missing is gone
+        self._trust_span = _NEVER  # while the operator confirms that missing dossiers were deleted
         self._paused = _NEVER
         self._limit = math.inf  # calls that may be under way
         self._under_way = 0  # since the circuit was closed
@@ -212,8 +208,8 @@ class CircuitBreaker:
 class TokenCircuit:
     """The circuit of the token endpoint. While the last answer of it was a failure no other call is sent.
 
-    The first failures are a short pause that is not told; `opened` is set once they are an outage, or at once when the
-    endpoint says that the client is not accepted.
+    The first failures are a short pause that is not reported. `opened` is set once they are an outage, or at once if
+    the endpoint rejects the client.
     """
 
     def __init__(self) -> None:
@@ -236,8 +232,8 @@ class TokenCircuit:
             else reschedule_probe(replace(before, cause=cause), now, jitter)
         )
         self.next = replace(new, probe_at=max(new.probe_at, now + min(max(pause, 0.0), MAX_RETRY_AFTER)))
-        told = cause is Cause.CREDENTIALS or self.opened is not None or self._failures >= MAX_TOKEN_FAILURES
-        self.opened = self.next if told else None
+        reported = cause is Cause.CREDENTIALS or self.opened is not None or self._failures >= MAX_TOKEN_FAILURES
+        self.opened = self.next if reported else None
 
     def issued(self) -> None:
         """There is a token."""

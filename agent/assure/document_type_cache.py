@@ -52,7 +52,7 @@ class DocumentTypeCache:
         self._loaded = False
         self._failed_at: float | None = None
         self._refreshing: asyncio.Task[None] | None = None
-        self._retry_at = 0.0  # of the loop's time: nobody waits longer for the call under way
+        self._retry_at = 0.0  # by the loop's time: no request waits longer for the call under way
 
     async def aclose(self) -> None:
         """Give up the call under way."""

@@ -1,7 +1,6 @@
-"""A process as a person may look at it: what a reading keeps, and the names of all other fields.
+"""The details of a process for `describe`: the fields that a reading keeps, and the names of all other fields.
 
-Their values leave here only when they are asked for, which is recorded before (`control.py`); nothing prints them by
-accident [I6].
+The values of the other fields are shown only on request, and `daemon/commands.py` records the request first [I6].
 """
 
 from collections.abc import Iterator

@@ -11,7 +11,7 @@ _AHEAD = 1.0  # seconds: a call may be started whose turn comes so soon
 class TokenBucket:
     """At most `rate` calls a second (0: any number), after a burst of one second's worth.
 
-    Each call is given its turn when it asks, in order: whoever waits, waits for its own time and for nobody.
+    Each call reserves its own time when it asks, in order. No call waits for another one.
     """
 
     def __init__(self, rate: float) -> None:
@@ -46,7 +46,7 @@ class TokenBucket:
 
 
 class RateLimiter:
-    """The token bucket, for whoever sends something: each call, and each request for a token, waits its turn."""
+    """The queue before the token bucket: each call, and each request for a token, waits for its own time."""
 
     def __init__(self, rate: float, clock: Clock) -> None:
         self.bucket = TokenBucket(rate)

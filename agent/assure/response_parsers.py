@@ -1,8 +1,8 @@
-"""What we let in of the bodies of answers.
+"""Parse the bodies of answers from Assure.
 
-A reader takes what is documented and raises `Unreadable` otherwise. What decides (ids, status, link) must be there and
-right; what only informs (reasons, checks, times) is optional, and dropped when it is not what it should be (`fields.py`
-has both). Free text, names, dates and numbers of people pass through here and are never kept [I6].
+A parser reads the documented fields and raises `Unreadable` for any other body. Fields that decide (ids, status, link)
+are required. Fields that inform (reasons, checks, times) are optional, and dropped if malformed. `response_fields.py`
+has both kinds. Free text, names, dates and numbers of people pass through here and are never kept [I6].
 """
 
 import re

@@ -57,7 +57,7 @@ def basic(client_id: str, secret: str) -> str:
 
 
 class TokenSource:
-    """Hands out the current token; `fetch` asks the endpoint for a new one, and `heard` is told of each answer, once.
+    """Holds the current token. `fetch` requests a new one from the endpoint; `on_answer` receives each answer once.
 
     Time comes from `clock` alone. A clock that goes back ends what was remembered: it is never trusted for longer.
     """

@@ -1,4 +1,4 @@
-"""`assure-agent approve`: a person's word to go on."""
+"""`assure-agent approve`: approve mass withdrawals, or new work after a recovery."""
 
 from typing import Annotated
 
@@ -8,10 +8,10 @@ from agent.cli.agent_client import run_command
 
 
 def approve(state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None) -> None:
-    """Approve what waits for a person's word.
+    """Approve mass withdrawals, or new work after a recovery.
 
-    That is withdrawals, when so many files were removed at once; and, when the store was lost or put back, all that
-    the agent holds because Assure does not show what became of it: it is verified, and billed.
+    Withdrawals wait for approval if many files were removed at once. After a lost or restored store, requests wait
+    whose state Assure does not show. Once approved, the agent verifies them, and Assure bills them.
 
     Exit codes: 0 approved, 1 error.
 

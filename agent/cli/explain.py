@@ -31,7 +31,7 @@ from agent.views.explain import (
 from agent.views.plan import Action, if_changed, if_removed
 from agent.views.resource import format_timestamp_or_none
 
-_MAX_ATTEMPTS = 20  # attempts that are told
+_MAX_ATTEMPTS = 20  # attempts that are shown
 
 
 def explain(

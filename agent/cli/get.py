@@ -55,7 +55,7 @@ def rows(records: list[Record]) -> list[list[str]]:
     ]
 
 
-_MAX_NOTES = 3  # lost links that are told one by one
+_MAX_NOTES = 3  # lost links that are listed one by one
 COLUMNS = ("name", "mode", "phase", "state", "outcome", "reason")
 
 
@@ -70,14 +70,14 @@ def _find(settings: Settings, name: str | None) -> tuple[list[Record], list[Refu
 
 
 def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:
-    """What waits for a person's word, beside what is held."""
+    """Notes on requests that wait for the operator and are not held."""
     from agent.daemon.commands import PAUSED
     from agent.views.explain import LINK_LOST, count_withdrawals, new_link_command
 
     if reading.recall(PAUSED):
         yield "The agent is paused: nothing new is begun. Try: `assure-agent resume`."
     if waiting := reading.waiting_withdrawals():
-        yield f"{count_withdrawals(waiting)} for a person's word. Try: put the files back, or `assure-agent approve`."
+        yield f"{count_withdrawals(waiting)} for approval. Try: put the files back, or `assure-agent approve`."
     names = {record.name for record in records}
     lost = [record.name for record in records if reading.has_lost_link(record)]
     for name in lost[:_MAX_NOTES]:

@@ -88,7 +88,7 @@ def _unknown(name: str, why: str = "") -> AgentError:
     return AgentError(f"There is no request named {name}{why}.", "see all of them with `assure-agent get`")
 
 
-ShowProgress = Callable[[int, int], None]  # told how many are settled, and of how many
+ShowProgress = Callable[[int, int], None]  # receives how many are settled, and of how many
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ class Records(Protocol):
 
 
 class Erasure:
-    """Erases what is over. `undisturbed` is entered while no document is being admitted."""
+    """Erases what is over. `admission_lock` is entered while no document is being admitted."""
 
     def __init__(
         self,

@@ -87,7 +87,7 @@ class Reconciler:
         finally:
             self._committing -= uids
             self._wake.set()
-        for uid in self._queue.pending_for(uids):  # told while this was being committed
+        for uid in self._queue.pending_for(uids):  # delivered while this was being committed
             if (waiting := self._queue.dequeue(uid)) is not None:
                 await self.deliver({uid: waiting})
 

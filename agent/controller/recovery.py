@@ -54,7 +54,7 @@ class StoreRecovery:
         agent_id: str,
         sole_owner: bool = False,
     ) -> None:
-        """`sole`: the agent id is made of the store's key, so that nobody else has dossiers under it."""
+        """`sole_owner`: the agent id is made of the store's key, so that nobody else has dossiers under it."""
         self._store = store
         self._recoveries = recoveries
         self._remote = remote
@@ -198,7 +198,7 @@ class StoreRecovery:
         return unclaimed
 
     async def _complete(self) -> None:
-        """A person's word: what nothing was found of is begun, and all is as usual."""
+        """The operator approves: requests without a trace at Assure start, and the recovery ends."""
         now = self._clock.now()
         answers: dict[str, Observation] = {}
         for uid in self._recoveries.held_history_lost():

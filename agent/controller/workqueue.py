@@ -49,7 +49,7 @@ class WorkQueue:
         self._ready: dict[str, Record] = {}  # claimed, in order
         self._inbox: dict[str, list[Observation]] = {}
         self._hinted: dict[str, None] = {}  # uids whose result is there, in order; a hint that nothing keeps
-        self._parked_until_cleared: dict[str, float] = {}  # uid -> until when, whatever happens
+        self._parked_until_cleared: dict[str, float] = {}  # uid -> until when, whatever is delivered
         self._parked: dict[str, float] = {}  # uid -> until when, or until the gate opens or the barrier falls
         self._deadlines_checked_at = -math.inf  # when deadlines were last looked at while the gate was shut
         self._has_new_work = False  # something was admitted since the last claim
@@ -103,7 +103,7 @@ class WorkQueue:
         self._hinted.update((uid, None) for uid in uids if uid not in self._ready)
 
     def park(self, uid: str, seconds: float, until_cleared: bool = False) -> None:
-        """Leave it alone for so long, or until the gate opens or the barrier falls; `whatever`: or until `clear`."""
+        """Skip the record for so long, or until the gate or the barrier opens; `until_cleared`: or until `clear`."""
         (self._parked_until_cleared if until_cleared else self._parked)[uid] = self._clock.now() + seconds
 
     def unpark_all(self) -> None:

@@ -79,5 +79,5 @@ def requests_rerun(record: Record, rerun: str | None) -> bool:
 
 
 def withdrawals_allowed(requested: int, recent: int, known: int) -> bool:
-    """May this many requests be withdrawn without a person's word? More than max(3, 20 %) in an hour need one."""
+    """May this many requests be withdrawn without approval? More than max(3, 20 %) in an hour need it."""
     return requested + recent <= max(3, known // 5)

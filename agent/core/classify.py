@@ -117,10 +117,10 @@ class Unreadable(ValueError):
 
 
 def classify(operation: Operation, response: HttpReply | NoReply | Trouble, parse: Reader[T], now: float) -> Answer[T]:
-    """Say what is known after `operation` was tried and `seen` came of it.
+    """Say what is known after `operation` was tried and `response` came of it.
 
-    `read` is asked only for the documented success status. `now` (seconds since the epoch) turns a Retry-After date
-    into seconds where the answer has no Date of its own. Pure and total, as long as `read` raises ValueError alone.
+    `parse` is asked only for the documented success status. `now` (seconds since the epoch) turns a Retry-After date
+    into seconds where the answer has no Date of its own. Pure and total, as long as `parse` raises ValueError alone.
     """
     if isinstance(response, Trouble):
         response = NoReply(trouble=response, cause=response.value)

@@ -1,7 +1,7 @@
-"""Which document does a country and a kind mean? Judgements on Assure's list of document types (contract §5).
+"""Find the document type of a country and a kind in Assure's list of document types (contract §5).
 
-Pure: who fetches and keeps the list is `catalogue.py` of the loops. Nothing is guessed: a country and kind that fit no
-row, or rows with different ids, mean no document.
+Pure: `assure/document_type_cache.py` fetches the list. Nothing is guessed: a country and kind that match no row, or
+rows with different ids, give no document type.
 """
 
 from collections.abc import Iterable, Sequence

@@ -11,7 +11,7 @@ from agent.core.assure_types import CaptureOptions, Depiction, DocumentKey, Proc
 
 
 class EffectKind(StrEnum):
-    """The kinds of effects. `changes` tells those that need an intent."""
+    """The kinds of effects. `mutates` tells those that need an intent."""
 
     CREATE_DOSSIER = "create_dossier"  # makes another when repeated
     CREATE_PROCESS = "create_process"  # makes another when repeated
@@ -156,7 +156,7 @@ class ClaimsRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadProcess(Effect):
-    """GET process. With `keeping`, an accepted one is read together with its claims."""
+    """GET process. With `claims_request`, an accepted one is read together with its claims."""
 
     dossier_id: str
     process_id: str
@@ -165,7 +165,7 @@ class ReadProcess(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadDossier(Effect):
-    """GET dossier. `gone`: it was deleted, and a 404 is what is hoped for."""
+    """GET dossier. `expect_missing`: it was deleted, and a 404 is what is hoped for."""
 
     dossier_id: str
     expect_missing: bool = False
@@ -173,7 +173,7 @@ class ReadDossier(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteDossier(Effect):
-    """DELETE dossier. `gone`: it was lost, or a deletion of it was tried before, and a 404 is no surprise."""
+    """DELETE dossier. `expect_missing`: it was lost, or a deletion of it was tried before, and a 404 is no surprise."""
 
     dossier_id: str
     expect_missing: bool = False

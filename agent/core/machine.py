@@ -3,18 +3,18 @@
 The theory. A record moves only by `step`, which is total over the table, pure and deterministic. A step has four parts:
 
 1. the rule of the table folds the observation into the record: facts, and at most a new phase;
-2. what people want meanwhile is heeded (`heed`): withdrawn, superseded, expired; only when no effect is open, so that
-   nothing is left unaccounted for;
-3. what is owed is read from the record alone (`owed.py`); an effect that changes the remote becomes an intent in the
-   record, so that it is committed before it is performed [I4];
+2. `apply_terminations` withdraws, supersedes or expires the record, but only while no effect is open, so that every
+   dossier stays accounted for;
+3. `next_effect.py` derives the next effect from the record alone; an effect that changes the remote becomes an intent
+   in the record, so that it is committed before it is performed [I4];
 4. the difference becomes the audit event [I5].
 
 Two rules follow. After a crash the record alone decides what to ask again: an open intent is answered by `Resumed`,
-which is the same as an unknown answer. And an unknown answer is a `doubt` in the record, which stands in the way of
-its own effect until a read has settled it; only then may a create or a start be repeated [I2, I3].
+which is the same as an unknown answer. An unknown answer is a `doubt` in the record. The doubt blocks its own effect
+until a read has settled it; only then may a create or a start be repeated [I2, I3].
 
-A record that may be behind what happened, because the store was lost or is an older copy, is told so by `HistoryLost`,
-with what Assure shows under its references. The dossier of a later attempt is adopted with a doubt, so the rule above
+A record may be out of date, because the store was lost or is an older copy. `HistoryLost` then carries what Assure
+shows under its references. The dossier of a later attempt is adopted with a doubt, so the rule above
 holds: it is read before anything is created in it. What cannot be shown is held, because a request that was done
 leaves no trace at Assure: starting it once more may bill it twice [I2]. So is what would follow: another attempt, or
 the next generation.
@@ -85,7 +85,7 @@ from agent.core.rules.transitions import applied_reruns
 class Step:
     """What one observation leads to.
 
-    Commit `record`, `events`, `orphan`, `link` and `sealed` together, then perform `effect`.
+    Commit `record`, `events`, `orphan`, `link` and `encrypted_claims` together, then perform `effect`.
     """
 
     before: Record | None
@@ -146,7 +146,7 @@ def admit(record: Record, at: float, policy: Policy) -> Step:
 def step(record: Record, observation: Observation, policy: Policy, request_effect: bool = True) -> Step:
     """Fold one observation into a record. Raises `Impossible` where the table does not allow it.
 
-    With `ask` false no effect is asked for: what is owed stays due (we are about to end, or many are folded at once).
+    With `request_effect` false the step requests no effect, and the record stays due: for a shutdown, and for batches.
     """
     row = TABLE[record.phase].get(type(observation))
     if row is None or not _expected(record, observation, policy):
@@ -305,7 +305,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
     Phase.DONE: {**ANYWHERE, HoldResolved: Row(holds.hold_resolved)},
 }
 
-# Where `heed` may lead from a phase: withdrawn, superseded or expired.
+# The phases that `apply_terminations` may set: withdrawn, superseded or expired.
 TERMINATIONS: dict[Phase, tuple[Phase, ...]] = {
     Phase.DOSSIER: (*_COMPLETED,),
     Phase.PROCESS: _DELETING,

@@ -77,7 +77,7 @@ def _late_read_due(record: Record, policy: Policy) -> float:
 
 
 def _paced(record: Record, policy: Policy) -> float:
-    """Before a start the process is read, and no process more often than `read_gap`."""
+    """Before a start the process is read. No process is read more often than `min_read_interval`."""
     if record.phase is Phase.VERIFICATION and record.read_at is not None:
         return max(record.not_before, record.read_at + policy.min_read_interval)
     return record.not_before

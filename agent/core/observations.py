@@ -1,8 +1,7 @@
-"""Observations: facts that reached us, in the past tense, each with its time.
+"""Observations: facts that reached the agent, named in the past tense, each with its time.
 
-`at` is in seconds since the epoch. `chance` in [0, 1) is the jitter for whatever is scheduled because of it: time and
-chance come in as values, so that a step is a pure function. `told.py` has what we are told unasked, `answers.py` what
-became of the effects that we asked for.
+`at` is in seconds since the epoch. `jitter` in [0, 1) spreads the times that a rule schedules. Both come in as values,
+so that a step is a pure function. First the facts from outside, then the answers to effects.
 """
 
 from dataclasses import dataclass, field
@@ -49,7 +48,7 @@ class RetryRequested(Observation):
 class ClockCorrected(Observation):
     """The clock was wrong and was set right by `by` seconds. What it wrote after `since` is wrong as well.
 
-    With a negative `by` every time after `at` is wrong, whoever wrote it.
+    With a negative `by` every time after `at` is wrong, in any field.
     """
 
     by: float
@@ -107,14 +106,14 @@ class ClaimsDisclosed(PersonalDataDisclosed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimsErased(Observation):
-    """The claims of this generation can be read by nobody any more: their time was over, or the name was forgotten."""
+    """The claims of this generation were made unreadable: their time was over, or the name was forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagesDiscarded(Observation):
     """The image files of this generation were deleted here (IMAGES_AFTER_UPLOAD).
 
-    `how` has a word for each depiction: deleted, missing; or why the file was left: changed, outside, unreadable.
+    `results` has a word for each depiction: deleted, missing; or why the file was left: changed, outside, unreadable.
     """
 
     results: tuple[tuple[Depiction, str], ...]
@@ -252,7 +251,7 @@ class EncryptedClaims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRead(Answered):
-    """GET process was answered. `sealed` are the claims of an accepted process that are to be kept."""
+    """GET process was answered. `encrypted_claims` are the claims of an accepted process that are to be kept."""
 
     reading: ProcessReading
     encrypted_claims: EncryptedClaims | None = None

@@ -31,7 +31,7 @@ class Policy:
     late_read_window: float = (
         3600.0  # how long after the deadline looks may tell nothing before it decides without one ...
     )
-    late_read_limit: int = 30  # ... and how many of them in a row: while the circuit is open nobody looks
+    late_read_limit: int = 30  # ... and how many of them in a row: while the circuit is open, no read is made
     started_at: float = 0.0  # when this life of the agent began; see `since`
     backoff_base: float = 0.5
     slow_backoff_failures: int = (

@@ -1,7 +1,7 @@
-"""What the agent knows of one request: the record, a frozen value.
+"""The record: everything that the agent knows of one request, as a frozen value.
 
-Times are seconds since the epoch, UTC. `None` is "not yet" or "not known". A record is one row of the store; what of it
-is audited stands in `journal.py`.
+Times are seconds since the epoch, UTC. `None` is "not yet" or "not known". A record is one row of the store; `audit.py`
+lists the fields that are audited.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ _REFERENCE = re.compile(r"aa-([a-z0-9]{1,16})-([0-9a-f]{24})-([1-9]\d{0,8})-([1-
 
 
 class Phase(StrEnum):
-    """What is owed next. Every phase but `done` is passing."""
+    """The step of a generation that is in progress. Only `done` is final."""
 
-    DOSSIER = "dossier"  # a dossier at Assure is owed
-    PROCESS = "process"  # a process in it is owed; for a capture request, the capture flow
-    IMAGES = "images"  # the images are owed; upload requests only
-    VERIFICATION = "verification"  # the start is owed: the billable act; upload requests only
-    RESULT = "result"  # a final status is owed by Assure, or by the person in the capture flow
-    DELETION = "deletion"  # the deletion of the dossier is owed, and its confirmation
-    DONE = "done"  # nothing is owed; final for this generation
+    DOSSIER = "dossier"  # creates a dossier at Assure
+    PROCESS = "process"  # creates a process in it; for a capture request, starts the capture flow
+    IMAGES = "images"  # uploads the images; upload requests only
+    VERIFICATION = "verification"  # starts the verification, the billable act; upload requests only
+    RESULT = "result"  # waits for a final status from Assure, or for the end user in the capture flow
+    DELETION = "deletion"  # deletes the dossier and confirms that it is gone
+    DONE = "done"  # finished; final for this generation
 
 
 class Outcome(StrEnum):
@@ -37,16 +37,16 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"  # as Assure says
     REJECTED = "rejected"  # as Assure says
     INCONCLUSIVE = "inconclusive"  # as Assure says
-    CANCELED = "canceled"  # as Assure says: the person gave up in the capture flow
+    CANCELED = "canceled"  # as Assure says: the end user gave up in the capture flow
     FAILED = "failed"  # as Assure says: technical error
     EXPIRED = "expired"  # no final status before the deadline, or held for longer than HOLD_TTL
     WITHDRAWN = "withdrawn"  # the file was removed before the result
     LOST = "lost"  # dossier or process vanished at Assure, confirmed
-    ABANDONED = "abandoned"  # a person gave it up
+    ABANDONED = "abandoned"  # the operator gave it up
 
 
 class HoldReason(StrEnum):
-    """Why a request waits for a person. `blocks` says whether its work stands still meanwhile."""
+    """The reason why a request waits for the operator. `blocks`: the request makes no progress meanwhile."""
 
     BACK_IMAGE_REQUIRED = "back-image-required"  # the document has two pages and there is no back image
     IMAGES_CHANGED = "images-changed"  # an image is not what was admitted; nothing more is created
@@ -54,7 +54,7 @@ class HoldReason(StrEnum):
     DOCUMENT_TYPE_GONE = "document-type-gone"  # the country and type no longer mean the document that was admitted
     REFUSED = "refused-by-assure"  # Assure refused a call in its own error shape
     UNEXPECTED_ANSWER = "unexpected-answer"  # Assure said something that the contract does not know, four times
-    HISTORY_LOST = "history-lost"  # the store was lost or put back, and Assure does not show what became of it
+    HISTORY_LOST = "history-lost"  # the store was lost or restored, and Assure does not show the state of this request
     CLAIMS_NOT_KEPT = "claims-not-kept"  # accepted, and its claims cannot be encrypted: no CLAIMS_KEY, or the disk
     CHANGED_AFTER_START = "changed-after-start"  # the file changed after the billable act; which one counts?
     REAPPEARED_AFTER_START = "reappeared-after-start"  # the file is back after it was withdrawn and billed
@@ -190,7 +190,7 @@ class Record:
     queued: bool = False  # waits for the budget; nothing of it is at Assure
     verified: bool = False  # the images are still what was admitted
     uploaded: bool = False
-    resent: bool = False  # the images were owed once more, because the start was refused; not audited
+    resent: bool = False  # the images are uploaded once more, because the start was refused; not audited
     pending: bool = False  # the process is pending, as a read after the upload shows, or the upload itself
     pending_since: float | None = None  # first such read after an unknown start
     billed: bool = False
@@ -198,7 +198,7 @@ class Record:
     claims_until: float | None = None  # when the claims of this generation expire; None: none are kept
     discard: bool = False  # its images are to be deleted here once the outcome is there
     discarded: tuple[tuple[Depiction, str], ...] = ()  # what became of them
-    deleted: bool = False  # the deletion was answered; its confirmation may be owed
+    deleted: bool = False  # the deletion was answered; its confirmation may be missing
     # times that count
     admitted_at: float = 0.0
     opened_at: float | None = None  # the first create call; the deadline counts from here

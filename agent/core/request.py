@@ -1,8 +1,8 @@
-"""The request file: what one YAML document may say (design §3). Text in, a frozen value out, or every reason why not.
+"""The request file: the model of one YAML document (design §3). It validates text and reports every error at once.
 
-Values are strict: the text `"137"` is no number and `"true"` is no boolean. Refusals are in our words: errors of type
-`refused` carry `message` and `hint` in their context. No repr shows a path, a label or an annotation [I6]. The shapes
-of single texts are in `shapes.py`.
+Values are strict: the text `"137"` is not a number and `"true"` is not a boolean. Errors of type `refused` carry
+`message` and `hint` in their context. No repr shows a path, a label or an annotation [I6]. `field_types.py` has the
+types of single fields.
 """
 
 from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ from agent.core.record import HoldReason, RemoteObjection
 
 
 def backoff(failures: int, jitter: float, policy: Policy, floor: float = 0.0) -> float:
-    """Seconds to wait after `failures` in a row: exponential, full jitter by `chance`, never under `floor`."""
+    """Seconds to wait after `failures` in a row: exponential, full jitter by `jitter`, never under `floor`."""
     ceiling = (
         policy.backoff_base
         * 1.5 ** min(failures, policy.slow_backoff_failures)

@@ -55,7 +55,7 @@ from agent.web.agent_status import AgentStatus
 from agent.web.recent_calls import RecentCalls
 from agent.web.service import HttpService, sink_ids
 
-_DRAIN_TIMEOUT = 10.0  # seconds that answers may take once we are told to end
+_DRAIN_TIMEOUT = 10.0  # seconds that open calls get after a shutdown request
 _RECOVERY_INTERVAL = 5.0  # seconds between two looks for what a recovering store may have missed
 
 
@@ -235,7 +235,7 @@ class Agent:
         timeout: float,  # noqa: ASYNC109 - a limit of the work, not of one call
         on_listening: Callable[[str], None] = lambda url: None,
     ) -> OnceResult:
-        """Run until everything is settled as far as it can be, or `patience` seconds have passed, or `stop`."""
+        """Run until everything is settled as far as it can be, or `timeout` seconds have passed, or `stop`."""
         end = self._clock.now() + timeout
         async with self._running(on_listening, wait_for_assure=False):
             await self._sync_triggers.scan_until_settled()

@@ -2,8 +2,9 @@
 
 While the time is unconfirmed (`agent/platform/clock.py`) no record is driven. Then Assure is asked, at growing
 intervals: each answer has a `Date`. A correction is made in this order: calls under way end; the clock is set; every
-open request is told, so that its times are right; the time is confirmed, and requests go on. The store remembers that
-a correction is being made: one that a crash cut off is completed at the next start, before anything else.
+open request gets `ClockCorrected`, which corrects its times; the time is confirmed, and requests go on. The store
+remembers that a correction is being made: one that a crash cut off is completed at the next start, before anything
+else.
 """
 
 import asyncio
@@ -23,13 +24,13 @@ SKEW = 60.0  # seconds: a host's clock that is further from Assure's is reported
 _FIRST_RETRY = 1.05  # seconds until Assure is asked again, at first; then after twice the time, up to _SELDOM
 _LONGEST_RETRY = 30.0
 _TRIES = 20  # to settle the time before anything begins: answers may contradict each other
-_CHECK_SECONDS = 60.0  # seconds between two looks at a time that nobody doubts
+_CHECK_SECONDS = 60.0  # seconds between two checks of a confirmed time
 _CHUNK = 500  # requests per transaction
-_ANCHOR_TOLERANCE = 1.0  # seconds that a remembered time may be off before it is written anew
+_ANCHOR_TOLERANCE = 1.0  # seconds that a stored time may be off before it is written again
 
 
 class ClockCorrector:
-    """`heard` is told of each answer's `Date`. `run` has to run, or a correction is never made."""
+    """`record_date` is told of each answer's `Date`. `run` has to run, or a correction is never made."""
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ class CommandStore(Store, Protocol):
 
 
 Deliver = Callable[[Mapping[str, Observation]], Awaitable[None]]
-Retract = Callable[[str, Observation], bool]  # True: it was told, and nothing comes of it any more
+Retract = Callable[[str, Observation], bool]  # True: the observation was withdrawn before it was processed
 DocumentLookup = Callable[[str, str | None], Awaitable[Desired]]  # name, rerun token -> the document in the source now
 
 

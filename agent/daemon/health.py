@@ -13,7 +13,7 @@ from agent.store.sqlite import SqliteStore
 
 
 class AgentHealth:
-    """Readiness and the circuit. `settled` waits for what is still being noted."""
+    """Readiness and the circuit. `flush` waits for what is still being noted."""
 
     def __init__(self, store: SqliteStore, telemetry: Telemetry, shutdown: Shutdown, endpoints: EndpointHealth) -> None:
         self._store = store

@@ -12,7 +12,7 @@ _LIST_ATTEMPTS = 5  # to have Assure's lists at the start, before anything is be
 
 
 class WorkGate:
-    """Tells the reconciler. `recover` looks at Assure for what a store may have missed, and ends that pause."""
+    """Tells the reconciler. `run_recovery` looks at Assure for what a store may have missed, and ends that pause."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Listeners: functions that are told of the work and take no part in it. `harmless` keeps what they raise from it.
+"""Listeners: functions that are told of the work and take no part in it. `isolated` keeps what they raise from it.
 
 The code that calls a listener wraps it: the reconciler after a commit, the client after an answer, the writer thread
 after a transaction. A listener that raises is a bug; it is logged by its place, since its message may hold anything.

@@ -64,7 +64,7 @@ _SENTENCES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointTrouble:
-    """One cause. `word` is a token-shaped detail, such as a certificate's fault; times in seconds since the epoch."""
+    """One cause. `detail` is a token-shaped detail, such as a certificate's fault; times in seconds since the epoch."""
 
     cause: EndpointCause
     detail: str = ""

@@ -63,7 +63,7 @@ class LossyWriter:
         self._lost = lost
         self._notice = notice
         self._most = most
-        self._unreported = AtomicCounter()  # lost lines that no notice told of
+        self._unreported = AtomicCounter()  # lost lines that no notice has reported
         self._mid_line = False  # the last line that was written has no end
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -79,7 +79,7 @@ class LossyWriter:
             self._start()
 
     def drain(self, timeout: float = _DRAIN_TIMEOUT) -> bool:
-        """Wait until all is written or dropped, for `patience` seconds at most. False: some of it still waits."""
+        """Wait until all is written or dropped, for `timeout` seconds at most. False: some of it still waits."""
         if self._thread is None:
             return True
         reached = threading.Event()

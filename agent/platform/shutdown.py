@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Shutdown:
-    """Whoever waits, waits for `asked` as well."""
+    """Whoever waits, waits for `requested` as well."""
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()

@@ -20,8 +20,8 @@ _LARGEST = 1024**2  # bytes: no file of settings comes near
 def read_trusted(path: Path, secret: bool = False, own_only: Callable[[bytes], bool] = lambda content: True) -> bytes:
     """The content of a regular file. `secret`: it holds nothing but a secret, so others may not read it either.
 
-    Raises OSError where it cannot be read, and Untrusted where somebody else may have written it; a content that is not
-    `ours` is of another program, and may be anybody's.
+    Raises OSError where it cannot be read, and Untrusted where somebody else may have written it; a content
+    that `own_only` rejects belongs to another program, and is returned unchecked.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with os.fdopen(descriptor, "rb") as file:

@@ -67,7 +67,7 @@ class Remote(Protocol):
         """GET process (§9), with its claims when it is accepted."""
 
     async def read_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[DossierReading]:
-        """GET dossier with its processes (§4). `gone`: it was deleted, and a 404 is expected."""
+        """GET dossier with its processes (§4). `expect_missing`: it was deleted, and a 404 is expected."""
 
     async def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Answer[bytes]:
         """GET images?depiction= (§7); done: the bytes."""
@@ -84,7 +84,7 @@ class Remote(Protocol):
         """GET document-types of PictureID; none is an empty tuple (§5)."""
 
     async def delete_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[None]:
-        """DELETE dossier: 204; a 404 is Refused with `missing` (§4). `gone`: such a 404 is expected."""
+        """DELETE dossier: 204; a 404 is Refused with `missing` (§4). `expect_missing`: such a 404 is expected."""
 
 
 class Gate(Protocol):

@@ -33,7 +33,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """A store that is not what it was, since `at`. `why`: lost, older (than its mark), restored (from a backup)."""
+    """A store that is not what it was, since `at`. `cause`: lost, older (than its mark), restored (from a backup)."""
 
     at: float
     cause: str
@@ -58,7 +58,7 @@ class Recoveries(Protocol):
         """The uids of what is not done: all of it may be behind what happened."""
 
     def held_history_lost(self, unsearched: bool = False) -> list[str]:
-        """The uids of those held because nothing is known of their past; with `unseen` those not looked for yet."""
+        """The uids of those held because nothing is known of their past; with `unsearched` those not looked for yet."""
 
     async def record_search(self, at: float, unclaimed: Iterable[tuple[str, str]]) -> None:
         """Assure was asked; `unclaimed` are dossiers that no request explains: id and reference."""
@@ -94,7 +94,7 @@ class Store(Protocol):
     def claim(self, now: float, limit: int, busy: set[str], started_only: bool = False) -> list[Record]:
         """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks.
 
-        With `begun` only those that wait for their result or their deletion.
+        With `started_only` only those that wait for their result or their deletion.
         """
 
     def next_due(self, busy: set[str], started_only: bool = False) -> float | None:

@@ -51,7 +51,7 @@ class Scan:
     broken_folders: tuple[str, ...] = ()  # the same of folders, each with a slash
     passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files, as `customer.yaml.txt`
     root: FolderIdentity | None = None
-    exposed: tuple[Fault, ...] = ()  # files and folders that others could change; told and not refused
+    exposed: tuple[Fault, ...] = ()  # files and folders that others could change; reported and not refused
 
     def may_hold(self, file: str) -> bool:
         """True when a name that was last seen in this file may still be there: nobody could read it whole."""
@@ -237,9 +237,9 @@ def _merge_files(entries: Mapping[str, ScannedFile]) -> Generator[None, None, _M
     documents, faults, shared = unique(document for entry in files for document in entry.loaded.documents)
     yield
     claimed = shared.union(*(entry.claimed for entry in files)) - documents.keys()
-    told = [fault for entry in files for fault in entry.loaded.faults]
+    loaded_faults = [fault for entry in files for fault in entry.loaded.faults]
     broken = frozenset(
         printable_path(path) for path, entry in zip(paths, files, strict=True) if may_hide_names(entry.loaded)
     )
     exposed = tuple(entry.exposed for entry in files if entry.exposed is not None)
-    return _MergedFiles(documents, (*told, *faults), frozenset(claimed), broken, exposed)
+    return _MergedFiles(documents, (*loaded_faults, *faults), frozenset(claimed), broken, exposed)

@@ -60,7 +60,7 @@ class GitCheckout:
 
 
 class GitQuery:
-    """The questions of one scan, which together take no longer than `patience`. Blocking."""
+    """The questions of one scan, which together take no longer than `timeout`. Blocking."""
 
     def __init__(self, checkout: GitCheckout, folder: Path, files: Iterable[str], timeout: float) -> None:
         self._checkout, self._folder, self._left = checkout, folder, timeout

@@ -96,7 +96,7 @@ class InspectedImages:
 def inspect(
     images_dir: Path, paths: Mapping[Depiction, str], max_bytes: int
 ) -> InspectedImages | tuple[ImageFault, ...]:
-    """Look at each picture, reading it whole; every fault is told. `paths` are relative to `images_dir`."""
+    """Read each picture as a whole and report every fault. `paths` are relative to `images_dir`."""
     pictures: dict[Depiction, Picture] = {}
     faults: list[ImageFault] = []
     for depiction, path in paths.items():
@@ -127,10 +127,10 @@ def _similar_path(images_dir: Path, path: str) -> str | None:
             return None
         found.append(same)
         folder = f"{folder}/{same}"
-    told = printable_path("/".join(found))
-    if told == path or "/".join(found).casefold() != path.casefold():
-        return f"{told}, in another Unicode form"
-    return told
+    actual = printable_path("/".join(found))
+    if actual == path or "/".join(found).casefold() != path.casefold():
+        return f"{actual}, in another Unicode form"
+    return actual
 
 
 def _folded(name: str) -> str:

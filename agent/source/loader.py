@@ -1,4 +1,4 @@
-"""One file's bytes to its documents and its faults. Whatever the bytes are, nothing but `LoadedFile` comes out."""
+"""Parse the bytes of one file into documents and faults. Any bytes give a `LoadedFile`, never an exception."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _READ_FAILURES: Mapping[ReadFailure, tuple[str, str]] = {
     ReadFailure.CHANGING: ("the file is being written to", "wait until it is complete"),
     ReadFailure.UNREADABLE: ("the file cannot be read", "let the agent's user read it"),
 }
-_MAX_REPORTED = 50  # faults of a document that are told one by one
+_MAX_REPORTED = 50  # faults of a document that are listed one by one
 _BOM = "\ufeff"
 _GROUP = "assure-agent"
 _TAG_DIRECTIVE = re.compile("^%TAG", re.MULTILINE)  # the parser compares each with each: minutes for a megabyte
@@ -83,7 +83,7 @@ def load(content: bytes, file: str, limits: Limits | None = None, *, foreign: bo
 
     `foreign`: documents of another apiVersion group are passed over, as `OTHER_DOCUMENTS` says.
 
-    Every good document counts, whatever is wrong with its neighbours; all faults of a document are told.
+    Valid documents count even if others in the file are invalid. All faults of a document are reported.
     """
     limits = limits or Limits()
     text = _text(content, limits)
@@ -170,14 +170,14 @@ def _name(tree: YamlDocument) -> str | None:
 
 
 def _faults(found: list[YamlProblem], file: str, name: str | None) -> tuple[Fault, ...]:
-    told = sorted(found, key=lambda one: one.mark)
-    if len(told) > _MAX_REPORTED:  # a hostile file may have thousands
-        more = f"and {len(told) - _MAX_REPORTED} more faults in this document"
-        told = [
-            *told[:_MAX_REPORTED],
-            YamlProblem(told[_MAX_REPORTED].mark, more, "mend the first ones, then look again"),
+    reported = sorted(found, key=lambda one: one.mark)
+    if len(reported) > _MAX_REPORTED:  # a hostile file may have thousands
+        more = f"and {len(reported) - _MAX_REPORTED} more faults in this document"
+        reported = [
+            *reported[:_MAX_REPORTED],
+            YamlProblem(reported[_MAX_REPORTED].mark, more, "fix the first ones, then validate again"),
         ]
     return tuple(
         Fault(file=file, line=one.mark[0], column=one.mark[1], message=one.message, hint=one.hint, name=name)
-        for one in told
+        for one in reported
     )

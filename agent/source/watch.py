@@ -128,7 +128,7 @@ class Watch:
                     if not begun:
                         begun = True
                         self._call(self._works)
-                        self._call(self._notify, EVERYTHING)  # nobody saw what happened until now
+                        self._call(self._notify, EVERYTHING)  # changes before this moment were not seen
                     elif hint := hint_for(root, batch):
                         self._call(self._notify, hint)
                     if any(path == root for _, path in batch) or _place(self._path) != place or _is_new(batch, known):

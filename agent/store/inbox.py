@@ -14,7 +14,7 @@ _REFERRED = "SELECT uid FROM requests WHERE uid = ? AND reference = ? AND phase 
 
 
 class Inbox:
-    """Receipts of Assure Events, and who they are about. Implements `agent.web.assure_events.Register`."""
+    """Receipts of Assure Events, and the requests that the events belong to."""
 
     def __init__(self, query: Query, writer: Writer) -> None:
         self._query = query

@@ -2,8 +2,8 @@
 
 SQLite refuses by itself what it cannot read at all: another header, or fewer pages than the header counts. Before
 anything is done, every request that goes on is held against its history, and a small file is looked at page by page.
-That takes what is open, and does not grow with what is settled; to look at every page of a large file does (300 MB a
-second or so), so that is done by a connection of its own while the agent works (`look_through`). Nothing can be billed
+That takes what is open, and does not grow with what is settled. To read every page of a large file does (300 MB a
+second or so), so a connection of its own does it while the agent works (`check_integrity`). Nothing can be billed
 from a page that was not looked at yet: of what is settled only a fresh generation starts anything, and of what is open
 no row is unverified.
 """

@@ -46,7 +46,7 @@ class FileLock:
                 f"The state file {state} and its lock were removed while this agent (pid {os.getpid()}) used them: it "
                 "ends.",
                 "put a backup and agent.key back before it starts again; without them all that is in the folder is "
-                "verified anew, and billed again",
+                "verified and billed again",
             )
         raise StoreLocked(
             f"The lock file {self._path} was removed or replaced while this agent (pid {os.getpid()}) held it, so that "
@@ -62,7 +62,7 @@ class FileLock:
 def visible_holder(inode: int, fallback: str = "") -> str | None:
     """The pid of who holds a `flock` on this file, in our own pid namespace; None when it is in another one.
 
-    The kernel shows no lock of a process that has no pid here. Where it does not tell (not Linux): `unless_told`.
+    The kernel shows no lock of a process that has no pid here. Where it does not tell (not Linux): `fallback`.
     """
     try:
         lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]

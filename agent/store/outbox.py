@@ -21,7 +21,7 @@ AND id <= (SELECT id FROM deliveries WHERE sink = ?1 ORDER BY id DESC LIMIT 1 OF
 
 
 class Outbox:
-    """What is still to be told to the sinks. Implements `agent.web.dispatcher.Outbox`."""
+    """Events that are still to be delivered to the sinks. Implements `agent.web.dispatcher.Outbox`."""
 
     def __init__(self, query: Query, writer: Writer) -> None:
         self._query = query

@@ -280,7 +280,7 @@ def next_step(record: Record, now: float, policy: Policy, context: RequestContex
     blocked = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
     if record.phase is not Phase.DELETION and clock is not None and at >= clock and blocked:
         sentence = (
-            f"At {relative_time(clock, now)} it ends as expired and its dossier is deleted, whatever is undecided."
+            f"At {relative_time(clock, now)} it ends as expired and its dossier is deleted, even while it is held."
         )
         return NextStep(at=clock, effect=None, sentence=sentence)
     kind = effect_for(record, max(at, now), policy).kind

@@ -45,7 +45,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRecovery:
-    """A store that is not what it was, and no person approved yet. `why`: lost, older or restored."""
+    """A store that is not what it was, and no person approved yet. `cause`: lost, older or restored."""
 
     cause: str
     scanned: bool = False  # Assure was asked what it still has

@@ -77,7 +77,7 @@ Deliver = Callable[[Mapping[str, Observation]], Awaitable[None]]
 
 
 class AssureEventEndpoint:
-    """Receives events. `counted` hears what became of each."""
+    """Receives events. `on_result` hears what became of each."""
 
     def __init__(
         self,

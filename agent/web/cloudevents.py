@@ -34,7 +34,7 @@ class HttpSink:
     def __init__(
         self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock, on_result: OnResult = lambda trouble: None
     ) -> None:
-        """`met` hears of each answer: None when the notice was taken, the trouble otherwise."""
+        """`on_result` hears of each answer: None when the notice was taken, the trouble otherwise."""
         self._url = url
         self._on_result = on_result
         self._keys = keys

@@ -140,7 +140,7 @@ def openapi() -> dict[str, Any]:
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": {
-                "Phase": _enumeration(Phase, "What is owed next; done: nothing."),
+                "Phase": _enumeration(Phase, "The step that is in progress. done: finished."),
                 "Condition": _CONDITION,
                 "Request": _REQUEST,
                 "RequestWithLink": _WITH_LINK,

@@ -19,7 +19,7 @@ class ReadPool:
         self._pool = ThreadPoolExecutor(2, "surface")
 
     async def __call__(self, query: Callable[[PageQueries], T]) -> T:
-        """What `ask` makes of it. Raises StoreError."""
+        """What `query` makes of it. Raises StoreError."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, query)
 
     def _run(self, query: Callable[[PageQueries], T]) -> T:

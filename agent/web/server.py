@@ -1,7 +1,7 @@
 """Serves an application on an address: Starlette on uvicorn, in the agent's own loop.
 
-What is served stands elsewhere: `surface/` for LISTEN, `events.py` for EVENTS_LISTEN. Access logs are off [I6].
-The bounds on connections are those of `connections.py`.
+`service.py` composes the applications for LISTEN and EVENTS_LISTEN. Access logs are off [I6]. `connection_limits.py`
+bounds the connections.
 """
 
 import asyncio

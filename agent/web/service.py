@@ -31,7 +31,7 @@ from agent.web.server import serve
 from agent.web.sessions import Sessions
 from agent.web.status_page import StatusPage
 
-_FINAL_ROUND_TIMEOUT = 3.0  # seconds that the sinks get when we are told to end
+_FINAL_ROUND_TIMEOUT = 3.0  # seconds that the sinks get after a shutdown request
 _FAULT_PAUSE = 60.0
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
@@ -42,7 +42,7 @@ def sink_ids(settings: Settings) -> list[str]:
 
 
 class HttpService:
-    """Serves and delivers while `at_work`. `failed` hears of what goes wrong with it."""
+    """Serves and delivers while `running`. `on_error` hears of what goes wrong with it."""
 
     def __init__(
         self,

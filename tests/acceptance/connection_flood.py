@@ -1,6 +1,6 @@
 """A crowd of peers that connect to listeners and finish no request: in a process of its own, for its descriptors.
 
-    python crowd.py COUNT HOST:PORT...
+    python connection_flood.py COUNT HOST:PORT...
 
 COUNT connections to each address are kept up: half of them say nothing, half send a byte of a head every second, and
 whoever is dropped comes back a second later. Prints `all there` when each has been connected once; ends with its stdin.

@@ -188,7 +188,7 @@ async def test_a_broken_file_keeps_its_last_good_generation(desk: ControllerHarn
     synced = await desk.scan(4)
     assert len(synced.refusals) == 1
     assert desk.record("a") == before
-    desk.restart()  # and after a restart, when nobody remembers what the file said
+    desk.restart()  # and after a restart, when the earlier content of the file is forgotten
     await desk.scan(4)
     assert desk.record("a") == before
 

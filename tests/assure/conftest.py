@@ -10,9 +10,6 @@ from agent.assure.client import AssureClient
 from agent.assure.connection import Config
 from agent.core.answer import Operation
 from tests.assure.scripted_server import ScriptedServer
-from tests.support.fixtures import begin, folder, world
-
-__all__ = ["begin", "folder", "world"]
 
 PATIENT = 30.0  # seconds that no test lasts, on a machine that stands still for a while as well
 HURRIED = 0.2  # of the one timeout that a test is about

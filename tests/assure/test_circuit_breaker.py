@@ -166,7 +166,7 @@ class Brakes(RuleBasedStateMachine):
     def _closed(self) -> None:
         self.answers, self.missing, self.unaccepted = [], {}, False
         assert self.breaker.is_closed_to_calls(self.now) or self.breaker.capacity(self.now) == HALF_OPEN_CALLS, (
-            "what hangs holds nobody up"
+            "a call that hangs delays no other call"
         )
 
     @rule()

@@ -7,9 +7,6 @@ import pytest
 from agent.sandbox import SandboxServer
 from tests.cli.command_runner import Here, sandbox
 from tests.support.files import jpeg, write
-from tests.support.fixtures import folder
-
-__all__ = ["folder", "here", "remote"]
 
 
 @pytest.fixture

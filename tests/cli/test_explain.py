@@ -70,7 +70,7 @@ async def test_a_hold_says_what_it_means_and_how_it_is_answered(world: World, he
     for line in ("  assure-agent resolve a retry", "  assure-agent resolve a abandon"):
         assert line in said.out.splitlines()
     assert f'  assure-agent/resolve: "retry@{hold.id}"' in said.out.splitlines()
-    assert "it ends as expired and its dossier is deleted, whatever is undecided" in said.out
+    assert "it ends as expired and its dossier is deleted, even while it is held" in said.out
     (item,) = (await asyncio.to_thread(here, "explain", "a", "-o", "json")).json["items"]
     assert item["hold"]["id"] == hold.id
     assert item["hold"]["reason"] == "back-image-required"
@@ -122,7 +122,7 @@ REFUSED = Hold(id="h-2", reason=HoldReason.REFUSED, at=0.0)
         ({"hold": REFUSED}, "Nothing happens until a person decides."),
         ({**RESULT, "not_before": 90.0}, "it will read the dossier. Without a result by 1970-01-02"),
         ({**RESULT, "not_before": 90.0, "hold": QUESTION}, "it will read the dossier."),
-        ({**RESULT, "hold": REFUSED}, "it ends as expired and its dossier is deleted, whatever"),
+        ({**RESULT, "hold": REFUSED}, "it ends as expired and its dossier is deleted, even while it is held"),
         ({"phase": Phase.DELETION, "dossier_id": "d", "delete_at": 60.0}, "it will delete the dossier."),
     ],
     ids=["new", "open", "held", "waiting", "asked", "held and billed", "deletion"],

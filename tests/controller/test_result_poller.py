@@ -200,7 +200,7 @@ async def test_without_the_list_a_few_are_checked_by_themselves_in_turn(world: W
 
 
 async def test_without_the_list_those_with_a_near_deadline_are_checked_in_turn_as_well(world: World) -> None:
-    """[I1] `oldest_looks` promises the ones that were looked at longest ago."""
+    """[I1] `least_recently_polled` gives the requests that were read longest ago."""
     world.sandbox.faults.add([rule("getAllProcess", "500", every=1)])
     names = waiting(world, _READS_WITHOUT_LIST + 8, deadline="10m")
     async with world.running():

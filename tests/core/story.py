@@ -1,4 +1,4 @@
-"""A story: one record, driven by hand. What it is given and what holds are those of `proof/`."""
+"""A story: one record, driven by hand, with the builders and invariants of `verification/`."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any

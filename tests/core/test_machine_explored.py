@@ -258,14 +258,14 @@ NEVER_NEEDED = {
     (Phase.PROCESS, "DocumentReturned", Phase.PROCESS),
     (Phase.IMAGES, "DocumentReturned", Phase.IMAGES),
     (Phase.IMAGES, "ProcessRead", Phase.RESULT),
-    # A start refused in a dossier that is read as a whole, and nothing else meanwhile: test_machine_start.py.
+    # A start refused in a dossier that is read as a whole, alone: test_machine_rejected_effects.py.
     (Phase.VERIFICATION, "DossierRead", Phase.IMAGES),
-    # Four surprises in a row are too rare for a walk: test_machine_people.py.
+    # Four surprises in a row are too rare for a walk: test_machine_commands.py.
     (Phase.DOSSIER, "HoldResolved", Phase.PROCESS),
     (Phase.PROCESS, "DossierRead", Phase.DOSSIER),
     (Phase.VERIFICATION, "HoldResolved", Phase.DELETION),
     (Phase.RESULT, "HoldResolved", Phase.DELETION),
-    # And so is a result that is read before the start was answered, with claims that cannot be kept: ..._claims.py.
+    # A result before the start was answered, with claims that cannot be kept: test_machine_claims.py.
     (Phase.IMAGES, "ClaimsEncryptionFailed", Phase.RESULT),
     (Phase.VERIFICATION, "ClaimsEncryptionFailed", Phase.RESULT),
 }
@@ -280,7 +280,7 @@ def test_the_walks_take_every_edge_that_the_table_declares() -> None:
         for phase, rows in TABLE.items()
         for observation, row in rows.items()
         for to in (row.to or (phase,))
-        if observation is not HistoryLost  # walked in test_machine_history.py
+        if observation is not HistoryLost  # walked in test_machine_recovery.py
     }
     assert declared - set(reached) <= NEVER_NEEDED
     assert {(phase, to) for phase, tos in TERMINATIONS.items() for to in tos} <= set(heeded)

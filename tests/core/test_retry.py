@@ -88,7 +88,7 @@ def test_a_list_of_all_there_is_proves_absence_after_the_grace_and_a_full_one_ne
     assert absence(search, NOW, POLICY) is verdict
 
 
-_FASTEST = 2  # our clock, after the machine's was set forward (`agent/clock.py`)
+_FASTEST = 2  # our clock, after the machine's was set forward (`agent/platform/clock.py`)
 
 
 @given(st.floats(0, 300), st.floats(0, 300), st.integers(0, 10_000))

@@ -31,9 +31,6 @@ from agent.views.plan import Action, Change, Plan, after_restart
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.environment import World
 from tests.support.files import capture, write
-from tests.support.fixtures import begin, world
-
-__all__ = ["begin", "world"]
 
 NAMES = [f"r{n}" for n in range(8)]
 POLICY = Policy()

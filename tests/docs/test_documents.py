@@ -21,6 +21,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import draw_specimens  # noqa: E402
 import write_docs  # noqa: E402
 
+from tests.conftest import SLOW  # noqa: E402
+
+CODE = ("agent", "verification", "bench", "grafana", "scripts", "tests")
 README = (ROOT / "README.md").read_text()
 PAGES = write_docs.pages()
 DOCUMENTS = [
@@ -205,3 +208,20 @@ def test_the_changelog_names_the_version() -> None:
 
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
     assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_each_python_file_that_the_code_names_exists() -> None:
+    names = {path.name for room in CODE for path in (ROOT / room).rglob("*.py")}
+    lost = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for room in CODE
+        for path in (ROOT / room).rglob("*.py")
+        if path.name not in ("test_prose.py", "test_site.py", "test_planted_git_config.py")  # files that they write
+        for name in re.findall(r"(?<![\w%])\w+\.py\b", path.read_text())
+        if name not in names
+    ]
+    assert lost == []
+
+
+def test_each_slow_test_that_make_test_fast_leaves_out_exists() -> None:
+    assert [start for start in SLOW if not list((ROOT / "tests").glob(f"{start}*"))] == []

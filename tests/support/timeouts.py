@@ -10,7 +10,7 @@ PATIENT = 600.0  # seconds
 
 
 def eventually(true: Callable[[], object], message: Callable[[], object] = lambda: "it did not happen") -> None:
-    """Wait for another process or thread; fail with what is `told` then when it never happens."""
+    """Wait for another process or thread; fail with what is `message` then when it never happens."""
     end = time.monotonic() + PATIENT
     while not true():
         assert time.monotonic() < end, message()

@@ -118,7 +118,7 @@ async def test_no_name_no_label_and_no_link_is_in_the_outbox_and_the_name_is_tha
         assert canary not in kept
     assert desk.store.outbox.pending(SINK, 0, 10)[0].name == "canary-name"
     await desk.store.forget("u1", NOW)
-    assert desk.store.outbox.pending(SINK, 0, 10)[0].name is None, "what is forgotten is told to nobody any more"
+    assert desk.store.outbox.pending(SINK, 0, 10)[0].name is None, "a forgotten name is delivered to no sink"
 
 
 async def test_a_notice_that_is_not_taken_keeps_only_its_own_request_waiting(desk: Desk, listener: Listener) -> None:

@@ -245,7 +245,7 @@ def test_the_policy_of_the_page_allows_our_own_files_only(page: Served) -> None:
     ],
 )
 def test_the_token_opens_the_page_under_any_name(page: Served, headers: dict[str, str], sees: bool) -> None:
-    """Design §11; sessions are in test_page_access.py."""
+    """Design §11; sessions are in test_auth.py."""
     for path in ("/", f"/requests/{page.uids['waits']}", "/?q=customer"):
         answer = page.get(path, headers)
         assert answer.status_code == (200 if sees else 401)

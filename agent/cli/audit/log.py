@@ -39,7 +39,12 @@ def log(
         stories = [(subject, list(request_events(connection, subject.uid))) for subject in found]
     if output is Format.JSON:
         print_json(
-            {"items": [{"name": s.name, "uid": s.uid, "events": [_event_json(e) for e in told]} for s, told in stories]}
+            {
+                "items": [
+                    {"name": s.name, "uid": s.uid, "events": [_event_json(e) for e in entries]}
+                    for s, entries in stories
+                ]
+            }
         )
         return
     for subject, entries in stories:

@@ -52,7 +52,7 @@ def _events(settings: Settings, theirs: float | None) -> Iterator[Check]:
     path = settings.state_path
     if theirs is None or not path.exists():
         return
-    with suppress(AgentError, OSError), ReadOnlyStore(path) as reading:  # told by the check of the store
+    with suppress(AgentError, OSError), ReadOnlyStore(path) as reading:  # the check of the store reports it
         ahead = reading.last_event_at() - theirs
         if ahead > _LARGE_SKEW:
             yield problem(

@@ -191,7 +191,7 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
         yield warning("pause", f"paused{when}: nothing new is begun", "`assure-agent resume`")
     if waiting:
         hint = "put the files back, or withdraw them with `assure-agent approve`; `assure-agent plan` lists them"
-        yield warning("withdrawals", f"{count_withdrawals(waiting)} for a person's word", hint)
+        yield warning("withdrawals", f"{count_withdrawals(waiting)} for approval", hint)
 
 
 def _running(pid: int | None, circuit: str | None, troubles: TroubleRows) -> Iterator[Check]:

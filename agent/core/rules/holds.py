@@ -96,13 +96,11 @@ def _retry(record: Record, question: Hold, observation: HoldResolved) -> Record:
         )  # another process may tell another number of pages; this one cannot be started
     pages = record.document_pages == 2 and not record.desired.has(Depiction.BACK)
     if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.IMAGES and pages:
-        return start_deletion(
-            record, observation.at
-        )  # the same, after its own question was answered by nobody we know of
+        return start_deletion(record, observation.at)  # the same, after its own hold ended without a known answer
     capture = record.desired.capture is not None
     started = question.evidence in (SEVERAL_STARTED, OTHER_TYPE)
     if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.PROCESS and capture and not started:
-        return start_deletion(record, observation.at)  # nobody has its link any more: another dossier, another link
+        return start_deletion(record, observation.at)  # its link is lost: another dossier, another link
     if question.reason is HoldReason.IMAGES_DIFFER:
         return replace(record, uploaded=False)
     return replace(record, verified=False) if question.reason is HoldReason.IMAGES_CHANGED else record

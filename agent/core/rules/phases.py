@@ -288,7 +288,7 @@ def dossier_read_for_result(record: Record, observation: DossierRead, policy: Po
 
 
 def result_available(record: Record, observation: ResultAvailable, policy: Policy) -> Record:
-    """Look now, but never more often than `read_gap`; where looks go wrong, in their turn."""
+    """Read now, but never more often than `min_read_interval`. After failed reads, keep the backoff."""
     if record.failures or record.unexpected_answers or record.missing:
         return record
     earliest = record.read_at + policy.min_read_interval if record.read_at is not None else observation.at

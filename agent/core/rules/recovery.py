@@ -96,10 +96,10 @@ def hold_if_recovering(before: Record, after: Record, observation: Observation, 
         settled = after.phase in (Phase.DELETION, Phase.DONE) and not has_successor(after)
         return replace(after, hold=None) if settled else after
     question = before.hold.reason if before.hold is not None else None
-    told = isinstance(observation, HoldResolved) and question is HoldReason.HISTORY_LOST
+    answers_hold = isinstance(observation, HoldResolved) and question is HoldReason.HISTORY_LOST
     if (
         not policy.recovering
-        or told
+        or answers_hold
         or isinstance(observation, Answered)
         or not _starts_successor(before, after, observation)
     ):
@@ -124,7 +124,7 @@ def resumed_capture(record: Record, at: float) -> Record:
 
 
 def history_lost(record: Record, observation: HistoryLost, _: Policy) -> Record:
-    """Fold in what Assure shows of this request. What was to follow a deletion is asked about in `asked_first`."""
+    """Fold in what Assure shows of this request. `hold_if_recovering` holds the follow-up of a deletion."""
     latest = _latest(observation.found)
     ahead = latest is not None and _is_newer(latest, record)
     if latest is not None and ahead:

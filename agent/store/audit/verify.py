@@ -158,7 +158,7 @@ def verify_request(connection: Connection, row: dict[str, Any], names: NameCheck
     """
     uid = row["uid"]
     previous, expected, last = "", 0, 0
-    told = _ReplayedHistory()
+    replayed = _ReplayedHistory()
     sql = "SELECT id, seq, at, type, changes, hash FROM events WHERE uid = ? ORDER BY seq"
     for event, seq, at, kind, changes, digest in connection.execute(sql, (uid,)):
         expected += 1
@@ -173,7 +173,7 @@ def verify_request(connection: Connection, row: dict[str, Any], names: NameCheck
             return
         previous, last = digest, event
         try:
-            told.apply(event, seq, at, kind, orjson.loads(changes))
+            replayed.apply(event, seq, at, kind, orjson.loads(changes))
         except (ValueError, LookupError, TypeError, AttributeError):
             yield Finding(event=event, uid=uid, seq=seq, what="the event says what no event of ours says")
             return
@@ -182,12 +182,12 @@ def verify_request(connection: Connection, row: dict[str, Any], names: NameCheck
         yield Finding(event=last or None, uid=uid, seq=expected + 1, what=what)
         return
     faults = 0
-    for what in _differences(connection, row, told):
+    for what in _differences(connection, row, replayed):
         faults += 1
         yield Finding(event=last, uid=uid, seq=expected, what=what)
     if names is not None and not faults:
-        names.commands.update({digest: (event, uid, seq) for event, seq, digest in told.digests.commands})
-        for what in name_differences(connection, row, told.digests, names.keys):
+        names.commands.update({digest: (event, uid, seq) for event, seq, digest in replayed.digests.commands})
+        for what in name_differences(connection, row, replayed.digests, names.keys):
             yield Finding(event=last, uid=uid, seq=expected, what=what)
 
 
