@@ -13,8 +13,6 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from prometheus_client.registry import Collector
-
 from agent.core.machine import TABLE, TERMINATIONS
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.core.request_schema import schema_text
@@ -136,15 +134,11 @@ def metric_list() -> list[tuple[str, str, tuple[str, ...], str]]:
     found: dict[str, tuple[str, str, tuple[str, ...], str]] = {}
     for collector in set(made.registry._collector_to_names):
         labels = getattr(collector, "_labelnames", None)
-        for family in _families(collector):
+        for family in collector.collect():
             keys = labels if labels is not None else tuple(family.samples[0].labels) if family.samples else ()
             name = family.name + ("_total" if family.type == "counter" else "")
             found[name] = (name, family.type, tuple(keys), family.documentation)
     return list(found.values())
-
-
-def _families(collector: Collector) -> list[object]:
-    return list(collector.collect())
 
 
 def outcomes() -> str:

@@ -66,13 +66,7 @@ class Timings:
 
     calls: tuple[float, ...] = (0.0, 0.05, 0.5, 3.0)
     answers: tuple[float, ...] = (0.05, 2.0, 30.0)  # of a call that goes wrong
-    delays: tuple[float, ...] = (
-        0.0,
-        0.0,
-        1.0,
-        10.0,
-        29.0,
-    )  # until a call acts after it was sent: at most REQUEST_TIMEOUT
+    delays: tuple[float, ...] = (0.0, 0.0, 1.0, 10.0, 29.0)  # until a call acts; below REQUEST_TIMEOUT
     whiles: tuple[float, ...] = (0.5, 8.0, 40.0, 400.0)  # what Assure and people take
     retry_after: tuple[float | None, ...] = (None, 1.0, 20.0)
     people: tuple[int, ...] = (0, 1, 1, 2)  # who come to a capture flow

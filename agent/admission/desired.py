@@ -16,9 +16,8 @@ from agent.source.loader import Document
 from agent.source.validate import without_key
 
 Resolved = Mapping[DocumentKey, Resolution | None]  # what document types mean; None: it cannot be known now
-DesiredResult = (
-    Desired | DocumentKey | list[Fault]
-)  # what is wanted; or the type to look up before that is known; or faults
+# The desired state; or the document type to resolve first; or the faults of the document.
+DesiredResult = Desired | DocumentKey | list[Fault]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,9 +192,8 @@ class Connection:
         answer = classify(operation, seen, read, self._clock.now())
         seconds = time.monotonic() - began
         self._observe(operation, _NAMES[type(answer)], seconds)
-        if isinstance(seen, HttpReply) and isinstance(
-            answer, Done | Refused
-        ):  # others may be a proxy's, by its own clock
+        # The date of any other answer may come from a proxy's clock.
+        if isinstance(seen, HttpReply) and isinstance(answer, Done | Refused):
             self._on_date(http_date(seen.date), seconds)
         return answer
 

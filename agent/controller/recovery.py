@@ -87,9 +87,8 @@ class StoreRecovery:
         for dossier_id in self._unknown_dossiers(self._group_by_uid(listed.value, page.value.processes))[
             :_MAX_EVIDENCE
         ]:
-            answer = await self._remote.read_dossier(
-                dossier_id, expect_missing=True
-            )  # a list may lag, and show what is deleted
+            # A list may lag and show a deleted dossier.
+            answer = await self._remote.read_dossier(dossier_id, expect_missing=True)
             if isinstance(answer, Done):
                 return True
             unclear = unclear or not (isinstance(answer, Refused) and answer.missing)

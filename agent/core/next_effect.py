@@ -112,11 +112,10 @@ def effect_for(record: Record, at: float, policy: Policy) -> Effect:
     if record.hold is not None and record.hold.reason is HoldReason.CLAIMS_NOT_KEPT:
         return _reading(record)
     if record.phase is Phase.VERIFICATION and overdue(record, at, policy):
-        return _read_before_start(record)  # too late for a start; one more look, and the deadline decides
+        return _read_before_start(record)  # too late for a start: read once more, then the deadline decides
     if record.phase is Phase.IMAGES and record.resent and overdue(record, at, policy):
-        return ReadProcess(
-            dossier_id=_require_id(record.dossier_id), process_id=_require_id(record.process_id)
-        )  # as well
+        # Too late for a repeated upload: read once more, then the deadline decides.
+        return ReadProcess(dossier_id=_require_id(record.dossier_id), process_id=_require_id(record.process_id))
     if policy.budgeted and record.phase is Phase.DOSSIER and record.reserved_at is None and record.doubt is None:
         return ReserveStart()
     return _BY_PHASE[record.phase](record)

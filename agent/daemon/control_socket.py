@@ -49,9 +49,8 @@ async def serve_control_socket(control: CommandHandler, path: Path) -> AsyncIter
                 line = await asyncio.wait_for(reader.readline(), 10)
                 silent.pop(writer, None)
                 request = orjson.loads(line)
-                sender = await asyncio.to_thread(
-                    peer_account, writer.get_extra_info("socket")
-                )  # a name may be far away
+                # The name may come from a remote directory service.
+                sender = await asyncio.to_thread(peer_account, writer.get_extra_info("socket"))
                 answer = await control.execute(request if isinstance(request, dict) else {}, sender)
                 writer.write(orjson.dumps(answer) + b"\n")
                 await asyncio.wait_for(writer.drain(), 10)

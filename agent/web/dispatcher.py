@@ -99,9 +99,8 @@ class Dispatcher:
         now = self._clock.now()
         chains: dict[str, list[Delivery]] = {}
         for delivery in page:
-            if (
-                not now < self._retries.get(delivery.uid, (0, 0.0))[1] <= now + _LONGEST_PAUSE
-            ):  # beyond: the clock was set back
+            # A retry beyond the longest pause means that the clock was set back.
+            if not now < self._retries.get(delivery.uid, (0, 0.0))[1] <= now + _LONGEST_PAUSE:
                 chains.setdefault(delivery.uid, []).append(delivery)
         return list(chains.values())
 

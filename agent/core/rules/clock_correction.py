@@ -42,7 +42,6 @@ def clock_corrected(record: Record, observation: ClockCorrected, _: Policy) -> R
         and record.not_before > observation.at
         and (changes or record.not_before > observation.at - observation.by / 2)
     ):
-        changes["not_before"] = (
-            record.not_before + observation.by
-        )  # scheduled by the wrong time, and not by the right one
+        # The wrong time scheduled it.
+        changes["not_before"] = record.not_before + observation.by
     return replace(record, **changes) if changes else record

@@ -36,9 +36,8 @@ def refused(record: Record, observation: EffectRefused, policy: Policy) -> Recor
     if not observation.kind.mutates:
         return _unexpected_answer(record, observation, observation.kind, observation.evidence, policy)
     if record.resent and record.intent is not None:
-        return _start_doubt(
-            record, record.intent, observation, policy
-        )  # no image is taken any more: was it started after all?
+        # Assure takes no image: the verification may have started.
+        return _start_doubt(record, record.intent, observation, policy)
     evidence = f"{observation.kind} {observation.evidence.status or ''}".strip()
     return place_hold(replace(record, intent=None), HoldReason.REFUSED, observation.at, evidence)
 
@@ -117,9 +116,8 @@ def _unexpected_answer(
 def missing(record: Record, observation: TargetMissing, policy: Policy) -> Record:
     """One 404 is not "gone": it takes some confirmations over a grace period."""
     if observation.kind is EffectKind.START_VERIFICATION and record.intent is not None:
-        return _start_doubt(
-            record, record.intent, observation, policy
-        )  # no answer but success proves anything of a start
+        # For a start, only an exact success proves what happened.
+        return _start_doubt(record, record.intent, observation, policy)
     missing, since = record.missing + 1, record.missing_since or observation.at
     if missing >= policy.missing_confirmations and observation.at - since >= policy.missing_grace:
         return start_deletion(replace(record, intent=None), observation.at, Outcome.LOST)

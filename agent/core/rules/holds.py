@@ -12,11 +12,12 @@ from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
 from agent.core.rules.recovery import OTHER_TYPE, SEVERAL_STARTED
 from agent.core.rules.transitions import applied_reruns, start_deletion
 
+# Holds that `adopt` may resolve.
 _ADOPTING = (
     HoldReason.REFUSED,
     HoldReason.UNEXPECTED_ANSWER,
     HoldReason.HISTORY_LOST,
-)  # holds whose answer may be a dossier
+)
 
 
 def hold_resolved(record: Record, observation: HoldResolved, policy: Policy) -> Record:
@@ -91,9 +92,8 @@ def _adopt(record: Record, observation: HoldResolved) -> Record:
 
 def _retry(record: Record, question: Hold, observation: HoldResolved) -> Record:
     if question.reason is HoldReason.BACK_IMAGE_REQUIRED:
-        return start_deletion(
-            record, observation.at
-        )  # another process may tell another number of pages; this one cannot be started
+        # Another process may have another number of pages; this one cannot be started.
+        return start_deletion(record, observation.at)
     pages = record.document_pages == 2 and not record.desired.has(Depiction.BACK)
     if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.IMAGES and pages:
         return start_deletion(record, observation.at)  # the same, after its own hold ended without a known answer

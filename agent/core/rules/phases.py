@@ -114,9 +114,8 @@ def dossier_read_for_process(record: Record, observation: DossierRead, policy: P
         return release_foreign_dossier(record, observation.at, policy)
     processes = observation.reading.processes
     if record.desired.capture is not None and processes:
-        return _observe_running(
-            replace(effect_succeeded(record), create_unknown=True)
-        )  # its link was handed out: another would bill once more
+        # Its link was handed out: another link would be billed again.
+        return _observe_running(replace(effect_succeeded(record), create_unknown=True))
     if moving := started_process(processes):
         return _observe_running(replace(effect_succeeded(record), process_id=moving.process_id, create_unknown=True))
     found = adoptable_process(processes, PROVIDER, record.desired.process_type)

@@ -152,9 +152,8 @@ def _clear_history_hold(record: Record, observation: HistoryLost) -> Record:
     if reason is HoldReason.HISTORY_LOST and _has_processes(ours):
         return replace(record, hold=None)
     if reason is HoldReason.BACK_IMAGE_REQUIRED and ours is None:
-        return hold_history_lost(
-            record, observation.at, NOT_FOUND
-        )  # its answer was another attempt, and may have been given
+        # The answer to the hold may have been given, and led to another attempt.
+        return hold_history_lost(record, observation.at, NOT_FOUND)
     return record
 
 

@@ -52,9 +52,8 @@ def _late_reads_finished(record: Record, at: float, policy: Policy) -> bool:
     An Assure that tells nothing of this one for long does not keep it from that. While no agent ran, or Assure answered
     nobody, it was not asked; then nothing could be deleted either.
     """
-    unread = (
-        record.phase is Phase.PROCESS and record.create_unknown and record.doubt is EffectKind.CREATE_PROCESS
-    )  # adopted
+    # An adopted dossier whose processes were not read yet.
+    unread = record.phase is Phase.PROCESS and record.create_unknown and record.doubt is EffectKind.CREATE_PROCESS
     clock = deletion_deadline(record, policy)
     assert clock is not None
     if not (record.billed or unread) or (record.hold is not None and _user_had_time(record.hold, clock)):

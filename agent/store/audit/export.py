@@ -31,9 +31,8 @@ def verifier() -> str:
 def export_lines(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str, Any]]:
     """The lines of an export of everything, in the order of writing, or of one request. One snapshot."""
     with reader(path) as connection:
-        checkpoints = (
-            list(lines(checkpoint_path(path))) if uid is None else []
-        )  # before the snapshot: never ahead of it
+        # Read before the snapshot, so that no checkpoint is ahead of it.
+        checkpoints = list(lines(checkpoint_path(path))) if uid is None else []
         connection.execute("BEGIN")
         account = account_of(connection)
         header = {
