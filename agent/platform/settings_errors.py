@@ -9,7 +9,7 @@ from agent.core.errors import SettingsError
 from agent.platform.settings_sources import PREFIX, FoundSetting
 
 _SHOWN = 60  # characters of a value that is shown
-_TRY = "correct it; see the table of settings in README.md"
+_TRY = "correct it; see docs/reference/settings.md"
 
 
 def settings_error(

@@ -232,6 +232,6 @@ def _unknown(where: str, shown: str, short: str, names: Collection[str], prefix:
     hint = (
         f"correct its name; did you mean {written[0]}"
         if written
-        else "remove it, or see the table of settings in README.md"
+        else "remove it, or see docs/reference/settings.md"
     )
     return WrongUse(f"{where}: {shown} is not a setting of this version.", hint)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-README = "look the field up in specs/README.md"
+README = "find the field in docs/reference/request-file.md"
 
 _LONGEST_NAME = 40
 

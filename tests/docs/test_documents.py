@@ -225,3 +225,12 @@ def test_each_python_file_that_the_code_names_exists() -> None:
 
 def test_each_slow_test_that_make_test_fast_leaves_out_exists() -> None:
     assert [start for start in SLOW if not list((ROOT / "tests").glob(f"{start}*"))] == []
+
+
+def test_each_document_that_a_message_names_exists() -> None:
+    named = {
+        name
+        for path in (ROOT / "agent").rglob("*.py")
+        for name in re.findall(r"\b(?:docs|specs|state|grafana)/[\w/-]+\.md\b", path.read_text())
+    }
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
