@@ -229,9 +229,5 @@ def _unknown(where: str, shown: str, short: str, names: Collection[str], prefix:
     squeezed = [name for name in sorted(names) if name.replace("_", "") == re.sub(r"[^a-z0-9]", "", short)]
     meant = [*squeezed, *close][:1]
     written = [f"{prefix}{one.upper()}" if prefix else one for one in meant]
-    hint = (
-        f"correct its name; did you mean {written[0]}"
-        if written
-        else "remove it, or see docs/reference/settings.md"
-    )
+    hint = f"correct its name; did you mean {written[0]}" if written else "remove it, or see docs/reference/settings.md"
     return WrongUse(f"{where}: {shown} is not a setting of this version.", hint)
