@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Any, Generic, TypeVar
 
-from agent.core.answer import CLIENT_REJECTED, Busy, Done, Evidence, Refused, Trouble, Unknown
+from agent.core.answer import CLIENT_REJECTED, Answer, Busy, CallResult, Done, Evidence, Refused, Trouble, Unknown
 from agent.core.assure_types import MAX_LISTED, Depiction
 from agent.core.document_types import mismatch
 from agent.core.effect import (
@@ -101,14 +101,14 @@ class Interpreter:
     async def _(self, _effect: ReserveStart) -> Answered:
         until = self._budget.take()
         if until is None:
-            return StartReserved(**self._observation_fields(Evidence()))
-        return BudgetExhausted(until=until, **self._observation_fields(Evidence()))
+            return StartReserved(**self._local_fields())
+        return BudgetExhausted(until=until, **self._local_fields())
 
     @_perform.register
     async def _(self, effect: CreateDossier) -> Answered:
         answer = await self._remote.create_dossier(effect.reference)
         if isinstance(answer, Done):
-            return DossierCreated(dossier_id=answer.value, **self._observation_fields(answer.evidence))
+            return DossierCreated(dossier_id=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
@@ -123,7 +123,7 @@ class Interpreter:
         return DossierSearched(
             dossier_id=found[0] if found else None,
             listed=len(answer.value),
-            **self._observation_fields(answer.evidence),
+            **self._answer_fields(answer),
         )
 
     @_perform.register
@@ -138,14 +138,14 @@ class Interpreter:
             process_id=new.process_id,
             status=new.status,
             document_pages=new.document_pages,
-            **self._observation_fields(answer.evidence),
+            **self._answer_fields(answer),
         )
 
     @_perform.register
     async def _(self, effect: StartCapture) -> Answered:
         answer = await self._remote.start_capture(effect.dossier_id, effect.options)
         if isinstance(answer, Done):
-            return CaptureStarted(link=answer.value, **self._observation_fields(answer.evidence))
+            return CaptureStarted(link=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
@@ -153,7 +153,7 @@ class Interpreter:
         images = await self._images.read(effect.images)
         if isinstance(images, UnusableImage):
             return self._unfit_images(effect.kind, images)
-        return ImagesVerified(**self._observation_fields(Evidence()))
+        return ImagesVerified(**self._local_fields())
 
     @_perform.register
     async def _(self, effect: UploadImages) -> Answered:
@@ -162,7 +162,7 @@ class Interpreter:
             return self._unfit_images(effect.kind, images)
         answer = await self._remote.upload_images(effect.dossier_id, effect.process_id, images)
         if isinstance(answer, Done):
-            return ImagesUploaded(**self._observation_fields(answer.evidence))
+            return ImagesUploaded(**self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
@@ -174,13 +174,13 @@ class Interpreter:
                 return self._failure(effect.kind, answer)
             if hashlib.sha256(answer.value).hexdigest() != image.sha256:
                 differing.append(image.depiction)
-        return ImagesCompared(differing=tuple(differing), **self._observation_fields(Evidence()))
+        return ImagesCompared(differing=tuple(differing), **self._local_fields())
 
     @_perform.register
     async def _(self, effect: StartVerification) -> Answered:
         answer = await self._remote.start_verification(effect.dossier_id, effect.process_id)
         if isinstance(answer, Done):
-            return VerificationStarted(status=answer.value, **self._observation_fields(answer.evidence))
+            return VerificationStarted(status=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
@@ -189,7 +189,7 @@ class Interpreter:
             return await self._read_result(effect, effect.claims_request)
         answer = await self._remote.read_process(effect.dossier_id, effect.process_id)
         if isinstance(answer, Done):
-            return ProcessRead(reading=answer.value, **self._observation_fields(answer.evidence))
+            return ProcessRead(reading=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     async def _read_result(self, effect: ReadProcess, claims_request: ClaimsRequest) -> Answered:
@@ -197,7 +197,7 @@ class Interpreter:
         answer = await self._remote.read_result(effect.dossier_id, effect.process_id)
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
-        reading, stamp = answer.value.reading, self._observation_fields(answer.evidence)
+        reading, stamp = answer.value.reading, self._answer_fields(answer)
         if answer.value.claims is None:
             return ProcessRead(reading=reading, **stamp)
         try:
@@ -210,14 +210,14 @@ class Interpreter:
     async def _(self, effect: ReadDossier) -> Answered:
         answer = await self._remote.read_dossier(effect.dossier_id, effect.expect_missing)
         if isinstance(answer, Done):
-            return DossierRead(reading=answer.value, **self._observation_fields(answer.evidence))
+            return DossierRead(reading=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
     async def _(self, effect: DeleteDossier) -> Answered:
         answer = await self._remote.delete_dossier(effect.dossier_id, effect.expect_missing)
         if isinstance(answer, Done):
-            return DossierDeleted(**self._observation_fields(answer.evidence))
+            return DossierDeleted(**self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     async def _document_type(self, effect: CreateProcess) -> Answered | None:
@@ -226,32 +226,43 @@ class Interpreter:
             return None
         found = await self._types.resolve(effect.document_type)
         if found is None:
-            return EffectDelayed(kind=effect.kind, **self._observation_fields(Evidence(cause="no-document-types")))
+            return EffectDelayed(kind=effect.kind, **self._local_fields(CallResult.BUSY, "no-document-types"))
         if reason := mismatch(found, effect.document_id):
-            return DocumentTypeGone(reason=reason, **self._observation_fields(Evidence(cause=reason)))
+            return DocumentTypeGone(reason=reason, **self._local_fields(CallResult.REFUSED, reason))
         return None
 
-    def _observation_fields(self, evidence: Evidence) -> Any:
-        return {"at": self._clock.now(), "jitter": self._chance(), "evidence": evidence}
+    def _answer_fields(self, answer: Answer[Any]) -> Any:
+        return {
+            "at": self._clock.now(),
+            "jitter": self._chance(),
+            "evidence": answer.evidence,
+            "result": answer.result,
+        }
+
+    def _local_fields(self, result: CallResult = CallResult.DONE, cause: str = "") -> Any:
+        """The fields of an answer that needed no call to Assure."""
+        return {
+            "at": self._clock.now(),
+            "jitter": self._chance(),
+            "evidence": Evidence(cause=cause),
+            "result": result,
+        }
 
     def _unfit_images(self, kind: EffectKind, unfit: UnusableImage) -> Answered:
-        evidence = Evidence(cause=f"{unfit.depiction} {unfit.reason}")
-        return ImagesInvalid(
-            kind=kind, depiction=unfit.depiction, reason=unfit.reason, **self._observation_fields(evidence)
-        )
+        fields = self._local_fields(CallResult.REFUSED, f"{unfit.depiction} {unfit.reason}")
+        return ImagesInvalid(kind=kind, depiction=unfit.depiction, reason=unfit.reason, **fields)
 
     def _failure(self, kind: EffectKind, answer: Refused | Busy | Unknown) -> Answered:
-        stamp = self._observation_fields(answer.evidence)
+        stamp = self._answer_fields(answer)
         match answer:
             case Busy(retry_after=retry_after):
                 return EffectDelayed(kind=kind, retry_after=retry_after, **stamp)
             case Unknown():
                 return EffectUnanswered(kind=kind, **stamp)
             case Refused(evidence=Evidence(cause=cause)) if cause in CLIENT_REJECTED:
-                unsent = replace(
-                    answer.evidence, trouble=Trouble.NO_TOKEN
-                )  # our credentials are at fault, not the request
-                return EffectDelayed(kind=kind, **stamp | {"evidence": unsent})
+                # The credentials are at fault, not the request: it was never sent, and may be sent later.
+                unsent = Busy(evidence=replace(answer.evidence, trouble=Trouble.NO_TOKEN))
+                return EffectDelayed(kind=kind, **stamp | {"evidence": unsent.evidence, "result": unsent.result})
             case Refused(missing=True):
                 return TargetMissing(kind=kind, **stamp)
             case Refused():
