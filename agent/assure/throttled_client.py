@@ -32,7 +32,7 @@ from agent.core.assure_types import (
     Depiction,
     DocumentType,
     DossierReading,
-    ListedDossier,
+    Listing,
     NewProcess,
     ProcessPage,
     ProcessReading,
@@ -279,7 +279,7 @@ class ThrottledRemote:
         """GET images."""
         return await self._send(lambda: self._remote.read_image(dossier_id, process_id, depiction), dossier_id)
 
-    async def list_dossiers(self) -> Answer[tuple[ListedDossier, ...]]:
+    async def list_dossiers(self) -> Answer[Listing]:
         """GET /dossiers."""
         return await self._send_list(self._remote.list_dossiers)
 

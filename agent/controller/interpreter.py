@@ -9,7 +9,7 @@ from functools import singledispatchmethod
 from typing import Any, Generic, TypeVar
 
 from agent.core.answer import CLIENT_REJECTED, Answer, Busy, CallResult, Done, Evidence, Refused, Trouble, Unknown
-from agent.core.assure_types import MAX_LISTED, Depiction
+from agent.core.assure_types import Depiction
 from agent.core.document_types import mismatch
 from agent.core.effect import (
     ClaimsRequest,
@@ -51,6 +51,7 @@ from agent.core.observations import (
     TargetMissing,
     VerificationStarted,
 )
+from agent.core.policy import CLOCK_MARGIN
 from agent.ports import (
     Budget,
     ClaimsEncryption,
@@ -64,8 +65,6 @@ from agent.ports import (
 from agent.ports.listing import list_all_processes
 
 T = TypeVar("T")
-
-_CLOCK_MARGIN = 600.0  # seconds: our clock and Assure's are not the same
 
 
 class Interpreter:
@@ -91,7 +90,7 @@ class Interpreter:
         self.perform: Callable[[Effect], Awaitable[Answered]] = self._perform
         """Perform the effect once and say what was observed. Bound once: each look at it puts a function together."""
         self._dossiers = _SharedRead(lambda _: remote.list_dossiers())
-        self._processes = _SharedRead(lambda since: list_all_processes(remote, since - _CLOCK_MARGIN, ()))
+        self._processes = _SharedRead(lambda since: list_all_processes(remote, since - CLOCK_MARGIN, ()))
 
     @singledispatchmethod
     async def _perform(self, effect: Effect) -> Answered:
@@ -117,12 +116,12 @@ class Interpreter:
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
         found = [row.dossier_id for row in answer.value if row.reference == effect.reference]
-        if not found and len(answer.value) >= MAX_LISTED:  # out of sight there: one with a process shows here as well
+        if not found and not answer.value.complete:  # out of sight there: one with a process shows here as well
             rows = await self._processes.read(effect.since) or []
             found = [row.dossier_id for row in rows if row.reference == effect.reference and row.dossier_id is not None]
         return DossierSearched(
             dossier_id=found[0] if found else None,
-            listed=len(answer.value),
+            complete=answer.value.complete,
             **self._answer_fields(answer),
         )
 

@@ -27,9 +27,9 @@ from agent.core.record import HoldReason, Outcome, Phase, Record
 
 def deletion_deadline(record: Record, policy: Policy) -> float | None:
     """When the dossier must go, whatever is undecided: the deadline, or HOLD_TTL after a hold. None: there is none."""
-    if record.opened_at is None or record.outcome is not None:
+    deadline = record.deadline_at
+    if deadline is None or record.outcome is not None:
         return None
-    deadline = record.opened_at + record.desired.deadline
     if record.hold is not None and record.hold.reason.blocks:
         return min(deadline, record.hold.at + policy.hold_ttl)
     return deadline

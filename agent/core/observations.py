@@ -194,10 +194,10 @@ class DossierCreated(Answered):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DossierSearched(Answered):
-    """The lists were read. `listed` rows were in GET dossiers; `dossier_id` is ours, when it was there."""
+    """Assure's lists were read. `complete`: GET dossiers showed every dossier. `dossier_id`: the one searched, if found."""
 
     dossier_id: str | None
-    listed: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

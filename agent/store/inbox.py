@@ -1,5 +1,6 @@
 """The inbox: ids of received events, so that a repeated event is recognized."""
 
+from agent.core.reference import Reference
 from agent.store.connection import Connection
 from agent.store.group_commit import Writer
 from agent.store.outbox import Query
@@ -37,7 +38,6 @@ class Inbox:
         """The uid of the open request that has this dossier or this external reference now."""
         if dossier_id is not None and (rows := self._query(f"{_STARTED} UNION ALL {_STARTING}", (dossier_id,))):
             return str(rows[0][0])
-        # aa-AGENT-UID-GENERATION-ATTEMPT (design §5); the agent's id has no dash
-        parts = (reference or "").rsplit("-", 2)[0].split("-", 2)
-        rows = self._query(_REFERRED, (parts[2], reference)) if len(parts) == 3 else []
+        parsed = Reference.parse(reference)
+        rows = [] if parsed is None else self._query(_REFERRED, (parsed.uid, reference))
         return str(rows[0][0]) if rows else None

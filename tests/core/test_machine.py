@@ -264,7 +264,7 @@ def test_what_is_not_in_the_table_is_impossible(phase: Phase) -> None:
     known = {row.__name__ for row in TABLE[phase]}
     for observation in (
         ProcessRead(at=NOW, reading=reading),
-        DossierSearched(at=NOW, dossier_id="D1", listed=1),
+        DossierSearched(at=NOW, dossier_id="D1", complete=True),
         ImagesCompared(at=NOW),
         ImagesVerified(at=NOW),
         Resumed(at=NOW),
@@ -284,7 +284,7 @@ def test_a_search_without_a_doubt_is_impossible() -> None:
     """Design §5: an observation that the table does not allow is our bug; it raises `Impossible`."""
     story = Story(upload())
     with pytest.raises(Impossible):
-        story.sees(DossierSearched, dossier_id=None, listed=0)
+        story.sees(DossierSearched, dossier_id=None, complete=True)
 
 
 def test_where_the_whole_dossier_is_owed_a_read_of_one_process_does_not_allow_the_start() -> None:

@@ -18,7 +18,8 @@ from agent.core.fast_replace import replace
 from agent.core.lost_answers import started_process
 from agent.core.observations import Answered, HistoryLost, HoldResolved, Observation
 from agent.core.policy import Policy
-from agent.core.record import HoldReason, Phase, Record, parse_reference
+from agent.core.record import HoldReason, Phase, Record
+from agent.core.reference import Reference
 from agent.core.rules.transitions import (
     FAILURES_RESET,
     FRESH_DOSSIER,
@@ -45,8 +46,8 @@ def hold_history_lost(record: Record, at: float, evidence: str = NOT_SEARCHED) -
 
 def is_foreign(record: Record, reference: str | None) -> bool:
     """True when an agent made the dossier for another request. One made by hand a person may choose."""
-    read = parse_reference(reference)
-    return read is not None and read[1] != record.uid
+    made_for = Reference.parse(reference)
+    return made_for is not None and made_for.uid != record.uid
 
 
 def release_foreign_dossier(record: Record, at: float, policy: Policy) -> Record:
