@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from agent.core.answer import CLIENT_REJECTED, Answer, Busy, CallResult, Done, Evidence, Refused, Trouble, Unknown
 from agent.core.assure_types import Depiction
-from agent.core.document_types import mismatch
+from agent.core.document_types import check_admitted_id
 from agent.core.effect import (
     ClaimsRequest,
     CompareImages,
@@ -220,15 +220,17 @@ class Interpreter:
         return self._failure(effect.kind, answer)
 
     async def _document_type(self, effect: CreateProcess) -> Answered | None:
-        """None: the id is what the file asks for. Otherwise nothing is sent."""
+        """Return the answer when the process must not be created; None when the admitted document id is valid."""
         if effect.document_type is None:
             return None
         found = await self._types.resolve(effect.document_type)
-        if found is None:
-            return EffectDelayed(kind=effect.kind, **self._local_fields(CallResult.BUSY, "no-document-types"))
-        if reason := mismatch(found, effect.document_id):
-            return DocumentTypeGone(reason=reason, **self._local_fields(CallResult.REFUSED, reason))
-        return None
+        result, cause = check_admitted_id(found, effect.document_id)
+        if result is CallResult.DONE:
+            return None
+        fields = self._local_fields(result, cause)
+        if result is CallResult.BUSY:
+            return EffectDelayed(kind=effect.kind, **fields)
+        return DocumentTypeGone(reason=cause, **fields)
 
     def _answer_fields(self, answer: Answer[Any]) -> Any:
         return {

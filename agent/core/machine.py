@@ -191,8 +191,10 @@ def _expected(record: Record, observation: Observation, policy: Policy) -> bool:
 
 
 def _allowed(record: Record, row: Row, folded: Record, terminated: Record) -> None:
-    assert folded.phase in (record.phase, *row.to), f"{record.phase} -> {folded.phase} is not in its row"
-    assert terminated.phase is folded.phase or terminated.phase in TERMINATIONS[folded.phase], "not in HEED"
+    if folded.phase not in (record.phase, *row.to):
+        raise Impossible(f"{record.phase} -> {folded.phase} is not in the row of TABLE")
+    if terminated.phase is not folded.phase and terminated.phase not in TERMINATIONS[folded.phase]:
+        raise Impossible(f"{folded.phase} -> {terminated.phase} is not in TERMINATIONS")
 
 
 def _intend(record: Record, effect: Effect | None, at: float) -> Record:

@@ -21,6 +21,7 @@ from agent.core.effect import (
     UploadImages,
     VerifyImages,
 )
+from agent.core.errors import required
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Outcome, Phase, Record
 
@@ -115,7 +116,7 @@ def effect_for(record: Record, at: float, policy: Policy) -> Effect:
         return _read_before_start(record)  # too late for a start; one more look, and the deadline decides
     if record.phase is Phase.IMAGES and record.resent and overdue(record, at, policy):
         return ReadProcess(
-            dossier_id=_require_id(record.dossier_id), process_id=_require_id(record.process_id)
+            dossier_id=required(record.dossier_id, "dossier_id"), process_id=required(record.process_id, "process_id")
         )  # as well
     if policy.budgeted and record.phase is Phase.DOSSIER and record.reserved_at is None and record.doubt is None:
         return ReserveStart()
@@ -131,23 +132,22 @@ def _dossier(record: Record) -> Effect:
 
 
 def _process(record: Record) -> Effect:
-    dossier_id = _require_id(record.dossier_id)
+    dossier_id = required(record.dossier_id, "dossier_id")
     if record.doubt is EffectKind.CREATE_PROCESS:
         return ReadDossier(dossier_id=dossier_id)
     desired = record.desired
     if desired.capture is not None:
         return StartCapture(dossier_id=dossier_id, options=desired.capture)
-    assert desired.document_id is not None
     return CreateProcess(
         dossier_id=dossier_id,
         process_type=desired.process_type,
-        document_id=desired.document_id,
+        document_id=required(desired.document_id, "document_id"),
         document_type=desired.document_type,
     )
 
 
 def _images(record: Record) -> Effect:
-    dossier_id, process_id = _require_id(record.dossier_id), _require_id(record.process_id)
+    dossier_id, process_id = required(record.dossier_id, "dossier_id"), required(record.process_id, "process_id")
     images = record.desired.images
     if record.doubt is EffectKind.UPLOAD_IMAGES:
         return _reading(record)
@@ -157,7 +157,7 @@ def _images(record: Record) -> Effect:
 
 
 def _verification(record: Record) -> Effect:
-    dossier_id, process_id = _require_id(record.dossier_id), _require_id(record.process_id)
+    dossier_id, process_id = required(record.dossier_id, "dossier_id"), required(record.process_id, "process_id")
     if record.pending:
         return StartVerification(dossier_id=dossier_id, process_id=process_id)
     return _read_before_start(record)
@@ -165,34 +165,35 @@ def _verification(record: Record) -> Effect:
 
 def _read_before_start(record: Record) -> Effect:
     """Before a start: is the process, or after an unknown create everything in the dossier, still pending?"""
-    return ReadDossier(dossier_id=_require_id(record.dossier_id)) if record.create_unknown else _reading(record)
+    return (
+        ReadDossier(dossier_id=required(record.dossier_id, "dossier_id")) if record.create_unknown else _reading(record)
+    )
 
 
 def _result(record: Record) -> Effect:
-    return ReadDossier(dossier_id=_require_id(record.dossier_id)) if record.process_id is None else _reading(record)
+    return (
+        ReadDossier(dossier_id=required(record.dossier_id, "dossier_id"))
+        if record.process_id is None
+        else _reading(record)
+    )
 
 
 def _reading(record: Record) -> ReadProcess:
     """Whatever it is read for, it may be final: the claims come with the status that decides."""
     ttl = record.desired.claims_ttl
     return ReadProcess(
-        dossier_id=_require_id(record.dossier_id),
-        process_id=_require_id(record.process_id),
+        dossier_id=required(record.dossier_id, "dossier_id"),
+        process_id=required(record.process_id, "process_id"),
         claims_request=None if ttl is None else ClaimsRequest(uid=record.uid, generation=record.generation, ttl=ttl),
     )
 
 
 def _deletion(record: Record) -> Effect:
-    dossier_id = _require_id(record.dossier_id)
+    dossier_id = required(record.dossier_id, "dossier_id")
     if record.deleted:
         return ReadDossier(dossier_id=dossier_id, expect_missing=True)
     tried = record.failures > 0 or record.doubt is EffectKind.DELETE_DOSSIER
     return DeleteDossier(dossier_id=dossier_id, expect_missing=tried or record.outcome is Outcome.LOST)
-
-
-def _require_id(remote_id: str | None) -> str:
-    assert remote_id is not None, "the phase promises this id"
-    return remote_id
 
 
 _BY_PHASE = {

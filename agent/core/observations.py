@@ -194,7 +194,7 @@ class DossierCreated(Answered):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DossierSearched(Answered):
-    """Assure's lists were read. `complete`: GET dossiers showed every dossier. `dossier_id`: the one searched, if found."""
+    """Assure's lists were searched for the dossier. `complete`: GET dossiers had every dossier (`Listing.complete`)."""
 
     dossier_id: str | None
     complete: bool

@@ -14,6 +14,7 @@ a rerun) it is asked as soon as it is known that something follows, so that it i
 
 from agent.core.assure_types import FoundDossier, Status
 from agent.core.effect import EffectKind
+from agent.core.errors import required
 from agent.core.fast_replace import replace
 from agent.core.lost_answers import started_process
 from agent.core.observations import Answered, HistoryLost, HoldResolved, Observation
@@ -40,8 +41,7 @@ FOREIGN_DOSSIER = "dossier-of-another"
 def hold_history_lost(record: Record, at: float, evidence: str = NOT_SEARCHED) -> Record:
     """Nothing is begun before a person says so."""
     held = place_hold(record, HoldReason.HISTORY_LOST, at)
-    assert held.hold is not None
-    return replace(held, hold=replace(held.hold, evidence=evidence))
+    return replace(held, hold=replace(required(held.hold, "the hold"), evidence=evidence))
 
 
 def is_foreign(record: Record, reference: str | None) -> bool:
