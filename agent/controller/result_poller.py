@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from agent.controller.reconciler import Reconciler
 from agent.core.assure_types import Status
+from agent.core.observations import ResultAvailable
 from agent.core.policy import CLOCK_MARGIN
 from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Remote, Store
@@ -55,7 +56,7 @@ class ResultPoller:
             if dossiers is None
             else self._store.waiting_in(dossiers)
         )
-        self._reconciler.hint_results(sighted)
+        await self._reconciler.deliver({uid: ResultAvailable(at=now) for uid in sighted}, durable=False)
         return len(sighted)
 
     async def _finished(self, since: float) -> list[str] | None:
