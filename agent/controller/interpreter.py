@@ -4,11 +4,10 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Any, Generic, TypeVar
 
-from agent.core.answer import CLIENT_REJECTED, Answer, Busy, CallResult, Done, Evidence, Refused, Trouble, Unknown
+from agent.core.answer import Answer, Busy, CallResult, Done, Evidence, Refused, Unknown
 from agent.core.assure_types import Depiction
 from agent.core.document_types import check_admitted_id
 from agent.core.effect import (
@@ -260,10 +259,6 @@ class Interpreter:
                 return EffectDelayed(kind=kind, retry_after=retry_after, **stamp)
             case Unknown():
                 return EffectUnanswered(kind=kind, **stamp)
-            case Refused(evidence=Evidence(cause=cause)) if cause in CLIENT_REJECTED:
-                # The credentials are at fault, not the request: it was never sent, and may be sent later.
-                unsent = Busy(evidence=replace(answer.evidence, trouble=Trouble.NO_TOKEN))
-                return EffectDelayed(kind=kind, **stamp | {"evidence": unsent.evidence, "result": unsent.result})
             case Refused(missing=True):
                 return TargetMissing(kind=kind, **stamp)
             case Refused():

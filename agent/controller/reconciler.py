@@ -74,7 +74,7 @@ class Reconciler:
     async def deliver(
         self, observations: Mapping[str, Observation], *, durable: bool = True, receipt: Receipt | None = None
     ) -> None:
-        """Deliver observations by uid. Idle records fold them at once, in one transaction; driven ones after their call.
+        """Deliver observations by uid: idle records fold them now, in one transaction, driven ones after their call.
 
         With `durable=False` an observation is a hint: it is kept in memory until its record is claimed, and may be
         lost. The `receipt` of an event is committed in the transaction of the step. A driven record keeps the
