@@ -1,4 +1,4 @@
-"""`python -m proof explore|crash|simulate|chaos|fuzz [--seed N] [--long]`; the make targets call it."""
+"""`python -m verification explore|crash|simulate|chaos|fuzz [--seed N] [--long]`; the make targets call it."""
 
 import argparse
 import os
@@ -67,7 +67,9 @@ def _arguments() -> argparse.ArgumentParser:
 def main() -> int:
     """Run one proof, print its report; 1 when something is wrong."""
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of words is part of a run that can be repeated
-        os.execve(sys.executable, [sys.executable, "-m", "proof", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"})
+        os.execve(
+            sys.executable, [sys.executable, "-m", "verification", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
+        )
     given = _arguments().parse_args()
     report = PROOFS[given.proof](given)
     print(report)
