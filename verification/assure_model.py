@@ -271,7 +271,7 @@ class AssureModel:
             for dossier in self.open_dossiers()
             if dossier.reference == reference and dossier.created <= seen and not crowded
         ]
-        return DossierSearched(at=took, dossier_id=ours[0] if ours else None, listed=100 if crowded else len(ours))
+        return DossierSearched(at=took, dossier_id=ours[0] if ours else None, complete=not crowded)
 
     def _dossier_reading(self, dossier: Dossier, seen: float) -> DossierReading:
         processes = tuple(

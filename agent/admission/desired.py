@@ -8,6 +8,7 @@ from agent.core.assure_types import CaptureOptions, DocumentKey
 from agent.core.document_types import Resolution, Unresolved, explain_unresolved
 from agent.core.effect import ImageRef
 from agent.core.record import Desired
+from agent.core.reference import Reference
 from agent.core.request import VerificationRequest
 from agent.platform.settings import Settings
 from agent.source.diagnostics import Fault
@@ -45,7 +46,8 @@ class AdmissionRules:
 
     def is_own_reference(self, reference: str) -> bool:
         """True for an external reference of this agent's making."""
-        return reference.startswith(f"aa-{self.agent_id}-")
+        parsed = Reference.parse(reference)
+        return parsed is not None and parsed.agent == self.agent_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Protocol
 
+from agent.core.policy import RESCAN_PAUSE
 from agent.source.watch import Hint
 
-_UNFINISHED_PAUSE = 0.3  # seconds until what is being written is looked at again
 _SCAN_PAUSE_FACTOR = 2.0  # after a scan for a hint, no other for this many times as long as it took
 _FAULT_PAUSE = 1.0
 
@@ -39,7 +39,7 @@ class HintFollower:
     async def run(self, hints: Hints) -> None:
         """Follow until cancelled."""
         while True:
-            hint = await hints.next(_UNFINISHED_PAUSE if self._unfinished else None)
+            hint = await hints.next(RESCAN_PAUSE if self._unfinished else None)
             try:
                 await self.follow(hint)
             except Exception as error:

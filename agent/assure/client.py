@@ -17,7 +17,7 @@ from agent.core.assure_types import (
     Depiction,
     DocumentType,
     DossierReading,
-    ListedDossier,
+    Listing,
     NewProcess,
     ProcessPage,
     ProcessReading,
@@ -148,7 +148,7 @@ class AssureClient:
         )
         return await self._call(call, response_parsers.image)
 
-    async def list_dossiers(self) -> Answer[tuple[ListedDossier, ...]]:
+    async def list_dossiers(self) -> Answer[Listing]:
         """GET /dossiers (§4)."""
         call = Call(operation=Operation.LIST_DOSSIERS, method="GET", path=("dossiers",))
         return await self._call(call, response_parsers.dossiers)

@@ -18,6 +18,7 @@ from agent.core.assure_types import (
     DossierReading,
     ListedDossier,
     ListedProcess,
+    Listing,
     NewProcess,
     ProcessPage,
     ProcessReading,
@@ -148,9 +149,9 @@ def dossier(dossier_id: str) -> Reader[DossierReading]:
     return read
 
 
-def dossiers(reply: HttpReply) -> tuple[ListedDossier, ...]:
+def dossiers(reply: HttpReply) -> Listing:
     """GET dossiers (§4). One bad row spoils the list: a list with holes would prove an absence that is none."""
-    return tuple(
+    return Listing(
         ListedDossier(
             dossier_id=response_fields.an_id(row, "dossierId"),
             reference=response_fields.reference(row),

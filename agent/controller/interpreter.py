@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from functools import singledispatchmethod
 from typing import Any, Generic, TypeVar
 
-from agent.core.answer import Busy, Done, Evidence, Refused, Unknown
-from agent.core.assure_types import MAX_LISTED, Depiction
-from agent.core.document_types import mismatch
+from agent.core.answer import Answer, Busy, CallResult, Done, Evidence, Refused, Unknown
+from agent.core.assure_types import Depiction
+from agent.core.document_types import check_admitted_id
 from agent.core.effect import (
     ClaimsRequest,
     CompareImages,
@@ -50,6 +50,7 @@ from agent.core.observations import (
     TargetMissing,
     VerificationStarted,
 )
+from agent.core.policy import CLOCK_MARGIN
 from agent.ports import (
     Budget,
     ClaimsEncryption,
@@ -63,8 +64,6 @@ from agent.ports import (
 from agent.ports.listing import list_all_processes
 
 T = TypeVar("T")
-
-_CLOCK_MARGIN = 600.0  # seconds: our clock and Assure's are not the same
 
 
 class Interpreter:
@@ -90,7 +89,7 @@ class Interpreter:
         self.perform: Callable[[Effect], Awaitable[Answered]] = self._perform
         """Perform the effect once and say what was observed. Bound once: each look at it puts a function together."""
         self._dossiers = _SharedRead(lambda _: remote.list_dossiers())
-        self._processes = _SharedRead(lambda since: list_all_processes(remote, since - _CLOCK_MARGIN, ()))
+        self._processes = _SharedRead(lambda since: list_all_processes(remote, since - CLOCK_MARGIN, ()))
 
     @singledispatchmethod
     async def _perform(self, effect: Effect) -> Answered:
@@ -100,14 +99,14 @@ class Interpreter:
     async def _(self, _effect: ReserveStart) -> Answered:
         until = self._budget.take()
         if until is None:
-            return StartReserved(**self._observation_fields(Evidence()))
-        return BudgetExhausted(until=until, **self._observation_fields(Evidence()))
+            return StartReserved(**self._local_fields())
+        return BudgetExhausted(until=until, **self._local_fields())
 
     @_perform.register
     async def _(self, effect: CreateDossier) -> Answered:
         answer = await self._remote.create_dossier(effect.reference)
         if isinstance(answer, Done):
-            return DossierCreated(dossier_id=answer.value, **self._observation_fields(answer.evidence))
+            return DossierCreated(dossier_id=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
@@ -116,13 +115,13 @@ class Interpreter:
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
         found = [row.dossier_id for row in answer.value if row.reference == effect.reference]
-        if not found and len(answer.value) >= MAX_LISTED:  # out of sight there: one with a process shows here as well
+        if not found and not answer.value.complete:  # out of sight there: one with a process shows here as well
             rows = await self._processes.read(effect.since) or []
             found = [row.dossier_id for row in rows if row.reference == effect.reference and row.dossier_id is not None]
         return DossierSearched(
             dossier_id=found[0] if found else None,
-            listed=len(answer.value),
-            **self._observation_fields(answer.evidence),
+            complete=answer.value.complete,
+            **self._answer_fields(answer),
         )
 
     @_perform.register
@@ -137,14 +136,14 @@ class Interpreter:
             process_id=new.process_id,
             status=new.status,
             document_pages=new.document_pages,
-            **self._observation_fields(answer.evidence),
+            **self._answer_fields(answer),
         )
 
     @_perform.register
     async def _(self, effect: StartCapture) -> Answered:
         answer = await self._remote.start_capture(effect.dossier_id, effect.options)
         if isinstance(answer, Done):
-            return CaptureStarted(link=answer.value, **self._observation_fields(answer.evidence))
+            return CaptureStarted(link=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
@@ -152,7 +151,7 @@ class Interpreter:
         images = await self._images.read(effect.images)
         if isinstance(images, UnusableImage):
             return self._unfit_images(effect.kind, images)
-        return ImagesVerified(**self._observation_fields(Evidence()))
+        return ImagesVerified(**self._local_fields())
 
     @_perform.register
     async def _(self, effect: UploadImages) -> Answered:
@@ -161,7 +160,7 @@ class Interpreter:
             return self._unfit_images(effect.kind, images)
         answer = await self._remote.upload_images(effect.dossier_id, effect.process_id, images)
         if isinstance(answer, Done):
-            return ImagesUploaded(**self._observation_fields(answer.evidence))
+            return ImagesUploaded(**self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
@@ -173,13 +172,13 @@ class Interpreter:
                 return self._failure(effect.kind, answer)
             if hashlib.sha256(answer.value).hexdigest() != image.sha256:
                 differing.append(image.depiction)
-        return ImagesCompared(differing=tuple(differing), **self._observation_fields(Evidence()))
+        return ImagesCompared(differing=tuple(differing), **self._local_fields())
 
     @_perform.register
     async def _(self, effect: StartVerification) -> Answered:
         answer = await self._remote.start_verification(effect.dossier_id, effect.process_id)
         if isinstance(answer, Done):
-            return VerificationStarted(status=answer.value, **self._observation_fields(answer.evidence))
+            return VerificationStarted(status=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
@@ -188,7 +187,7 @@ class Interpreter:
             return await self._read_result(effect, effect.claims_request)
         answer = await self._remote.read_process(effect.dossier_id, effect.process_id)
         if isinstance(answer, Done):
-            return ProcessRead(reading=answer.value, **self._observation_fields(answer.evidence))
+            return ProcessRead(reading=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     async def _read_result(self, effect: ReadProcess, claims_request: ClaimsRequest) -> Answered:
@@ -196,7 +195,7 @@ class Interpreter:
         answer = await self._remote.read_result(effect.dossier_id, effect.process_id)
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
-        reading, stamp = answer.value.reading, self._observation_fields(answer.evidence)
+        reading, stamp = answer.value.reading, self._answer_fields(answer)
         if answer.value.claims is None:
             return ProcessRead(reading=reading, **stamp)
         try:
@@ -209,38 +208,52 @@ class Interpreter:
     async def _(self, effect: ReadDossier) -> Answered:
         answer = await self._remote.read_dossier(effect.dossier_id, effect.expect_missing)
         if isinstance(answer, Done):
-            return DossierRead(reading=answer.value, **self._observation_fields(answer.evidence))
+            return DossierRead(reading=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
     async def _(self, effect: DeleteDossier) -> Answered:
         answer = await self._remote.delete_dossier(effect.dossier_id, effect.expect_missing)
         if isinstance(answer, Done):
-            return DossierDeleted(**self._observation_fields(answer.evidence))
+            return DossierDeleted(**self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     async def _document_type(self, effect: CreateProcess) -> Answered | None:
-        """None: the id is what the file asks for. Otherwise nothing is sent."""
+        """Return the answer when the process must not be created; None when the admitted document id is valid."""
         if effect.document_type is None:
             return None
         found = await self._types.resolve(effect.document_type)
-        if found is None:
-            return EffectDelayed(kind=effect.kind, **self._observation_fields(Evidence(cause="no-document-types")))
-        if reason := mismatch(found, effect.document_id):
-            return DocumentTypeGone(reason=reason, **self._observation_fields(Evidence(cause=reason)))
-        return None
+        result, cause = check_admitted_id(found, effect.document_id)
+        if result is CallResult.DONE:
+            return None
+        fields = self._local_fields(result, cause)
+        if result is CallResult.BUSY:
+            return EffectDelayed(kind=effect.kind, **fields)
+        return DocumentTypeGone(reason=cause, **fields)
 
-    def _observation_fields(self, evidence: Evidence) -> Any:
-        return {"at": self._clock.now(), "jitter": self._chance(), "evidence": evidence}
+    def _answer_fields(self, answer: Answer[Any]) -> Any:
+        return {
+            "at": self._clock.now(),
+            "jitter": self._chance(),
+            "evidence": answer.evidence,
+            "result": answer.result,
+        }
+
+    def _local_fields(self, result: CallResult = CallResult.DONE, cause: str = "") -> Any:
+        """The fields of an answer that needed no call to Assure."""
+        return {
+            "at": self._clock.now(),
+            "jitter": self._chance(),
+            "evidence": Evidence(cause=cause),
+            "result": result,
+        }
 
     def _unfit_images(self, kind: EffectKind, unfit: UnusableImage) -> Answered:
-        evidence = Evidence(cause=f"{unfit.depiction} {unfit.reason}")
-        return ImagesInvalid(
-            kind=kind, depiction=unfit.depiction, reason=unfit.reason, **self._observation_fields(evidence)
-        )
+        fields = self._local_fields(CallResult.REFUSED, f"{unfit.depiction} {unfit.reason}")
+        return ImagesInvalid(kind=kind, depiction=unfit.depiction, reason=unfit.reason, **fields)
 
     def _failure(self, kind: EffectKind, answer: Refused | Busy | Unknown) -> Answered:
-        stamp = self._observation_fields(answer.evidence)
+        stamp = self._answer_fields(answer)
         match answer:
             case Busy(retry_after=retry_after):
                 return EffectDelayed(kind=kind, retry_after=retry_after, **stamp)

@@ -17,7 +17,6 @@ ever less often: each minute at first, once an hour after a day.
 import math
 
 from agent.core.answer import Done, Refused
-from agent.core.assure_types import MAX_LISTED
 from agent.ports import Clock, Remote, Store
 
 _ABSENCE_SECONDS = 3600.0  # seconds after which a list of all there is proves absence
@@ -52,7 +51,7 @@ class OrphanCollector:
             found = dossier_id or shown.get(reference)
             if found is not None:
                 deleted += await self._delete(reference, found, known=dossier_id is not None)
-            elif now - since >= (_ABSENCE_SECONDS if len(listed.value) < MAX_LISTED else _ASSURE_RETENTION):
+            elif now - since >= (_ABSENCE_SECONDS if listed.value.complete else _ASSURE_RETENTION):
                 await self._store.close_orphan(reference, self._clock.now(), None)
         return deleted
 

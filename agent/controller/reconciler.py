@@ -6,7 +6,7 @@ written ends the loop, because without it nothing may be told to the outside [I4
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from agent.controller.create_barrier import CreateBarrier
@@ -19,7 +19,7 @@ from agent.core.observations import Observation, Resumed, TimerFired
 from agent.core.policy import Policy
 from agent.core.record import Record
 from agent.platform.callbacks import isolated
-from agent.ports import Clock, Gate, Store
+from agent.ports import Clock, Gate, Receipt, Store
 
 _FAULT_PAUSE = 60.0  # seconds until a record that met a bug of ours is tried again
 _PARK_SECONDS = 60.0  # seconds until one that may not ask is looked at again, unless the way is free before
@@ -71,8 +71,19 @@ class Reconciler:
         self._queue.admitted()
         self._wake.set()
 
-    async def deliver(self, observations: Mapping[str, Observation]) -> None:
-        """Let records know of something, by uid. Those that are idle fold it in now, in one transaction."""
+    async def deliver(
+        self, observations: Mapping[str, Observation], *, durable: bool = True, receipt: Receipt | None = None
+    ) -> None:
+        """Deliver observations by uid: idle records fold them now, in one transaction, driven ones after their call.
+
+        With `durable=False` an observation is a hint: it is kept in memory until its record is claimed, and may be
+        lost. The `receipt` of an event is committed in the transaction of the step. A driven record keeps the
+        observation in memory: after a crash it is resumed, or still due, and reads its process without the event.
+        """
+        if not durable:
+            self._queue.hint({uid: seen for uid, seen in observations.items() if not self._occupied(uid)})
+            self._wake.set()
+            return
         steps = []
         for uid, observation in observations.items():
             record = None if self._occupied(uid) else self._store.get(uid)
@@ -83,22 +94,17 @@ class Reconciler:
         uids = {item.record.uid for item in steps}
         self._committing |= uids
         try:
-            await self._commit([item for item in steps if item.changed])
+            await self._commit([item for item in steps if item.changed], receipt)
         finally:
             self._committing -= uids
             self._wake.set()
-        for uid in self._queue.pending_for(uids):  # delivered while this was being committed
+        for uid in self._queue.pending_for(uids):  # queued during this commit
             if (waiting := self._queue.dequeue(uid)) is not None:
                 await self.deliver({uid: waiting})
 
     def retract(self, uid: str, observation: Observation) -> bool:
         """What was told waits for a call to be answered: nothing comes of it any more. False: it was folded in."""
         return self._queue.discard(uid, observation)
-
-    def hint_results(self, uids: Iterable[str]) -> None:
-        """The results of these are there: look at them in their turn. Who is driven just now is sighted again later."""
-        self._queue.hint(uid for uid in uids if not self._occupied(uid))
-        self._wake.set()
 
     # -- the loop --------------------------------------------------------------------------------------------
 
@@ -262,10 +268,10 @@ class Reconciler:
         elif not self._stopping:
             raise Impossible(f"due in phase {record.phase}, and nothing is owed")
 
-    async def _commit(self, steps: Sequence[Step]) -> None:
-        if not steps:
+    async def _commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
+        if not steps and receipt is None:
             return
-        await self._store.commit(steps)
+        await self._store.commit(steps, receipt)
         self._update_barrier(steps)
         for taken in steps:
             self._on_step(taken)

@@ -20,7 +20,8 @@ from agent.core.answer import Done, Refused
 from agent.core.assure_types import FoundDossier, ListedDossier, ListedProcess
 from agent.core.lost_answers import started_process
 from agent.core.observations import HistoryLost, HoldAnswer, HoldResolved, Observation
-from agent.core.record import Record, parse_reference
+from agent.core.record import Record
+from agent.core.reference import Reference
 from agent.core.rules.recovery import proves_store_is_stale
 from agent.ports import Clock, Recoveries, Recovery, Remote, Store
 from agent.ports.listing import PAGE_SIZE, list_all_processes
@@ -171,11 +172,10 @@ class StoreRecovery:
         return {uid: tuple(ones) for uid, ones in by_uid.items()}
 
     def _parse_reference(self, reference: str | None) -> tuple[str, FoundDossier] | None:
-        read = parse_reference(reference)
-        if read is None or read[0] != self._agent_id:
+        read = Reference.parse(reference)
+        if read is None or read.agent != self._agent_id:
             return None
-        _, uid, generation, attempt = read
-        return uid, FoundDossier(generation=generation, attempt=attempt, dossier_id="")
+        return read.uid, FoundDossier(generation=read.generation, attempt=read.attempt, dossier_id="")
 
     async def _deliver(self, observations: Mapping[str, Observation]) -> None:
         for uids in _chunks([uid for uid in observations if self._store.get(uid) is not None]):
@@ -187,7 +187,7 @@ class StoreRecovery:
         for uid, ones in found.items():
             record = self._store.get(uid)
             for one in ones:
-                reference = f"aa-{self._agent_id}-{uid}-{one.generation}-{one.attempt}"
+                reference = str(Reference(self._agent_id, uid, one.generation, one.attempt))
                 if record is not None and one.dossier_id == record.dossier_id:
                     continue
                 if record is not None and _is_not_newer(one, record) and not started_process(one.processes):

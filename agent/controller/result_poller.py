@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 from agent.controller.reconciler import Reconciler
 from agent.core.assure_types import Status
+from agent.core.observations import ResultAvailable
+from agent.core.policy import CLOCK_MARGIN
 from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Remote, Store
 from agent.ports.listing import list_all_processes
 
-_CLOCK_MARGIN = 600.0  # seconds: our clock and Assure's are not the same
 _LIST_WINDOW = 29 * 86400.0
 _READS_WITHOUT_LIST = 32  # looks at each interval while there is no list
 _FINAL_STATUSES = tuple(status for status in Status if status.final)
@@ -48,14 +49,14 @@ class ResultPoller:
         if not waiting.count:
             return 0
         now = self._clock.now()
-        since = waiting.since - _CLOCK_MARGIN if waiting.since <= now else 0.0  # a time that cannot be says nothing
+        since = waiting.since - CLOCK_MARGIN if waiting.since <= now else 0.0  # a time that cannot be says nothing
         dossiers = await self._finished(max(since, now - _LIST_WINDOW))
         sighted = (
             self._store.least_recently_polled(_READS_WITHOUT_LIST)
             if dossiers is None
             else self._store.waiting_in(dossiers)
         )
-        self._reconciler.hint_results(sighted)
+        await self._reconciler.deliver({uid: ResultAvailable(at=now) for uid in sighted}, durable=False)
         return len(sighted)
 
     async def _finished(self, since: float) -> list[str] | None:

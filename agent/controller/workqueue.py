@@ -6,10 +6,11 @@ new is admitted. Nothing here is worth keeping: after a crash it is claimed agai
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from agent.controller.create_barrier import CreateBarrier
-from agent.core.observations import Observation, ResultAvailable
+from agent.core.observations import Observation
 from agent.core.record import Record
 from agent.ports import Clock, Gate, Store
 
@@ -48,8 +49,8 @@ class WorkQueue:
         self._concurrency = concurrency
         self._ready: dict[str, Record] = {}  # claimed, in order
         self._inbox: dict[str, list[Observation]] = {}
-        self._hinted: dict[str, None] = {}  # uids whose result is there, in order; a hint that nothing keeps
-        self._parked_until_cleared: dict[str, float] = {}  # uid -> until when, whatever is delivered
+        self._hinted: dict[str, Observation] = {}  # by uid, in order; lost at a crash
+        self._parked_until_cleared: dict[str, float] = {}  # uid -> until when, whatever happens
         self._parked: dict[str, float] = {}  # uid -> until when, or until the gate opens or the barrier falls
         self._deadlines_checked_at = -math.inf  # when deadlines were last looked at while the gate was shut
         self._has_new_work = False  # something was admitted since the last claim
@@ -98,9 +99,9 @@ class WorkQueue:
         """Those of them for whom something is kept."""
         return self._inbox.keys() & set(uids)
 
-    def hint(self, uids: Iterable[str]) -> None:
-        """The results of these are there: look at them in their turn."""
-        self._hinted.update((uid, None) for uid in uids if uid not in self._ready)
+    def hint(self, observations: Mapping[str, Observation]) -> None:
+        """Keep observations in memory until their records are claimed, after all other work."""
+        self._hinted.update((uid, seen) for uid, seen in observations.items() if uid not in self._ready)
 
     def park(self, uid: str, seconds: float, until_cleared: bool = False) -> None:
         """Skip the record for so long, or until the gate or the barrier opens; `until_cleared`: or until `clear`."""
@@ -172,11 +173,11 @@ class WorkQueue:
         self._ready = {record.uid: record for record in claimed} | kept
         while self._hinted and len(self._ready) < most:  # last, like everybody who waits for a result
             uid = next(iter(self._hinted))
-            del self._hinted[uid]
+            hinted = self._hinted.pop(uid)
             record = None if uid in busy or uid in self._ready else self._store.get(uid)
             if record is not None and record.intent is None:
                 self._ready[uid] = record
-                self.enqueue(uid, ResultAvailable(at=now))
+                self.enqueue(uid, replace(hinted, at=now))
 
     def _check_deadlines(self, now: float, working: Collection[str]) -> None:
         """Nothing can be asked; deadlines are kept all the same, and what was heard is folded in."""

@@ -11,7 +11,7 @@ So the question is never "did it fail?" but "what do we know?":
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -32,6 +32,15 @@ class Operation(StrEnum):
     LIST_PROCESSES = "list_processes"
     LIST_DOCUMENT_TYPES = "list_document_types"
     DELETE_DOSSIER = "delete_dossier"
+
+
+class CallResult(StrEnum):
+    """The class of an answer, as attempts and events record it."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    BUSY = "busy"
+    UNKNOWN = "unknown"
 
 
 class Trouble(StrEnum):
@@ -72,6 +81,7 @@ class Evidence:
 class Done(Generic[T]):
     """It happened; `value` is what the body said."""
 
+    result: ClassVar = CallResult.DONE
     value: T
     evidence: Evidence = Evidence()
 
@@ -80,6 +90,7 @@ class Done(Generic[T]):
 class Refused:
     """It certainly did not happen, and asking again will not help."""
 
+    result: ClassVar = CallResult.REFUSED
     evidence: Evidence
 
     @property
@@ -92,6 +103,7 @@ class Refused:
 class Busy:
     """It certainly did not happen; come back later. `retry_after` in seconds when the remote said so."""
 
+    result: ClassVar = CallResult.BUSY
     evidence: Evidence
     retry_after: float | None = None
 
@@ -100,6 +112,7 @@ class Busy:
 class Unknown:
     """It may have happened. `retry_after` in seconds when the remote said when to come back, as 503 may."""
 
+    result: ClassVar = CallResult.UNKNOWN
     evidence: Evidence
     retry_after: float | None = None
 

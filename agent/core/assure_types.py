@@ -123,6 +123,17 @@ class ListedDossier:
     created_at: str = ""
 
 
+class Listing(tuple[ListedDossier, ...]):
+    """The rows of GET dossiers."""
+
+    __slots__ = ()
+
+    @property
+    def complete(self) -> bool:
+        """True when no dossier can be missing; a full list may leave out older ones."""
+        return len(self) < MAX_LISTED
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDossier:
     """A dossier under one of our references, as the lists show it: which generation and attempt, and what is in it."""

@@ -2,48 +2,28 @@
 
 from dataclasses import dataclass
 
-from agent.core.answer import Evidence, Trouble
-from agent.core.observations import (
-    Answered,
-    DocumentTypeGone,
-    EffectDelayed,
-    EffectRefused,
-    EffectUnanswered,
-    ImagesInvalid,
-    Observation,
-    Resumed,
-    TargetMissing,
-    answered_effect,
-)
+from agent.core.answer import CallResult, Evidence, Trouble
+from agent.core.observations import Answered, Observation, answered_effect
 from agent.core.record import Record
 
 _CRASHED = Evidence(trouble=Trouble.CRASHED, cause="crashed")
-RESULTS: dict[type[Observation], str] = {  # of the call that an observation answers, where it is not "done"
-    Resumed: "unknown",
-    ImagesInvalid: "refused",
-    DocumentTypeGone: "refused",
-    EffectRefused: "refused",
-    TargetMissing: "refused",
-    EffectDelayed: "busy",
-    EffectUnanswered: "unknown",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempted:
-    """How an intent was answered: `result` is done, refused, busy or unknown."""
+    """How an intent was answered."""
 
     number: int
-    result: str
+    result: CallResult
     evidence: Evidence
 
 
-def call_result(observation: Observation) -> tuple[str, str] | None:
+def call_result(observation: Observation) -> tuple[CallResult, str] | None:
     """What Assure's answer was, and its trace id, or "": of a read as well. None when Assure was not asked."""
     kind = answered_effect(observation)
     if kind is None or kind.local or not isinstance(observation, Answered):
         return None
-    return RESULTS.get(type(observation), "done"), observation.evidence.trace_id
+    return observation.result, observation.evidence.trace_id
 
 
 def attempt_result(record: Record, observation: Observation) -> Attempted | None:
@@ -51,6 +31,5 @@ def attempt_result(record: Record, observation: Observation) -> Attempted | None
     if record.intent is None:
         return None
     if not isinstance(observation, Answered):
-        return Attempted(number=record.intent.number, result="unknown", evidence=_CRASHED)
-    result = RESULTS.get(type(observation), "done")
-    return Attempted(number=record.intent.number, result=result, evidence=observation.evidence)
+        return Attempted(number=record.intent.number, result=CallResult.UNKNOWN, evidence=_CRASHED)
+    return Attempted(number=record.intent.number, result=observation.result, evidence=observation.evidence)

@@ -16,6 +16,7 @@ from agent.core.record import Hold, Intent, Record, Result
 Audited = dict[str, Any]
 
 # Keys of `changes` that the store adds (agent/store/digests.py); they are no fields of a record.
+ANSWER = "answer"  # the key of `changes` with the class of the answer to the open intent; not a field of a record
 DIGESTS = frozenset({"nameDigest", "labelsDigest", "authorDigests", "forgotten", "command"})
 
 
@@ -156,7 +157,7 @@ def replay(changes: Iterable[Mapping[str, Any]]) -> Audited:
     fields: Audited = {}
     for change in changes:
         for key, value in change.items():
-            if key in DIGESTS:
+            if key in DIGESTS or key == ANSWER:
                 continue
             if value is None:
                 fields.pop(key, None)

@@ -79,4 +79,4 @@ def _is_blocked(record: Record) -> bool:
     """True while nothing is done for it but to keep its privacy clock."""
     if record.phase in (Phase.DELETION, Phase.DONE):
         return False
-    return record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
+    return record.blocked

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from agent.core.answer import CallResult
 from agent.core.assure_types import DocumentKey, DocumentType
 
 _MOST_CANDIDATES = 5
@@ -34,11 +35,16 @@ def resolve(types: Sequence[DocumentType], key: DocumentKey) -> Resolution:
     return Unresolved(_nearest(types, key), ambiguous=False)
 
 
-def mismatch(found: Resolution, document_id: int) -> str:
-    """Why the admitted id is no longer what the list gives, as a token; empty when it still is."""
+def check_admitted_id(found: Resolution | None, document_id: int) -> tuple[CallResult, str]:
+    """Check the admitted id against today's document types: the class of the answer and, unless done, its cause.
+
+    `found` is None while the list of document types is unavailable.
+    """
+    if found is None:
+        return CallResult.BUSY, "no-document-types"
     if isinstance(found, Unresolved):
-        return "ambiguous" if found.ambiguous else "not-listed"
-    return "" if found.id == document_id else "another-id"
+        return CallResult.REFUSED, "ambiguous" if found.ambiguous else "not-listed"
+    return (CallResult.DONE, "") if found.id == document_id else (CallResult.REFUSED, "another-id")
 
 
 def explain_unresolved(key: DocumentKey, found: Unresolved) -> tuple[str, str]:

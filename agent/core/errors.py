@@ -13,6 +13,10 @@ AgentError
 └── RemoteError       theirs: Assure does not let us in
 """
 
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class AgentError(Exception):
     """Something a person should read. `str()` is the message; `hint` is what to try, without the word "Try"."""
@@ -23,7 +27,14 @@ class AgentError(Exception):
 
 
 class Impossible(AgentError):
-    """Ours: an observation that the transition table does not allow."""
+    """A bug of the agent: the state machine would break one of its rules. The record stays unchanged."""
+
+
+def required(value: T | None, name: str) -> T:
+    """Return a value that the phase guarantees. Raises Impossible when it is None."""
+    if value is None:
+        raise Impossible(f"{name} is missing")
+    return value
 
 
 class SettingsError(AgentError):

@@ -20,7 +20,8 @@ else:
         fields = getattr(value, "__dict__", None)
         if fields is None or hasattr(value, "__post_init__"):
             return _replace(value, **changes)
-        assert changes.keys() <= fields.keys(), changes.keys() - fields.keys()
+        if not changes.keys() <= fields.keys():
+            raise TypeError(f"unknown fields: {sorted(changes.keys() - fields.keys())}")
         copy = object.__new__(type(value))
         copy.__dict__.update(fields, **changes)
         return copy

@@ -25,7 +25,7 @@ def absence(search: DossierSearched, since: float, policy: Policy) -> Absence:
     the grace for lagging reads is waited for.
     """
     waited = search.at - policy.grace_start(since)
-    if search.listed >= policy.list_limit:
+    if not search.complete:
         return Absence.UNPROVABLE if waited >= policy.list_lag else Absence.OPEN
     return Absence.PROVEN if waited >= policy.absence_grace else Absence.OPEN
 

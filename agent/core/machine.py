@@ -27,8 +27,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from agent.core.answer import CallResult
 from agent.core.attempt import Attempted, attempt_result, call_result
-from agent.core.audit import Event, difference, digested_fields_changed
+from agent.core.audit import ANSWER, Event, difference, digested_fields_changed
 from agent.core.effect import Effect, EffectKind
 from agent.core.errors import Impossible
 from agent.core.fast_replace import replace
@@ -96,7 +97,7 @@ class Step:
     link: str | None = None  # a capture link, for its own table only [I6]
     encrypted_claims: EncryptedClaims | None = None  # encrypted claims, for their own table only [I6]
     answered: Attempted | None = None  # how the open intent was answered, when it was
-    call_result: tuple[str, str] | None = None  # the answer to a call, a read among them, and its trace id: for the log
+    call_result: tuple[CallResult, str] | None = None  # of a call or a read: class and trace id, for the log
 
     @property
     def changed(self) -> bool:
@@ -166,7 +167,8 @@ def step(record: Record, observation: Observation, policy: Policy, request_effec
     same = scheduled.phase is record.phase and scheduled.generation == record.generation
     entered = scheduled.phase_at if same else observation.at
     after = replace(scheduled, version=record.version + 1, phase_at=entered)
-    event = _event(type(observation).__name__, record, after, observation.at)
+    answered = attempt_result(record, observation)
+    event = _event(type(observation).__name__, record, after, observation.at, answered)
     return Step(
         before=record,
         record=after,
@@ -175,7 +177,7 @@ def step(record: Record, observation: Observation, policy: Policy, request_effec
         orphan=possible_orphan(record, observation, after, policy),
         link=observation.link if isinstance(observation, CaptureStarted) else None,
         encrypted_claims=observation.encrypted_claims if isinstance(observation, ProcessRead) else None,
-        answered=attempt_result(record, observation),
+        answered=answered,
         call_result=call_result(observation),
     )
 
@@ -189,8 +191,10 @@ def _expected(record: Record, observation: Observation, policy: Policy) -> bool:
 
 
 def _allowed(record: Record, row: Row, folded: Record, terminated: Record) -> None:
-    assert folded.phase in (record.phase, *row.to), f"{record.phase} -> {folded.phase} is not in its row"
-    assert terminated.phase is folded.phase or terminated.phase in TERMINATIONS[folded.phase], "not in HEED"
+    if folded.phase not in (record.phase, *row.to):
+        raise Impossible(f"{record.phase} -> {folded.phase} is not in the row of TABLE")
+    if terminated.phase is not folded.phase and terminated.phase not in TERMINATIONS[folded.phase]:
+        raise Impossible(f"{folded.phase} -> {terminated.phase} is not in TERMINATIONS")
 
 
 def _intend(record: Record, effect: Effect | None, at: float) -> Record:
@@ -206,8 +210,11 @@ def _intend(record: Record, effect: Effect | None, at: float) -> Record:
     )
 
 
-def _event(name: str, before: Record | None, after: Record, at: float) -> Event:
-    return Event(at=at, type=name, changes=difference(before, after))
+def _event(name: str, before: Record | None, after: Record, at: float, answered: Attempted | None = None) -> Event:
+    changes = difference(before, after)
+    if answered is not None:
+        changes[ANSWER] = answered.result.value
+    return Event(at=at, type=name, changes=changes)
 
 
 _DELETING = (Phase.DELETION,)  # `close` with a dossier

@@ -21,15 +21,16 @@ from agent.core.effect import (
     UploadImages,
     VerifyImages,
 )
+from agent.core.errors import required
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Outcome, Phase, Record
 
 
 def deletion_deadline(record: Record, policy: Policy) -> float | None:
     """When the dossier must go, whatever is undecided: the deadline, or HOLD_TTL after a hold. None: there is none."""
-    if record.opened_at is None or record.outcome is not None:
+    deadline = record.deadline_at
+    if deadline is None or record.outcome is not None:
         return None
-    deadline = record.opened_at + record.desired.deadline
     if record.hold is not None and record.hold.reason.blocks:
         return min(deadline, record.hold.at + policy.hold_ttl)
     return deadline
@@ -115,7 +116,9 @@ def effect_for(record: Record, at: float, policy: Policy) -> Effect:
         return _read_before_start(record)  # too late for a start: read once more, then the deadline decides
     if record.phase is Phase.IMAGES and record.resent and overdue(record, at, policy):
         # Too late for a repeated upload: read once more, then the deadline decides.
-        return ReadProcess(dossier_id=_require_id(record.dossier_id), process_id=_require_id(record.process_id))
+        return ReadProcess(
+            dossier_id=required(record.dossier_id, "dossier_id"), process_id=required(record.process_id, "process_id")
+        )
     if policy.budgeted and record.phase is Phase.DOSSIER and record.reserved_at is None and record.doubt is None:
         return ReserveStart()
     return _BY_PHASE[record.phase](record)
@@ -130,23 +133,22 @@ def _dossier(record: Record) -> Effect:
 
 
 def _process(record: Record) -> Effect:
-    dossier_id = _require_id(record.dossier_id)
+    dossier_id = required(record.dossier_id, "dossier_id")
     if record.doubt is EffectKind.CREATE_PROCESS:
         return ReadDossier(dossier_id=dossier_id)
     desired = record.desired
     if desired.capture is not None:
         return StartCapture(dossier_id=dossier_id, options=desired.capture)
-    assert desired.document_id is not None
     return CreateProcess(
         dossier_id=dossier_id,
         process_type=desired.process_type,
-        document_id=desired.document_id,
+        document_id=required(desired.document_id, "document_id"),
         document_type=desired.document_type,
     )
 
 
 def _images(record: Record) -> Effect:
-    dossier_id, process_id = _require_id(record.dossier_id), _require_id(record.process_id)
+    dossier_id, process_id = required(record.dossier_id, "dossier_id"), required(record.process_id, "process_id")
     images = record.desired.images
     if record.doubt is EffectKind.UPLOAD_IMAGES:
         return _reading(record)
@@ -156,7 +158,7 @@ def _images(record: Record) -> Effect:
 
 
 def _verification(record: Record) -> Effect:
-    dossier_id, process_id = _require_id(record.dossier_id), _require_id(record.process_id)
+    dossier_id, process_id = required(record.dossier_id, "dossier_id"), required(record.process_id, "process_id")
     if record.pending:
         return StartVerification(dossier_id=dossier_id, process_id=process_id)
     return _read_before_start(record)
@@ -164,34 +166,35 @@ def _verification(record: Record) -> Effect:
 
 def _read_before_start(record: Record) -> Effect:
     """Before a start: is the process, or after an unknown create everything in the dossier, still pending?"""
-    return ReadDossier(dossier_id=_require_id(record.dossier_id)) if record.create_unknown else _reading(record)
+    return (
+        ReadDossier(dossier_id=required(record.dossier_id, "dossier_id")) if record.create_unknown else _reading(record)
+    )
 
 
 def _result(record: Record) -> Effect:
-    return ReadDossier(dossier_id=_require_id(record.dossier_id)) if record.process_id is None else _reading(record)
+    return (
+        ReadDossier(dossier_id=required(record.dossier_id, "dossier_id"))
+        if record.process_id is None
+        else _reading(record)
+    )
 
 
 def _reading(record: Record) -> ReadProcess:
     """Whatever it is read for, it may be final: the claims come with the status that decides."""
     ttl = record.desired.claims_ttl
     return ReadProcess(
-        dossier_id=_require_id(record.dossier_id),
-        process_id=_require_id(record.process_id),
+        dossier_id=required(record.dossier_id, "dossier_id"),
+        process_id=required(record.process_id, "process_id"),
         claims_request=None if ttl is None else ClaimsRequest(uid=record.uid, generation=record.generation, ttl=ttl),
     )
 
 
 def _deletion(record: Record) -> Effect:
-    dossier_id = _require_id(record.dossier_id)
+    dossier_id = required(record.dossier_id, "dossier_id")
     if record.deleted:
         return ReadDossier(dossier_id=dossier_id, expect_missing=True)
     tried = record.failures > 0 or record.doubt is EffectKind.DELETE_DOSSIER
     return DeleteDossier(dossier_id=dossier_id, expect_missing=tried or record.outcome is Outcome.LOST)
-
-
-def _require_id(remote_id: str | None) -> str:
-    assert remote_id is not None, "the phase promises this id"
-    return remote_id
 
 
 _BY_PHASE = {

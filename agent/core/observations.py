@@ -7,7 +7,7 @@ so that a step is a pure function. First the facts from outside, then the answer
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent.core.answer import Evidence
+from agent.core.answer import CallResult, Evidence
 from agent.core.assure_types import Depiction, DossierReading, FoundDossier, ProcessReading, Status
 from agent.core.effect import EffectKind
 from agent.core.record import Desired
@@ -148,9 +148,13 @@ class DocumentRemoved(Observation):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered(Observation):
-    """The base of the answers to one effect. `evidence` is what is kept of the answer."""
+    """The base of the answers to one effect.
+
+    `result` is the class of the answer (`agent.core.answer`), `evidence` is what is kept of it.
+    """
 
     evidence: Evidence = Evidence()
+    result: CallResult = CallResult.DONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +178,7 @@ class ImagesVerified(Answered):
 class ImagesInvalid(Answered):
     """An image file is not what was admitted; nothing was sent. `reason` is a token: missing, changed, ..."""
 
+    result: CallResult = CallResult.REFUSED
     depiction: Depiction
     reason: str
     kind: EffectKind = EffectKind.VERIFY_IMAGES
@@ -188,10 +193,10 @@ class DossierCreated(Answered):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DossierSearched(Answered):
-    """The lists were read. `listed` rows were in GET dossiers; `dossier_id` is ours, when it was there."""
+    """Assure's lists were searched for the dossier. `complete`: GET dossiers had every dossier (`Listing.complete`)."""
 
     dossier_id: str | None
-    listed: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +212,7 @@ class ProcessCreated(Answered):
 class DocumentTypeGone(Answered):
     """Country and type no longer mean the admitted id; nothing was sent. `reason` is a token: not-listed, ..."""
 
+    result: CallResult = CallResult.REFUSED
     reason: str
 
 
@@ -281,6 +287,7 @@ class DossierDeleted(Answered):
 class TargetMissing(Answered):
     """Assure's own 404 for the dossier or process that the effect was about."""
 
+    result: CallResult = CallResult.REFUSED
     kind: EffectKind
 
 
@@ -288,6 +295,7 @@ class TargetMissing(Answered):
 class EffectRefused(Answered):
     """It certainly did not happen, and asking again will not help."""
 
+    result: CallResult = CallResult.REFUSED
     kind: EffectKind
 
 
@@ -295,6 +303,7 @@ class EffectRefused(Answered):
 class EffectDelayed(Answered):
     """It certainly did not happen; come back later (`retry_after` in seconds, when Assure said so)."""
 
+    result: CallResult = CallResult.BUSY
     kind: EffectKind
     retry_after: float | None = None
 
@@ -303,6 +312,7 @@ class EffectDelayed(Answered):
 class EffectUnanswered(Answered):
     """It may have happened: no answer, or none that proves anything."""
 
+    result: CallResult = CallResult.UNKNOWN
     kind: EffectKind
 
 

@@ -1,8 +1,10 @@
 """The numbers the machine decides by. They come in as a value; seconds throughout."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from agent.core.assure_types import MAX_LISTED
+CLOCK_MARGIN: Final = 600.0  # seconds by which the clocks of this machine and of Assure may differ
+RESCAN_PAUSE: Final = 0.3  # seconds before an unsettled file is read again; longer than `source.folder.SETTLE_SECONDS`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,6 @@ class Policy:
         5  # failures in a row that noise explains: until then waits grow by half, afterwards they double
     )
     backoff_cap: float = 60.0
-    list_limit: int = MAX_LISTED
 
     def grace_start(self, at: float) -> float:
         """From when a grace is counted that has to have passed indeed.

@@ -5,18 +5,17 @@ lists the fields that are audited.
 """
 
 import hashlib
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 from agent.core.assure_types import CaptureOptions, Depiction, DocumentKey, ProcessType, Status, StatusReason
 from agent.core.effect import EffectKind, ImageRef
+from agent.core.reference import Reference
 
 Mode = Literal["upload", "capture"]
 
 _HASHED = "sha256:"
-_REFERENCE = re.compile(r"aa-([a-z0-9]{1,16})-([0-9a-f]{24})-([1-9]\d{0,8})-([1-9]\d{0,8})")
 
 
 class Phase(StrEnum):
@@ -225,7 +224,7 @@ class Record:
     @property
     def reference(self) -> str:
         """Our externalReference for the current dossier."""
-        return f"aa-{self.agent}-{self.uid}-{self.generation}-{self.attempt}"
+        return str(Reference(self.agent, self.uid, self.generation, self.attempt))
 
     @property
     def priority(self) -> int:
@@ -250,12 +249,31 @@ class Record:
         return "waiting" if self.phase is Phase.RESULT or self.queued else "active"
 
     @property
+    def blocked(self) -> bool:
+        """True while a suspension or a hold stops the work; deadline and deletion go on."""
+        return self.desired.suspend or (self.hold is not None and self.hold.reason.blocks)
+
+    @property
+    def deadline_at(self) -> float | None:
+        """The deadline, counted from the first create call; None before that call."""
+        return None if self.opened_at is None else self.opened_at + self.desired.deadline
+
+    @property
+    def decides_at(self) -> float | None:
+        """When the deadline may decide without an answer of Assure; None when there is no deadline.
+
+        A blocked request has no other work, so `due_at` is its deadline, which HOLD_TTL may have shortened.
+        """
+        if self.phase in (Phase.DELETION, Phase.DONE) or self.opened_at is None:
+            return None
+        return self.due_at if self.blocked else self.deadline_at
+
+    @property
     def progressing(self) -> bool:
         """True while it goes on by itself: it waits for no decision, no resumption, no budget, no retention."""
         if self.phase is Phase.DELETION:
             return not self.in_retention
-        blocked = self.desired.suspend or (self.hold is not None and self.hold.reason.blocks)
-        return self.phase is not Phase.DONE and not blocked and not self.queued
+        return self.phase is not Phase.DONE and not self.blocked and not self.queued
 
     @property
     def capturing(self) -> bool:
@@ -283,9 +301,3 @@ class Record:
 def hashed_rerun_token(uid: str, token: str) -> str:
     """A rerun token without its words, which are a person's: it is obeyed once all the same, and paid once."""
     return token if token.startswith(_HASHED) else _HASHED + hashlib.sha256(f"{uid}/{token}".encode()).hexdigest()
-
-
-def parse_reference(reference: str | None) -> tuple[str, str, int, int] | None:
-    """What stands in an agent's externalReference: agent id, uid, generation, attempt. None: it is no agent's."""
-    match = _REFERENCE.fullmatch(reference or "")
-    return None if match is None else (match[1], match[2], int(match[3]), int(match[4]))

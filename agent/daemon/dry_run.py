@@ -18,7 +18,7 @@ from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.core.policy import Policy
 from agent.core.record import Record
-from agent.ports import Clock, WaitingSummary
+from agent.ports import Clock, Receipt, WaitingSummary
 from agent.source.diagnostics import Fault
 from agent.source.folder import Folder, Scan
 from agent.store.readonly import ReadOnlyStore
@@ -184,7 +184,7 @@ class OverlayStore:
 
     present = known
 
-    async def commit(self, steps: Sequence[Step]) -> None:
+    async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
         """Remember the records."""
         for step in steps:
             if step.withdraws:

@@ -2,12 +2,12 @@
 
 from agent.admission import Admission
 from agent.admission.triggers import HintFollower, Hints
+from agent.core.policy import RESCAN_PAUSE
 from agent.platform.shutdown import Shutdown
 from agent.ports import Clock
 from agent.source.watch import Hint
 
 _RETRY_SECONDS = 1.0  # seconds until a document that Assure could not explain is looked at again
-_UNSETTLED_PAUSE = 0.3  # seconds until a folder that changes is looked at again
 
 
 class SyncTriggers:
@@ -22,14 +22,14 @@ class SyncTriggers:
         """Scan the source; again in a moment while a file is being written."""
         synced = await self._admission.scan()
         while synced.unsettled and not self._shutdown.requested.is_set():
-            await self._clock.wait(self._shutdown.requested, _UNSETTLED_PAUSE)
+            await self._clock.wait(self._shutdown.requested, RESCAN_PAUSE)
             synced = await self._admission.scan()
 
     async def scan_until_settled(self) -> None:
         """For `run --once`: what was absent is looked for a second time now, not at the next interval."""
         synced = await self._admission.scan()
         while (synced.unsettled or synced.absent) and not self._shutdown.requested.is_set():
-            await self._clock.wait(self._shutdown.requested, _UNSETTLED_PAUSE)
+            await self._clock.wait(self._shutdown.requested, RESCAN_PAUSE)
             synced = await self._admission.scan()
 
     async def rescan_unanswered(self) -> bool:

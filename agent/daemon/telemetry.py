@@ -7,6 +7,7 @@ from pathlib import Path
 from agent.admission import SyncResult
 from agent.assure.circuit_breaker import Cause, OpenCircuit
 from agent.controller.recovery import RecoveryReport
+from agent.core.answer import CallResult
 from agent.core.errors import AgentError
 from agent.core.machine import Step
 from agent.core.record import Phase
@@ -49,8 +50,8 @@ class Telemetry:
         if not (moved or held):
             return
         result, trace_id = step.call_result or (step.answered.result if step.answered else None, None)
-        if moved and before is not None and before.phase is Phase.DELETION and result == "refused":
-            result = "done"  # the 404 that confirms the deletion
+        if moved and before is not None and before.phase is Phase.DELETION and result is CallResult.REFUSED:
+            result = CallResult.DONE  # the 404 that confirms the deletion
         log = self._log.warning if held else self._log.info  # a person has to act
         log(
             "held" if held else "phase",

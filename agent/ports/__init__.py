@@ -4,7 +4,7 @@ from agent.ports.clock import Clock
 from agent.ports.effects import Budget, ClaimsEncryption, ClaimsEncryptionError, DocumentTypes, Pictures, UnusableImage
 from agent.ports.remote import Gate, Image, Remote, ResultReading
 from agent.ports.sink import Delivery, Sink
-from agent.ports.store import Command, Recoveries, Recovery, Store, WaitingSummary
+from agent.ports.store import Command, Receipt, Recoveries, Recovery, Store, WaitingSummary
 
 __all__ = [
     "Budget",
@@ -17,6 +17,7 @@ __all__ = [
     "Gate",
     "Image",
     "Pictures",
+    "Receipt",
     "Recoveries",
     "Recovery",
     "Remote",

@@ -10,7 +10,7 @@ from agent.core.assure_types import (
     Depiction,
     DocumentType,
     DossierReading,
-    ListedDossier,
+    Listing,
     NewProcess,
     ProcessPage,
     ProcessReading,
@@ -72,7 +72,7 @@ class Remote(Protocol):
     async def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Answer[bytes]:
         """GET images?depiction= (§7); done: the bytes."""
 
-    async def list_dossiers(self) -> Answer[tuple[ListedDossier, ...]]:
+    async def list_dossiers(self) -> Answer[Listing]:
         """GET /dossiers: the last 100 that are not deleted (§4)."""
 
     async def list_processes(

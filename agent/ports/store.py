@@ -32,6 +32,15 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A received Assure Event: the digest of its id, when it came, and until when older receipts are forgotten."""
+
+    digest: str
+    at: float
+    forget_before: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
     """A store that is not what it was, since `at`. `cause`: lost, older (than its mark), restored (from a backup)."""
 
@@ -85,8 +94,8 @@ class Recoveries(Protocol):
 class Store(Protocol):
     """Where records live. Whatever a coroutine of it returned from is durable [I4]; reads see what is durable."""
 
-    async def commit(self, steps: Sequence[Step]) -> None:
-        """Make these steps durable, all or none. Raises StoreError."""
+    async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
+        """Make these steps and the receipt of their event durable, all or none. Raises StoreError."""
 
     def get(self, uid: str) -> Record | None:
         """The record of this uid."""

@@ -1,5 +1,7 @@
 """The inbox: ids of received events, so that a repeated event is recognized."""
 
+from agent.core.reference import Reference
+from agent.ports import Receipt
 from agent.store.connection import Connection
 from agent.store.group_commit import Writer
 from agent.store.outbox import Query
@@ -13,6 +15,12 @@ _STARTING = "SELECT uid FROM requests WHERE phase = 'verification' AND dossier_i
 _REFERRED = "SELECT uid FROM requests WHERE uid = ? AND reference = ? AND phase NOT IN ('deletion', 'done')"
 
 
+def record_receipt(connection: Connection, receipt: Receipt) -> None:
+    """Record a receipt and forget older ones; the caller holds the transaction."""
+    connection.execute("INSERT OR IGNORE INTO receipts (digest, at) VALUES (?, ?)", (receipt.digest, receipt.at))
+    connection.execute("DELETE FROM receipts WHERE at < ?", (receipt.forget_before,))
+
+
 class Inbox:
     """Receipts of Assure Events, and the requests that the events belong to."""
 
@@ -24,20 +32,14 @@ class Inbox:
         """Was an event with this id received before, as far as we remember?"""
         return bool(self._query("SELECT 1 FROM receipts WHERE digest = ?", (digest,)))
 
-    async def remember_event(self, digest: str, at: float, forget: float) -> None:
-        """Remember an event; forget those received before `forget`."""
-
-        def work(connection: Connection) -> None:
-            connection.execute("INSERT OR IGNORE INTO receipts (digest, at) VALUES (?, ?)", (digest, at))
-            connection.execute("DELETE FROM receipts WHERE at < ?", (forget,))
-
-        await self._writer.write(work)
+    async def remember_event(self, receipt: Receipt) -> None:
+        """Record the receipt of an event that no step belongs to."""
+        await self._writer.write(lambda connection: record_receipt(connection, receipt))
 
     def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
         """The uid of the open request that has this dossier or this external reference now."""
         if dossier_id is not None and (rows := self._query(f"{_STARTED} UNION ALL {_STARTING}", (dossier_id,))):
             return str(rows[0][0])
-        # aa-AGENT-UID-GENERATION-ATTEMPT (design §5); the agent's id has no dash
-        parts = (reference or "").rsplit("-", 2)[0].split("-", 2)
-        rows = self._query(_REFERRED, (parts[2], reference)) if len(parts) == 3 else []
+        parsed = Reference.parse(reference)
+        rows = [] if parsed is None else self._query(_REFERRED, (parsed.uid, reference))
         return str(rows[0][0]) if rows else None

@@ -252,18 +252,10 @@ def _mirrored_columns(record: Record) -> dict[str, Any]:
         "admitted_at": record.admitted_at,
         "delete_at": record.delete_at,
         "opened_at": record.opened_at,
-        "decides_at": _decides_at(record),
+        "decides_at": record.decides_at,
         "read_at": record.read_at,
         "queued": record.queued,
     }
-
-
-def _decides_at(record: Record) -> float | None:
-    """When the privacy clock decides even if Assure cannot be reached. A blocked request is due for nothing else."""
-    if record.opened_at is None or record.phase in (Phase.DELETION, Phase.DONE):
-        return None
-    still = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
-    return record.due_at if still else record.opened_at + record.desired.deadline
 
 
 def _without_authors(record: Record) -> Record:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.core.admission import ScanNote
 from agent.core.machine import Step
-from agent.ports import Command
+from agent.ports import Command, Receipt
 from agent.store.account_binding import account_of, bind, simulated
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
 from agent.store.claims import Claims
@@ -24,7 +24,7 @@ from agent.store.group_commit import Writer
 from agent.store.identity import StoreLock
 from agent.store.identity_key import Keys
 from agent.store.image_deletions import ImageDeletions
-from agent.store.inbox import Inbox
+from agent.store.inbox import Inbox, record_receipt
 from agent.store.integrity import check_integrity, is_small, refuse_unreadable, refuse_unverified
 from agent.store.migrations import create_if_missing, migrate
 from agent.store.operator_commands import record_command, seal_empty_chain
@@ -124,10 +124,15 @@ class SqliteStore(Queries):
 
     # -- commits ---------------------------------------------------------------------------------------------
 
-    async def commit(self, steps: Sequence[Step]) -> None:
-        """Make these steps durable, all or none."""
+    async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
+        """Make these steps and the receipt of their event durable, all or none."""
 
-        await self._writer.write(lambda connection: self._write(connection, steps))
+        def work(connection: Connection) -> None:
+            self._write(connection, steps)
+            if receipt is not None:
+                record_receipt(connection, receipt)
+
+        await self._writer.write(work)
         for step in steps:
             if step.encrypted_claims is not None:
                 self.claims.keyring.committed(step.encrypted_claims)

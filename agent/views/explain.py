@@ -277,8 +277,7 @@ def next_step(record: Record, now: float, policy: Policy, context: RequestContex
     if record.due_at is None:
         return NextStep(at=None, effect=None, sentence=_describe_waiting(record))
     at, clock = record.due_at, deletion_deadline(record, policy)
-    blocked = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
-    if record.phase is not Phase.DELETION and clock is not None and at >= clock and blocked:
+    if record.phase is not Phase.DELETION and clock is not None and at >= clock and record.blocked:
         sentence = (
             f"At {relative_time(clock, now)} it ends as expired and its dossier is deleted, even while it is held."
         )

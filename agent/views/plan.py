@@ -155,8 +155,7 @@ def remaining_starts(record: Record) -> int:
     """Billable starts that this record still leads to by itself: 0 or 1."""
     if record.next is not None:
         return 0 if record.next.suspend or _is_history_lost(record) else 1
-    blocked = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
-    return 0 if blocked or record.billed or record.outcome is not None or not record.present else 1
+    return 0 if record.blocked or record.billed or record.outcome is not None or not record.present else 1
 
 
 def describe_progress(record: Record) -> str:

@@ -1,16 +1,16 @@
 """Assure Events: `POST /events`, the webhook that says that a process came to its end (contract §11).
 
 An event wakes one request and decides nothing: the agent reads the process itself at once, so a body that lies, comes
-twice, late or out of order does no harm. The order here is: signature over the raw body, id, then the wake is made
-durable, then the id is remembered; a crash between the two makes the sender's repetition wake it once more. The answer
-waits for these commits and for nothing else.
+twice, late or out of order does no harm. The order here is: signature over the raw body, id, then one transaction with
+the step of the request and the receipt of the event (inbox pattern), then the answer. A crash neither loses an
+acknowledged event nor processes it twice. The answer waits for this transaction and for nothing else.
 """
 
 import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,9 +22,10 @@ from starlette.routing import Route
 
 from agent.core.errors import StoreError
 from agent.core.event_result import EventResult
-from agent.core.observations import Observation, ResultAvailable
+from agent.core.observations import ResultAvailable
 from agent.platform.callbacks import isolated
-from agent.ports import Clock
+from agent.ports import Clock, Receipt
+from agent.ports.delivery import Deliver
 
 MAX_BODY_BYTES = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
 _BODY_TIMEOUT = 10.0  # seconds for the body to arrive
@@ -66,14 +67,11 @@ class InboxPort(Protocol):
     def is_known(self, digest: str) -> bool:
         """Was an event with this id received before, as far as we remember?"""
 
-    async def remember_event(self, digest: str, at: float, forget: float) -> None:
-        """Remember an event; forget those received before `forget`."""
+    async def remember_event(self, receipt: Receipt) -> None:
+        """Record the receipt of an event that no step belongs to."""
 
     def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
         """The uid of the open request that has this dossier or this external reference now."""
-
-
-Deliver = Callable[[Mapping[str, Observation]], Awaitable[None]]
 
 
 class AssureEventEndpoint:
@@ -125,16 +123,16 @@ class AssureEventEndpoint:
         digest = hashlib.sha256(envelope["id"].encode()).hexdigest()[:32]
         if self._inbox.is_known(digest):
             return EventResult.DUPLICATE
-        received = await self._wake_request(envelope) if envelope["eventName"] == _COMPLETE else EventResult.UNKNOWN
         now = self._clock.now()
-        await self._inbox.remember_event(digest, now, now - _REMEMBER_SECONDS if self._clock.confirmed else 0.0)
-        return received
-
-    async def _wake_request(self, envelope: Mapping[str, Any]) -> EventResult:
-        uid = self._inbox.find_request(_text(envelope, "dossierId"), _text(envelope, "externalReference"))
+        forget_before = now - _REMEMBER_SECONDS if self._clock.confirmed else 0.0
+        receipt = Receipt(digest=digest, at=now, forget_before=forget_before)
+        complete = envelope["eventName"] == _COMPLETE
+        data = _text(envelope, "dossierId"), _text(envelope, "externalReference")
+        uid = self._inbox.find_request(*data) if complete else None
         if uid is None:
-            return EventResult.UNMATCHED
-        await self._deliver({uid: ResultAvailable(at=self._clock.now())})
+            await self._inbox.remember_event(receipt)
+            return EventResult.UNMATCHED if complete else EventResult.UNKNOWN
+        await self._deliver({uid: ResultAvailable(at=now)}, receipt=receipt)
         return EventResult.ACCEPTED
 
 

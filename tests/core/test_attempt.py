@@ -1,13 +1,25 @@
-"""What the log says of an answer: its class and Assure's trace id, of a read as well."""
+"""The class of an answer: on the observation, in the attempt, in the event and in the log."""
 
 import pytest
-from story import NOW
+from story import LOST_CONNECTION, NOW, POLICY, at_create, upload
 
 from agent.core.answer import Evidence
 from agent.core.assure_types import ProcessReading, Status
 from agent.core.attempt import call_result
 from agent.core.effect import EffectKind
-from agent.core.observations import ImagesVerified, Observation, ProcessRead, TargetMissing, TimerFired
+from agent.core.machine import step
+from agent.core.observations import (
+    DossierCreated,
+    EffectDelayed,
+    EffectRefused,
+    EffectUnanswered,
+    ImagesVerified,
+    Observation,
+    ProcessRead,
+    Resumed,
+    TargetMissing,
+    TimerFired,
+)
 
 READ = ProcessRead(at=NOW, reading=ProcessReading(process_id="P1", status=Status.ACCEPTED))
 GONE = TargetMissing(at=NOW, kind=EffectKind.READ_DOSSIER, evidence=Evidence(status=404, trace_id="t1"))
@@ -17,5 +29,31 @@ GONE = TargetMissing(at=NOW, kind=EffectKind.READ_DOSSIER, evidence=Evidence(sta
     ("observation", "said"),
     [(READ, ("done", "")), (GONE, ("refused", "t1")), (ImagesVerified(at=NOW), None), (TimerFired(at=NOW), None)],
 )
-def test_an_answer_of_assure_is_told_and_nothing_else_is(observation: Observation, said: object) -> None:
+def test_only_answers_of_assure_have_a_result_for_the_log(observation: Observation, said: object) -> None:
     assert call_result(observation) == said
+
+
+_CREATE = EffectKind.CREATE_DOSSIER
+
+
+@pytest.mark.parametrize(
+    ("observation", "result"),
+    [
+        (DossierCreated(at=NOW, dossier_id="D1"), "done"),
+        (EffectRefused(at=NOW, kind=_CREATE), "refused"),
+        (EffectDelayed(at=NOW, kind=_CREATE), "busy"),
+        (EffectUnanswered(at=NOW, kind=_CREATE, evidence=LOST_CONNECTION), "unknown"),
+        (Resumed(at=NOW), "unknown"),
+    ],
+)
+def test_event_and_attempt_store_the_same_class_of_the_answer(observation: Observation, result: str) -> None:
+    """[I4] [I5] `audit verify` compares the two."""
+    taken = step(at_create(upload()).record, observation, POLICY)
+    assert taken.answered is not None
+    assert taken.answered.result == result
+    assert taken.events[-1].changes["answer"] == result
+
+
+def test_an_event_that_answers_no_intent_has_no_class_of_an_answer() -> None:
+    taken = step(at_create(upload()).record, EffectDelayed(at=NOW, kind=_CREATE), POLICY)
+    assert "answer" not in step(taken.record, TimerFired(at=NOW + 3600), POLICY).events[-1].changes

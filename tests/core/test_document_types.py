@@ -3,8 +3,9 @@
 import pytest
 from story import DUTCH_PASSPORT, at_process, upload
 
+from agent.core.answer import CallResult
 from agent.core.assure_types import DocumentKey, DocumentType
-from agent.core.document_types import Unresolved, explain_unresolved, mismatch, resolve, selected
+from agent.core.document_types import Unresolved, check_admitted_id, explain_unresolved, resolve, selected
 from agent.core.effect import CreateProcess
 from agent.core.observations import DocumentTypeGone
 from agent.core.record import HoldReason, Phase
@@ -70,10 +71,11 @@ def test_at_most_five_are_named() -> None:
 
 
 def test_what_was_admitted_has_departed_unless_its_id_is_still_what_is_meant() -> None:
-    assert mismatch(resolve(LIST, DUTCH_PASSPORT), 137) == ""
-    assert mismatch(resolve(LIST, DUTCH_PASSPORT), 136) == "another-id"
-    assert mismatch(resolve(LIST[1:], DUTCH_PASSPORT), 137) == "not-listed"
-    assert mismatch(resolve((*LIST, row(138)), DUTCH_PASSPORT), 137) == "ambiguous"
+    assert check_admitted_id(resolve(LIST, DUTCH_PASSPORT), 137) == (CallResult.DONE, "")
+    assert check_admitted_id(None, 137) == (CallResult.BUSY, "no-document-types")
+    assert check_admitted_id(resolve(LIST, DUTCH_PASSPORT), 136) == (CallResult.REFUSED, "another-id")
+    assert check_admitted_id(resolve(LIST[1:], DUTCH_PASSPORT), 137) == (CallResult.REFUSED, "not-listed")
+    assert check_admitted_id(resolve((*LIST, row(138)), DUTCH_PASSPORT), 137) == (CallResult.REFUSED, "ambiguous")
 
 
 def test_rows_are_selected_by_country_kind_and_text_regardless_of_case() -> None:

@@ -1,6 +1,8 @@
 """The machine, one story at a time: the happy road, and what its table does not know (design §4, §5)."""
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from story import (
@@ -22,6 +24,7 @@ from story import (
     upload,
 )
 
+import agent.core
 from agent.core.answer import Evidence
 from agent.core.assure_types import Depiction, ProcessReading, Status, StatusReason
 from agent.core.effect import (
@@ -36,7 +39,7 @@ from agent.core.effect import (
     UploadImages,
 )
 from agent.core.errors import Impossible
-from agent.core.machine import TABLE, TERMINATIONS, step
+from agent.core.machine import TABLE, TERMINATIONS, Row, step
 from agent.core.observations import (
     Answered,
     CaptureStarted,
@@ -264,7 +267,7 @@ def test_what_is_not_in_the_table_is_impossible(phase: Phase) -> None:
     known = {row.__name__ for row in TABLE[phase]}
     for observation in (
         ProcessRead(at=NOW, reading=reading),
-        DossierSearched(at=NOW, dossier_id="D1", listed=1),
+        DossierSearched(at=NOW, dossier_id="D1", complete=True),
         ImagesCompared(at=NOW),
         ImagesVerified(at=NOW),
         Resumed(at=NOW),
@@ -284,7 +287,7 @@ def test_a_search_without_a_doubt_is_impossible() -> None:
     """Design §5: an observation that the table does not allow is our bug; it raises `Impossible`."""
     story = Story(upload())
     with pytest.raises(Impossible):
-        story.sees(DossierSearched, dossier_id=None, listed=0)
+        story.sees(DossierSearched, dossier_id=None, complete=True)
 
 
 def test_where_the_whole_dossier_is_owed_a_read_of_one_process_does_not_allow_the_start() -> None:
@@ -312,3 +315,16 @@ def test_done_is_left_by_people_alone() -> None:
     leaving = {kind for kind, row in TABLE[Phase.DONE].items() if row.to}
     assert leaving == {HistoryLost}  # a store that was put back: its past went further than it knows
     assert DossierRead not in TABLE[Phase.DONE]
+
+
+def test_a_rule_that_leaves_its_row_of_the_table_is_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Row(lambda record, _, __: replace(record, phase=Phase.RESULT))
+    monkeypatch.setitem(TABLE[Phase.DOSSIER], TimerFired, row)
+    with pytest.raises(Impossible, match="TABLE"):
+        Story(upload()).sees(TimerFired)
+
+
+def test_the_core_has_no_assert_so_that_its_guards_hold_under_python_o() -> None:
+    for path in Path(agent.core.__file__).parent.rglob("*.py"):
+        asserts = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)]
+        assert not asserts, f"{path}: raise Impossible in lines {asserts}"

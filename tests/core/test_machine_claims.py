@@ -18,6 +18,7 @@ from story import (
 
 from agent.core.assure_types import Depiction, ProcessReading, Status
 from agent.core.effect import ClaimsRequest, EffectKind, ReadProcess
+from agent.core.errors import Impossible
 from agent.core.observations import (
     ClaimsEncryptionFailed,
     ClaimsErased,
@@ -81,7 +82,7 @@ def test_an_accepted_result_without_its_claims_is_our_bug_and_changes_nothing() 
     story = at_result(CLAIMS)
     story.wakes()
     before = story.record
-    with pytest.raises(AssertionError, match="claims are kept"):
+    with pytest.raises(Impossible, match="without the claims"):
         story.sees(ProcessRead, reading=ACCEPTED)
     assert story.record is before
 

@@ -80,7 +80,7 @@ def test_an_unknown_dossier_that_is_found_is_ours() -> None:
     """[I3]"""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.sees(DossierSearched, dossier_id="D9", listed=1)
+    story.sees(DossierSearched, dossier_id="D9", complete=True)
     assert story.record.dossier_id == "D9"
     assert isinstance(story.effect, CreateProcess)
     assert story.orphans == []
@@ -90,7 +90,7 @@ def test_an_unknown_dossier_that_is_absent_too_early_is_looked_for_again() -> No
     """[I3]"""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    assert story.sees(DossierSearched, dossier_id=None, listed=0) is None
+    assert story.sees(DossierSearched, dossier_id=None, complete=True) is None
     assert isinstance(story.wakes(), FindDossier)
     assert story.now - NOW == POLICY.list_lag
 
@@ -99,12 +99,12 @@ def test_an_unknown_dossier_that_is_proven_absent_is_created_anew_and_leaves_no_
     """[I3] A short list proves nothing while the call may still act; then it does."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, listed=0)
+    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, complete=True)
     assert story.record.attempt == 1
     while not isinstance(story.effect, CreateDossier):
         story.wakes()
         if isinstance(story.effect, FindDossier):
-            story.sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit - 1)
+            story.sees(DossierSearched, dossier_id=None, complete=True)
     assert story.effect == CreateDossier(reference="aa-a1-u1-1-2")
     assert NOW + POLICY.absence_grace < story.now < NOW + 2 * POLICY.absence_grace
     assert story.orphans == []
@@ -114,9 +114,9 @@ def test_a_dossier_that_shows_late_is_adopted_before_another_is_created() -> Non
     """[I3] The call acted long after we had given up waiting for its answer."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, listed=3)
+    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, complete=True)
     assert isinstance(story.wakes(), FindDossier)
-    story.sees(DossierSearched, dossier_id="D9", listed=4)
+    story.sees(DossierSearched, dossier_id="D9", complete=True)
     assert story.record.dossier_id == "D9"
     assert story.count(EffectKind.CREATE_DOSSIER) == 1
 
@@ -125,7 +125,7 @@ def test_a_full_list_proves_nothing_another_is_created_and_the_reference_stays_o
     """[I3]"""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
+    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, complete=False)
     assert story.orphans == ["aa-a1-u1-1-1"]
     assert story.wakes() == CreateDossier(reference="aa-a1-u1-1-2")
 
@@ -134,10 +134,10 @@ def test_an_unknown_dossier_is_looked_for_though_the_request_is_suspended_meanwh
     """[I3] Looking begins nothing, and a list of the last 100 does not wait."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.sees(DossierSearched, dossier_id=None, listed=0)
+    story.sees(DossierSearched, dossier_id=None, complete=True)
     story.sees(DocumentChanged, desired=upload(suspend=True))
     assert isinstance(story.wakes(), FindDossier)
-    story.sees(DossierSearched, dossier_id="D9", listed=1)
+    story.sees(DossierSearched, dossier_id="D9", complete=True)
     assert story.record.state == "suspended"
     assert story.effect is None
 
@@ -152,9 +152,9 @@ def test_a_dossier_in_doubt_bars_others_until_a_list_lacks_it_that_had_to_show_i
     assert not blocks_creates(story.record, POLICY)
     doubted(story, how)
     assert blocks_creates(story.record, POLICY)
-    story.sees(DossierSearched, dossier_id=None, listed=0)
+    story.sees(DossierSearched, dossier_id=None, complete=True)
     assert blocks_creates(story.record, POLICY)
-    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, listed=0)
+    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, complete=True)
     assert not blocks_creates(story.record, POLICY)
     assert story.record.doubt is EffectKind.CREATE_DOSSIER
 
@@ -162,7 +162,7 @@ def test_a_dossier_in_doubt_bars_others_until_a_list_lacks_it_that_had_to_show_i
 def test_a_dossier_that_is_found_bars_nobody_any_more() -> None:
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.sees(DossierSearched, dossier_id="D9", listed=1)
+    story.sees(DossierSearched, dossier_id="D9", complete=True)
     assert not blocks_creates(story.record, POLICY)
 
 
@@ -184,11 +184,11 @@ def test_a_dossier_in_doubt_is_settled_before_a_removal_is_heeded() -> None:
     """[I3]"""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.sees(DossierSearched, dossier_id=None, listed=0)
+    story.sees(DossierSearched, dossier_id=None, complete=True)
     story.sees(DocumentRemoved)
     assert story.record.outcome is None
     story.wakes()
-    story.sees(DossierSearched, dossier_id="D9", listed=1)
+    story.sees(DossierSearched, dossier_id="D9", complete=True)
     assert story.record.outcome is Outcome.WITHDRAWN
     assert story.effect == DeleteDossier(dossier_id="D9")
 
@@ -197,7 +197,7 @@ def test_a_dossier_in_doubt_at_the_deadline_is_settled_and_then_expires() -> Non
     """[I3]"""
     story = at_create(upload(deadline=60.0))
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(60).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
+    story.later(60).sees(DossierSearched, dossier_id=None, complete=False)
     assert story.record.phase is Phase.DONE
     assert story.record.outcome is Outcome.EXPIRED
     assert story.orphans == ["aa-a1-u1-1-1"]
@@ -207,7 +207,7 @@ def test_the_grace_for_lagging_lists_counts_from_when_the_call_may_have_acted() 
     """Design §5: absence is proved "after a grace for lagging reads"; a call may act until its timeout. [I3]"""
     story = at_create()
     story.later(POLICY.request_timeout).unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(0.1).sees(DossierSearched, dossier_id=None, listed=0)
+    story.later(0.1).sees(DossierSearched, dossier_id=None, complete=True)
     assert story.record.attempt == 1
 
 
@@ -218,7 +218,7 @@ def test_attempts_at_a_dossier_slow_down_when_none_is_ever_answered() -> None:
         if isinstance(story.effect, CreateDossier):
             story.unanswered(EffectKind.CREATE_DOSSIER)
         elif isinstance(story.effect, FindDossier):
-            story.sees(DossierSearched, dossier_id=None, listed=0)
+            story.sees(DossierSearched, dossier_id=None, complete=True)
         else:
             story.wakes()
     assert story.count(EffectKind.CREATE_DOSSIER) < 200
@@ -242,7 +242,7 @@ def test_a_removal_while_suspended_with_a_dossier_in_doubt_does_not_wait_for_the
     """Design §4: a removed file is withdrawn before the outcome."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.sees(DossierSearched, dossier_id=None, listed=0)
+    story.sees(DossierSearched, dossier_id=None, complete=True)
     story.sees(DocumentChanged, desired=upload(suspend=True))
     story.sees(DocumentRemoved)
     assert story.record.due_at is not None

@@ -351,7 +351,7 @@ def another_attempt() -> Record:
     """The dossier of the first was looked for, and is not there; that of the second was not asked for yet."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
-    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
+    story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, complete=False)
     assert (story.record.attempt, story.record.intent) == (2, None)
     return story.record
 

@@ -262,7 +262,7 @@ class Bare:
             case EffectKind.VERIFY_IMAGES:
                 return ImagesVerified(at=self.now)
             case EffectKind.FIND_DOSSIER:
-                return DossierSearched(at=self.now, dossier_id=None, listed=3)
+                return DossierSearched(at=self.now, dossier_id=None, complete=True)
         return TargetMissing(at=self.now, kind=effect.kind)
 
     def goes_on(self) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from story import NOW, POLICY, listed
 
 from agent.core.answer import Evidence, Trouble
-from agent.core.assure_types import PROVIDER, ListedProcess, Status
+from agent.core.assure_types import MAX_LISTED, PROVIDER, ListedDossier, ListedProcess, Listing, Status
 from agent.core.lost_answers import Absence, absence, adoptable_process, deciding_process, next_search, started_process
 from agent.core.observations import DossierSearched
 from agent.core.policy import Policy
@@ -20,7 +20,7 @@ def test_what_an_earlier_life_measured_proves_no_absence() -> None:
     early, late = NOW + 1.0, NOW + POLICY.absence_grace
     again = replace(POLICY, started_at=NOW)
     for at, verdict in ((early, Absence.OPEN), (late, Absence.PROVEN)):
-        search = DossierSearched(at=at, dossier_id=None, listed=0)
+        search = DossierSearched(at=at, dossier_id=None, complete=True)
         assert absence(search, NOW - 1000.0, again) is verdict
     assert next_search(NOW, NOW - 1000.0, again) == NOW + POLICY.list_lag
 
@@ -64,7 +64,7 @@ def test_an_answer_that_the_contract_does_not_know_is_a_surprise() -> None:
     assert is_unexpected(Evidence(status=200))
 
 
-LIMIT, GRACE, PROOF = POLICY.list_limit, POLICY.list_lag, POLICY.absence_grace
+LIMIT, GRACE, PROOF = MAX_LISTED, POLICY.list_lag, POLICY.absence_grace
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,8 @@ def test_a_list_of_all_there_is_proves_absence_after_the_grace_and_a_full_one_ne
     listed: int, after: float, verdict: Absence
 ) -> None:
     """[I3]"""
-    search = DossierSearched(at=NOW + after, dossier_id=None, listed=listed)
+    listing = Listing(ListedDossier(dossier_id=f"D{number}", reference=None) for number in range(listed))
+    search = DossierSearched(at=NOW + after, dossier_id=None, complete=listing.complete)
     assert absence(search, NOW, POLICY) is verdict
 
 

@@ -153,7 +153,7 @@ async def test_possible_orphans_are_kept_until_they_are_closed(tmp_path: Path) -
         life.goes_on()
     life.sees(EffectUnanswered, kind=EffectKind.CREATE_DOSSIER)
     life.at += POLICY.list_lag
-    life.sees(DossierSearched, dossier_id=None, listed=POLICY.list_limit)
+    life.sees(DossierSearched, dossier_id=None, complete=False)
     await committed(store, life)
     assert [(one[0], one[2]) for one in store.orphans()] == [("aa-a1-u1-1-1", None)]
     await store.found_orphan("aa-a1-u1-1-1", "D9")

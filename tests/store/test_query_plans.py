@@ -21,7 +21,7 @@ import pytest
 from agent.core.machine import Step, step
 from agent.core.observations import DocumentRemoved, TimerFired
 from agent.core.record import Phase
-from agent.ports import Command
+from agent.ports import Command, Receipt
 from agent.store import connection, integrity
 from agent.store.claims import Claims
 from agent.store.connection import Connection
@@ -117,8 +117,8 @@ RECOVERIES: dict[str, Call] = {
 }
 INBOX: dict[str, Call] = {
     "is_known": lambda one: one.is_known("digest"),
-    "remember_event": lambda one: one.remember_event("digest", NOW, NOW - 60),
-    "find_request": lambda one: [one.find_request("D-waits-1", None), one.find_request(None, "aa-a1-waits-1-1-1")],
+    "remember_event": lambda one: one.remember_event(Receipt(digest="digest", at=NOW, forget_before=NOW - 60)),
+    "find_request": lambda one: [one.find_request("D-waits-1", None), one.find_request(None, f"aa-a1-{24 * 'a'}-1-1")],
 }
 OUTBOX: dict[str, Call] = {
     "pending": lambda one: one.pending(SINK, 0, 5),

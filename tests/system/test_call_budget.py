@@ -10,6 +10,7 @@ import pytest
 
 from agent.core.machine import Step
 from agent.core.record import Outcome
+from agent.ports import Receipt
 from agent.store.sqlite import SqliteStore
 from tests.support.environment import World
 
@@ -39,10 +40,10 @@ class Commits:
         self.calls = self.steps = 0
         plain = SqliteStore.commit
 
-        async def counted(store: SqliteStore, steps: Sequence[Step]) -> None:
+        async def counted(store: SqliteStore, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
             self.calls += 1
             self.steps += len(steps)
-            await plain(store, steps)
+            await plain(store, steps, receipt)
 
         patch.setattr(SqliteStore, "commit", counted)
 

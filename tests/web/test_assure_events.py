@@ -2,13 +2,18 @@
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
 import pytest
 
+from agent.core.machine import Step
 from agent.core.record import Outcome, Phase
+from agent.ports import Receipt
+from agent.store.connection import sqlite3
+from agent.store.inbox import Inbox
+from agent.store.sqlite import SqliteStore
 from tests.daemon.test_metrics import metrics
 from tests.support.environment import World
 from tests.support.faults import rule
@@ -141,6 +146,56 @@ async def test_the_same_event_twice_wakes_once_also_after_a_restart(world: World
         await world.clock.advance(86_400 + 1)
         assert await sender.send(envelope("other", event_id="another")) == 200
         assert len(world.rows("SELECT * FROM receipts")) == 1, "ids are forgotten after a day"
+
+
+async def test_an_accepted_event_costs_one_commit_with_its_step_and_its_receipt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inbox pattern: no moment lies between the step and the receipt."""
+    world.upload("a", "sandbox-delay=3000s")
+    commits: list[tuple[int, bool]] = []
+    plain = SqliteStore.commit
+
+    async def recorded(store: SqliteStore, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
+        commits.append((len(steps), receipt is not None))
+        await plain(store, steps, receipt)
+
+    async def recorded_alone(*_: object) -> None:
+        commits.append((0, True))
+
+    async with listening(world) as sender:
+        await waiting(world, "a")
+        world.sandbox.faults.add([rule("getProcess", "latency", seconds=3600.0)])
+        monkeypatch.setattr(SqliteStore, "commit", recorded)
+        monkeypatch.setattr(Inbox, "remember_event", recorded_alone)
+        assert await sender.send(envelope(**data(world, "a"))) == 200
+        assert commits == [(1, True)]
+        assert len(world.rows("SELECT * FROM receipts")) == 1
+
+
+@pytest.mark.parametrize("failing", ["agent.store.sqlite.record_receipt", "agent.store.sqlite.write"])
+async def test_a_failure_between_step_and_receipt_loses_no_event_and_repeats_none(
+    world: World, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Neither is durable without the other, so the repeated event is processed once."""
+    world.upload("a", "sandbox-delay=30s")
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with listening(world) as sender:
+        await waiting(world, "a")
+        before, body = world.record("a"), envelope(**data(world, "a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(failing, fail)
+            assert await sender.send(body) == 503
+        assert world.record("a") == before
+        assert world.rows("SELECT * FROM receipts") == []
+        assert [await sender.send(body) for _ in range(2)] == [200] * 2
+        await world.clock.advance(10)
+        assert world.record("a").outcome is Outcome.ACCEPTED
+        found = await events(world)
+        assert (found["woke"], found["repeated"]) == (1, 1)
 
 
 async def test_strays_and_unknown_events_are_acknowledged_and_counted(world: World) -> None:

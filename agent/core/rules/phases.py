@@ -2,6 +2,7 @@
 
 from agent.core.assure_types import PROVIDER, Depiction, ListedProcess, ProcessReading, Status, StatusReason
 from agent.core.effect import EffectKind
+from agent.core.errors import Impossible, required
 from agent.core.fast_replace import replace
 from agent.core.lost_answers import Absence, absence, adoptable_process, deciding_process, next_search, started_process
 from agent.core.observations import (
@@ -81,9 +82,9 @@ def dossier_searched(record: Record, observation: DossierSearched, policy: Polic
         return replace(
             effect_succeeded(record), phase=Phase.PROCESS, dossier_id=observation.dossier_id, create_unknown=True
         )
-    assert record.doubt_since is not None
-    if absence(observation, record.doubt_since, policy) is Absence.OPEN:
-        later = next_search(observation.at, record.doubt_since, policy)
+    doubt_since = required(record.doubt_since, "doubt_since")
+    if absence(observation, doubt_since, policy) is Absence.OPEN:
+        later = next_search(observation.at, doubt_since, policy)
         return replace(record, searched_at=observation.at, not_before=later)
     pause = backoff(record.attempt, observation.jitter, policy, floor=policy.min_read_interval)
     return replace(next_attempt(effect_succeeded(record)), not_before=observation.at + pause)
@@ -122,8 +123,7 @@ def dossier_read_for_process(record: Record, observation: DossierRead, policy: P
     # A listed process does not tell its pages: without a back image only a fresh answer can prove that none is needed.
     if found is not None and record.desired.has(Depiction.BACK):
         return replace(effect_succeeded(record), phase=Phase.IMAGES, process_id=found.process_id, create_unknown=True)
-    assert record.doubt_since is not None
-    lagged_until = policy.grace_start(record.doubt_since) + policy.list_lag
+    lagged_until = policy.grace_start(required(record.doubt_since, "doubt_since")) + policy.list_lag
     if found is not None or observation.at >= lagged_until:
         repeats = record.repeats + (found is None)  # reads that failed meanwhile do not slow the creation down
         pause = 0.0 if found is not None else backoff(repeats, observation.jitter, policy)
@@ -242,7 +242,8 @@ def process_read(record: Record, observation: ProcessRead, policy: Policy) -> Re
         process_id = None if capture else record.process_id
         return replace(read, process_id=process_id, not_before=_next_fallback_poll(observation, policy))
     sealed, keeps = observation.encrypted_claims, record.desired.claims_ttl is not None
-    assert sealed is not None or not keeps or reading.status is not Status.ACCEPTED, "claims are kept before all else"
+    if keeps and sealed is None and reading.status is Status.ACCEPTED:
+        raise Impossible("an accepted result came without the claims that are kept first")
     kept = replace(read, claims_until=sealed.expires_at if sealed is not None else None)
     return start_deletion(kept, observation.at, Outcome(reading.status.value), _result(reading))
 

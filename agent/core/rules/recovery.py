@@ -14,11 +14,13 @@ a rerun) it is asked as soon as it is known that something follows, so that it i
 
 from agent.core.assure_types import FoundDossier, Status
 from agent.core.effect import EffectKind
+from agent.core.errors import required
 from agent.core.fast_replace import replace
 from agent.core.lost_answers import started_process
 from agent.core.observations import Answered, HistoryLost, HoldResolved, Observation
 from agent.core.policy import Policy
-from agent.core.record import HoldReason, Phase, Record, parse_reference
+from agent.core.record import HoldReason, Phase, Record
+from agent.core.reference import Reference
 from agent.core.rules.transitions import (
     FAILURES_RESET,
     FRESH_DOSSIER,
@@ -39,14 +41,13 @@ FOREIGN_DOSSIER = "dossier-of-another"
 def hold_history_lost(record: Record, at: float, evidence: str = NOT_SEARCHED) -> Record:
     """Nothing is begun before a person says so."""
     held = place_hold(record, HoldReason.HISTORY_LOST, at)
-    assert held.hold is not None
-    return replace(held, hold=replace(held.hold, evidence=evidence))
+    return replace(held, hold=replace(required(held.hold, "the hold"), evidence=evidence))
 
 
 def is_foreign(record: Record, reference: str | None) -> bool:
     """True when an agent made the dossier for another request. One made by hand a person may choose."""
-    read = parse_reference(reference)
-    return read is not None and read[1] != record.uid
+    made_for = Reference.parse(reference)
+    return made_for is not None and made_for.uid != record.uid
 
 
 def release_foreign_dossier(record: Record, at: float, policy: Policy) -> Record:

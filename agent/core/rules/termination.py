@@ -1,6 +1,7 @@
 """What people want, and the privacy clock: heeded after each observation, whatever it was."""
 
 from agent.core.effect import EffectKind
+from agent.core.errors import required
 from agent.core.fast_replace import replace
 from agent.core.next_effect import deletion_deadline, overdue
 from agent.core.observations import Observation, answered_effect
@@ -54,8 +55,7 @@ def _late_reads_finished(record: Record, at: float, policy: Policy) -> bool:
     """
     # An adopted dossier whose processes were not read yet.
     unread = record.phase is Phase.PROCESS and record.create_unknown and record.doubt is EffectKind.CREATE_PROCESS
-    clock = deletion_deadline(record, policy)
-    assert clock is not None
+    clock = required(deletion_deadline(record, policy), "the deadline")
     if not (record.billed or unread) or (record.hold is not None and _user_had_time(record.hold, clock)):
         return True
     if record.read_at is not None and record.read_at >= clock and record.result is None:

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+from agent.core.errors import Impossible
 from agent.core.fast_replace import replace
 from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record, Result
 
@@ -50,7 +51,8 @@ def complete(record: Record, at: float) -> Record:
         return next_generation(record, record.next, at)
     if record.outcome is not None:
         return replace(record, phase=Phase.DONE, done_at=at, deleted=record.dossier_id is not None, **FAILURES_RESET)
-    assert not record.billed, "a billed generation ends with an outcome; it is never attempted again [I2]"
+    if record.billed:
+        raise Impossible("a billed generation ends with an outcome and is never attempted again [I2]")
     return next_attempt(record)
 
 

@@ -15,8 +15,7 @@ from typing import Any
 
 import orjson
 
-from agent.core.attempt import RESULTS
-from agent.core.audit import Audited, audited, replay
+from agent.core.audit import ANSWER, Audited, audited, replay
 from agent.core.effect import EffectKind
 from agent.core.errors import AgentError, StoreDamaged
 from agent.store.audit.checkpoints import checkpoint_path, note
@@ -27,8 +26,6 @@ from agent.store.audit.verify_names import NameDigests, name_differences
 from agent.store.connection import Connection, reader
 from agent.store.identity_key import Keys, carried_key
 from agent.store.repository import columns, event_hash, load
-
-_ANSWERS = {observation.__name__: result for observation, result in RESULTS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +131,7 @@ class _ReplayedHistory:
     starts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by generation, as the table has them
     digests: NameDigests = field(default_factory=NameDigests)
 
-    def apply(self, event: int, seq: int, at: float, kind: str, changes: Audited) -> None:
+    def apply(self, event: int, seq: int, at: float, changes: Audited) -> None:
         before = self.fields
         self.digests.apply(event, seq, changes)
         self.fields = replay((before, changes))
@@ -142,7 +139,7 @@ class _ReplayedHistory:
         if "intent" in changes:
             if (answered := before.get("intent")) is not None:
                 asked = self.attempts[answered["number"]]
-                self.attempts[answered["number"]] = (*asked[:3], at, _ANSWERS.get(kind, "done"))
+                self.attempts[answered["number"]] = (*asked[:3], at, changes.get(ANSWER))
             if (intent := changes["intent"]) is not None:
                 self.attempts[intent["number"]] = (generation, intent["effect"], at, None, None)
                 if intent["effect"] == EffectKind.START_VERIFICATION:
@@ -173,7 +170,7 @@ def verify_request(connection: Connection, row: dict[str, Any], names: NameCheck
             return
         previous, last = digest, event
         try:
-            replayed.apply(event, seq, at, kind, orjson.loads(changes))
+            replayed.apply(event, seq, at, orjson.loads(changes))
         except (ValueError, LookupError, TypeError, AttributeError):
             yield Finding(event=event, uid=uid, seq=seq, what="the event says what no event of ours says")
             return
