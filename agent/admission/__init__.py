@@ -1,12 +1,17 @@
-"""The source loop: from a scan to the records. It gathers what a scan saw and what we know, and tells the reconciler.
+"""The source loop: from a scan of the source folder to changes of the records.
 
-`loop.py` goes from scans and looks to the records, `news.py` says what documents come to, `wanted.py` what one of them
-asks for, and `guard.py` whether what is absent may be withdrawn. Who decides what a document means is
-`core/admission.py`.
+- `triggers`: when the source is scanned.
+- `sync`: one scan and what follows from it.
+- `changes`: the difference between documents and their records.
+- `desired`: one document, resolved to the desired state of its request.
+- `prune_guard`: whether absent requests may be withdrawn.
+- `adoption`: whether a request may adopt a dossier.
+
+`agent.core.admission` decides what a document means for its record.
 """
 
 from agent.admission.changes import IdentityKey
 from agent.admission.desired import AdmissionRules
-from agent.admission.sync import Admission, RecordPort, SyncResult, WatchResult
+from agent.admission.sync import Admission, RecordPort, SyncResult
 
-__all__ = ["Admission", "AdmissionRules", "IdentityKey", "RecordPort", "SyncResult", "WatchResult"]
+__all__ = ["Admission", "AdmissionRules", "IdentityKey", "RecordPort", "SyncResult"]

@@ -5,7 +5,7 @@ after a restart: what was absent is looked for twice, a withdrawal too many wait
 open counts as unknown, since its answer cannot be known here. Nothing is written and nothing is asked of Assure.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -71,7 +71,7 @@ class DryRun:
         """Scan until what is absent was looked for twice; say what came of it. Raises AgentError without a folder."""
         for _ in range(_MAX_SCANS):
             synced = await self._admission.scan()
-            if not (synced.unsettled or synced.absent):
+            if synced.retry_after is None and not synced.absent:
                 break
         seen = self._folder.last_scan
         assert seen is not None
@@ -274,7 +274,6 @@ class _RecordingFolder:
         self._folder = folder
         self.last_scan: Scan | None = None
 
-    def slices(self) -> Iterator[Scan | None]:
-        for seen in self._folder.slices():
-            self.last_scan = seen
-            yield seen
+    def scan(self) -> Scan:
+        self.last_scan = self._folder.scan()
+        return self.last_scan

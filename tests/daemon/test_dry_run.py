@@ -40,7 +40,7 @@ POLICY = Policy()
 
 
 @pytest.fixture
-async def harness(folder: Path) -> AsyncIterator[ControllerHarness]:
+async def desk(folder: Path) -> AsyncIterator[ControllerHarness]:
     async with desk_at(folder) as desk:
         yield desk
 
