@@ -71,7 +71,13 @@ class DocumentDiffer:
     def diff(self, documents: Iterable[Document], resolved: Resolved, visit: GitQuery | None) -> DocumentChanges:
         """What these documents come to; `resolved` says what document types mean, `visit` where files come from."""
         news = DocumentChanges()
-        ones = [one for document in documents if (one := self._diff_document(document, resolved, news)) is not None]
+        ones: list[_PendingDocument] = []
+        for document in documents:
+            waiting = len(news.unresolved)
+            if (one := self._diff_document(document, resolved, news)) is not None:
+                ones.append(one)
+            if len(news.unresolved) == waiting:
+                document.release()
         origins = visit.provenance({one.document.file for one in ones}) if visit is not None and ones else {}
         for one in ones:
             news.present[one.document.name] = one.uid

@@ -30,43 +30,30 @@ _GROUP = "assure-agent"
 _TAG_DIRECTIVE = re.compile("^%TAG", re.MULTILINE)  # the parser compares each with each: minutes for a megabyte
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(slots=True)
 class Document:
-    """One good document and where it stands. It holds the canonical bytes, not the models: a tenth of the memory.
+    """One valid document and its position in the source.
 
-    `line` counts from 1; `images` says where each image path is written, `type_at` where `documentType` is, if it is.
+    It keeps the canonical bytes for the digest, and the model only until `release`: with it a document takes five times the memory.
     """
 
     name: str  # metadata.name
-    canonical: bytes = field(repr=False)  # as `agent.core.request.canonical` writes it: equal bytes, equal document
+    canonical: bytes = field(repr=False)  # equal bytes, equal document: see `agent.core.request.canonical`
     file: str
-    line: int
-    images: tuple[tuple[Depiction, Position], ...]
-    type_at: Position | None
-    keep_at: Position | None  # where `keep: claims` stands, if it does
-
-    def __init__(
-        self,
-        request: VerificationRequest,
-        file: str,
-        line: int,
-        images: tuple[tuple[Depiction, Position], ...] = (),
-        type_at: Position | None = None,
-        keep_at: Position | None = None,
-    ) -> None:
-        exact = bytes(memoryview(canonical(request)))  # orjson's own bytes keep a buffer of 4 kB
-        values = (request.name, exact, file, line, images, type_at, keep_at)
-        for slot, value in zip(self.__slots__, values, strict=True):
-            object.__setattr__(self, slot, value)
+    line: int  # from 1
+    images: tuple[tuple[Depiction, Position], ...]  # the position of each image path
+    type_at: Position | None  # the position of `documentType`
+    keep_at: Position | None  # the position of `keep: claims`
+    _model: VerificationRequest | None = field(repr=False, compare=False)
 
     @property
     def request(self) -> VerificationRequest:
-        """The request, read anew from the canonical bytes each time (some 50 µs): keep it while you work with it."""
-        return VerificationRequest.model_validate_json(self.canonical)
+        """The request. After `release`, each access parses the canonical bytes (some 50 us)."""
+        return self._model or VerificationRequest.model_validate_json(self.canonical)
 
-    def moved(self, file: str) -> "Document":
-        """The same document under another file name."""
-        return Document(self.request, file, self.line, self.images, self.type_at, self.keep_at)
+    def release(self) -> None:
+        """Drop the model."""
+        self._model = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +142,8 @@ def _document(request: VerificationRequest, tree: YamlDocument, file: str) -> Do
     typed = upload is not None and upload.document_type is not None
     type_at = tree.position_of((*below, "documentType")) if typed else None
     keep_at = tree.position_of(("spec", "result", "keep")) if request.spec.result.keep == "claims" else None
-    return Document(request, file, tree.position_of(())[0], images, type_at, keep_at)
+    exact = bytes(memoryview(canonical(request)))  # a copy: the bytes of orjson keep a buffer of 4 kB
+    return Document(request.name, exact, file, tree.position_of(())[0], images, type_at, keep_at, request)
 
 
 def _is_foreign(tree: YamlDocument) -> bool:

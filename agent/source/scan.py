@@ -19,6 +19,8 @@ from agent.source.ownership import Owners
 from agent.source.safe_read import Content, FileIdentity, ReadFailure, read_beneath, read_failure
 from agent.source.yaml_reader import Limits
 
+_MAX_MODELS = 1000  # models of new documents in memory at once; the others are parsed again when they are admitted
+
 
 @dataclass(slots=True)
 class ScannedFile:
@@ -65,6 +67,7 @@ class FolderScan:
         self.passed_over: list[str] = []  # files with a name that was probably meant for a request file
         self.exposed: list[Fault] = []  # folders that other users could change, if SOURCE_OWNER does not refuse them
         self.files = 0
+        self._models = 0
         self.changed = False  # an entry differs from that of the previous walk
         self.complete = True
         self.retry_at: float | None = None  # monotonic time at which every file is old enough to be read
@@ -189,9 +192,12 @@ class FolderScan:
         limits = self._options.limits
         found = read_beneath(self._root, path, limits.file_bytes)
         if isinstance(found, Content) and found.identity == now:
-            self._read(
-                path, now, load(found.content, printable_path(path), limits, foreign=self._options.foreign), exposed
-            )
+            loaded = load(found.content, printable_path(path), limits, foreign=self._options.foreign)
+            self._models += len(loaded.documents)
+            if self._models > _MAX_MODELS:
+                for document in loaded.documents:
+                    document.release()
+            self._read(path, now, loaded, exposed)
         elif found in (ReadFailure.OUTSIDE, ReadFailure.TOO_LARGE):
             self._refuse(path, found, now)
         elif found is ReadFailure.UNREADABLE:

@@ -92,7 +92,7 @@ def _folder(path: Path, owners: Owners, foreign: bool, passed_over: list[str]) -
     folder = Folder(path, settle=0, foreign=foreign, owners=owners)
     passed_over += (_join(path, file) for file in folder.scan().passed_over)
     for below, loaded in folder.loaded_files():
-        documents = tuple(one.moved(_join(path, one.file)) for one in loaded.documents)
+        documents = tuple(replace(one, file=_join(path, one.file)) for one in loaded.documents)
         yield below, LoadedFile(documents, tuple(replace(one, file=_join(path, one.file)) for one in loaded.faults))
 
 

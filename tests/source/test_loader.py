@@ -191,7 +191,7 @@ def test_a_document_says_where_its_document_type_is() -> None:
     text = upload().replace("documentId: 137", "documentType: {country: NLD, type: passport}")
     (typed,) = load(text.encode(), "f.yaml").documents
     (plain,) = load(upload().encode(), "f.yaml").documents
-    assert (typed.type_at, typed.moved("g.yaml").type_at, plain.type_at) == ((9, 19), (9, 19), None)
+    assert (typed.type_at, plain.type_at) == ((9, 19), None)
 
 
 @pytest.mark.parametrize(
@@ -378,3 +378,12 @@ def test_limits_are_the_callers_to_choose() -> None:
     assert "nested deeper than 2 levels" in load(nested, "f", Limits(depth=2)).faults[0].message
     assert "more than 2 values" in load(nested, "f", Limits(nodes=2)).faults[0].message
     assert "larger" in load(nested, "f", Limits(file_bytes=5)).faults[0].message
+
+
+def test_a_document_keeps_its_model_until_it_is_released() -> None:
+    (document,) = load(upload("a").encode(), "a.yaml").documents
+    first = document.request
+    assert document.request is first
+    document.release()
+    assert document.request is not first
+    assert document.request == first
