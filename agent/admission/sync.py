@@ -43,6 +43,7 @@ class RecordPort(Protocol):
 class SyncResult:
     """The result of one sync."""
 
+    scan: Scan
     files: int
     refusals: tuple[Fault, ...]
     waiting: int  # withdrawals that wait for an operator's approval
@@ -53,6 +54,11 @@ class SyncResult:
     exposed: tuple[Fault, ...] = ()  # files and folders that other users could change
     error: Fault | None = None
     passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files
+
+    @property
+    def stopped(self) -> frozenset[str]:
+        """Uids of the requests whose withdrawal waits for an operator's approval."""
+        return frozenset(note.uid for note in self.scan_notes if note.kind is ScanNoteKind.WITHDRAWAL_WAITS)
 
     @property
     def strays(self) -> frozenset[ScanNote]:
@@ -177,6 +183,7 @@ class Admission:
         once, self._waiting = await self._withdraw(seen, missing) if prune else (frozenset(), self._waiting)
         self._absent = self._absent - seen.documents.keys() - seen.claimed if seen.complete else frozenset()
         synced = SyncResult(
+            scan=seen,
             files=seen.files,
             refusals=tuple(faults),
             waiting=len(self._waiting),

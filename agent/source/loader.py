@@ -34,7 +34,7 @@ _TAG_DIRECTIVE = re.compile("^%TAG", re.MULTILINE)  # the parser compares each w
 class Document:
     """One valid document and its position in the source.
 
-    It keeps the canonical bytes for the digest, and the model only until `release`: with it a document takes five times the memory.
+    It keeps the canonical bytes for the digest. The model takes five times the memory, and is kept until `release`.
     """
 
     name: str  # metadata.name

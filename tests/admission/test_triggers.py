@@ -13,7 +13,7 @@ from agent.admission import SyncResult
 from agent.admission.triggers import scan_after_events
 from agent.core.record import Outcome
 from agent.source import scan as scan_module
-from agent.source.folder import SETTLE_SECONDS, Folder
+from agent.source.folder import SETTLE_SECONDS, Folder, Scan
 from agent.source.safe_read import Content, ReadFailure
 from agent.store import audit
 from tests.controller.controller_harness import ControllerHarness, desk_at
@@ -34,7 +34,8 @@ async def desk(folder: Path) -> AsyncIterator[ControllerHarness]:
 
 
 def synced(retry_after: float | None = None) -> SyncResult:
-    return SyncResult(files=1, refusals=(), waiting=0, retry_after=retry_after, absent=0, complete=True)
+    scan = Scan(complete=True, retry_after=retry_after)
+    return SyncResult(scan=scan, files=1, refusals=(), waiting=0, retry_after=retry_after, absent=0, complete=True)
 
 
 class Script:
