@@ -11,9 +11,9 @@ from agent.core.record import Desired
 from agent.core.request import VerificationRequest
 from agent.platform.settings import Settings
 from agent.source.diagnostics import Fault
-from agent.source.images import InspectedImages, inspect
+from agent.source.images import inspect
 from agent.source.loader import Document
-from agent.source.validate import without_key
+from agent.source.validate import image_faults, without_key
 
 Resolved = Mapping[DocumentKey, Resolution | None]  # what document types mean; None: it cannot be known now
 DesiredResult = (
@@ -68,18 +68,16 @@ def build_desired(
         return key
     identified = _document_id(request) if key is None else _identified(document, key, resolved[key])
     paths = request.spec.upload.images.paths if request.spec.upload is not None else {}
-    found = inspect(rules.images_dir, paths, rules.max_image_bytes)
-    if isinstance(found, InspectedImages) and not isinstance(identified, Fault):
+    digest_of = inspect(rules.images_dir, paths, rules.max_image_bytes)
+    if not isinstance(digest_of, tuple) and not isinstance(identified, Fault):
         images = tuple(
-            ImageRef(depiction=depiction, path=paths[depiction], sha256=picture.sha256)
-            for depiction, picture in found.pictures.items()
+            ImageRef(depiction=depiction, path=paths[depiction], sha256=digest)
+            for depiction, digest in digest_of.items()
         )
         return _desired(document, request, digests, images, identified)
-    marks = dict(document.images)
     faults = [identified] if isinstance(identified, Fault) else []
-    for fault in () if isinstance(found, InspectedImages) else found:
-        mark = marks.get(fault.depiction, (document.line, 1))
-        faults.append(fault_in(document, mark, fault.message, fault.hint))
+    if isinstance(digest_of, tuple):
+        faults += image_faults(document, digest_of)
     return faults
 
 

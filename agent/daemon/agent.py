@@ -20,7 +20,6 @@ from agent.assure.token import TokenAnswer
 from agent.controller.erasure import Erasure
 from agent.controller.interpreter import Interpreter
 from agent.controller.orphan_collector import OrphanCollector
-from agent.controller.pictures import ImageFolder
 from agent.controller.reconciler import Reconciler
 from agent.controller.recovery import StoreRecovery
 from agent.controller.result_poller import ResultPoller
@@ -48,6 +47,7 @@ from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Command
 from agent.source.folder import Folder
 from agent.source.git_provenance import GitCheckout
+from agent.source.images import ImageFolder
 from agent.source.watch import watching
 from agent.store.readonly import ReadOnlyStore
 from agent.store.sqlite import SqliteStore

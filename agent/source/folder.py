@@ -8,7 +8,7 @@ refused if it leads out. The source folder itself may be a link: every scan reso
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from agent.platform.settings import Settings
 from agent.source.diagnostics import SOURCE_FOLDER, Fault, printable_path
 from agent.source.ignore import Ignore, read_ignore
 from agent.source.loader import Document, LoadedFile
-from agent.source.names import unique
 from agent.source.ownership import Owners
 from agent.source.safe_read import ReadFailure, read_failure
 from agent.source.scan import FolderScan, ScannedFile, ScanOptions, Waiting, may_hide_names
 from agent.source.yaml_reader import Limits
 
 SETTLE_SECONDS = 0.25
+_MAX_NAMED = 5  # other documents of the same name in a fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +177,29 @@ def _merge_files(entries: Mapping[str, ScannedFile]) -> _MergedFiles:
     )
     exposed = tuple(entry.exposed for entry in files if entry.exposed is not None)
     return _MergedFiles(documents, (*file_faults, *faults), frozenset(claimed), broken, exposed)
+
+
+def unique(documents: Iterable[Document]) -> tuple[dict[str, Document], tuple[Fault, ...], frozenset[str]]:
+    """The documents with a unique name, a fault for each other document, and the names that several documents use."""
+    found: dict[str, Document] = {}
+    shared: dict[str, list[Document]] = {}
+    for document in documents:
+        first = found.setdefault(document.name, document)
+        if first is not document:
+            shared.setdefault(first.name, [first]).append(document)
+    for name in shared:
+        del found[name]
+    faults = tuple(_shared_name(one, same) for same in shared.values() for one in same)
+    return found, faults, frozenset(shared)
+
+
+def _shared_name(document: Document, same: list[Document]) -> Fault:
+    others = [f"{other.file}:{other.line}" for other in same if other is not document]
+    more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
+    return Fault(
+        file=document.file,
+        line=document.line,
+        message=f"metadata.name is not unique; it is also used at {', '.join(others[:_MAX_NAMED])}{more}",
+        hint="give each request its own name",
+        name=document.name,
+    )

@@ -2,15 +2,15 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent.ports import UnusableImage
 from agent.source.diagnostics import Fault, printable_path
-from agent.source.folder import Folder
-from agent.source.images import InspectedImages, inspect
+from agent.source.folder import Folder, unique
+from agent.source.images import inspect
 from agent.source.loader import Document, LoadedFile, load, refusal
-from agent.source.names import unique
 from agent.source.ownership import Owners
 from agent.source.safe_read import Content, read_beneath
 from agent.source.yaml_reader import Limits
@@ -51,19 +51,19 @@ def validate(
         faults += [without_key(one, one.keep_at) for one in documents if one.keep_at is not None]
     if images_dir is not None:
         for document in documents:
-            faults += image_faults(document, images_dir, max_image_bytes)
+            upload = document.request.spec.upload
+            found = inspect(images_dir, upload.images.paths, max_image_bytes) if upload else ()
+            if isinstance(found, tuple):
+                faults += image_faults(document, found)
     faults.sort(key=lambda fault: (fault.file, fault.line, fault.column))
     return Validated(faults, sorted(set(passed_over)))
 
 
-def image_faults(document: Document, images_dir: Path, max_bytes: int) -> Iterator[Fault]:
-    """What is wrong with a document's pictures, at the places where their paths are written."""
-    upload = document.request.spec.upload
-    found = inspect(images_dir, upload.images.paths, max_bytes) if upload else InspectedImages({})
-    if isinstance(found, InspectedImages):
-        return
-    for one in found:
-        line, column = dict(document.images)[one.depiction]
+def image_faults(document: Document, unusable: Iterable[UnusableImage]) -> Iterator[Fault]:
+    """The faults of a document's images, at the positions of their paths."""
+    positions = dict(document.images)
+    for one in unusable:
+        line, column = positions.get(one.depiction, (document.line, 1))
         message, hint = one.message, one.hint
         yield Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
 

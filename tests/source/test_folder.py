@@ -165,8 +165,8 @@ def test_all_documents_that_share_a_name_are_refused_and_name_each_other(specs: 
     assert set(found.documents) == {"other"}
     assert found.claimed == {"same"}
     assert messages(found) == [
-        "a.yaml:1:1: metadata.name is not unique, also at b.yaml:13",
-        "b.yaml:13:1: metadata.name is not unique, also at a.yaml:1",
+        "a.yaml:1:1: metadata.name is not unique; it is also used at b.yaml:13",
+        "b.yaml:13:1: metadata.name is not unique; it is also used at a.yaml:1",
     ]
     (specs / "a.yaml").unlink()
     found = scan()

@@ -38,7 +38,7 @@ def test_names_are_compared_across_everything_that_is_named(tmp_path: Path) -> N
     write(tmp_path / "two/a.yaml", upload("same"))
     found = messages(tmp_path, "one", "two")
     assert len(found) == 2
-    assert found[0].endswith("also at two/a.yaml:1")
+    assert found[0].endswith("also used at two/a.yaml:1")
 
 
 def test_a_file_named_twice_is_one_file(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_pictures_are_checked_and_reported_where_their_paths_are_written(tmp_pat
     write(tmp_path / "images/a/front.jpg", JPEG)
     write(tmp_path / "images/a/selfie.jpg", "text")
     assert messages(tmp_path, "specs", images="images") == [
-        "specs/a.yaml:12:15: the selfie image is neither jpg nor png by its content"
+        "specs/a.yaml:12:15: the selfie image is neither a JPEG nor a PNG file by its content"
     ]
     write(tmp_path / "images/a/selfie.jpg", JPEG)
     assert messages(tmp_path, "specs", images="images") == []
