@@ -5,19 +5,15 @@ hook, filter, helper or remote. Owner and mode of the files are no obstacle beyo
 they say can start a program. `GIT_*` variables are not looked at.
 """
 
-import hashlib
-import io
 import os
 import re
 import stat
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dulwich.index import read_index
 from dulwich.object_format import SHA1, SHA256
 
+from agent.platform.git_index import parse_index
 from agent.source.git_objects import Objects
 
 _POINTER_BYTES = 4096  # of a `.git` file and a `commondir`
@@ -99,13 +95,10 @@ class Repository:
         content = _content(path, _INDEX_BYTES)
         if content is None:
             return 0
-        form = SHA256 if hashlib.sha256(content[:-32]).digest() == content[-32:] else SHA1
         try:
-            file = io.BytesIO(content)
-            names = {entry.name for entry in read_index(file, form)}  # a conflict has a name up to three times
-            extensions = set(_extensions(content[file.tell() : -form.oid_length]))
-        except Exception as error:
-            raise Unreadable(f"{path} is damaged", "make it anew: git read-tree HEAD") from error
+            names, extensions = parse_index(content)  # a conflict has a name up to three times
+        except ValueError as error:
+            raise Unreadable(f"{path} is damaged", "rebuild it: git read-tree HEAD") from error
         if not extensions.isdisjoint((b"link", b"sdir")):
             raise Unreadable(
                 f"{path} is split or sparse, which the agent does not read",
@@ -203,14 +196,6 @@ def _content(path: str, limit: int) -> bytes | None:
     if len(content) > limit:
         raise Unreadable(f"{path} is larger than {limit} bytes", "check it: git fsck")
     return content
-
-
-def _extensions(rest: bytes) -> Iterator[bytes]:
-    """The signature of each extension of an index."""
-    while len(rest) >= 8:
-        signature, size = struct.unpack(">4sI", rest[:8])
-        yield signature
-        rest = rest[8 + size :]
 
 
 def _unreadable(error: OSError, path: str) -> Unreadable:
