@@ -105,8 +105,8 @@ class Admission:
     async def scan(self, *, prune: bool = True) -> SyncResult:
         """Scan once, and admit, change, withdraw or refuse requests.
 
-        Without `prune` the scan proves no absence: it withdraws nothing. A scan after a file-system event comes at any
-        time, so it is not one of the two scans at intervals that must miss a name.
+        Without `prune` the scan withdraws nothing. A scan after a file-system event comes at any time. Therefore it is
+        not one of the two scans that prove an absence.
         """
         async with self._scanning:
             if self._present is None:

@@ -150,10 +150,12 @@ class Folder:
     def _failed_scan(self, error: OSError) -> Scan:
         if read_failure(error) is ReadFailure.MISSING:
             fault = Fault(
-                file=SOURCE_FOLDER, message="the source folder is missing", hint="create it, or correct SPECS_DIR"
+                file=SOURCE_FOLDER,
+                message="the source folder is missing",
+                hint="create it, or correct ASSURE_AGENT_SPECS_DIR",
             )
         else:
-            hint = "let this user read it (chmod, chown), or correct SPECS_DIR"
+            hint = "give this user read permission (chmod, chown), or correct ASSURE_AGENT_SPECS_DIR"
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 hint = "raise the limit of open files (LimitNOFILE, ulimit -n)"
             fault = Fault(file=SOURCE_FOLDER, message="the source folder cannot be read", hint=hint)

@@ -121,7 +121,7 @@ class FolderScan:
             self._changed(path, status, now)
 
     def _link(self, path: str, pending: list[str]) -> None:
-        """A link to a folder, or one that is not named like a request file."""
+        """A link to a folder, or a link without the name of a request file."""
         try:
             real = os.path.realpath(f"{self._root}/{path}", strict=True)
         except OSError:
@@ -135,7 +135,7 @@ class FolderScan:
             return
         elif not real.startswith(inside):
             hint = "move the folder into the source, or mount it there"
-            self._unread(path, "the linked folder leads out of the source folder, and is not read", hint)
+            self._unread(path, "the linked folder is outside of the source folder, so the agent does not read it", hint)
         elif any(part[0] == "." for part in real.removeprefix(inside).split("/")) and real not in self._followed:
             self._followed.add(real)
             pending.append(f"{path}/")
@@ -164,7 +164,7 @@ class FolderScan:
             self.complete = self.complete and prefix != ""
             self._retry_after(self._options.settle)
             return
-        hint = "let the agent's user read it"
+        hint = "give the agent's user read permission (chmod, chown)"
         self._closed(prefix, Fault(file=printable_path(prefix) or ".", message="the folder cannot be read", hint=hint))
 
     def _closed(self, prefix: str, fault: Fault) -> None:

@@ -1,4 +1,4 @@
-"""Check files and folders before anything runs: the same eyes as the agent's, without waiting for files to settle."""
+"""Validate files and folders as the agent does, without waiting until files are old enough."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ MAX_IMAGE_BYTES = 10 << 20
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Everything wrong with some files, in order; and the files that were probably meant to be request files."""
+    """All faults of some files, in order, and the files that were probably meant to be request files."""
 
     faults: list[Fault]
     passed_over: list[str]
@@ -35,10 +35,10 @@ def validate(
     *,
     foreign: bool = False,
 ) -> Validated:
-    """Check the files and folders named. Names are compared across all of them.
+    """Validate the given files and folders. Request names are compared across all of them.
 
-    With `images_dir` the pictures are looked at too; without `claims` there is no CLAIMS_KEY to keep claims with. A
-    fault's `file` begins with the path as it was given. `foreign`: documents of other kinds are passed over.
+    With `images_dir` the images are checked as well. `claims` is True if CLAIMS_KEY is set. The `file` of a fault
+    begins with the given path. With `foreign`, documents of other kinds are ignored.
     """
     faults: list[Fault] = []
     documents: list[Document] = []
@@ -69,15 +69,15 @@ def image_faults(document: Document, unusable: Iterable[UnusableImage]) -> Itera
 
 
 def without_key(document: Document, mark: tuple[int, int]) -> Fault:
-    """Claims are asked for, and there is nothing to encrypt them with."""
+    """The fault of a document that keeps claims without a CLAIMS_KEY to encrypt them."""
     message = "spec.result.keep: claims cannot be kept, because CLAIMS_KEY is not set"
-    hint = "set ASSURE_AGENT_CLAIMS_KEY, as to `openssl rand -base64 32`; or use keep: outcome"
+    hint = "set ASSURE_AGENT_CLAIMS_KEY (`openssl rand -base64 32` creates a key), or use keep: outcome"
     line, column = mark
     return Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
 
 
 def _once(paths: Sequence[Path], owners: Owners, foreign: bool, passed_over: list[str]) -> Iterator[LoadedFile]:
-    """Each file once, however often it is named; what is passed over is added to the list."""
+    """Each file once, even if several paths name it. Ignored files are added to `passed_over`."""
     seen: set[str] = set()
     for path in paths:
         folder = Path(os.path.realpath(path if path.is_dir() else path.parent))

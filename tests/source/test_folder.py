@@ -269,8 +269,8 @@ def test_a_link_that_leads_out_or_nowhere_is_refused(tmp_path: Path, specs: Path
     assert dict(found.documents) == {}
     assert found.complete
     assert messages(found) == [
-        "loop.yaml:1:1: there is no such file, or a link leads nowhere",
-        "nowhere.yaml:1:1: there is no such file, or a link leads nowhere",
+        "loop.yaml:1:1: the file does not exist, or is a link that leads nowhere",
+        "nowhere.yaml:1:1: the file does not exist, or is a link that leads nowhere",
         "out.yaml:1:1: the link leads out of the source folder",
     ]
     assert scan().faults == found.faults
@@ -304,7 +304,7 @@ def test_a_linked_folder_that_leads_out_or_nowhere_is_refused_and_keeps_its_name
         assert (dict(found.documents), found.claimed) == ({}, {"a", "b"})
         assert sorted(messages(found)) == [
             "other:1:1: the link leads nowhere",
-            "team:1:1: the linked folder leads out of the source folder, and is not read",
+            "team:1:1: the linked folder is outside of the source folder, so the agent does not read it",
         ]
 
 
@@ -341,8 +341,8 @@ def test_fifos_and_linked_folders_with_the_name_of_a_file_are_refused(
     found = scan()
     assert (dict(found.documents), found.files) == ({}, 1)
     assert messages(found) == [
-        "fifo.yaml:1:1: not a regular file",
-        "linked.yaml:1:1: the linked folder leads out of the source folder, and is not read",
+        "fifo.yaml:1:1: the path is not a regular file",
+        "linked.yaml:1:1: the linked folder is outside of the source folder, so the agent does not read it",
     ]
 
 

@@ -46,7 +46,7 @@ def test_a_good_file_gives_its_documents_and_their_position() -> None:
 def test_a_file_without_a_request_is_a_fault_and_hides_what_it_held(text: str) -> None:
     """An editor or a full disk may have cut it off: its names are not absent."""
     loaded = load(text.encode(), "f.yaml")
-    assert [str(fault) for fault in loaded.faults] == ["f.yaml:1:1: the file holds no request"]
+    assert [str(fault) for fault in loaded.faults] == ["f.yaml:1:1: the file contains no request"]
     assert may_hide_names(loaded)
 
 
@@ -200,7 +200,7 @@ def test_a_document_says_where_its_document_type_is() -> None:
         ("documentId: 137", "documentID: 137", "Did you mean `documentId`?"),
         ("front:", "fronnt:", "Did you mean `front`?"),
         ("spec:", "documentId: 1\nspec:", "Did you mean `spec.upload.documentId`?"),
-        ("spec:", "zzz: 1\nspec:", "known here: apiVersion, kind, metadata, spec"),
+        ("spec:", "zzz: 1\nspec:", "the fields here are apiVersion, kind, metadata, spec"),
         ("documentId: 137", "documentId: 137\n    documentType: {country: NLD, type: visa}", "remove one of the two"),
         ("documentId: 137\n", "documentId: '137'\n", "without quotes"),
     ],

@@ -34,14 +34,14 @@ def test_a_folder_that_others_can_change_is_not_read_and_its_names_stay_claimed(
     assert (seen.complete, set(seen.documents)) == (True, {"good", "new", "later"})
 
 
-def test_a_file_is_reported_until_it_is_mended_and_costs_no_reading_meanwhile(tmp_path: Path) -> None:
+def test_a_file_is_reported_until_it_is_corrected_and_is_read_once(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", upload("a"))
     tmp_path.chmod(0o755)
     path.chmod(0o646)
     folder = Folder(tmp_path, settle=0)
     first, second = folder.scan(), folder.scan()
     assert first.exposed == second.exposed
-    assert [str(one) for one in first.exposed] == ["a.yaml:1:1: others may write the file (mode 0646)"]
+    assert [str(one) for one in first.exposed] == ["a.yaml:1:1: other users can write the file (mode 0646)"]
     assert first.documents["a"] is second.documents["a"]
     path.chmod(0o644)
     assert folder.scan().exposed == ()

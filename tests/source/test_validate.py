@@ -30,7 +30,9 @@ def test_faults_come_in_order_and_begin_with_the_path_as_given(tmp_path: Path) -
 
 
 def test_a_path_that_is_not_there_is_reported(tmp_path: Path) -> None:
-    assert messages(tmp_path, "nope.yaml") == ["nope.yaml:1:1: there is no such file, or a link leads nowhere"]
+    assert messages(tmp_path, "nope.yaml") == [
+        "nope.yaml:1:1: the file does not exist, or is a link that leads nowhere"
+    ]
 
 
 def test_names_are_compared_across_everything_that_is_named(tmp_path: Path) -> None:
