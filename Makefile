@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs messages prose site picture clean
+.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs messages prose site walk photographs picture clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -66,6 +66,12 @@ messages: $(READY)  ## write tests/golden/messages.txt: every text that a user c
 
 prose: $(READY)  ## check the prose of documents and code, with counts for each folder; ONLY="agent/store docs"
 	$(BIN)/python scripts/check_prose.py $(if $(ONLY),--all $(ONLY))
+
+walk: $(READY)  ## trace a request file through the code, from the folder to its first call to Assure
+	$(BIN)/python scripts/trace_walk.py
+
+photographs: $(READY)  ## photograph the status page for the documents, against the sandbox, in Chromium
+	$(BIN)/python scripts/photograph_page.py
 
 picture: $(READY)  ## draw the main panels from what a real Prometheus answers under load; five minutes
 	$(BIN)/python -m grafana.screenshot

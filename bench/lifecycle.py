@@ -14,7 +14,8 @@ import uvloop
 
 from agent.assure import request_bodies
 from agent.assure.account import TOKEN_PATH
-from agent.assure.client import AssureClient, Config
+from agent.assure.client import AssureClient
+from agent.assure.connection import Config
 from agent.core.answer import Done
 from agent.core.assure_types import Depiction, ProcessType
 from agent.core.machine import Step

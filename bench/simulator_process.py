@@ -2,7 +2,7 @@
 
 `python -m bench.simulator_process FILE`: FILE has a line of JSON for each dossier: reference, dossier, process, kind.
 What is `waiting` was started and ends when it is told to; the deletion of what is `failing` is refused for ever.
-Prints its URL; then each line of standard input is a command, and is answered by a line of JSON (`SimulatorProcess.ask`).
+Prints its URL. Each line of standard input is a command; the answer is a line of JSON (`SimulatorProcess.ask`).
 """
 
 import asyncio

@@ -119,9 +119,9 @@ class _Nothing:
         return []
 
     def gauges(self, now: float) -> dict[str, float]:
-        from agent.platform.metrics import GAUGES
+        from agent.platform.metric_tables import STORE_GAUGES
 
-        return dict.fromkeys(GAUGES, 0.0)
+        return dict.fromkeys(STORE_GAUGES, 0.0)
 
 
 class _NoTime:

@@ -167,8 +167,7 @@ class Export:
         before, standing = {"number": 0, "hash": ""}, []
         for line in checkpoints:
             said = [line[key] for key in ("previous", "number", "kind", "at", "event", "head", "digest")]
-            if line.get("commands") is not None:
-                said += [line["commands"], line["commands_head"]]
+            said += [line["commands"], line["commands_head"]]
             if line["number"] != before["number"] + 1 or line["previous"] != before["hash"]:
                 self.once(called, f"{called} {line['number']} does not follow {before['number']}: lines are missing")
             elif sha256_json(said) != line["hash"]:

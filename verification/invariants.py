@@ -203,7 +203,7 @@ def _seconds(stamp: str) -> float:
 
 def _sound(connection: Connection) -> Iterator[Violation]:
     """No store was ever put back in these lives: to take one for an older copy is a false alarm."""
-    for (why,) in connection.execute("SELECT why FROM recoveries WHERE why <> 'lost'"):
+    for (why,) in connection.execute("SELECT cause FROM recoveries WHERE cause <> 'lost'"):
         yield Violation(invariant="alarm", message=f"the store is taken for one that is {why}")
 
 

@@ -92,5 +92,5 @@ class QueryCoverage:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._connection.execute("DROP TRIGGER IF EXISTS events_are_never_deleted")
-        for table in ("events", "starts", "attempts", "reservations", "provenance", "links", "tallies", "requests"):
+        for table in ("events", "starts", "attempts", "reservations", "provenance", "links", "counters", "requests"):
             self._connection.execute(f"DELETE FROM {table}")

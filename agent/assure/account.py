@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from agent.assure.client import AssureClient, Config
+from agent.assure.client import AssureClient
+from agent.assure.connection import Config
 from agent.core.answer import Answer, Refused, Trouble
 from agent.core.errors import RemoteError, SettingsError
 from agent.platform.endpoint_health import ASSURE, TOKEN, trouble_of

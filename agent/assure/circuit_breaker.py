@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from agent.assure.answer_signal import AnswerSignal
 from agent.core.classify import MAX_RETRY_AFTER
 
 WINDOW_ANSWERS: Final = 50  # the answers that are looked back on at most
@@ -48,18 +49,6 @@ HALF_OPEN_CALLS: Final = 2  # calls that may be under way when the circuit close
 MIN_CALLS_AFTER_PAUSE: Final = 16  # calls that may be under way after a pause, at least
 UNLIMITED_CALLS: Final = 256  # calls that may be under way: from here on any number
 _RECHECK_SECONDS = 0.25  # seconds until it is looked again whether one of the calls under way has ended
-
-
-class AnswerSignal(StrEnum):
-    """The meaning of an answer beyond its own request."""
-
-    HEALTHY = "well"  # Assure answered as it should: a success, or a refusal in its own words
-    TARGET_FOUND = "target"  # the same, and something of ours was there
-    TARGET_MISSING = "missing"  # a 404 for something of ours that should be there, or for a path that should be
-    FORBIDDEN = "forbidden"  # 403
-    CLIENT_REJECTED = "unaccepted"  # 401 to one new token after the other
-    OUTAGE = "outage"  # no answer, server trouble, not now
-    NEUTRAL = "nothing"  # of no meaning
 
 
 class Cause(StrEnum):

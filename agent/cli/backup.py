@@ -34,5 +34,6 @@ def backup(
     with contextlib.suppress(AgentError):  # the backup is made; only the metric does not know of it yet
         send_command(settings, "backed-up", at=made.at)
     typer.echo(
-        f"{made.path}: {count_of(made.requests, 'request')}, {count_of(made.events, 'event')}, as of {format_optional_timestamp(made.at)}"
+        f"{made.path}: {count_of(made.requests, 'request')}, {count_of(made.events, 'event')}, "
+        f"as of {format_optional_timestamp(made.at)}"
     )

@@ -28,7 +28,8 @@ def restore(
     found, kept = backup.restore(path, settings.state_path)
     made = f" of {format_optional_timestamp(found.at)}" if found.at is not None else ""
     typer.echo(
-        f"restored {count_of(found.requests, 'request')}{made}; the next run begins nothing until `assure-agent approve`"
+        f"restored {count_of(found.requests, 'request')}{made}; "
+        "the next run starts nothing until `assure-agent approve`"
     )
     if kept is not None:
         links = "" if replaced_files.erase_links(kept) else ", and capture links that could not be erased"

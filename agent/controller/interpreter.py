@@ -4,11 +4,10 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Any, Generic, TypeVar
 
-from agent.core.answer import CLIENT_REJECTED, Busy, Done, Evidence, Refused, Trouble, Unknown
+from agent.core.answer import Busy, Done, Evidence, Refused, Unknown
 from agent.core.assure_types import MAX_LISTED, Depiction
 from agent.core.document_types import mismatch
 from agent.core.effect import (
@@ -247,11 +246,6 @@ class Interpreter:
                 return EffectDelayed(kind=kind, retry_after=retry_after, **stamp)
             case Unknown():
                 return EffectUnanswered(kind=kind, **stamp)
-            case Refused(evidence=Evidence(cause=cause)) if cause in CLIENT_REJECTED:
-                unsent = replace(
-                    answer.evidence, trouble=Trouble.NO_TOKEN
-                )  # our credentials are at fault, not the request
-                return EffectDelayed(kind=kind, **stamp | {"evidence": unsent})
             case Refused(missing=True):
                 return TargetMissing(kind=kind, **stamp)
             case Refused():

@@ -15,7 +15,7 @@ from agent.assure.account import account_of, addresses, client_config, need_cred
 from agent.assure.client import AssureClient
 from agent.assure.document_type_cache import DocumentTypeCache
 from agent.assure.rate_limit import RateLimiter
-from agent.assure.throttled_client import ThrottledRemote
+from agent.assure.throttle import Throttle
 from agent.assure.token import TokenAnswer
 from agent.controller.erasure import Erasure
 from agent.controller.interpreter import Interpreter
@@ -108,7 +108,7 @@ class Agent:
             on_date=self._date_received,
         )
         rules = AdmissionRules.of(settings, store.keys.agent_id())
-        self._remote = ThrottledRemote(
+        self._throttle = Throttle(
             self._client,
             self._rate_limiter,
             clock,
@@ -117,6 +117,7 @@ class Agent:
             self._health.circuit_changed,
             self._client.authenticate,
         )
+        self._remote = self._client.through(self._throttle)
         self._document_types = DocumentTypeCache(self._remote, store, clock)
         pictures = ImageFolder(settings.images_dir, settings.max_image_bytes)
         self._budget = StartBudget(settings.max_starts_per_day, store, clock)
@@ -133,7 +134,7 @@ class Agent:
             chance,
             self._step_committed,
             self._telemetry.bug,
-            self._remote,
+            self._throttle,
         )
         folder = Folder.of(settings)
         self._admission = Admission(
@@ -161,7 +162,7 @@ class Agent:
         images = (settings.images_dir, settings.max_image_bytes)
         self._erasure = Erasure(store, self.reconciler, images, self._admission.exclusive, clock)
         self._maintenance = Maintenance(
-            store, self._remote, self._orphans, self._backups, self._erasure, self._telemetry, clock
+            store, self._throttle, self._orphans, self._backups, self._erasure, self._telemetry, clock
         )
         self._result_poller = ResultPoller(store, self._remote, self.reconciler, clock)
         source, keys = settings.source_name, store.keys
@@ -303,9 +304,9 @@ class Agent:
             driving = asyncio.create_task(self._drive())
             reading = [
                 asyncio.create_task(
-                    self._result_poller.run(self._settings.poll_interval, self._remote.is_closed, self._shutdown)
+                    self._result_poller.run(self._settings.poll_interval, self._throttle.is_closed, self._shutdown)
                 ),
-                asyncio.create_task(self._remote.run_probes()),
+                asyncio.create_task(self._throttle.run_probes()),
                 *([asyncio.create_task(self._clock_corrector.run())] if self._clock_corrector is not None else ()),
             ]
             following = asyncio.create_task(self._follow_source()) if wait_for_assure else None
@@ -379,7 +380,7 @@ class Agent:
     def _command_executed(self, command: Command) -> None:
         self._telemetry.command_executed(command)
         if command.verb == "resume":
-            self._remote.trust_missing()
+            self._throttle.trust_missing()
         self._work_gate.refresh()
         self.reconciler.wake()
 
@@ -397,7 +398,7 @@ class Agent:
 
     def _token_answered(self, answer: TokenAnswer) -> None:
         self._endpoints.record_answer(TOKEN, answer)
-        self._remote.token_answered(answer)
+        self._throttle.token_answered(answer)
 
     async def _settle_endpoints(self) -> None:
         self._endpoints.end_recovered()

@@ -259,7 +259,5 @@ def is_paused(store: Store) -> bool:
 
 
 def paused_since(kept: str | None) -> float | None:
-    """What `PAUSED` says: when a person paused the agent, 0.0 where an earlier version did not keep it, or None."""
-    if not kept:
-        return None
-    return 0.0 if kept == "yes" else float(kept)
+    """What `PAUSED` says: when a person paused the agent, or None."""
+    return float(kept) if kept else None

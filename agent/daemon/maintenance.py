@@ -3,7 +3,6 @@
 Nothing here is what a request waits for, so nothing here ends the agent but a store that takes nothing any more.
 """
 
-from agent.assure.throttled_client import ThrottledRemote
 from agent.controller.erasure import Erasure
 from agent.controller.orphan_collector import OrphanCollector
 from agent.core.errors import AgentError
@@ -11,7 +10,7 @@ from agent.daemon.backups import Backups
 from agent.daemon.scheduler import Scheduler
 from agent.daemon.telemetry import Telemetry
 from agent.platform.log import logger
-from agent.ports import Clock
+from agent.ports import Clock, Gate
 from agent.store.sqlite import SqliteStore
 
 _SWEEP = 60.0  # seconds between two looks for orphans, for a backup that is due, and for what is kept too long
@@ -26,7 +25,7 @@ class Maintenance:
     def __init__(
         self,
         store: SqliteStore,
-        remote: ThrottledRemote,
+        gate: Gate,
         orphans: OrphanCollector,
         backups: Backups,
         erasure: Erasure,
@@ -34,7 +33,7 @@ class Maintenance:
         clock: Clock,
     ) -> None:
         self._store = store
-        self._remote = remote
+        self._gate = gate
         self._orphans = orphans
         self._backups = backups
         self._erasure = erasure
@@ -53,7 +52,7 @@ class Maintenance:
 
     async def sweep(self) -> None:
         """Look for orphans, while calls can be made."""
-        if not self._remote.is_closed(self._clock.now()) and (deleted := await self._orphans.sweep()):
+        if not self._gate.is_closed(self._clock.now()) and (deleted := await self._orphans.sweep()):
             logger().warning("deleted orphaned dossiers", count=deleted)
 
     async def back_up(self) -> None:

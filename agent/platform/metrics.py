@@ -1,213 +1,98 @@
-"""The metrics of design §12. Labels are bounded: never a name, never an id.
+"""The recorder of the agent's metrics (design §12).
 
-Counters of outcomes and starts, and all gauges about requests, are read from the store when Prometheus asks, so they
-are true across restarts; histograms and API counters live in the process.
+Histograms, API counters and process gauges live in this process. Counters of outcomes and starts, and all gauges about
+requests, are read from the store at each scrape (`store_metrics.py`).
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from itertools import product
-from typing import Protocol
+from math import inf, nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from agent import __version__
 from agent.core.answer import Operation
-from agent.core.assure_types import ProcessType
 from agent.core.drop_reasons import Dropped
 from agent.core.event_result import EventResult
 from agent.core.machine import Step
-from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.record import Phase
 from agent.platform.callbacks import isolated
-from agent.platform.endpoint_health import EndpointCause as EndpointCause
-from agent.platform.endpoint_health import EndpointTrouble
+from agent.platform.endpoint_health import EndpointCause, EndpointTrouble
 from agent.platform.log import lost_lines
+from agent.platform.metric_tables import COUNTERS, GAUGES, HISTOGRAMS, PREFIX, Definition
+from agent.platform.store_metrics import StoreCollector, StoreStatistics
 from agent.ports import Clock
-
-_LONG_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)
-_MODES = ("upload", "capture")
-LISTENERS = ("listen", "events_listen")
-_DELAY = (1, 5, 15, 60, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600, 86400, 3 * 86400, 7 * 86400)  # 900: the objective
-_SHORT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_TINY_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
-
-
-class StoreStatistics(Protocol):
-    """What a store knows, in one snapshot."""
-
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Requests by phase and state."""
-
-    def counters(self, counter: str) -> list[tuple[str, str, str, int]]:
-        """Counters true across restarts (outcome, start): mode, process type, outcome, value."""
-
-    def held(self) -> list[tuple[str, int]]:
-        """Held requests by reason."""
-
-    def gauges(self, now: float) -> dict[str, float]:
-        """Single figures, by the name of their metric."""
 
 
 class Metrics:
     """All metrics of one agent, in a registry of their own."""
 
     def __init__(self, clock: Clock) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] # they are not among ours, and double the series
+        disable_created_metrics()  # type: ignore[no-untyped-call] # `_created` series double the number of series
         self.registry = registry = CollectorRegistry()
         self._clock = clock
-        name = "assure_agent_"
-        self._duration = Histogram(
-            name + "request_duration_seconds",
-            "From admission to done.",
-            ("mode", "outcome"),
-            buckets=_LONG_BUCKETS,
-            registry=registry,
+        self._histograms = {
+            name: Histogram(PREFIX + name, one.help, tuple(one.labels), buckets=one.buckets, registry=registry)
+            for name, one in HISTOGRAMS.items()
+        }
+        self._counters = {
+            name: Counter(PREFIX + name, one.help, tuple(one.labels), registry=registry)
+            for name, one in COUNTERS.items()
+        }
+        self._gauges = {
+            name: Gauge(PREFIX + name, one.help, tuple(one.labels), registry=registry) for name, one in GAUGES.items()
+        }
+        tables: tuple[tuple[Iterable[Histogram | Counter | Gauge], Iterable[Definition]], ...] = (
+            (self._histograms.values(), HISTOGRAMS.values()),
+            (self._counters.values(), COUNTERS.values()),
+            (self._gauges.values(), GAUGES.values()),
         )
-        self._phase = Histogram(
-            name + "phase_duration_seconds",
-            "Time spent in a phase.",
-            ("phase",),
-            buckets=_LONG_BUCKETS,
-            registry=registry,
-        )
-        self._deletion = Histogram(
-            name + "deletion_delay_seconds",
-            "From the time a deletion was due to its confirmation.",
-            buckets=_DELAY,
-            registry=registry,
-        )
-        self._calls = Counter(
-            name + "api_requests",
-            "Calls to Assure: done, refused, busy (did not happen) or unknown (may have happened).",
-            ("operation", "result"),
-            registry=registry,
-        )
-        self._of_call: dict[tuple[Operation, str], tuple[Counter, Histogram]] = {}  # looking them up took longer
-        self._call_duration = Histogram(
-            name + "api_request_duration_seconds",
-            "Duration of calls to Assure.",
-            ("operation",),
-            buckets=_SHORT_BUCKETS,
-            registry=registry,
-        )
-        self._commit = Histogram(
-            name + "commit_duration_seconds", "Duration of a group commit.", buckets=_TINY_BUCKETS, registry=registry
-        )
-        self._batch = Histogram(
-            name + "commit_batch_size",
-            "Transitions in a group commit.",
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
-            registry=registry,
-        )
-        self._files = Gauge(
-            name + "source_files", "Files and documents of the source, by state.", ("state",), registry=registry
-        )
-        self._synced = Gauge(
-            name + "source_last_sync_timestamp_seconds", "When the source was last scanned whole.", registry=registry
-        )
-        self._events = Counter(
-            name + "events",
-            "Assure Events received, by what became of them; forged, oversized and unreadable ones are refused.",
-            ("result",),
-            registry=registry,
-        )
-        self._last_event = Gauge(
-            name + "last_event_timestamp_seconds", "When the last genuine event was received.", registry=registry
-        )
-        self._deliveries = Counter(
-            name + "deliveries",
-            "Notices to sinks: delivered, failed (tried again) or dropped (the backlog of a sink is bounded).",
-            ("result",),
-            registry=registry,
-        )
-        self._dropped = Counter(
-            name + "connections_dropped",
-            "Connections that a listener ended before their peer did, by the bound that they exceeded.",
-            ("listener", "reason"),
-            registry=registry,
-        )
-        for listener, dropped in product(LISTENERS, Dropped):
-            self._dropped.labels(listener, dropped)
-        for received in EventResult:
-            self._events.labels(received)
-        for result in ("delivered", "failed", "dropped"):
-            self._deliveries.labels(result)
-        self._budget = Gauge(
-            name + "start_budget_remaining",
-            "Starts that MAX_STARTS_PER_DAY still allows today; +Inf without a brake.",
-            registry=registry,
-        )
-        self._budget.set(float("inf"))
-        self._backups = Gauge(
-            name + "backup_interval_seconds", "Between two backups that the agent makes; 0: none.", registry=registry
-        )
-        self._skew = Gauge(
-            name + "clock_skew_seconds",
-            "How far the host's clock is ahead of Assure's; NaN while no answer told the time.",
-            registry=registry,
-        )
-        self._skew.set(float("nan"))
-        self._confirmed = Gauge(
-            name + "clock_confirmed",
-            "0 while the time may be wrong: requests wait, and nothing is deleted because of the time.",
-            registry=registry,
-        )
-        self._confirmed.set(1)
-        self._circuit = Gauge(
-            name + "circuit_open",
-            "1 while nothing is sent to Assure but a probe now and then, because calls go wrong whoever makes them.",
-            registry=registry,
-        )
-        self._endpoint = Gauge(
-            name + "endpoint_trouble",
-            "1 while calls to an endpoint (assure, token, or a sink) fail, by cause.",
-            ("endpoint", "cause"),
-            registry=registry,
-        )
-        build = Gauge(name + "build_info", "The version that runs.", ("version",), registry=registry)
-        build.labels(version=__version__).set(1)
+        for families, definitions in tables:
+            for family, definition in zip(families, definitions, strict=True):
+                for values in product(*definition.labels.values()) if definition.labels else ():
+                    family.labels(*values)
+        for name, value in (("start_budget_remaining", inf), ("clock_skew_seconds", nan), ("clock_confirmed", 1.0)):
+            self._gauges[name].set(value)
+        self._gauges["build_info"].labels(__version__).set(1)
         registry.register(_LogCollector())
-        for mode, outcome in product(_MODES, Outcome):
-            self._duration.labels(mode, outcome)
-        for phase in Phase:
-            if phase is not Phase.DONE:
-                self._phase.labels(phase)
-        for operation in Operation:
-            for result in ("done", "refused", "busy", "unknown"):
-                children = self._calls.labels(operation, result), self._call_duration.labels(operation)
-                self._of_call[operation, result] = children
+        self._of_call: dict[tuple[Operation, str], tuple[Counter, Histogram]] = {}  # `labels` is slow
 
     @isolated
     def called(self, operation: Operation, result: str, seconds: float) -> None:
-        """A call to Assure was answered, or not."""
-        count, duration = self._of_call[operation, result]
-        count.inc()
-        duration.observe(seconds)
+        """An HTTP request to Assure ended."""
+        children = self._of_call.get((operation, result))
+        if children is None:
+            duration = self._histograms["api_request_duration_seconds"].labels(operation)
+            children = self._counters["api_requests"].labels(operation, result), duration
+            self._of_call[operation, result] = children
+        children[0].inc()
+        children[1].observe(seconds)
 
     @isolated
     def committed(self, seconds: float, pieces: int) -> None:
-        """A group commit came to its end."""
-        self._commit.observe(seconds)
-        self._batch.observe(pieces)
+        """A group commit ended."""
+        self._histograms["commit_duration_seconds"].observe(seconds)
+        self._histograms["commit_batch_size"].observe(pieces)
 
     @isolated
     def received(self, received: EventResult) -> None:
-        """An Assure Event was received, or what claimed to be one."""
-        self._events.labels(received).inc()
+        """The event endpoint answered a request."""
+        self._counters["events"].labels(received).inc()
         if received.genuine:
-            self._last_event.set(self._clock.now())
+            self._gauges["last_event_timestamp_seconds"].set(self._clock.now())
 
     @isolated
     def dropped(self, listener: str, reason: Dropped) -> None:
-        """A listener, one of LISTENERS, ended a connection."""
-        self._dropped.labels(listener, reason).inc()
+        """A listener, one of LISTENERS, closed a connection."""
+        self._counters["connections_dropped"].labels(listener, reason).inc()
 
     @isolated
     def delivered(self, result: str, number: int) -> None:
-        """So many notices were delivered to a sink, failed or were dropped."""
-        self._deliveries.labels(result).inc(number)
+        """A number of notifications was delivered, failed or was dropped."""
+        self._counters["deliveries"].labels(result).inc(number)
 
     @isolated
     def step_committed(self, step: Step) -> None:
@@ -215,144 +100,76 @@ class Metrics:
         before, record = step.before, step.record
         if before is None or before.phase is record.phase:
             return
-        which = {"uid": record.uid}  # the exemplar of a bucket leads to `explain`
-        self._phase.labels(before.phase).observe(max(0.0, record.phase_at - before.phase_at), which)
+        exemplar = {"uid": record.uid}  # leads from a bucket to `explain`
+        in_phase = max(0.0, record.phase_at - before.phase_at)
+        self._histograms["phase_duration_seconds"].labels(before.phase).observe(in_phase, exemplar)
         if record.phase is Phase.DONE and record.done_at is not None and record.outcome is not None:
-            took = record.done_at - record.admitted_at
-            self._duration.labels(record.desired.mode, record.outcome).observe(took, which)
+            total = self._histograms["request_duration_seconds"].labels(record.desired.mode, record.outcome)
+            total.observe(record.done_at - record.admitted_at, exemplar)
             if record.dossier_id is not None and record.delete_at is not None:
-                self._deletion.observe(max(0.0, record.done_at - record.delete_at), which)
+                delay = max(0.0, record.done_at - record.delete_at)
+                self._histograms["deletion_delay_seconds"].observe(delay, exemplar)
 
     @isolated
     def sync_finished(self, files: int, refused: int, waiting: int, passed_over: int, complete: bool) -> None:
-        """The source was scanned."""
-        self._files.labels("seen").set(files)
-        self._files.labels("refused").set(refused)
-        self._files.labels("waiting_withdrawal").set(waiting)
-        self._files.labels("passed_over").set(passed_over)
+        """The source was scanned. `waiting`: withdrawals that need approval."""
+        states = {"seen": files, "refused": refused, "waiting_withdrawal": waiting, "passed_over": passed_over}
+        for state, count in states.items():
+            self._gauges["source_files"].labels(state).set(count)
         if complete:
-            self._synced.set(self._clock.now())
+            self._gauges["source_last_sync_timestamp_seconds"].set(self._clock.now())
 
     def clock(self, skew: Callable[[], float | None], confirmed: Callable[[], bool]) -> None:
-        """Ask the clock whenever the metrics are asked for; NaN while Assure told no time."""
+        """Read the clock's skew and confirmation at each scrape. A skew of None is NaN."""
 
         def ahead() -> float:
             found = skew()
-            return float("nan") if found is None else found
+            return nan if found is None else found
 
-        self._skew.set_function(ahead)
-        self._confirmed.set_function(lambda: float(confirmed()))
+        self._gauges["clock_skew_seconds"].set_function(ahead)
+        self._gauges["clock_confirmed"].set_function(lambda: float(confirmed()))
 
     def start_budget(self, left: Callable[[], int | None]) -> None:
-        """Ask how many starts are left today whenever the metrics are asked for."""
+        """Read the number of starts left today at each scrape. None: no limit."""
 
         def remaining() -> float:
             found = left()
-            return float("inf") if found is None else float(found)
+            return inf if found is None else float(found)
 
-        self._budget.set_function(remaining)
+        self._gauges["start_budget_remaining"].set_function(remaining)
 
     def backups(self, interval: float) -> None:
-        """Backups are made at this interval, in seconds."""
-        self._backups.set(interval)
+        """Set the interval of backups, in seconds; 0: no backups."""
+        self._gauges["backup_interval_seconds"].set(interval)
 
     @isolated
     def circuit(self, is_open: bool) -> None:
-        """The circuit opened, or closed."""
-        self._circuit.set(is_open)
+        """The circuit opened or closed."""
+        self._gauges["circuit_open"].set(is_open)
 
     def endpoints(self, names: Iterable[str]) -> None:
-        """These are asked; every series from the start."""
+        """Create the series of these endpoints."""
         for endpoint, cause in product(names, EndpointCause):
-            self._endpoint.labels(endpoint, cause).set(0)
+            self._gauges["endpoint_trouble"].labels(endpoint, cause).set(0)
 
     def endpoint(self, name: str, before: EndpointTrouble | None, after: EndpointTrouble | None) -> None:
         """The trouble of an endpoint began, changed its cause, or ended."""
-        if before is not None:
-            self._endpoint.labels(name, before.cause).set(0)
-        if after is not None:
-            self._endpoint.labels(name, after.cause).set(1)
+        for trouble, value in ((before, 0), (after, 1)):
+            if trouble is not None:
+                self._gauges["endpoint_trouble"].labels(name, trouble.cause).set(value)
 
     def register_store(self, open_store: Callable[[], AbstractContextManager[StoreStatistics]]) -> None:
-        """Look into the store whenever the metrics are asked for."""
-        self.registry.register(_StoreCollector(open_store, self._clock))
+        """Read the store at each scrape."""
+        self.registry.register(StoreCollector(open_store, self._clock))
 
 
 class _LogCollector(Collector):
-    """Lines of the log that were lost, in this process."""
+    """The counter of lost log lines, which belongs to the process."""
 
     def collect(self) -> Iterable[Metric]:
         """The counter."""
         yield CounterMetricFamily(
-            "assure_agent_log_lines_lost",
-            "Log lines that could not be written: the disk is full, or nobody reads them.",
+            PREFIX + "log_lines_lost",
+            "Log lines that this process could not write: the disk is full, or the reader is too slow.",
             value=lost_lines.value,
         )
-
-
-class _StoreCollector(Collector):
-    """What is true across restarts."""
-
-    def __init__(self, open_store: Callable[[], AbstractContextManager[StoreStatistics]], clock: Clock) -> None:
-        self._open_store = open_store
-        self._clock = clock
-
-    def collect(self) -> Iterable[Metric]:
-        """One snapshot of the store, as metrics."""
-        with self._open_store() as figures:
-            yield from _requests(figures)
-            yield from _counters(figures)
-            for name, value in figures.gauges(self._clock.now()).items():
-                yield GaugeMetricFamily("assure_agent_" + name, GAUGES[name], value=value)
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing ahead: the store may not be there yet."""
-        return ()
-
-
-GAUGES = {
-    "store_bytes": "Size of the state file and its log.",
-    "open_dossiers": "Dossiers of ours that are at Assure.",
-    "oldest_open_dossier_seconds": "Age of the request with the oldest open dossier.",
-    "oldest_unprogressed_seconds": "Time since the last progress of the active request that made none for longest.",
-    "deletions_overdue": "Deletions without progress for more than 15 minutes.",
-    "images_undeleted": "Requests whose image files could not be deleted as IMAGES_AFTER_UPLOAD says; tried again.",
-    "claims_overdue": "Claims that should have been erased more than 15 minutes ago.",
-    "paused": "1 while a person has paused the agent: nothing new is begun.",
-    "backup_timestamp_seconds": "When the last backup was made and checked; 0: never.",
-    "deliveries_pending": "Notices that sinks have not taken yet.",
-    "possible_orphans": "Dossiers that may exist at Assure because the answer to their creation was lost.",
-    "orphans_undeleted": "Those of them that showed, are no request's, and are not deleted yet.",
-}
-
-
-def _requests(figures: StoreStatistics) -> Iterable[Metric]:
-    counts = GaugeMetricFamily("assure_agent_requests", "Requests by phase and state.", labels=("phase", "state"))
-    for (phase, state), count in figures.counts().items():
-        counts.add_metric((phase, state), count)
-    yield counts
-    held = GaugeMetricFamily("assure_agent_held", "Requests that wait for a person.", labels=("reason",))
-    found = dict(figures.held())
-    for reason in HoldReason:
-        held.add_metric((reason,), found.get(reason, 0))
-    yield held
-
-
-def _counters(figures: StoreStatistics) -> Iterable[Metric]:
-    """Every series from the start, so that `rate` sees the first increment."""
-    outcomes = CounterMetricFamily(
-        "assure_agent_outcomes", "Outcomes of verifications.", labels=("mode", "process_type", "outcome")
-    )
-    counted = dict.fromkeys(product(_MODES, ProcessType, Outcome), 0)
-    for mode, process_type, outcome, value in figures.counters("outcome"):
-        counted[mode, ProcessType(process_type), Outcome(outcome)] = value
-    for labels, value in counted.items():
-        outcomes.add_metric(labels, value)
-    yield outcomes
-    starts = dict.fromkeys(_MODES, 0)
-    for mode, _, _, value in figures.counters("start"):
-        starts[mode] += value
-    family = CounterMetricFamily("assure_agent_starts", "Billable starts, captures included.", labels=("mode",))
-    for mode, value in starts.items():
-        family.add_metric((mode,), value)
-    yield family

@@ -140,8 +140,8 @@ class Store(Protocol):
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
         scan_notes: Iterable[ScanNote] | None = None,
     ) -> None:
-        """Note what a scan saw. `refusals` (file, line, column, message, hint, name) and `remarks` replace the earlier
-        ones, if given.
+        """Store the result of a scan. `refusals` (file, line, column, message, hint, name) and `scan_notes` replace
+        the earlier ones, if given.
         """
 
     def recall(self, key: str) -> str | None:

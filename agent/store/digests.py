@@ -3,9 +3,6 @@
 Those three are personal and erasable, so no event has them. An event has HMAC-SHA256 of them, under the key beside the
 store, with a salt of the request (`requests.salt`). `audit verify` computes it anew from the tables. `forget` erases
 the salt with the name; then nobody can tell whether a guess is right, not even with the key.
-
-A request that was admitted before there were digests gets its salt, and the digests of all that is there, with the
-next event of its own.
 """
 
 import secrets
@@ -19,7 +16,6 @@ from agent.store.connection import Connection
 from agent.store.identity_key import Keys
 
 NAME, LABELS, AUTHORS, FORGOTTEN = "nameDigest", "labelsDigest", "authorDigests", "forgotten"
-_KNOWN_AUTHORS = "SELECT generation, file, author FROM provenance WHERE uid = ?"
 
 Author = tuple[int, str, str]  # generation, file, author
 
@@ -73,9 +69,8 @@ def request_digests(
         if not record.name or not step.events:
             return None, {}
         sealer = RequestDigests(keys, record.uid, secrets.token_hex(16))
-        known = [] if before is None else connection.execute(_KNOWN_AUTHORS, (record.uid,)).fetchall()
         whole = {NAME: sealer.name(record.source, record.name), LABELS: sealer.labels(record.desired.labels)}
-        return sealer.salt, whole | _authors(sealer, [*known, *said])
+        return sealer.salt, whole | _authors(sealer, said)
     sealer = RequestDigests(keys, record.uid, salt)
     digests: dict[str, Any] = {}
     if before is None or before.name != record.name:

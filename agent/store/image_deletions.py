@@ -52,13 +52,13 @@ class ImageDeletions:
 
     def due(self, now: float) -> list[ImageDeletion]:
         """Those whose turn it is; infinity: all."""
-        sql = "SELECT uid, tries, how FROM discards WHERE due_at <= ? ORDER BY since"
+        sql = "SELECT uid, tries, how FROM image_deletions WHERE due_at <= ? ORDER BY since"
         return [ImageDeletion(uid=row[0], tries=row[1], how=orjson.loads(row[2])) for row in self._query(sql, (now,))]
 
     async def failed(self, deletion: ImageDeletion, now: float, cause: str, how: Mapping[str, str]) -> None:
         """Some of it could not be deleted; it is tried again, in growing pauses."""
         pause = _pause(deletion.tries)
-        sql = "UPDATE discards SET tries = tries + 1, due_at = ?, cause = ?, how = ? WHERE uid = ?"
+        sql = "UPDATE image_deletions SET tries = tries + 1, due_at = ?, cause = ?, how = ? WHERE uid = ?"
         values = (
             now + pause,
             cause,

@@ -11,23 +11,7 @@ from sqlite_utils.migrations import Migrations
 from agent.core.errors import StoreNewer
 from agent.store.connection import Connection, open_writer, sqlite3, store_error
 
-NAMES = (
-    "0001_requests",
-    "0002_provenance",
-    "0003_withdrawals",
-    "0004_surface",
-    "0005_views",
-    "0006_census",
-    "0007_recoveries",
-    "0008_deadlines",
-    "0009_remarks",
-    "0010_claims",
-    "0011_flat",
-    "0012_discards_retried",
-    "0013_senders",
-    "0014_starts_by_time",
-    "0015_chained_names",
-)
+NAMES = ("0001_initial",)
 migrations = Migrations("assure-agent")
 _SCHEMA = Path(__file__).with_name("schema")
 

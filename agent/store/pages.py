@@ -98,7 +98,7 @@ class PageQueries(ReadOnlyStore):
         """How many requests are in each state."""
         return dict(
             self._connection.execute(
-                "SELECT state, sum(requests) FROM census GROUP BY state HAVING sum(requests) > 0"
+                "SELECT state, sum(requests) FROM request_counts GROUP BY state HAVING sum(requests) > 0"
             ).fetchall()
         )
 

@@ -29,7 +29,7 @@ SELECT uid FROM requests INDEXED BY requests_waiting
 WHERE phase = 'result' AND dossier_id IN (SELECT value FROM json_each(?))
 """
 _WAITING = """
-SELECT (SELECT coalesce(sum(requests), 0) FROM census WHERE phase = 'result'),
+SELECT (SELECT coalesce(sum(requests), 0) FROM request_counts WHERE phase = 'result'),
     (SELECT min(opened_at) FROM requests INDEXED BY requests_waiting_since WHERE phase = 'result')
 """
 
@@ -84,7 +84,7 @@ class Queries:
 
     def count_progressing(self) -> int:
         """How many requests go on by themselves."""
-        sql = "SELECT coalesce(sum(requests), 0) FROM census WHERE state IN ('active', 'waiting')"
+        sql = "SELECT coalesce(sum(requests), 0) FROM request_counts WHERE state IN ('active', 'waiting')"
         return int(self._query(sql)[0][0])
 
     def claim(self, now: float, limit: int, busy: set[str], started_only: bool = False) -> list[Record]:

@@ -18,7 +18,7 @@ from agent.store.repository import OTHER_SOURCE, OWNERS, PRESENT, STARTS_SINCE, 
 from agent.store.rollback_detection import detect_rollback
 
 _FAILED_IMAGE_DELETIONS = """
-SELECT uid, tries, since, due_at, cause FROM discards WHERE tries > 0
+SELECT uid, tries, since, due_at, cause FROM image_deletions WHERE tries > 0
 UNION ALL
 SELECT uid, tries, since, due_at, cause FROM superseded_images INDEXED BY superseded_images_owed
 WHERE done_at IS NULL AND tries > 0
@@ -164,16 +164,12 @@ class ReadOnlyStore:
 
     def scan_notes(self, uid: str) -> list[ScanNote]:
         """What the last scan saw of a request, and its record does not say."""
-        if "0009_remarks" not in self.migrations():  # of an earlier version, which runs on for a while
-            return []
-        rows = self._connection.execute("SELECT kind, about FROM remarks WHERE uid = ?", (uid,))
-        return [ScanNote(uid=uid, kind=ScanNoteKind(kind), hold_id=about) for kind, about in rows]
+        rows = self._connection.execute("SELECT kind, hold_id FROM scan_notes WHERE uid = ?", (uid,))
+        return [ScanNote(uid=uid, kind=ScanNoteKind(kind), hold_id=hold_id) for kind, hold_id in rows]
 
     def strays(self) -> list[str]:
         """The names of requests whose file answers no open hold, as of the last scan."""
-        if "0009_remarks" not in self.migrations():
-            return []
-        sql = "SELECT name FROM remarks JOIN requests USING (uid) WHERE kind = ? AND name IS NOT NULL ORDER BY name"
+        sql = "SELECT name FROM scan_notes JOIN requests USING (uid) WHERE kind = ? AND name IS NOT NULL ORDER BY name"
         return [row[0] for row in self._connection.execute(sql, (ScanNoteKind.STRAY_ANSWER,))]
 
     def waiting_withdrawals(self) -> int:
@@ -184,7 +180,7 @@ class ReadOnlyStore:
         """Requests by phase and state; those that are done by state `done` or `held`."""
         sql = (
             "SELECT phase, CASE WHEN phase = 'done' AND reason <> '' THEN 'held' ELSE state END AS shown, sum(requests)"
-            " FROM census GROUP BY phase, shown"
+            " FROM request_counts GROUP BY phase, shown"
         )
         return {("done", "held"): 0, ("done", "done"): 0} | {
             (row[0], row[1]): int(row[2]) for row in self._connection.execute(sql)
@@ -192,7 +188,7 @@ class ReadOnlyStore:
 
     def counters(self, counter: str) -> list[tuple[str, str, str, int]]:
         """Counters true across restarts: mode, process type, outcome, value."""
-        sql = "SELECT mode, process_type, outcome, value FROM tallies WHERE tally = ?"
+        sql = "SELECT mode, process_type, outcome, value FROM counters WHERE counter = ?"
         return [tuple(row) for row in self._connection.execute(sql, (counter,))]
 
     def migrations(self) -> set[str]:
@@ -207,8 +203,6 @@ class ReadOnlyStore:
 
     def other_source(self, source: str) -> str | None:
         """The source that the store follows, when it follows none of this name."""
-        if "0011_flat" not in self.migrations():
-            return None
         (found,) = self._connection.execute(OTHER_SOURCE, {"source": source}).fetchone()
         return None if found is None else str(found)
 
@@ -220,9 +214,7 @@ class ReadOnlyStore:
         why = detect_rollback(self._connection, self._path)
         if why is not None:
             return why, False, False
-        if "0007_recoveries" not in self.migrations():
-            return None
-        sql = "SELECT why, looked_at IS NOT NULL, approved_at IS NOT NULL FROM recoveries WHERE closed_at IS NULL"
+        sql = "SELECT cause, scanned_at IS NOT NULL, approved_at IS NOT NULL FROM recoveries WHERE closed_at IS NULL"
         row = self._row(sql)
         return None if row is None else (str(row[0]), bool(row[1]), bool(row[2]))
 
@@ -233,12 +225,15 @@ class ReadOnlyStore:
     def progress_counts(self) -> tuple[int, int, int]:
         """How many requests there are, how many of them go on by themselves, and how many are held."""
         moving = self._one("SELECT count(*) FROM requests WHERE moving")
-        held = self._one("SELECT coalesce(sum(requests), 0) FROM census WHERE reason <> ''")
-        return self._one("SELECT coalesce(sum(requests), 0) FROM census"), moving, held
+        held = self._one("SELECT coalesce(sum(requests), 0) FROM request_counts WHERE reason <> ''")
+        return self._one("SELECT coalesce(sum(requests), 0) FROM request_counts"), moving, held
 
     def held(self) -> list[tuple[str, int]]:
         """Held requests by reason."""
-        sql = "SELECT reason, sum(requests) FROM census WHERE reason <> '' GROUP BY reason HAVING sum(requests) > 0"
+        sql = """
+            SELECT reason, sum(requests) FROM request_counts WHERE reason <> ''
+            GROUP BY reason HAVING sum(requests) > 0
+        """
         return [(row[0], row[1]) for row in self._connection.execute(sql)]
 
     def overdue(self, now: float) -> int:
@@ -248,21 +243,18 @@ class ReadOnlyStore:
 
     def failed_image_deletions(self) -> list[tuple[str, int]]:
         """Why image files could not be deleted that should be (the name of an errno), and of how many requests."""
-        if "0012_discards_retried" not in self.migrations():
-            return []
         sql = f"SELECT cause, count(DISTINCT uid) FROM ({_FAILED_IMAGE_DELETIONS}) GROUP BY cause ORDER BY 2 DESC"  # noqa: S608 - ours
         return [(str(row[0]), int(row[1])) for row in self._connection.execute(sql)]
 
     def failed_image_deletion_of(self, uid: str) -> FailedImageDeletion | None:
         """The deletion of this request's image files, when it failed."""
-        if "0012_discards_retried" not in self.migrations():
-            return None
         row = self._row(f"SELECT tries, since, due_at, cause FROM ({_FAILED_IMAGE_DELETIONS}) WHERE uid = ?", uid)  # noqa: S608 - ours
         return None if row is None else FailedImageDeletion(tries=row[0], since=row[1], due_at=row[2], cause=row[3])
 
     def gauges(self, now: float) -> dict[str, float]:
         """Single figures: open dossiers and their age, the oldest without progress, overdue deletions, orphans."""
-        open_dossiers = self._one("SELECT coalesce(sum(requests), 0) FROM census WHERE dossier AND phase <> 'done'")
+        sql = "SELECT coalesce(sum(requests), 0) FROM request_counts WHERE dossier AND phase <> 'done'"
+        open_dossiers = self._one(sql)
         dossier = "SELECT min(admitted_at) FROM requests WHERE dossier_id IS NOT NULL AND phase <> 'done'"
         progress = "SELECT min(progress_at) FROM requests WHERE state = 'active' AND phase <> 'done'"
         (oldest_dossier,), (oldest_progress,) = self._row(dossier), self._row(progress)

@@ -21,7 +21,7 @@ class RecordedRecoveries:
 
     def open(self) -> Recovery | None:
         """The recovery that goes on, or None: all is as usual."""
-        rows = self._query("SELECT at, why, looked_at, approved_at FROM recoveries WHERE closed_at IS NULL")
+        rows = self._query("SELECT at, cause, scanned_at, approved_at FROM recoveries WHERE closed_at IS NULL")
         return (
             Recovery(at=rows[0][0], cause=rows[0][1], scanned_at=rows[0][2], approved_at=rows[0][3]) if rows else None
         )
@@ -45,9 +45,9 @@ class RecordedRecoveries:
         rows = [(dossier_id, reference, at) for dossier_id, reference in unclaimed]
 
         def work(connection: Any) -> None:
-            connection.execute("UPDATE recoveries SET looked_at = ? WHERE closed_at IS NULL", (at,))
-            connection.execute("DELETE FROM unclaimed")
-            connection.executemany("INSERT OR REPLACE INTO unclaimed VALUES (?, ?, ?)", rows)
+            connection.execute("UPDATE recoveries SET scanned_at = ? WHERE closed_at IS NULL", (at,))
+            connection.execute("DELETE FROM unclaimed_dossiers")
+            connection.executemany("INSERT OR REPLACE INTO unclaimed_dossiers VALUES (?, ?, ?)", rows)
 
         await self._writer.write(work)
 
@@ -58,18 +58,18 @@ class RecordedRecoveries:
 
     def last_scan_at(self) -> float | None:
         """When Assure was last asked in an earlier recovery; None: never."""
-        at: float | None = self._query("SELECT max(looked_at) FROM recoveries")[0][0]
+        at: float | None = self._query("SELECT max(scanned_at) FROM recoveries")[0][0]
         return at
 
     def previously_unclaimed(self, dossiers: Sequence[str]) -> set[str]:
         """Those of these dossiers that an earlier recovery saw and left alone."""
-        sql = "SELECT dossier_id FROM unclaimed WHERE dossier_id IN (SELECT value FROM json_each(?))"
+        sql = "SELECT dossier_id FROM unclaimed_dossiers WHERE dossier_id IN (SELECT value FROM json_each(?))"
         return {row[0] for row in self._query(sql, (orjson.dumps(dossiers).decode(),))} if dossiers else set()
 
     async def begin(self, at: float) -> None:
         """The store was found to be behind while it was in use: a recovery as for an older copy."""
         sql = """
-            INSERT INTO recoveries (at, why, kept)
+            INSERT INTO recoveries (at, cause, kept)
             SELECT ?, 'older', coalesce(max(id), 0) FROM events
         """
         await self._writer.write(lambda connection: connection.execute(sql, (at,)))

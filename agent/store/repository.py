@@ -82,7 +82,7 @@ INSERT OR REPLACE INTO claims (uid, generation, key_id, wrapped, ciphertext, exp
 _SUPERSEDED = """
 INSERT OR IGNORE INTO superseded_images (uid, generation, since, depiction, path, sha256) VALUES (?, ?, ?, ?, ?, ?)
 """
-_DISCARD = "INSERT OR REPLACE INTO discards (uid, since) VALUES (?, ?)"
+_DISCARD = "INSERT OR REPLACE INTO image_deletions (uid, since) VALUES (?, ?)"
 _PROVENANCE = "INSERT OR REPLACE INTO provenance (uid, generation, file, author) VALUES (?, ?, ?, ?)"
 _LABEL = "INSERT INTO labels (key, value, uid) VALUES (?, ?, ?)"
 _DELIVERY = """
@@ -90,7 +90,7 @@ INSERT INTO deliveries (sink, event, uid, type, generation, at, outcome, reason,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _COUNTER = """
-INSERT INTO tallies (tally, mode, process_type, outcome, value) VALUES (?, ?, ?, ?, 1)
+INSERT INTO counters (counter, mode, process_type, outcome, value) VALUES (?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET value = value + 1
 """
 
@@ -259,10 +259,7 @@ def _mirrored_columns(record: Record) -> dict[str, Any]:
 
 
 def _decides_at(record: Record) -> float | None:
-    """When the privacy clock may decide although nothing can be asked. Whoever stands still is due for nothing else.
-
-    The same as in 0008_deadlines.sql.
-    """
+    """When the privacy clock decides even if Assure cannot be reached. A blocked request is due for nothing else."""
     if record.opened_at is None or record.phase in (Phase.DELETION, Phase.DONE):
         return None
     still = record.desired.suspend or (record.hold is not None and record.hold.reason.blocks)
@@ -335,7 +332,7 @@ def _write_image_deletion(connection: Connection, step: Step) -> None:
     if owed and not was:
         connection.execute(_DISCARD, (record.uid, record.outcome_at))
     elif was and not owed:
-        connection.execute("DELETE FROM discards WHERE uid = ?", (record.uid,))
+        connection.execute("DELETE FROM image_deletions WHERE uid = ?", (record.uid,))
     if before is not None and before.discard and before.generation != record.generation:
         again = {(image.path, image.sha256) for image in record.desired.images}
         values = (record.uid, before.generation, record.admitted_at)

@@ -140,7 +140,7 @@ def open_marked(connection: Connection, path: Path, fresh: bool, key_there: bool
             _put(connection, _ABANDONED_CHECKPOINT, str(line.number))
         connection.execute("UPDATE recoveries SET closed_at = ? WHERE closed_at IS NULL", (time.time(),))
         connection.execute(
-            "INSERT INTO recoveries (at, why, known, kept, backup_at) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO recoveries (at, cause, known, kept, backup_at) VALUES (?, ?, ?, ?, ?)",
             (time.time(), why, seen.events if seen is not None else None, last, backup_at),
         )
     connection.execute("COMMIT")
@@ -172,8 +172,8 @@ def _rollback_cause(
         return "lost" if key_there or mark is not None else None
     if backup:
         return "restored"
-    if identity is None or (last == 0 and mark is None and not key_there):
-        return None  # written before there were marks; or nothing was ever written, and the key is a new one
+    if last == 0 and (identity is None or (mark is None and not key_there)):
+        return None  # no event was ever written, and a start that ended early left the file
     if mark is None or mark.identity != identity or mark.events > last:
         return "older"
     return None

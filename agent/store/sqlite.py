@@ -27,7 +27,7 @@ from agent.store.image_deletions import ImageDeletions
 from agent.store.inbox import Inbox
 from agent.store.integrity import check_integrity, is_small, refuse_unreadable, refuse_unverified
 from agent.store.migrations import create_if_missing, migrate
-from agent.store.operator_commands import chain_existing, record_command
+from agent.store.operator_commands import record_command, seal_empty_chain
 from agent.store.outbox import Outbox
 from agent.store.queries import Queries
 from agent.store.recoveries import RecordedRecoveries
@@ -91,7 +91,7 @@ class SqliteStore(Queries):
             self.simulated = simulated(account_of(connection))
             self.keys = key_of(connection, path)
             self._mark = open_marked(connection, path, fresh, key_there, self.keys)
-            chain_existing(connection, self.keys)
+            seal_empty_chain(connection, self.keys)
             super().__init__(path, open_reader(path))
         except (sqlite3.DatabaseError, OSError) as error:
             connection.close()
@@ -146,8 +146,8 @@ class SqliteStore(Queries):
         refusals: Iterable[tuple[str, int, int, str, str, str | None]] | None,
         scan_notes: Iterable[ScanNote] | None = None,
     ) -> None:
-        """Note what a scan saw. `refusals` (file, line, column, message, hint, name) and `remarks` replace the earlier
-        ones, if given.
+        """Store the result of a scan. `refusals` (file, line, column, message, hint, name) and `scan_notes` replace
+        the earlier ones, if given.
         """
         rows = None if refusals is None else [(source, *refusal) for refusal in refusals]
         noted = None if scan_notes is None else [(source, one.uid, one.kind, one.hold_id) for one in scan_notes]
@@ -161,8 +161,8 @@ class SqliteStore(Queries):
                 connection.execute("DELETE FROM refusals WHERE source = ?", (source,))
                 connection.executemany("INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             if noted is not None:
-                connection.execute("DELETE FROM remarks WHERE source = ?", (source,))
-                connection.executemany("INSERT INTO remarks VALUES (?, ?, ?, ?)", noted)
+                connection.execute("DELETE FROM scan_notes WHERE source = ?", (source,))
+                connection.executemany("INSERT INTO scan_notes VALUES (?, ?, ?, ?)", noted)
 
         await self._writer.write(work)
 

@@ -187,8 +187,8 @@ def describe_state(record: Record, now: float, context: RequestContext = NO_CONT
         yield "A newer document follows as soon as what is at Assure is deleted."
     if record.doubt is not None and record.doubt_since is not None:
         yield (
-            f"The answer to a call was lost at {relative_time(record.doubt_since, now)} ({EFFECTS[record.doubt]}): whether it "
-            "happened is read from Assure before it is repeated."
+            f"The answer to a call was lost at {relative_time(record.doubt_since, now)} ({EFFECTS[record.doubt]}). "
+            "The agent reads at Assure whether it happened before it repeats the call."
         )
     if record.failures:
         yield f"It met trouble {record.failures} times in a row; the pauses grow."
@@ -230,8 +230,9 @@ def _describe_images(record: Record, now: float, context: RequestContext) -> Ite
             f"it is tried again {relative_time(left.due_at, now)}" if left.due_at > now else "it is tried again at once"
         )
         yield (
-            f"Its image files should be deleted since {relative_time(left.since, now)}, and could not be ({system_error(left.cause)}, "
-            f"tries: {left.tries}): {again}. Try: let the agent's user write to the images folder and its folders."
+            f"Its image files are due for deletion since {relative_time(left.since, now)}. The deletion failed "
+            f"({system_error(left.cause)}, tries: {left.tries}); {again}. "
+            "Try: let the agent's user write to the images folder and its folders."
         )
     for depiction, how in record.discarded:
         if how not in ("deleted", "missing"):
@@ -243,9 +244,9 @@ def _describe_context(record: Record, now: float, context: RequestContext) -> It
         yield f"{LINK_LOST} Try: {new_link_command(record.name)}."
     if record.present and context.withdrawal_waits:
         yield (
-            f"Its file is gone. {count_withdrawals(context.waiting_withdrawals)} for a person's word, this one among them, because too "
-            "many files are gone at once, or their folder is empty or another one. `assure-agent approve` withdraws "
-            "what waits; or put the files back."
+            f"Its file is gone. {count_withdrawals(context.waiting_withdrawals)} for approval, including this one, "
+            "because too many files are gone at once, or their folder is empty or another one. "
+            "Try: put the files back, or withdraw the requests with `assure-agent approve`."
         )
     if context.paused_since is not None and record.phase is not Phase.DONE:
         since = f" since {relative_time(context.paused_since, now)}" if context.paused_since else ""

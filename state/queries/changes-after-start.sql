@@ -1,7 +1,8 @@
 -- Files that were changed, removed or put back, and fresh verifications that were asked for, after the billable act.
 --
--- `held` is the question that was put to a person, when it was; empty: it was applied in place (labels, retention,
--- deadline), the dossier was deleted, or a next generation followed. `changes` is what changed in the audited record.
+-- `held` is the reason of the hold that followed, or empty. Without a hold, the agent applied the change in
+-- place (labels, retention, deadline), deleted the dossier, or began the next generation.
+-- `changes` are the audited fields that changed.
 --
 -- :name        only this request, by name or uid
 -- :since=time  only from this time on, such as 2026-11-01

@@ -1,7 +1,7 @@
--- Every dossier of ours at Assure: when its deletion was due, when it was confirmed, and the delay between the two.
+-- Every dossier that the agent created at Assure: when its deletion was due, when it was confirmed, and the delay between the two.
 --
--- Confirmed means: after the deletion was answered, Assure said 404 to a read. `evidence_event` is the event that says
--- so (see `assure-agent audit certificate`). Dossiers found by the sweep for possible orphans are due when they show.
+-- Confirmed means that Assure answered a read after the deletion with 404. `evidence_event` is the event of that read
+-- (see `assure-agent audit certificate`). A possible orphan is due when the agent finds its dossier.
 --
 -- :name        only this request, by name or uid
 -- :since=time  only dossiers created from this time on, such as 2026-11-01

@@ -1,6 +1,6 @@
 -- Dossiers that may have been left at Assure because the answer to their creation was lost, and what came of each.
 --
--- `came_to` is watched, never seen (for an hour: no create is under way any more), or deleted and confirmed.
+-- `came_to` is watched, never seen (for an hour, after which no create call is pending), or deleted and confirmed.
 --
 -- :since=time  only from this time on, such as 2026-11-01
 SELECT since, name, uid, reference, came_to, dossier_id, closed

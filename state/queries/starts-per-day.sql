@@ -1,4 +1,4 @@
--- What was billed: verifications started, and capture links handed out, by day of UTC.
+-- Billed starts by day (of UTC): verifications started, and capture links handed out.
 --
 -- `requests` is how many requests they were for: fewer than `starts` when some were verified again.
 --

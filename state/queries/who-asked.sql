@@ -1,8 +1,9 @@
--- Who asked for which verification, when, and from which commit.
+-- The author, the time and the commit of each requested verification.
 --
--- `author` is who committed the file last, or `not known (...)` with the reason, such as a shallow clone; it is empty
--- where there was no commit of it. It and `name` are empty once the request was forgotten. `file_differed` is 1 when
--- the file was not as in that commit. A row is a generation: what was asked for once.
+-- Each row is a generation. `author` is the author of the last commit of the file, and empty without such a commit.
+-- It is `not known (...)` with the reason when the agent cannot read it, such as in a shallow clone.
+-- `author` and `name` are empty once the request was forgotten. `file_differed` is 1 when the file was not as in that
+-- commit.
 --
 -- :name        only this request, by name or uid
 -- :since=time  only from this time on, such as 2026-11-01

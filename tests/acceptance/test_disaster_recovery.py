@@ -40,7 +40,7 @@ def state(office: Office, name: str = "agent.db") -> Path:
 def recoveries(office: Office) -> list[tuple[Any, ...]]:
     with sqlite3.connect(f"file:{state(office)}?mode=ro", uri=True) as connection:
         return connection.execute(
-            "SELECT why, approved_at IS NOT NULL, closed_at IS NOT NULL FROM recoveries"
+            "SELECT cause, approved_at IS NOT NULL, closed_at IS NOT NULL FROM recoveries"
         ).fetchall()
 
 

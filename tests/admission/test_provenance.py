@@ -6,9 +6,7 @@ import orjson
 import pytest
 
 from agent.store import audit
-from agent.store.sqlite import SqliteStore
-from tests.controller.controller_harness import ACCOUNT, ControllerHarness, desk_at
-from tests.store.support import raw
+from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.files import capture, write
 from tests.support.git import commit, git, repository
 
@@ -136,20 +134,3 @@ async def test_a_document_that_waits_for_its_generation_has_its_author_under_tha
         await desk.scan()
         assert desk.record("a").generation == 1  # in place: the document it follows now
         assert authors(desk) == [(1, "a.yaml", "Zoë")]
-
-
-async def test_a_store_from_before_is_brought_along_and_its_history_verifies(folder: Path) -> None:
-    """[I5]"""
-    async with desk_at(folder) as desk:
-        desk.capture("a")
-        await desk.scan()
-    connection = raw(folder / "state")
-    connection.execute("DROP TABLE provenance")
-    connection.execute("DELETE FROM _sqlite_migrations WHERE name = '0002_provenance'")
-    gone = "'$.desired.commit', '$.desired.dirty', '$.desired.author'"
-    connection.execute(f"UPDATE requests SET record = json_remove(record, {gone})")
-    connection.close()
-    store = SqliteStore(folder / "state" / "agent.db", ACCOUNT)
-    assert store._query("SELECT count(*) FROM provenance") == [(0,)]
-    store.close()
-    assert audit.verify(folder / "state" / "agent.db").findings == ()

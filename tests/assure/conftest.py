@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from agent.assure.client import AssureClient, Config
+from agent.assure.client import AssureClient
+from agent.assure.connection import Config
 from agent.core.answer import Operation
 from tests.assure.scripted_server import ScriptedServer
 from tests.support.fixtures import begin, folder, world

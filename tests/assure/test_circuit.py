@@ -93,7 +93,7 @@ async def test_deadlines_decide_while_the_circuit_is_open(world: World) -> None:
         world.upload("later", deadline="24h")
         await agent.scan()
         await world.clock.advance(120)
-        assert agent._remote.opened is not None
+        assert agent._throttle.opened is not None
         await world.clock.advance(40 * 60)
         unbilled = world.record("unbilled")
         assert unbilled.outcome is Outcome.EXPIRED or (unbilled.outcome is None and unbilled.doubt is not None)
@@ -135,7 +135,7 @@ async def test_an_agent_asked_to_end_while_the_circuit_is_open_ends_at_once(
         for number in range(12):
             world.upload(f"b-{number}")
         await agent.scan()
-        await until(lambda: agent._remote.opened is not None)
+        await until(lambda: agent._throttle.opened is not None)
         agent.stop()
         await patiently(task)
     world.sandbox.faults.clear()
@@ -163,8 +163,8 @@ async def test_a_wrong_account_opens_the_circuit_and_nothing_is_lost_created_or_
         await world.clock.advance(60)
         ours = elsewhere(world)
         await world.clock.advance(15 * 60)  # each looks at its own process
-        assert agent._remote.opened is not None
-        assert agent._remote.opened.cause is Cause.MISSING
+        assert agent._throttle.opened is not None
+        assert agent._throttle.opened.cause is Cause.MISSING
         world.upload("new")
         await agent.scan()
         calls = len(world.calls)
@@ -194,8 +194,8 @@ async def test_a_404_to_a_creation_holds_nobody_and_ends_with_the_storm(world: W
         world.upload(f"a-{number}")
     async with world.running() as agent:
         await world.clock.advance(HOUR)
-        assert agent._remote.opened is not None
-        assert agent._remote.opened.cause is Cause.MISSING
+        assert agent._throttle.opened is not None
+        assert agent._throttle.opened.cause is Cause.MISSING
         assert {record.state for record in world.records().values()} == {"active"}
         assert len(world.calls) < 60
         world.sandbox.world.create_dossier, world.sandbox.world.list_dossiers = original  # type: ignore[method-assign]
@@ -230,8 +230,8 @@ async def test_a_resume_while_nothing_is_missing_lets_no_wrong_account_lose_anyt
             assert (await ask(world, verb, command_id=f"command-{verb}"))["ok"]
         ours = elsewhere(world)
         await world.clock.advance(2 * HOUR)
-        assert agent._remote.opened is not None
-        assert agent._remote.opened.cause is Cause.MISSING
+        assert agent._throttle.opened is not None
+        assert agent._throttle.opened.cause is Cause.MISSING
         assert {record.outcome for record in world.records().values()} == {None}
         world.sandbox.world.dossiers.update(ours)
         await world.clock.advance(HOUR)

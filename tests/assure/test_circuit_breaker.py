@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from agent.assure.answer_signal import AnswerSignal
 from agent.assure.circuit_breaker import (
     HALF_OPEN_CALLS,
     MAX_COUNTED_PER_DOSSIER,
@@ -20,7 +21,6 @@ from agent.assure.circuit_breaker import (
     UNLIMITED_CALLS,
     WINDOW_ANSWERS,
     WINDOW_SECONDS,
-    AnswerSignal,
     Cause,
     CircuitBreaker,
     TokenCircuit,

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.assure.client import AssureClient, Config
+from agent.assure.client import AssureClient
+from agent.assure.connection import Config
 from agent.core.answer import Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
 from agent.core.assure_types import CaptureOptions, Depiction, DocumentType, ProcessType, Status
 from agent.core.classify import SUCCESS, WITHOUT_DOSSIER
@@ -316,12 +317,12 @@ async def test_without_an_answer_about_a_token_nothing_is_sent(
     assert server.deliveries == []
 
 
-async def test_a_wrong_client_is_refused_and_not_missing(client: AssureClient, server: ScriptedServer) -> None:
+async def test_a_call_of_a_rejected_client_is_busy_and_not_sent(client: AssureClient, server: ScriptedServer) -> None:
     server.tokens = [answer(401, {"error": "invalid_client"})]
     got = await client.delete_dossier("d-1")
-    assert isinstance(got, Refused)
-    assert got.evidence.cause == "invalid_client"
-    assert not got.missing
+    assert isinstance(got, Busy)
+    assert (got.evidence.cause, got.evidence.trouble) == ("invalid_client", Trouble.NO_TOKEN)
+    assert isinstance(await client.authenticate(), Refused)
     assert server.deliveries == []
 
 

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agent.assure.client import AssureClient, Config
+from agent.assure.client import AssureClient
+from agent.assure.connection import Config
 from agent.core.answer import Busy, Trouble
 from agent.platform.endpoint_health import EndpointCause, trouble_of
 

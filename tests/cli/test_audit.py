@@ -118,7 +118,14 @@ async def test_nobody_of_this_name_is_one_clear_error(world: World, state: Here,
 
 @pytest.mark.parametrize(
     "words",
-    [("log", "a"), ("verify",), ("query", "told"), ("export",), ("certificate", "a"), ("query", "--sql", "SELECT 1")],
+    [
+        ("log", "a"),
+        ("verify",),
+        ("query", "operator-commands"),
+        ("export",),
+        ("certificate", "a"),
+        ("query", "--sql", "SELECT 1"),
+    ],
 )
 def test_without_a_store_there_is_one_clear_error(here: Here, words: tuple[str, ...]) -> None:
     here("audit", *words).is_one_clear_error("There is no state file")
@@ -201,7 +208,7 @@ async def test_changes_after_the_start_with_question_and_answer(world: World, st
     (hold,) = ask(state, "holds", "reason=changed-after-start")
     assert hold["ended_by"] == "HoldResolved"
     assert hold["until"] is not None
-    (reported,) = ask(state, "told")
+    (reported,) = ask(state, "operator-commands")
     assert (reported["command"], reported["name"]) == ("resolve", "a")
 
 
@@ -262,8 +269,8 @@ def test_the_queries_are_listed_and_a_slip_is_met_with_the_nearest(here: Here) -
     assert here("audit", "query", "-o", "json").json["items"][0]["parameters"]
     here("audit", "query", "deletion").is_one_clear_error("no query named deletion", "audit query deletions")
     here("audit", "query", "select 1").is_one_clear_error("--sql")
-    here("audit", "query", "told", "sinse=2026").is_one_clear_error("no parameter sinse", "[since=VALUE]")
-    assert here("audit", "query", "told", "--sql", "SELECT 1").code == 2
+    here("audit", "query", "operator-commands", "sinse=2026").is_one_clear_error("no parameter sinse", "[since=VALUE]")
+    assert here("audit", "query", "operator-commands", "--sql", "SELECT 1").code == 2
 
 
 @pytest.mark.parametrize(
@@ -274,7 +281,7 @@ def test_the_queries_are_listed_and_a_slip_is_met_with_the_nearest(here: Here) -
         ("holds", "since=01-11-2026", "2026-11-01"),
         ("holds", "reason=bogus", "changed-after-start"),
         ("unknown-answers", "call=foo", "start_verification"),
-        ("told", "command=bogus", "approve"),
+        ("operator-commands", "command=bogus", "approve"),
         ("retention-breaches", "allowed=abc", "900"),
         ("retention-breaches", "allowed=-5", "900"),
     ],

@@ -55,7 +55,7 @@ def test_sender_and_command_are_in_log_metrics_and_audit(here: Here) -> None:
     assert {str(line["sender"]).split(",")[0] for line in logged(said.err, "command")} == {US}
     assert [line["level"] for line in logged(said.err, "held")] == ["warning"]
     assert here("resume").code == 0  # while no agent runs
-    rows = here("audit", "query", "told", "-o", "json").json["items"]
+    rows = here("audit", "query", "operator-commands", "-o", "json").json["items"]
     assert [(row["command"], row["name"]) for row in rows] == [
         ("pause", None),
         ("resume", None),
@@ -90,7 +90,7 @@ def test_a_client_cannot_claim_to_be_another_account(here: Here) -> None:
                 client.connect(name)
             client.sendall(b'{"id": "a-command", "verb": "pause", "sender": "mallory (uid 1)"}\n')
             assert b'"ok":true' in client.recv(999)
-        rows = here("audit", "query", "told", "-o", "json").json["items"]
+        rows = here("audit", "query", "operator-commands", "-o", "json").json["items"]
         assert [row["sender"].split(",")[0] for row in rows] == [US]
     finally:
         finish(process, SIGTERM)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.assure import account
+from agent.daemon import startup
 from agent.sandbox import SandboxServer
 from agent.store.connection import sqlite3
 from tests.cli.command_runner import FREE_PORT, CommandResult, Here, finish, spawn, wait_for
@@ -42,7 +42,7 @@ def test_no_credentials(here: Here) -> None:
 
 
 def test_a_base_url_where_nobody_answers(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account, "PATIENCE", 1)
+    monkeypatch.setattr(startup, "MAX_ATTEMPTS", 1)
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
     here(*ONCE, BASE_URL="http://127.0.0.1:9").is_one_clear_error("http://127.0.0.1:9", "nothing is lost")
     assert [item["phase"] for item in here("get", "-o", "json").json["items"]] == ["dossier"]

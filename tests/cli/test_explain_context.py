@@ -130,7 +130,7 @@ async def test_a_withdrawal_that_waits_is_reported_where_operators_read(world: W
         other = (await said(here, world, "explain", "a-5")).out
         (item,) = (await said(here, world, "explain", "a-0", "-o", "json")).json["items"]
         places = [(await said(here, world, *command)).out for command in (("get",), ("doctor", "--offline"))]
-        assert "Its file is gone. 4 withdrawals wait for a person's word, this one among them" in reported
+        assert "Its file is gone. 4 withdrawals wait for approval, including this one" in reported
         assert "If the withdrawals are approved: it would be withdrawn" in reported
         assert "If its file were removed now" not in reported
         assert item["withdrawalWaits"]
@@ -139,7 +139,7 @@ async def test_a_withdrawal_that_waits_is_reported_where_operators_read(world: W
             assert "assure-agent approve" in text
         await ask(world, "approve")
         await scanned(world, agent)
-        assert world.rows("SELECT * FROM remarks") == []
+        assert world.rows("SELECT * FROM scan_notes") == []
         assert "wait for a person" not in (await said(here, world, "explain", "a-0")).out
 
 
@@ -149,11 +149,11 @@ async def test_files_that_are_back_wait_no_longer(world: World, here: Here) -> N
         for path in paths:
             path.rename(path.with_suffix(".away"))
         await scanned(world, agent)
-        assert len(world.rows("SELECT * FROM remarks WHERE kind = 'withdrawal-waits'")) == 4
+        assert len(world.rows("SELECT * FROM scan_notes WHERE kind = 'withdrawal-waits'")) == 4
         for path in paths:
             path.with_suffix(".away").rename(path)
         await scanned(world, agent)
-        assert world.rows("SELECT * FROM remarks") == []
+        assert world.rows("SELECT * FROM scan_notes") == []
         assert "If its file were removed now" in (await said(here, world, "explain", "a-0")).out
 
 

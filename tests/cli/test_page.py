@@ -50,7 +50,7 @@ def test_the_demo_prints_a_link_that_works_once_and_says_how_to_get_another(here
         another = here("page")
         assert another.code == 0
         assert opens(another.out.strip()) == 200
-        (reported,) = here("audit", "query", "told", "command=page", "-o", "json").json["items"]
+        (reported,) = here("audit", "query", "operator-commands", "command=page", "-o", "json").json["items"]
         assert reported["sender"]
         assert finish(process, signal.SIGINT).code == 0
 

@@ -50,7 +50,7 @@ def test_an_image_that_cannot_be_deleted_is_reported_and_goes_with_the_next_star
     assert checks["images, deleted"]["state"] == "problem"
     assert "Read-only file system" in checks["images, left"]["message"]
     explained = here("explain", "a").out
-    assert "Its image files should be deleted since" in explained
+    assert "Its image files are due for deletion since" in explained
     assert "EROFS, Read-only file system, tries: 1" in explained
     assert here("explain", "a", "-o", "json").json["items"][0]["imagesUndeleted"]["cause"] == "EROFS"
 

@@ -72,7 +72,7 @@ async def killed_in(world: World, trouble: Rule) -> None:
 def recoveries(world: World) -> list[tuple[str, bool, bool]]:
     return [
         (why, bool(approved), bool(closed))
-        for why, approved, closed in world.rows("SELECT why, approved_at, closed_at FROM recoveries ORDER BY id")
+        for why, approved, closed in world.rows("SELECT cause, approved_at, closed_at FROM recoveries ORDER BY id")
     ]
 
 
@@ -159,7 +159,7 @@ async def test_a_dossier_that_no_request_explains_is_journaled_and_left_alone(wo
     path.unlink()
     world.upload("b")
     await world.settle()
-    ((dossier_id, reference),) = world.rows("SELECT dossier_id, reference FROM unclaimed")
+    ((dossier_id, reference),) = world.rows("SELECT dossier_id, reference FROM unclaimed_dossiers")
     assert reference.startswith("aa-tests-")
     assert world.ledger.dossiers[dossier_id].deleted_at is None
 

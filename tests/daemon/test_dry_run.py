@@ -41,29 +41,29 @@ POLICY = Policy()
 
 
 @pytest.fixture
-async def desk(folder: Path) -> AsyncIterator[ControllerHarness]:
-    async with desk_at(folder) as desk:
-        yield desk
+async def harness(folder: Path) -> AsyncIterator[ControllerHarness]:
+    async with desk_at(folder) as harness:
+        yield harness
 
 
-async def dry_run(desk: ControllerHarness) -> tuple[Plan, DryRun]:
+async def dry_run(harness: ControllerHarness) -> tuple[Plan, DryRun]:
     """The plan, and the store in memory after it."""
-    rules = AdmissionRules(source="default", agent_id="tests", images_dir=desk.images, max_image_bytes=10_000)
-    with ReadOnlyStore(desk.store.path) as reading:
+    rules = AdmissionRules(source="default", agent_id="tests", images_dir=harness.images, max_image_bytes=10_000)
+    with ReadOnlyStore(harness.store.path) as reading:
         reading.freeze()
-        rehearsal = DryRun(Folder(desk.specs, settle=0), rules, reading, desk.store.keys, desk.clock, POLICY)
+        rehearsal = DryRun(Folder(harness.specs, settle=0), rules, reading, harness.store.keys, harness.clock, POLICY)
         plan = await rehearsal.plan()
         for name in NAMES:  # read it all while the snapshot is open
-            rehearsal.store._committed.setdefault(uid(desk, name), rehearsal.store.get(uid(desk, name)))  # type: ignore
+            rehearsal.store._committed.setdefault(uid(harness, name), rehearsal.store.get(uid(harness, name)))  # type: ignore
     return plan, rehearsal
 
 
-def uid(desk: ControllerHarness, name: str) -> str:
-    return desk.store.keys.uid("default", name)
+def uid(harness: ControllerHarness, name: str) -> str:
+    return harness.store.keys.uid("default", name)
 
 
-async def planned(desk: ControllerHarness) -> dict[str, Change]:
-    return {change.name: change for change in (await dry_run(desk))[0].changes}
+async def planned(harness: ControllerHarness) -> dict[str, Change]:
+    return {change.name: change for change in (await dry_run(harness))[0].changes}
 
 
 # -- random stores and folders -------------------------------------------------------------------------------------
@@ -94,10 +94,10 @@ def answer(record: Record, chance: Random) -> Observation:
     return DossierDeleted(at=at)
 
 
-async def drive(desk: ControllerHarness, name: str, chance: Random) -> None:
+async def drive(harness: ControllerHarness, name: str, chance: Random) -> None:
     """Let a record come some of its way."""
     for _ in range(chance.randrange(8)):
-        record = desk.find(name)
+        record = harness.find(name)
         if record is None or (record.intent is None and record.phase is Phase.DONE):
             return
         observation = answer(record, chance)
@@ -106,7 +106,7 @@ async def drive(desk: ControllerHarness, name: str, chance: Random) -> None:
         except Exception:  # it does not ask for this now
             return
         if taken.changed:
-            await desk.store.commit([taken])
+            await harness.store.commit([taken])
 
 
 CONTENTS: dict[int, dict[str, list[object]]] = {
@@ -118,9 +118,9 @@ CONTENTS: dict[int, dict[str, list[object]]] = {
 }
 
 
-def rewrite(desk: ControllerHarness, name: str, chance: Random) -> None:
+def rewrite(harness: ControllerHarness, name: str, chance: Random) -> None:
     """Change a file at random, or leave it."""
-    path = desk.specs / f"{name}.yaml"
+    path = harness.specs / f"{name}.yaml"
     kind = chance.randrange(12)
     if kind < 3:
         return
@@ -129,39 +129,43 @@ def rewrite(desk: ControllerHarness, name: str, chance: Random) -> None:
     elif kind == 4:
         write(path, "apiVersion: [")
     elif kind == 5 and path.exists():
-        path.rename(desk.specs / f"moved-{name}-{chance.randrange(10**6)}.yaml")
+        path.rename(harness.specs / f"moved-{name}-{chance.randrange(10**6)}.yaml")
     else:
-        for other in desk.specs.glob(f"moved-{name}-*"):
+        for other in harness.specs.glob(f"moved-{name}-*"):
             other.unlink()
         write(path, capture(name, **{key: chance.choice(values) for key, values in CONTENTS.get(kind, {}).items()}))
 
 
 @pytest.mark.parametrize("seed", range(30))
-async def test_plan_agrees_with_the_admission(desk: ControllerHarness, seed: int) -> None:
+async def test_plan_agrees_with_the_admission(harness: ControllerHarness, seed: int) -> None:
     chance = Random(seed)
     for name in NAMES:
         if chance.random() < 0.7:
-            desk.capture(name)
-    await desk.scan(2)
+            harness.capture(name)
+    await harness.scan(2)
     for _ in range(4):
         for name in NAMES:
-            await drive(desk, name, chance)
-            rewrite(desk, name, chance)
-        before = {name: desk.find(name) for name in NAMES}
-        plan, rehearsal = await dry_run(desk)
-        desk.restart()
+            await drive(harness, name, chance)
+            rewrite(harness, name, chance)
+        before = {name: harness.find(name) for name in NAMES}
+        plan, rehearsal = await dry_run(harness)
+        harness.restart()
         for record in before.values():  # what a restart does before anything else reaches a record
             if record is not None and record.intent is not None:
-                await desk.store.commit([step(record, Resumed(at=desk.clock.now()), POLICY, request_effect=False)])
-        synced = await desk.scan(2)
+                await harness.store.commit(
+                    [step(record, Resumed(at=harness.clock.now()), POLICY, request_effect=False)]
+                )
+        synced = await harness.scan(2)
         rows = {change.name: change for change in plan.changes if change.name}
         assert plan.stopped == synced.waiting
         assert len(plan.of(Action.REFUSE)) == len({(fault.file, fault.name or fault.line) for fault in synced.refusals})
         for name in NAMES:
-            after = desk.find(name)
-            assert rehearsal.store._committed[uid(desk, name)] == after, name
+            after = harness.find(name)
+            assert rehearsal.store._committed[uid(harness, name)] == after, name
             check(
-                rows.get(name), after_restart(before[name], desk.clock.now(), POLICY) if before[name] else None, after
+                rows.get(name),
+                after_restart(before[name], harness.clock.now(), POLICY) if before[name] else None,
+                after,
             )
 
 
@@ -185,59 +189,59 @@ def check(row: Change | None, before: Record | None, after: Record | None) -> No
 # -- one by one ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_new_request_is_created_and_counts_one_start(desk: ControllerHarness) -> None:
-    desk.capture("a")
-    desk.capture("b", suspend=True)
-    plan = await planned(desk)
+async def test_a_new_request_is_created_and_counts_one_start(harness: ControllerHarness) -> None:
+    harness.capture("a")
+    harness.capture("b", suspend=True)
+    plan = await planned(harness)
     assert (plan["a"].action, plan["a"].starts, plan["a"].file) == (Action.CREATE, 1, "a.yaml")
     assert (plan["b"].action, plan["b"].starts) == (Action.CREATE, 0)
-    assert desk.find("a") is None  # nothing was written
+    assert harness.find("a") is None  # nothing was written
 
 
-async def test_more_than_a_few_withdrawals_are_shown_as_stopped(desk: ControllerHarness) -> None:
+async def test_more_than_a_few_withdrawals_are_shown_as_stopped(harness: ControllerHarness) -> None:
     for name in NAMES:
-        desk.capture(name)
-    await desk.scan()
+        harness.capture(name)
+    await harness.scan()
     for name in NAMES[:5]:
-        (desk.specs / f"{name}.yaml").unlink()
-    plan, _ = await dry_run(desk)
+        (harness.specs / f"{name}.yaml").unlink()
+    plan, _ = await dry_run(harness)
     assert plan.stopped == 5
     assert {change.name for change in plan.of(Action.WITHDRAW)} == set(NAMES[:5])
     assert plan.starts == 8  # those that are gone go on until somebody approves
 
 
 async def test_plan_reports_the_decision_of_the_prune_guard(
-    desk: ControllerHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.capture("a")
-    desk.capture("b")
-    await desk.scan()
-    (desk.specs / "a.yaml").unlink()
-    assert not (await planned(desk))["a"].stopped
+    harness.capture("a")
+    harness.capture("b")
+    await harness.scan()
+    (harness.specs / "a.yaml").unlink()
+    assert not (await planned(harness))["a"].stopped
 
     async def never(*_: object) -> bool:
         return False
 
     monkeypatch.setattr(PruneGuard, "allows", never)
-    row = (await planned(desk))["a"]
+    row = (await planned(harness))["a"]
     assert (row.action, row.stopped) == (Action.WITHDRAW, True)
 
 
-async def test_a_request_whose_file_cannot_be_read_is_not_stopped(desk: ControllerHarness) -> None:
-    path = desk.capture("a")
-    await desk.scan()
-    desk.restart()
+async def test_a_request_whose_file_cannot_be_read_is_not_stopped(harness: ControllerHarness) -> None:
+    path = harness.capture("a")
+    await harness.scan()
+    harness.restart()
     path.write_text("a: [")
-    row = (await planned(desk))["a"]
+    row = (await planned(harness))["a"]
     assert (row.action, row.stopped) == (Action.NOTHING, False)
     assert "cannot be read completely" in row.reason
 
 
-async def test_a_refused_document_says_where_and_that_the_admitted_one_stays(desk: ControllerHarness) -> None:
-    path = desk.capture("a")
-    await desk.scan()
+async def test_a_refused_document_says_where_and_that_the_admitted_one_stays(harness: ControllerHarness) -> None:
+    path = harness.capture("a")
+    await harness.scan()
     path.write_text(path.read_text().replace("document", "dokument"))
-    row = (await planned(desk))["a"]
+    row = (await planned(harness))["a"]
     assert (row.action, row.file, row.line > 1, bool(row.hint)) == (Action.REFUSE, "a.yaml", True, True)
     assert "the admitted document stays" in row.reason
     assert row.starts == 1

@@ -9,7 +9,7 @@ from agent.core.drop_reasons import Dropped
 from agent.core.event_result import EventResult
 from agent.core.record import HoldReason, Outcome, Phase
 from agent.platform.endpoint_health import EndpointCause
-from agent.platform.metrics import LISTENERS
+from agent.platform.metric_tables import LISTENERS
 from tests.support.environment import World
 from tests.support.faults import rule
 from tests.support.files import IDENTITY_CARD

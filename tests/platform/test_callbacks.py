@@ -31,7 +31,7 @@ def test_an_error_of_a_callback_is_logged_by_its_location_and_not_by_its_text(wo
 
     isolated(listener)(1)
     assert [entry["event"] for entry in world.logs] == ["a listener failed"]
-    assert world.logs[0]["error"].startswith("ValueError at test_listeners.py:")
+    assert world.logs[0]["error"].startswith("ValueError at test_callbacks.py:")
     assert "Jane" not in str(world.logs)
 
 

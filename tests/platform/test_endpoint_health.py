@@ -170,7 +170,7 @@ async def test_one_token_answer_that_fails_costs_half_a_second_and_opens_no_circ
     async with world.running() as agent:
         world.sandbox.tokens.revoke_all()
         await world.clock.advance(3)
-        assert agent._remote.opened is None
+        assert agent._throttle.opened is None
         await world.clock.advance(60)
         assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
     assert [entry for entry in world.logs if "circuit" in entry["event"]] == []

@@ -182,7 +182,7 @@ async def test_a_lost_link_costs_the_dossier_and_the_flow_starts_again(world: Wo
     assert (second.reference or "").endswith("-1-2")
     assert second.captures == 1
     assert world.record("a").outcome == "accepted"
-    assert world.rows("SELECT value FROM tallies WHERE tally = 'start'") == [(1,)]
+    assert world.rows("SELECT value FROM counters WHERE counter = 'start'") == [(1,)]
     world.check()
     world.check_nothing_left()
 

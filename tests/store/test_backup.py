@@ -185,7 +185,7 @@ async def test_an_invalid_backup_is_refused_and_the_store_stays(tmp_path: Path, 
         made.path.write_text("not a database, but long enough to be looked at " * 100)
     elif damage == "newer":
         connection = raw(tmp_path).__class__(made.path, isolation_level=None)
-        connection.execute("UPDATE _sqlite_migrations SET name = '9999_later' WHERE name = '0007_recoveries'")
+        connection.execute("UPDATE _sqlite_migrations SET name = '9999_later' WHERE name = '0001_initial'")
         connection.close()
     else:
         made.path.unlink()

@@ -228,8 +228,10 @@ async def test_the_first_changed_event_is_named_even_where_the_chain_was_forged(
 
 
 def test_a_line_is_sealed_by_all_that_it_says() -> None:
-    line = Checkpoint(number=1, kind=CHECKPOINT, at="t", event=2, head="h", digest="d", previous="p").with_hash()
-    text = orjson.dumps(["p", 1, "checkpoint", "t", 2, "h", "d"])
+    line = Checkpoint(
+        number=1, kind=CHECKPOINT, at="t", event=2, head="h", digest="d", previous="p", commands=3, commands_head="c"
+    ).with_hash()
+    text = orjson.dumps(["p", 1, "checkpoint", "t", 2, "h", "d", 3, "c"])
     assert line.hash == hashlib.sha256(text).hexdigest()
 
 

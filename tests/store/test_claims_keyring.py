@@ -152,7 +152,7 @@ async def accepted(store, uid: str, ttl: float = 3600.0) -> EncryptedClaims:  # 
     one: EncryptedClaims = store.claims.keyring.encrypt(ClaimsRequest(uid=uid, generation=1, ttl=ttl), CLAIMS, NOW)
     life.at = max(life.at, life.record.due_at or 0.0)
     life.sees(TimerFired)
-    life.sees(ProcessRead, reading=ProcessReading(process_id=f"P-{uid}", status=Status.ACCEPTED), sealed=one)
+    life.sees(ProcessRead, reading=ProcessReading(process_id=f"P-{uid}", status=Status.ACCEPTED), encrypted_claims=one)
     for step in life.steps:
         await store.commit([step])
     return one

@@ -1,4 +1,4 @@
-"""The census: what metrics count is kept, not scanned."""
+"""The table of request counts: metrics read it instead of scanning all requests."""
 
 from collections import Counter
 from pathlib import Path
@@ -45,7 +45,7 @@ async def test_the_census_is_what_a_scan_would_count(folder: Path, lives: Lives)
         {tuple(row[:4]): row[4] for row in rows(state, "SELECT phase, state, coalesce(hold_reason, ''), "
          "dossier_id IS NOT NULL, count(*) FROM requests GROUP BY 1, 2, 3, 4")}
     )  # fmt: skip
-    kept = {tuple(row[:4]): row[4] for row in rows(state, "SELECT * FROM census") if row[4]}
+    kept = {tuple(row[:4]): row[4] for row in rows(state, "SELECT * FROM request_counts") if row[4]}
     assert kept == dict(scanned)
 
 

@@ -211,7 +211,7 @@ async def test_an_export_of_another_format_and_a_key_that_is_there_twice_are_ref
 def test_the_script_writes_times_as_we_do(at: float) -> None:
     script: dict[str, Any] = {"__name__": "script"}
     exec(compile(SCRIPT.read_text(), str(SCRIPT), "exec"), script)
-    assert script["written"](at) == format_timestamp(at)
+    assert script["format_timestamp"](at) == format_timestamp(at)
 
 
 async def test_checkpoints_that_were_kept_elsewhere_are_held_against_an_export(tmp_path: Path) -> None:

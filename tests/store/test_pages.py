@@ -3,12 +3,9 @@
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from agent.core.observations import DocumentChanged
 from agent.core.record import Phase
-from agent.store import migrations
-from agent.store.connection import open_writer
 from agent.store.pages import PageQueries
 
 from .support import NOW, Life, committed, opened, rows, upload
@@ -64,19 +61,3 @@ async def test_combined_filters_find_all_for_any_selectivity(
     assert expected
     assert found.cursor is None
     store.close()
-
-
-async def test_a_store_of_before_gets_its_labels_searched(tmp_path: Path) -> None:
-    store = opened(tmp_path)
-    await committed(store, Life("u1", upload(labels=(("team", "risk"), ("text", 'a "quoted" {one}')))))
-    store.close()
-    connection = open_writer(tmp_path / "agent.db")
-    for table in ("labels", "receipts", "deliveries"):
-        connection.execute(f"DROP TABLE {table}")
-    for index in ("by_phase", "by_state", "by_part_of_name", "deleting", "starting"):
-        connection.execute(f"DROP INDEX requests_{index}")
-    connection.execute("DELETE FROM _sqlite_migrations WHERE name = '0004_surface'")
-    migrations.migrate(connection)
-    assert {"labels", "receipts", "deliveries"} <= set(Database(connection).table_names())
-    connection.close()
-    assert named(tmp_path, ("team", "risk")) == named(tmp_path, ("text", 'a "quoted" {one}')) == ["name-u1"]

@@ -106,11 +106,12 @@ def test_a_named_query_says_what_it_answers_and_knows_its_parameters(path: Path,
 
 
 def test_a_file_of_ones_own_is_a_query_and_wins(tmp_path: Path) -> None:
-    (tmp_path / "told.sql").write_text("-- Mine.\nSELECT 1 -- one\n")
+    (tmp_path / "operator-commands.sql").write_text("-- Mine.\nSELECT 1 -- one\n")
     found = library(SHIPPED, tmp_path, tmp_path / "absent")
     assert found.keys() == QUERIES.keys()
-    assert (found["told"].title, found["told"].parameters, found["told"].sql) == ("Mine.", (), "SELECT 1 -- one")
-    assert read(SHIPPED / "told.sql").title != "Mine."
+    mine = found["operator-commands"]
+    assert (mine.title, mine.parameters, mine.sql) == ("Mine.", (), "SELECT 1 -- one")
+    assert read(SHIPPED / "operator-commands.sql").title != "Mine."
 
 
 def test_the_views_have_times_as_text_and_no_secret(path: Path) -> None:

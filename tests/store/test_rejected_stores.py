@@ -2,12 +2,16 @@
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlite_utils.migrations import Migrations
 
 from agent.core.errors import StoreDamaged, StoreError, StoreForeign, StoreNewer
 from agent.core.record import Phase
+from agent.store import migrations
 from agent.store.sqlite import SqliteStore
 
 from .support import Life, committed, opened, raw, rows
@@ -88,6 +92,28 @@ async def test_a_store_that_asked_nothing_of_assure_is_not_bound_yet(tmp_path: P
     await committed(store, Life())
     store.close()
     SqliteStore(tmp_path / "agent.db", "another account").close()
+
+
+async def test_a_later_migration_is_applied_once_to_a_store_with_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path)
+    await committed(store, Life("u1"))
+    store.close()
+    later = Migrations("assure-agent")
+    later(name="0001_initial")(partial(migrations._run, file="0001_initial.sql"))  # type: ignore[type-var]
+    later(name="0002_later")(_add_a_column)
+    monkeypatch.setattr(migrations, "migrations", later)
+    monkeypatch.setattr(migrations, "NAMES", (*migrations.NAMES, "0002_later"))
+    for _ in range(2):
+        store = opened(tmp_path)
+        assert store.get("u1") is not None
+        store.close()
+    assert rows(tmp_path, "SELECT later FROM requests") == [("yes",)]
+
+
+def _add_a_column(db: Any) -> None:
+    db.execute("ALTER TABLE requests ADD COLUMN later TEXT NOT NULL DEFAULT 'yes'")
 
 
 def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ async def test_events_are_append_only(tmp_path: Path, sql: str) -> None:
         rows(tmp_path, sql)
 
 
-# -- tallies and links -------------------------------------------------------------------------------------------------
+# -- counters and links ------------------------------------------------------------------------------------------
 
 
 async def test_outcomes_and_starts_are_counted_once_each(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ async def test_outcomes_and_starts_are_counted_once_each(tmp_path: Path) -> None
     await committed(store, Life("u2").until(Phase.RESULT))
     await committed(store, Life("u3", desired=capture()).until(Phase.DONE))
     store.close()
-    assert sorted(rows(tmp_path, "SELECT tally, mode, outcome, value FROM tallies")) == [
+    assert sorted(rows(tmp_path, "SELECT counter, mode, outcome, value FROM counters")) == [
         ("outcome", "capture", "accepted", 1),
         ("outcome", "upload", "accepted", 1),
         ("start", "capture", "", 1),

@@ -118,17 +118,11 @@ async def test_a_mark_that_is_behind_is_no_alarm(tmp_path: Path) -> None:
     assert why(tmp_path) is None
 
 
-async def test_a_store_from_before_there_were_marks_is_trusted(tmp_path: Path) -> None:
+async def test_a_store_with_events_and_without_an_identity_is_an_older_copy(tmp_path: Path) -> None:
     await used(tmp_path)
     (tmp_path / "agent.mark").unlink()
-    changed(
-        tmp_path,
-        "DROP TABLE recoveries",
-        "DROP TABLE unclaimed",
-        "DELETE FROM meta WHERE key IN ('identity', 'key')",
-        "DELETE FROM _sqlite_migrations WHERE name = '0007_recoveries'",
-    )
-    assert why(tmp_path) is None
+    changed(tmp_path, "DELETE FROM meta WHERE key IN ('identity', 'key')")
+    assert why(tmp_path) == "older"
 
 
 async def test_a_store_without_its_key_is_refused(tmp_path: Path) -> None:
@@ -307,7 +301,7 @@ async def test_checkpoints_that_a_recovery_gave_up_are_no_witness_against_what_f
     await store.recoveries.close(NOW)
     store.close()
     assert why(tmp_path) is None
-    assert [row[0] for row in rows(tmp_path, "SELECT why FROM recoveries")] == ["lost"]
+    assert [row[0] for row in rows(tmp_path, "SELECT cause FROM recoveries")] == ["lost"]
 
 
 async def test_rollback_detection_leaves_no_trace(tmp_path: Path) -> None:

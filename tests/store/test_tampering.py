@@ -389,7 +389,17 @@ def test_a_forgery_of_the_checkpoints_is_found_by_a_copy(states: tuple[Path, lis
     digest, head = "", ""
     for row in in_order:
         digest, head = extend_digest(digest, str(row["hash"])), str(row["hash"])
-    line = Checkpoint(number=1, kind="checkpoint", at="", event=len(in_order), head=head, digest=digest, previous="")
+    line = Checkpoint(
+        number=1,
+        kind="checkpoint",
+        at="",
+        event=len(in_order),
+        head=head,
+        digest=digest,
+        previous="",
+        commands=0,
+        commands_head="",
+    )
     state.lines = [asdict(line.with_hash())]
     state.tables["meta"] = [row for row in state.tables["meta"] if row["key"] != "checkpoint"]
     state.tables["meta"].append({"key": "checkpoint", "value": f"1 {line.with_hash().hash}"})

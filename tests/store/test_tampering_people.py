@@ -1,9 +1,7 @@
 """Whatever is done to names, labels, authors and people's commands behind the agent's back, the audit finds it [I5]."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +14,6 @@ from agent.store.audit.checkpoints import checkpoint_path, lines
 from agent.store.audit.deletion_certificate import certificates
 from agent.store.audit.verify import verify
 from agent.store.backup import back_up, restore
-from agent.store.identity_key import Keys
 from agent.store.sqlite import SqliteStore
 
 from .support import NOW, POLICY, Life, changed, committed, opened, rows, upload
@@ -171,9 +168,9 @@ COMMANDS = {
         "INSERT INTO commands (id, at, verb, answer, number, hash) VALUES ('x', 1, 'pause', '', 7, 'x')",
         "command 7: the command (pause of",
     ),
-    "one inserted without a number": (
-        "INSERT INTO commands (id, at, verb, answer) VALUES ('x', 1, 'pause', '')",
-        "1 of the commands are in no chain: they were inserted",
+    "one whose number is a text": (
+        "UPDATE commands SET number = 'x' WHERE number = 2",
+        "the command says what no command of ours says",
     ),
     "two swapped": (
         """UPDATE commands SET number = -number WHERE number < 3;
@@ -201,7 +198,7 @@ async def test_commands_that_a_checkpoint_saw_are_missed_without_the_key_as_well
     verdict = verify(tmp_path / "agent.db")
     assert verdict.findings == ()
     assert "could not be checked" in verdict.notices[0]
-    changed(tmp_path, "DELETE FROM commands WHERE number = 7", "UPDATE meta SET value = '6 0 x' WHERE key = 'commands'")
+    changed(tmp_path, "DELETE FROM commands WHERE number = 7", "UPDATE meta SET value = '6 x' WHERE key = 'commands'")
     assert "command 7: one of the commands 7 to 7 was changed, removed, inserted or moved" in found(tmp_path)[0]
 
 
@@ -306,87 +303,6 @@ async def test_a_name_that_was_put_to_a_forgotten_request_is_found(tmp_path: Pat
     store.close()
     changed(tmp_path, statement)
     assert words in found(tmp_path)[0]
-
-
-# -- a store of before there were digests ---------------------------------------------------------------------------
-
-
-async def earlier(folder: Path, name: Callable[[Keys], str]) -> None:
-    """A store as the version before wrote it: digests in no event, and its commands in no chain."""
-    import agent.store.operator_commands as commands
-    import agent.store.repository as written
-
-    plain: Any = written.request_digests
-    written.request_digests = lambda connection, step, salt, keys: (None, {})  # type: ignore[assignment]
-    try:
-        store = opened(folder)
-        uid = store.keys.uid("default", "name-1")
-        life = Life(uid, upload(**ALICE), name=name(store.keys))
-        await committed(store, life.until(Phase.DONE))
-        store.close()
-    finally:
-        written.request_digests = plain
-    changed(
-        folder,
-        "INSERT INTO commands (id, at, verb, answer) VALUES ('b', 2, 'pause', ''), ('a', 1, 'resume', '')",
-        f"UPDATE meta SET value = '' WHERE key = '{commands.NOTE}'",
-    )
-
-
-async def test_a_store_of_before_is_no_fault_and_said(tmp_path: Path) -> None:
-    await earlier(tmp_path, lambda _: "name-1")
-    verdict = verify(tmp_path / "agent.db")
-    assert verdict.findings == ()
-    assert "1 requests were admitted before names, labels and authors were in their history" in verdict.notices[0]
-    opened(tmp_path).close()
-    verdict = verify(tmp_path / "agent.db")
-    assert verdict.findings == ()
-    assert "2 commands are older than their chain" in verdict.notices[1]
-    assert rows(tmp_path, "SELECT id FROM commands ORDER BY number") == [("a",), ("b",)]
-    changed(tmp_path, "DELETE FROM commands WHERE id = 'b'")
-    assert found(tmp_path) == ["command 2: the commands after 1 were removed: there were 2"]
-
-
-async def test_a_file_that_the_version_before_wrote_can_be_verified_and_is_taken_over(tmp_path: Path) -> None:
-    await earlier(tmp_path, lambda _: "name-1")
-    changed(
-        tmp_path,
-        "DROP INDEX commands_in_order",
-        "ALTER TABLE commands DROP COLUMN number",
-        "ALTER TABLE commands DROP COLUMN hash",
-        "ALTER TABLE requests DROP COLUMN salt",
-        "DELETE FROM meta WHERE key = 'commands'",
-        "DELETE FROM _sqlite_migrations WHERE name = '0015_chained_names'",
-    )
-    verdict = verify(tmp_path / "agent.db")
-    assert verdict.findings == ()
-    assert "names, labels, authors and commands are in no chain yet" in str(verdict.notices)
-    store = opened(tmp_path)
-    await store.checkpoint(NOW)
-    store.close()
-    assert found(tmp_path) == []
-    assert [line.commands for line in lines(checkpoint_path(tmp_path / "agent.db"))] == [2]
-
-
-async def test_the_name_of_a_request_of_before_is_held_against_its_uid(tmp_path: Path) -> None:
-    await earlier(tmp_path, lambda _: "another")
-    assert "its name is not the one under which it was admitted" in found(tmp_path)[0]
-
-
-async def test_a_request_of_before_is_chained_with_its_next_event(tmp_path: Path) -> None:
-    await earlier(tmp_path, lambda _: "name-1")
-    store = opened(tmp_path)
-    ((uid,),) = rows(tmp_path, "SELECT uid FROM requests")
-    record = store.get(uid)
-    assert record is not None
-    newer = upload(**BOB, digest="d2", essence="e2")
-    await store.commit([step(record, DocumentChanged(at=NOW + 99, desired=newer, name=record.name), POLICY)])
-    store.close()
-    verdict = verify(tmp_path / "agent.db")
-    assert verdict.findings == ()
-    assert "admitted before" not in str(verdict.notices)
-    changed(tmp_path, "UPDATE provenance SET author = 'Mallory' WHERE generation = 1")
-    assert "the author or the file of its generation 1 is not what was written" in found(tmp_path)[0]
 
 
 async def test_the_checkpoints_of_commands_are_chained(tmp_path: Path) -> None:

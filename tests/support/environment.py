@@ -118,9 +118,9 @@ class World:
             host = partial(HostClock, self.clock, lambda: self.set_by or 0.0, self.boot)
             patches.enter_context(mock.patch.object(agent_module, "SystemClock", host))
             async with Agent.opened(self.settings(**more), clock=clock) as agent:
-                reconciler, remote, turns = agent.reconciler, agent._remote, agent._rate_limiter
+                reconciler, throttle, turns = agent.reconciler, agent._throttle, agent._rate_limiter
                 with (
-                    self.clock.watch(lambda: remote.probing - turns.waiting, loop=False),
+                    self.clock.watch(lambda: throttle.probing - turns.waiting, loop=False),
                     self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._committing)),
                     watching(self.clock, agent._result_poller),
                     contextlib.ExitStack() as loops,

@@ -28,7 +28,7 @@ async def test_by_default_images_are_kept(world: World) -> None:
     world.upload("a")
     await world.settle()
     assert images(world) == {"a/front.jpg"}
-    assert world.rows("SELECT * FROM discards") == []
+    assert world.rows("SELECT * FROM image_deletions") == []
 
 
 async def test_images_are_deleted_after_the_outcome_and_the_history_says_so(world: World) -> None:
@@ -42,7 +42,7 @@ async def test_images_are_deleted_after_the_outcome_and_the_history_says_so(worl
         (("front", "deleted"), ("back", "deleted")),
     )
     assert world.history("a")[-1] == "ImagesDiscarded"
-    assert world.rows("SELECT * FROM discards") == []
+    assert world.rows("SELECT * FROM image_deletions") == []
     assert not audit.verify(world.state).findings
     await world.settle()  # that they are missing is no fault of what is done
     assert world.finished is not None
@@ -83,12 +83,12 @@ async def test_an_image_that_another_open_request_needs_stays_until_that_is_done
     await world.settle()
     assert (world.record("a").phase, world.record("b").state) == (Phase.DONE, "suspended")
     assert "a/front.jpg" in images(world)
-    assert world.rows("SELECT uid FROM discards") == [(world.record("a").uid,)]
+    assert world.rows("SELECT uid FROM image_deletions") == [(world.record("a").uid,)]
     write(world.specs / "b.yaml", upload("b", {"front": shared}))
     await world.settle()
     assert world.record("b").outcome == "accepted"
     assert "a/front.jpg" not in images(world)
-    assert world.rows("SELECT uid FROM discards") == []
+    assert world.rows("SELECT uid FROM image_deletions") == []
 
 
 async def test_a_file_that_is_not_what_was_admitted_or_is_reached_through_a_link_is_left(world: World) -> None:

@@ -46,7 +46,8 @@ def _text(one: "Certificate", now: float) -> Iterator[str]:
     if one.simulated:
         yield SIMULATED
     yield ""
-    yield f"Issued {format_optional_timestamp(now)} by assure-agent {__version__}, for the Assure account {one.account}."
+    issued = format_optional_timestamp(now)
+    yield f"Issued {issued} by assure-agent {__version__}, for the Assure account {one.account}."
     yield f"Request {called}, uid {one.uid}, {count_of(one.generations, 'generation')}."
     yield f"Its last outcome is {one.outcome}. Nothing of it is left at Assure, as far as Assure tells us."
     if not one.dossiers and not one.orphans:
@@ -61,15 +62,17 @@ def _text(one: "Certificate", now: float) -> Iterator[str]:
             trace = f", trace id {reply.trace_id}" if reply.trace_id else ""
             yield f"  deletion       {format_optional_timestamp(at)}  call {reply.number}: {_answer(reply)}{trace}"
         confirmed = dossier.confirmed
-        yield f"  confirmed gone {format_optional_timestamp(confirmed.at)}  event {confirmed.event}: a read was answered 404"
+        at_time = format_optional_timestamp(confirmed.at)
+        yield f"  confirmed gone {at_time}  event {confirmed.event}: a read was answered 404"
         yield f"                 hash {confirmed.hash}"
     for reference, dossier_id, closed_at in one.orphans:
         yield ""
         yield f"Reference {reference}: the answer to a creation was lost."
+        closed = format_optional_timestamp(closed_at)
         if dossier_id is None:
-            yield f"  It was looked for until {format_optional_timestamp(closed_at)} and never seen."
+            yield f"  The agent searched for it until {closed} and did not find it."
         else:
-            yield f"  Dossier {dossier_id} was found, deleted, and read as 404 at {format_optional_timestamp(closed_at)}."
+            yield f"  Dossier {dossier_id} was found, deleted, and read as 404 at {closed}."
     yield ""
     yield f"Evidence: {one.events} events, an unbroken chain that was verified now; the last hash is {one.head}."
     if one.checkpoint is not None:

@@ -19,7 +19,7 @@ _SKEW = 5.0  # seconds: deadlines and lists of processes bear this much
 _LARGE_SKEW = 60.0
 _OTHER = "check ASSURE_AGENT_BASE_URL and the network; then try again"
 HINTS = {
-    EndpointCause.TLS: "check that ASSURE_AGENT_BASE_URL names the right host, and the authorities that this machine trusts",
+    EndpointCause.TLS: "check the host in ASSURE_AGENT_BASE_URL, and the certificate authorities of this machine",
     EndpointCause.DNS: "check the host in ASSURE_AGENT_BASE_URL, and the name servers of this machine",
     EndpointCause.UNREADABLE: "check ASSURE_AGENT_BASE_URL and ASSURE_AGENT_TOKEN_URL: something else answers there",
     EndpointCause.STATUS_5XX: "wait: it is on their side; then try again",

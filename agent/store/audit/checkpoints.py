@@ -39,7 +39,7 @@ BREAK = "break"  # the agent found the journal shorter than, or other than, the 
 class Checkpoint:
     """One line. `event` counts the events that it covers, `head` is the hash of the last, `at` is ISO text.
 
-    `commands` counts the commands of people; None in a line of before they were chained.
+    `commands` counts the commands of operators, and `commands_head` is the hash of the last.
     """
 
     number: int
@@ -49,19 +49,20 @@ class Checkpoint:
     head: str
     digest: str
     previous: str
-    commands: int | None = None
-    commands_head: str | None = None
+    commands: int
+    commands_head: str
     hash: str = ""
 
     def with_hash(self) -> "Checkpoint":
         """With the hash of its line."""
         said = [self.previous, self.number, self.kind, self.at, self.event, self.head, self.digest]
-        if self.commands is not None:
-            said += [self.commands, self.commands_head]
+        said += [self.commands, self.commands_head]
         return replace(self, hash=hashlib.sha256(orjson.dumps(said)).hexdigest())
 
 
-ORIGIN = Checkpoint(number=0, kind=CHECKPOINT, at="", event=0, head="", digest="", previous="")
+ORIGIN = Checkpoint(
+    number=0, kind=CHECKPOINT, at="", event=0, head="", digest="", previous="", commands=0, commands_head=""
+)
 
 
 def extend_digest(digest: str, event_hash: str) -> str:
@@ -114,7 +115,7 @@ def effective(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
     left: list[Checkpoint] = []
     for checkpoint in checkpoints:
         if checkpoint.kind != CHECKPOINT:
-            while left and (left[-1].event > checkpoint.event or (left[-1].commands or 0) > (checkpoint.commands or 0)):
+            while left and (left[-1].event > checkpoint.event or left[-1].commands > checkpoint.commands):
                 left.pop()
         left.append(checkpoint)
     return left
@@ -142,7 +143,7 @@ class Checkpoints:
             while page := _page(connection, event):
                 for event, head in page:  # noqa: B007 - the last of them is meant
                     digest = extend_digest(digest, head)
-            if event > last.event or commands[0] > (last.commands or 0):
+            if event > last.event or commands[0] > last.commands:
                 now = replace(
                     last, event=event, head=head, digest=digest, commands=commands[0], commands_head=commands[1]
                 )

@@ -65,7 +65,8 @@ def _certificate(
     uid, row = subject.uid, subject.row
     for finding in verify_request(connection, row, names):
         raise AgentError(
-            f"The history of {name_or_uid} is not what was written ({finding.where}: {finding.what}), so it proves nothing.",
+            f"The history of {name_or_uid} is not what was written ({finding.where}: {finding.what}), "
+            "so it proves nothing.",
             "look at all of it with `assure-agent audit verify`",
         )
     if row["phase"] != Phase.DONE:

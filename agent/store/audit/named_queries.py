@@ -18,10 +18,10 @@ from agent.store.connection import Connection, is_damage, open_reader, reader, s
 # What a query may read. A new table is closed until somebody thought about it; a test knows all of them.
 OPEN = frozenset(
     {
-        "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "discards",
+        "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "image_deletions",
         "superseded_images", "provenance",
-        "sources", "refusals", "tallies", "census", "commands", "labels", "receipts", "recoveries", "unclaimed",
-        "remarks",
+        "sources", "refusals", "counters", "request_counts", "commands", "labels", "receipts", "recoveries",
+        "unclaimed_dossiers", "scan_notes",
         "sqlite_master", "sqlite_schema", "json_each", "json_tree",
     }
 )  # fmt: skip

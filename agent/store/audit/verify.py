@@ -1,9 +1,11 @@
-"""Is the history what was written? Chains unbroken, no number missing, and the replay equal to the record [I5].
+"""Verify the audit history: unbroken chains, no missing number, and a replay equal to the record [I5].
 
-These are held against each other: each request's chain of events, folded, against its row, its calls and its starts,
-and (`names.py`) its name, labels and authors; the chain of people's commands against the events that name them
-(`orders.py`); all events in the order of writing against the checkpoints in the file beside (`journal.py`); and that
-file against what the database noted of it.
+`verify` compares:
+- the chain of events of each request, replayed, with its row, its calls and its starts;
+- the digests in these events with its name, labels and authors (`verify_names.py`);
+- the chain of operators' commands with the events that name them (`verify_commands.py`);
+- all events in the order of writing with the checkpoint file, and that file with the note in the database
+  (`verify_journal.py`).
 """
 
 from collections.abc import Iterator
@@ -24,7 +26,6 @@ from agent.store.audit.verify_journal import CheckpointFile, verify_journal
 from agent.store.audit.verify_names import NameDigests, name_differences
 from agent.store.connection import Connection, reader
 from agent.store.identity_key import Keys, carried_key
-from agent.store.operator_commands import Note
 from agent.store.repository import columns, event_hash, load
 
 _ANSWERS = {observation.__name__: result for observation, result in RESULTS.items()}
@@ -59,16 +60,9 @@ def verify(path: Path, copy: Path | None = None) -> AuditReport:
             findings.append(Finding(what=f"{str(error).rstrip('.')}: names and commands could not be checked"))
         requests, faults = _verify_requests(connection, names)
         findings += faults
-        standing = [*file.effective, *(kept.effective if kept is not None else ())]
-        commands, notices = 0, list(_unchecked(names, path))
-        if _chained(connection):
-            (commands,) = connection.execute("SELECT count(*) FROM commands").fetchone()
-            findings += verify_commands(
-                connection, names.keys, names.commands, sorted(standing, key=lambda line: line.number)
-            )
-            notices += _taken_over(connection)
-        else:
-            notices.append("names, labels, authors and commands are in no chain yet: they are once the agent has run")
+        (commands,) = connection.execute("SELECT count(*) FROM commands").fetchone()
+        covering = sorted((*file.effective, *(kept.effective if kept is not None else ())), key=lambda one: one.number)
+        findings += verify_commands(connection, names.keys, names.commands, covering)
         checked = verify_journal(connection, file, kept)
         findings += checked.findings
         findings.sort(key=lambda finding: finding.event or 1 << 62)
@@ -80,7 +74,7 @@ def verify(path: Path, copy: Path | None = None) -> AuditReport:
             covered=file.effective[-1].event if file.effective else 0,
             last=file.lines[-1].at if file.lines else None,
             findings=tuple(findings),
-            notices=(*notices, *checked.notices),
+            notices=(*_unchecked(names, path), *checked.notices),
         )
 
 
@@ -107,23 +101,6 @@ def _unchecked(names: "NameChecks", path: Path) -> Iterator[str]:
             f"{path.with_name('agent.key')} is not there: whether names, labels, authors and commands are those that "
             "were written could not be checked"
         )
-    if names.earlier:
-        yield (
-            f"{names.earlier} requests were admitted before names, labels and authors were in their history: of these, "
-            "only the name was checked, against the uid"
-        )
-
-
-def _chained(connection: Connection) -> bool:
-    """False for a file that no agent opened since commands are chained."""
-    columns = connection.execute("SELECT count(*) FROM pragma_table_info('commands') WHERE name = 'hash'").fetchone()
-    return bool(columns[0])
-
-
-def _taken_over(connection: Connection) -> Iterator[str]:
-    note = Note.read(connection)
-    if note is not None and note.earlier:
-        yield f"{note.earlier} commands are older than their chain: they are in it as they were found"
 
 
 def _verify_requests(connection: Connection, names: "NameChecks") -> tuple[int, list[Finding]]:
@@ -145,8 +122,7 @@ class NameChecks:
     """What `verify_request` checks names with, and what it gathers on its way."""
 
     keys: Keys | None
-    earlier: int = 0  # requests with a name, and without a digest of it
-    commands: dict[str, tuple[int, str, int]] = field(default_factory=dict)  # see `orders.Named`
+    commands: dict[str, tuple[int, str, int]] = field(default_factory=dict)  # see `verify_commands.Named`
 
 
 @dataclass(slots=True)
@@ -210,7 +186,6 @@ def verify_request(connection: Connection, row: dict[str, Any], names: NameCheck
         faults += 1
         yield Finding(event=last, uid=uid, seq=expected, what=what)
     if names is not None and not faults:
-        names.earlier += row["name"] is not None and told.digests.name is None and told.digests.forgotten is None
         names.commands.update({digest: (event, uid, seq) for event, seq, digest in told.digests.commands})
         for what in name_differences(connection, row, told.digests, names.keys):
             yield Finding(event=last, uid=uid, seq=expected, what=what)
@@ -251,7 +226,7 @@ def _differences(connection: Connection, row: dict[str, Any], replayed: _Replaye
 
 
 def _within(stored: Any, known: Any) -> bool:
-    """True when all that is stored is known as it is; a record of an earlier version lacks later fields."""
+    """Compare what is stored with the record as loaded. A field with a default may be absent: it was added later."""
     if isinstance(stored, dict) and isinstance(known, dict):
         return all(key in known and _within(value, known[key]) for key, value in stored.items())
     if isinstance(stored, list) and isinstance(known, list) and len(stored) == len(known):

@@ -10,7 +10,7 @@ from agent.store.identity_key import Keys
 from agent.store.operator_commands import COLUMNS, Note, command_hash, note_seal
 
 Named = Mapping[str, tuple[int, str, int]]  # the hash of a command -> the event that names it: event, uid, seq
-_CHAIN = f"SELECT hash, {', '.join(COLUMNS)} FROM commands WHERE number IS NOT NULL ORDER BY number"  # noqa: S608 - ours
+_CHAIN = f"SELECT hash, {', '.join(COLUMNS)} FROM commands ORDER BY number"  # noqa: S608 - ours
 
 
 def verify_commands(
@@ -25,7 +25,7 @@ def verify_commands(
         faulty = True
         yield finding
     if not faulty:
-        heads = dict(connection.execute("SELECT number, hash FROM commands WHERE number IS NOT NULL").fetchall())
+        heads = dict(connection.execute("SELECT number, hash FROM commands").fetchall())
         yield from _check_checkpoints(heads, checkpoints)
 
 
@@ -35,13 +35,16 @@ def _faults(connection: Connection, keys: Keys | None, named: Named) -> Iterator
     broken = False
     for digest, *values in connection.execute(_CHAIN):
         number, uid = values[0], values[4]
+        if not isinstance(number, int):
+            broken = True
+            yield Finding(what="the command says what no command of ours says")
+            continue
         if not broken:
             fault = _fault(keys, heads, digest, values)
             broken = fault is not None
             if fault is not None:
                 yield fault
         heads[number], uids[digest] = digest, uid
-    yield from _unchained(connection)
     yield from _check_end(Note.read(connection), keys, heads)
     for digest, (event, uid, seq) in named.items():
         if digest not in uids or uids[digest] != uid:
@@ -61,14 +64,6 @@ def _fault(keys: Keys | None, heads: Mapping[int, str], digest: str, values: Seq
     return None if right else Finding(command=number, what=f"the command ({verb} of {when}) is not what was written")
 
 
-def _unchained(connection: Connection) -> Iterator[Finding]:
-    """Until the store is opened for the first time since there is a chain, none is in it."""
-    note = Note.read(connection)
-    (loose,) = connection.execute("SELECT count(*) FROM commands WHERE number IS NULL").fetchone()
-    if loose and (note is None or note.seal):
-        yield Finding(what=f"{loose} of the commands are in no chain: they were inserted")
-
-
 def _check_end(note: Note | None, keys: Keys | None, heads: Mapping[int, str]) -> Iterator[Finding]:
     last = max(heads)
     if note is None:
@@ -77,14 +72,14 @@ def _check_end(note: Note | None, keys: Keys | None, heads: Mapping[int, str]) -
         yield Finding(command=last + 1, what=f"the commands after {last} were removed: there were {note.number}")
     elif note.number < last:
         yield Finding(command=note.number + 1, what=f"the commands after {note.number} were inserted")
-    elif keys is not None and note.seal != "" and note.seal != note_seal(keys, note.number, note.earlier, heads[last]):
+    elif keys is not None and note.seal != "" and note.seal != note_seal(keys, note.number, heads[last]):
         yield Finding(command=last or None, what="the note of the last command is not what was written")
 
 
 def _check_checkpoints(heads: Mapping[int, str], checkpoints: Sequence[Checkpoint]) -> Iterator[Finding]:
     good = 0
     for line in checkpoints:
-        number = line.commands or 0
+        number = line.commands
         if number and heads.get(number) != line.commands_head:
             what = (
                 f"one of the commands {good + 1} to {number} was changed, removed, inserted or moved: checkpoint "

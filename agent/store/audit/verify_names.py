@@ -19,7 +19,7 @@ from agent.store.repository import load
 class NameDigests:
     """The digests that the events of a request tell, as far as they were read."""
 
-    name: str | None = None  # None: admitted before there were digests, or forgotten
+    name: str | None = None  # None: forgotten
     labels: str | None = None
     authors: dict[str, str] = field(default_factory=dict)  # by generation
     forgotten: tuple[int, str] | None = None  # the event that says so, within the request, and its digest
@@ -62,31 +62,21 @@ def _name_differences(
     if name is None:
         if labels or authors or row.get("salt") is not None:
             yield "its name was erased, and labels, an author or the salt of their digests were not"
-        yield from _missing_name(connection, uid, digests, keys)
+        yield from _missing_name(uid, digests, keys)
     elif digests.name is None:
-        yield from _name_without_digest(row, digests, keys)
+        yield "it has a name, and its history says that its name was erased or never written"
     elif keys is not None:
         yield from _label_differences(RequestDigests(keys, uid, row.get("salt") or ""), row, labels, authors, digests)
 
 
-def _missing_name(connection: Connection, uid: str, digests: NameDigests, keys: Keys | None) -> Iterator[str]:
+def _missing_name(uid: str, digests: NameDigests, keys: Keys | None) -> Iterator[str]:
     """A name is missing: its history has to say that it was erased."""
     if digests.forgotten is not None:
         seq, digest = digests.forgotten
         if keys is not None and digest != forgotten_digest(keys, uid, seq):
             yield f"its event {seq} says that the name was erased, and the agent did not write that"
-    elif digests.name is not None:
+    else:
         yield "its name was removed, and its history does not say that it was erased"
-    elif connection.execute("SELECT 1 FROM commands WHERE uid = ? AND verb = 'forget'", (uid,)).fetchone() is None:
-        yield "its name was removed, and no `forget` is on record"
-
-
-def _name_without_digest(row: dict[str, Any], digests: NameDigests, keys: Keys | None) -> Iterator[str]:
-    """A name without a digest: the uid is made of source and name."""
-    if digests.forgotten is not None:
-        yield "it has a name, and its history says that its name was erased"
-    elif keys is not None and keys.uid(row["source"], row["name"]) != row["uid"]:
-        yield "its name is not the one under which it was admitted"
 
 
 def _label_differences(

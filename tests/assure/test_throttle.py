@@ -1,4 +1,4 @@
-"""What stands before the client: what an answer says of the whole, and what is not even sent [I9]."""
+"""The throttle around the client: answers that concern the whole account, and calls that are not sent [I9]."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,10 +6,22 @@ from typing import Any
 
 import pytest
 
-from agent.assure.circuit_breaker import MAX_TRUSTED_MISSING, MIN_ANSWERS, AnswerSignal, Cause, OpenCircuit
+from agent.assure.answer_signal import AnswerSignal, signal_of
+from agent.assure.circuit_breaker import MAX_TRUSTED_MISSING, MIN_ANSWERS, Cause, OpenCircuit
 from agent.assure.rate_limit import RateLimiter
-from agent.assure.throttled_client import MISSING_NOT_TRUSTED, ThrottledRemote, _signal
-from agent.core.answer import NEW_TOKENS_REFUSED, NOT_SENT, Answer, Busy, Done, Evidence, Refused, Trouble, Unknown
+from agent.assure.throttle import LIST_ATTEMPTS, MISSING_NOT_TRUSTED, Throttle
+from agent.core.answer import (
+    NEW_TOKENS_REFUSED,
+    NOT_SENT,
+    Answer,
+    Busy,
+    Done,
+    Evidence,
+    Operation,
+    Refused,
+    Trouble,
+    Unknown,
+)
 from agent.core.assure_types import ListedDossier
 from tests.support.clock import VirtualClock, until
 
@@ -30,7 +42,12 @@ FINE: Done[Any] = Done(value=())
         (NO_PATH, None, False, AnswerSignal.TARGET_MISSING),
         (Refused(evidence=Evidence(status=400, cause="error-body")), "D1", False, AnswerSignal.HEALTHY),
         (Refused(evidence=Evidence(cause="bad-id")), "D1", False, AnswerSignal.NEUTRAL),
-        (Refused(evidence=Evidence(status=401, cause="invalid_client")), "D1", False, AnswerSignal.NEUTRAL),
+        (
+            Busy(evidence=Evidence(status=401, trouble=Trouble.NO_TOKEN, cause="invalid_client")),
+            "D1",
+            False,
+            AnswerSignal.NEUTRAL,
+        ),
         (
             Unknown(evidence=Evidence(status=400, cause="error-body")),
             "D1",
@@ -66,11 +83,11 @@ FINE: Done[Any] = Done(value=())
 def test_effects_of_an_answer_on_the_whole_account(
     answer: Answer[Any], target: str | None, gone: bool, seen: AnswerSignal
 ) -> None:
-    assert _signal(answer, target, gone) is seen
+    assert signal_of(answer, target, gone) is seen
 
 
 class Scripted:
-    """A remote that answers every call as it is told, and counts them."""
+    """A remote that gives the same answer to every call, and records the calls."""
 
     def __init__(self, answer: Answer[Any]) -> None:
         self.answer = answer
@@ -84,14 +101,51 @@ class Scripted:
         return call
 
 
-def limited(answer: Answer[Any], clock: VirtualClock, rate: float = 0.0) -> tuple[ThrottledRemote, Scripted, list[Any]]:
+class Throttled:
+    """The throttle, and three calls through it."""
+
+    def __init__(self, throttle: Throttle, remote: Scripted) -> None:
+        self.throttle = throttle
+        self._remote = remote
+        self.is_closed, self.capacity, self.opens_at = throttle.is_closed, throttle.capacity, throttle.opens_at
+        self.run_probes = throttle.run_probes
+
+    async def create_dossier(self, reference: str) -> Answer[Any]:
+        return await self.throttle(Operation.CREATE_DOSSIER, None, lambda: self._remote.create_dossier(reference))
+
+    async def read_dossier(self, dossier_id: str) -> Answer[Any]:
+        return await self.throttle(Operation.READ_DOSSIER, dossier_id, lambda: self._remote.read_dossier(dossier_id))
+
+    async def list_dossiers(self) -> Answer[Any]:
+        return await self.throttle(Operation.LIST_DOSSIERS, None, self._remote.list_dossiers)
+
+    async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Any]:
+        return await self.throttle(
+            Operation.START_VERIFICATION, dossier_id, lambda: self._remote.start_verification(dossier_id, process_id)
+        )
+
+
+def limited(answer: Answer[Any], clock: VirtualClock, rate: float = 0.0) -> tuple[Throttled, Scripted, list[Any]]:
     remote, reported = Scripted(answer), list[OpenCircuit | None]()
-    ours = "aa-tests-".__eq__
-    return (
-        ThrottledRemote(remote, RateLimiter(rate, clock), clock, lambda: 0.999, ours, reported.append),
-        remote,
-        reported,
-    )  # type: ignore[arg-type]
+    throttle = Throttle(
+        remote,  # type: ignore[arg-type]
+        RateLimiter(rate, clock),
+        clock,
+        lambda: 0.999,
+        "aa-tests-".__eq__,
+        reported.append,
+    )
+    return Throttled(throttle, remote), remote, reported
+
+
+@pytest.mark.parametrize(
+    ("answer", "attempts"), [(FINE, 1), (DOWN, LIST_ATTEMPTS), (Busy(evidence=Evidence(status=404)), 1)]
+)
+async def test_a_list_that_fails_is_read_again_at_once(answer: Answer[Any], attempts: int) -> None:
+    async with VirtualClock() as clock:
+        remote, sent, _ = limited(answer, clock)
+        assert await remote.list_dossiers() == answer
+        assert sent.calls == ["list_dossiers"] * attempts
 
 
 async def test_while_it_is_open_nothing_is_sent_and_what_was_asked_for_is_busy() -> None:

@@ -1,0 +1,218 @@
+"""The middleware around each call to Assure: rate limit, circuit breakers, and distrust of unlikely 404s.
+
+A call that may not be sent is *busy* at once: it did not happen, and it blocks no other call [I9]. The controller asks
+`Gate` before it starts work, so that waiting requests stay rows with a time [I8].
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from agent.assure.answer_signal import AnswerSignal, signal_of
+from agent.assure.circuit_breaker import Cause, CircuitBreaker, OpenCircuit, TokenCircuit
+from agent.assure.rate_limit import RateLimiter
+from agent.assure.token import TokenAnswer
+from agent.core.answer import NOT_SENT, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
+from agent.core.classify import MAX_RETRY_AFTER
+from agent.platform.callbacks import isolated
+from agent.ports import Clock, Remote
+
+T = TypeVar("T")
+
+MISSING_NOT_TRUSTED: Final = "not-believed"  # the cause of a 404 that most likely comes from a wrong account
+LIST_ATTEMPTS: Final = 3  # attempts to read a list, without a pause between them
+_LISTS: Final = (Operation.LIST_DOSSIERS, Operation.LIST_PROCESSES)
+_ACCOUNT: Final = {
+    AnswerSignal.TARGET_MISSING: Cause.MISSING,
+    AnswerSignal.FORBIDDEN: Cause.CREDENTIALS,
+    AnswerSignal.OUTAGE: Cause.OUTAGE,
+}
+_MIN_PROBE_INTERVAL: Final = 0.1  # seconds
+
+
+class Throttle:
+    """Implements `agent.assure.client.Middleware` and `agent.ports.Gate`.
+
+    `remote` sends the probes: a client without this middleware. `ours` recognises a reference of this agent.
+    `on_circuit_change` receives the open circuit when one opens or its cause changes, and None when all are closed.
+    `authenticate` requests a token. `token_answered` must receive each answer of the token endpoint. `run_probes`
+    must run, or an open circuit stays open.
+    """
+
+    def __init__(
+        self,
+        remote: Remote,
+        limiter: RateLimiter,
+        clock: Clock,
+        jitter: Callable[[], float],
+        ours: Callable[[str], bool],
+        on_circuit_change: Callable[[OpenCircuit | None], None] = lambda opened: None,
+        authenticate: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self._remote = remote
+        self._limiter = limiter
+        self._clock = clock
+        self._jitter = jitter
+        self._ours = ours
+        self._on_circuit_change = isolated(on_circuit_change)
+        self._authenticate = authenticate or remote.list_dossiers
+        self._breaker = CircuitBreaker()
+        self._token = TokenCircuit()
+        self._wake: Callable[[], None] = lambda: None
+        self._moved = asyncio.Event()
+        self._probes = 0
+        self.probing = False
+
+    # ---- the middleware
+
+    async def __call__(
+        self,
+        operation: Operation,
+        target: str | None,
+        send: Callable[[], Awaitable[Answer[T]]],
+        expect_missing: bool = False,
+    ) -> Answer[T]:
+        """Send the call, unless it has to wait. A failed list is read again at once: many requests wait for it."""
+        attempts = LIST_ATTEMPTS if operation in _LISTS else 1
+        while True:
+            attempts -= 1
+            signal, answer = await self._attempt(target, send, expect_missing)
+            if not attempts or signal is not AnswerSignal.OUTAGE or self.is_closed(self._clock.now()):
+                return answer
+
+    async def _attempt(
+        self, target: str | None, send: Callable[[], Awaitable[Answer[T]]], expect_missing: bool
+    ) -> tuple[AnswerSignal, Answer[T]]:
+        now = self._clock.now()
+        if not self.is_closed(now) and await self._limiter.acquire(now):
+            now = self._clock.now()
+        if self.is_closed(now):  # now, or since the wait for the rate limit began
+            wait = None if self._needs_probe else self._breaker.opens_at(now) - now
+            return AnswerSignal.NEUTRAL, Busy(evidence=Evidence(cause=NOT_SENT), retry_after=wait)
+        call = self._breaker.start_call()
+        try:
+            answer = await send()
+        finally:
+            self._breaker.end_call(call)
+        signal = signal_of(answer, target, expect_missing)
+        with self._reporting_changes():
+            retry_after = answer.retry_after if isinstance(answer, Busy | Unknown) else None
+            if answer.evidence.trouble is Trouble.NO_TOKEN:
+                retry_after = None  # of the token endpoint
+            self._breaker.record(signal, self._clock.now(), self._jitter(), target or "", retry_after)
+        opened = self._breaker.opened
+        if opened is not None and isinstance(answer, Refused) and opened.cause is _ACCOUNT.get(signal):
+            # Most likely this refusal concerns the account, not this request: it counts as not sent.
+            answer = Busy(evidence=replace(answer.evidence, cause=MISSING_NOT_TRUSTED))
+        return signal, answer
+
+    # ---- the gate
+
+    @property
+    def opened(self) -> OpenCircuit | None:
+        """The open circuit. Of two, the one that needs the operator, otherwise the one that opened first."""
+        both = [one for one in (self._token.opened, self._breaker.opened) if one is not None]
+        return min(both, key=lambda one: (one.cause is not Cause.CREDENTIALS, one.since), default=None)
+
+    def is_closed(self, now: float) -> bool:
+        """True while no call is sent."""
+        return self._token.next is not None or self._breaker.is_closed_to_calls(now)
+
+    def capacity(self, now: float) -> float:
+        """How many more calls may begin now."""
+        if self._token.next is not None:
+            return 0.0
+        return min(self._breaker.capacity(now), self._limiter.bucket.capacity(now))
+
+    def opens_at(self, now: float) -> float:
+        """When another call may begin. Infinity: a probe decides, and then calls `wake`."""
+        if self._token.next is not None:
+            return math.inf
+        return max(self._breaker.opens_at(now), self._limiter.bucket.opens_at(now))
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever a circuit opens or closes."""
+        self._wake = wake
+
+    def trust_missing(self) -> None:
+        """The operator confirms that the missing dossiers were deleted."""
+        with self._reporting_changes():
+            self._breaker.trust_missing(self._clock.now())
+
+    def token_answered(self, answer: TokenAnswer) -> None:
+        """The token endpoint answered, or failed to. One answer counts once, for all calls that waited for it."""
+        with self._reporting_changes():
+            if isinstance(answer, Done):
+                self._token.issued()
+            else:
+                denied, certain = answer.evidence.status in (401, 403), isinstance(answer, Refused)
+                pause = answer.retry_after if isinstance(answer, Busy) else None
+                self._token.failed(self._clock.now(), self._jitter(), pause or 0.0, denied, certain)
+
+    async def run_probes(self) -> None:
+        """Request a token, or send a probe, at intervals while a circuit is open. Runs until it is cancelled."""
+        while True:
+            self._moved.clear()
+            awaited = self._token.next or self._breaker.opened
+            if awaited is None:
+                await self._clock.wait(self._moved, None)
+                continue
+            wait = awaited.probe_at - self._clock.now()  # too long if the clock went back
+            await self._clock.wait(
+                self._moved, min(max(wait, _MIN_PROBE_INTERVAL), max(awaited.interval, MAX_RETRY_AFTER))
+            )
+            if not self._moved.is_set():
+                await self._probe()
+
+    async def _probe(self) -> None:
+        """Probe the token endpoint first: without a token no call can reach Assure."""
+        self.probing = True
+        try:
+            if self._token.next is not None:
+                await self._authenticate()
+            elif (opened := self._breaker.opened) is not None:
+                well = await (self._probe_missing() if opened.cause is Cause.MISSING else self._probe_reads())
+                if self._breaker.opened is opened and self._token.next is None:
+                    with self._reporting_changes():
+                        self._breaker.record_probe(well, self._clock.now(), self._jitter())
+        finally:
+            self.probing = False
+
+    async def _probe_reads(self) -> bool:
+        """Two harmless reads: one endpoint alone may be broken, or fail by chance."""
+        if signal_of(await self._remote.list_dossiers(), None) is AnswerSignal.HEALTHY:
+            return True
+        recent = await self._remote.list_processes(self._clock.now() - 3600.0, (), 0, 1)
+        return signal_of(recent, None) is AnswerSignal.HEALTHY
+
+    async def _probe_missing(self) -> bool:
+        """The account is right if a missing dossier exists again, or any dossier of this agent."""
+        self._probes += 1
+        missing = [target for target in self._breaker.missing if target]
+        if not missing:
+            return isinstance(await self._remote.list_dossiers(), Done)
+        if self._probes % 2:
+            return isinstance(await self._remote.read_dossier(missing[self._probes // 2 % len(missing)]), Done)
+        listed = await self._remote.list_dossiers()
+        return isinstance(listed, Done) and any(row.reference and self._ours(row.reference) for row in listed.value)
+
+    @contextlib.contextmanager
+    def _reporting_changes(self) -> Iterator[None]:
+        """Report each change that the block makes to the circuits."""
+        shut, before, awaited = self._needs_probe, self.opened, (self._token.next, self._breaker.opened)
+        yield
+        after = self.opened
+        if (before and before.cause) != (after and after.cause):
+            self._on_circuit_change(after)
+        if shut != self._needs_probe:
+            self._wake()
+        if awaited != (self._token.next, self._breaker.opened):
+            self._moved.set()
+
+    @property
+    def _needs_probe(self) -> bool:
+        """True while only a probe can close the circuit."""
+        return self._token.next is not None or self._breaker.opened is not None

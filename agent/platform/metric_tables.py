@@ -1,0 +1,108 @@
+"""The name, help text, labels and buckets of each metric. Labels are bounded: never a name, never an id."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent import __version__
+from agent.core.answer import Operation
+from agent.core.drop_reasons import Dropped
+from agent.core.event_result import EventResult
+from agent.core.record import Outcome, Phase
+from agent.platform.endpoint_health import EndpointCause
+
+PREFIX: Final = "assure_agent_"
+MODES: Final = ("upload", "capture")
+LISTENERS: Final = ("listen", "events_listen")
+_HOUR, _DAY = 3600, 86400
+_LONG_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, _HOUR, 4 * _HOUR, 12 * _HOUR, _DAY, 3 * _DAY, 7 * _DAY)
+_DELAY_BUCKETS = (1, 5, 15, 60, 300, 900, 1800, _HOUR, 4 * _HOUR, 12 * _HOUR, _DAY, 3 * _DAY, 7 * _DAY)  # 900: the SLO
+_SHORT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_TINY_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """`labels` maps each label to the values whose series exist from the start. Empty: series appear with use."""
+
+    help: str
+    labels: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+
+HISTOGRAMS: Final = {
+    "request_duration_seconds": Definition(
+        "Seconds from the admission of a request to the end of its work.",
+        {"mode": MODES, "outcome": Outcome},
+        _LONG_BUCKETS,
+    ),
+    "phase_duration_seconds": Definition(
+        "Seconds that a request spent in a phase.",
+        {"phase": [phase for phase in Phase if phase is not Phase.DONE]},
+        _LONG_BUCKETS,
+    ),
+    "deletion_delay_seconds": Definition(
+        "Seconds from the deadline of a deletion to its confirmation.", buckets=_DELAY_BUCKETS
+    ),
+    "api_request_duration_seconds": Definition(
+        "Duration of HTTP requests to Assure, in seconds.", {"operation": Operation}, _SHORT_BUCKETS
+    ),
+    "commit_duration_seconds": Definition("Duration of a group commit, in seconds.", buckets=_TINY_BUCKETS),
+    "commit_batch_size": Definition("Transitions in a group commit.", buckets=_BATCH_BUCKETS),
+}
+
+COUNTERS: Final = {
+    "api_requests": Definition(
+        "HTTP requests to Assure, by result: done, refused, busy (did not happen) or unknown (may have happened).",
+        {"operation": Operation, "result": ("done", "refused", "busy", "unknown")},
+    ),
+    "events": Definition(
+        "Assure Events received, by result. Forged, oversized and unreadable events are refused.",
+        {"result": EventResult},
+    ),
+    "deliveries": Definition(
+        "Notifications to sinks: delivered, failed (sent again later) or dropped (the backlog of a sink is bounded).",
+        {"result": ("delivered", "failed", "dropped")},
+    ),
+    "connections_dropped": Definition(
+        "Connections that a listener closed before the peer did, by the limit that they exceeded.",
+        {"listener": LISTENERS, "reason": Dropped},
+    ),
+}
+
+GAUGES: Final = {
+    "source_files": Definition("Files and documents of the source, by state.", {"state": ()}),
+    "source_last_sync_timestamp_seconds": Definition("Unix time of the last complete scan of the source."),
+    "last_event_timestamp_seconds": Definition("Unix time at which the last genuine Assure Event was received."),
+    "start_budget_remaining": Definition("Starts that MAX_STARTS_PER_DAY still allows today; +Inf: no limit."),
+    "backup_interval_seconds": Definition("Seconds between two backups that the agent makes; 0: no backups."),
+    "clock_skew_seconds": Definition(
+        "Seconds by which the host's clock is ahead of Assure's; NaN until Assure has sent its time."
+    ),
+    "clock_confirmed": Definition(
+        "0 while the time may be wrong: requests wait, and no deadline deletes anything; otherwise 1."
+    ),
+    "circuit_open": Definition("1 while the circuit breaker is open and only probes are sent to Assure; otherwise 0."),
+    "endpoint_trouble": Definition(
+        "1 while calls to an endpoint (assure, token, or a sink) fail, by cause; otherwise 0.",
+        {"endpoint": (), "cause": EndpointCause},
+    ),
+    "build_info": Definition("Always 1; the label is the version of the running agent.", {"version": (__version__,)}),
+}
+
+STORE_GAUGES: Final = {
+    "store_bytes": "Size of the state file and its write-ahead log, in bytes.",
+    "open_dossiers": "Dossiers that the agent created at Assure and has not deleted yet.",
+    "oldest_open_dossier_seconds": "Age of the oldest request with an open dossier, in seconds.",
+    "oldest_unprogressed_seconds": "Seconds since the most stalled active request last made progress.",
+    "deletions_overdue": "Deletions without progress for more than 15 minutes.",
+    "images_undeleted": "Requests whose image files IMAGES_AFTER_UPLOAD could not delete yet.",
+    "claims_overdue": "Claims that should have been erased more than 15 minutes ago.",
+    "paused": "1 while an operator has paused the agent and no new work starts; otherwise 0.",
+    "backup_timestamp_seconds": "Unix time of the last backup that was made and verified; 0: no backup yet.",
+    "deliveries_pending": "Notifications that wait for delivery to a sink.",
+    "possible_orphans": "Dossiers that may exist at Assure because the answer to their creation was lost.",
+    "orphans_undeleted": "Orphaned dossiers found at Assure and not yet deleted.",
+}
+"""Gauges without labels that are read from the store."""
