@@ -234,5 +234,6 @@ def test_the_table_says_first_that_the_store_is_not_what_it_was(here: Here) -> N
     said = here("plan")
     assert said.code == 2
     assert said.out.endswith(
-        "The state file was lost: `run` first reads from Assure what it still has. 1 hold. Billable starts in total: 0.\n"
+        "The state file was lost: `run` first reads from Assure what it still has. "
+        "1 hold. Billable starts in total: 0.\n"
     )
