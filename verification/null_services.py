@@ -1,28 +1,17 @@
-"""What an agent has around it where nothing watches a folder and nothing is served."""
+"""Replacements for the watch and the HTTP service of an agent."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 
-from agent.source.watch import Hint
-
-
-class NoHints:
-    """A watch that never points at anything."""
-
-    async def next(self, _: float | None = None) -> Hint:
-        """Wait for ever."""
-        await asyncio.Event().wait()
-        raise AssertionError
-
 
 @contextlib.contextmanager
-def watch_nothing(*_: object) -> Iterator[NoHints]:
-    """In place of `agent.source.watch.watching`."""
-    yield NoHints()
+def watch_nothing(*_: object) -> Iterator[asyncio.Event]:
+    """A replacement for `agent.source.watch.watching`: no event is ever reported."""
+    yield asyncio.Event()
 
 
 @contextlib.asynccontextmanager
 async def serve_nothing(*_: object, **__: object) -> AsyncIterator[str]:
-    """In place of what listens on a port: it takes 0.2 s to end."""
+    """A replacement for the HTTP service, which takes 0.2 s to end."""
     yield ""

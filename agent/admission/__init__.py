@@ -1,11 +1,17 @@
-"""Admission: turn a scan of the source into changes of records.
+"""The source loop: from a scan of the source folder to changes of the records.
 
-`sync.py` runs scans and applies their results. `changes.py` compares documents with records. `desired.py` builds the
-desired state of one document. `prune_guard.py` limits withdrawals. `core/admission.py` decides on a document.
+- `triggers`: when the source is scanned.
+- `sync`: one scan and what follows from it.
+- `changes`: the difference between documents and their records.
+- `desired`: one document, resolved to the desired state of its request.
+- `prune_guard`: whether absent requests may be withdrawn.
+- `adoption`: whether a request may adopt a dossier.
+
+`agent.core.admission` decides what a document means for its record.
 """
 
 from agent.admission.changes import IdentityKey
 from agent.admission.desired import AdmissionRules
-from agent.admission.sync import Admission, RecordPort, SyncResult, WatchResult
+from agent.admission.sync import Admission, RecordPort, SyncResult
 
-__all__ = ["Admission", "AdmissionRules", "IdentityKey", "RecordPort", "SyncResult", "WatchResult"]
+__all__ = ["Admission", "AdmissionRules", "IdentityKey", "RecordPort", "SyncResult"]

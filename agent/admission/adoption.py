@@ -1,4 +1,4 @@
-"""May a request adopt the dossier that a person names? Asked of the store before a record is told."""
+"""Check that a request may adopt the dossier that the operator names."""
 
 from collections.abc import Container
 
@@ -10,24 +10,25 @@ from agent.ports import Store
 
 
 def refuse_adoption(store: Store, record: Record, dossier_id: object, taken: Container[object] = ()) -> None:
-    """Raises AgentError where the hold is about no dossier, for what is no id, and for a dossier that is not free.
-    Some may be `taken` although the store does not say so yet.
+    """Raises AgentError for a hold that accepts no dossier, an invalid id, and a dossier that is in use.
 
-    Two requests in one dossier would share a result, and the first to end would delete it under the other [I2, I3].
+    `taken` are dossiers of other decisions that are not stored yet. Two requests with one dossier would share a result,
+    and the first to finish would delete the dossier of the other [I2, I3].
     """
     if not accepts_dossier(record):
-        raise AgentError("It is held for something else: no dossier can be adopted.", "answer with retry or abandon")
+        raise AgentError("This hold does not accept a dossier to adopt.", "resolve it with retry or abandon")
     if not is_id(dossier_id):
         raise AgentError(
-            "What is to be adopted is no id of a dossier.",
-            "copy the dossierId from Assure: letters, digits, `.`, `_`, `~` and `-`",
+            "The value to adopt is not a valid dossier id.",
+            "copy the dossierId from Assure; it has letters, digits, `.`, `_`, `~` and `-`",
         )
     if dossier_id in taken or store.owners([dossier_id]):
         raise AgentError(
-            "Another request has this dossier, and is not done with it.",
-            "adopt one that no request has: `assure-agent get -o json` shows the dossierId of each",
+            "Another request still uses this dossier.",
+            "adopt a dossier that no request uses: `assure-agent get -o json` prints the dossierId of each request",
         )
     if any(known == dossier_id for _, _, known in store.orphans()):
         raise AgentError(
-            "This dossier is about to be deleted as an orphan.", "answer with retry or abandon, or adopt another one"
+            "This dossier is an orphan that the agent is about to delete.",
+            "resolve the hold with retry or abandon, or adopt another dossier",
         )

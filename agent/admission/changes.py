@@ -1,4 +1,4 @@
-"""Compare documents with records: which are admitted, which change a record, which are refused. Blocking."""
+"""Compare documents with their records: new requests, changes to deliver, and refusals. Blocking."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from agent.source.loader import Document
 
 
 class IdentityKey(Protocol):
-    """What makes uids and digests ours."""
+    """The key of this store for uids and digests."""
 
     def uid(self, source: str, name: str) -> str:
         """The uid of a request."""
@@ -39,21 +39,21 @@ class IdentityKey(Protocol):
 
 @dataclass(slots=True)
 class DocumentChanges:
-    """What some documents come to."""
+    """The changes that follow from some documents."""
 
     admitted: list[Record] = field(default_factory=list)
     observations: dict[str, Observation] = field(default_factory=dict)  # by uid
     faults: list[Fault] = field(default_factory=list)
-    present: dict[str, str] = field(default_factory=dict)  # name -> uid of what is there
-    followed: list[Document] = field(default_factory=list)  # nothing follows from them
-    strays: list[tuple[ScanNote, Document]] = field(default_factory=list)  # files that answer no open hold
-    unresolved: list[Document] = field(default_factory=list)  # their document type has to be looked up first
+    present: dict[str, str] = field(default_factory=dict)  # name -> uid of requests that have a file
+    followed: list[Document] = field(default_factory=list)  # their records are up to date
+    strays: list[tuple[ScanNote, Document]] = field(default_factory=list)  # documents that answer no open hold
+    unresolved: list[Document] = field(default_factory=list)  # their document type must be resolved first
     unresolved_types: set[DocumentKey] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class _PendingDocument:
-    """A document that has something new, and what it asks for."""
+    """A document that differs from its record, and its desired state."""
 
     document: Document
     uid: str
@@ -63,37 +63,46 @@ class _PendingDocument:
 
 
 class DocumentDiffer:
-    """Looks at documents beside what is on file."""
+    """Compares documents with the stored records."""
 
     def __init__(self, rules: AdmissionRules, store: Store, salt: IdentityKey, clock: Clock) -> None:
         self._rules, self._store, self._salt, self._clock = rules, store, salt, clock
 
-    def diff(self, documents: Iterable[Document], resolved: Resolved, visit: GitQuery | None) -> DocumentChanges:
-        """What these documents come to; `resolved` says what document types mean, `visit` where files come from."""
-        news = DocumentChanges()
-        ones = [one for document in documents if (one := self._diff_document(document, resolved, news)) is not None]
-        origins = visit.provenance({one.document.file for one in ones}) if visit is not None and ones else {}
+    def diff(self, documents: Iterable[Document], resolved: Resolved, query: GitQuery | None) -> DocumentChanges:
+        """The changes that follow from these documents.
+
+        `resolved` has the document types that were resolved; `query` gives the provenance of files.
+        """
+        changes = DocumentChanges()
+        ones: list[_PendingDocument] = []
+        for document in documents:
+            waiting = len(changes.unresolved)
+            if (one := self._diff_document(document, resolved, changes)) is not None:
+                ones.append(one)
+            if len(changes.unresolved) == waiting:
+                document.release()
+        origins = query.provenance({one.document.file for one in ones}) if query is not None and ones else {}
         for one in ones:
-            news.present[one.document.name] = one.uid
+            changes.present[one.document.name] = one.uid
             desired = _with_provenance(one.desired, origins.get(one.document.file))
             if one.record is None:
-                news.admitted.append(self._record(one.uid, one.document.name, desired))
+                changes.admitted.append(self._record(one.uid, one.document.name, desired))
                 if not _may_answer_hold(one.document):
-                    news.followed.append(one.document)
+                    changes.followed.append(one.document)
             else:
                 kind = DocumentChanged if one.verdict is DocumentVerdict.CHANGED else DocumentReturned
-                news.observations[one.uid] = kind(at=self._clock.now(), desired=desired, name=one.document.name)
-        return news
+                changes.observations[one.uid] = kind(at=self._clock.now(), desired=desired, name=one.document.name)
+        return changes
 
     def desired_for_new(self, document: Document, resolved: Resolved) -> DesiredResult:
-        """What a document asks for, as if nothing were known of its name."""
+        """The desired state of a document, as for a new request."""
         request = document.request
         return self._desired(document, request, self._digests(document, request), None, DocumentVerdict.ADMIT, resolved)
 
     def _diff_document(
         self, document: Document, resolved: Resolved, changes: DocumentChanges
     ) -> _PendingDocument | None:
-        """The pending change of one document. None: there is none, or `changes` has its fault or observation."""
+        """The document if it must be admitted or delivered; None if `changes` already has what follows from it."""
         uid = self._salt.uid(self._rules.source, document.name)
         record = self._store.get(uid)
         answered = self._hold_answer(record, document, resolved, changes)
@@ -119,7 +128,7 @@ class DocumentDiffer:
     def _hold_answer(
         self, record: Record | None, document: Document, resolved: Resolved, changes: DocumentChanges
     ) -> HoldResolved | DocumentKey | list[Fault] | None:
-        """The answer to the open hold that stands in the file; an answer to any other is ignored, and counted."""
+        """The answer of the file to the open hold. An answer to another hold is ignored and noted."""
         if record is None or not _may_answer_hold(document):
             return None
         text = document.request.resolve_answer
@@ -139,7 +148,7 @@ class DocumentDiffer:
         if asks and answer[0] is HoldAnswer.RETRY:
             found = self.desired_for_new(document, resolved)
             if not isinstance(found, Desired):
-                return found  # a type to look up first; or faults: it is obeyed once they are mended
+                return found  # a type to resolve first, or faults to correct before the answer applies
             desired = found
         return HoldResolved(
             at=self._clock.now(), hold_id=answer[2], answer=answer[0], dossier_id=answer[1], desired=desired
@@ -148,8 +157,8 @@ class DocumentDiffer:
     def _adoption_fault(
         self, record: Record, document: Document, dossier_id: str | None, changes: DocumentChanges
     ) -> Fault | None:
-        """Why this dossier may not be adopted; two files may name one at once."""
-        taken = {one.dossier_id for one in changes.observations.values() if isinstance(one, HoldResolved)}
+        """Why this dossier cannot be adopted. Two files of one scan may name the same dossier."""
+        taken = {other.dossier_id for other in changes.observations.values() if isinstance(other, HoldResolved)}
         try:
             refuse_adoption(self._store, record, dossier_id, taken)
         except AgentError as error:
@@ -178,7 +187,7 @@ class DocumentDiffer:
 
 
 def _may_answer_hold(document: Document) -> bool:
-    """May it answer a hold? Cheap, and rather yes than no."""
+    """True if the document may answer a hold. A cheap test without false negatives."""
     return RESOLVE.encode() in document.canonical
 
 

@@ -1,4 +1,4 @@
-"""What a document asks for, once its images and its document type were looked up; or what is wrong with it."""
+"""Resolve a document to the desired state of its request: its images, its document type, or its faults."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,18 +12,17 @@ from agent.core.reference import Reference
 from agent.core.request import VerificationRequest
 from agent.platform.settings import Settings
 from agent.source.diagnostics import Fault
-from agent.source.images import InspectedImages, inspect
+from agent.source.images import inspect
 from agent.source.loader import Document
-from agent.source.validate import without_key
+from agent.source.validate import image_faults, without_key
 
-Resolved = Mapping[DocumentKey, Resolution | None]  # what document types mean; None: it cannot be known now
-# The desired state; or the document type to resolve first; or the faults of the document.
-DesiredResult = Desired | DocumentKey | list[Fault]
+Resolved = Mapping[DocumentKey, Resolution | None]  # None: Assure does not answer now
+DesiredResult = Desired | DocumentKey | list[Fault]  # the desired state, a type to resolve first, or faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionRules:
-    """What is admitted: from where, under which name, with which limits."""
+    """The settings of admission: the source, the agent id, and limits."""
 
     source: str
     agent_id: str
@@ -34,7 +33,7 @@ class AdmissionRules:
 
     @classmethod
     def of(cls, settings: Settings, agent_id: str) -> "AdmissionRules":
-        """What the settings say; `agent_id` where none is set."""
+        """From the settings; `agent_id` applies if they have none."""
         return cls(
             source=settings.source_name,
             agent_id=settings.agent_id or agent_id,
@@ -45,14 +44,14 @@ class AdmissionRules:
         )
 
     def is_own_reference(self, reference: str) -> bool:
-        """True for an external reference of this agent's making."""
+        """True for an external reference that this agent created."""
         parsed = Reference.parse(reference)
         return parsed is not None and parsed.agent == self.agent_id
 
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """The salted digests of a document: of all of it, and without what may change in place."""
+    """The salted digests of a document: complete, and without the fields that may change in place."""
 
     whole: str
     essence: str
@@ -61,7 +60,7 @@ class Digests:
 def build_desired(
     document: Document, request: VerificationRequest, digests: Digests, rules: AdmissionRules, resolved: Resolved
 ) -> DesiredResult:
-    """What a document asks for that may begin a generation: its images are looked at and digested."""
+    """The desired state of a document that may start a generation: its images are read and digested."""
     if faults := list(_forbidden(document, request, rules)):
         return faults
     key = _document_key(request)
@@ -69,25 +68,23 @@ def build_desired(
         return key
     identified = _document_id(request) if key is None else _identified(document, key, resolved[key])
     paths = request.spec.upload.images.paths if request.spec.upload is not None else {}
-    found = inspect(rules.images_dir, paths, rules.max_image_bytes)
-    if isinstance(found, InspectedImages) and not isinstance(identified, Fault):
+    digest_of = inspect(rules.images_dir, paths, rules.max_image_bytes)
+    if not isinstance(digest_of, tuple) and not isinstance(identified, Fault):
         images = tuple(
-            ImageRef(depiction=depiction, path=paths[depiction], sha256=picture.sha256)
-            for depiction, picture in found.pictures.items()
+            ImageRef(depiction=depiction, path=paths[depiction], sha256=digest)
+            for depiction, digest in digest_of.items()
         )
         return _desired(document, request, digests, images, identified)
-    marks = dict(document.images)
     faults = [identified] if isinstance(identified, Fault) else []
-    for fault in () if isinstance(found, InspectedImages) else found:
-        mark = marks.get(fault.depiction, (document.line, 1))
-        faults.append(fault_in(document, mark, fault.message, fault.hint))
+    if isinstance(digest_of, tuple):
+        faults += image_faults(document, digest_of)
     return faults
 
 
 def build_desired_in_place(
     document: Document, request: VerificationRequest, digests: Digests, rules: AdmissionRules, kept: Desired
 ) -> Desired | list[Fault]:
-    """What a document asks for that begins nothing: the admitted images and the admitted id stay."""
+    """The desired state of a document that starts nothing: it keeps the admitted images and document id."""
     faults = list(_forbidden(document, request, rules))
     return faults or _desired(document, request, digests, kept.images, kept.document_id)
 
@@ -95,14 +92,19 @@ def build_desired_in_place(
 def _forbidden(document: Document, request: VerificationRequest, rules: AdmissionRules) -> Iterator[Fault]:
     capture, allowed = request.spec.capture, rules.redirect_hosts
     if capture is not None and allowed and capture.redirect_host not in allowed:
-        message = "spec.capture.redirectUrl leads to a host that is not in REDIRECT_HOSTS"
-        yield fault_in(document, (document.line, 1), message, "use an allowed host, or allow this one")
+        message = "the host of spec.capture.redirectUrl is not in REDIRECT_HOSTS"
+        yield fault_in(
+            document,
+            (document.line, 1),
+            message,
+            "use an allowed host, or add this host to ASSURE_AGENT_REDIRECT_HOSTS",
+        )
     if not rules.claims and document.keep_at is not None:
         yield without_key(document, document.keep_at)
 
 
 def fault_in(document: Document, mark: tuple[int, int], message: str, hint: str) -> Fault:
-    """What is wrong with a document, at a line and column of its file."""
+    """A fault of a document, at a line and column of its file."""
     return Fault(file=document.file, line=mark[0], column=mark[1], message=message, hint=hint, name=document.name)
 
 
@@ -116,12 +118,12 @@ def _document_id(request: VerificationRequest) -> int | None:
 
 
 def _identified(document: Document, key: DocumentKey, found: Resolution | None) -> int | Fault:
-    """The id of the document type, or why there is none."""
+    """The id of the document type, or the fault if it cannot be resolved."""
     if found is not None and not isinstance(found, Unresolved):
         return found.id
     if found is None:
-        message = "the list of document types cannot be had from Assure now"
-        hint = "wait, it is looked at again at each scan; or use documentId"
+        message = "Assure does not provide the list of document types now"
+        hint = "wait: the agent requests it again at the next scan; or use documentId"
     else:
         message, hint = explain_unresolved(key, found)
     assert document.type_at is not None

@@ -1,6 +1,6 @@
-"""The prune guard: many withdrawals at once, or an empty or swapped folder, need the operator's approval.
+"""The prune guard: stops withdrawals that are too many at once, or that come from a replaced source folder.
 
-A file that is absent from one scan may be back at the next. `sync.py` consults the guard only after two scans.
+The operator approves them with `assure-agent approve`. `sync.py` asks only about names that two scans did not find.
 """
 
 from agent.core.admission import withdrawals_allowed
@@ -14,16 +14,16 @@ _HOUR = 3600.0
 
 
 class PruneGuard:
-    """Remembers, over restarts, which folder is trusted and since when withdrawals wait."""
+    """Keeps the trusted folder and the start of the wait for approval, across restarts."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
-        self._root: FolderIdentity | None = None  # the folder in which everything was there
+        self._root: FolderIdentity | None = None  # the last folder that had every request
 
     async def allows(self, requested: int, scan: Scan, known: int) -> bool:
-        """May this many of the `known` requests be withdrawn, after this scan? An approval is spent by it.
+        """True if this many of the `known` requests may be withdrawn after this scan. It uses up an approval.
 
-        It is spent before they are withdrawn: a crash between the two asks a person once more, and never too little.
+        The approval is used up before the withdrawals: after a crash in between, the operator must approve again.
         """
         if self._approved():
             await self.remember_waiting(False)
@@ -33,7 +33,7 @@ class PruneGuard:
         return withdrawals_allowed(requested, self._store.withdrawn_since(self._clock.now() - _HOUR), known)
 
     async def trust(self, root: FolderIdentity | None, everything: bool) -> None:
-        """Remember the folder in which everything was there: another one withdraws nothing by itself."""
+        """Store the folder that had every request. From another folder, withdrawals need approval."""
         if self._root is None and (kept := self._store.recall(_TRUSTED)):
             path, device, inode = kept.rsplit(" ", 2)
             self._root = FolderIdentity(path, int(device), int(inode))
@@ -42,18 +42,18 @@ class PruneGuard:
             await self._store.remember(_TRUSTED, f"{root.path} {root.device} {root.inode}")
 
     async def remember_waiting(self, waiting: bool) -> None:
-        """Since when withdrawals wait: an approval holds when it was given later."""
+        """Store the time since when withdrawals wait. Only a later approval counts."""
         known = bool(self._store.recall(_WAITING_SINCE))
         if waiting != known:
             await self._store.remember(_WAITING_SINCE, str(self._clock.now()) if waiting else "")
 
     def _folder_replaced(self, root: FolderIdentity | None) -> bool:
-        """Another folder stands where the trusted one was."""
+        """True if another folder has replaced the trusted one."""
         known = self._root
         return root is not None and known is not None and root.path == known.path and root != known
 
     def _approved(self) -> bool:
-        """An approval covers the withdrawals that were waiting when the operator gave it."""
+        """True if the operator approved after the withdrawals began to wait."""
         approved, since = self._store.recall(_APPROVED), self._store.recall(_WAITING_SINCE)
-        waits_since = min(float(since or 0), self._clock.now())  # before the clock was set back, perhaps
+        waits_since = min(float(since or 0), self._clock.now())  # the clock may have been set back since
         return bool(approved and since) and float(approved or 0) >= waits_since

@@ -1,16 +1,11 @@
-"""Scans and looks: what they see is brought to the records.
+"""One scan of the source folder, and the changes to the records that follow from it.
 
-A scan is the truth, whole or not at all for what is absent: a request is withdrawn only when its name was in no file at
-two complete scans in a row, and never many at once without approval. A file that is there but refused keeps the
-last good generation. A look at some files admits what is good in them and leaves all else to a scan.
-
-A scan of a large folder takes a second or more. It goes in slices, and looks go between them, so that who writes a file
-meanwhile does not wait. What was looked at since a scan began is newer than what that scan saw: it is left alone until
-the next one.
+A request is withdrawn only if its name was in no file at two complete scans in a row. The prune guard stops too many
+withdrawals at once until an operator approves them. A file that is refused keeps its last admitted generation.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -31,50 +26,48 @@ from agent.source.folder import Folder, Scan
 from agent.source.git_provenance import GitCheckout, GitQuery
 from agent.source.loader import Document
 
-_CHUNK = 250  # documents per transaction: looks and other commits go between
+_CHUNK = 250  # documents per transaction: other commits run in between
 
 
 class RecordPort(Protocol):
-    """Who keeps the records: the reconciler, or the store alone while no agent runs."""
+    """The owner of the records: the reconciler, or the store alone while no agent runs."""
 
     async def admit(self, records: Sequence[Record]) -> None:
         """Admit new requests, in one transaction."""
 
     async def deliver(self, observations: Mapping[str, Observation]) -> None:
-        """Let records know of something, by uid."""
+        """Deliver observations to records, by uid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncResult:
-    """What came of one scan."""
+    """The result of one sync."""
 
+    scan: Scan
     files: int
     refusals: tuple[Fault, ...]
-    waiting: int  # withdrawals that wait for approval
-    unsettled: bool  # something is being written: scan again soon
-    absent: int  # names that are gone since this scan: the next one decides
+    waiting: int  # withdrawals that wait for an operator's approval
+    retry_after: float | None  # seconds until files that change now can be read; None: no file changes
+    absent: int  # names that were absent for the first time: the next scan decides
     complete: bool
     scan_notes: frozenset[ScanNote] = frozenset()
-    exposed: tuple[Fault, ...] = ()  # files and folders that others could change
+    exposed: tuple[Fault, ...] = ()  # files and folders that other users could change
     error: Fault | None = None
     passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files
 
     @property
+    def stopped(self) -> frozenset[str]:
+        """Uids of the requests whose withdrawal waits for an operator's approval."""
+        return frozenset(note.uid for note in self.scan_notes if note.kind is ScanNoteKind.WITHDRAWAL_WAITS)
+
+    @property
     def strays(self) -> frozenset[ScanNote]:
         """Requests whose `assure-agent/resolve` answers no open hold."""
-        return frozenset(remark for remark in self.scan_notes if remark.kind is ScanNoteKind.STRAY_ANSWER)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchResult:
-    """What a look left open."""
-
-    unsettled: frozenset[str] = frozenset()  # files that are being written: look again soon
-    needs_full_scan: bool = False  # only a scan can tell: faults, shared names
+        return frozenset(note for note in self.scan_notes if note.kind is ScanNoteKind.STRAY_ANSWER)
 
 
 class Admission:
-    """Keeps the records in step with a folder. One scan at a time."""
+    """Syncs the records with the source folder. One scan at a time."""
 
     def __init__(
         self,
@@ -98,58 +91,63 @@ class Admission:
         self._checkout = checkout
         self._differ = DocumentDiffer(rules, store, salt, clock)
         self._guard = PruneGuard(store, clock)
-        self._followed: dict[str, Document] = {}  # documents that need no second look, by name
-        self._present: dict[str, str] | None = None  # name -> uid of what was there
-        self._absent: frozenset[str] = frozenset()  # names missing from the last complete scan
-        self._synced_during_scan: set[str] = set()  # names that were looked at since the last scan began
-        self._strays: dict[str, tuple[ScanNote, Document]] = {}  # by uid: what answers no open hold
-        self.unanswered = False  # since the last scan began: Assure could not say now what some document means
+        self._followed: dict[str, Document] = {}  # documents from which nothing new follows, by name
+        self._present: dict[str, str] | None = None  # name -> uid of the requests that have a file
+        self._absent: frozenset[str] = frozenset()  # names that the last complete scan did not find
+        self._strays: dict[str, tuple[ScanNote, Document]] = {}  # by uid: documents that answer no open hold
+        self.unresolved = False  # at the last scan, Assure could not resolve a document type
         self._refusals: tuple[Fault, ...] | None = None
-        self._scan_notes: frozenset[ScanNote] | None = None  # as noted
+        self._scan_notes: frozenset[ScanNote] | None = None  # as stored
         self._waiting: frozenset[str] = frozenset()  # uids whose withdrawal waits for approval
         self._scanning = asyncio.Lock()
-        self._lock = asyncio.Lock()  # taken for each slice of a scan and each part of a look
+        self._applying = asyncio.Lock()
 
-    async def scan(self, hinted: bool = False) -> SyncResult:
-        """Scan once, and admit, change, withdraw or refuse what follows from it.
+    async def scan(self, *, prune: bool = True) -> SyncResult:
+        """Scan once, and admit, change, withdraw or refuse requests.
 
-        A scan for a hint comes at any time, so it is none of the two that prove an absence: it withdraws nothing.
+        Without `prune` the scan withdraws nothing. A scan after a file-system event comes at any time. Therefore it is
+        not one of the two scans that prove an absence.
         """
         async with self._scanning:
             if self._present is None:
                 self._present = self._store.present(self._source)
-            self._synced_during_scan = set()
-            self.unanswered = False
-            seen = await self._scan_folder()
+            self.unresolved = False
+            seen = await asyncio.to_thread(self._folder.scan)
             faults = list(seen.faults)
-            kept = self._strays.items()
-            self._strays = {uid: one for uid, one in kept if seen.documents.get(one[1].name) is one[1]}
-            fresh = [document for name, document in seen.documents.items() if self._followed.get(name) is not document]
-            visit = self._visit({document.file for document in fresh})
-            news = iter(sorted(fresh, key=lambda document: document.type_at is not None))  # those may wait for Assure
-            while chunk := list(islice(news, _CHUNK)):
-                async with self._lock:
-                    faults += await self._apply(
-                        [one for one in chunk if one.name not in self._synced_during_scan], visit
-                    )
-            present = dict(self._present)
-            missing = {} if hinted else await asyncio.to_thread(self._missing, seen, present)
-            async with self._lock:
-                return await self._finish_scan(seen, faults, missing, hinted)
+            fresh = await asyncio.to_thread(self._select_new, seen)
+            query = self._checkout.query({document.file for document in fresh}) if self._checkout is not None else None
+            remaining = iter(fresh)
+            while chunk := list(islice(remaining, _CHUNK)):
+                async with self._applying:
+                    faults += await self._apply(chunk, query)
+            missing = await asyncio.to_thread(self._missing, seen, dict(self._present)) if prune else {}
+            async with self._applying:
+                return await self._finish_scan(seen, faults, missing, prune)
 
     def exclusive(self) -> AbstractAsyncContextManager[object]:
-        """While this is entered no document is admitted: each looks at its images and is on file, or neither."""
-        return self._lock
+        """A lock under which no document is admitted: an image is read before it is entered or after it is left."""
+        return self._applying
+
+    def _select_new(self, seen: Scan) -> list[Document]:
+        """Documents that are new or changed; at the end those that may wait for Assure's document types. Blocking."""
+        self._strays = {
+            uid: stray for uid, stray in self._strays.items() if seen.documents.get(stray[1].name) is stray[1]
+        }
+        fresh = [document for name, document in seen.documents.items() if self._followed.get(name) is not document]
+        return sorted(fresh, key=lambda document: document.type_at is not None)
 
     async def find_document(self, name: str, rerun: str | None) -> Desired:
-        """The document of this name as it is in the source now, asking for a rerun if a token is given.
+        """The document of this name as it is in the source now; with `rerun` it has this rerun token.
 
-        Raises AgentError when it is not there, or would be refused.
+        Raises AgentError if the source has no valid document of this name, or the agent would refuse it.
         """
         async with self._scanning:
-            document = (await self._scan_folder()).documents.get(name)
+            document = (await asyncio.to_thread(self._folder.scan)).documents.get(name)
             if document is None:
-                raise AgentError(f"There is no good document named {name} in the source.", "put it there, or mend it")
+                raise AgentError(
+                    f"The source has no valid request named {name}.",
+                    "add the request file, or correct it: `assure-agent validate` shows its faults",
+                )
             desired = await asyncio.to_thread(self._differ.desired_for_new, document, {})
             if isinstance(desired, DocumentKey):
                 found = {desired: await self._types.resolve(desired)}
@@ -159,70 +157,40 @@ class Admission:
                 raise AgentError(f"{desired[0]}.", desired[0].hint)
             return replace(desired, rerun=rerun) if rerun is not None else desired
 
-    async def sync_files(self, files: Collection[str]) -> WatchResult:
-        """Admit or change what is good in these files, paths below the folder. Withdraws and refuses nothing."""
-        unsettled: frozenset[str] = frozenset()
-        left = False
-        remaining = iter(files)
-        visit = self._visit(files)
-        while chunk := list(islice(remaining, _CHUNK)):
-            async with self._lock:
-                if self._present is None:
-                    return WatchResult(needs_full_scan=True)
-                seen = await asyncio.to_thread(self._folder.read_files, chunk)
-                names = {document.name for document in seen.documents}
-                self._synced_during_scan |= names
-                faults = await self._apply(seen.documents, visit)
-                self._absent -= names
-            unsettled |= seen.unsettled
-            left = left or seen.needs_full_scan or bool(faults)
-        return WatchResult(unsettled=unsettled, needs_full_scan=left)
-
-    def _visit(self, files: Collection[str]) -> GitQuery | None:
-        return self._checkout.query(files) if self._checkout is not None else None
-
-    async def _scan_folder(self) -> Scan:
-        """What a scan sees; looks may come between its slices."""
-        slices = self._folder.slices()
-        while True:
-            async with self._lock:
-                seen = await asyncio.to_thread(next, slices)
-            if seen is not None:
-                return seen
-
     async def _apply(
-        self, documents: Sequence[Document], visit: GitQuery | None, resolved: Resolved | None = None
+        self, documents: Sequence[Document], query: GitQuery | None, resolved: Resolved | None = None
     ) -> list[Fault]:
-        """Bring these documents to the records. What is wrong with them."""
+        """Admit and change what follows from these documents. Returns the faults of those that are refused."""
         assert self._present is not None
-        news = await asyncio.to_thread(self._differ.diff, documents, resolved or {}, visit)
-        self._present |= news.present
-        self._followed |= {document.name: document for document in news.followed}
-        self._strays |= {remark.uid: (remark, document) for remark, document in news.strays}
-        if news.admitted:
-            await self._records.admit(news.admitted)
-        if news.observations:
-            await self._records.deliver(news.observations)
-        if news.unresolved:
-            found = {wanted: await self._types.resolve(wanted) for wanted in sorted(news.unresolved_types)}
-            self.unanswered = self.unanswered or None in found.values()
-            news.faults += await self._apply(news.unresolved, visit, found)
-        return news.faults
+        changes = await asyncio.to_thread(self._differ.diff, documents, resolved or {}, query)
+        self._present |= changes.present
+        self._followed |= {document.name: document for document in changes.followed}
+        self._strays |= {note.uid: (note, document) for note, document in changes.strays}
+        if changes.admitted:
+            await self._records.admit(changes.admitted)
+        if changes.observations:
+            await self._records.deliver(changes.observations)
+        if changes.unresolved:
+            found = {key: await self._types.resolve(key) for key in sorted(changes.unresolved_types)}
+            self.unresolved = self.unresolved or None in found.values()
+            changes.faults += await self._apply(changes.unresolved, query, found)
+        return changes.faults
 
     async def _finish_scan(
-        self, seen: Scan, faults: list[Fault], missing: dict[str, Record], hinted: bool
+        self, seen: Scan, faults: list[Fault], missing: dict[str, Record], prune: bool
     ) -> SyncResult:
-        """Withdraw what is missing, and note what a scan saw."""
-        once, self._waiting = (frozenset(), self._waiting) if hinted else await self._withdraw(seen, missing)
+        """Withdraw missing requests, and store the result of the scan."""
+        once, self._waiting = await self._withdraw(seen, missing) if prune else (frozenset(), self._waiting)
         self._absent = self._absent - seen.documents.keys() - seen.claimed if seen.complete else frozenset()
         synced = SyncResult(
+            scan=seen,
             files=seen.files,
             refusals=tuple(faults),
             waiting=len(self._waiting),
-            unsettled=seen.unsettled,
+            retry_after=seen.retry_after,
             absent=len(once),
             complete=seen.complete,
-            scan_notes=frozenset(remark for remark, _ in self._strays.values())
+            scan_notes=frozenset(note for note, _ in self._strays.values())
             | {ScanNote(uid=uid, kind=ScanNoteKind.WITHDRAWAL_WAITS) for uid in self._waiting},
             exposed=seen.exposed,
             error=seen.error,
@@ -232,39 +200,38 @@ class Admission:
         return synced
 
     async def _withdraw(self, seen: Scan, missing: dict[str, Record]) -> tuple[frozenset[str], frozenset[str]]:
-        """Withdraw what was absent twice. Names that were absent once, and uids that wait for a person."""
+        """Withdraw requests that were absent twice.
+
+        Returns the names that were absent for the first time, and the uids whose withdrawal waits for approval.
+        """
         assert self._present is not None
-        if seen.error is not None or not seen.complete or seen.unsettled:
+        if not seen.proves_absence:
             self._absent = frozenset()
             return frozenset(), frozenset()
-        absent = {name: record for name, record in missing.items() if name not in self._synced_during_scan}
-        confirmed = {name: record for name, record in absent.items() if name in self._absent}
-        once = frozenset(absent) - self._absent
-        self._absent = frozenset(absent)
-        await self._guard.trust(seen.root, everything=not absent)
+        confirmed = {name: record for name, record in missing.items() if name in self._absent}
+        once = frozenset(missing) - self._absent
+        self._absent = frozenset(missing)
+        await self._guard.trust(seen.root, everything=not missing)
         open_ones = [record for record in confirmed.values() if record.outcome is None]
         waiting: frozenset[str] = frozenset()
         if open_ones and not await self._guard.allows(len(open_ones), seen, len(self._present)):
             confirmed = {name: record for name, record in confirmed.items() if record.outcome is not None}
             waiting = frozenset(record.uid for record in open_ones)
-        if waiting or not absent:
+        if waiting or not missing:
             await self._guard.remember_waiting(bool(waiting))
         if confirmed:
             now = self._clock.now()
             await self._records.deliver({record.uid: DocumentRemoved(at=now) for record in confirmed.values()})
         for name in confirmed:
             del self._present[name]
-        for name in absent:
-            self._followed.pop(name, None)  # when it is back, it is looked at again
+        for name in missing:
+            self._followed.pop(name, None)  # a file that returns is compared with its record again
         self._absent -= confirmed.keys()
         return once, waiting
 
     def _missing(self, seen: Scan, present: Mapping[str, str]) -> dict[str, Record]:
-        """What was there, and is in no file now; what is in a file that could not be read counts as there. Blocking.
-
-        Many may be missing and wait for approval. Partial reads continue meanwhile.
-        """
-        if seen.error is not None or not seen.complete or seen.unsettled:
+        """Requests whose name is in no file; a name from a file that could not be read is not missing. Blocking."""
+        if not seen.proves_absence:
             return {}
         gone = present.keys() - seen.documents.keys() - seen.claimed
         records = ((name, self._store.get(present[name])) for name in gone)
@@ -275,8 +242,8 @@ class Admission:
     async def _report(self, synced: SyncResult) -> None:
         refusals = None if synced.refusals == self._refusals else synced.refusals
         rows = None if refusals is None else [(f.file, f.line, f.column, f.message, f.hint, f.name) for f in refusals]
-        remarks = None if synced.scan_notes == self._scan_notes else synced.scan_notes
+        notes = None if synced.scan_notes == self._scan_notes else synced.scan_notes
         self._refusals, self._scan_notes = synced.refusals, synced.scan_notes
         now, counts = self._clock.now(), (synced.files, synced.complete, synced.waiting)
-        await self._store.record_scan(self._source, now, *counts, rows, remarks)
+        await self._store.record_scan(self._source, now, *counts, rows, notes)
         self._synced(synced)

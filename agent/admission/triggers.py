@@ -1,59 +1,89 @@
-"""Follows the hints of the watch: a look at the files that changed, and a scan where only a scan can tell.
-
-A hint makes things earlier, never otherwise: nothing is withdrawn because of one, and without any the scan at intervals
-finds all. Scans for hints keep their distance, so that a large, busy folder is not always being scanned.
-"""
+"""When the source is synced: at intervals, after file-system events, and for `run --once`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+from agent.admission.sync import Admission, SyncResult
 from agent.core.policy import RESCAN_PAUSE
-from agent.source.watch import Hint
+from agent.platform.shutdown import Shutdown
+from agent.ports import Clock
+from agent.source.folder import SETTLE_SECONDS
 
-_SCAN_PAUSE_FACTOR = 2.0  # after a scan for a hint, no other for this many times as long as it took
+_RETRY_TYPES_SECONDS = 1.0  # until document types that Assure could not resolve are requested again
+_TIMER_MARGIN = 0.005  # timers of the loop may end a millisecond early
+_SCAN_PAUSE_FACTOR = 1.0  # scans after events take at most half of the time
 _FAULT_PAUSE = 1.0
 
 
-class Hints(Protocol):
-    """Where hints come from."""
+class Scanner(Protocol):
+    """Scans the source, as `Admission` does."""
 
-    async def next(self, patience: float | None = None) -> Hint:
-        """All that was seen since the last call; waits for something, or for `patience` seconds."""
+    async def scan(self, *, prune: bool) -> SyncResult:
+        """Scan once."""
 
 
-class HintFollower:
-    """Reads the files that the hints name. `sync_files` and `scan` return open files; `on_error` gets their errors."""
+class SyncTriggers:
+    """Scans through `Admission` until the shutdown is requested."""
 
-    def __init__(
-        self,
-        sync_files: Callable[[frozenset[str]], Awaitable[Hint]],
-        scan: Callable[[], Awaitable[Hint]],
-        on_error: Callable[[Exception], None],
-    ) -> None:
-        self._sync_files, self._scan, self._on_error = sync_files, scan, on_error
-        self._unfinished = Hint()
-        self._not_before = 0.0
+    def __init__(self, admission: Admission, shutdown: Shutdown, clock: Clock) -> None:
+        self._admission = admission
+        self._shutdown = shutdown
+        self._clock = clock
 
-    async def run(self, hints: Hints) -> None:
-        """Follow until cancelled."""
+    async def scan(self) -> None:
+        """Scan the source; again once files that changed too recently can be read."""
+        while (pause := (await self._admission.scan()).retry_after) is not None and await self._wait(pause):
+            pass
+
+    async def scan_until_settled(self) -> None:
+        """For `run --once`: scan until no file changes, and until two scans have proved each absence."""
         while True:
-            hint = await hints.next(RESCAN_PAUSE if self._unfinished else None)
-            try:
-                await self.follow(hint)
-            except Exception as error:
-                self._on_error(error)
-                await asyncio.sleep(_FAULT_PAUSE)
+            synced = await self._admission.scan()
+            pause = synced.retry_after
+            if pause is None and synced.absent:
+                pause = RESCAN_PAUSE
+            if pause is None or not await self._wait(pause):
+                return
 
-    async def follow(self, hint: Hint) -> None:
-        """Look at what this hint and the ones before left open."""
-        hint |= self._unfinished
-        self._unfinished = Hint(everything=hint.everything)
-        if hint.files:
-            self._unfinished |= await self._sync_files(hint.files)
-        if self._unfinished.everything and monotonic() >= self._not_before:
-            began = monotonic()
-            self._unfinished = Hint(self._unfinished.files)
-            self._unfinished |= await self._scan()
-            self._not_before = monotonic() + _SCAN_PAUSE_FACTOR * (monotonic() - began)
+    async def rescan_unresolved(self) -> bool:
+        """For `run --once`: scan again if Assure could not resolve a document type. True if it did."""
+        if not self._admission.unresolved:
+            return False
+        await self._wait(_RETRY_TYPES_SECONDS)
+        await self.scan()
+        return True
+
+    async def follow(self, changed: asyncio.Event) -> None:
+        """Scan after each file-system event, until cancelled. These scans prove no absence."""
+        await scan_after_events(self._admission, changed, self._shutdown.fail)
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait, and return False if the shutdown was requested."""
+        await self._clock.wait(self._shutdown.requested, seconds + _TIMER_MARGIN)
+        return not self._shutdown.requested.is_set()
+
+
+async def scan_after_events(scanner: Scanner, changed: asyncio.Event, on_error: Callable[[Exception], None]) -> None:
+    """Scan once for all events within the settle time, until cancelled.
+
+    A file that changed is old enough by then, so that one scan reads it. If it changed again in between, the scan
+    returns when the file can be read, and the next scan runs then. A long scan delays the next one by its own duration.
+    """
+    pause, not_before = SETTLE_SECONDS, 0.0
+    while True:
+        await changed.wait()
+        await asyncio.sleep(max(pause + _TIMER_MARGIN, not_before - monotonic()))
+        changed.clear()
+        pause, began = SETTLE_SECONDS, monotonic()
+        try:
+            synced = await scanner.scan(prune=False)
+        except Exception as error:
+            on_error(error)
+            await asyncio.sleep(_FAULT_PAUSE)
+            continue
+        not_before = monotonic() + _SCAN_PAUSE_FACTOR * (monotonic() - began)
+        if synced.retry_after is not None:
+            pause = synced.retry_after
+            changed.set()

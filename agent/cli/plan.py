@@ -35,11 +35,11 @@ def plan(
     images: Annotated[Path | None, typer.Option("--images", help="The images folder, as IMAGES_DIR.")] = None,
     state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
 ) -> None:
-    """Show what `run` would do with the folder and the store as they are now. Changes nothing.
+    """Show the changes that `run` would make with the current source and store. Changes nothing.
 
-    Needs no credentials; works without a store and while an agent runs. A call to Assure that is under way counts as
-    unanswered; where the store was lost or put back, only `run` can tell what Assure still has. Exit codes: 0 nothing
-    to do, 2 changes are waiting (or wrong use), 5 something would be refused (whatever else is waiting), 1 error.
+    Needs no credentials. Works without a store, and while an agent runs. A call to Assure that is in progress counts as
+    unanswered. After the store was lost or restored, only `run` can read what Assure still has. Exit codes: 0 nothing
+    to do, 2 changes are waiting (or wrong use), 5 a request file would be refused, 1 error.
 
     Example: assure-agent plan -o markdown
     """
@@ -60,8 +60,8 @@ def plan(
 
 def _new_store(path: Path, starts: int) -> str:
     return (
-        f"There is no state file at {path.absolute()}: `run` makes a new one, and bills {count_of(starts, 'start')}. "
-        "Try: if these requests were verified before, set ASSURE_AGENT_STATE_URL to the state file of then."
+        f"There is no state file at {path.absolute()}: `run` creates a new one, and bills {count_of(starts, 'start')}. "
+        "Try: if these requests were verified before, set ASSURE_AGENT_STATE_URL to their state file."
     )
 
 
@@ -89,10 +89,10 @@ async def make_plan(settings: Settings) -> Plan:
                 keys = Keys(bytes.fromhex(carried))
             if keys is None and next(reading.all(), None) is not None:
                 raise AgentError(
-                    f"The key beside the state file {path} is missing.",
-                    "restore agent.key from a backup; without it, the agent recognises none of its requests",
+                    f"The key next to the state file {path} is missing.",
+                    "restore agent.key from a backup; without it, the agent does not recognise its requests",
                 )
-        salt = keys or Keys(secrets.token_bytes(32))  # nothing is known yet: any will do
+        salt = keys or Keys(secrets.token_bytes(32))  # there is no store yet: any key works
         rules = AdmissionRules.of(settings, salt.agent_id())
         folder = Folder.of(settings, settle=0)
         recovery = PlanRecovery(cause=why, scanned=recovery_scan) if why is not None and not approved else None
@@ -101,7 +101,7 @@ async def make_plan(settings: Settings) -> Plan:
 
 
 def as_json(found: Plan) -> dict[str, Any]:
-    """A plan as JSON; what is absent is null."""
+    """A plan as JSON; absent values are null."""
     return {
         "changes": [
             {
@@ -130,7 +130,7 @@ _MOST_ROWS = 500  # of a comment
 
 
 def as_markdown(found: Plan) -> str:
-    """A comment for a merge request: what changes as a table; what stays as it is, as a number."""
+    """A comment for a merge request: a table of the changes, and the number of unchanged requests."""
     rows = [change for change in found.changes if change.action is not Action.NOTHING]
     lines = ["### assure-agent plan", "", *(f"{sentence}  " for sentence in summary(found))]
     if rows:
@@ -145,25 +145,25 @@ def as_markdown(found: Plan) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown and HTML leave alone, fit for a table cell; nobody is mentioned."""
+    """Text escaped for Markdown, HTML and a table cell; `@` mentions no user."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
     return re.sub(r"([\\`*_{}\[\]()#+!|~>$-])", r"\\\1", " ".join(text.split()))
 
 
 def summary(found: Plan) -> Sequence[str]:
-    """The sentences that stand above or below the table."""
+    """The sentences above or below the table."""
     sentences = [] if found.recovery is None else [_recovery(found.recovery)]
     counts = [f"{len(found.of(action))} {action}" for action in Action if found.of(action)]
     sentences.append(", ".join(counts) + "." if counts else "Nothing to do: no requests.")
-    sentences.append(f"Billable starts in all: {found.starts}.")
+    sentences.append(f"Billable starts in total: {found.starts}.")
     if found.budget_left is not None:
-        sentences.append(f"Today's budget still allows {found.budget_left}.")
+        sentences.append(f"Today's start budget still allows {found.budget_left}.")
     if found.stopped:
-        sentences.append(f"Withdrawals that wait for approval, being many at once: {found.stopped}.")
+        sentences.append(f"Withdrawals that wait for approval, because they are too many at once: {found.stopped}.")
     if found.passed_over:
         sentences.append(describe_ignored_files(found.passed_over))
     if not found.complete:
-        sentences.append("Some of the folder could not be read: nothing is withdrawn.")
+        sentences.append("Part of the source could not be read, so no request is withdrawn.")
     return sentences
 
 
@@ -176,8 +176,8 @@ _REASONS = {
 
 def _recovery(recovery: PlanRecovery) -> str:
     if recovery.scanned:
-        return f"{_REASONS[recovery.cause]}: what is held with history-lost waits for `assure-agent approve`."
-    return f"{_REASONS[recovery.cause]}: `run` asks Assure first what it still has."
+        return f"{_REASONS[recovery.cause]}: requests held with history-lost wait for `assure-agent approve`."
+    return f"{_REASONS[recovery.cause]}: `run` first reads from Assure what it still has."
 
 
 def _print_table(found: Plan) -> None:

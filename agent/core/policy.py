@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CLOCK_MARGIN: Final = 600.0  # seconds by which the clocks of this machine and of Assure may differ
-RESCAN_PAUSE: Final = 0.3  # seconds before an unsettled file is read again; longer than `source.folder.SETTLE_SECONDS`
+RESCAN_PAUSE: Final = 0.3  # seconds between the two scans of `run --once` that prove an absence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

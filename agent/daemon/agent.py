@@ -10,6 +10,7 @@ from functools import partial
 
 from agent import __version__
 from agent.admission import Admission, AdmissionRules
+from agent.admission.triggers import SyncTriggers
 from agent.assure.account import account_of, addresses, client_config, need_credentials
 from agent.assure.client import AssureClient
 from agent.assure.document_type_cache import DocumentTypeCache
@@ -19,7 +20,6 @@ from agent.assure.token import TokenAnswer
 from agent.controller.erasure import Erasure
 from agent.controller.interpreter import Interpreter
 from agent.controller.orphan_collector import OrphanCollector
-from agent.controller.pictures import ImageFolder
 from agent.controller.reconciler import Reconciler
 from agent.controller.recovery import StoreRecovery
 from agent.controller.result_poller import ResultPoller
@@ -35,7 +35,6 @@ from agent.daemon.control_socket import serve_control_socket, socket_path
 from agent.daemon.health import AgentHealth
 from agent.daemon.maintenance import Maintenance
 from agent.daemon.pause import WorkGate
-from agent.daemon.scanning import SyncTriggers
 from agent.daemon.scheduler import Scheduler
 from agent.daemon.startup import reach
 from agent.daemon.telemetry import Telemetry
@@ -48,6 +47,7 @@ from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Command
 from agent.source.folder import Folder
 from agent.source.git_provenance import GitCheckout
+from agent.source.images import ImageFolder
 from agent.source.watch import watching
 from agent.store.readonly import ReadOnlyStore
 from agent.store.sqlite import SqliteStore
@@ -241,7 +241,7 @@ class Agent:
             await self._sync_triggers.scan_until_settled()
             while not self._shutdown.requested.is_set() and self._clock.now() < end + self._corrected():
                 settled = self.reconciler.idle and not self._store.unsettled(self.reconciler.paused)
-                if settled and not await self._sync_triggers.rescan_unanswered():
+                if settled and not await self._sync_triggers.rescan_unresolved():
                     break
                 await self._clock.wait(self._shutdown.requested, 0.1)
             else:
@@ -309,7 +309,7 @@ class Agent:
                 asyncio.create_task(self._throttle.run_probes()),
                 *([asyncio.create_task(self._clock_corrector.run())] if self._clock_corrector is not None else ()),
             ]
-            following = asyncio.create_task(self._follow_hints()) if wait_for_assure else None
+            following = asyncio.create_task(self._follow_source()) if wait_for_assure else None
             try:
                 yield
             finally:
@@ -385,12 +385,12 @@ class Agent:
         self.reconciler.wake()
 
     async def scan(self) -> None:
-        """Scan the source; again in a moment while a file is being written."""
+        """Scan the source; again while files change."""
         await self._sync_triggers.scan()
 
-    async def _follow_hints(self) -> None:
-        with watching(self._settings.specs_dir, self._telemetry.watch_failed) as hints:
-            await self._sync_triggers.follow_hints(hints)
+    async def _follow_source(self) -> None:
+        with watching(self._settings.specs_dir, self._telemetry.watch_failed) as changed:
+            await self._sync_triggers.follow(changed)
 
     def _step_committed(self, step: Step) -> None:
         self._telemetry.step_committed(step)

@@ -1,11 +1,11 @@
-"""What `run` would do with the folder as it is now, found out by doing it to a store that exists in memory only.
+"""The plan: the changes that `run` would make, found by running admission on a store in memory.
 
-The very admission and the very machine that `run` uses are shown the folder and a read-only snapshot of the store, as
-after a restart: what was absent is looked for twice, a withdrawal too many waits for approval, and an effect that is
-open counts as unknown, since its answer cannot be known here. Nothing is written and nothing is asked of Assure.
+The plan uses the same admission and the same state machine as `run`, on the source folder and a read-only snapshot of
+the store. As after a restart, each absence is proved by two scans, and an open call counts as unanswered. The plan
+writes nothing and does not call Assure.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -20,7 +20,7 @@ from agent.core.policy import Policy
 from agent.core.record import Record
 from agent.ports import Clock, Receipt, WaitingSummary
 from agent.source.diagnostics import Fault
-from agent.source.folder import Folder, Scan
+from agent.source.folder import Folder
 from agent.store.readonly import ReadOnlyStore
 from agent.views.plan import (
     Action,
@@ -34,11 +34,11 @@ from agent.views.plan import (
     remaining_starts,
 )
 
-_MAX_SCANS = 10  # at most; two are enough unless the folder changes under our hands
+_MAX_SCANS = 10  # two are enough unless files change during the plan
 
 
 class DryRun:
-    """One rehearsal. `reading` is None when there is no store yet."""
+    """One dry run. `reading` is None if there is no store yet."""
 
     def __init__(
         self,
@@ -56,45 +56,40 @@ class DryRun:
         policy = replace(policy, recovering=recovery is not None)
         self._clock = clock
         self._limit = limit  # starts a day; 0: no budget
-        self._folder = _RecordingFolder(folder)
         self._rules = rules
         self._identity_key = identity_key
         self.store = OverlayStore(reading, clock.now(), policy)
-        nobody = cast("Interpreter", None)  # nothing is driven, so nothing is performed
-        reconciler = Reconciler(self.store, nobody, clock, policy, 1, lambda: 0.5)
+        interpreter = cast("Interpreter", None)  # the reconciler is never run, so it performs no effect
+        reconciler = Reconciler(self.store, interpreter, clock, policy, 1, lambda: 0.5)
         types = DocumentTypeCache(OfflineDocumentTypes(), self.store, clock)
-        self._admission = Admission(
-            cast("Folder", self._folder), rules, self.store, reconciler, identity_key, types, clock
-        )
+        self._admission = Admission(folder, rules, self.store, reconciler, identity_key, types, clock)
 
     async def plan(self) -> Plan:
-        """Scan until what is absent was looked for twice; say what came of it. Raises AgentError without a folder."""
+        """Scan until each absence is proved, and report the changes. Raises AgentError if the folder is missing."""
         for _ in range(_MAX_SCANS):
             synced = await self._admission.scan()
-            if not (synced.unsettled or synced.absent):
+            if synced.retry_after is None and not synced.absent:
                 break
-        seen = self._folder.last_scan
-        assert seen is not None
         if synced.error is not None:
             raise AgentError(f"{synced.error.message[0].upper()}{synced.error.message[1:]}.", synced.error.hint)
         left = StartBudget(self._limit, self.store, self._clock).left
-        changes = [*self._refused_rows(synced), *self._present_rows(seen, synced), *self._removed_rows(seen)]
+        changes = [*self._refused_rows(synced), *self._present_rows(synced), *self._removed_rows(synced)]
         return Plan(
             changes=tuple(sorted(changes, key=lambda change: (change.name, change.file, change.line))),
             complete=synced.complete,
             budget_left=left,
             recovery=self._recovery,
             no_store_yet=self._first,
-            passed_over=seen.passed_over,
+            passed_over=synced.passed_over,
         )
 
     def _row(self, change: Change, before: Record | None, after: Record) -> Change:
         return change if self._recovery is None else apply_recovery(change, before, after, self._recovery)
 
-    def _present_rows(self, scan: Scan, synced: SyncResult) -> Iterable[Change]:
-        """Documents that were admitted, or are followed already."""
+    def _present_rows(self, synced: SyncResult) -> Iterable[Change]:
+        """One row for each document that admission accepts."""
         refused = {fault.name for fault in synced.refusals}
-        for name, document in scan.documents.items():
+        for name, document in synced.scan.documents.items():
             if name in refused:
                 continue
             before, after = self._before_and_after(self._identity_key.uid(self._rules.source, name))
@@ -111,7 +106,7 @@ class DryRun:
             yield self._row(change, before, after)
 
     def _refused_rows(self, synced: SyncResult) -> Iterable[Change]:
-        """One row for each document that is refused, with its first fault."""
+        """One row for each document that admission refuses, with its first fault."""
         first: dict[tuple[str, str | int], list[Fault]] = {}
         for fault in synced.refusals:
             first.setdefault((fault.file, fault.name or fault.line), []).append(fault)
@@ -124,7 +119,7 @@ class DryRun:
                 else None
             )
             if after is not None and after.present:
-                reason += f"; the last good document stays: {describe_progress(after)}"
+                reason += f"; the admitted document stays: {describe_progress(after)}"
             yield Change(
                 name=fault.name or "",
                 action=Action.REFUSE,
@@ -136,26 +131,21 @@ class DryRun:
                 starts=remaining_starts(after) if after is not None else 0,
             )
 
-    def _removed_rows(self, scan: Scan) -> Iterable[Change]:
-        """Requests whose file was there and is not any more, or cannot be told to be."""
+    def _removed_rows(self, synced: SyncResult) -> Iterable[Change]:
+        """One row for each request that had a file and is in no file that could be read."""
         for name, uid in self.store.known(self._rules.source).items():
-            if name in scan.documents or name in scan.claimed:
+            if name in synced.scan.documents or name in synced.scan.claimed:
                 continue
             before, after = self._before_and_after(uid)
             assert before is not None
             assert after is not None
             action, reason = planned_action(before, after)
-            kept = after.present and before.outcome is None
-            broken = scan.may_hold(after.desired.file)
-            if kept and broken:
-                reason = f"its file cannot be read whole, so it counts as there; {reason}"
-            change = Change(
-                name=name,
-                action=Action.WITHDRAW if kept and not broken else action,
-                reason="many are gone at once: it waits for approval" if kept and not broken else reason,
-                starts=remaining_starts(after),
-                stopped=kept and not broken,
-            )
+            stopped = uid in synced.stopped
+            if stopped:
+                action, reason = Action.WITHDRAW, "too many withdrawals at once: it waits for approval"
+            elif after.present and before.outcome is None:
+                reason = f"its file cannot be read completely, so it is not withdrawn; {reason}"
+            change = Change(name=name, action=action, reason=reason, starts=remaining_starts(after), stopped=stopped)
             yield self._row(change, before, after)
 
     def _before_and_after(self, uid: str) -> tuple[Record | None, Record | None]:
@@ -163,7 +153,7 @@ class DryRun:
 
 
 class OverlayStore:
-    """A store that begins as what is on file and keeps what is committed to itself. Implements `agent.ports.Store`."""
+    """A store that starts as the stored state and keeps all commits in memory. Implements `agent.ports.Store`."""
 
     def __init__(self, reading: ReadOnlyStore | None, now: float, policy: Policy) -> None:
         self._reading = reading
@@ -174,64 +164,64 @@ class OverlayStore:
         self._withdrawn: set[tuple[str, int]] = set()  # uids and generations
 
     def before(self, uid: str) -> Record | None:
-        """The record on file, as a restart finds it."""
+        """The stored record, as a restart finds it."""
         found = self._reading.get(uid) if self._reading is not None else None
         return None if found is None else after_restart(found, self._now, self._policy)
 
     def known(self, source: str) -> dict[str, str]:
-        """Names and uids of what is on file and was there."""
+        """Names and uids of stored requests that have a file."""
         return self._reading.present(source) if self._reading is not None else {}
 
     present = known
 
     async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
-        """Remember the records."""
+        """Keep the records."""
         for step in steps:
             if step.withdraws:
                 self._withdrawn.add((step.record.uid, step.record.generation))
             self._committed[step.record.uid] = step.record
 
     def get(self, uid: str) -> Record | None:
-        """The record after all that was committed here."""
+        """The record after all commits of the dry run."""
         return self._committed.get(uid) or self.before(uid)
 
     def withdrawn_since(self, at: float) -> int:
-        """How many were withdrawn, on file and here: they count against the guard."""
+        """How many requests were withdrawn, in the store and in the dry run: the prune guard counts both."""
         return len(self._withdrawn) + (self._reading.withdrawn_since(at) if self._reading is not None else 0)
 
     async def record_scan(self, *_: object) -> None:
-        """Nobody reads this."""
+        """Ignored."""
 
     def claim(self, now: float, limit: int, busy: set[str], started_only: bool = False) -> list[Record]:
-        """Nothing is driven."""
+        """The dry run drives no request."""
         return []
 
     def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
-        """Nothing is driven."""
+        """The dry run drives no request."""
         return []
 
     def creating(self) -> list[Record]:
-        """Nothing is driven."""
+        """The dry run drives no request."""
         return []
 
     def next_due(self, busy: set[str], started_only: bool = False) -> float | None:
-        """Nothing is driven."""
+        """The dry run drives no request."""
         return None
 
     def unsettled(self, started_only: bool = False) -> bool:
-        """Nothing is driven."""
+        """The dry run drives no request."""
         return False
 
     def waiting(self) -> WaitingSummary:
-        """Nothing is observed."""
+        """The dry run polls no result."""
         return WaitingSummary(count=0, since=0.0)
 
     def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
-        """Nothing is observed."""
+        """The dry run polls no result."""
         return []
 
     def least_recently_polled(self, limit: int) -> list[str]:
-        """Nothing is observed."""
+        """The dry run polls no result."""
         return []
 
     def starts_since(self, at: float) -> int:
@@ -239,42 +229,29 @@ class OverlayStore:
         return self._reading.starts_since(at) if self._reading is not None else 0
 
     def awaiting_budget_or_images(self) -> list[str]:
-        """Nobody is told to look again."""
+        """The dry run delivers no observation at its start."""
         return []
 
     def recall(self, key: str) -> str | None:
-        """A value that was kept, on file or here."""
+        """A stored value, or the value that the dry run set."""
         if key in self._remembered:
             return self._remembered[key]
         return self._reading.recall(key) if self._reading is not None else None
 
     async def remember(self, key: str, value: str) -> None:
-        """Keep a value here."""
+        """Keep a value in memory."""
         self._remembered[key] = value
 
     def orphans(self) -> list[tuple[str, float, str | None]]:
-        """Nothing is swept."""
+        """The dry run collects no orphan."""
         return []
 
     def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
-        """Whose these dossiers are, on file: nothing is created here."""
+        """The stored owners of these dossiers: the dry run creates none."""
         return self._reading.owners(dossiers) if self._reading is not None else {}
 
     async def found_orphan(self, *_: object) -> None:
-        """Nothing is swept."""
+        """The dry run collects no orphan."""
 
     async def close_orphan(self, *_: object) -> None:
-        """Nothing is swept."""
-
-
-class _RecordingFolder:
-    """A folder whose last scan is kept."""
-
-    def __init__(self, folder: Folder) -> None:
-        self._folder = folder
-        self.last_scan: Scan | None = None
-
-    def slices(self) -> Iterator[Scan | None]:
-        for seen in self._folder.slices():
-            self.last_scan = seen
-            yield seen
+        """The dry run collects no orphan."""

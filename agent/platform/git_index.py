@@ -1,7 +1,7 @@
-"""Does git track a file? Read from the index of the checkouts around it; no command and nothing of theirs is run.
+"""Read the index of a git checkout: which files does git track? No command and no code of the checkout runs.
 
-The format is that of git's documentation (gitformat-index, versions 2 to 4); dulwich reads version 4 wrongly where two
-neighbours differ in more than 127 bytes. An index that is damaged or split is "not known".
+The format is documented in gitformat-index, versions 2 to 4. The index reader of dulwich misreads version 4 if two
+neighbouring paths differ in more than 127 bytes.
 """
 
 import os
@@ -16,9 +16,10 @@ _EXTENDED = 0x4000
 
 
 def tracking_checkout(path: Path) -> tuple[Path, bool | None] | None:
-    """The checkout that tracks this file, or a link or folder on its way, or whose index cannot be read (None).
+    """The checkout that tracks this file, or a link or folder on its path, and True; None if no checkout does.
 
-    None when no checkout around it tracks it. All of them are asked: a checkout may stand in another.
+    Checkouts can be nested, so all folders above the file are searched. With None in place of True, the index of that
+    checkout cannot be read.
     """
     for root, git in _checkouts(path):
         files = tracked_files(git / "index")
@@ -31,9 +32,12 @@ def tracking_checkout(path: Path) -> tuple[Path, bool | None] | None:
 
 
 def tracked_files(index: Path) -> frozenset[bytes] | None:
-    """The paths in an index, below the root of its checkout; None where it cannot be read. No index holds no path."""
+    """The paths in an index, below the root of its checkout; empty if there is no index.
+
+    None if the index cannot be read, is damaged, or is split, so that other files hold some of its paths.
+    """
     try:
-        if not stat.S_ISREG(index.stat().st_mode):  # a FIFO or a device would never end
+        if not stat.S_ISREG(index.stat().st_mode):  # a read of a FIFO or a device would never end
             return None
         content = index.read_bytes()
     except FileNotFoundError:
@@ -41,18 +45,26 @@ def tracked_files(index: Path) -> frozenset[bytes] | None:
     except OSError:
         return None
     try:
-        for digest in (20, 32):  # SHA-1, SHA-256
-            try:
-                return frozenset(_entries(content, digest))
-            except (ValueError, IndexError):
-                continue
-    except struct.error:
-        pass
-    return None
+        paths, extensions = parse_index(content)
+    except ValueError:
+        return None
+    # An extension with a small first letter changes the meaning of the index. `sdir` adds folders as entries.
+    return paths if all(name == b"sdir" or name[:1].isupper() for name in extensions) else None
+
+
+def parse_index(content: bytes) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """The paths and the extensions of an index. Raises ValueError if it is damaged."""
+    for digest in (20, 32):  # SHA-1, SHA-256
+        try:
+            paths, at = _entries(content, digest)
+            return paths, _extensions(content, at, digest)
+        except (ValueError, IndexError, struct.error):
+            continue
+    raise ValueError("damaged index")
 
 
 def _checkouts(path: Path) -> Iterator[tuple[Path, Path]]:
-    """Each checkout around the file: its root, and the folder with its index."""
+    """Each checkout that contains the file: its root, and the folder with its index."""
     for root in path.parents:
         git = root / ".git"
         try:
@@ -65,11 +77,12 @@ def _checkouts(path: Path) -> Iterator[tuple[Path, Path]]:
             yield root, git / "unreadable"
 
 
-def _entries(content: bytes, digest: int) -> Iterator[bytes]:
-    """The paths; ValueError for what is no such index, and for parts of it that may hold more paths."""
+def _entries(content: bytes, digest: int) -> tuple[frozenset[bytes], int]:
+    """The paths, and the position after them. Raises ValueError, IndexError or struct.error if damaged."""
     signature, version, count = _HEADER.unpack_from(content)
     if signature != b"DIRC" or version not in (2, 3, 4):
         raise ValueError
+    paths: set[bytes] = set()
     at, name = _HEADER.size, b""
     for _ in range(count):
         begin = at
@@ -84,24 +97,25 @@ def _entries(content: bytes, digest: int) -> Iterator[bytes]:
         name = name[: max(kept, 0)] + content[at:end]
         if kept < 0 or not name or (flags & 0xFFF) != min(len(name), 0xFFF):
             raise ValueError
-        yield name.rstrip(b"/")  # a folder of a sparse index ends in a slash
+        paths.add(name.rstrip(b"/"))  # a folder of a sparse index ends in a slash
         at = end + 1 if version == 4 else begin + (end - begin + 8) // 8 * 8
-    _refuse_more(content, at, digest)
+    return frozenset(paths), at
 
 
-def _refuse_more(content: bytes, at: int, digest: int) -> None:
-    """Extensions with a small first letter change what the index means, such as `link` of a split index."""
+def _extensions(content: bytes, at: int, digest: int) -> frozenset[bytes]:
+    """The signatures of the extensions."""
+    names: set[bytes] = set()
     while at < len(content) - digest:
         name, size = struct.unpack_from(">4sI", content, at)
-        if name not in (b"sdir",) and not name[:1].isupper():
-            raise ValueError
+        names.add(name)
         at += 8 + size
     if at != len(content) - digest:
         raise ValueError
+    return frozenset(names)
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """A number of git's: seven bits in a byte, each further one counts from one."""
+    """A variable-width number and the position after it: seven bits per byte, as in git's `offset` encoding."""
     value = content[at] & 0x7F
     while content[at] & 0x80:
         at += 1

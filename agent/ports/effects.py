@@ -13,17 +13,23 @@ from agent.ports.remote import Image
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusableImage:
-    """An image that cannot be sent. `reason` is a token: missing, changed, outside, format, too-large, unreadable."""
+    """An image that cannot be sent.
+
+    `reason` is a token: missing, changed, outside, format, cut-off, too-large, unreadable. `message` names the
+    depiction and no path, and `hint` is printed after `Try: `.
+    """
 
     depiction: Depiction
     reason: str
+    message: str
+    hint: str
 
 
 class Pictures(Protocol):
     """The images folder."""
 
     async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | UnusableImage:
-        """The images as they were admitted, or the first that is not so any more."""
+        """The images as they were admitted, or the first one that changed or cannot be read."""
 
 
 class ClaimsEncryptionError(Exception):

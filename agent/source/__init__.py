@@ -1,1 +1,1 @@
-"""Where requests come from: YAML files in a folder."""
+"""The source: YAML request files in a folder."""

@@ -1,4 +1,4 @@
-"""What validation found, in our words and with a place: pydantic's errors joined with the positions of the text."""
+"""Messages for invalid fields: pydantic's errors with their positions in the text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -29,7 +29,7 @@ _EXPECTED: Mapping[str, tuple[str, str]] = {
 
 
 def fields(model: type[Part] = VerificationRequest, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The path of each field of the request file, as written there: `("spec", "upload", "documentId")`."""
+    """The path of each field of a request file, as `("spec", "upload", "documentId")`."""
     for field in model.model_fields.values():
         here = (*path, field.alias or "")
         yield here
@@ -42,7 +42,7 @@ _FIELDS = tuple(fields())
 
 
 def problems(error: ValidationError, tree: YamlDocument) -> Iterator[YamlProblem]:
-    """Each error with its place. Errors about a value that was refused already are left out."""
+    """Each error with its position. Errors about a value that the YAML reader refused are omitted."""
     for one in error.errors(include_url=False, include_input=False):
         path = tuple(step for step in one["loc"] if step != "[key]")
         if _at(tree.value, path) is RefusedValue:
@@ -63,9 +63,9 @@ def _message(error: ErrorDetails, path: Path) -> tuple[str, str]:
             return f"{dotted(path)}: {context['message']}", str(context["hint"])
         case "value_error":
             return f"{dotted(path)}: {context['error']}", README
-    expected, hint = _EXPECTED.get(error["type"], ("something else", README))
-    words = expected.format_map({key: _ticks(value) for key, value in context.items()})
-    return f"{dotted(path)}: expected {words}", hint
+    expected, hint = _EXPECTED.get(error["type"], ("another value", README))
+    expectation = expected.format_map({key: _ticks(value) for key, value in context.items()})
+    return f"{dotted(path)}: expected {expectation}", hint
 
 
 def _ticks(value: object) -> str:
@@ -73,7 +73,7 @@ def _ticks(value: object) -> str:
 
 
 def _nearest(path: Path) -> str:
-    """What the writer may have meant: a field of the same part, or the same field of another part."""
+    """A suggestion: a similar field of the same part, or the same field of another part."""
     known = [field for field in _FIELDS if field[:-1] == path[:-1]]
     close = get_close_matches(str(path[-1])[:80], [field[-1] for field in known], n=1)
     if close:
@@ -81,7 +81,7 @@ def _nearest(path: Path) -> str:
     elsewhere: Sequence[str] = [dotted(field) for field in _FIELDS if field[-1] == path[-1]]
     if elsewhere:
         return f"move it (Did you mean `{elsewhere[0]}`?)"
-    return f"remove it; known here: {', '.join(field[-1] for field in known)}"
+    return f"remove it; the fields here are {', '.join(field[-1] for field in known)}"
 
 
 def _at(value: object, path: Path) -> object:

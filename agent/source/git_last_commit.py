@@ -1,6 +1,6 @@
-"""Which commit touched a file last: what `git log -1 -- FILE` finds, for many files at once and in small steps.
+"""The last commit that changed a file: the result of `git log -1 -- FILE`, for many files at once in small steps.
 
-At each commit a file goes on to the first parent that has the same file, and was touched here when none has.
+At each commit, the walk follows a file to the first parent with the same file. Without one, this commit changed it.
 """
 
 import heapq
@@ -13,10 +13,10 @@ from dulwich.objects import Commit
 
 from agent.source.git_objects import Damaged, Entry, Missing, Objects, author
 
-Wanted = dict[bytes, Union["Wanted", str]]  # by the names of a tree: a folder's, or a file that is asked for
+Wanted = dict[bytes, Union["Wanted", str]]  # by the names in a tree: a folder, or a requested file
 
 _FOLDER = 0o040000
-_FEW = 8  # names that are sought one by one
+_FEW = 8  # names that are searched one by one
 
 
 class Gap(StrEnum):
@@ -31,23 +31,23 @@ class Gap(StrEnum):
 
 
 class Lineage:
-    """A walk back from a commit. It can be stopped by the deadline of the objects, and goes on where it was."""
+    """A walk back from a commit. The deadline of the objects can interrupt it; a later call continues it."""
 
     def __init__(self, head: bytes, prefix: str, files: Collection[str], shallow: Collection[bytes]) -> None:
         self.head = head
-        self.entries: dict[str, Entry] = {}  # of the files that are in the commit
+        self.entries: dict[str, Entry] = {}  # of the files in the commit
         self.authors: dict[str, str] = {}
         self.gaps: dict[str, Gap] = {}
-        # a name with a backslash is not shown as it is, and cannot be found again
+        # a printable path with a backslash may be escaped, so the file cannot be found by it
         self._files = {file: os.fsencode(prefix + file) for file in files if "\\" not in file}
         self._open: set[str] = set()
         self._shallow = shallow
-        self._groups: dict[bytes, tuple[Commit, Wanted]] = {}  # files that are the same since that commit
+        self._groups: dict[bytes, tuple[Commit, Wanted]] = {}  # files that did not change since that commit
         self._queue: list[tuple[int, bytes]] = []  # the newest commit first
         self.started = False
 
     def follows(self, files: Iterable[str]) -> bool:
-        """Are these files part of the walk?"""
+        """True if these files are part of the walk."""
         return all(file in self._files or "\\" in file for file in files)
 
     def start(self, objects: Objects) -> None:
@@ -63,7 +63,7 @@ class Lineage:
         self.started = True
 
     def advance(self, objects: Objects, files: Collection[str]) -> None:
-        """Go back until the authors of these files are known or cannot be. Raises TooLong."""
+        """Walk back until the authors of these files are known, or cannot be known. Raises TooLong."""
         while self._queue and not self._open.isdisjoint(files):
             name = self._queue[0][1]
             commit, wanted = self._groups[name]
@@ -76,7 +76,7 @@ class Lineage:
                 heapq.heapify(self._queue)
 
     def _step(self, objects: Objects, name: bytes, commit: Commit, wanted: Wanted) -> None:
-        """Hand the files of one commit on to its parents. Nothing is changed before all is read."""
+        """Move the files of one commit to its parents. All objects are read before any state changes."""
         if name in self._shallow:
             self._pop(name)
             self._close(wanted, Gap.SHALLOW)
@@ -123,7 +123,7 @@ def _wanted(files: Iterable[tuple[str, bytes]]) -> Wanted:
         at = wanted
         for folder in folders:
             inner = at.setdefault(folder, {})
-            if isinstance(inner, str):  # a file and a folder of one name: one of them is not there any more
+            if isinstance(inner, str):  # a file and a folder of one name: one of them was deleted
                 break
             at = inner
         else:
@@ -170,7 +170,7 @@ def _found(objects: Objects, tree: bytes | None, wanted: Wanted) -> Iterator[tup
 
 
 def _changed(objects: Objects, now: bytes | None, before: bytes | None, wanted: Wanted) -> Iterator[str]:
-    """Which of the files are not the same in two trees."""
+    """The files that differ between two trees."""
     if now == before:
         return
     new, old = objects.folder(now), objects.folder(before)

@@ -1,4 +1,4 @@
-"""Commits and trees of a git repository: read from its object folder, checked against their names, bounded in size."""
+"""Commits and trees of a git repository, read from its object folder, verified by their names, limited in size."""
 
 import os
 import re
@@ -13,30 +13,30 @@ from dulwich.objects import Commit, ObjectID, ShaFile, Tree, parse_tree, valid_h
 from dulwich.pack import DELTA_TYPES, Pack, PackData
 
 Entry = tuple[int, bytes]  # mode, name of the object in hexadecimal
-LIMIT = 64 << 20  # bytes of one commit or tree, and of each delta and base that it is made of
+LIMIT = 64 << 20  # bytes of one commit or tree, and of each of its deltas and bases
 
-_KEPT = 16 << 20  # bytes of trees that are kept to be compared again
-_CACHE = 16 << 20  # bytes of unpacked objects that others are made of, per pack
+_KEPT = 16 << 20  # bytes of trees in the cache
+_CACHE = 16 << 20  # bytes of unpacked delta bases, per pack
 _LONGEST_ENTRY = 255 + 8  # name and mode
-_LARGE = 16 << 10  # bytes that differ: then all entries are compared
+_LARGE = 16 << 10  # with more differing bytes, all entries are compared
 _LONGEST_NAME = 200
 _TEXT = re.compile(rb"(?i)utf-?8|us-ascii|iso-?8859-\d{1,2}|latin-?\d|(?:windows-|cp)125\d|koi8-[ru]")
 
 
 class Missing(Exception):
-    """An object is not there, as in a partial clone."""
+    """An object is missing, as in a partial clone."""
 
 
 class Damaged(Exception):
-    """An object cannot be read, is too large, or is not what its name says."""
+    """An object cannot be read, is too large, or does not match its name."""
 
 
 class TooLong(Exception):
-    """The time is over."""
+    """The deadline has passed."""
 
 
 class GitTree:
-    """The entries of a tree. They are sought in its bytes: to unpack them all is twenty times slower."""
+    """The entries of a tree. A name is searched in its bytes: to unpack all entries is twenty times slower."""
 
     __slots__ = ("_entries", "_raw", "_width")
 
@@ -46,11 +46,11 @@ class GitTree:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size in bytes."""
         return len(self._raw)
 
     def entries(self) -> Mapping[bytes, Entry]:
-        """All of them. Raises Damaged."""
+        """All entries. Raises Damaged."""
         if self._entries is None:
             try:
                 self._entries = {name: (mode, of) for name, mode, of in parse_tree(self._raw, self._width)}
@@ -59,7 +59,7 @@ class GitTree:
         return self._entries
 
     def get(self, name: bytes) -> Entry | None:
-        """One of them. Raises Damaged."""
+        """One entry. Raises Damaged."""
         raw, key = self._raw, b" " + name + b"\0"
         at = raw.find(key)
         if at < 0:
@@ -67,11 +67,11 @@ class GitTree:
         mode = at - 5 if raw[at - 5 : at] == b"40000" and self._begins(at - 5) else at - 6
         of = raw[at + len(key) : at + len(key) + self._width]
         if raw.find(key, at + 1) >= 0 or not raw[mode:at].isdigit() or not self._begins(mode):
-            return self.entries().get(name)  # its bytes are also elsewhere: in a longer name, or in a hash
+            return self.entries().get(name)  # the same bytes are part of a longer name or of a hash
         return int(raw[mode:at], 8), of.hex().encode()
 
     def unlike(self, other: "GitTree") -> Collection[bytes]:
-        """Names that may have other entries there, and some more. Raises Damaged."""
+        """Names whose entries may differ between both trees, and some more. Raises Damaged."""
         one, two = self._raw, other._raw
         start = _same(one, two)
         end = _same(one[start:][::-1], two[start:][::-1])
@@ -81,18 +81,18 @@ class GitTree:
             part = raw[max(0, start - margin) : len(raw) - end + margin]
             if len(part) > _LARGE:
                 return self.entries().keys() | other.entries().keys()
-            for piece in part.split(b"\0"):  # ends with mode and name; what is before may be a hash, with any bytes
-                words = piece.split(b" ")
-                names.update(b" ".join(words[first:]) for first in range(1, len(words)))
+            for piece in part.split(b"\0"):  # ends with mode and name; the bytes before may be a hash
+                parts = piece.split(b" ")
+                names.update(b" ".join(parts[first:]) for first in range(1, len(parts)))
         return names
 
     def _begins(self, at: int) -> bool:
-        """Can an entry begin there?"""
+        """True if an entry can begin there."""
         return at == 0 or (at > self._width and self._raw[at - self._width - 1] == 0)
 
 
 def _same(one: bytes, two: bytes) -> int:
-    """How many bytes are the same at the beginning."""
+    """The length of the common prefix."""
     low, high = 0, min(len(one), len(two))
     while low < high:
         middle = (low + high + 1) // 2
@@ -104,7 +104,7 @@ def _same(one: bytes, two: bytes) -> int:
 
 
 class Objects:
-    """The objects of a repository; a context manager. `deadline` by the monotonic clock holds for every read."""
+    """The objects of a repository; a context manager. `deadline`, by the monotonic clock, applies to every read."""
 
     def __init__(self, folder: str, form: ObjectFormat) -> None:
         self.form = form
@@ -133,7 +133,7 @@ class Objects:
         return commit
 
     def folder(self, name: bytes | None) -> GitTree:
-        """What is in a folder; nothing is in None. Raises as `commit` does."""
+        """The tree of a folder; empty for None. Raises the errors of `commit`."""
         if name is None:
             return GitTree(b"", self.form.oid_length)
         known = self._folders.get(name)
@@ -146,7 +146,7 @@ class Objects:
         return known
 
     def blob_name(self, content: bytes) -> bytes:
-        """How git names a file of this content, in hexadecimal."""
+        """The object name of a file with this content, in hexadecimal."""
         hashed = self.form.hash_func()
         hashed.update(b"blob %d\0" % len(content))
         hashed.update(content)
@@ -159,7 +159,7 @@ class Objects:
             number, raw = self._store.get_raw(ObjectID(name))
         except KeyError:
             raise Missing from None
-        except Exception as error:  # the library has a dozen kinds for what may be wrong in a file
+        except Exception as error:  # dulwich raises a dozen types for a damaged file
             raise Damaged from error
         hashed = self.form.hash_func()
         hashed.update(b"%s %d\0" % (kind.type_name, len(raw)))
@@ -170,7 +170,7 @@ class Objects:
 
 
 def author(commit: Commit) -> str:
-    """Who wrote a commit, as `%an`: printable, at most 200 characters; empty when it does not say."""
+    """The author of a commit, as `%an`: printable, at most 200 characters; empty if the commit names no author."""
     name = commit.author.partition(b"<")[0].strip()[: 4 * _LONGEST_NAME]
     encoding = commit.encoding or b"utf-8"
     try:
@@ -181,9 +181,9 @@ def author(commit: Commit) -> str:
 
 
 class _Store(DiskObjectStore):
-    """Objects in packs have a limit as well: a few hundred bytes that somebody pushes can stand for gigabytes.
+    """An object store with a size limit for packed objects: a few hundred pushed bytes can expand to gigabytes.
 
-    A FIFO or a device in the place of a file is damage, because to read it would not end.
+    A FIFO or a device in place of a file counts as damage, because a read of it would never end.
     """
 
     def _get_loose_object(self, sha: Any) -> ShaFile | None:
@@ -229,13 +229,13 @@ class _PackData(PackData):
             raise Damaged
         kind, found = super().get_object_at(offset)
         if kind in DELTA_TYPES:
-            delta: Any = found[1]  # after the place of its base
+            delta: Any = found[1]  # after the position of its base
             _check_delta(b"".join(delta))
         return kind, found
 
 
 def _check_delta(delta: bytes) -> None:
-    """A delta begins with the sizes of its base and of its result."""
+    """Refuse a delta with a large base or result. It begins with both sizes."""
     at = 0
     for _ in range(2):
         size, shift, more = 0, 0, 0x80

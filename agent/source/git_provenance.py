@@ -1,7 +1,7 @@
-"""Where a request file comes from, as git says: the commit that is checked out, whether the file is as it says, and who
-committed it last. Read from the repository's own files, by a library that executes nothing.
+"""The provenance of a request file in git: the checked-out commit, differences, and the last author.
 
-To know it is worth a moment and never a request: whatever goes wrong, or takes too long, is "not known".
+A library reads the files of the repository and executes nothing. A failure or a timeout never delays or refuses a
+request: its provenance is then "not known".
 """
 
 import os
@@ -18,23 +18,23 @@ from agent.source.git_repository import Repository, Unreadable, find
 from agent.source.safe_read import Content, ReadFailure, read_beneath
 from agent.source.yaml_reader import Limits
 
-TIMEOUT_SECONDS = 1.0  # seconds for all that is asked in one scan
+TIMEOUT_SECONDS = 1.0  # for all files of one scan
 
-_FEW = 100  # up to so many files are followed alone; with more, all files of the visit are followed in one walk
+_FEW = 100  # up to so many files have a walk of their own; more of them share one walk for all files of the scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where a file comes from; None is "not known". `dirty`: it differs from the commit, or is not in it."""
+    """The provenance of a file; None is "not known". `dirty`: the file differs from the commit, or is not in it."""
 
     commit: str | None = None
     dirty: bool | None = None
     author: str | None = None
-    gap: Gap | None = None  # why the author of a file in a checkout is not known
+    gap: Gap | None = None  # the reason if the author of a file in a checkout is not known
 
     @property
     def recorded_author(self) -> str | None:
-        """What is recorded: the author, or why there is none; None outside a checkout and for an uncommitted file."""
+        """The author, or the reason why it is not known; None outside a checkout and for an uncommitted file."""
         return self.author or (f"not known ({self.gap})" if self.gap is not None else None)
 
 
@@ -43,14 +43,14 @@ class GitCheckout:
 
     def __init__(self, folder: Path, timeout: float = TIMEOUT_SECONDS) -> None:
         self._folder, self._timeout = folder, timeout
-        self._stuck: threading.Thread | None = None  # a read that does not come back, as on a dead file system
+        self._stuck: threading.Thread | None = None  # a read that does not return, as on a dead file system
 
     def query(self, files: Iterable[str]) -> "GitQuery":
-        """What git says now of these files, paths below the folder. Nothing is read before it is asked."""
+        """A query for these files, paths below the folder. It reads nothing before its first use."""
         return GitQuery(self, self._folder, files, self._timeout)
 
     def run(self, work: threading.Thread, seconds: float) -> bool:
-        """Run it for so many seconds at most; False when it is not done by then, or an earlier one is not."""
+        """Run a thread for so many seconds at most. False if it, or an earlier one, has not ended by then."""
         if self._stuck is not None and self._stuck.is_alive():
             return False
         work.start()
@@ -60,7 +60,7 @@ class GitCheckout:
 
 
 class GitQuery:
-    """The questions of one scan, which together take no longer than `timeout`. Blocking."""
+    """The lookups of one scan. Together they take no longer than the timeout. Blocking."""
 
     def __init__(self, checkout: GitCheckout, folder: Path, files: Iterable[str], timeout: float) -> None:
         self._checkout, self._folder, self._left = checkout, folder, timeout
@@ -68,7 +68,7 @@ class GitQuery:
         self._reading: _Reading | None = None
 
     def provenance(self, files: Collection[str]) -> Mapping[str, Provenance]:
-        """The origin of each file. Never raises."""
+        """The provenance of each file. Never raises."""
         if self._left <= 0:
             return dict.fromkeys(files, Provenance(gap=Gap.SLOW))
         began = monotonic()
@@ -80,24 +80,24 @@ class GitQuery:
             found.update(reading.provenance(files, began + self._left))
 
         thread = threading.Thread(target=work, name="checkout", daemon=True)
-        done = self._checkout.run(thread, self._left * 1.5)  # the deadline within comes first, unless a read hangs
+        done = self._checkout.run(thread, self._left * 1.5)  # the deadline of the work comes first, unless a read hangs
         self._left = self._left - (monotonic() - began) if done else 0.0
         return found if done else dict.fromkeys(files, Provenance(gap=Gap.SLOW))
 
 
 class _Reading:
-    """What is known of the files of one visit so far."""
+    """The state of one query: the repository and the walks through its history."""
 
     def __init__(self, folder: Path, files: Iterable[str]) -> None:
         self._folder, self._expected = folder, files
         self._asked = False
         self._repository: Repository | None = None
         self._head: bytes | None = None
-        self._lineage: Lineage | None = None  # of all files of the visit
-        self._gap: Gap | None = None  # that holds for every file
+        self._lineage: Lineage | None = None  # of all files of the scan
+        self._gap: Gap | None = None  # the reason that applies to every file
 
     def provenance(self, files: Collection[str], deadline: float) -> dict[str, Provenance]:
-        """What can be known until the deadline. Never raises."""
+        """The provenance that can be read before the deadline. Never raises."""
         try:
             if not self._asked:
                 self._asked = True
@@ -109,12 +109,12 @@ class _Reading:
                     return self._read(self._repository, lineage, objects, files, deadline)
         except Unreadable:
             self._gap = Gap.UNREADABLE
-        except Exception:  # to know it is never worth a request
+        except Exception:  # provenance must never stop a request
             self._gap = Gap.DAMAGED
         return dict.fromkeys(files, Provenance(gap=self._gap)) if self._gap is not None else {}
 
     def _followed(self, repository: Repository, head: bytes, files: Collection[str]) -> Lineage:
-        """The walk that these files are part of."""
+        """The walk that includes these files."""
         if self._lineage is None or not self._lineage.follows(files):
             wanted = {*files, *self._expected} if len(files) > _FEW else set(files)
             lineage = Lineage(head, repository.prefix, wanted, repository.shallow)
@@ -155,7 +155,7 @@ class _Reading:
 
 
 def _gap_of(lineage: Lineage, file: str, gap: Gap | None, partial: bool) -> Gap | None:
-    """Why the author of one file is not known, if there is a reason."""
+    """The reason why the author of a file is not known, if there is one."""
     if file in lineage.authors or "\\" in file:
         return None
     why = lineage.gaps.get(file)
@@ -165,9 +165,9 @@ def _gap_of(lineage: Lineage, file: str, gap: Gap | None, partial: bool) -> Gap 
 
 
 def _differs(repository: Repository, objects: Objects, entries: Mapping[str, Entry], file: str) -> bool | None:
-    """Is the file other than the commit says? None when it cannot be read just now.
+    """True if the file differs from the commit; None if it cannot be read now.
 
-    The bytes are hashed here: no filter and no attribute is applied. Line ends of Windows are as good as plain ones.
+    The agent hashes the bytes and applies no filter or attribute. CRLF line ends count as LF.
     """
     entry = entries.get(file)
     if entry is None:
@@ -186,7 +186,7 @@ def _differs(repository: Repository, objects: Objects, entries: Mapping[str, Ent
             return True
         target = _target(repository, objects, whole)
         if target is None:
-            return True  # what it leads to is in no commit
+            return True  # its target is in no commit
         path, wanted = target
     content = read_beneath(repository.top, path, Limits().file_bytes)
     if not isinstance(content, Content):
@@ -198,7 +198,7 @@ def _differs(repository: Repository, objects: Objects, entries: Mapping[str, Ent
 
 
 def _target(repository: Repository, objects: Objects, link: str) -> tuple[str, bytes] | None:
-    """Path below the top, and blob, of what a link leads to; None when that is not in the commit."""
+    """Path below the top and blob of a link's target; None if it is not in the commit."""
     inside, real = repository.top.rstrip("/") + "/", os.path.realpath(link)
     head = repository.head()
     if not real.startswith(inside) or head is None:

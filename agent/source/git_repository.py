@@ -1,37 +1,33 @@
-"""A git repository, read as files. Nothing is executed, no setting is read, nothing is fetched and nothing is written.
+"""Read a git repository as files: the agent executes nothing, reads no git settings, fetches and writes nothing.
 
-The library is given the folders of refs and objects, never a repository: it then has no configuration, and with it no
-hook, filter, helper or remote. Owner and mode of the files are no obstacle beyond reading them, because nothing that
-they say can start a program. `GIT_*` variables are not looked at.
+dulwich receives only the folder of objects, never a repository. So it has no configuration, hook, filter, helper or
+remote. The owner and the mode of the files do not matter, because no content can start a program. `GIT_*` variables are
+ignored.
 """
 
-import hashlib
-import io
 import os
 import re
 import stat
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dulwich.index import read_index
 from dulwich.object_format import SHA1, SHA256
 
+from agent.platform.git_index import parse_index
 from agent.source.git_objects import Objects
 
 _POINTER_BYTES = 4096  # of a `.git` file and a `commondir`
 _SHALLOW_BYTES = 16 << 20
 _REFS_BYTES = 64 << 20
 _INDEX_BYTES = 512 << 20
-_LONGEST_CHAIN = 5  # refs that lead to another, as in git
+_LONGEST_CHAIN = 5  # symbolic refs in a row, as in git
 _OF_WORK_TREE = ("HEAD", "refs/worktree/", "refs/bisect/", "refs/rewritten/")
 _ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Unreadable(Exception):
-    """There is a repository, and it cannot be read. `hint` is what to do, an imperative."""
+    """A repository that exists and cannot be read. `hint` is the remedy, an imperative."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -40,16 +36,16 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """The work tree that a folder is in. All paths are resolved."""
+    """The work tree that contains a folder. All paths are resolved."""
 
     top: str  # of the work tree
     prefix: str  # the folder below `top`, empty or with a slash at its end
     git_dir: str  # HEAD and index of this work tree
     common: str  # refs and objects, shared by all work trees
-    shallow: frozenset[bytes] = field(repr=False)  # commits whose parents were cut off, in hexadecimal
+    shallow: frozenset[bytes] = field(repr=False)  # commits without their parents, in hexadecimal
 
     def head(self) -> bytes | None:
-        """The commit that is checked out, in hexadecimal; None when nothing was committed yet."""
+        """The checked-out commit in hexadecimal; None before the first commit."""
         if os.path.isdir(f"{self.common}/reftable"):  # noqa: PTH112 - no Path objects here
             raise Unreadable(
                 f"{self.common} keeps its refs as a reftable, which the agent does not read",
@@ -71,7 +67,7 @@ class Repository:
         return found
 
     def _ref(self, name: str) -> bytes | None:
-        """What a ref says, from its own file or from that of many. The library would read a FIFO or device for ever."""
+        """The value of a ref, from its own file or from `packed-refs`. dulwich would block on a FIFO or a device."""
         folder = self.git_dir if name.startswith(_OF_WORK_TREE) else self.common
         path = f"{folder}/{name}"
         if not os.path.isdir(path) and (loose := _content(path, _POINTER_BYTES)) is not None:  # noqa: PTH112
@@ -81,31 +77,28 @@ class Repository:
         return line[1] if line is not None else None
 
     def objects(self, head: bytes) -> Objects:
-        """The objects; to be closed. The length of `head` says with which hash they are named."""
+        """The objects, to be closed by the caller. The length of `head` identifies the hash function."""
         return Objects(f"{self.common}/objects", SHA1 if len(head) == SHA1.hex_length else SHA256)
 
     @property
     def is_partial(self) -> bool:
-        """A partial clone: objects may be missing, and are not fetched."""
+        """True for a partial clone: objects may be missing, and the agent does not fetch them."""
         try:
             return any(Path(f"{self.common}/objects/pack").glob("*.promisor"))
         except OSError:
             return False
 
     def tracked(self) -> int:
-        """How many files below the folder the index has. Raises Unreadable."""
+        """The number of tracked files below the folder. Raises Unreadable."""
         path = f"{self.git_dir}/index"
         prefix = os.fsencode(self.prefix)
         content = _content(path, _INDEX_BYTES)
         if content is None:
             return 0
-        form = SHA256 if hashlib.sha256(content[:-32]).digest() == content[-32:] else SHA1
         try:
-            file = io.BytesIO(content)
-            names = {entry.name for entry in read_index(file, form)}  # a conflict has a name up to three times
-            extensions = set(_extensions(content[file.tell() : -form.oid_length]))
-        except Exception as error:
-            raise Unreadable(f"{path} is damaged", "make it anew: git read-tree HEAD") from error
+            names, extensions = parse_index(content)  # a conflict has a name up to three times
+        except ValueError as error:
+            raise Unreadable(f"{path} is damaged", "rebuild it: git read-tree HEAD") from error
         if not extensions.isdisjoint((b"link", b"sdir")):
             raise Unreadable(
                 f"{path} is split or sparse, which the agent does not read",
@@ -115,10 +108,10 @@ class Repository:
 
 
 def find(folder: Path) -> Repository | None:
-    """The repository in whose work tree the folder is; None when it is in none. Raises Unreadable.
+    """The repository whose work tree contains the folder, or None. Raises Unreadable.
 
-    As git does, `.git` is looked for in the folder and above it, on the same file system. Unlike git, a folder that is
-    itself laid out as a bare repository is an ordinary folder, and `core.worktree` is not read.
+    As git does, it searches `.git` in the folder and above it, on the same file system. Unlike git, it treats a bare
+    repository as an ordinary folder, and does not read `core.worktree`.
     """
     try:
         here = os.path.realpath(folder, strict=True)
@@ -143,7 +136,7 @@ def find(folder: Path) -> Repository | None:
 
 
 def _at(top: str, here: str) -> Repository | None:
-    """The repository whose work tree begins at `top`."""
+    """The repository whose work tree has this top folder, or None."""
     there = os.path.join(top, ".git")  # noqa: PTH118
     try:
         mode = os.stat(there).st_mode  # noqa: PTH116
@@ -153,7 +146,7 @@ def _at(top: str, here: str) -> Repository | None:
     if not stat.S_ISDIR(mode):
         text = _content(there, _POINTER_BYTES) or b""
         if not text.startswith(b"gitdir: "):
-            raise Unreadable(f"{there} is neither a folder nor a file that names one", f"remove or mend {there}")
+            raise Unreadable(f"{there} is neither a folder nor a file that names one", f"correct or remove {there}")
         git_dir = os.path.realpath(os.path.join(top, os.fsdecode(text[8:].rstrip(b"\r\n"))))  # noqa: PTH118
     shared = _content(f"{git_dir}/commondir", _POINTER_BYTES)
     common = git_dir
@@ -162,7 +155,7 @@ def _at(top: str, here: str) -> Repository | None:
     if not _exists(f"{git_dir}/HEAD") or not _exists(f"{common}/objects"):
         if stat.S_ISDIR(mode):
             return None
-        raise Unreadable(f"{there} names {git_dir}, which is no repository", "git worktree repair")
+        raise Unreadable(f"{there} names {git_dir}, which is not a git repository", "git worktree repair")
     _refuse_planted(top, git_dir)
     _refuse_planted(top, common)
     cut = _content(f"{common}/shallow", _SHALLOW_BYTES) or b""
@@ -171,16 +164,16 @@ def _at(top: str, here: str) -> Repository | None:
 
 
 def _refuse_planted(top: str, place: str) -> None:
-    """Files of the work tree come from people who may push; `.git` does not, because git checks out no such path."""
+    """Refuse a repository inside the work tree: its files come from everybody who may push, those in `.git` do not."""
     inside = top.rstrip("/") + "/"
     if (place + "/").startswith(inside) and not (place + "/").startswith(inside + ".git/"):
         raise Unreadable(
-            f"{inside}.git leads to {place}, which is part of the work tree", "keep the repository outside of it"
+            f"{inside}.git leads to {place}, which is part of the work tree", "move the repository out of the work tree"
         )
 
 
 def _exists(path: str) -> bool:
-    """Raises OSError when that cannot be said."""
+    """Raises OSError if the system does not answer that."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -189,7 +182,7 @@ def _exists(path: str) -> bool:
 
 
 def _content(path: str, limit: int) -> bytes | None:
-    """A regular file; None when it is not there. A FIFO does not block."""
+    """The content of a regular file; None if it does not exist. A FIFO does not block."""
     try:
         file = os.open(path, _READ)
     except (FileNotFoundError, NotADirectoryError):
@@ -203,14 +196,6 @@ def _content(path: str, limit: int) -> bytes | None:
     if len(content) > limit:
         raise Unreadable(f"{path} is larger than {limit} bytes", "check it: git fsck")
     return content
-
-
-def _extensions(rest: bytes) -> Iterator[bytes]:
-    """The signature of each extension of an index."""
-    while len(rest) >= 8:
-        signature, size = struct.unpack(">4sI", rest[:8])
-        yield signature
-        rest = rest[8 + size :]
 
 
 def _unreadable(error: OSError, path: str) -> Unreadable:

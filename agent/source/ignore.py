@@ -1,7 +1,8 @@
-"""Which paths of the source are request files, which are passed over, and which only look like a mistake.
+"""Request files, ignored paths, and names that are probably mistakes.
 
-A request file ends in `.yaml` or `.yml`, in any case. `.assureignore` at the top of the source lists what is passed
-over without a word, in the format of `.gitignore`. A name such as `customer.yaml.txt` is passed over as well, and told.
+The name of a request file ends in `.yaml` or `.yml`, in upper or lower case. `.assureignore` at the top of the source
+lists ignored paths in the format of `.gitignore`. The agent also ignores a name such as `customer.yaml.txt`, and
+reports it.
 """
 
 import re
@@ -21,26 +22,26 @@ _CACHE_SIZE = 200_000  # paths
 
 
 def is_request_file(name: str) -> bool:
-    """True for a name that ends as a request file does."""
+    """True for a name that ends in `.yaml` or `.yml`."""
     return name.lower().endswith(_ENDINGS)
 
 
 def is_near_miss(name: str) -> bool:
-    """True for a name that was probably meant to be a request file's, such as `a.yaml.txt`, `a.yaml~` or `a.yam`."""
+    """True for a name that was probably meant for a request file: `a.yaml.txt`, `a.yaml~` or `a.yam`."""
     lower = name.lower()
     return not lower.endswith(_ENDINGS) and _MISSPELT.search(lower) is not None
 
 
 @dataclass(slots=True)
 class Ignore:
-    """The patterns of one version of the list; remembers what they said of each path."""
+    """The patterns of one version of the ignore list, with a cache of their results by path."""
 
     content: bytes = b""
     _spec: GitIgnoreSpec | None = None
     _known: dict[str, bool] = field(default_factory=dict)
 
     def passes_over(self, path: str) -> bool:
-        """True for a path below the source that the list names; a folder's path ends in a slash."""
+        """True for an ignored path below the source; the path of a folder ends in a slash."""
         if self._spec is None:
             return False
         known = self._known.get(path)
@@ -52,9 +53,9 @@ class Ignore:
 
 
 def read_ignore(root: str, before: Ignore) -> Ignore | Fault:
-    """The list in this source, or `before` where it did not change; a Fault where it is there and cannot be read whole.
+    """The ignore list of this source, or `before` if it did not change; a Fault if it cannot be read completely.
 
-    What cannot be read may pass over requests that would be billed, so nothing of the source counts then.
+    An unreadable list may ignore requests that would be billed, so the agent then reads no request file.
     """
     found = read_beneath(root, IGNORE_FILE, _LONGEST)
     if found is ReadFailure.MISSING:
@@ -72,6 +73,6 @@ def read_ignore(root: str, before: Ignore) -> Ignore | Fault:
         try:
             GitIgnoreSpec.from_lines([line])
         except ValueError:
-            message = "expected a pattern as in .gitignore"
+            message = "the line is not a valid pattern of .gitignore"
             return Fault(file=IGNORE_FILE, line=number, message=message, hint="correct or remove the line")
     return Ignore(found.content, GitIgnoreSpec.from_lines(lines))

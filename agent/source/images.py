@@ -1,45 +1,50 @@
-"""Are the pictures of a request fit to be sent? Their content says what they are, never their name.
+"""Images of requests: inspect them at admission, read them for the upload, delete them afterwards.
 
-Faults name the depiction, and the caller knows where its path is written [I6]. The only path in them is the one on disk
-where that of a missing file differs from it in case or Unicode form.
+The content decides the type of an image, never its name. A fault names the depiction; the caller knows the position of
+the path [I6]. The only path in a fault is the one on disk that differs from the requested path in case or Unicode form.
 """
 
+import asyncio
 import errno
 import hashlib
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 
 from agent.core.assure_types import Depiction
-from agent.ports import Image
+from agent.core.effect import ImageRef
+from agent.ports import Image, UnusableImage
 from agent.source.diagnostics import printable_path
 from agent.source.safe_read import ReadFailure, read_beneath, remove_beneath
 
 
 class ImageProblem(StrEnum):
-    """Why a picture is unfit."""
+    """Why an image cannot be sent."""
 
-    MISSING = "missing"  # not there (yet)
-    CHANGED = "changed"  # not the bytes that were admitted, or being written just now
+    MISSING = "missing"  # there is no such file (yet)
+    CHANGED = "changed"  # other bytes than those that were admitted, or written during the read
     OUTSIDE = "outside"  # a link leads out of the images folder
     FORMAT = "format"  # neither jpg nor png by content, or empty
-    CUT = "cut-off"  # its end is missing: half copied, or half received
+    CUT = "cut-off"  # the end is missing, as in a file that is half copied
     TOO_LARGE = "too-large"  # larger than MAX_IMAGE_BYTES
-    UNREADABLE = "unreadable"  # no permission, not a regular file, or the disk failed
+    UNREADABLE = "unreadable"  # no permission, not a regular file, or a disk error
 
 
 _MESSAGES: Mapping[ImageProblem, tuple[str, str]] = {
     ImageProblem.MISSING: ("is not in the images folder", "put the file there, or correct the path"),
-    ImageProblem.CHANGED: ("has changed", "put the admitted file back, or ask for a rerun with the new one"),
-    ImageProblem.OUTSIDE: ("leads out of the images folder through a link", "put a copy into the images folder"),
-    ImageProblem.FORMAT: ("is neither jpg nor png by its content", "save it as jpg or png"),
-    ImageProblem.CUT: ("is cut off: the end of the picture is missing", "copy the whole file here again"),
+    ImageProblem.CHANGED: ("has changed", "restore the admitted file, or request a rerun to use the new one"),
+    ImageProblem.OUTSIDE: (
+        "is a link that leads out of the images folder",
+        "put a copy of the file into the images folder",
+    ),
+    ImageProblem.FORMAT: ("is neither a JPEG nor a PNG file by its content", "save it as JPEG or PNG"),
+    ImageProblem.CUT: ("is cut off: the end of the image is missing", "copy the complete file again"),
     ImageProblem.TOO_LARGE: ("is larger than MAX_IMAGE_BYTES", "make the image smaller, or raise the limit"),
-    ImageProblem.UNREADABLE: ("cannot be read as a file", "make it a regular file that the agent may read"),
+    ImageProblem.UNREADABLE: ("cannot be read", "make it a regular file that the agent's user can read"),
 }
 _PROBLEMS: Mapping[ReadFailure, ImageProblem] = {
     ReadFailure.MISSING: ImageProblem.MISSING,
@@ -53,68 +58,67 @@ _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"  # an empty chunk and its checksum: always these bytes
 _SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
-_MAX_NAMES_COMPARED = 10_000  # names of a folder, for one that is alike
-_LARGEST = 64 * 1024 * 1024  # bytes of a picture to delete: MAX_IMAGE_BYTES may have been larger when it was admitted
-_MOST_FOLDERS = 10_000  # that are looked at
-_SEGMENTS = 4096  # before the picture itself; a camera writes some twenty
+_MAX_NAMES_COMPARED = 10_000  # names of a folder that are compared with a missing name
+_LARGEST = 64 * 1024 * 1024  # bytes of an image to delete: MAX_IMAGE_BYTES may have been larger at its admission
+_MOST_FOLDERS = 10_000  # folders that `protected` checks
+_SEGMENTS = 4096  # before the image data; a camera writes some twenty
+_READ_THREADS = 8  # requests whose images are read at once: limits memory and disk load
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectedImage:
-    """A picture that cannot be sent: why, and what to do (what stands after `Try: `)."""
+class ImageFolder:
+    """The images folder. `read` runs in threads, for a limited number of requests at once."""
 
-    reason: ImageProblem
-    hint: str
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder, self._max_bytes = folder, max_bytes
+        self._pool = asyncio.Semaphore(_READ_THREADS)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFault:
-    """What is wrong with one picture of a request."""
-
-    depiction: Depiction
-    reason: ImageProblem
-    message: str
-    hint: str
+    async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | UnusableImage:
+        """The images as they were admitted, or the first one that changed or cannot be read."""
+        async with self._pool:
+            return await asyncio.to_thread(read_verified, self._folder, images, self._max_bytes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """What is remembered of a picture: `image/jpeg` or `image/png`, bytes, and SHA-256 in hex."""
-
-    media_type: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class InspectedImages:
-    """Every picture of a request, all fit."""
-
-    pictures: Mapping[Depiction, Picture]
+def read_verified(
+    images_dir: Path, images: Sequence[ImageRef], max_bytes: int
+) -> Mapping[Depiction, Image] | UnusableImage:
+    """The images to upload if their bytes have the admitted digests, or the first unusable one."""
+    found: dict[Depiction, Image] = {}
+    for image in images:
+        content = _read(images_dir, image.path, max_bytes)
+        if isinstance(content, Image) and hashlib.sha256(content.content).hexdigest() != image.sha256:
+            content = ImageProblem.CHANGED
+        if isinstance(content, ImageProblem):
+            return _unusable(image.depiction, content)
+        found[image.depiction] = content
+    return found
 
 
 def inspect(
     images_dir: Path, paths: Mapping[Depiction, str], max_bytes: int
-) -> InspectedImages | tuple[ImageFault, ...]:
-    """Read each picture as a whole and report every fault. `paths` are relative to `images_dir`."""
-    pictures: dict[Depiction, Picture] = {}
-    faults: list[ImageFault] = []
+) -> Mapping[Depiction, str] | tuple[UnusableImage, ...]:
+    """Read every image; return the SHA-256 of each in hex, or all faults. `paths` are relative to `images_dir`."""
+    digests: dict[Depiction, str] = {}
+    faults: list[UnusableImage] = []
     for depiction, path in paths.items():
         found = _read(images_dir, path, max_bytes)
         if isinstance(found, Image):
-            digest = hashlib.sha256(found.content).hexdigest()
-            pictures[depiction] = Picture(media_type=found.media_type, size=len(found.content), sha256=digest)
+            digests[depiction] = hashlib.sha256(found.content).hexdigest()
+        elif found is ImageProblem.MISSING and (similar := _similar_path(images_dir, path)):
+            message = f"the {depiction} image {_MESSAGES[found][0]}; there is {similar}"
+            hint = "rename the file, or correct the path"
+            faults.append(UnusableImage(depiction=depiction, reason=found, message=message, hint=hint))
         else:
-            words, hint = _MESSAGES[found]
-            if found is ImageProblem.MISSING and (alike := _similar_path(images_dir, path)):
-                words, hint = f"{words}; there is {alike}", "rename the file, or correct the path"
-            message = f"the {depiction} image {words}"
-            faults.append(ImageFault(depiction=depiction, reason=found, message=message, hint=hint))
-    return tuple(faults) or InspectedImages(pictures)
+            faults.append(_unusable(depiction, found))
+    return tuple(faults) or digests
+
+
+def _unusable(depiction: Depiction, problem: ImageProblem) -> UnusableImage:
+    message, hint = _MESSAGES[problem]
+    return UnusableImage(depiction=depiction, reason=problem, message=f"the {depiction} image {message}", hint=hint)
 
 
 def _similar_path(images_dir: Path, path: str) -> str | None:
-    """The path of a file whose name differs in case or Unicode form only."""
+    """The path of a file whose name differs only in case or Unicode form."""
     folder, found = os.path.realpath(images_dir), []
     for part in path.split("/"):
         try:
@@ -127,31 +131,21 @@ def _similar_path(images_dir: Path, path: str) -> str | None:
             return None
         found.append(same)
         folder = f"{folder}/{same}"
-    actual = printable_path("/".join(found))
-    if actual == path or "/".join(found).casefold() != path.casefold():
-        return f"{actual}, in another Unicode form"
-    return actual
+    shown = printable_path("/".join(found))
+    if shown == path or "/".join(found).casefold() != path.casefold():
+        return f"{shown}, in another Unicode form"
+    return shown
 
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def read_verified(images_dir: Path, path: str, sha256: str, max_bytes: int) -> Image | RejectedImage:
-    """The picture to upload, when its bytes still have the digest that was admitted."""
-    found = _read(images_dir, path, max_bytes)
-    if isinstance(found, Image) and hashlib.sha256(found.content).hexdigest() != sha256:
-        found = ImageProblem.CHANGED
-    if isinstance(found, ImageProblem):
-        return RejectedImage(reason=found, hint=_MESSAGES[found][1])
-    return found
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discarded:
-    """What became of a picture that was to be deleted: `deleted`, or why it is not ours to delete any more.
+    """The result of deleting an image: `deleted`, or why the agent may not delete the file.
 
-    With an `errno` (its name, such as EROFS) it is still there, and is to be tried again.
+    With an `errno` (its name, such as EROFS) the file still exists, and the agent tries again.
     """
 
     how: str
@@ -159,12 +153,13 @@ class Discarded:
 
 
 def discard(images_dir: Path, path: str, sha256: str, max_bytes: int) -> Discarded:
-    """Delete a picture that is still what was admitted."""
-
-    def is_it(content: bytes) -> bool:
-        return hashlib.sha256(content).hexdigest() == sha256
-
-    left = remove_beneath(os.path.realpath(images_dir), path, max(max_bytes, _LARGEST), is_it)
+    """Delete an image if it has the admitted digest."""
+    left = remove_beneath(
+        os.path.realpath(images_dir),
+        path,
+        max(max_bytes, _LARGEST),
+        lambda content: hashlib.sha256(content).hexdigest() == sha256,
+    )
     if left is None:
         return Discarded(how="deleted")
     return Discarded(
@@ -173,7 +168,7 @@ def discard(images_dir: Path, path: str, sha256: str, max_bytes: int) -> Discard
 
 
 def protected(images_dir: Path) -> Path | None:
-    """A folder, `images_dir` or one below, in which this process may delete no file; None: it may everywhere."""
+    """The first folder, `images_dir` or below, in which this process cannot delete files; None: it can in all."""
     folders = (Path(folder) for folder, _, _ in os.walk(images_dir))
     return next((one for one in islice(folders, _MOST_FOLDERS) if not os.access(one, os.W_OK | os.X_OK)), None)
 
@@ -196,16 +191,16 @@ def _media_type(content: bytes) -> str | None:
 
 
 def _jpeg_ends(content: bytes) -> bool:
-    """True when the end marker follows the picture. A preview in a segment before it has an end of its own.
+    """True if the end marker follows the image data. A preview in a segment before it has an end marker of its own.
 
-    Each segment before the picture says how long it is; in the picture `ff d9` is the end marker and nothing else.
+    Each segment before the image data has a length. In the image data, `ff d9` is always the end marker.
     """
     at = len(b"\xff\xd8")
     for _ in range(_SEGMENTS):
         if content[at : at + 1] != b"\xff" or len(content) < at + 4:
             return False
         if content[at + 1] == _SCAN:
-            return content.rfind(_JPEG_END, at) >= 0  # from behind: there it is, as a rule
+            return content.rfind(_JPEG_END, at) >= 0  # from the end: usually it is there
         fill = content[at + 1] == 0xFF
         at += 1 if fill else 2 + int.from_bytes(content[at + 2 : at + 4])
     return False

@@ -1,4 +1,4 @@
-"""Parse the bytes of one file into documents and faults. Any bytes give a `LoadedFile`, never an exception."""
+"""Turn the bytes of a request file into its documents and faults. Any input gives a `LoadedFile`."""
 
 import re
 from collections.abc import Mapping
@@ -17,61 +17,48 @@ from agent.source.yaml_reader import CONTROL, Limits, Position, YamlDocument, Ya
 MAX_FILE_BYTES = Limits().file_bytes
 
 _READ_FAILURES: Mapping[ReadFailure, tuple[str, str]] = {
-    ReadFailure.MISSING: ("there is no such file, or a link leads nowhere", "correct the path or the link"),
-    ReadFailure.OUTSIDE: ("the link leads out of the source folder", "put a copy into the source folder"),
-    ReadFailure.IRREGULAR: ("not a regular file", "replace it with a file"),
+    ReadFailure.MISSING: ("the file does not exist, or is a link that leads nowhere", "correct the path or the link"),
+    ReadFailure.OUTSIDE: ("the link leads out of the source folder", "put a copy of the file into the source folder"),
+    ReadFailure.IRREGULAR: ("the path is not a regular file", "replace it with a regular file"),
     ReadFailure.TOO_LARGE: ("the file is larger than 1 MiB", "split it into several files"),
-    ReadFailure.CHANGING: ("the file is being written to", "wait until it is complete"),
-    ReadFailure.UNREADABLE: ("the file cannot be read", "let the agent's user read it"),
+    ReadFailure.CHANGING: ("the file changed while the agent read it", "wait until it is completely written"),
+    ReadFailure.UNREADABLE: ("the file cannot be read", "give the agent's user read permission (chmod, chown)"),
 }
-_MAX_REPORTED = 50  # faults of a document that are listed one by one
+_MAX_REPORTED = 50  # faults of a document that are listed
 _BOM = "\ufeff"
 _GROUP = "assure-agent"
-_TAG_DIRECTIVE = re.compile("^%TAG", re.MULTILINE)  # the parser compares each with each: minutes for a megabyte
+_TAG_DIRECTIVE = re.compile("^%TAG", re.MULTILINE)  # the parser compares all pairs of them: minutes for a megabyte
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(slots=True)
 class Document:
-    """One good document and where it stands. It holds the canonical bytes, not the models: a tenth of the memory.
+    """One valid document and its position in the source.
 
-    `line` counts from 1; `images` says where each image path is written, `type_at` where `documentType` is, if it is.
+    It keeps the canonical bytes for the digest. The model takes five times the memory, and is kept until `release`.
     """
 
     name: str  # metadata.name
-    canonical: bytes = field(repr=False)  # as `agent.core.request.canonical` writes it: equal bytes, equal document
+    canonical: bytes = field(repr=False)  # equal bytes, equal document: see `agent.core.request.canonical`
     file: str
-    line: int
-    images: tuple[tuple[Depiction, Position], ...]
-    type_at: Position | None
-    keep_at: Position | None  # where `keep: claims` stands, if it does
-
-    def __init__(
-        self,
-        request: VerificationRequest,
-        file: str,
-        line: int,
-        images: tuple[tuple[Depiction, Position], ...] = (),
-        type_at: Position | None = None,
-        keep_at: Position | None = None,
-    ) -> None:
-        exact = bytes(memoryview(canonical(request)))  # orjson's own bytes keep a buffer of 4 kB
-        values = (request.name, exact, file, line, images, type_at, keep_at)
-        for slot, value in zip(self.__slots__, values, strict=True):
-            object.__setattr__(self, slot, value)
+    line: int  # from 1
+    images: tuple[tuple[Depiction, Position], ...]  # the position of each image path
+    type_at: Position | None  # the position of `documentType`
+    keep_at: Position | None  # the position of `keep: claims`
+    _model: VerificationRequest | None = field(repr=False, compare=False)
 
     @property
     def request(self) -> VerificationRequest:
-        """The request, read anew from the canonical bytes each time (some 50 µs): keep it while you work with it."""
-        return VerificationRequest.model_validate_json(self.canonical)
+        """The request. After `release`, each access parses the canonical bytes (some 50 us)."""
+        return self._model or VerificationRequest.model_validate_json(self.canonical)
 
-    def moved(self, file: str) -> "Document":
-        """The same document under another file name."""
-        return Document(self.request, file, self.line, self.images, self.type_at, self.keep_at)
+    def release(self) -> None:
+        """Drop the model."""
+        self._model = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedFile:
-    """A file as read. `whole` is False when its end was not reached: documents may be there that nobody has seen."""
+    """The content of a file. `whole` is False if the reader stopped early: the rest may contain more documents."""
 
     documents: tuple[Document, ...] = ()
     faults: tuple[Fault, ...] = ()
@@ -79,11 +66,10 @@ class LoadedFile:
 
 
 def load(content: bytes, file: str, limits: Limits | None = None, *, foreign: bool = False) -> LoadedFile:
-    """Read a file of requests; `file` is the name to put into faults. Never raises.
+    """Read a request file; `file` is its name in faults. Never raises.
 
-    `foreign`: documents of another apiVersion group are passed over, as `OTHER_DOCUMENTS` says.
-
-    Valid documents count even if others in the file are invalid. All faults of a document are reported.
+    With `foreign`, documents of another apiVersion group are ignored (setting OTHER_DOCUMENTS). Each valid document is
+    returned, even if other documents of the file are invalid. All faults of a document are reported.
     """
     limits = limits or Limits()
     text = _text(content, limits)
@@ -104,14 +90,14 @@ def load(content: bytes, file: str, limits: Limits | None = None, *, foreign: bo
             documents.append(_document(found, tree, file))
         else:
             faults.extend(_faults(found, file, _name(tree)))
-    if not (documents or faults or others):  # an editor or a full disk may have cut it off
-        hint = "write a request into it; to withdraw a request, remove the file"
-        faults = [Fault(file=file, message="the file holds no request", hint=hint)]
+    if not (documents or faults or others):  # an editor or a full disk may have emptied it
+        hint = "write a request into it, or remove the file to withdraw its requests"
+        faults = [Fault(file=file, message="the file contains no request", hint=hint)]
     return LoadedFile(tuple(documents), tuple(faults), whole)
 
 
 def refusal(found: ReadFailure, file: str) -> LoadedFile:
-    """A file that could not even be read."""
+    """The result for a file that could not be read."""
     message, hint = _READ_FAILURES[found]
     return LoadedFile(faults=(Fault(file=file, message=message, hint=hint),), whole=False)
 
@@ -137,10 +123,10 @@ def _place(before: str) -> Position:
 
 
 def _request(tree: YamlDocument) -> VerificationRequest | list[YamlProblem]:
-    if tree.cut:  # what follows is unknown, so nothing can be said to be missing
+    if tree.cut:  # the rest is unknown, so that no field can be reported as missing
         return tree.problems
     if not isinstance(tree.value, dict):
-        hint = "begin with `apiVersion: assure-agent/v1`"
+        hint = "begin the document with `apiVersion: assure-agent/v1`"
         return [*tree.problems, YamlProblem(tree.position_of(()), "expected a request: `key: value` lines", hint)]
     try:
         request = VerificationRequest.model_validate(tree.value)
@@ -155,7 +141,8 @@ def _document(request: VerificationRequest, tree: YamlDocument, file: str) -> Do
     typed = upload is not None and upload.document_type is not None
     type_at = tree.position_of((*below, "documentType")) if typed else None
     keep_at = tree.position_of(("spec", "result", "keep")) if request.spec.result.keep == "claims" else None
-    return Document(request, file, tree.position_of(())[0], images, type_at, keep_at)
+    exact = bytes(memoryview(canonical(request)))  # a copy: the bytes of orjson keep a buffer of 4 kB
+    return Document(request.name, exact, file, tree.position_of(())[0], images, type_at, keep_at, request)
 
 
 def _is_foreign(tree: YamlDocument) -> bool:
@@ -165,7 +152,7 @@ def _is_foreign(tree: YamlDocument) -> bool:
 
 
 def _name(tree: YamlDocument) -> str | None:
-    """metadata.name of a document that is not good, when it is a name."""
+    """metadata.name of an invalid document, if it is a valid name."""
     return tree.name if isinstance(tree.name, str) and NAME.fits(tree.name) else None
 
 
@@ -175,7 +162,7 @@ def _faults(found: list[YamlProblem], file: str, name: str | None) -> tuple[Faul
         more = f"and {len(reported) - _MAX_REPORTED} more faults in this document"
         reported = [
             *reported[:_MAX_REPORTED],
-            YamlProblem(reported[_MAX_REPORTED].mark, more, "fix the first ones, then validate again"),
+            YamlProblem(reported[_MAX_REPORTED].mark, more, "correct the first ones, then validate again"),
         ]
     return tuple(
         Fault(file=file, line=one.mark[0], column=one.mark[1], message=one.message, hint=one.hint, name=name)

@@ -1,8 +1,8 @@
-"""Who else could change a request file: by another owner, by write permission for others, by a second name of the file.
+"""Other users who could change a request file: by ownership, by write permission, or by another hard link.
 
-Without SOURCE_OWNER this is told, not refused: then write permission counts that everybody has, since a umask of 002 is
-usual. With SOURCE_OWNER that of a group counts as well. ACLs show in the permissions of the group. Folders above the
-source are not looked at.
+Without SOURCE_OWNER the agent reports such a file and admits it. Then only write permission for everybody counts,
+because a umask of 002 is usual. With SOURCE_OWNER the agent refuses the file, and write permission for the group counts
+as well. ACLs appear in the permissions of the group. Folders above the source are not checked.
 """
 
 import os
@@ -27,35 +27,39 @@ class Owners:
 
     @property
     def refuse(self) -> bool:
-        """True where what others can change is refused; otherwise it is only told."""
+        """True if files that other users can change are refused; otherwise they are only reported."""
         return self.uids is not None
 
     def of_file(self, path: str, status: os.stat_result) -> Fault | None:
-        """Why others could change this request file, or None. `status` is that of the file a link leads to."""
+        """Why other users could change this request file, or None. `status` is that of a link's target."""
         if self.uids is not None and status.st_uid not in self.uids:
-            message = f"the file belongs to uid {status.st_uid}, who is not in SOURCE_OWNER"
-            return _fault(path, message, "let a user of SOURCE_OWNER own it (chown), or add that user")
+            message = f"the file belongs to uid {status.st_uid}, which is not in SOURCE_OWNER"
+            return _fault(
+                path, message, "change its owner to a user of SOURCE_OWNER (chown), or add its owner to SOURCE_OWNER"
+            )
         if status.st_nlink > 1:
-            message = f"the file has {status.st_nlink} hard links, and can be changed under each of its names"
+            message = f"the file has {status.st_nlink} hard links, and can be changed through each of them"
             return _fault(path, message, "replace it with a copy (cp, then mv)")
         return self._writable(path, "file", status)
 
     def of_folder(self, path: str, folder: str) -> Fault | None:
-        """The same of a folder of request files at `folder`. Raises OSError.
+        """The same for a folder of request files at `folder`. Raises OSError.
 
-        Root and our own user may own it. A volume of Kubernetes is open to everybody, and mounted read-only.
+        Root and the agent's user may own it. A Kubernetes volume is writable for everybody and mounted read-only.
         """
         status = os.stat(folder)  # noqa: PTH116 - no Path objects here
         if self.uids is not None and status.st_uid not in {*self.uids, 0, os.geteuid()}:
-            message = f"the folder belongs to uid {status.st_uid}, who is not in SOURCE_OWNER"
-            return _fault(path, message, "let a user of SOURCE_OWNER own it (chown), or add that user")
+            message = f"the folder belongs to uid {status.st_uid}, which is not in SOURCE_OWNER"
+            return _fault(
+                path, message, "change its owner to a user of SOURCE_OWNER (chown), or add its owner to SOURCE_OWNER"
+            )
         found = None if status.st_mode & stat.S_ISVTX else self._writable(path, "folder", status)
         return None if found is None or os.statvfs(folder).f_flag & os.ST_RDONLY else found
 
     def _writable(self, path: str, kind: str, status: os.stat_result) -> Fault | None:
         if not status.st_mode & (0o022 if self.refuse else 0o002):
             return None
-        message = f"others may write the {kind} (mode {stat.S_IMODE(status.st_mode):04o})"
+        message = f"other users can write the {kind} (mode {stat.S_IMODE(status.st_mode):04o})"
         return _fault(path, message, f"chmod {'go' if self.refuse else 'o'}-w {printable_path(path) or '.'}")
 
 

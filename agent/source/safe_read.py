@@ -1,7 +1,7 @@
-"""Read one file below a folder: no link leads out of it, no FIFO blocks, no more than a limit is read.
+"""Read one file below a folder: never through a link that leads out, never from a FIFO, never more than a limit.
 
-The path is walked from the folder down without following anything. Where a link is met, the path is resolved, compared,
-and walked again in the same way, so that a link that is swapped in between is refused and not followed.
+The path is opened part by part from the folder down, without following links. If a part is a link, the path is resolved
+and compared with the folder. Then it is opened again part by part, so a link that was swapped meanwhile is refused.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-FileIdentity = tuple[int, int, int, int]  # size, ctime and mtime in nanoseconds, inode: another one, another content
+FileIdentity = tuple[int, int, int, int]  # size, ctime and mtime in nanoseconds, inode
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -21,19 +21,19 @@ _CHUNK = 1 << 20
 
 
 class ReadFailure(StrEnum):
-    """Why there is no content."""
+    """Why a file could not be read."""
 
-    MISSING = "missing"  # nothing there, or a link that leads nowhere
+    MISSING = "missing"  # no such file, or a link that leads nowhere
     OUTSIDE = "outside"  # a link leads out of the folder
     IRREGULAR = "irregular"  # a folder, a FIFO, a device
     TOO_LARGE = "too-large"  # larger than the limit
-    CHANGING = "changing"  # written to while it was read; passing
-    UNREADABLE = "unreadable"  # no permission, or the disk failed
+    CHANGING = "changing"  # written while it was read
+    UNREADABLE = "unreadable"  # no permission, or a disk error
 
 
 @dataclass(frozen=True, slots=True)
 class NotDeleted:
-    """A file that was not deleted: why, and the errno when the system refused; 0: it is not ours to delete."""
+    """A file that was not deleted: the reason, and the errno of the system; 0: the agent may not delete it."""
 
     reason: ReadFailure
     errno: int = 0
@@ -41,7 +41,7 @@ class NotDeleted:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of a file, and its signature while they were read."""
+    """The bytes of a file, and its identity while they were read."""
 
     content: bytes
     identity: FileIdentity
@@ -51,12 +51,12 @@ class Content:
 
 
 def file_identity(status: os.stat_result) -> FileIdentity:
-    """What tells that a file was changed."""
+    """The identity of a file's content: it differs after each change."""
     return status.st_size, status.st_ctime_ns, status.st_mtime_ns, status.st_ino
 
 
 def read_failure(error: OSError) -> ReadFailure:
-    """What an error of the file system means for the reader."""
+    """The meaning of a file-system error."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
         return ReadFailure.MISSING
     if error.errno == errno.ENXIO:  # a socket
@@ -65,7 +65,7 @@ def read_failure(error: OSError) -> ReadFailure:
 
 
 def read_beneath(root: str, path: str, limit: int) -> Content | ReadFailure:
-    """The file at `path` below `root`, at most `limit` bytes. `root` is a resolved path. Never raises an OSError."""
+    """Read the file at `path` below `root`, a resolved path, at most `limit` bytes. Never raises an OSError."""
     try:
         file = _open(root, path.split("/"))
         if file is None:
@@ -84,11 +84,11 @@ def read_beneath(root: str, path: str, limit: int) -> Content | ReadFailure:
 
 
 def remove_beneath(root: str, path: str, limit: int, matches: Callable[[bytes], bool]) -> NotDeleted | None:
-    """Delete the file at `path` below `root`, when its content is the right one; None when it is deleted, on disk.
+    """Delete the file at `path` below `root` if its content matches. None: it is deleted, and the folder is synced.
 
-    No link is followed, not even one that stays below: what another name leads to is not ours to delete. A content
-    that is not the right one is told as CHANGING. Where `root` itself is not there, as when it is not mounted, nothing
-    is known of the file: that is an errno. Never raises an OSError.
+    It follows no link, not even one that stays below `root`. A content that does not match is CHANGING. A missing
+    `root`, as for a volume that is not mounted, proves nothing about the file: the result has an errno. Never raises an
+    OSError.
     """
     *parts, name = path.split("/")
     if not _names([*parts, name]):
@@ -123,7 +123,7 @@ def remove_beneath(root: str, path: str, limit: int, matches: Callable[[bytes], 
 
 
 def _open(root: str, parts: list[str]) -> int | None:
-    """A descriptor of the file, reached without following a link; None when there is one, or when a part is no name."""
+    """A descriptor of the file, opened without following a link; None for a link, or for an invalid part."""
     if not _names(parts) or (folder := _folder(root, parts[:-1])) is None:
         return None
     try:
@@ -141,7 +141,7 @@ def _names(parts: list[str]) -> bool:
 
 
 def _folder(root: str, parts: list[str]) -> int | None:
-    """A descriptor of a folder, in the same way."""
+    """A descriptor of a folder, opened in the same way."""
     folder = os.open(root, _FOLDER)
     try:
         for part in parts:

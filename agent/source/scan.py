@@ -1,16 +1,15 @@
-"""One walk through a folder of request files, in slices, so that a look at some files may go between them.
+"""One walk through the source folder.
 
-What did not change since the last walk costs one stat. A file is read only once it has been left alone for long enough;
-until then what it said before counts.
+A file that did not change since the last walk costs one stat. A file that changed within the settle time is not read:
+its previous content counts, and `FolderScan.retry_at` says when a scan can read it.
 
-A linked folder is followed where it leads to a hidden folder of the source; a visible one is read at its own place. One
-that leads out of the source, or nowhere, is a fault, and every name that was below it keeps its last good generation.
+A linked folder is followed if it leads to a hidden folder of the source; a visible one is read at its own place. A link
+that leads out of the source, or nowhere, is a fault. Every name below it keeps its last admitted generation.
 """
 
-import contextlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agent.source.diagnostics import Fault, printable_path
@@ -20,13 +19,12 @@ from agent.source.ownership import Owners
 from agent.source.safe_read import Content, FileIdentity, ReadFailure, read_beneath, read_failure
 from agent.source.yaml_reader import Limits
 
-_SLICE = 2000  # files that did not change; some 20 ms
-_READ = 50  # a file that is read costs as much as so many that are not
+_MAX_MODELS = 1000  # models of new documents in memory at once; the others are parsed again when they are admitted
 
 
 @dataclass(slots=True)
 class ScannedFile:
-    """A file as it was last read. No signature: read it again at the next scan."""
+    """A file as it was last read. Without an identity, the next scan reads it again."""
 
     identity: FileIdentity | None
     loaded: LoadedFile
@@ -35,48 +33,47 @@ class ScannedFile:
 
     @property
     def names(self) -> frozenset[str]:
-        """Every name that stands in it."""
+        """Every request name in the file."""
         return self.claimed | {document.name for document in self.loaded.documents}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanOptions:
-    """How files are looked at. `now` is the wall clock in seconds since the epoch, `monotonic` one that never jumps."""
+    """How files are read. `now` is the wall clock in seconds since the epoch, `monotonic` never jumps."""
 
     now: Callable[[], float]
     monotonic: Callable[[], float]
-    settle: float  # seconds for which a file has to be left alone
+    settle: float  # seconds without a change before a file is read
     limits: Limits
     foreign: bool = False  # documents of another apiVersion group are passed over
     owners: Owners = field(default_factory=Owners)
 
 
-Waiting = dict[str, tuple[FileIdentity, float]]  # unsettled files: since when they look like this
+Waiting = dict[str, tuple[FileIdentity, float]]  # files that changed too recently, and when each was first seen so
 
 
 class FolderScan:
-    """One walk on its way. `old` are the entries of the one before, `waited` the files that were unsettled then."""
+    """One walk. `old` are the entries of the previous walk, `waited` the files that were too young for it."""
 
     def __init__(
         self, root: str, old: Mapping[str, ScannedFile], waited: Waiting, options: ScanOptions, ignore: Ignore
     ) -> None:
         self._root, self._old, self._waited, self._options, self._ignore = root, old, waited, options, ignore
         self._followed: set[str] = set()  # hidden folders that links lead to
-        self._work = 0  # done in this slice
         self.entries: dict[str, ScannedFile] = {}
         self.waiting: Waiting = {}
         self.faults: list[Fault] = []  # about folders
         self.unread: list[str] = []  # linked folders that are not read, each with a slash
-        self.passed_over: list[str] = []  # names that were probably meant to be those of request files
-        self.exposed: list[Fault] = []  # folders that others could change, where that is not refused
-        self._guarded: dict[str, bool] = {}  # by prefix: only those who may change its files can
+        self.passed_over: list[str] = []  # files with a name that was probably meant for a request file
+        self.exposed: list[Fault] = []  # folders that other users could change, if SOURCE_OWNER does not refuse them
         self.files = 0
-        self.changed = False  # an entry differs from the one before
+        self._models = 0
+        self.changed = False  # an entry differs from that of the previous walk
         self.complete = True
-        self.unsettled = False
+        self.retry_at: float | None = None  # monotonic time at which every file is old enough to be read
 
-    def scan_all(self) -> Iterator[None]:
-        """Every folder, from the top; gives way after each slice."""
+    def run(self) -> None:
+        """Walk through every folder, from the top."""
         pending = [""]
         while pending:
             prefix = pending.pop()
@@ -84,26 +81,11 @@ class FolderScan:
                 if not self._is_guarded(prefix):
                     continue
                 with os.scandir(f"{self._root}/{prefix}") as entries:
-                    yield from self._folder_of(prefix, entries, pending)
+                    self._folder(prefix, entries, pending)
             except OSError as error:
                 self._lost(prefix, error)
 
-    def scan_files(self, paths: Collection[str]) -> None:
-        """These files, where a walk would come by."""
-        for path in paths:
-            folder, _, name = f"{self._root}/{path}".rpartition("/")
-            if not is_request_file(name) or any(part[:1] in (".", "") for part in path.split("/")):
-                continue
-            if self._ignore.passes_over(path):
-                continue
-            with contextlib.suppress(OSError):  # gone again, or a link that leads nowhere
-                status = os.stat(f"{folder}/{name}")  # noqa: PTH116
-                real = os.path.realpath(folder)
-                inside = real == folder or real.startswith(self._root.rstrip("/") + "/")  # no linked folder leads out
-                if inside and all(map(self._is_guarded, _prefixes(path))):
-                    self._visit(path, status)
-
-    def _folder_of(self, prefix: str, entries: Iterator[os.DirEntry[str]], pending: list[str]) -> Iterator[None]:
+    def _folder(self, prefix: str, entries: Iterator[os.DirEntry[str]], pending: list[str]) -> None:
         for entry in entries:  # the hot loop: one stat per file and little else
             name = entry.name
             if name[0] == ".":
@@ -116,9 +98,6 @@ class FolderScan:
                 continue
             elif is_request_file(name) and not _is_linked_folder(entry):
                 self._file(path, entry)
-                if self._work >= _SLICE:
-                    self._work = 0
-                    yield
             elif entry.is_symlink():
                 self._link(path, pending)
             elif is_near_miss(name):
@@ -129,13 +108,20 @@ class FolderScan:
         try:
             status = entry.stat()
         except OSError as error:
-            self._no_status(path, entry, error)
+            found = read_failure(error)
+            if found is ReadFailure.MISSING and not entry.is_symlink():
+                self._retry_after(self._options.settle)  # deleted since the folder was listed
+            else:
+                self._refuse(path, found, None)
             return
-        self._visit(path, status)
-        self._work += 1
+        now = (status.st_size, status.st_ctime_ns, status.st_mtime_ns, status.st_ino)
+        if (before := self._old.get(path)) is not None and before.identity == now:
+            self.entries[path] = before
+        else:
+            self._changed(path, status, now)
 
     def _link(self, path: str, pending: list[str]) -> None:
-        """A link to a folder, or one that is not named like a request file."""
+        """A link to a folder, or a link without the name of a request file."""
         try:
             real = os.path.realpath(f"{self._root}/{path}", strict=True)
         except OSError:
@@ -149,53 +135,40 @@ class FolderScan:
             return
         elif not real.startswith(inside):
             hint = "move the folder into the source, or mount it there"
-            self._unread(path, "the linked folder leads out of the source folder, and is not read", hint)
+            self._unread(path, "the linked folder is outside of the source folder, so the agent does not read it", hint)
         elif any(part[0] == "." for part in real.removeprefix(inside).split("/")) and real not in self._followed:
             self._followed.add(real)
             pending.append(f"{path}/")
 
     def _unread(self, path: str, message: str, hint: str) -> None:
-        """A link behind which there may be requests: what was there before keeps its names."""
+        """A link that may lead to requests: the names that were below it stay claimed."""
         self.faults.append(Fault(file=printable_path(path), message=message, hint=hint))
         self.unread.append(f"{printable_path(path)}/")
         self._keep_below(f"{path}/")
 
-    def merge_newer(self, found: Mapping[str, ScannedFile], waiting: Waiting) -> None:
-        """Files that were looked at meanwhile: newer than what was seen here before, and older than what comes."""
-        self.entries.update(found)
-        for path in found:
-            self.waiting.pop(path, None)
-        self.waiting |= waiting
-        self.changed = self.changed or bool(found)
-
-    def _visit(self, path: str, status: os.stat_result) -> None:
-        now = (status.st_size, status.st_ctime_ns, status.st_mtime_ns, status.st_ino)
-        if (before := self._old.get(path)) is not None and before.identity == now:
-            self.entries[path] = before
-        else:
-            self._changed(path, status, now)
-
     def _is_guarded(self, prefix: str) -> bool:
-        """False for a folder that is refused because others could change it. Raises OSError."""
-        if prefix not in self._guarded:
-            found = self._options.owners.of_folder(prefix, f"{self._root}/{prefix}")
-            self._guarded[prefix] = found is None or not self._options.owners.refuse
-            if found is not None and self._options.owners.refuse:
-                self._closed(prefix, found)
-            elif found is not None:
-                self.exposed.append(found)
-        return self._guarded[prefix]
+        """False for a folder that SOURCE_OWNER refuses because other users could change it. Raises OSError."""
+        owners = self._options.owners
+        exposed = owners.of_folder(prefix, f"{self._root}/{prefix}")
+        if exposed is None:
+            return True
+        if owners.refuse:
+            self._closed(prefix, exposed)
+            return False
+        self.exposed.append(exposed)
+        return True
 
     def _lost(self, prefix: str, error: OSError) -> None:
-        """A folder that was there a moment ago, or that we may not read: what it had keeps its names."""
+        """A folder that was deleted during the walk, or cannot be read: the names that it had stay claimed."""
         if read_failure(error) is ReadFailure.MISSING:
-            self.unsettled, self.complete = True, self.complete and prefix != ""
+            self.complete = self.complete and prefix != ""
+            self._retry_after(self._options.settle)
             return
-        hint = "let the agent's user read it"
+        hint = "give the agent's user read permission (chmod, chown)"
         self._closed(prefix, Fault(file=printable_path(prefix) or ".", message="the folder cannot be read", hint=hint))
 
     def _closed(self, prefix: str, fault: Fault) -> None:
-        """A folder that is not looked into: nothing follows from what is not seen there."""
+        """A folder that is not read: the absence of a name proves nothing."""
         self.complete = False
         self.faults.append(fault)
         self._keep_below(prefix)
@@ -205,54 +178,54 @@ class FolderScan:
             if path.startswith(prefix) and path not in self.entries:
                 self._keep(path, ScannedFile(None, LoadedFile(whole=False), entry.names))
 
-    def _no_status(self, path: str, entry: os.DirEntry[str], error: OSError) -> None:
-        found = read_failure(error)
-        if found is ReadFailure.MISSING and not entry.is_symlink():
-            self.unsettled = True  # gone since the folder was listed
-            return
-        self._refuse(path, found, None)
-
     def _changed(self, path: str, status: os.stat_result, now: FileIdentity) -> None:
         if not stat.S_ISREG(status.st_mode):
             self._refuse(path, ReadFailure.IRREGULAR, now)
             return
-        if not self._settled(path, now, status.st_ctime):
-            self._wait(path, now)
+        if (wait := self._seconds_to_settle(path, now, status.st_ctime)) > 0:
+            self._wait(path, now, wait)
             return
         exposed = self._options.owners.of_file(path, status)
         if exposed is not None and self._options.owners.refuse:
             self._read(path, now, LoadedFile(faults=(exposed,), whole=False))
             return
-        self._work += _READ
         limits = self._options.limits
         found = read_beneath(self._root, path, limits.file_bytes)
         if isinstance(found, Content) and found.identity == now:
-            self._read(
-                path, now, load(found.content, printable_path(path), limits, foreign=self._options.foreign), exposed
-            )
+            loaded = load(found.content, printable_path(path), limits, foreign=self._options.foreign)
+            self._models += len(loaded.documents)
+            if self._models > _MAX_MODELS:
+                for document in loaded.documents:
+                    document.release()
+            self._read(path, now, loaded, exposed)
         elif found in (ReadFailure.OUTSIDE, ReadFailure.TOO_LARGE):
             self._refuse(path, found, now)
         elif found is ReadFailure.UNREADABLE:
             self._refuse(path, found, None)
-        else:  # it changed under our hands
-            self._wait(path, now)
+        else:  # it changed while it was read
+            self._wait(path, now, self._options.settle)
 
-    def _settled(self, path: str, now: FileIdentity, changed_at: float) -> bool:
-        """Left alone for long enough, by its own time, or by ours when its clock is ahead."""
-        manner = self._options
-        if manner.settle <= 0 or manner.now() - changed_at >= manner.settle:
-            return True
+    def _seconds_to_settle(self, path: str, now: FileIdentity, changed_at: float) -> float:
+        """Seconds until a file is old enough, by its ctime or by our own clock if its clock is ahead; 0: now."""
+        options = self._options
         seen, since = self._waited.get(path, (None, 0.0))
-        return seen == now and manner.monotonic() - since >= manner.settle
+        first_seen = since if seen == now else options.monotonic()
+        by_ctime = changed_at + options.settle - options.now()
+        return max(0.0, min(by_ctime, first_seen + options.settle - options.monotonic()))
 
-    def _wait(self, path: str, now: FileIdentity) -> None:
+    def _wait(self, path: str, now: FileIdentity, seconds: float) -> None:
         seen, since = self._waited.get(path, (None, 0.0))
         self.waiting[path] = (now, since if seen == now else self._options.monotonic())
+        self._retry_after(seconds)
         if before := self._old.get(path):
             self.entries[path] = before
 
+    def _retry_after(self, seconds: float) -> None:
+        at = self._options.monotonic() + seconds
+        self.retry_at = at if self.retry_at is None else max(at, self.retry_at)
+
     def _refuse(self, path: str, found: ReadFailure, now: FileIdentity | None) -> None:
-        """A file that is there and cannot be read. Without a signature it is tried again by every scan."""
+        """A file that exists and cannot be read. Without an identity, every scan tries to read it again."""
         if found is ReadFailure.UNREADABLE:
             self.complete = False
         self._read(path, now, refusal(found, printable_path(path)))
@@ -280,14 +253,6 @@ def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _prefixes(path: str) -> Iterator[str]:
-    """Every folder above a path, from the source folder (``) down, as `FolderScan` names them."""
-    yield ""
-    for place, character in enumerate(path):
-        if character == "/":
-            yield path[: place + 1]
-
-
 def may_hide_names(loaded: LoadedFile) -> bool:
-    """True when a file may hold a name that could not be read."""
+    """True if the file may contain a name that could not be read."""
     return not loaded.whole or any(fault.name is None for fault in loaded.faults)

@@ -1,16 +1,16 @@
-"""Check files and folders before anything runs: the same eyes as the agent's, without waiting for files to settle."""
+"""Validate files and folders as the agent does, without waiting until files are old enough."""
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent.ports import UnusableImage
 from agent.source.diagnostics import Fault, printable_path
-from agent.source.folder import Folder
-from agent.source.images import InspectedImages, inspect
+from agent.source.folder import Folder, unique
+from agent.source.images import inspect
 from agent.source.loader import Document, LoadedFile, load, refusal
-from agent.source.names import unique
 from agent.source.ownership import Owners
 from agent.source.safe_read import Content, read_beneath
 from agent.source.yaml_reader import Limits
@@ -20,7 +20,7 @@ MAX_IMAGE_BYTES = 10 << 20
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Everything wrong with some files, in order; and the files that were probably meant to be request files."""
+    """All faults of some files, in order, and the files that were probably meant to be request files."""
 
     faults: list[Fault]
     passed_over: list[str]
@@ -35,10 +35,10 @@ def validate(
     *,
     foreign: bool = False,
 ) -> Validated:
-    """Check the files and folders named. Names are compared across all of them.
+    """Validate the given files and folders. Request names are compared across all of them.
 
-    With `images_dir` the pictures are looked at too; without `claims` there is no CLAIMS_KEY to keep claims with. A
-    fault's `file` begins with the path as it was given. `foreign`: documents of other kinds are passed over.
+    With `images_dir` the images are checked as well. `claims` is True if CLAIMS_KEY is set. The `file` of a fault
+    begins with the given path. With `foreign`, documents of other kinds are ignored.
     """
     faults: list[Fault] = []
     documents: list[Document] = []
@@ -51,33 +51,33 @@ def validate(
         faults += [without_key(one, one.keep_at) for one in documents if one.keep_at is not None]
     if images_dir is not None:
         for document in documents:
-            faults += image_faults(document, images_dir, max_image_bytes)
+            upload = document.request.spec.upload
+            found = inspect(images_dir, upload.images.paths, max_image_bytes) if upload else ()
+            if isinstance(found, tuple):
+                faults += image_faults(document, found)
     faults.sort(key=lambda fault: (fault.file, fault.line, fault.column))
     return Validated(faults, sorted(set(passed_over)))
 
 
-def image_faults(document: Document, images_dir: Path, max_bytes: int) -> Iterator[Fault]:
-    """What is wrong with a document's pictures, at the places where their paths are written."""
-    upload = document.request.spec.upload
-    found = inspect(images_dir, upload.images.paths, max_bytes) if upload else InspectedImages({})
-    if isinstance(found, InspectedImages):
-        return
-    for one in found:
-        line, column = dict(document.images)[one.depiction]
+def image_faults(document: Document, unusable: Iterable[UnusableImage]) -> Iterator[Fault]:
+    """The faults of a document's images, at the positions of their paths."""
+    positions = dict(document.images)
+    for one in unusable:
+        line, column = positions.get(one.depiction, (document.line, 1))
         message, hint = one.message, one.hint
         yield Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
 
 
 def without_key(document: Document, mark: tuple[int, int]) -> Fault:
-    """Claims are asked for, and there is nothing to encrypt them with."""
+    """The fault of a document that keeps claims without a CLAIMS_KEY to encrypt them."""
     message = "spec.result.keep: claims cannot be kept, because CLAIMS_KEY is not set"
-    hint = "set ASSURE_AGENT_CLAIMS_KEY, as to `openssl rand -base64 32`; or use keep: outcome"
+    hint = "set ASSURE_AGENT_CLAIMS_KEY (`openssl rand -base64 32` creates a key), or use keep: outcome"
     line, column = mark
     return Fault(file=document.file, line=line, column=column, message=message, hint=hint, name=document.name)
 
 
 def _once(paths: Sequence[Path], owners: Owners, foreign: bool, passed_over: list[str]) -> Iterator[LoadedFile]:
-    """Each file once, however often it is named; what is passed over is added to the list."""
+    """Each file once, even if several paths name it. Ignored files are added to `passed_over`."""
     seen: set[str] = set()
     for path in paths:
         folder = Path(os.path.realpath(path if path.is_dir() else path.parent))
@@ -92,7 +92,7 @@ def _folder(path: Path, owners: Owners, foreign: bool, passed_over: list[str]) -
     folder = Folder(path, settle=0, foreign=foreign, owners=owners)
     passed_over += (_join(path, file) for file in folder.scan().passed_over)
     for below, loaded in folder.loaded_files():
-        documents = tuple(one.moved(_join(path, one.file)) for one in loaded.documents)
+        documents = tuple(replace(one, file=_join(path, one.file)) for one in loaded.documents)
         yield below, LoadedFile(documents, tuple(replace(one, file=_join(path, one.file)) for one in loaded.faults))
 
 

@@ -1,14 +1,13 @@
-"""Watch the folder of request files: a hint that something is new, never the truth. The truth is the full scan.
+"""Watch the source folder. A file-system event only makes the next full scan earlier; the scan is the truth.
 
-A watch sees what happens below the folder that it was put on. It does not see that a link now leads elsewhere (git-sync
-publishes so), or that another folder stands in the place of the one that was moved away. So whenever the watch has
-nothing to tell, four times a second, the path is resolved again; when it leads to another folder, that one is watched.
-This needs no watch on any parent, and finds a link anywhere in the path.
+A watch covers the folder that it was put on. It misses a link that now leads elsewhere (git-sync publishes so), and a
+folder that was moved away and replaced. Therefore the path is resolved again four times a second while there is no
+event. If it leads to another folder, that folder is watched. This needs no watch on any parent folder.
 
-The watch follows a linked folder that is there when it begins, wherever it leads. The scan does not follow it, so where
-one leads out of the source, each real folder is watched for itself instead.
+A watch follows every linked folder that exists when it begins. The scan does not follow a link that leads out of the
+source. If there is such a link, each real folder is watched on its own.
 
-Whatever goes wrong is told once and tried again later; until then requests are found by the scan at intervals.
+A watch that fails is reported once and retried. Until then the scan at intervals finds new files.
 """
 
 import asyncio
@@ -16,7 +15,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from watchfiles import Change, watch
@@ -24,76 +22,43 @@ from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from agent.source.ignore import IGNORE_FILE, is_request_file
 
-_DEBOUNCE = 200  # milliseconds for which changes are gathered at most
-_STEP = 20  # milliseconds without a change after which they are told
-_POLL_MS = 250  # milliseconds between two looks at where the path leads
-_RETRY_SECONDS = 30.0  # seconds until a watch that failed is tried again
-_DECODE_ERROR = "Unable to decode path"  # what watchfiles says of a name that is not UTF-8
-_MANY = 10_000  # more files than this are not told one by one
+_DEBOUNCE_MS = 200  # events are collected for so long at most
+_STEP_MS = 20  # events are reported after so long without another one
+_POLL_MS = 250  # between two checks where the path leads
+_RETRY_SECONDS = 30.0  # until a watch that failed is tried again
+_DECODE_ERROR = "Unable to decode path"  # the error of watchfiles for a name that is not UTF-8
 
 Batch = set[tuple[Change, str]]
 Watcher = Callable[..., Generator[Batch, None, None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
-    """What may be new: these files, as paths below the folder; with `everything`, what only a scan can tell."""
-
-    files: frozenset[str] = frozenset()
-    everything: bool = False
-
-    def __or__(self, other: "Hint") -> "Hint":
-        files = self.files | other.files
-        many = len(files) > _MANY
-        return Hint(frozenset() if many else files, self.everything or other.everything or many)
-
-    def __bool__(self) -> bool:
-        return self.everything or bool(self.files)
-
-
-EVERYTHING = Hint(everything=True)
-
-
 class Watch:
-    """Hints about one folder, from a thread of its own. Use `watching`. `troubled(error)` hears of a watch that failed,
-    once until it works again.
+    """Sets `changed` when the folder may contain something new, from a thread of its own. Use `watching`.
+
+    `on_error(error)` is called for a watch that fails, once until it works again.
     """
 
-    def __init__(self, path: Path, troubled: Callable[[Exception], None], watcher: Watcher = watch) -> None:
-        self._path, self._troubled, self._watcher = path, troubled, watcher
-        self._hint = Hint()
-        self._wake = asyncio.Event()
+    def __init__(self, path: Path, on_error: Callable[[Exception], None], watcher: Watcher = watch) -> None:
+        self.changed = asyncio.Event()
+        self._path, self._on_error, self._watcher = path, on_error, watcher
         self._loop = asyncio.get_running_loop()
         self._ending = threading.Event()
         self._healthy = True
-        self._location = False  # at the last look
+        self._existed = False  # when the path was last resolved
         self.thread = threading.Thread(target=self._run, name="source-watch", daemon=True)
 
-    async def next(self, patience: float | None = None) -> Hint:
-        """All that was seen since the last call; waits for something, or for `patience` seconds."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await self._wake.wait()
-        self._wake.clear()
-        hint, self._hint = self._hint, Hint()
-        return hint
-
     def end(self) -> None:
-        """Tell nothing more. The thread ends by itself within some milliseconds."""
+        """Report nothing more. The thread ends by itself within some milliseconds."""
         self._ending.set()
 
     # -- in the loop -----------------------------------------------------------------------------------------
 
-    def _notify(self, hint: Hint) -> None:
-        self._hint |= hint
-        self._wake.set()
-
     def _notify_failure(self, error: Exception) -> None:
         if self._healthy:
-            self._troubled(error)
+            self._on_error(error)
         self._healthy = False
 
-    def _works(self) -> None:
+    def _notify_success(self) -> None:
         self._healthy = True
 
     # -- in the thread ---------------------------------------------------------------------------------------
@@ -103,20 +68,20 @@ class Watch:
             try:
                 self._follow()
                 pause = _POLL_MS / 1000
-            except FileNotFoundError:  # it went away while it was looked at
+            except FileNotFoundError:  # deleted between two steps of `_follow`
                 pause = _POLL_MS / 1000
-            except Exception as error:  # a watch is a convenience: whatever it is, the scan goes on
+            except Exception as error:  # any failure: the scan at intervals does the work
                 self._call(self._notify_failure, error)
                 pause = _RETRY_SECONDS
             self._ending.wait(pause)
 
     def _follow(self) -> None:
-        """Watch the folder as long as it is the one that the path leads to."""
-        place, was_there = _place(self._path), self._location
-        self._location = place is not None
+        """Watch the folder as long as the path leads to it."""
+        place, existed = _place(self._path), self._existed
+        self._existed = place is not None
         if place is None:
-            if was_there:  # it went away when nobody watched
-                self._call(self._notify, EVERYTHING)
+            if existed:  # it was deleted while no watch was on it
+                self._call(self.changed.set)
             return
         root = place[0]
         folders, leads_out = _folders(root)
@@ -127,25 +92,25 @@ class Watch:
                 for batch in batches:
                     if not begun:
                         begun = True
-                        self._call(self._works)
-                        self._call(self._notify, EVERYTHING)  # changes before this moment were not seen
-                    elif hint := hint_for(root, batch):
-                        self._call(self._notify, hint)
+                        self._call(self._notify_success)
+                        self._call(self.changed.set)  # for all changes before the watch began
+                    elif any(needs_scan(root, path) for _, path in batch):
+                        self._call(self.changed.set)
                     if any(path == root for _, path in batch) or _place(self._path) != place or _is_new(batch, known):
                         break
         except WatchfilesRustInternalError as error:
             if _DECODE_ERROR not in str(error):
                 raise
-            # Something touched a file whose name is not UTF-8, if only to read it, perhaps before the first batch.
-            # This watcher cannot tell of it: a scan can, and the watch is begun anew.
-        self._call(self._notify, EVERYTHING)
+            # Something touched a file whose name is not UTF-8, perhaps only to read it. The watcher cannot report it.
+            # A scan can read it, and the watch starts again.
+        self._call(self.changed.set)
 
     def _batches(self, folders: list[str], recursive: bool) -> Generator[Batch, None, None]:
         return self._watcher(
             *folders,
             watch_filter=None,
-            debounce=_DEBOUNCE,
-            step=_STEP,
+            debounce=_DEBOUNCE_MS,
+            step=_STEP_MS,
             stop_event=self._ending,
             rust_timeout=_POLL_MS,
             yield_on_timeout=True,
@@ -154,53 +119,39 @@ class Watch:
             ignore_permission_denied=True,
         )
 
-    def _call(self, what: Callable[..., None], *values: object) -> None:
+    def _call(self, callback: Callable[..., None], *values: object) -> None:
         if not self._ending.is_set():
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(what, *values)
+                self._loop.call_soon_threadsafe(callback, *values)
 
 
 @contextlib.contextmanager
-def watching(path: Path, troubled: Callable[[Exception], None]) -> Iterator[Watch]:
-    """Watch a folder, which need not be there, until the block ends. Call it in the running loop."""
-    one = Watch(path, troubled)
+def watching(path: Path, on_error: Callable[[Exception], None]) -> Iterator[asyncio.Event]:
+    """Watch a folder, which need not exist, until the block ends. The event is set by each change.
+
+    Call it in the running loop.
+    """
+    one = Watch(path, on_error)
     one.thread.start()
     try:
-        yield one
+        yield one.changed
     finally:
         one.end()
 
 
-def hint_for(root: str, batch: Batch) -> Hint:
-    """What a batch of changes means for the files that a scan reads. What is absent is left to the scans."""
-    files: set[str] = set()
-    everything = False
-    for change, path in batch:
-        below = path.removeprefix(root + "/")
-        parts = below.split("/")
-        if any(part.startswith("..") for part in parts):
-            everything = True  # the `..data` of a ConfigMap: the files are links through it
-        elif below == IGNORE_FILE:
-            everything = True
-        elif change is Change.deleted or below == path or any(part.startswith(".") for part in parts):
-            continue
-        elif is_request_file(below):
-            files.add(below)
-        elif os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - no Path objects here
-            files.update(_files(root, path))
-    return Hint(everything=everything) | Hint(frozenset(files))
-
-
-def _files(root: str, folder: str) -> Iterator[str]:
-    """The request files in a folder that is new: what was written before it was watched has no change of its own."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = place.removeprefix(root + "/")
-        yield from (f"{below}/{name}" for name in names if is_request_file(name) and not name.startswith("."))
+def needs_scan(root: str, path: str) -> bool:
+    """True if a change of this path may change what a scan finds: a request file, a folder, or the ignore list."""
+    below = path.removeprefix(f"{root}/")
+    parts = below.split("/")
+    if below == IGNORE_FILE or any(part.startswith("..") for part in parts):  # `..data`: the links of a ConfigMap
+        return True
+    if below == path or any(part.startswith(".") for part in parts):
+        return False
+    return is_request_file(below) or (os.path.isdir(path) and not os.path.islink(path))  # noqa: PTH112, PTH114
 
 
 def _place(path: Path) -> tuple[str, int, int] | None:
-    """Which folder the path leads to now."""
+    """The folder that the path leads to now: path, device and inode. None: there is none."""
     try:
         real = os.path.realpath(path, strict=True)
         status = os.stat(real)  # noqa: PTH116
@@ -210,9 +161,9 @@ def _place(path: Path) -> tuple[str, int, int] | None:
 
 
 def _folders(root: str) -> tuple[list[str], bool]:
-    """Every real folder from the root down, and whether some linked one leads out of it."""
+    """Every real folder from the root down, and True if a linked folder leads out of the root."""
     found, leads_out = [root], False
-    for folder in found:  # it grows meanwhile
+    for folder in found:  # it grows in the loop
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -223,7 +174,7 @@ def _folders(root: str) -> tuple[list[str], bool]:
 
 
 def _is_new(batch: Batch, known: frozenset[str] | None) -> bool:
-    """True when each folder is watched for itself, and there is another one now."""
+    """True if each folder is watched on its own, and there is a new one."""
     if known is None:
         return False
     return any(

@@ -1,9 +1,8 @@
-"""YAML text to plain values with the line and column of everything: our own builder over the parser's events.
+"""Turn YAML text into plain values with the line and column of each, from the events of the parser.
 
-Why not a loader: PyYAML's C loader kills the interpreter on deep nesting, lets the last of two equal keys win, turns
-`no` into False and knows no positions. Events are iterative. Refused here: anchors, aliases, tags, merge keys,
-duplicate keys, keys that are no text, control characters, more than `Limits` allows. Plain scalars are read as YAML
-1.2 does.
+PyYAML's C loader crashes the interpreter on deep nesting, accepts duplicate keys, turns `no` into False and has no
+positions. Events are iterative. This reader refuses anchors, aliases, tags, merge keys, duplicate keys, keys that are
+not text, control characters, and more than `Limits` allows. It reads plain scalars as YAML 1.2 does.
 """
 
 import re
@@ -38,12 +37,12 @@ Position = tuple[int, int]  # line and column, from 1
 
 
 class RefusedValue:
-    """Stands where a value was refused."""
+    """A placeholder for a value that was refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a file we read. Bytes; levels; values of all documents together."""
+    """The limits of a file: bytes, levels of nesting, and values of all documents together."""
 
     file_bytes: int = 1 << 20
     depth: int = 32
@@ -52,7 +51,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class YamlProblem:
-    """What is wrong, before the file's name is known."""
+    """A fault without the name of its file."""
 
     mark: Position
     message: str
@@ -61,28 +60,28 @@ class YamlProblem:
 
 @dataclass(slots=True)
 class YamlDocument:
-    """One document. `cut` is True when the text could not be read to the document's end: nothing follows it."""
+    """One document. `cut` is True if the reader stopped before its end: no document follows it."""
 
     value: object = None
-    name: object = None  # metadata.name as written, also when the tree is cut after it
+    name: object = None  # metadata.name as written, even if the document is cut after it
     keys: dict[Path, Position] = field(default_factory=dict)
     values: dict[Path, Position] = field(default_factory=dict)
     problems: list[YamlProblem] = field(default_factory=list)
     cut: bool = False
 
     def position_of(self, path: Path) -> Position:
-        """Where the value stands; for one that is not there, where its nearest parent stands."""
+        """The position of a value; for a missing value, the position of its nearest parent."""
         while path not in self.values and path:
             path = path[:-1]
         return self.values.get(path, (1, 1))
 
 
 class _Cut(Exception):
-    """The rest of the file is not looked at."""
+    """The reader stops here and ignores the rest of the file."""
 
 
 def parse_documents(text: str, limits: Limits) -> Iterator[YamlDocument]:
-    """Each document of a text, in order. Never raises; after the first tree that is `cut`, nothing follows."""
+    """Each document of a text, in order, up to the first that is `cut`. Never raises."""
     builder = _Builder(iter(_PARSER(text).get_event, None), limits)
     while (tree := builder.document()) is not None:
         yield tree
@@ -121,7 +120,7 @@ class _Builder:
         if len(path) > self._limits.depth:
             raise self._cut(mark, f"nested deeper than {self._limits.depth} levels", "flatten the document")
         if isinstance(event, AliasEvent):
-            self._refuse(mark, "aliases (`*`) are not allowed", "write the value out")
+            self._refuse(mark, "aliases (`*`) are not allowed", "write the value itself")
             return RefusedValue
         assert isinstance(event, ScalarEvent | CollectionStartEvent)
         if event.anchor is not None:
@@ -130,7 +129,7 @@ class _Builder:
             self._refuse(mark, "tags (`!`) are not allowed", "remove the tag")
         if not isinstance(event, ScalarEvent):
             return self._mapping(path) if isinstance(event, MappingStartEvent) else self._sequence(path)
-        if event.style == '"' and CONTROL.search(event.value):  # only an escape can bring one in
+        if event.style == '"' and CONTROL.search(event.value):  # only an escape sequence can produce one
             self._refuse(mark, "control characters are not allowed", "remove the escape sequence")
             return RefusedValue
         value = event.value if event.style else _plain(event.value)
@@ -157,7 +156,7 @@ class _Builder:
         return values
 
     def _key(self, event: Event, path: Path, taken: dict[str, object]) -> str | None:
-        """The key; None when it is refused, and then it was told."""
+        """The key; None if it was refused, and then its fault is recorded."""
         mark = _mark(event)
         if not isinstance(event, ScalarEvent):
             if isinstance(event, MappingStartEvent | SequenceStartEvent):
@@ -168,7 +167,7 @@ class _Builder:
         if event.anchor is not None or event.tag is not None:
             self._refuse(mark, "anchors and tags are not allowed", "remove it")
         if key == "<<" and not event.style:
-            self._refuse(mark, "merge keys (`<<`) are not allowed", "write the fields out")
+            self._refuse(mark, "merge keys (`<<`) are not allowed", "write the fields themselves")
         elif (event.style == '"' and CONTROL.search(key)) or not (event.style or isinstance(_plain(key), str)):
             self._refuse(mark, "expected text as a key", "put the key in quotes")
         elif key in taken:
@@ -179,7 +178,7 @@ class _Builder:
         return None
 
     def _skip(self, levels: int = 0) -> None:
-        """Pass over one value, or over the rest of the `levels` that are open."""
+        """Skip one value, or the rest of the `levels` that are open."""
         while True:
             event = next(self._events)
             self._nodes += 1
@@ -188,7 +187,7 @@ class _Builder:
             elif isinstance(event, MappingEndEvent | SequenceEndEvent):
                 levels -= 1
             if levels > self._limits.depth or self._nodes > self._limits.nodes:
-                raise self._cut(_mark(event), "too large or nested too deeply", "shorten the document")
+                raise self._cut(_mark(event), "the document is too large or nested too deeply", "shorten it")
             if levels == 0:
                 return
 
@@ -224,7 +223,9 @@ def _syntax(error: yaml.YAMLError) -> YamlProblem:
     if problem := getattr(error, "problem", None):
         message += f": {str(problem)[:80]}"
     if "token" in message or "tab" in message:
-        return YamlProblem(place, message, "indent with spaces, not tabs, and put odd values in quotes")
+        return YamlProblem(
+            place, message, "indent with spaces, not tabs, and put values with special characters in quotes"
+        )
     if context and context.line + 1 != place[0]:
         return YamlProblem(place, message, f"check indentation, quotes and brackets from line {context.line + 1} on")
     return YamlProblem(place, message, "check indentation, quotes and brackets")

@@ -49,12 +49,12 @@ async def test_a_generation_records_its_commit_and_whether_its_file_is_as_commit
         assert audit.verify(desk.store.path).findings == ()
 
 
-async def test_a_partial_read_records_it_as_well(folder: Path, clone: Path) -> None:
+async def test_a_scan_after_an_event_records_the_commit_as_well(folder: Path, clone: Path) -> None:
     async with desk_at(folder) as desk:
         await desk.scan()
         desk.capture("a")
         head = commit(clone)
-        await desk.admission.sync_files(["a.yaml"])
+        await desk.admission.scan(prune=False)
         assert desk.record("a").desired.commit == head
 
 

@@ -239,7 +239,7 @@ async def test_one_dossier_that_two_files_name_at_once_is_adopted_by_one_of_them
             adopts(world, name, dossier)
         synced = await agent._admission.scan()
         (fault,) = synced.refusals
-        assert "Another request has this dossier" in fault.message
+        assert "Another request still uses this dossier" in fault.message
         assert fault.hint
         await scanned(world, agent)
         one, other = sorted(world.records().values(), key=lambda record: record.state == "held")
@@ -253,6 +253,6 @@ async def test_an_invalid_dossier_id_is_refused_in_its_file(world: World, odd: s
     adopts(world, "a", odd)
     async with world.running() as agent:
         (fault,) = (await agent._admission.scan()).refusals
-        assert (fault.name, "no id of a dossier" in fault.message) == ("a", True)
+        assert (fault.name, "not a valid dossier id" in fault.message) == ("a", True)
         assert odd not in fault.message.split()
     assert world.record("a").state == "held"

@@ -50,7 +50,7 @@ async def test_without_the_list_the_last_good_document_stays_and_others_are_admi
     typed(desk, "a")
     desk.upload("b")
     (refused,) = (await desk.scan()).refusals
-    assert "cannot be had" in refused.message
+    assert "does not provide the list" in refused.message
     assert desk.record("a").desired.document_type is None
     assert desk.find("b") is not None
     desk.types.rows = (DocumentType(id=138, country="NLD", type="passport"),)

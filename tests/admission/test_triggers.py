@@ -1,25 +1,25 @@
-"""Hints make things earlier, never otherwise: the follower, the look of the admission, and a running agent."""
+"""File-system events make the next full scan earlier and withdraw nothing: the trigger, the scan, a running agent."""
 
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.admission import WatchResult
-from agent.admission.triggers import HintFollower
+from agent.admission import SyncResult
+from agent.admission.triggers import scan_after_events
 from agent.core.record import Outcome
-from agent.source.folder import Scan
-from agent.source.watch import EVERYTHING, Hint
+from agent.source import scan as scan_module
+from agent.source.folder import SETTLE_SECONDS, Folder, Scan
+from agent.source.safe_read import Content, ReadFailure
 from agent.store import audit
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.clock import until
 from tests.support.environment import World
 from tests.support.files import capture, write
-
-A = Hint(frozenset({"a.yaml"}))
 
 
 @pytest.fixture
@@ -30,157 +30,93 @@ async def desk(folder: Path) -> AsyncIterator[ControllerHarness]:
         assert not audit.verify(desk.store.path).findings
 
 
-# -- the follower --------------------------------------------------------------------------------------------------
+# -- the trigger -----------------------------------------------------------------------------------------------------
+
+
+def synced(retry_after: float | None = None) -> SyncResult:
+    scan = Scan(complete=True, retry_after=retry_after)
+    return SyncResult(scan=scan, files=1, refusals=(), waiting=0, retry_after=retry_after, absent=0, complete=True)
 
 
 class Script:
-    """What looks and scans leave open, one after the other."""
+    """A clock that jumps, and scans of a given duration that return given results; `done` has the time of each scan."""
 
-    def __init__(self, results: list[Hint], scans: list[Hint]) -> None:
-        self.results, self.scans = results, scans
-        self.done: list[object] = []
-        self.follower = HintFollower(self.sync_files, self.scan, self.done.append)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *results: SyncResult | Exception, seconds: float = 0.0) -> None:
+        self.now, self.seconds = 0.0, seconds
+        self.results, self.done = list(results), list[float]()
+        self.events: list[float] = []  # times at which the folder changes
+        self.errors: list[Exception] = []
+        self.changed = asyncio.Event()
+        monkeypatch.setattr("agent.admission.triggers.monotonic", lambda: self.now)
+        monkeypatch.setattr("agent.admission.triggers.asyncio.sleep", self.sleep)
 
-    async def sync_files(self, files: frozenset[str]) -> Hint:
-        self.done.append(sorted(files))
-        return self.results.pop(0)
+    async def sleep(self, seconds: float) -> None:
+        self.now += max(seconds, 0.0)
 
-    async def scan(self) -> Hint:
-        self.done.append("scan")
-        return self.scans.pop(0)
+    async def scan(self, *, prune: bool) -> SyncResult:
+        assert not prune
+        self.done.append(round(self.now, 2))
+        self.now += self.seconds
+        result = self.results.pop(0)
+        if self.events and self.events[0] <= self.now:
+            self.events.pop(0)
+            self.changed.set()
+        if not self.results and not self.changed.is_set() and not isinstance(result, Exception):
+            self.changed.set()
+            raise asyncio.CancelledError
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-
-async def test_a_file_is_checked_again_until_it_is_settled() -> None:
-    script = Script([A, Hint()], [])
-    for hint in (A, Hint(), Hint()):
-        await script.follower.follow(hint)
-    assert script.done == [["a.yaml"], ["a.yaml"]]
-
-
-async def test_a_request_that_a_partial_read_leaves_open_is_scanned_for() -> None:
-    script = Script([EVERYTHING], [Hint()])
-    for hint in (A, Hint()):
-        await script.follower.follow(hint)
-    assert script.done == [["a.yaml"], "scan"]
-
-
-async def test_scans_keep_their_distance_and_partial_reads_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = [0.0]
-    monkeypatch.setattr("agent.admission.triggers.monotonic", lambda: times[0])
-    script = Script([Hint(), Hint()], [Hint(), Hint()])
-    scan = script.scan
-
-    async def slow() -> Hint:
-        times[0] += 1.0
-        return await scan()
-
-    script.follower._scan = slow
-    for at, hint in ((0.0, EVERYTHING), (2.0, EVERYTHING), (2.5, A), (3.5, Hint())):
-        times[0] = at
-        await script.follower.follow(hint)
-    assert script.done == ["scan", ["a.yaml"], "scan"]
+    async def run(self) -> list[float]:
+        self.changed.set()
+        with contextlib.suppress(asyncio.CancelledError, IndexError):
+            await scan_after_events(self, self.changed, self.errors.append)
+        return self.done
 
 
-async def test_nothing_that_goes_wrong_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.admission.triggers._FAULT_PAUSE", 0)
-    script = Script([Hint()], [])
-    hints = [EVERYTHING, A]
-
-    class Hints:
-        async def next(self, _: float | None = None) -> Hint:
-            return hints.pop(0)
-
-    with contextlib.suppress(IndexError):  # the hints are used up
-        await script.follower.run(Hints())
-    failure = script.done[1]
-    assert isinstance(failure, IndexError)
-    assert script.done == ["scan", failure, ["a.yaml"]]
+async def test_one_scan_follows_all_events_within_the_settle_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await Script(monkeypatch, synced()).run() == [0.26]
 
 
-# -- a look --------------------------------------------------------------------------------------------------------
+async def test_the_next_scan_runs_when_a_file_that_changed_again_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await Script(monkeypatch, synced(0.1), synced()).run() == [0.26, 0.36]
 
 
-async def test_a_partial_read_admits_and_changes_what_is_good(desk: ControllerHarness) -> None:
-    desk.upload("a")
-    desk.upload("b")
-    result = await desk.admission.sync_files(["a.yaml"])
-    assert (result.unsettled, result.needs_full_scan) == (frozenset(), False)
-    assert (desk.record("a").generation, desk.find("b")) == (1, None)
-    desk.upload("a", document_id=138)
-    await desk.admission.sync_files(["a.yaml"])
-    assert desk.record("a").generation == 2
-    before = desk.record("a")
-    await desk.scan(2)
-    assert desk.record("a") == before
-    assert desk.find("b") is not None
-
-
-async def test_a_partial_read_leaves_what_is_refused_to_a_scan_and_delays_no_other(desk: ControllerHarness) -> None:
-    """[I9]"""
-    desk.upload("a")
-    desk.upload("b")
-    (desk.images / "a/front.jpg").unlink()
-    result = await desk.admission.sync_files(["a.yaml", "b.yaml"])
-    assert (result.needs_full_scan, desk.find("a")) == (True, None)
-    assert desk.find("b") is not None
-    assert [fault.name for fault in (await desk.scan()).refusals] == ["a"]
-
-
-@pytest.mark.parametrize("slice_", range(6))
-@pytest.mark.parametrize("name", ["a", "new"])
-async def test_a_partial_read_comes_between_any_two_slices_of_a_scan_and_is_not_undone(
-    desk: ControllerHarness, monkeypatch: pytest.MonkeyPatch, name: str, slice_: int
+async def test_an_event_during_a_scan_starts_another_scan_and_long_scans_keep_their_distance(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """[I2] What the scan saw before is older: it is neither admitted again nor taken for absent."""
-    monkeypatch.setattr("agent.source.scan._SLICE", 1)
-    for known in "abcd":
-        desk.upload(known)
-    await desk.scan()
-    folder, loop = desk.admission._folder, asyncio.get_running_loop()
-    real, read_pool = folder.slices, []
-
-    async def begin() -> None:
-        read_pool.append(asyncio.create_task(desk.admission.sync_files([f"{name}.yaml"])))
-        await asyncio.sleep(0)  # it waits for its turn
-
-    def slices() -> Iterator[Scan | None]:
-        for number, seen in enumerate(real()):
-            if number == slice_:
-                desk.upload(name, document_id=138)
-                asyncio.run_coroutine_threadsafe(begin(), loop).result(5)
-            yield seen
-
-    monkeypatch.setattr(folder, "slices", slices)
-    desk.upload("c", document_id=139)  # so that there is something to sort
-    scan = asyncio.create_task(desk.scan())
-    await until(lambda: read_pool)
-    assert await read_pool[0] == WatchResult()
-    assert not scan.done()
-    admitted = desk.record(name)
-    assert admitted.desired.document_id == 138
-    await scan
-    monkeypatch.setattr(folder, "slices", real)
-    await desk.scan(3)
-    assert desk.record(name) == admitted
-    assert desk.record("c").desired.document_id == 139
-    assert desk.outcomes(*"abcd") == [None] * 4
+    script = Script(monkeypatch, synced(), synced(), seconds=2.0)
+    script.events = [1.0]
+    assert await script.run() == [0.26, 4.25]
 
 
-async def test_partial_reads_and_scans_for_hints_withdraw_nothing(desk: ControllerHarness) -> None:
+async def test_a_scan_that_fails_is_reported_and_the_next_event_starts_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failure = ValueError("a bug")
+    script = Script(monkeypatch, failure, synced())
+    script.events = [0.0]
+    assert len(await script.run()) == 2
+    assert script.errors[0] is failure
+
+
+# -- a scan after an event -------------------------------------------------------------------------------------------
+
+
+async def test_scans_after_events_withdraw_nothing(desk: ControllerHarness) -> None:
     desk.upload("b")
     path = desk.upload("a")
     await desk.scan()
     path.unlink()
     for _ in range(3):
-        await desk.admission.sync_files(["a.yaml"])
-        assert (await desk.admission.scan(hinted=True)).absent == 0
+        assert (await desk.admission.scan(prune=False)).absent == 0
     assert desk.outcomes("a") == [None]
     await desk.scan(2)
     assert desk.outcomes("a", "b") == [Outcome.WITHDRAWN, None]
 
 
-@pytest.mark.parametrize("seen", ["look", "scan"])
-async def test_a_name_that_a_hint_shows_between_two_scans_was_never_away(desk: ControllerHarness, seen: str) -> None:
+async def test_a_name_that_an_event_shows_between_two_scans_was_never_absent(desk: ControllerHarness) -> None:
     desk.upload("b")
     path = desk.upload("a")
     await desk.scan()
@@ -188,7 +124,7 @@ async def test_a_name_that_a_hint_shows_between_two_scans_was_never_away(desk: C
     path.unlink()
     await desk.scan()
     path.write_text(text)
-    await (desk.admission.sync_files(["a.yaml"]) if seen == "look" else desk.admission.scan(hinted=True))
+    await desk.admission.scan(prune=False)
     path.unlink()
     await desk.scan()
     assert desk.outcomes("a") == [None]
@@ -196,10 +132,17 @@ async def test_a_name_that_a_hint_shows_between_two_scans_was_never_away(desk: C
     assert desk.outcomes("a") == [Outcome.WITHDRAWN]
 
 
-async def test_a_partial_read_before_the_first_scan_leaves_all_to_it(desk: ControllerHarness) -> None:
+async def test_a_scan_after_an_event_admits_changes_and_refuses(desk: ControllerHarness) -> None:
+    """[I9]"""
     desk.upload("a")
-    desk.restart()
-    assert (await desk.admission.sync_files(["a.yaml"])).needs_full_scan
+    desk.upload("b")
+    (desk.images / "a/front.jpg").unlink()
+    result = await desk.admission.scan(prune=False)
+    assert ([fault.name for fault in result.refusals], desk.find("a")) == (["a"], None)
+    assert desk.record("b").generation == 1
+    desk.upload("b", document_id=138)
+    await desk.admission.scan(prune=False)
+    assert desk.record("b").generation == 2
 
 
 # -- a running agent -----------------------------------------------------------------------------------------------
@@ -207,6 +150,32 @@ async def test_a_partial_read_before_the_first_scan_leaves_all_to_it(desk: Contr
 
 def admitted(world: World, *names: str) -> bool:
     return {*names} <= world.records().keys()
+
+
+async def test_one_scan_reads_a_new_file_of_a_running_agent_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file younger than the settle time is read by one scan, which the trigger schedules."""
+    reads, scans = list[str](), list[bool]()
+    read, scan = scan_module.read_beneath, Folder.scan
+
+    def counted(root: str, path: str, limit: int) -> Content | ReadFailure:
+        reads.append(path)
+        return read(root, path, limit)
+
+    def counted_scan(self: Folder) -> object:
+        seen = scan(self)
+        scans.append("a" in seen.documents)
+        return seen
+
+    monkeypatch.setattr(scan_module, "read_beneath", counted)
+    monkeypatch.setattr(Folder, "scan", counted_scan)
+    async with world.running(watch=True) as agent:
+        agent._admission._folder._options = replace(agent._admission._folder._options, settle=SETTLE_SECONDS)
+        await until(lambda: len(scans) >= 2)  # at the start, and when the watch began
+        scans.clear()
+        world.capture("a")
+        await until(lambda: admitted(world, "a"))
+        assert reads == ["a.yaml"]
+        assert (scans[-1], len(scans)) == (True, 1)
 
 
 async def test_a_file_is_admitted_when_it_is_written_without_a_scan_at_an_interval(world: World) -> None:
@@ -244,7 +213,7 @@ async def test_a_broken_file_is_refused_when_it_is_written(world: World) -> None
         await until(lambda: agent._telemetry.last_sync is not None and len(agent._telemetry.last_sync.refusals) == 1)
 
 
-async def test_a_source_that_cannot_be_watched_is_reported_once_and_scanned_all_the_same(
+async def test_a_source_that_cannot_be_watched_is_reported_once_and_scanned_at_intervals(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: str, **__: object) -> None:

@@ -22,7 +22,7 @@ __all__ = ["begin", "world"]
 def test_without_credentials_and_without_a_store(here: Here) -> None:
     here.env.clear()
     said = here("plan")
-    assert (said.code, said.out) == (0, "Nothing to do: no requests. Billable starts in all: 0.\n")
+    assert (said.code, said.out) == (0, "Nothing to do: no requests. Billable starts in total: 0.\n")
     write(here.folder / "specs/a.yaml", capture("a"))
     said = here("plan", "-o", "json")
     assert said.code == 2
@@ -57,7 +57,7 @@ def test_a_refusal_wins_over_changes_that_wait(here: Here) -> None:
     assert said.code == 5
     assert said.out.splitlines()[0].split() == ["REQUEST", "ACTION", "STARTS", "WHY"]
     assert ". Try: " in said.out
-    assert said.out.endswith("1 create, 1 refuse. Billable starts in all: 1.\n")
+    assert said.out.endswith("1 create, 1 refuse. Billable starts in total: 1.\n")
 
 
 def test_a_folder_that_is_not_there_is_an_error(here: Here) -> None:
@@ -108,8 +108,8 @@ def test_markdown_shows_what_changes_and_lets_nothing_through() -> None:
     text = as_markdown(Plan(changes=rows, budget_left=7))
     assert text.splitlines()[0] == "### assure-agent plan"
     assert "1 create, 1 withdraw, 1 refuse, 1 nothing.  " in text
-    assert "Billable starts in all: 2.  " in text
-    assert "Today's budget still allows 7.  " in text
+    assert "Billable starts in total: 2.  " in text
+    assert "Today's start budget still allows 7.  " in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 2 + 3  # what stays as it is is a number only
     assert "| c | withdraw (stopped) | many | 1 |" in table
@@ -124,7 +124,7 @@ def test_a_long_plan_is_cut_in_a_comment() -> None:
     rows = tuple(Change(name=f"a{n}", action=Action.CREATE, reason="new", starts=1) for n in range(600))
     text = as_markdown(Plan(changes=rows))
     assert text.endswith("... and 100 more.")
-    assert "Billable starts in all: 600." in text
+    assert "Billable starts in total: 600." in text
 
 
 # -- a store that is not what it was ---------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ async def test_a_lost_store_is_foreseen_and_run_does_what_was_said(world: World,
     assert (said.code, said.json["recovery"], said.json["starts"]) == (2, "lost", 0)
     assert rows(said) == {"done": ("hold", 0), "runs": ("hold", 0)}
     assert {row["reason"] for row in said.json["changes"]} == {
-        "adopted if Assure still has it; held otherwise, until `assure-agent approve`"
+        "adopted if Assure still has its dossier; otherwise held until `assure-agent approve`"
     }
     assert not world.state.exists()
     async with world.running():
@@ -234,5 +234,6 @@ def test_the_table_says_first_that_the_store_is_not_what_it_was(here: Here) -> N
     said = here("plan")
     assert said.code == 2
     assert said.out.endswith(
-        "The state file was lost: `run` asks Assure first what it still has. 1 hold. Billable starts in all: 0.\n"
+        "The state file was lost: `run` first reads from Assure what it still has. "
+        "1 hold. Billable starts in total: 0.\n"
     )

@@ -36,14 +36,14 @@ def in_a_folder_of_all(path: Path) -> None:
 
 REPORTED: list[tuple[Callable[[Path], None], str]] = [
     (hard_linked, "of/a.yaml: the file has 2 hard links"),
-    (writable, "of/a.yaml: others may write the file (mode 0666)"),
-    (in_a_folder_of_all, "of/: others may write the folder (mode 0777)"),
+    (writable, "of/a.yaml: other users can write the file (mode 0666)"),
+    (in_a_folder_of_all, "of/: other users can write the folder (mode 0777)"),
 ]
 REFUSED: list[tuple[Callable[[Path], None], str]] = [
     (hard_linked, "of/a.yaml:1:1: the file has 2 hard links"),
-    (writable, "of/a.yaml:1:1: others may write the file (mode 0666)"),
-    (group_writable, "of/a.yaml:1:1: others may write the file (mode 0664)"),
-    (in_a_folder_of_all, "of/:1:1: others may write the folder (mode 0777)"),
+    (writable, "of/a.yaml:1:1: other users can write the file (mode 0666)"),
+    (group_writable, "of/a.yaml:1:1: other users can write the file (mode 0664)"),
+    (in_a_folder_of_all, "of/:1:1: other users can write the folder (mode 0777)"),
     pytest.param(  # type: ignore[list-item]
         of_nobody,
         "of/a.yaml:1:1: the file belongs to uid 65534",

@@ -12,7 +12,6 @@ from agent.assure.account import client_config
 from agent.assure.client import AssureClient
 from agent.assure.document_type_cache import DocumentTypeCache
 from agent.controller.interpreter import Interpreter
-from agent.controller.pictures import ImageFolder
 from agent.controller.reconciler import Reconciler
 from agent.controller.result_poller import ResultPoller
 from agent.controller.start_budget import StartBudget
@@ -25,6 +24,7 @@ from agent.core.policy import Policy
 from agent.core.record import Desired, Record
 from agent.source.folder import Folder
 from agent.source.git_provenance import GitCheckout
+from agent.source.images import ImageFolder
 from agent.store.sqlite import SqliteStore
 from tests.support.clock import VirtualClock
 from tests.support.environment import World, watching

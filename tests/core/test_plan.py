@@ -52,16 +52,16 @@ def test_a_new_name_is_created() -> None:
 
 def test_another_document_before_anything_is_billed_starts_over() -> None:
     action, why = told(fresh(), essence="e2")
-    assert (action, why) == (Action.RERUN, "changed before anything was billed: it starts over")
+    assert (action, why) == (Action.RERUN, "changed before a billed start: it starts over")
 
 
-def test_a_changed_document_that_a_person_wants_verified_says_that_it_is_billed_once_more() -> None:
+def test_a_changed_document_that_a_person_wants_verified_says_that_it_is_billed_again() -> None:
     held = step(fresh(**FINISHED), DocumentChanged(at=9.0, desired=replace(DESIRED, digest="d2", essence="e2")), POLICY)
     assert held.record.hold is not None
     wanted, asked = replace(DESIRED, digest="d2", essence="e2"), held.record.hold.id
     answer = HoldResolved(at=10.0, hold_id=asked, answer=HoldAnswer.RETRY, desired=wanted)
     action, why = planned_action(held.record, step(held.record, answer, POLICY, request_effect=False).record)
-    assert (action, "billed once more" in why) == (Action.RERUN, True)
+    assert (action, "billed again" in why) == (Action.RERUN, True)
 
 
 def test_another_document_with_a_dossier_says_that_the_old_one_goes_first() -> None:
@@ -81,7 +81,7 @@ def test_another_document_after_the_billable_act_is_a_question(state: dict[str, 
 
 def test_labels_and_retention_change_in_place_and_are_named() -> None:
     action, why = told(fresh(**BILLED), labels=(("team", "b"),), retention=60.0)
-    assert (action, why) == (Action.CHANGE, "labels and retention changed: applied in place, nothing starts")
+    assert (action, why) == (Action.CHANGE, "labels and retention changed: applied in place, no new start")
 
 
 def test_an_annotation_alone_changes_in_place() -> None:

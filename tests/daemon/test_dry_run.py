@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from agent.admission import AdmissionRules
+from agent.admission.prune_guard import PruneGuard
 from agent.core.assure_types import PROVIDER, DossierReading, ListedProcess, ProcessReading, Status
 from agent.core.effect import EffectKind
 from agent.core.machine import step
@@ -206,13 +207,40 @@ async def test_more_than_a_few_withdrawals_are_shown_as_stopped(harness: Control
     assert plan.starts == 8  # those that are gone go on until somebody approves
 
 
+async def test_plan_reports_the_decision_of_the_prune_guard(
+    harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.capture("a")
+    harness.capture("b")
+    await harness.scan()
+    (harness.specs / "a.yaml").unlink()
+    assert not (await planned(harness))["a"].stopped
+
+    async def never(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(PruneGuard, "allows", never)
+    row = (await planned(harness))["a"]
+    assert (row.action, row.stopped) == (Action.WITHDRAW, True)
+
+
+async def test_a_request_whose_file_cannot_be_read_is_not_stopped(harness: ControllerHarness) -> None:
+    path = harness.capture("a")
+    await harness.scan()
+    harness.restart()
+    path.write_text("a: [")
+    row = (await planned(harness))["a"]
+    assert (row.action, row.stopped) == (Action.NOTHING, False)
+    assert "cannot be read completely" in row.reason
+
+
 async def test_a_refused_document_says_where_and_that_the_admitted_one_stays(harness: ControllerHarness) -> None:
     path = harness.capture("a")
     await harness.scan()
     path.write_text(path.read_text().replace("document", "dokument"))
     row = (await planned(harness))["a"]
     assert (row.action, row.file, row.line > 1, bool(row.hint)) == (Action.REFUSE, "a.yaml", True, True)
-    assert "the last good document stays" in row.reason
+    assert "the admitted document stays" in row.reason
     assert row.starts == 1
 
 

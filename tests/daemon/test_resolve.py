@@ -197,7 +197,7 @@ async def test_a_dossier_that_another_request_has_is_not_adopted(world: World, t
 @pytest.mark.parametrize("odd", ["4711 typo", "all", "..", "a/b", "", 5, None])
 async def test_an_invalid_dossier_id_is_not_adopted(world: World, odd: object) -> None:
     await other_dossier(world)
-    refused(await execute_offline(world, "resolve", name="a", answer="adopt", dossierId=odd), "no id of a dossier")
+    refused(await execute_offline(world, "resolve", name="a", answer="adopt", dossierId=odd), "not a valid dossier id")
     assert world.record("a").state == "held"
 
 
@@ -207,4 +207,4 @@ async def test_a_dossier_that_is_about_to_be_deleted_is_not_adopted(world: World
     async with world.running() as agent:
         record = world.record("a")
         await agent._store.recoveries.suspect(record.uid, f"{record.reference[:-1]}0", "D9", world.clock.now())
-        refused(await ask(world, "resolve", name="a", answer="adopt", dossierId="D9"), "about to be deleted")
+        refused(await ask(world, "resolve", name="a", answer="adopt", dossierId="D9"), "about to delete")

@@ -12,7 +12,7 @@ import pytest
 from agent.source import folder as module
 from agent.source import scan as scan_module
 from agent.source.folder import Folder, Scan
-from agent.source.safe_read import ReadFailure
+from agent.source.safe_read import Content, ReadFailure
 
 from .samples import capture, upload, write
 
@@ -61,7 +61,7 @@ def test_every_request_below_the_folder_is_found(specs: Path, scan: Callable[[],
         "b": "team/deep/b.yml",
         "c": "team/deep/b.yml",
     }
-    assert (found.complete, found.unsettled, found.files, found.faults, found.error) == (True, False, 2, (), None)
+    assert (found.complete, found.retry_after, found.files, found.faults, found.error) == (True, None, 2, (), None)
     assert found.root is not None
     assert (found.root.path, found.root.inode) == (str(specs), specs.stat().st_ino)
 
@@ -97,28 +97,28 @@ def test_an_unchanged_folder_costs_no_read_and_no_new_result(
     assert after.faults == before.faults
 
 
-def test_a_file_is_read_when_it_was_left_alone_for_a_quarter_of_a_second(
+def test_a_file_is_read_once_it_has_not_changed_for_a_quarter_of_a_second(
     specs: Path, clocks: Clocks, scan: Callable[[], Scan]
 ) -> None:
     changed_at = write(specs / "a.yaml", upload("a")).stat().st_ctime
     clocks.now = changed_at + 0.2
     found = scan()
-    assert (found.unsettled, found.files, dict(found.documents)) == (True, 1, {})
+    assert (found.proves_absence, found.files, dict(found.documents)) == (False, 1, {})
     clocks.now = changed_at + 0.26
     found = scan()
-    assert (found.unsettled, set(found.documents)) == (False, {"a"})
+    assert (found.retry_after is not None, set(found.documents)) == (False, {"a"})
 
 
-def test_until_then_what_it_said_before_counts(specs: Path, clocks: Clocks, scan: Callable[[], Scan]) -> None:
+def test_until_then_its_previous_content_counts(specs: Path, clocks: Clocks, scan: Callable[[], Scan]) -> None:
     file = write(specs / "a.yaml", upload("a"))
     before = scan()
     clocks.now = write(file, upload("a")[:50]).stat().st_ctime  # half-written
     found = scan()
-    assert found.unsettled
+    assert found.retry_after is not None
     assert found.documents is before.documents
     clocks.now = write(file, upload("a").replace("137", "138")).stat().st_ctime + 1
     found = scan()
-    assert not found.unsettled
+    assert found.retry_after is None
     assert found.documents["a"].canonical != before.documents["a"].canonical
 
 
@@ -126,12 +126,12 @@ def test_a_file_from_the_future_is_read_when_it_is_unchanged_for_long_enough(
     specs: Path, clocks: Clocks, scan: Callable[[], Scan]
 ) -> None:
     clocks.now = write(specs / "a.yaml", upload("a")).stat().st_ctime - 3600
-    assert scan().unsettled
+    assert scan().retry_after is not None
     clocks.ticks += 0.2
-    assert scan().unsettled
+    assert scan().retry_after is not None
     clocks.ticks += 0.1
     found = scan()
-    assert (found.unsettled, set(found.documents)) == (False, {"a"})
+    assert (found.retry_after is not None, set(found.documents)) == (False, {"a"})
 
 
 def test_a_file_from_the_future_that_goes_on_changing_waits_on(
@@ -142,9 +142,9 @@ def test_a_file_from_the_future_that_goes_on_changing_waits_on(
     for number in range(5):
         write(file, upload("a") + "#" * number)
         clocks.ticks += 0.3
-        assert scan().unsettled
+        assert scan().retry_after is not None
     clocks.ticks += 0.3
-    assert not scan().unsettled
+    assert scan().retry_after is None
 
 
 def test_a_file_that_changes_while_it_is_read_is_left_for_later(
@@ -153,9 +153,9 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_later(
     write(specs / "a.yaml", upload("a"))
     with monkeypatch.context() as patch:
         patch.setattr(scan_module, "read_beneath", lambda *_: ReadFailure.CHANGING)
-        assert scan().unsettled
+        assert scan().retry_after is not None
     found = scan()
-    assert (found.unsettled, set(found.documents)) == (False, {"a"})
+    assert (found.retry_after is not None, set(found.documents)) == (False, {"a"})
 
 
 def test_all_documents_that_share_a_name_are_refused_and_name_each_other(specs: Path, scan: Callable[[], Scan]) -> None:
@@ -165,8 +165,8 @@ def test_all_documents_that_share_a_name_are_refused_and_name_each_other(specs: 
     assert set(found.documents) == {"other"}
     assert found.claimed == {"same"}
     assert messages(found) == [
-        "a.yaml:1:1: metadata.name is not unique, also at b.yaml:13",
-        "b.yaml:13:1: metadata.name is not unique, also at a.yaml:1",
+        "a.yaml:1:1: metadata.name is not unique; it is also used at b.yaml:13",
+        "b.yaml:13:1: metadata.name is not unique; it is also used at a.yaml:1",
     ]
     (specs / "a.yaml").unlink()
     found = scan()
@@ -269,8 +269,8 @@ def test_a_link_that_leads_out_or_nowhere_is_refused(tmp_path: Path, specs: Path
     assert dict(found.documents) == {}
     assert found.complete
     assert messages(found) == [
-        "loop.yaml:1:1: there is no such file, or a link leads nowhere",
-        "nowhere.yaml:1:1: there is no such file, or a link leads nowhere",
+        "loop.yaml:1:1: the file does not exist, or is a link that leads nowhere",
+        "nowhere.yaml:1:1: the file does not exist, or is a link that leads nowhere",
         "out.yaml:1:1: the link leads out of the source folder",
     ]
     assert scan().faults == found.faults
@@ -304,7 +304,7 @@ def test_a_linked_folder_that_leads_out_or_nowhere_is_refused_and_keeps_its_name
         assert (dict(found.documents), found.claimed) == ({}, {"a", "b"})
         assert sorted(messages(found)) == [
             "other:1:1: the link leads nowhere",
-            "team:1:1: the linked folder leads out of the source folder, and is not read",
+            "team:1:1: the linked folder is outside of the source folder, so the agent does not read it",
         ]
 
 
@@ -341,8 +341,8 @@ def test_fifos_and_linked_folders_with_the_name_of_a_file_are_refused(
     found = scan()
     assert (dict(found.documents), found.files) == ({}, 1)
     assert messages(found) == [
-        "fifo.yaml:1:1: not a regular file",
-        "linked.yaml:1:1: the linked folder leads out of the source folder, and is not read",
+        "fifo.yaml:1:1: the path is not a regular file",
+        "linked.yaml:1:1: the linked folder is outside of the source folder, so the agent does not read it",
     ]
 
 
@@ -385,41 +385,17 @@ def test_an_ignore_list_that_cannot_be_read_lets_nothing_of_the_source_count(
     assert found.error.file == ".assureignore"
 
 
-def test_a_partial_read_applies_an_ignore_list_that_came_with_the_file(specs: Path, clocks: Clocks) -> None:
+def test_a_scan_applies_an_ignore_list_that_came_with_the_file(specs: Path, scan: Callable[[], Scan]) -> None:
     """[I2]"""
-    folder = clocks.folder(specs)
-    folder.scan()
+    scan()
     write(specs / ".assureignore", "a.yaml\n")
     write(specs / "a.yaml", upload("a"))
-    assert folder.read_files(["a.yaml"]).documents == ()
+    assert dict(scan().documents) == {}
 
 
 def test_a_folder_called_like_a_file_is_a_folder(specs: Path, scan: Callable[[], Scan]) -> None:
     write(specs / "team.yaml/a.yaml", upload("a"))
     assert set(scan().documents) == {"a"}
-
-
-@pytest.mark.parametrize("slice_", range(5))
-def test_a_scan_goes_on_with_what_a_partial_read_found_between_its_slices(
-    specs: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, slice_: int
-) -> None:
-    monkeypatch.setattr(scan_module, "_SLICE", 1)
-    for name in "abc":
-        write(specs / f"{name}.yaml", upload(name))
-    folder = clocks.folder(specs)
-    folder.scan()
-    write(specs / "c.yaml", upload("c").replace("137", "138"))
-    seen = None
-    for number, seen in enumerate(folder.slices()):  # noqa: B007 - the last one is the scan
-        if number == slice_:
-            write(specs / "new.yaml", upload("new"))
-            assert [document.name for document in folder.read_files(["new.yaml"]).documents] == ["new"]
-    assert seen is not None
-    before_the_end = slice_ < 3  # after that, files are being put together
-    assert ("new" in seen.documents) == before_the_end
-    write(specs / "twin.yaml", upload("new"))
-    assert folder.read_files(["twin.yaml"]).needs_full_scan  # the name is known to be somebody's
-    assert set(folder.scan().claimed) == {"new"}
 
 
 def test_a_missing_source_folder_is_reported_and_takes_nothing_away(specs: Path, scan: Callable[[], Scan]) -> None:
@@ -475,7 +451,7 @@ def test_a_folder_that_vanishes_while_it_is_scanned_proves_no_absence(
     write(specs / "team/b.yaml", upload("b"))
     monkeypatch.setattr(os, "scandir", refusing(os.scandir, "/team/", FileNotFoundError))
     found = scan()
-    assert (found.unsettled, found.faults) == (True, ())
+    assert (found.retry_after is not None, found.faults) == (True, ())
 
 
 def test_an_unreadable_file_keeps_the_names_it_had_and_is_tried_again(
@@ -508,83 +484,57 @@ def test_an_emptied_folder_is_complete_and_empty(specs: Path, scan: Callable[[],
     assert (found.complete, found.files, dict(found.documents), found.claimed) == (True, 0, {}, frozenset())
 
 
-# -- a look at some files ------------------------------------------------------------------------------------------
+# -- the cost of a scan ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def folder(specs: Path, clocks: Clocks) -> Folder:
-    write(specs / "a.yaml", upload("a"))
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are opened and read, in order."""
+    paths: list[str] = []
+    real = scan_module.read_beneath
+
+    def counted(root: str, path: str, limit: int) -> Content | ReadFailure:
+        paths.append(path)
+        return real(root, path, limit)
+
+    monkeypatch.setattr(scan_module, "read_beneath", counted)
+    return paths
+
+
+def test_one_scan_reads_a_file_and_the_scan_before_says_when(specs: Path, clocks: Clocks, reads: list[str]) -> None:
     folder = clocks.folder(specs)
+    changed_at = write(specs / "a.yaml", upload("a")).stat().st_ctime
+    clocks.now = changed_at + 0.1
+    first = folder.scan()
+    assert first.retry_after == pytest.approx(0.15, abs=1e-3)
+    assert (dict(first.documents), first.proves_absence, reads) == ({}, False, [])
+    clocks.now += first.retry_after + 1e-3
+    second = folder.scan()
+    assert (set(second.documents), second.retry_after, reads) == ({"a"}, None, ["a.yaml"])
     folder.scan()
-    return folder
+    assert reads == ["a.yaml"]
 
 
-def test_a_partial_read_finds_what_is_new_and_what_changed_and_the_next_scan_agrees(
-    specs: Path, folder: Folder
+def test_a_scan_waits_for_the_youngest_file(specs: Path, clocks: Clocks) -> None:
+    folder = clocks.folder(specs)
+    for name in "ab":
+        write(specs / f"{name}.yaml", upload(name))
+    os.utime(specs / "b.yaml")  # its ctime is now
+    clocks.now = (specs / "b.yaml").stat().st_ctime + 0.05
+    assert folder.scan().retry_after == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_scan_costs_one_stat_for_each_file_that_did_not_change(
+    specs: Path, scan: Callable[[], Scan], reads: list[str]
 ) -> None:
-    write(specs / "team/b.yaml", upload("b"))
-    write(specs / "a.yaml", upload("a").replace("137", "138"))
-    write(specs / "c.yaml", upload("c"))
-    found = folder.read_files(["a.yaml", "team/b.yaml"])
-    assert ([one.name for one in found.documents], found.unsettled, found.needs_full_scan) == (
-        ["a", "b"],
-        frozenset(),
-        False,
-    )
-    assert folder.read_files(["a.yaml", "team/b.yaml"]).documents == ()  # read already
-    seen = folder.scan()
-    assert set(seen.documents) == {"a", "b", "c"}
-    assert all(seen.documents[one.name] is one for one in found.documents)
-
-
-def test_a_partial_read_waits_for_a_file_that_is_being_written(specs: Path, folder: Folder, clocks: Clocks) -> None:
-    changed_at = write(specs / "b.yaml", upload("b")).stat().st_ctime
-    clocks.now = changed_at + 0.2
-    found = folder.read_files(["b.yaml"])
-    assert (found.documents, found.unsettled) == ((), {"b.yaml"})
-    clocks.now = changed_at + 0.26
-    assert [one.name for one in folder.read_files(["b.yaml"]).documents] == ["b"]
-    assert not folder.scan().unsettled
-
-
-@pytest.mark.parametrize(
-    "content", [upload("a"), "a: [", f"{upload('b')}---\n{upload('b')}", f"{upload('b')}---\nx: 1"]
-)
-def test_a_partial_read_leaves_faults_and_shared_names_to_a_scan(specs: Path, folder: Folder, content: str) -> None:
-    write(specs / "b.yaml", content)
-    found = folder.read_files(["b.yaml"])
-    assert found.needs_full_scan
-    assert {one.name for one in found.documents} <= {"b"}
-    assert folder.scan().faults
-
-
-def test_a_name_that_two_partial_reads_found_in_two_files_is_left_to_a_scan(specs: Path, folder: Folder) -> None:
-    write(specs / "b.yaml", upload("same"))
-    assert len(folder.read_files(["b.yaml"]).documents) == 1
-    write(specs / "c.yaml", upload("same"))
-    found = folder.read_files(["c.yaml"])
-    assert (found.documents, found.needs_full_scan) == ((), True)
-    assert folder.scan().claimed == {"same"}
-
-
-def test_a_partial_read_reads_only_what_a_scan_would(tmp_path: Path, specs: Path, folder: Folder) -> None:
-    write(tmp_path / "outside/b.yaml", upload("b"))
-    write(tmp_path / "c.yaml", upload("c"))
-    write(specs / ".hidden/d.yaml", upload("d"))
-    (specs / "linked").symlink_to(tmp_path / "outside")
-    (specs / "out.yaml").symlink_to(tmp_path / "c.yaml")
-    (specs / "folder.yaml").mkdir()
-    names = ["linked/b.yaml", ".hidden/d.yaml", "../c.yaml", "out.yaml", "folder.yaml", "gone.yaml", "", "/a.yaml"]
-    assert folder.read_files(names).documents == ()
-
-
-def test_a_partial_read_before_any_scan_or_without_a_folder_leaves_all_to_a_scan(specs: Path, clocks: Clocks) -> None:
-    write(specs / "a.yaml", upload("a"))
-    folder = clocks.folder(specs)
-    assert folder.read_files(["a.yaml"]).needs_full_scan
-    folder.scan()
-    specs.rename(specs.parent / "gone")
-    assert folder.read_files(["a.yaml"]).needs_full_scan
+    for number in range(20):
+        write(specs / f"{number}.yaml", upload(f"a{number}"))
+    first = scan()
+    write(specs / "3.yaml", upload("a3").replace("137", "138"))
+    reads.clear()
+    second = scan()
+    assert reads == ["3.yaml"]
+    assert [name for name, one in second.documents.items() if first.documents[name] is not one] == ["a3"]
 
 
 def test_a_source_folder_that_may_not_be_read_need_not_be_created(

@@ -1,4 +1,4 @@
-"""Pictures are looked at by content, and no link leads to one outside."""
+"""Images are judged by their content, and no link leads to a file outside of the images folder."""
 
 import hashlib
 import io
@@ -10,9 +10,10 @@ import PIL.Image
 import pytest
 
 from agent.core.assure_types import Depiction
-from agent.ports import Image
+from agent.core.effect import ImageRef
+from agent.ports import Image, UnusableImage
 from agent.source import safe_read
-from agent.source.images import ImageProblem, InspectedImages, RejectedImage, inspect, read_verified
+from agent.source.images import ImageProblem, inspect, read_verified
 from agent.source.safe_read import ReadFailure, read_beneath
 from tests.support.files import jpeg, png
 
@@ -38,23 +39,24 @@ def images(tmp_path: Path) -> Path:
 
 
 def reason(images: Path, path: str, limit: int = LIMIT) -> ImageProblem:
-    """Why the one picture is unfit."""
+    """Why the one image cannot be sent."""
     found = inspect(images, {Depiction.FRONT: path}, limit)
     assert isinstance(found, tuple)
     (fault,) = found
     assert path not in fault.message + fault.hint
     assert fault.message.startswith("the front image ")
-    return fault.reason
+    return ImageProblem(fault.reason)
 
 
 def test_good_pictures_are_known_by_type_size_and_digest(images: Path) -> None:
     write(images / "a/front.png", JPEG)  # the ending says nothing
     write(images / "a/back.jpg", PNG)
     found = inspect(images, {Depiction.FRONT: "a/front.png", Depiction.BACK: "a/back.jpg"}, LIMIT)
-    assert isinstance(found, InspectedImages)
-    front, back = found.pictures[Depiction.FRONT], found.pictures[Depiction.BACK]
-    assert (front.media_type, front.size, front.sha256) == ("image/jpeg", len(JPEG), hashlib.sha256(JPEG).hexdigest())
-    assert back.media_type == "image/png"
+    assert isinstance(found, dict)
+    assert found == {
+        Depiction.FRONT: hashlib.sha256(JPEG).hexdigest(),
+        Depiction.BACK: hashlib.sha256(PNG).hexdigest(),
+    }
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"\xff\xd8", PNG[:12], PNG[:8] + b"\0" * 20, b"%PDF-1.7"])
@@ -73,17 +75,17 @@ def test_a_picture_without_its_end_is_cut_off(images: Path, whole: bytes) -> Non
     assert reason(images, "a.jpg", MUCH) is ImageProblem.CUT
     for after in (b"", b"\0" * 512, b"and a video that the phone took along"):
         write(images / "a.jpg", whole + after)
-        assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), InspectedImages)
+        assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), dict)
 
 
 def test_the_preview_in_a_jpeg_is_not_its_end(images: Path) -> None:
     preview = jpeg()
     segment = b"\xff\xe1" + (2 + len(preview)).to_bytes(2) + preview
-    filled = JPEG[:2] + segment + b"\xff" + JPEG[2:]  # a fill byte may stand before any marker
+    filled = JPEG[:2] + segment + b"\xff" + JPEG[2:]  # a fill byte may precede any marker
     write(images / "a.jpg", filled[:-2])
     assert reason(images, "a.jpg", MUCH) is ImageProblem.CUT
     write(images / "a.jpg", filled)
-    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), InspectedImages)
+    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), dict)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_a_jpeg_of_nonsense_is_cut_off(images: Path, nonsense: bytes) -> None:
 
 def test_the_size_limit_is_inclusive(images: Path) -> None:
     write(images / "a.jpg", JPEG.ljust(LIMIT, b"x"))
-    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, LIMIT), InspectedImages)
+    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, LIMIT), dict)
     write(images / "a.jpg", JPEG.ljust(LIMIT + 1, b"x"))
     assert reason(images, "a.jpg") is ImageProblem.TOO_LARGE
 
@@ -145,7 +147,7 @@ def test_a_link_that_stays_inside_is_followed(tmp_path: Path, images: Path) -> N
     (tmp_path / "linked-images").symlink_to(images)
     for folder in (images, tmp_path / "linked-images"):
         for path in ("front.jpg", "a/1.jpg"):
-            assert isinstance(inspect(folder, {Depiction.FRONT: path}, LIMIT), InspectedImages)
+            assert isinstance(inspect(folder, {Depiction.FRONT: path}, LIMIT), dict)
 
 
 def test_a_link_swapped_after_it_was_resolved_is_not_followed(
@@ -196,24 +198,24 @@ def test_a_picture_that_grows_while_it_is_read_has_changed(images: Path, monkeyp
     assert reason(images, "a.jpg") in (ImageProblem.CHANGED, ImageProblem.TOO_LARGE)
 
 
-def test_the_admitted_bytes_are_handed_out_and_others_are_not(images: Path) -> None:
+def test_only_the_admitted_bytes_are_read_for_the_upload(images: Path) -> None:
     file = write(images / "a.jpg", JPEG)
-    digest = hashlib.sha256(JPEG).hexdigest()
-    found = read_verified(images, "a.jpg", digest, LIMIT)
-    assert found == Image(content=JPEG, media_type="image/jpeg")
+    image = ImageRef(depiction=Depiction.FRONT, path="a.jpg", sha256=hashlib.sha256(JPEG).hexdigest())
+    found = read_verified(images, [image], LIMIT)
+    assert found == {Depiction.FRONT: Image(content=JPEG, media_type="image/jpeg")}
     assert "specimen" not in repr(found)
     write(file, JPEG + b"!")
-    found = read_verified(images, "a.jpg", digest, LIMIT)
-    assert isinstance(found, RejectedImage)
-    assert found.reason is ImageProblem.CHANGED
+    found = read_verified(images, [image], LIMIT)
+    assert isinstance(found, UnusableImage)
+    assert (found.depiction, found.reason) == (Depiction.FRONT, ImageProblem.CHANGED)
     file.unlink()
-    found = read_verified(images, "a.jpg", digest, LIMIT)
-    assert isinstance(found, RejectedImage)
+    found = read_verified(images, [image], LIMIT)
+    assert isinstance(found, UnusableImage)
     assert (found.reason, bool(found.hint)) == (ImageProblem.MISSING, True)
 
 
 @pytest.mark.parametrize(
-    ("there", "written", "told"),
+    ("there", "written", "ending"),
     [
         ("jane/FRONT.PNG", "jane/front.png", "; there is jane/FRONT.PNG"),
         ("Jane/front.png", "jane/front.png", "; there is Jane/front.png"),
@@ -221,14 +223,14 @@ def test_the_admitted_bytes_are_handed_out_and_others_are_not(images: Path) -> N
         ("other.png", "front.png", ""),
     ],
 )
-def test_a_missing_file_with_a_similar_name_is_reported(images: Path, there: str, written: str, told: str) -> None:
+def test_a_missing_file_with_a_similar_name_is_reported(images: Path, there: str, written: str, ending: str) -> None:
     write(images / there, PNG)
     (fault,) = inspect(images, {Depiction.FRONT: written}, LIMIT)  # type: ignore[misc]
     assert fault.message.startswith("the front image is not in the images folder")
-    assert fault.message.endswith(told or "folder")
+    assert fault.message.endswith(ending or "folder")
 
 
 def test_a_name_with_the_spaces_that_macos_writes_is_read(images: Path) -> None:
     name = "Screenshot 2026-11-29 at 9.41.00\u202fAM.png"
     write(images / name, PNG)
-    assert isinstance(inspect(images, {Depiction.FRONT: name}, LIMIT), InspectedImages)
+    assert isinstance(inspect(images, {Depiction.FRONT: name}, LIMIT), dict)

@@ -30,7 +30,9 @@ def test_faults_come_in_order_and_begin_with_the_path_as_given(tmp_path: Path) -
 
 
 def test_a_path_that_is_not_there_is_reported(tmp_path: Path) -> None:
-    assert messages(tmp_path, "nope.yaml") == ["nope.yaml:1:1: there is no such file, or a link leads nowhere"]
+    assert messages(tmp_path, "nope.yaml") == [
+        "nope.yaml:1:1: the file does not exist, or is a link that leads nowhere"
+    ]
 
 
 def test_names_are_compared_across_everything_that_is_named(tmp_path: Path) -> None:
@@ -38,7 +40,7 @@ def test_names_are_compared_across_everything_that_is_named(tmp_path: Path) -> N
     write(tmp_path / "two/a.yaml", upload("same"))
     found = messages(tmp_path, "one", "two")
     assert len(found) == 2
-    assert found[0].endswith("also at two/a.yaml:1")
+    assert found[0].endswith("also used at two/a.yaml:1")
 
 
 def test_a_file_named_twice_is_one_file(tmp_path: Path) -> None:
@@ -59,7 +61,7 @@ def test_pictures_are_checked_and_reported_where_their_paths_are_written(tmp_pat
     write(tmp_path / "images/a/front.jpg", JPEG)
     write(tmp_path / "images/a/selfie.jpg", "text")
     assert messages(tmp_path, "specs", images="images") == [
-        "specs/a.yaml:12:15: the selfie image is neither jpg nor png by its content"
+        "specs/a.yaml:12:15: the selfie image is neither a JPEG nor a PNG file by its content"
     ]
     write(tmp_path / "images/a/selfie.jpg", JPEG)
     assert messages(tmp_path, "specs", images="images") == []

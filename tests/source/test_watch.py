@@ -3,62 +3,69 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from watchfiles import Change
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from agent.source import watch as module
-from agent.source.watch import EVERYTHING, Change, Hint, Watch, hint_for, watching
+from agent.source.watch import Watch, needs_scan
 from tests.support.timeouts import PATIENT
 
 from .samples import upload, write
 
 
-class HintRecorder:
-    """Hears all hints, and waits for those that a test expects."""
+class Events:
+    """The events of a watch, as a test waits for them."""
 
-    def __init__(self, hints: Watch, troubles: list[Exception]) -> None:
-        self._hints, self.troubles = hints, troubles
-        self.hints = Hint()
+    def __init__(self, changed: asyncio.Event, errors: list[Exception]) -> None:
+        self.changed, self.errors = changed, errors
 
-    async def waits_for(self, true: Callable[[Hint], bool]) -> Hint:
-        """All that was heard, once it is enough; forgotten then."""
+    async def next(self) -> None:
+        """Wait for an event."""
         async with asyncio.timeout(PATIENT):
-            while not true(self.hints):
-                self.hints |= await self._hints.next()
-        received, self.hints = self.hints, Hint()
-        return received
+            await self.changed.wait()
+        self.changed.clear()
 
-    async def receives(self, *files: str) -> None:
-        await self.waits_for(lambda hint: hint.files >= {*files})
+    async def quiet(self) -> None:
+        """Wait until the events of earlier changes have passed."""
+        while True:
+            try:
+                async with asyncio.timeout(0.5):
+                    await self.changed.wait()
+            except TimeoutError:
+                return
+            self.changed.clear()
 
-    async def eventually_receives(self, path: Path, name: str) -> None:
-        """The folder is watched again, some moment from now: write until it is heard of."""
+    async def eventually(self, path: Path) -> None:
+        """Write a file until the watch reports it: the folder is watched again at some later moment."""
+        await self.quiet()
         async with asyncio.timeout(PATIENT):
-            while name not in self.hints.files:
+            while not self.changed.is_set():
                 write(path, upload("a"))
-                self.hints |= await self._hints.next(0.1)
-        self.hints = Hint()
-
-    async def receives_full_scan(self) -> None:
-        await self.waits_for(lambda hint: hint.everything)
+                await asyncio.sleep(0.1)
+        self.changed.clear()
 
 
 @asynccontextmanager
-async def listening(path: Path) -> AsyncIterator[HintRecorder]:
-    """A watch, once it has begun."""
-    troubles: list[Exception] = []
-    with watching(path, troubles.append) as hints:
-        ear = HintRecorder(hints, troubles)
+async def listening(path: Path) -> AsyncIterator[Events]:
+    """A watch that has begun."""
+    errors: list[Exception] = []
+    watch = Watch(path, errors.append)
+    watch.thread.start()
+    events = Events(watch.changed, errors)
+    try:
         if path.exists():
-            await ear.receives_full_scan()
-        yield ear
-    await asyncio.to_thread(hints.thread.join, PATIENT)
-    assert not hints.thread.is_alive()
+            await events.next()
+        yield events
+    finally:
+        watch.end()
+    await asyncio.to_thread(watch.thread.join, PATIENT)
+    assert not watch.thread.is_alive()
 
 
 @pytest.fixture
@@ -68,37 +75,44 @@ def specs(tmp_path: Path) -> Path:
     return path
 
 
-async def test_a_file_that_is_written_or_changed_is_named(specs: Path) -> None:
+async def test_a_file_that_is_written_changed_or_deleted_is_reported(specs: Path) -> None:
     (specs / "team").mkdir()
-    async with listening(specs) as ear:
+    async with listening(specs) as events:
         write(specs / "team/a.yaml", upload("a"))
-        await ear.receives("team/a.yaml")
+        await events.next()
+        await events.quiet()
         write(specs / "team/a.yaml", upload("b"))
-        await ear.receives("team/a.yaml")
+        await events.next()
+        await events.quiet()
+        (specs / "team/a.yaml").unlink()
+        await events.next()
 
 
-async def test_a_file_that_is_renamed_into_place_is_named_under_its_new_name(specs: Path) -> None:
-    async with listening(specs) as ear:
-        write(specs / ".a.tmp", upload("a")).rename(specs / "a.yaml")
-        assert (await ear.waits_for(bool)) == Hint(frozenset({"a.yaml"}))
+async def test_a_file_that_is_renamed_into_place_is_reported(specs: Path) -> None:
+    async with listening(specs) as events:
+        write(specs / ".a.tmp", upload("a"))
+        await events.quiet()
+        (specs / ".a.tmp").rename(specs / "a.yaml")
+        await events.next()
 
 
-async def test_the_files_of_a_folder_that_is_moved_in_are_named(tmp_path: Path, specs: Path) -> None:
+async def test_a_folder_that_is_moved_in_is_reported_and_watched(tmp_path: Path, specs: Path) -> None:
     write(tmp_path / "outside/deep/a.yaml", upload("a"))
-    write(tmp_path / "outside/.git/b.yaml", upload("b"))
-    async with listening(specs) as ear:
+    async with listening(specs) as events:
         (tmp_path / "outside").rename(specs / "team")
-        assert (await ear.waits_for(bool)).files == {"team/deep/a.yaml"}
-        write(specs / "team/deep/c.yaml", upload("c"))
-        await ear.receives("team/deep/c.yaml")
+        await events.next()
+        await events.eventually(specs / "team/deep/c.yaml")
 
 
-async def test_a_burst_of_files_is_received_complete(specs: Path) -> None:
-    names = {f"{number}.yaml" for number in range(5000)}
-    async with listening(specs) as ear:
-        for name in names:
-            (specs / name).write_text("a")
-        await ear.receives(*names)
+async def test_a_file_that_is_hidden_or_not_a_request_is_not_reported(specs: Path) -> None:
+    (specs / ".git").mkdir()
+    async with listening(specs) as events:
+        write(specs / ".git/index", "x")
+        write(specs / "README.md", "x")
+        await events.quiet()
+        write(specs / "README.md", "y")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(events.changed.wait(), 1.0)
 
 
 async def test_a_link_that_git_sync_swaps_is_followed(tmp_path: Path) -> None:
@@ -106,37 +120,37 @@ async def test_a_link_that_git_sync_swaps_is_followed(tmp_path: Path) -> None:
     for version in ("one", "two"):
         write(tmp_path / version / "specs/a.yaml", upload("a"))
     (tmp_path / "current").symlink_to("one")
-    async with listening(tmp_path / "current/specs") as ear:
+    async with listening(tmp_path / "current/specs") as events:
         (tmp_path / "next").symlink_to("two")
         (tmp_path / "next").rename(tmp_path / "current")
-        await ear.receives_full_scan()
-        await ear.eventually_receives(tmp_path / "two/specs/b.yaml", "b.yaml")
+        await events.next()
+        await events.eventually(tmp_path / "two/specs/b.yaml")
 
 
 async def test_a_folder_that_is_deleted_and_made_again_is_watched_again(specs: Path) -> None:
-    async with listening(specs) as ear:
+    async with listening(specs) as events:
         shutil.rmtree(specs)
-        await ear.receives_full_scan()
+        await events.next()
         specs.mkdir()
-        await ear.eventually_receives(specs / "b.yaml", "b.yaml")
-        assert ear.troubles == []
+        await events.eventually(specs / "b.yaml")
+        assert events.errors == []
 
 
 async def test_a_folder_that_vanishes_with_its_parent_and_returns_is_watched_again(tmp_path: Path) -> None:
     specs = tmp_path / "mount/specs"
     specs.mkdir(parents=True)
-    async with listening(specs) as ear:
+    async with listening(specs) as events:
         (tmp_path / "mount").rename(tmp_path / "away")
-        await ear.receives_full_scan()
+        await events.next()
         (tmp_path / "away").rename(tmp_path / "mount")
-        await ear.eventually_receives(specs / "a.yaml", "a.yaml")
+        await events.eventually(specs / "a.yaml")
 
 
 async def test_a_folder_that_is_not_there_yet_is_watched_once_it_is(tmp_path: Path) -> None:
-    async with listening(tmp_path / "later/specs") as ear:
+    async with listening(tmp_path / "later/specs") as events:
         (tmp_path / "later/specs").mkdir(parents=True)
-        await ear.receives_full_scan()
-        await ear.eventually_receives(tmp_path / "later/specs/a.yaml", "a.yaml")
+        await events.next()
+        await events.eventually(tmp_path / "later/specs/a.yaml")
 
 
 async def test_the_swap_of_a_config_map_asks_for_a_scan(specs: Path) -> None:
@@ -144,10 +158,10 @@ async def test_the_swap_of_a_config_map_asks_for_a_scan(specs: Path) -> None:
         write(specs / version / "a.yaml", upload("a"))
     (specs / "..data").symlink_to("..v1")
     (specs / "a.yaml").symlink_to("..data/a.yaml")
-    async with listening(specs) as ear:
+    async with listening(specs) as events:
         (specs / "..data_tmp").symlink_to("..v2")
         (specs / "..data_tmp").rename(specs / "..data")
-        await ear.receives_full_scan()
+        await events.next()
 
 
 async def test_a_linked_folder_that_leads_out_is_not_watched_and_all_else_is(tmp_path: Path, specs: Path) -> None:
@@ -155,19 +169,22 @@ async def test_a_linked_folder_that_leads_out_is_not_watched_and_all_else_is(tmp
     (tmp_path / "outside").mkdir()
     (specs / "team").mkdir()
     (specs / "linked").symlink_to(tmp_path / "outside")
-    async with listening(specs) as ear:
-        write(tmp_path / "outside/x.yaml", upload("x"))
+    async with listening(specs) as events:
         write(specs / "team/a.yaml", upload("a"))
-        assert (await ear.waits_for(bool)).files == {"team/a.yaml"}
+        await events.next()
+        await events.quiet()
+        write(tmp_path / "outside/y.yaml", upload("y"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(events.changed.wait(), 1.0)
         (specs / "new").mkdir()
-        await ear.receives_full_scan()  # each folder is watched for itself: this one as well, from now on
-        await ear.eventually_receives(specs / "new/b.yaml", "new/b.yaml")
+        await events.next()  # each folder is watched for itself: this one as well, from now on
+        await events.eventually(specs / "new/b.yaml")
 
 
 async def test_a_watch_that_fails_is_reported_once_and_tried_again(
     specs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Too many watches, or whatever else: the scan at intervals goes on, and the watch never ends."""
+    """Too many watches, or any other error: the scan at intervals continues, and the watch never ends."""
     monkeypatch.setattr(module, "_RETRY_SECONDS", 0.001)
     attempts: list[int] = []
 
@@ -178,48 +195,36 @@ async def test_a_watch_that_fails_is_reported_once_and_tried_again(
         yield from module.watch(*paths, **options)
 
     troubles: list[Exception] = []
-    hints = Watch(specs, troubles.append, failing)  # type: ignore[arg-type]
-    hints.thread.start()
-    ear = HintRecorder(hints, troubles)
-    await ear.receives_full_scan()
+    watch = Watch(specs, troubles.append, failing)  # type: ignore[arg-type]
+    watch.thread.start()
+    events = Events(watch.changed, troubles)
+    await events.next()
     write(specs / "a.yaml", upload("a"))
-    await ear.receives("a.yaml")
-    hints.end()
+    await events.next()
+    watch.end()
     assert [type(error) for error in troubles] == [OSError]
 
 
-async def test_hints_add_up_until_they_are_taken(specs: Path) -> None:
-    with watching(specs, print) as hints:
-        assert await hints.next() == EVERYTHING
-        assert await hints.next(0.001) == Hint()
-
-
-def test_a_path_that_is_hidden_deleted_or_no_request_is_no_hint(specs: Path) -> None:
+def test_a_path_that_is_hidden_or_not_a_request_needs_no_scan(specs: Path) -> None:
+    (specs / "team").mkdir()
     root = str(specs)
-    for change, name in (
-        (Change.modified, ".git/index"),
-        (Change.added, ".a.yaml"),
-        (Change.added, "README.md"),
-        (Change.deleted, "a.yaml"),
-        (Change.modified, ""),
-    ):
-        assert not hint_for(root, {(change, f"{root}/{name}".rstrip("/"))}), name
-
-
-def test_very_many_files_ask_for_a_scan() -> None:
-    assert Hint(frozenset(map(str, range(6000)))) | Hint(frozenset(map(str, range(5000, 12_000)))) == EVERYTHING
+    for name in (".git/index", ".a.yaml", "README.md", "deleted"):
+        assert not needs_scan(root, f"{root}/{name}"), name
+    assert not needs_scan(root, root)
+    for name in ("a.yaml", "team/A.YML", "team", ".assureignore", "..data"):
+        assert needs_scan(root, f"{root}/{name}"), name
 
 
 async def test_a_name_that_is_not_utf8_does_not_end_the_watch(specs: Path) -> None:
-    async with listening(specs) as ear:
+    async with listening(specs) as events:
         (Path(os.fsdecode(os.fsencode(specs) + b"/\xff.yaml"))).touch()
-        await ear.receives_full_scan()  # a scan reads that name
-        await ear.eventually_receives(specs / "a.yaml", "a.yaml")
-        assert ear.troubles == []
+        await events.next()  # a scan reads that name
+        await events.eventually(specs / "a.yaml")
+        assert events.errors == []
 
 
 async def test_such_a_name_before_the_first_batch_does_not_end_the_watch_either(specs: Path) -> None:
-    """To read the file is enough, and a scan does it while the watch is begun anew."""
+    """A read of the file is enough, and a scan reads it while the watch starts again."""
     failures = iter([WatchfilesRustInternalError('Unable to decode path "/specs/\\xFF.yaml" to string')])
 
     def watcher(*folders: str, **options: Any) -> Iterator[set[tuple[Change, str]]]:
@@ -228,12 +233,12 @@ async def test_such_a_name_before_the_first_batch_does_not_end_the_watch_either(
         yield from module.watch(*folders, **options)
 
     troubles: list[Exception] = []
-    hints = Watch(specs, troubles.append, watcher)  # type: ignore[arg-type]
-    hints.thread.start()
+    watch = Watch(specs, troubles.append, watcher)  # type: ignore[arg-type]
+    watch.thread.start()
     try:
-        ear = HintRecorder(hints, troubles)
-        await ear.receives_full_scan()
-        await ear.eventually_receives(specs / "a.yaml", "a.yaml")
+        events = Events(watch.changed, troubles)
+        await events.next()
+        await events.eventually(specs / "a.yaml")
     finally:
-        hints.end()
+        watch.end()
     assert troubles == []
