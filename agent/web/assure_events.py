@@ -10,7 +10,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,9 +22,10 @@ from starlette.routing import Route
 
 from agent.core.errors import StoreError
 from agent.core.event_result import EventResult
-from agent.core.observations import Observation, ResultAvailable
+from agent.core.observations import ResultAvailable
 from agent.platform.callbacks import isolated
 from agent.ports import Clock
+from agent.ports.delivery import Deliver
 
 MAX_BODY_BYTES = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
 _BODY_TIMEOUT = 10.0  # seconds for the body to arrive
@@ -71,9 +72,6 @@ class InboxPort(Protocol):
 
     def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
         """The uid of the open request that has this dossier or this external reference now."""
-
-
-Deliver = Callable[[Mapping[str, Observation]], Awaitable[None]]
 
 
 class AssureEventEndpoint:

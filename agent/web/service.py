@@ -17,17 +17,17 @@ from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, secrets_of
 from agent.platform.settings_types import signing_keys
+from agent.ports.delivery import Deliver
 from agent.ports.sink import sink_id
 from agent.store.sqlite import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
-from agent.web.app import application
-from agent.web.assure_events import MAX_BODY_BYTES, AssureEventEndpoint, Deliver, EventSignature
+from agent.web.assure_events import MAX_BODY_BYTES, AssureEventEndpoint, EventSignature
 from agent.web.cloudevents import HttpSink
 from agent.web.dispatcher import Dispatcher
 from agent.web.health_endpoints import health_routes
 from agent.web.read_pool import ReadPool
-from agent.web.server import serve
+from agent.web.server import application, serve
 from agent.web.sessions import Sessions
 from agent.web.status_page import StatusPage
 
