@@ -94,7 +94,8 @@ class HttpService:
         """Serve and deliver while the block runs; gives the URLs of LISTEN and EVENTS_LISTEN, None when not served."""
         calls = self._settings.concurrency
         if open_file_limit() < required_limit(calls):
-            hint = f"raise it to at least {required_limit(calls)} (LimitNOFILE, ulimit -n), or lower ASSURE_AGENT_CONCURRENCY"
+            needed = required_limit(calls)
+            hint = f"raise it to at least {needed} (LimitNOFILE, ulimit -n), or lower ASSURE_AGENT_CONCURRENCY"
             logger().warning("the limit of open files is low", count=open_file_limit(), hint=hint)
         read_pool = ReadPool(self._settings.state_path)
         host, port = self._settings.address
