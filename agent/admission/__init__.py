@@ -12,6 +12,6 @@
 
 from agent.admission.changes import IdentityKey
 from agent.admission.desired import AdmissionRules
-from agent.admission.sync import Admission, RecordPort, SyncResult
+from agent.admission.sync import Admission, SyncResult
 
-__all__ = ["Admission", "AdmissionRules", "IdentityKey", "RecordPort", "SyncResult"]
+__all__ = ["Admission", "AdmissionRules", "IdentityKey", "SyncResult"]

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol
 
 from agent.admission.changes import DocumentDiffer, IdentityKey
 from agent.admission.desired import AdmissionRules, Resolved
@@ -17,26 +16,17 @@ from agent.admission.prune_guard import PruneGuard
 from agent.core.admission import ScanNote, ScanNoteKind
 from agent.core.assure_types import DocumentKey
 from agent.core.errors import AgentError
-from agent.core.observations import DocumentRemoved, Observation
+from agent.core.observations import DocumentRemoved
 from agent.core.record import Desired, Record
 from agent.platform.callbacks import isolated
 from agent.ports import Clock, DocumentTypes, Store
+from agent.ports.delivery import RecordPort
 from agent.source.diagnostics import Fault
 from agent.source.folder import Folder, Scan
 from agent.source.git_provenance import GitCheckout, GitQuery
 from agent.source.loader import Document
 
 _CHUNK = 250  # documents per transaction: other commits run in between
-
-
-class RecordPort(Protocol):
-    """The owner of the records: the reconciler, or the store alone while no agent runs."""
-
-    async def admit(self, records: Sequence[Record]) -> None:
-        """Admit new requests, in one transaction."""
-
-    async def deliver(self, observations: Mapping[str, Observation]) -> None:
-        """Deliver observations to records, by uid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

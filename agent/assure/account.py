@@ -1,4 +1,4 @@
-"""The account at Assure: what the settings say of it, and what is said when it does not answer."""
+"""The account at Assure: its settings, and the errors if it cannot be reached."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,13 +13,13 @@ from agent.platform.settings import Settings
 from agent.platform.token_host import foreign_token_host
 from agent.ports.sink import sink_id
 
-ENDPOINTS = "endpoints"  # under this the store remembers the troubles of the endpoints, as JSON
-CIRCUIT = "circuit"  # under this the store remembers why nothing is sent just now; empty: all is well
+ENDPOINTS = "endpoints"  # key in the store: the troubles of the endpoints, as JSON
+CIRCUIT = "circuit"  # key in the store: the cause of the open circuit; empty: closed
 TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
 
 
 def need_credentials(settings: Settings) -> None:
-    """Raise SettingsError when there are none."""
+    """Raise SettingsError if client id or secret is missing."""
     if not settings.client_id or not settings.client_secret.get_secret_value():
         raise SettingsError(
             "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not set.",
@@ -28,7 +28,7 @@ def need_credentials(settings: Settings) -> None:
 
 
 def client_rejected(code: str = "") -> RemoteError:
-    """The token endpoint said `invalid_client`, or another OAuth error about the client."""
+    """The error for `invalid_client`, or another OAuth error about the client."""
     return RemoteError(
         f"Assure does not accept the client id and secret{f' ({code})' if code else ''}.",
         "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
@@ -38,7 +38,7 @@ def client_rejected(code: str = "") -> RemoteError:
 def unreachable(
     settings: Settings, answer: Answer[Any], note: str, what: str = "Assure cannot be reached"
 ) -> RemoteError:
-    """Assure or its token endpoint did not answer as it should; the cause is said."""
+    """The error for a failed call to Assure or its token endpoint, with the cause."""
     trouble = trouble_of(answer)
     name = TOKEN if trouble is None or answer.evidence.trouble is Trouble.NO_TOKEN else ASSURE
     cause = f": {replace(trouble, address=addresses(settings)[name]).sentence}" if trouble is not None else ""
@@ -46,7 +46,7 @@ def unreachable(
 
 
 async def authenticate(client: AssureClient, settings: Settings, note: str) -> None:
-    """Get a token, so that what follows asks Assure itself. Raises RemoteError with the cause where there is none."""
+    """Get a token. Raises RemoteError with the cause if there is none."""
     answer = await client.authenticate()
     if isinstance(answer, Refused):
         raise client_rejected(answer.evidence.cause)
@@ -55,14 +55,14 @@ async def authenticate(client: AssureClient, settings: Settings, note: str) -> N
 
 
 def addresses(settings: Settings) -> dict[str, str]:
-    """Scheme, host and port of each endpoint: all of a URL that holds no secret."""
+    """Scheme, host and port of each endpoint. The rest of a URL may contain a secret."""
     config = client_config(settings)
     found = {ASSURE: _address(config.base_url), TOKEN: _address(config.token_url)}
     return found | {sink_name(url): _address(url) for url in settings.sink_urls}
 
 
 def sink_name(url: str) -> str:
-    """A sink among the endpoints; their number is bounded by the setting."""
+    """The endpoint name of a sink."""
     return f"sink-{sink_id(url)[:8]}"
 
 
@@ -72,13 +72,13 @@ def _address(url: str) -> str:
 
 
 def account_of(settings: Settings) -> str:
-    """What a store is bound to: the client, where Assure is, and where tokens come from if that is another host."""
+    """The account that a store is bound to: client id, URL of Assure, and a foreign host of the token endpoint."""
     place = foreign_token_host(settings.base_url, settings.token_url)
     return f"{settings.client_id} at {settings.base_url}" + (f", with tokens of {place}" if place else "")
 
 
 def client_config(settings: Settings) -> Config:
-    """What the client needs of the settings."""
+    """The client's configuration from the settings."""
     return Config(
         base_url=settings.base_url,
         token_url=settings.token_url or settings.base_url + TOKEN_PATH,

@@ -1,25 +1,24 @@
-"""The brakes, as small state machines with time as a value: a token bucket, circuit breakers. None sends anything.
+"""The circuit breakers, as small state machines with time as a value. They send nothing.
 
-A call that goes wrong is the business of its request, which comes back with backoff. When calls go wrong whatever
-request they belong to, it is the business of all:
+A failed call is retried by its own request, with backoff. Failures across requests concern all of them:
 
-- outage: among the last ANSWERS answers of Assure within WINDOW seconds there are at least LEAST, and the share SHARE
-  of them are failures. Noise stays below that share; an outage does not. A neutral read at growing intervals finds out
-  when Assure is back.
-- credentials: FORBIDDEN answers 403 without one success between them, or 401 to as many new tokens in a row. The token
-  endpoint accepts the client, Assure does not.
-- missing: more than MISSING unexpected 404s without one success between them, of one dossier at most TWICE; those where
-  no dossier was asked for count as well, until Assure answers anything as it should. That is a
-  wrong account, not so many lost dossiers: the 404 that opened the circuit is not believed, and until a dossier of ours
-  is seen again nothing is sent at all, least of all a creation or a deletion (design §5).
-- a pause that Assure asked for (Retry-After) is kept by the request that received it, and by all unless nearly all
-  other answers are good: then one call met it, and not the client.
-- no token: the token endpoint has a circuit of its own. One answer of it counts once, however many calls wait for it,
-  and says nothing of Assure.
+- outage: of the last WINDOW_ANSWERS answers within WINDOW_SECONDS there are at least MIN_ANSWERS, and the share
+  OUTAGE_THRESHOLD of them are failures. Random failures stay below that share. Neutral reads at growing intervals
+  probe whether Assure is back.
+- credentials: MAX_FORBIDDEN answers 403 without a success between them, or 401 to several new tokens in a row. The
+  token endpoint accepts the client, but Assure does not.
+- missing: more than MAX_TRUSTED_MISSING unexpected 404s without a success between them. One dossier counts at most
+  MAX_COUNTED_PER_DOSSIER times. A 404 for a call without a dossier counts until any call succeeds. The cause is a
+  wrong account rather than so many lost dossiers. The 404 that opened the circuit is therefore not trusted. No call is
+  sent until a probe finds a dossier of this agent again (design §5).
+- pause: the request that got a Retry-After obeys it. All calls obey it, unless nearly all other answers are good: then
+  the pause was meant for one call, not for the client.
+- token: the token endpoint has a circuit of its own. One of its answers counts once for all waiting calls, and has no
+  meaning for Assure.
 
-After an outage two calls are let through at once, and one more for each success. A pause halves the number of calls
-that may be under way, once, and each success adds one again.
-Answers to what was sent before the circuit opened change nothing any more: only the probe closes it.
+After an outage two calls may be in flight at once, and one more for each success. A pause halves the number of calls
+in flight once, and each success adds one again. Answers to calls that were sent before the circuit opened have no
+effect: only the probe closes it.
 """
 
 import math
@@ -31,44 +30,44 @@ from typing import Final
 from agent.assure.answer_signal import AnswerSignal
 from agent.core.classify import MAX_RETRY_AFTER
 
-WINDOW_ANSWERS: Final = 50  # most answers that the share is computed from
-WINDOW_SECONDS: Final = 60.0  # seconds that they may be old
-MIN_ANSWERS: Final = 10  # fewer answers prove no outage
-OUTAGE_THRESHOLD: Final = 0.8  # of failures among them: an outage
-MAX_FORBIDDEN: Final = 3  # answers 403, or 401 of the token endpoint, in a row: the client is not accepted
-MIN_PAUSE_SHARE: Final = 0.2  # of the last answers that ask for a pause, at least: it is meant for all
+WINDOW_ANSWERS: Final = 50  # maximum number of answers that count
+WINDOW_SECONDS: Final = 60.0  # maximum age of these answers, in seconds
+MIN_ANSWERS: Final = 10  # fewer answers never count as an outage
+OUTAGE_THRESHOLD: Final = 0.8  # share of failures that is an outage
+MAX_FORBIDDEN: Final = 3  # answers 403, or 401 of the token endpoint, in a row: the client is rejected
+MIN_PAUSE_SHARE: Final = 0.2  # minimum share of answers with Retry-After that makes it apply to all calls
 MAX_TOKEN_FAILURES: Final = 3  # failures of the token endpoint in a row that open its circuit; fewer are a pause
-MAX_TRUSTED_MISSING: Final = 5  # unexpected 404s that are still trusted
-MAX_COUNTED_PER_DOSSIER: Final = 2  # of these count for one dossier, which is read again until it is lost
-TRUST_SECONDS: Final = 3600.0  # seconds that `trust_missing` holds
-HALF_OPEN_CALLS: Final = 2  # calls that may be under way when the circuit closes
-MIN_CALLS_AFTER_PAUSE: Final = 16  # calls that may be under way after a pause, at least
-UNLIMITED_CALLS: Final = 256  # calls that may be under way: from here on any number
-_RECHECK_SECONDS = 0.25  # seconds until the gate checks again whether a call has ended
+MAX_TRUSTED_MISSING: Final = 5  # unexpected 404s that are trusted
+MAX_COUNTED_PER_DOSSIER: Final = 2  # unexpected 404s that count for one dossier, which is read until it is lost
+TRUST_SECONDS: Final = 3600.0  # seconds for which the operator's confirmation of missing dossiers is valid
+HALF_OPEN_CALLS: Final = 2  # calls that may be in flight when the circuit closes
+MIN_CALLS_AFTER_PAUSE: Final = 16  # minimum number of calls that may be in flight after a pause
+UNLIMITED_CALLS: Final = 256  # calls in flight: from this number on, there is no limit
+_RECHECK_SECONDS = 0.25  # seconds until the next check whether a call in flight has ended
 
 
 class Cause(StrEnum):
-    """Why a circuit is open."""
+    """The cause of an open circuit."""
 
     OUTAGE = "outage"  # Assure does not answer
-    MISSING = "missing"  # nothing of ours is there: most likely another account
-    TOKEN = "token"  # noqa: S105 - the token endpoint gives no token
-    CREDENTIALS = "credentials"  # the client is not accepted, by the token endpoint or by Assure
+    MISSING = "missing"  # dossiers of this agent are missing: most likely a wrong account
+    TOKEN = "token"  # noqa: S105 - the token endpoint returns no token
+    CREDENTIALS = "credentials"  # the token endpoint or Assure rejects the client
 
     @property
     def first(self) -> float:
-        """Seconds until the first probe; each later one comes after twice the time."""
+        """Seconds until the first probe. Each interval is twice the one before."""
         return {Cause.MISSING: 10.0, Cause.TOKEN: 0.5}.get(self, 1.0)
 
     @property
     def longest(self) -> float:
-        """The longest time between two probes, in seconds."""
+        """The maximum interval between two probes, in seconds."""
         return 300.0 if self is Cause.MISSING else 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenCircuit:
-    """An open circuit. `since` and `probe_at` in seconds since the epoch; `interval` leads to the next probe."""
+    """An open circuit. `since` and `probe_at` in seconds since the epoch; `interval` in seconds."""
 
     cause: Cause
     since: float
@@ -79,25 +78,25 @@ class OpenCircuit:
 class CircuitBreaker:
     """Assure's circuit: closed, paused until a time, or open until a probe succeeds.
 
-    `jitter` in [0, 1) is the jitter of a probe. Each call is announced by `start_call` and concluded by `end_call`.
+    `jitter` is in [0, 1). Each call is framed by `start_call` and `end_call`.
     """
 
     def __init__(self) -> None:
         self.opened: OpenCircuit | None = None
         self.missing: dict[str, int] = {}  # dossier ("": none) -> unexpected 404s since the last success
-        self._answers: deque[tuple[float, bool]] = deque(maxlen=WINDOW_ANSWERS)  # when, and whether it was a failure
-        self._pauses: deque[tuple[float, bool]] = deque(maxlen=WINDOW_ANSWERS)  # when, and whether it asked for a pause
+        self._answers: deque[tuple[float, bool]] = deque(maxlen=WINDOW_ANSWERS)  # time, failure
+        self._pauses: deque[tuple[float, bool]] = deque(maxlen=WINDOW_ANSWERS)  # time, has Retry-After
         self._forbidden = 0  # in a row
-        self._trust_span = _NEVER  # while the operator confirms that missing dossiers were deleted
+        self._trust_span = _NEVER  # while missing dossiers are trusted
         self._paused = _NEVER
-        self._limit = math.inf  # calls that may be under way
+        self._limit = math.inf  # calls that may be in flight
         self._under_way = 0  # since the circuit was closed
         self._closings = 0
 
     # -- may a call begin?
 
     def is_closed_to_calls(self, now: float) -> bool:
-        """True while nothing may be sent but a probe."""
+        """True while only probes may be sent."""
         return self.opened is not None or self._paused.contains(now)
 
     def capacity(self, now: float) -> float:
@@ -105,7 +104,7 @@ class CircuitBreaker:
         return 0.0 if self.is_closed_to_calls(now) else max(0.0, self._limit - self._under_way)
 
     def opens_at(self, now: float) -> float:
-        """When another call may begin: now, later, or, while only a probe can tell, never."""
+        """The time at which another call may begin. Infinity: a probe decides."""
         if self.opened is not None:
             return math.inf
         if self._paused.contains(now):
@@ -113,23 +112,23 @@ class CircuitBreaker:
         return now if self.capacity(now) else now + _RECHECK_SECONDS
 
     def start_call(self) -> int:
-        """A call is let through. The number goes to `ended`."""
+        """A call is sent. Returns the argument of `end_call`."""
         self._under_way += 1
         return self._closings
 
     def end_call(self, call: int) -> None:
-        """A call that was let through is answered or given up. One that hangs since before an outage counts no more."""
+        """A call was answered or cancelled. A call that was sent before the last outage does not count."""
         if call == self._closings:
             self._under_way -= 1
 
-    # -- what came of it
+    # -- answers
 
     def record(
         self, signal: AnswerSignal, now: float, jitter: float = 0.5, target: str = "", retry_after: float | None = None
     ) -> None:
-        """A call that was let through is answered; `target` is the dossier it was about, if it was.
+        """Record the answer to a call. `target`: the dossier in its path.
 
-        `retry_after`: seconds that Assure asked for; absurd demands are cut to LONGEST_PAUSE.
+        `retry_after`: in seconds, limited to MAX_RETRY_AFTER.
         """
         self._pauses.append((now, bool(retry_after)))
         if retry_after and not self._pause_is_isolated(now):
@@ -145,12 +144,12 @@ class CircuitBreaker:
             self._open(Cause.OUTAGE, now, jitter)
 
     def _pause_is_isolated(self, now: float) -> bool:
-        """True when nearly all other calls are answered without being asked for a pause."""
+        """True if nearly all other answers have no Retry-After."""
         recent = _within(self._pauses, now)
         return len(recent) >= MIN_ANSWERS and sum(recent) < MIN_PAUSE_SHARE * len(recent)
 
     def _is_outage(self, now: float) -> bool:
-        """True when nearly all of the last answers are failures."""
+        """True if nearly all recent answers are failures."""
         recent = _within(self._answers, now)
         return len(recent) >= MIN_ANSWERS and sum(recent) >= OUTAGE_THRESHOLD * len(recent)
 
@@ -163,7 +162,7 @@ class CircuitBreaker:
         self._paused = _Span(now, until)
 
     def record_probe(self, healthy: bool, now: float, jitter: float = 0.5) -> None:
-        """The probe is answered: all is well again, or it is not."""
+        """Record the result of a probe."""
         if self.opened is None:
             return
         self.opened = None if healthy else reschedule_probe(self.opened, now, jitter)
@@ -171,7 +170,7 @@ class CircuitBreaker:
             self._closed()
 
     def trust_missing(self, now: float) -> None:
-        """A person says: go on; what is missing is gone indeed. Of no meaning while nothing is said to be missing."""
+        """The operator confirms that the missing dossiers were deleted. No effect unless the cause is MISSING."""
         if self.opened is not None and self.opened.cause is Cause.MISSING:
             self._trust_span = _Span(now, now + TRUST_SECONDS)
             self.opened = None
@@ -206,22 +205,22 @@ class CircuitBreaker:
 
 
 class TokenCircuit:
-    """The circuit of the token endpoint. While the last answer of it was a failure no other call is sent.
+    """The circuit of the token endpoint. No call is sent after a failure, until there is a token.
 
-    The first failures are a short pause that is not reported. `opened` is set once they are an outage, or at once if
-    the endpoint rejects the client.
+    The first failures are a short pause, and are not reported. `opened` is set after MAX_TOKEN_FAILURES, or at once
+    if the endpoint rejects the client.
     """
 
     def __init__(self) -> None:
         self.opened: OpenCircuit | None = None
-        self.next: OpenCircuit | None = None  # when to ask again; None: there is a token
+        self.next: OpenCircuit | None = None  # the next token request; None: there is a token
         self._failures = 0  # in a row
         self._denied = 0  # 401 or 403 in a row
 
     def failed(
         self, now: float, jitter: float, pause: float = 0.0, denied: bool = False, certain: bool = False
     ) -> None:
-        """The endpoint gave no token. `pause`: its Retry-After; `denied`: 401 or 403; `certain`: by an OAuth error."""
+        """The endpoint returned no token. `pause`: Retry-After; `denied`: 401 or 403; `certain`: an OAuth error."""
         self._failures += 1
         self._denied = self._denied + 1 if denied else 0
         cause = Cause.CREDENTIALS if certain or self._denied >= MAX_FORBIDDEN else Cause.TOKEN
@@ -241,24 +240,24 @@ class TokenCircuit:
 
 
 def _within(answers: deque[tuple[float, bool]], now: float) -> list[bool]:
-    """Those of the last minute."""
+    """The flags of the last minute."""
     return [marked for at, marked in answers if now - WINDOW_SECONDS < at <= now]
 
 
 def open_circuit(cause: Cause, now: float, jitter: float) -> OpenCircuit:
-    """A circuit that opens now."""
+    """A new open circuit."""
     return OpenCircuit(cause=cause, since=now, interval=cause.first, probe_at=now + _jittered(cause.first, jitter))
 
 
 def reschedule_probe(before: OpenCircuit, now: float, jitter: float) -> OpenCircuit:
-    """It stays open: the next probe comes after twice the time."""
+    """The circuit stays open: double the interval."""
     interval = min(2.0 * before.interval, before.cause.longest)
     return replace(before, interval=interval, probe_at=now + _jittered(interval, jitter))
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """From a time until another. A clock that goes back before its beginning ends it: nothing lasts for ever."""
+    """A time span. It also ends if the clock goes back before its start."""
 
     start: float
     end: float

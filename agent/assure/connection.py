@@ -139,7 +139,7 @@ class Connection:
         return Busy(evidence=evidence, retry_after=token.retry_after if isinstance(token, Busy) else None)
 
     async def _attempt(self, call: Call, token: str, read: Reader[T]) -> Answer[T]:
-        """Send it with this token, and remember whether Assure accepts the token."""
+        """Send the call with this token, and record whether Assure accepts the token."""
         answer = await self._exchange(call.operation, self._request(call, token), read)
         if answer.evidence.status == 401:
             self._tokens.invalidate(token)
@@ -150,8 +150,8 @@ class Connection:
         return answer
 
     def _request(self, call: Call, token: str) -> httpx.Request:
-        """Of parts that are made once: to build each from nothing takes a tenth of what a call costs."""
-        path = self._root + "/".join(call.path)  # ids, which need no quoting: see is_id
+        """Build the request from cached parts: building each from scratch takes a tenth of the time of a call."""
+        path = self._root + "/".join(call.path)  # ids need no quoting: see is_id
         target = f"{path}?{call.query}" if call.query else path
         image = call.operation is Operation.READ_IMAGE
         return httpx.Request(

@@ -1,7 +1,7 @@
-"""Assure's document types, kept: in memory, in the store across restarts, and asked for again when they are needed.
+"""A cache of Assure's document types, in memory and, across restarts, in the store.
 
-Nothing is asked before some document needs it. A list serves for a day; a lookup that it cannot answer asks again, at
-most once a minute. Who waits for an answer waits for seconds, never for a call that hangs [I9].
+The first lookup reads the list from Assure. A list is valid for a day. A lookup that it cannot answer reads it again,
+at most once a minute. A lookup waits a few seconds at most, even if the call hangs [I9].
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from agent.core.document_types import Resolution, resolve
 from agent.ports import Clock, Remote, Store
 
 _KEY = "document-types"
-_MAX_AGE = 86_400.0  # seconds that a list is good for
-_MIN_INTERVAL = 60.0  # between two lists
-_FAILED_INTERVAL = 5.0  # after a call that brought none
-_CALL_TIMEOUT = 5.0  # real seconds that anybody waits for one call
+_MAX_AGE = 86_400.0  # seconds that a list is valid
+_MIN_INTERVAL = 60.0  # seconds between two calls
+_FAILED_INTERVAL = 5.0  # seconds after a failed call
+_CALL_TIMEOUT = 5.0  # seconds of real time that a lookup waits for one call
 
 
 @dataclass(frozen=True, slots=True)
 class _CachedList:
-    """The list and when it was received."""
+    """The list and the time at which it was received."""
 
     at: float
     types: tuple[DocumentType, ...]
@@ -34,10 +34,10 @@ _LIST: TypeAdapter[_CachedList] = TypeAdapter(_CachedList)
 
 
 class OfflineDocumentTypes:
-    """Whoever cannot ask Assure: what is remembered has to do."""
+    """A remote that is always busy, for offline commands: only the cached list is used."""
 
     async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
-        """Not now."""
+        """Always busy."""
         return Busy(evidence=Evidence(cause="offline"))
 
 
@@ -52,16 +52,16 @@ class DocumentTypeCache:
         self._loaded = False
         self._failed_at: float | None = None
         self._refreshing: asyncio.Task[None] | None = None
-        self._retry_at = 0.0  # by the loop's time: no request waits longer for the call under way
+        self._retry_at = 0.0  # loop time until which lookups wait for the call in flight
 
     async def aclose(self) -> None:
-        """Give up the call under way."""
+        """Cancel the call in flight."""
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
 
     async def resolve(self, key: DocumentKey) -> Resolution | None:
-        """What is meant, by a list of at most a day; None while no such list can be had. Returns within seconds."""
+        """The resolution by a valid list; None while there is no such list. Returns within seconds."""
         found = self._cached(key)
         if not isinstance(found, DocumentType) and self._may_refresh():
             await self._await_refresh()
@@ -76,13 +76,13 @@ class DocumentTypeCache:
 
     def _may_refresh(self) -> bool:
         if self._refreshing is not None:
-            return True  # wait with the others
+            return True  # join the call in flight
         if self._failed_at is not None:
             return not self._since(self._failed_at, _FAILED_INTERVAL)
         return self._list is None or not self._since(self._list.at, _MIN_INTERVAL)
 
     def _since(self, at: float, seconds: float) -> bool:
-        """True less than so many seconds after; a time in the future was told by a clock that was wrong."""
+        """True if `at` is less than `seconds` ago. A time in the future comes from a wrong clock and counts as old."""
         return 0 <= self._clock.now() - at < seconds
 
     async def _await_refresh(self) -> None:
@@ -109,7 +109,7 @@ class DocumentTypeCache:
 
 
 def _consume_error(refreshing: asyncio.Task[None]) -> None:
-    """Whoever waited has given up: a store that failed meanwhile is told by whoever writes next."""
+    """Retrieve the exception, so that asyncio does not log it. A failed store fails the next write as well."""
     if not refreshing.cancelled():
         refreshing.exception()
 
@@ -118,4 +118,4 @@ def _read(text: str | None) -> _CachedList | None:
     try:
         return None if text is None else _LIST.validate_json(text)
     except ValidationError:
-        return None  # written by another version: ask for it
+        return None  # written by another version: read it again

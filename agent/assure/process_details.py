@@ -1,6 +1,7 @@
-"""The details of a process for `describe`: the fields that a reading keeps, and the names of all other fields.
+"""A process for the operator: the fields of a reading, and the names of all other fields.
 
-The values of the other fields are shown only on request, and `daemon/commands.py` records the request first [I6].
+The values of the other fields are read on request only, after the disclosure is recorded (`daemon/commands.py`). Their
+repr is hidden [I6].
 """
 
 from collections.abc import Iterator
@@ -12,9 +13,9 @@ from agent.assure import response_fields, response_parsers
 from agent.core.assure_types import ProcessReading
 from agent.core.classify import HttpReply, Reader
 
-_MAX_FIELDS = 100  # fields that are named
+_MAX_FIELDS = 100  # fields
 _MAX_DEPTH = 6
-_MAX_VALUE_LENGTH = 200  # characters of a value; a picture in a field is no text to read
+_MAX_VALUE_LENGTH = 200  # characters of a value; longer values are images rather than text
 _SHOWN_FIELDS = (
     "processId",
     "status",
@@ -32,13 +33,13 @@ _CHECKS = "providerSpecific.document.securityChecks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessDetails:
-    """`masked` are dotted paths of fields that hold a value, as `finalResult.firstName`; lists end in `[]`.
+    """`masked`: dotted paths of fields with a value, such as `finalResult.firstName`; lists end in `[]`.
 
-    `personal` are these fields with their values as text, printable and cut; empty unless they were asked for.
+    `personal`: the same fields with their values as printable, truncated text; empty unless requested.
     """
 
     reading: ProcessReading
-    depictions: tuple[str, ...]  # the pictures that Assure has
+    depictions: tuple[str, ...]  # the images at Assure
     masked: tuple[str, ...]
     personal: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
@@ -71,7 +72,7 @@ def _depictions(document: object) -> tuple[str, ...]:
 
 
 def _is_shown(path: str) -> bool:
-    check = path.startswith(_CHECKS) and path.endswith((".passed", ".name"))  # a check is told by its key
+    check = path.startswith(_CHECKS) and path.endswith((".passed", ".name"))  # the reading has the key of the check
     return path.split(".")[0].removesuffix("[]") in _SHOWN_FIELDS or check or path == "failReason.type"
 
 

@@ -1,4 +1,4 @@
-"""What goes into the bodies and queries of requests: documented fields only, absent when there is nothing to say."""
+"""The bodies and queries of requests. They contain documented fields only, and no empty ones."""
 
 from base64 import b64encode
 from collections.abc import Mapping

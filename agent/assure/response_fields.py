@@ -1,7 +1,7 @@
-"""What one field of an answer may say: ids, words, times.
+"""Parsers for single fields of an answer: ids, tokens, times.
 
-What decides (ids, status) is demanded, and `Unreadable` is raised without it; what only informs is dropped when it is
-not what it should be. Free text of people is never let through [I6].
+Required fields (ids, status) raise `Unreadable` if they are missing or invalid. Optional fields are dropped if they
+are invalid. No free text of a person passes [I6].
 """
 
 import re
@@ -12,7 +12,7 @@ from agent.core.classify import Unreadable
 
 Object = dict[str, object]
 
-_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")  # what Assure calls things; free text never looks like this
+_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")  # a name in Assure's vocabulary; free text does not match
 _TIME = re.compile(r"[0-9TZ:.+-]{1,40}")
 _LONGEST_REFERENCE = 400
 _LONGEST_TEXT = 100  # names of countries and documents
@@ -21,11 +21,11 @@ _SIMILARITIES = ("veryLow", "low", "medium", "high")
 
 
 def is_token(value: str) -> bool:
-    """True for what Assure calls things; free text never looks like this."""
+    """True for a name in Assure's vocabulary. Free text does not match."""
     return _TOKEN.fullmatch(value) is not None
 
 
-# ---- what decides is demanded -------------------------------------------------------------------------------
+# ---- required fields ---------------------------------------------------------------------------------------
 
 
 def an_object(value: object) -> Object:
@@ -81,7 +81,7 @@ def at(body: Object, *path: str) -> Object:
 
 
 def token(value: object) -> str | None:
-    """What Assure calls something, or None."""
+    """A name in Assure's vocabulary, or None."""
     return value if isinstance(value, str) and _TOKEN.fullmatch(value) else None
 
 
@@ -105,23 +105,23 @@ def checks(checks: Object) -> tuple[tuple[str, bool], ...]:
 
 
 def similarity(*values: object) -> str | None:
-    """The first of these that is a similarity."""
+    """The first valid similarity among the values."""
     return next((value for value in values if isinstance(value, str) and value in _SIMILARITIES), None)
 
 
 def reference(body: Object) -> str | None:
-    """The external reference, when it is one."""
+    """The external reference, or None if it is invalid."""
     value = body.get("externalReference")
     return value if isinstance(value, str) and len(value) <= _LONGEST_REFERENCE else None
 
 
 def time(body: Object, key: str) -> str:
-    """The time under this key as it stands, or empty."""
+    """The time in this field, unchanged, or an empty string."""
     value = body.get(key)
     return value if isinstance(value, str) and _TIME.fullmatch(value) else ""
 
 
 def text(body: Object, key: str) -> str:
-    """A name of a country or a document, or empty."""
+    """The name of a country or a document, or an empty string."""
     value = body.get(key)
     return value if isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isprintable() else ""

@@ -1,8 +1,8 @@
-"""Parse the bodies of answers from Assure.
+"""Parsers for the bodies of answers.
 
-A parser reads the documented fields and raises `Unreadable` for any other body. Fields that decide (ids, status, link)
-are required. Fields that inform (reasons, checks, times) are optional, and dropped if malformed. `response_fields.py`
-has both kinds. Free text, names, dates and numbers of people pass through here and are never kept [I6].
+A parser accepts the documented body and raises `Unreadable` otherwise. Ids, status and link are required. Reasons,
+checks and times are optional, and dropped if they are invalid (`response_fields.py`). Free text, names, dates and
+numbers of people are never kept [I6].
 """
 
 import re
@@ -42,16 +42,16 @@ def parse(body: bytes) -> object:
 
 
 def empty_body(reply: HttpReply) -> None:
-    """Set images (§7), delete dossier (§3): no body is documented. Blanks and `{}` say nothing either.
+    """Set images (§7), delete dossier (§3): no body is documented. Blanks and `{}` count as empty.
 
-    Anything else was said by somebody on the way, and proves nothing.
+    Any other body comes from a proxy and proves nothing.
     """
     if reply.body.strip() and reply.document != {}:
         raise Unreadable("foreign-body")
 
 
 def created_dossier(reference: str) -> Reader[str]:
-    """Create dossier: its id (§4). An answer about another reference is not ours."""
+    """Create dossier: its id (§4). Another reference in the answer is unreadable."""
 
     def read(reply: HttpReply) -> str:
         body = response_fields.an_object(reply.document)
@@ -82,7 +82,7 @@ def capture_link(reply: HttpReply) -> str:
 
 
 def started_process(process_id: str) -> Reader[Status]:
-    """Start verification: the status of the very process we started (§8)."""
+    """Start verification: the status of the started process (§8)."""
 
     def read(reply: HttpReply) -> Status:
         body = response_fields.an_object(reply.document)
@@ -115,11 +115,11 @@ def process(process_id: str) -> Reader[ProcessReading]:
 
 
 CLAIMS: Final = ("finalResult", "providerSpecific")
-"""The parts of an accepted process that are about the person, in Assure's words."""
+"""The fields of an accepted process with data of the end user."""
 
 
 def result(process_id: str) -> Reader[ResultReading]:
-    """GET process with the claims of an accepted one: what Assure returned, for whoever seals it."""
+    """GET process, with the claims of an accepted one as JSON, to be encrypted."""
     plain = process(process_id)
 
     def read(reply: HttpReply) -> ResultReading:
@@ -150,7 +150,7 @@ def dossier(dossier_id: str) -> Reader[DossierReading]:
 
 
 def dossiers(reply: HttpReply) -> Listing:
-    """GET dossiers (§4). One bad row spoils the list: a list with holes would prove an absence that is none."""
+    """GET dossiers (§4). One invalid row makes the list unreadable: an incomplete list would prove a false absence."""
     return Listing(
         ListedDossier(
             dossier_id=response_fields.an_id(row, "dossierId"),
@@ -162,9 +162,9 @@ def dossiers(reply: HttpReply) -> Listing:
 
 
 def process_page(reply: HttpReply) -> ProcessPage:
-    """GET processes (§9). One bad row spoils the page, for the same reason.
+    """GET processes (§9). One invalid row makes the page unreadable, as in `dossiers`.
 
-    The account may use other products, whose words for a status are theirs: what is of them and unknown is no bad row.
+    The account may use other products with statuses of their own: a row with an unknown status is skipped.
     """
     body = response_fields.an_object(reply.document)
     total = body.get("totalResults")
@@ -175,7 +175,7 @@ def process_page(reply: HttpReply) -> ProcessPage:
 
 
 def document_types(reply: HttpReply) -> tuple[DocumentType, ...]:
-    """GET document-types (§5); 204 is none. One bad row spoils the list: it might be the second that fits."""
+    """GET document-types (§5); 204 means none. An invalid row makes the list unreadable: it may be a second match."""
     if reply.status == 204:
         if reply.body:
             raise Unreadable("foreign-body")
@@ -184,7 +184,7 @@ def document_types(reply: HttpReply) -> tuple[DocumentType, ...]:
 
 
 def image(reply: HttpReply) -> bytes:
-    """GET image: jpg or png (§7). A page of something else is not an image."""
+    """GET image: jpg or png (§7). Any other content is unreadable."""
     if not reply.body.startswith((_JPEG, _PNG)):
         raise Unreadable
     return reply.body

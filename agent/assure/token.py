@@ -1,4 +1,4 @@
-"""The access token: client credentials, cached, renewed early, and by one request for all who wait (contract §1)."""
+"""The access token (client credentials): cached, renewed early, by one request for all waiting calls (contract §1)."""
 
 import asyncio
 import re
@@ -14,7 +14,7 @@ from agent.ports import Clock
 
 BODY: Final = b"grant_type=client_credentials&scope=signicat-api"
 
-NEW_TOKENS: Final = 3  # new tokens that Assure refuses in a row before that is said
+NEW_TOKENS: Final = 3  # new tokens that Assure refuses in a row before the client counts as rejected
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}")  # RFC 6750 §2.1: nothing that could break out of a header
 _MAX_LIFETIME = 3600.0  # the longest an API client can be given (contract §1)
@@ -31,7 +31,7 @@ class Token:
 
 
 TokenAnswer = Done[Token] | Refused | Busy
-"""The token, or why there is none: a wrong client (Refused) or anything that will pass (Busy)."""
+"""The token, or the failure: a rejected client (Refused) or a temporary one (Busy)."""
 
 Fetch = Callable[[], Awaitable[Answer[Token]]]
 
@@ -57,9 +57,9 @@ def basic(client_id: str, secret: str) -> str:
 
 
 class TokenSource:
-    """Holds the current token. `fetch` requests a new one from the endpoint; `on_answer` receives each answer once.
+    """Provides the current token. `fetch` requests a new one; `on_answer` receives each answer of the endpoint once.
 
-    Time comes from `clock` alone. A clock that goes back ends what was remembered: it is never trusted for longer.
+    Time comes from `clock` alone. If the clock goes back, the cached token or failure is dropped.
     """
 
     def __init__(
@@ -72,38 +72,38 @@ class TokenSource:
         self._renew_at = 0.0
         self._expires_at = 0.0
         self._renewal: asyncio.Task[TokenAnswer] | None = None
-        self._accepted = True  # Assure has accepted the current token, or was not yet asked
+        self._accepted = True  # Assure has accepted the current token, or has not received it yet
         self._refused = 0  # new tokens that Assure refused, in a row
 
     @property
     def client_rejected(self) -> bool:
-        """True when Assure refuses one new token after the other: the client is at fault, not the token."""
+        """True if Assure refuses several new tokens in a row: the client is rejected, not the token."""
         return self._refused >= NEW_TOKENS
 
     async def get(self) -> TokenAnswer:
-        """The token, or why there is none. All who wait share one request and its answer.
+        """The token, or the failure. All waiting calls share one request and its answer.
 
-        A failure is remembered as well, for a moment or as long as the endpoint said: thousands of calls that are
-        under way do not become thousands of token requests.
+        A failure is cached as well, for a moment or for the Retry-After: thousands of concurrent calls must not become
+        thousands of token requests.
         """
         if self._token is not None and self._renew_at <= self._clock.now() < self._expires_at:
             return self._token
         if self._renewal is None:
             self._renewal = asyncio.create_task(self._renew())
-        return await asyncio.shield(self._renewal)  # one who stops waiting does not stop it for the others
+        return await asyncio.shield(self._renewal)  # a cancelled caller must not cancel the renewal
 
     def accepted(self) -> None:
-        """A call was answered, and not with 401."""
+        """Assure accepted the token."""
         self._accepted, self._refused = True, 0
 
     def invalidate(self, token: str) -> None:
-        """A call with `token` answered 401. Only the first to say so of the current token has an effect."""
+        """A call with `token` was answered 401. Only the first such answer for the current token has an effect."""
         if isinstance(self._token, Done) and self._token.value.value == token:
             self._token = None
             self._refused = 0 if self._accepted else self._refused + 1
 
     async def aclose(self) -> None:
-        """Stop a renewal that is under way."""
+        """Cancel a renewal in flight."""
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
@@ -111,15 +111,15 @@ class TokenSource:
     async def _renew(self) -> TokenAnswer:
         try:
             return await self._ask()
-        except asyncio.CancelledError:  # only `aclose` cancels a renewal; those who wait are told, not cancelled
+        except asyncio.CancelledError:  # only `aclose` cancels a renewal; the waiting calls get an answer
             return Busy(evidence=Evidence(cause="closed"))
         finally:
             self._renewal = None
 
     async def _ask(self) -> TokenAnswer:
-        asked = self._clock.now()  # before the request: the lifetime may have begun at any time after
+        asked = self._clock.now()  # before the request: the lifetime starts at an unknown time after it
         answer = await self._fetch()
-        if isinstance(answer, Unknown):  # cannot be, as `classify` has it; if it were, asking again costs nothing
+        if isinstance(answer, Unknown):  # `classify` never returns it for a token; a retry is free
             answer = Busy(evidence=answer.evidence)
         if isinstance(answer, Done):
             lifetime, self._accepted = answer.value.lifetime, False

@@ -1,16 +1,16 @@
-"""A thin httpx transport over one aiohttp session: httpx's surface, aiohttp's speed, failures told exactly.
+"""A thin httpx transport over one aiohttp session: httpx's interface, aiohttp's speed, and exact failures.
 
-Why our own: code that tells "never sent" from "perhaps acted on" decides whether we pay twice. Stock bridges
-report a POST that the server read as a connect error, and send some requests twice in silence (measurements §1).
-What this one says:
+The difference between "never sent" and "perhaps acted on" decides whether a verification is billed twice. Existing
+bridges report a POST that the server has read as a connect error, and resend some requests silently (measurements §1).
+This transport raises:
 
-    ConnectError, ConnectTimeout   no connection was made: the request certainly was not sent
+    ConnectError, ConnectTimeout   no connection was made: the request was certainly not sent
     ReadTimeout                    sent (perhaps in part), and no whole answer in time
-    Oversized                      sent, and the answer is larger than we read
-    RemoteProtocolError            all else: resets, cut bodies, nonsense, endless heads, and troubles nobody thought of
+    Oversized                      sent, and the answer is larger than the limit
+    RemoteProtocolError            any other failure: resets, truncated bodies, invalid HTTP, endless headers
 
-It sends each request at most once, follows no redirect, keeps no cookie, uses no proxy of the environment,
-decompresses nothing, reads whole bodies up to a limit, and lets only the headers in PASSED through.
+It sends each request at most once. It uses no redirects, cookies, proxies or decompression. It reads whole bodies up
+to a limit, and passes on only the headers in KEPT_HEADERS.
 """
 
 import asyncio
@@ -29,19 +29,19 @@ BODY_LIMIT: Final = "assure.body_limit"
 """The request extension that sets how many bytes of an answer are read."""
 
 TARGET: Final = "target"
-"""httpx's own request extension: the path and query that are asked for, instead of those of the request's URL."""
+"""httpx's own request extension: the path and query to request, instead of those of the request's URL."""
 
 JSON_LIMIT: Final = 4 * 1024 * 1024
-SEND_RATE: Final = 64_000  # bytes a second: the slowest line on which an upload still counts as alive (design §8)
+SEND_RATE: Final = 64_000  # bytes a second: the lowest rate at which an upload counts as alive (design §8)
 KEPT_HEADERS: Final = ("content-type", "retry-after", "date")
 
-_CHUNKED_FROM = 256 * 1024  # bodies above are handed to aiohttp as a stream: it then waits for the line between chunks
+_CHUNKED_FROM = 256 * 1024  # bytes; aiohttp streams larger bodies, and waits for the network between chunks
 _OURS = (
     "User-Agent",
     "Accept",
     "Accept-Encoding",
     "Content-Type",
-)  # headers that aiohttp would add by itself
+)  # headers that aiohttp adds by default
 
 
 class Oversized(httpx.RemoteProtocolError):
@@ -66,12 +66,12 @@ class Transport(httpx.AsyncBaseTransport):
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._connections = connections
-        self._tls: ssl.SSLContext | bool = tls or True  # True: the system's authorities, verified
+        self._tls: ssl.SSLContext | bool = tls or True  # True: verify against the system's authorities
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send once, read to the end."""
+        """Send once, and read the whole answer."""
         session = self._open()
         content = await read_body(request)
         total = self._connect_timeout + len(content) / SEND_RATE + self._read_timeout
@@ -86,15 +86,15 @@ class Transport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(type(error).__name__, request=request) from error
         except TimeoutError as error:
             raise httpx.ReadTimeout(type(error).__name__, request=request) from error
-        except Exception as error:  # whatever aiohttp invents next must not pass for "never sent"
+        except Exception as error:  # a new exception of aiohttp must not count as "never sent"
             raise httpx.RemoteProtocolError(type(error).__name__, request=request) from error
 
     def _open(self) -> aiohttp.ClientSession:
-        """The session, made in the running loop at the first request."""
+        """The session, created in the running loop at the first request."""
         if self._closed:
             raise httpx.ConnectError("closed: not sent")
         if self._session is None:
-            exact = math.inf  # aiohttp rounds longer timeouts up to whole seconds; ours stay as they are
+            exact = math.inf  # switches off that aiohttp rounds longer timeouts up to whole seconds
             session = aiohttp.ClientSession(
                 connector=BoundedConnector(limit=self._connections, ssl=self._tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -114,7 +114,7 @@ class Transport(httpx.AsyncBaseTransport):
         return self._session
 
     async def aclose(self) -> None:
-        """Close every connection. What is in flight ends as RemoteProtocolError; what comes later as ConnectError."""
+        """Close every connection. Requests in flight raise RemoteProtocolError, later ones ConnectError."""
         self._closed = True
         if self._session is not None:
             await self._session.close()
@@ -141,20 +141,20 @@ async def _exchange(session: aiohttp.ClientSession, request: httpx.Request, cont
 
 
 async def read_body(message: httpx.Request | httpx.Response) -> bytes:
-    """Its body. What lies in memory already is taken as it is: httpx's own way costs ten times as much."""
+    """The body of a message. A body in memory is used directly, which is ten times as fast as `aread`."""
     return b"".join(message.stream) if isinstance(message.stream, httpx.ByteStream) else await message.aread()
 
 
 def address(request: httpx.Request) -> str:
-    """Where a request goes, TARGET heeded."""
+    """The URL of a request, with TARGET applied."""
     target = request.extensions.get(TARGET, request.url.raw_path)
     return f"{request.url.scheme}://{request.url.netloc.decode('ascii')}{target.decode('ascii')}"
 
 
 def forbid_resend(session: aiohttp.ClientSession) -> None:
-    """Switch off aiohttp's silent second delivery of GET, PUT and the like on a connection that was kept alive.
+    """Switch off aiohttp's silent resend of idempotent requests on a kept-alive connection.
 
-    A private attribute, hence the pinned aiohttp, this check, and the test that counts deliveries.
+    It is a private attribute: hence the pinned aiohttp, this check, and the test that counts deliveries.
     """
     if not hasattr(session, "_retry_connection"):
         raise RuntimeError("this aiohttp keeps its resend switch elsewhere: do not run with it")

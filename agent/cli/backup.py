@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from agent.cli.agent_client import send_command
-from agent.cli.output import format_optional_timestamp
 from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
+from agent.core.timestamps import format_optional_timestamp
 from agent.views.explain import count_of
 
 

@@ -7,10 +7,11 @@ import orjson
 import typer
 
 from agent.cli.agent_client import send_command
-from agent.cli.output import Format, format_optional_timestamp, print_json
+from agent.cli.output import Format, print_json
 from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
 from agent.core.record import Record
+from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import Settings
 from agent.store.claims_keyring import ClaimsKeyring, StoredClaims
 from agent.store.readonly import ReadOnlyStore

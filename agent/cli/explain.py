@@ -14,6 +14,7 @@ from agent.core.errors import AgentError
 from agent.core.policy import Policy
 from agent.core.record import Hold, Record
 from agent.core.retry import holds_new_work
+from agent.core.timestamps import format_optional_timestamp
 from agent.store.lock import holder
 from agent.store.readonly import Attempt, ReadOnlyStore, Refusal
 from agent.views.explain import (
@@ -29,7 +30,6 @@ from agent.views.explain import (
     relative_time,
 )
 from agent.views.plan import Action, if_changed, if_removed
-from agent.views.resource import format_timestamp_or_none
 
 _MAX_ATTEMPTS = 20  # attempts that are shown
 
@@ -111,13 +111,13 @@ def as_json(
         "where": list(describe_state(record, now, context)),
         "attempts": [_attempt_json(attempt) for attempt in attempts],
         "next": {
-            "at": format_timestamp_or_none(following.at),
+            "at": format_optional_timestamp(following.at),
             "effect": following.effect,
             "sentence": following.sentence,
         },
         "ifChanged": _action_json(if_changed(record, now, policy)),
         "ifRemoved": _action_json(removed) if removed is not None else None,
-        "pausedSince": format_timestamp_or_none(context.paused_since) if context.paused_since else None,
+        "pausedSince": format_optional_timestamp(context.paused_since) if context.paused_since else None,
         "linkLost": context.link_lost,
         "paused": context.paused_since is not None,
         "circuit": context.circuit or None,
@@ -133,10 +133,10 @@ def _failed_deletion_json(failed: FailedDeletion | None) -> dict[str, Any] | Non
     if failed is None:
         return None
     return {
-        "since": format_timestamp_or_none(failed.since),
+        "since": format_optional_timestamp(failed.since),
         "tries": failed.tries,
         "cause": failed.cause,
-        "triedAgainAt": format_timestamp_or_none(failed.due_at),
+        "triedAgainAt": format_optional_timestamp(failed.due_at),
     }
 
 
@@ -145,8 +145,8 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
         "number": attempt.number,
         "generation": attempt.generation,
         "effect": attempt.effect,
-        "at": format_timestamp_or_none(attempt.intended_at),
-        "answeredAt": format_timestamp_or_none(attempt.answered_at),
+        "at": format_optional_timestamp(attempt.intended_at),
+        "answeredAt": format_optional_timestamp(attempt.answered_at),
         "result": attempt.result,
         "status": attempt.status,
         "trouble": attempt.trouble,
@@ -166,7 +166,7 @@ def _hold_json(record: Record, hold: Hold) -> dict[str, Any]:
     return {
         "id": hold.id,
         "reason": hold.reason,
-        "since": format_timestamp_or_none(hold.at),
+        "since": format_optional_timestamp(hold.at),
         "evidence": hold.evidence or None,
         "meaning": meaning,
         "remedy": remedy,

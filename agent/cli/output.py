@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 
 from agent.core.errors import AgentError
-from agent.core.timestamps import format_timestamp
 
 
 class Format(StrEnum):
@@ -66,8 +65,3 @@ _STYLES = {
     "canceled": "yellow",
     "held": "bold magenta",
 }
-
-
-def format_optional_timestamp(at: float | None) -> str | None:
-    """A time as `YYYY-MM-DDThh:mm:ss.sssZ`."""
-    return None if at is None else format_timestamp(at)

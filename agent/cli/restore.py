@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.output import format_optional_timestamp
+from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import load_settings
 from agent.views.explain import count_of
 

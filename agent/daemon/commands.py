@@ -23,6 +23,7 @@ from agent.core.observations import (
 )
 from agent.core.record import Desired, Phase, Record
 from agent.ports import Clock, Command, Recoveries, Store
+from agent.ports.delivery import Deliver
 
 _DURABLE_TIMEOUT = 30.0  # seconds until an answer must be folded in
 _POLL_SECONDS = 0.05  # seconds between two looks whether it is
@@ -57,7 +58,6 @@ class CommandStore(Store, Protocol):
         """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
 
 
-Deliver = Callable[[Mapping[str, Observation]], Awaitable[None]]
 Retract = Callable[[str, Observation], bool]  # True: the observation was withdrawn before it was processed
 DocumentLookup = Callable[[str, str | None], Awaitable[Desired]]  # name, rerun token -> the document in the source now
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from agent.assure.account import CIRCUIT, ENDPOINTS
-from agent.assure.circuit_breaker import OpenCircuit
+from agent.assure.circuit_breaker import MAX_TRUSTED_MISSING, Cause, OpenCircuit
 from agent.core.errors import AgentError
 from agent.daemon.telemetry import CIRCUIT_HINTS, Telemetry
 from agent.platform.endpoint_health import DISPLAY_NAMES, EndpointHealth, EndpointTrouble, as_json, display_name
@@ -45,12 +45,15 @@ class AgentHealth:
         opened = self._opened
         if opened is None:
             return None
-        causes = [
-            f"{display_name(name)}: {one.sentence}; "
-            for name, one in self._endpoints.current.items()
-            if name in DISPLAY_NAMES
-        ]
-        return f"{opened.cause}; {''.join(causes)}{CIRCUIT_HINTS[opened.cause]}"
+        detail = self._circuit_detail(opened)
+        return "; ".join(part for part in (opened.cause, detail, CIRCUIT_HINTS[opened.cause]) if part)
+
+    def _circuit_detail(self, opened: OpenCircuit) -> str:
+        """The troubles of Assure and its token endpoint, in sentences. MISSING has none: Assure answers."""
+        if opened.cause is Cause.MISSING:
+            return f"more than {MAX_TRUSTED_MISSING} dossiers or paths are missing at Assure"
+        troubles = self._endpoints.known.items()
+        return "; ".join(f"{display_name(name)}: {one.sentence}" for name, one in troubles if name in DISPLAY_NAMES)
 
     def troubles(self) -> tuple[tuple[str, float, str], ...]:
         """The endpoints in trouble: the name, since when, the cause in a sentence."""
@@ -64,7 +67,7 @@ class AgentHealth:
     def circuit_changed(self, opened: OpenCircuit | None) -> None:
         """The circuit opened, or closed: said in the log and the metrics, and noted for `doctor`."""
         self._opened = opened
-        self._telemetry.circuit_changed(opened)
+        self._telemetry.circuit_changed(opened, self._circuit_detail(opened) if opened is not None else "")
         self._schedule_note(CIRCUIT, "" if opened is None else opened.cause.value)
 
     def _schedule_note(self, key: str, text: str) -> None:

@@ -130,14 +130,19 @@ class Telemetry:
             hint="if they were verified before, stop the agent, and set STATE_URL to the state file of then",
         )
 
-    def circuit_changed(self, opened: OpenCircuit | None) -> None:
-        """The circuit opened, or closed."""
+    def circuit_changed(self, opened: OpenCircuit | None, detail: str) -> None:
+        """The circuit opened, closed, or changed its cause. `detail`: the troubles behind the cause, in sentences."""
         self._metrics.circuit(opened is not None)
         if opened is None:
-            self._log.warning("the circuit is closed again: calls go on")
+            self._log.warning("circuit closed: calls to Assure continue")
         else:
             hint = CIRCUIT_HINTS[opened.cause]
-            self._log.error("the circuit is open: nothing is sent but probes", cause=opened.cause.value, hint=hint)
+            self._log.error(
+                "circuit open: only probes are sent to Assure",
+                cause=opened.cause.value,
+                error=detail or None,
+                hint=hint,
+            )
 
     @isolated
     def endpoint_changed(self, name: str, before: EndpointTrouble | None, after: EndpointTrouble | None) -> None:

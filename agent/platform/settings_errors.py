@@ -1,4 +1,4 @@
-"""Errors of settings in our own words: what was expected, what was found where, and what to try; no secret."""
+"""Error messages for settings: the expected value, the value found and its source. They contain no secret."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _TRY = "correct it; see docs/reference/settings.md"
 def settings_error(
     error: ValidationError, found: Mapping[str, FoundSetting], secrets: Collection[str]
 ) -> SettingsError:
-    """The first fault."""
+    """The message for the first fault."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     reason = _reason(str(first["type"]), first.get("ctx", {}), str(first["msg"]))
@@ -41,14 +41,14 @@ def _reason(kind: str, context: Mapping[str, Any], message: str) -> str:
         "float_type": "expected a number",
         "greater_than_equal": f"expected a number greater than or equal to {context.get('ge', 0):g}",
         "less_than_equal": f"expected a number less than or equal to {context.get('le', 0):g}",
-        "extra_forbidden": "there is no such setting",
+        "extra_forbidden": "unknown setting",
         "value_error": message.removeprefix("Value error, "),
     }
     return fixed.get(kind, "expected another value").rstrip(".")
 
 
 def _shown(value: str) -> str:
-    """The value, unless it may hold a secret."""
+    """The value, unless it may contain a secret."""
     if "@" in value or "?" in value:
         return ""
     printable = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in value[:_SHOWN])

@@ -1,8 +1,8 @@
-"""Where settings come from: flags, the environment, `.env`, the secrets folder, `assure-agent.yaml`; the first wins.
+"""The sources of settings: flags, the environment, `.env`, the secrets folder, `assure-agent.yaml`. The first wins.
 
-All that is there is read whole or refused. A name that no setting has is refused as well: it may be a misspelt brake.
-`.env` and `assure-agent.yaml` of the working directory count only where the agent keeps its state below it; elsewhere
-they may have come with a checkout, and have to be named.
+Each source is read completely or refused. An unknown name is refused as well: it may be a misspelt safety limit.
+`.env` and `assure-agent.yaml` of the working directory count only if the agent keeps its state below that directory.
+Elsewhere the files may belong to a checkout, and the operator has to name them.
 """
 
 import difflib
@@ -16,28 +16,23 @@ from typing import Any
 
 from agent.core.errors import UntrustedFile, WrongUse
 from agent.platform.git_index import tracking_checkout
-from agent.platform.misread import DOTENV, SECRETS, YAML_FILE
-from agent.platform.settings_files import dotenv, read_text, yaml
+from agent.platform.settings_files import DOTENV, SECRETS, YAML_FILE, dotenv, read_text, yaml
 from agent.platform.settings_types import printable, unquoted
 from agent.platform.trusted_files import read_trusted
 
 PREFIX = "ASSURE_AGENT_"
-OUTSIDE = (
-    "token_host",
-    "env_file",
-    "config_file",
-)  # what a file could use to lead elsewhere: environment and flags only
+OUTSIDE = ("token_host", "env_file", "config_file")  # never from a file: they could redirect secrets
 _KEYS = ("agent.key", "sandbox/agent.key")  # made by the agent with mode 0600, which no checkout gives a file
-# Kubernetes and Docker tell each container of the services beside it, also of one that has our name.
+# Kubernetes and Docker put the addresses of other services into the environment, also of one named assure-agent.
 _INJECTED = re.compile(
     r"ASSURE_AGENT(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
 _AGENT_LINE = re.compile(
     rb"(?:^|[\r\n])[^\w=#]*(?:export\s[^\w=#]*)?(?:ASSURE_AGENT_|\w*MAX_?STARTS?_?(?:PER)?_?DAY)", re.IGNORECASE
 )
-# README names the brake without the prefix, and so may a person.
+# An operator may write the name without the prefix, as the documentation does.
 _START_LIMIT_NAME = re.compile(r"(?:\w*(?:ASSUR|AGENT)\w*_)?MAX_?STARTS?_?(?:PER)?_?DAY")
-_SIMILARITY = 0.9  # how alike a name without our prefix is that was meant to have it
+_SIMILARITY = 0.9  # of a name without the prefix to a setting: then the prefix was probably misspelt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +45,13 @@ class FoundSetting:
 
 
 def gather(flags: Mapping[str, Any], names: Collection[str], secrets: Collection[str]) -> dict[str, FoundSetting]:
-    """The first value of each setting. `names` are all settings in lower case, `secrets` those that are never shown.
+    """The first value of each setting. `names`: all settings in lower case; `secrets`: those that are never shown.
 
-    Raises WrongUse for what is there and is not read, and OSError for a file that cannot be opened.
+    Raises WrongUse for a value that cannot be used, and OSError for a file that cannot be opened.
     """
     found = {name: FoundSetting(value=value, origin="flag", where="the command line") for name, value in flags.items()}
     _add(found, _environment(names, secrets))
-    # What leads to the agent's folder may not come from the files that are in question.
+    # The path of the state file must not come from the files whose trust depends on it.
     below = str(found["state_url"].value) if "state_url" in found else "sqlite:///state/agent.db"
     _add(found, _env_file(found.get("env_file"), below, names))
     _add(found, _secrets_folder(names))
@@ -65,7 +60,7 @@ def gather(flags: Mapping[str, Any], names: Collection[str], secrets: Collection
 
 
 def _add(found: dict[str, FoundSetting], more: Iterable[tuple[str, FoundSetting]]) -> None:
-    """Take what no earlier source has. Raises WrongUse for a name that one source has twice."""
+    """Add the settings that no earlier source has. Raises WrongUse if one source has a name twice."""
     ours: dict[str, FoundSetting] = {}
     for name, one in more:
         if name in ours:
@@ -98,10 +93,10 @@ def _environment(names: Collection[str], secrets: Collection[str]) -> Iterator[t
 
 
 def _reject_misspelt(where: str, name: str, names: Collection[str]) -> None:
-    """A prefix that is misspelt is passed over by every program, and this may be a brake."""
+    """Refuse a misspelt prefix: every program would ignore the setting, which may be a safety limit."""
     upper = name.upper()
     if PREFIX in upper:
-        return  # with more in front of it, it was named by somebody on purpose
+        return  # a longer name is a deliberate choice
     known = [PREFIX + one.upper() for one in names]
     close = difflib.get_close_matches(upper, known, n=1, cutoff=_SIMILARITY) if re.search("ASSUR|AGENT", upper) else []
     if _START_LIMIT_NAME.fullmatch(upper):
@@ -133,9 +128,9 @@ def _env_file(named: FoundSetting | None, below: str, names: Collection[str]) ->
 
 
 def _has_agent_setting(content: bytes) -> bool:
-    """Some `.env` is of another program, which may speak of us in a comment or a value.
+    """False for a `.env` of another program, even if a comment or a value names the agent.
 
-    In UTF-16, which is refused, there is a zero after each letter.
+    UTF-16, which is refused later, has a zero byte after each letter.
     """
     return _AGENT_LINE.search(content.replace(b"\0", b"")) is not None
 
@@ -165,8 +160,8 @@ def _read_file_setting(
 ) -> tuple[str, FoundSetting]:
     if short in OUTSIDE:
         raise WrongUse(
-            f"{where}: {short.upper()} is taken from the environment or a flag only, and not from a file.",
-            f"remove it there, and set {PREFIX}{short.upper()} or --{short.replace('_', '-')}",
+            f"{where}: {short.upper()} is accepted from the environment or a flag only, not from a file.",
+            f"remove it from the file, and set {PREFIX}{short.upper()} or --{short.replace('_', '-')}",
         )
     if short not in names:
         raise _unknown(where, printable(name), short, names, prefix)
@@ -174,7 +169,7 @@ def _read_file_setting(
 
 
 def _content(named: FoundSetting | None, default: str, option: str) -> tuple[str, bytes] | None:
-    """The name and the content of the file that is named, or of the default; None where there is none to read."""
+    """The name and the content of the named file, or of the default. None: no file."""
     if named is not None and not str(named.value).strip():
         return None  # `--env-file ''`: none
     path = Path(str(named.value).strip()).expanduser() if named is not None else Path(default)
@@ -183,7 +178,7 @@ def _content(named: FoundSetting | None, default: str, option: str) -> tuple[str
             mode = path.lstat().st_mode
         except FileNotFoundError:
             return None
-        except PermissionError:  # of the folder, as with `sudo -u` in a home: it is not the agent's own
+        except PermissionError:  # of the folder, as with `sudo -u` in a home folder
             return None
         if stat.S_ISDIR(mode):
             return None  # a virtual environment, as some tools call it
@@ -192,7 +187,7 @@ def _content(named: FoundSetting | None, default: str, option: str) -> tuple[str
             return str(path), read_trusted(path, own_only=_has_agent_setting)
         return str(path), read_trusted(path)
     except UntrustedFile as error:
-        without = f"; or {option} '' to go on without it" if named is None else ""
+        without = f"; or use {option} '' to ignore it" if named is None else ""
         raise UntrustedFile(str(error), error.hint + without) from None
     except OSError as error:
         hint = f"name a file that this user can read with {option}, or '' for none"
@@ -200,7 +195,7 @@ def _content(named: FoundSetting | None, default: str, option: str) -> tuple[str
 
 
 def _reject_foreign(file: str, state_url: str, option: str) -> None:
-    """Raise Untrusted unless the agent keeps its state below the working directory: then the folder is its own."""
+    """Raise UntrustedFile unless the agent keeps its state below the working directory."""
     state = Path(state_url.strip().removeprefix("sqlite:///")).expanduser().parent
     here = Path.cwd()
     for folder in (state, Path("state")):
@@ -209,8 +204,8 @@ def _reject_foreign(file: str, state_url: str, option: str) -> None:
         ):
             return
     raise UntrustedFile(
-        f"{file} is there and is not read: this folder is not the agent's own yet, and the file may have come with it.",
-        f"{option} {file} if it is yours, or {option} '' to go on without it",
+        f"{file} was not read: the agent has no state in this folder yet, and the file may belong to a checkout.",
+        f"{option} {file} to use it, or {option} '' to ignore it",
     )
 
 

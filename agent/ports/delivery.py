@@ -1,16 +1,34 @@
-"""How the controller receives observations that it did not cause itself."""
+"""How other rooms hand requests and observations to the controller."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from agent.core.observations import Observation
+from agent.core.record import Record
 from agent.ports.store import Receipt
 
 
 class Deliver(Protocol):
-    """Delivers observations to records."""
+    """Delivers observations to records, by uid. Returns when the store has them."""
+
+    async def __call__(self, observations: Mapping[str, Observation], /) -> None:
+        """Deliver the observations."""
+
+
+class DeliverEvent(Protocol):
+    """Delivers observations of an Assure event. See `agent.controller.reconciler.Reconciler.deliver`."""
 
     async def __call__(
-        self, observations: Mapping[str, Observation], *, durable: bool = True, receipt: Receipt | None = None
+        self, observations: Mapping[str, Observation], /, *, durable: bool = True, receipt: Receipt | None = None
     ) -> None:
-        """Deliver observations by uid. See `agent.controller.reconciler.Reconciler.deliver`."""
+        """Deliver the observations; commit the receipt with their steps."""
+
+
+class RecordPort(Protocol):
+    """The owner of the records: the reconciler, or the store alone while no agent runs."""
+
+    async def admit(self, records: Sequence[Record]) -> None:
+        """Admit new requests, in one transaction."""
+
+    async def deliver(self, observations: Mapping[str, Observation], /) -> None:
+        """Deliver observations to records, by uid."""

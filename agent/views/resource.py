@@ -4,12 +4,7 @@ from typing import Any
 
 from agent.core.conditions import conditions
 from agent.core.record import Phase, Record
-from agent.core.timestamps import format_timestamp
-
-
-def format_timestamp_or_none(at: float | None) -> str | None:
-    """A time, or null."""
-    return None if at is None else format_timestamp(at)
+from agent.core.timestamps import format_optional_timestamp, format_timestamp
 
 
 def request_json(record: Record) -> dict[str, Any]:
@@ -29,9 +24,9 @@ def request_json(record: Record) -> dict[str, Any]:
         "externalReference": record.reference if record.opened_at is not None else None,
         "dossierId": record.dossier_id,
         "processId": record.process_id,
-        "due": format_timestamp_or_none(record.due_at),
-        "admittedAt": format_timestamp_or_none(record.admitted_at),
-        "settledAt": format_timestamp_or_none(settled),
+        "due": format_optional_timestamp(record.due_at),
+        "admittedAt": format_optional_timestamp(record.admitted_at),
+        "settledAt": format_optional_timestamp(settled),
     }
 
 

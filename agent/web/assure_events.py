@@ -25,7 +25,7 @@ from agent.core.event_result import EventResult
 from agent.core.observations import ResultAvailable
 from agent.platform.callbacks import isolated
 from agent.ports import Clock, Receipt
-from agent.ports.delivery import Deliver
+from agent.ports.delivery import DeliverEvent
 
 MAX_BODY_BYTES = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
 _BODY_TIMEOUT = 10.0  # seconds for the body to arrive
@@ -81,7 +81,7 @@ class AssureEventEndpoint:
         self,
         signature: EventSignature,
         inbox: InboxPort,
-        deliver: Deliver,
+        deliver: DeliverEvent,
         clock: Clock,
         on_result: Callable[[EventResult], None],
     ) -> None:

@@ -1,105 +1,80 @@
-"""The OpenAPI 3.1 description of the API, made from the words of the code; a copy is checked in under docs/."""
+"""The OpenAPI 3.1 description of the API, generated from `api_models.py`. A copy is checked in as docs/openapi.json."""
 
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
 from agent import __version__
-from agent.core.conditions import REASONS
-from agent.core.record import HoldReason, Outcome, Phase
+from agent.web.api_models import Page, Problem, RequestWithLink
 
-_STATES = ("active", "waiting", "held", "suspended", "done")
-_TIMESTAMP = {"type": "string", "format": "date-time"}
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _enumeration(values: Any, text: str) -> dict[str, Any]:
-    return {"type": "string", "enum": [str(word) for word in values], "description": text}
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    """An object that has all of these."""
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-_CONDITION = _object(
-    {
-        "type": _enumeration(
-            ("Ready", "Reconciling", "Stalled"), "Ready: settled for good; Stalled: a person has to act."
-        ),
-        "status": _enumeration(("True", "False"), "Whether it holds."),
-        "reason": _enumeration(sorted(REASONS), "Why."),
-        "observedGeneration": {"type": "integer", "minimum": 1},
-        "lastTransitionTime": _TIMESTAMP,
-    }
-)
-_REQUEST = _object(
-    {
-        "name": {"type": "string", "description": "metadata.name of the request file."},
-        "uid": {"type": "string", "description": "Ours; the same for the same source and name."},
-        "generation": {"type": "integer", "minimum": 1, "description": "Counts the verifications of this request."},
-        "mode": _enumeration(("upload", "capture"), "Direct upload, or the hosted capture flow."),
-        "phase": {"$ref": "#/components/schemas/Phase"},
-        "state": _enumeration(_STATES, "How it stands."),
-        "outcome": _nullable(_enumeration(Outcome, "Set once it is durable, before the dossier is deleted.")),
-        "reason": _nullable(_enumeration(HoldReason, "Why it is held.")),
-        "holdId": _nullable({"type": "string", "description": "What `resolve` answers."}),
-        "externalReference": _nullable({"type": "string"}),
-        "dossierId": _nullable({"type": "string"}),
-        "processId": _nullable({"type": "string"}),
-        "due": _nullable(_TIMESTAMP),
-        "admittedAt": _TIMESTAMP,
-        "settledAt": _nullable(_TIMESTAMP),
-        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-        "observedGeneration": {"type": "integer", "minimum": 1},
-        "conditions": {"type": "array", "items": {"$ref": "#/components/schemas/Condition"}},
-    }
-)
-_LINK = {
-    "type": "string",
-    "format": "uri",
-    "description": "The capture link while a person may use it: a bearer secret. Send them there, keep it nowhere.",
+_SCHEMAS = "#/components/schemas/"
+_PROBLEMS = {
+    "400": "A query parameter is invalid.",
+    "401": "The bearer token is missing or wrong.",
+    "404": "There is no request of this name, or API_TOKEN is not set.",
+    "503": "The database is busy. Try again in a few seconds.",
 }
-_WITH_LINK = {
-    "allOf": [
-        {"$ref": "#/components/schemas/Request"},
-        _object({"link": _nullable(_LINK)}),
-    ]
-}
-_PAGE = _object(
-    {
-        "items": {"type": "array", "items": {"$ref": "#/components/schemas/Request"}},
-        "cursor": _nullable({"type": "string", "description": "Leads to the next page; null: this is the last one."}),
-    }
-)
-_PROBLEM = _object(
-    {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-    }
-)
 
 
-def _parameter(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": text, "schema": schema}
+class _Generator(GenerateJsonSchema):
+    """Leaves out the titles of fields, which repeat their names, and the docstrings of enums, which are not public."""
+
+    def enum_schema(self, schema: Any) -> Any:
+        """Without the docstring of the class."""
+        found = super().enum_schema(schema)
+        found.pop("description", None)
+        return found
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Never."""
+        return False
 
 
-def _answers(schema: str, *problems: str) -> dict[str, Any]:
-    found = {"description": "Found.", "content": {"application/json": {"schema": {"$ref": schema}}}}
-    return {"200": found, **{code: {"$ref": f"#/components/responses/{code}"} for code in problems}}
+def _schemas() -> dict[str, Any]:
+    models = [(model, "serialization") for model in (Page, RequestWithLink, Problem)]
+    _, schema = models_json_schema(
+        models,  # type: ignore[arg-type]
+        ref_template=_SCHEMAS + "{model}",
+        schema_generator=_Generator,
+    )
+    found: dict[str, Any] = schema["$defs"]
+    return found
 
 
-def _problem(text: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": text, "content": {"application/problem+json": {"schema": schema}}}
+def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _responses(schema: str) -> dict[str, Any]:
+    found = {"description": "Found.", "content": {"application/json": {"schema": {"$ref": _SCHEMAS + schema}}}}
+    return {"200": found, **{code: {"$ref": f"#/components/responses/{code}"} for code in _PROBLEMS}}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    content = {"application/problem+json": {"schema": {"$ref": _SCHEMAS + "Problem"}}}
+    return {"description": description, "content": content}
 
 
 _LABELS = {"type": "array", "maxItems": 16, "items": {"type": "string", "pattern": "^[^=]+=.*$"}}
-_CURSOR = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
-_LIMIT = {"type": "integer", "minimum": 1, "maximum": 500, "default": 100}
+_LIST = {
+    "operationId": "listRequests",
+    "summary": "List requests, page by page, without their capture links",
+    "parameters": [
+        _query("label", "KEY=VALUE. If given more than once, a request must have all of them.", _LABELS),
+        _query("phase", "Only requests in this phase.", {"$ref": _SCHEMAS + "Phase"}),
+        _query(
+            "limit", "Maximum number of requests.", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100}
+        ),
+        _query("cursor", "The cursor of the page before.", {"type": "string", "pattern": "^[0-9a-f]{24}$"}),
+    ],
+    "responses": _responses("Page"),
+}
+_GET = {
+    "operationId": "getRequest",
+    "summary": "Get one request, with its capture link while the end user can use it",
+    "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}],
+    "responses": _responses("RequestWithLink"),
+}
 
 
 def openapi() -> dict[str, Any]:
@@ -109,49 +84,15 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "Assure Agent",
             "version": __version__,
-            "description": "What the agent knows of its requests. Read-only; needs the API_TOKEN of the agent.",
+            "description": "The requests of the agent. Read-only. Needs the API_TOKEN of the agent.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
-        "paths": {
-            "/api/requests": {
-                "get": {
-                    "operationId": "listRequests",
-                    "summary": "Requests, page by page, without their capture links",
-                    "parameters": [
-                        _parameter("label", "KEY=VALUE; given more than once, all must be there.", _LABELS),
-                        _parameter("phase", "Only those in this phase.", {"$ref": "#/components/schemas/Phase"}),
-                        _parameter("limit", "How many at most.", _LIMIT),
-                        _parameter("cursor", "That of the page before.", _CURSOR),
-                    ],
-                    "responses": _answers("#/components/schemas/Page", "400", "401", "404", "503"),
-                }
-            },
-            "/api/requests/{name}": {
-                "get": {
-                    "operationId": "getRequest",
-                    "summary": "One request, with its capture link while there is one",
-                    "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}],
-                    "responses": _answers("#/components/schemas/RequestWithLink", "400", "401", "404", "503"),
-                }
-            },
-        },
+        "paths": {"/api/requests": {"get": _LIST}, "/api/requests/{name}": {"get": _GET}},
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {
-                "Phase": _enumeration(Phase, "The step that is in progress. done: finished."),
-                "Condition": _CONDITION,
-                "Request": _REQUEST,
-                "RequestWithLink": _WITH_LINK,
-                "Page": _PAGE,
-                "Problem": _PROBLEM,
-            },
-            "responses": {
-                "400": _problem("A parameter is not as it should be."),
-                "401": _problem("The token is missing or wrong."),
-                "404": _problem("No such request, or no API_TOKEN is set."),
-                "503": _problem("The store cannot be read at the moment."),
-            },
+            "schemas": _schemas(),
+            "responses": {code: _problem(description) for code, description in _PROBLEMS.items()},
         },
     }

@@ -1,22 +1,31 @@
-"""Serves an application on an address: Starlette on uvicorn, in the agent's own loop.
+"""The HTTP server of LISTEN and EVENTS_LISTEN: Starlette on uvicorn, in the agent's own event loop.
 
-`service.py` composes the applications for LISTEN and EVENTS_LISTEN. Access logs are off [I6]. `connection_limits.py`
-bounds the connections.
+Access logs are off [I6]. `connection_limits.py` bounds the connections.
 """
 
 import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, cast
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from agent.core.drop_reasons import Dropped
 from agent.core.errors import SettingsError
+from agent.web.api import not_found
 from agent.web.connection_limits import ConnectionLimits
+
+
+def application(routes: Sequence[BaseRoute]) -> Starlette:
+    """An application of these routes. Any other path is 404, and no path is redirected."""
+    app = Starlette(routes=routes, exception_handlers={404: not_found})
+    app.router.redirect_slashes = False  # a redirect would repeat the path, which may contain a name
+    return app
+
 
 _ANY_PORT = {"LISTEN": "--listen 127.0.0.1:0", "EVENTS_LISTEN": "ASSURE_AGENT_EVENTS_LISTEN=127.0.0.1:0"}
 _USUAL = 256  # connections at once

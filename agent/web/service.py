@@ -17,18 +17,17 @@ from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, secrets_of
 from agent.platform.settings_types import signing_keys
-from agent.ports.delivery import Deliver
+from agent.ports.delivery import DeliverEvent
 from agent.ports.sink import sink_id
 from agent.store.sqlite import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
-from agent.web.app import application
 from agent.web.assure_events import MAX_BODY_BYTES, AssureEventEndpoint, EventSignature
 from agent.web.cloudevents import HttpSink
 from agent.web.dispatcher import Dispatcher
 from agent.web.health_endpoints import health_routes
 from agent.web.read_pool import ReadPool
-from agent.web.server import serve
+from agent.web.server import application, serve
 from agent.web.sessions import Sessions
 from agent.web.status_page import StatusPage
 
@@ -52,7 +51,7 @@ class HttpService:
         metrics: Metrics,
         status: AgentStatus,
         endpoints: EndpointHealth,
-        deliver: Deliver,
+        deliver: DeliverEvent,
         chance: Callable[[], float],
         on_error: Callable[[Exception], None],
     ) -> None:
@@ -95,8 +94,8 @@ class HttpService:
         """Serve and deliver while the block runs; gives the URLs of LISTEN and EVENTS_LISTEN, None when not served."""
         calls = self._settings.concurrency
         if open_file_limit() < required_limit(calls):
-            least = required_limit(calls)
-            hint = f"raise it to at least {least} (LimitNOFILE, ulimit -n), or lower ASSURE_AGENT_CONCURRENCY"
+            needed = required_limit(calls)
+            hint = f"raise it to at least {needed} (LimitNOFILE, ulimit -n), or lower ASSURE_AGENT_CONCURRENCY"
             logger().warning("the limit of open files is low", count=open_file_limit(), hint=hint)
         read_pool = ReadPool(self._settings.state_path)
         host, port = self._settings.address

@@ -56,9 +56,12 @@ async def test_an_outage_of_an_hour_costs_probes_and_then_everything_goes_on_by_
         await world.clock.advance(60)
         assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
     assert notes(world) == [
-        "the circuit is open: nothing is sent but probes",
-        "the circuit is closed again: calls go on",
+        "circuit open: only probes are sent to Assure",
+        "circuit closed: calls to Assure continue",
     ]
+    opening = next(entry for entry in world.logs if entry["event"].startswith("circuit open"))
+    assert opening["cause"] == "outage"
+    assert opening["error"].startswith("Assure: HTTP 503 at http")
     assert [world.starts(name) for name in names] == [1] * 30
     world.check()
     world.check_nothing_left()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.output import format_optional_timestamp
 from agent.core.record import HoldReason
+from agent.core.timestamps import format_optional_timestamp
 from agent.store.connection import sqlite3
 from tests.cli.command_runner import Here
 from tests.support.environment import World

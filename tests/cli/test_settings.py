@@ -117,16 +117,16 @@ def test_service_variables_of_kubernetes_and_docker_are_ignored(own: Path, monke
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        (".env", 'ASSURE_AGENT_MAX_STARTS_PER_DAY="1', ".env:1: this line"),
-        (".env", "\n# one\nASSURE_AGENT_AGENT_ID='a\n\nOTHER=1\n", ".env:3: this line"),
+        (".env", 'ASSURE_AGENT_MAX_STARTS_PER_DAY="1', ".env:1: invalid line"),
+        (".env", "\n# one\nASSURE_AGENT_AGENT_ID='a\n\nOTHER=1\n", ".env:3: invalid line"),
         (".env", "OTHER\nASSURE_AGENT_AGENT_ID=a\n", ".env:1: OTHER has no value"),
-        (".env", "ASSURE_AGENT_AGENT_ID: a\n", ".env:1: this line"),
+        (".env", "ASSURE_AGENT_AGENT_ID: a\n", ".env:1: invalid line"),
         (".env", "ASSURE_AGENT_AGENT_ID=a\nOTHER=1\nassure_agent_agent_id=b\n", "set twice, also in .env:1"),
         (".env", "ASSURE_AGENT_AGENT_ID=a".encode("utf-16"), ".env:1 is not UTF-8"),
         (".env", 'ASSURE_AGENT_SPECS_DIR="a\nASSURE_AGENT_AGENT_ID=b"\n', "U+000A"),
         ("assure-agent.yaml", "agent_id: a\nagent_id: b\n", "assure-agent.yaml:2: AGENT_ID is set twice"),
         ("assure-agent.yaml", "agent_id: {a: b}\n", "assure-agent.yaml:1: agent_id: expected one value"),
-        ("assure-agent.yaml", "agent_id: a\n---\nagent_id: b\n", "assure-agent.yaml:2:1 is no YAML"),
+        ("assure-agent.yaml", "agent_id: a\n---\nagent_id: b\n", "assure-agent.yaml:2:1: invalid YAML"),
         ("assure-agent.yaml", "agent_id: !!python/name:os.system\n", "assure-agent.yaml:1"),
         ("assure-agent.yaml", "just text\n", "expected names of settings"),
     ],
@@ -301,10 +301,10 @@ def test_a_store_that_is_no_file_is_refused(folder: Path, path: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("assure-agent.yaml", b"rate_limit: [1\n", "assure-agent.yaml:2:1 is no YAML"),
+        ("assure-agent.yaml", b"rate_limit: [1\n", "assure-agent.yaml:2:1: invalid YAML"),
         ("assure-agent.yaml", b"- secret\n", "assure-agent.yaml: expected names of settings"),
         ("assure-agent.yaml", b"log_level: info\nrate_limit: \xff\n", "assure-agent.yaml:2 is not UTF-8"),
-        ("assure-agent.yaml", b"rate_limit: \x01\n", "assure-agent.yaml has a control character, U\\+0001"),
+        ("assure-agent.yaml", b"rate_limit: \x01\n", "assure-agent.yaml: control character U\\+0001"),
         (".env", b"A=1\nASSURE_AGENT_CLIENT_SECRET=\xff\xfe\n", ".env:2 is not UTF-8"),
     ],
 )
@@ -327,10 +327,10 @@ async def test_a_source_under_another_name_is_refused_before_anybody_is_billed_a
     """[I2] The name is part of every uid: under another one all are new."""
     world.upload("a")
     await world.settle()
-    with pytest.raises(SettingsError, match="follows the source default"):
+    with pytest.raises(SettingsError, match="belongs to the source default"):
         await world.settle(source_name="office")
     here.env |= {"STATE_URL": f"sqlite:///{world.state}", "SOURCE_NAME": "office"}
     (await asyncio.to_thread(here, "plan")).is_one_clear_error("SOURCE_NAME", "set it back to default")
     said = await asyncio.to_thread(here, "doctor", "--offline")
-    assert "follows the source default" in said.out
+    assert "belongs to the source default" in said.out
     assert world.starts("a") == 1

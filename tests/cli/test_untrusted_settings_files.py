@@ -133,7 +133,7 @@ def test_a_file_of_settings_that_another_may_have_written_takes_nothing_along(
     named = ("--env-file", name) if name == "named.env" else ()
     for command in COMMANDS if plant is for_all_to_write else (ONCE,):
         said = own(*command, *named, BASE_URL=elsewhere.url, TOKEN_HOST="localhost")
-        said.is_one_clear_error(name, told, "" if named else "-file '' to go on without it", code=2)
+        said.is_one_clear_error(name, told, "" if named else "-file '' to ignore it", code=2)
         assert "sandbox-secret" not in said.out + said.err
     said = own("doctor", *named, BASE_URL=elsewhere.url)
     assert (said.code, said.err) == (1, "")
@@ -365,7 +365,7 @@ def test_a_file_in_a_folder_that_is_not_the_agents_own_has_to_be_named(here: Her
         file.chmod(0o600)
         for command in COMMANDS:
             said = here(*command)
-            said.is_one_clear_error(f"{name} is there and is not read", f"{option} {name}", code=2)
+            said.is_one_clear_error(f"{name} was not read", f"{option} {name}", code=2)
         for parts in ((option, name, "doctor"), ("doctor", f"{option}={name}")):
             assert _brake(here(*parts, "--offline", "-o", "json")) == "5"
         variable = option.removeprefix("--").replace("-", "_").upper()
@@ -412,7 +412,7 @@ def test_after_make_run_a_private_env_file_is_read(here: Here) -> None:
     git(here.folder, "add", "specs", "images")
     assert _brake(here("doctor", "--offline", "-o", "json")) == "5"
     (here.folder / "state/sandbox/agent.key").chmod(0o644)  # as a checkout or an archive would have it
-    assert "is not read" in here("doctor", "--offline").out
+    assert "was not read" in here("doctor", "--offline").out
 
 
 def _brake(said: CommandResult) -> str:

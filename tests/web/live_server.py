@@ -19,10 +19,9 @@ from agent.core.record import Phase
 from agent.store.sqlite import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
-from agent.web.app import application
 from agent.web.read_pool import ReadPool
 from agent.web.recent_calls import RecentCalls
-from agent.web.server import serve
+from agent.web.server import application, serve
 from agent.web.sessions import Sessions
 from agent.web.status_page import StatusPage
 from tests.store.support import NOW, Life, capture, committed, opened, upload

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent import __version__
-from agent.cli.output import Format, format_optional_timestamp, print_json
+from agent.cli.output import Format, print_json
 from agent.cli.state_file import state_file
+from agent.core.timestamps import format_optional_timestamp
 from agent.platform.clock import SystemClock
 from agent.store.account_binding import SIMULATED
 from agent.views.explain import count_of

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.audit.common import no_request
-from agent.cli.output import Format, format_optional_timestamp, print_json, print_table
+from agent.cli.output import Format, print_json, print_table
 from agent.cli.state_file import state_file
 from agent.core.duration import format_duration
+from agent.core.timestamps import format_optional_timestamp
 
 if TYPE_CHECKING:
     from agent.store.audit.request_log import AuditEntry, LoggedAnswer

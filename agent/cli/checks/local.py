@@ -9,8 +9,8 @@ from pathlib import Path
 
 from agent.assure.account import CIRCUIT, ENDPOINTS, account_of
 from agent.cli.checks import Check, problem, warning
-from agent.cli.output import format_optional_timestamp
 from agent.core.errors import AgentError
+from agent.core.timestamps import format_optional_timestamp
 from agent.daemon.commands import PAUSED, paused_since
 from agent.platform.endpoint_health import TroubleRows, from_json
 from agent.platform.settings import Settings, refuse_renamed

@@ -1,0 +1,281 @@
+"""The settings of this version: names, types, defaults, validation (design §10).
+
+Every setting is `ASSURE_AGENT_` and its name in capitals. Secrets show in no repr, no log and no error.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agent.core.errors import SettingsError
+from agent.core.policy import Policy
+from agent.platform.settings_types import (
+    Bytes,
+    GivenPath,
+    GivenText,
+    Seconds,
+    checked_url,
+    host_and_port,
+    matching,
+    optional,
+    signing_keys,
+    split_list,
+    strip_invisible,
+    uid_of,
+)
+
+_SHORTEST_KEY = 32  # characters of CLAIMS_KEY: it is used without key stretching, so it has to be random
+
+
+class Settings(BaseSettings):
+    """All settings of this version, with their defaults. Durations are in seconds once read."""
+
+    model_config = SettingsConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+
+    base_url: GivenText = Field(
+        "https://api.signicat.com", description="URL of the Assure API: https, or http on loopback."
+    )
+    token_url: str = Field(
+        "",
+        description="URL of the token endpoint, on the host of BASE_URL or its vendor; empty: derived from BASE_URL.",
+    )
+    token_host: Annotated[
+        str, AfterValidator(matching(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(:\d{1,5})?", "a host, or HOST:PORT"))
+    ] = Field(
+        "", description="An additional host that TOKEN_URL may name. Only in the environment or as `--token-host`."
+    )
+    client_id: str = Field("", description="Client id of the API client in the Assure account.")
+    client_secret: SecretStr = Field(SecretStr(""), description="Secret of the API client.")
+    client_secret_file: GivenPath | None = Field(
+        None, description="File that contains the secret of the API client, instead of CLIENT_SECRET."
+    )
+    specs_dir: GivenPath = Field(
+        Path("specs"), description="Folder of the request files. Each scan resolves a symbolic link again."
+    )
+    source_name: GivenText = Field(
+        "default", description="Name of the source. It is part of every uid: never change it."
+    )
+    source_owner: Annotated[list[str], BeforeValidator(split_list)] = Field(
+        [],
+        description="Users or uids, comma-separated. Request files that any other user owns or can change are refused.",
+    )
+    other_documents: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="Refuse or ignore documents of another apiVersion group, such as a Kustomization.",
+    )
+    images_dir: GivenPath = Field(
+        Path("images"), description="Folder of the images. Image paths in request files are relative to it."
+    )
+    state_url: str = Field(
+        "sqlite:///state/agent.db",
+        description="URL of the state file. Three slashes: relative path; four: absolute path.",
+    )
+    listen: str = Field(
+        "127.0.0.1:9464", description="HOST:PORT of metrics, health, API and status page. Port 0: a free port."
+    )
+    events_listen: str = Field(
+        "127.0.0.1:9465", description="HOST:PORT of POST /events, which receives Assure Events. Needs EVENTS_SECRET."
+    )
+    events_secret: SecretStr = Field(
+        SecretStr(""), description="Secret of the event subscription. Two, comma-separated, during a rotation."
+    )
+    events_signature_header: Annotated[
+        str, AfterValidator(matching(r"[A-Za-z0-9-]{1,64}", "1 to 64 letters, digits and hyphens"))
+    ] = Field("X-Signicat-Signature", description="Header with the HMAC-SHA256 of the event's body.")
+    events_signature_encoding: Literal["hex", "base64"] = Field(
+        "hex", description="Encoding of the HMAC in that header."
+    )
+    events_signature_prefix: str = Field("", description="Text before the HMAC in that header, such as `sha256=`.")
+    api_token: SecretStr = Field(
+        SecretStr(""), description="Bearer token of /api/requests and the status page. Empty: no API."
+    )
+    sink_urls: Annotated[list[str], BeforeValidator(split_list)] = Field(
+        [], description="URLs that receive CloudEvents, comma-separated: https, or http on loopback."
+    )
+    sink_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that signs the CloudEvents (Standard Webhooks). Two, comma-separated, during a rotation.",
+    )
+    redirect_hosts: Annotated[list[str], BeforeValidator(split_list)] = Field(
+        [], description="Hosts that redirectUrl may name, comma-separated. Empty: any host."
+    )
+    concurrency: int = Field(
+        64, ge=1, le=1000, description="Number of requests that the agent works on at the same time."
+    )
+    rate_limit: float = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Maximum of HTTP requests to Assure per second, including token requests. 0: no limit.",
+    )
+    max_starts_per_day: int = Field(0, ge=0, description="Maximum of billable starts per day (UTC). 0: no limit.")
+    poll_interval: Seconds = Field(5.0, description="Time between two polls of Assure for results.")
+    scan_interval: Seconds = Field(10.0, description="Time between two full scans of SPECS_DIR.")
+    request_timeout: Seconds = Field(
+        30.0, description="Timeout of a call to Assure, from the last byte sent to the answer."
+    )
+    images_after_upload: Literal["keep", "delete"] = Field(
+        "keep", description="delete: delete an image file after the outcome, when no open request needs it."
+    )
+    max_image_bytes: Bytes = Field(
+        10 * 1024**2, description="Maximum size of an image, in bytes or with a unit such as MiB."
+    )
+    hold_ttl: Seconds = Field(7 * 86400.0, description="Maximum time that a held request may keep a dossier at Assure.")
+    backup_dir: Annotated[Path | None, BeforeValidator(optional)] = Field(
+        None, description="Folder for periodic backups. Empty: no backups."
+    )
+    backup_interval: Seconds = Field(86400.0, description="Time between two backups.")
+    backup_keep: int = Field(7, ge=1, description="Number of backups to keep.")
+    claims_key: SecretStr = Field(
+        SecretStr(""),
+        description="Key that encrypts claims: at least 32 characters, as of `openssl rand -base64 32`.",
+    )
+    claims_key_file: GivenPath | None = Field(None, description="File that contains the key, instead of CLAIMS_KEY.")
+    agent_id: Annotated[str, AfterValidator(matching(r"[a-z0-9]{0,16}", "at most 16 small letters and digits"))] = (
+        Field("", description="Name of this agent in external references. Empty: derived from the state file.")
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="Format of the log. auto: text on a terminal, otherwise json."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum log level.")
+    env_file: str = Field("", description="File to read instead of `.env`. Only in the environment or as `--env-file`.")
+    config_file: str = Field(
+        "", description="File to read instead of `assure-agent.yaml`. Only in the environment or as `--config-file`."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only the arguments of `load_settings`: the default sources would trust files of any owner."""
+        return (init_settings,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return strip_invisible(value)
+        except ValueError as error:
+            if info.field_name != "state_url":
+                raise
+            raise ValueError(f"expected sqlite:/// and the path of a file; {error}") from None
+
+    @field_validator("base_url", "token_url")
+    @classmethod
+    def _safe_url(cls, value: str) -> str:
+        return checked_url(value, "https://api.signicat.com").rstrip("/") if value else value
+
+    @field_validator("sink_urls")
+    @classmethod
+    def _safe_urls(cls, values: list[str]) -> list[str]:
+        return list(dict.fromkeys(checked_url(value, "https://shop.example/assure", query=True) for value in values))
+
+    @field_validator("source_owner")
+    @classmethod
+    def _users(cls, values: list[str]) -> list[str]:
+        for user in values:
+            uid_of(user)
+        return values
+
+    @field_validator("state_url")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        path = value.removeprefix("sqlite:///")
+        if path.startswith("~"):
+            path = str(Path(path).expanduser())
+        if path == value or path.startswith(":") or "\0" in path or not Path(path).name or path.endswith("/"):
+            raise ValueError("expected sqlite:/// and the path of a file, such as sqlite:///state/agent.db")
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises if a folder is not searchable
+            raise ValueError("expected the path of a file, such as sqlite:///state/agent.db; this path is a folder")
+        return f"sqlite:///{path}"
+
+    @field_validator("listen", "events_listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host_and_port(value)
+        return value
+
+    @field_validator("sink_secret")
+    @classmethod
+    def _check_signature_settings(cls, value: SecretStr) -> SecretStr:
+        signing_keys(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> "Settings":
+        if 0 < len(self.claims_key.get_secret_value()) < _SHORTEST_KEY:
+            raise ValueError(
+                f"CLAIMS_KEY: expected {_SHORTEST_KEY} characters or more, as of `openssl rand -base64 32`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sinks_need_a_secret(self) -> "Settings":
+        if self.sink_urls and not secrets_of(self.sink_secret):
+            raise ValueError("SINK_URLS needs SINK_SECRET: every CloudEvent is signed")
+        return self
+
+    @property
+    def keeps_claims(self) -> bool:
+        """True if CLAIMS_KEY is set."""
+        return bool(self.claims_key.get_secret_value())
+
+    @property
+    def state_path(self) -> Path:
+        """The state file. A symbolic link is resolved, because key and lock are next to the file itself."""
+        path = Path(self.state_url.removeprefix("sqlite:///"))
+        try:
+            return path.resolve() if path.is_symlink() else path
+        except (OSError, RuntimeError):
+            raise SettingsError(
+                f"ASSURE_AGENT_STATE_URL: the symbolic link {path} leads to itself.", "set it to a file"
+            ) from None
+
+    @property
+    def ignores_others(self) -> bool:
+        """True if documents of another apiVersion group are ignored."""
+        return self.other_documents == "ignore"
+
+    @property
+    def policy(self) -> Policy:
+        """The settings that the core uses."""
+        return Policy(
+            poll_interval=self.poll_interval,
+            request_timeout=self.request_timeout,
+            hold_ttl=self.hold_ttl,
+            budgeted=self.max_starts_per_day > 0,
+            discard_images=self.images_after_upload == "delete",
+        )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of LISTEN."""
+        return host_and_port(self.listen)
+
+    @property
+    def events_address(self) -> tuple[str, int]:
+        """Host and port of EVENTS_LISTEN."""
+        return host_and_port(self.events_listen)
+
+
+def secrets_of(value: SecretStr) -> tuple[str, ...]:
+    """The comma-separated secrets of a setting. There are several during a rotation."""
+    return tuple(secret for part in value.get_secret_value().split(",") if (secret := part.strip()))

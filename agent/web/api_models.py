@@ -1,0 +1,96 @@
+"""The JSON objects of the API, as pydantic models. The OpenAPI description is generated from them."""
+
+from typing import Annotated, Literal
+
+from pydantic import AnyUrl, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from agent.core.conditions import REASONS
+from agent.core.record import HoldReason, Outcome, Phase
+
+_Generation = Annotated[int, Field(ge=1)]
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, use_attribute_docstrings=True)
+
+
+class Condition(_Object):
+    """One condition of a request, in the form of Kubernetes conditions."""
+
+    type: Literal["Ready", "Reconciling", "Stalled"]
+    """Ready: the request is settled. Stalled: the operator has to act."""
+    status: Literal["True", "False"]
+    """True if the condition holds."""
+    reason: Annotated[str, Field(json_schema_extra={"enum": sorted(REASONS)})]
+    """The reason for the status."""
+    observed_generation: _Generation
+    """The generation that the condition describes."""
+    last_transition_time: AwareDatetime
+    """The time of the last change of the status."""
+
+
+class Request(_Object):
+    """A verification request, without its capture link."""
+
+    name: str
+    """`metadata.name` of the request file."""
+    uid: str
+    """The agent's id of the request. It depends on the source and the name only."""
+    generation: _Generation
+    """The number of the current verification of this request."""
+    mode: Literal["upload", "capture"]
+    """upload: images of the request file. capture: the hosted capture flow."""
+    phase: Phase
+    """The next piece of work; done: none."""
+    state: Literal["active", "waiting", "held", "suspended", "done"]
+    """The state of the work: for example, held waits for an operator."""
+    outcome: Outcome | None
+    """The outcome, set as soon as it is durable and before the dossier is deleted."""
+    reason: HoldReason | None
+    """The reason of the hold, while the request is held."""
+    hold_id: str | None
+    """The id of the hold, which `resolve` names."""
+    external_reference: str | None
+    """The externalReference of the dossier."""
+    dossier_id: str | None
+    """The id of the dossier at Assure."""
+    process_id: str | None
+    """The id of the process at Assure."""
+    due: AwareDatetime | None
+    """The time of the next scheduled work."""
+    admitted_at: AwareDatetime
+    """The time at which the agent admitted the request file."""
+    settled_at: AwareDatetime | None
+    """The time at which the request was done, or was held."""
+    labels: dict[str, str]
+    """The labels of the request file."""
+    observed_generation: _Generation
+    """The same as `generation`."""
+    conditions: list[Condition]
+    """The conditions Ready, Reconciling and Stalled."""
+
+
+class RequestWithLink(Request):
+    """A verification request, with its capture link."""
+
+    link: AnyUrl | None
+    """The capture link, while the end user can use it: a bearer secret. Send it to the end user, and never store it."""
+
+
+class Page(_Object):
+    """One page of requests."""
+
+    items: list[Request]
+    """The requests of this page."""
+    cursor: str | None
+    """The cursor of the next page; null: this is the last page."""
+
+
+class Problem(_Object):
+    """A problem document (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
