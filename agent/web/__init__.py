@@ -1,4 +1,4 @@
-"""What the agent serves on LISTEN: open endpoints, the API for programs, the status page for people (design §11).
+"""The HTTP services of the agent (design §11): health endpoints, API, status page, event endpoint, dispatchers.
 
-All of it is read-only, and reads the store through connections that cannot write, on threads of its own.
+Health endpoints, API and status page are read-only. They read the store on read-only connections and own threads.
 """

@@ -1,4 +1,4 @@
-"""What only a running agent knows, for the page: readiness, pause, budget, circuit, and how Assure answers."""
+"""The state of the running agent for the status page: readiness, pause, budget, circuit, answers of Assure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from agent.web.recent_calls import MinuteBucket, RecentCalls
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusSnapshot:
-    """How the agent stands now. Values, because a page is drawn on another thread than the loops'."""
+    """The state at one time. It holds values only, because another thread renders the page."""
 
     now: float
     policy: Policy
-    ready: str | None  # the reason why not
+    ready: str | None  # the reason why not; None: ready
     paused: bool
-    budget: tuple[int, int] | None  # starts left today and the limit; None: no brake
-    circuit: str | None  # why it is open
+    budget: tuple[int, int] | None  # starts left today and the limit; None: no limit
+    circuit: str | None  # the cause; None: closed
     troubles: tuple[tuple[str, float, str], ...] = ()  # endpoints: the name, since when, the cause in a sentence
     minutes: Sequence[MinuteBucket]  # the answers of Assure, oldest first
     last_done: float | None
@@ -26,7 +26,7 @@ class StatusSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStatus:
-    """Where to ask how the agent stands; only its loop does."""
+    """The sources of a snapshot. Only the event loop calls them."""
 
     source: str  # its configured name
     policy: Policy
@@ -39,7 +39,7 @@ class AgentStatus:
     troubles: Callable[[], tuple[tuple[str, float, str], ...]] = tuple
 
     def snapshot(self) -> StatusSnapshot:
-        """As it is now."""
+        """The current state."""
         return StatusSnapshot(
             now=self.clock.now(),
             policy=self.policy,

@@ -29,7 +29,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class HttpProblem(Exception):
-    """What is wrong with a request, for its sender."""
+    """An error of a request, answered as a problem document."""
 
     def __init__(self, code: int, title: str, detail: str) -> None:
         super().__init__(title)
@@ -45,7 +45,7 @@ class Api:
         self._read_pool = read_pool
 
     def routes(self) -> list[BaseRoute]:
-        """One mount, so that whatever is below it is 404 or 401 alike."""
+        """One mount, so that every path below it is 404 or 401 in the same way."""
         return [
             Mount(
                 "/api",
@@ -81,12 +81,12 @@ class Api:
 
         item = await self._read_pool(found)
         if item is None:
-            raise HttpProblem(404, "No such request", "There is no request of this name.")
+            raise HttpProblem(404, "Unknown request", "There is no request of this name.")
         return _json(item)
 
 
 class _Guarded:
-    """An endpoint behind the token. An application and no function, so that every method comes here."""
+    """An endpoint behind the token. It is an ASGI application, so that it receives every method."""
 
     def __init__(self, endpoint: Endpoint, token: str) -> None:
         self._endpoint = endpoint
@@ -98,12 +98,12 @@ class _Guarded:
         except HttpProblem as problem:
             response = _problem(problem)
         except StoreError:
-            response = _problem(HttpProblem(503, "Not now", "The store cannot be read at the moment."))
+            response = _problem(HttpProblem(503, "The database is busy", "Try again in a few seconds."))
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         if not self._token:
-            raise HttpProblem(404, "Not found", "There is nothing here.")
+            raise HttpProblem(404, "Not found", "This path does not exist.")
         if not has_token(request, self._token):
             raise HttpProblem(401, "Not authorized", "Send `Authorization: Bearer` and the API_TOKEN of the agent.")
         if request.method not in ("GET", "HEAD"):
@@ -112,16 +112,16 @@ class _Guarded:
 
 
 async def not_found(_: Request, __: Exception) -> Response:
-    """The answer to a path that no route knows, as a handler of 404."""
-    return _problem(HttpProblem(404, "Not found", "There is nothing here."))
+    """The handler of 404."""
+    return _problem(HttpProblem(404, "Not found", "This path does not exist."))
 
 
 async def _nothing(_: Request) -> Response:
-    raise HttpProblem(404, "Not found", "There is nothing here.")
+    raise HttpProblem(404, "Not found", "This path does not exist.")
 
 
 def _asked(request: Request) -> tuple[list[tuple[str, str]], Phase | None, str, int]:
-    """Labels, phase, cursor and limit. Raises Problem."""
+    """Labels, phase, cursor and limit. Raises HttpProblem."""
     _only(request, ("label", "phase", "cursor", "limit"))
     query = request.query_params
     labels = []
@@ -131,7 +131,7 @@ def _asked(request: Request) -> tuple[list[tuple[str, str]], Phase | None, str, 
             raise HttpProblem(400, "Bad label", "Expected label=KEY=VALUE.")
         labels.append((key, value))
     if len(labels) > 16:
-        raise HttpProblem(400, "Too many labels", "A request has 16 labels at most.")
+        raise HttpProblem(400, "Too many labels", "A request has at most 16 labels.")
     try:
         phase = Phase(query["phase"]) if "phase" in query else None
     except ValueError:
@@ -146,7 +146,7 @@ def _asked(request: Request) -> tuple[list[tuple[str, str]], Phase | None, str, 
 
 
 def _only(request: Request, known: tuple[str, ...]) -> None:
-    """A parameter that is mistyped must not look like one that was heeded. Raises Problem."""
+    """Refuse unknown and repeated parameters: a misspelt filter must not be ignored. Raises HttpProblem."""
     for name in request.query_params:
         if name not in known:
             raise HttpProblem(400, "Unknown parameter", f"Expected {', '.join(known) or 'no parameter'}.")

@@ -1,9 +1,9 @@
-"""Assure Events: `POST /events`, the webhook that says that a process came to its end (contract §11).
+"""Assure Events: `POST /events`, the webhook for finished processes (contract §11).
 
-An event wakes one request and decides nothing: the agent reads the process itself at once, so a body that lies, comes
-twice, late or out of order does no harm. The order here is: signature over the raw body, id, then one transaction with
-the step of the request and the receipt of the event (inbox pattern), then the answer. A crash neither loses an
-acknowledged event nor processes it twice. The answer waits for this transaction and for nothing else.
+An event only wakes one request: the agent then reads the process itself. So a false, repeated, late or reordered event
+does no harm. The order is: verify the signature of the raw body, check the id, then commit the step of the request and
+the receipt of the event in one transaction (inbox pattern), then answer. A crash neither loses an acknowledged event
+nor processes it twice. The answer waits for this transaction only.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from agent.platform.callbacks import isolated
 from agent.ports import Clock, Receipt
 from agent.ports.delivery import DeliverEvent
 
-MAX_BODY_BYTES = 64 * 1024  # bytes of an event; the envelope with its data takes less than one thousand
+MAX_BODY_BYTES = 64 * 1024  # bytes of an event; a usual one has less than 1000
 _BODY_TIMEOUT = 10.0  # seconds for the body to arrive
 _REMEMBER_SECONDS = 86400.0  # seconds that an id is remembered
 _COMPLETE = "process.complete"
@@ -38,9 +38,9 @@ _STATUS = {EventResult.FORGED: 401, EventResult.OVERSIZED: 413, EventResult.UNRE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSignature:
-    """How events are signed: HMAC-SHA256 over the raw body. Header, encoding and prefix are not documented (§11)."""
+    """The signature of events: HMAC-SHA256 of the raw body. Header, encoding and prefix are undocumented (§11)."""
 
-    secrets: tuple[str, ...]  # any of them will do, so that they can rotate
+    secrets: tuple[str, ...]  # any of them is valid, for rotation
     header: str
     encoding: str  # hex | base64
     prefix: str
@@ -49,7 +49,7 @@ class EventSignature:
         return f"Signature({self.header}, {self.encoding})"
 
     def matches(self, headers: Mapping[str, str], body: bytes) -> bool:
-        """True when the body is signed with one of the secrets; takes as long whichever it is."""
+        """True if the body is signed with one of the secrets. Runs in constant time."""
         given = headers.get(self.header, "").strip()
         value = given.removeprefix(self.prefix) if given.startswith(self.prefix) else ""
         value = value.lower() if self.encoding == "hex" else value
@@ -62,10 +62,10 @@ class EventSignature:
 
 
 class InboxPort(Protocol):
-    """What the store knows about events."""
+    """The events in the store."""
 
     def is_known(self, digest: str) -> bool:
-        """Was an event with this id received before, as far as we remember?"""
+        """True if the store remembers an event with this id."""
 
     async def remember_event(self, receipt: Receipt) -> None:
         """Record the receipt of an event that no step belongs to."""
@@ -75,7 +75,7 @@ class InboxPort(Protocol):
 
 
 class AssureEventEndpoint:
-    """Receives events. `on_result` hears what became of each."""
+    """Receives events. `on_result` gets the result of each."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class AssureEventEndpoint:
 
     def application(self) -> Starlette:
         """`POST /events` and nothing else."""
-        # With a slash at its end as well: no sender follows a redirect, so a 307 would lose every event.
+        # Also with a trailing slash: webhook senders follow no redirect, so a 307 would lose every event.
         app = Starlette(routes=[Route(path, self._respond, methods=["POST"]) for path in ("/events", "/events/")])
         app.router.redirect_slashes = False
         return app
@@ -102,7 +102,7 @@ class AssureEventEndpoint:
         try:
             received = await self._receive(request)
         except StoreError:
-            return PlainTextResponse("not now\n", status_code=503)  # the sender tries again
+            return PlainTextResponse("database busy\n", status_code=503)  # the sender repeats the event
         self._on_result(received)
         status = _STATUS.get(received, 200)
         return PlainTextResponse(f"{received}\n" if status >= 400 else "ok\n", status_code=status)
@@ -137,7 +137,7 @@ class AssureEventEndpoint:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The raw body, or None when it is larger than we read."""
+    """The raw body. None: it is larger than MAX_BODY_BYTES."""
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > MAX_BODY_BYTES:
         return None
@@ -150,7 +150,7 @@ async def _body(request: Request) -> bytes | None:
 
 
 def _envelope(body: bytes) -> Mapping[str, Any] | None:
-    """The envelope when it has what we need: `id`, `eventName` and, if there is any, an object as `eventData`."""
+    """The envelope, if it has `id`, `eventName` and an optional object `eventData`. Otherwise None."""
     try:
         envelope = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -1,7 +1,7 @@
-"""Access to LISTEN (design §11): the API takes the token, the status page the token or a session on this machine.
+"""Access to LISTEN (design §11): the API needs the token, the status page the token or a local session.
 
-A session begins with a one-time link that `assure-agent page` prints. It counts for a peer on this machine only, under
-a name of this machine (else a foreign name could be resolved to it: DNS rebinding), and through no proxy that says so.
+A session begins with a one-time link that `assure-agent page` prints. It is valid only for a peer on this machine,
+without proxy headers. The Host must name this machine, which prevents DNS rebinding.
 """
 
 import base64
@@ -31,20 +31,20 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def has_token(request: Request, token: str) -> bool:
-    """True when the request bears the token: `Authorization: Bearer TOKEN`. Compared in constant time."""
+    """True if the request has `Authorization: Bearer TOKEN`. Compares in constant time."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     return bool(token) and scheme.lower() == "bearer" and _same(given.strip().encode("latin-1"), token)
 
 
 def may_view_page(request: Request, token: str, in_session: Callable[[Request], bool]) -> bool:
-    """True with the token, also as the password of HTTP Basic, which browsers ask for; or in a session from here."""
+    """True with the token (Bearer, or the password of HTTP Basic), or with a local session."""
     if has_token(request, token) or _has_password(request, token):
         return True
     return from_this_machine(request) and in_session(request)
 
 
 def from_this_machine(request: Request) -> bool:
-    """True for a peer on this machine that asks for a name of this machine, with no header of a proxy."""
+    """True for a peer on this machine that names this machine as Host and sends no proxy header."""
     bound = _bound(request)
     peer = _address(request.client.host) if request.client is not None else None
     if peer is None or not (peer.is_loopback or peer == bound):
@@ -56,9 +56,9 @@ def from_this_machine(request: Request) -> bool:
 
 
 def names_this_machine(host: str, bound: Address | None) -> bool:
-    """True where a Host header is from the closed list: localhost, 127.0.0.0/8, [::1], or the address that is bound.
+    """True if a Host header is localhost, 127.0.0.0/8, [::1], or the bound address.
 
-    The port may be any: `ssh -L` and `kubectl port-forward` choose their own.
+    Any port is allowed: `ssh -L` and `kubectl port-forward` choose their own.
     """
     match = _HOST.fullmatch(host)
     if match is None or (match[2] is not None and not 0 < int(match[2]) < 65536):
@@ -74,13 +74,13 @@ def names_this_machine(host: str, bound: Address | None) -> bool:
 
 
 def _bound(request: Request) -> Address | None:
-    """Our address of this connection."""
+    """The local address of the connection."""
     server = request.scope.get("server")
     return _address(server[0]) if server else None
 
 
 def _address(text: str) -> Address | None:
-    """An address; an IPv4 address that is mapped into IPv6 as what it is."""
+    """The address. An IPv4-mapped IPv6 address becomes the IPv4 address."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -1,8 +1,8 @@
-"""A sink over HTTP: CloudEvents 1.0 in structured JSON mode, signed in the way of Standard Webhooks.
+"""A sink over HTTP: CloudEvents 1.0 in structured JSON mode, signed as in Standard Webhooks.
 
-The signature stands in `webhook-signature`: `v1,` and the base64 of HMAC-SHA256 over `ID.TIMESTAMP.BODY`, with ID from
-`webhook-id` and TIMESTAMP (seconds) from `webhook-timestamp`; while the secret rotates there are two, with a space
-between them. The keys are those that `agent.platform.settings_types.signing_keys` reads from SINK_SECRET.
+The header `webhook-signature` contains `v1,` and the base64 of HMAC-SHA256 over `ID.TIMESTAMP.BODY`. ID is in
+`webhook-id`, TIMESTAMP (seconds) in `webhook-timestamp`. During a rotation there are two signatures, separated by a
+space. `agent.platform.settings_types.signing_keys` reads the keys from SINK_SECRET.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class HttpSink:
     def __init__(
         self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock, on_result: OnResult = lambda trouble: None
     ) -> None:
-        """`on_result` hears of each answer: None when the notice was taken, the trouble otherwise."""
+        """The last argument receives the trouble of each delivery; None: the sink accepted it."""
         self._url = url
         self._on_result = on_result
         self._keys = keys
@@ -46,7 +46,7 @@ class HttpSink:
         return f"HttpSink({sink_id(self._url)})"
 
     async def send(self, delivery: Delivery) -> bool:
-        """Post it; True for a 2xx within ten seconds. No redirect is followed, and no answer is read."""
+        """Post the notification. True: 2xx within ten seconds. Follows no redirect, and reads no body."""
         body = orjson.dumps(cloud_event(delivery, self._source))
         headers = {"Content-Type": _TYPE, **self._signature_headers(delivery.event, body)}
         session = self._session = self._session or aiohttp.ClientSession(
@@ -80,7 +80,7 @@ class HttpSink:
 
 
 def cloud_event(delivery: Delivery, source: str) -> dict[str, Any]:
-    """The event. It says that a link is ready, and never the link; absent values are null."""
+    """The event. It never contains the capture link. Absent values are null."""
     notice = delivery.notice
     return {
         "specversion": "1.0",

@@ -1,13 +1,13 @@
 """Bounds on the connections of a listener: uvicorn's protocol class with limits of time, bytes and number.
 
-A peer needs no secret to connect and to send, so every stage of a connection ends in time, and every buffer is bounded:
+Any peer can connect and send without a secret. So each stage has a timeout, and each buffer a bound:
 
     HEAD       5 s from the connection or the last answer until a request head is complete
     BODY       15 s from the head until the body is complete
     RESPONSE   30 s from the request until the peer has read the answer
 
-A full listener drops the oldest connection in the first stage that has one, so that a new connection always gets in:
-an orchestrator's probe is served beside any number of slow peers.
+A full listener drops the oldest connection of the first stage that has one. So it accepts every new connection, and
+an orchestrator's probe succeeds next to any number of slow peers.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _SLICE = 8 * 1024  # bytes that are parsed before the limits are checked
 
 
 class Stage(Enum):
-    """What a connection waits for; in the order in which a full listener drops them."""
+    """The stage of a connection, in the order in which a full listener drops them."""
 
     HEAD = "head"
     BODY = "body"
@@ -61,7 +61,7 @@ class ConnectionLimits:
             next(iter(next(filter(None, self._in_stage.values())))).drop(Dropped.CROWDED)
 
     def enter(self, connection: "BoundedProtocol", stage: Stage) -> None:
-        """The connection is in this stage from now on."""
+        """The connection enters this stage."""
         self.leave(connection)
         self._in_stage[stage][connection] = None
 
@@ -93,7 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._parts = 0  # parts of requests that the parser has begun or ended
         self._raw = 0  # bytes of the present part
         self._requests = 0
-        self._fault: Dropped | None = None  # why the connection is ended
+        self._fault: Dropped | None = None  # the reason for ending the connection
 
     # -- the connection -------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.drop(None)
 
     def drop(self, reason: Dropped | None) -> None:
-        """End the connection without an answer; counted where there is a reason."""
+        """End the connection without an answer. It is counted if there is a reason."""
         if reason is not None and self._fault is None:
             self._listener.dropped(reason)
             self._fault = reason
@@ -139,7 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _refuse(self, reason: Dropped) -> None:
-        """End the connection with an answer if there can be one. The timer of its stage ends it if nobody reads it."""
+        """End the connection, with an answer if possible. The timer of its stage ends it if the peer does not read."""
         if self._busy() or self._expects is Stage.BODY:
             self.drop(reason)
             return
@@ -156,7 +156,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
 
     def _adjust(self) -> None:
-        """Enter the stage that the connection is in by now."""
+        """Enter the current stage of the connection."""
         if self.transport.is_closing():
             return
         unread = self.transport.get_write_buffer_size() > 0
@@ -178,7 +178,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.drop(Dropped.SLOW_BODY)
         elif unread or self.flow.write_paused:
             self.drop(Dropped.SLOW_READER)
-        elif self._stage is Stage.RESPONSE:  # the peer has read the answer, or ours is late
+        elif self._stage is Stage.RESPONSE:  # the peer has read the answer, or the answer is late
             self._enter(Stage.RESPONSE if self._busy() else Stage.HEAD)
         else:
             idle = self._requests and self._expects is None and not self._raw
@@ -199,7 +199,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header. Trailers are ignored: they would stand among the headers that the application has read."""
+        """Keep a header. Trailers are ignored: the application has already read the headers."""
         if self._expects is Stage.BODY:
             return
         if len(self.headers) >= MAX_HEADERS:
@@ -213,7 +213,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Keep no more of a body than shows that it is too large."""
+        """Keep the body up to the limit."""
         super().on_body(body[: max(0, self._listener.max_body_bytes + 1 - len(self.cycle.body))])
 
     def on_message_complete(self) -> None:

@@ -1,9 +1,9 @@
-"""The deliver loop: what the outbox owes a sink is sent, at least once, in order for each request.
+"""The outbox dispatcher: sends the notifications of one sink at least once, in order for each request.
 
-It stands beside the other loops and never in their way: the outbox is written with the change [I4], and nobody waits
-for a sink [I9]. A notice that is not taken keeps only its own request waiting, in growing pauses; when those of several
-requests in a row are not taken, the sink counts as down and gets one try at a time. What a sink is owed is bounded: the
-newest BACKLOG notices are kept, older ones are dropped and counted; whoever was away for that long reads the API.
+The outbox is written in the transaction of the change [I4], and no other loop waits for a sink [I9]. A failed
+notification delays only the later ones of its request, with growing pauses. After failures of several requests in a
+row the sink counts as down, and gets one attempt at a time. The outbox keeps the newest BACKLOG notifications of a
+sink. Older ones are dropped and counted; the receiver then reads the API.
 """
 
 import asyncio
@@ -13,28 +13,28 @@ from typing import Protocol
 from agent.platform.callbacks import isolated
 from agent.ports import Clock, Delivery, Sink
 
-BACKLOG = 100_000  # notices that one sink may be owed
-_AT_ONCE = 16  # requests whose notices are on the way to one sink
-_PAGE = 256  # notices read at a time
-_DOWN_THRESHOLD = 3  # requests in a row whose notices are not taken: the sink is down
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds between two tries
+BACKLOG = 100_000  # pending notifications of one sink
+_AT_ONCE = 16  # requests with a delivery in flight to one sink
+_PAGE = 256  # notifications read at a time
+_DOWN_THRESHOLD = 3  # failed requests in a row: the sink is down
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds between two attempts
 
 
 class OutboxPort(Protocol):
-    """What is still to be told."""
+    """The pending notifications."""
 
     def pending(self, sink: str, after: int, limit: int) -> list[Delivery]:
-        """What this sink is owed, oldest first, beyond the delivery `after`."""
+        """The notifications of this sink after the delivery `after`, oldest first."""
 
     async def acknowledge(self, ids: Sequence[int]) -> None:
-        """The sink has them; they are owed no more."""
+        """Remove the delivered notifications."""
 
     async def trim(self, sink: str, most: int) -> int:
-        """Keep the newest `most` of this sink; returns how many older ones were dropped."""
+        """Keep the newest `most` of this sink. Returns the number of dropped ones."""
 
 
 class Dispatcher:
-    """Sends to one sink. `counted(result, number)` hears of what was delivered, failed or dropped."""
+    """Sends to one sink. The last argument receives a result (delivered, failed, dropped) and a number."""
 
     def __init__(
         self,
@@ -54,31 +54,31 @@ class Dispatcher:
         self._on_result = isolated(on_result)
         self._backlog = backlog
         self._wake_event = asyncio.Event()
-        self._retries: dict[str, tuple[int, float]] = {}  # uid -> failures in a row, when to try again
-        self._failing: set[str] = set()  # uids whose notices failed since one was taken
-        self._failures = 0  # since one was taken
+        self._retries: dict[str, tuple[int, float]] = {}  # uid -> failures in a row, time of the next attempt
+        self._failing: set[str] = set()  # uids with a failure since the last success
+        self._failures = 0  # since the last success
 
     @property
     def sink_down(self) -> bool:
-        """True while the sink takes nothing."""
+        """True while the sink counts as down."""
         return len(self._failing) >= _DOWN_THRESHOLD
 
     def wake(self) -> None:
-        """There is something to tell."""
+        """There are new notifications."""
         self._wake_event.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled. A delivery that is cut off is sent again."""
+        """Deliver until cancelled. An interrupted delivery is repeated."""
         while True:
             self._wake_event.clear()
             await self.dispatch_once()
-            if self.sink_down:  # news does not hurry it
+            if self.sink_down:  # new notifications do not shorten the pause
                 await self._clock.wait(asyncio.Event(), _pause(self._failures, self._chance()))
             else:
                 await self._clock.wait(self._wake_event, self._seconds_to_next_attempt())
 
     async def dispatch_once(self) -> None:
-        """Try once what is due; only one request of it while the sink is down."""
+        """Send all due notifications once. While the sink is down, only those of one request."""
         after, met = 0, set[str]()
         while page := self._outbox.pending(self._name, after, _PAGE):
             chains = self._due(page)
@@ -88,14 +88,14 @@ class Dispatcher:
                     self._on_result("dropped", dropped)
                 return
             if tried < len(chains):
-                continue  # it is up again: the rest of this page
+                continue  # the sink is up again: send the rest of this page
             met |= {delivery.uid for delivery in page}
             after = page[-1].id
             await asyncio.sleep(0)
         self._retries = {uid: found for uid, found in self._retries.items() if uid in met}
 
     def _due(self, page: Sequence[Delivery]) -> list[list[Delivery]]:
-        """The notices by request, each in order; without the requests whose time has not come."""
+        """The notifications by request, in order, without the requests that wait for their next attempt."""
         now = self._clock.now()
         chains: dict[str, list[Delivery]] = {}
         for delivery in page:
@@ -105,7 +105,7 @@ class Dispatcher:
         return list(chains.values())
 
     async def _send(self, chains: Sequence[Sequence[Delivery]]) -> int:
-        """Send these; how many of them were tried before the sink counted as down."""
+        """Send these. Returns the number of attempts before the sink counted as down."""
         places = asyncio.Semaphore(_AT_ONCE)
         probe = self.sink_down
         tried, taken = 0, list[int]()
@@ -124,7 +124,7 @@ class Dispatcher:
         return tried
 
     async def _send_in_order(self, chain: Sequence[Delivery]) -> list[int]:
-        """Send the notices of one request in order, up to the first that is not taken; the ids of those taken."""
+        """Send the notifications of one request in order, up to the first failure. Returns the delivered ids."""
         taken = []
         for delivery in chain:
             if not await self._sink.send(delivery):
@@ -144,12 +144,12 @@ class Dispatcher:
         self._failures += 1
 
     def _seconds_to_next_attempt(self) -> float | None:
-        """Seconds until the next try that is due; None: until there is something to tell."""
+        """Seconds until the next attempt; None: wait for new notifications."""
         times = [at for _, at in self._retries.values()]
         return min(max(0.0, min(times) - self._clock.now()), _LONGEST_PAUSE) if times else None
 
 
 def _pause(failures: int, chance: float) -> float:
-    """Seconds after so many failures: doubled each time, capped, up to half of it by chance."""
+    """Seconds to wait after `failures`: exponential, capped, with up to half of it as jitter."""
     longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 1, 30))
     return longest * (1 - chance / 2)

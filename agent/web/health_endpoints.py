@@ -13,7 +13,7 @@ from agent.platform.log import logger
 
 
 def health_routes(registry: CollectorRegistry, ready: Callable[[], str | None]) -> list[BaseRoute]:
-    """The routes. `ready` gives the reason why not, or None."""
+    """The routes. `ready` returns the reason why the agent is not ready, or None."""
 
     exposition = _Exposition(registry)
 
@@ -21,7 +21,7 @@ def health_routes(registry: CollectorRegistry, ready: Callable[[], str | None]) 
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         try:
             body = await exposition(encode, content_type)
-        except Exception as error:  # a store that cannot be read, say: the scrape fails, and the work goes on
+        except Exception as error:  # for example an unreadable store: the scrape fails, and the agent continues
             logger().error("the metrics failed", error=type(error).__name__, hint="see the other lines of the log")
             return PlainTextResponse("the metrics cannot be read now\n", status_code=503)
         return Response(body, headers={"Content-Type": content_type})
@@ -37,7 +37,7 @@ def health_routes(registry: CollectorRegistry, ready: Callable[[], str | None]) 
 
 
 class _Exposition:
-    """The metrics as text, encoded by one thread at a time: a flood of requests must not take the threads of the loops.
+    """The metrics as text, encoded by one thread at a time: a flood of scrapes must not take the threads of the agent.
 
     Requests that wait for their turn share the next encoding; nothing in an answer is older than its request.
     """
@@ -45,11 +45,11 @@ class _Exposition:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._lock = asyncio.Lock()
-        self._encodings = 0  # encodings so far
+        self._encodings = 0  # number of encodings
         self._last = (0, "", b"")  # number, content type and text of the last one that succeeded
 
     async def __call__(self, encode: Callable[[CollectorRegistry], bytes], content_type: str) -> bytes:
-        """The text that `encode` makes in this content type."""
+        """The metrics in this content type."""
         before = self._encodings
         async with self._lock:
             number, made, text = self._last

@@ -1,4 +1,4 @@
-"""The front of the status page: who is held and what to do, what runs and waits, what came of it, how the agent is."""
+"""The front page: held requests and their commands, running and waiting requests, outcomes, state of the agent."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from agent.web.summaries import hold_summary, short_duration, summary_line, with
 
 _MAX_HELD, _MAX_SHOWN, _MAX_LISTED = 5, 8, 100
 TILES = {
-    "held": "held for a person",
+    "held": "held for an operator",
     "active": "running",
     "waiting": "waiting",
     "suspended": "suspended by their files",
@@ -19,7 +19,7 @@ TILES = {
 
 
 def overview(browsing: PageQueries, snapshot: StatusSnapshot) -> dict[str, Any]:
-    """All that the front shows."""
+    """The content of the front page."""
     states = browsing.states()
 
     def lines(state: str, most: int) -> list[dict[str, Any]]:
@@ -50,17 +50,17 @@ def overview(browsing: PageQueries, snapshot: StatusSnapshot) -> dict[str, Any]:
 
 
 def search(browsing: PageQueries, snapshot: StatusSnapshot, query: str, state: str = "") -> dict[str, Any]:
-    """Search results: words with `=` are labels, all others are parts of a name; all have to fit, and the state."""
+    """Search results. Words with `=` are labels, the others a part of the name. All must match, and the state."""
     parts = query.split()
     labels = [(key, value) for key, equals, value in (word.partition("=") for word in parts) if equals]
     part = " ".join(word for word in parts if "=" not in word).lower()
     page = browsing.page(labels[:16], None, "", _MAX_LISTED, part, state)
-    more = f"The first {_MAX_LISTED} are shown; search for more of the name." if page.cursor else ""
+    more = f"This list shows the first {_MAX_LISTED}. Search for a longer part of the name." if page.cursor else ""
     return {
         "title": f"Found for “{query}”" + (f", {TILES[state]}" if state else ""),
         "lines": [summary_line(record, snapshot.now) for record in page.records],
         "more": more,
-        "empty": "Nothing. Search for a part of a name, or for a whole label such as team=onboarding.",
+        "empty": "No request matches. Search for a part of a name, or for a whole label such as team=onboarding.",
     }
 
 
@@ -68,50 +68,50 @@ def requests_in_state(browsing: PageQueries, snapshot: StatusSnapshot, state: st
     """The requests in one state."""
     total = browsing.states().get(state, 0)
     records = browsing.by_state(state, _MAX_LISTED)
-    more = f"The {_MAX_LISTED} with the latest progress are shown, of {total:,}." if total > len(records) else ""
+    more = f"This list shows the {_MAX_LISTED} with the latest progress, of {total:,}." if total > len(records) else ""
     return {
-        "title": f"Requests that are {TILES[state]}" if state != "held" else "Requests that are held for a person",
+        "title": f"Requests that are {TILES[state]}",
         "lines": [summary_line(record, snapshot.now) for record in records],
         "more": more,
-        "empty": "There are none.",
+        "empty": "No request.",
     }
 
 
 def _alarms(browsing: PageQueries, snapshot: StatusSnapshot) -> list[dict[str, str]]:
-    """What concerns all requests, and the command that changes it."""
+    """Problems that concern all requests, each with a command."""
     alarms = []
     if snapshot.paused:
-        says = "The agent is paused: nothing new is begun; what runs is observed and deleted."
+        says = "The agent is paused. It starts no new work; it finishes and deletes running requests."
         alarms.append({"says": says, "command": "assure-agent resume"})
     if snapshot.ready is not None:
         alarms.append(
             {"says": with_full_stop(f"The agent is not ready: {snapshot.ready}"), "command": "assure-agent doctor"}
         )
     if waiting := browsing.waiting_withdrawals():
-        says = f"{waiting:,} files were removed at once; their withdrawal waits for an approval."
+        says = f"{waiting:,} files were removed at once. Their withdrawal needs an approval."
         alarms.append({"says": says, "command": "assure-agent approve"})
     if snapshot.circuit is not None:
-        says = with_full_stop(f"The circuit is open, and nothing is sent to Assure but probes: {snapshot.circuit}")
+        says = with_full_stop(f"The circuit is open, and only probes are sent to Assure: {snapshot.circuit}")
         alarms.append({"says": says, "command": "assure-agent doctor"})
     if causes := browsing.failed_image_deletions():
         count, why = sum(number for _, number in causes), system_error(causes[0][0])
-        says = f"The image files of {count:,} requests should be deleted, and cannot be: {why}. It is tried again."
+        says = f"The image files of {count:,} requests cannot be deleted: {why}. The agent tries again."
         alarms.append({"says": says, "command": "assure-agent doctor"})
     for name, begun, sentence in snapshot.troubles:
-        says = f"Calls to {name} fail for {short_duration(max(0.0, snapshot.now - begun))}: {sentence}."
+        says = f"Calls to {name} have failed for {short_duration(max(0.0, snapshot.now - begun))}: {sentence}."
         alarms.append({"says": says, "command": "assure-agent doctor"})
     late = [source for source in browsing.sources() if snapshot.now - source.synced_at > 900 or not source.complete]
     for source in late:
         since = short_duration(max(0.0, snapshot.now - source.synced_at))
         says = f"The source {source.source} was last scanned {since} ago" + (
-            "." if source.complete else ", and not all of it could be read."
+            "." if source.complete else ", and the scan was incomplete."
         )
         alarms.append({"says": says, "command": "assure-agent doctor"})
     return alarms
 
 
 def _api(snapshot: StatusSnapshot) -> dict[str, Any]:
-    """The answers of Assure, as figures and as bars (in a box of 40 units of height, 10 for each minute)."""
+    """The answers of Assure, as numbers and as bars (40 units high, 10 units wide per minute)."""
     minutes = snapshot.minutes
     highest = max((minute.results.total() for minute in minutes), default=0)
     total = sum(minute.results.total() for minute in minutes)
@@ -141,12 +141,12 @@ def _api(snapshot: StatusSnapshot) -> dict[str, Any]:
 
 
 def refusals(browsing: PageQueries, _: StatusSnapshot) -> dict[str, Any]:
-    """The documents that the last scan refused, with what to do about each."""
+    """The documents that the last scan refused, each with a hint."""
     found = browsing.refusals()
-    more = f"The first {_MAX_LISTED} are shown; `assure-agent get` has all." if len(found) > _MAX_LISTED else ""
+    more = f"This list shows the first {_MAX_LISTED}. `assure-agent get` shows all." if len(found) > _MAX_LISTED else ""
     return {"refusals": found[:_MAX_LISTED], "total": len(found), "more": more}
 
 
 def is_known_state(state: str) -> bool:
-    """Is this a state that can be listed?"""
+    """True if the page can list this state."""
     return state in TILES

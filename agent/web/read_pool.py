@@ -1,4 +1,4 @@
-"""Looks into the store for the surface: on threads of its own, so that neither the loops nor each other wait."""
+"""A thread pool for reads of the store by HTTP requests, so that neither the event loop nor other requests wait."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class ReadPool:
-    """Looks through a connection that cannot write, each into one snapshot."""
+    """Runs each read on a read-only connection, in one snapshot."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pool = ThreadPoolExecutor(2, "surface")
 
     async def __call__(self, query: Callable[[PageQueries], T]) -> T:
-        """What `query` makes of it. Raises StoreError."""
+        """Run a read. Raises StoreError."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, query)
 
     def _run(self, query: Callable[[PageQueries], T]) -> T:
@@ -28,5 +28,5 @@ class ReadPool:
             return query(browsing)
 
     def close(self) -> None:
-        """Begin no look any more."""
+        """Start no more reads."""
         self._pool.shutdown(wait=False, cancel_futures=True)

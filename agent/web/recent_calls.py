@@ -1,4 +1,4 @@
-"""How Assure has answered lately, minute by minute: for a person who looks on; Prometheus has the exact figures."""
+"""The answers of Assure in the last 30 minutes, per minute, for the status page. Prometheus has the exact numbers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ RESULTS = ("done", "refused", "busy", "unknown")
 class MinuteBucket:
     """The answers of one minute, by result."""
 
-    at: float  # when it began
+    at: float  # its start
     results: Counter[str] = field(default_factory=Counter)
 
 
 class RecentCalls:
-    """Hears of every call; keeps the last half hour in memory. Only its loop calls it."""
+    """Counts the calls of the last 30 minutes in memory. Only the event loop calls it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._minutes: dict[float, MinuteBucket] = {}
         self.last_done: float | None = None
-        self.last_trouble: tuple[float, str, str] | None = None  # when, the call, the result
+        self.last_trouble: tuple[float, str, str] | None = None  # time, operation, result
 
     def record_call(self, operation: Operation, result: str, _: float) -> None:
-        """A call to Assure was answered, or not."""
+        """A call to Assure ended."""
         now = self._clock.now()
         begun = now - now % 60
         if begun not in self._minutes:
@@ -42,7 +42,7 @@ class RecentCalls:
             self.last_trouble = now, operation.value, result
 
     def minutes(self) -> Sequence[MinuteBucket]:
-        """The last half hour, oldest first; minutes without a call are empty."""
+        """The last 30 minutes, oldest first. Minutes without a call are empty."""
         now = self._clock.now()
         begun = now - now % 60
         return [

@@ -1,4 +1,4 @@
-"""The page of one request: its road with durations, its attempts with their answers, its history, what comes next."""
+"""The page of one request: phases with durations, attempts with answers, history, next step."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ _PHASE_ORDER: dict[Mode, tuple[Phase, ...]] = {
 
 
 def request_page(browsing: PageQueries, snapshot: StatusSnapshot, uid: str) -> dict[str, Any] | None:
-    """All that the page of a request shows; None when there is no such request, or its name was erased."""
+    """The content of the page. None: unknown request, or its name was erased."""
     record = browsing.get(uid)
     if record is None or not record.name:
         return None
@@ -57,7 +57,7 @@ def request_page(browsing: PageQueries, snapshot: StatusSnapshot, uid: str) -> d
 
 
 def phase_timeline(record: Record, entries: Sequence[HistoryEntry], now: float) -> list[dict[str, str]]:
-    """The phases of this generation in order: passed, now or ahead, and the time spent in each."""
+    """The phases of this generation in order: passed, now or ahead, with the time spent in each."""
     spent = durations(record, entries, now)
     order = _PHASE_ORDER[record.desired.mode]
     place = order.index(record.phase)
@@ -89,7 +89,7 @@ def durations(record: Record, entries: Sequence[HistoryEntry], now: float) -> di
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
-    """An attempt, and what is kept of its answer: never a value of its body."""
+    """An attempt and the evidence of its answer, which contains no value of its body."""
     took = short_duration(attempt.answered_at - attempt.intended_at) if attempt.answered_at is not None else ""
     shown = (
         ("HTTP status", attempt.status),
@@ -118,9 +118,9 @@ def _entry(entry: HistoryEntry) -> dict[str, Any]:
 
 
 def _details(changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What changed, as far as it says something to a person."""
+    """The changes that mean something to an operator."""
     if intent := changes.get("intent"):
-        yield "asks", EFFECTS[EffectKind(intent["effect"])]
+        yield "calls", EFFECTS[EffectKind(intent["effect"])]
     if hold := changes.get("hold"):
         yield "held", f"{hold['reason']} {hold['id']}"
     elif "hold" in changes:

@@ -41,13 +41,13 @@ async def serve(
     largest_body: int = 0,
     dropped: Callable[[Dropped], None] = lambda reason: None,
 ) -> AsyncIterator[str]:
-    """Serve while the block runs; gives the URL. Port 0 picks a free one. Raises SettingsError when it is taken.
+    """Serve while the block runs. Yields the URL. Port 0: a free port. Raises SettingsError if the port is in use.
 
-    `most`, `largest_body` and `dropped` are those of `ConnectionLimits`.
+    `most`, `largest_body` and `dropped`: see `ConnectionLimits`.
     """
     listener = _listener(host, port, setting)
     bounds = ConnectionLimits(most, largest_body, dropped)
-    # A header must not make a peer look like another one: the status page trusts loopback (design §11).
+    # No proxy headers: they could fake a loopback peer, which the status page trusts (design §11).
     config = uvicorn.Config(
         app,
         http=cast(Any, bounds.protocol),  # a factory of protocols, which uvicorn only calls
@@ -68,38 +68,38 @@ async def serve(
     finally:
         server.should_exit = True
         await task
-        bounds.abort()  # peers that have not read their answer
+        bounds.abort()  # connections of peers that have not read their answer
         listener.close()
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers, which are the agent's, and with an event for being up."""
+    """Uvicorn with an event for its start, and without signal handlers: the agent has its own."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Listen, and set `up`."""
         await super().startup(sockets)
         self.up.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
+        """Install no signal handlers."""
         yield
 
 
 def _listener(host: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # IPPROTO_TCP, so that asyncio sets TCP_NODELAY on what is accepted.
+    # IPPROTO_TCP, so that asyncio sets TCP_NODELAY on accepted connections.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        hint = f"choose another port with {_ANY_PORT[setting]}, or stop what uses it"
+        hint = f"choose another port with {_ANY_PORT[setting]}, or stop the program that uses it"
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             hint = f"name an address of this machine, as in {_ANY_PORT[setting]}"
         raise SettingsError(

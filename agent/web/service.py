@@ -1,4 +1,4 @@
-"""The agent's face to everybody but Assure: what it serves on LISTEN and EVENTS_LISTEN, and whom it tells."""
+"""The HTTP services of the agent: LISTEN, EVENTS_LISTEN, and the dispatchers of the sinks."""
 
 import asyncio
 import contextlib
@@ -31,18 +31,18 @@ from agent.web.server import application, serve
 from agent.web.sessions import Sessions
 from agent.web.status_page import StatusPage
 
-_FINAL_ROUND_TIMEOUT = 3.0  # seconds that the sinks get after a shutdown request
+_FINAL_ROUND_TIMEOUT = 3.0  # seconds for a last delivery at shutdown
 _FAULT_PAUSE = 60.0
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
 def sink_ids(settings: Settings) -> list[str]:
-    """The sinks, as the store knows them."""
+    """The ids of the sinks in the store."""
     return [sink_id(url) for url in settings.sink_urls]
 
 
 class HttpService:
-    """Serves and delivers while `running`. `on_error` hears of what goes wrong with it."""
+    """Serves and delivers while `running`. `on_error` receives errors of the dispatchers."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class HttpService:
         ]
 
     def wake(self) -> None:
-        """A change was committed: there may be something to tell."""
+        """A change was committed: there may be new notifications."""
         for deliverer in self._dispatchers:
             deliverer.wake()
 
@@ -83,15 +83,15 @@ class HttpService:
         """A new one-time link to the status page; `url` is that of LISTEN. A bearer secret."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if host != "localhost":  # other names are not accepted as Host, so the link has the address
-            with contextlib.suppress(OSError, ValueError):  # a link that does not work harms nothing else
+        if host != "localhost":  # the page accepts no other names as Host, so the link needs the address
+            with contextlib.suppress(OSError, ValueError):  # a broken link has no other effect
                 address = ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host)
                 host = _LOOPBACK[address.version] if address.is_unspecified else str(address)
         return self._sessions.link(f"http://{f'[{host}]' if ':' in host else host}:{parts.port}")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[tuple[str, str | None]]:
-        """Serve and deliver while the block runs; gives the URLs of LISTEN and EVENTS_LISTEN, None when not served."""
+        """Serve and deliver while the block runs. Yields the URLs of LISTEN and EVENTS_LISTEN (None: not served)."""
         calls = self._settings.concurrency
         if open_file_limit() < required_limit(calls):
             needed = required_limit(calls)
@@ -142,7 +142,7 @@ class HttpService:
 
     @contextlib.asynccontextmanager
     async def _run_dispatchers(self) -> AsyncIterator[None]:
-        """What is left over from sinks that are not set any more is dropped; at the end there is one short round."""
+        """Drop notifications of sinks that are no longer configured. At shutdown, deliver once more."""
         if dropped := await self._store.outbox.keep_only(sink_ids(self._settings)):
             self._metrics.delivered("dropped", dropped)
         tasks = [asyncio.create_task(self._run_dispatcher(deliverer)) for deliverer in self._dispatchers]
@@ -163,6 +163,6 @@ class HttpService:
         while True:
             try:
                 await dispatcher.run()
-            except Exception as error:  # a bug of ours, or a store that cannot be read: the rest goes on [I9]
+            except Exception as error:  # a bug, or an unreadable store: the rest of the agent continues [I9]
                 self._on_error(error)
                 await self._status.clock.wait(asyncio.Event(), _FAULT_PAUSE)

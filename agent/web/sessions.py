@@ -1,4 +1,4 @@
-"""Sessions of the status page: begun by a one-time link, kept by a cookie. In memory only, so a restart ends them."""
+"""Sessions of the status page: a one-time link begins one, a cookie carries it. A restart ends all of them."""
 
 import hashlib
 import hmac
@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 LINK_SECONDS = 600.0
 _SESSION_SECONDS = 12 * 3600.0
-_MAX_LINKS = 16  # that wait to be used
+_MAX_LINKS = 16  # unused links
 _MAX_SESSIONS = 64
 
 
 class _Secrets:
-    """Random secrets with a lifetime, kept as digests. Beyond `most` the oldest one ends."""
+    """Random secrets with a lifetime, kept as digests. Beyond `most`, the oldest one expires."""
 
     def __init__(self, seconds: float, most: int, monotonic: Callable[[], float]) -> None:
         self._seconds, self._limit, self._monotonic = seconds, most, monotonic
@@ -32,14 +32,14 @@ class _Secrets:
         return secret
 
     def known(self, secret: str) -> bytes | None:
-        """The digest of a secret that is in force, or None. Compared with each in constant time."""
+        """The digest of a valid secret, or None. Compares in constant time."""
         self._expire()
         given = _digest(secret)
         same = [digest for digest in self._ends if hmac.compare_digest(digest, given)]
         return same[0] if same else None
 
     def take(self, secret: str) -> bool:
-        """True where it was in force; from now on it is not."""
+        """Expire a secret. True: it was valid."""
         digest = self.known(secret)
         if digest is not None:
             del self._ends[digest]
@@ -51,7 +51,7 @@ class _Secrets:
 
 
 class Sessions:
-    """One-time links, and the sessions that they begin. `monotonic` is a clock in seconds that never jumps."""
+    """One-time links, and the sessions that they begin. `monotonic`: a monotonic clock, in seconds."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._links = _Secrets(LINK_SECONDS, _MAX_LINKS, monotonic)
@@ -63,7 +63,7 @@ class Sessions:
         return f"{base_url}/login?code={self._links.make()}"
 
     def begin(self, request: Request, response: Response) -> bool:
-        """Exchange the code of a link for a cookie on `response`. False: it was used, is too old, or never was."""
+        """Exchange the code of a link for a cookie on `response`. False: the code is used, expired or unknown."""
         if not self._links.take(request.query_params.get("code", "")):
             return False
         response.set_cookie(
@@ -76,11 +76,11 @@ class Sessions:
         return True
 
     def includes(self, request: Request) -> bool:
-        """True where the request bears the cookie of a session."""
+        """True if the request has the cookie of a session."""
         return self._sessions.known(request.cookies.get(self._cookie(request), "")) is not None
 
     def _cookie(self, request: Request) -> str:
-        """The name of our cookie. Cookies ignore ports, and forwarded ports may be the same: no two agents share it."""
+        """The name of the cookie, different for each agent: cookies ignore ports."""
         server = request.scope.get("server")
         return f"assure-agent-{server[1] if server else 0}-{self._cookie_suffix}"
 

@@ -1,7 +1,7 @@
-"""The status page: /, /requests/{uid} and what they are drawn with. Read-only; the server renders all of it.
+"""The status page: /, /requests/{uid} and their assets. It is read-only and rendered by the server.
 
-It shows no personal data but the names and labels of requests and, under /refused, the names of refused files; and no
-capture link. Everything is escaped, and the policy of the page allows no script, style or picture but our own files.
+Its only personal data are names and labels of requests and, under /refused, names of refused files. It shows no
+capture link. All text is escaped, and the content security policy allows only the page's own files.
 """
 
 import hashlib
@@ -83,23 +83,23 @@ class StatusPage:
             try:
                 return await endpoint(request)
             except StoreError:
-                return self._error_page(request, 503, "Not now", "The store cannot be read at the moment. Try again.")
-            except Exception as error:  # a bug of ours; no trace of it goes to who looks
-                logger().error("the page failed", error=type(error).__name__, hint="report it")
-                says = "It is a bug in this page; the agent itself goes on."
-                return self._error_page(request, 500, "That went wrong", says)
+                return self._error_page(request, 503, "The database is busy", "Try again in a few seconds.")
+            except Exception as error:  # a bug; its text may contain personal data
+                logger().error("the status page failed", error=type(error).__name__, hint="report this bug")
+                says = "This is a bug in the page. The agent itself continues to work."
+                return self._error_page(request, 500, "The page failed", says)
 
         return guarded
 
     async def _login(self, request: Request) -> Response:
-        """Begin a session, and go on to the page without the code of the link. A HEAD uses no link up."""
+        """Begin a session, and redirect to the page without the code of the link. A HEAD does not consume the link."""
         if not from_this_machine(request):
             return self._refused(request)
         onward = Response(status_code=303, headers={**_PRIVATE, "Location": "./"})
         begun = request.method == "HEAD" or self._sessions.begin(request, onward)
         if not begun and not self._sessions.includes(request):
-            says = "Each link works once, within ten minutes. Run `assure-agent page` for a new one."
-            return self._error_page(request, 403, "This link was used, or is too old", says)
+            says = "Each link works once, within ten minutes. Run `assure-agent page` for a new link."
+            return self._error_page(request, 403, "This link was used or has expired", says)
         return onward
 
     async def _overview(self, request: Request) -> Response:
@@ -123,7 +123,7 @@ class StatusPage:
         return await self._respond(request, "request.html", lambda it, seen: request_page(it, seen, uid))
 
     async def _respond(self, request: Request, template: str, gather: Gather, **more: Any) -> Response:
-        """Gather and draw, on a thread that is not the loops'."""
+        """Gather and render, on a thread of the read pool."""
         seen = self._status.snapshot()
         more = {"query": "", "listed_state": "", "base": _base(request), **more}
 
@@ -133,8 +133,8 @@ class StatusPage:
 
         text = await self._read_pool(drawn)
         if text is None:
-            says = "There is no such request, or its name was erased. The front page has the others."
-            return self._error_page(request, 404, "No such request", says)
+            says = "The request is unknown, or its name was erased. The front page lists all requests."
+            return self._error_page(request, 404, "Unknown request", says)
         return Response(text, media_type="text/html", headers=_PRIVATE)
 
     def _render(self, template: str, now: float, **content: Any) -> str:
@@ -153,7 +153,7 @@ class StatusPage:
     async def _asset(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self._assets:
-            return self._error_page(request, 404, "Not found", "There is nothing here.")
+            return self._error_page(request, 404, "Not found", "This page does not exist.")
         headers = {**_HEADERS, "Cache-Control": "public, max-age=3600"}
         return Response(self._assets[name], media_type=_ASSETS[name], headers=headers)
 
@@ -164,14 +164,14 @@ class StatusPage:
             title = "Open this page with a link"
         else:
             says = (
-                "Without the token, this page is served on the agent's own machine only, under a name such as "
-                "localhost and through no proxy."
+                "Without the token, only the agent's own machine can open this page, under a name such as localhost "
+                "and without a proxy."
             )
-            title = "Not from here"
+            title = "This page needs the token"
         if not self._token:
-            says += " Or set ASSURE_AGENT_API_TOKEN: with it, the page is served to all who have the token."
+            says += " Or set ASSURE_AGENT_API_TOKEN: then everyone with the token can open this page."
             return self._error_page(request, 403, title, says)
-        says += " Or give the API_TOKEN of the agent as the password, with any user name."
+        says += " Or enter the API_TOKEN of the agent as the password, with any user name."
         refused = self._error_page(request, 401, title, says)
         refused.headers["WWW-Authenticate"] = 'Basic realm="assure-agent", charset="UTF-8"'
         return refused
@@ -189,10 +189,10 @@ def _base(request: Request) -> str:
 
 
 def _time(at: float, now: float) -> Markup:
-    """A time at a glance; the whole of it for programs, and for who points at it."""
+    """A relative time. The absolute time is in the title and in `datetime`."""
     seconds = now - at
     glance = (
-        "just now"
+        "now"
         if abs(seconds) < 1
         else f"{short_duration(abs(seconds))} ago"
         if seconds > 0

@@ -1,4 +1,4 @@
-"""One request in one line, and one hold with what to do about it: the pieces that several pages are made of."""
+"""Parts of several pages: a request in one line, and a hold with its commands."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from agent.views.explain import HOLDS, PHASES, hold_answers
 
 
 def summary_line(record: Record, now: float) -> dict[str, Any]:
-    """A request in a list."""
+    """One line of a list."""
     settled = record.phase is Phase.DONE and record.outcome is not None
     return {
         "uid": record.uid,
@@ -25,16 +25,16 @@ def _summary(record: Record, now: float) -> str:
     if record.hold is not None:
         return HOLDS[record.hold.reason][0]
     if record.queued:
-        return "waits for the budget of the day"
+        return "waits for the start budget of the next day"
     if record.in_retention and record.delete_at is not None:
-        return f"{record.outcome}; its dossier is kept for another {short_duration(record.delete_at - now)}"
+        return f"{record.outcome}; its dossier is deleted in {short_duration(record.delete_at - now)}"
     if record.desired.suspend and record.phase is not Phase.DELETION:
-        return "nothing happens until its file does not suspend it any more"
+        return "suspended: remove `suspend: true` from the file to continue"
     return PHASES[record.phase]
 
 
 def hold_summary(record: Record) -> dict[str, Any]:
-    """A hold: what it means, and the exact commands that answer it."""
+    """A hold: its meaning, and the exact commands that answer it."""
     hold = record.hold
     assert hold is not None
     meaning, remedy = HOLDS[hold.reason]
@@ -69,5 +69,5 @@ def short_duration(seconds: float) -> str:
 
 
 def with_full_stop(text: str) -> str:
-    """A sentence with one mark at its end."""
+    """The text with exactly one punctuation mark at its end."""
     return text if text.endswith((".", "?", "!")) else f"{text}."

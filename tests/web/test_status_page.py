@@ -51,7 +51,7 @@ class Reader(HTMLParser):
 
 def test_the_front_shows_held_first_with_the_reason_and_the_exact_command(page: Served) -> None:
     reported = text(page.see("/"))
-    places = [reported.index(word) for word in ("Held for a person", "Running", "Waiting", "Recent outcomes")]
+    places = [reported.index(word) for word in ("Held for an operator", "Running", "Waiting", "Recent outcomes")]
     assert places == sorted(places)
     held_part = reported[places[0] : places[1]]
     assert "is-held" in held_part
@@ -64,9 +64,9 @@ def test_the_front_shows_held_first_with_the_reason_and_the_exact_command(page: 
 
 def test_the_front_shows_how_assure_the_budget_the_circuit_and_the_source_are(page: Served) -> None:
     reported = text(page.see("/"))
-    assert "6, 2 in trouble" in reported
+    assert "6, 2 failed" in reported
     assert "read process, unknown" in reported
-    assert "42 of 50 starts are left" in reported
+    assert "42 of 50 starts left" in reported
     assert "Circuit closed" in reported
     assert "Refused documents 1" in reported
     page.observations |= {
@@ -81,7 +81,7 @@ def test_the_front_shows_how_assure_the_budget_the_circuit_and_the_source_are(pa
         assert "five answers in a row were 404" in reported
         assert "assure-agent resume" in reported
         assert "The agent is not ready: ending." in reported
-        assert "No brake is set" in reported
+        assert "No limit is set" in reported
     finally:
         page.observations |= {"circuit": None, "paused": False, "ready": None, "budget": (42, 50)}
 
@@ -96,7 +96,7 @@ def test_requests_are_found_by_name_by_label_and_by_both(page: Served) -> None:
         reported = text(page.see("/?q=" + query.replace("=", "%3D").replace(" ", "+")))
         assert found in reported
         assert other not in reported
-    assert "Nothing." in text(page.see("/?q=nobody"))
+    assert "No request matches." in text(page.see("/?q=nobody"))
     assert "customer-1" in text(page.see("/?state=done"))
     assert "customer-1" not in text(page.see("/?state=held"))
 
@@ -159,7 +159,7 @@ def test_headings_go_down_by_one_level_and_every_button_has_a_name_of_its_own(pa
 def test_a_request_shows_its_road_attempts_history_what_comes_next_and_the_command(page: Served) -> None:
     reported = text(page.see(f"/requests/{page.uids['is-held']}"))
     for parts in (
-        "What comes next",
+        "Next step",
         "dossier 2.0s process 1.0s images 9m 5",
         "upload the images",
         "refused HTTP 400",
@@ -174,7 +174,7 @@ def test_a_request_shows_its_road_attempts_history_what_comes_next_and_the_comma
     ):
         assert parts in reported, parts
     done = text(page.see(f"/requests/{page.uids['customer-1']}"))
-    assert "What Assure decided accepted" in done
+    assert "Decision of Assure accepted" in done
     assert "Nothing: it is finished." in done
 
 

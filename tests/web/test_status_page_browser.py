@@ -147,8 +147,8 @@ def test_a_link_opens_the_page_in_one_browser_only(chromium: Browser, site: Serv
     mine.goto(link)
     for page in (mine, other):
         page.goto(link)
-    assert mine.get_by_text("Held for a person").first.is_visible(), "who clicks a used link again has a session"
-    assert other.get_by_role("heading", name="This link was used, or is too old").is_visible()
+    assert mine.get_by_text("Held for an operator").first.is_visible(), "who clicks a used link again has a session"
+    assert other.get_by_role("heading", name="This link was used or has expired").is_visible()
     assert other.get_by_text("assure-agent page").is_visible()
     other.goto(site.url)
     assert other.get_by_role("heading", name="Open this page with a link").is_visible()

@@ -1,4 +1,4 @@
-// The page is whole without this. It looks again every few seconds while somebody looks on, and copies commands.
+// The page works without this script. It reloads every few seconds while the tab is visible, and copies commands.
 "use strict";
 
 const EVERY = 5000;
