@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from agent.core.audit import audited, replay
-from agent.core.effect import Effect, EffectKind, ReserveStart, StartVerification
+from agent.core.effect import EffectKind, ReserveStart, StartVerification
 from agent.core.machine import TABLE, Step, admit, step
 from agent.core.next_effect import next_due_at
 from agent.core.observations import (
@@ -33,7 +33,7 @@ from agent.core.observations import (
     TimerFired,
 )
 from agent.core.policy import Policy
-from agent.core.record import Desired, Phase, Record
+from agent.core.record import Desired, Phase
 from agent.core.rules.recovery import proves_store_is_stale
 from verification.assure_model import AssureModel
 from verification.builders import NOW, digested, observation_from_source, unadmitted
@@ -41,7 +41,8 @@ from verification.choices import Timings
 from verification.exhaustive_choices import ExhaustiveChoices
 from verification.query_coverage import QueryCoverage
 from verification.report import progress
-from verification.state_identity import copied, key
+from verification.state import State, copied
+from verification.state_identity import key
 from verification.step_invariants import check_step
 
 _SLEEP = 200.0  # seconds: longer than every grace
@@ -56,21 +57,6 @@ class Start:
     desired: Desired
     policy: Policy
     paces: Timings
-
-
-@dataclass(slots=True)
-class State:
-    """A record in its world, and what was asked for and is not answered yet."""
-
-    record: Record
-    assure: AssureModel
-    file: Desired | None
-    effect: Effect | None
-    now: float
-    orphans: frozenset[str]
-    left: int  # adversities
-    bound: tuple[tuple[int, str], ...] = ()  # generation -> process that a start was intended for
-    moves_so_far: tuple[str, ...] = ()  # how we came here
 
 
 @dataclass(slots=True)

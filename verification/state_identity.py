@@ -7,15 +7,12 @@ kept as they are.
 """
 
 import hashlib
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import Any
 
 from agent.core.record import Desired, Record
 from verification.assure_model import Dossier, Process
-from verification.exhaustive_choices import ExhaustiveChoices
-
-if TYPE_CHECKING:
-    from verification.exploration import State
+from verification.state import State
 
 HOLD_TTL = 300.0  # seconds, in the policy of an exploration
 _OLD, _FAR = -70.0, 3600.0  # seconds: longer than every grace, and longer than all that an exploration waits for
@@ -31,27 +28,7 @@ _FIELDS = tuple(one.name for one in fields(Record) if one.name not in _LEFT_OUT)
 _A_DATE = 1e9  # seconds: numbers above are times
 
 
-def copied(state: "State", ways: ExhaustiveChoices) -> "State":
-    """The same state, to be changed; its world asks `ways`."""
-    assure = state.assure
-    world = replace(
-        assure,
-        chance=ways,
-        dossiers={
-            one.dossier_id: Dossier(
-                one.dossier_id,
-                one.reference,
-                one.created,
-                one.deleted_at,
-                [Process(p.process_id, p.process_type, list(p.moves), list(p.started)) for p in one.processes],
-            )
-            for one in assure.dossiers.values()
-        },
-    )
-    return replace(state, assure=world)
-
-
-def key(state: "State") -> int:
+def key(state: State) -> int:
     """The same number for states that are one."""
     record, now = state.record, state.now
     parts = [
@@ -103,13 +80,13 @@ def _clocks(record: Record, now: float) -> tuple[Any, ...]:
     )
 
 
-def _counts(dossier: Dossier, state: "State") -> bool:
+def _counts(dossier: Dossier, state: State) -> bool:
     """A dossier that is gone, and that nobody asks for, is history."""
     recent = dossier.deleted_at is None or dossier.deleted_at > state.now + _SEEN
     return recent or dossier.dossier_id == state.record.dossier_id
 
 
-def _dossier(one: Dossier, state: "State") -> Any:
+def _dossier(one: Dossier, state: State) -> Any:
     record, now = state.record, state.now
     return (
         one.dossier_id == record.dossier_id,
@@ -121,7 +98,7 @@ def _dossier(one: Dossier, state: "State") -> Any:
     )
 
 
-def _process(process: Process, state: "State") -> Any:
+def _process(process: Process, state: State) -> Any:
     horizon = state.now + _SEEN
     ahead = [(_time(since, state.now), status) for since, status in process.moves if since > horizon]
     return (

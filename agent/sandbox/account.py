@@ -1,7 +1,7 @@
-"""What one simulated account holds and how it changes, without timers.
+"""The data of one simulated account and its changes, without timers.
 
-Time comes in as `clock` (epoch seconds) and nothing ever fires: what should have happened by now is worked out when
-somebody looks. So the same account runs behind HTTP and under a virtual clock. Every act goes to the ledger.
+Time comes from `clock` (epoch seconds). No timer fires: each call first computes the changes that are due by then.
+So the same account runs behind HTTP and under a virtual clock. The ledger counts every change.
 """
 
 import hashlib
@@ -11,16 +11,13 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from agent.sandbox import outcome
-from agent.sandbox.capture.configurations import Configurations
-from agent.sandbox.capture.flow import Flows
 from agent.sandbox.config import SandboxConfig
-from agent.sandbox.dossier_data import DossierData
 from agent.sandbox.ledger import Ledger
 from agent.sandbox.model import Dossier, Image, Json, Operation, Process, View, bad_request, not_found
 
 
 class Account:
-    """Dossiers, processes, capture flows and their configurations. `changes` grows with each change."""
+    """Dossiers and processes, by id. `changes` grows with each change. The operations are in `World`."""
 
     def __init__(self, config: SandboxConfig, clock: Callable[[], float] = time.time) -> None:
         self.config = config
@@ -29,28 +26,17 @@ class Account:
         self.dossiers: dict[str, Dossier] = {}
         self.processes: dict[str, Process] = {}
         self.ledger = Ledger(self._status_of, self._held_by)
-        self.flows = Flows(self)
-        self.data = DossierData(self)
-        self.configurations = Configurations(self)
-        # Told when something will have happened: a process final, or, without an id, a simulated person at the page.
+        # Called with the time of a future change: a process becomes final or (empty id) a simulated person acts.
         self.awaited_processes: Callable[[float, str], None] = lambda at, process_id: None
         self.documents = {document.id: document for document in config.documents}
         self.chance = random.Random(config.seed)  # noqa: S311 - repeatable, nothing secret
-        # Ids depend on the time, too, or a second run would hand out those of the first to other people.
+        # Ids depend on the time as well: a second run must not give the ids of the first run to other people.
         self._birth = f"{config.seed}/{clock()}"
         self.ids_made = 0
 
     def now(self) -> float:
-        """The time, after everything that simulated persons should have done by now has been done."""
-        now = self.clock()
-        self.flows.advance(now)
-        return now
-
-    def coming(self) -> list[tuple[float, str]]:
-        """What will have happened later than now, and is known already; as `awaited` would be told."""
-        now = self.now()
-        verdicts = [(entry.verdict.at, entry.process_id) for entry in self.processes.values() if entry.verdict]
-        return [*((at, process_id) for at, process_id in verdicts if at > now), *self.flows.coming()]
+        """The time, in epoch seconds, once all changes that are due have been made."""
+        return self.clock()
 
     def new_id(self) -> str:
         """Another UUID."""

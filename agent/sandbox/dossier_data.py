@@ -3,13 +3,9 @@
 Both are personal data. They are part of the dossier and gone with it; the ledger's `holds` names what is there.
 """
 
-from typing import TYPE_CHECKING
-
 from agent.sandbox import validation
+from agent.sandbox.account import Account
 from agent.sandbox.model import Dossier, Image, Json, Operation, UserData, bad_request, conflict, not_found, stamp
-
-if TYPE_CHECKING:
-    from agent.sandbox.account import Account
 
 LONGEST_NAME = 64
 ADDRESS_FIELDS = frozenset({"formatted", "streetAddress", "houseNumber", "locality", "region", "postalCode", "country"})
@@ -22,7 +18,7 @@ USER_DATA_FIELDS = frozenset(
 class DossierData:
     """The user data and the files of an account's dossiers."""
 
-    def __init__(self, account: "Account") -> None:
+    def __init__(self, account: Account) -> None:
         self._account = account
 
     def get_user_data(self, dossier_id: str) -> Json:

@@ -1,14 +1,19 @@
 """The operations of Assure, without transport (contract §4 to §10, §13).
 
-One method per operation; bodies in and out are JSON objects; a refusal is an AssureError and changes nothing. What they
-act on is the account (`account.py`).
+One method per operation. Bodies in and out are JSON objects. A refusal raises AssureError and changes nothing.
+The operations of capture flows, configurations and dossier data are in `flows`, `configurations` and `data`.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from agent.sandbox import outcome, validation
 from agent.sandbox.account import Account
+from agent.sandbox.capture.configurations import Configurations
+from agent.sandbox.capture.flow import Flows
+from agent.sandbox.config import SandboxConfig
+from agent.sandbox.dossier_data import DossierData
 from agent.sandbox.model import (
     FINAL,
     PROVIDER,
@@ -29,7 +34,25 @@ PLAIN = View()
 
 
 class World(Account):
-    """What may be asked of one simulated account."""
+    """One simulated account with its operations."""
+
+    def __init__(self, config: SandboxConfig, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(config, clock)
+        self.configurations = Configurations(self)
+        self.flows = Flows(self, self.configurations)
+        self.data = DossierData(self)
+
+    def now(self) -> float:
+        """The time, in epoch seconds, once the simulated people have acted up to it."""
+        now = self.clock()
+        self.flows.advance(now)
+        return now
+
+    def coming(self) -> list[tuple[float, str]]:
+        """The known future changes, as `awaited_processes` would report them."""
+        now = self.now()
+        verdicts = [(entry.verdict.at, entry.process_id) for entry in self.processes.values() if entry.verdict]
+        return [*((at, process_id) for at, process_id in verdicts if at > now), *self.flows.coming()]
 
     # -- dossiers (contract §4)
 

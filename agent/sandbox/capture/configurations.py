@@ -4,13 +4,9 @@ For PictureID only `signicatpictureidConfig` has an effect. Of it the page heeds
 allowFileUpload and allowTakePhoto; the other fields are checked, kept and given back (`profile`).
 """
 
-from typing import TYPE_CHECKING
-
+from agent.sandbox.account import Account
 from agent.sandbox.capture.profile import PictureId, Profile
 from agent.sandbox.model import Configuration, Json, Operation, bad_request, conflict, not_found
-
-if TYPE_CHECKING:
-    from agent.sandbox.account import Account
 
 LONGEST_ID = 100
 
@@ -18,7 +14,7 @@ LONGEST_ID = 100
 class Configurations:
     """The capture configurations of one account, by id."""
 
-    def __init__(self, account: "Account") -> None:
+    def __init__(self, account: Account) -> None:
         self.known: dict[str, Configuration] = {}
         self._account = account
 

@@ -6,17 +6,15 @@ end. Those moments wait in a heap; whoever looks at the account next makes them 
 
 import heapq
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from agent.sandbox import outcome, validation
+from agent.sandbox.account import Account
+from agent.sandbox.capture.configurations import Configurations
 from agent.sandbox.capture.profile import PictureId
 from agent.sandbox.capture.specimen import SPECIMEN
 from agent.sandbox.config import OUTCOMES, DocumentType
 from agent.sandbox.model import Capture, Image, Json, Operation, Process, bad_request, not_found
-
-if TYPE_CHECKING:
-    from agent.sandbox.account import Account
 
 PAGE = "/assure/capture/"
 NO_IMAGES: Mapping[str, Image] = {}
@@ -25,10 +23,11 @@ NO_IMAGES: Mapping[str, Image] = {}
 class Flows:
     """The capture flows of one account, by token. `base` is the URL in front of every link; the server sets it."""
 
-    def __init__(self, account: "Account") -> None:
+    def __init__(self, account: Account, configurations: Configurations) -> None:
         self.base = ""
         self.captures: dict[str, Capture] = {}
         self._account = account
+        self._configurations = configurations
         self._due: list[tuple[float, str]] = []
 
     def start(self, dossier_id: str, body: Json) -> Json:
@@ -182,16 +181,16 @@ class Flows:
 
     def _missing(self, profile: str) -> bool:
         """Whether uiProfile names no configuration. `sandbox-outcome-...` needs none."""
-        known = not profile or profile in self._account.configurations.known
+        known = not profile or profile in self._configurations.known
         missing = not known and outcome.profile_outcome(profile) is None
         if missing and self._account.config.unknown_profile == "refuse":
             raise bad_request("uiProfile is not a known capture configuration.")
         return missing
 
     def _settings(self, profile: str, parameters: Json) -> PictureId:
-        configurations = self._account.configurations
         override = validation.typed(parameters, "uiProfileJSON", dict) or {}
-        return configurations.settings(profile, configurations.checked(Operation.CREATE_ARTIFACT, override))
+        checked = self._configurations.checked(Operation.CREATE_ARTIFACT, override)
+        return self._configurations.settings(profile, checked)
 
     def _allowed(self, settings: PictureId) -> list[int]:
         """allowedIdTypes as far as the table has them; none of ours means all of ours, a choice."""
