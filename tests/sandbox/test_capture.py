@@ -196,6 +196,33 @@ async def test_a_file_that_is_no_picture_is_refused_and_the_link_lives(begin: Be
     place(await api.http.post(link, data={"action": "done"}, files=good))
 
 
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("multipart/form-data", b"--x--"),
+        ("multipart/form-data; boundary=x", b"neither a boundary nor a part"),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Type: text/plain\r\n\r\na part without a name\r\n--x--"),
+    ],
+)
+async def test_a_malformed_form_is_refused_and_the_link_stays_valid(begin: Begin, kind: str, content: bytes) -> None:
+    api = await begin(interactive=True)
+    link = await api.link()
+    response = await api.http.post(link, content=content, headers={"content-type": kind})
+    assert response.status_code == 400
+    assert await statuses(api) == ["pending"]
+    place(await api.http.post(link, data={"action": "done"}))
+
+
+async def test_a_script_may_send_a_picture_without_a_file_name(begin: Begin) -> None:
+    api = await begin(interactive=True)
+    link = await api.link()
+    head = b'--x\r\nContent-Disposition: form-data; name="front"\r\n\r\n'
+    content = head + PNG + b"sandbox-outcome=rejected\r\n--x--\r\n"
+    place(await api.http.post(link, content=content, headers={"content-type": "multipart/form-data; boundary=x"}))
+    api.clock.advance(10)
+    assert await statuses(api) == ["rejected"]
+
+
 async def test_a_real_person_may_be_faster_than_the_simulated_one(api: Api) -> None:
     link = await api.link()
     place(await api.http.post(link, data={"action": "done", "outcome": "rejected"}))

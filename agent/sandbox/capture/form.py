@@ -1,28 +1,44 @@
-"""What a browser's form sends: texts and pictures by name."""
+"""Form data of the capture page: texts and pictures, by field name."""
 
-import re
 from urllib.parse import parse_qsl
 
-from agent.sandbox.model import DEPICTIONS, Json
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import File, FormParser, parse_options_header
 
-_NAME = re.compile(rb'[; ]name="([^"]*)"')
+from agent.sandbox.model import DEPICTIONS, Json, bad_request
+
+_MULTIPART = "multipart/form-data"
 
 
 def fields(content_type: str, content: bytes) -> tuple[Json, dict[str, bytes]]:
-    """Texts and files of a form, multipart as our page sends it or urlencoded as a script would."""
-    kind, _, rest = content_type.partition(";")
-    if kind.strip().lower() != "multipart/form-data":
+    """Texts and pictures of a form: multipart, as the page sends it, or urlencoded, as a script may send it.
+
+    A picture needs no file name. An empty picture counts as not sent. AssureError 400 when multipart is malformed.
+    """
+    kind, options = parse_options_header(content_type)
+    if kind.decode("latin-1") != _MULTIPART:
         return dict(parse_qsl(content.decode("latin-1"))), {}
-    match = re.search(r'boundary="?([^";]+)"?', rest)
-    boundary = b"\r\n--" + (match[1] if match else "").encode()
-    texts: Json = {}
-    files: dict[str, bytes] = {}
-    for part in (b"\r\n" + content).split(boundary)[1:-1]:
-        head, _, value = part.partition(b"\r\n\r\n")
-        name = _NAME.search(head)
-        key = name[1].decode("utf-8", "replace") if name else ""
-        if key in DEPICTIONS and value:
-            files[key] = value
-        elif key not in DEPICTIONS:
-            texts[key] = value.decode("utf-8", "replace")
-    return texts, files
+    values: dict[str, bytes] = {}
+    try:
+        parser = FormParser(
+            _MULTIPART,
+            lambda field: values.update({_text(field.field_name): field.value or b""}),
+            lambda file: values.update({_text(file.field_name): _content(file)}),
+            boundary=options.get(b"boundary"),
+            config={"MAX_MEMORY_FILE_SIZE": len(content) + 1},  # no picture is written to a temporary file
+        )
+        parser.write(content)
+        parser.finalize()
+    except FormParserError:
+        raise bad_request("The form is not valid multipart/form-data.") from None
+    texts = {name: value.decode("utf-8", "replace") for name, value in values.items() if name not in DEPICTIONS}
+    return texts, {name: value for name, value in values.items() if name in DEPICTIONS and value}
+
+
+def _text(name: bytes | None) -> str:
+    return (name or b"").decode("utf-8", "replace")
+
+
+def _content(file: File) -> bytes:
+    file.file_object.seek(0)
+    return file.file_object.read()
