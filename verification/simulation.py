@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from agent.assure.client import AssureClient
 from agent.core.errors import StoreError
 from agent.core.record import Record
-from agent.daemon import agent
+from agent.daemon import agent, composition
 from agent.daemon.agent import Agent
 from agent.platform.clock import SystemClock
 from agent.platform.settings import Settings
@@ -215,7 +215,8 @@ class Simulation:
         )
         with contextlib.ExitStack() as patches:
             for name, instead in exchanged.items():
-                patches.enter_context(mock.patch.object(agent, name, instead))
+                module = composition if name in vars(composition) else agent
+                patches.enter_context(mock.patch.object(module, name, instead))
             patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))
             patches.enter_context(mock.patch.object(service, "serve", self._event_endpoint.serving))
             writer = partial(InlineWriter, self.crash_points, lambda: self.disk_full())

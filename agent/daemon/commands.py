@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agent.admission.adoption import refuse_adoption
+from agent.admission.changes import IdentityKey
 from agent.core.errors import AgentError
 from agent.core.observations import (
     ClaimsDisclosed,
@@ -23,7 +24,7 @@ from agent.core.observations import (
 )
 from agent.core.record import Desired, Phase, Record
 from agent.ports import Clock, Command, Recoveries, Store
-from agent.ports.delivery import Deliver
+from agent.ports.delivery import CommandTarget
 
 _DURABLE_TIMEOUT = 30.0  # seconds until an answer must be folded in
 _POLL_SECONDS = 0.05  # seconds between two looks whether it is
@@ -34,6 +35,10 @@ PAUSED = "paused"  # under this the store remembers since when; empty: it is not
 
 class CommandStore(Store, Protocol):
     """A store that remembers commands."""
+
+    @property
+    def keys(self) -> IdentityKey:
+        """The key that makes uids."""
 
     @property
     def recoveries(self) -> Recoveries:
@@ -58,8 +63,11 @@ class CommandStore(Store, Protocol):
         """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
 
 
-Retract = Callable[[str, Observation], bool]  # True: the observation was withdrawn before it was processed
-DocumentLookup = Callable[[str, str | None], Awaitable[Desired]]  # name, rerun token -> the document in the source now
+class Documents(Protocol):
+    """The documents of the source, as they are now."""
+
+    async def find_document(self, name: str, rerun: str | None) -> Desired:
+        """The document of this name, with this rerun token. Raises AgentError if it is missing or invalid."""
 
 
 class CommandHandler:
@@ -68,21 +76,20 @@ class CommandHandler:
     def __init__(
         self,
         store: CommandStore,
-        uid_of: Callable[[str], str],
-        deliver: Deliver,
-        find_document: DocumentLookup,
+        records: CommandTarget,
+        documents: Documents,
         clock: Clock,
+        source: str,
         on_command: Callable[[Command], None] = lambda command: None,
-        retract: Retract = lambda uid, observation: False,
         page_link: Callable[[], str] | None = None,
     ) -> None:
+        """`source` is the name of the source whose requests commands name. `page_link` is None while no agent runs."""
         self._store = store
-        self._uid_of = uid_of
-        self._deliver = deliver
-        self._find_document = find_document
+        self._records = records
+        self._documents = documents
         self._clock = clock
+        self._source = source
         self._on_command = on_command
-        self._retract = retract
         self._page_link = page_link
         self._lock = asyncio.Lock()
 
@@ -110,7 +117,13 @@ class CommandHandler:
         if (answer := self._store.command_answer(command_id)) is not None:
             return {"ok": True, "message": answer}
         known = request.get("uid")  # of whichever source: a store may hold one name of several
-        uid = known if isinstance(known, str) else self._uid_of(name) if isinstance(name, str) else None
+        uid = (
+            known
+            if isinstance(known, str)
+            else self._store.keys.uid(self._source, name)
+            if isinstance(name, str)
+            else None
+        )
         message = await VERBS[verb](self, uid, request)
         await self._record_command(Command(id=command_id, verb=verb, uid=uid, sender=sender), message)
         return {"ok": True, "message": message}
@@ -137,7 +150,9 @@ class CommandHandler:
         if answer is HoldAnswer.ADOPT:
             refuse_adoption(self._store, record, dossier_id)
         about = record.hold.reason.about_document
-        desired = await self._find_document(record.name, None) if about and answer is HoldAnswer.RETRY else None
+        desired = (
+            await self._documents.find_document(record.name, None) if about and answer is HoldAnswer.RETRY else None
+        )
         resolved = HoldResolved(
             at=self._clock.now(), hold_id=record.hold.id, answer=answer, desired=desired, dossier_id=dossier_id
         )
@@ -152,7 +167,7 @@ class CommandHandler:
         record = self._find_record(uid, request.get("name"))
         token = f"command-{request['id']}"
         name = record.name or str(request["name"])  # it may have been forgotten
-        desired = await self._find_document(name, token)
+        desired = await self._documents.find_document(name, token)
         asked = RerunRequested(at=self._clock.now(), desired=desired, name=name)
         await self._deliver_durably(record.uid, asked, lambda now: token in now.reruns or now.next == desired)
         return f"{name}: a fresh verification was asked for"
@@ -162,11 +177,11 @@ class CommandHandler:
 
         Where that takes too long it is taken back: who is told to send the command again means it once.
         """
-        await self._deliver({uid: observation})
+        await self._records.deliver({uid: observation})
         never, waited = asyncio.Event(), 0.0
         while not ((record := self._store.get(uid)) is not None and is_durable(record)):
             if waited > _DURABLE_TIMEOUT:
-                if self._retract(uid, observation):
+                if self._records.retract(uid, observation):
                     busy = "The request is busy with a slow call, and was told nothing."
                     raise AgentError(busy, "send the command again in a minute")
                 raise AgentError(

@@ -64,6 +64,10 @@ class AgentHealth:
         self._telemetry.endpoint_changed(name, before, after)
         self._schedule_note(ENDPOINTS, json.dumps(as_json(self._endpoints.known)))
 
+    async def end_recovered(self) -> None:
+        """End the trouble of each endpoint that has recovered."""
+        self._endpoints.end_recovered()
+
     def circuit_changed(self, opened: OpenCircuit | None) -> None:
         """The circuit opened, or closed: said in the log and the metrics, and noted for `doctor`."""
         self._opened = opened

@@ -48,6 +48,10 @@ class OfflineRecords:
             if taken.changed:
                 await self._store.commit([taken])
 
+    def retract(self, uid: str, observation: Observation) -> bool:
+        """Never: `deliver` has committed the observation."""
+        return False
+
 
 async def _execute(control: CommandHandler, store: SqliteStore, request: Mapping[str, Any]) -> dict[str, Any]:
     answer = await control.execute(request, own_account())
@@ -69,13 +73,7 @@ def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str,
         types = DocumentTypeCache(OfflineDocumentTypes(), store, clock)
         folder = Folder.of(settings)
         admission = Admission(folder, rules, store, records, store.keys, types, clock)
-        control = CommandHandler(
-            store,
-            lambda name: store.keys.uid(settings.source_name, name),
-            records.deliver,
-            admission.find_document,
-            clock,
-        )
+        control = CommandHandler(store, records, admission, clock, settings.source_name)
         return asyncio.run(_execute(control, store, request))
     finally:
         store.close()

@@ -1,18 +1,42 @@
-"""The first call to Assure after a start: a token, with the credentials of the settings."""
+"""Steps of a start: log it, warn about a new store, and ask Assure for a token."""
 
+from agent import __version__
 from agent.assure.account import client_rejected, unreachable
 from agent.assure.client import AssureClient
 from agent.core.answer import Busy, Refused, Trouble
+from agent.daemon.telemetry import Telemetry
 from agent.platform.log import logger
 from agent.platform.settings import Settings
 from agent.platform.shutdown import Shutdown
 from agent.ports import Clock
+from agent.store.sqlite import SqliteStore
 
 MAX_ATTEMPTS = 5  # attempts to reach Assure before `run --once` gives up
 
 
+def log_start(settings: Settings, url: str, events_url: str | None) -> None:
+    """Log the version, the addresses and the paths of the agent."""
+    logger().info(
+        "started",
+        version=__version__,
+        address=url,
+        events=events_url,
+        source=str(settings.specs_dir.absolute()),
+        images=str(settings.images_dir.absolute()),
+        store=str(settings.state_path.absolute()),
+    )
+
+
+def report_first_store(store: SqliteStore, settings: Settings, telemetry: Telemetry) -> None:
+    """Warn if the store is new although the source already has requests: each of them will be billed."""
+    recoveries = store.recoveries
+    starts = store.count_progressing() if recoveries.fresh and recoveries.open() is None else 0
+    if starts and not store.simulated:
+        telemetry.first_store_created(settings.state_path.absolute(), starts)
+
+
 async def reach(client: AssureClient, settings: Settings, wait: bool, shutdown: Shutdown, clock: Clock) -> None:
-    """Is Assure there, and does it know us? A wrong client ends the agent; silence only when we are not patient."""
+    """Ask Assure for a token. Raises AgentError if it rejects the client, or is unreachable and `wait` is false."""
     for failures in range(MAX_ATTEMPTS):
         answer = await shutdown.run_until_requested(client.authenticate())
         if shutdown.requested.is_set():
@@ -23,7 +47,7 @@ async def reach(client: AssureClient, settings: Settings, wait: bool, shutdown: 
             return
         await clock.wait(shutdown.requested, 0.2 * 2**failures)
     if not isinstance(answer, Busy) or answer.evidence.trouble is not Trouble.CONNECT:
-        return  # something answers: the loops are patient
+        return  # Assure is reachable: the loops retry
     assert answer is not None
     silence = unreachable(settings, answer, "the requests are kept and nothing is lost")
     if not wait:

@@ -8,13 +8,6 @@ from agent.core.record import Record
 from agent.ports.store import Receipt
 
 
-class Deliver(Protocol):
-    """Delivers observations to records, by uid. Returns when the store has them."""
-
-    async def __call__(self, observations: Mapping[str, Observation], /) -> None:
-        """Deliver the observations."""
-
-
 class DeliverEvent(Protocol):
     """Delivers observations of an Assure event. See `agent.controller.reconciler.Reconciler.deliver`."""
 
@@ -32,3 +25,13 @@ class RecordPort(Protocol):
 
     async def deliver(self, observations: Mapping[str, Observation], /) -> None:
         """Deliver observations to records, by uid."""
+
+
+class CommandTarget(Protocol):
+    """The receiver of an operator's commands: the reconciler, or the store alone while no agent runs."""
+
+    async def deliver(self, observations: Mapping[str, Observation], /) -> None:
+        """Deliver observations to records, by uid."""
+
+    def retract(self, uid: str, observation: Observation) -> bool:
+        """Take an observation back. True: it was still waiting for a call to end, and has no effect."""

@@ -10,7 +10,7 @@ def send_backup(world: World) -> float:
 
 async def test_without_a_folder_none_are_made(world: World) -> None:
     async with world.running() as agent:
-        assert await agent._backups.make() is None
+        assert await agent._maintenance._backups.make() is None
     assert send_backup(world) == 0.0
 
 
@@ -19,11 +19,11 @@ async def test_a_backup_is_made_when_the_last_is_old_enough_and_the_newest_are_k
     world.switches |= {"backup_dir": kept, "backup_interval": 60.0, "backup_keep": 2, "poll_interval": 60.0}
     world.upload("a", "sandbox-delay=20m")
     async with world.running() as agent:
-        made = [await agent._backups.make()]
-        assert await agent._backups.make() is None, "it is not time yet"
+        made = [await agent._maintenance._backups.make()]
+        assert await agent._maintenance._backups.make() is None, "it is not time yet"
         for _ in range(2):
             await world.clock.advance(60)
-            made.append(await agent._backups.make())
+            made.append(await agent._maintenance._backups.make())
         assert send_backup(world) == float(int(world.clock.now()))
     assert None not in made
     assert sorted(kept.iterdir()) == made[1:]
@@ -33,12 +33,12 @@ async def test_a_new_store_next_to_backups_knows_when_the_last_was_made(world: W
     """Else an alert would say that there is none."""
     world.switches |= {"backup_dir": world.folder / "backups", "poll_interval": 60.0}
     async with world.running() as agent:
-        assert await agent._backups.make() is not None
+        assert await agent._maintenance._backups.make() is not None
         made = send_backup(world)
     for path in world.state.parent.glob("agent.db*"):
         path.unlink()
     async with world.running() as agent:
-        assert await agent._backups.make() is None, "it is not time yet"
+        assert await agent._maintenance._backups.make() is None, "it is not time yet"
         assert send_backup(world) == made > 0
 
 
@@ -48,7 +48,7 @@ async def test_a_backup_that_fails_is_said_and_the_work_goes_on(world: World) ->
     world.switches["backup_dir"] = world.folder / "backups"
     world.upload("a")
     async with world.running() as agent:
-        assert await agent._backups.make() is None
+        assert await agent._maintenance._backups.make() is None
         assert agent._metrics.registry.get_sample_value("assure_agent_backup_interval_seconds") == 86400.0, (
             "so that one which never comes is missed"
         )

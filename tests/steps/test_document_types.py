@@ -134,7 +134,7 @@ async def test_without_the_list_the_file_waits_and_the_others_go_on(
         assert list(world.records()) == ["b-plain"]
         assert "does not provide the list" in refusal(world).message
         for _ in range(10):  # on a machine that stands still other calls may be as late as the one that hangs
-            await until(lambda: agent._document_types._refreshing is None)
+            await until(lambda: agent._assure.document_types._refreshing is None)
             await world.clock.advance(5)
             await agent.scan()
             if "a-typed" in world.records():

@@ -18,6 +18,7 @@ from agent.assure.client import Config
 from agent.controller.result_poller import ResultPoller
 from agent.core.record import Phase, Record
 from agent.daemon import agent as agent_module
+from agent.daemon import composition
 from agent.daemon.agent import Agent, OnceResult
 from agent.daemon.clock_correction import ClockCorrector
 from agent.platform.settings import Settings
@@ -107,18 +108,18 @@ class World:
         """An agent on our store that does nothing yet. Without `http` it serves nothing: uvicorn takes 0.2 s to end."""
         with contextlib.ExitStack() as patches:
             patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))  # files count at once
-            patches.enter_context(mock.patch.object(agent_module, "random", random.Random(7)))  # same jitter
+            patches.enter_context(mock.patch.object(composition, "random", random.Random(7)))  # same jitter
             if not watch:  # tests scan when they mean it
                 patches.enter_context(mock.patch.object(agent_module, "watching", watch_nothing))
             if not http:
                 patches.enter_context(mock.patch.object(service, "serve", serve_nothing))
             hurried = (self.switches | more).get("request_timeout")  # a test that names it is about it
-            patches.enter_context(mock.patch.object(agent_module, "client_config", partial(_patient, hurried)))
+            patches.enter_context(mock.patch.object(composition, "client_config", partial(_patient, hurried)))
             clock = self.clock if self.set_by is None else None
             host = partial(HostClock, self.clock, lambda: self.set_by or 0.0, self.boot)
             patches.enter_context(mock.patch.object(agent_module, "SystemClock", host))
             async with Agent.opened(self.settings(**more), clock=clock) as agent:
-                reconciler, throttle, turns = agent.reconciler, agent._throttle, agent._rate_limiter
+                reconciler, throttle, turns = agent.reconciler, agent._throttle, agent._assure.rate_limiter
                 with (
                     self.clock.watch(lambda: throttle.probing - turns.waiting, loop=False),
                     self.clock.watch(lambda: len(reconciler._driven) + len(reconciler._committing)),

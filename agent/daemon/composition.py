@@ -1,0 +1,237 @@
+"""Builds the parts of an agent, one function per room. Composition only: no I/O and no decisions."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from agent.admission import Admission, AdmissionRules
+from agent.assure.account import account_of, client_config
+from agent.assure.client import AssureClient
+from agent.assure.document_type_cache import DocumentTypeCache
+from agent.assure.rate_limit import RateLimiter
+from agent.assure.throttle import Throttle
+from agent.assure.token import TokenAnswer
+from agent.controller.erasure import Erasure
+from agent.controller.interpreter import Interpreter
+from agent.controller.orphan_collector import OrphanCollector
+from agent.controller.reconciler import Reconciler
+from agent.controller.recovery import StoreRecovery
+from agent.controller.start_budget import StartBudget
+from agent.core.answer import Operation
+from agent.core.machine import Step
+from agent.daemon.backups import Backups
+from agent.daemon.health import AgentHealth
+from agent.daemon.maintenance import Maintenance
+from agent.daemon.telemetry import Telemetry
+from agent.platform.endpoint_health import ASSURE, TOKEN, EndpointHealth
+from agent.platform.metrics import Metrics
+from agent.platform.settings import Settings
+from agent.platform.shutdown import Shutdown
+from agent.ports import Clock, Remote
+from agent.source.folder import Folder
+from agent.source.git_provenance import GitCheckout
+from agent.source.images import ImageFolder
+from agent.store.sqlite import SqliteStore
+from agent.web.agent_status import AgentStatus
+from agent.web.recent_calls import RecentCalls
+from agent.web.service import HttpService, sink_ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssureParts:
+    """The parts that call Assure."""
+
+    rate_limiter: RateLimiter
+    client: AssureClient
+    throttle: Throttle  # the rate limit and the circuit breaker
+    remote: Remote  # the client behind the throttle
+    document_types: DocumentTypeCache
+    recent_calls: RecentCalls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerParts:
+    """The loop that drives requests, and the parts that work for it."""
+
+    reconciler: Reconciler
+    budget: StartBudget
+    recovery: StoreRecovery
+    orphans: OrphanCollector
+
+
+def build_store(settings: Settings, metrics: Metrics, account: str = "", rebind: bool = False) -> SqliteStore:
+    """Open the store and bind it to `account`, by default the client id at the base URL. Raises StoreError."""
+    return SqliteStore(
+        settings.state_path,
+        account or account_of(settings),
+        metrics.committed,
+        rebind,
+        sink_ids(settings),
+        settings.claims_key.get_secret_value(),
+    )
+
+
+def build_assure(
+    settings: Settings,
+    store: SqliteStore,
+    rules: AdmissionRules,
+    metrics: Metrics,
+    health: AgentHealth,
+    endpoints: EndpointHealth,
+    clock: Clock,
+    on_date: Callable[[float | None, float], None],
+) -> AssureParts:
+    """Build the client and its throttling. `on_date` receives each answer's `Date` and the duration of the call."""
+    recent_calls = RecentCalls(clock)
+
+    def record_call(operation: Operation, result: str, seconds: float) -> None:
+        metrics.called(operation, result, seconds)
+        recent_calls.record_call(operation, result, seconds)
+
+    def record_token_answer(answer: TokenAnswer) -> None:
+        endpoints.record_answer(TOKEN, answer)
+        throttle.token_answered(answer)
+
+    rate_limiter = RateLimiter(settings.rate_limit, clock)
+    client = AssureClient(
+        client_config(settings),
+        clock,
+        record_call,
+        acquire=rate_limiter.acquire,
+        on_token_answer=record_token_answer,
+        on_answer=partial(endpoints.record_answer, ASSURE),
+        on_date=on_date,
+    )
+    throttle = Throttle(
+        client,
+        rate_limiter,
+        clock,
+        random.random,
+        rules.is_own_reference,
+        health.circuit_changed,
+        client.authenticate,
+    )
+    remote = client.through(throttle)
+    return AssureParts(
+        throttle=throttle,
+        rate_limiter=rate_limiter,
+        client=client,
+        remote=remote,
+        document_types=DocumentTypeCache(remote, store, clock),
+        recent_calls=recent_calls,
+    )
+
+
+def build_controller(
+    settings: Settings,
+    store: SqliteStore,
+    rules: AdmissionRules,
+    metrics: Metrics,
+    telemetry: Telemetry,
+    assure: AssureParts,
+    clock: Clock,
+    on_step: Callable[[Step], None],
+) -> ControllerParts:
+    """Build the reconciler, the start budget, and the searches for lost dossiers."""
+    budget = StartBudget(settings.max_starts_per_day, store, clock)
+    metrics.start_budget(lambda: budget.left)
+    remote = assure.remote
+    pictures = ImageFolder(settings.images_dir, settings.max_image_bytes)
+    interpreter = Interpreter(
+        remote, pictures, assure.document_types, budget, clock, random.random, store.claims.keyring
+    )
+    reconciler = Reconciler(
+        store,
+        interpreter,
+        clock,
+        settings.policy,
+        settings.concurrency,
+        random.random,
+        on_step,
+        telemetry.bug,
+        assure.throttle,
+    )
+    sole = not settings.agent_id
+    return ControllerParts(
+        reconciler=reconciler,
+        budget=budget,
+        recovery=StoreRecovery(store, store.recoveries, remote, reconciler, clock, rules.agent_id, sole),
+        orphans=OrphanCollector(store, remote, clock),
+    )
+
+
+def build_admission(
+    settings: Settings,
+    store: SqliteStore,
+    rules: AdmissionRules,
+    telemetry: Telemetry,
+    assure: AssureParts,
+    reconciler: Reconciler,
+    clock: Clock,
+) -> Admission:
+    """Build the sync of the folder with the store."""
+    return Admission(
+        Folder.of(settings),
+        rules,
+        store,
+        reconciler,
+        store.keys,
+        assure.document_types,
+        clock,
+        telemetry.sync_finished,
+        GitCheckout(settings.specs_dir),
+    )
+
+
+def build_erasure(
+    settings: Settings, store: SqliteStore, reconciler: Reconciler, admission: Admission, clock: Clock
+) -> Erasure:
+    """Build the deletion of images and claims that are due."""
+    images = (settings.images_dir, settings.max_image_bytes)
+    return Erasure(store, reconciler, images, admission.exclusive, clock)
+
+
+def build_maintenance(
+    settings: Settings,
+    store: SqliteStore,
+    metrics: Metrics,
+    telemetry: Telemetry,
+    assure: AssureParts,
+    orphans: OrphanCollector,
+    erasure: Erasure,
+    clock: Clock,
+) -> Maintenance:
+    """Build the periodic tasks that no request waits for."""
+    metrics.backups(settings.backup_interval if settings.backup_dir is not None else 0.0)
+    backups = Backups(
+        store, clock, settings.state_path, settings.backup_dir, settings.backup_interval, settings.backup_keep
+    )
+    return Maintenance(store, assure.throttle, orphans, backups, erasure, telemetry, clock)
+
+
+def build_web(
+    settings: Settings,
+    store: SqliteStore,
+    metrics: Metrics,
+    health: AgentHealth,
+    endpoints: EndpointHealth,
+    assure: AssureParts,
+    controller: ControllerParts,
+    clock: Clock,
+    shutdown: Shutdown,
+) -> HttpService:
+    """Build the HTTP server: status page, API, metrics and Assure Events."""
+    limit, budget, reconciler = settings.max_starts_per_day, controller.budget, controller.reconciler
+    status = AgentStatus(
+        source=settings.source_name,
+        policy=settings.policy,
+        clock=clock,
+        recent_calls=assure.recent_calls,
+        ready=health.not_ready_reason,
+        paused=lambda: reconciler.paused,
+        budget=lambda: (budget.left or 0, limit) if limit else None,
+        circuit=health.circuit_reason,
+        troubles=health.troubles,
+    )
+    return HttpService(settings, store, metrics, status, endpoints, reconciler.deliver, random.random, shutdown.fail)
