@@ -1,8 +1,11 @@
-"""The conditions of a request, in the way of Kubernetes: Ready, Reconciling, Stalled, each with a reason.
+"""The conditions of a request, as in Kubernetes, each with a reason.
 
-Exactly one of three things is true of a request: it is settled for good (Ready), it goes on by itself or waits for a
-time that will come (Reconciling), or it stands still until a person acts (Stalled). A request whose verification
-goes on while a person is asked about its file is both Reconciling and Stalled.
+- Ready: the request is finished.
+- Reconciling: the request continues automatically, or waits for a known time.
+- Stalled: the request waits for the operator.
+
+A request has one of them. A request that continues while the operator decides about its changed file is both
+Reconciling and Stalled.
 """
 
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ Name = Literal["Ready", "Reconciling", "Stalled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One condition; `at` is when it became what it is, as near as the record tells."""
+    """One condition. `at` is the time of its last change, as precisely as the record contains it."""
 
     type: Name
     holds: bool
@@ -47,7 +50,7 @@ def conditions(record: Record) -> tuple[Condition, ...]:
 
 
 def _ready(record: Record) -> Condition:
-    """Ready: there is an outcome and nothing of it is left at Assure."""
+    """Ready: the request has an outcome, and nothing of it is left at Assure."""
     ready = record.phase is Phase.DONE
     reason = _reason(record.outcome.value) if ready and record.outcome is not None else NOT_SETTLED
     return Condition(type="Ready", holds=ready, reason=reason, at=record.phase_at)
@@ -76,7 +79,7 @@ def _stalled(record: Record) -> Condition:
 
 
 def _is_blocked(record: Record) -> bool:
-    """True while nothing is done for it but to keep its privacy clock."""
+    """True while the agent does nothing for the request except to keep its deadline."""
     if record.phase in (Phase.DELETION, Phase.DONE):
         return False
     return record.blocked

@@ -168,7 +168,7 @@ def describe_progress(record: Record) -> str:
         return f"{record.outcome}, its dossier will be deleted"
     if record.desired.suspend and not record.billed:
         return "suspended"
-    return "waits for the start budget" if record.queued else f"in phase {record.phase}"
+    return "waiting for the start budget" if record.queued else f"in phase {record.phase}"
 
 
 def _new_generation(before: Record | None, after: Record) -> tuple[Action, str]:

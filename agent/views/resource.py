@@ -1,4 +1,4 @@
-"""What is told of a request as JSON: the same to the command line and to programs. What is absent is null."""
+"""A request as JSON, the same for the command line and the HTTP API. An absent value is null."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from agent.core.timestamps import format_optional_timestamp, format_timestamp
 
 
 def request_json(record: Record) -> dict[str, Any]:
-    """A request (design §9)."""
+    """The fields of a request (design §9)."""
     hold = record.hold
     settled = record.done_at if record.phase is Phase.DONE else hold.at if hold is not None else None
     return {
@@ -31,7 +31,7 @@ def request_json(record: Record) -> dict[str, Any]:
 
 
 def request_status_json(record: Record) -> dict[str, Any]:
-    """A request with its labels and conditions, as the API tells it."""
+    """A request with its labels and conditions, as the HTTP API returns it."""
     return {
         **request_json(record),
         "labels": dict(record.desired.labels),
