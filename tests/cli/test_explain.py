@@ -53,10 +53,10 @@ async def test_a_finished_request(world: World, here: Here) -> None:
     said = await asyncio.to_thread(here, "explain", "a")
     assert said.code == 0
     assert "a is a request of kind upload, generation 1, attempt 1, admitted at 2027-01-15T08:00:00.000Z" in said.out
-    assert "Its outcome is accepted" in said.out
+    assert "Its outcome has been accepted" in said.out
     assert "start the verification (billable): done (HTTP 200)" in said.out
-    assert "What comes next: Nothing: it is finished." in said.out
-    assert "If its file asked for something else now: a person would be asked" in said.out
+    assert "What comes next: Nothing: the request is finished." in said.out
+    assert "If its file asked for something else now: " in said.out
     assert "jane" not in said.out
 
 
@@ -88,8 +88,8 @@ async def test_an_outcome_that_remains_after_an_abandoned_change_is_reported(wor
     said = await asyncio.to_thread(here, "resolve", "a", "abandon")
     assert said.out.endswith("; the outcome accepted stands\n")
     reported = (await asyncio.to_thread(here, "explain", "a")).out
-    assert "and the outcome that it had stands" in reported
-    assert "`assure-agent rerun a` would verify the file as it is now" in reported
+    assert "and the earlier outcome is kept" in reported
+    assert "To verify the file as it is now, run `assure-agent rerun a`" in reported
 
 
 async def test_no_capture_link_is_reported(world: World, here: Here) -> None:
@@ -117,13 +117,13 @@ REFUSED = Hold(id="h-2", reason=HoldReason.REFUSED, at=0.0)
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ({}, "free, it will create a dossier."),
-        ({"intent": Intent(kind=EffectKind.CREATE_DOSSIER, number=1, at=0.0)}, "The answer to a call is awaited"),
-        ({"hold": REFUSED}, "Nothing happens until a person decides."),
-        ({**RESULT, "not_before": 90.0}, "it will read the dossier. Without a result by 1970-01-02"),
-        ({**RESULT, "not_before": 90.0, "hold": QUESTION}, "it will read the dossier."),
+        ({}, "has a free slot, the agent will create a dossier."),
+        ({"intent": Intent(kind=EffectKind.CREATE_DOSSIER, number=1, at=0.0)}, "The agent has waited for the answer to a call"),
+        ({"hold": REFUSED}, "The agent waits for the operator's decision."),
+        ({**RESULT, "not_before": 90.0}, "the agent will read the dossier. Without a result by 1970-01-02"),
+        ({**RESULT, "not_before": 90.0, "hold": QUESTION}, "the agent will read the dossier."),
         ({**RESULT, "hold": REFUSED}, "it ends as expired and its dossier is deleted, even while it is held"),
-        ({"phase": Phase.DELETION, "dossier_id": "d", "delete_at": 60.0}, "it will delete the dossier."),
+        ({"phase": Phase.DELETION, "dossier_id": "d", "delete_at": 60.0}, "the agent will delete the dossier."),
     ],
     ids=["new", "open", "held", "waiting", "asked", "held and billed", "deletion"],
 )
@@ -134,7 +134,7 @@ def test_next_step(state: dict[str, object], words: str) -> None:
 def test_a_suspended_request_waits_for_its_file() -> None:
     base = record()
     suspended = replace(base, desired=replace(base.desired, suspend=True), due_at=None)
-    assert next_step(suspended, 10.0, POLICY).sentence.startswith("Nothing happens until its file")
+    assert next_step(suspended, 10.0, POLICY).sentence.startswith("The request is suspended.")
 
 
 @pytest.mark.parametrize("phase", Phase)

@@ -44,7 +44,7 @@ async def test_a_pause_is_reported_with_its_time_and_the_command_that_ends_it(wo
         listed = (await said(here, world, "get")).out
         seen = (await said(here, world, "doctor", "--offline")).out
     assert "The agent is paused since 2027-01-15T08:00:" in reported
-    assert "Nothing while the agent is paused; after `assure-agent resume` it will" in reported
+    assert "The agent is paused; after `assure-agent resume` it will" in reported
     assert "As soon as an agent runs" not in reported
     assert item["paused"]
     assert item["pausedSince"].startswith("2027-01-15T08:00:")
@@ -71,13 +71,13 @@ def test_a_request_that_goes_on_while_the_agent_is_paused_says_when(more: dict[s
     one = record(**more)
     assert "As soon as an agent runs" in next_step(one, 20.0, Policy(), PAUSED).sentence
     assert any(
-        "what runs at Assure is observed and deleted" in sentence for sentence in describe_state(one, 20.0, PAUSED)
+        "continues to poll and delete what is at Assure" in sentence for sentence in describe_state(one, 20.0, PAUSED)
     )
 
 
 def test_a_pause_whose_beginning_an_earlier_version_did_not_keep() -> None:
     around = RequestContext(paused_since=0.0)
-    assert any("is paused: nothing new" in sentence for sentence in describe_state(record(), 20.0, around))
+    assert any("is paused. It starts nothing new" in sentence for sentence in describe_state(record(), 20.0, around))
     assert as_json(record(), [], 20.0, Policy(), around)["pausedSince"] is None
 
 
@@ -94,15 +94,15 @@ async def test_a_copy_whose_dossiers_are_gone_says_what_lets_it_go_on(world: Wor
     async with world.running() as agent:
         await world.clock.advance(5)
         before = (await said(here, world, "explain", "a-0")).out
-        assert "nothing is begun before `assure-agent approve`" in before
+        assert "the agent starts nothing new before `assure-agent approve`" in before
         await ask(world, "approve")
         await agent._work_gate.run_recovery()
         await world.clock.advance(600)
         assert {record.phase for record in world.records().values()} == {Phase.RESULT}
         reported = (await said(here, world, "explain", "a-0")).out
         (item,) = (await said(here, world, "explain", "a-0", "-o", "json")).json["items"]
-        assert "`assure-agent resume` says so" in reported
-        assert "Once calls to Assure go on, it will" in reported
+        assert "run `assure-agent resume`" in reported
+        assert "When the circuit breaker closes, the agent will" in reported
         assert "before `assure-agent approve`" not in reported
         assert item["circuit"] == "missing"
         await ask(world, "resume", command_id="command-2")
@@ -114,7 +114,7 @@ async def test_a_copy_whose_dossiers_are_gone_says_what_lets_it_go_on(world: Wor
 
 def test_a_request_that_would_be_begun_in_a_copy_waits_for_an_approval() -> None:
     around = RequestContext(recovering=True, gated=True)
-    assert next_step(record(), 20.0, Policy(), around).sentence.startswith("Nothing before `assure-agent approve`")
+    assert next_step(record(), 20.0, Policy(), around).sentence.startswith("The agent waits for `assure-agent approve`")
     assert as_json(record(), [], 20.0, Policy(), around)["ifChanged"]["action"] == "hold"
 
 
@@ -159,7 +159,7 @@ async def test_files_that_are_back_wait_no_longer(world: World, here: Here) -> N
 
 @pytest.mark.parametrize(
     ("answer", "words"),
-    [("retry@h-000000", "answers h-000000, which is not open"), ("perhaps", "is no answer to its hold")],
+    [("retry@h-000000", "names h-000000, which is not open"), ("perhaps", "does not name its open hold")],
 )
 async def test_an_annotation_that_answers_no_open_hold_is_reported(
     world: World, here: Here, answer: str, words: str
@@ -173,7 +173,7 @@ async def test_an_annotation_that_answers_no_open_hold_is_reported(
         reported = (await said(here, world, "explain", "a")).out
         (item,) = (await said(here, world, "explain", "a", "-o", "json")).json["items"]
         listed = (await said(here, world, "get")).out
-        assert f"The annotation `assure-agent/resolve` in its file {words}: it is ignored." in reported
+        assert f"The annotation `assure-agent/resolve` in its file {words}: the agent ignores it." in reported
         assert f"The open hold is {hold.id}." in reported
         assert item["strayAnswer"] == ("h-000000" if "@" in answer else "")
         assert "ignored: a: its `assure-agent/resolve` answers no open hold" in listed
@@ -187,6 +187,6 @@ async def test_retention_is_reported(world: World, here: Here) -> None:
     async with world.running():
         await world.clock.advance(30)
         reported = (await said(here, world, "explain", "a")).out
-    assert "Its outcome is accepted" in reported
+    assert "Its outcome has been accepted" in reported
     assert "Its retention ends at 2027-01-15T09:00:" in reported
-    assert "; then it will delete the dossier." in reported
+    assert "; then the agent will delete the dossier." in reported

@@ -63,7 +63,7 @@ def test_in_a_service_a_link_reaches_neither_log_nor_store(here: Here, remote: S
         assert [opens(link) for link in links] == [200, 200]
         said = finish(process, signal.SIGTERM)
         assert said.code == 0
-        assert "a link to the status page was made" in said.err + said.out
+        assert "created a link to the status page" in said.err + said.out
         codes = [re.search(r"code=([\w-]{22})$", link) for link in links]
         for code in codes:
             assert code is not None

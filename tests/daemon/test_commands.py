@@ -27,8 +27,8 @@ WRONG: list[tuple[Answer, str]] = [
     ({"verb": "resolve", "name": 7, "answer": "retry"}, ""),
     ({"verb": "resolve", "name": "held", "answer": "perhaps"}, ""),
     ({"verb": "resolve", "name": "held"}, ""),
-    ({"verb": "resolve", "name": "held", "answer": "adopt"}, "held"),
-    ({"verb": "resolve", "name": "held", "answer": "adopt", "dossierId": "d-1"}, "held"),  # it has one
+    ({"verb": "resolve", "name": "held", "answer": "adopt"}, "adopt"),
+    ({"verb": "resolve", "name": "held", "answer": "adopt", "dossierId": "d-1"}, "adopt"),  # it has one
     ({"verb": "rerun", "name": "nobody"}, "nobody"),
     ({"verb": "forget", "name": "nobody"}, "nobody"),
     ({"verb": "forget", "name": "fine"}, "fine"),
