@@ -14,10 +14,11 @@ from agent.controller.interpreter import Interpreter
 from agent.controller.workqueue import OpenGate, WorkQueue
 from agent.core.effect import Effect
 from agent.core.errors import Impossible, StoreError
-from agent.core.machine import Step, admit, step
+from agent.core.machine import admit, step
 from agent.core.observations import Observation, Resumed, TimerFired
 from agent.core.policy import Policy
 from agent.core.record import Record
+from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.ports import Clock, Gate, Receipt, Store
 

@@ -27,7 +27,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.answer import CallResult
 from agent.core.attempt import Attempted, attempt_result, call_result
 from agent.core.audit import ANSWER, Event, difference, digested_fields_changed
 from agent.core.effect import Effect, EffectKind
@@ -53,7 +52,6 @@ from agent.core.observations import (
     EffectDelayed,
     EffectRefused,
     EffectUnanswered,
-    EncryptedClaims,
     HistoryLost,
     HoldResolved,
     ImagesCompared,
@@ -76,53 +74,11 @@ from agent.core.observations import (
     answered_effect,
 )
 from agent.core.policy import Policy
-from agent.core.record import Hold, Intent, Phase, Record
+from agent.core.record import Intent, Phase, Record
 from agent.core.rules import clock_correction, documents, failures, holds, phases, recovery
 from agent.core.rules.termination import apply_terminations, count_late_read
 from agent.core.rules.transitions import applied_reruns
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What one observation leads to.
-
-    Commit `record`, `events`, `orphan`, `link` and `encrypted_claims` together, then perform `effect`.
-    """
-
-    before: Record | None
-    record: Record
-    events: tuple[Event, ...] = ()
-    effect: Effect | None = None
-    orphan: str | None = None  # a reference that may still turn up at Assure: watch for it
-    link: str | None = None  # a capture link, for its own table only [I6]
-    encrypted_claims: EncryptedClaims | None = None  # encrypted claims, for their own table only [I6]
-    answered: Attempted | None = None  # how the open intent was answered, when it was
-    call_result: tuple[CallResult, str] | None = None  # of a call or a read: class and trace id, for the log
-
-    @property
-    def changed(self) -> bool:
-        """True when there is something to commit."""
-        return self.record is not self.before
-
-    @property
-    def commit_later(self) -> bool:
-        """True when nothing but the pace changed and a read is asked for: it may be committed with the answer."""
-        reads = self.effect is not None and not self.effect.kind.mutates
-        return self.changed and reads and not self.events and self.answered is None
-
-    @property
-    def held(self) -> Hold | None:
-        """The hold that began with this step; not one that only got other evidence."""
-        before, hold = self.before, self.record.hold
-        known = before is not None and before.hold is not None and hold is not None and before.hold.id == hold.id
-        return None if known else hold
-
-    @property
-    def withdraws(self) -> bool:
-        """True when the file was taken away before the outcome: it counts against the guard, whatever follows."""
-        before = self.before
-        return before is not None and before.present and not self.record.present and before.outcome is None
-
+from agent.core.step import Step
 
 Rule = Callable[[Record, Any, Policy], Record]
 

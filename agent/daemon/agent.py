@@ -11,8 +11,8 @@ from agent.admission.triggers import SyncTriggers
 from agent.assure.account import addresses, need_credentials
 from agent.controller.result_poller import ResultPoller
 from agent.core.errors import AgentError
-from agent.core.machine import Step
 from agent.core.observations import RetryRequested
+from agent.core.step import Step
 from agent.daemon.clock_correction import ClockCorrector
 from agent.daemon.commands import CommandHandler
 from agent.daemon.composition import (

@@ -15,9 +15,9 @@ from agent.controller.interpreter import Interpreter
 from agent.controller.reconciler import Reconciler
 from agent.controller.start_budget import StartBudget
 from agent.core.errors import AgentError
-from agent.core.machine import Step
 from agent.core.policy import Policy
 from agent.core.record import Record
+from agent.core.step import Step
 from agent.ports import Clock, Receipt, WaitingSummary
 from agent.source.diagnostics import Fault
 from agent.source.folder import Folder

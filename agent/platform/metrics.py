@@ -17,8 +17,8 @@ from agent import __version__
 from agent.core.answer import Operation
 from agent.core.drop_reasons import Dropped
 from agent.core.event_result import EventResult
-from agent.core.machine import Step
 from agent.core.record import Phase
+from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.platform.endpoint_health import EndpointCause, EndpointTrouble
 from agent.platform.log import lost_lines

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agent.core.admission import ScanNote
-from agent.core.machine import Step
 from agent.core.record import Record
 from agent.core.retry import holds_new_work
+from agent.core.step import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.machine import Step
-from agent.core.record import Record
+from agent.core.step import Author, Step
 from agent.store.connection import Connection
 from agent.store.identity_key import Keys
 
 NAME, LABELS, AUTHORS, FORGOTTEN = "nameDigest", "labelsDigest", "authorDigests", "forgotten"
-
-Author = tuple[int, str, str]  # generation, file, author
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +41,24 @@ class RequestDigests:
         return self.keys.seal(kind, self.uid, self.salt, *parts)
 
 
-def authors(step: Step) -> list[Author]:
-    """The authors of the followed document and of the one that comes after it, where this step brings them."""
-    known = () if step.before is None else _of(step.before)
-    return [author for author in _of(step.record) if author not in known]
-
-
-def _of(record: Record) -> tuple[Author, ...]:
-    both = ((record.generation, record.desired), (record.generation + 1, record.next))
-    return tuple(
-        (generation, desired.file, desired.author)
-        for generation, desired in both
-        if desired is not None and desired.author is not None
-    )
-
-
 def request_digests(
     connection: Connection, step: Step, salt: str | None, keys: Keys
 ) -> tuple[str | None, dict[str, Any]]:
     """The salt of the request after this step, and the digests for its last event."""
-    before, record = step.before, step.record
-    said = authors(step)
+    record = step.record
     if salt is None:
         if not record.name or not step.events:
             return None, {}
         sealer = RequestDigests(keys, record.uid, secrets.token_hex(16))
         whole = {NAME: sealer.name(record.source, record.name), LABELS: sealer.labels(record.desired.labels)}
-        return sealer.salt, whole | _authors(sealer, said)
+        return sealer.salt, whole | _authors(sealer, step.authors)
     sealer = RequestDigests(keys, record.uid, salt)
     digests: dict[str, Any] = {}
-    if before is None or before.name != record.name:
+    if step.name_changed:
         digests[NAME] = sealer.name(record.source, record.name)
-    if before is None or before.desired.labels != record.desired.labels:
+    if step.labels_changed:
         digests[LABELS] = sealer.labels(record.desired.labels)
-    return salt, digests | _authors(sealer, said)
+    return salt, digests | _authors(sealer, step.authors)
 
 
 def _authors(sealer: RequestDigests, authors: Iterable[Author]) -> dict[str, Any]:

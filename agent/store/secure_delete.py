@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core.audit import Event
+from agent.core.personal_data import without_personal_data
 from agent.store.connection import Connection
 from agent.store.digests import FORGOTTEN, forgotten_digest
 from agent.store.identity_key import Keys
-from agent.store.repository import append_event, columns, load, without_personal_data
+from agent.store.repository import append_event, columns, load
 
 _NEIGHBOUR_BYTES = 4 * 4096  # bytes of entries on each side: more than its page and the next one can hold
 _CELL = 8  # bytes of an entry beside its values

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from agent.core.admission import ScanNote
-from agent.core.machine import Step
+from agent.core.step import Step
 from agent.ports import Command, Receipt
 from agent.store.account_binding import account_of, bind, simulated
 from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from agent.core.machine import Step, step
+from agent.core.machine import step
 from agent.core.observations import DocumentRemoved, TimerFired
 from agent.core.record import Phase
+from agent.core.step import Step
 from agent.ports import Command, Receipt
 from agent.store import connection, integrity
 from agent.store.claims import Claims

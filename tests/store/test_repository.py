@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from agent.core.assure_types import CaptureOptions, StatusReason
 from agent.core.effect import ImageRef
 from agent.core.errors import Impossible, StoreError
-from agent.core.machine import Step
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record, Result
+from agent.core.step import Step
 from agent.store.repository import load
 
 from .support import LINK, Life, capture, committed, opened, rows, upload

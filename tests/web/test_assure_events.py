@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.core.machine import Step
 from agent.core.record import Outcome, Phase
+from agent.core.step import Step
 from agent.ports import Receipt
 from agent.store.connection import sqlite3
 from agent.store.inbox import Inbox
