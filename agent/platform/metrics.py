@@ -23,8 +23,8 @@ from agent.platform.callbacks import isolated
 from agent.platform.endpoint_health import EndpointCause, EndpointTrouble
 from agent.platform.log import lost_lines
 from agent.platform.metric_tables import COUNTERS, GAUGES, HISTOGRAMS, PREFIX, Definition
-from agent.platform.store_metrics import StoreCollector, StoreStatistics
-from agent.ports import Clock
+from agent.platform.store_metrics import StoreCollector
+from agent.ports import Clock, StoreStatistics
 
 
 class Metrics:

@@ -1,4 +1,4 @@
-"""How other rooms hand requests and observations to the controller."""
+"""How other rooms hand requests and observations to the owner of the records."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -22,13 +22,6 @@ class RecordPort(Protocol):
 
     async def admit(self, records: Sequence[Record]) -> None:
         """Admit new requests, in one transaction."""
-
-    async def deliver(self, observations: Mapping[str, Observation], /) -> None:
-        """Deliver observations to records, by uid."""
-
-
-class CommandTarget(Protocol):
-    """The receiver of an operator's commands: the reconciler, or the store alone while no agent runs."""
 
     async def deliver(self, observations: Mapping[str, Observation], /) -> None:
         """Deliver observations to records, by uid."""

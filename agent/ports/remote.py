@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.core.answer import Answer
+from agent.core.answer import Answer, Done
 from agent.core.assure_types import (
     CaptureOptions,
     Depiction,
     DocumentType,
     DossierReading,
+    ListedProcess,
     Listing,
     NewProcess,
     ProcessPage,
@@ -17,6 +18,8 @@ from agent.core.assure_types import (
     ProcessType,
     Status,
 )
+
+PAGE_SIZE = 2000  # rows of a page of processes; Assure returns no more (contract §9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,3 +104,16 @@ class Gate(Protocol):
 
     def listen(self, wake: Callable[[], None]) -> None:
         """Call this whenever nothing may be sent any more, or everything again."""
+
+
+async def list_all_processes(remote: Remote, since: float, statuses: tuple[Status, ...]) -> list[ListedProcess] | None:
+    """The processes created since then, in any of these statuses (all, when empty). None if a page is missing."""
+    rows: list[ListedProcess] = []
+    offset, total = 0, 1
+    while offset < total:
+        page = await remote.list_processes(since, statuses, offset, PAGE_SIZE)
+        if not isinstance(page, Done):
+            return None
+        rows += page.value.processes
+        offset, total = offset + PAGE_SIZE, page.value.total
+    return rows

@@ -5,8 +5,9 @@ account, also with `--rebind`, and its certificates and exports say SIMULATED.
 """
 
 from agent.core.errors import StoreForeign
+from agent.ports import MetaKey
+from agent.ports.key_value import REMEMBERED
 from agent.store.connection import Connection
-from agent.store.repository import VALUE_PREFIX
 
 SANDBOX = "the built-in sandbox"  # the account of `run --sandbox`
 SIMULATED = "SIMULATED: every answer is from the sandbox, none from Signicat Assure."  # in each statement about it
@@ -20,7 +21,7 @@ def simulated(account: str | None) -> bool:
 
 def account_of(connection: Connection) -> str | None:
     """The account that the file is bound to; None before it is bound."""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchone()
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.ACCOUNT,)).fetchone()
     return None if row is None else str(row[0])
 
 
@@ -38,8 +39,8 @@ def bind(connection: Connection, account: str, rebind: bool) -> None:
     used = connection.execute("SELECT 1 FROM attempts LIMIT 1").fetchone() is not None
     if bound is None or not used or rebind:
         if bound is not None and bound != account:
-            connection.execute("DELETE FROM meta WHERE key GLOB ?", (VALUE_PREFIX + "*",))
-        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('account', ?)", (account,))
+            connection.execute("DELETE FROM meta WHERE key GLOB ?", (REMEMBERED + "*",))
+        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (MetaKey.ACCOUNT, account))
     elif bound != account:
         raise StoreForeign(
             f"The state file belongs to another Assure account ({bound}), not to {account}.",

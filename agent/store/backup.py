@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.core.errors import StoreDamaged, StoreError
+from agent.ports import MetaKey
 from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, store_error
 from agent.store.identity import StoreLock
-from agent.store.identity_key import BACKUP_KEY, Keys
+from agent.store.identity_key import Keys
 from agent.store.migrations import refuse_newer
 from agent.store.replaced_files import FORM
-from agent.store.rollback_detection import BACKUP_AT
 
 _SECRET = ("links",)  # tables that no backup holds
 _FORM = "agent-%Y%m%dT%H%M%SZ.db"
@@ -52,7 +52,7 @@ def back_up(state: Path, place: Path, now: float | None = None) -> Backup:
         raise StoreError(f"There is a file at {path} already.", "choose another path, or a folder to make it in")
     try:
         with _temporary_file(path) as partial:
-            _copy(state, partial, {BACKUP_AT: str(now), BACKUP_KEY: keys.carried})
+            _copy(state, partial, {MetaKey.BACKUP_AT: str(now), MetaKey.BACKUP_KEY: keys.carried})
             backup = inspect_backup(partial)
             partial.rename(path)
             _flush(path.parent)
@@ -77,7 +77,7 @@ def inspect_backup(path: Path) -> Backup:
                 f"In {path}, requests whose history does not end where they say: {loose}.",
                 f"see which with `assure-agent audit verify --state sqlite:///{path}`, or take an earlier backup",
             )
-        row = connection.execute("SELECT value FROM meta WHERE key = ?", (BACKUP_AT,)).fetchone()
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.BACKUP_AT,)).fetchone()
         counts = connection.execute("SELECT (SELECT count(*) FROM requests), (SELECT count(*) FROM events)").fetchone()
         return Backup(path=path, at=float(row[0]) if row else None, requests=counts[0], events=counts[1])
     except sqlite3.DatabaseError as error:
@@ -105,7 +105,8 @@ def restore(backup: Path, state: Path) -> tuple[Backup, Path | None]:
         found = inspect_backup(backup)
         _same_key(backup, state)
         with _temporary_file(state) as partial:
-            _copy(backup, partial, {BACKUP_AT: str(found.at if found.at is not None else backup.stat().st_mtime)})
+            made_at = found.at if found.at is not None else backup.stat().st_mtime
+            _copy(backup, partial, {MetaKey.BACKUP_AT: str(made_at)})
             kept = _set_aside(state)
             partial.rename(state)
             _flush(state.parent)
@@ -143,15 +144,16 @@ def _same_key(backup: Path, state: Path) -> None:
     keys = Keys.existing(state)
     connection = open_reader(backup)
     try:
-        kept = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('key', ?)", (BACKUP_KEY,)).fetchall())
+        sql = "SELECT key, value FROM meta WHERE key IN (?, ?)"
+        kept = dict(connection.execute(sql, (MetaKey.KEY, MetaKey.BACKUP_KEY)).fetchall())
     finally:
         connection.close()
-    if keys is None and BACKUP_KEY not in kept:
+    if keys is None and MetaKey.BACKUP_KEY not in kept:
         raise StoreDamaged(
             f"The file {backup} holds no key, and there is none at {state.with_name('agent.key')}.",
             "put the key file back first; a backup made with `assure-agent backup` holds it",
         )
-    if keys is not None and kept.get("key", keys.fingerprint) != keys.fingerprint:
+    if keys is not None and kept.get(MetaKey.KEY, keys.fingerprint) != keys.fingerprint:
         raise StoreDamaged(
             f"The file {backup} was written under another key than {state.with_name('agent.key')}.",
             "set STATE_URL to a folder of its own, or put the key back that belongs to it",

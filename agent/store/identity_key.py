@@ -10,14 +10,13 @@ from typing import Any
 import orjson
 
 from agent.core.errors import StoreDamaged
+from agent.ports import MetaKey
 from agent.store.connection import Connection
-
-BACKUP_KEY = "backup/key"  # the key of `meta` under which a backup carries the key
 
 
 def carried_key(connection: Connection) -> str | None:
     """The key that a backup brings along, in hex."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (BACKUP_KEY,)).fetchone()
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.BACKUP_KEY,)).fetchone()
     return None if row is None else str(row[0])
 
 

@@ -32,17 +32,6 @@ class SupersededImage:
     tries: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedImageDeletion:
-    """A deletion that failed: how often, since when the files should be gone, when it is tried again, and why it failed
-    (the name of an errno, or `changing`)."""
-
-    tries: int
-    since: float
-    due_at: float
-    cause: str
-
-
 class ImageDeletions:
     """What is owed. Reads see what is committed."""
 

@@ -21,7 +21,7 @@ def record_receipt(connection: Connection, receipt: Receipt) -> None:
     connection.execute("DELETE FROM receipts WHERE at < ?", (receipt.forget_before,))
 
 
-class Inbox:
+class SqliteInbox:
     """Receipts of Assure Events, and the requests that the events belong to."""
 
     def __init__(self, query: Query, writer: Writer) -> None:

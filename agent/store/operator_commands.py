@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core.audit import Event
-from agent.ports import Command
+from agent.ports import Command, MetaKey
 from agent.store.connection import Connection
 from agent.store.identity_key import Keys
 from agent.store.repository import append_event
 
-NOTE = "commands"  # the key of `meta`: the number of the last command, and its seal; empty before the first start
 COLUMNS = ("number", "id", "at", "verb", "uid", "sender")  # what a hash covers, beside the hash before
 
 
@@ -29,7 +28,7 @@ class Note:
     @classmethod
     def read(cls, connection: Connection) -> "Note | None":
         """The note in the store; None when it is missing or malformed. Before the first start: number 0, no seal."""
-        row = connection.execute("SELECT value FROM meta WHERE key = ?", (NOTE,)).fetchone()
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.COMMANDS,)).fetchone()
         if row is None:
             return None
         if row[0] == "":
@@ -82,4 +81,4 @@ def seal_empty_chain(connection: Connection, keys: Keys) -> None:
 
 def _put(connection: Connection, keys: Keys, number: int, head: str) -> None:
     value = f"{number} {note_seal(keys, number, head)}"
-    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (NOTE, value))
+    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (MetaKey.COMMANDS, value))

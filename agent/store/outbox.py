@@ -20,8 +20,8 @@ AND id <= (SELECT id FROM deliveries WHERE sink = ?1 ORDER BY id DESC LIMIT 1 OF
 """
 
 
-class Outbox:
-    """Events that are still to be delivered to the sinks. Implements `agent.web.dispatcher.Outbox`."""
+class SqliteOutbox:
+    """Events that are still to be delivered to the sinks. Implements `agent.ports.Outbox`."""
 
     def __init__(self, query: Query, writer: Writer) -> None:
         self._query = query

@@ -11,7 +11,7 @@ from agent.ports import Recovery
 from agent.store.group_commit import Writer
 
 
-class RecordedRecoveries:
+class SqliteRecoveries:
     """Implements `agent.ports.Recoveries` on the store's reader and writer."""
 
     def __init__(self, query: Callable[..., list[Any]], writer: Writer, fresh: bool) -> None:

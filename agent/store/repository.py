@@ -20,27 +20,6 @@ from agent.store.identity_key import Keys
 
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
-VALUE_PREFIX = "remembered/"  # keys of `meta` that hold what is kept of an account
-
-PRESENT = """
-SELECT name, uid FROM requests INDEXED BY requests_present WHERE source = ? AND present AND name IS NOT NULL
-"""
-OWNERS = """
-SELECT dossier_id, uid FROM requests INDEXED BY requests_with_dossier
-WHERE dossier_id IS NOT NULL AND phase <> 'done' AND dossier_id IN (SELECT value FROM json_each(?))
-"""
-# Another source whose files are there, when none of this one are. Two seeks, whatever there is.
-OTHER_SOURCE = """
-SELECT max(source) FROM (
-    SELECT * FROM (SELECT source FROM requests INDEXED BY requests_present
-        WHERE source < :source AND present AND name IS NOT NULL LIMIT 1)
-    UNION ALL
-    SELECT * FROM (SELECT source FROM requests INDEXED BY requests_present
-        WHERE source > :source AND present AND name IS NOT NULL LIMIT 1)
-) WHERE NOT EXISTS (
-    SELECT 1 FROM requests INDEXED BY requests_present WHERE source = :source AND present AND name IS NOT NULL
-)
-"""
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,
@@ -60,16 +39,6 @@ _START = """
 INSERT INTO starts (uid, generation, process_id, at) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET process_id = excluded.process_id
 """
-STARTS_SINCE = """
-SELECT (SELECT count(*) FROM reservations WHERE at >= ?1)
-    + (SELECT count(*) FROM starts WHERE at >= ?1 AND NOT EXISTS
-        (SELECT 1 FROM reservations WHERE uid = starts.uid AND generation = starts.generation))
-    + (SELECT count(*) FROM requests INDEXED BY requests_open
-        WHERE phase <> 'done' AND phase IN ('process', 'images', 'verification')
-        AND NOT EXISTS (SELECT 1 FROM reservations WHERE uid = requests.uid AND generation = requests.generation)
-        AND NOT EXISTS (SELECT 1 FROM starts WHERE uid = requests.uid AND generation = requests.generation))
-"""
-"""Starts since `?1`: reserved, or made without a brake, and those that are about to be made without one."""
 
 _RESERVED = "INSERT OR IGNORE INTO reservations (uid, generation, at) VALUES (?, ?, ?)"
 _WITHDRAWN = "INSERT OR REPLACE INTO withdrawals (uid, generation, at) VALUES (?, ?, ?)"

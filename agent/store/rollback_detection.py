@@ -22,15 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.errors import StoreDamaged
+from agent.ports import MetaKey
 from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, last_line
 from agent.store.connection import Connection
-from agent.store.identity_key import BACKUP_KEY, Keys
+from agent.store.identity_key import Keys
 
-BACKUP_AT = "backup/at"  # like BACKUP_KEY, a key of `meta` that only a backup has
-_IDENTITY, _KEY = "identity", "key"
-_ABANDONED_CHECKPOINT = (
-    "given-up"  # the number of the last checkpoint when a recovery began: no later file is measured by it
-)
 _LINE = re.compile(r"([0-9a-f]{16}) (\d{20})\n")
 
 
@@ -97,7 +93,7 @@ def key_of(connection: Connection, path: Path) -> Keys:
 
     Raises StoreDamaged where it is another one: under it every request would look new, and be billed again.
     """
-    kept, carried = _meta(connection, _KEY), _meta(connection, BACKUP_KEY)
+    kept, carried = _meta(connection, MetaKey.KEY), _meta(connection, MetaKey.BACKUP_KEY)
     used = connection.execute("SELECT 1 FROM requests LIMIT 1").fetchone() is not None
     keys = Keys.existing(path)
     if keys is None and carried is not None:
@@ -122,8 +118,8 @@ def open_marked(connection: Connection, path: Path, fresh: bool, key_there: bool
     `fresh`: the file was just made; `key_there`: its key was there before.
     """
     mark = HighWaterMark(path)
-    seen, identity, last = mark.read(), _meta(connection, _IDENTITY), last_event(connection)
-    backup_at = _meta(connection, BACKUP_AT)
+    seen, identity, last = mark.read(), _meta(connection, MetaKey.IDENTITY), last_event(connection)
+    backup_at = _meta(connection, MetaKey.BACKUP_AT)
     why = _rollback_cause(fresh, key_there, seen, identity, last, backup_at is not None)
     line = last_line(checkpoint_path(path))
     if why is None and _checkpoint_is_ahead(line, connection, last):
@@ -132,12 +128,12 @@ def open_marked(connection: Connection, path: Path, fresh: bool, key_there: bool
         identity = secrets.token_hex(8)
     mark.begin(identity, last)  # before the file says so: a crash between the two is no false alarm for a first start
     connection.execute("BEGIN IMMEDIATE")
-    _put(connection, _IDENTITY, identity)
-    _put(connection, _KEY, keys.fingerprint)
-    connection.execute("DELETE FROM meta WHERE key IN (?, ?)", (BACKUP_AT, BACKUP_KEY))
+    _put(connection, MetaKey.IDENTITY, identity)
+    _put(connection, MetaKey.KEY, keys.fingerprint)
+    connection.execute("DELETE FROM meta WHERE key IN (?, ?)", (MetaKey.BACKUP_AT, MetaKey.BACKUP_KEY))
     if why is not None:
         if line is not None:
-            _put(connection, _ABANDONED_CHECKPOINT, str(line.number))
+            _put(connection, MetaKey.ABANDONED_CHECKPOINT, str(line.number))
         connection.execute("UPDATE recoveries SET closed_at = ? WHERE closed_at IS NULL", (time.time(),))
         connection.execute(
             "INSERT INTO recoveries (at, cause, known, kept, backup_at) VALUES (?, ?, ?, ?, ?)",
@@ -159,8 +155,8 @@ def detect_rollback(connection: Connection | None, path: Path) -> str | None:
     )
     if connection is None:
         return _rollback_cause(True, key_there, seen, None, 0, False)
-    identity, last = _meta(connection, _IDENTITY), last_event(connection)
-    why = _rollback_cause(False, key_there, seen, identity, last, _meta(connection, BACKUP_AT) is not None)
+    identity, last = _meta(connection, MetaKey.IDENTITY), last_event(connection)
+    why = _rollback_cause(False, key_there, seen, identity, last, _meta(connection, MetaKey.BACKUP_AT) is not None)
     return why or ("older" if _checkpoint_is_ahead(line, connection, last) else None)
 
 
@@ -181,13 +177,15 @@ def _rollback_cause(
 
 def _checkpoint_is_ahead(line: Checkpoint | None, connection: Connection, last: int) -> bool:
     """True when the checkpoints cover more events than the file has, but for what a recovery gave up already."""
-    return line is not None and line.event > last and line.number > int(_meta(connection, _ABANDONED_CHECKPOINT) or 0)
+    if line is None or line.event <= last:
+        return False
+    return line.number > int(_meta(connection, MetaKey.ABANDONED_CHECKPOINT) or 0)
 
 
-def _meta(connection: Connection, key: str) -> Any:
+def _meta(connection: Connection, key: MetaKey) -> Any:
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return None if row is None else row[0]
 
 
-def _put(connection: Connection, key: str, value: str) -> None:
+def _put(connection: Connection, key: MetaKey, value: str) -> None:
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from agent.core.admission import ScanNote
 from agent.core.step import Step
-from agent.ports import Command, Receipt
+from agent.ports import Command, MetaKey, Receipt
 from agent.store.account_binding import account_of, bind, simulated
-from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
+from agent.store.audit.checkpoints import Checkpoint, Checkpoints
 from agent.store.claims import Claims
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.connection import (
@@ -24,15 +24,15 @@ from agent.store.group_commit import Writer
 from agent.store.identity import StoreLock
 from agent.store.identity_key import Keys
 from agent.store.image_deletions import ImageDeletions
-from agent.store.inbox import Inbox, record_receipt
+from agent.store.inbox import SqliteInbox, record_receipt
 from agent.store.integrity import check_integrity, is_small, refuse_unreadable, refuse_unverified
+from agent.store.loop_queries import LoopQueries
 from agent.store.migrations import create_if_missing, migrate
 from agent.store.operator_commands import record_command, seal_empty_chain
-from agent.store.outbox import Outbox
-from agent.store.queries import Queries
-from agent.store.recoveries import RecordedRecoveries
+from agent.store.outbox import SqliteOutbox
+from agent.store.recoveries import SqliteRecoveries
 from agent.store.replaced_files import forget_in
-from agent.store.repository import VALUE_PREFIX, write
+from agent.store.repository import write
 from agent.store.rollback_detection import key_of, open_marked
 from agent.store.secure_delete import forget_request, truncate
 
@@ -44,7 +44,7 @@ def _unobserved(_: float, __: int) -> None:
 _TRUNCATIONS = 10  # times that a reader who is nearly done is waited for, 50 ms each
 
 
-class SqliteStore(Queries):
+class SqliteStore(LoopQueries):
     """The agent's store. Opening it takes the lock; reads see what is committed."""
 
     def __init__(
@@ -102,10 +102,10 @@ class SqliteStore(Queries):
         self._fully_checked = is_small(path)
         self._connection = connection
         self._writer = Writer(connection, observe, self._lock.confirm, self._mark.advance)
-        self.recoveries = RecordedRecoveries(self._query, self._writer, fresh)
+        self.recoveries = SqliteRecoveries(self._query, self._writer, fresh)
         self._checkpoints = Checkpoints(path)
-        self.inbox = Inbox(self._query, self._writer)
-        self.outbox = Outbox(self._query, self._writer)
+        self.inbox = SqliteInbox(self._query, self._writer)
+        self.outbox = SqliteOutbox(self._query, self._writer)
         self.image_deletions = ImageDeletions(self._query, self._writer)
 
     def close(self) -> None:
@@ -171,10 +171,14 @@ class SqliteStore(Queries):
 
         await self._writer.write(work)
 
-    async def remember(self, key: str, value: str) -> None:
-        """Keep a text for this account; it is forgotten when the store is bound to another one."""
-        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        await self._writer.write(lambda connection: connection.execute(sql, (VALUE_PREFIX + key, value)))
+    async def remember(self, key: MetaKey, value: str | float | None) -> None:
+        """Keep a text or a time. None removes it."""
+        values: tuple[object, ...]
+        if value is None:
+            sql, values = "DELETE FROM meta WHERE key = ?", (key,)
+        else:
+            sql, values = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value)
+        await self._writer.write(lambda connection: connection.execute(sql, values))
 
     async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
         """A possible orphan was deleted and confirmed, or never showed."""
@@ -204,7 +208,9 @@ class SqliteStore(Queries):
 
     async def _note(self, line: Checkpoint) -> None:
         sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        await self._writer.write(lambda connection: connection.execute(sql, (NOTE, f"{line.number} {line.hash}")))
+        await self._writer.write(
+            lambda connection: connection.execute(sql, (MetaKey.CHECKPOINT, f"{line.number} {line.hash}"))
+        )
 
     # -- commands ----------------------------------------------------------------------------------------------
 

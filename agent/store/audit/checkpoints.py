@@ -23,10 +23,10 @@ import orjson
 
 from agent.core.errors import StoreError
 from agent.core.timestamps import format_timestamp
+from agent.ports import MetaKey
 from agent.store.connection import Connection, reader
 from agent.store.operator_commands import last_command
 
-NOTE = "checkpoint"  # the key of `meta` under which the last line is noted: number and hash
 _LONGEST = 4096  # bytes of a line at the most, and more
 _PAGE = 10_000  # events per query: the snapshot of a reader is not held for longer
 
@@ -195,7 +195,7 @@ class Checkpoints:
 
 def note(connection: Connection) -> tuple[int, str] | None:
     """What the database knows of the file: the number of its last line, and its hash."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (NOTE,)).fetchone()
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.CHECKPOINT,)).fetchone()
     if row is None:
         return None
     number, _, line_hash = str(row[0]).partition(" ")

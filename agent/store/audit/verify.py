@@ -18,6 +18,7 @@ import orjson
 from agent.core.audit import ANSWER, Audited, audited, replay
 from agent.core.effect import EffectKind
 from agent.core.errors import AgentError, StoreDamaged
+from agent.ports import MetaKey
 from agent.store.audit.checkpoints import checkpoint_path, note
 from agent.store.audit.finding import Finding
 from agent.store.audit.verify_commands import verify_commands
@@ -82,7 +83,7 @@ def key_for(connection: Connection, path: Path) -> Keys | None:
     """
     carried = carried_key(connection)
     keys = Keys(bytes.fromhex(carried)) if carried is not None else Keys.existing(path)
-    kept = connection.execute("SELECT value FROM meta WHERE key = 'key'").fetchone()
+    kept = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.KEY,)).fetchone()
     if keys is not None and kept is not None and kept[0] != keys.fingerprint:
         raise StoreDamaged(
             f"The state file {path} was written under another key than {path.with_name('agent.key')}.",

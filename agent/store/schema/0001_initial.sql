@@ -333,10 +333,11 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_by_sink ON deliveries (sink, id);
 
--- meta: texts by key, such as the fingerprint of the key file and the time since when the agent is paused.
+-- meta: texts and times by key, such as the fingerprint of the key file and the time when the operator paused the
+-- agent. The column has no type, so that a time is stored as a number.
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
-    value TEXT NOT NULL
+    value NOT NULL
 ) WITHOUT ROWID;
 -- The number of the last command and its seal. Empty until the first start, when the agent has the key.
 INSERT INTO meta (key, value) VALUES ('commands', '');
