@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.core.errors import StoreDamaged, StoreError
+from agent.platform.files import fsync_file, fsync_folder
 from agent.ports import MetaKey
 from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, store_error
-from agent.store.identity import StoreLock
 from agent.store.identity_key import Keys
+from agent.store.lock import StoreLock
 from agent.store.migrations import refuse_newer
 from agent.store.replaced_files import FORM
 
@@ -55,7 +56,7 @@ def back_up(state: Path, place: Path, now: float | None = None) -> Backup:
             _copy(state, partial, {MetaKey.BACKUP_AT: str(now), MetaKey.BACKUP_KEY: keys.carried})
             backup = inspect_backup(partial)
             partial.rename(path)
-            _flush(path.parent)
+            fsync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"The backup {path} cannot be written: {error.strerror}.", "check its folder") from None
     except sqlite3.DatabaseError as error:
@@ -109,7 +110,7 @@ def restore(backup: Path, state: Path) -> tuple[Backup, Path | None]:
             _copy(backup, partial, {MetaKey.BACKUP_AT: str(made_at)})
             kept = _set_aside(state)
             partial.rename(state)
-            _flush(state.parent)
+            fsync_folder(state.parent)
     except OSError as error:
         raise StoreError(f"The state file {state} cannot be replaced: {error.strerror}.", "check its folder") from None
     except sqlite3.DatabaseError as error:
@@ -196,11 +197,7 @@ def _copy(source: Path, target: Path, meta: dict[str, str]) -> None:
         reader.execute("COMMIT")
     finally:
         reader.close()
-    handle = os.open(target, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    fsync_file(target)
 
 
 def _fill(connection: Connection) -> None:
@@ -223,11 +220,3 @@ def _within_copy(text: str, kind: str) -> str:
     made, count = re.subn(rf"^CREATE (UNIQUE )?{kind} (IF NOT EXISTS )?", rf"CREATE \1{kind} copy.", text, count=1)
     assert count == 1, text
     return made
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

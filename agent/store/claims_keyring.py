@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from agent.core.effect import ClaimsRequest
 from agent.core.errors import AgentError
 from agent.core.observations import EncryptedClaims
+from agent.platform.files import fsync_folder, write_atomically
 from agent.ports import ClaimsEncryptionError
 
 _NONCE = 12
@@ -181,7 +182,7 @@ class ClaimsKeyring:
             finally:
                 os.close(handle)
             path.unlink()
-            _flush(self._folder)
+            fsync_folder(self._folder)
 
     def expired(self, now: float) -> list[str]:
         """Keys whose day is over: nothing can need them any more."""
@@ -207,14 +208,9 @@ class ClaimsKeyring:
         made = not self._folder.exists()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if made:
-            _flush(self._folder.parent)
+            fsync_folder(self._folder.parent)
         key = AESGCM.generate_key(8 * _KEY)
-        handle = os.open(self._path(key_id), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(_encrypted(master, key, f"day/{key_id}"))
-            file.flush()
-            os.fsync(file.fileno())
-        _flush(self._folder)
+        write_atomically(self._path(key_id), _encrypted(master, key, f"day/{key_id}"))
         self._opened[key_id] = key
         return key
 
@@ -266,11 +262,3 @@ def _undecryptable() -> AgentError:
     return AgentError(
         "These claims are not what was written: they cannot be decrypted.", "look with `assure-agent audit verify`"
     )
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

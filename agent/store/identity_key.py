@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import orjson
 
 from agent.core.errors import StoreDamaged
+from agent.platform.files import write_atomically
 from agent.ports import MetaKey
 from agent.store.connection import Connection
 
@@ -34,7 +34,7 @@ class Keys:
         """The key beside this state file; when there is none it is made, or is the one that a backup carried (hex)."""
         path = store.with_name("agent.key")
         if not path.exists():
-            _make(path, carried or secrets.token_hex(32))
+            write_atomically(path, f"{carried or secrets.token_hex(32)}\n".encode())
         return cls(_read(path))
 
     @classmethod
@@ -71,19 +71,6 @@ class Keys:
 
     def _hex(self, content: bytes) -> str:
         return hmac.new(self._key, content, hashlib.sha256).hexdigest()
-
-
-def _make(path: Path, key: str) -> None:
-    """It is there as a whole, or not at all: half a key would be refused for ever. The caller has the store's lock."""
-    new = path.with_name(path.name + ".new")
-    try:
-        with os.fdopen(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
-            file.write(key + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> bytes:

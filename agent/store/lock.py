@@ -1,10 +1,24 @@
-"""The lock of a store: one agent writes to it [I7]."""
+"""The lock of a store: one agent for one state file, under every name of the file [I7].
+
+The lock file `agent.db.lock` is next to the state file, so it belongs to one name of the state file. Through a bind
+mount of the state file alone, a second agent would see another folder, without this lock file. Therefore the state file
+itself is locked as well. A state file with two names (hard links) is refused, because its write-ahead log and its lock
+file belong to one of the names only. The settings resolve symbolic links.
+
+The lock is `flock`. On Linux it is independent of the POSIX locks that SQLite takes on the same file. Network file
+systems turn `flock` into a POSIX lock of the whole file, so the agent does not lock the state file there. Closing the
+handle drops the POSIX locks of this process, so the agent closes it only after SQLite has closed the file.
+"""
 
 import fcntl
 import os
 from pathlib import Path
 
-from agent.core.errors import StoreLocked
+from agent.core.errors import StoreError, StoreLocked
+from agent.store.connection import store_error
+
+_NETWORK = ("nfs", "cifs", "smb", "afs", "ceph", "9p", "fuse")  # prefixes of the types of network file systems
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
 class FileLock:
@@ -57,6 +71,77 @@ class FileLock:
     def release(self) -> None:
         """Let another agent have it."""
         os.close(self._handle)
+
+
+class StoreLock:
+    """The lock beside a state file; and, from `hold` on, the lock of the file itself. Raises StoreLocked."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._own: int | None = None
+        self._lock_file = FileLock(path.with_name(path.name + ".lock"))
+
+    def hold(self, linked: bool = False) -> None:
+        """Lock the file, which is there. Unless `linked`, raise StoreError where it has a second name."""
+        try:
+            handle = os.open(self._path, os.O_RDONLY)
+        except OSError as error:
+            raise store_error(self._path, error) from None
+        try:
+            if not linked:
+                _refuse_linked(self._path, os.fstat(handle).st_nlink)
+            if not _on_network(handle):
+                self._lock(handle)
+        except BaseException:
+            os.close(handle)
+            raise
+        self._own = handle
+
+    def confirm(self) -> None:
+        """Raises StoreLocked when the lock file was removed or replaced by hand."""
+        self._lock_file.confirm()
+
+    def release(self) -> None:
+        """Let another agent have it. SQLite has closed the file before."""
+        if self._own is not None:
+            os.close(self._own)
+            self._own = None
+        self._lock_file.release()
+
+    def _lock(self, handle: int) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = visible_holder(os.fstat(handle).st_ino)
+            who = f" (pid {pid})" if pid else ""
+            stop = f"stop it with `kill {pid}`" if pid else "stop it in the container or on the host where it runs"
+            raise StoreLocked(
+                f"Another agent{who} uses the state file {self._path}, under another name or with another lock file.",
+                f"{stop}, or set STATE_URL to another file",
+            ) from None
+        except OSError:
+            return  # a file system without locks: the one beside it has to do
+
+
+def _refuse_linked(path: Path, names: int) -> None:
+    if names > 1:
+        raise StoreError(
+            f"The state file {path} has {names} names (hard links): its log and its lock stand beside one of them.",
+            f"keep one of them: `find / -xdev -samefile {path}` lists them; after a restore that was interrupted, "
+            "restore again",
+        )
+
+
+def _on_network(handle: int) -> bool:
+    """True when the file is on a network file system, as far as the system tells."""
+    device = os.fstat(handle).st_dev
+    place = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = _MOUNTS.read_text().splitlines()
+    except OSError:
+        return False
+    kinds = [line.partition(" - ")[2].split(" ")[0] for line in lines if line.split(" ")[2] == place]
+    return any(kind.startswith(_NETWORK) for kind in kinds)
 
 
 def visible_holder(inode: int, fallback: str = "") -> str | None:

@@ -21,11 +21,11 @@ from agent.store.connection import (
     store_error,
 )
 from agent.store.group_commit import Writer
-from agent.store.identity import StoreLock
 from agent.store.identity_key import Keys
 from agent.store.image_deletions import ImageDeletions
 from agent.store.inbox import SqliteInbox, record_receipt
 from agent.store.integrity import check_integrity, is_small, refuse_unreadable, refuse_unverified
+from agent.store.lock import StoreLock
 from agent.store.loop_queries import LoopQueries
 from agent.store.migrations import create_if_missing, migrate
 from agent.store.operator_commands import record_command, seal_empty_chain

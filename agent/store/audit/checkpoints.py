@@ -23,6 +23,7 @@ import orjson
 
 from agent.core.errors import StoreError
 from agent.core.timestamps import format_timestamp
+from agent.platform.files import fsync_folder
 from agent.ports import MetaKey
 from agent.store.connection import Connection, reader
 from agent.store.operator_commands import last_command
@@ -184,11 +185,7 @@ class Checkpoints:
         finally:
             os.close(handle)
         if new:
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            fsync_folder(self._path.parent)
         self._last = line
         return line
 

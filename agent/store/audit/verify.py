@@ -20,9 +20,8 @@ from agent.core.effect import EffectKind
 from agent.core.errors import AgentError, StoreDamaged
 from agent.ports import MetaKey
 from agent.store.audit.checkpoints import checkpoint_path, note
-from agent.store.audit.finding import Finding
 from agent.store.audit.verify_commands import verify_commands
-from agent.store.audit.verify_journal import CheckpointFile, verify_journal
+from agent.store.audit.verify_journal import CheckpointFile, Finding, verify_journal
 from agent.store.audit.verify_names import NameDigests, name_differences
 from agent.store.connection import Connection, reader
 from agent.store.identity_key import Keys, carried_key

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from agent.core.timestamps import format_timestamp
 from agent.store.audit.checkpoints import Checkpoint
-from agent.store.audit.finding import Finding
+from agent.store.audit.verify_journal import Finding
 from agent.store.connection import Connection
 from agent.store.identity_key import Keys
 from agent.store.operator_commands import COLUMNS, Note, command_hash, note_seal
