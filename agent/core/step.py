@@ -75,7 +75,7 @@ class Step:
 
     @property
     def progressed(self) -> bool:
-        """True for a new phase, a new generation or a successful call. Repeated failures are no progress."""
+        """True for a new phase, a new generation or a successful call. Repeated failures do not count."""
         if self.before is None:
             return True
         if not self.events:
@@ -92,7 +92,7 @@ class Step:
 
     @property
     def withdraws(self) -> bool:
-        """True if the file was removed before the outcome: the prune guard counts it, whatever follows."""
+        """True if the file was removed before the outcome: the prune guard counts it in any case."""
         before = self.before
         return before is not None and before.present and not self.record.present and before.outcome is None
 

@@ -1,4 +1,4 @@
-"""What the loops need of the outside. Each port states its contract; adapters are in store, assure and source."""
+"""The ports of the agent: its interfaces to the outside. The adapters are in store, assure, source and web."""
 
 from agent.ports.clock import Clock
 from agent.ports.commands import Command, CommandStore, Documents

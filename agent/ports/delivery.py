@@ -1,4 +1,4 @@
-"""How other rooms hand requests and observations to the owner of the records."""
+"""The port to the owner of the records, for new requests and observations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -27,4 +27,4 @@ class RecordPort(Protocol):
         """Deliver observations to records, by uid."""
 
     def retract(self, uid: str, observation: Observation) -> bool:
-        """Take an observation back. True: it was still waiting for a call to end, and has no effect."""
+        """Take an observation back. True: it was still queued behind a call, and has no effect."""

@@ -1,4 +1,4 @@
-"""Assure, as the loops need it: the API, and whether calls may begin."""
+"""The ports to Assure: the API, and the gate that stops calls."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ PAGE_SIZE = 2000  # rows of a page of processes; Assure returns no more (contrac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultReading:
-    """GET process as a reading, and the claims of an accepted one as JSON: in clear, to be sealed, never printed."""
+    """GET process as a reading, with the unencrypted claims of an accepted process as JSON. Never printed."""
 
     reading: ProcessReading
     claims: bytes | None = field(repr=False)
@@ -42,14 +42,13 @@ class Image:
 
 
 class Remote(Protocol):
-    """The Assure API, one method per call. Never raises for an answer or for the lack of one: it returns what is known.
+    """The Assure API, one method per call. Error answers and lost answers are return values; only cancellation raises.
 
-    Each call is sent at most once, but for once more with a new token after a 401; repeating is decided elsewhere.
-    Only cancellation raises.
+    Each call is sent once, or twice if a 401 needs a new token. The state machine decides on every other repetition.
     """
 
     async def create_dossier(self, reference: str) -> Answer[str]:
-        """POST /dossiers with our externalReference; done: the dossier's id (§4)."""
+        """POST /dossiers with the externalReference; done: the dossier's id (§4)."""
 
     async def create_process(self, dossier_id: str, process_type: ProcessType, document_id: int) -> Answer[NewProcess]:
         """POST processes with provider, processType, documentId and nothing else (§6)."""
@@ -91,19 +90,19 @@ class Remote(Protocol):
 
 
 class Gate(Protocol):
-    """May calls to Assure begin? Whoever asks before it begins waits as a row with a time, not as a worker [I8]."""
+    """Decides if calls to Assure may begin. A request waits as a row with a time, and occupies no worker [I8]."""
 
     def is_closed(self, now: float) -> bool:
-        """True while nothing is sent: what is asked for all the same is busy."""
+        """True while the agent sends nothing. A call that begins anyway is answered as busy."""
 
     def capacity(self, now: float) -> float:
-        """How many more calls may begin now; infinity: any number."""
+        """How many more calls may begin now. Infinity: no limit."""
 
     def opens_at(self, now: float) -> float:
-        """When there will be room; infinity: `wake` is called then."""
+        """When more calls may begin. Infinity: unknown, and `wake` is called then."""
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Call this whenever nothing may be sent any more, or everything again."""
+        """Call `wake` when the gate closes and when it opens."""
 
 
 async def list_all_processes(remote: Remote, since: float, statuses: tuple[Status, ...]) -> list[ListedProcess] | None:

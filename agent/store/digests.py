@@ -1,8 +1,9 @@
 """Keyed digests of names, labels and authors in the events of their request [I5, I6].
 
-Those three are personal and erasable, so no event has them. An event has HMAC-SHA256 of them, under the key beside the
-store, with a salt of the request (`requests.salt`). `audit verify` computes it anew from the tables. `forget` erases
-the salt with the name; then nobody can tell whether a guess is right, not even with the key.
+Names, labels and authors are personal and erasable, so no event contains them. An event contains their HMAC-SHA256
+instead, under the key next to the store, with a salt for each request (`requests.salt`). `audit verify` computes the
+digests again from the tables. `forget` erases the salt with the name. Without the salt, not even the holder of the key
+can test a guess.
 """
 
 import secrets
@@ -26,15 +27,15 @@ class RequestDigests:
     salt: str
 
     def name(self, source: str, name: str) -> str:
-        """Of a name within its source."""
+        """The digest of a name within its source."""
         return self._seal(NAME, source, name)
 
     def labels(self, labels: Iterable[Sequence[str]]) -> str:
-        """Of all labels, in whichever order they come."""
+        """The digest of all labels. Their order makes no difference."""
         return self._seal(LABELS, sorted(map(list, labels)))
 
     def author(self, author: Author) -> str:
-        """Of the file of a generation and who committed it."""
+        """The digest of the file of a generation and its author."""
         return self._seal(AUTHORS, *author)
 
     def _seal(self, kind: str, *parts: Any) -> str:
@@ -67,5 +68,5 @@ def _authors(sealer: RequestDigests, authors: Iterable[Author]) -> dict[str, Any
 
 
 def forgotten_digest(keys: Keys, uid: str, seq: int) -> str:
-    """What the event says that a name was erased by the agent: nobody without the key can say so."""
+    """The digest in the event of an erased name. It proves that the holder of the key wrote the event."""
     return keys.seal(FORGOTTEN, uid, seq)

@@ -1,4 +1,4 @@
-"""Records as rows: how a step is written, and how a row is read back. The SQL of the hot path stands here."""
+"""Records as rows: the SQL that writes a step, and the mapping of a row to a record."""
 
 import hashlib
 from collections.abc import Sequence
@@ -64,19 +64,19 @@ ON CONFLICT DO UPDATE SET value = value + 1
 
 
 def load(text: str) -> Record:
-    """A record from its JSON."""
+    """Read a record from its JSON."""
     return _RECORD.validate_json(text)
 
 
 def event_hash(previous: str, uid: str, seq: int, at: float, kind: str, changes: str) -> str:
-    """The hash of an event: SHA-256 over the previous hash and what the event says, hex."""
+    """The hash of an event: SHA-256 over the previous hash and the fields of the event, hex."""
     return hashlib.sha256(orjson.dumps([previous, uid, seq, at, kind, changes])).hexdigest()
 
 
 def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] = ()) -> None:
-    """Write one step; the caller holds the transaction. Raises Impossible when the record moved on meanwhile.
+    """Write one step, with its notifications for the `sinks`. The caller holds the transaction.
 
-    Each of the `sinks` is owed what the step is worth telling.
+    Raises Impossible if the stored record has another version.
     """
     before, record = step.before, step.record
     seq, head, salt = _head(connection, step)
@@ -111,7 +111,7 @@ def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] =
 
 
 def append_event(connection: Connection, uid: str, event: Event) -> None:
-    """Add one event to the history of a request whose record stays; the caller holds the transaction."""
+    """Add an event to the history of a request without a change of its record. The caller holds the transaction."""
     seq, head = connection.execute("SELECT seq, head FROM requests WHERE uid = ?", (uid,)).fetchone()
     row = _chained(event, uid, seq + 1)
     row.append(event_hash(head, uid, seq + 1, event.at, event.type, row[-1]))
@@ -127,7 +127,7 @@ def _write_record(connection: Connection, step: Step, kept: dict[str, Any]) -> N
 
 
 def _update(connection: Connection, before: Record, record: Record, kept: dict[str, Any]) -> None:
-    """Set what changed and nothing else: SQLite writes every index anew of which a column is set, changed or not."""
+    """Set only the changed columns: SQLite rewrites every index of a column that is set, even to the same value."""
     known = _mirrored_columns(before)
     changed = {name: value for name, value in _mirrored_columns(record).items() if value != known[name]}
     values = {**changed, **kept, "record": _record_json(record)}
@@ -136,7 +136,7 @@ def _update(connection: Connection, before: Record, record: Record, kept: dict[s
 
 @cache
 def _update_of(names: tuple[str, ...]) -> str:
-    return f"UPDATE requests SET {', '.join(f'{name} = ?' for name in names)} WHERE uid = ?"  # noqa: S608 - ours
+    return f"UPDATE requests SET {', '.join(f'{name} = ?' for name in names)} WHERE uid = ?"  # noqa: S608 - constant
 
 
 def _head(connection: Connection, step: Step) -> tuple[int, str, str | None]:
@@ -145,12 +145,12 @@ def _head(connection: Connection, step: Step) -> tuple[int, str, str | None]:
     sql = "SELECT version, seq, head, salt FROM requests WHERE uid = ?"
     row = connection.execute(sql, (step.record.uid,)).fetchone()
     if row is None or row[0] != step.before.version:
-        raise Impossible(f"the record {step.record.uid} moved on meanwhile")
+        raise Impossible(f"the record {step.record.uid} has another version in the store")
     return row[1], row[2], row[3]
 
 
 def _with_digests(events: Sequence[Event], digests: dict[str, Any]) -> Sequence[Event]:
-    """The digests stand in the last event of the step."""
+    """Add the digests to the last event of the step."""
     if not digests:
         return events
     assert events, "a step that changes a name, labels or an author has an event"
@@ -163,7 +163,7 @@ def _chained(event: Event, uid: str, seq: int) -> list[Any]:
 
 
 def columns(record: Record) -> dict[str, Any]:
-    """The record, and the columns that repeat what it says."""
+    """The record as JSON, and the columns that copy its fields."""
     return {**_mirrored_columns(record), "record": _record_json(record)}
 
 

@@ -210,6 +210,7 @@ WITH_SETTLED = {
     "SqliteStore.check_integrity": "it is what looks at all of it, beside the work",
     "ReadOnlyStore.check_integrity": "for `doctor`",
     "ReadOnlyStore.all": "for `get` without a name, which prints all",
+    "ReadOnlyStore.page": "up to 2000 entries of the index of a condition, and the names for a part of a name",
 }
 WITH_WAITING = {
     "SqliteStore.open_requests": "when the clock is corrected",
