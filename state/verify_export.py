@@ -88,7 +88,7 @@ class Export:
             raise KeyError(kind)
         if line.keys() != FIELDS[kind]:
             odd = ", ".join(sorted(line.keys() ^ FIELDS[kind]))
-            self.once("fields", f"line {number}: a line of kind {kind} has other fields than the agent writes: {odd}")
+            self.once("fields", f"line {number}: wrong fields in a line of kind {kind} ({odd})")
         if ORDER[kind] < max(self.stage, 0) or (self.stage < 0) != (kind == "export") or self.end is not None:
             self.once("stage", f"line {number}: a line of kind {kind} is out of order, or duplicate")
         self.stage = max(self.stage, ORDER[kind])
@@ -126,11 +126,11 @@ class Export:
         if uid in self.broken:
             return
         if line["seq"] != seq + 1:
-            self.breaks(uid, f"event {number}; request {uid}, its event {seq + 1}: the event is missing")
+            self.breaks(uid, f"event {number}, event {seq + 1} of request {uid}: the event is missing")
         elif sha256_json([head, uid, line["seq"], line["at"], line["type"], line["changes"]]) != line["hash"]:
-            self.breaks(uid, f"event {number}; request {uid}, its event {seq + 1}: the event is not what was written")
+            self.breaks(uid, f"event {number}, event {seq + 1} of request {uid}: the event is not what was written")
         elif not same_time(line["time"], line["at"]):
-            self.once("time", f"event {number}; request {uid}, its event {seq + 1}: its time is not its `at` as text")
+            self.once("time", f"event {number}, event {seq + 1} of request {uid}: its time is not its `at` as text")
         self.heads[uid] = (line["seq"], line["hash"])
 
     def request(self, line):

@@ -14,10 +14,10 @@ an open intent, and is equivalent to an unknown answer. Second, an unknown answe
 blocks its own effect until a read has settled it. Only then may the agent repeat a create or a start call [I2, I3].
 
 A record may be out of date, because the store was lost or is an older copy. `HistoryLost` then carries the dossiers
-that Assure lists under the references of the request. The agent adopts the dossier of a later attempt with a doubt, so
-the rule above holds: the agent reads the dossier before it creates anything in it. A request without a dossier at
-Assure is held, because a finished request leaves no trace there. A second start might bill it twice [I2]. The same
-applies to another attempt and to the next generation.
+that Assure lists under the references of the request. The agent adopts the dossier of a later attempt with a doubt. So
+it reads the dossier before it creates anything in it. A request without a dossier at Assure is held, because a finished
+request leaves no trace there. A second start might bill it twice [I2]. The same applies to another attempt and to the
+next generation.
 
 An observation that the table does not allow is a bug: `step` raises `Impossible`, and the record is unchanged. The
 rules in `rules/` propose a phase. The table alone defines the allowed phases, and `step` checks each proposal.

@@ -53,7 +53,7 @@ class DryRun:
         self._first = reading is None and recovery is None
         policy = replace(policy, recovering=recovery is not None)
         self._clock = clock
-        self._limit = limit  # starts a day; 0: no budget
+        self._limit = limit  # starts a day, 0 without a budget
         self._rules = rules
         self._identity_key = identity_key
         self.store = OverlayStore(reading, clock.now(), policy)

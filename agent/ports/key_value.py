@@ -22,8 +22,8 @@ class MetaKey(StrEnum):
     BACKED_UP = "remembered/backed-up"  # time: the last backup
     TRUSTED_ROOT = "remembered/trusted-root"  # the source folder that had every request
     CLOCK = "remembered/clock"  # the anchor of the confirmed time
-    CLOCK_CORRECTION = "remembered/clock-correction"  # a correction in progress; empty: none
-    CIRCUIT = "remembered/circuit"  # the cause of the open circuit breaker; empty: closed
+    CLOCK_CORRECTION = "remembered/clock-correction"  # a correction in progress, or empty
+    CIRCUIT = "remembered/circuit"  # the cause of the open circuit breaker, or empty
     ENDPOINTS = "remembered/endpoints"  # the troubles of the endpoints, as JSON
     DOCUMENT_TYPES = "remembered/document-types"  # the last list of document types, as JSON
 

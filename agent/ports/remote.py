@@ -48,19 +48,19 @@ class Remote(Protocol):
     """
 
     async def create_dossier(self, reference: str) -> Answer[str]:
-        """POST /dossiers with the externalReference; done: the dossier's id (§4)."""
+        """POST /dossiers with the externalReference (§4). Returns the dossier's id."""
 
     async def create_process(self, dossier_id: str, process_type: ProcessType, document_id: int) -> Answer[NewProcess]:
         """POST processes with provider, processType, documentId and nothing else (§6)."""
 
     async def start_capture(self, dossier_id: str, options: CaptureOptions) -> Answer[str]:
-        """POST capture; done: the link, a bearer secret (§10)."""
+        """POST capture (§10). Returns the link, a bearer secret."""
 
     async def upload_images(self, dossier_id: str, process_id: str, images: Mapping[Depiction, Image]) -> Answer[None]:
         """POST images as data URLs (§7)."""
 
     async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Status]:
-        """POST process: the billable act (§8); done: the status it replied with."""
+        """POST process, the billable act (§8). Returns the status in the response."""
 
     async def read_process(self, dossier_id: str, process_id: str) -> Answer[ProcessReading]:
         """GET process (§9)."""
@@ -72,7 +72,7 @@ class Remote(Protocol):
         """GET dossier with its processes (§4). `expect_missing`: it was deleted, and a 404 is expected."""
 
     async def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Answer[bytes]:
-        """GET images?depiction= (§7); done: the bytes."""
+        """GET images?depiction= (§7). Returns the bytes."""
 
     async def list_dossiers(self) -> Answer[Listing]:
         """GET /dossiers: the last 100 that are not deleted (§4)."""
@@ -86,7 +86,7 @@ class Remote(Protocol):
         """GET document-types of PictureID; none is an empty tuple (§5)."""
 
     async def delete_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[None]:
-        """DELETE dossier: 204; a 404 is Refused with `missing` (§4). `expect_missing`: such a 404 is expected."""
+        """DELETE dossier (§4). A 404 is Refused with `missing`. `expect_missing`: such a 404 is expected."""
 
 
 class Gate(Protocol):

@@ -142,7 +142,7 @@ class ClaimsKeyring:
     # -- destruction --------------------------------------------------------------------------------------
 
     def retire(self, key_id: str) -> bool:
-        """Stop using this key. False: claims that it encrypted are not committed yet; call it again."""
+        """Stop using this key. False: some of its claims are not committed yet. Call it again."""
         with self._lock:
             if self._uncommitted[key_id] > 0:
                 return False

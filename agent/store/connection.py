@@ -136,14 +136,14 @@ def store_error(path: Path, error: Exception) -> StoreError:
     if is_damage(text):
         return StoreDamaged(
             f"The state file {path} is not a SQLite database, or is damaged: {text}.",
-            "restore the newest backup with `assure-agent restore`; or move the file away: then the agent reads from "
+            "restore the newest backup with `assure-agent restore`, or move the file away and let the agent read from "
             "Assure what still exists",
         )
     if "no such table" in text and path.is_file() and not path.stat().st_size:
         return StoreDamaged(
             f"The state file {path} is empty: its content is lost.",
-            "restore the newest backup with `assure-agent restore`; without a backup, remove the file: then the agent "
-            "reads from Assure what still exists",
+            "restore the newest backup with `assure-agent restore`, or remove the file and let the agent read from "
+            "Assure what still exists",
         )
     if "no such table" in text or "no such column" in text:
         return StoreError(

@@ -1,4 +1,4 @@
-"""Group commit: one thread and one connection commit many steps with one fsync (measured: 25 times the rate).
+"""Group commit: one thread and one connection commit many steps with one fsync. Measured, this is 25 times faster.
 
 Callers await their step. The thread takes all waiting steps, writes them in one transaction and answers their callers
 together. An answered step is durable [I4]. If a transaction fails, the thread tries each step alone, and only the

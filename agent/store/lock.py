@@ -127,7 +127,7 @@ def _refuse_linked(path: Path, names: int) -> None:
     if names > 1:
         raise StoreError(
             f"The state file {path} has {names} names (hard links), but its log and its lock belong to one of them.",
-            f"keep one name: `find / -xdev -samefile {path}` lists them; after an interrupted restore, restore again",
+            f"keep one name (`find / -xdev -samefile {path}` lists them); after an interrupted restore, restore again",
         )
 
 

@@ -19,7 +19,7 @@ _OWNERS = """
 SELECT dossier_id, uid FROM requests INDEXED BY requests_with_dossier
 WHERE dossier_id IS NOT NULL AND phase <> 'done' AND dossier_id IN (SELECT value FROM json_each(?))
 """
-# Another source that has files, if this one has none. The query needs two seeks, whatever the number of requests.
+# Another source that has files, if this one has none. The query needs two seeks, for any number of requests.
 _OTHER_SOURCE = """
 SELECT max(source) FROM (
     SELECT * FROM (SELECT source FROM requests INDEXED BY requests_present

@@ -6,8 +6,8 @@ of the agent loses nothing of the mark. A crash of the machine may leave the mar
 it. So a mark that is ahead, or has another identity, proves that the file is an older copy. There is no false alarm.
 More events in the last checkpoint than in the file prove the same.
 
-Two cases stay undetected here: a copy from the last seconds before a crash of the machine, and a folder that was
-replaced as a whole. For these, the agent compares its records with Assure (`agent/controller/recovery.py`).
+Two cases stay undetected here. One is a copy from the last seconds before a crash of the machine. The other is a folder
+that was replaced as a whole. For these, the agent compares its records with Assure (`agent/controller/recovery.py`).
 `assure-agent restore` marks the file that it restores.
 
 The key and the mark are created with the first store. If they exist without a store, the store was lost. Each recovery
@@ -167,7 +167,7 @@ def detect_rollback(connection: Connection | None, path: Path) -> str | None:
 def _rollback_cause(
     fresh: bool, key_there: bool, mark: MarkReading | None, identity: str | None, last: int, backup: bool
 ) -> str | None:
-    """The cause of a recovery: lost, older, restored; None without one."""
+    """The cause of a recovery (lost, older, restored), or None."""
     if fresh:
         return "lost" if key_there or mark is not None else None
     if backup:

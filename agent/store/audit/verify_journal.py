@@ -35,9 +35,9 @@ class Finding:
     def where(self) -> str:
         """The place of the difference, as far as it is known."""
         parts = [f"event {self.event}"] if self.event is not None else []
-        parts += [f"request {self.uid}, its event {self.seq}"] if self.uid is not None else []
+        parts += [f"event {self.seq} of request {self.uid}"] if self.uid is not None else []
         parts += [f"command {self.command}"] if self.command is not None else []
-        return "; ".join(parts) or "the checkpoints"
+        return ", ".join(parts) or "the checkpoints"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
