@@ -119,9 +119,13 @@ class Step:
     @property
     def counts(self) -> tuple[Count, ...]:
         """The increments of the persistent counters."""
+        outcome = None if self._outcome_known else self.record.outcome
+        billed = self._billed
+        if outcome is None and not billed:
+            return ()
         mode, process_type = self.record.desired.mode, self.record.desired.process_type
-        counts = [Count(counter="start", mode=mode, process_type=process_type)] if self._billed else []
-        if (outcome := self.record.outcome) is not None and not self._outcome_known:
+        counts = [Count(counter="start", mode=mode, process_type=process_type)] if billed else []
+        if outcome is not None:
             counts.append(Count(counter="outcome", mode=mode, process_type=process_type, outcome=outcome))
         return tuple(counts)
 
@@ -135,8 +139,13 @@ class Step:
     @property
     def authors(self) -> tuple[Author, ...]:
         """The authors of the current and the next document, if this step brings them."""
-        known = () if self.before is None else _authors(self.before)
-        return tuple(author for author in _authors(self.record) if author not in known)
+        before, record = self.before, self.record
+        if before is None:
+            return _authors(record)
+        if before.desired is record.desired and before.next is record.next and not self.next_generation:
+            return ()
+        known = _authors(before)
+        return tuple(author for author in _authors(record) if author not in known)
 
     @property
     def name_changed(self) -> bool:
@@ -173,7 +182,9 @@ class Step:
     def _billed(self) -> bool:
         """True if this step makes its generation billable."""
         before = self.before
-        return before is not None and self.record.billed and (self.next_generation or not before.billed)
+        if before is None or not self.record.billed:
+            return False
+        return not before.billed or before.generation != self.record.generation
 
     @property
     def _outcome_known(self) -> bool:

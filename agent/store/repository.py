@@ -98,8 +98,8 @@ def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] =
         connection.executemany(_EVENT, events)
     _write_attempts(connection, step)
     _write_starts(connection, step)
-    if step.authors:
-        connection.executemany(_PROVENANCE, [(record.uid, *author) for author in step.authors])
+    if authors := step.authors:
+        connection.executemany(_PROVENANCE, [(record.uid, *author) for author in authors])
     if step.withdraws:
         connection.execute(_WITHDRAWN, (record.uid, record.generation, step.at))
     _write_labels(connection, step)
@@ -266,11 +266,12 @@ def _write_deliveries(connection: Connection, step: Step, sinks: Sequence[str], 
 
 def _write_image_deletions(connection: Connection, step: Step) -> None:
     before, record = step.before, step.record
-    if step.images_deletable:
+    deletable = step.images_deletable
+    if deletable:
         connection.execute(_DISCARD, (record.uid, record.outcome_at))
-    elif step.images_deletable is False:
+    elif deletable is False:
         connection.execute("DELETE FROM image_deletions WHERE uid = ?", (record.uid,))
-    if before is not None:
+    if before is not None and (images := step.superseded_images):
         values = (record.uid, before.generation, record.admitted_at)
-        images = [(*values, image.depiction, image.path, image.sha256) for image in step.superseded_images]
-        connection.executemany(_SUPERSEDED, images)
+        rows = [(*values, image.depiction, image.path, image.sha256) for image in images]
+        connection.executemany(_SUPERSEDED, rows)

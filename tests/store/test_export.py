@@ -201,7 +201,7 @@ async def test_an_export_of_another_format_and_a_key_that_is_there_twice_are_ref
     lines = list(export_lines(await histories(tmp_path), NOW))
     said = verified([lines[0] | {"format": 1}, *lines[1:]], tmp_path)
     assert (said.returncode, said.stdout) == (1, "")
-    assert said.stderr.startswith("the export has format 1, and this script knows 2. Try: ")
+    assert said.stderr.startswith("the export has format 1, and this script reads 2. Try: ")
     file = tmp_path / "twice.jsonl"
     text = b"".join(orjson.dumps(line) + b"\n" for line in lines)
     file.write_bytes(text.replace(b'"time":', b'"time":"2020-01-01T00:00:00.000Z","time":', 1))

@@ -83,7 +83,7 @@ NAMES = {
         "UPDATE requests SET name = x'ff', record = json_set(record, '$.name', 'a') WHERE uid = 'u1'",
         "its name",
     ),
-    "a label changed": ("UPDATE labels SET value = 'green' WHERE key = 'tier'", "its labels are not those"),
+    "a label changed": ("UPDATE labels SET value = 'green' WHERE key = 'tier'", "its labels differ from its record"),
     "a label changed, also in the record": (
         """UPDATE requests SET record = json_set(record, '$.desired.labels', json('[["team","x"]]')) WHERE uid = 'u2';
         UPDATE labels SET value = 'x' WHERE uid = 'u2'""",
@@ -136,7 +136,10 @@ COMMANDS = {
     "a sender removed": ("UPDATE commands SET sender = NULL WHERE verb = 'pause'", "command 1: the command (pause of"),
     "a verb changed": ("UPDATE commands SET verb = 'resume' WHERE verb = 'pause'", "command 1: the command (resume of"),
     "a time changed": ("UPDATE commands SET at = at - 60 WHERE verb = 'page'", "command 4: the command (page of"),
-    "a time of text": ("UPDATE commands SET at = 'x' WHERE verb = 'page'", "command 4: the command says what no"),
+    "a time of text": (
+        "UPDATE commands SET at = 'x' WHERE verb = 'page'",
+        "command 4: the agent never writes such a command",
+    ),
     "an id changed": ("UPDATE commands SET id = 'x' WHERE verb = 'page'", "command 4: the command (page of"),
     "another request": (
         "UPDATE commands SET uid = 'u2' WHERE verb = 'show-personal'",
@@ -197,7 +200,7 @@ async def test_commands_that_a_checkpoint_saw_are_missed_without_the_key_as_well
     (tmp_path / "agent.key").rename(tmp_path / "elsewhere")
     verdict = verify(tmp_path / "agent.db")
     assert verdict.findings == ()
-    assert "could not be checked" in verdict.notices[0]
+    assert "could not be verified" in verdict.notices[0]
     changed(tmp_path, "DELETE FROM commands WHERE number = 7", "UPDATE meta SET value = '6 x' WHERE key = 'commands'")
     assert "command 7: one of the commands 7 to 7 was changed, removed, inserted or moved" in found(tmp_path)[0]
 

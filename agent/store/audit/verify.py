@@ -54,7 +54,7 @@ def verify(path: Path, copy: Path | None = None) -> AuditReport:
             names = NameChecks(keys=key_for(connection, path))
         except AgentError as error:
             names = NameChecks(keys=None)
-            findings.append(Finding(what=f"{str(error).rstrip('.')}: names and commands could not be checked"))
+            findings.append(Finding(what=f"{str(error).rstrip('.')}: names and commands could not be verified"))
         requests, faults = _verify_requests(connection, names)
         findings += faults
         (commands,) = connection.execute("SELECT count(*) FROM commands").fetchone()
