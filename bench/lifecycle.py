@@ -18,7 +18,7 @@ from agent.assure.client import AssureClient
 from agent.assure.connection import Config
 from agent.core.answer import Done
 from agent.core.assure_types import Depiction, ProcessType
-from agent.core.machine import Step
+from agent.core.step import Step
 from agent.daemon.agent import Agent
 from agent.platform.clock import SystemClock
 from agent.platform.log import configure

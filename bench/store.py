@@ -8,8 +8,8 @@ from pathlib import Path
 
 import uvloop
 
-from agent.core.machine import Step
 from agent.core.record import Phase
+from agent.core.step import Step
 from agent.store.audit import verify
 from agent.store.sqlite import SqliteStore
 from bench.process import child, cpu, median, report

@@ -3,16 +3,20 @@
 
     python3 verify_export.py export.jsonl [--checkpoints copy.checkpoints.jsonl]
 
-What it checks: each event's hash is SHA-256 over the JSON of [hash before, uid, seq, at, type, changes], so that each
-request's events are a chain; `time` is `at` written out; no event is missing in the order of writing; the digest of the
-journal, a fold SHA-256(digest + hash), is at each checkpoint what the checkpoint says; the checkpoints are a chain of
-their own; the header (the first line) and the counts are those that the last line has; no line has other fields than
-the agent writes, and none stands out of order. With --checkpoints, the same against a copy of the file of checkpoints
-that was kept elsewhere.
+The script checks the following:
 
-What it cannot see without such a copy: an export that somebody wrote anew as a whole, with hashes of its own.
+- The hash of each event is SHA-256 over the JSON of [previous hash, uid, seq, at, type, changes]. So the events of each
+  request are a chain.
+- `time` is `at` as ISO text.
+- No event is missing in the order of writing.
+- The digest of the journal, a fold SHA-256(digest + hash), matches every checkpoint. The checkpoints are a chain too.
+- The header (the first line) and the counts match the last line.
+- Every line has the fields that the agent writes, and is in order.
 
-Exit codes: 0 all as it was written, 1 something is not, 2 wrong use. Each fault is one line, the first of its kind.
+With --checkpoints, the script also compares the events with a copy of the checkpoint file that was kept elsewhere.
+Without such a copy, it cannot detect an export that was completely rewritten with new hashes.
+
+Exit codes: 0 valid, 1 not valid, 2 wrong use. Each fault is one line, the first of its kind.
 """
 
 import argparse
@@ -25,7 +29,7 @@ from pathlib import Path
 FORMAT = 2
 CHECKPOINTS = ("checkpoint", "restore", "break")
 CHECKPOINT = {"number", "kind", "at", "event", "head", "digest", "previous", "commands", "commands_head", "hash"}
-FIELDS = {  # of each kind of line, in the order in which the kinds come
+FIELDS = {  # of each kind of line, in the order of the kinds
     "export": {"kind", "format", "agent", "at", "whole", "account", "simulated"},
     "event": {"kind", "event", "uid", "seq", "time", "at", "type", "changes", "hash"},
     "request": {"kind", "uid", "events", "head"},
@@ -48,8 +52,8 @@ def extend_digest(digest, event_hash):
 
 
 def format_timestamp(at):
-    """Seconds since the epoch as the agent writes them out, in UTC."""
-    when = datetime.fromtimestamp(round(at, 3), timezone.utc)  # noqa: UP017 - Python 3.9 knows no other
+    """Seconds since the epoch as ISO text in UTC, as the agent writes it."""
+    when = datetime.fromtimestamp(round(at, 3), timezone.utc)  # noqa: UP017 - Python 3.9 has no datetime.UTC
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -61,16 +65,16 @@ def same_time(text, at):
 
 
 class Export:
-    """What was read so far. `faults` are sentences."""
+    """The export, as far as it was read. `faults` are sentences."""
 
     def __init__(self):
         self.faults = []
         self.header = None
-        self.stage = -1  # the place in ORDER of the last line
+        self.stage = -1  # the ORDER of the last line
         self.heads = {}  # uid -> (events, hash of the last)
-        self.broken = set()  # uids whose chain is broken already
+        self.broken = set()  # uids with a broken chain
         self.closed = set()  # uids whose head was compared
-        self.digests = {0: ""}  # event -> digest of the journal, where a checkpoint may ask
+        self.digests = {0: ""}  # event -> digest of the journal, for the events of checkpoints
         self.digest = ""
         self.events = self.last = 0
         self.whole = True
@@ -84,9 +88,9 @@ class Export:
             raise KeyError(kind)
         if line.keys() != FIELDS[kind]:
             odd = ", ".join(sorted(line.keys() ^ FIELDS[kind]))
-            self.once("fields", f"line {number}: a line of kind {kind} has other fields than the agent writes: {odd}")
+            self.once("fields", f"line {number}: wrong fields in a line of kind {kind} ({odd})")
         if ORDER[kind] < max(self.stage, 0) or (self.stage < 0) != (kind == "export") or self.end is not None:
-            self.once("stage", f"line {number}: a line of kind {kind} stands out of order, or twice")
+            self.once("stage", f"line {number}: a line of kind {kind} is out of order, or duplicate")
         self.stage = max(self.stage, ORDER[kind])
         if kind == "export":
             self.begin(line)
@@ -103,11 +107,11 @@ class Export:
         self.header, self.whole, self.simulated = line, line["whole"], line["simulated"]
         if line["format"] != FORMAT:
             sys.exit(
-                f"the export has format {line['format']}, and this script knows {FORMAT}. "
+                f"the export has format {line['format']}, and this script reads {FORMAT}. "
                 "Try: the script that `assure-agent audit export --script` prints, of the same version as the export."
             )
         if (line["account"] == SANDBOX) != (line["simulated"] is not None):
-            self.faults.append("the header does not say of its account whether it is simulated")
+            self.faults.append("the header contradicts itself: its account and its field `simulated` do not match")
 
     def event(self, line, wanted):
         number, uid = line["event"], line["uid"]
@@ -122,19 +126,17 @@ class Export:
         if uid in self.broken:
             return
         if line["seq"] != seq + 1:
-            self.breaks(uid, f"event {number}; request {uid}, its event {seq + 1}: the event is missing")
+            self.breaks(uid, f"event {number}, event {seq + 1} of request {uid}: the event is missing")
         elif sha256_json([head, uid, line["seq"], line["at"], line["type"], line["changes"]]) != line["hash"]:
-            self.breaks(uid, f"event {number}; request {uid}, its event {seq + 1}: the event is not what was written")
+            self.breaks(uid, f"event {number}, event {seq + 1} of request {uid}: the event is not what was written")
         elif not same_time(line["time"], line["at"]):
-            self.once(
-                "time", f"event {number}; request {uid}, its event {seq + 1}: its time is not its `at`, written out"
-            )
+            self.once("time", f"event {number}, event {seq + 1} of request {uid}: its time is not its `at` as text")
         self.heads[uid] = (line["seq"], line["hash"])
 
     def request(self, line):
         uid = line["uid"]
         if uid in self.closed:
-            self.once("twice", f"request {uid}: it is there twice")
+            self.once("twice", f"request {uid}: the line is duplicate")
         self.closed.add(uid)
         if uid not in self.broken and self.heads.get(uid, (0, "")) != (line["events"], line["head"]):
             self.breaks(uid, f"request {uid}: the history was cut off or extended")
@@ -151,7 +153,7 @@ class Export:
         for uid in sorted(set(self.heads) - self.closed - self.broken):
             self.faults.append(f"request {uid}: its events belong to no request")
         if self.end is None:
-            self.faults.append("the export has no end: it was cut off")
+            self.faults.append("the export has no end: it was truncated")
         elif self.end["header"] != sha256_json(self.header, sort_keys=True):
             self.faults.append("the header of the export (its first line) is not what was written")
         elif (self.end["events"], self.end["digest"]) != (self.events, self.digest):
@@ -163,40 +165,40 @@ class Export:
         self.check(self.checkpoints, "checkpoint")
 
     def check(self, checkpoints, called):
-        """Hold the events against checkpoints."""
-        before, standing = {"number": 0, "hash": ""}, []
+        """Compare the events with checkpoints."""
+        before, effective = {"number": 0, "hash": ""}, []
         for line in checkpoints:
-            said = [line[key] for key in ("previous", "number", "kind", "at", "event", "head", "digest")]
-            said += [line["commands"], line["commands_head"]]
+            covered = [line[key] for key in ("previous", "number", "kind", "at", "event", "head", "digest")]
+            covered += [line["commands"], line["commands_head"]]
             if line["number"] != before["number"] + 1 or line["previous"] != before["hash"]:
                 self.once(called, f"{called} {line['number']} does not follow {before['number']}: lines are missing")
-            elif sha256_json(said) != line["hash"]:
+            elif sha256_json(covered) != line["hash"]:
                 self.once(called, f"{called} {line['number']} is not what was written")
             before = line
             if line["kind"] == "break":
                 self.faults.append(f"{called} {line['number']} ({line['at']}): the agent found the journal changed")
             if line["kind"] != "checkpoint":
-                standing = [one for one in standing if one["event"] <= line["event"]]
-            standing.append(line)
+                effective = [one for one in effective if one["event"] <= line["event"]]
+            effective.append(line)
         good = 0
-        for line in standing:
+        for line in effective:
             if line["event"] > self.last:
                 self.faults.append(
                     f"events after {good} were removed, at the end or before it: {called} {line['number']} "
-                    f"({line['at']}) saw {line['event']} events, and there are {self.events}"
+                    f"({line['at']}) has {line['event']} events, and the export has {self.events}"
                 )
                 break
             if self.digests.get(line["event"]) != line["digest"]:
                 self.faults.append(
                     f"one of the events {good + 1} to {line['event']} was changed, removed, inserted or moved: "
-                    f"{called} {line['number']} ({line['at']}) saw others"
+                    f"{called} {line['number']} ({line['at']}) has others"
                 )
                 break
             good = line["event"]
 
 
 class DuplicateKey(ValueError):
-    """A key is in an object twice: a reader may see one value, and a program the other."""
+    """A duplicate key in an object: a reader may see one value, and a program the other."""
 
 
 def unique(pairs):
@@ -221,13 +223,13 @@ def read(path):
                 yield parsed(text)
                 number += 1
         except DuplicateKey:
-            sys.exit(f"{path}:{number}: a key is there twice. Try: an export as `assure-agent audit export` writes it.")
-        except (ValueError, TypeError):  # no JSON, no object, or no text at all
+            sys.exit(f"{path}:{number}: duplicate key. Try: an export as `assure-agent audit export` writes it.")
+        except (ValueError, TypeError):  # not JSON, not an object, or not text
             sys.exit(f"{path}:{number}: this is not JSON. Try: an export as `assure-agent audit export` writes it.")
 
 
 def verify(path, copy):
-    """Read the export twice: once for what the checkpoints ask about, once for the events."""
+    """Read the export twice: first for the events of the checkpoints, then for all events."""
     kept = list(read(copy)) if copy else []
     wanted = {line["event"] for line in kept}
     wanted |= {line["event"] for line in read(path) if line.get("kind") in CHECKPOINTS}
@@ -243,7 +245,7 @@ def verify(path, copy):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", help="the file that `assure-agent audit export` wrote")
-    parser.add_argument("--checkpoints", help="a copy of the file of checkpoints that was kept elsewhere")
+    parser.add_argument("--checkpoints", help="a copy of the checkpoint file that was kept elsewhere")
     arguments = parser.parse_args()
     try:
         export = verify(arguments.export, arguments.checkpoints)
@@ -255,7 +257,11 @@ def main():
         print(export.simulated)
     for fault in export.faults:
         print(fault)
-    held = f", {len(export.checkpoints)} checkpoints" if export.whole else " (a part: checkpoints speak of the whole)"
+    held = (
+        f", {len(export.checkpoints)} checkpoints"
+        if export.whole
+        else " (one request: checkpoints cover whole exports only)"
+    )
     fine = "NOT what was written" if export.faults else "ok"
     print(f"{export.events} events of {len(export.closed)} requests{held}: {fine}")
     sys.exit(1 if export.faults else 0)

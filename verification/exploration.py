@@ -18,7 +18,7 @@ from functools import partial
 
 from agent.core.audit import audited, replay
 from agent.core.effect import EffectKind, ReserveStart, StartVerification
-from agent.core.machine import TABLE, Step, admit, step
+from agent.core.machine import TABLE, admit, step
 from agent.core.next_effect import next_due_at
 from agent.core.observations import (
     BudgetExhausted,
@@ -35,6 +35,7 @@ from agent.core.observations import (
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase
 from agent.core.rules.recovery import proves_store_is_stale
+from agent.core.step import Step
 from verification.assure_model import AssureModel
 from verification.builders import NOW, digested, observation_from_source, unadmitted
 from verification.choices import Timings

@@ -12,10 +12,11 @@ from unittest import mock
 from agent.controller import orphan_collector, reconciler
 from agent.core import audit, machine, next_effect
 from agent.core.effect import EffectKind
-from agent.core.machine import Step, step
+from agent.core.machine import step
 from agent.core.observations import Observation, Resumed, TimerFired, VerificationStarted
 from agent.core.record import Outcome, Phase, Record
 from agent.core.rules import failures, phases, transitions
+from agent.core.step import Step
 from agent.store import repository
 
 Patch = tuple[object, str, Any]

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from agent.core.audit import Event
-from agent.core.machine import Step
 from agent.core.record import Record
+from agent.core.step import Step
 from agent.store.connection import sqlite3
 from agent.store.repository import write
 from agent.store.sqlite import SqliteStore

@@ -7,9 +7,9 @@ from agent.core.effect import (
     StartCapture,
     StartVerification,
 )
-from agent.core.machine import Step
 from agent.core.policy import Policy
 from agent.core.record import Phase
+from agent.core.step import Step
 
 
 def check_step(taken: Step, history: Audited) -> None:

@@ -10,8 +10,7 @@
 `agent.core.admission` decides what a document means for its record.
 """
 
-from agent.admission.changes import IdentityKey
 from agent.admission.desired import AdmissionRules
 from agent.admission.sync import Admission, SyncResult
 
-__all__ = ["Admission", "AdmissionRules", "IdentityKey", "SyncResult"]
+__all__ = ["Admission", "AdmissionRules", "SyncResult"]

@@ -6,10 +6,10 @@ from agent.core.assure_types import is_id
 from agent.core.errors import AgentError
 from agent.core.record import Record
 from agent.core.rules.holds import accepts_dossier
-from agent.ports import Store
+from agent.ports import DossierOwners
 
 
-def refuse_adoption(store: Store, record: Record, dossier_id: object, taken: Container[object] = ()) -> None:
+def refuse_adoption(store: DossierOwners, record: Record, dossier_id: object, taken: Container[object] = ()) -> None:
     """Raises AgentError for a hold that accepts no dossier, an invalid id, and a dossier that is in use.
 
     `taken` are dossiers of other decisions that are not stored yet. Two requests with one dossier would share a result,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from agent.admission.adoption import refuse_adoption
 from agent.admission.desired import (
@@ -21,20 +20,10 @@ from agent.core.field_types import RESOLVE
 from agent.core.observations import DocumentChanged, DocumentReturned, HoldAnswer, HoldResolved, Observation
 from agent.core.record import Desired, Record
 from agent.core.request import VerificationRequest, essence
-from agent.ports import Clock, Store
+from agent.ports import AdmissionStore, Clock, IdentityKey
 from agent.source.diagnostics import Fault
 from agent.source.git_provenance import GitQuery, Provenance
 from agent.source.loader import Document
-
-
-class IdentityKey(Protocol):
-    """The key of this store for uids and digests."""
-
-    def uid(self, source: str, name: str) -> str:
-        """The uid of a request."""
-
-    def digest(self, content: bytes) -> str:
-        """A salted digest."""
 
 
 @dataclass(slots=True)
@@ -65,7 +54,7 @@ class _PendingDocument:
 class DocumentDiffer:
     """Compares documents with the stored records."""
 
-    def __init__(self, rules: AdmissionRules, store: Store, salt: IdentityKey, clock: Clock) -> None:
+    def __init__(self, rules: AdmissionRules, store: AdmissionStore, salt: IdentityKey, clock: Clock) -> None:
         self._rules, self._store, self._salt, self._clock = rules, store, salt, clock
 
     def diff(self, documents: Iterable[Document], resolved: Resolved, query: GitQuery | None) -> DocumentChanges:

@@ -4,19 +4,16 @@ The operator approves them with `assure-agent approve`. `sync.py` asks only abou
 """
 
 from agent.core.admission import withdrawals_allowed
-from agent.ports import Clock, Store
+from agent.ports import AdmissionStore, Clock, MetaKey
 from agent.source.folder import FolderIdentity, Scan
 
-_TRUSTED = "trusted-root"
-_WAITING_SINCE = "withdrawals-wait-since"
-_APPROVED = "approved"
 _HOUR = 3600.0
 
 
 class PruneGuard:
     """Keeps the trusted folder and the start of the wait for approval, across restarts."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: AdmissionStore, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._root: FolderIdentity | None = None  # the last folder that had every request
 
@@ -34,18 +31,18 @@ class PruneGuard:
 
     async def trust(self, root: FolderIdentity | None, everything: bool) -> None:
         """Store the folder that had every request. From another folder, withdrawals need approval."""
-        if self._root is None and (kept := self._store.recall(_TRUSTED)):
+        if self._root is None and (kept := self._store.recall(MetaKey.TRUSTED_ROOT)):
             path, device, inode = kept.rsplit(" ", 2)
             self._root = FolderIdentity(path, int(device), int(inode))
         if root is not None and root != self._root and (everything or self._root is None):
             self._root = root
-            await self._store.remember(_TRUSTED, f"{root.path} {root.device} {root.inode}")
+            await self._store.remember(MetaKey.TRUSTED_ROOT, f"{root.path} {root.device} {root.inode}")
 
     async def remember_waiting(self, waiting: bool) -> None:
         """Store the time since when withdrawals wait. Only a later approval counts."""
-        known = bool(self._store.recall(_WAITING_SINCE))
+        known = self._store.recall_time(MetaKey.WITHDRAWALS_WAIT) is not None
         if waiting != known:
-            await self._store.remember(_WAITING_SINCE, str(self._clock.now()) if waiting else "")
+            await self._store.remember(MetaKey.WITHDRAWALS_WAIT, self._clock.now() if waiting else None)
 
     def _folder_replaced(self, root: FolderIdentity | None) -> bool:
         """True if another folder has replaced the trusted one."""
@@ -54,6 +51,8 @@ class PruneGuard:
 
     def _approved(self) -> bool:
         """True if the operator approved after the withdrawals began to wait."""
-        approved, since = self._store.recall(_APPROVED), self._store.recall(_WAITING_SINCE)
-        waits_since = min(float(since or 0), self._clock.now())  # the clock may have been set back since
-        return bool(approved and since) and float(approved or 0) >= waits_since
+        approved = self._store.recall_time(MetaKey.APPROVED)
+        since = self._store.recall_time(MetaKey.WITHDRAWALS_WAIT)
+        if approved is None or since is None:
+            return False
+        return approved >= min(since, self._clock.now())  # the clock may have been set back since

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from agent.admission.changes import DocumentDiffer, IdentityKey
+from agent.admission.changes import DocumentDiffer
 from agent.admission.desired import AdmissionRules, Resolved
 from agent.admission.prune_guard import PruneGuard
 from agent.core.admission import ScanNote, ScanNoteKind
@@ -19,8 +19,7 @@ from agent.core.errors import AgentError
 from agent.core.observations import DocumentRemoved
 from agent.core.record import Desired, Record
 from agent.platform.callbacks import isolated
-from agent.ports import Clock, DocumentTypes, Store
-from agent.ports.delivery import RecordPort
+from agent.ports import AdmissionStore, Clock, DocumentTypes, IdentityKey, RecordPort
 from agent.source.diagnostics import Fault
 from agent.source.folder import Folder, Scan
 from agent.source.git_provenance import GitCheckout, GitQuery
@@ -63,7 +62,7 @@ class Admission:
         self,
         folder: Folder,
         rules: AdmissionRules,
-        store: Store,
+        store: AdmissionStore,
         records: RecordPort,
         salt: IdentityKey,
         types: DocumentTypes,

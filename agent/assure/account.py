@@ -13,8 +13,6 @@ from agent.platform.settings import Settings
 from agent.platform.token_host import foreign_token_host
 from agent.ports.sink import sink_id
 
-ENDPOINTS = "endpoints"  # key in the store: the troubles of the endpoints, as JSON
-CIRCUIT = "circuit"  # key in the store: the cause of the open circuit; empty: closed
 TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
 
 

@@ -13,9 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from agent.core.answer import Answer, Busy, Done, Evidence
 from agent.core.assure_types import DocumentKey, DocumentType
 from agent.core.document_types import Resolution, resolve
-from agent.ports import Clock, Remote, Store
+from agent.ports import Clock, KeyValue, MetaKey, Remote
 
-_KEY = "document-types"
 _MAX_AGE = 86_400.0  # seconds that a list is valid
 _MIN_INTERVAL = 60.0  # seconds between two calls
 _FAILED_INTERVAL = 5.0  # seconds after a failed call
@@ -44,7 +43,7 @@ class OfflineDocumentTypes:
 class DocumentTypeCache:
     """Implements `agent.ports.DocumentTypes`. Close it with `aclose`."""
 
-    def __init__(self, remote: Remote | OfflineDocumentTypes, store: Store, clock: Clock) -> None:
+    def __init__(self, remote: Remote | OfflineDocumentTypes, store: KeyValue, clock: Clock) -> None:
         self._remote = remote
         self._store = store
         self._clock = clock
@@ -70,7 +69,7 @@ class DocumentTypeCache:
 
     def _cached(self, wanted: DocumentKey) -> Resolution | None:
         if not self._loaded:
-            self._loaded, self._list = True, _read(self._store.recall(_KEY))
+            self._loaded, self._list = True, _read(self._store.recall(MetaKey.DOCUMENT_TYPES))
         known = self._list
         return resolve(known.types, wanted) if known is not None and self._since(known.at, _MAX_AGE) else None
 
@@ -101,7 +100,7 @@ class DocumentTypeCache:
             answer = await self._remote.list_document_types()
             if isinstance(answer, Done):
                 self._list, self._failed_at = _CachedList(self._clock.now(), answer.value), None
-                await self._store.remember(_KEY, orjson.dumps(self._list).decode())
+                await self._store.remember(MetaKey.DOCUMENT_TYPES, orjson.dumps(self._list).decode())
             else:
                 self._failed_at = self._clock.now()
         finally:

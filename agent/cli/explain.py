@@ -15,13 +15,15 @@ from agent.core.policy import Policy
 from agent.core.record import Hold, Record
 from agent.core.retry import holds_new_work
 from agent.core.timestamps import format_optional_timestamp
+from agent.ports import MetaKey
+from agent.ports.store import Attempt, FailedImageDeletion
 from agent.store.lock import holder
-from agent.store.readonly import Attempt, ReadOnlyStore, Refusal
+from agent.store.readonly import ReadOnlyStore
+from agent.store.request_queries import Refusal
 from agent.views.explain import (
     FOLLOWING,
     HOLDS,
     NO_CONTEXT,
-    FailedDeletion,
     RequestContext,
     describe_attempt,
     describe_state,
@@ -73,19 +75,19 @@ def explain(
 def _context(
     reading: ReadOnlyStore, recovery: tuple[str, bool, bool] | None, runs: bool, record: Record
 ) -> RequestContext:
-    from agent.assure.account import CIRCUIT, ENDPOINTS
-    from agent.daemon.commands import PAUSED, paused_since
     from agent.platform.endpoint_health import from_json
 
     why, _, approved = recovery or ("", False, False)
     recovering = bool(why) and not approved
     return RequestContext(
-        paused_since=paused_since(reading.recall(PAUSED)),
+        paused_since=reading.recall_time(MetaKey.PAUSED),
         recovering=recovering,
         gated=recovering and holds_new_work(why),
-        circuit=(reading.recall(CIRCUIT) or "") if runs else "",
+        circuit=(reading.recall(MetaKey.CIRCUIT) or "") if runs else "",
         troubles=tuple(
-            f"Calls to {name} fail: {sentence}." for name, _, sentence in from_json(reading.recall(ENDPOINTS)) if runs
+            f"Calls to {name} fail: {sentence}."
+            for name, _, sentence in from_json(reading.recall(MetaKey.ENDPOINTS))
+            if runs
         ),
         link_lost=reading.has_lost_link(record),
         waiting_withdrawals=reading.waiting_withdrawals(),
@@ -129,7 +131,7 @@ def as_json(
     }
 
 
-def _failed_deletion_json(failed: FailedDeletion | None) -> dict[str, Any] | None:
+def _failed_deletion_json(failed: FailedImageDeletion | None) -> dict[str, Any] | None:
     if failed is None:
         return None
     return {

@@ -10,8 +10,10 @@ from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
 from agent.core.record import Record
 from agent.platform.settings import Settings
+from agent.ports import MetaKey
 from agent.source.diagnostics import format_location
-from agent.store.readonly import ReadOnlyStore, Refusal
+from agent.store.readonly import ReadOnlyStore
+from agent.store.request_queries import Refusal
 from agent.views.resource import request_json
 
 
@@ -71,10 +73,9 @@ def _find(settings: Settings, name: str | None) -> tuple[list[Record], list[Refu
 
 def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:
     """Notes on requests that wait for the operator and are not held."""
-    from agent.daemon.commands import PAUSED
     from agent.views.explain import LINK_LOST, count_withdrawals, new_link_command
 
-    if reading.recall(PAUSED):
+    if reading.recall_time(MetaKey.PAUSED) is not None:
         yield "The agent is paused: nothing new is begun. Try: `assure-agent resume`."
     if waiting := reading.waiting_withdrawals():
         yield f"{count_withdrawals(waiting)} for approval. Try: put the files back, or `assure-agent approve`."

@@ -9,8 +9,8 @@ from rich.progress import Progress as Bar
 from agent.cli.get import COLUMNS, rows, sentence
 from agent.cli.output import print_table
 from agent.cli.state_file import state_option
-from agent.core.machine import Step
 from agent.core.record import Record
+from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.platform.settings import Settings
 from agent.store.readonly import ReadOnlyStore

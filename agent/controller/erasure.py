@@ -10,14 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 from agent.core.effect import ImageRef
 from agent.core.errors import AgentError
 from agent.core.observations import ClaimsErased, ImagesDiscarded, Observation
 from agent.core.record import Record
 from agent.platform.log import logger
-from agent.ports import Clock
+from agent.ports import Clock, RecordPort
 from agent.source.images import discard, protected
 from agent.store.image_deletions import ImageDeletion
 from agent.store.sqlite import SqliteStore
@@ -27,20 +26,13 @@ _GONE_RESULTS = ("deleted", "missing")  # what became of a file that is not ther
 _CHUNK = 100  # requests whose images are deleted while no document is admitted
 
 
-class Records(Protocol):
-    """Who keeps the records."""
-
-    async def deliver(self, observations: Mapping[str, Observation]) -> None:
-        """Let records know of something, by uid."""
-
-
 class Erasure:
     """Erases what is over. `admission_lock` is entered while no document is being admitted."""
 
     def __init__(
         self,
         store: SqliteStore,
-        records: Records,
+        records: RecordPort,
         images: tuple[Path, int],
         admission_lock: Callable[[], AbstractAsyncContextManager[object]],
         clock: Clock,

@@ -61,7 +61,7 @@ from agent.ports import (
     Remote,
     UnusableImage,
 )
-from agent.ports.listing import list_all_processes
+from agent.ports.remote import list_all_processes
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ ever less often: each minute at first, once an hour after a day.
 import math
 
 from agent.core.answer import Done, Refused
-from agent.ports import Clock, Remote, Store
+from agent.ports import Clock, Orphans, Remote
 
 _ABSENCE_SECONDS = 3600.0  # seconds after which a list of all there is proves absence
 _ASSURE_RETENTION = 30 * 86400.0
@@ -27,7 +27,7 @@ _BACKOFF_DIVISOR = 24.0  # looks at a reference come after this part of its age
 class OrphanCollector:
     """Looks for possible orphans in GET dossiers, and deletes those that show."""
 
-    def __init__(self, store: Store, remote: Remote, clock: Clock) -> None:
+    def __init__(self, store: Orphans, remote: Remote, clock: Clock) -> None:
         self._store = store
         self._remote = remote
         self._clock = clock

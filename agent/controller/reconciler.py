@@ -14,12 +14,13 @@ from agent.controller.interpreter import Interpreter
 from agent.controller.workqueue import OpenGate, WorkQueue
 from agent.core.effect import Effect
 from agent.core.errors import Impossible, StoreError
-from agent.core.machine import Step, admit, step
+from agent.core.machine import admit, step
 from agent.core.observations import Observation, Resumed, TimerFired
 from agent.core.policy import Policy
 from agent.core.record import Record
+from agent.core.step import Step
 from agent.platform.callbacks import isolated
-from agent.ports import Clock, Gate, Receipt, Store
+from agent.ports import Clock, DueRecords, Gate, Receipt
 
 _FAULT_PAUSE = 60.0  # seconds until a record that met a bug of ours is tried again
 _PARK_SECONDS = 60.0  # seconds until one that may not ask is looked at again, unless the way is free before
@@ -33,7 +34,7 @@ class Reconciler:
 
     def __init__(
         self,
-        store: Store,
+        store: DueRecords,
         interpreter: Interpreter,
         clock: Clock,
         policy: Policy,

@@ -23,8 +23,8 @@ from agent.core.observations import HistoryLost, HoldAnswer, HoldResolved, Obser
 from agent.core.record import Record
 from agent.core.reference import Reference
 from agent.core.rules.recovery import proves_store_is_stale
-from agent.ports import Clock, Recoveries, Recovery, Remote, Store
-from agent.ports.listing import PAGE_SIZE, list_all_processes
+from agent.ports import Clock, Records, Recoveries, Recovery, Remote
+from agent.ports.remote import PAGE_SIZE, list_all_processes
 
 _LIST_WINDOW = 29.9 * 86400.0  # the list ends at 30 days
 _CHUNK = 500  # records per transaction
@@ -47,7 +47,7 @@ class StoreRecovery:
 
     def __init__(
         self,
-        store: Store,
+        store: Records,
         recoveries: Recoveries,
         remote: Remote,
         reconciler: Reconciler,

@@ -13,8 +13,8 @@ from agent.core.assure_types import Status
 from agent.core.observations import ResultAvailable
 from agent.core.policy import CLOCK_MARGIN
 from agent.platform.shutdown import Shutdown
-from agent.ports import Clock, Remote, Store
-from agent.ports.listing import list_all_processes
+from agent.ports import Clock, Remote, WaitingRecords
+from agent.ports.remote import list_all_processes
 
 _LIST_WINDOW = 29 * 86400.0
 _READS_WITHOUT_LIST = 32  # looks at each interval while there is no list
@@ -24,7 +24,7 @@ _FINAL_STATUSES = tuple(status for status in Status if status.final)
 class ResultPoller:
     """Looks for results in bulk."""
 
-    def __init__(self, store: Store, remote: Remote, reconciler: Reconciler, clock: Clock) -> None:
+    def __init__(self, store: WaitingRecords, remote: Remote, reconciler: Reconciler, clock: Clock) -> None:
         self._store = store
         self._remote = remote
         self._reconciler = reconciler

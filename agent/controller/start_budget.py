@@ -1,6 +1,6 @@
 """The brake on money: how many starts a day, counted in the store, taken one by one before anything is created."""
 
-from agent.ports import Clock, Store
+from agent.ports import Clock, Starts
 
 DAY = 86400.0
 
@@ -13,7 +13,7 @@ class StartBudget:
     is counted until the end of the day or of the process: never one too many.
     """
 
-    def __init__(self, limit: int, store: Store, clock: Clock) -> None:
+    def __init__(self, limit: int, store: Starts, clock: Clock) -> None:
         self._limit = limit
         self._store = store
         self._clock = clock

@@ -12,7 +12,7 @@ from dataclasses import replace
 from agent.controller.create_barrier import CreateBarrier
 from agent.core.observations import Observation
 from agent.core.record import Record
-from agent.ports import Clock, Gate, Store
+from agent.ports import Clock, DueRecords, Gate
 
 _DEADLINE_INTERVAL = 60.0  # seconds between two looks at deadlines while nothing can be sent
 _MIN_WAIT = 0.05  # seconds: the shortest wait for room
@@ -41,7 +41,7 @@ class OpenGate:
 class WorkQueue:
     """Knows who is ready, who rests, and what reached them meanwhile. `working` are the uids that are being driven."""
 
-    def __init__(self, store: Store, gate: Gate, barrier: CreateBarrier, clock: Clock, concurrency: int) -> None:
+    def __init__(self, store: DueRecords, gate: Gate, barrier: CreateBarrier, clock: Clock, concurrency: int) -> None:
         self._store = store
         self._gate = gate
         self._barrier = barrier

@@ -1,33 +1,32 @@
-"""The machine: one table that says, for each phase, which observations it knows and where they may lead.
+"""The state machine: one table with the allowed observations of each phase, and the phases that each may lead to.
 
-The theory. A record moves only by `step`, which is total over the table, pure and deterministic. A step has four parts:
+A record changes only by `step`. `step` is total over the table, pure and deterministic. It has four parts:
 
-1. the rule of the table folds the observation into the record: facts, and at most a new phase;
-2. `apply_terminations` withdraws, supersedes or expires the record, but only while no effect is open, so that every
-   dossier stays accounted for;
-3. `next_effect.py` derives the next effect from the record alone; an effect that changes the remote becomes an intent
-   in the record, so that it is committed before it is performed [I4];
-4. the difference becomes the audit event [I5].
+1. The rule of the table applies the observation to the record: new facts, and at most one new phase.
+2. `apply_terminations` withdraws, supersedes or expires the record. It does so only while no effect is open, so that
+   every dossier stays accounted for.
+3. `next_effect.py` derives the next effect from the record alone. An effect that changes something at Assure becomes an
+   intent in the record, so that the store commits it before the agent performs it [I4].
+4. The difference between the records becomes the audit event [I5].
 
-Two rules follow. After a crash the record alone decides what to ask again: an open intent is answered by `Resumed`,
-which is the same as an unknown answer. An unknown answer is a `doubt` in the record. The doubt blocks its own effect
-until a read has settled it; only then may a create or a start be repeated [I2, I3].
+Two rules follow. First, the record alone decides what the agent reads after a crash. The observation `Resumed` answers
+an open intent, and is equivalent to an unknown answer. Second, an unknown answer is a `doubt` in the record. The doubt
+blocks its own effect until a read has settled it. Only then may the agent repeat a create or a start call [I2, I3].
 
-A record may be out of date, because the store was lost or is an older copy. `HistoryLost` then carries what Assure
-shows under its references. The dossier of a later attempt is adopted with a doubt, so the rule above
-holds: it is read before anything is created in it. What cannot be shown is held, because a request that was done
-leaves no trace at Assure: starting it once more may bill it twice [I2]. So is what would follow: another attempt, or
-the next generation.
+A record may be out of date, because the store was lost or is an older copy. `HistoryLost` then carries the dossiers
+that Assure lists under the references of the request. The agent adopts the dossier of a later attempt with a doubt. So
+it reads the dossier before it creates anything in it. A request without a dossier at Assure is held, because a finished
+request leaves no trace there. A second start might bill it twice [I2]. The same applies to another attempt and to the
+next generation.
 
-An observation that the table does not allow is our bug: `Impossible` is raised and the record is untouched.
-The rules in `rules/` propose a phase; this table alone says which may follow, and every step is held against it.
+An observation that the table does not allow is a bug: `step` raises `Impossible`, and the record is unchanged. The
+rules in `rules/` propose a phase. The table alone defines the allowed phases, and `step` checks each proposal.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.answer import CallResult
 from agent.core.attempt import Attempted, attempt_result, call_result
 from agent.core.audit import ANSWER, Event, difference, digested_fields_changed
 from agent.core.effect import Effect, EffectKind
@@ -53,7 +52,6 @@ from agent.core.observations import (
     EffectDelayed,
     EffectRefused,
     EffectUnanswered,
-    EncryptedClaims,
     HistoryLost,
     HoldResolved,
     ImagesCompared,
@@ -76,67 +74,25 @@ from agent.core.observations import (
     answered_effect,
 )
 from agent.core.policy import Policy
-from agent.core.record import Hold, Intent, Phase, Record
+from agent.core.record import Intent, Phase, Record
 from agent.core.rules import clock_correction, documents, failures, holds, phases, recovery
 from agent.core.rules.termination import apply_terminations, count_late_read
 from agent.core.rules.transitions import applied_reruns
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What one observation leads to.
-
-    Commit `record`, `events`, `orphan`, `link` and `encrypted_claims` together, then perform `effect`.
-    """
-
-    before: Record | None
-    record: Record
-    events: tuple[Event, ...] = ()
-    effect: Effect | None = None
-    orphan: str | None = None  # a reference that may still turn up at Assure: watch for it
-    link: str | None = None  # a capture link, for its own table only [I6]
-    encrypted_claims: EncryptedClaims | None = None  # encrypted claims, for their own table only [I6]
-    answered: Attempted | None = None  # how the open intent was answered, when it was
-    call_result: tuple[CallResult, str] | None = None  # of a call or a read: class and trace id, for the log
-
-    @property
-    def changed(self) -> bool:
-        """True when there is something to commit."""
-        return self.record is not self.before
-
-    @property
-    def commit_later(self) -> bool:
-        """True when nothing but the pace changed and a read is asked for: it may be committed with the answer."""
-        reads = self.effect is not None and not self.effect.kind.mutates
-        return self.changed and reads and not self.events and self.answered is None
-
-    @property
-    def held(self) -> Hold | None:
-        """The hold that began with this step; not one that only got other evidence."""
-        before, hold = self.before, self.record.hold
-        known = before is not None and before.hold is not None and hold is not None and before.hold.id == hold.id
-        return None if known else hold
-
-    @property
-    def withdraws(self) -> bool:
-        """True when the file was taken away before the outcome: it counts against the guard, whatever follows."""
-        before = self.before
-        return before is not None and before.present and not self.record.present and before.outcome is None
-
+from agent.core.step import Step
 
 Rule = Callable[[Record, Any, Policy], Record]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: the rule that folds the observation in, and the phases it may lead to besides its own."""
+    """One row: the rule that applies the observation, and the phases that it may lead to besides the current one."""
 
     rule: Rule
     to: tuple[Phase, ...] = ()
 
 
 def admit(record: Record, at: float, policy: Policy) -> Step:
-    """The first step of a request: nothing is asked yet. While the store is recovering it waits to be looked for."""
+    """The first step of a request, without an effect. A recovery holds it until Assure is searched."""
     settled = replace(record, admitted_at=at, phase_at=at, not_before=at, reruns=applied_reruns(record, record.desired))
     if policy.recovering:
         settled = recovery.hold_history_lost(settled, at)
@@ -145,24 +101,24 @@ def admit(record: Record, at: float, policy: Policy) -> Step:
 
 
 def step(record: Record, observation: Observation, policy: Policy, request_effect: bool = True) -> Step:
-    """Fold one observation into a record. Raises `Impossible` where the table does not allow it.
+    """Apply one observation to a record. Raises `Impossible` if the table does not allow it.
 
-    With `request_effect` false the step requests no effect, and the record stays due: for a shutdown, and for batches.
+    With `request_effect` false, the step requests no effect and the record stays due: for a shutdown, and for batches.
     """
     row = TABLE[record.phase].get(type(observation))
     if row is None or not _expected(record, observation, policy):
         raise Impossible(
             f"{type(observation).__name__} in phase {record.phase} with intent {record.intent} is not in the table"
         )
-    folded = count_late_read(record, row.rule(record, observation, policy), observation, policy)
-    heeded = recovery.hold_if_recovering(
-        record, apply_terminations(folded, observation.at, policy), observation, policy
+    applied = count_late_read(record, row.rule(record, observation, policy), observation, policy)
+    terminated = recovery.hold_if_recovering(
+        record, apply_terminations(applied, observation.at, policy), observation, policy
     )
-    _allowed(record, row, folded, heeded)
-    effect = next_effect(heeded, observation.at, policy) if request_effect else None
-    intended = _intend(heeded, effect, observation.at)
+    _refuse_phases(record, row, applied, terminated)
+    effect = next_effect(terminated, observation.at, policy) if request_effect else None
+    intended = _intend(terminated, effect, observation.at)
     scheduled = replace(intended, due_at=next_due_at(intended, observation.at, policy))
-    if vars(scheduled) == vars(record):  # as `==`, which builds two tuples of fifty first
+    if vars(scheduled) == vars(record):  # `==` would build two tuples of fifty fields first
         return Step(before=record, record=record, effect=effect)
     same = scheduled.phase is record.phase and scheduled.generation == record.generation
     entered = scheduled.phase_at if same else observation.at
@@ -183,18 +139,18 @@ def step(record: Record, observation: Observation, policy: Policy, request_effec
 
 
 def _expected(record: Record, observation: Observation, policy: Policy) -> bool:
-    """An answer needs its open intent, or the read that the record asks for. `Resumed` alone may find any intent."""
+    """True if the record expects this answer: its open intent, or its next read. `Resumed` answers any intent."""
     kind = answered_effect(observation)
     if record.intent is not None:
         return isinstance(observation, Resumed) or record.intent.kind is kind
     return kind is None or (not kind.mutates and effect_for(record, observation.at, policy).kind is kind)
 
 
-def _allowed(record: Record, row: Row, folded: Record, terminated: Record) -> None:
-    if folded.phase not in (record.phase, *row.to):
-        raise Impossible(f"{record.phase} -> {folded.phase} is not in the row of TABLE")
-    if terminated.phase is not folded.phase and terminated.phase not in TERMINATIONS[folded.phase]:
-        raise Impossible(f"{folded.phase} -> {terminated.phase} is not in TERMINATIONS")
+def _refuse_phases(record: Record, row: Row, applied: Record, terminated: Record) -> None:
+    if applied.phase not in (record.phase, *row.to):
+        raise Impossible(f"{record.phase} -> {applied.phase} is not in the row of TABLE")
+    if terminated.phase is not applied.phase and terminated.phase not in TERMINATIONS[applied.phase]:
+        raise Impossible(f"{applied.phase} -> {terminated.phase} is not in TERMINATIONS")
 
 
 def _intend(record: Record, effect: Effect | None, at: float) -> Record:
@@ -225,7 +181,7 @@ ANYWHERE: dict[type[Observation], Row] = {
     DocumentChanged: Row(documents.document_changed),
     DocumentReturned: Row(documents.document_returned),
     DocumentRemoved: Row(documents.document_removed),
-    ResultAvailable: Row(failures.timer_fired),  # of no meaning outside of its phase
+    ResultAvailable: Row(failures.timer_fired),  # has a meaning in RESULT only
     RetryRequested: Row(failures.timer_fired),
     RerunRequested: Row(documents.rerun_requested),
     PersonalDataDisclosed: Row(documents.personal_data_disclosed),
@@ -312,7 +268,7 @@ TABLE: dict[Phase, dict[type[Observation], Row]] = {
     Phase.DONE: {**ANYWHERE, HoldResolved: Row(holds.hold_resolved)},
 }
 
-# The phases that `apply_terminations` may set: withdrawn, superseded or expired.
+# The phases that `apply_terminations` may set, for a withdrawn, superseded or expired request.
 TERMINATIONS: dict[Phase, tuple[Phase, ...]] = {
     Phase.DOSSIER: (*_COMPLETED,),
     Phase.PROCESS: _DELETING,

@@ -11,8 +11,8 @@ from agent.admission.triggers import SyncTriggers
 from agent.assure.account import addresses, need_credentials
 from agent.controller.result_poller import ResultPoller
 from agent.core.errors import AgentError
-from agent.core.machine import Step
 from agent.core.observations import RetryRequested
+from agent.core.step import Step
 from agent.daemon.clock_correction import ClockCorrector
 from agent.daemon.commands import CommandHandler
 from agent.daemon.composition import (
@@ -31,13 +31,13 @@ from agent.daemon.pause import WorkGate
 from agent.daemon.scheduler import Scheduler
 from agent.daemon.startup import log_start, reach, report_first_store
 from agent.daemon.telemetry import Telemetry
-from agent.platform.clock import ANCHOR, Anchor, SystemClock
+from agent.platform.clock import Anchor, SystemClock
 from agent.platform.endpoint_health import RECOVERY_SECONDS, EndpointHealth
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, refuse_renamed
 from agent.platform.shutdown import Shutdown
-from agent.ports import Clock, Command
+from agent.ports import Clock, Command, MetaKey
 from agent.source.watch import watching
 from agent.store.readonly import ReadOnlyStore
 from agent.store.sqlite import SqliteStore
@@ -137,7 +137,7 @@ class Agent:
         store = build_store(settings, metrics, account, rebind)
         try:
             if system is not None:
-                system.resume(store.last_event_at(), Anchor.read(store.recall(ANCHOR)))
+                system.resume(store.last_event_at(), Anchor.read(store.recall(MetaKey.CLOCK)))
             refuse_renamed(settings.source_name, store.other_source(settings.source_name))
             metrics.register_store(lambda: ReadOnlyStore(settings.state_path))
             agent = cls(settings, store, metrics, clock, on_step, system)

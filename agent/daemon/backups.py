@@ -4,9 +4,8 @@ import asyncio
 from pathlib import Path
 
 from agent.core.errors import AgentError
-from agent.daemon.commands import BACKED_UP
 from agent.platform.log import logger
-from agent.ports import Clock, Store
+from agent.ports import Clock, KeyValue, MetaKey
 from agent.store.backup import Backup, back_up, last_in, prune
 
 
@@ -14,7 +13,7 @@ class Backups:
     """Makes a backup when the last one in the folder is `interval` seconds old. Without a folder it makes none."""
 
     def __init__(
-        self, store: Store, clock: Clock, state: Path, folder: Path | None, interval: float, keep: int
+        self, store: KeyValue, clock: Clock, state: Path, folder: Path | None, interval: float, keep: int
     ) -> None:
         self._store = store
         self._clock = clock
@@ -35,10 +34,10 @@ class Backups:
             self._log.error("no backup", error=f"{type(error).__name__}: {error}", hint=hint)
             return None
         if isinstance(made, float):
-            if self._store.recall(BACKED_UP) is None:  # another store was here before
-                await self._store.remember(BACKED_UP, str(made))
+            if self._store.recall_time(MetaKey.BACKED_UP) is None:  # another store was here before
+                await self._store.remember(MetaKey.BACKED_UP, made)
             return None
-        await self._store.remember(BACKED_UP, str(made.at))
+        await self._store.remember(MetaKey.BACKED_UP, made.at)
         self._log.info("backed up", count=made.requests)
         return made.path
 

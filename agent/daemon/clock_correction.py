@@ -12,14 +12,13 @@ import asyncio
 from agent.controller.reconciler import Reconciler
 from agent.core.answer import Busy, Unknown
 from agent.core.observations import ClockCorrected
-from agent.platform.clock import ANCHOR, Anchor, Correction, SystemClock
+from agent.platform.clock import Anchor, Correction, SystemClock
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.shutdown import Shutdown
-from agent.ports import Remote
+from agent.ports import MetaKey, Remote
 from agent.store.sqlite import SqliteStore
 
-CORRECTING = "clock-correction"  # under this, seconds and since when, until all requests are told; empty: none
 SKEW = 60.0  # seconds: a host's clock that is further from Assure's is reported
 _FIRST_RETRY = 1.05  # seconds until Assure is asked again, at first; then after twice the time, up to _SELDOM
 _LONGEST_RETRY = 30.0
@@ -50,7 +49,7 @@ class ClockCorrector:
         self._state_changed = asyncio.Event()
         self._skewed = False
         self._waiting = True  # requests wait for the time to be confirmed
-        clock.held = bool(store.recall(CORRECTING))
+        clock.held = bool(store.recall(MetaKey.CLOCK_CORRECTION))
         self.corrected_seconds = 0.0  # seconds by which the clock was set since the start
         metrics.clock(lambda: self._clock.skew, lambda: self._clock.confirmed)
 
@@ -125,9 +124,9 @@ class ClockCorrector:
         await self._reconciler.wait_until_idle()
         correction = self._clock.correct() or self._interrupted_correction()
         self.corrected_seconds += correction.by if self._clock.pending else 0.0
-        await self._store.remember(CORRECTING, f"{correction.by!r} {correction.since!r}")
+        await self._store.remember(MetaKey.CLOCK_CORRECTION, f"{correction.by!r} {correction.since!r}")
         await self._correct_records(correction)
-        await self._store.remember(CORRECTING, "")
+        await self._store.remember(MetaKey.CLOCK_CORRECTION, "")
         self._reconciler.clock_corrected()
         self._clock.confirm()
         self._log.error(
@@ -139,7 +138,7 @@ class ClockCorrector:
         await self._save_anchor()
 
     def _interrupted_correction(self) -> Correction:
-        by, _, since = (self._store.recall(CORRECTING) or "0 0").partition(" ")
+        by, _, since = (self._store.recall(MetaKey.CLOCK_CORRECTION) or "0 0").partition(" ")
         return Correction(at=self._clock.now(), by=float(by), since=float(since))
 
     async def _correct_records(self, correction: Correction) -> None:
@@ -151,12 +150,12 @@ class ClockCorrector:
     async def _save_anchor(self) -> None:
         """Remember a confirmed time for the next start on this boot."""
         anchor = self._clock.anchor() if self._clock.confirmed else None
-        known = Anchor.read(self._store.recall(ANCHOR))
+        known = Anchor.read(self._store.recall(MetaKey.CLOCK))
         if anchor is None or (
             known and known.boot == anchor.boot and abs(known.offset - anchor.offset) < _ANCHOR_TOLERANCE
         ):
             return
-        await self._store.remember(ANCHOR, str(anchor))
+        await self._store.remember(MetaKey.CLOCK, str(anchor))
 
     def _report(self) -> None:
         """Log when the host's clock goes wrong, and when it is right again."""

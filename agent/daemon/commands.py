@@ -7,11 +7,9 @@ is obeyed once. When no agent runs, the command takes the lock itself and obeys 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from agent.admission.adoption import refuse_adoption
-from agent.admission.changes import IdentityKey
 from agent.core.errors import AgentError
 from agent.core.observations import (
     ClaimsDisclosed,
@@ -22,52 +20,11 @@ from agent.core.observations import (
     PersonalDataDisclosed,
     RerunRequested,
 )
-from agent.core.record import Desired, Phase, Record
-from agent.ports import Clock, Command, Recoveries, Store
-from agent.ports.delivery import CommandTarget
+from agent.core.record import Phase, Record
+from agent.ports import Clock, Command, CommandStore, Documents, MetaKey, RecordPort
 
 _DURABLE_TIMEOUT = 30.0  # seconds until an answer must be folded in
 _POLL_SECONDS = 0.05  # seconds between two looks whether it is
-_APPROVED = "approved"
-BACKED_UP = "backed-up"
-PAUSED = "paused"  # under this the store remembers since when; empty: it is not paused
-
-
-class CommandStore(Store, Protocol):
-    """A store that remembers commands."""
-
-    @property
-    def keys(self) -> IdentityKey:
-        """The key that makes uids."""
-
-    @property
-    def recoveries(self) -> Recoveries:
-        """What is on record of a store that is not what it was."""
-
-    def command_answer(self, command_id: str) -> str | None:
-        """The answer to a command that was obeyed before."""
-
-    async def apply_command(self, command: Command, answer: str, at: float) -> None:
-        """Remember that it was obeyed."""
-
-    def has_pending_image_deletions(self, uid: str) -> bool:
-        """Is an image file of an earlier generation still to be deleted?"""
-
-    async def make_claims_unreadable(self, uid: str) -> bool:
-        """Make the claims of a request unreadable in every copy, and erase them. True: there were any."""
-
-    async def forget(self, uid: str, at: float) -> bool:
-        """Erase names, labels, paths and file of a request. False: not yet from the write-ahead log."""
-
-    async def forget_in_replaced(self, uid: str, at: float) -> list[Path]:
-        """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
-
-
-class Documents(Protocol):
-    """The documents of the source, as they are now."""
-
-    async def find_document(self, name: str, rerun: str | None) -> Desired:
-        """The document of this name, with this rerun token. Raises AgentError if it is missing or invalid."""
 
 
 class CommandHandler:
@@ -76,7 +33,7 @@ class CommandHandler:
     def __init__(
         self,
         store: CommandStore,
-        records: CommandTarget,
+        records: RecordPort,
         documents: Documents,
         clock: Clock,
         source: str,
@@ -200,26 +157,26 @@ class CommandHandler:
 
     async def _approve(self, _: str | None, __: Mapping[str, Any]) -> str:
         now = self._clock.now()
-        await self._store.remember(_APPROVED, str(now))
+        await self._store.remember(MetaKey.APPROVED, now)
         if self._store.recoveries.open() is None:
             return "what waits for withdrawal, if anything does, is approved; it happens at the next scan"
         await self._store.recoveries.approve(now)
         return "approved: once Assure was asked once more what it still has, all that waits goes on"
 
     async def _pause(self, _: str | None, __: Mapping[str, Any]) -> str:
-        if not is_paused(self._store):
-            await self._store.remember(PAUSED, str(self._clock.now()))
+        if self._store.recall_time(MetaKey.PAUSED) is None:
+            await self._store.remember(MetaKey.PAUSED, self._clock.now())
         return "paused: nothing new is begun; what runs is observed and deleted"
 
     async def _resume(self, _: str | None, __: Mapping[str, Any]) -> str:
-        await self._store.remember(PAUSED, "")
+        await self._store.remember(MetaKey.PAUSED, None)
         return "resumed"
 
     async def _backed_up(self, _: str | None, request: Mapping[str, Any]) -> str:
         at = request.get("at")
         if not isinstance(at, int | float) or isinstance(at, bool):
             raise AgentError("That is no time.", "use the commands of the same version as the agent")
-        await self._store.remember(BACKED_UP, str(float(at)))
+        await self._store.remember(MetaKey.BACKED_UP, float(at))
         return "noted"
 
     async def _forget(self, uid: str | None, request: Mapping[str, Any]) -> str:
@@ -266,13 +223,3 @@ VERBS: dict[str, Callable[[CommandHandler, str | None, Mapping[str, Any]], Await
     "backed-up": CommandHandler._backed_up,
     SHOW_CLAIMS: CommandHandler._show_personal,
 }
-
-
-def is_paused(store: Store) -> bool:
-    """Did a person pause the agent?"""
-    return bool(store.recall(PAUSED))
-
-
-def paused_since(kept: str | None) -> float | None:
-    """What `PAUSED` says: when a person paused the agent, or None."""
-    return float(kept) if kept else None

@@ -19,7 +19,7 @@ from agent.controller.reconciler import Reconciler
 from agent.controller.recovery import StoreRecovery
 from agent.controller.start_budget import StartBudget
 from agent.core.answer import Operation
-from agent.core.machine import Step
+from agent.core.step import Step
 from agent.daemon.backups import Backups
 from agent.daemon.health import AgentHealth
 from agent.daemon.maintenance import Maintenance

@@ -7,18 +7,16 @@ writes nothing and does not call Assure.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import cast
 
-from agent.admission import Admission, AdmissionRules, IdentityKey, SyncResult
+from agent.admission import Admission, AdmissionRules, SyncResult
 from agent.assure.document_type_cache import DocumentTypeCache, OfflineDocumentTypes
-from agent.controller.interpreter import Interpreter
-from agent.controller.reconciler import Reconciler
 from agent.controller.start_budget import StartBudget
 from agent.core.errors import AgentError
-from agent.core.machine import Step
 from agent.core.policy import Policy
 from agent.core.record import Record
-from agent.ports import Clock, Receipt, WaitingSummary
+from agent.core.step import Step
+from agent.daemon.offline_records import OfflineRecords
+from agent.ports import Clock, IdentityKey, MetaKey, Receipt
 from agent.source.diagnostics import Fault
 from agent.source.folder import Folder
 from agent.store.readonly import ReadOnlyStore
@@ -55,14 +53,15 @@ class DryRun:
         self._first = reading is None and recovery is None
         policy = replace(policy, recovering=recovery is not None)
         self._clock = clock
-        self._limit = limit  # starts a day; 0: no budget
+        self._limit = limit  # starts a day, 0 without a budget
         self._rules = rules
         self._identity_key = identity_key
         self.store = OverlayStore(reading, clock.now(), policy)
-        interpreter = cast("Interpreter", None)  # the reconciler is never run, so it performs no effect
-        reconciler = Reconciler(self.store, interpreter, clock, policy, 1, lambda: 0.5)
+        unconfirmed = policy.clock_unconfirmed or not clock.confirmed
+        current = replace(policy, started_at=clock.now(), clock_unconfirmed=unconfirmed)
+        records = OfflineRecords(self.store, clock, current)
         types = DocumentTypeCache(OfflineDocumentTypes(), self.store, clock)
-        self._admission = Admission(folder, rules, self.store, reconciler, identity_key, types, clock)
+        self._admission = Admission(folder, rules, self.store, records, identity_key, types, clock)
 
     async def plan(self) -> Plan:
         """Scan until each absence is proved, and report the changes. Raises AgentError if the folder is missing."""
@@ -133,7 +132,7 @@ class DryRun:
 
     def _removed_rows(self, synced: SyncResult) -> Iterable[Change]:
         """One row for each request that had a file and is in no file that could be read."""
-        for name, uid in self.store.known(self._rules.source).items():
+        for name, uid in self.store.present(self._rules.source).items():
             if name in synced.scan.documents or name in synced.scan.claimed:
                 continue
             before, after = self._before_and_after(uid)
@@ -153,14 +152,17 @@ class DryRun:
 
 
 class OverlayStore:
-    """A store that starts as the stored state and keeps all commits in memory. Implements `agent.ports.Store`."""
+    """A store that starts as the stored state and keeps all commits in memory.
+
+    Implements `agent.ports.Records`, `agent.ports.AdmissionStore` and `agent.ports.Starts`.
+    """
 
     def __init__(self, reading: ReadOnlyStore | None, now: float, policy: Policy) -> None:
         self._reading = reading
         self._now = now
         self._policy = policy
         self._committed: dict[str, Record] = {}
-        self._remembered: dict[str, str] = {}
+        self._remembered: dict[MetaKey, str | float | None] = {}
         self._withdrawn: set[tuple[str, int]] = set()  # uids and generations
 
     def before(self, uid: str) -> Record | None:
@@ -168,11 +170,9 @@ class OverlayStore:
         found = self._reading.get(uid) if self._reading is not None else None
         return None if found is None else after_restart(found, self._now, self._policy)
 
-    def known(self, source: str) -> dict[str, str]:
+    def present(self, source: str) -> dict[str, str]:
         """Names and uids of stored requests that have a file."""
         return self._reading.present(source) if self._reading is not None else {}
-
-    present = known
 
     async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
         """Keep the records."""
@@ -190,68 +190,34 @@ class OverlayStore:
         return len(self._withdrawn) + (self._reading.withdrawn_since(at) if self._reading is not None else 0)
 
     async def record_scan(self, *_: object) -> None:
-        """Ignored."""
-
-    def claim(self, now: float, limit: int, busy: set[str], started_only: bool = False) -> list[Record]:
-        """The dry run drives no request."""
-        return []
-
-    def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
-        """The dry run drives no request."""
-        return []
-
-    def creating(self) -> list[Record]:
-        """The dry run drives no request."""
-        return []
-
-    def next_due(self, busy: set[str], started_only: bool = False) -> float | None:
-        """The dry run drives no request."""
-        return None
-
-    def unsettled(self, started_only: bool = False) -> bool:
-        """The dry run drives no request."""
-        return False
-
-    def waiting(self) -> WaitingSummary:
-        """The dry run polls no result."""
-        return WaitingSummary(count=0, since=0.0)
-
-    def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
-        """The dry run polls no result."""
-        return []
-
-    def least_recently_polled(self, limit: int) -> list[str]:
-        """The dry run polls no result."""
-        return []
+        """Keep nothing: the plan reports the scan itself."""
 
     def starts_since(self, at: float) -> int:
         """How many starts count since then."""
         return self._reading.starts_since(at) if self._reading is not None else 0
 
-    def awaiting_budget_or_images(self) -> list[str]:
-        """The dry run delivers no observation at its start."""
-        return []
-
-    def recall(self, key: str) -> str | None:
-        """A stored value, or the value that the dry run set."""
+    def recall(self, key: MetaKey) -> str | None:
+        """The text that the dry run set, or the stored one."""
         if key in self._remembered:
-            return self._remembered[key]
+            value = self._remembered[key]
+            return None if value is None else str(value)
         return self._reading.recall(key) if self._reading is not None else None
 
-    async def remember(self, key: str, value: str) -> None:
+    def recall_time(self, key: MetaKey) -> float | None:
+        """The time that the dry run set, or the stored one."""
+        if key in self._remembered:
+            value = self._remembered[key]
+            return None if value is None else float(value)
+        return self._reading.recall_time(key) if self._reading is not None else None
+
+    async def remember(self, key: MetaKey, value: str | float | None) -> None:
         """Keep a value in memory."""
         self._remembered[key] = value
 
     def orphans(self) -> list[tuple[str, float, str | None]]:
-        """The dry run collects no orphan."""
-        return []
+        """The stored possible orphans: the dry run creates none."""
+        return self._reading.orphans() if self._reading is not None else []
 
     def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
         """The stored owners of these dossiers: the dry run creates none."""
         return self._reading.owners(dossiers) if self._reading is not None else {}
-
-    async def found_orphan(self, *_: object) -> None:
-        """The dry run collects no orphan."""
-
-    async def close_orphan(self, *_: object) -> None:
-        """The dry run collects no orphan."""

@@ -3,12 +3,12 @@
 import asyncio
 import json
 
-from agent.assure.account import CIRCUIT, ENDPOINTS
 from agent.assure.circuit_breaker import MAX_TRUSTED_MISSING, Cause, OpenCircuit
 from agent.core.errors import AgentError
 from agent.daemon.telemetry import CIRCUIT_HINTS, Telemetry
 from agent.platform.endpoint_health import DISPLAY_NAMES, EndpointHealth, EndpointTrouble, as_json, display_name
 from agent.platform.shutdown import Shutdown
+from agent.ports import MetaKey
 from agent.store.sqlite import SqliteStore
 
 
@@ -25,7 +25,7 @@ class AgentHealth:
 
     async def reset(self) -> None:
         """At the start no circuit is open any more, and nothing is known of the endpoints."""
-        for key in (CIRCUIT, ENDPOINTS):
+        for key in (MetaKey.CIRCUIT, MetaKey.ENDPOINTS):
             if self._store.recall(key):
                 await self._store.remember(key, "")
 
@@ -62,7 +62,7 @@ class AgentHealth:
     def endpoint_changed(self, name: str, before: EndpointTrouble | None, after: EndpointTrouble | None) -> None:
         """The trouble of an endpoint began, changed or ended: logged, measured, and noted for other commands."""
         self._telemetry.endpoint_changed(name, before, after)
-        self._schedule_note(ENDPOINTS, json.dumps(as_json(self._endpoints.known)))
+        self._schedule_note(MetaKey.ENDPOINTS, json.dumps(as_json(self._endpoints.known)))
 
     async def end_recovered(self) -> None:
         """End the trouble of each endpoint that has recovered."""
@@ -72,14 +72,14 @@ class AgentHealth:
         """The circuit opened, or closed: said in the log and the metrics, and noted for `doctor`."""
         self._opened = opened
         self._telemetry.circuit_changed(opened, self._circuit_detail(opened) if opened is not None else "")
-        self._schedule_note(CIRCUIT, "" if opened is None else opened.cause.value)
+        self._schedule_note(MetaKey.CIRCUIT, "" if opened is None else opened.cause.value)
 
-    def _schedule_note(self, key: str, text: str) -> None:
+    def _schedule_note(self, key: MetaKey, text: str) -> None:
         note = asyncio.create_task(self._write_note(key, text))
         self._notes.add(note)
         note.add_done_callback(self._notes.discard)
 
-    async def _write_note(self, key: str, text: str) -> None:
+    async def _write_note(self, key: MetaKey, text: str) -> None:
         try:
             await self._store.remember(key, text)
         except AgentError as error:

@@ -2,55 +2,21 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from agent.admission import Admission, AdmissionRules
 from agent.assure.document_type_cache import DocumentTypeCache, OfflineDocumentTypes
 from agent.core.errors import AgentError
-from agent.core.machine import admit, step
-from agent.core.observations import Observation, Resumed
-from agent.core.policy import Policy
-from agent.core.record import Record
 from agent.daemon.commands import CommandHandler
+from agent.daemon.offline_records import OfflineRecords
 from agent.daemon.peer_credentials import own_account
-from agent.platform.clock import ANCHOR, Anchor, SystemClock
+from agent.platform.clock import Anchor, SystemClock
 from agent.platform.settings import Settings
-from agent.ports import Store
+from agent.ports import MetaKey
 from agent.source.folder import Folder
 from agent.store.sqlite import SqliteStore
-
-
-class OfflineRecords:
-    """Records that nobody drives: what they are told is folded in at once, and nothing is asked."""
-
-    def __init__(self, store: Store, clock: SystemClock, policy: Policy) -> None:
-        self._store = store
-        self._clock = clock
-        self._policy = policy
-
-    async def admit(self, records: Sequence[Record]) -> None:
-        """Admit new requests."""
-        await self._store.commit([admit(record, self._clock.now(), self._policy) for record in records])
-
-    async def deliver(self, observations: Mapping[str, Observation]) -> None:
-        """Fold each in, after what an ended agent left open."""
-        for uid, observation in observations.items():
-            record = self._store.get(uid)
-            if record is None:
-                continue
-            if record.intent is not None:
-                resumed = step(record, Resumed(at=self._clock.now()), self._policy, request_effect=False)
-                await self._store.commit([resumed])
-                record = resumed.record
-            taken = step(record, observation, self._policy, request_effect=False)
-            if taken.changed:
-                await self._store.commit([taken])
-
-    def retract(self, uid: str, observation: Observation) -> bool:
-        """Never: `deliver` has committed the observation."""
-        return False
 
 
 async def _execute(control: CommandHandler, store: SqliteStore, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +31,7 @@ def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str,
     store = SqliteStore(settings.state_path, None, claims_key=settings.claims_key.get_secret_value())
     try:
         clock = SystemClock()
-        clock.resume(store.last_event_at(), Anchor.read(store.recall(ANCHOR)))
+        clock.resume(store.last_event_at(), Anchor.read(store.recall(MetaKey.CLOCK)))
         recovering = store.recoveries.open() is not None
         policy = replace(settings.policy, recovering=recovering, clock_unconfirmed=not clock.confirmed)
         records = OfflineRecords(store, clock, policy)

@@ -2,10 +2,9 @@
 
 from agent.controller.reconciler import Reconciler
 from agent.controller.recovery import StoreRecovery
-from agent.daemon.commands import PAUSED, is_paused, paused_since
 from agent.daemon.telemetry import Telemetry
 from agent.platform.shutdown import Shutdown
-from agent.ports import Clock
+from agent.ports import Clock, MetaKey
 from agent.store.sqlite import SqliteStore
 
 _LIST_ATTEMPTS = 5  # to have Assure's lists at the start, before anything is begun
@@ -33,7 +32,7 @@ class WorkGate:
     async def start(self) -> None:
         """At the start: as it was left, and said in the history when a person restored the store."""
         self.refresh()
-        if (since := paused_since(self._store.recall(PAUSED))) is not None:
+        if (since := self._store.recall_time(MetaKey.PAUSED)) is not None:
             self._telemetry.started_paused(since)
         recovery = self._store.recoveries.open()
         if recovery is not None and recovery.cause == "restored" and recovery.scanned_at is None:
@@ -44,7 +43,8 @@ class WorkGate:
         """As the store says now."""
         recovery = self._store.recoveries.open()
         self._reconciler.recovering = recovery is not None
-        self._reconciler.paused = is_paused(self._store) or (recovery is not None and recovery.holds_new_work)
+        paused = self._store.recall_time(MetaKey.PAUSED) is not None
+        self._reconciler.paused = paused or (recovery is not None and recovery.holds_new_work)
 
     async def run_recovery(self, first: bool = False) -> None:
         """Once at the start, and then whenever something waits to be looked for; a no-op while all is as usual."""

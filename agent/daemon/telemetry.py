@@ -9,8 +9,8 @@ from agent.assure.circuit_breaker import Cause, OpenCircuit
 from agent.controller.recovery import RecoveryReport
 from agent.core.answer import CallResult
 from agent.core.errors import AgentError
-from agent.core.machine import Step
 from agent.core.record import Phase
+from agent.core.step import Step
 from agent.core.timestamps import format_timestamp
 from agent.platform.callbacks import isolated
 from agent.platform.endpoint_health import EndpointCause as EndpointCause

@@ -31,7 +31,6 @@ DRIFT: Final = 60.0  # seconds: two clocks that differ by no more agree
 MIN_READING_SPAN: Final = 1.0  # seconds between the answers that correct a time that was never confirmed ...
 CONFIRMED_READING_SPAN: Final = 10.0  # ... or one that was
 STEADY_SECONDS: Final = 86400.0  # seconds until a steady wall clock is believed without a witness
-ANCHOR: Final = "clock"  # under this the store remembers the `Anchor`
 _SPREAD = 5.0  # seconds: answers about the same time differ by no more, beside their round trips
 _LONGEST_TRIP = 30.0  # seconds: an answer that took longer says nothing of the time
 

@@ -17,14 +17,14 @@ from agent import __version__
 from agent.core.answer import Operation
 from agent.core.drop_reasons import Dropped
 from agent.core.event_result import EventResult
-from agent.core.machine import Step
 from agent.core.record import Phase
+from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.platform.endpoint_health import EndpointCause, EndpointTrouble
 from agent.platform.log import lost_lines
 from agent.platform.metric_tables import COUNTERS, GAUGES, HISTOGRAMS, PREFIX, Definition
-from agent.platform.store_metrics import StoreCollector, StoreStatistics
-from agent.ports import Clock
+from agent.platform.store_metrics import StoreCollector
+from agent.ports import Clock, StoreStatistics
 
 
 class Metrics:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from itertools import product
-from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -11,23 +10,7 @@ from prometheus_client.registry import Collector
 from agent.core.assure_types import ProcessType
 from agent.core.record import HoldReason, Outcome
 from agent.platform.metric_tables import MODES, PREFIX, STORE_GAUGES
-from agent.ports import Clock
-
-
-class StoreStatistics(Protocol):
-    """One snapshot of a store."""
-
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Requests by phase and state."""
-
-    def counters(self, counter: str) -> list[tuple[str, str, str, int]]:
-        """A persistent counter (outcome, start): mode, process type, outcome, value."""
-
-    def held(self) -> list[tuple[str, int]]:
-        """Held requests by reason."""
-
-    def gauges(self, now: float) -> dict[str, float]:
-        """The values of STORE_GAUGES."""
+from agent.ports import Clock, StoreStatistics
 
 
 class StoreCollector(Collector):

@@ -1,29 +1,62 @@
-"""What the loops need of the outside. Each port states its contract; adapters live in store, assure and source."""
+"""The ports of the agent: its interfaces to the outside. The adapters are in store, assure, source and web."""
 
 from agent.ports.clock import Clock
+from agent.ports.commands import Command, CommandStore, Documents
+from agent.ports.delivery import DeliverEvent, RecordPort
 from agent.ports.effects import Budget, ClaimsEncryption, ClaimsEncryptionError, DocumentTypes, Pictures, UnusableImage
+from agent.ports.key_value import KeyValue, MetaKey
+from agent.ports.recoveries import Recoveries, Recovery
 from agent.ports.remote import Gate, Image, Remote, ResultReading
-from agent.ports.sink import Delivery, Sink
-from agent.ports.store import Command, Receipt, Recoveries, Recovery, Store, WaitingSummary
+from agent.ports.sink import Delivery, Outbox, Sink
+from agent.ports.store import (
+    AdmissionStore,
+    DossierOwners,
+    DueRecords,
+    IdentityKey,
+    Inbox,
+    Orphans,
+    Receipt,
+    Records,
+    Starts,
+    StoreStatistics,
+    WaitingRecords,
+    WaitingSummary,
+)
 
 __all__ = [
+    "AdmissionStore",
     "Budget",
     "ClaimsEncryption",
     "ClaimsEncryptionError",
     "Clock",
     "Command",
+    "CommandStore",
+    "DeliverEvent",
     "Delivery",
     "DocumentTypes",
+    "Documents",
+    "DossierOwners",
+    "DueRecords",
     "Gate",
+    "IdentityKey",
     "Image",
+    "Inbox",
+    "KeyValue",
+    "MetaKey",
+    "Orphans",
+    "Outbox",
     "Pictures",
     "Receipt",
+    "RecordPort",
+    "Records",
     "Recoveries",
     "Recovery",
     "Remote",
     "ResultReading",
     "Sink",
-    "Store",
+    "Starts",
+    "StoreStatistics",
     "UnusableImage",
+    "WaitingRecords",
     "WaitingSummary",
 ]

@@ -1,18 +1,18 @@
-"""Time, as the loops need it."""
+"""The port to time."""
 
 import asyncio
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time. Tests use one that jumps."""
+    """Time. Tests use a virtual clock."""
 
     def now(self) -> float:
         """Wall-clock time in seconds since the epoch, UTC."""
 
     @property
     def confirmed(self) -> bool:
-        """False while the time may be wrong: nothing is done because of it that cannot be undone."""
+        """False while the time may be wrong. Until then the agent does nothing irreversible because of the time."""
 
     async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
-        """Return when the event is set, or after that much time."""
+        """Return when the event is set, or after this many seconds. None: no limit."""

@@ -1,4 +1,4 @@
-"""How other rooms hand requests and observations to the controller."""
+"""The port to the owner of the records, for new requests and observations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -26,12 +26,5 @@ class RecordPort(Protocol):
     async def deliver(self, observations: Mapping[str, Observation], /) -> None:
         """Deliver observations to records, by uid."""
 
-
-class CommandTarget(Protocol):
-    """The receiver of an operator's commands: the reconciler, or the store alone while no agent runs."""
-
-    async def deliver(self, observations: Mapping[str, Observation], /) -> None:
-        """Deliver observations to records, by uid."""
-
     def retract(self, uid: str, observation: Observation) -> bool:
-        """Take an observation back. True: it was still waiting for a call to end, and has no effect."""
+        """Take an observation back. True: it was still queued behind a call, and has no effect."""

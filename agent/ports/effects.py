@@ -1,4 +1,4 @@
-"""What effects need besides Assure: pictures, seals, the budget, and the document types of today."""
+"""The ports for effects, except the Assure API: images, claims encryption, start budget, document types."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +29,11 @@ class Pictures(Protocol):
     """The images folder."""
 
     async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | UnusableImage:
-        """The images as they were admitted, or the first one that changed or cannot be read."""
+        """Read the admitted images. Returns the first one that changed or cannot be read instead, if there is one."""
 
 
 class ClaimsEncryptionError(Exception):
-    """Claims that cannot be sealed. `reason` is a token: no-key, disk."""
+    """The agent cannot encrypt claims. `reason` is a token: no-key, disk."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -44,21 +44,21 @@ class ClaimsEncryption(Protocol):
     """Encrypts claims."""
 
     def encrypt(self, claims_request: ClaimsRequest, claims: bytes, at: float) -> EncryptedClaims:
-        """The claims of this moment, sealed until their time is over. Blocking, for milliseconds. Raises Unsealable.
+        """Encrypt the claims until they expire. Blocks for milliseconds. Raises ClaimsEncryptionError.
 
-        What was sealed can be opened again only once it was committed.
+        Their key is kept only if the result is committed.
         """
 
 
 class Budget(Protocol):
-    """The starts of a day."""
+    """The start budget: the starts that the agent may make in one day."""
 
     def take(self) -> float | None:
-        """Take one; None when there was one, otherwise when the next day's budget begins."""
+        """Take one start. Returns None, or the time of the next budget if none is left."""
 
 
 class DocumentTypes(Protocol):
-    """Assure's document types, as of today."""
+    """Assure's document types, at most a day old."""
 
     async def resolve(self, key: DocumentKey) -> Resolution | None:
-        """What is meant, by a list of at most a day; None while no such list can be had. Returns within seconds."""
+        """Resolve a key. Returns within seconds; None while Assure returns no list."""

@@ -1,6 +1,7 @@
-"""Whom the agent tells, and what it owes them."""
+"""The receivers of notifications, and the outbox of what they have not received yet."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from agent.core.notifications import Notice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A notice that is owed to a sink. `event` is the same however often it is sent; `name` is None once forgotten."""
+    """A pending notice for a sink. `event` is the same in every attempt. `name` is None once it was forgotten."""
 
     id: int
     event: str
@@ -23,12 +24,25 @@ class Delivery:
 
 
 class Sink(Protocol):
-    """Somebody who wants to be told."""
+    """A receiver of notifications."""
 
     async def send(self, delivery: Delivery) -> bool:
-        """Tell it; True when the sink took it. Never raises for an answer or for the lack of one."""
+        """Send it. True if the sink accepted it. Failures of the network raise nothing."""
+
+
+class Outbox(Protocol):
+    """The pending notifications."""
+
+    def pending(self, sink: str, after: int, limit: int) -> list[Delivery]:
+        """The notifications of this sink after the delivery `after`, oldest first."""
+
+    async def acknowledge(self, ids: Sequence[int]) -> None:
+        """Remove the delivered notifications."""
+
+    async def trim(self, sink: str, most: int) -> int:
+        """Keep the newest `most` of this sink. Returns the number of dropped ones."""
 
 
 def sink_id(url: str) -> str:
-    """Return the id of a sink in the store. A digest: the URL may hold a secret."""
+    """The id of a sink in the store. It is a digest, because the URL may contain a secret."""
     return hashlib.sha256(url.encode()).hexdigest()[:16]

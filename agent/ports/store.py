@@ -1,39 +1,29 @@
-"""Where records live, and what else is kept beside them."""
+"""The store, as one Protocol for each consumer. Every coroutine returns when its change is durable [I4].
+
+Reads see committed data. Every method may raise StoreError.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from agent.core.admission import ScanNote
-from agent.core.machine import Step
 from agent.core.record import Record
-from agent.core.retry import holds_new_work
+from agent.core.step import Step
+from agent.ports.key_value import KeyValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingSummary:
-    """Requests that wait for a result: how many, and when the first of them was begun (seconds since the epoch)."""
+    """The requests that wait for a result: their number, and the oldest first create call (seconds since the epoch)."""
 
     count: int
     since: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """What a person tells the agent. `id` is made by who sends it: the same command sent twice is obeyed once.
-
-    `sender` is the account of the operating system that sent it (`agent/daemon/peer_credentials.py`).
-    """
-
-    id: str
-    verb: str
-    uid: str | None = None
-    sender: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A received Assure Event: the digest of its id, when it came, and until when older receipts are forgotten."""
+    """A received Assure Event: the digest of its id, when it arrived, and the time before which receipts expire."""
 
     digest: str
     at: float
@@ -41,103 +31,123 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery:
-    """A store that is not what it was, since `at`. `cause`: lost, older (than its mark), restored (from a backup)."""
+class Attempt:
+    """One call that changes something at Assure, with its answer. `result` is None until Assure answers."""
 
-    at: float
+    number: int
+    generation: int
+    effect: str
+    intended_at: float
+    answered_at: float | None
+    result: str | None  # done | refused | busy | unknown
+    status: int | None  # HTTP
+    trouble: str | None
+    cause: str | None
+    trace_id: str | None
+    shape: str | None  # the keys of the answer's body, with their types
+    digest: str | None  # of the answer's body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedImageDeletion:
+    """A failed deletion of image files. `cause` is the name of an errno, or `changing`."""
+
+    tries: int
+    since: float  # when the files became deletable
+    due_at: float  # the next try
     cause: str
-    scanned_at: float | None = None  # Assure was asked for what it still has
-    approved_at: float | None = None  # a person said to go on
-
-    @property
-    def holds_new_work(self) -> bool:
-        """True while nothing may be begun."""
-        return holds_new_work(self.cause)
 
 
-class Recoveries(Protocol):
-    """What is on record of a store that is not what it was."""
+class IdentityKey(Protocol):
+    """The key of the store, for uids and digests."""
 
-    fresh: bool  # the store was made just now: it has no past
+    def uid(self, source: str, name: str) -> str:
+        """The uid of a request."""
 
-    def open(self) -> Recovery | None:
-        """The recovery that goes on, or None: all is as usual."""
-
-    def possibly_stale(self) -> list[str]:
-        """The uids of what is not done: all of it may be behind what happened."""
-
-    def held_history_lost(self, unsearched: bool = False) -> list[str]:
-        """The uids of those held because nothing is known of their past; with `unsearched` those not looked for yet."""
-
-    async def record_search(self, at: float, unclaimed: Iterable[tuple[str, str]]) -> None:
-        """Assure was asked; `unclaimed` are dossiers that no request explains: id and reference."""
-
-    async def suspect(self, uid: str, reference: str, dossier_id: str, at: float) -> None:
-        """An empty dossier of an earlier attempt: its deletion is intended from here on."""
-
-    def last_scan_at(self) -> float | None:
-        """When Assure was last asked in an earlier recovery: what was there before is settled. None: never."""
-
-    def previously_unclaimed(self, dossiers: Sequence[str]) -> set[str]:
-        """Those of these dossiers that an earlier recovery saw and left alone."""
-
-    async def begin(self, at: float) -> None:
-        """The store was found to be behind while it was in use: a recovery as for an older copy."""
-
-    async def approve(self, at: float) -> None:
-        """A person says to go on."""
-
-    async def close(self, at: float) -> None:
-        """All is as usual again."""
+    def digest(self, content: bytes) -> str:
+        """A salted digest."""
 
 
-class Store(Protocol):
-    """Where records live. Whatever a coroutine of it returned from is durable [I4]; reads see what is durable."""
-
-    async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
-        """Make these steps and the receipt of their event durable, all or none. Raises StoreError."""
+class Records(Protocol):
+    """The records of requests."""
 
     def get(self, uid: str) -> Record | None:
         """The record of this uid."""
 
+    async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
+        """Write these steps and the receipt of their event, all or none."""
+
+
+class DueRecords(Records, Protocol):
+    """The records that the reconciler drives."""
+
     def claim(self, now: float, limit: int, busy: set[str], started_only: bool = False) -> list[Record]:
-        """At most `limit` records that are due and not busy: new work first, then what is tried again, then looks.
+        """At most `limit` due records that are not busy: first new work, then retries and deletions, then polls.
 
         With `started_only` only those that wait for their result or their deletion.
         """
 
     def next_due(self, busy: set[str], started_only: bool = False) -> float | None:
-        """When the next record that is not busy is due; of those begun, or of all."""
+        """When the next record that is not busy is due."""
 
     def overdue(self, now: float, limit: int, busy: set[str]) -> list[Record]:
-        """At most `limit` records that are not busy, and whose deadline or hold has run out before their outcome."""
+        """At most `limit` records that are not busy, and whose deadline or hold has expired before their outcome."""
 
     def creating(self) -> list[Record]:
-        """Those without a dossier whose creation was asked for at least once."""
+        """The records without a dossier whose creation was intended at least once."""
 
-    def unsettled(self, started_only: bool = False) -> bool:
-        """True while some request goes on by itself: not held, not suspended, not queued, not in retention."""
+
+class WaitingRecords(Protocol):
+    """The records that wait for a result."""
 
     def waiting(self) -> WaitingSummary:
-        """What waits for a result."""
+        """How many wait."""
 
     def waiting_in(self, dossiers: Sequence[str]) -> list[str]:
         """The uids of those that wait for a result in one of these dossiers."""
 
     def least_recently_polled(self, limit: int) -> list[str]:
-        """Those that wait for a result, the ones that were looked at longest ago first."""
+        """The uids of those whose last poll is longest ago, oldest first."""
+
+
+class Starts(Protocol):
+    """The billable starts."""
 
     def starts_since(self, at: float) -> int:
-        """How many starts were reserved since then, or made or begun without a brake."""
+        """How many starts count since then: reserved ones, and those made or begun without a budget."""
 
-    def awaiting_budget_or_images(self) -> list[str]:
-        """The uids of those that wait for the budget, or for their images."""
+
+class DossierOwners(Protocol):
+    """The use of dossiers."""
+
+    def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
+        """The uid of the request that is not done and has the dossier, by dossier."""
+
+    def orphans(self) -> list[tuple[str, float, str | None]]:
+        """The open possible orphans: reference, since, and the dossier's id once Assure showed it."""
+
+
+class Orphans(DossierOwners, Protocol):
+    """The possible orphans: dossiers whose creation was not answered."""
+
+    async def found_orphan(self, reference: str, dossier_id: str) -> None:
+        """Record the dossier of a possible orphan. The agent deletes it, unless a request has it."""
+
+    async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
+        """Close a possible orphan: its deletion is confirmed, or it never appeared."""
+
+
+class AdmissionStore(DossierOwners, KeyValue, Protocol):
+    """The store, as admission uses it."""
+
+    def get(self, uid: str) -> Record | None:
+        """The record of this uid."""
 
     def present(self, source: str) -> dict[str, str]:
-        """The names of a source whose files are there, as far as we know, with their uids."""
+        """The names and uids of the requests of a source that have a file, according to the last scan."""
 
     def withdrawn_since(self, at: float) -> int:
-        """How many files were taken away before the outcome since then, those that are back among them."""
+        """How many files were removed before the outcome since then, also those that are back."""
 
     async def record_scan(
         self,
@@ -153,20 +163,31 @@ class Store(Protocol):
         the earlier ones, if given.
         """
 
-    def recall(self, key: str) -> str | None:
-        """What was remembered of this account under this key."""
 
-    async def remember(self, key: str, value: str) -> None:
-        """Keep a text for this account; it is forgotten when the store is bound to another one."""
+class Inbox(Protocol):
+    """The receipts of Assure Events."""
 
-    def orphans(self) -> list[tuple[str, float, str | None]]:
-        """Possible orphans that are open: reference, since, and the dossier's id when it showed."""
+    def is_known(self, digest: str) -> bool:
+        """True if the store has a receipt of an event with this id."""
 
-    def owners(self, dossiers: Sequence[str]) -> dict[str, str]:
-        """Whose these dossiers are: the uid of the request that is not done and has it, by dossier."""
+    async def remember_event(self, receipt: Receipt) -> None:
+        """Record the receipt of an event that no step belongs to."""
 
-    async def found_orphan(self, reference: str, dossier_id: str) -> None:
-        """A possible orphan showed; its deletion is intended from here on, unless it is somebody's."""
+    def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
+        """The uid of the open request that has this dossier or this external reference now."""
 
-    async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
-        """A possible orphan was deleted and confirmed, or never showed."""
+
+class StoreStatistics(Protocol):
+    """The figures of one snapshot of the store, for metrics."""
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Requests by phase and state."""
+
+    def counters(self, counter: str) -> list[tuple[str, str, str, int]]:
+        """A persistent counter (outcome, start): mode, process type, outcome, value."""
+
+    def held(self) -> list[tuple[str, int]]:
+        """Held requests by reason."""
+
+    def gauges(self, now: float) -> dict[str, float]:
+        """The values of STORE_GAUGES."""

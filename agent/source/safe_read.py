@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from agent.platform.files import fsync_folder
+
 FileIdentity = tuple[int, int, int, int]  # size, ctime and mtime in nanoseconds, inode
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
@@ -111,9 +113,7 @@ def remove_beneath(root: str, path: str, limit: int, matches: Callable[[bytes], 
             if not matches(found.content):
                 return NotDeleted(ReadFailure.CHANGING)
             os.unlink(name, dir_fd=folder)
-            written = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-            stack.callback(os.close, written)
-            os.fsync(written)
+            fsync_folder(".", dir_fd=folder)
     except OSError as error:
         if error.errno == errno.ELOOP:
             return NotDeleted(ReadFailure.OUTSIDE)

@@ -1,1 +1,1 @@
-"""Where records live: one SQLite file, one writer."""
+"""The store: one SQLite file with one writer."""

@@ -1,15 +1,16 @@
-"""The Assure account that a state file belongs to: base URL and client id, or the sandbox.
+"""The Assure account of a state file: base URL and client id, or the sandbox.
 
-Outcomes of the sandbox never become outcomes of an account: a file that was used with it is refused to every other
-account, also with `--rebind`, and its certificates and exports say SIMULATED.
+Results of the sandbox never become results of an account. A state file that was used with the sandbox is refused for
+every account, also with `--rebind`. Its certificates and exports say SIMULATED.
 """
 
 from agent.core.errors import StoreForeign
+from agent.ports import MetaKey
+from agent.ports.key_value import REMEMBERED
 from agent.store.connection import Connection
-from agent.store.repository import VALUE_PREFIX
 
 SANDBOX = "the built-in sandbox"  # the account of `run --sandbox`
-SIMULATED = "SIMULATED: every answer is from the sandbox, none from Signicat Assure."  # in each statement about it
+SIMULATED = "SIMULATED: every answer is from the sandbox, none from Signicat Assure."  # in certificates and exports
 _STANDALONE_SANDBOX = "sandbox-client at http://"  # of `assure-agent sandbox` with its default client id
 
 
@@ -19,16 +20,16 @@ def simulated(account: str | None) -> bool:
 
 
 def account_of(connection: Connection) -> str | None:
-    """The account that the file is bound to; None before it is bound."""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'account'").fetchone()
+    """The account of the file; None before the first start."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.ACCOUNT,)).fetchone()
     return None if row is None else str(row[0])
 
 
 def bind(connection: Connection, account: str, rebind: bool) -> None:
-    """Bind the file to the account. Raises StoreForeign where it belongs to another one.
+    """Bind the file to the account. Raises StoreForeign if it belongs to another account.
 
-    Until something was asked of Assure, it belongs to nobody; `rebind` takes it from another account, but never from
-    or for the sandbox.
+    Before the first call to Assure, any account may take the file. `rebind` moves it from another account, but never
+    from or to the sandbox.
     """
     bound = account_of(connection)
     if bound is not None and bound != account and SANDBOX in (bound, account):
@@ -38,8 +39,8 @@ def bind(connection: Connection, account: str, rebind: bool) -> None:
     used = connection.execute("SELECT 1 FROM attempts LIMIT 1").fetchone() is not None
     if bound is None or not used or rebind:
         if bound is not None and bound != account:
-            connection.execute("DELETE FROM meta WHERE key GLOB ?", (VALUE_PREFIX + "*",))
-        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('account', ?)", (account,))
+            connection.execute("DELETE FROM meta WHERE key GLOB ?", (REMEMBERED + "*",))
+        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (MetaKey.ACCOUNT, account))
     elif bound != account:
         raise StoreForeign(
             f"The state file belongs to another Assure account ({bound}), not to {account}.",

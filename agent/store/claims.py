@@ -1,9 +1,9 @@
-"""The table of claims: what is over is made unreadable, then told, then erased.
+"""The table of claims. Expired claims become unreadable first, then the history says so, then the rows are erased.
 
-The order is what makes it true. First the data keys of the claims that stay are wrapped under another key of the day,
-in one commit; then the old key is destroyed: from that moment no copy of what is over can be read by anybody. Only then
-is the history told (by whoever asked), the rows are deleted, and the write-ahead log is truncated. Whatever ends us in
-between, the rows are still there, and all of it is done again.
+The order makes the erasure reliable. First, the data keys of the claims that stay are wrapped under another key of the
+same day, in one commit. Then the agent destroys the old key. From then on, no copy of the expired claims is readable.
+Only then does the caller add the event to the history, and the agent deletes the rows and truncates the write-ahead
+log. After a crash in between, the rows still exist, and the agent repeats all of it.
 """
 
 import asyncio
@@ -18,48 +18,48 @@ from agent.store.group_commit import Writer
 from agent.store.secure_delete import truncate
 
 COLUMNS = "uid, generation, key_id, wrapped, ciphertext, expires_at"
-_RETIRE_RETRIES = 100  # times 50 ms: until a seal that was under way is committed
+_RETIRE_RETRIES = 100  # times 50 ms: until an encryption in progress is committed
 
 
 def stored_claims(row: Sequence[Any]) -> StoredClaims:
-    """A row of the table."""
+    """Map a row of the table."""
     sealed = EncryptedClaims(key_id=row[2], wrapped_key=row[3], ciphertext=row[4], expires_at=row[5])
     return StoredClaims(uid=row[0], generation=row[1], encrypted=sealed)
 
 
 class Claims:
-    """What the store keeps of persons, sealed."""
+    """The encrypted claims in the store."""
 
     def __init__(self, vault: ClaimsKeyring, writer: Writer, query: Callable[[str, Sequence[Any]], list[Any]]) -> None:
         self.keyring = vault
         self._writer = writer
         self._query = query
-        self._wal_dirty = True  # what was erased may still be in the write-ahead log, also from an earlier life
+        self._wal_dirty = True  # the write-ahead log may still have erased claims, also from an earlier process
 
     def expired(self, now: float, limit: int = 1000) -> list[StoredClaims]:
-        """Claims whose time is over, the oldest first."""
-        sql = f"SELECT {COLUMNS} FROM claims WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"  # noqa: S608 - ours
+        """Expired claims, oldest first."""
+        sql = f"SELECT {COLUMNS} FROM claims WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"  # noqa: S608 - constant
         return [stored_claims(row) for row in self._query(sql, (now, limit))]
 
     def of(self, uid: str) -> list[StoredClaims]:
-        """The claims of a request, of all its generations."""
-        sql = f"SELECT {COLUMNS} FROM claims WHERE uid = ?"  # noqa: S608 - ours
+        """The claims of all generations of a request."""
+        sql = f"SELECT {COLUMNS} FROM claims WHERE uid = ?"  # noqa: S608 - constant
         return [stored_claims(row) for row in self._query(sql, (uid,))]
 
     async def make_unreadable(self, expiring: Sequence[StoredClaims]) -> list[StoredClaims]:
-        """Make these unreadable for ever. Returns those that are; the others have to wait for a moment."""
+        """Destroy the keys of these claims. Returns the claims that are unreadable now. Try the others again later."""
         by_key: dict[str, set[tuple[str, int]]] = {}
         for one in expiring:
             by_key.setdefault(one.encrypted.key_id, set()).add((one.uid, one.generation))
         done = set()
-        for key_id, goers in by_key.items():
+        for key_id, expired_claims in by_key.items():
             if self.keyring.retire(key_id):
-                await self._destroy_key(key_id, goers)
+                await self._destroy_key(key_id, expired_claims)
                 done.add(key_id)
         return [one for one in expiring if one.encrypted.key_id in done]
 
     async def make_all_unreadable(self, uid: str) -> list[StoredClaims]:
-        """Make all claims of a request unreadable for ever. Raises AgentError when that cannot be done now."""
+        """Make all claims of a request permanently unreadable. Raises AgentError if that is not possible now."""
         leaving = self.of(uid)
         for _ in range(_RETIRE_RETRIES):
             if len(await self.make_unreadable(leaving)) == len(leaving):
@@ -68,7 +68,7 @@ class Claims:
         raise AgentError("Claims of the same day are being written.", "send the command again in a minute")
 
     async def erase(self, expiring: Sequence[StoredClaims]) -> None:
-        """Delete the rows of claims that are unreadable, and what the write-ahead log has of them."""
+        """Delete the rows of unreadable claims, and their copies in the write-ahead log."""
         if expiring:
             sql = "DELETE FROM claims WHERE uid = ? AND generation = ?"
             rows = [(one.uid, one.generation) for one in expiring]
@@ -77,14 +77,14 @@ class Claims:
         await self.tidy()
 
     async def tidy(self) -> None:
-        """Truncate the write-ahead log after something was erased. While somebody reads it has to wait: ask again."""
+        """Truncate the write-ahead log after an erasure. Does nothing while another connection reads: call it again."""
         if self._wal_dirty:
             done: list[bool] = []
             await self._writer.write(lambda connection: done.append(truncate(connection)), alone=True)
             self._wal_dirty = not done[0]
 
     def sweep(self, now: float) -> None:
-        """Destroy keys whose day is over and that no row names: a crash, or a restored copy, left them."""
+        """Destroy keys of past days that no row names. A crash or a restored copy can leave such keys."""
         left = self.keyring.expired(now)
         if left:
             named = {row[0] for row in self._query("SELECT DISTINCT key_id FROM claims", ())}
@@ -93,15 +93,15 @@ class Claims:
                     self.keyring.destroy(key_id)
 
     async def _destroy_key(self, key_id: str, expiring: set[tuple[str, int]]) -> None:
-        """Take the others out of this key, then destroy it; or leave it, when it cannot be opened here.
+        """Wrap the other claims under another key, then destroy this key.
 
-        Without the CLAIMS_KEY it was written under, nobody can open it; it goes with the last that it was for.
+        A key of another CLAIMS_KEY cannot be opened. It stays until the last of its claims expires.
         """
         stays = False
 
         def work(connection: Connection) -> None:
             nonlocal stays
-            sql = f"SELECT {COLUMNS} FROM claims WHERE key_id = ?"  # noqa: S608 - ours
+            sql = f"SELECT {COLUMNS} FROM claims WHERE key_id = ?"  # noqa: S608 - constant
             others = [
                 one for row in connection.execute(sql, (key_id,)) if not _among(one := stored_claims(row), expiring)
             ]

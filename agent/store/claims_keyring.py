@@ -1,16 +1,16 @@
-"""Where claims are encrypted, and how they become unreadable for ever (design I6).
+"""The keys that encrypt claims. Destroying a key makes the claims permanently unreadable (design I6).
 
-Three keys, each wrapping the next, all AES-256-GCM:
+There are three levels of keys, all AES-256-GCM:
 
-1. CLAIMS_KEY, which is in no file of ours, wraps
-2. the keys of days, files in `keys/` beside the state file and in no backup of it; each wraps
-3. the data keys, one for the claims of one request, which stand beside the ciphertext in the database.
+1. CLAIMS_KEY comes from the settings, and the agent stores it in no file. It wraps the day keys.
+2. The day keys are files in `keys/` next to the state file. No backup contains them. Each wraps data keys.
+3. The data keys encrypt the claims of one request each. They are in the database next to the ciphertext.
 
-A key of a day is for claims that *expire* on that day (of UTC). So it can be destroyed with the last of them; and when
-only some are over, the data keys of the others are wrapped anew under a successor first (`claims.py`). From then on
-every copy of what was over is noise, wherever it is: in a backup, in a freed page, in a snapshot of the disk.
+A day key is for the claims that *expire* on that day (UTC), so the agent destroys it with the last of them. If only
+some of them have expired, the agent first wraps the data keys of the others under another key of that day
+(`claims.py`). Then every copy of the expired claims is unreadable: in backups, freed pages and disk snapshots.
 
-A key that has wrapped a data key which is not in the database yet is never destroyed: that claim would be lost.
+The agent never destroys a day key that has wrapped an uncommitted data key, because those claims would be lost.
 """
 
 import os
@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from agent.core.effect import ClaimsRequest
 from agent.core.errors import AgentError
 from agent.core.observations import EncryptedClaims
+from agent.platform.files import fsync_folder, write_atomically
 from agent.ports import ClaimsEncryptionError
 
 _NONCE = 12
@@ -39,7 +40,7 @@ _SUFFIX = ".key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredClaims:
-    """The claims of one generation as they stand in the database."""
+    """The claims of one generation, as stored."""
 
     uid: str
     generation: int
@@ -47,35 +48,35 @@ class StoredClaims:
 
 
 class ClaimsKeyring:
-    """Seals and opens claims. All methods block for milliseconds, and may be called from any thread."""
+    """Encrypts and decrypts claims. All methods block for milliseconds. Any thread may call them."""
 
     def __init__(self, folder: Path, secret: str) -> None:
-        """`folder` is for the keys of days; `secret` is CLAIMS_KEY, or empty: then nothing is sealed or opened."""
+        """`folder` has the day keys. `secret` is CLAIMS_KEY; if empty, claims cannot be encrypted or decrypted."""
         self._folder = folder
         self._master = _master(secret) if secret else None
         self._lock = threading.RLock()
-        self._current: dict[str, str] = {}  # day -> the key that seals for it
+        self._current: dict[str, str] = {}  # day -> its key in use
         self._opened: dict[str, bytes] = {}
-        self._uncommitted: Counter[str] = Counter()  # by key: what was sealed and is not in the database yet
+        self._uncommitted: Counter[str] = Counter()  # by key: claims that are encrypted and not committed yet
         self._retired: set[str] = set()
 
     def __repr__(self) -> str:
-        return "Vault(...)"
+        return "ClaimsKeyring(...)"
 
     @classmethod
     def for_store(cls, state: Path, secret: str) -> "ClaimsKeyring":
-        """The vault of this state file."""
+        """The keyring of this state file."""
         return cls(state.with_name("keys"), secret)
 
     @property
     def usable(self) -> bool:
-        """True when there is a CLAIMS_KEY."""
+        """True if CLAIMS_KEY is set."""
         return self._master is not None
 
-    # -- sealing ------------------------------------------------------------------------------------------------
+    # -- encryption ------------------------------------------------------------------------------------------------
 
     def encrypt(self, claims_request: ClaimsRequest, claims: bytes, at: float) -> EncryptedClaims:
-        """Encrypt claims under a key of their own, and that one under the key of their last day. Raises Unsealable."""
+        """Encrypt claims under a new data key, wrapped by the key of their last day. Raises ClaimsEncryptionError."""
         expires_at = at + claims_request.ttl
         with self._lock:
             try:
@@ -93,19 +94,19 @@ class ClaimsKeyring:
         )
 
     def committed(self, sealed: EncryptedClaims) -> None:
-        """It is in the database now."""
+        """Record that these claims are committed."""
         with self._lock:
             self._uncommitted[sealed.key_id] -= 1
             self._uncommitted += Counter()  # forget the zeros
 
-    # -- opening ------------------------------------------------------------------------------------------------
+    # -- decryption ------------------------------------------------------------------------------------------------
 
     def check(self, kept: StoredClaims) -> None:
-        """Raises AgentError when these claims could not be opened."""
+        """Raises AgentError if these claims cannot be decrypted."""
         self._data_key(kept)
 
     def open(self, kept: StoredClaims) -> bytes:
-        """The claims in clear. Raises AgentError, which says what is in the way."""
+        """Decrypt claims. Raises AgentError with the cause."""
         sealed = kept.encrypted
         aad = f"{_context(kept.uid, kept.generation)}/{sealed.expires_at!r}"
         try:
@@ -122,8 +123,8 @@ class ClaimsKeyring:
                 key = self._key(sealed.key_id)
             except FileNotFoundError:
                 raise AgentError(
-                    "The key of these claims is gone: nobody can read them any more.",
-                    "look whether the folder `keys` beside the state file is the one they were written with",
+                    "The key of these claims is gone: they are permanently unreadable.",
+                    "check that the folder `keys` next to the state file is the one that the claims were written with",
                 ) from None
             except OSError as error:
                 raise AgentError(
@@ -138,10 +139,10 @@ class ClaimsKeyring:
         except (InvalidTag, ValueError):
             raise _undecryptable() from None
 
-    # -- making unreadable --------------------------------------------------------------------------------------
+    # -- destruction --------------------------------------------------------------------------------------
 
     def retire(self, key_id: str) -> bool:
-        """Seal nothing more with it. False: something that was sealed with it is not in the database yet; ask again."""
+        """Stop using this key. False: some of its claims are not committed yet. Call it again."""
         with self._lock:
             if self._uncommitted[key_id] > 0:
                 return False
@@ -150,7 +151,7 @@ class ClaimsKeyring:
             return True
 
     def rewrap(self, kept: StoredClaims) -> EncryptedClaims | None:
-        """The same claims under another key of the same day; None when their key cannot be opened here."""
+        """Wrap the data key under another key of the same day. None: the current key cannot be opened."""
         try:
             data_key = self._data_key(kept)
         except AgentError:
@@ -167,7 +168,7 @@ class ClaimsKeyring:
         )
 
     def destroy(self, key_id: str) -> None:
-        """Overwrite and remove the key; on disk on return. One that is gone already is no error."""
+        """Overwrite and remove the key file, durably. A missing file is accepted."""
         with self._lock:
             self._opened.pop(key_id, None)
             path = self._path(key_id)
@@ -181,17 +182,17 @@ class ClaimsKeyring:
             finally:
                 os.close(handle)
             path.unlink()
-            _flush(self._folder)
+            fsync_folder(self._folder)
 
     def expired(self, now: float) -> list[str]:
-        """Keys whose day is over: nothing can need them any more."""
+        """The keys of past days."""
         with self._lock:
             return [key_id for key_id in self._on_disk("*") if key_id[:10] < _day(now)]
 
-    # -- keys of days -------------------------------------------------------------------------------------------
+    # -- day keys -------------------------------------------------------------------------------------------
 
     def _key_for(self, day: str) -> tuple[str, bytes]:
-        """The key that seals for this day: the one in use, one on disk, or a new one."""
+        """The key for this day: the one in use, one on disk, or a new one."""
         if self._master is None:
             raise ClaimsEncryptionError("no-key")
         for key_id in [self._current.get(day, ""), *self._on_disk(f"{day}-*")]:
@@ -207,21 +208,18 @@ class ClaimsKeyring:
         made = not self._folder.exists()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if made:
-            _flush(self._folder.parent)
+            fsync_folder(self._folder.parent)
         key = AESGCM.generate_key(8 * _KEY)
-        handle = os.open(self._path(key_id), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(_encrypted(master, key, f"day/{key_id}"))
-            file.flush()
-            os.fsync(file.fileno())
-        _flush(self._folder)
+        write_atomically(self._path(key_id), _encrypted(master, key, f"day/{key_id}"))
         self._opened[key_id] = key
         return key
 
     def _key(self, key_id: str) -> bytes | None:
-        """None: it is not ours to open (another CLAIMS_KEY, or not written whole). Raises OSError."""
+        """Open a key. None: it belongs to another CLAIMS_KEY, or the file is incomplete. Raises OSError."""
         assert self._master is not None
-        content = self._path(key_id).read_bytes()  # each time: a key that is gone is gone, whatever we remember
+        content = self._path(
+            key_id
+        ).read_bytes()  # every time, so that a deleted key file is never served from the cache
         if (known := self._opened.get(key_id)) is not None:
             return known
         try:
@@ -239,7 +237,7 @@ class ClaimsKeyring:
 
 
 def _master(secret: str) -> bytes:
-    """A key from CLAIMS_KEY. HKDF shapes a random text; it does not make a weak one strong."""
+    """Derive a key from CLAIMS_KEY. HKDF does not make a weak text strong."""
     return HKDF(algorithm=SHA256(), length=_KEY, salt=None, info=b"assure-agent claims").derive(secret.encode())
 
 
@@ -264,13 +262,5 @@ def _day(at: float) -> str:
 
 def _undecryptable() -> AgentError:
     return AgentError(
-        "These claims are not what was written: they cannot be decrypted.", "look with `assure-agent audit verify`"
+        "These claims are not what was written: they cannot be decrypted.", "run `assure-agent audit verify`"
     )
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,10 +1,10 @@
-"""Connections to the state file, and the lock beside it. One writer; readers never write [I7].
+"""Connections to the state file. One connection writes; all others are read-only [I7].
 
-Whoever opens the state file in one process takes `sqlite3` from here. SQLite guards the file with POSIX locks, which
-belong to the process: a second copy of SQLite in it does not see what the first one holds, believes to be alone, and
-truncates the shared memory (`agent.db-shm`) that the first has mapped. Then the process dies of SIGBUS, or goes on with
-a database whose tables are gone. To close any other handle on one of the files drops the locks in the same way
-(sqlite.org/howtocorrupt.html, sections 2.2 and 2.2.1). Ruff refuses the import elsewhere (TID251).
+Every module takes `sqlite3` from here, because a process must not use two copies of SQLite on one file. SQLite guards
+the file with POSIX locks, and these belong to the process. A second copy of SQLite does not see the locks of the first.
+It truncates the shared memory (`agent.db-shm`) that the first copy has mapped. Then the process dies of SIGBUS, or
+continues with a database that lost its tables. Closing any other handle on one of the files drops the locks in the same
+way (sqlite.org/howtocorrupt.html, sections 2.2 and 2.2.1). Ruff refuses the import elsewhere (TID251).
 """
 
 import contextlib
@@ -27,14 +27,14 @@ except ImportError:
 
 
 def _newest() -> ModuleType:
-    """SQLite from pysqlite3 where it is newer than the system's: 3.51.3 mended a corruption of WAL files."""
+    """SQLite from pysqlite3 if it is newer than the system's: 3.51.3 fixed a corruption of WAL files."""
     if _bundled is not None and _bundled.sqlite_version_info > system_sqlite.sqlite_version_info:
         return _bundled  # type: ignore[no-any-return]
     return system_sqlite
 
 
 sqlite3: Any = _newest()
-Connection = Any  # sqlite3.Connection of whichever module was taken
+Connection = Any  # sqlite3.Connection of the chosen module
 
 
 _PAGE = 4096  # bytes, of shared memory
@@ -42,22 +42,22 @@ _MIN_FREE_BYTES = 128 * 1024  # bytes: the shared memory of SQLite grows by 32 K
 
 
 def refuse_sparse_shm(folder: Path) -> None:
-    """Raise StoreError where opening the store might end the process without a word.
+    """Raise StoreError if opening the store might kill the process.
 
-    SQLite maps `agent.db-shm`, and writes one byte into each 4 KiB of it first. Where a file system has smaller blocks
-    that leaves holes, and to write into one of these on a full disk is a SIGBUS. Elsewhere it is an error like any.
+    SQLite maps `agent.db-shm`, and first writes one byte into each 4 KiB of it. On a file system with smaller blocks
+    this leaves holes. Writing into a hole on a full disk is a SIGBUS.
     """
     found = os.statvfs(folder)
     left = found.f_frsize * found.f_bavail
     if found.f_frsize < _PAGE and left < _MIN_FREE_BYTES:
         raise StoreError(
-            f"There is no room in the state folder {folder}: {left // 1024} KiB are left.",
-            "make room on its file system, 10 MiB to begin with; or set STATE_URL to another one",
+            f"The state folder {folder} has too little free space: {left // 1024} KiB.",
+            "free at least 10 MiB on its file system, or set STATE_URL to another one",
         )
 
 
 def open_writer(path: Path, journal: str = "WAL") -> Connection:
-    """The one writing connection: synchronous=FULL, mode 0600, and a write-ahead log unless `journal` says else."""
+    """The only writing connection: synchronous=FULL, mode 0600, with a write-ahead log unless `journal` differs."""
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = _connect(path, "rw")
@@ -66,7 +66,7 @@ def open_writer(path: Path, journal: str = "WAL") -> Connection:
         connection.execute(f"PRAGMA journal_mode={journal}")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA secure_delete=ON")  # an erased link is erased from the file as well [I6]
+        connection.execute("PRAGMA secure_delete=ON")  # an erased link must not stay in a freed page [I6]
     except sqlite3.DatabaseError as error:
         connection.close()
         raise store_error(path, error) from None
@@ -74,7 +74,7 @@ def open_writer(path: Path, journal: str = "WAL") -> Connection:
 
 
 def open_reader(path: Path) -> Connection:
-    """A connection that cannot write."""
+    """A read-only connection."""
     connection = _connect(path, "ro")
     try:
         connection.execute("PRAGMA query_only=ON")
@@ -87,7 +87,7 @@ def open_reader(path: Path) -> Connection:
 
 @contextlib.contextmanager
 def reader(path: Path) -> Iterator[Connection]:
-    """A connection that cannot write, while the block runs. Raises StoreError when the file turns out unreadable."""
+    """A read-only connection for the block. Raises StoreError if the file is unreadable."""
     connection = open_reader(path)
     try:
         with readable(path):
@@ -98,7 +98,7 @@ def reader(path: Path) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """A damaged page is met by whichever query needs it first, so each may raise StoreDamaged."""
+    """Translate errors of SQLite. Any query may be the first that needs a damaged page, and raises StoreDamaged."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -116,38 +116,39 @@ def _connect(path: Path, mode: str) -> Connection:
 
 
 def _refuse_foreign(path: Path, connection: Connection) -> None:
-    """A database of somebody else is left as it is."""
+    """Raise StoreDamaged for a database of another program."""
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and "_sqlite_migrations" not in tables:
         connection.close()
         raise StoreDamaged(
-            f"The state file {path} is a database of something else.", "set STATE_URL to a file of its own"
+            f"The state file {path} is a database of another program.", "set STATE_URL to a file of its own"
         )
 
 
 def is_damage(text: str) -> bool:
-    """Does SQLite say with this that the content of the file is wrong?"""
+    """True if this error of SQLite means that the content of the file is damaged."""
     return any(words in text for words in ("not a database", "malformed", "Could not decode to UTF-8"))
 
 
 def store_error(path: Path, error: Exception) -> StoreError:
-    """The error for a state file that SQLite will not take."""
+    """Translate an error of SQLite."""
     text = str(error)
     if is_damage(text):
         return StoreDamaged(
             f"The state file {path} is not a SQLite database, or is damaged: {text}.",
-            "restore the newest backup with `assure-agent restore`; or move the file away: then the agent asks Assure "
-            "what it still has",
+            "restore the newest backup with `assure-agent restore`, or move the file away and let the agent read from "
+            "Assure what still exists",
         )
     if "no such table" in text and path.is_file() and not path.stat().st_size:
         return StoreDamaged(
-            f"The state file {path} is empty: what was in it is lost.",
-            "restore the newest backup with `assure-agent restore`; without one Assure is asked for what it still has",
+            f"The state file {path} is empty: its content is lost.",
+            "restore the newest backup with `assure-agent restore`, or remove the file and let the agent read from "
+            "Assure what still exists",
         )
     if "no such table" in text or "no such column" in text:
         return StoreError(
             f"The state file {path} was written by an earlier version of the agent: {text}.",
-            "start the agent of this version once: it brings the file up to date",
+            "start this version of the agent once: it migrates the file",
         )
     return StoreError(
         f"The state file {path} cannot be used: {text}.", "check the permissions and the free space of its folder"
@@ -155,15 +156,15 @@ def store_error(path: Path, error: Exception) -> StoreError:
 
 
 def folder_error(folder: Path, error: OSError) -> StoreError:
-    """The error for a state folder in which no file can be made; a socket's own error names no path."""
+    """The error for an unwritable state folder. The error of the operating system may name no path."""
     return StoreError(
         f"The state folder {folder} cannot be written: {error.strerror or type(error).__name__}.",
-        "give the agent a folder it may write to, with room in it, or set STATE_URL",
+        "give the agent a writable folder with free space, or set STATE_URL",
     )
 
 
 def refuse_damaged(path: Path, connection: Connection) -> None:
-    """Look at every page once, at 300 MB a second or so: damage is found now and not when the page is needed."""
+    """Read every page, at about 300 MB/s, and raise StoreDamaged for a damaged one."""
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise store_error(path, ValueError(f"malformed ({found.splitlines()[-1]})"))

@@ -1,8 +1,9 @@
 """Keyed digests of names, labels and authors in the events of their request [I5, I6].
 
-Those three are personal and erasable, so no event has them. An event has HMAC-SHA256 of them, under the key beside the
-store, with a salt of the request (`requests.salt`). `audit verify` computes it anew from the tables. `forget` erases
-the salt with the name; then nobody can tell whether a guess is right, not even with the key.
+Names, labels and authors are personal and erasable, so no event contains them. An event contains their HMAC-SHA256
+instead, under the key next to the store, with a salt for each request (`requests.salt`). `audit verify` computes the
+digests again from the tables. `forget` erases the salt with the name. Without the salt, not even the holder of the key
+can test a guess.
 """
 
 import secrets
@@ -10,14 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.machine import Step
-from agent.core.record import Record
+from agent.core.step import Author, Step
 from agent.store.connection import Connection
 from agent.store.identity_key import Keys
 
 NAME, LABELS, AUTHORS, FORGOTTEN = "nameDigest", "labelsDigest", "authorDigests", "forgotten"
-
-Author = tuple[int, str, str]  # generation, file, author
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,55 +27,39 @@ class RequestDigests:
     salt: str
 
     def name(self, source: str, name: str) -> str:
-        """Of a name within its source."""
+        """The digest of a name within its source."""
         return self._seal(NAME, source, name)
 
     def labels(self, labels: Iterable[Sequence[str]]) -> str:
-        """Of all labels, in whichever order they come."""
+        """The digest of all labels. Their order makes no difference."""
         return self._seal(LABELS, sorted(map(list, labels)))
 
     def author(self, author: Author) -> str:
-        """Of the file of a generation and who committed it."""
+        """The digest of the file of a generation and its author."""
         return self._seal(AUTHORS, *author)
 
     def _seal(self, kind: str, *parts: Any) -> str:
         return self.keys.seal(kind, self.uid, self.salt, *parts)
 
 
-def authors(step: Step) -> list[Author]:
-    """The authors of the followed document and of the one that comes after it, where this step brings them."""
-    known = () if step.before is None else _of(step.before)
-    return [author for author in _of(step.record) if author not in known]
-
-
-def _of(record: Record) -> tuple[Author, ...]:
-    both = ((record.generation, record.desired), (record.generation + 1, record.next))
-    return tuple(
-        (generation, desired.file, desired.author)
-        for generation, desired in both
-        if desired is not None and desired.author is not None
-    )
-
-
 def request_digests(
     connection: Connection, step: Step, salt: str | None, keys: Keys
 ) -> tuple[str | None, dict[str, Any]]:
     """The salt of the request after this step, and the digests for its last event."""
-    before, record = step.before, step.record
-    said = authors(step)
+    record = step.record
     if salt is None:
         if not record.name or not step.events:
             return None, {}
         sealer = RequestDigests(keys, record.uid, secrets.token_hex(16))
         whole = {NAME: sealer.name(record.source, record.name), LABELS: sealer.labels(record.desired.labels)}
-        return sealer.salt, whole | _authors(sealer, said)
+        return sealer.salt, whole | _authors(sealer, step.authors)
     sealer = RequestDigests(keys, record.uid, salt)
     digests: dict[str, Any] = {}
-    if before is None or before.name != record.name:
+    if step.name_changed:
         digests[NAME] = sealer.name(record.source, record.name)
-    if before is None or before.desired.labels != record.desired.labels:
+    if step.labels_changed:
         digests[LABELS] = sealer.labels(record.desired.labels)
-    return salt, digests | _authors(sealer, said)
+    return salt, digests | _authors(sealer, step.authors)
 
 
 def _authors(sealer: RequestDigests, authors: Iterable[Author]) -> dict[str, Any]:
@@ -86,5 +68,5 @@ def _authors(sealer: RequestDigests, authors: Iterable[Author]) -> dict[str, Any
 
 
 def forgotten_digest(keys: Keys, uid: str, seq: int) -> str:
-    """What the event says that a name was erased by the agent: nobody without the key can say so."""
+    """The digest in the event of an erased name. It proves that the holder of the key wrote the event."""
     return keys.seal(FORGOTTEN, uid, seq)

@@ -1,7 +1,8 @@
-"""Group commit: one thread, one connection, many transitions per fsync (measured: 25 times the rate of one each).
+"""Group commit: one thread and one connection commit many steps with one fsync. Measured, this is 25 times faster.
 
-Callers await their step; the thread takes all that wait, writes them in one transaction and answers them together, so
-whoever is answered is durable [I4]. When one of them cannot be written, each is tried alone and only that one fails.
+Callers await their step. The thread takes all waiting steps, writes them in one transaction and answers their callers
+together. An answered step is durable [I4]. If a transaction fails, the thread tries each step alone, and only the
+faulty one fails.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from agent.platform.callbacks import isolated
 from agent.store.connection import Connection, sqlite3
 
 Work = Callable[[Connection], None]
-_LIMIT = 512  # pieces of work per transaction: bounds the time that the first of them waits
+_LIMIT = 512  # pieces of work per transaction: limits how long the first piece waits
 
 
 @dataclass(slots=True)
@@ -30,9 +31,9 @@ class _Ticket:
 
 
 class Writer:
-    """The one writer. `observe(seconds, pieces)` hears of every commit, `committed` of each that succeeded.
+    """The only writer. It calls `observe(seconds, pieces)` after every commit, and `committed` after a successful one.
 
-    `confirm()` raises before a transaction when the file may belong to somebody else by now [I7].
+    `confirm()` raises before a transaction if another agent may own the file now [I7].
     """
 
     def __init__(
@@ -52,19 +53,19 @@ class Writer:
         self._thread.start()
 
     async def write(self, work: Work, alone: bool = False) -> None:
-        """Return when the work is durable. Raises StoreError when it is not, and will not be.
+        """Return when the work is durable. Raises StoreError if it failed.
 
-        `alone`: in no transaction, as SQLite wants it for checkpoints.
+        `alone`: outside a transaction, as SQLite requires it for checkpoints of the write-ahead log.
         """
         if self._closed:
             raise StoreError("The state file is closed.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         self._queue.put(_Ticket(work, loop, future, alone))
-        await future  # once it is queued it will be written, also when nobody waits for it any more
+        await future  # the work is written even if this caller is cancelled
 
     def close(self) -> None:
-        """Write what is queued, then end."""
+        """Write the queued work, then end the thread."""
         self._closed = True
         self._queue.put(None)
         self._thread.join()

@@ -1,8 +1,7 @@
-"""The key beside the store: what makes uids and digests ours, and the same again when the store was lost."""
+"""The key file next to the store. Uids and digests depend on it, so they stay the same after the loss of the store."""
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ from typing import Any
 import orjson
 
 from agent.core.errors import StoreDamaged
+from agent.platform.files import write_atomically
+from agent.ports import MetaKey
 from agent.store.connection import Connection
-
-BACKUP_KEY = "backup/key"  # the key of `meta` under which a backup carries the key
 
 
 def carried_key(connection: Connection) -> str | None:
-    """The key that a backup brings along, in hex."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (BACKUP_KEY,)).fetchone()
+    """The key inside a backup, in hex."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.BACKUP_KEY,)).fetchone()
     return None if row is None else str(row[0])
 
 
@@ -32,15 +31,15 @@ class Keys:
 
     @classmethod
     def load_or_create(cls, store: Path, carried: str | None = None) -> "Keys":
-        """The key beside this state file; when there is none it is made, or is the one that a backup carried (hex)."""
+        """The key file of this state file. If it is missing, create it: from `carried` (hex), or at random."""
         path = store.with_name("agent.key")
         if not path.exists():
-            _make(path, carried or secrets.token_hex(32))
+            write_atomically(path, f"{carried or secrets.token_hex(32)}\n".encode())
         return cls(_read(path))
 
     @classmethod
     def existing(cls, store: Path) -> "Keys | None":
-        """The key beside this state file, or None; nothing is written."""
+        """The key file of this state file, or None. Writes nothing."""
         path = store.with_name("agent.key")
         return cls(_read(path)) if path.exists() else None
 
@@ -49,16 +48,16 @@ class Keys:
         return self._hex(f"uid\0{source}\0{name}".encode())[:24]
 
     def digest(self, content: bytes) -> str:
-        """A salted digest: it tells two documents apart and says nothing of either."""
+        """A keyed digest. It distinguishes two documents and reveals nothing about either."""
         return self._hex(b"digest\0" + content)[:32]
 
     def seal(self, kind: str, *parts: Any) -> str:
-        """A keyed digest of JSON values, 32 hex digits; `kind` keeps those of one use apart from those of another."""
+        """A keyed digest of JSON values, 32 hex digits. `kind` separates the digests of different uses."""
         return self._hex(b"seal\0" + orjson.dumps([kind, *parts]))[:32]
 
     @property
     def fingerprint(self) -> str:
-        """What tells this key from another and says nothing of it."""
+        """The fingerprint of this key. It reveals nothing about the key."""
         return self._hex(b"key")[:16]
 
     @property
@@ -67,24 +66,11 @@ class Keys:
         return self._key.hex()
 
     def agent_id(self) -> str:
-        """The agent id where none is set: 6 hex digits."""
+        """The default agent id: 6 hex digits."""
         return self._hex(b"agent")[:6]
 
     def _hex(self, content: bytes) -> str:
         return hmac.new(self._key, content, hashlib.sha256).hexdigest()
-
-
-def _make(path: Path, key: str) -> None:
-    """It is there as a whole, or not at all: half a key would be refused for ever. The caller has the store's lock."""
-    new = path.with_name(path.name + ".new")
-    try:
-        with os.fdopen(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
-            file.write(key + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> bytes:

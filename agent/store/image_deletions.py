@@ -1,4 +1,4 @@
-"""Image files that are to be deleted here: whose they are, what became of each, and why a deletion failed."""
+"""Image files that the agent deletes: their request, the result for each file, and the causes of failures."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ FIRST, LONGEST = 60.0, 900.0  # seconds between two tries
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDeletion:
-    """Files of one request. `how` has what became of those that are finished, by depiction."""
+    """The image files of one request. `how` has the result of each finished file, by depiction."""
 
     uid: str
     tries: int
@@ -22,7 +22,7 @@ class ImageDeletion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupersededImage:
-    """One file that an earlier generation of a request uploaded, and that its present document does not name."""
+    """One file that an earlier generation uploaded, and that the current document does not name."""
 
     uid: str
     generation: int
@@ -32,43 +32,32 @@ class SupersededImage:
     tries: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedImageDeletion:
-    """A deletion that failed: how often, since when the files should be gone, when it is tried again, and why it failed
-    (the name of an errno, or `changing`)."""
-
-    tries: int
-    since: float
-    due_at: float
-    cause: str
-
-
 class ImageDeletions:
-    """What is owed. Reads see what is committed."""
+    """The image files to delete. Reads see committed data."""
 
     def __init__(self, query: Callable[..., list[Any]], writer: Writer) -> None:
         self._query = query
         self._writer = writer
 
     def due(self, now: float) -> list[ImageDeletion]:
-        """Those whose turn it is; infinity: all."""
+        """The due deletions, oldest first. Infinity: all."""
         sql = "SELECT uid, tries, how FROM image_deletions WHERE due_at <= ? ORDER BY since"
         return [ImageDeletion(uid=row[0], tries=row[1], how=orjson.loads(row[2])) for row in self._query(sql, (now,))]
 
     async def failed(self, deletion: ImageDeletion, now: float, cause: str, how: Mapping[str, str]) -> None:
-        """Some of it could not be deleted; it is tried again, in growing pauses."""
+        """Record that a deletion failed. The pauses between tries grow."""
         pause = _pause(deletion.tries)
         sql = "UPDATE image_deletions SET tries = tries + 1, due_at = ?, cause = ?, how = ? WHERE uid = ?"
         values = (
             now + pause,
             cause,
-            orjson.dumps({str(depiction): word for depiction, word in how.items()}).decode(),
+            orjson.dumps({str(depiction): result for depiction, result in how.items()}).decode(),
             deletion.uid,
         )
         await self._writer.write(lambda connection: connection.execute(sql, values))
 
     def superseded(self, now: float) -> list[SupersededImage]:
-        """Files of earlier generations whose turn it is; infinity: all."""
+        """The due files of earlier generations, oldest first. Infinity: all."""
         sql = """
             SELECT uid, generation, depiction, path, sha256, tries FROM superseded_images
             WHERE done_at IS NULL AND due_at <= ? ORDER BY since
@@ -77,15 +66,15 @@ class ImageDeletions:
         return [SupersededImage(**dict(zip(names, row, strict=True))) for row in self._query(sql, (now,))]
 
     async def superseded_failed(self, one: SupersededImage, now: float, cause: str) -> None:
-        """It could not be deleted; it is tried again, in growing pauses."""
+        """Record that the deletion of a file failed. The pauses between tries grow."""
         await self._set(one, "tries = tries + 1, due_at = ?, cause = ?", (now + _pause(one.tries), cause))
 
     async def superseded_done(self, one: SupersededImage, now: float, how: str) -> None:
-        """It is gone, or is not ours any more."""
+        """Record the result for a file: it is deleted, or its content has changed."""
         await self._set(one, "path = NULL, sha256 = NULL, done_at = ?, how = ?", (now, how))
 
     def has_pending(self, uid: str) -> bool:
-        """Is a file of an earlier generation of this request still to be deleted?"""
+        """True if a file of an earlier generation of this request is still to be deleted."""
         return bool(self._query("SELECT 1 FROM superseded_images WHERE uid = ? AND done_at IS NULL LIMIT 1", (uid,)))
 
     async def _set(self, one: SupersededImage, fields: str, values: tuple[object, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The inbox: ids of received events, so that a repeated event is recognized."""
+"""The inbox: receipts of Assure Events, so that the agent recognizes a repeated event."""
 
 from agent.core.reference import Reference
 from agent.ports import Receipt
@@ -21,15 +21,15 @@ def record_receipt(connection: Connection, receipt: Receipt) -> None:
     connection.execute("DELETE FROM receipts WHERE at < ?", (receipt.forget_before,))
 
 
-class Inbox:
-    """Receipts of Assure Events, and the requests that the events belong to."""
+class SqliteInbox:
+    """The receipts of Assure Events, and the requests of the events. Implements `agent.ports.Inbox`."""
 
     def __init__(self, query: Query, writer: Writer) -> None:
         self._query = query
         self._writer = writer
 
     def is_known(self, digest: str) -> bool:
-        """Was an event with this id received before, as far as we remember?"""
+        """True if the store has a receipt of an event with this id."""
         return bool(self._query("SELECT 1 FROM receipts WHERE digest = ?", (digest,)))
 
     async def remember_event(self, receipt: Receipt) -> None:

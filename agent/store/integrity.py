@@ -1,11 +1,12 @@
-"""Is the state file sound? What is needed to run is looked at before anything is done, all the rest soon after.
+"""The integrity check of the state file.
 
-SQLite refuses by itself what it cannot read at all: another header, or fewer pages than the header counts. Before
-anything is done, every request that goes on is held against its history, and a small file is looked at page by page.
-That takes what is open, and does not grow with what is settled. To read every page of a large file does (300 MB a
-second or so), so a connection of its own does it while the agent works (`check_integrity`). Nothing can be billed
-from a page that was not looked at yet: of what is settled only a fresh generation starts anything, and of what is open
-no row is unverified.
+SQLite itself refuses a file with a wrong header, or with fewer pages than the header counts. At the start, the agent
+verifies every open request against its history, and checks every page of a small file. The duration depends on the
+number of open requests and not on the number of done ones.
+
+The check of a large file takes longer (300 MB/s), so it runs on its own connection while the agent works
+(`check_integrity`). The agent bills nothing because of an unchecked page: every open request is verified, and only a
+new generation of a done request starts anything.
 """
 
 import asyncio
@@ -20,18 +21,18 @@ from agent.core.errors import StoreDamaged
 from agent.store.audit.verify import verify_request
 from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, store_error
 
-SMALL = 64 << 20  # bytes that are looked at before anything is done: 0.2 s at the most
-_NICENESS = 19  # the niceness of a thread that has time
+SMALL = 64 << 20  # bytes that the agent checks at its start: at most 0.2 s
+_NICENESS = 19  # of the thread that checks the pages
 _INTERRUPT_INTERVAL = 0.01  # seconds between two interrupts
 
 
 def is_small(path: Path) -> bool:
-    """True when there is no reason to look at this file later."""
+    """True if the agent checks the whole file at its start."""
     return path.stat().st_size <= SMALL
 
 
 def refuse_unreadable(path: Path, connection: Connection) -> None:
-    """Raise StoreDamaged for a file that was cut, and for a small one with a damaged page."""
+    """Raise StoreDamaged for a truncated file, and for a small file with a damaged page."""
     if is_small(path):
         refuse_damaged(path, connection)
     else:
@@ -39,7 +40,7 @@ def refuse_unreadable(path: Path, connection: Connection) -> None:
 
 
 def refuse_unverified(path: Path, connection: Connection) -> None:
-    """Raise StoreDamaged when a request that goes on is not what its history says: nothing may be billed from it."""
+    """Raise StoreDamaged if an open request differs from its history: the agent must not bill because of it."""
     rows = connection.execute("SELECT * FROM requests INDEXED BY requests_open WHERE phase <> 'done'")
     names = [column[0] for column in rows.description]
     for values in rows:
@@ -52,24 +53,24 @@ def refuse_unverified(path: Path, connection: Connection) -> None:
 
 
 async def check_integrity(path: Path, check: Callable[[Path, Connection], None] = refuse_damaged) -> None:
-    """Look at every page, in a thread that lets all others go first. Raises StoreDamaged. Can be cancelled."""
+    """Check every page in a thread of low priority. Raises StoreDamaged. Can be cancelled."""
     connection = open_reader(path)
-    with ThreadPoolExecutor(1, "store-look", _lower_priority) as pool:
-        looking = asyncio.get_running_loop().run_in_executor(pool, check, path, connection)
+    with ThreadPoolExecutor(1, "store-check", _lower_priority) as pool:
+        checking = asyncio.get_running_loop().run_in_executor(pool, check, path, connection)
         try:
-            await asyncio.shield(looking)
+            await asyncio.shield(checking)
         except asyncio.CancelledError:
-            while not looking.done():  # an interrupt between two statements is lost
+            while not checking.done():  # an interrupt between two statements is lost
                 connection.interrupt()
-                await asyncio.wait({looking}, timeout=_INTERRUPT_INTERVAL)
+                await asyncio.wait({checking}, timeout=_INTERRUPT_INTERVAL)
             raise
         except sqlite3.DatabaseError as error:
             raise store_error(path, error) from None
         finally:
-            await asyncio.wait({looking})
+            await asyncio.wait({checking})
             connection.close()
 
 
 def _lower_priority() -> None:
-    with suppress(OSError, AttributeError):  # where threads have a niceness of their own: Linux
+    with suppress(OSError, AttributeError):  # only Linux has a priority for each thread
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

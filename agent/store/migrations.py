@@ -1,4 +1,4 @@
-"""The numbered migrations of the state file; each runs in a transaction of its own (sqlite-utils)."""
+"""The numbered migrations of the state file. Each runs in its own transaction (sqlite-utils)."""
 
 import contextlib
 from functools import partial
@@ -30,15 +30,15 @@ for _name in NAMES:
 
 
 def create_if_missing(path: Path) -> bool:
-    """Make the file when there is none, or an empty one, and say so. Who reads sees none of it, or all.
+    """Create the file if it is missing or empty. Returns True if it did. Readers see the complete file or none.
 
-    It is made without a write-ahead log: its content is in it before it gets its name, or it never gets it. Raises
-    StoreError, and leaves nothing behind, when there is no room for it.
+    The new file has no write-ahead log, and gets its name only when it is complete. Raises StoreError and leaves no
+    file behind if the disk is full.
     """
     if path.exists() and path.stat().st_size:
         return False
     new = path.with_name(path.name + ".new")
-    for left in (new, *_logs(new), *_logs(path)):  # a log without its file belongs to nothing
+    for left in (new, *_logs(new), *_logs(path)):  # a log without its database is useless
         left.unlink(missing_ok=True)
     try:
         with contextlib.closing(open_writer(new, "MEMORY")) as connection:
@@ -56,21 +56,21 @@ def _logs(path: Path) -> list[Path]:
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the file to this version. Raises StoreNewer for a file that a newer version has written."""
+    """Migrate the file to this version. Raises StoreNewer for a file of a newer version."""
     db = Database(connection)
-    ours = {migration.name for migration in migrations.pending(db)} | _applied(db)
+    known = {migration.name for migration in migrations.pending(db)} | _applied(db)
     refuse_newer(connection)
-    assert ours == set(NAMES)
+    assert known == set(NAMES)
     migrations.apply(db)
 
 
 def refuse_newer(connection: Connection) -> None:
-    """Raise StoreNewer for a file that a newer version has written."""
+    """Raise StoreNewer for a file of a newer version."""
     newer = _applied(Database(connection)) - set(NAMES)
     if newer:
         raise StoreNewer(
             f"The state file was written by a newer version of the agent (migration {min(newer)}).",
-            "install that version or a later one; this one would not understand the file",
+            "install that version or a later one",
         )
 
 

@@ -1,35 +1,34 @@
-"""The commands of people as a chain of their own, each also in the history of the request that it is about [I5].
+"""The commands of operators: a hash chain, and an event in the history of the request for each command [I5].
 
-The hash of a command is HMAC-SHA256 under the key beside the store, over the hash before and every column but the
-answer, which is erased when its request is forgotten. `meta` keeps the number of the last command, sealed by the same
-key, so that a tail that was cut off is missed at once; the checkpoints keep it outside of the database. A command about
-a request adds an event with its hash, in the same transaction.
+The hash of a command is HMAC-SHA256 under the key next to the store. It covers the previous hash and every column
+except the answer, which `forget` erases. `meta` keeps the number of the last command, sealed with the same key, so that
+a truncated chain is found at once. The checkpoints keep the number outside the database. A command about a request adds
+an event with its hash, in the same transaction.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 from agent.core.audit import Event
-from agent.ports import Command
+from agent.ports import Command, MetaKey
 from agent.store.connection import Connection
 from agent.store.identity_key import Keys
 from agent.store.repository import append_event
 
-NOTE = "commands"  # the key of `meta`: the number of the last command, and its seal; empty before the first start
-COLUMNS = ("number", "id", "at", "verb", "uid", "sender")  # what a hash covers, beside the hash before
+COLUMNS = ("number", "id", "at", "verb", "uid", "sender")  # a hash covers these and the previous hash
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The number of the last command, and the seal of it."""
+    """The number of the last command, and its seal."""
 
     number: int
     seal: str
 
     @classmethod
     def read(cls, connection: Connection) -> "Note | None":
-        """The note in the store; None when it is missing or malformed. Before the first start: number 0, no seal."""
-        row = connection.execute("SELECT value FROM meta WHERE key = ?", (NOTE,)).fetchone()
+        """Read the note; None if it is missing or malformed. Before the first start: number 0, no seal."""
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.COMMANDS,)).fetchone()
         if row is None:
             return None
         if row[0] == "":
@@ -51,14 +50,14 @@ def note_seal(keys: Keys, number: int, head: str) -> str:
 
 
 def last_command(connection: Connection) -> tuple[int, str]:
-    """The number and the hash of the last command of the chain; (0, "") when there is none."""
+    """The number and the hash of the last command; (0, "") without commands."""
     sql = "SELECT number, hash FROM commands ORDER BY number DESC LIMIT 1"
     row = connection.execute(sql).fetchone()
     return (row[0], row[1]) if row is not None else (0, "")
 
 
 def record_command(connection: Connection, keys: Keys, command: Command, answer: str, at: float) -> None:
-    """Write a command that was obeyed; the caller holds the transaction."""
+    """Write an executed command. The caller holds the transaction."""
     number, previous = last_command(connection)
     values = (number + 1, command.id, at, command.verb, command.uid, command.sender)
     head = command_hash(keys, previous, values)
@@ -74,7 +73,7 @@ def record_command(connection: Connection, keys: Keys, command: Command, answer:
 
 
 def seal_empty_chain(connection: Connection, keys: Keys) -> None:
-    """Seal the note of a store that has no command yet. At its first start only."""
+    """Seal the note of a store without commands, at its first start."""
     note = Note.read(connection)
     if note is not None and not note.seal and last_command(connection)[0] == 0:
         _put(connection, keys, 0, "")
@@ -82,4 +81,4 @@ def seal_empty_chain(connection: Connection, keys: Keys) -> None:
 
 def _put(connection: Connection, keys: Keys, number: int, head: str) -> None:
     value = f"{number} {note_seal(keys, number, head)}"
-    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (NOTE, value))
+    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (MetaKey.COMMANDS, value))

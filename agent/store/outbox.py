@@ -1,4 +1,4 @@
-"""What comes in and what goes out besides Assure: receipts of Assure Events, and the outbox of the sinks."""
+"""The outbox: notifications that the sinks have not received yet."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,15 +20,15 @@ AND id <= (SELECT id FROM deliveries WHERE sink = ?1 ORDER BY id DESC LIMIT 1 OF
 """
 
 
-class Outbox:
-    """Events that are still to be delivered to the sinks. Implements `agent.web.dispatcher.Outbox`."""
+class SqliteOutbox:
+    """The pending notifications. Implements `agent.ports.Outbox`."""
 
     def __init__(self, query: Query, writer: Writer) -> None:
         self._query = query
         self._writer = writer
 
     def pending(self, sink: str, after: int, limit: int) -> list[Delivery]:
-        """What this sink is owed, oldest first, beyond the delivery `after`; with the name as it is now."""
+        """The notifications of this sink after the delivery `after`, oldest first, with the current names."""
         return [
             Delivery(
                 id=row[0],
@@ -49,16 +49,16 @@ class Outbox:
         ]
 
     async def acknowledge(self, ids: Sequence[int]) -> None:
-        """The sink has them; they are owed no more."""
+        """Remove the delivered notifications."""
         rows = [(number,) for number in ids]
         await self._writer.write(lambda connection: connection.executemany("DELETE FROM deliveries WHERE id = ?", rows))
 
     async def trim(self, sink: str, most: int) -> int:
-        """Keep the newest `most` of this sink; returns how many older ones were dropped."""
+        """Keep the newest `most` of this sink. Returns the number of dropped ones."""
         return await self._deleted(_EXCESS, (sink, most))
 
     async def keep_only(self, sinks: Sequence[str]) -> int:
-        """Drop what is owed to any other sink; returns how many were dropped."""
+        """Drop the notifications of all other sinks. Returns their number."""
         marks = ", ".join("?" * len(sinks))
         return await self._deleted(f"DELETE FROM deliveries WHERE sink NOT IN ({marks})", sinks)  # noqa: S608 - marks
 

@@ -1,9 +1,8 @@
-"""State files that `restore` set aside: a person may want them back, so that they stay; what has to go from the store
-has to go from them as well [I6].
+"""State files that `restore` set aside. The operator may need them again, but erasures apply to them as well [I6].
 
-Capture links go at once: no restore takes them along, so they would be of use to nobody but a thief. Names, labels,
-paths and claims of a request go when it is forgotten. A file that cannot be opened (it may have been set aside for
-being damaged) keeps all of it: whoever asked is told to remove it.
+The agent erases their capture links at once. No restore copies a link, so only a thief could use it. It erases the
+names, labels, paths and claims of a request when the operator forgets it. A file that cannot be opened, for instance
+because it is damaged, keeps all of it. Then `forget` asks the operator to remove the file.
 """
 
 import contextlib
@@ -25,17 +24,17 @@ def replaced(state: Path) -> list[Path]:
 
 
 def erase_links(path: Path) -> bool:
-    """Erase every capture link in it. False: that could not be done."""
+    """Erase every capture link of a file. False: that failed."""
     return _changed(path, lambda connection: connection.execute("DELETE FROM links"))
 
 
 def forget_in(state: Path, keys: Keys, uid: str, at: float) -> list[Path]:
-    """Erase what identifies this request in all files set aside. Returns those in which that could not be done."""
+    """Erase the personal data of a request in all these files. Returns the files where that failed."""
 
     def work(connection: Connection) -> None:
         connection.execute("DELETE FROM links WHERE uid = ?", (uid,))
         connection.execute("DELETE FROM claims WHERE uid = ?", (uid,))
-        connection.execute("DELETE FROM refusals")  # they name files; the next scan finds them again
+        connection.execute("DELETE FROM refusals")  # they contain names of files
         if connection.execute("SELECT 1 FROM requests WHERE uid = ?", (uid,)).fetchone() is not None:
             forget_request(connection, keys, uid, at)
 
@@ -49,7 +48,7 @@ def _changed(path: Path, work: Callable[[Connection], object]) -> bool:
             work(connection)
             connection.execute("COMMIT")
             return truncate(connection)
-    except (StoreError, OSError, ValueError, sqlite3.Error):  # ValueError: a record that cannot be read
+    except (StoreError, OSError, ValueError, sqlite3.Error):  # ValueError: an invalid record
         return False
 
 

@@ -1,4 +1,4 @@
-"""Records as rows: how a step is written, and how a row is read back. The SQL of the hot path stands here."""
+"""Records as rows: the SQL that writes a step, and the mapping of a row to a record."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,38 +10,16 @@ import orjson
 from pydantic import TypeAdapter
 
 from agent.core.audit import Event
-from agent.core.effect import EffectKind
 from agent.core.errors import Impossible
-from agent.core.machine import Step
-from agent.core.notifications import notices
-from agent.core.record import Desired, Outcome, Phase, Record, hashed_rerun_token
+from agent.core.personal_data import without_authors
+from agent.core.record import Record
+from agent.core.step import Step
 from agent.store.connection import Connection
-from agent.store.digests import authors, request_digests
+from agent.store.digests import request_digests
 from agent.store.identity_key import Keys
 
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
-VALUE_PREFIX = "remembered/"  # keys of `meta` that hold what is kept of an account
-
-PRESENT = """
-SELECT name, uid FROM requests INDEXED BY requests_present WHERE source = ? AND present AND name IS NOT NULL
-"""
-OWNERS = """
-SELECT dossier_id, uid FROM requests INDEXED BY requests_with_dossier
-WHERE dossier_id IS NOT NULL AND phase <> 'done' AND dossier_id IN (SELECT value FROM json_each(?))
-"""
-# Another source whose files are there, when none of this one are. Two seeks, whatever there is.
-OTHER_SOURCE = """
-SELECT max(source) FROM (
-    SELECT * FROM (SELECT source FROM requests INDEXED BY requests_present
-        WHERE source < :source AND present AND name IS NOT NULL LIMIT 1)
-    UNION ALL
-    SELECT * FROM (SELECT source FROM requests INDEXED BY requests_present
-        WHERE source > :source AND present AND name IS NOT NULL LIMIT 1)
-) WHERE NOT EXISTS (
-    SELECT 1 FROM requests INDEXED BY requests_present WHERE source = :source AND present AND name IS NOT NULL
-)
-"""
 _INSERT = """
 INSERT INTO requests (uid, name, source, version, seq, head, generation, mode, process_type, phase, state, outcome,
     hold_reason, dossier_id, process_id, reference, present, moving, priority, due_at, admitted_at,
@@ -61,16 +39,6 @@ _START = """
 INSERT INTO starts (uid, generation, process_id, at) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET process_id = excluded.process_id
 """
-STARTS_SINCE = """
-SELECT (SELECT count(*) FROM reservations WHERE at >= ?1)
-    + (SELECT count(*) FROM starts WHERE at >= ?1 AND NOT EXISTS
-        (SELECT 1 FROM reservations WHERE uid = starts.uid AND generation = starts.generation))
-    + (SELECT count(*) FROM requests INDEXED BY requests_open
-        WHERE phase <> 'done' AND phase IN ('process', 'images', 'verification')
-        AND NOT EXISTS (SELECT 1 FROM reservations WHERE uid = requests.uid AND generation = requests.generation)
-        AND NOT EXISTS (SELECT 1 FROM starts WHERE uid = requests.uid AND generation = requests.generation))
-"""
-"""Starts since `?1`: reserved, or made without a brake, and those that are about to be made without one."""
 
 _RESERVED = "INSERT OR IGNORE INTO reservations (uid, generation, at) VALUES (?, ?, ?)"
 _WITHDRAWN = "INSERT OR REPLACE INTO withdrawals (uid, generation, at) VALUES (?, ?, ?)"
@@ -96,31 +64,19 @@ ON CONFLICT DO UPDATE SET value = value + 1
 
 
 def load(text: str) -> Record:
-    """A record from its JSON."""
+    """Read a record from its JSON."""
     return _RECORD.validate_json(text)
 
 
-def without_personal_data(record: Record) -> Record:
-    """The record without what identifies a person or a file: names, labels, paths."""
-
-    def bare(desired: Desired) -> Desired:
-        images = tuple(replace(image, path="") for image in desired.images)
-        capture = replace(desired.capture, redirect_url="") if desired.capture is not None else None
-        return replace(desired, labels=(), file="", line=0, images=images, capture=capture, rerun=None)
-
-    reruns = tuple(hashed_rerun_token(record.uid, token) for token in record.reruns)
-    return replace(record, name="", desired=bare(record.desired), reruns=reruns, version=record.version + 1)
-
-
 def event_hash(previous: str, uid: str, seq: int, at: float, kind: str, changes: str) -> str:
-    """The hash of an event: SHA-256 over the previous hash and what the event says, hex."""
+    """The hash of an event: SHA-256 over the previous hash and the fields of the event, hex."""
     return hashlib.sha256(orjson.dumps([previous, uid, seq, at, kind, changes])).hexdigest()
 
 
 def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] = ()) -> None:
-    """Write one step; the caller holds the transaction. Raises Impossible when the record moved on meanwhile.
+    """Write one step, with its notifications for the `sinks`. The caller holds the transaction.
 
-    Each of the `sinks` is owed what the step is worth telling.
+    Raises Impossible if the stored record has another version.
     """
     before, record = step.before, step.record
     seq, head, salt = _head(connection, step)
@@ -133,48 +89,34 @@ def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] =
         row.append(head)
         seq = row[1]
     kept = {"seq": seq, "head": head}
-    if before is None or (step.events and _progressed(step)):
-        kept["progress_at"] = step.events[-1].at
+    if step.progressed:
+        kept["progress_at"] = step.at
     if before is None or salted != salt:
         kept["salt"] = salted
     _write_record(connection, step, kept)
     if events:
         connection.executemany(_EVENT, events)
     _write_attempts(connection, step)
-    _write_counters(connection, step)
-    _write_reservation(connection, step)
-    _write_provenance(connection, step)
+    _write_starts(connection, step)
+    if authors := step.authors:
+        connection.executemany(_PROVENANCE, [(record.uid, *author) for author in authors])
     if step.withdraws:
-        connection.execute(_WITHDRAWN, (record.uid, record.generation, step.events[-1].at))
+        connection.execute(_WITHDRAWN, (record.uid, record.generation, step.at))
     _write_labels(connection, step)
     _write_deliveries(connection, step, sinks, head)
-    if step.link is not None:
-        connection.execute(_LINK, (record.uid, step.link, step.events[-1].at))
-    elif before is not None and before.phase is Phase.RESULT and record.phase is not Phase.RESULT:
-        connection.execute("DELETE FROM links WHERE uid = ?", (record.uid,))
-    if (sealed := step.encrypted_claims) is not None:
-        values = (sealed.key_id, sealed.wrapped_key, sealed.ciphertext, sealed.expires_at)
-        connection.execute(_CLAIMS, (record.uid, record.generation, *values))
-    _write_image_deletion(connection, step)
+    _write_secrets(connection, step)
+    _write_image_deletions(connection, step)
     if step.orphan is not None:
-        connection.execute(_ORPHAN, (step.orphan, record.uid, step.events[-1].at))
+        connection.execute(_ORPHAN, (step.orphan, record.uid, step.at))
 
 
 def append_event(connection: Connection, uid: str, event: Event) -> None:
-    """Add one event to the history of a request whose record stays; the caller holds the transaction."""
+    """Add an event to the history of a request without a change of its record. The caller holds the transaction."""
     seq, head = connection.execute("SELECT seq, head FROM requests WHERE uid = ?", (uid,)).fetchone()
     row = _chained(event, uid, seq + 1)
     row.append(event_hash(head, uid, seq + 1, event.at, event.type, row[-1]))
     connection.execute(_EVENT, row)
     connection.execute("UPDATE requests SET seq = ?, head = ? WHERE uid = ?", (seq + 1, row[-1], uid))
-
-
-def _progressed(step: Step) -> bool:
-    """A new phase or generation, or a success; what fails again and again makes no progress."""
-    before, record = step.before, step.record
-    if before is None or before.phase is not record.phase or before.generation != record.generation:
-        return True
-    return step.answered is not None and step.answered.result == "done"
 
 
 def _write_record(connection: Connection, step: Step, kept: dict[str, Any]) -> None:
@@ -185,7 +127,7 @@ def _write_record(connection: Connection, step: Step, kept: dict[str, Any]) -> N
 
 
 def _update(connection: Connection, before: Record, record: Record, kept: dict[str, Any]) -> None:
-    """Set what changed and nothing else: SQLite writes every index anew of which a column is set, changed or not."""
+    """Set only the changed columns: SQLite rewrites every index of a column that is set, even to the same value."""
     known = _mirrored_columns(before)
     changed = {name: value for name, value in _mirrored_columns(record).items() if value != known[name]}
     values = {**changed, **kept, "record": _record_json(record)}
@@ -194,7 +136,7 @@ def _update(connection: Connection, before: Record, record: Record, kept: dict[s
 
 @cache
 def _update_of(names: tuple[str, ...]) -> str:
-    return f"UPDATE requests SET {', '.join(f'{name} = ?' for name in names)} WHERE uid = ?"  # noqa: S608 - ours
+    return f"UPDATE requests SET {', '.join(f'{name} = ?' for name in names)} WHERE uid = ?"  # noqa: S608 - constant
 
 
 def _head(connection: Connection, step: Step) -> tuple[int, str, str | None]:
@@ -203,12 +145,12 @@ def _head(connection: Connection, step: Step) -> tuple[int, str, str | None]:
     sql = "SELECT version, seq, head, salt FROM requests WHERE uid = ?"
     row = connection.execute(sql, (step.record.uid,)).fetchone()
     if row is None or row[0] != step.before.version:
-        raise Impossible(f"the record {step.record.uid} moved on meanwhile")
+        raise Impossible(f"the record {step.record.uid} has another version in the store")
     return row[1], row[2], row[3]
 
 
 def _with_digests(events: Sequence[Event], digests: dict[str, Any]) -> Sequence[Event]:
-    """The digests stand in the last event of the step."""
+    """Add the digests to the last event of the step."""
     if not digests:
         return events
     assert events, "a step that changes a name, labels or an author has an event"
@@ -221,12 +163,12 @@ def _chained(event: Event, uid: str, seq: int) -> list[Any]:
 
 
 def columns(record: Record) -> dict[str, Any]:
-    """The record, and the columns that repeat what it says."""
+    """The record as JSON, and the columns that copy its fields."""
     return {**_mirrored_columns(record), "record": _record_json(record)}
 
 
 def _record_json(record: Record) -> str:
-    return orjson.dumps(_without_authors(record)).decode()
+    return orjson.dumps(without_authors(record)).decode()
 
 
 def _mirrored_columns(record: Record) -> dict[str, Any]:
@@ -258,23 +200,14 @@ def _mirrored_columns(record: Record) -> dict[str, Any]:
     }
 
 
-def _without_authors(record: Record) -> Record:
-    """Without the authors, who have a table of their own [I6]."""
-    if record.desired.author is not None:
-        record = replace(record, desired=replace(record.desired, author=None))
-    if record.next is not None and record.next.author is not None:
-        record = replace(record, next=replace(record.next, author=None))
-    return record
-
-
 def _write_attempts(connection: Connection, step: Step) -> None:
-    before, record = step.before, step.record
+    record = step.record
     if step.answered is not None:
         evidence = step.answered.evidence
         connection.execute(
             _ANSWERED,
             (
-                step.events[-1].at,
+                step.at,
                 step.answered.result,
                 evidence.status,
                 evidence.trouble,
@@ -286,71 +219,59 @@ def _write_attempts(connection: Connection, step: Step) -> None:
                 step.answered.number,
             ),
         )
-    intent = record.intent
-    if intent is not None and (before is None or before.intent != intent):
+    if (intent := step.intended) is not None:
         connection.execute(_INTENDED, (record.uid, intent.number, record.generation, intent.kind, intent.at))
-        if intent.kind is EffectKind.START_VERIFICATION:
-            connection.execute(_START, (record.uid, record.generation, record.process_id, intent.at))
 
 
-def _write_provenance(connection: Connection, step: Step) -> None:
-    for author in authors(step):
-        connection.execute(_PROVENANCE, (step.record.uid, *author))
+def _write_starts(connection: Connection, step: Step) -> None:
+    record = step.record
+    if (start := step.start) is not None:
+        connection.execute(_START, (record.uid, record.generation, start.process_id, start.at))
+    for count in step.counts:
+        connection.execute(_COUNTER, (count.counter, count.mode, count.process_type, count.outcome))
+    if step.reserved_at is not None:
+        connection.execute(_RESERVED, (record.uid, record.generation, step.reserved_at))
+
+
+def _write_secrets(connection: Connection, step: Step) -> None:
+    record = step.record
+    if step.link is not None:
+        connection.execute(_LINK, (record.uid, step.link, step.at))
+    elif step.link_expires:
+        connection.execute("DELETE FROM links WHERE uid = ?", (record.uid,))
+    if (claims := step.encrypted_claims) is not None:
+        values = (claims.key_id, claims.wrapped_key, claims.ciphertext, claims.expires_at)
+        connection.execute(_CLAIMS, (record.uid, record.generation, *values))
 
 
 def _write_labels(connection: Connection, step: Step) -> None:
-    labels = step.record.desired.labels
+    if not step.labels_changed:
+        return
     if step.before is not None:
-        if step.before.desired.labels == labels:
-            return
         connection.execute("DELETE FROM labels WHERE uid = ?", (step.record.uid,))
+    labels = step.record.desired.labels
     connection.executemany(_LABEL, [(key, value, step.record.uid) for key, value in labels])
 
 
 def _write_deliveries(connection: Connection, step: Step, sinks: Sequence[str], head: str) -> None:
-    """The outbox. An event's id follows from the history, so that it is the same for all sinks and never comes back."""
+    """The outbox. The id of an event follows from the history: it is the same for all sinks, and unique."""
     if not sinks:
         return
     uid = step.record.uid
-    for notice in notices(step):
+    for notice in step.notifications:
         event = hashlib.sha256(f"{head}/{notice.type}".encode()).hexdigest()[:32]
-        told = (notice.generation, notice.at, notice.outcome, notice.reason, notice.hold_id)
-        connection.executemany(_DELIVERY, [(sink, event, uid, notice.type, *told) for sink in sinks])
+        values = (notice.generation, notice.at, notice.outcome, notice.reason, notice.hold_id)
+        connection.executemany(_DELIVERY, [(sink, event, uid, notice.type, *values) for sink in sinks])
 
 
-def _write_image_deletion(connection: Connection, step: Step) -> None:
+def _write_image_deletions(connection: Connection, step: Step) -> None:
     before, record = step.before, step.record
-    was, owed = before is not None and _deletes_images(before), _deletes_images(record)
-    if owed and not was:
+    deletable = step.images_deletable
+    if deletable:
         connection.execute(_DISCARD, (record.uid, record.outcome_at))
-    elif was and not owed:
+    elif deletable is False:
         connection.execute("DELETE FROM image_deletions WHERE uid = ?", (record.uid,))
-    if before is not None and before.discard and before.generation != record.generation:
-        again = {(image.path, image.sha256) for image in record.desired.images}
+    if before is not None and (images := step.superseded_images):
         values = (record.uid, before.generation, record.admitted_at)
-        left = [image for image in before.desired.images if (image.path, image.sha256) not in again]
-        connection.executemany(_SUPERSEDED, [(*values, image.depiction, image.path, image.sha256) for image in left])
-
-
-def _deletes_images(record: Record) -> bool:
-    return record.discard and record.outcome is not None
-
-
-def _write_reservation(connection: Connection, step: Step) -> None:
-    before, record = step.before, step.record
-    if record.reserved_at is not None and (before is None or before.reserved_at != record.reserved_at):
-        connection.execute(_RESERVED, (record.uid, record.generation, record.reserved_at))
-
-
-def _write_counters(connection: Connection, step: Step) -> None:
-    before, record = step.before, step.record
-    if before is None:
-        return
-    same = before.generation == record.generation
-    mode, process_type = record.desired.mode, record.desired.process_type
-    if record.billed and not (same and before.billed):
-        connection.execute(_COUNTER, ("start", mode, process_type, ""))
-        if record.process_id is None:  # a capture link was handed out
-            connection.execute(_START, (record.uid, record.generation, None, step.events[-1].at))
-    if record.outcome is not None and not (same and before.outcome):
-        connection.execute(_COUNTER, ("outcome", mode, process_type, Outcome(record.outcome)))
+        rows = [(*values, image.depiction, image.path, image.sha256) for image in images]
+        connection.executemany(_SUPERSEDED, rows)

@@ -1,4 +1,4 @@
-"""Removes a state file of the sandbox with all that stands beside it, so that the demo begins anew."""
+"""Removes the sandbox's state file and all files next to it, so that the demo starts from an empty store."""
 
 import contextlib
 import shutil
@@ -11,14 +11,14 @@ from agent.store.connection import folder_error, reader
 from agent.store.lock import FileLock
 from agent.store.rollback_detection import HighWaterMark
 
-WORLD = "sandbox.json"  # the simulated account, beside the state file
+WORLD = "sandbox.json"  # the simulated account, next to the state file
 
 
 def reset(state: Path) -> None:
-    """Remove the state file, its key, mark, checkpoints, keys of claims, replaced files, and the simulated account.
+    """Remove the state file, its key, mark, checkpoints, claims keys, replaced files, and the simulated account.
 
-    Raises StoreForeign where it is not a file of `run --sandbox`, StoreLocked while an agent runs, StoreError where
-    another state file shares the folder (and so the key) or a file cannot be removed.
+    Raises StoreForeign if the file is not from `run --sandbox`, and StoreLocked while an agent runs. Raises StoreError
+    if another state file shares the folder and the key, or if a file cannot be removed.
     """
     if not state.exists():
         raise StoreError(
@@ -31,13 +31,13 @@ def reset(state: Path) -> None:
         if account != SANDBOX:
             raise StoreForeign(
                 f"The state file {state} belongs to {account or 'no account yet'}, not to the sandbox; it is kept.",
-                "leave STATE_URL out: the sandbox's own is state/sandbox/agent.db",
+                "leave STATE_URL unset: the state file of the sandbox is state/sandbox/agent.db",
             )
         replaced = set(state.parent.glob("replaced-*.db*"))
         if others := set(state.parent.glob("*.db")) - replaced - {state}:
             raise StoreError(
                 f"{min(others)} shares the folder, and the key, with {state}; both are kept.",
-                "move the one that you want to keep, with a copy of agent.key, to a folder of its own",
+                "move the file that you want to keep, with a copy of agent.key, to another folder",
             )
         _remove(state, replaced)
     except OSError as error:
@@ -49,7 +49,7 @@ def reset(state: Path) -> None:
 
 
 def _remove(state: Path, replaced: set[Path]) -> None:
-    """The state file goes last, so that a reset that was interrupted can be repeated."""
+    """Remove the state file last, so that an interrupted reset can be repeated."""
     shutil.rmtree(state.with_name("keys"), ignore_errors=True)
     logs = [state.with_name(state.name + suffix) for suffix in ("-wal", "-shm")]
     rest = [

@@ -1,15 +1,15 @@
-"""What was erased leaves the files as well, not only the tables [I6].
+"""Secure deletion: erased data leaves the files as well as the tables [I6].
 
-`secure_delete` overwrites every cell and page that is freed. Two things are left, and go here:
+With `secure_delete`, SQLite overwrites every freed cell and page. Two places remain, and this module clears them:
 
-- Earlier pages stand in the write-ahead log until that is truncated, in no transaction, by the one writer.
-- When SQLite balances full pages, a copy of a cell may stay in the unused room of a page beside it, where nothing frees
-  it (measured: of 12,000 names that came in any order 8 to 18, of large records one in fifty). So the entries around
-  an erased one are taken out of the tree and put back, in the transaction that erases. The pages that are emptied
-  meanwhile are freed, and thereby overwritten.
+- The write-ahead log has earlier pages until the writer truncates it, outside a transaction.
+- When SQLite balances full pages, it may leave a copy of a cell in the unused part of a neighbouring page, where
+  nothing frees it. Measured: 8 to 18 of 12,000 names in random order, and one in fifty large records. So the
+  transaction that erases an entry also deletes its neighbours in the B-tree and inserts them again. That frees the
+  pages in between, and thereby overwrites them.
 
-The cost of both follows what is erased, not what is stored. Rewriting the whole file (VACUUM) would hold up every
-commit, ten seconds for a gigabyte, and take as much memory as the file is large where temporary files are kept there.
+The cost of both depends on the erased data, not on the stored data. Rewriting the whole file (VACUUM) would block every
+commit, for ten seconds per gigabyte. It would also need as much memory as the file where temporary files are in memory.
 """
 
 from collections.abc import Sequence
@@ -17,25 +17,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core.audit import Event
+from agent.core.personal_data import without_personal_data
 from agent.store.connection import Connection
 from agent.store.digests import FORGOTTEN, forgotten_digest
 from agent.store.identity_key import Keys
-from agent.store.repository import append_event, columns, load, without_personal_data
+from agent.store.repository import append_event, columns, load
 
-_NEIGHBOUR_BYTES = 4 * 4096  # bytes of entries on each side: more than its page and the next one can hold
-_CELL = 8  # bytes of an entry beside its values
+_NEIGHBOUR_BYTES = 4 * 4096  # bytes of entries on each side: more than two pages can hold
+_CELL = 8  # bytes of an entry in addition to its values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BTree:
-    """A B-tree in which names stand: what it is ordered by, and how an entry is taken out of it and put back."""
+    """A B-tree that contains personal data: its order, and how to delete and insert an entry."""
 
-    entries: str  # the table, and which of its rows are in the tree
+    entries: str  # the table, and the condition on the rows of the tree
     key: tuple[str, ...]
     columns: tuple[str, ...]
-    take_out: str
-    put_back: str
-    within: int = 103  # bytes of a large entry that stay in its page at least (sqlite.org/fileformat2.html, 1.6)
+    delete: str
+    insert: str
+    within: int = 103  # minimum of bytes of a large entry in its page (sqlite.org/fileformat2.html, 1.6)
 
 
 def _of_table(table: str, key: tuple[str, ...], *others: str) -> BTree:
@@ -46,8 +47,8 @@ def _of_table(table: str, key: tuple[str, ...], *others: str) -> BTree:
         entries=f"{table} WHERE 1",
         key=key,
         columns=columns,
-        take_out=f"DELETE FROM {table} WHERE {same}",  # noqa: S608 - names of ours
-        put_back=f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})",  # noqa: S608 - names of ours
+        delete=f"DELETE FROM {table} WHERE {same}",  # noqa: S608 - constant
+        insert=f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})",  # noqa: S608 - constant
     )
 
 
@@ -56,8 +57,8 @@ def _of_names(*key: str) -> BTree:
         entries="requests WHERE name IS NOT NULL",
         key=key,
         columns=("uid", "source", "name"),
-        take_out="UPDATE requests SET name = NULL WHERE uid = :uid",
-        put_back="UPDATE requests SET name = :name WHERE uid = :uid",
+        delete="UPDATE requests SET name = NULL WHERE uid = :uid",
+        insert="UPDATE requests SET name = :name WHERE uid = :uid",
     )
 
 
@@ -65,8 +66,8 @@ _RECORDS = BTree(
     entries="requests WHERE 1",
     key=("rowid",),
     columns=("rowid", "record"),
-    take_out="UPDATE requests SET rowid = -:rowid WHERE rowid = :rowid",
-    put_back="UPDATE requests SET rowid = :rowid WHERE rowid = -:rowid",
+    delete="UPDATE requests SET rowid = -:rowid WHERE rowid = :rowid",
+    insert="UPDATE requests SET rowid = :rowid WHERE rowid = -:rowid",
     within=489,
 )
 _NAMES = (_of_names("source", "name"), _of_names("name", "uid"))  # two indexes of `requests`
@@ -77,7 +78,7 @@ _COMMANDS = _of_table("commands", ("id",), "at", "verb", "uid", "answer", "sende
 
 
 def forget_request(connection: Connection, keys: Keys, uid: str, at: float) -> None:
-    """Erase what identifies a request, in a transaction; its history says that it was erased."""
+    """Erase the personal data of a request, and add an event for the erasure. The caller holds the transaction."""
     text, seq = connection.execute("SELECT record, seq FROM requests WHERE uid = ?", (uid,)).fetchone()
     record = without_personal_data(load(text))
     erase_names(connection, uid, record.version, columns(record)["record"])
@@ -86,31 +87,32 @@ def forget_request(connection: Connection, keys: Keys, uid: str, at: float) -> N
 
 
 def erase_names(connection: Connection, uid: str, version: int, nameless: str) -> None:
-    """Erase name, labels, author and answers of a request, in a transaction; `nameless` is its record without them.
+    """Erase the name, labels, authors and command answers of a request. The caller holds the transaction.
 
-    The salt of their digests goes as well, so that no guess can be held against the history.
+    `nameless` is the record without them. The salt of their digests is erased too, so that the history can confirm no
+    guess.
     """
     places: list[tuple[BTree, dict[str, Any]]] = []
     for tree in (_RECORDS, *_NAMES, _LABELS, _LABELS_OF_ONE, _PROVENANCE, _COMMANDS):
         rows = list(_rows(connection, tree, "AND uid = :uid", {"uid": uid}))
-        together = tree.key[0] == "uid"  # side by side in the tree: one place
+        together = tree.key[0] == "uid"  # neighbours in the tree: one place is enough
         places += [(tree, row) for row in (rows[:1] if together else rows)]
     connection.execute(
         "UPDATE requests SET name = NULL, salt = NULL, version = ?, record = ? WHERE uid = ?", (version, nameless, uid)
     )
     connection.execute("DELETE FROM provenance WHERE uid = ?", (uid,))
     connection.execute("DELETE FROM labels WHERE uid = ?", (uid,))
-    connection.execute("UPDATE commands SET answer = '' WHERE uid = ?", (uid,))  # answers say the name
+    connection.execute("UPDATE commands SET answer = '' WHERE uid = ?", (uid,))  # answers contain the name
     for tree, row in places:
         around = [*_neighbours(connection, tree, row, "<", "DESC"), *_neighbours(connection, tree, row, ">=", "ASC")]
-        connection.executemany(tree.take_out, around)
-        connection.executemany(tree.put_back, around)
+        connection.executemany(tree.delete, around)
+        connection.executemany(tree.insert, around)
 
 
 def _neighbours(
     connection: Connection, tree: BTree, row: dict[str, Any], side: str, direction: str
 ) -> Sequence[dict[str, Any]]:
-    """The entries on one side of a place in the tree, as many as may share two pages with it."""
+    """The entries on one side of a place in the tree that may share two pages with it."""
     key = ", ".join(tree.key)
     values = ", ".join(f":{column}" for column in tree.key)
     order = ", ".join(f"{column} {direction}" for column in tree.key)
@@ -124,16 +126,16 @@ def _neighbours(
 
 
 def _rows(connection: Connection, tree: BTree, which: str, values: dict[str, Any]) -> Any:
-    sql = f"SELECT {', '.join(tree.columns)} FROM {tree.entries} {which}"  # noqa: S608 - names of ours
+    sql = f"SELECT {', '.join(tree.columns)} FROM {tree.entries} {which}"  # noqa: S608 - constant
     return (dict(zip(tree.columns, row, strict=True)) for row in connection.execute(sql, values))
 
 
 def truncate(connection: Connection) -> bool:
-    """Fold the write-ahead log into the file and cut it off. False: somebody reads an earlier state just now."""
-    (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
-    connection.execute("PRAGMA busy_timeout = 0")  # commits wait for this thread
+    """Checkpoint and truncate the write-ahead log. False: another connection still reads an earlier state."""
+    (timeout,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")  # this thread must not wait: it delays commits
     try:
         (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {patience}")
+        connection.execute(f"PRAGMA busy_timeout = {timeout}")
     return not busy

@@ -1,14 +1,14 @@
-"""The store on SQLite: opening with all its refusals, and everything that is written. Reads are its Lookups."""
+"""The store on SQLite: opening and all writes. The reads of the loops are in `loop_queries.py`."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from agent.core.admission import ScanNote
-from agent.core.machine import Step
-from agent.ports import Command, Receipt
+from agent.core.step import Step
+from agent.ports import Command, MetaKey, Receipt
 from agent.store.account_binding import account_of, bind, simulated
-from agent.store.audit.checkpoints import NOTE, Checkpoint, Checkpoints
+from agent.store.audit.checkpoints import Checkpoint, Checkpoints
 from agent.store.claims import Claims
 from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.connection import (
@@ -21,18 +21,18 @@ from agent.store.connection import (
     store_error,
 )
 from agent.store.group_commit import Writer
-from agent.store.identity import StoreLock
 from agent.store.identity_key import Keys
 from agent.store.image_deletions import ImageDeletions
-from agent.store.inbox import Inbox, record_receipt
+from agent.store.inbox import SqliteInbox, record_receipt
 from agent.store.integrity import check_integrity, is_small, refuse_unreadable, refuse_unverified
+from agent.store.lock import StoreLock
+from agent.store.loop_queries import LoopQueries
 from agent.store.migrations import create_if_missing, migrate
 from agent.store.operator_commands import record_command, seal_empty_chain
-from agent.store.outbox import Outbox
-from agent.store.queries import Queries
-from agent.store.recoveries import RecordedRecoveries
+from agent.store.outbox import SqliteOutbox
+from agent.store.recoveries import SqliteRecoveries
 from agent.store.replaced_files import forget_in
-from agent.store.repository import VALUE_PREFIX, write
+from agent.store.repository import write
 from agent.store.rollback_detection import key_of, open_marked
 from agent.store.secure_delete import forget_request, truncate
 
@@ -41,11 +41,11 @@ def _unobserved(_: float, __: int) -> None:
     return None
 
 
-_TRUNCATIONS = 10  # times that a reader who is nearly done is waited for, 50 ms each
+_TRUNCATIONS = 10  # tries to truncate the log while another connection reads, 50 ms apart
 
 
-class SqliteStore(Queries):
-    """The agent's store. Opening it takes the lock; reads see what is committed."""
+class SqliteStore(LoopQueries):
+    """The store of a running agent. Opening it takes the lock."""
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class SqliteStore(Queries):
         sinks: Sequence[str] = (),
         claims_key: str = "",
     ) -> None:
-        """Open or create the file for this account (base URL and client id); `rebind` takes it from another one.
+        """Open or create the file for this account (base URL and client id). `rebind` moves it from another account.
 
-        Without an account it is opened whoever it belongs to: for commands that ask nothing of Assure.
-        What the `sinks` are to be told is written with each change. `claims_key` is CLAIMS_KEY.
+        `account` is None for commands that call nothing at Assure; they open the file of any account. `sinks` receive
+        the notifications of each commit. `claims_key` is CLAIMS_KEY.
 
-        Raises StoreLocked, StoreNewer, StoreForeign, StoreDamaged or StoreError; nothing is changed then.
+        Raises StoreLocked, StoreNewer, StoreForeign, StoreDamaged or StoreError, and changes nothing then.
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,14 +102,14 @@ class SqliteStore(Queries):
         self._fully_checked = is_small(path)
         self._connection = connection
         self._writer = Writer(connection, observe, self._lock.confirm, self._mark.advance)
-        self.recoveries = RecordedRecoveries(self._query, self._writer, fresh)
+        self.recoveries = SqliteRecoveries(self._query, self._writer, fresh)
         self._checkpoints = Checkpoints(path)
-        self.inbox = Inbox(self._query, self._writer)
-        self.outbox = Outbox(self._query, self._writer)
+        self.inbox = SqliteInbox(self._query, self._writer)
+        self.outbox = SqliteOutbox(self._query, self._writer)
         self.image_deletions = ImageDeletions(self._query, self._writer)
 
     def close(self) -> None:
-        """Write what is queued, checkpoint, and let another agent have the file."""
+        """Write the queued work, close the file, and release the lock."""
         self._writer.close()
         super().close()
         self._connection.close()
@@ -117,7 +117,7 @@ class SqliteStore(Queries):
         self._lock.release()
 
     async def check_integrity(self) -> None:
-        """Look at what was not looked at when it was opened; the store is in use meanwhile. Raises StoreDamaged."""
+        """Check the pages that were not checked at opening, while the store is in use. Raises StoreDamaged."""
         if not self._fully_checked:
             await check_integrity(self.path)
             self._fully_checked = True
@@ -125,7 +125,7 @@ class SqliteStore(Queries):
     # -- commits ---------------------------------------------------------------------------------------------
 
     async def commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
-        """Make these steps and the receipt of their event durable, all or none."""
+        """Write these steps and the receipt of their event, all or none."""
 
         def work(connection: Connection) -> None:
             self._write(connection, steps)
@@ -171,23 +171,27 @@ class SqliteStore(Queries):
 
         await self._writer.write(work)
 
-    async def remember(self, key: str, value: str) -> None:
-        """Keep a text for this account; it is forgotten when the store is bound to another one."""
-        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        await self._writer.write(lambda connection: connection.execute(sql, (VALUE_PREFIX + key, value)))
+    async def remember(self, key: MetaKey, value: str | float | None) -> None:
+        """Keep a text or a time. None removes it."""
+        values: tuple[object, ...]
+        if value is None:
+            sql, values = "DELETE FROM meta WHERE key = ?", (key,)
+        else:
+            sql, values = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value)
+        await self._writer.write(lambda connection: connection.execute(sql, values))
 
     async def close_orphan(self, reference: str, at: float, dossier_id: str | None) -> None:
-        """A possible orphan was deleted and confirmed, or never showed."""
+        """Close a possible orphan: its deletion is confirmed, or it never appeared."""
         sql = "UPDATE orphans SET closed_at = ?, dossier_id = coalesce(?, dossier_id) WHERE reference = ?"
         await self._writer.write(lambda connection: connection.execute(sql, (at, dossier_id, reference)))
 
     async def found_orphan(self, reference: str, dossier_id: str) -> None:
-        """A possible orphan showed; its deletion is intended from here on, unless it is somebody's."""
+        """Record the dossier of a possible orphan. The agent deletes it, unless a request has it."""
         sql = "UPDATE orphans SET dossier_id = ? WHERE reference = ?"
         await self._writer.write(lambda connection: connection.execute(sql, (dossier_id, reference)))
 
     async def checkpoint(self, at: float) -> tuple[Checkpoint, ...]:
-        """Write down beside the file what its journal is, if it grew since the last time [I5]. Raises Garbled."""
+        """Add a checkpoint if the journal grew since the last one [I5]. Raises MalformedCheckpoint."""
         try:
             taken = await asyncio.to_thread(self._checkpoints.take, at)
         except sqlite3.Error as error:
@@ -197,19 +201,21 @@ class SqliteStore(Queries):
         return taken
 
     async def record_restore(self, at: float) -> Checkpoint:
-        """Write down that a person put an older copy of the file in place: its later history is given up, and told."""
+        """Add a checkpoint for a restore by the operator: the journal continues at an earlier event."""
         line = await asyncio.to_thread(self._checkpoints.record_restore, at)
         await self._note(line)
         return line
 
     async def _note(self, line: Checkpoint) -> None:
         sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        await self._writer.write(lambda connection: connection.execute(sql, (NOTE, f"{line.number} {line.hash}")))
+        await self._writer.write(
+            lambda connection: connection.execute(sql, (MetaKey.CHECKPOINT, f"{line.number} {line.hash}"))
+        )
 
     # -- commands ----------------------------------------------------------------------------------------------
 
     async def apply_command(self, command: Command, answer: str, at: float, steps: Sequence[Step] = ()) -> None:
-        """Make a command and its steps durable together, so that it is obeyed once."""
+        """Write a command, its answer and its steps in one transaction, so that the command is executed once."""
 
         def work(connection: Connection) -> None:
             self._write(connection, steps)
@@ -217,22 +223,22 @@ class SqliteStore(Queries):
 
         await self._writer.write(work)
 
-    # -- what is erased ----------------------------------------------------------------------------------------
+    # -- erasure ----------------------------------------------------------------------------------------
 
     def has_pending_image_deletions(self, uid: str) -> bool:
-        """Is an image file of an earlier generation still to be deleted?"""
+        """True if an image file of an earlier generation is still to be deleted."""
         return self.image_deletions.has_pending(uid)
 
     async def make_claims_unreadable(self, uid: str) -> bool:
-        """Make the claims of a request unreadable in this file and in every copy. True: there were any."""
+        """Make the claims of a request unreadable in this file and in every copy. True: it had claims."""
         leaving = await self.claims.make_all_unreadable(uid)
         await self.claims.erase(leaving)
         return bool(leaving)
 
     async def forget(self, uid: str, at: float) -> bool:
-        """Erase the names, labels, paths and file of a done request; its history stays, stays valid, and says so.
+        """Erase the name, labels, paths and file of a done request. Its history stays valid, and records the erasure.
 
-        False: somebody reads the file just now, so that they stand in the write-ahead log until `tidy`.
+        False: another connection reads, so the write-ahead log still has them until `tidy`.
         """
         await self._writer.write(lambda connection: forget_request(connection, self.keys, uid, at))
         for _ in range(_TRUNCATIONS):
@@ -242,11 +248,11 @@ class SqliteStore(Queries):
         return False
 
     async def forget_in_replaced(self, uid: str, at: float) -> list[Path]:
-        """Erase the same in the files that `restore` set aside. Returns those in which that could not be done."""
+        """Erase the same in the files that `restore` set aside. Returns the files where that failed."""
         return await asyncio.to_thread(forget_in, self.path, self.keys, uid, at)
 
     async def tidy(self) -> bool:
-        """Cut off the write-ahead log, and what was erased with it. False: somebody reads an earlier state just now."""
+        """Truncate the write-ahead log with all erased data. False: another connection still reads an earlier state."""
         done: list[bool] = []
         await self._writer.write(lambda connection: done.append(truncate(connection)), alone=True)
         return done[0]

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
-from typing import Protocol
 
 from agent.core.admission import ScanNote, ScanNoteKind
 from agent.core.duration import format_duration
@@ -15,6 +14,7 @@ from agent.core.policy import Policy
 from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
 from agent.core.rules.holds import accepts_dossier
 from agent.core.timestamps import format_timestamp
+from agent.ports.store import Attempt, FailedImageDeletion
 from agent.views.plan import Action
 
 PHASES = {
@@ -103,19 +103,6 @@ HOLDS = {
 }
 
 
-class FailedDeletion(Protocol):
-    """A failed deletion of image files, as stored."""
-
-    @property
-    def tries(self) -> int: ...
-    @property
-    def since(self) -> float: ...
-    @property
-    def due_at(self) -> float: ...
-    @property
-    def cause(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
     """Facts about a request that are not in its record."""
@@ -128,7 +115,7 @@ class RequestContext:
     link_lost: bool = False  # the end user has not finished, and the capture link is lost
     waiting_withdrawals: int = 0  # withdrawals that wait for the operator's approval
     scan_notes: tuple[ScanNote, ...] = ()  # of the last scan
-    failed_deletion: FailedDeletion | None = None  # the agent could not delete the image files
+    failed_deletion: FailedImageDeletion | None = None  # the agent could not delete the image files
 
     @property
     def withdrawal_waits(self) -> bool:
@@ -306,22 +293,7 @@ def next_step(record: Record, now: float, policy: Policy, context: RequestContex
     return NextStep(at=at, effect=kind, sentence=sentence)
 
 
-class AttemptView(Protocol):
-    """One call that changes something at Assure, as stored."""
-
-    @property
-    def effect(self) -> str: ...
-    @property
-    def result(self) -> str | None: ...
-    @property
-    def status(self) -> int | None: ...
-    @property
-    def trouble(self) -> str | None: ...
-    @property
-    def cause(self) -> str | None: ...
-
-
-def describe_attempt(attempt: AttemptView) -> str:
+def describe_attempt(attempt: Attempt) -> str:
     """Describe a call and Assure's answer."""
     what = EFFECTS[EffectKind(attempt.effect)]
     if attempt.result is None:

@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from agent.core.errors import StoreError
 from agent.core.record import Phase
-from agent.store.pages import Page, PageQueries
+from agent.store.readonly import ReadOnlyStore
+from agent.store.request_queries import Page
 from agent.views.resource import request_status_json
 from agent.web.auth import has_token
 from agent.web.openapi import openapi
@@ -74,7 +75,7 @@ class Api:
         _only(request, ())
         name = request.path_params["name"]
 
-        def found(browsing: PageQueries) -> dict[str, Any] | None:
+        def found(browsing: ReadOnlyStore) -> dict[str, Any] | None:
             records = browsing.find(name)
             ours = [record for record in records if record.source == self._source] or records
             return {**request_status_json(ours[0]), "link": browsing.link(ours[0].uid)} if ours else None

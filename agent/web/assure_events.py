@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from starlette.applications import Starlette
@@ -24,8 +24,7 @@ from agent.core.errors import StoreError
 from agent.core.event_result import EventResult
 from agent.core.observations import ResultAvailable
 from agent.platform.callbacks import isolated
-from agent.ports import Clock, Receipt
-from agent.ports.delivery import DeliverEvent
+from agent.ports import Clock, DeliverEvent, Inbox, Receipt
 
 MAX_BODY_BYTES = 64 * 1024  # bytes of an event; a usual one has less than 1000
 _BODY_TIMEOUT = 10.0  # seconds for the body to arrive
@@ -61,26 +60,13 @@ class EventSignature:
         return mac.hexdigest().encode() if self.encoding == "hex" else base64.b64encode(mac.digest())
 
 
-class InboxPort(Protocol):
-    """The events in the store."""
-
-    def is_known(self, digest: str) -> bool:
-        """True if the store remembers an event with this id."""
-
-    async def remember_event(self, receipt: Receipt) -> None:
-        """Record the receipt of an event that no step belongs to."""
-
-    def find_request(self, dossier_id: str | None, reference: str | None) -> str | None:
-        """The uid of the open request that has this dossier or this external reference now."""
-
-
 class AssureEventEndpoint:
     """Receives events. `on_result` gets the result of each."""
 
     def __init__(
         self,
         signature: EventSignature,
-        inbox: InboxPort,
+        inbox: Inbox,
         deliver: DeliverEvent,
         clock: Clock,
         on_result: Callable[[EventResult], None],

@@ -8,29 +8,15 @@ sink. Older ones are dropped and counted; the receiver then reads the API.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from agent.platform.callbacks import isolated
-from agent.ports import Clock, Delivery, Sink
+from agent.ports import Clock, Delivery, Outbox, Sink
 
 BACKLOG = 100_000  # pending notifications of one sink
 _AT_ONCE = 16  # requests with a delivery in flight to one sink
 _PAGE = 256  # notifications read at a time
 _DOWN_THRESHOLD = 3  # failed requests in a row: the sink is down
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds between two attempts
-
-
-class OutboxPort(Protocol):
-    """The pending notifications."""
-
-    def pending(self, sink: str, after: int, limit: int) -> list[Delivery]:
-        """The notifications of this sink after the delivery `after`, oldest first."""
-
-    async def acknowledge(self, ids: Sequence[int]) -> None:
-        """Remove the delivered notifications."""
-
-    async def trim(self, sink: str, most: int) -> int:
-        """Keep the newest `most` of this sink. Returns the number of dropped ones."""
 
 
 class Dispatcher:
@@ -40,7 +26,7 @@ class Dispatcher:
         self,
         name: str,
         sink: Sink,
-        outbox: OutboxPort,
+        outbox: Outbox,
         clock: Clock,
         chance: Callable[[], float],
         on_result: Callable[[str, int], None] = lambda result, number: None,

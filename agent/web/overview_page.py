@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.store.pages import PageQueries
+from agent.store.readonly import ReadOnlyStore
 from agent.views.explain import system_error
 from agent.web.agent_status import StatusSnapshot
 from agent.web.recent_calls import HISTORY_MINUTES, RESULTS
@@ -18,7 +18,7 @@ TILES = {
 }
 
 
-def overview(browsing: PageQueries, snapshot: StatusSnapshot) -> dict[str, Any]:
+def overview(browsing: ReadOnlyStore, snapshot: StatusSnapshot) -> dict[str, Any]:
     """The content of the front page."""
     states = browsing.states()
 
@@ -49,7 +49,7 @@ def overview(browsing: PageQueries, snapshot: StatusSnapshot) -> dict[str, Any]:
     }
 
 
-def search(browsing: PageQueries, snapshot: StatusSnapshot, query: str, state: str = "") -> dict[str, Any]:
+def search(browsing: ReadOnlyStore, snapshot: StatusSnapshot, query: str, state: str = "") -> dict[str, Any]:
     """Search results. Words with `=` are labels, the others a part of the name. All must match, and the state."""
     parts = query.split()
     labels = [(key, value) for key, equals, value in (word.partition("=") for word in parts) if equals]
@@ -64,7 +64,7 @@ def search(browsing: PageQueries, snapshot: StatusSnapshot, query: str, state: s
     }
 
 
-def requests_in_state(browsing: PageQueries, snapshot: StatusSnapshot, state: str) -> dict[str, Any]:
+def requests_in_state(browsing: ReadOnlyStore, snapshot: StatusSnapshot, state: str) -> dict[str, Any]:
     """The requests in one state."""
     total = browsing.states().get(state, 0)
     records = browsing.by_state(state, _MAX_LISTED)
@@ -77,7 +77,7 @@ def requests_in_state(browsing: PageQueries, snapshot: StatusSnapshot, state: st
     }
 
 
-def _alarms(browsing: PageQueries, snapshot: StatusSnapshot) -> list[dict[str, str]]:
+def _alarms(browsing: ReadOnlyStore, snapshot: StatusSnapshot) -> list[dict[str, str]]:
     """Problems that concern all requests, each with a command."""
     alarms = []
     if snapshot.paused:
@@ -140,7 +140,7 @@ def _api(snapshot: StatusSnapshot) -> dict[str, Any]:
     }
 
 
-def refusals(browsing: PageQueries, _: StatusSnapshot) -> dict[str, Any]:
+def refusals(browsing: ReadOnlyStore, _: StatusSnapshot) -> dict[str, Any]:
     """The documents that the last scan refused, each with a hint."""
     found = browsing.refusals()
     more = f"This list shows the first {_MAX_LISTED}. `assure-agent get` shows all." if len(found) > _MAX_LISTED else ""

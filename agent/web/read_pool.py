@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from agent.store.pages import PageQueries
+from agent.store.readonly import ReadOnlyStore
 
 T = TypeVar("T")
 
@@ -18,12 +18,12 @@ class ReadPool:
         self._path = path
         self._pool = ThreadPoolExecutor(2, "surface")
 
-    async def __call__(self, query: Callable[[PageQueries], T]) -> T:
+    async def __call__(self, query: Callable[[ReadOnlyStore], T]) -> T:
         """Run a read. Raises StoreError."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, query)
 
-    def _run(self, query: Callable[[PageQueries], T]) -> T:
-        with PageQueries(self._path) as browsing:
+    def _run(self, query: Callable[[ReadOnlyStore], T]) -> T:
+        with ReadOnlyStore(self._path) as browsing:
             browsing.freeze()
             return query(browsing)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from agent.core.effect import EffectKind
 from agent.core.record import Mode, Phase, Record, Result
-from agent.store.pages import HistoryEntry, PageQueries
-from agent.store.readonly import Attempt
+from agent.ports.store import Attempt
+from agent.store.readonly import ReadOnlyStore
+from agent.store.request_queries import HistoryEntry
 from agent.views.explain import EFFECTS, RequestContext, describe_state, next_step
 from agent.web.agent_status import StatusSnapshot
 from agent.web.summaries import hold_summary, short_duration
@@ -20,7 +21,7 @@ _PHASE_ORDER: dict[Mode, tuple[Phase, ...]] = {
 }
 
 
-def request_page(browsing: PageQueries, snapshot: StatusSnapshot, uid: str) -> dict[str, Any] | None:
+def request_page(browsing: ReadOnlyStore, snapshot: StatusSnapshot, uid: str) -> dict[str, Any] | None:
     """The content of the page. None: unknown request, or its name was erased."""
     record = browsing.get(uid)
     if record is None or not record.name:

@@ -17,7 +17,7 @@ from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, secrets_of
 from agent.platform.settings_types import signing_keys
-from agent.ports.delivery import DeliverEvent
+from agent.ports import DeliverEvent
 from agent.ports.sink import sink_id
 from agent.store.sqlite import SqliteStore
 from agent.web.agent_status import AgentStatus

@@ -20,7 +20,7 @@ from agent import __version__
 from agent.core.errors import StoreError
 from agent.core.timestamps import format_timestamp
 from agent.platform.log import logger
-from agent.store.pages import PageQueries
+from agent.store.readonly import ReadOnlyStore
 from agent.web.agent_status import AgentStatus, StatusSnapshot
 from agent.web.auth import from_this_machine, may_view_page
 from agent.web.overview_page import TILES, is_known_state, overview, refusals, requests_in_state, search
@@ -44,7 +44,7 @@ _HEADERS = {
 _PRIVATE = {**_HEADERS, "Cache-Control": "no-store"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-Gather = Callable[[PageQueries, StatusSnapshot], dict[str, Any] | None]
+Gather = Callable[[ReadOnlyStore, StatusSnapshot], dict[str, Any] | None]
 
 
 class StatusPage:
@@ -110,7 +110,7 @@ class StatusPage:
         if not query and not state:
             return await self._respond(request, "overview.html", overview)
 
-        def gather(browsing: PageQueries, seen: StatusSnapshot) -> dict[str, Any]:
+        def gather(browsing: ReadOnlyStore, seen: StatusSnapshot) -> dict[str, Any]:
             return search(browsing, seen, query, state) if query else requests_in_state(browsing, seen, state)
 
         return await self._respond(request, "found.html", gather, query=query, listed_state=state)
@@ -127,7 +127,7 @@ class StatusPage:
         seen = self._status.snapshot()
         more = {"query": "", "listed_state": "", "base": _base(request), **more}
 
-        def drawn(browsing: PageQueries) -> str | None:
+        def drawn(browsing: ReadOnlyStore) -> str | None:
             content = gather(browsing, seen)
             return None if content is None else self._render(template, seen.now, **more, **content)
 

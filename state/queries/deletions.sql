@@ -4,8 +4,8 @@
 -- (see `assure-agent audit certificate`). A possible orphan is due when the agent finds its dossier.
 --
 -- :name        only this request, by name or uid
--- :since=time  only dossiers created from this time on, such as 2026-11-01
--- :until=time  only dossiers created before this time
+-- :since=time  only dossiers from this time on, such as 2026-11-01
+-- :until=time  only dossiers from before this time
 SELECT * FROM (
     SELECT created, name, uid, generation, dossier_id, deletion_due, deleted, confirmed_gone, delay_seconds, evidence_event
     FROM dossiers

@@ -1,6 +1,7 @@
--- Questions that were put to a person: why, for how long, and what ended them.
+-- Holds of requests, with their reasons, durations and ends.
 --
--- `until` is empty while the question is open; `ended_by` is what was observed then (HoldResolved: a person answered).
+-- `until` is empty while the hold waits for the operator. `ended_by` is the observation that ended it, such as
+-- HoldResolved for the operator's answer.
 --
 -- :reason=reason  only for this reason, such as changed-after-start
 -- :since=time     only from this time on, such as 2026-11-01

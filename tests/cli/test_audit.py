@@ -431,7 +431,7 @@ async def test_without_checkpoints_the_work_goes_on_and_the_log_says_so(world: W
     assert world.record("a").phase is Phase.DONE
     (entry,) = (entry for entry in world.logs if entry["event"] == "no checkpoint")
     assert "audit verify" in entry["hint"]
-    assert entry["cause"] == "Line 1 of agent.checkpoints.jsonl is no checkpoint."
+    assert entry["cause"] == "Line 1 of agent.checkpoints.jsonl is not a valid checkpoint."
     for parts in (("export",), ("certificate", "a")):
         state("audit", *parts).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is no checkpoint")
     assert state("audit", "verify").code == 1
@@ -448,4 +448,4 @@ async def test_an_agent_that_meets_an_older_copy_of_its_journal_says_so(world: W
     world.upload("c")
     await world.settle()
     assert "the journal was changed" in [entry["event"] for entry in world.logs]
-    assert "the agent found the journal, or the checkpoints, cut back or changed" in state("audit", "verify").out
+    assert "the agent found the journal or the checkpoints truncated or changed" in state("audit", "verify").out

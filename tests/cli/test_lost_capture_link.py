@@ -5,7 +5,7 @@ import asyncio
 from agent.core.policy import Policy
 from agent.core.record import Phase
 from agent.store.backup import back_up, restore
-from agent.store.pages import PageQueries
+from agent.store.readonly import ReadOnlyStore
 from agent.web.agent_status import StatusSnapshot
 from agent.web.request_page import request_page
 from tests.cli.command_runner import CommandResult, Here
@@ -86,7 +86,7 @@ async def test_the_lost_link_of_an_adopted_capture_is_reported(begin: Begin, her
     assert world.ledger.calls == before
     reported = await said(state, "describe", "a", "--remote")
     assert (reported.code, LOST in reported.out, TRY in reported.out) == (0, True, True), reported
-    with PageQueries(world.state) as browsing:
+    with ReadOnlyStore(world.state) as browsing:
         page = request_page(browsing, SEEN, world.record("a").uid)
     assert page is not None
     assert any(LOST in sentence for sentence in page["where"])

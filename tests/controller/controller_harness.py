@@ -18,10 +18,10 @@ from agent.controller.start_budget import StartBudget
 from agent.core.assure_types import CaptureOptions, DocumentKey, DocumentType, ProcessType
 from agent.core.document_types import Resolution, resolve
 from agent.core.effect import Effect
-from agent.core.machine import Step
 from agent.core.observations import Answered
 from agent.core.policy import Policy
 from agent.core.record import Desired, Record
+from agent.core.step import Step
 from agent.source.folder import Folder
 from agent.source.git_provenance import GitCheckout
 from agent.source.images import ImageFolder

@@ -7,10 +7,10 @@ import pytest
 
 from agent.core.effect import CreateDossier, Effect, EffectKind, StartCapture
 from agent.core.errors import StoreError
-from agent.core.machine import Step
 from agent.core.observations import Answered, DocumentRemoved
 from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase
+from agent.core.step import Step
 from agent.store import audit
 from agent.store.connection import sqlite3
 from tests.controller.controller_harness import Drive, Perform, capture_record, driving, uid

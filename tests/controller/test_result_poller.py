@@ -10,10 +10,10 @@ import pytest
 from agent.controller.result_poller import _READS_WITHOUT_LIST
 from agent.core.assure_types import ProcessType
 from agent.core.audit import Event, difference
-from agent.core.machine import Step
 from agent.core.next_effect import next_due_at
 from agent.core.policy import Policy
 from agent.core.record import Desired, Outcome, Phase, Record
+from agent.core.step import Step
 from agent.sandbox.model import Verdict
 from agent.store.sqlite import SqliteStore
 from tests.support.clock import until

@@ -18,7 +18,7 @@ from agent.core.effect import (
     UploadImages,
     VerifyImages,
 )
-from agent.core.machine import Step, admit, step
+from agent.core.machine import admit, step
 from agent.core.observations import (
     CaptureStarted,
     DossierCreated,
@@ -37,6 +37,7 @@ from agent.core.observations import (
 )
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
+from agent.core.step import Step
 from verification.assure_model import LOST_CONNECTION, REFUSED, AssureModel
 from verification.builders import (
     BACK,

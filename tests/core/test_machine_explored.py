@@ -26,7 +26,7 @@ from story import (
 
 from agent.core.audit import Audited, replay
 from agent.core.effect import CreateDossier, Effect, EffectKind, ReserveStart, StartVerification
-from agent.core.machine import TABLE, TERMINATIONS, Step, admit, step
+from agent.core.machine import TABLE, TERMINATIONS, admit, step
 from agent.core.next_effect import next_due_at
 from agent.core.observations import (
     BudgetExhausted,
@@ -49,6 +49,7 @@ from agent.core.observations import (
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
 from agent.core.rules.recovery import proves_store_is_stale
+from agent.core.step import Step
 
 PARTS, WALKS, LENGTH, CALM = 4, 500, 36, 400
 Edge = tuple[Phase, str, Phase]

@@ -2,7 +2,7 @@
 
 from agent.core.effect import EffectKind
 from agent.core.machine import admit, step
-from agent.core.notifications import Notice, NoticeType, notices
+from agent.core.notifications import Notice, NoticeType
 from agent.core.observations import DocumentChanged, DocumentRemoved, EffectRefused, EffectUnanswered, HistoryLost
 from agent.core.policy import Policy
 from agent.core.record import Phase, Record
@@ -10,7 +10,7 @@ from tests.store.support import LINK, Life, capture, upload
 
 
 def told(life: Life) -> list[Notice]:
-    return [notice for step in life.steps for notice in notices(step)]
+    return [notice for step in life.steps for notice in step.notifications]
 
 
 def types(life: Life) -> list[str]:
@@ -74,4 +74,4 @@ def test_a_hold_that_gets_other_evidence_is_the_same_hold_and_is_told_once() -> 
     assert second.record.hold is not None
     assert (second.changed, second.record.hold.id) == (True, first.record.hold.id)
     assert [taken.held is not None for taken in (first, second)] == [True, False]
-    assert [notice.type for taken in (first, second) for notice in notices(taken)] == [NoticeType.HELD]
+    assert [notice.type for taken in (first, second) for notice in taken.notifications] == [NoticeType.HELD]

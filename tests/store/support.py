@@ -14,7 +14,7 @@ from agent.core.assure_types import (
     Status,
 )
 from agent.core.effect import EffectKind, ImageRef
-from agent.core.machine import Step, admit, step
+from agent.core.machine import admit, step
 from agent.core.observations import (
     CaptureStarted,
     DossierCreated,
@@ -31,6 +31,7 @@ from agent.core.observations import (
 )
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
+from agent.core.step import Step
 from agent.store.connection import Connection, sqlite3
 from agent.store.sqlite import SqliteStore
 

@@ -155,4 +155,4 @@ async def test_calls_and_starts_that_are_not_in_the_history_are_found(
     path = await histories(tmp_path)
     changed(tmp_path, tampering)
     (finding,) = verify(path).findings
-    assert finding.what == f"{what} is not what its history says"
+    assert finding.what == f"{what} differs from its history"

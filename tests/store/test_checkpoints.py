@@ -165,7 +165,7 @@ async def test_an_older_copy_of_the_database_is_found(tmp_path: Path, path: Path
     assert await store.checkpoint(NOW) == ()  # said once
     store.close()
     (finding,) = verify(tmp_path / "agent.db").findings  # and it stays on the books
-    assert f"only {kept} events were as they had been" in finding.what
+    assert f"only {kept} events were unchanged" in finding.what
 
 
 async def test_a_backup_that_a_person_restored_is_reported_and_is_no_fault(tmp_path: Path) -> None:

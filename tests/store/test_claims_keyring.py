@@ -9,7 +9,7 @@ import pytest
 from agent.core.effect import ClaimsRequest
 from agent.core.errors import AgentError
 from agent.core.observations import EncryptedClaims
-from agent.ports import ClaimsEncryptionError
+from agent.ports import ClaimsEncryptionError, MetaKey
 from agent.store.claims_keyring import ClaimsKeyring, StoredClaims
 
 from .support import NOW, Life, opened, upload
@@ -214,7 +214,7 @@ async def test_the_log_is_truncated_once_nobody_reads_it(tmp_path: Path) -> None
     reader.execute("SELECT count(*) FROM claims").fetchone()
     await store.claims.erase(await store.claims.make_unreadable(store.claims.expired(NOW + 60)))
     assert wal.stat().st_size > 0
-    await store.remember("a", "commits go on")
+    await store.remember(MetaKey.CIRCUIT, "commits go on")
     reader.execute("COMMIT")
     reader.close()
     await store.claims.tidy()

@@ -55,14 +55,14 @@ async def test_no_figure_of_the_metrics_scans_the_requests(tmp_path: Path) -> No
     await committed(store, Life("a").until(Phase.RESULT))
     asked: list[str] = []
     with ReadOnlyStore(tmp_path / "agent.db") as reading:
-        reading._connection.set_trace_callback(asked.append)
+        reading._reader.set_trace_callback(asked.append)
         reading.counts()
         reading.held()
         reading.gauges(NOW)
         reading.counters("outcome")
-        reading._connection.set_trace_callback(None)
+        reading._reader.set_trace_callback(None)
         for sql in asked:
-            plan = [row[3] for row in reading._connection.execute("EXPLAIN QUERY PLAN " + sql)]
+            plan = [row[3] for row in reading._reader.execute("EXPLAIN QUERY PLAN " + sql)]
             big = [line for line in plan if line.startswith("SCAN requests") and "USING" not in line]
             assert not big, (sql, plan)
     store.close()
@@ -81,7 +81,7 @@ async def test_an_exposition_takes_the_same_steps_however_many_requests_there_ar
 
         def look() -> ReadOnlyStore:
             reading = ReadOnlyStore(tmp_path / str(requests) / "agent.db")
-            reading._connection.set_progress_handler(count, 1)
+            reading._reader.set_progress_handler(count, 1)
             return reading
 
         metrics.register_store(look)

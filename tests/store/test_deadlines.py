@@ -5,9 +5,9 @@ from pathlib import Path
 
 from agent.core.assure_types import Depiction
 from agent.core.effect import EffectKind
-from agent.core.machine import Step
 from agent.core.observations import DocumentChanged, EffectRefused, ImagesInvalid
 from agent.core.record import Phase
+from agent.core.step import Step
 from agent.store.audit.verify import verify
 from agent.store.sqlite import SqliteStore
 

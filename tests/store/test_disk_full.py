@@ -114,5 +114,5 @@ def test_a_full_disk_of_small_blocks_is_refused_before_sqlite_maps_a_hole_in_it(
         return
     with pytest.raises(StoreError) as error:
         opened(tmp_path)
-    assert "make room" in error.value.hint
+    assert "free at least" in error.value.hint
     assert list(tmp_path.iterdir()) == []

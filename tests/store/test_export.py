@@ -69,7 +69,7 @@ async def test_the_export_of_one_request_is_verified_without_us(tmp_path: Path) 
     assert {line.get("uid", "u2") for line in lines} == {"u2"}
     said = verified(lines, tmp_path)
     assert said.returncode == 0
-    assert "events of 1 requests (a part: checkpoints speak of the whole): ok" in said.stdout
+    assert "events of 1 requests (one request: checkpoints cover whole exports only): ok" in said.stdout
 
 
 async def test_nobody_is_named_in_an_export(tmp_path: Path) -> None:
@@ -159,22 +159,25 @@ HEADER = "the header of the export (its first line) is not what was written"
 @pytest.mark.parametrize(
     ("tampering", "words"),
     [
-        (change_a_time, "event 4; request u1, its event 4: its time is not its `at`, written out"),
+        (change_a_time, "event 4, event 4 of request u1: its time is not its `at` as text"),
         (of_a_header(at="2020-01-01T00:00:00.000Z"), HEADER),
         (of_a_header(account="another client at https://api.example"), HEADER),
         (of_a_header(agent="9.9.9"), HEADER),
         (of_a_header(whole=False), HEADER),
         (of_a_header(simulated="SIMULATED"), HEADER),
-        (of_a_header(account="the built-in sandbox"), "the header does not say of its account whether it is simulated"),
-        (of_a_header(note="x"), "line 1: a line of kind export has other fields than the agent writes: note"),
-        (add_a_field, "line 5: a line of kind event has other fields than the agent writes: outcome"),
-        (drop_the_header, "line 1: a line of kind event stands out of order, or twice"),
-        (move_the_header, "line 1: a line of kind event stands out of order, or twice"),
-        (repeat_the_header, "line 4: a line of kind export stands out of order, or twice"),
-        (add_after_the_end, "a line of kind end stands out of order, or twice"),
-        (repeat_a_request, "it is there twice"),
+        (
+            of_a_header(account="the built-in sandbox"),
+            "the header contradicts itself: its account and its field `simulated` do not match",
+        ),
+        (of_a_header(note="x"), "line 1: wrong fields in a line of kind export (note)"),
+        (add_a_field, "line 5: wrong fields in a line of kind event (outcome)"),
+        (drop_the_header, "line 1: a line of kind event is out of order, or duplicate"),
+        (move_the_header, "line 1: a line of kind event is out of order, or duplicate"),
+        (repeat_the_header, "line 4: a line of kind export is out of order, or duplicate"),
+        (add_after_the_end, "a line of kind end is out of order, or duplicate"),
+        (repeat_a_request, "the line is duplicate"),
         (change_the_commands_of_a_checkpoint, "checkpoint 2 is not what was written"),
-        (change, "request u1, its event 5: the event is not what was written"),
+        (change, "event 5 of request u1: the event is not what was written"),
         (move, "the event is missing"),
         (remove, "event 5 is missing"),
         (insert, "is missing, or moved"),
@@ -198,13 +201,13 @@ async def test_an_export_of_another_format_and_a_key_that_is_there_twice_are_ref
     lines = list(export_lines(await histories(tmp_path), NOW))
     said = verified([lines[0] | {"format": 1}, *lines[1:]], tmp_path)
     assert (said.returncode, said.stdout) == (1, "")
-    assert said.stderr.startswith("the export has format 1, and this script knows 2. Try: ")
+    assert said.stderr.startswith("the export has format 1, and this script reads 2. Try: ")
     file = tmp_path / "twice.jsonl"
     text = b"".join(orjson.dumps(line) + b"\n" for line in lines)
     file.write_bytes(text.replace(b'"time":', b'"time":"2020-01-01T00:00:00.000Z","time":', 1))
     said = subprocess.run([sys.executable, "-I", "-S", str(SCRIPT), str(file)], capture_output=True, text=True)
     assert (said.returncode, said.stdout) == (1, "")
-    assert said.stderr.startswith(f"{file}:2: a key is there twice. Try: ")
+    assert said.stderr.startswith(f"{file}:2: duplicate key. Try: ")
 
 
 @given(st.floats(0, 4e9))

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from agent.core.effect import EffectKind
-from agent.core.machine import Step
 from agent.core.observations import (
     DocumentChanged,
     DocumentRemoved,
@@ -15,6 +14,7 @@ from agent.core.observations import (
     EffectUnanswered,
 )
 from agent.core.record import Outcome, Phase, Record
+from agent.core.step import Step
 
 from .support import NOW, POLICY, Life, committed, opened, rows, upload
 

@@ -125,7 +125,7 @@ async def test_no_restart_is_suggested_when_the_state_file_is_gone(tmp_path: Pat
     with pytest.raises(StoreLocked, match="were removed") as reported:
         await first.commit([Life("u2").steps[0]])
     first.close()
-    assert "put a backup" in reported.value.hint and "start it again if" not in reported.value.hint
+    assert "restore a backup" in reported.value.hint and "start it again if" not in reported.value.hint
 
 
 async def test_a_lock_file_that_is_gone_is_enough(tmp_path: Path) -> None:

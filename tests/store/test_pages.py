@@ -6,13 +6,13 @@ import pytest
 
 from agent.core.observations import DocumentChanged
 from agent.core.record import Phase
-from agent.store.pages import PageQueries
+from agent.store.readonly import ReadOnlyStore
 
 from .support import NOW, Life, committed, opened, rows, upload
 
 
 def named(folder: Path, *labels: tuple[str, str], phase: Phase | None = None, part: str = "") -> list[str]:
-    with PageQueries(folder / "agent.db") as browsing:
+    with ReadOnlyStore(folder / "agent.db") as browsing:
         return [record.name for record in browsing.page(labels, phase, "", 100, part).records]
 
 
@@ -34,7 +34,7 @@ async def test_a_request_that_is_forgotten_is_in_no_list_and_its_labels_in_no_ta
     await store.forget("u1", NOW)
     assert rows(tmp_path, "SELECT * FROM labels") == []
     assert named(tmp_path, ("team", "canary")) == named(tmp_path, phase=Phase.DONE) == named(tmp_path) == []
-    with PageQueries(tmp_path / "agent.db") as browsing:
+    with ReadOnlyStore(tmp_path / "agent.db") as browsing:
         assert browsing.by_state("done", 10) == []
     store.close()
 
@@ -50,7 +50,7 @@ async def test_combined_filters_find_all_for_any_selectivity(
         team, odd = "ab"[number % 2], str(number // 2 % 2)
         made = upload(labels=(("team", team), ("odd", odd)))
         await committed(store, Life(f"u{number}", made).until((Phase.RESULT, Phase.IMAGES, Phase.DONE)[number % 3]))
-    with PageQueries(tmp_path / "agent.db") as browsing:
+    with ReadOnlyStore(tmp_path / "agent.db") as browsing:
         expected = {
             record.name
             for record in browsing.all()

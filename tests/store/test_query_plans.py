@@ -18,18 +18,19 @@ from typing import Any
 
 import pytest
 
-from agent.core.machine import Step, step
+from agent.core.machine import step
 from agent.core.observations import DocumentRemoved, TimerFired
 from agent.core.record import Phase
-from agent.ports import Command, Receipt
+from agent.core.step import Step
+from agent.ports import Command, MetaKey, Receipt
 from agent.store import connection, integrity
 from agent.store.claims import Claims
 from agent.store.connection import Connection
 from agent.store.image_deletions import ImageDeletion, ImageDeletions, SupersededImage
-from agent.store.inbox import Inbox
-from agent.store.outbox import Outbox
+from agent.store.inbox import SqliteInbox
+from agent.store.outbox import SqliteOutbox
 from agent.store.readonly import ReadOnlyStore
-from agent.store.recoveries import RecordedRecoveries
+from agent.store.recoveries import SqliteRecoveries
 from agent.store.sqlite import SqliteStore
 from tests.store.support import NOW, POLICY, Life, opened
 
@@ -68,7 +69,7 @@ Call = Callable[[Any], Any]
 STORE: dict[str, Call] = {
     "commit": lambda store: store.commit([_next(store)]),
     "record_scan": lambda store: store.record_scan("default", NOW, 3, True, 0, [("a", 1, 1, "m", "h", None)], []),
-    "remember": lambda store: store.remember("key", "value"),
+    "remember": lambda store: store.remember(MetaKey.CIRCUIT, "value"),
     "close_orphan": lambda store: store.close_orphan("aa-a1-u-1-1", NOW, None),
     "found_orphan": lambda store: store.found_orphan("aa-a1-u-1-1", "D"),
     "checkpoint": lambda store: store.checkpoint(NOW),
@@ -97,7 +98,8 @@ STORE: dict[str, Call] = {
     "forget_in_replaced": lambda store: store.forget_in_replaced("settled-2", NOW),
     "has_pending_image_deletions": lambda store: store.has_pending_image_deletions("settled-2"),
     "tidy": lambda store: store.tidy(),
-    "recall": lambda store: store.recall("key"),
+    "recall": lambda store: store.recall(MetaKey.CIRCUIT),
+    "recall_time": lambda store: store.recall_time(MetaKey.PAUSED),
     "orphans": lambda store: store.orphans(),
     "owners": lambda store: [store.owners([]), store.owners(["D-waits-1", "D-settled-1", "D"])],
     "withdrawn_since": lambda store: store.withdrawn_since(NOW + 1e6),
@@ -154,7 +156,19 @@ READING: dict[str, Call] = {
     "withdrawn_since": lambda one: one.withdrawn_since(NOW + 1e6),
     "last_event_at": lambda one: one.last_event_at(),
     "starts_since": lambda one: one.starts_since(NOW + 1e6),
-    "recall": lambda one: one.recall("key"),
+    "recall": lambda one: one.recall(MetaKey.CIRCUIT),
+    "recall_time": lambda one: one.recall_time(MetaKey.PAUSED),
+    "orphans": lambda one: one.orphans(),
+    "page": lambda one: [
+        one.page([], None, "", 5),
+        one.page([("team", "red")], Phase.RESULT, "", 5, state="waiting"),
+        one.page([], None, "", 5, part="waits-3"),
+    ],
+    "by_state": lambda one: [one.by_state("waiting", 5), one.by_state("waiting", 5, oldest=True)],
+    "states": lambda one: one.states(),
+    "history": lambda one: one.history("waits-1", 5),
+    "sources": lambda one: one.sources(),
+    "concerns": lambda one: one.concerns(NOW),
     "freeze": lambda one: one.freeze(),
     "attempts": lambda one: one.attempts("waits-1", 5),
     "link": lambda one: one.link("waits-1"),
@@ -172,7 +186,7 @@ READING: dict[str, Call] = {
     "recovery": lambda one: one.recovery(),
     "carried_key": lambda one: one.carried_key(),
     "held": lambda one: one.held(),
-    "overdue": lambda one: one.overdue(NOW),
+    "overdue_deletions": lambda one: one.overdue_deletions(NOW),
     "failed_image_deletions": lambda one: one.failed_image_deletions(),
     "failed_image_deletion_of": lambda one: one.failed_image_deletion_of("settled-1"),
     "gauges": lambda one: one.gauges(NOW),
@@ -182,9 +196,9 @@ READING: dict[str, Call] = {
 }
 CLASSES: dict[type, dict[str, Call]] = {
     SqliteStore: STORE,
-    RecordedRecoveries: RECOVERIES,
-    Inbox: INBOX,
-    Outbox: OUTBOX,
+    SqliteRecoveries: RECOVERIES,
+    SqliteInbox: INBOX,
+    SqliteOutbox: OUTBOX,
     Claims: CLAIMS,
     ImageDeletions: DISCARDS,
     ReadOnlyStore: READING,
@@ -196,6 +210,7 @@ WITH_SETTLED = {
     "SqliteStore.check_integrity": "it is what looks at all of it, beside the work",
     "ReadOnlyStore.check_integrity": "for `doctor`",
     "ReadOnlyStore.all": "for `get` without a name, which prints all",
+    "ReadOnlyStore.page": "up to 2000 entries of the index of a condition, and the names for a part of a name",
 }
 WITH_WAITING = {
     "SqliteStore.open_requests": "when the clock is corrected",
@@ -207,7 +222,7 @@ WITH_WAITING = {
     "ReadOnlyStore.gauges": "while an orphan showed: whether a request has it",
     "ReadOnlyStore.owners": "for `plan`, where a file has a dossier adopted",
     "SqliteStore.present": "once, at the start: the names whose files are there",
-    "RecordedRecoveries.possibly_stale": "once in a recovery: all that is open is looked for",
+    "SqliteRecoveries.possibly_stale": "once in a recovery: all that is open is looked for",
     "ReadOnlyStore.present": "for `plan`: the names whose files are there",
     "ReadOnlyStore.progress_counts": "for `wait` and `doctor`",
 }
@@ -272,8 +287,13 @@ async def costs(folder: Path) -> dict[str, tuple[int, list[str]]]:
     with watched() as ledger:
         store = opened(folder, sinks=[SINK])
         found["opening"] = ledger.steps, list(ledger.asked)
-        owners = {SqliteStore: store, RecordedRecoveries: store.recoveries, Inbox: store.inbox, Outbox: store.outbox}
-        owners[ImageDeletions] = store.image_deletions
+        owners = {
+            SqliteStore: store,
+            SqliteRecoveries: store.recoveries,
+            SqliteInbox: store.inbox,
+            SqliteOutbox: store.outbox,
+            ImageDeletions: store.image_deletions,
+        }
         with ReadOnlyStore(folder / "agent.db") as reading:
             for kind, calls in CLASSES.items():
                 owner = owners.get(kind) or (reading if kind is ReadOnlyStore else store.claims)
@@ -306,6 +326,10 @@ def test_every_method_of_the_store_is_tested() -> None:
     for name in (
         "agent.store.sqlite",
         "agent.store.queries",
+        "agent.store.loop_queries",
+        "agent.store.request_queries",
+        "agent.store.statistics",
+        "agent.store.readonly",
         "agent.store.outbox",
         "agent.store.recoveries",
         "agent.store.claims",

@@ -69,7 +69,7 @@ async def test_a_reading_cannot_write(tmp_path: Path) -> None:
     store = opened(tmp_path)
     await committed(store, Life())
     with ReadOnlyStore(tmp_path / "agent.db") as reading, pytest.raises(Exception, match="readonly"):
-        reading._connection.execute("DELETE FROM requests")
+        reading._reader.execute("DELETE FROM requests")
     store.close()
 
 

@@ -11,6 +11,7 @@ from sqlite_utils.migrations import Migrations
 
 from agent.core.errors import StoreDamaged, StoreError, StoreForeign, StoreNewer
 from agent.core.record import Phase
+from agent.ports import MetaKey
 from agent.store import migrations
 from agent.store.sqlite import SqliteStore
 
@@ -64,26 +65,26 @@ async def test_a_value_that_was_remembered_of_an_account_is_there_after_a_restar
     tmp_path: Path,
 ) -> None:
     store = opened(tmp_path)
-    assert store.recall("list") is None
-    await store.remember("list", "old")
-    await store.remember("list", "new")
+    assert store.recall(MetaKey.DOCUMENT_TYPES) is None
+    await store.remember(MetaKey.DOCUMENT_TYPES, "old")
+    await store.remember(MetaKey.DOCUMENT_TYPES, "new")
     store.close()
     store = opened(tmp_path)
-    assert store.recall("list") == "new"
-    assert store.recall("account") is None
+    assert store.recall(MetaKey.DOCUMENT_TYPES) == "new"
+    assert store.recall(MetaKey.CIRCUIT) is None
     store.close()
     store = SqliteStore(tmp_path / "agent.db", "another account")  # nothing was asked of Assure yet
-    assert store.recall("list") is None
+    assert store.recall(MetaKey.DOCUMENT_TYPES) is None
     store.close()
 
 
 async def test_a_store_that_is_taken_to_another_account_forgets_what_it_learned_of_the_first(tmp_path: Path) -> None:
     await used(tmp_path)
     store = opened(tmp_path)
-    await store.remember("list", "of the first")
+    await store.remember(MetaKey.DOCUMENT_TYPES, "of the first")
     store.close()
     store = SqliteStore(tmp_path / "agent.db", "another account", rebind=True)
-    assert store.recall("list") is None
+    assert store.recall(MetaKey.DOCUMENT_TYPES) is None
     store.close()
 
 

@@ -129,9 +129,9 @@ async def test_a_store_without_its_key_is_refused(tmp_path: Path) -> None:
     """[I2] Under a new key every request would look new, and be billed again."""
     await used(tmp_path)
     (tmp_path / "agent.key").unlink()
-    with pytest.raises(StoreDamaged, match="gone") as refused:
+    with pytest.raises(StoreDamaged, match="is missing") as refused:
         opened(tmp_path)
-    assert "put it back" in refused.value.hint
+    assert "restore it from" in refused.value.hint
     assert not (tmp_path / "agent.key").exists()
 
 

@@ -14,9 +14,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from agent.core.effect import EffectKind
 from agent.core.errors import Impossible
-from agent.core.machine import Step, step
+from agent.core.machine import step
 from agent.core.observations import DocumentRemoved, EffectDelayed, EffectUnanswered, Resumed
 from agent.core.record import Phase, Record
+from agent.core.step import Step
 from agent.store import audit
 from agent.store.connection import open_reader
 from agent.store.sqlite import SqliteStore

@@ -57,7 +57,7 @@ NAMES = {
     "names swapped": (
         """UPDATE requests SET name = NULL;
         UPDATE requests SET name = CASE uid WHEN 'u1' THEN 'name-u2' ELSE 'name-u1' END""",
-        "its name is not the one that its record has",
+        "its name differs from its record",
     ),
     "names swapped, also in the records": (
         """UPDATE requests SET name = NULL;
@@ -71,7 +71,7 @@ NAMES = {
     ),
     "a name removed": (
         "UPDATE requests SET name = NULL, record = json_set(record, '$.name', '') WHERE uid = 'u1'",
-        "its name was removed, and its history does not say that it was erased",
+        "its name was removed, but its history has no event of an erasure",
     ),
     "the source changed": (
         "UPDATE requests SET source = 'o', record = json_set(record, '$.source', 'o') WHERE uid = 'u1'",
@@ -83,14 +83,14 @@ NAMES = {
         "UPDATE requests SET name = x'ff', record = json_set(record, '$.name', 'a') WHERE uid = 'u1'",
         "its name",
     ),
-    "a label changed": ("UPDATE labels SET value = 'green' WHERE key = 'tier'", "its labels are not those"),
+    "a label changed": ("UPDATE labels SET value = 'green' WHERE key = 'tier'", "its labels differ from its record"),
     "a label changed, also in the record": (
         """UPDATE requests SET record = json_set(record, '$.desired.labels', json('[["team","x"]]')) WHERE uid = 'u2';
         UPDATE labels SET value = 'x' WHERE uid = 'u2'""",
         "its labels are not what was written",
     ),
-    "a label removed": ("DELETE FROM labels WHERE key = 'tier'", "its labels are not those that its record has"),
-    "a label added": ("INSERT INTO labels VALUES ('tier', '9', 'u2')", "its labels are not those that its record has"),
+    "a label removed": ("DELETE FROM labels WHERE key = 'tier'", "its labels differ from its record"),
+    "a label added": ("INSERT INTO labels VALUES ('tier', '9', 'u2')", "its labels differ from its record"),
     "an author changed": (
         "UPDATE provenance SET author = 'Mallory' WHERE uid = 'u1'",
         "the author or the file of its generation 1 is not what was written",
@@ -136,7 +136,10 @@ COMMANDS = {
     "a sender removed": ("UPDATE commands SET sender = NULL WHERE verb = 'pause'", "command 1: the command (pause of"),
     "a verb changed": ("UPDATE commands SET verb = 'resume' WHERE verb = 'pause'", "command 1: the command (resume of"),
     "a time changed": ("UPDATE commands SET at = at - 60 WHERE verb = 'page'", "command 4: the command (page of"),
-    "a time of text": ("UPDATE commands SET at = 'x' WHERE verb = 'page'", "command 4: the command says what no"),
+    "a time of text": (
+        "UPDATE commands SET at = 'x' WHERE verb = 'page'",
+        "command 4: the agent never writes such a command",
+    ),
     "an id changed": ("UPDATE commands SET id = 'x' WHERE verb = 'page'", "command 4: the command (page of"),
     "another request": (
         "UPDATE commands SET uid = 'u2' WHERE verb = 'show-personal'",
@@ -162,7 +165,7 @@ COMMANDS = {
     ),
     "one about a request removed, and the note set back": (
         "DELETE FROM commands; UPDATE meta SET value = '' WHERE key = 'commands'",
-        "the command that the event names is not on record",
+        "the command that the event names is missing",
     ),
     "one inserted": (
         "INSERT INTO commands (id, at, verb, answer, number, hash) VALUES ('x', 1, 'pause', '', 7, 'x')",
@@ -170,7 +173,7 @@ COMMANDS = {
     ),
     "one whose number is a text": (
         "UPDATE commands SET number = 'x' WHERE number = 2",
-        "the command says what no command of ours says",
+        "the agent never writes such a command",
     ),
     "two swapped": (
         """UPDATE commands SET number = -number WHERE number < 3;
@@ -197,7 +200,7 @@ async def test_commands_that_a_checkpoint_saw_are_missed_without_the_key_as_well
     (tmp_path / "agent.key").rename(tmp_path / "elsewhere")
     verdict = verify(tmp_path / "agent.db")
     assert verdict.findings == ()
-    assert "could not be checked" in verdict.notices[0]
+    assert "could not be verified" in verdict.notices[0]
     changed(tmp_path, "DELETE FROM commands WHERE number = 7", "UPDATE meta SET value = '6 x' WHERE key = 'commands'")
     assert "command 7: one of the commands 7 to 7 was changed, removed, inserted or moved" in found(tmp_path)[0]
 
@@ -216,7 +219,7 @@ async def test_an_agent_that_finds_commands_gone_says_so_for_ever(tmp_path: Path
     store = opened(tmp_path)
     assert "break" in [line.kind for line in await store.checkpoint(NOW + 1)]
     store.close()
-    assert any("cut back or changed" in what for what in found(tmp_path))
+    assert any("truncated or changed" in what for what in found(tmp_path))
 
 
 async def test_a_restored_backup_of_before_some_commands_is_no_fault(tmp_path: Path) -> None:
@@ -290,10 +293,10 @@ async def test_a_request_that_is_back_after_it_was_forgotten_is_chained_again(tm
     [
         (
             "UPDATE requests SET name = 'x', record = json_set(record, '$.name', 'x')",
-            "its history says that its name was",
+            "according to its history the name was",
         ),
-        ("INSERT INTO labels VALUES ('team', 'red', 'u1')", "its labels are not those that its record has"),
-        ("INSERT INTO provenance VALUES ('u1', 1, 'a', 'b')", "its name was erased, and labels, an author or the salt"),
+        ("INSERT INTO labels VALUES ('team', 'red', 'u1')", "its labels differ from its record"),
+        ("INSERT INTO provenance VALUES ('u1', 1, 'a', 'b')", "its name was erased, but labels, an author or the salt"),
     ],
 )
 async def test_a_name_that_was_put_to_a_forgotten_request_is_found(tmp_path: Path, statement: str, words: str) -> None:

@@ -245,7 +245,7 @@ class World:
             assert sum(process.starts for process in entry.processes) <= 1, "two starts [I2]"
         findings = audit.verify(self.state).findings
         assert bool(findings) is cut, "[I5]"
-        assert all("cut back" in finding.what for finding in findings), "[I5]"
+        assert all("truncated" in finding.what for finding in findings), "[I5]"
         assert self.ledger.violations == []
 
     def check_nothing_left(self) -> None:

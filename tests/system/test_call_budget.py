@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from agent.core.machine import Step
 from agent.core.record import Outcome
+from agent.core.step import Step
 from agent.ports import Receipt
 from agent.store.sqlite import SqliteStore
 from tests.support.environment import World

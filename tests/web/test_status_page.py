@@ -11,9 +11,10 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
+from agent.core.personal_data import without_personal_data
 from agent.core.record import Phase
 from agent.store.connection import open_reader, sqlite3
-from agent.store.repository import columns, without_personal_data
+from agent.store.repository import columns
 from agent.web.summaries import with_full_stop
 from tests.store.support import LINK, Life, upload
 from tests.support.timeouts import PATIENT

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from agent.assure.account import CIRCUIT, ENDPOINTS, account_of
+from agent.assure.account import account_of
 from agent.cli.checks import Check, problem, warning
 from agent.core.errors import AgentError
 from agent.core.timestamps import format_optional_timestamp
-from agent.daemon.commands import PAUSED, paused_since
 from agent.platform.endpoint_health import TroubleRows, from_json
 from agent.platform.settings import Settings, refuse_renamed
+from agent.ports import MetaKey
 from agent.source.folder import Folder, Scan
 from agent.source.git_last_commit import Gap
 from agent.source.git_provenance import GitCheckout
@@ -161,9 +161,9 @@ def store(path: Path, settings: Settings) -> Iterator[Check]:
             reading.check_integrity()
             reading.freeze()
             why, _, approved = reading.recovery() or (None, False, False)
-            applied, account, circuit = reading.migrations(), reading.account(), reading.recall(CIRCUIT)
-            troubles = from_json(reading.recall(ENDPOINTS))
-            waiting, since = reading.waiting_withdrawals(), paused_since(reading.recall(PAUSED))
+            applied, account, circuit = reading.migrations(), reading.account(), reading.recall(MetaKey.CIRCUIT)
+            troubles = from_json(reading.recall(MetaKey.ENDPOINTS))
+            waiting, since = reading.waiting_withdrawals(), reading.recall_time(MetaKey.PAUSED)
             followed = reading.other_source(settings.source_name)
     except (AgentError, OSError) as error:
         yield _unreadable(path, error)

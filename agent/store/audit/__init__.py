@@ -1,6 +1,6 @@
-"""What an auditor asks of the store: is it what was written, what happened, and is the dossier gone?"""
+"""The audit: verification of the history, named queries, exports and deletion certificates."""
 
-from agent.store.audit.finding import Finding
 from agent.store.audit.verify import AuditReport, verify
+from agent.store.audit.verify_journal import Finding
 
 __all__ = ["AuditReport", "Finding", "verify"]

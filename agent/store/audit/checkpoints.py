@@ -1,15 +1,17 @@
-"""Checkpoints of the journal, in a file beside the database: what was written cannot be unwritten without a trace.
+"""Checkpoints of the journal, in a file next to the database. They reveal every later change of written events.
 
 The journal is all events in the order of writing (`events.id`: 1, 2, 3, without a gap). Its digest is a fold over the
-hashes of the events: `digest(n) = SHA-256(digest(n - 1) + hash(n))`, `digest(0) = ""`. Each hash holds its request's
-chain, so one digest covers every chain head up to there. A checkpoint is one line of JSON: how many events there were,
-the hash of the last of them, the digest; how many commands there were and the hash of the last of them, which covers
-the others; and the hash of the line, which covers the line before.
+hashes of the events: `digest(n) = SHA-256(digest(n - 1) + hash(n))`, `digest(0) = ""`. Each hash covers the chain of
+its request, so one digest covers every chain up to that event.
 
-To take one costs what was written since the last one: each event is read once in its life, in pages, and nothing at
-all is read of what is settled. The database notes the last line in turn, so that a file that was cut or taken away is
-missed. What this cannot show is a change of database *and* file, unless somebody keeps a copy: the agent logs each
-line's hash, and `audit verify --checkpoints` takes a copy.
+A checkpoint is one line of JSON. It has the number of events, the hash of the last event, and the digest. It has the
+number of commands and the hash of the last command, which covers the earlier ones. The hash of the line covers the line
+before.
+
+A checkpoint costs only what was written since the last one. The agent reads each event once, in pages. The database
+notes the last line, so a truncated or missing file is found. A change of both the database and the file stays
+undetected, unless the operator keeps a copy. The agent logs the hash of each line, and `audit verify --checkpoints`
+reads a copy.
 """
 
 import hashlib
@@ -23,16 +25,17 @@ import orjson
 
 from agent.core.errors import StoreError
 from agent.core.timestamps import format_timestamp
+from agent.platform.files import fsync_folder
+from agent.ports import MetaKey
 from agent.store.connection import Connection, reader
 from agent.store.operator_commands import last_command
 
-NOTE = "checkpoint"  # the key of `meta` under which the last line is noted: number and hash
-_LONGEST = 4096  # bytes of a line at the most, and more
-_PAGE = 10_000  # events per query: the snapshot of a reader is not held for longer
+_LONGEST = 4096  # bytes; every line is shorter
+_PAGE = 10_000  # events per query, so that no snapshot of a reader lasts long
 
-CHECKPOINT = "checkpoint"  # the journal, as it was
-RESTORE = "restore"  # a backup was restored: what the journal had after `event` is given up, as a person wanted
-BREAK = "break"  # the agent found the journal shorter than, or other than, the last line; what is left is taken up
+CHECKPOINT = "checkpoint"  # the journal at this time
+RESTORE = "restore"  # the operator restored a backup: the events after `event` are dropped
+BREAK = "break"  # the agent found the journal truncated or changed, and continues after `event`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +57,10 @@ class Checkpoint:
     hash: str = ""
 
     def with_hash(self) -> "Checkpoint":
-        """With the hash of its line."""
-        said = [self.previous, self.number, self.kind, self.at, self.event, self.head, self.digest]
-        said += [self.commands, self.commands_head]
-        return replace(self, hash=hashlib.sha256(orjson.dumps(said)).hexdigest())
+        """The same checkpoint with the hash of its line."""
+        covered = [self.previous, self.number, self.kind, self.at, self.event, self.head, self.digest]
+        covered += [self.commands, self.commands_head]
+        return replace(self, hash=hashlib.sha256(orjson.dumps(covered)).hexdigest())
 
 
 ORIGIN = Checkpoint(
@@ -66,27 +69,27 @@ ORIGIN = Checkpoint(
 
 
 def extend_digest(digest: str, event_hash: str) -> str:
-    """The digest of the journal with one event more."""
+    """The digest of the journal after one more event."""
     return hashlib.sha256((digest + event_hash).encode()).hexdigest()
 
 
 def checkpoint_path(store: Path) -> Path:
-    """Where the checkpoints of this state file are."""
+    """The checkpoint file of this state file."""
     return store.with_suffix(".checkpoints.jsonl")
 
 
 class MalformedCheckpoint(StoreError):
-    """A line that is no checkpoint: `line` counts from 1."""
+    """A line is not a valid checkpoint. `line` counts from 1."""
 
     def __init__(self, path: Path, line: int) -> None:
-        super().__init__(f"Line {line} of {path.name} is no checkpoint.", "look with `assure-agent audit verify`")
+        super().__init__(f"Line {line} of {path.name} is not a valid checkpoint.", "run `assure-agent audit verify`")
         self.line = line
 
 
 def lines(path: Path) -> Iterator[Checkpoint]:
-    """The lines of a file; none when there is no file. Raises Garbled at a line that is no checkpoint.
+    """The lines of a file; none if the file is missing. Raises MalformedCheckpoint for an invalid line.
 
-    A last line without its end was being written when the agent ended; it counts as not written.
+    An incomplete last line is ignored: the agent ended while it wrote that line.
     """
     if not path.exists():
         return
@@ -100,7 +103,7 @@ def lines(path: Path) -> Iterator[Checkpoint]:
 
 
 def last_line(path: Path) -> Checkpoint | None:
-    """The last line, read from the end of the file; None when there is none, or it cannot be read (`verify` tells)."""
+    """The last line, read from the end of the file; None if it is missing or invalid (`verify` reports that)."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST))
@@ -111,7 +114,7 @@ def last_line(path: Path) -> Checkpoint | None:
 
 
 def effective(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
-    """Those that speak of the journal as it should be now: without what a restore, or a break, gave up."""
+    """The checkpoints that still apply: without those that a restore or a break dropped."""
     left: list[Checkpoint] = []
     for checkpoint in checkpoints:
         if checkpoint.kind != CHECKPOINT:
@@ -122,7 +125,7 @@ def effective(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
 
 
 class Checkpoints:
-    """The file of an agent that holds the lock of the store. Blocking, and safe to call from any thread."""
+    """The checkpoint file, for the agent that holds the lock of the store. Blocking. Any thread may call it."""
 
     def __init__(self, store: Path) -> None:
         self._store = store
@@ -131,7 +134,7 @@ class Checkpoints:
         self._last: Checkpoint | None = None
 
     def take(self, at: float) -> tuple[Checkpoint, ...]:
-        """Add a line when something was written since the last one; return what was added. Raises Garbled."""
+        """Add a line if the journal grew since the last one. Returns the added lines. Raises MalformedCheckpoint."""
         with self._lock, reader(self._store) as connection:
             added: list[Checkpoint] = []
             last = self._end(connection)
@@ -141,7 +144,7 @@ class Checkpoints:
             commands = last_command(connection)
             event, head, digest = last.event, last.head, last.digest
             while page := _page(connection, event):
-                for event, head in page:  # noqa: B007 - the last of them is meant
+                for event, head in page:  # noqa: B007 - the last event is used below
                     digest = extend_digest(digest, head)
             if event > last.event or commands[0] > last.commands:
                 now = replace(
@@ -151,19 +154,19 @@ class Checkpoints:
             return tuple(added)
 
     def record_restore(self, at: float) -> Checkpoint:
-        """Say that a person put an older copy of the database in place: what was written after it is given up."""
+        """Add a line for a restore by the operator: the events after the restored ones are dropped."""
         with self._lock, reader(self._store) as connection:
             return self._append(self._rewind(connection, RESTORE, at, self._end(connection)))
 
     def _rewind(self, connection: Connection, kind: str, at: float, last: Checkpoint) -> Checkpoint:
-        """A line that goes back to the newest one that the database still agrees with."""
+        """A line that goes back to the newest checkpoint that matches the database."""
         for line in reversed([ORIGIN, *effective(lines(self._path))]):
             if matches_event(connection, line):
                 return _next(last, kind, at, line)
-        raise AssertionError("the origin always holds")
+        raise AssertionError("the origin matches every database")
 
     def _end(self, connection: Connection) -> Checkpoint:
-        """The last line; when lines that the database noted are gone, what would have followed them, as a break."""
+        """The last line. If lines that the database noted are missing, a line that makes the next one a break."""
         if self._last is None:
             _drop_unfinished(self._path)
             last, noted = ORIGIN, note(connection)
@@ -184,18 +187,14 @@ class Checkpoints:
         finally:
             os.close(handle)
         if new:
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            fsync_folder(self._path.parent)
         self._last = line
         return line
 
 
 def note(connection: Connection) -> tuple[int, str] | None:
-    """What the database knows of the file: the number of its last line, and its hash."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (NOTE,)).fetchone()
+    """The note in the database about the file: the number and the hash of its last line."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.CHECKPOINT,)).fetchone()
     if row is None:
         return None
     number, _, line_hash = str(row[0]).partition(" ")
@@ -203,7 +202,7 @@ def note(connection: Connection) -> tuple[int, str] | None:
 
 
 def matches_event(connection: Connection, line: Checkpoint) -> bool:
-    """Are its last event and its last command still those that it saw? Cheap; whether all are, `verify` says."""
+    """True if the last event and the last command of a checkpoint are unchanged. `verify` checks all of them."""
     found = connection.execute("SELECT hash FROM events WHERE id = ?", (line.event,)).fetchone()
     if line.event and (found is None or found[0] != line.head):
         return False
@@ -214,7 +213,7 @@ def matches_event(connection: Connection, line: Checkpoint) -> bool:
 
 
 def _next(last: Checkpoint, kind: str, at: float, covered: Checkpoint) -> Checkpoint:
-    """The line after the last one, with what another one saw."""
+    """The line after the last one, with the content of another line."""
     return replace(covered, number=last.number + 1, kind=kind, at=format_timestamp(at), previous=last.hash).with_hash()
 
 
@@ -224,7 +223,7 @@ def _page(connection: Connection, after: int) -> list[tuple[int, str]]:
 
 
 def _drop_unfinished(path: Path) -> None:
-    """A line that a crash left without its end was never noted by anybody."""
+    """Remove an incomplete last line. The database has never noted it."""
     if not path.exists():
         return
     with path.open("rb+") as file:

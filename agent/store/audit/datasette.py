@@ -1,7 +1,8 @@
-"""What Datasette is told of the store: the named queries, the views first, and what nobody may see.
+"""The metadata for Datasette: the named queries, the views, and the tables that are closed.
 
-`datasette state/agent.db --metadata state/datasette.json` serves it read-only. Free SQL is off: Datasette knows no list
-of what may be read, so that a free query could read capture links; `assure-agent audit query --sql` has such a list.
+`datasette state/agent.db --metadata state/datasette.json` serves the store read-only. Free SQL is off, because
+Datasette cannot restrict a free query to some tables: such a query could read capture links. `assure-agent audit query
+--sql` restricts it.
 """
 
 from collections.abc import Iterable
@@ -11,12 +12,12 @@ from agent.store.audit.named_queries import CLOSED, OPEN, Query
 
 
 def metadata(queries: Iterable[Query], database: str = "agent") -> dict[str, Any]:
-    """Metadata of Datasette 0.65 for a database of this name; the same is the configuration of Datasette 1."""
+    """The metadata of Datasette 0.65 for a database of this name. Datasette 1 reads the same as its configuration."""
     closed = {table: {"allow": False, "hidden": True} for table in sorted(CLOSED)}
     hidden = {table: {"hidden": True} for table in sorted(OPEN) if not table.startswith(("sqlite_", "json_"))}
     return {
         "title": "Assure Agent",
-        "description": "What was asked, what happened at Assure, and what is gone. Times are in UTC.",
+        "description": "Requested verifications, calls to Assure, and deletions. Times are in UTC.",
         "databases": {
             database: {
                 "allow_sql": False,

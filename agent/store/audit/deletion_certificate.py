@@ -1,4 +1,4 @@
-"""The statement of deletion: which dossiers a request had at Assure, that they are gone, and the evidence for it."""
+"""The deletion certificate: a request's dossiers at Assure, their confirmed deletion, and the evidence."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +16,19 @@ from agent.store.connection import Connection, reader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletedDossier:
-    """A dossier that is gone. Each of `deletions` is an answer to a DELETE, with its time; the last is the success."""
+    """A deleted dossier. `deletions` are the answers to DELETE calls, with their times. The last one is the success."""
 
     dossier_id: str
     generation: int
     created: AuditEntry
     due_at: float | None
     deletions: tuple[tuple[float, LoggedAnswer], ...]
-    confirmed: AuditEntry  # Assure's 404 to the read after the deletion
+    confirmed: AuditEntry  # Assure's 404 for the read after the deletion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """The statement. `orphans` are references whose creation was never answered, and what came of each."""
+    """The certificate. `orphans` are the references of unanswered create calls, with the result for each."""
 
     account: str | None  # base URL and client id
     simulated: bool  # by a sandbox: nothing of it happened at Assure
@@ -67,7 +67,7 @@ def _certificate(
         raise AgentError(
             f"The history of {name_or_uid} is not what was written ({finding.where}: {finding.what}), "
             "so it proves nothing.",
-            "look at all of it with `assure-agent audit verify`",
+            "run `assure-agent audit verify`",
         )
     if row["phase"] != Phase.DONE:
         raise AgentError(
@@ -93,7 +93,7 @@ def _certificate(
 
 
 def _deleted_dossiers(entries: list[AuditEntry]) -> list[DeletedDossier]:
-    """The dossiers, from the history; that the request is done means that each of them was confirmed."""
+    """The dossiers in the history. A done request has a confirmed deletion for each of them."""
     gone: list[DeletedDossier] = []
     open_dossier: dict[str, Any] | None = None
     generation, deletions = 0, []
@@ -126,6 +126,6 @@ def _orphans(connection: Connection, uid: str, name_or_uid: str) -> list[tuple[s
         if closed_at is None:
             raise AgentError(
                 f"{name_or_uid} may have a dossier at Assure under {reference}: the answer to its creation was lost.",
-                "let the agent run: it looks for it for an hour, and deletes it when it shows",
+                "run the agent: for an hour it searches for this dossier, and deletes it",
             )
     return [tuple(row) for row in orphans]

@@ -1,9 +1,14 @@
-"""The history as JSON Lines, to be verified elsewhere without the agent (`state/verify_export.py`).
+"""The history as JSON Lines. `state/verify_export.py` verifies it without the agent.
 
-A line is an object with a `kind`: `export` (first: what this is), `event` (as it was chained: `changes` is the text
-that was hashed), `request` (how many events it has, and the hash of the last), `checkpoint`, `restore` or `break` (the
-lines of the file of checkpoints), `end` (last: the counts, the digest of all events, and the SHA-256 of the header).
-No name, no label, no path, no link is in it: requests go by their uid.
+Each line is an object with a `kind`:
+
+- `export`: the header, always first.
+- `event`: an event as it was chained. `changes` is the hashed text.
+- `request`: the number of events of a request, and the hash of the last one.
+- `checkpoint`, `restore`, `break`: the lines of the checkpoint file.
+- `end`: always last, with the counts, the digest of all events, and the SHA-256 of the header.
+
+An export contains no name, label, path or link. It identifies requests by uid.
 """
 
 import hashlib
@@ -24,12 +29,12 @@ FORMAT = 2
 
 
 def verifier() -> str:
-    """The script that verifies an export with nothing but Python's standard library."""
-    return Path(__file__).with_name("verify_export.py").read_text()  # in the tree, a link to the one in `state`
+    """The script that verifies an export with Python's standard library only."""
+    return Path(__file__).with_name("verify_export.py").read_text()  # in the checkout, a link to the file in `state`
 
 
 def export_lines(path: Path, at: float, uid: str | None = None) -> Iterator[dict[str, Any]]:
-    """The lines of an export of everything, in the order of writing, or of one request. One snapshot."""
+    """The lines of an export of all requests or of one, in the order of writing, from one snapshot."""
     with reader(path) as connection:
         # Read before the snapshot, so that no checkpoint is ahead of it.
         checkpoints = list(lines(checkpoint_path(path))) if uid is None else []
@@ -63,7 +68,7 @@ def export_lines(path: Path, at: float, uid: str | None = None) -> Iterator[dict
 
 def _events(connection: Connection, uid: str | None) -> Iterator[dict[str, Any]]:
     where, order, values = ("", "id", ()) if uid is None else ("WHERE uid = ?", "seq", (uid,))
-    sql = f"SELECT id, uid, seq, at, type, changes, hash FROM events {where} ORDER BY {order}"  # noqa: S608 - ours
+    sql = f"SELECT id, uid, seq, at, type, changes, hash FROM events {where} ORDER BY {order}"  # noqa: S608 - constant
     for event, request, seq, at, kind, changes, digest in connection.execute(sql, values):
         yield {
             "kind": "event",

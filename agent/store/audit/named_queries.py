@@ -1,8 +1,8 @@
-"""Questions to the store in SQL: a library of named ones, and free ones; nothing can be written, and no secret read.
+"""SQL queries to the store: named ones, and free ones. They are read-only, and cannot read secrets.
 
-A named query is a file: `NAME.sql`. Its comment says what it answers, in the first line, then more about it, then one
-line for each parameter (`-- :since=time  what it means`). A parameter that is not given is the empty text, as in
-Datasette; one without a kind is any text.
+A named query is a file `NAME.sql`. The first line of its comment is the title. Then come a description and one line for
+each parameter (`-- :since=time  meaning`). A missing parameter is the empty text, as in Datasette. A parameter without
+a kind is any text.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Any
 from agent.core.errors import AgentError
 from agent.store.connection import Connection, is_damage, open_reader, reader, sqlite3, store_error
 
-# What a query may read. A new table is closed until somebody thought about it; a test knows all of them.
+# The tables that a query may read. A new table is closed by default, and a test demands a decision about it.
 OPEN = frozenset(
     {
         "requests", "events", "attempts", "starts", "reservations", "withdrawals", "orphans", "image_deletions",
@@ -25,16 +25,16 @@ OPEN = frozenset(
         "sqlite_master", "sqlite_schema", "json_each", "json_tree",
     }
 )  # fmt: skip
-# Bearer secrets, people's data, what was sent elsewhere, and our own notes.
+# Bearer secrets, personal data, pending notifications, and internal notes.
 CLOSED = frozenset({"links", "claims", "deliveries", "meta", "_sqlite_migrations", "sqlite_sequence"})
 
 _PARAMETER = re.compile(r":([a-z_]+)(?:=([a-z]+))?\s+(.+)")
-_STEPS = 100_000  # of SQLite's machine, between two moments at which an interrupt is heard
+_STEPS = 100_000  # instructions of SQLite between two checks for an interrupt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A named query. `parameters` are names and meanings, `kinds` what may be given for a name."""
+    """A named query. `parameters` are names with their meanings, `kinds` the kinds of their values."""
 
     name: str
     title: str
@@ -52,18 +52,18 @@ class QueryResult:
     rows: Iterator[Sequence[Any]]
 
 
-# The queries that come with the agent. In the tree this is a link to `state/queries`; a wheel has the files.
+# The queries of the agent. In the checkout this is a link to `state/queries`; a wheel contains the files.
 SHIPPED = Path(__file__).with_name("queries")
 
 
 def library(*folders: Path) -> dict[str, Query]:
-    """All named queries by name; a later folder wins."""
+    """All named queries by name. A later folder overrides an earlier one."""
     files = [path for folder in folders for path in sorted(folder.glob("*.sql"))]
     return dict(sorted({path.stem: read(path) for path in files}.items()))
 
 
 def read(path: Path) -> Query:
-    """One named query."""
+    """Read a named query."""
     text = path.read_text()
     comment = [line[2:].strip() for line in text.splitlines() if line.startswith("--")]
     parameters = [match.groups() for line in comment if (match := _PARAMETER.fullmatch(line))]
@@ -81,14 +81,14 @@ def read(path: Path) -> Query:
 
 @contextlib.contextmanager
 def run_query(path: Path, sql: str, values: Mapping[str, str]) -> Iterator[QueryResult]:
-    """Ask one question of a state file; its rows are read while the block runs. Raises AgentError."""
+    """Run a query on a state file. Read its rows within the block. Raises AgentError."""
     connection = open_reader(path)
     try:
         _guard(connection)
         cursor = connection.execute(sql, values)
         columns = tuple(column[0] for column in cursor.description or ())
         if not columns:
-            raise AgentError("That is no question: it has no columns.", "ask with SELECT")
+            raise AgentError("This statement returns no columns.", "write a SELECT")
         yield QueryResult(columns=columns, rows=iter(cursor))
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise (store_error(path, error) if is_damage(str(error)) else _unanswerable(str(error))) from None
@@ -97,7 +97,7 @@ def run_query(path: Path, sql: str, values: Mapping[str, str]) -> Iterator[Query
 
 
 def _guard(connection: Connection) -> None:
-    """Beside `mode=ro` and `query_only`: SQLite itself refuses whatever is not a read of an open table."""
+    """Let SQLite refuse everything except reads of open tables, in addition to `mode=ro` and `query_only`."""
 
     def allow(action: int, first: str | None, *_: object) -> int:
         if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_FUNCTION):
@@ -118,12 +118,14 @@ def _unanswerable(reason: str) -> AgentError:
             f"read only, and of these: {', '.join(sorted(OPEN - {'json_each', 'json_tree'}))}, and the views",
         )
     if "no such table" in reason or "no such column" in reason:
-        return AgentError(f"The query cannot be run: {reason}.", "see what there is with `assure-agent audit query`")
-    return AgentError(f"The query cannot be run: {reason}.", "write one SELECT that SQLite understands")
+        return AgentError(
+            f"The query cannot be run: {reason}.", "list tables and columns with `assure-agent audit query`"
+        )
+    return AgentError(f"The query cannot be run: {reason}.", "write one valid SELECT of SQLite")
 
 
 def view_columns(path: Path) -> dict[str, tuple[str, ...]]:
-    """The views of a state file, and the columns of each."""
+    """The views of a state file with their columns."""
     with reader(path) as connection:
         names = [
             row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view' ORDER BY name")

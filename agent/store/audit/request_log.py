@@ -1,4 +1,4 @@
-"""One request for an auditor: found by its name, its uid, or a forgotten name; and its events, with answers."""
+"""One request for an auditor: its search by name, uid or forgotten name, and its events with answers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedAnswer:
-    """How Assure answered the call that an event is about: its number, effect, class, HTTP status and trace id."""
+    """The answer of Assure to the call of an event. `result` is its class."""
 
     number: int
     effect: str
@@ -33,7 +33,7 @@ class LoggedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One event. `event` counts in the order of writing, `seq` within the request; `at` is in seconds, UTC."""
+    """One event. `event` counts in the order of writing, `seq` within the request. `at` is in seconds, UTC."""
 
     event: int
     seq: int
@@ -47,8 +47,8 @@ class AuditEntry:
 def subjects(connection: Connection, name_or_uid: str, keys: Keys | None) -> list[Subject]:
     """The requests of this name, one for each source, or of this uid.
 
-    A forgotten name is in no table; who still knows it finds its request by the uid, which the key beside the store
-    makes of source and name.
+    A forgotten name is in no table. The uid of its request is still derived from source and name with the key of the
+    store.
     """
     sources = [row[0] for row in connection.execute("SELECT source FROM sources")]
     uids = {name_or_uid, *(keys.uid(source, name_or_uid) for source in sources if keys is not None)}
@@ -58,7 +58,7 @@ def subjects(connection: Connection, name_or_uid: str, keys: Keys | None) -> lis
 
 
 def _rows(connection: Connection, where: str, value: str) -> list[dict[str, Any]]:
-    rows = connection.execute(f"SELECT * FROM requests WHERE {where} ORDER BY source", (value,))  # noqa: S608 - ours
+    rows = connection.execute(f"SELECT * FROM requests WHERE {where} ORDER BY source", (value,))  # noqa: S608 - constant
     columns = [column[0] for column in rows.description]
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
@@ -66,7 +66,7 @@ def _rows(connection: Connection, where: str, value: str) -> list[dict[str, Any]
 def request_events(connection: Connection, uid: str) -> Iterator[AuditEntry]:
     """All events of a request, oldest first."""
     columns = "number, effect, result, status, trouble, trace_id"
-    sql = f"SELECT {columns} FROM attempts WHERE uid = ? AND result IS NOT NULL"  # noqa: S608 - names of ours
+    sql = f"SELECT {columns} FROM attempts WHERE uid = ? AND result IS NOT NULL"  # noqa: S608 - constant
     names = columns.split(", ")
     replies = {row[0]: LoggedAnswer(**dict(zip(names, row, strict=True))) for row in connection.execute(sql, (uid,))}
     open_call: int | None = None

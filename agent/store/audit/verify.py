@@ -18,10 +18,10 @@ import orjson
 from agent.core.audit import ANSWER, Audited, audited, replay
 from agent.core.effect import EffectKind
 from agent.core.errors import AgentError, StoreDamaged
+from agent.ports import MetaKey
 from agent.store.audit.checkpoints import checkpoint_path, note
-from agent.store.audit.finding import Finding
 from agent.store.audit.verify_commands import verify_commands
-from agent.store.audit.verify_journal import CheckpointFile, verify_journal
+from agent.store.audit.verify_journal import CheckpointFile, Finding, verify_journal
 from agent.store.audit.verify_names import NameDigests, name_differences
 from agent.store.connection import Connection, reader
 from agent.store.identity_key import Keys, carried_key
@@ -30,22 +30,22 @@ from agent.store.repository import columns, event_hash, load
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
-    """What `verify` saw. The first finding is the first in the order of writing; notices are no faults."""
+    """The result of `verify`. Findings are in the order of writing. Notices are not faults."""
 
     requests: int
     events: int
-    commands: int  # of people
+    commands: int  # of operators
     checkpoints: int
-    covered: int  # events up to the last checkpoint that speaks of them
-    last: str | None  # when that was taken
+    covered: int  # events up to the last checkpoint that still applies
+    last: str | None  # the time of the last checkpoint
     findings: tuple[Finding, ...]
     notices: tuple[str, ...]
 
 
 def verify(path: Path, copy: Path | None = None) -> AuditReport:
-    """Check everything. One snapshot: an agent may go on meanwhile. `copy` are checkpoints that were kept elsewhere."""
+    """Verify the whole store in one snapshot, also while an agent runs. `copy` is a copy of the checkpoint file."""
     with reader(path) as connection:
-        # In this order: the note is never ahead of the file, and the file never ahead of the snapshot.
+        # This order matters: the note must not be newer than the file, nor the file newer than the snapshot.
         file = CheckpointFile.read(checkpoint_path(path), note(connection))
         kept = CheckpointFile.read(copy, None) if copy is not None else None
         connection.execute("BEGIN")
@@ -54,7 +54,7 @@ def verify(path: Path, copy: Path | None = None) -> AuditReport:
             names = NameChecks(keys=key_for(connection, path))
         except AgentError as error:
             names = NameChecks(keys=None)
-            findings.append(Finding(what=f"{str(error).rstrip('.')}: names and commands could not be checked"))
+            findings.append(Finding(what=f"{str(error).rstrip('.')}: names and commands could not be verified"))
         requests, faults = _verify_requests(connection, names)
         findings += faults
         (commands,) = connection.execute("SELECT count(*) FROM commands").fetchone()
@@ -76,28 +76,25 @@ def verify(path: Path, copy: Path | None = None) -> AuditReport:
 
 
 def key_for(connection: Connection, path: Path) -> Keys | None:
-    """The key under which this file was written: the one that it carries as a backup, or the one beside it.
+    """The key of this file: the key inside a backup, or the key file. None if both are missing.
 
-    Raises StoreDamaged where that is another one. None: there is none.
+    Raises StoreDamaged if the file was written under another key.
     """
     carried = carried_key(connection)
     keys = Keys(bytes.fromhex(carried)) if carried is not None else Keys.existing(path)
-    kept = connection.execute("SELECT value FROM meta WHERE key = 'key'").fetchone()
+    kept = connection.execute("SELECT value FROM meta WHERE key = ?", (MetaKey.KEY,)).fetchone()
     if keys is not None and kept is not None and kept[0] != keys.fingerprint:
         raise StoreDamaged(
             f"The state file {path} was written under another key than {path.with_name('agent.key')}.",
-            "put the key back that belongs to it",
+            "restore the key of that file",
         )
     return keys
 
 
 def _unchecked(names: "NameChecks", path: Path) -> Iterator[str]:
-    """What could not be held against anything."""
+    """Notices about data that could not be verified."""
     if names.keys is None:
-        yield (
-            f"{path.with_name('agent.key')} is not there: whether names, labels, authors and commands are those that "
-            "were written could not be checked"
-        )
+        yield (f"{path.with_name('agent.key')} is missing: names, labels, authors and commands could not be verified")
 
 
 def _verify_requests(connection: Connection, names: "NameChecks") -> tuple[int, list[Finding]]:
@@ -116,7 +113,7 @@ def _verify_requests(connection: Connection, names: "NameChecks") -> tuple[int, 
 
 @dataclass(slots=True, kw_only=True)
 class NameChecks:
-    """What `verify_request` checks names with, and what it gathers on its way."""
+    """The key for the verification of names, and the commands that the events name."""
 
     keys: Keys | None
     commands: dict[str, tuple[int, str, int]] = field(default_factory=dict)  # see `verify_commands.Named`
@@ -124,11 +121,11 @@ class NameChecks:
 
 @dataclass(slots=True)
 class _ReplayedHistory:
-    """What the events of a request say, folded as far as they were read."""
+    """The state of a request, replayed from its events so far."""
 
     fields: Audited = field(default_factory=dict)
-    attempts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by number, as the table has them
-    starts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by generation, as the table has them
+    attempts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by number, as rows of the table
+    starts: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by generation, as rows of the table
     digests: NameDigests = field(default_factory=NameDigests)
 
     def apply(self, event: int, seq: int, at: float, changes: Audited) -> None:
@@ -144,14 +141,14 @@ class _ReplayedHistory:
                 self.attempts[intent["number"]] = (generation, intent["effect"], at, None, None)
                 if intent["effect"] == EffectKind.START_VERIFICATION:
                     self.starts.setdefault(generation, (process_id, at))
-        if changes.get("billed") and process_id is None:  # a capture link was handed out
+        if changes.get("billed") and process_id is None:  # Assure returned a capture link
             self.starts[generation] = (None, at)
 
 
 def verify_request(connection: Connection, row: dict[str, Any], names: NameChecks | None = None) -> Iterator[Finding]:
-    """Check one row of `requests` against its history; the first fault of the chain ends it.
+    """Verify one row of `requests` against its history. The first fault of the chain ends it.
 
-    With `names` its name, labels and authors as well.
+    With `names`, verify its name, labels and authors as well.
     """
     uid = row["uid"]
     previous, expected, last = "", 0, 0
@@ -166,13 +163,13 @@ def verify_request(connection: Connection, row: dict[str, Any], names: NameCheck
             yield Finding(event=event, uid=uid, seq=seq, what="the event is not what was written")
             return
         if event < last:
-            yield Finding(event=event, uid=uid, seq=seq, what="the event stands out of order")
+            yield Finding(event=event, uid=uid, seq=seq, what="the event is out of order")
             return
         previous, last = digest, event
         try:
             replayed.apply(event, seq, at, orjson.loads(changes))
         except (ValueError, LookupError, TypeError, AttributeError):
-            yield Finding(event=event, uid=uid, seq=seq, what="the event says what no event of ours says")
+            yield Finding(event=event, uid=uid, seq=seq, what="the agent never writes such an event")
             return
     if expected != row["seq"] or previous != row["head"]:
         what = "the history was cut off or extended"
@@ -189,7 +186,7 @@ def verify_request(connection: Connection, row: dict[str, Any], names: NameCheck
 
 
 def _hash(*chained: Any) -> str | None:
-    """The hash of an event, or None for values that none of ours has."""
+    """The hash of an event, or None for values of a wrong type."""
     try:
         return event_hash(*chained)
     except TypeError:
@@ -197,7 +194,7 @@ def _hash(*chained: Any) -> str | None:
 
 
 def _differences(connection: Connection, row: dict[str, Any], replayed: _ReplayedHistory) -> Iterator[str]:
-    """What the tables say otherwise than the history."""
+    """The differences between the tables and the history."""
     uid = row["uid"]
     try:
         record = load(row["record"])
@@ -205,25 +202,25 @@ def _differences(connection: Connection, row: dict[str, Any], replayed: _Replaye
         yield "the record cannot be read"
         return
     if replayed.fields != orjson.loads(orjson.dumps(audited(record))):
-        yield "the record is not what its history says"
+        yield "the record differs from its history"
         return
     for name, value in columns(record).items():
         same = row[name] == value or (name == "record" and _within(orjson.loads(row[name]), orjson.loads(value)))
         if not same and name != "name":  # a name may have been erased
-            yield f"the column {name} is not what the record says"
+            yield f"the column {name} differs from the record"
     for table, key, saying, expected in (
         ("attempts", "number", "generation, effect, intended_at, answered_at, result", replayed.attempts),
         ("starts", "generation", "process_id, at", replayed.starts),
     ):
-        sql = f"SELECT {key}, {saying} FROM {table} WHERE uid = ?"  # noqa: S608 - names of ours
+        sql = f"SELECT {key}, {saying} FROM {table} WHERE uid = ?"  # noqa: S608 - constant
         found = {number: tuple(values) for number, *values in connection.execute(sql, (uid,))}
         for number in sorted(found.keys() | expected.keys()):
             if found.get(number) != expected.get(number):
-                yield f"{key} {number} of its {table} is not what its history says"
+                yield f"{key} {number} of its {table} differs from its history"
 
 
 def _within(stored: Any, known: Any) -> bool:
-    """Compare what is stored with the record as loaded. A field with a default may be absent: it was added later."""
+    """True if the stored JSON matches the loaded record. A field with a default may be absent: it was added later."""
     if isinstance(stored, dict) and isinstance(known, dict):
         return all(key in known and _within(value, known[key]) for key, value in stored.items())
     if isinstance(stored, list) and isinstance(known, list) and len(stored) == len(known):

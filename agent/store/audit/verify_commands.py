@@ -1,24 +1,24 @@
-"""Are the commands of people those that were sent? Their chain, the note of its end, and the events that name them."""
+"""Verification of the operators' commands: their chain, the note of its end, and the events that name them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from agent.core.timestamps import format_timestamp
 from agent.store.audit.checkpoints import Checkpoint
-from agent.store.audit.finding import Finding
+from agent.store.audit.verify_journal import Finding
 from agent.store.connection import Connection
 from agent.store.identity_key import Keys
 from agent.store.operator_commands import COLUMNS, Note, command_hash, note_seal
 
-Named = Mapping[str, tuple[int, str, int]]  # the hash of a command -> the event that names it: event, uid, seq
-_CHAIN = f"SELECT hash, {', '.join(COLUMNS)} FROM commands ORDER BY number"  # noqa: S608 - ours
+Named = Mapping[str, tuple[int, str, int]]  # the hash of a command -> its event: event, uid, seq
+_CHAIN = f"SELECT hash, {', '.join(COLUMNS)} FROM commands ORDER BY number"  # noqa: S608 - constant
 
 
 def verify_commands(
     connection: Connection, keys: Keys | None, named: Named, checkpoints: Sequence[Checkpoint]
 ) -> Iterator[Finding]:
-    """The first command that is not as it was written; then what the note, the events and the checkpoints miss.
+    """The first changed command, and the commands that the note, the events and the checkpoints miss.
 
-    What the checkpoints saw is only held against commands with which nothing else is wrong.
+    The checkpoints are compared only if there is no other finding.
     """
     faulty = False
     for finding in _faults(connection, keys, named):
@@ -37,7 +37,7 @@ def _faults(connection: Connection, keys: Keys | None, named: Named) -> Iterator
         number, uid = values[0], values[4]
         if not isinstance(number, int):
             broken = True
-            yield Finding(what="the command says what no command of ours says")
+            yield Finding(what="the agent never writes such a command")
             continue
         if not broken:
             fault = _fault(keys, heads, digest, values)
@@ -48,7 +48,7 @@ def _faults(connection: Connection, keys: Keys | None, named: Named) -> Iterator
     yield from _check_end(Note.read(connection), keys, heads)
     for digest, (event, uid, seq) in named.items():
         if digest not in uids or uids[digest] != uid:
-            yield Finding(event=event, uid=uid, seq=seq, what="the command that the event names is not on record")
+            yield Finding(event=event, uid=uid, seq=seq, what="the command that the event names is missing")
 
 
 def _fault(keys: Keys | None, heads: Mapping[int, str], digest: str, values: Sequence[object]) -> Finding | None:
@@ -60,14 +60,14 @@ def _fault(keys: Keys | None, heads: Mapping[int, str], digest: str, values: Seq
         right = keys is None or command_hash(keys, heads[number - 1], tuple(values)) == digest
         when = format_timestamp(at)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        return Finding(command=number, what="the command says what no command of ours says")
+        return Finding(command=number, what="the agent never writes such a command")
     return None if right else Finding(command=number, what=f"the command ({verb} of {when}) is not what was written")
 
 
 def _check_end(note: Note | None, keys: Keys | None, heads: Mapping[int, str]) -> Iterator[Finding]:
     last = max(heads)
     if note is None:
-        yield Finding(what="the note of the last command is missing, or cannot be read")
+        yield Finding(what="the note of the last command is missing or invalid")
     elif note.number > last:
         yield Finding(command=last + 1, what=f"the commands after {last} were removed: there were {note.number}")
     elif note.number < last:
@@ -83,7 +83,7 @@ def _check_checkpoints(heads: Mapping[int, str], checkpoints: Sequence[Checkpoin
         if number and heads.get(number) != line.commands_head:
             what = (
                 f"one of the commands {good + 1} to {number} was changed, removed, inserted or moved: checkpoint "
-                f"{line.number} ({line.at}) saw others"
+                f"{line.number} ({line.at}) has others"
             )
             yield Finding(command=good + 1, what=what)
             return

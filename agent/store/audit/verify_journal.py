@@ -1,4 +1,4 @@
-"""All events in the order of writing, held against the checkpoints beside the database and a copy of them."""
+"""Verification of all events in the order of writing, with the checkpoint file and a copy of it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,34 @@ from agent.store.audit.checkpoints import (
     extend_digest,
     lines,
 )
-from agent.store.audit.finding import Finding
 from agent.store.connection import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A difference from the written history. `event` counts in the order of writing, `seq` within the request.
+
+    `command` counts the commands of operators in the order of execution.
+    """
+
+    what: str
+    event: int | None = None
+    uid: str | None = None
+    seq: int | None = None
+    command: int | None = None
+
+    @property
+    def where(self) -> str:
+        """The place of the difference, as far as it is known."""
+        parts = [f"event {self.event}"] if self.event is not None else []
+        parts += [f"event {self.seq} of request {self.uid}"] if self.uid is not None else []
+        parts += [f"command {self.command}"] if self.command is not None else []
+        return ", ".join(parts) or "the checkpoints"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFile:
-    """A file of checkpoints, as it was read: its lines, those that stand, and what is wrong with the file itself."""
+    """The content of a checkpoint file: all lines, those that still apply, and the faults of the file itself."""
 
     lines: tuple[Checkpoint, ...]
     effective: tuple[Checkpoint, ...]
@@ -29,7 +50,7 @@ class CheckpointFile:
 
     @classmethod
     def read(cls, path: Path, noted: tuple[int, str] | None) -> "CheckpointFile":
-        """Read it all; `noted` is what the database knows of its last line."""
+        """Read the file. `noted` is the note in the database about its last line."""
         read: list[Checkpoint] = []
         faults: list[str] = []
         try:
@@ -43,7 +64,7 @@ class CheckpointFile:
 
 
 def _faults(read: Sequence[Checkpoint]) -> Iterator[str]:
-    """The first fault of the chain of lines, and each break that an agent met."""
+    """The first fault of the chain of lines, and each break that an agent found."""
     for before, line in pairwise((ORIGIN, *read)):
         if line.number != before.number + 1 or line.previous != before.hash:
             yield f"checkpoint {line.number} does not follow checkpoint {before.number}: lines between them are missing"
@@ -54,14 +75,14 @@ def _faults(read: Sequence[Checkpoint]) -> Iterator[str]:
     for line in read:
         if line.kind == BREAK:
             yield (
-                f"at checkpoint {line.number} ({line.at}) the agent found the journal, or the checkpoints, cut back "
-                f"or changed: only {line.event} events were as they had been"
+                f"at checkpoint {line.number} ({line.at}) the agent found the journal or the checkpoints truncated or "
+                f"changed: only {line.event} events were unchanged"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalReport:
-    """What the journal is."""
+    """The result for the journal."""
 
     events: int
     findings: list[Finding]
@@ -69,7 +90,7 @@ class JournalReport:
 
 
 def verify_journal(connection: Connection, file: CheckpointFile, copy: CheckpointFile | None) -> JournalReport:
-    """Read every event once, in the order of writing."""
+    """Verify every event, in the order of writing."""
     findings = [Finding(what=what) for what in file.faults]
     demands = [*file.effective]
     if copy is not None:
@@ -90,12 +111,12 @@ def _disagreement(file: CheckpointFile, copy: CheckpointFile) -> Iterator[Findin
     ours = {line.number: line.hash for line in file.lines}
     for line in copy.lines:
         if ours.get(line.number) != line.hash:
-            yield Finding(what=f"checkpoint {line.number} of the copy is not in the file beside the database")
+            yield Finding(what=f"checkpoint {line.number} of the copy is not in the file next to the database")
             return
 
 
 def _check_events(connection: Connection, demands: Sequence[Checkpoint]) -> tuple[int, list[Finding]]:
-    """The number of events, the first that is missing in the order, and the first checkpoint that does not hold."""
+    """The number of events, the first missing event, and the first checkpoint that does not match."""
     findings: list[Finding] = []
     waiting = list(reversed(demands))
     good = events = last = 0
@@ -121,8 +142,8 @@ def _check_events(connection: Connection, demands: Sequence[Checkpoint]) -> tupl
             continue
         if line.event > last:
             what = (
-                f"events after {good} were removed, at the end or before it: checkpoint {line.number} ({line.at}) saw "
-                f"{line.event} events, and there are {events}"
+                f"events after {good} were removed, at the end or before it: checkpoint {line.number} ({line.at}) has "
+                f"{line.event} events, and the store has {events}"
             )
             findings.append(Finding(event=good + 1, what=what))
         else:
@@ -134,6 +155,6 @@ def _check_events(connection: Connection, demands: Sequence[Checkpoint]) -> tupl
 def _mismatch(line: Checkpoint, good: int) -> Finding:
     what = (
         f"one of the events {good + 1} to {line.event} was changed, removed, inserted or moved: checkpoint "
-        f"{line.number} ({line.at}) saw others"
+        f"{line.number} ({line.at}) has others"
     )
     return Finding(event=good + 1, what=what)

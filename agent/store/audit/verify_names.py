@@ -1,7 +1,6 @@
-"""Are names, labels, authors and files those that were written? Their keyed digests are in the events [I5].
+"""Verification of names, labels, authors and files. Their keyed digests are in the events [I5].
 
-Without the key beside the store nothing but the form of it can be checked: what is there that should not be, and what
-is missing.
+Without the key of the store, only the presence of each value can be verified.
 """
 
 from collections.abc import Iterator
@@ -17,16 +16,16 @@ from agent.store.repository import load
 
 @dataclass(slots=True)
 class NameDigests:
-    """The digests that the events of a request tell, as far as they were read."""
+    """The digests in the events of a request, as far as they were read."""
 
     name: str | None = None  # None: forgotten
     labels: str | None = None
     authors: dict[str, str] = field(default_factory=dict)  # by generation
-    forgotten: tuple[int, str] | None = None  # the event that says so, within the request, and its digest
-    commands: list[tuple[int, int, str]] = field(default_factory=list)  # event, the same within the request, hash
+    forgotten: tuple[int, str] | None = None  # the seq of the event of the erasure, and its digest
+    commands: list[tuple[int, int, str]] = field(default_factory=list)  # event, seq, hash
 
     def apply(self, event: int, seq: int, changes: Audited) -> None:
-        """Fold one event. Raises AttributeError, TypeError or ValueError for what none of ours says."""
+        """Apply one event. Raises AttributeError, TypeError or ValueError for an event that the agent never writes."""
         if (erased := changes.get(FORGOTTEN)) is not None:
             self.name, self.labels, self.authors, self.forgotten = None, None, {}, (seq, erased)
         if (name := changes.get(NAME)) is not None:
@@ -40,11 +39,11 @@ class NameDigests:
 def name_differences(
     connection: Connection, row: dict[str, Any], digests: NameDigests, keys: Keys | None
 ) -> Iterator[str]:
-    """What the tables say of the name of a request, and of what goes with it, otherwise than its history."""
+    """The differences between the tables and the history in name, labels, authors and files."""
     try:
         yield from _name_differences(connection, row, digests, keys)
     except TypeError:  # bytes, or a number
-        yield "its name, labels or authors are what none of ours are"
+        yield "its name, labels or authors are of a wrong type"
 
 
 def _name_differences(
@@ -56,27 +55,27 @@ def _name_differences(
     sql = "SELECT generation, file, author FROM provenance WHERE uid = ? ORDER BY generation"
     authors = connection.execute(sql, (uid,)).fetchall()
     if (name or "") != record.name:
-        yield "its name is not the one that its record has"
+        yield "its name differs from its record"
     if sorted(labels) != sorted(record.desired.labels):
-        yield "its labels are not those that its record has"
+        yield "its labels differ from its record"
     if name is None:
         if labels or authors or row.get("salt") is not None:
-            yield "its name was erased, and labels, an author or the salt of their digests were not"
+            yield "its name was erased, but labels, an author or the salt of their digests exist"
         yield from _missing_name(uid, digests, keys)
     elif digests.name is None:
-        yield "it has a name, and its history says that its name was erased or never written"
+        yield "it has a name, but according to its history the name was erased or never written"
     elif keys is not None:
         yield from _label_differences(RequestDigests(keys, uid, row.get("salt") or ""), row, labels, authors, digests)
 
 
 def _missing_name(uid: str, digests: NameDigests, keys: Keys | None) -> Iterator[str]:
-    """A name is missing: its history has to say that it was erased."""
+    """For a missing name: its history must have the event of its erasure."""
     if digests.forgotten is not None:
         seq, digest = digests.forgotten
         if keys is not None and digest != forgotten_digest(keys, uid, seq):
-            yield f"its event {seq} says that the name was erased, and the agent did not write that"
+            yield f"its event {seq} records the erasure of the name, but the agent did not write this event"
     else:
-        yield "its name was removed, and its history does not say that it was erased"
+        yield "its name was removed, but its history has no event of an erasure"
 
 
 def _label_differences(

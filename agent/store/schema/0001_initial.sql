@@ -33,7 +33,7 @@ CREATE TABLE requests (
     delete_at    REAL,                                   -- when the deletion of the dossier is due
     record       TEXT NOT NULL,
     decides_at   REAL,                                   -- when the deadline decides; while held or suspended, `due_at`
-    salt         TEXT,                                   -- of the digests of this request; null: erased by `forget`
+    salt         TEXT,                                   -- of the digests of this request; null after `forget`
     -- [I1] No request gets stuck: a request that is not done and not blocked has a time at which it is handled next.
     CHECK (due_at IS NOT NULL OR (NOT moving AND phase <> 'deletion')),
     CHECK (phase <> 'done' OR (outcome IS NOT NULL AND due_at IS NULL)),
@@ -118,7 +118,7 @@ CREATE TABLE recoveries (
     cause       TEXT NOT NULL CHECK (cause IN ('lost', 'older', 'restored')),
     known       INTEGER,                                 -- the number of events according to the high-water mark
     kept        INTEGER NOT NULL,                        -- the number of events in the file as it was found
-    backup_at   REAL,                                    -- when the backup was made; null: the file is not a backup
+    backup_at   REAL,                                    -- when the backup was made; null if the file is not a backup
     scanned_at  REAL,                                    -- when the agent listed the dossiers at Assure
     approved_at REAL,                                    -- when an operator approved new work
     closed_at   REAL                                     -- when the recovery ended
@@ -220,7 +220,7 @@ CREATE TABLE image_deletions (
     since  REAL NOT NULL,
     tries  INTEGER NOT NULL DEFAULT 0,
     due_at REAL NOT NULL DEFAULT 0,                      -- the next attempt
-    cause  TEXT,                                         -- the errno of the last failure; null: no failure yet
+    cause  TEXT,                                         -- the errno of the last failure; null before any failure
     how    TEXT NOT NULL DEFAULT '{}'                    -- JSON: the result for each file that is finished
 ) WITHOUT ROWID;
 
@@ -269,7 +269,7 @@ CREATE TABLE scan_notes (
     source  TEXT NOT NULL,
     uid     TEXT NOT NULL REFERENCES requests (uid),
     kind    TEXT NOT NULL CHECK (kind IN ('withdrawal-waits', 'stray-answer')),
-    hold_id TEXT NOT NULL,                               -- the hold that a stray answer names; empty: it names none
+    hold_id TEXT NOT NULL,                               -- the hold that a stray answer names, or empty
     PRIMARY KEY (uid, kind, source)
 ) WITHOUT ROWID;
 
@@ -296,7 +296,7 @@ CREATE TABLE counters (
 CREATE TABLE request_counts (
     phase    TEXT NOT NULL,
     state    TEXT NOT NULL,
-    reason   TEXT NOT NULL,                              -- of the hold; empty: no hold
+    reason   TEXT NOT NULL,                              -- of the hold, or empty
     dossier  INTEGER NOT NULL CHECK (dossier IN (0, 1)), -- 1: the request has a dossier id
     requests INTEGER NOT NULL,
     PRIMARY KEY (phase, state, reason, dossier)
@@ -333,20 +333,21 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_by_sink ON deliveries (sink, id);
 
--- meta: texts by key, such as the fingerprint of the key file and the time since when the agent is paused.
+-- meta: texts and times by key, such as the fingerprint of the key file and the time when the operator paused the
+-- agent. The column has no type, so that a time is stored as a number.
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
-    value TEXT NOT NULL
+    value NOT NULL
 ) WITHOUT ROWID;
 -- The number of the last command and its seal. Empty until the first start, when the agent has the key.
 INSERT INTO meta (key, value) VALUES ('commands', '');
 
--- ---- Views for people -------------------------------------------------------------------------------------------------
+-- ---- Views for auditors ---------------------------------------------------------------------------------------------
 
 -- Times are ISO text in UTC. The agent itself does not read these views.
 -- Generations, phases, holds and dossiers are derived from events, so a later generation does not hide an earlier one.
 
--- requests_now: the current state of a request; the name is null once it was forgotten
+-- requests_now: the current state of a request. The name is null once it was forgotten.
 CREATE VIEW requests_now AS
 SELECT name, uid, source, generation, mode, process_type, phase, state, outcome, hold_reason, dossier_id, process_id, reference,
     present AS file_is_there,
@@ -356,14 +357,14 @@ SELECT name, uid, source, generation, mode, process_type, phase, state, outcome,
     strftime('%Y-%m-%dT%H:%M:%fZ', delete_at, 'unixepoch') AS deletion_due
 FROM requests;
 
--- history: an event in the order of writing: the observation, and the audited fields that it changed
+-- history: an event in the order of writing, with the observation and the audited fields that it changed
 CREATE VIEW history AS
 SELECT events.id AS event, requests.name, events.uid, events.seq,
     strftime('%Y-%m-%dT%H:%M:%fZ', events.at, 'unixepoch') AS time,
     events.type, events.changes, events.hash
 FROM events LEFT JOIN requests ON requests.uid = events.uid;
 
--- generations: a requested verification: the author of the commit, the commit, and the outcome
+-- generations: a requested verification, with the commit, its author and the outcome
 CREATE VIEW generations AS
 WITH begun AS (
     SELECT id, uid, seq, at, json_extract(changes, '$.generation') AS generation,
@@ -394,7 +395,7 @@ SELECT requests.name, begun.uid, begun.generation,
         AND json_extract(changes, '$.outcome') IS NOT NULL ORDER BY events.seq DESC LIMIT 1) AS decided
 FROM begun LEFT JOIN requests ON requests.uid = begun.uid;
 
--- phases: the time that a request spent in a phase; `left` is null for the current phase
+-- phases: the time that a request spent in a phase. `left` is null for the current phase.
 CREATE VIEW phases AS
 WITH entered AS (
     SELECT uid, seq, at, json_extract(changes, '$.phase') AS phase,
@@ -410,7 +411,7 @@ SELECT requests.name, entered.uid,
     round(entered.until - entered.at, 3) AS seconds
 FROM entered LEFT JOIN requests ON requests.uid = entered.uid;
 
--- holds: a question to the operator; `until` is null while it is open
+-- holds: a hold of a request. `until` is null while it waits for the operator.
 CREATE VIEW holds AS
 WITH asked AS (
     SELECT uid, seq, at, json_extract(changes, '$.hold.id') AS id, json_extract(changes, '$.hold.reason') AS reason,
@@ -424,7 +425,7 @@ SELECT requests.name, asked.uid, asked.id AS hold_id, asked.reason,
     asked.ended_by, round(asked.until - asked.at, 3) AS seconds
 FROM asked LEFT JOIN requests ON requests.uid = asked.uid WHERE asked.id IS NOT NULL;
 
--- dossiers: a dossier that the agent created: when its deletion was due, and when it was confirmed
+-- dossiers: a dossier that the agent created, with the due time of its deletion and the time of its confirmation
 CREATE VIEW dossiers AS
 WITH known AS (
     SELECT uid, seq, at, json_extract(changes, '$.dossierId') AS dossier_id,
@@ -455,7 +456,7 @@ SELECT requests.name, timed.uid, timed.generation, timed.dossier_id,
     timed.gone_event AS evidence_event
 FROM timed LEFT JOIN requests ON requests.uid = timed.uid;
 
--- calls: a call that changes something at Assure, and its response; `result` is null until Assure answers
+-- calls: a call that changes something at Assure, and its response. `result` is null until Assure answers.
 CREATE VIEW calls AS
 SELECT requests.name, attempts.uid, attempts.generation, attempts.number, attempts.effect AS call,
     strftime('%Y-%m-%dT%H:%M:%fZ', attempts.intended_at, 'unixepoch') AS intended,
@@ -464,7 +465,7 @@ SELECT requests.name, attempts.uid, attempts.generation, attempts.number, attemp
     attempts.result, attempts.status, attempts.trouble, attempts.cause, attempts.trace_id
 FROM attempts LEFT JOIN requests ON requests.uid = attempts.uid;
 
--- billed_starts: the billable act of a generation: a start, or a capture link (then `process_id` is null)
+-- billed_starts: the billable act of a generation, a start or a capture link. A capture has no `process_id`.
 CREATE VIEW billed_starts AS
 SELECT requests.name, starts.uid, starts.generation,
     strftime('%Y-%m-%dT%H:%M:%fZ', starts.at, 'unixepoch') AS time,

@@ -1,0 +1,40 @@
+"""The owner of the records while no agent runs: commands and the dry run use it."""
+
+from collections.abc import Mapping, Sequence
+
+from agent.core.machine import admit, step
+from agent.core.observations import Observation, Resumed
+from agent.core.policy import Policy
+from agent.core.record import Record
+from agent.ports import Clock, Records
+
+
+class OfflineRecords:
+    """Implements `agent.ports.RecordPort` on a store alone: observations are applied at once, and no call is made."""
+
+    def __init__(self, store: Records, clock: Clock, policy: Policy) -> None:
+        self._store = store
+        self._clock = clock
+        self._policy = policy
+
+    async def admit(self, records: Sequence[Record]) -> None:
+        """Admit new requests."""
+        await self._store.commit([admit(record, self._clock.now(), self._policy) for record in records])
+
+    async def deliver(self, observations: Mapping[str, Observation]) -> None:
+        """Apply each. An intent that an ended agent left open counts as unanswered."""
+        for uid, observation in observations.items():
+            record = self._store.get(uid)
+            if record is None:
+                continue
+            if record.intent is not None:
+                resumed = step(record, Resumed(at=self._clock.now()), self._policy, request_effect=False)
+                await self._store.commit([resumed])
+                record = resumed.record
+            taken = step(record, observation, self._policy, request_effect=False)
+            if taken.changed:
+                await self._store.commit([taken])
+
+    def retract(self, uid: str, observation: Observation) -> bool:
+        """Never: `deliver` has committed the observation."""
+        return False

@@ -1,0 +1,63 @@
+"""The commands of the operator, and what they need of the store and the source."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from agent.core.record import Desired, Record
+from agent.ports.key_value import KeyValue
+from agent.ports.recoveries import Recoveries
+from agent.ports.store import DossierOwners, IdentityKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command of the operator. The sender chooses the `id`; a command with a known id is not executed again.
+
+    `sender` is the account of the operating system that sent it (`agent/daemon/peer_credentials.py`).
+    """
+
+    id: str
+    verb: str
+    uid: str | None = None
+    sender: str | None = None
+
+
+class Documents(Protocol):
+    """The documents of the source, as they are now."""
+
+    async def find_document(self, name: str, rerun: str | None) -> Desired:
+        """The document of this name, with this rerun token. Raises AgentError if it is missing or invalid."""
+
+
+class CommandStore(DossierOwners, KeyValue, Protocol):
+    """The store, as commands use it."""
+
+    @property
+    def keys(self) -> IdentityKey:
+        """The key for uids."""
+
+    @property
+    def recoveries(self) -> Recoveries:
+        """The recoveries of this store."""
+
+    def get(self, uid: str) -> Record | None:
+        """The record of this uid."""
+
+    def command_answer(self, command_id: str) -> str | None:
+        """The answer to an executed command."""
+
+    async def apply_command(self, command: Command, answer: str, at: float) -> None:
+        """Record an executed command and its answer."""
+
+    def has_pending_image_deletions(self, uid: str) -> bool:
+        """True if an image file of an earlier generation is still to be deleted."""
+
+    async def make_claims_unreadable(self, uid: str) -> bool:
+        """Make the claims of a request unreadable in every copy of the store, and erase them. True: it had claims."""
+
+    async def forget(self, uid: str, at: float) -> bool:
+        """Erase the name, labels, paths and file of a request. False: the write-ahead log still has them."""
+
+    async def forget_in_replaced(self, uid: str, at: float) -> list[Path]:
+        """Erase the same in the files that `restore` set aside. Returns the files where that failed."""

@@ -1,0 +1,179 @@
+"""Reads of single requests and of lists of requests, for commands, the API and the status page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import orjson
+
+from agent.core.admission import ScanNote, ScanNoteKind
+from agent.core.record import Phase, Record
+from agent.ports.store import Attempt, FailedImageDeletion
+from agent.store.claims import COLUMNS, stored_claims
+from agent.store.claims_keyring import StoredClaims
+from agent.store.queries import Queries
+from agent.store.repository import load
+
+FAILED_IMAGE_DELETIONS = """
+SELECT uid, tries, since, due_at, cause FROM image_deletions WHERE tries > 0
+UNION ALL
+SELECT uid, tries, since, due_at, cause FROM superseded_images INDEXED BY superseded_images_owed
+WHERE done_at IS NULL AND tries > 0
+"""
+# Each is served by a covering index, so that SQLite reads only the rows of the page.
+_LABEL = "labels WHERE key = ? AND value = ?"
+_PHASE = "requests INDEXED BY requests_by_phase WHERE phase = ?"
+_STATE = "requests WHERE state = ?"
+_NAME = "requests INDEXED BY requests_by_part_of_name WHERE name IS NOT NULL AND instr(name, ?)"
+_ANY = "requests WHERE name IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """One condition on a request."""
+
+    sql: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A document that the last scan refused."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str
+    name: str | None  # if the document has a readable name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a list. `cursor` is the start of the next page, None on the last one."""
+
+    records: Sequence[Record]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One entry of the audit history."""
+
+    seq: int
+    at: float
+    type: str
+    changes: Mapping[str, Any]
+
+
+class RequestQueries(Queries):
+    """Reads of requests."""
+
+    def all(self) -> Iterator[Record]:
+        """Every record that still has its name, by name. Read row by row, because there may be many."""
+        sql = "SELECT record FROM requests WHERE name IS NOT NULL ORDER BY name"
+        return (load(row[0]) for row in self._reader.execute(sql))
+
+    def find(self, name: str) -> list[Record]:
+        """The records of this name, one for each source that has it. If there is none: the record of this uid."""
+        for condition in ("name = ?", "uid = ? AND name IS NOT NULL"):
+            if found := self._records(f"SELECT record FROM requests WHERE {condition}", name):  # noqa: S608 - constant
+                return found
+        return []
+
+    def page(
+        self,
+        labels: Sequence[tuple[str, str]],
+        phase: Phase | None,
+        after: str,
+        limit: int,
+        part: str = "",
+        state: str = "",
+    ) -> Page:
+        """At most `limit` requests by uid, from `after` on, that have all labels, the phase, the state and the part
+        of a name.
+
+        SQLite reads the index of the rarest condition, and seeks each other condition in its own index.
+        """
+        terms = [_Term(_LABEL, (key, value)) for key, value in labels]
+        terms += [_Term(_PHASE, (phase.value,))] if phase is not None else []
+        terms += [_Term(_STATE, (state,))] if state else []
+        terms.sort(key=self._frequency)
+        driven = _Term(_NAME, (part,)) if part else terms.pop(0) if terms else _Term(_ANY, ())
+        sql = f"SELECT uid FROM (SELECT uid FROM {driven.sql} AND uid > ?) AS found WHERE 1"  # noqa: S608 - constant
+        for term in terms:
+            sql += f" AND EXISTS (SELECT 1 FROM {term.sql} AND uid = found.uid)"  # noqa: S608 - constant
+        sql += " ORDER BY uid LIMIT ?"
+        uids = self._column(sql, *driven.values, after, *(value for term in terms for value in term.values), limit + 1)
+        return Page(records=self._named(uids[:limit]), cursor=uids[limit - 1] if len(uids) > limit else None)
+
+    def _frequency(self, term: _Term) -> int:
+        """How many requests match, up to 2000: above that, the order of the conditions makes no difference."""
+        return int(self._value(f"SELECT count(*) FROM (SELECT 1 FROM {term.sql} LIMIT 2000)", *term.values))  # noqa: S608
+
+    def _named(self, uids: Sequence[str]) -> list[Record]:
+        sql = "SELECT uid, record FROM requests WHERE name IS NOT NULL AND uid IN (SELECT value FROM json_each(?))"
+        rows = dict(self._query(sql, (orjson.dumps(list(uids)).decode(),)))
+        return [load(rows[uid]) for uid in uids if uid in rows]
+
+    def by_state(self, state: str, limit: int, oldest: bool = False) -> list[Record]:
+        """Requests in this state, by their last progress: the latest first, or the oldest."""
+        order = "progress_at" if oldest else "progress_at DESC"
+        sql = f"SELECT record FROM requests WHERE state = ? AND name IS NOT NULL ORDER BY {order} LIMIT ?"  # noqa: S608 - constant
+        return self._records(sql, state, limit)
+
+    def history(self, uid: str, most: int) -> list[HistoryEntry]:
+        """The last entries of the audit history, oldest first."""
+        sql = "SELECT seq, at, type, changes FROM events WHERE uid = ? ORDER BY seq DESC LIMIT ?"
+        return [
+            HistoryEntry(seq=seq, at=at, type=kind, changes=orjson.loads(changes))
+            for seq, at, kind, changes in reversed(self._query(sql, (uid, most)))
+        ]
+
+    def attempts(self, uid: str, most: int) -> list[Attempt]:
+        """The last attempts of a request, oldest first."""
+        names = [field.name for field in fields(Attempt)]
+        sql = f"SELECT {', '.join(names)} FROM attempts WHERE uid = ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - fields
+        return [Attempt(**dict(zip(names, row, strict=True))) for row in reversed(self._query(sql, (uid, most)))]
+
+    def link(self, uid: str) -> str | None:
+        """The capture link while the end user may still use it: a bearer secret."""
+        link = self._value("SELECT link FROM links WHERE uid = ?", uid)
+        return None if link is None else str(link)
+
+    def has_lost_link(self, record: Record) -> bool:
+        """True if the end user has not finished, and the link was lost with the state file. Backups have no links."""
+        return record.capturing and self.link(record.uid) is None
+
+    def claims(self, uid: str) -> StoredClaims | None:
+        """The encrypted claims of the newest generation that has any."""
+        row = self._row(f"SELECT {COLUMNS} FROM claims WHERE uid = ? ORDER BY generation DESC LIMIT 1", uid)  # noqa: S608 - constant
+        return None if row is None else stored_claims(row)
+
+    def failed_image_deletion_of(self, uid: str) -> FailedImageDeletion | None:
+        """The failed deletion of this request's image files."""
+        sql = f"SELECT tries, since, due_at, cause FROM ({FAILED_IMAGE_DELETIONS}) WHERE uid = ?"  # noqa: S608 - constant
+        row = self._row(sql, uid)
+        return None if row is None else FailedImageDeletion(tries=row[0], since=row[1], due_at=row[2], cause=row[3])
+
+    def refusals(self) -> list[Refusal]:
+        """The documents that the last scan refused, by file and line."""
+        sql = "SELECT file, line, col, message, hint, name FROM refusals ORDER BY file, line, col"
+        return [
+            Refusal(file=file, line=line, column=column, message=message, hint=hint, name=name)
+            for file, line, column, message, hint, name in self._query(sql)
+        ]
+
+    def refused(self, name: str) -> list[Refusal]:
+        """The documents of this name that the last scan refused."""
+        return [refusal for refusal in self.refusals() if refusal.name == name]
+
+    def scan_notes(self, uid: str) -> list[ScanNote]:
+        """The notes of the last scan about a request. Its record does not have them."""
+        rows = self._query("SELECT kind, hold_id FROM scan_notes WHERE uid = ?", (uid,))
+        return [ScanNote(uid=uid, kind=ScanNoteKind(kind), hold_id=hold_id) for kind, hold_id in rows]
+
+    def strays(self) -> list[str]:
+        """The names of requests whose file answers no open hold, according to the last scan."""
+        sql = "SELECT name FROM scan_notes JOIN requests USING (uid) WHERE kind = ? AND name IS NOT NULL ORDER BY name"
+        return self._column(sql, ScanNoteKind.STRAY_ANSWER)
