@@ -19,8 +19,8 @@ from agent.controller.reconciler import Reconciler
 from agent.core.answer import Done, Refused
 from agent.core.assure_types import FoundDossier, ListedDossier, ListedProcess
 from agent.core.lost_answers import started_process
-from agent.core.observations import HistoryLost, HoldAnswer, HoldResolved, Observation
-from agent.core.record import Record
+from agent.core.observations import HistoryLost, HoldResolved, Observation
+from agent.core.record import HoldAnswer, Record
 from agent.core.reference import Reference
 from agent.core.rules.recovery import proves_store_is_stale
 from agent.ports import Clock, Recoveries, Recovery, Remote, Store

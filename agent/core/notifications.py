@@ -1,6 +1,7 @@
-"""What the web application is told of a request: which notices follow from a step.
+"""The notices of a step for the sinks.
 
-A notice holds closed words and ids of ours only: no name, no label, no link. Who tells it looks the name up [I6].
+A notice contains only codes and ids of the agent: no name, no label, no capture link. The dispatcher adds the
+name [I6].
 """
 
 from collections.abc import Iterator
@@ -12,17 +13,17 @@ from agent.core.record import Phase, Record
 
 
 class NoticeType(StrEnum):
-    """What happened; the type of the event that a sink gets."""
+    """The type of the CloudEvent that a sink receives."""
 
-    CAPTURE_READY = "capture.ready"  # there is a capture link for the person; the link itself is not told
-    SETTLED = "settled"  # the outcome is durable; the deletion of the dossier follows
-    HELD = "held"  # a person of the team has to decide
-    DELETED = "deleted"  # the dossier is deleted at Assure, and reading it back has confirmed that
+    CAPTURE_READY = "capture.ready"  # a capture link for the end user exists; the notice does not contain it
+    SETTLED = "settled"  # the outcome is committed; the deletion of the dossier follows
+    HELD = "held"  # the operator has to decide
+    DELETED = "deleted"  # the dossier is deleted at Assure, and a read confirmed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One thing to tell. `reason` and `hold_id` belong to `held`, `outcome` to `settled` and `deleted`."""
+    """One notice. `held` has `reason` and `hold_id`; `settled` and `deleted` have `outcome`."""
 
     type: NoticeType
     generation: int
@@ -33,7 +34,7 @@ class Notice:
 
 
 def notices(step: Step) -> tuple[Notice, ...]:
-    """What this step is worth telling, in order."""
+    """The notices of this step, in order."""
     return tuple(_iter_notices(step.before, step.record, step)) if step.events else ()
 
 
@@ -51,6 +52,6 @@ def _iter_notices(before: Record | None, record: Record, step: Step) -> Iterator
 
 
 def _deleted(before: Record, record: Record) -> bool:
-    """The deletion ended with its confirmation, for good or for the next generation; not for another attempt."""
+    """True when the step confirmed the deletion, and no further attempt of the generation follows."""
     left = record.phase is Phase.DONE or record.generation != before.generation
     return before.phase is Phase.DELETION and left

@@ -16,13 +16,12 @@ from agent.core.errors import AgentError
 from agent.core.observations import (
     ClaimsDisclosed,
     ClaimsErased,
-    HoldAnswer,
     HoldResolved,
     Observation,
     PersonalDataDisclosed,
     RerunRequested,
 )
-from agent.core.record import Desired, Phase, Record
+from agent.core.record import Desired, HoldAnswer, Phase, Record
 from agent.ports import Clock, Command, Recoveries, Store
 from agent.ports.delivery import CommandTarget
 

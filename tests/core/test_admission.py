@@ -6,8 +6,8 @@ import pytest
 from story import at_done, upload
 
 from agent.core.admission import DocumentVerdict, judge
-from agent.core.observations import DocumentChanged, HoldAnswer, HoldResolved
-from agent.core.record import Record
+from agent.core.observations import DocumentChanged, HoldResolved
+from agent.core.record import HoldAnswer, Record
 
 
 def asked() -> Record:

@@ -23,7 +23,6 @@ from agent.core.observations import (
     ClaimsEncryptionFailed,
     ClaimsErased,
     DocumentRemoved,
-    HoldAnswer,
     HoldResolved,
     ImagesDiscarded,
     ImagesUploaded,
@@ -31,7 +30,7 @@ from agent.core.observations import (
     RetryRequested,
     TimerFired,
 )
-from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.record import HoldAnswer, HoldReason, Outcome, Phase
 
 ACCEPTED = ProcessReading(process_id="P1", status=Status.ACCEPTED, checks=(("nonExpired", True),))
 CLAIMS = upload(claims_ttl=3600.0)
@@ -82,7 +81,7 @@ def test_an_accepted_result_without_its_claims_is_our_bug_and_changes_nothing() 
     story = at_result(CLAIMS)
     story.wakes()
     before = story.record
-    with pytest.raises(Impossible, match="without the claims"):
+    with pytest.raises(Impossible, match="contains no claims"):
         story.sees(ProcessRead, reading=ACCEPTED)
     assert story.record is before
 

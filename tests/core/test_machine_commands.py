@@ -22,7 +22,6 @@ from agent.core.observations import (
     DossierCreated,
     DossierRead,
     EffectRefused,
-    HoldAnswer,
     HoldResolved,
     PersonalDataDisclosed,
     ProcessCreated,
@@ -31,7 +30,7 @@ from agent.core.observations import (
     RetryRequested,
     StartReserved,
 )
-from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.record import HoldAnswer, HoldReason, Outcome, Phase
 
 
 def answered(story: Story, answer: HoldAnswer, **fields: object) -> None:

@@ -34,7 +34,6 @@ from agent.core.observations import (
     ClaimsErased,
     ClockCorrected,
     HistoryLost,
-    HoldAnswer,
     HoldResolved,
     ImagesDiscarded,
     Observation,
@@ -47,7 +46,7 @@ from agent.core.observations import (
     TimerFired,
 )
 from agent.core.policy import Policy
-from agent.core.record import Desired, Phase, Record
+from agent.core.record import Desired, HoldAnswer, Phase, Record
 from agent.core.rules.recovery import proves_store_is_stale
 
 PARTS, WALKS, LENGTH, CALM = 4, 500, 36, 400

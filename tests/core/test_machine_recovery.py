@@ -41,13 +41,12 @@ from agent.core.observations import (
     EffectDelayed,
     EffectRefused,
     HistoryLost,
-    HoldAnswer,
     HoldResolved,
     Observation,
     Resumed,
 )
 from agent.core.policy import Policy
-from agent.core.record import HoldReason, Phase, Record
+from agent.core.record import HoldAnswer, HoldReason, Phase, Record
 from agent.core.rules.recovery import proves_store_is_stale
 
 WALKS = 400

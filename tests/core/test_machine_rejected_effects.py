@@ -16,13 +16,12 @@ from agent.core.observations import (
     DocumentChanged,
     EffectRefused,
     EffectUnanswered,
-    HoldAnswer,
     HoldResolved,
     ImagesUploaded,
     ProcessRead,
     Resumed,
 )
-from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.record import HoldAnswer, HoldReason, Outcome, Phase
 from agent.core.retry import start_spacing
 
 START, UPLOAD = EffectKind.START_VERIFICATION, EffectKind.UPLOAD_IMAGES

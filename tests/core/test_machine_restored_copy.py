@@ -36,7 +36,6 @@ from agent.core.observations import (
     DossierRead,
     DossierSearched,
     HistoryLost,
-    HoldAnswer,
     HoldResolved,
     ImagesVerified,
     Observation,
@@ -48,7 +47,7 @@ from agent.core.observations import (
     TimerFired,
 )
 from agent.core.policy import Policy
-from agent.core.record import HoldReason, Outcome, Phase, Record
+from agent.core.record import HoldAnswer, HoldReason, Outcome, Phase, Record
 
 News = Callable[[Record, float], Observation]
 RECOVERING = Policy(recovering=True)

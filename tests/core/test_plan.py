@@ -7,9 +7,9 @@ import pytest
 from agent.core.assure_types import CaptureOptions, ProcessType
 from agent.core.effect import EffectKind
 from agent.core.machine import admit, step
-from agent.core.observations import DocumentChanged, DocumentRemoved, DocumentReturned, HoldAnswer, HoldResolved
+from agent.core.observations import DocumentChanged, DocumentRemoved, DocumentReturned, HoldResolved
 from agent.core.policy import Policy
-from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
+from agent.core.record import Desired, Hold, HoldAnswer, HoldReason, Intent, Outcome, Phase, Record
 from agent.views.plan import (
     Action,
     after_restart,
