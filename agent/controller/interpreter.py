@@ -1,4 +1,4 @@
-"""Performs one effect and says what was observed. It decides nothing and never raises for an answer."""
+"""Performs one effect and returns the observation. It makes no decision and never raises for an answer."""
 
 import asyncio
 import hashlib
@@ -49,7 +49,7 @@ class Interpreter:
         self._chance = chance
         self._seals = seals
         self.perform: Callable[[e.Effect], Awaitable[o.Answered]] = self._perform
-        """Perform the effect once and say what was observed. Bound once: each look at it puts a function together."""
+        """Perform the effect once and return the observation. Bound once, because each access builds a function."""
         self._dossiers = _SharedRead(lambda _: remote.list_dossiers())
         self._processes = _SharedRead(lambda since: list_all_processes(remote, since - CLOCK_MARGIN, ()))
 
@@ -77,7 +77,9 @@ class Interpreter:
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
         found = [row.dossier_id for row in answer.value if row.reference == effect.reference]
-        if not found and not answer.value.complete:  # out of sight there: one with a process shows here as well
+        if (
+            not found and not answer.value.complete
+        ):  # the list is full; a dossier with a process is also in GET processes
             rows = await self._processes.read(effect.since) or []
             found = [row.dossier_id for row in rows if row.reference == effect.reference and row.dossier_id is not None]
         return o.DossierSearched(
@@ -153,7 +155,7 @@ class Interpreter:
         return self._failure(effect.kind, answer)
 
     async def _read_result(self, effect: e.ReadProcess, claims_request: e.ClaimsRequest) -> o.Answered:
-        """Claims are sealed here: nothing behind this line sees them in clear [I6]."""
+        """Read a process and encrypt its claims here, so that no other part of the agent sees them in clear [I6]."""
         answer = await self._remote.read_result(effect.dossier_id, effect.process_id)
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
@@ -228,7 +230,7 @@ class Interpreter:
 
 
 class _SharedRead(Generic[T]):
-    """One read for all who ask while none is under way that began after they asked."""
+    """Shares one read among all callers that arrive before it begins."""
 
     def __init__(self, read: Callable[[float], Awaitable[T]]) -> None:
         self._read = read
@@ -237,7 +239,7 @@ class _SharedRead(Generic[T]):
         self._next: asyncio.Task[T] | None = None
 
     async def read(self, since: float) -> T:
-        """What was asked for after this call began, of what is there since `since` or longer."""
+        """Return the result of a read that begins after this call, of data since `since` or earlier."""
         self._since = min(self._since, since)
         if self._next is None:
             self._next = asyncio.create_task(self._read_after_current())
@@ -245,6 +247,6 @@ class _SharedRead(Generic[T]):
 
     async def _read_after_current(self) -> T:
         async with self._lock:
-            self._next = None  # whoever asks from here on waits for the next one
+            self._next = None  # later callers wait for the next read
             since, self._since = self._since, math.inf
             return await self._read(since)
