@@ -12,31 +12,23 @@ from story import (
     Story,
     at_create,
     at_deletion,
-    at_done,
     at_images,
-    at_look,
     at_process,
+    at_read_before_start,
     at_result,
     at_start,
     capture,
-    deletes,
     listed,
     upload,
 )
 
 import agent.core
 from agent.core.answer import Evidence
-from agent.core.assure_types import Depiction, ProcessReading, Status, StatusReason
+from agent.core.assure_types import ProcessReading, Status
 from agent.core.effect import (
-    CompareImages,
-    CreateDossier,
-    CreateProcess,
     DeleteDossier,
     EffectKind,
-    ReadDossier,
-    ReadProcess,
     StartVerification,
-    UploadImages,
 )
 from agent.core.errors import Impossible
 from agent.core.machine import TABLE, TERMINATIONS, Row, step
@@ -64,55 +56,12 @@ from agent.core.observations import (
     TimerFired,
     VerificationStarted,
 )
-from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.record import Outcome, Phase
 
 SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
 
 
 # -- the happy road ----------------------------------------------------------------------------------------------------
-
-
-def test_an_upload_goes_all_its_road_one_effect_at_a_time() -> None:
-    """[I1, I4, I5]"""
-    story = at_done()
-    assert story.kinds() == [
-        EffectKind.VERIFY_IMAGES,
-        EffectKind.CREATE_DOSSIER,
-        EffectKind.CREATE_PROCESS,
-        EffectKind.UPLOAD_IMAGES,
-        EffectKind.START_VERIFICATION,
-        EffectKind.READ_PROCESS,
-        EffectKind.DELETE_DOSSIER,
-        EffectKind.READ_DOSSIER,
-    ]
-    assert story.record.outcome is Outcome.ACCEPTED
-    assert story.record.state == "done"
-    assert story.record.due_at is None
-    assert story.record.billed
-    assert story.record.deleted
-    assert story.record.intents == 5
-
-
-def test_an_upload_passes_through_each_phase_in_order() -> None:
-    phases = [taken.record.phase for taken in at_done().steps]
-    assert list(dict.fromkeys(phases)) == list(Phase)
-
-
-def test_a_capture_goes_all_its_road() -> None:
-    """[I4]"""
-    story = at_result(capture())
-    assert story.record.billed
-    assert isinstance(story.wakes(), ReadDossier)
-    story.reads_dossier()
-    assert isinstance(story.wakes(), ReadDossier)
-    story.reads_dossier(listed("P7", Status.PROCESSING))
-    story.wakes()
-    assert story.reads_dossier(listed("P7", Status.ACCEPTED)) == ReadProcess(dossier_id="D1", process_id="P7")
-    story.reads(Status.ACCEPTED)
-    deletes(story)
-    assert story.record.outcome is Outcome.ACCEPTED
-    assert story.count(EffectKind.START_CAPTURE) == 1
-    assert EffectKind.UPLOAD_IMAGES not in story.kinds()
 
 
 def test_the_link_leaves_the_step_and_stays_out_of_record_and_history() -> None:
@@ -124,42 +73,6 @@ def test_the_link_leaves_the_step_and_stays_out_of_record_and_history() -> None:
     assert "secret" not in repr(story.step.events)
 
 
-def test_the_effects_name_what_the_record_knows() -> None:
-    story = at_create()
-    assert story.effect == CreateDossier(reference="aa-a1-u1-1-1")
-    story.sees(DossierCreated, dossier_id="D1")
-    assert story.effect == CreateProcess(dossier_id="D1", process_type=story.desired.process_type, document_id=137)
-    story.sees(ProcessCreated, process_id="P1", status=Status.PENDING, document_pages=2)
-    assert story.effect == UploadImages(dossier_id="D1", process_id="P1", images=story.desired.images)
-    story.sees(ImagesUploaded)
-    assert story.effect == StartVerification(dossier_id="D1", process_id="P1")
-
-
-def test_images_are_read_back_before_the_start_when_that_is_asked() -> None:
-    story = at_images(upload(read_back=True))
-    assert isinstance(story.sees(ImagesUploaded), CompareImages)
-    assert isinstance(story.sees(ImagesCompared), ReadProcess)
-
-
-def test_images_that_assure_returns_otherwise_are_held_before_the_start() -> None:
-    story = at_images(upload(read_back=True))
-    story.sees(ImagesUploaded)
-    assert story.sees(ImagesCompared, differing=(Depiction.FRONT,)) is None
-    assert story.record.hold is not None
-    assert story.record.hold.reason is HoldReason.IMAGES_DIFFER
-    assert not story.record.billed
-
-
-def test_the_result_keeps_names_and_booleans_in_a_stable_order() -> None:
-    """[I6]"""
-    story = at_result()
-    story.wakes()
-    reasons = (StatusReason(type="b", category="x"), StatusReason(type="a", category="y", sub_category="z"))
-    story.reads(Status.REJECTED, reasons=reasons, checks=(("mrz", True),))
-    assert story.record.result is not None
-    assert [reason.type for reason in story.record.result.reasons] == ["a", "b"]
-
-
 @pytest.mark.parametrize("status", [status for status in Status if status.final])
 def test_each_final_status_is_an_outcome(status: Status) -> None:
     story = at_result()
@@ -169,46 +82,13 @@ def test_each_final_status_is_an_outcome(status: Status) -> None:
     assert isinstance(story.effect, DeleteDossier)
 
 
-def test_outcome_and_deletion_intent_share_a_step() -> None:
-    """No dossier is deleted before its result is durable. [I4]"""
-    story = at_deletion()
-    assert story.step.before is not None
-    assert story.step.before.outcome is None
-    assert story.record.outcome is Outcome.ACCEPTED
-    assert story.record.intent is not None
-    assert story.record.intent.kind is EffectKind.DELETE_DOSSIER
-
-
-def test_the_reply_to_the_start_may_be_final_and_is_read_once_more() -> None:
-    story = at_start()
-    story.sees(VerificationStarted, status=Status.ACCEPTED)
-    assert isinstance(story.wakes(), ReadProcess)
-    assert story.now - NOW == POLICY.min_read_interval
-
-
-def test_a_process_that_is_created_beyond_pending_is_observed_and_never_started() -> None:
-    """[I2]"""
-    story = at_process()
-    story.sees(ProcessCreated, process_id="P1", status=Status.PROCESSING, document_pages=1)
-    assert story.record.phase is Phase.RESULT
-    assert isinstance(story.effect, ReadProcess)
-
-
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
 def test_a_process_that_moved_before_our_start_is_observed_and_never_started(status: Status) -> None:
     """[I2]"""
-    story = at_look()
+    story = at_read_before_start()
     story.reads(status)
     assert story.record.billed
     assert story.count(EffectKind.START_VERIFICATION) == 0
-
-
-def test_with_ask_off_nothing_is_asked_and_what_is_owed_stays_due() -> None:
-    story = at_create()
-    assert story.sees(DossierCreated, ask=False, dossier_id="D1") is None
-    assert story.record.intent is None
-    assert story.record.due_at is not None
-    assert isinstance(story.wakes(), CreateProcess)
 
 
 def test_a_step_is_deterministic() -> None:
@@ -231,7 +111,7 @@ def test_one_process_is_never_read_more_often_than_the_gap_allows(chance: float)
         {"observation": TargetMissing, "kind": EffectKind.READ_PROCESS},
         {"observation": ProcessRead, "reading": ProcessReading(process_id="P1", status=Status.PROCESSING)},
     ]
-    for at in (at_look, at_result):
+    for at in (at_read_before_start, at_result):
         story = at()
         for answer in answers * 2:
             if story.effect is None:

@@ -30,7 +30,7 @@ from test_machine_explored import LENGTH, Walk
 
 from agent.core.assure_types import DossierReading, FoundDossier, ListedProcess, ProcessType, Status
 from agent.core.audit import Audited
-from agent.core.effect import CreateDossier, EffectKind, ReadDossier, StartCapture, StartVerification
+from agent.core.effect import EffectKind, ReadDossier, StartCapture, StartVerification
 from agent.core.lost_answers import started_process
 from agent.core.machine import admit, step
 from agent.core.next_effect import effect_for
@@ -42,7 +42,6 @@ from agent.core.observations import (
     EffectRefused,
     HistoryLost,
     HoldResolved,
-    Observation,
     Resumed,
 )
 from agent.core.policy import Policy
@@ -219,35 +218,6 @@ def one(*processes: ListedProcess, generation: int = 1, attempt: int = 1, dossie
     )
 
 
-def test_what_is_admitted_while_recovering_waits_until_it_was_looked_for() -> None:
-    """[I2]"""
-    taken = admit(unadmitted(upload()), NOW, recovering())
-    assert taken.record.hold is not None
-    assert (taken.record.hold.reason, taken.record.hold.evidence) == (HoldReason.HISTORY_LOST, "unseen")
-    assert taken.effect is None
-    assert taken.record.due_at is None
-
-
-def test_what_assure_does_not_show_is_held_and_begun_once_a_person_says_so() -> None:
-    """[I1] [I2]"""
-    record = regained(())
-    assert record.hold is not None
-    assert record.hold.evidence == "not-found"
-    answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=HoldAnswer.RETRY)
-    taken = step(replace(record, verified=True), answer, Policy())
-    assert isinstance(taken.effect, CreateDossier)
-
-
-def test_a_dossier_that_is_there_is_read_before_anything_is_created_in_it() -> None:
-    """[I2] [I3] And the number of its generation and attempt is taken over, so that references go on from there."""
-    fresh = admit(unadmitted(upload()), NOW, recovering()).record
-    found = (one(listed("P9"), generation=3, attempt=2),)
-    taken = step(fresh, HistoryLost(at=NOW + 1, found=found), recovering())
-    assert isinstance(taken.effect, ReadDossier)
-    assert taken.record.reference.endswith("-3-2")
-    assert (taken.record.hold, taken.record.opened_at) == (None, NOW - 60)
-
-
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
 def test_a_process_that_was_started_is_observed(status: Status) -> None:
     """[I2]"""
@@ -319,26 +289,6 @@ def test_what_ran_in_a_generation_of_another_type_is_not_begun_again_by_an_old_q
     assert step(told.record, old, Policy()).record is told.record
 
 
-def test_a_capture_with_a_process_is_observed_and_gets_no_second_link() -> None:
-    """[I2]"""
-    fresh = admit(unadmitted(capture()), NOW, recovering()).record
-    record = regained((one(listed("P1")),), fresh)
-    reading = DossierReading(dossier_id="D9", reference=record.reference, processes=(listed("P1"),))
-    taken = step(record, DossierRead(at=NOW + 2, reading=reading), Policy())
-    assert (taken.record.phase, taken.record.billed) == (Phase.RESULT, True)
-
-
-def test_a_capture_in_an_empty_dossier_is_held_because_its_link_may_be_out() -> None:
-    """[I2] A person's retry deletes that dossier, and with it the link that may be out."""
-    record = regained((one(),), admit(unadmitted(capture()), NOW, recovering()).record)
-    assert record.hold is not None
-    assert record.hold.evidence == "empty-dossier"
-    answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=HoldAnswer.RETRY)
-    taken = step(record, answer, Policy())
-    assert taken.effect is not None
-    assert taken.effect.kind is EffectKind.DELETE_DOSSIER
-
-
 def busy(story: Story) -> Record:
     """Assure had no time for what is asked for: it certainly did not happen."""
     assert story.record.intent is not None
@@ -382,15 +332,6 @@ def test_an_empty_dossier_that_a_call_may_have_left_is_no_sign() -> None:
     assert not proves_store_is_stale(story.record, one())
 
 
-def test_an_empty_dossier_proves_nothing_and_is_gone_on_with_once_a_person_says_so() -> None:
-    """[I2] It may be the shell of an unanswered create; what was started after it may be done, and gone."""
-    record = regained((one(attempt=2),))
-    assert record.hold is not None
-    assert (record.phase, record.hold.evidence) == (Phase.PROCESS, "empty-dossier")
-    taken = step(record, HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=HoldAnswer.RETRY), Policy())
-    assert isinstance(taken.effect, ReadDossier)
-
-
 def test_an_earlier_record_reads_again_before_it_starts() -> None:
     """[I2] It had been read as pending, before the copy was made."""
     story = at_start()
@@ -408,16 +349,6 @@ def test_an_earlier_capture_starts_no_second_flow() -> None:
     taken = step(before, HistoryLost(at=story.now + 2, found=(one(dossier_id="D1"),)), Policy())
     assert taken.effect is None
     assert taken.record.hold is not None
-
-
-def test_what_is_done_stays_done_unless_a_later_generation_is_there() -> None:
-    """[I2]"""
-    done = at_done().record
-    same: Observation = HistoryLost(at=NOW + 1e6, found=())
-    assert step(done, same, Policy()).record is done
-    later = one(listed("P2", Status.PROCESSING), generation=2)
-    taken = step(done, HistoryLost(at=NOW + 200, found=(later,)), Policy())
-    assert (taken.record.phase, taken.record.generation, taken.record.outcome) == (Phase.PROCESS, 2, None)
 
 
 def test_a_deletion_goes_on() -> None:

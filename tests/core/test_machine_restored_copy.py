@@ -14,8 +14,8 @@ from story import (
     at_deletion,
     at_done,
     at_images,
-    at_look,
     at_process,
+    at_read_before_start,
     at_result,
     at_start,
     capture,
@@ -99,7 +99,7 @@ def capture_to_be_confirmed() -> Story:
 
 
 def changed_in_time() -> Story:
-    story = at_look()
+    story = at_read_before_start()
     story.sees(DocumentChanged, desired=upload("two"))
     assert (story.record.phase, story.record.billed) == (Phase.DELETION, False)
     return story
@@ -113,7 +113,7 @@ def rerun_in_retention() -> Story:
 
 
 def withdrawn_and_back() -> Story:
-    story = at_look()
+    story = at_read_before_start()
     story.sees(DocumentRemoved)
     answered(story)
     story.sees(DocumentReturned, desired=upload())
@@ -122,7 +122,7 @@ def withdrawn_and_back() -> Story:
 
 
 def withdrawn() -> Story:
-    story = at_look()
+    story = at_read_before_start()
     story.sees(DocumentRemoved)
     deletes(story)
     assert story.record.phase is Phase.DONE

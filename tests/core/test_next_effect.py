@@ -11,8 +11,8 @@ from story import (
     at_deletion,
     at_done,
     at_images,
-    at_look,
     at_process,
+    at_read_before_start,
     at_result,
     at_start,
     capture,
@@ -23,7 +23,7 @@ from agent.core.effect import EffectKind
 from agent.core.next_effect import deletion_deadline, next_due_at, next_effect, overdue
 from agent.core.record import Hold, HoldReason, Phase
 
-EVERYWHERE = [at_create, at_process, at_images, at_look, at_start, at_result, at_deletion]
+EVERYWHERE = [at_create, at_process, at_images, at_read_before_start, at_start, at_result, at_deletion]
 BLOCKING = [reason for reason in HoldReason if reason.blocks]
 
 
