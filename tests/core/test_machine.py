@@ -64,7 +64,7 @@ SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
 # -- the happy road ----------------------------------------------------------------------------------------------------
 
 
-def test_the_link_leaves_the_step_and_stays_out_of_record_and_history() -> None:
+def test_the_capture_link_is_in_the_step_but_not_in_record_or_events() -> None:
     """[I6]"""
     story = at_process(capture())
     story.sees(CaptureStarted, link="https://capture.example/secret")
@@ -83,7 +83,7 @@ def test_each_final_status_is_an_outcome(status: Status) -> None:
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
-def test_a_process_that_moved_before_our_start_is_observed_and_never_started(status: Status) -> None:
+def test_a_process_that_is_not_pending_is_never_started(status: Status) -> None:
     """[I2]"""
     story = at_read_before_start()
     story.reads(status)
@@ -101,7 +101,7 @@ def test_a_step_is_deterministic() -> None:
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
-def test_one_process_is_never_read_more_often_than_the_gap_allows(chance: float) -> None:
+def test_reads_of_one_process_keep_the_shortest_interval(chance: float) -> None:
     """Every kind of answer to a read, one after the other; the story checks each read it asks for."""
     answers = [
         {"observation": EffectUnanswered, "kind": EffectKind.READ_PROCESS, "evidence": LOST_CONNECTION},
@@ -132,7 +132,7 @@ def test_one_process_is_never_read_more_often_than_the_gap_allows(chance: float)
         (at_deletion(), DossierDeleted(at=NOW)),
     ],
 )
-def test_an_answer_without_its_intent_is_impossible_and_leaves_the_record(story: Story, observation: object) -> None:
+def test_an_answer_without_its_intent_raises_impossible(story: Story, observation: object) -> None:
     answered = replace(story.record, intent=None)
     before = repr(answered)
     with pytest.raises(Impossible):
@@ -141,7 +141,7 @@ def test_an_answer_without_its_intent_is_impossible_and_leaves_the_record(story:
 
 
 @pytest.mark.parametrize("phase", list(Phase))
-def test_what_is_not_in_the_table_is_impossible(phase: Phase) -> None:
+def test_an_observation_outside_the_table_raises_impossible(phase: Phase) -> None:
     record = replace(at_deletion().record, phase=phase, intent=None)
     reading = ProcessReading(process_id="P1", status=Status.PENDING)
     known = {row.__name__ for row in TABLE[phase]}
@@ -157,20 +157,20 @@ def test_what_is_not_in_the_table_is_impossible(phase: Phase) -> None:
                 step(record, observation, POLICY)
 
 
-def test_time_does_not_pass_for_an_open_intent() -> None:
+def test_a_timer_during_an_open_intent_raises_impossible() -> None:
     """Only its answer, or `Resumed`, moves a record that has one."""
     with pytest.raises(Impossible):
         at_images().sees(TimerFired)
 
 
-def test_a_search_without_a_doubt_is_impossible() -> None:
+def test_a_search_without_a_doubt_raises_impossible() -> None:
     """Design §5: an observation that the table does not allow is our bug; it raises `Impossible`."""
     story = Story(upload())
     with pytest.raises(Impossible):
         story.sees(DossierSearched, dossier_id=None, complete=True)
 
 
-def test_where_the_whole_dossier_is_owed_a_read_of_one_process_does_not_allow_the_start() -> None:
+def test_a_read_of_one_process_allows_no_start_after_an_unanswered_create() -> None:
     """Design §5: after any unknown create, the read before the start is GET dossier. [I2]"""
     story = at_process()
     story.unanswered(EffectKind.CREATE_PROCESS)
@@ -184,12 +184,12 @@ def test_where_the_whole_dossier_is_owed_a_read_of_one_process_does_not_allow_th
     assert not isinstance(story.effect, StartVerification)
 
 
-def test_every_phase_has_its_row_and_its_heed() -> None:
+def test_every_phase_has_rows_and_terminations() -> None:
     assert list(TABLE) == list(Phase)
     assert list(TERMINATIONS) == list(Phase)
 
 
-def test_done_is_left_by_people_alone() -> None:
+def test_only_the_operator_or_a_recovery_continues_a_done_request() -> None:
     assert set(TABLE[Phase.DONE]) >= {TimerFired, DocumentChanged, DocumentReturned, DocumentRemoved}
     assert not any(issubclass(kind, Answered) for kind in TABLE[Phase.DONE])
     leaving = {kind for kind, row in TABLE[Phase.DONE].items() if row.to}
@@ -197,14 +197,14 @@ def test_done_is_left_by_people_alone() -> None:
     assert DossierRead not in TABLE[Phase.DONE]
 
 
-def test_a_rule_that_leaves_its_row_of_the_table_is_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_leaves_its_row_raises_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
     row = Row(lambda record, _, __: replace(record, phase=Phase.RESULT))
     monkeypatch.setitem(TABLE[Phase.DOSSIER], TimerFired, row)
     with pytest.raises(Impossible, match="TABLE"):
         Story(upload()).sees(TimerFired)
 
 
-def test_the_core_has_no_assert_so_that_its_guards_hold_under_python_o() -> None:
+def test_the_core_has_no_assert_statement() -> None:
     for path in Path(agent.core.__file__).parent.rglob("*.py"):
         asserts = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)]
         assert not asserts, f"{path}: raise Impossible in lines {asserts}"

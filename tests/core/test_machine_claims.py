@@ -43,7 +43,7 @@ def held() -> Story:
     return story
 
 
-def test_outcome_claims_and_the_intent_to_delete_are_one_step() -> None:
+def test_claims_and_outcome_are_one_step_and_no_repr_shows_them() -> None:
     """[I4] And what is audited says until when they are kept, and nothing of them [I6]."""
     story = at_result(CLAIMS)
     story.wakes()
@@ -56,7 +56,7 @@ def test_outcome_claims_and_the_intent_to_delete_are_one_step() -> None:
     assert "ciphertext" not in repr((story.step, story.record))
 
 
-def test_an_accepted_result_without_its_claims_is_our_bug_and_changes_nothing() -> None:
+def test_an_accepted_result_without_its_claims_raises_impossible() -> None:
     story = at_result(CLAIMS)
     story.wakes()
     before = story.record
@@ -74,7 +74,7 @@ def test_other_results_have_no_claims(status: Status) -> None:
     assert (story.step.encrypted_claims, story.record.claims_until) == (None, None)
 
 
-def test_while_it_is_held_it_is_looked_at_once_a_minute_at_most() -> None:
+def test_a_request_held_for_claims_is_read_at_least_once_a_minute() -> None:
     story = held()
     for _ in range(10):
         story.wakes()
@@ -86,7 +86,7 @@ def test_while_it_is_held_it_is_looked_at_once_a_minute_at_most() -> None:
 
 
 @pytest.mark.parametrize("ending", ["deadline", "abandon", "removed"])
-def test_whatever_ends_the_wait_the_result_that_was_read_is_the_outcome(ending: str) -> None:
+def test_the_known_result_is_the_outcome_after_every_end_of_the_hold(ending: str) -> None:
     """It was paid for: without its claims, but not without its outcome. And nothing blocks for ever [I1]."""
     story = held()
     assert story.record.hold is not None

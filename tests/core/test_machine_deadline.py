@@ -38,7 +38,7 @@ DAY = 86400.0
 
 
 @pytest.mark.parametrize("at", [at_process, at_images, at_read_before_start])
-def test_what_is_not_billed_expires_at_the_deadline(at: object) -> None:
+def test_an_unbilled_request_expires_at_the_deadline(at: object) -> None:
     story = at(upload(deadline=60.0))  # type: ignore[operator]
     kind = story.effect.kind
     story.later(60).sees(EffectDelayed, kind=kind)
@@ -60,7 +60,7 @@ def looks(story: Story, after: float) -> int:
     return sum(isinstance(effect, ReadProcess) and at >= after for at, effect in story.asked)
 
 
-def test_a_last_look_is_asked_for_an_hour_however_often_it_was_asked() -> None:
+def test_reads_after_the_deadline_continue_for_an_hour() -> None:
     """[I3]"""
     story = late()
     assert story.record.outcome is Outcome.EXPIRED
@@ -68,7 +68,7 @@ def test_a_last_look_is_asked_for_an_hour_however_often_it_was_asked() -> None:
     assert POLICY.late_read_window <= story.now - NOW - 60 <= POLICY.late_read_window + POLICY.backoff_cap
 
 
-def test_a_last_look_is_given_up_only_when_it_was_asked_often() -> None:
+def test_reads_after_the_deadline_end_only_after_many_reads() -> None:
     """While Assure answers nobody no look is asked, and nothing could be deleted: time alone gives up nothing. [I3]"""
     story = at_result(upload(deadline=60.0))
     story.wakes()
@@ -83,7 +83,7 @@ def test_a_last_look_is_given_up_only_when_it_was_asked_often() -> None:
     assert looks(story, NOW + 60) == POLICY.late_read_limit
 
 
-def test_what_went_wrong_before_the_deadline_is_no_last_look() -> None:
+def test_failed_reads_before_the_deadline_do_not_count() -> None:
     story = at_result(upload(deadline=7200.0))
     while story.record.failures < 2 * POLICY.late_read_limit:
         if isinstance(story.wakes(), ReadProcess):
@@ -101,7 +101,7 @@ def test_what_went_wrong_before_the_deadline_is_no_last_look() -> None:
         (EffectRefused, Evidence(status=403, cause="error-body")),
     ],
 )
-def test_answers_of_another_kind_to_the_last_look_are_asked_again_for_as_long(
+def test_unexpected_answers_after_the_deadline_are_repeated_for_an_hour(
     seen: type[EffectUnanswered | EffectRefused], evidence: Evidence
 ) -> None:
     """A person is told; but a page of somebody on the way takes no result away within seconds."""
@@ -117,7 +117,7 @@ def test_answers_of_another_kind_to_the_last_look_are_asked_again_for_as_long(
     assert story.now - NOW - 60 >= POLICY.late_read_window
 
 
-def test_a_start_in_doubt_whose_process_is_not_in_its_dossier_ends_after_the_deadline() -> None:
+def test_a_start_in_doubt_without_a_listed_process_ends_after_the_deadline() -> None:
     """[I1, I3] Each look is answered, and none tells anything."""
     story = at_process(upload(deadline=3600.0))
     story.unanswered(EffectKind.CREATE_PROCESS)

@@ -56,7 +56,7 @@ def test_an_unknown_deletion_is_repeated_and_then_confirmed(how: str) -> None:
     assert isinstance(story.effect, ReadDossier)
 
 
-def test_a_refused_deletion_is_tried_for_ever_and_never_held() -> None:
+def test_a_refused_deletion_is_repeated_and_never_held() -> None:
     story = at_deletion()
     for _ in range(50):
         story.sees(EffectRefused, kind=EffectKind.DELETE_DOSSIER, evidence=Evidence(status=403))
@@ -64,7 +64,7 @@ def test_a_refused_deletion_is_tried_for_ever_and_never_held() -> None:
         assert isinstance(story.wakes(), DeleteDossier)
 
 
-def test_surprises_in_the_deletion_are_never_held() -> None:
+def test_unexpected_answers_to_a_deletion_are_never_held() -> None:
     story = at_deletion()
     story.sees(DossierDeleted)
     for _ in range(10):
@@ -75,7 +75,7 @@ def test_surprises_in_the_deletion_are_never_held() -> None:
 # -- 404 elsewhere -----------------------------------------------------------------------------------------------------
 
 
-def test_a_success_between_two_404_begins_the_count_anew() -> None:
+def test_a_success_between_two_404_restarts_the_count() -> None:
     story = at_result()
     for _ in range(20):
         story.wakes()
@@ -89,7 +89,7 @@ def test_a_success_between_two_404_begins_the_count_anew() -> None:
 
 
 @pytest.mark.parametrize("at", [at_create, at_process, at_images, at_start])
-def test_what_assure_refuses_is_held_and_not_asked_again(at: object) -> None:
+def test_a_refused_effect_is_held_and_not_repeated(at: object) -> None:
     story = at()  # type: ignore[operator]
     story.sees(EffectRefused, kind=story.effect.kind, evidence=Evidence(status=400))
     assert story.effect is None
@@ -98,7 +98,7 @@ def test_what_assure_refuses_is_held_and_not_asked_again(at: object) -> None:
     assert story.record.due_at == NOW + DAY  # the privacy clock alone
 
 
-def test_server_trouble_is_no_surprise_and_is_asked_for_as_long_as_it_takes() -> None:
+def test_server_errors_are_repeated_without_a_hold() -> None:
     story = at_result()
     for _ in range(50):
         story.wakes()
@@ -107,7 +107,7 @@ def test_server_trouble_is_no_surprise_and_is_asked_for_as_long_as_it_takes() ->
 
 
 @pytest.mark.parametrize("kind", [EffectKind.CREATE_DOSSIER, EffectKind.CREATE_PROCESS, EffectKind.UPLOAD_IMAGES])
-def test_who_is_told_to_come_back_later_comes_back_then(kind: EffectKind) -> None:
+def test_a_delayed_effect_is_repeated_after_retry_after(kind: EffectKind) -> None:
     """429 and 401."""
     at = {
         EffectKind.CREATE_DOSSIER: at_create,
@@ -123,7 +123,7 @@ def test_who_is_told_to_come_back_later_comes_back_then(kind: EffectKind) -> Non
     assert story.now - NOW == 17.0
 
 
-def test_delays_grow_up_to_a_cap() -> None:
+def test_delays_grow_up_to_the_maximum() -> None:
     story = at_result()
     waits = []
     for _ in range(12):

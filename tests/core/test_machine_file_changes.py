@@ -21,7 +21,7 @@ DAY = 86400.0
 
 
 @pytest.mark.parametrize("at", [at_process, at_images, at_start])
-def test_a_file_that_is_removed_before_the_outcome_is_withdrawn_and_its_dossier_deleted(at: object) -> None:
+def test_a_file_removed_before_the_outcome_is_withdrawn_and_its_dossier_deleted(at: object) -> None:
     story = at()  # type: ignore[operator]
     story.sees(EffectDelayed, kind=story.effect.kind)
     story.sees(DocumentRemoved)
@@ -29,7 +29,7 @@ def test_a_file_that_is_removed_before_the_outcome_is_withdrawn_and_its_dossier_
     assert isinstance(story.effect, DeleteDossier)
 
 
-def test_a_removal_waits_for_the_open_effect() -> None:
+def test_a_removal_during_an_open_intent_raises_impossible() -> None:
     """[I3]"""
     story = at_process()
     with pytest.raises(Impossible):

@@ -50,7 +50,7 @@ def doubted(story: Story, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", UNKNOWNS)
-def test_an_unknown_dossier_is_looked_for_by_its_reference(how: str) -> None:
+def test_an_unanswered_create_is_searched_by_its_reference(how: str) -> None:
     """[I3]"""
     story = at_create()
     doubted(story, how)
@@ -58,7 +58,7 @@ def test_an_unknown_dossier_is_looked_for_by_its_reference(how: str) -> None:
     assert story.record.priority == 0
 
 
-def test_an_unknown_dossier_that_is_proven_absent_is_created_anew_and_leaves_no_possible_orphan() -> None:
+def test_a_dossier_that_is_proven_absent_is_created_again_without_a_possible_orphan() -> None:
     """[I3] A short list proves nothing while the call may still act; then it does."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
@@ -77,7 +77,7 @@ def test_an_unknown_dossier_that_is_proven_absent_is_created_anew_and_leaves_no_
 
 
 @pytest.mark.parametrize("how", UNKNOWNS)
-def test_a_dossier_in_doubt_bars_others_until_a_list_lacks_it_that_had_to_show_it(how: str) -> None:
+def test_a_dossier_in_doubt_blocks_creates_until_a_late_list_lacks_it(how: str) -> None:
     """[I3]"""
     story = at_create()
     assert not blocks_creates(story.record, POLICY)
@@ -90,14 +90,14 @@ def test_a_dossier_in_doubt_bars_others_until_a_list_lacks_it_that_had_to_show_i
     assert story.record.doubt is EffectKind.CREATE_DOSSIER
 
 
-def test_a_dossier_that_is_found_bars_nobody_any_more() -> None:
+def test_a_found_dossier_blocks_no_creates() -> None:
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
     story.sees(DossierSearched, dossier_id="D9", complete=True)
     assert not blocks_creates(story.record, POLICY)
 
 
-def test_attempts_at_a_dossier_slow_down_when_none_is_ever_answered() -> None:
+def test_unanswered_creates_slow_down() -> None:
     """POST /dossiers answers 500 for an hour while the lists work: this may not make a loop of dossiers. [I3]"""
     story = at_create()
     while story.now < NOW + 3600:
@@ -114,7 +114,7 @@ def test_attempts_at_a_dossier_slow_down_when_none_is_ever_answered() -> None:
 
 
 @pytest.mark.parametrize("how", UNKNOWNS)
-def test_after_an_unknown_process_the_dossier_is_read(how: str) -> None:
+def test_after_an_unanswered_create_of_a_process_the_dossier_is_read(how: str) -> None:
     """[I2]"""
     story = at_process()
     doubted(story, how)
@@ -126,7 +126,7 @@ def test_after_an_unknown_process_the_dossier_is_read(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", UNKNOWNS)
-def test_after_an_unknown_capture_the_dossier_is_deleted_and_the_next_attempt_begins(how: str) -> None:
+def test_after_an_unanswered_capture_the_dossier_is_deleted_and_another_attempt_begins(how: str) -> None:
     """Nobody holds the lost link. [I2, I3]"""
     story = at_process(capture())
     doubted(story, how)
@@ -137,7 +137,7 @@ def test_after_an_unknown_capture_the_dossier_is_deleted_and_the_next_attempt_be
     assert story.record.generation == 1
 
 
-def test_captures_that_are_never_answered_do_not_make_a_busy_loop_of_dossiers() -> None:
+def test_unanswered_captures_slow_down() -> None:
     story = at_process(capture())
     while story.record.attempt < 8:
         story.unanswered(EffectKind.START_CAPTURE)
@@ -147,7 +147,7 @@ def test_captures_that_are_never_answered_do_not_make_a_busy_loop_of_dossiers() 
 
 
 @pytest.mark.parametrize("how", UNKNOWNS)
-def test_an_unknown_upload_is_repeated_while_the_process_is_pending(how: str) -> None:
+def test_an_unanswered_upload_is_repeated_while_the_process_is_pending(how: str) -> None:
     story = at_images()
     doubted(story, how)
     assert isinstance(story.wakes(), ReadProcess)
@@ -156,7 +156,7 @@ def test_an_unknown_upload_is_repeated_while_the_process_is_pending(how: str) ->
 
 @pytest.mark.parametrize("how", UNKNOWNS)
 @pytest.mark.parametrize("status", [Status.PROCESSING, Status.ACCEPTED])
-def test_an_unknown_start_that_shows_has_happened(how: str, status: Status) -> None:
+def test_an_unanswered_start_that_happened_is_not_repeated(how: str, status: Status) -> None:
     """[I2]"""
     story = at_start()
     doubted(story, how)
@@ -167,7 +167,7 @@ def test_an_unknown_start_that_shows_has_happened(how: str, status: Status) -> N
 
 
 @pytest.mark.parametrize("how", UNKNOWNS)
-def test_an_unknown_start_is_repeated_only_after_two_pending_reads_far_enough_apart(how: str) -> None:
+def test_an_unanswered_start_is_repeated_only_after_two_separate_pending_reads(how: str) -> None:
     """[I2]"""
     story = at_start()
     doubted(story, how)
@@ -181,7 +181,7 @@ def test_an_unknown_start_is_repeated_only_after_two_pending_reads_far_enough_ap
     assert story.effect == StartVerification(dossier_id="D1", process_id="P1")
 
 
-def test_each_unknown_start_counts_its_pending_reads_anew() -> None:
+def test_each_unanswered_start_needs_its_own_pending_reads() -> None:
     """[I2]"""
     story = at_start()
     for starts in (1, 2, 3):

@@ -49,7 +49,7 @@ def again(story: Story, evidence: Evidence | None) -> None:
 
 
 @pytest.mark.parametrize(("at", "evidence", "asked"), [(at_start, SURPRISING, START), (at_images, SURPRISING, UPLOAD)])
-def test_a_surprise_is_asked_again_three_times_and_then_held(
+def test_an_effect_with_unexpected_answers_is_repeated_three_times_and_then_held(
     at: Callable[[], Story], evidence: Evidence, asked: EffectKind
 ) -> None:
     """[I1, I2]"""
@@ -66,7 +66,7 @@ def test_a_surprise_is_asked_again_three_times_and_then_held(
 
 
 @pytest.mark.parametrize("evidence", TROUBLE)
-def test_a_start_in_trouble_is_repeated_ever_later_and_never_held(evidence: Evidence | None) -> None:
+def test_a_failing_start_is_repeated_in_growing_intervals_and_never_held(evidence: Evidence | None) -> None:
     """An outage is nobody's question; but it is billed, and 5 s apart it is not asked for. [I1, I2]"""
     story, pauses = at_start(), list[float]()
     for _ in range(7 + POLICY.start_repeats):
@@ -82,7 +82,7 @@ def test_a_start_in_trouble_is_repeated_ever_later_and_never_held(evidence: Evid
     assert reads < 90, "looks come less often as well"
 
 
-def test_an_upload_in_trouble_is_repeated_ever_later_and_never_held() -> None:
+def test_a_failing_upload_is_repeated_in_growing_intervals_and_never_held() -> None:
     """[I1]"""
     story = at_images()
     began = story.now
@@ -93,7 +93,7 @@ def test_an_upload_in_trouble_is_repeated_ever_later_and_never_held() -> None:
 
 
 @pytest.mark.parametrize("trouble", [Trouble.TIMEOUT, Trouble.OVERSIZED])
-def test_no_answer_is_no_objection(trouble: Trouble) -> None:
+def test_a_missing_answer_is_not_an_objection(trouble: Trouble) -> None:
     story = at_start()
     answered(story, Evidence(trouble=trouble, cause=trouble.value))
     assert story.record.objection is None
