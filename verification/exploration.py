@@ -22,7 +22,6 @@ from agent.core.machine import TABLE, admit, step
 from agent.core.next_effect import next_due_at
 from agent.core.observations import (
     BudgetExhausted,
-    HoldAnswer,
     HoldResolved,
     Observation,
     RerunRequested,
@@ -33,7 +32,7 @@ from agent.core.observations import (
     TimerFired,
 )
 from agent.core.policy import Policy
-from agent.core.record import Desired, Phase
+from agent.core.record import Desired, HoldAnswer, Phase
 from agent.core.rules.recovery import proves_store_is_stale
 from agent.core.step import Step
 from verification.assure_model import AssureModel

@@ -17,8 +17,8 @@ from agent.core.admission import DocumentVerdict, ScanNote, ScanNoteKind, judge,
 from agent.core.assure_types import DocumentKey
 from agent.core.errors import AgentError
 from agent.core.field_types import RESOLVE
-from agent.core.observations import DocumentChanged, DocumentReturned, HoldAnswer, HoldResolved, Observation
-from agent.core.record import Desired, Record
+from agent.core.observations import DocumentChanged, DocumentReturned, HoldResolved, Observation
+from agent.core.record import Desired, HoldAnswer, Record
 from agent.core.request import VerificationRequest, essence
 from agent.ports import AdmissionStore, Clock, IdentityKey
 from agent.source.diagnostics import Fault

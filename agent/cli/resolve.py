@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.agent_client import run_command
-from agent.core.observations import HoldAnswer
+from agent.core.record import HoldAnswer
 
 
 def resolve(

@@ -1,8 +1,8 @@
-"""The barrier before new dossiers: an unknown creation is looked for before others push it out of the list [I3].
+"""The create barrier: an unanswered create call is resolved before new creates displace its dossier from the list [I3].
 
-GET dossiers shows the last 100 that are not deleted (contract §4). While a creation is in doubt and was not looked for
-since it had to show, no dossier is created; those under way already are at most as many as are driven at once. Many
-doubts share one list. A doubt that cannot be settled holds the others for a minute, and not for ever [I9].
+GET dossiers lists the newest 100 that are not deleted (contract §4). While a create is in doubt and was not searched
+for since it had to appear, no dossier is created. Creates in progress are limited by the concurrency. Several doubts
+share one list. A doubt that cannot be resolved blocks other creates for one minute at most [I9].
 """
 
 from collections.abc import Iterable
@@ -13,18 +13,18 @@ from agent.core.next_effect import blocks_creates
 from agent.core.policy import Policy
 from agent.core.record import Record
 
-_MAX_HOLD_SECONDS = 60.0  # seconds that one doubt holds up new dossiers, while calls can be made
+_MAX_HOLD_SECONDS = 60.0  # seconds that one doubt blocks new creates while calls are possible
 
 
 class CreateBarrier:
-    """Which records hold up new dossiers, and since when. Time comes in as a value, in seconds since the epoch."""
+    """The records that block new creates, and the start of each block. Times are values in seconds since the epoch."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._since: dict[str, float] = {}
 
     def load(self, records: Iterable[Record], now: float) -> None:
-        """What an earlier run left: open intents are about to become doubts, and its graces begin anew."""
+        """Load the doubts of an earlier run. Open intents become doubts, and their delays start again."""
         self._policy = replace(self._policy, started_at=now)
         for record in records:
             left = record.intent is not None and record.intent.kind is EffectKind.CREATE_DOSSIER
@@ -32,14 +32,14 @@ class CreateBarrier:
                 self._since[record.uid] = now
 
     def update(self, record: Record, now: float) -> None:
-        """A record as it is now."""
+        """Update the block of a record that changed."""
         if blocks_creates(record, self._policy):
             self._since.setdefault(record.uid, now)
         elif self._since:
             self._since.pop(record.uid, None)
 
     def restart(self, now: float) -> None:
-        """Nothing could be asked until now: patience begins anew."""
+        """Start all blocks again, because no call was possible until now."""
         self._since = dict.fromkeys(self._since, now)
 
     def active(self, now: float) -> bool:
@@ -47,7 +47,7 @@ class CreateBarrier:
         return bool(self._since) and any(since <= now < since + _MAX_HOLD_SECONDS for since in self._since.values())
 
     def expires_at(self, now: float) -> float | None:
-        """When patience ends at the latest; None: it is not up."""
+        """When the last block ends; None when the barrier is not active."""
         return (
             max((since + _MAX_HOLD_SECONDS for since in self._since.values()), default=now)
             if self.active(now)

@@ -1,7 +1,7 @@
-"""What may not be kept any longer: claims whose time is over, and image files that were used [I6].
+"""Erase expired claims, and image files that were used [I6].
 
-Both are told to the history of the request. What stands in the way of one request leaves the others alone, and is tried
-again at the next turn: nothing here may end the agent, because dossiers have to be deleted first of all.
+Both are recorded in the audit log of the request. A failure for one request does not affect the others, and the agent
+tries again at the next run. No error here may end the agent, because dossiers must be deleted.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from agent.source.images import discard, protected
 from agent.store.image_deletions import ImageDeletion
 from agent.store.sqlite import SqliteStore
 
-_WRITE_HINT = "let the agent write to the images folder; it is tried again in growing pauses, and at each start"
-_GONE_RESULTS = ("deleted", "missing")  # what became of a file that is not there
-_CHUNK = 100  # requests whose images are deleted while no document is admitted
+_WRITE_HINT = "give the agent write access to the images folder. It tries again with backoff, and at each start"
+_GONE_RESULTS = ("deleted", "missing")  # results for a file that does not exist
+_CHUNK = 100  # requests for each time that admission waits for the deletion
 
 
 class Erasure:
-    """Erases what is over. `admission_lock` is entered while no document is being admitted."""
+    """Erases expired claims and used images. While `admission_lock` is held, no document is admitted."""
 
     def __init__(
         self,
@@ -46,33 +46,35 @@ class Erasure:
         self._log = logger()
 
     async def erase_due(self, at_once: bool = False) -> None:
-        """Erase what is over by now. `at_once`: image files too whose deletion failed a moment ago."""
+        """Erase everything that is due. `at_once` includes image files whose deletion failed a moment ago."""
         await self._attempt(self._erase_expired_claims)
         await self._attempt(lambda: self._delete_images(at_once))
 
     async def start(self, deletes: bool) -> None:
-        """At the start: what was put off is tried at once; and where nothing can be deleted (`deletes`: the settings
-        promise it), that is said before the first passport stays."""
+        """Erase at the start, including postponed deletions.
+
+        `deletes`: the settings promise the deletion of images. Then a write-protected folder is logged as an error.
+        """
         found = await asyncio.to_thread(protected, self._images_dir) if deletes else None
         if found is not None:
             self._log.error(
-                "IMAGES_AFTER_UPLOAD is delete, and the agent may delete nothing in the images folder",
-                hint="mount it read-write and let the agent's user write to it and its folders, or set it to keep; "
-                "`assure-agent doctor` names the folder",
+                "IMAGES_AFTER_UPLOAD is `delete`, but the agent cannot delete files in the images folder",
+                hint="mount the folder read-write and give the agent's user write access to it and its subfolders, "
+                "or set IMAGES_AFTER_UPLOAD to `keep`. `assure-agent doctor` names the folder",
             )
         await self.erase_due(at_once=True)
 
     async def _attempt(self, erase: Callable[[], Awaitable[None]]) -> None:
-        """One that fails does not keep the other from its turn."""
+        """Log a failure, so that the other kind of erasure still runs."""
         try:
             await erase()
         except (AgentError, OSError) as error:
             cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
-            hint = "look at the state folder and its folder `keys`; it is tried again in a minute"
-            self._log.error("not erased", error=type(error).__name__, cause=cause, hint=hint)
+            hint = "check the state folder and its folder `keys`. The agent tries again in a minute"
+            self._log.error("claims or images not erased", error=type(error).__name__, cause=cause, hint=hint)
 
     async def _erase_expired_claims(self) -> None:
-        if not self._clock.confirmed:  # what is erased for its time is gone for good
+        if not self._clock.confirmed:  # an erasure cannot be undone, so its time must be certain
             return
         if erased := await self.expire_claims():
             self._log.info("claims erased", count=erased)
@@ -82,7 +84,7 @@ class Erasure:
             self._log.info("images deleted", count=discarded)
 
     async def expire_claims(self) -> int:
-        """Unreadable, told, erased, in this order: see `store/claims.py`. Returns for how many generations."""
+        """Make claims unreadable, deliver the observation, then erase them (`store/claims.py`). Return their number."""
         now, claims, erased = self._clock.now(), self._store.claims, 0
         while expired := claims.expired(now):
             shut = await claims.make_unreadable(expired)
@@ -91,15 +93,16 @@ class Erasure:
             await claims.erase(shut)
             erased += len(shut)
             if len(shut) < len(expired):
-                break  # one of them is of a day for which something is being sealed: in a minute
+                break  # another task encrypts claims with the key of that day; try again in a minute
         await claims.tidy()
         await asyncio.to_thread(claims.sweep, now)
         return erased
 
     async def discard_images(self, at_once: bool = False) -> int:
-        """Delete the image files of requests that have their outcome. Returns how many files.
+        """Delete the image files of requests that have an outcome. Returns the number of deleted files.
 
-        It is told once all files of a request are gone, or are not ours any more; until then it is tried again.
+        The observation is delivered once all files of a request are deleted or belong to something else. Until then the
+        agent tries again.
         """
         owed, deleted = iter(self._store.image_deletions.due(math.inf if at_once else self._clock.now())), 0
         while chunk := list(islice(owed, _CHUNK)):
@@ -120,7 +123,7 @@ class Erasure:
         return deleted
 
     async def discard_superseded(self, at_once: bool = False) -> int:
-        """Delete the image files of earlier generations that nobody asks for any more. Returns how many files."""
+        """Delete the image files of earlier generations that no request uses. Returns the number of deleted files."""
         owed = iter(self._store.image_deletions.superseded(math.inf if at_once else self._clock.now()))
         deleted = 0
         while chunk := list(islice(owed, _CHUNK)):
@@ -148,16 +151,16 @@ class Erasure:
     def _discarded(self, record: Record, how: Mapping[str, str]) -> ImagesDiscarded:
         if left := sum(word not in _GONE_RESULTS for word in how.values()):
             self._log.warning(
-                "image files stay, since they are not what was admitted",
+                "image files not deleted, because they changed since admission",
                 uid=record.uid,
                 count=left,
-                hint="`assure-agent explain` with the uid says which; remove them by hand if they are of this person",
+                hint="`assure-agent explain UID` lists the files. Remove them by hand if they show the end user",
             )
         found = tuple((image.depiction, how[image.depiction]) for image in record.desired.images)
         return ImagesDiscarded(at=self._clock.now(), results=found)
 
     def _discard(self, images: Sequence[ImageRef], before: Mapping[str, str]) -> tuple[dict[str, str], str]:
-        """What became of each file, by depiction, and the errno of one that is still there."""
+        """Delete the files. Returns the result of each by depiction, and the errno of one that could not be deleted."""
         how, cause = dict(before), ""
         for image in images:
             if image.depiction in how:
@@ -179,9 +182,9 @@ def _count_deleted(how: Mapping[str, str]) -> int:
 
 
 def _images_unneeded(record: Record, needed: Mapping[str, set[str]]) -> bool:
-    """True when nobody asks for these images any more: not this request, and no other that is open.
+    """True when no open request uses these images.
 
-    An open request may have another path to the same picture (a link, a copy): the digest tells.
+    An open request may have another path to the same image (a link, a copy), so the digest decides.
     """
     if not record.discard or record.outcome is None or record.hold is not None or record.next is not None:
         return False

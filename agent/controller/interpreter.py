@@ -1,4 +1,4 @@
-"""Performs one effect and says what was observed. It decides nothing and never raises for an answer."""
+"""Performs one effect and returns the observation. It makes no decision and never raises for an answer."""
 
 import asyncio
 import hashlib
@@ -7,49 +7,11 @@ from collections.abc import Awaitable, Callable
 from functools import singledispatchmethod
 from typing import Any, Generic, TypeVar
 
+from agent.core import effect as e
+from agent.core import observations as o
 from agent.core.answer import Answer, Busy, CallResult, Done, Evidence, Refused, Unknown
 from agent.core.assure_types import Depiction
 from agent.core.document_types import check_admitted_id
-from agent.core.effect import (
-    ClaimsRequest,
-    CompareImages,
-    CreateDossier,
-    CreateProcess,
-    DeleteDossier,
-    Effect,
-    EffectKind,
-    FindDossier,
-    ReadDossier,
-    ReadProcess,
-    ReserveStart,
-    StartCapture,
-    StartVerification,
-    UploadImages,
-    VerifyImages,
-)
-from agent.core.observations import (
-    Answered,
-    BudgetExhausted,
-    CaptureStarted,
-    ClaimsEncryptionFailed,
-    DocumentTypeGone,
-    DossierCreated,
-    DossierDeleted,
-    DossierRead,
-    DossierSearched,
-    EffectDelayed,
-    EffectRefused,
-    EffectUnanswered,
-    ImagesCompared,
-    ImagesInvalid,
-    ImagesUploaded,
-    ImagesVerified,
-    ProcessCreated,
-    ProcessRead,
-    StartReserved,
-    TargetMissing,
-    VerificationStarted,
-)
 from agent.core.policy import CLOCK_MARGIN
 from agent.ports import (
     Budget,
@@ -86,53 +48,55 @@ class Interpreter:
         self._clock = clock
         self._chance = chance
         self._seals = seals
-        self.perform: Callable[[Effect], Awaitable[Answered]] = self._perform
-        """Perform the effect once and say what was observed. Bound once: each look at it puts a function together."""
+        self.perform: Callable[[e.Effect], Awaitable[o.Answered]] = self._perform
+        """Perform the effect once and return the observation. Bound once, because each access builds a function."""
         self._dossiers = _SharedRead(lambda _: remote.list_dossiers())
         self._processes = _SharedRead(lambda since: list_all_processes(remote, since - CLOCK_MARGIN, ()))
 
     @singledispatchmethod
-    async def _perform(self, effect: Effect) -> Answered:
+    async def _perform(self, effect: e.Effect) -> o.Answered:
         raise NotImplementedError(type(effect).__name__)
 
     @_perform.register
-    async def _(self, _effect: ReserveStart) -> Answered:
+    async def _(self, _effect: e.ReserveStart) -> o.Answered:
         until = self._budget.take()
         if until is None:
-            return StartReserved(**self._local_fields())
-        return BudgetExhausted(until=until, **self._local_fields())
+            return o.StartReserved(**self._local_fields())
+        return o.BudgetExhausted(until=until, **self._local_fields())
 
     @_perform.register
-    async def _(self, effect: CreateDossier) -> Answered:
+    async def _(self, effect: e.CreateDossier) -> o.Answered:
         answer = await self._remote.create_dossier(effect.reference)
         if isinstance(answer, Done):
-            return DossierCreated(dossier_id=answer.value, **self._answer_fields(answer))
+            return o.DossierCreated(dossier_id=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
-    async def _(self, effect: FindDossier) -> Answered:
+    async def _(self, effect: e.FindDossier) -> o.Answered:
         answer = await self._dossiers.read(effect.since)
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
         found = [row.dossier_id for row in answer.value if row.reference == effect.reference]
-        if not found and not answer.value.complete:  # out of sight there: one with a process shows here as well
+        if (
+            not found and not answer.value.complete
+        ):  # the list is full; a dossier with a process is also in GET processes
             rows = await self._processes.read(effect.since) or []
             found = [row.dossier_id for row in rows if row.reference == effect.reference and row.dossier_id is not None]
-        return DossierSearched(
+        return o.DossierSearched(
             dossier_id=found[0] if found else None,
             complete=answer.value.complete,
             **self._answer_fields(answer),
         )
 
     @_perform.register
-    async def _(self, effect: CreateProcess) -> Answered:
+    async def _(self, effect: e.CreateProcess) -> o.Answered:
         if (changed := await self._document_type(effect)) is not None:
             return changed
         answer = await self._remote.create_process(effect.dossier_id, effect.process_type, effect.document_id)
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
         new = answer.value
-        return ProcessCreated(
+        return o.ProcessCreated(
             process_id=new.process_id,
             status=new.status,
             document_pages=new.document_pages,
@@ -140,31 +104,31 @@ class Interpreter:
         )
 
     @_perform.register
-    async def _(self, effect: StartCapture) -> Answered:
+    async def _(self, effect: e.StartCapture) -> o.Answered:
         answer = await self._remote.start_capture(effect.dossier_id, effect.options)
         if isinstance(answer, Done):
-            return CaptureStarted(link=answer.value, **self._answer_fields(answer))
+            return o.CaptureStarted(link=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
-    async def _(self, effect: VerifyImages) -> Answered:
+    async def _(self, effect: e.VerifyImages) -> o.Answered:
         images = await self._images.read(effect.images)
         if isinstance(images, UnusableImage):
             return self._unfit_images(effect.kind, images)
-        return ImagesVerified(**self._local_fields())
+        return o.ImagesVerified(**self._local_fields())
 
     @_perform.register
-    async def _(self, effect: UploadImages) -> Answered:
+    async def _(self, effect: e.UploadImages) -> o.Answered:
         images = await self._images.read(effect.images)
         if isinstance(images, UnusableImage):
             return self._unfit_images(effect.kind, images)
         answer = await self._remote.upload_images(effect.dossier_id, effect.process_id, images)
         if isinstance(answer, Done):
-            return ImagesUploaded(**self._answer_fields(answer))
+            return o.ImagesUploaded(**self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
-    async def _(self, effect: CompareImages) -> Answered:
+    async def _(self, effect: e.CompareImages) -> o.Answered:
         differing: list[Depiction] = []
         for image in effect.images:
             answer = await self._remote.read_image(effect.dossier_id, effect.process_id, image.depiction)
@@ -172,53 +136,53 @@ class Interpreter:
                 return self._failure(effect.kind, answer)
             if hashlib.sha256(answer.value).hexdigest() != image.sha256:
                 differing.append(image.depiction)
-        return ImagesCompared(differing=tuple(differing), **self._local_fields())
+        return o.ImagesCompared(differing=tuple(differing), **self._local_fields())
 
     @_perform.register
-    async def _(self, effect: StartVerification) -> Answered:
+    async def _(self, effect: e.StartVerification) -> o.Answered:
         answer = await self._remote.start_verification(effect.dossier_id, effect.process_id)
         if isinstance(answer, Done):
-            return VerificationStarted(status=answer.value, **self._answer_fields(answer))
+            return o.VerificationStarted(status=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
-    async def _(self, effect: ReadProcess) -> Answered:
+    async def _(self, effect: e.ReadProcess) -> o.Answered:
         if effect.claims_request is not None:
             return await self._read_result(effect, effect.claims_request)
         answer = await self._remote.read_process(effect.dossier_id, effect.process_id)
         if isinstance(answer, Done):
-            return ProcessRead(reading=answer.value, **self._answer_fields(answer))
+            return o.ProcessRead(reading=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
-    async def _read_result(self, effect: ReadProcess, claims_request: ClaimsRequest) -> Answered:
-        """Claims are sealed here: nothing behind this line sees them in clear [I6]."""
+    async def _read_result(self, effect: e.ReadProcess, claims_request: e.ClaimsRequest) -> o.Answered:
+        """Read a process and encrypt its claims here, so that no other part of the agent sees them in clear [I6]."""
         answer = await self._remote.read_result(effect.dossier_id, effect.process_id)
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
         reading, stamp = answer.value.reading, self._answer_fields(answer)
         if answer.value.claims is None:
-            return ProcessRead(reading=reading, **stamp)
+            return o.ProcessRead(reading=reading, **stamp)
         try:
             sealed = await asyncio.to_thread(self._seals.encrypt, claims_request, answer.value.claims, stamp["at"])
         except ClaimsEncryptionError as error:
-            return ClaimsEncryptionFailed(reading=reading, reason=error.reason, **stamp)
-        return ProcessRead(reading=reading, encrypted_claims=sealed, **stamp)
+            return o.ClaimsEncryptionFailed(reading=reading, reason=error.reason, **stamp)
+        return o.ProcessRead(reading=reading, encrypted_claims=sealed, **stamp)
 
     @_perform.register
-    async def _(self, effect: ReadDossier) -> Answered:
+    async def _(self, effect: e.ReadDossier) -> o.Answered:
         answer = await self._remote.read_dossier(effect.dossier_id, effect.expect_missing)
         if isinstance(answer, Done):
-            return DossierRead(reading=answer.value, **self._answer_fields(answer))
+            return o.DossierRead(reading=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
     @_perform.register
-    async def _(self, effect: DeleteDossier) -> Answered:
+    async def _(self, effect: e.DeleteDossier) -> o.Answered:
         answer = await self._remote.delete_dossier(effect.dossier_id, effect.expect_missing)
         if isinstance(answer, Done):
-            return DossierDeleted(**self._answer_fields(answer))
+            return o.DossierDeleted(**self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
-    async def _document_type(self, effect: CreateProcess) -> Answered | None:
+    async def _document_type(self, effect: e.CreateProcess) -> o.Answered | None:
         """Return the answer when the process must not be created; None when the admitted document id is valid."""
         if effect.document_type is None:
             return None
@@ -228,8 +192,8 @@ class Interpreter:
             return None
         fields = self._local_fields(result, cause)
         if result is CallResult.BUSY:
-            return EffectDelayed(kind=effect.kind, **fields)
-        return DocumentTypeGone(reason=cause, **fields)
+            return o.EffectDelayed(kind=effect.kind, **fields)
+        return o.DocumentTypeGone(reason=cause, **fields)
 
     def _answer_fields(self, answer: Answer[Any]) -> Any:
         return {
@@ -248,25 +212,25 @@ class Interpreter:
             "result": result,
         }
 
-    def _unfit_images(self, kind: EffectKind, unfit: UnusableImage) -> Answered:
+    def _unfit_images(self, kind: e.EffectKind, unfit: UnusableImage) -> o.Answered:
         fields = self._local_fields(CallResult.REFUSED, f"{unfit.depiction} {unfit.reason}")
-        return ImagesInvalid(kind=kind, depiction=unfit.depiction, reason=unfit.reason, **fields)
+        return o.ImagesInvalid(kind=kind, depiction=unfit.depiction, reason=unfit.reason, **fields)
 
-    def _failure(self, kind: EffectKind, answer: Refused | Busy | Unknown) -> Answered:
+    def _failure(self, kind: e.EffectKind, answer: Refused | Busy | Unknown) -> o.Answered:
         stamp = self._answer_fields(answer)
         match answer:
             case Busy(retry_after=retry_after):
-                return EffectDelayed(kind=kind, retry_after=retry_after, **stamp)
+                return o.EffectDelayed(kind=kind, retry_after=retry_after, **stamp)
             case Unknown():
-                return EffectUnanswered(kind=kind, **stamp)
+                return o.EffectUnanswered(kind=kind, **stamp)
             case Refused(missing=True):
-                return TargetMissing(kind=kind, **stamp)
+                return o.TargetMissing(kind=kind, **stamp)
             case Refused():
-                return EffectRefused(kind=kind, **stamp)
+                return o.EffectRefused(kind=kind, **stamp)
 
 
 class _SharedRead(Generic[T]):
-    """One read for all who ask while none is under way that began after they asked."""
+    """Shares one read among all callers that arrive before it begins."""
 
     def __init__(self, read: Callable[[float], Awaitable[T]]) -> None:
         self._read = read
@@ -275,7 +239,7 @@ class _SharedRead(Generic[T]):
         self._next: asyncio.Task[T] | None = None
 
     async def read(self, since: float) -> T:
-        """What was asked for after this call began, of what is there since `since` or longer."""
+        """Return the result of a read that begins after this call, of data since `since` or earlier."""
         self._since = min(self._since, since)
         if self._next is None:
             self._next = asyncio.create_task(self._read_after_current())
@@ -283,6 +247,6 @@ class _SharedRead(Generic[T]):
 
     async def _read_after_current(self) -> T:
         async with self._lock:
-            self._next = None  # whoever asks from here on waits for the next one
+            self._next = None  # later callers wait for the next read
             since, self._since = self._since, math.inf
             return await self._read(since)

@@ -1,17 +1,19 @@
-"""The sweep for possible orphans: dossiers whose creation was never answered, and which may show later [I3].
+"""Delete possible orphans: dossiers of unanswered create calls that may still appear [I3].
 
-Only references of our own store are looked for, and a dossier is deleted only after the store says that it will be.
-One list serves all of them. Nobody else ever had the dossier's id, so that it is an empty shell: GET processes cannot
-show it, and GET dossiers shows the last 100 only. Where more are open the shell is out of sight, and comes into sight
-again as the newer ones are deleted. A person may find it at Assure all the same, and have a request adopt it: then it
-is left to that request, which deletes it. So a reference is watched
+The collector searches only for references in the agent's store, and deletes a dossier only after the store recorded
+it. One list serves all references.
+
+No one else ever had the id of such a dossier, so it is empty and GET processes cannot show it. GET dossiers lists the
+newest 100 only. A dossier outside the list appears again as newer ones are deleted. The operator may find it at Assure
+and let a request adopt it. Then that request deletes it.
+
+The collector watches a reference
 
 - until its dossier is deleted,
-- or a list that shows all there is (shorter than 100) lacks it, an hour after its creation was asked for or later: no
-  call is under way then, and no read lags so much,
-- or for 30 days, when Assure has deleted it as well (contract §12);
+- until a complete list (shorter than 100) lacks it, an hour or more after the create call,
+- or for 30 days, when Assure has deleted the dossier itself (contract §12).
 
-ever less often: each minute at first, once an hour after a day.
+After an hour no call is in progress and no read lags. The interval grows from one minute to one hour after a day.
 """
 
 import math
@@ -19,13 +21,13 @@ import math
 from agent.core.answer import Done, Refused
 from agent.ports import Clock, Orphans, Remote
 
-_ABSENCE_SECONDS = 3600.0  # seconds after which a list of all there is proves absence
+_ABSENCE_SECONDS = 3600.0  # seconds after which a complete list proves absence
 _ASSURE_RETENTION = 30 * 86400.0
-_BACKOFF_DIVISOR = 24.0  # looks at a reference come after this part of its age
+_BACKOFF_DIVISOR = 24.0  # a reference is searched again after this part of its age
 
 
 class OrphanCollector:
-    """Looks for possible orphans in GET dossiers, and deletes those that show."""
+    """Searches GET dossiers for possible orphans and deletes them."""
 
     def __init__(self, store: Orphans, remote: Remote, clock: Clock) -> None:
         self._store = store
@@ -34,7 +36,7 @@ class OrphanCollector:
         self._listed_at = -math.inf
 
     async def sweep(self, at_once: bool = False) -> int:
-        """Look once; no call when there is nothing to look for yet. Returns how many were deleted."""
+        """Search once. Makes no call when no reference is due. Returns the number of deleted dossiers."""
         if not self._clock.confirmed:
             return 0
         suspects = self._suspects()
@@ -56,13 +58,13 @@ class OrphanCollector:
         return deleted
 
     def _suspects(self) -> list[tuple[str, float, str | None]]:
-        """Those that are open, but for what a request was found to own: until it lets go of that."""
+        """The open orphans, without dossiers that a request owns."""
         suspects = self._store.orphans()
         owners = self._store.owners([known for _, _, known in suspects if known is not None])
         return [suspect for suspect in suspects if suspect[2] not in owners]
 
     def _due(self, since: float, now: float) -> bool:
-        """A clock that went back makes everything due."""
+        """True when a search is due. After the clock was set back, every reference is due."""
         return not 0 <= now - self._listed_at < (now - since) / _BACKOFF_DIVISOR
 
     async def _delete(self, reference: str, dossier_id: str, known: bool) -> int:
@@ -74,6 +76,6 @@ class OrphanCollector:
         gone = isinstance(answer, Done) or (isinstance(answer, Refused) and answer.missing)
         confirmed = await self._remote.read_dossier(dossier_id, expect_missing=True) if gone else answer
         if not (isinstance(confirmed, Refused) and confirmed.missing):
-            return 0  # the next sweep tries again: the store knows its id
+            return 0  # the next sweep tries again, because the store has the id
         await self._store.close_orphan(reference, self._clock.now(), dossier_id)
         return 1

@@ -1,8 +1,8 @@
-"""The drive loop: claims what is due, drives each record as far as it goes without waiting, bounded in number.
+"""The reconcile loop: claims due records, and processes each until it waits, with bounded concurrency.
 
-A record is driven by one task at a time; whatever reaches it meanwhile waits in its inbox. A waiting request is a row
-with a time, never a task [I8], and what goes wrong with one request stays with it [I9]: only a store that cannot be
-written ends the loop, because without it nothing may be told to the outside [I4].
+One task processes a record. Observations that arrive meanwhile wait in its queue. A waiting request is a row with a
+time, never a task [I8]. A failure of one request does not affect others [I9]. Only a store that cannot be written ends
+the loop, because without it the agent may not act outside [I4].
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.ports import Clock, DueRecords, Gate, Receipt
 
-_FAULT_PAUSE = 60.0  # seconds until a record that met a bug of ours is tried again
-_PARK_SECONDS = 60.0  # seconds until one that may not ask is looked at again, unless the way is free before
+_FAULT_PAUSE = 60.0  # seconds until a record with a bug is tried again
+_PARK_SECONDS = 60.0  # seconds until a blocked record is tried again, unless the block ends earlier
 
 
 class Reconciler:
-    """Drives records. `seen(step)` hears of every committed step, `failed(uid, error)` of a bug with one record.
+    """Processes records. `on_step` receives every committed step, `on_bug` the uid and the error of a bug.
 
-    Both only listen: what they raise changes nothing.
+    Errors in these callbacks have no effect.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Reconciler:
         self._barrier = CreateBarrier(policy)
         self._queue = WorkQueue(store, self._gate, self._barrier, clock, concurrency)
         self._driven: dict[str, asyncio.Task[None]] = {}
-        self._committing: set[str] = set()  # records whose observations are being committed by `tell`
-        self._calling: set[str] = set()  # driven, and with a call under way
+        self._committing: set[str] = set()  # records whose observations `deliver` is committing
+        self._calling: set[str] = set()  # records with a call in progress
         self._stopping = False
         self._paused = False
         self._store_error: StoreError | None = None
@@ -66,7 +66,7 @@ class Reconciler:
     # -- from the source -------------------------------------------------------------------------------------
 
     async def admit(self, records: Sequence[Record]) -> None:
-        """Admit new requests, in one transaction."""
+        """Admit new requests in one transaction."""
         now = self._clock.now()
         await self._commit([admit(record, now, self._policy) for record in records])
         self._queue.admitted()
@@ -75,11 +75,13 @@ class Reconciler:
     async def deliver(
         self, observations: Mapping[str, Observation], *, durable: bool = True, receipt: Receipt | None = None
     ) -> None:
-        """Deliver observations by uid: idle records fold them now, in one transaction, driven ones after their call.
+        """Deliver observations by uid. Idle records apply them now, in one transaction, active ones after their call.
 
-        With `durable=False` an observation is a hint: it is kept in memory until its record is claimed, and may be
-        lost. The `receipt` of an event is committed in the transaction of the step. A driven record keeps the
-        observation in memory: after a crash it is resumed, or still due, and reads its process without the event.
+        With `durable=False` an observation is a hint. It stays in memory until its record is claimed, and may be lost.
+        The `receipt` of an event is committed in the transaction of the step.
+
+        An active record keeps the observation in memory. After a crash it is resumed or still due, and reads its
+        process without the event.
         """
         if not durable:
             self._queue.hint({uid: seen for uid, seen in observations.items() if not self._occupied(uid)})
@@ -104,13 +106,13 @@ class Reconciler:
                 await self.deliver({uid: waiting})
 
     def retract(self, uid: str, observation: Observation) -> bool:
-        """What was told waits for a call to be answered: nothing comes of it any more. False: it was folded in."""
+        """Remove an observation that still waits for a call to end. False when it was already applied."""
         return self._queue.discard(uid, observation)
 
     # -- the loop --------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Drive until `stop`. Raises StoreError when the store cannot be written."""
+        """Process records until `stop`. Raises StoreError when the store cannot be written."""
         self._barrier.load(self._store.creating(), self._policy.started_at)
         while not self._stopping and self._store_error is None:
             self._wake.clear()
@@ -124,7 +126,7 @@ class Reconciler:
 
     @property
     def paused(self) -> bool:
-        """While it is paused nothing new is begun; what runs is observed and deleted."""
+        """While paused, nothing new starts. Running requests are observed and deleted."""
         return self._paused
 
     @paused.setter
@@ -136,7 +138,7 @@ class Reconciler:
 
     @property
     def recovering(self) -> bool:
-        """While the store is recovering, what is admitted waits to be looked for at Assure."""
+        """During recovery, new requests are held until their dossiers were searched at Assure."""
         return self._policy.recovering
 
     @recovering.setter
@@ -144,33 +146,33 @@ class Reconciler:
         self._policy = replace(self._policy, recovering=recovering)
 
     def clock_corrected(self) -> None:
-        """The clock was set: graces begin anew, as at a start, and whoever rested is looked at again."""
+        """Restart all delays after the clock was set, and unpark records."""
         now = self._clock.now()
         self._policy = replace(self._policy, started_at=now)
         self._barrier.load(self._store.creating(), now)
         self._queue.clear()
 
     def clock_confirmed(self) -> None:
-        """The time may be relied on: who rested because of it is looked at again."""
+        """Unpark records that waited for a confirmed clock."""
         self._queue.gate_changed()
         self._wake.set()
 
     def wake(self) -> None:
-        """Look again at what is due."""
+        """Check again which records are due."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Ask for nothing new; what is under way is answered and saved."""
+        """Request no new effects. Calls in progress are still answered and saved."""
         self._stopping = True
         self._wake.set()
 
     @property
     def idle(self) -> bool:
-        """True when no record is being driven, and none is ready."""
+        """True when no record is active or ready."""
         return not self._driven and self._queue.empty and not self._committing
 
     def _fill(self) -> None:
-        """Give every free slot a record."""
+        """Give each free slot a record."""
         self._queue.fill(self._working(), self._paused)
         while (record := self._queue.take(len(self._driven), len(self._calling))) is not None:
             self._driven[record.uid] = asyncio.create_task(self._drive(record))
@@ -187,13 +189,13 @@ class Reconciler:
         return uid in self._driven or uid in self._committing or uid in self._queue
 
     async def wait_until_idle(self) -> None:
-        """Give back what was claimed, and return once the calls under way are answered and saved."""
+        """Release claimed records, and return once the calls in progress are answered and saved."""
         self._queue.clear()
         while self._driven:
             await asyncio.wait(self._driven.values())
 
     async def cancel_all(self) -> None:
-        """Leave what is under way unanswered: it is an intent on file, and is resumed at the next start."""
+        """Cancel calls in progress. Their intents are committed and are resumed at the next start."""
         tasks = list(self._driven.values())
         for task in tasks:
             task.cancel()
@@ -210,12 +212,12 @@ class Reconciler:
             self._queue.park(record.uid, _FAULT_PAUSE, until_cleared=True)
             self._on_bug(record.uid, error)
         finally:
-            # Here and not in a callback: what is told from now on must not go to an inbox that nobody empties.
+            # Here and not in a callback, so that no later observation enters a queue that no task reads.
             del self._driven[record.uid]
             self._wake.set()
 
     async def _run_until_waiting(self, record: Record) -> None:
-        """As far as it goes without waiting. What only decides when to look is committed with what the look shows."""
+        """Process a record until it waits. A step that only changes the pace is committed with the next answer."""
         observation: Observation | None = self._queue.dequeue(record.uid) if record.intent is None else None
         if observation is None:
             kind = TimerFired if record.intent is None else Resumed
@@ -238,7 +240,7 @@ class Reconciler:
                 observation = self._queue.dequeue(record.uid)
 
     def _current_policy(self) -> tuple[Policy, bool]:
-        """The policy of this moment, and whether anything may be asked for."""
+        """The current policy, and True when effects may be requested."""
         now, confirmed = self._clock.now(), self._clock.confirmed
         policy = (
             replace(self._delivery_policy, creates_blocked=True) if self._barrier.active(now) else self._delivery_policy
@@ -247,27 +249,27 @@ class Reconciler:
 
     @property
     def _delivery_policy(self) -> Policy:
-        """The policy for what is told: without a confirmed time no deadline is decided."""
+        """The policy for delivered observations. Without a confirmed clock no deadline decides."""
         return self._policy if self._clock.confirmed else replace(self._policy, clock_unconfirmed=True)
 
     async def _perform(self, uid: str, effect: Effect) -> Observation:
         if not effect.kind.local:
             self._calling.add(uid)
             if self._queue.at_capacity:
-                self._wake.set()  # there may be room for another one
+                self._wake.set()  # another record may now fit
         try:
             return await self._interpreter.perform(effect)
         finally:
             self._calling.discard(uid)
 
     def _park_idle(self, record: Record, policy: Policy, ask: bool) -> None:
-        """A record that is due must lead on; otherwise it would be claimed again at once, for ever."""
+        """Park a due record that cannot continue, so that the loop does not claim it again at once."""
         if self._paused:
-            self._queue.park(record.uid, _FAULT_PAUSE, until_cleared=True)  # looked at again for its privacy clock
+            self._queue.park(record.uid, _FAULT_PAUSE, until_cleared=True)  # checked again for its deadline
         elif policy.creates_blocked or not (ask or self._stopping):
             self._queue.park(record.uid, _PARK_SECONDS)
         elif not self._stopping:
-            raise Impossible(f"due in phase {record.phase}, and nothing is owed")
+            raise Impossible(f"A record in phase {record.phase} is due, but has no next effect.")
 
     async def _commit(self, steps: Sequence[Step], receipt: Receipt | None = None) -> None:
         if not steps and receipt is None:

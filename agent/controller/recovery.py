@@ -1,14 +1,16 @@
-"""Regains what a lost, older or restored store does not know, from what Assure still has (design §7).
+"""Recovery of a lost, older or restored store, from the dossiers that Assure still has (design §7).
 
-One shared listing: GET dossiers (the last 100) and GET processes (30 days, all pages), matched by our references. Each
-record that may be behind is told what was found under its references, and the machine decides. Whatever is under our
-agent id and no request explains is journaled as unclaimed, and left alone: a prefix is no proof of ownership.
+It reads one list for all requests: GET dossiers (the newest 100) and GET processes (30 days, all pages), matched by
+external reference. Each record that may be out of date receives the dossiers under its references, and the state
+machine decides. A dossier under this agent id that no request explains is logged as unclaimed. The agent leaves it
+alone, because a prefix does not prove ownership.
 
-With a person's `approve` there is one more look, because lists may have lagged; then what nothing was found of goes on.
+After the operator's `approve` there is one more scan, because lists may have lagged. Then held requests without a
+dossier continue.
 
-A state folder that was put back as a whole, mark and checkpoints and all, looks sound. So at each start, before
-anything is begun, Assure itself is the witness: two lists, and a dossier of ours that a sound store would know of
-proves that this one is behind. It is a recovery then like any other. Of what is done and deleted nothing can be seen.
+A state folder that was restored completely, with high-water mark and checkpoints, seems current. So at each start,
+before new work, the agent reads two lists. A dossier of this agent that a current store would contain proves a
+rollback, and a recovery begins. Finished and deleted requests leave no trace to find.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -19,31 +21,31 @@ from agent.controller.reconciler import Reconciler
 from agent.core.answer import Done, Refused
 from agent.core.assure_types import FoundDossier, ListedDossier, ListedProcess
 from agent.core.lost_answers import started_process
-from agent.core.observations import HistoryLost, HoldAnswer, HoldResolved, Observation
-from agent.core.record import Record
+from agent.core.observations import HistoryLost, HoldResolved, Observation
+from agent.core.record import HoldAnswer, Record
 from agent.core.reference import Reference
 from agent.core.rules.recovery import proves_store_is_stale
 from agent.ports import Clock, Records, Recoveries, Recovery, Remote
 from agent.ports.remote import PAGE_SIZE, list_all_processes
 
-_LIST_WINDOW = 29.9 * 86400.0  # the list ends at 30 days
+_LIST_WINDOW = 29.9 * 86400.0  # GET processes covers 30 days
 _CHUNK = 500  # records per transaction
-_MAX_EVIDENCE = 3  # signs that are looked at
+_MAX_EVIDENCE = 3  # dossiers that are read as evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryReport:
-    """What one look came to. `claimed` and `unclaimed` count dossiers under our agent id, `waiting` requests."""
+    """The result of one scan. `claimed` and `unclaimed` count dossiers under this agent id, `waiting` requests."""
 
     recovery: Recovery
     claimed: int = 0
     unclaimed: int = 0
-    waiting: int = 0  # requests of which nothing was found, or not one thing only
+    waiting: int = 0  # requests with no dossier, or with several that could apply
     closed: bool = False
 
 
 class StoreRecovery:
-    """Looks for the past of our requests at Assure while a recovery goes on."""
+    """Reads the dossiers of the agent's requests from Assure during a recovery."""
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class StoreRecovery:
         agent_id: str,
         sole_owner: bool = False,
     ) -> None:
-        """`sole_owner`: the agent id is made of the store's key, so that nobody else has dossiers under it."""
+        """`sole_owner`: the agent id is derived from the identity key, so no other agent has dossiers under it."""
         self._store = store
         self._recoveries = recoveries
         self._remote = remote
@@ -63,11 +65,11 @@ class StoreRecovery:
         self._clock = clock
         self._agent_id = agent_id
         self._sole_owner = sole_owner
-        self._checked = recoveries.fresh  # the witness; of a first store there is nothing to be said
-        self.lists_unreadable = False  # Assure gave no list that can be read, the last time it was asked
+        self._checked = recoveries.fresh  # the start-up check; a new store needs none
+        self.lists_unreadable = False  # the last attempt to read the lists failed
 
     async def detect_rollback(self) -> bool | None:
-        """Ask the witness once: is this store behind? A recovery is begun then. None: it cannot be told now."""
+        """Check once whether the store is behind, and begin a recovery if so. None when Assure cannot answer now."""
         if self._checked:
             return False
         signs = await self._evidence()
@@ -78,9 +80,9 @@ class StoreRecovery:
         return signs
 
     async def _evidence(self) -> bool | None:
-        """Is there a dossier that this store would know of, were it not behind? None when that cannot be told now."""
+        """True when Assure has a dossier that proves a rollback. None when Assure cannot answer now."""
         listed = await self._remote.list_dossiers()
-        page = await self._remote.list_processes(self._clock.now() - _LIST_WINDOW, (), 0, PAGE_SIZE)  # the newest
+        page = await self._remote.list_processes(self._clock.now() - _LIST_WINDOW, (), 0, PAGE_SIZE)  # the newest page
         if not isinstance(listed, Done) or not isinstance(page, Done):
             self.lists_unreadable = True
             return None
@@ -88,7 +90,7 @@ class StoreRecovery:
         for dossier_id in self._unknown_dossiers(self._group_by_uid(listed.value, page.value.processes))[
             :_MAX_EVIDENCE
         ]:
-            # A list may lag and show a deleted dossier.
+            # A lagging list may contain a deleted dossier.
             answer = await self._remote.read_dossier(dossier_id, expect_missing=True)
             if isinstance(answer, Done):
                 return True
@@ -96,7 +98,7 @@ class StoreRecovery:
         return None if unclear else False
 
     def _unknown_dossiers(self, found: Mapping[str, tuple[FoundDossier, ...]]) -> list[str]:
-        """The dossiers that prove this store to be behind; not those that an earlier recovery settled."""
+        """The ids of dossiers that prove a rollback, without those that an earlier recovery recorded."""
         since = self._recoveries.last_scan_at() or 0.0
         own, others = [], []
         for uid, ones in found.items():
@@ -110,7 +112,7 @@ class StoreRecovery:
         return [*own, *(dossier_id for dossier_id in others if dossier_id not in explained)]
 
     async def scan(self) -> RecoveryReport | None:
-        """Look once, when there is something to look for; None when there is not, or Assure gave no list."""
+        """Scan once during a recovery. None when there is nothing to search for, or Assure returned no list."""
         recovery = self._recoveries.open()
         if recovery is None:
             return None
@@ -138,7 +140,7 @@ class StoreRecovery:
         )
 
     async def _list_dossiers(self) -> dict[str, tuple[FoundDossier, ...]] | None:
-        """What Assure has under our agent id, by uid; None when a list cannot be had."""
+        """The dossiers under this agent id, by uid. None when a list cannot be read."""
         self.lists_unreadable = True
         listed = await self._remote.list_dossiers()
         if not isinstance(listed, Done):
@@ -182,7 +184,7 @@ class StoreRecovery:
             await self._reconciler.deliver({uid: observations[uid] for uid in uids})
 
     async def _unclaimed(self, found: Mapping[str, tuple[FoundDossier, ...]]) -> list[tuple[str, str]]:
-        """Dossiers that no request explains: id and reference. Empty ones of earlier attempts go to the sweep."""
+        """Dossiers that no request explains: id and reference. Empty ones of earlier attempts are possible orphans."""
         unclaimed = []
         for uid, ones in found.items():
             record = self._store.get(uid)
@@ -197,7 +199,7 @@ class StoreRecovery:
         return unclaimed
 
     async def _complete(self) -> None:
-        """The operator approves: requests without a trace at Assure start, and the recovery ends."""
+        """Resolve the remaining holds with `retry` after the operator's approval, and end the recovery."""
         now = self._clock.now()
         answers: dict[str, Observation] = {}
         for uid in self._recoveries.held_history_lost():
@@ -218,7 +220,7 @@ def _chunks(uids: list[str]) -> Iterator[Collection[str]]:
 
 
 def _parse_time(text: str) -> float | None:
-    """A time of Assure's (`YYYY-MM-DDThh:mm:ssZ`, contract §0) in seconds since the epoch; None when it is none."""
+    """Parse a time of Assure (`YYYY-MM-DDThh:mm:ssZ`, contract §0) into seconds since the epoch. None when invalid."""
     try:
         return datetime.fromisoformat(text).timestamp() if text else None
     except ValueError:

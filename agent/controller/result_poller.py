@@ -1,9 +1,9 @@
-"""Bulk observation: what waits for a result is looked for in one list, so that the cost follows what finishes [I8].
+"""Poll the results of all waiting requests with one list, so that the cost grows with finished requests [I8].
 
-GET processes with the final statuses, since the oldest that waits was begun: whatever of it waits here has come to its
-end, and is read by itself. A row that the list missed costs one interval; each waiting request also has a look of its
-own every 15 minutes, and that is all there is past 29 days, because the list ends at 30 (contract §9). Without the list
-those that were looked at longest ago are looked at by themselves, a few at each interval.
+The poller reads GET processes with final statuses, from the start of the oldest waiting request on. The agent then
+reads each listed process of a waiting request. If the list misses a process, the next interval finds it. Each waiting
+request also polls by itself every 15 minutes. Past 29 days this is the only poll, because the list covers 30 days
+(contract §9). Without the list, the poller reads a few requests at each interval, least recently polled first.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from agent.ports import Clock, Remote, WaitingRecords
 from agent.ports.remote import list_all_processes
 
 _LIST_WINDOW = 29 * 86400.0
-_READS_WITHOUT_LIST = 32  # looks at each interval while there is no list
+_READS_WITHOUT_LIST = 32  # reads at each interval without a list
 _FINAL_STATUSES = tuple(status for status in Status if status.final)
 
 
 class ResultPoller:
-    """Looks for results in bulk."""
+    """Polls results in bulk."""
 
     def __init__(self, store: WaitingRecords, remote: Remote, reconciler: Reconciler, clock: Clock) -> None:
         self._store = store
@@ -31,7 +31,7 @@ class ResultPoller:
         self._clock = clock
 
     async def run(self, interval: float, is_closed: Callable[[float], bool], shutdown: Shutdown) -> None:
-        """Look every `interval` seconds while calls can be made, until we are told to end."""
+        """Poll every `interval` seconds while calls are possible, until the shutdown."""
         while not shutdown.requested.is_set():
             await self._clock.wait(shutdown.requested, max(1.0, interval))
             if shutdown.requested.is_set():
@@ -44,12 +44,12 @@ class ResultPoller:
                 shutdown.fail(error)
 
     async def poll(self) -> int:
-        """Look once; no call when nothing waits. Returns how many results were sighted."""
+        """Poll once. Makes no call when no request waits. Returns the number of results that are available."""
         waiting = self._store.waiting()
         if not waiting.count:
             return 0
         now = self._clock.now()
-        since = waiting.since - CLOCK_MARGIN if waiting.since <= now else 0.0  # a time that cannot be says nothing
+        since = waiting.since - CLOCK_MARGIN if waiting.since <= now else 0.0  # ignore a time in the future
         dossiers = await self._finished(max(since, now - _LIST_WINDOW))
         sighted = (
             self._store.least_recently_polled(_READS_WITHOUT_LIST)
@@ -60,6 +60,6 @@ class ResultPoller:
         return len(sighted)
 
     async def _finished(self, since: float) -> list[str] | None:
-        """The dossiers with a process that is final, or None when the list cannot be had."""
+        """Dossiers with a final process. None when the list cannot be read."""
         rows = await list_all_processes(self._remote, since, _FINAL_STATUSES)
         return None if rows is None else [row.dossier_id for row in rows if row.dossier_id is not None]

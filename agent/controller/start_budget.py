@@ -1,4 +1,7 @@
-"""The brake on money: how many starts a day, counted in the store, taken one by one before anything is created."""
+"""The start budget: a daily limit of billable starts, counted in the store.
+
+A start is taken before the dossier is created.
+"""
 
 from agent.ports import Clock, Starts
 
@@ -6,11 +9,10 @@ DAY = 86400.0
 
 
 class StartBudget:
-    """At most `limit` starts in a day of UTC; 0 is no brake.
+    """At most `limit` starts in a UTC day; 0 means no limit.
 
-    What was reserved before a restart is counted in the store, and so is every start of the day that was made or begun
-    before the brake was set. A reservation that was taken here and not committed
-    is counted until the end of the day or of the process: never one too many.
+    The store counts reservations before a restart, and starts of the day from before the limit was set. A reservation
+    that was taken but not committed counts until the end of the day or of the process, so the limit is never exceeded.
     """
 
     def __init__(self, limit: int, store: Starts, clock: Clock) -> None:
@@ -21,7 +23,7 @@ class StartBudget:
         self._reserved = 0
 
     def take(self) -> float | None:
-        """Take one; None when there was one, otherwise when the next day's budget begins."""
+        """Take one start. Returns None on success, otherwise the time when the next day's budget begins."""
         self._count()
         if self._limit and self._reserved >= self._limit:
             return self._day + DAY
@@ -30,7 +32,7 @@ class StartBudget:
 
     @property
     def left(self) -> int | None:
-        """How many are left today; None without a brake."""
+        """The number of starts left today; None without a limit."""
         if not self._limit:
             return None
         self._count()

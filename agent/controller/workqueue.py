@@ -1,8 +1,8 @@
-"""Whom to drive next, and when to look again. The rows of the store are the queue; here is what was taken of it.
+"""The work queue: the next record to process, and the time until then. The rows of the store are the queue.
 
-New work goes first, then what is tried again or deleted, then looks at what waits; but a quarter of the places is
-theirs, so that no lasting rush keeps a dossier from its deletion. What is claimed ahead is given back when something
-new is admitted. Nothing here is worth keeping: after a crash it is claimed again [I1].
+Priority: new requests, then retries and deletions, then polls. A quarter of the slots is reserved for the last two, so
+that a long burst of new requests cannot delay deletions. Claimed records are released when new requests are admitted.
+The queue in memory need not survive a crash: the records are claimed again [I1].
 """
 
 import math
@@ -14,32 +14,32 @@ from agent.core.observations import Observation
 from agent.core.record import Record
 from agent.ports import Clock, DueRecords, Gate
 
-_DEADLINE_INTERVAL = 60.0  # seconds between two looks at deadlines while nothing can be sent
+_DEADLINE_INTERVAL = 60.0  # seconds between two checks of deadlines while no call is possible
 _MIN_WAIT = 0.05  # seconds: the shortest wait for room
-_MAX_OVERDUE = 1000  # records looked at for their deadlines at once
+_MAX_OVERDUE = 1000  # overdue records for each check
 
 
 class OpenGate:
-    """Implements `agent.ports.Gate` where there are no brakes."""
+    """An `agent.ports.Gate` that is always open."""
 
     def is_closed(self, _: float) -> bool:
-        """Never."""
+        """Return False."""
         return False
 
     def capacity(self, _: float) -> float:
-        """Any number."""
+        """Return an unlimited capacity."""
         return math.inf
 
     def opens_at(self, now: float) -> float:
-        """It is open."""
+        """Return the current time."""
         return now
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """There is nothing to hear."""
+        """Ignore the callback: the gate never changes."""
 
 
 class WorkQueue:
-    """Knows who is ready, who rests, and what reached them meanwhile. `working` are the uids that are being driven."""
+    """The ready and parked records, and their pending observations. `working` are the uids of active records."""
 
     def __init__(self, store: DueRecords, gate: Gate, barrier: CreateBarrier, clock: Clock, concurrency: int) -> None:
         self._store = store
@@ -50,32 +50,32 @@ class WorkQueue:
         self._ready: dict[str, Record] = {}  # claimed, in order
         self._inbox: dict[str, list[Observation]] = {}
         self._hinted: dict[str, Observation] = {}  # by uid, in order; lost at a crash
-        self._parked_until_cleared: dict[str, float] = {}  # uid -> until when, whatever happens
-        self._parked: dict[str, float] = {}  # uid -> until when, or until the gate opens or the barrier falls
-        self._deadlines_checked_at = -math.inf  # when deadlines were last looked at while the gate was shut
-        self._has_new_work = False  # something was admitted since the last claim
-        self.at_capacity = False  # the gate had no room for all that is ready
+        self._parked_until_cleared: dict[str, float] = {}  # uid -> end of the park; ends early only with `clear`
+        self._parked: dict[str, float] = {}  # uid -> end of the park; ends early when the gate or the barrier opens
+        self._deadlines_checked_at = -math.inf  # last check of deadlines while the gate was closed
+        self._has_new_work = False  # a request was admitted since the last claim
+        self.at_capacity = False  # the gate has no room for all ready records
 
     def __contains__(self, uid: str) -> bool:
         return uid in self._ready
 
     @property
     def empty(self) -> bool:
-        """True when nobody is ready."""
+        """True when no record is ready."""
         return not self._ready
 
     # -- what reaches it --------------------------------------------------------------------------------------
 
     def admitted(self) -> None:
-        """There is new work: it goes before what was claimed ahead."""
+        """Record that there is new work, which precedes claimed records."""
         self._has_new_work = True
 
     def enqueue(self, uid: str, observation: Observation) -> None:
-        """Keep it for a record that is ready or driven."""
+        """Keep an observation for a record that is ready or active."""
         self._inbox.setdefault(uid, []).append(observation)
 
     def dequeue(self, uid: str) -> Observation | None:
-        """The oldest of what was kept for it."""
+        """Remove and return the oldest observation kept for the record."""
         waiting = self._inbox.get(uid)
         if not waiting:
             return None
@@ -85,7 +85,7 @@ class WorkQueue:
         return observation
 
     def discard(self, uid: str, observation: Observation) -> bool:
-        """Forget this very one. False: it was heard before, or never kept."""
+        """Remove this observation, by identity. False when it was dequeued before or never kept."""
         waiting = self._inbox.get(uid, [])
         left = [kept for kept in waiting if kept is not observation]
         if len(left) == len(waiting):
@@ -96,7 +96,7 @@ class WorkQueue:
         return True
 
     def pending_for(self, uids: Collection[str]) -> set[str]:
-        """Those of them for whom something is kept."""
+        """The uids with a kept observation."""
         return self._inbox.keys() & set(uids)
 
     def hint(self, observations: Mapping[str, Observation]) -> None:
@@ -104,27 +104,30 @@ class WorkQueue:
         self._hinted.update((uid, seen) for uid, seen in observations.items() if uid not in self._ready)
 
     def park(self, uid: str, seconds: float, until_cleared: bool = False) -> None:
-        """Skip the record for so long, or until the gate or the barrier opens; `until_cleared`: or until `clear`."""
+        """Skip the record for so many seconds. The park ends early when the gate or the barrier opens.
+
+        With `until_cleared` it ends early only with `clear`.
+        """
         (self._parked_until_cleared if until_cleared else self._parked)[uid] = self._clock.now() + seconds
 
     def unpark_all(self) -> None:
-        """The barrier fell: whoever rested for it is looked at again."""
+        """Unpark the records that waited for the gate or the barrier."""
         self._parked.clear()
 
     def gate_changed(self) -> None:
-        """It opened or was shut: all who rested are looked at again, and deadlines too."""
+        """Unpark records and check deadlines again after the gate opened or closed."""
         self._deadlines_checked_at = -math.inf
         self.unpark_all()
 
     def clear(self) -> None:
-        """What was claimed was claimed under another rule."""
+        """Release claimed records and end all parks, because the rules changed."""
         self._ready.clear()
         self._parked_until_cleared.clear()
 
     # -- what comes of it -------------------------------------------------------------------------------------
 
     def fill(self, working: Collection[str], begun: bool) -> None:
-        """Claim some when nobody is ready; with `begun`, those that wait for their result or deletion alone."""
+        """Claim records when none is ready. With `begun`, only those that wait for a result or a deletion."""
         if not self._clock.confirmed:
             return
         now = self._clock.now()
@@ -137,20 +140,20 @@ class WorkQueue:
         self.at_capacity = self._capacity(now) < math.inf
 
     def take(self, working: int, asking: int) -> Record | None:
-        """Who is next, if there is room for another one beside so many, of whom so many have a call under way."""
+        """The next record, if there is a free slot. `asking` of the `working` records have a call in progress."""
         room = working < self._concurrency and working - asking < self._capacity(self._clock.now())
         may = room and self._clock.confirmed
         return self._ready.pop(next(iter(self._ready))) if self._ready and may else None
 
     def seconds_to_wait(self, working: Collection[str], asking: int, begun: bool) -> float | None:
-        """How long nothing new can be begun, unless something happens; None: until then."""
+        """Seconds until a record can start without an event; None when only an event can start one."""
         now = self._clock.now()
         if len(working) >= self._concurrency or not self._clock.confirmed:
-            return None  # the next that ends wakes us, or who confirms the time
+            return None  # the next record that ends wakes the loop, or the confirmation of the clock
         if self._gate.is_closed(now):
             times = [self._gate.opens_at(now), self._deadlines_checked_at + _DEADLINE_INTERVAL]
         elif self._ready or len(working) - asking >= self._gate.capacity(now):
-            times = [max(self._gate.opens_at(now), now + _MIN_WAIT)]  # or one of those at hand asks first, and wakes us
+            times = [max(self._gate.opens_at(now), now + _MIN_WAIT)]  # or a call of an active record wakes the loop
         else:
             falls_at = self._barrier.expires_at(now)
             due = self._store.next_due(self._busy(working), begun or falls_at is not None)
@@ -171,7 +174,7 @@ class WorkQueue:
         busy, most = self._busy(working), 2 * self._concurrency
         claimed = self._store.claim(now, most, busy | kept.keys(), begun or self._barrier.active(now))
         self._ready = {record.uid: record for record in claimed} | kept
-        while self._hinted and len(self._ready) < most:  # last, like everybody who waits for a result
+        while self._hinted and len(self._ready) < most:  # last, like every request that waits for a result
             uid = next(iter(self._hinted))
             hinted = self._hinted.pop(uid)
             record = None if uid in busy or uid in self._ready else self._store.get(uid)
@@ -180,7 +183,7 @@ class WorkQueue:
                 self.enqueue(uid, replace(hinted, at=now))
 
     def _check_deadlines(self, now: float, working: Collection[str]) -> None:
-        """Nothing can be asked; deadlines are kept all the same, and what was heard is folded in."""
+        """Claim overdue records while no call is possible, so that deadlines and kept observations still apply."""
         left, self._ready = self._ready, {}
         if not self._deadlines_checked_at <= now < self._deadlines_checked_at + _DEADLINE_INTERVAL:
             found = self._store.overdue(now, _MAX_OVERDUE, self._busy(working))

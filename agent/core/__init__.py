@@ -1,1 +1,1 @@
-"""The pure core: no clock, no I/O, no chance. What the agent knows and how it decides."""
+"""The pure core: the state of a request and the rules that change it. It uses no clock, no I/O and no randomness."""

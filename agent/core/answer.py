@@ -1,12 +1,12 @@
-"""Every remote answer is one of four: done, refused, busy, unknown. One function says which (`classify.py`).
+"""The four classes of an answer: done, refused, busy, unknown. `classify.py` decides the class.
 
-The theory (design §5): a call that creates or bills something may only be repeated when it certainly did not happen.
-So the question is never "did it fail?" but "what do we know?":
+A call that creates or bills something may be repeated only when it certainly did not happen (design §5).
+So the class states what the agent knows, not whether the call failed:
 
-- done     it happened: exactly the documented success, with a readable body;
-- refused  it certainly did not happen, and asking again will not help;
-- busy     it certainly did not happen, and asking later will help;
-- unknown  everything else. Unknown is the default: a new kind of trouble lands here by itself.
+- done     it happened: the documented success with a readable body;
+- refused  it certainly did not happen, and a repeat will not help;
+- busy     it certainly did not happen, and a later repeat will help;
+- unknown  everything else. A new kind of failure is therefore unknown.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Operation(StrEnum):
-    """The calls we make, as the metrics name them."""
+    """The calls to Assure, as the metrics name them."""
 
     TOKEN = "token"  # noqa: S105 - the name of a call
     CREATE_DOSSIER = "create_dossier"
@@ -44,34 +44,34 @@ class CallResult(StrEnum):
 
 
 class Trouble(StrEnum):
-    """Why there is no answer to read: what the transport saw."""
+    """The reason why there is no answer, as the transport reports it."""
 
     CONNECT = "connect"  # never sent: refused, DNS, TLS, or no connection within the timeout
-    TIMEOUT = "timeout"  # sent, and no (whole) answer in time
+    TIMEOUT = "timeout"  # sent, and no complete answer in time
     RESET = "reset"  # sent, or partly sent, and the connection ended
-    OVERSIZED = "oversized"  # the answer was larger than we read
+    OVERSIZED = "oversized"  # the answer exceeds the size limit
     NO_TOKEN = "no_token"  # noqa: S105 - never sent: there was no token to send it with
-    CRASHED = "crashed"  # we ended between intent and answer
+    CRASHED = "crashed"  # the agent ended between intent and answer
 
 
 NOT_SENT: Final = "not-sent"
-"""The cause of a call that our own brakes kept back."""
+"""The cause of a call that the agent did not send: the circuit breaker or the rate limit held it."""
 
 CLIENT_REJECTED: Final = frozenset({"invalid_client", "unauthorized_client", "invalid_scope"})
-"""The errors of the token endpoint that say: this client gets no token, until a person changes that (RFC 6749 §5.2)."""
+"""Errors of the token endpoint that only the operator can correct (RFC 6749 §5.2)."""
 
 
 NEW_TOKENS_REFUSED: Final = "new-tokens-refused"
-"""The cause of a 401 to one new token after the other."""
+"""The cause of a 401 that Assure returned to several new tokens in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is kept of an answer: never a value of its body [I6]."""
+    """The part of an answer that the agent keeps. It never contains a value of the body [I6]."""
 
     status: int | None = None  # HTTP status, when there was an answer
-    trouble: Trouble | None = None  # when there was none
-    cause: str = ""  # a token-shaped word or two of ours: why it was classified so
+    trouble: Trouble | None = None  # when there was no answer
+    cause: str = ""  # a short code of the agent: the reason for the class
     shape: str = ""  # top-level key names and their JSON types, at most 400 characters
     digest: str = ""  # SHA-256 of the body, hex, first 16 characters
     trace_id: str = ""  # Assure's traceId, when it is token-shaped
@@ -79,7 +79,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done(Generic[T]):
-    """It happened; `value` is what the body said."""
+    """It happened. `value` is the parsed body."""
 
     result: ClassVar = CallResult.DONE
     value: T
@@ -88,20 +88,20 @@ class Done(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """It certainly did not happen, and asking again will not help."""
+    """It certainly did not happen, and a repeat will not help."""
 
     result: ClassVar = CallResult.REFUSED
     evidence: Evidence
 
     @property
     def missing(self) -> bool:
-        """True for Assure's own 404: the thing that was asked for is not there (now)."""
+        """True for a 404 of Assure itself: the target does not exist, or a read lags."""
         return self.evidence.status == 404
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
-    """It certainly did not happen; come back later. `retry_after` in seconds when the remote said so."""
+    """It certainly did not happen, and a later repeat will help. `retry_after` is in seconds, when Assure sent it."""
 
     result: ClassVar = CallResult.BUSY
     evidence: Evidence
@@ -110,7 +110,7 @@ class Busy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """It may have happened. `retry_after` in seconds when the remote said when to come back, as 503 may."""
+    """It may have happened. `retry_after` is in seconds, when Assure sent it, as a 503 may."""
 
     result: ClassVar = CallResult.UNKNOWN
     evidence: Evidence

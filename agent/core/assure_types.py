@@ -1,7 +1,7 @@
-"""The words of the remote side: what Assure calls things, and what of its answers we let in.
+"""The types of Assure's answers, in Assure's terms.
 
-Facts are from the Assure contract (section in brackets). Nothing here holds a personal value: a reading of a process
-keeps its status, names of reasons and booleans of security checks, never free text, never a final result [I6].
+Facts come from the Assure contract (section in brackets). No type here holds a personal value [I6]. The reading of a
+process contains its status, codes of reasons and booleans of security checks, never free text.
 """
 
 import re
@@ -11,14 +11,14 @@ from typing import TypeGuard
 
 PROVIDER = "signicatpictureid"
 MAX_LISTED = 100
-"""GET dossiers shows so many at most: the last that are not deleted (§4)."""
+"""The longest list of GET dossiers: the newest dossiers that are not deleted (§4)."""
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,200}")
 
 
 def is_id(value: object) -> TypeGuard[str]:
-    """True for an id that may stand in a path.
+    """True for an id that may be part of a path.
 
-    `all` may not: DELETE /dossiers/all deletes every dossier of the account (§4), and does not exist for us.
+    `all` is invalid: DELETE /dossiers/all deletes every dossier of the account (§4).
     """
     return (
         isinstance(value, str)
@@ -30,14 +30,14 @@ def is_id(value: object) -> TypeGuard[str]:
 
 
 class ProcessType(StrEnum):
-    """What PictureID verifies (§6)."""
+    """The subjects that PictureID verifies (§6)."""
 
     DOCUMENT = "document"  # the identity document alone
     DOCUMENT_SELFIE = "documentSelfie"  # the document and the face of its holder
 
 
 class Depiction(StrEnum):
-    """Which picture (§7). `portrait` exists at Assure, but never for PictureID."""
+    """The kind of an image (§7). Assure also has `portrait`, but never for PictureID."""
 
     FRONT = "front"
     BACK = "back"
@@ -47,12 +47,12 @@ class Depiction(StrEnum):
 class Status(StrEnum):
     """The status of a process; the complete list (§9)."""
 
-    PENDING = "pending"  # created; images may be uploaded; nothing is billed yet
-    PROCESSING = "processing"  # verification was requested; passing
+    PENDING = "pending"  # created: images may be uploaded, and nothing is billed yet
+    PROCESSING = "processing"  # verification was requested
     ACCEPTED = "accepted"  # final: verified
     REJECTED = "rejected"  # final: not genuine, or not allowed
     INCONCLUSIVE = "inconclusive"  # final: could not be decided
-    CANCELED = "canceled"  # final: the person gave up (capture flows)
+    CANCELED = "canceled"  # final: the end user gave up (capture flows)
     FAILED = "failed"  # final: technical error, or set through /fail
 
     @property
@@ -63,7 +63,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReason:
-    """Why a process is rejected or inconclusive: token-shaped names only; Assure's `message` is never kept [I6]."""
+    """The reason why a process is rejected or inconclusive: token-shaped codes only, never Assure's `message` [I6]."""
 
     type: str
     category: str
@@ -72,7 +72,7 @@ class StatusReason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessReading:
-    """What GET process said (§9), without any personal value."""
+    """The answer of GET process (§9), without any personal value."""
 
     process_id: str
     status: Status
@@ -84,7 +84,7 @@ class ProcessReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewProcess:
-    """What POST processes said (§6). `document_pages` is 1 or 2, or None where Assure did not say."""
+    """The answer of POST processes (§6). `document_pages` is 1 or 2; None when Assure did not send it."""
 
     process_id: str
     status: Status
@@ -107,7 +107,7 @@ class ListedProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DossierReading:
-    """What GET dossier said (§4)."""
+    """The answer of GET dossier (§4)."""
 
     dossier_id: str
     reference: str | None
@@ -130,24 +130,24 @@ class Listing(tuple[ListedDossier, ...]):
 
     @property
     def complete(self) -> bool:
-        """True when no dossier can be missing; a full list may leave out older ones."""
+        """True when the list contains every dossier. A list of the maximum length may omit older ones."""
         return len(self) < MAX_LISTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDossier:
-    """A dossier under one of our references, as the lists show it: which generation and attempt, and what is in it."""
+    """A dossier in Assure's lists under a reference of this agent: its generation, attempt and processes."""
 
     generation: int
     attempt: int
     dossier_id: str
-    opened_at: float | None = None  # when Assure made it, in seconds since the epoch
+    opened_at: float | None = None  # when Assure created it, in seconds since the epoch
     processes: tuple[ListedProcess, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessPage:
-    """One page of GET processes: the last 30 days (§9). `total` is Assure's totalResults."""
+    """One page of GET processes, which covers the last 30 days (§9). `total` is Assure's totalResults."""
 
     processes: tuple[ListedProcess, ...]
     total: int
@@ -155,7 +155,7 @@ class ProcessPage:
 
 @dataclass(frozen=True, slots=True, order=True)
 class DocumentKey:
-    """What a request file says instead of an id: the country (alpha-3) and Assure's word for the kind of document."""
+    """A document type as a request file names it: the country (alpha-3) and Assure's name of the type."""
 
     country: str
     type: str
@@ -166,7 +166,7 @@ class DocumentKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentType:
-    """One row of GET document-types (§5). What only informs is empty where Assure did not say."""
+    """One row of GET document-types (§5). Descriptive fields are empty when Assure did not send them."""
 
     id: int
     country: str
@@ -178,13 +178,13 @@ class DocumentType:
 
     @property
     def key(self) -> DocumentKey:
-        """By what a request file may ask for it."""
+        """The country and type that a request file may name instead of the id."""
         return DocumentKey(self.country, self.type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureOptions:
-    """What starts a hosted capture flow (§10)."""
+    """The parameters of a hosted capture flow (§10)."""
 
     process_type: ProcessType
     redirect_url: str

@@ -1,4 +1,4 @@
-"""How an intent was answered, as the history keeps it: one line for each effect that was asked of Assure [I4]."""
+"""The answer to an intent, as the audit log keeps it: one entry for each effect that was sent to Assure [I4]."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ _CRASHED = Evidence(trouble=Trouble.CRASHED, cause="crashed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempted:
-    """How an intent was answered."""
+    """The answer to an intent."""
 
     number: int
     result: CallResult
@@ -19,7 +19,7 @@ class Attempted:
 
 
 def call_result(observation: Observation) -> tuple[CallResult, str] | None:
-    """What Assure's answer was, and its trace id, or "": of a read as well. None when Assure was not asked."""
+    """The class of Assure's answer and its trace id or "", also for reads. None when no call was sent."""
     kind = answered_effect(observation)
     if kind is None or kind.local or not isinstance(observation, Answered):
         return None
@@ -27,7 +27,7 @@ def call_result(observation: Observation) -> tuple[CallResult, str] | None:
 
 
 def attempt_result(record: Record, observation: Observation) -> Attempted | None:
-    """How the open intent of the record is answered by the observation; None when none is open."""
+    """The answer that the observation gives to the open intent. None when no intent is open."""
     if record.intent is None:
         return None
     if not isinstance(observation, Answered):

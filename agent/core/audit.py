@@ -1,8 +1,7 @@
-"""The audit history: what changed in a record, as data. Folding all changes gives the audited record [I5].
+"""The audited part of a record, and its changes as data. Folding all changes gives the audited record [I5].
 
-Only what is audited goes in: no name, no label, no path, no author, no link, no pace. Digests are salted,
-ids are Assure's. The store adds keyed digests of what is kept outside of the history (`DIGESTS`); no field of a record
-is among them.
+Names, labels, paths, authors, capture links and pace are not audited. Digests are salted, ids are Assure's.
+The store adds keyed digests of data that is kept outside the audit log (`DIGESTS`). They are not fields of a record.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,14 +14,14 @@ from agent.core.record import Hold, Intent, Record, Result
 
 Audited = dict[str, Any]
 
-# Keys of `changes` that the store adds (agent/store/digests.py); they are no fields of a record.
-ANSWER = "answer"  # the key of `changes` with the class of the answer to the open intent; not a field of a record
+# Keys of `changes` that the store adds (agent/store/digests.py). They are not fields of a record.
+ANSWER = "answer"  # the class of the answer to the open intent
 DIGESTS = frozenset({"nameDigest", "labelsDigest", "authorDigests", "forgotten", "command"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One entry of the history: `type` is the observation's name, `changes` the new values of audited fields."""
+    """One entry of the audit log: `type` is the observation's name, `changes` the new values of audited fields."""
 
     at: float
     type: str
@@ -30,7 +29,7 @@ class Event:
 
 
 def audited(record: Record) -> Audited:
-    """The audited fields of a record, JSON-safe. Fields without a value are left out."""
+    """The audited fields of a record as JSON values. Fields without a value are left out."""
     fields = {
         **{key: shown(getattr(record, name)) for key, name, shown in _RECORD_FIELDS},
         **{key: shown(getattr(record.desired, name)) for key, name, shown in _DESIRED_FIELDS},
@@ -40,7 +39,10 @@ def audited(record: Record) -> Audited:
 
 
 def difference(before: Record | None, after: Record) -> Audited:
-    """What changed; a field that lost its value is None. Most fields of a step are the very same, and cost nothing."""
+    """The audited fields that changed. The value of a field that lost its value is None.
+
+    Most steps share most values with the record before, so the comparison is by identity first.
+    """
     if before is None:
         return audited(after)
     moved = changed_fields(before, after)
@@ -58,7 +60,7 @@ def difference(before: Record | None, after: Record) -> Audited:
 
 
 def digested_fields_changed(before: Record, after: Record) -> bool:
-    """Did something change of which the store chains a digest: name, labels, file or author?"""
+    """True when a field changed whose digest the store keeps: name, labels, file or author."""
     if before.desired is after.desired and before.next is after.next:
         return before.name != after.name
     return _digested_fields(before) != _digested_fields(after)
@@ -107,7 +109,7 @@ def _result_fields(result: Result | None) -> Audited:
     }
 
 
-# What is audited: its name in the history, the record's field, and how its value is written.
+# Audited fields: the name in the audit log, the field of the record, and the function that converts its value.
 _Fields = tuple[tuple[str, str, Callable[[Any], Any]], ...]
 _RECORD_FIELDS: _Fields = (
     ("generation", "generation", _same),
@@ -129,7 +131,7 @@ _RECORD_FIELDS: _Fields = (
     ("billed", "billed", _or_none),
     ("claimsUntil", "claims_until", _same),
     ("discard", "discard", _or_none),
-    ("discarded", "discarded", lambda told: [[depiction.value, how] for depiction, how in told] or None),
+    ("discarded", "discarded", lambda results: [[depiction.value, how] for depiction, how in results] or None),
     ("deleted", "deleted", _or_none),
     ("admittedAt", "admitted_at", _same),
     ("openedAt", "opened_at", _same),
@@ -153,7 +155,7 @@ _DESIRED_FIELDS: _Fields = (
 
 
 def replay(changes: Iterable[Mapping[str, Any]]) -> Audited:
-    """Fold the changes of all events, oldest first, without the digests that the store added."""
+    """Fold the changes of all events, oldest first. Leaves out the digests that the store added."""
     fields: Audited = {}
     for change in changes:
         for key, value in change.items():

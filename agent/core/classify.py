@@ -1,18 +1,18 @@
-"""What do we know after a call? The one function that says: done, refused, busy or unknown (design §5).
+"""Classify the answer to a call as done, refused, busy or unknown (design §5).
 
-The order of the questions is the theory:
+The rules apply in this order:
 
-1. nothing came back: was it certainly never sent? Then busy, otherwise unknown;
-2. the documented status: done when the body reads as documented, otherwise unknown;
-3. "not now" (401, 408, 425, 429): busy, whatever the body;
-4. a status that no server sends after it acted, such as 413 or 501: refused, whatever the body and whoever answers;
-5. another 4xx: refused when the body has the shape of Assure's or the gateway's own errors. A 4xx page of
-   anything else on the way proves nothing: unknown. A 404 where no dossier was asked for tells of a wrong path or
-   account, a 403 of what the client may do, and neither of a request: busy;
-6. all the rest: unknown.
+1. No answer: busy when the call was certainly never sent, otherwise unknown.
+2. The documented status: done when the body is valid, otherwise unknown.
+3. A status that asks for a later repeat (401, 408, 425, 429): busy, for any body.
+4. A status that no server sends after it acted, such as 413 or 501: refused, for any body and any server.
+5. Another 4xx: refused when the body is an error of Assure or of its gateway, otherwise unknown.
+   A 4xx page of a proxy proves nothing. A 404 or 403 for a path without a dossier is busy. It concerns the path,
+   the account or the permissions of the client, not one request.
+6. Everything else: unknown.
 
-Start verification is billed, so it believes less: of 3 only 401 and 429, and nothing of 4 and 5. The token endpoint
-creates nothing, so it is the other way round: everything but success and an OAuth error about the client is busy.
+Start verification is billed, so fewer answers are proof: of rule 3 only 401 and 429, and rules 4 and 5 do not apply.
+The token endpoint creates nothing. Its answers are busy, except success and an OAuth error about the client.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from agent.core.answer import CLIENT_REJECTED, Answer, Busy, Done, Evidence, Ope
 
 T = TypeVar("T")
 
-MAX_RETRY_AFTER: Final = 60.0  # seconds of a Retry-After that are believed; then one asks again, gently
+MAX_RETRY_AFTER: Final = 60.0  # seconds: the longest Retry-After that the agent obeys
 
 SUCCESS: Final = {
     Operation.TOKEN: 200,
@@ -47,10 +47,10 @@ SUCCESS: Final = {
 """The one documented success of each call (contract §1, §3)."""
 
 EMPTY_STATUS: Final = {Operation.LIST_DOCUMENT_TYPES: 204}
-"""A second documented success: there is nothing to list (contract §5)."""
+"""A second documented success: the list is empty (contract §5)."""
 
-REFUSAL: Final = "error-body"  # the cause of a 4xx in Assure's own words, or the gateway's
-NOT_ACTED: Final = "not-acted"  # the cause of a status that alone proves that nothing happened
+REFUSAL: Final = "error-body"  # the cause of a 4xx with an error of Assure or its gateway
+NOT_ACTED: Final = "not-acted"  # the cause of a status that alone proves that the call had no effect
 WITHOUT_DOSSIER: Final = frozenset(
     {
         Operation.CREATE_DOSSIER,
@@ -61,9 +61,8 @@ WITHOUT_DOSSIER: Final = frozenset(
 )
 """The calls with no dossier in their path (contract §3)."""
 
-# RFC 9110, 6585, 7725: method, length, size, type, expectation, authority, protocol or header fields are refused before
-# the request is carried out. Not among them: 406 and 416, which some servers find out afterwards; 407 and 511, which
-# are about the network and pass.
+# Statuses of RFC 9110, 6585 and 7725 by which a server refuses a request before it carries it out.
+# 406 and 416 are not among them, because some servers send these afterwards. 407 and 511 concern the network and pass.
 _CANNOT_HAVE_ACTED = frozenset({405, 411, 413, 414, 415, 417, 421, 426, 431, 451, 501, 505})
 _RETRY_LATER = frozenset({401, 408, 425, 429})
 _RETRY_LATER_FOR_START = frozenset({401, 429})
@@ -75,41 +74,41 @@ _SHAPE_LENGTH = 400
 
 
 class _NotJson:
-    """The type of NOT_JSON, so that it prints as what it is."""
+    """The type of NOT_JSON, with a readable repr."""
 
     def __repr__(self) -> str:
         return "NOT_JSON"
 
 
 NOT_JSON: Final = _NotJson()
-"""Stands for a body that is not JSON; JSON's own null is None."""
+"""The parsed form of a body that is not JSON. JSON's own null is None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpReply:
-    """An HTTP answer that was read to its end. Its body never shows in repr [I6]."""
+    """A complete HTTP answer. Its repr never shows the body [I6]."""
 
     status: int
     body: bytes = field(default=b"", repr=False)
     document: object = field(default=NOT_JSON, repr=False)  # the body as parsed JSON
-    retry_after: str | None = None  # the header, as it came
-    date: str | None = None  # likewise
+    retry_after: str | None = None  # the header, not parsed
+    date: str | None = None  # the header, not parsed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoReply:
-    """No answer. `cause` is a word of the transport: refused, dns, tls-certificate-has-expired, timeout."""
+    """No answer. `cause` is a code of the transport, such as refused, dns, tls-certificate-has-expired or timeout."""
 
     trouble: Trouble
     cause: str
 
 
 Reader = Callable[[HttpReply], T]
-"""Reads the documented body of a success; raises ValueError (best: Unreadable) when it is anything else."""
+"""Parses the documented body of a success. Raises ValueError, or better Unreadable, for any other body."""
 
 
 class Unreadable(ValueError):
-    """A body is not what is documented. `cause` is a word of ours and goes into the evidence: never a value."""
+    """An undocumented body. `cause` is a code of the agent for the evidence, never a value of the body."""
 
     def __init__(self, cause: str = "unreadable") -> None:
         super().__init__(cause)
@@ -117,10 +116,10 @@ class Unreadable(ValueError):
 
 
 def classify(operation: Operation, response: HttpReply | NoReply | Trouble, parse: Reader[T], now: float) -> Answer[T]:
-    """Say what is known after `operation` was tried and `response` came of it.
+    """Classify the `response` to `operation`.
 
-    `parse` is asked only for the documented success status. `now` (seconds since the epoch) turns a Retry-After date
-    into seconds where the answer has no Date of its own. Pure and total, as long as `parse` raises ValueError alone.
+    `parse` is called only for the documented success status. `now` (seconds since the epoch) converts a Retry-After
+    date to seconds when the answer has no Date. Pure and total, if `parse` raises only ValueError.
     """
     if isinstance(response, Trouble):
         response = NoReply(trouble=response, cause=response.value)
@@ -128,7 +127,7 @@ def classify(operation: Operation, response: HttpReply | NoReply | Trouble, pars
         return _without_answer(operation, response)
     answer = _with_answer(operation, response, parse, now)
     if operation is Operation.TOKEN and isinstance(answer, Unknown):
-        return _busy(response, answer.evidence.cause, now)  # a token asked for twice costs nothing
+        return _busy(response, answer.evidence.cause, now)  # a repeated request for a token costs nothing
     return answer
 
 
@@ -173,7 +172,7 @@ def _success(reply: HttpReply, parse: Reader[T]) -> Done[T] | Unknown:
 
 
 def _token_error(reply: HttpReply, now: float) -> Refused | Busy:
-    """Only an OAuth error about the client is one that a person must mend (contract §1, RFC 6749 §5.2)."""
+    """Refused only for an OAuth error about the client, which the operator must correct (contract §1, RFC 6749)."""
     error = reply.document.get("error") if isinstance(reply.document, dict) else None
     if 400 <= reply.status < 500 and isinstance(error, str) and error in CLIENT_REJECTED:
         return Refused(evidence=evidence_of(reply, error))
@@ -185,16 +184,16 @@ def _busy(reply: HttpReply, cause: str, now: float) -> Busy:
 
 
 def _malformed_authorization(reply: HttpReply) -> bool:
-    """Assure's 400 about the Authorization header (contract §2): as a 401, it is about the client, not the request."""
+    """True for Assure's 400 about the Authorization header (contract §2). Like a 401, it is about the client."""
     title = reply.document.get("title") if isinstance(reply.document, dict) else None
     return reply.status == 400 and title == "Malformed Authorization header."
 
 
 def is_error_body(document: object, status: int) -> bool:
-    """True for an error in Assure's or the gateway's own words (contract §2), told by shape, not by content type.
+    """True for an error of Assure or of its gateway (contract §2), recognised by its shape, not by its content type.
 
-    The rule: an object with a `title`, or with `type` and `status`; and a `status`, where there is one, that repeats
-    the HTTP status. Proxies and web servers on the way answer with HTML, or with JSON that has neither.
+    The shape is an object with `title`, or with `type` and `status`. A `status` must repeat the HTTP status.
+    Proxies and web servers answer with HTML, or with JSON that has neither.
     """
     if not isinstance(document, dict):
         return False
@@ -205,15 +204,15 @@ def is_error_body(document: object, status: int) -> bool:
 
 
 def retry_delay(reply: HttpReply, now: float) -> float | None:
-    """Seconds to wait, from a Retry-After in seconds or as an HTTP date; None when it says nothing readable.
+    """Seconds to wait, from a Retry-After in seconds or as an HTTP date. None when the header is invalid.
 
-    A date is read against the answer's own Date: the clocks of Assure and of this machine differ.
+    A date is compared with the Date of the answer, because the clocks of Assure and of this machine differ.
     """
     if reply.retry_after is None:
         return None
     text = reply.retry_after.strip()
     if re.fullmatch(r"[+-]?[0-9]+", text):
-        seconds = float(text)  # any number of digits: at worst infinity, which is capped
+        seconds = float(text)  # many digits give infinity, which the maximum limits
     else:
         until, sent = http_date(text), http_date(reply.date)
         if until is None:
@@ -223,7 +222,7 @@ def retry_delay(reply: HttpReply, now: float) -> float | None:
 
 
 def http_date(text: str | None) -> float | None:
-    """Seconds since the epoch of an HTTP date; None when it is unreadable."""
+    """An HTTP date in seconds since the epoch. None when it is invalid."""
     try:
         when = parsedate_to_datetime((text or "").strip())
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
@@ -232,7 +231,7 @@ def http_date(text: str | None) -> float | None:
 
 
 def evidence_of(reply: HttpReply, cause: str) -> Evidence:
-    """What is kept of an answer: no value of its body but a trace id [I6]."""
+    """The evidence of an answer. It contains no value of the body except the trace id [I6]."""
     body = reply.document
     trace_id = body.get("traceId") if isinstance(body, dict) else None
     traced = isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)
@@ -246,7 +245,7 @@ def evidence_of(reply: HttpReply, cause: str) -> Evidence:
 
 
 def shape_of(document: object) -> str:
-    """Top-level key names and JSON types, `{title:string,status:number}`; key names only when they are names."""
+    """The top-level keys and their JSON types, such as `{title:string,status:number}`. An unusual key becomes `?`."""
     if not isinstance(document, dict):
         return "not-json" if document is NOT_JSON else _json_type(document)
     parts, length = [], 0

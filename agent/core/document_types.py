@@ -1,7 +1,7 @@
-"""Find the document type of a country and a kind in Assure's list of document types (contract §5).
+"""Find the document type of a country and a type name in Assure's list of document types (contract §5).
 
-Pure: `assure/document_type_cache.py` fetches the list. Nothing is guessed: a country and kind that match no row, or
-rows with different ids, give no document type.
+Pure: `assure/document_type_cache.py` reads the list. The result is never a guess. A country and type that match no
+row, or rows with different ids, give no document type.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,10 @@ _MOST_CANDIDATES = 5
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """No document, or more than one. `candidates`: those that fit when ambiguous, otherwise the nearest, best first."""
+    """No document type, or several.
+
+    `candidates` are the matching rows when ambiguous, otherwise the nearest, best first.
+    """
 
     candidates: tuple[DocumentType, ...]
     ambiguous: bool
@@ -26,7 +29,7 @@ Resolution = DocumentType | Unresolved
 
 
 def resolve(types: Sequence[DocumentType], key: DocumentKey) -> Resolution:
-    """The one document type that is meant, or why there is none."""
+    """Return the only document type of this country and type, or the reason why there is none."""
     fitting = {row.id: row for row in reversed(types) if row.key == key}
     if len(fitting) == 1:
         return next(iter(fitting.values()))
@@ -48,7 +51,7 @@ def check_admitted_id(found: Resolution | None, document_id: int) -> tuple[CallR
 
 
 def explain_unresolved(key: DocumentKey, found: Unresolved) -> tuple[str, str]:
-    """Message and hint for the file that asked."""
+    """Message and hint for the request file that names the country and type."""
     if found.ambiguous:
         message = f"expected one document type; Assure has several for {key}"
         return message, f"use documentId with one of {_listed(found.candidates, keys=False)}"
@@ -61,7 +64,7 @@ def explain_unresolved(key: DocumentKey, found: Unresolved) -> tuple[str, str]:
 def selected(
     types: Iterable[DocumentType], country: str | None, kind: str | None, search: str | None
 ) -> list[DocumentType]:
-    """The rows of this country and kind that hold the searched text anywhere, all regardless of case; sorted."""
+    """The rows of this country and kind that contain the searched text, sorted. Case is ignored."""
 
     def fits(row: DocumentType) -> bool:
         texts = (str(row.id), row.country, row.country_name, row.type, row.name, row.sub_type, row.icao)
@@ -75,7 +78,7 @@ def selected(
 
 
 def _nearest(types: Sequence[DocumentType], key: DocumentKey) -> tuple[DocumentType, ...]:
-    """Other kinds of the same country; where it has none, the same kind of countries that are spelled alike."""
+    """Other types of the same country. A country without rows gives the same type of countries with a similar code."""
     here = [row for row in types if row.country == key.country]
     if here:
         order = get_close_matches(key.type, sorted({row.type for row in here}), n=len(here), cutoff=0.0)

@@ -1,4 +1,4 @@
-"""Why a listener ends a connection before its peer does. The values are labels of a metric."""
+"""The reasons why a listener closes a connection before its peer does. The values are labels of a metric."""
 
 from enum import StrEnum
 

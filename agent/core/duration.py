@@ -1,6 +1,6 @@
-"""Durations as people write them: Go's units plus `d`, as in `90s`, `15m`, `24h`, `30d`, `1h30m`, `250ms`, `0s`.
+"""Durations in text form: Go's units plus `d`, as in `90s`, `15m`, `24h`, `30d`, `1h30m`, `250ms`, `0s`.
 
-A duration is a float of seconds, exact to the microsecond, never negative and at most ten years of 365 days.
+A duration is a float of seconds, exact to the microsecond, not negative and at most ten years of 365 days.
 """
 
 import re
@@ -28,9 +28,9 @@ _PARTS = re.compile(r"([0-9.]+)(d|h|ms|m|s|us|µs|μs)")
 _LONGEST_TEXT = 40
 
 
-@lru_cache(maxsize=256)  # a folder of requests says `24h` a hundred thousand times
+@lru_cache(maxsize=256)  # a folder may contain `24h` a hundred thousand times
 def parse_duration(text: str) -> float:
-    """Seconds of a duration such as `1h30m`. ValueError, with a sentence, for anything else."""
+    """Parse a duration such as `1h30m` into seconds. Raises ValueError with a message for the user."""
     if text.startswith("-"):
         raise ValueError("expected a duration that is not negative")
     if len(text) > _LONGEST_TEXT or not (text == "0" or re.fullmatch(_PATTERN, text)):
@@ -45,7 +45,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest way to write it; `parse_duration` gives the same float back. Days from `2d` on, so `24h` stays."""
+    """The shortest text for which `parse_duration` returns the same float. Days begin at `2d`, so `24h` stays."""
     left = round(seconds * 1_000_000)
     units = ["d", "h", "m", "s", "ms", "us"] if left >= 2 * _MICROSECONDS["d"] else ["h", "m", "s", "ms", "us"]
     text = ""
@@ -57,7 +57,7 @@ def format_duration(seconds: float) -> str:
 
 def _read(value: object) -> float:
     if value == 0 and type(value) is int:
-        return 0.0  # YAML reads `0` as a number
+        return 0.0  # YAML parses `0` as a number
     if not isinstance(value, str):
         raise ValueError("expected a duration such as 90s, 15m, 24h or 30d")  # noqa: TRY004 - pydantic wants it
     return parse_duration(value)
@@ -77,4 +77,4 @@ Duration = Annotated[
         }
     ),
 ]
-"""A field that is written as text and held as seconds."""
+"""A field whose text form is a duration and whose value is in seconds."""

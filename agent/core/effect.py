@@ -1,7 +1,7 @@
-"""Effects: what the machine asks of the outside, in the imperative. Data only; the interpreter performs them.
+"""Effects: the external actions that a step requests, named in the imperative. The interpreter performs them.
 
-Those that change the remote have a committed intent first; reads do not. Each name says what is asked; the table of
-what may be asked again, and what follows when the answer is unknown, is in design §5 and in `machine.py`.
+An effect that changes data at Assure has a committed intent first; a read has none. Design §5 and `machine.py` list
+which effects may be repeated, and what follows an unknown answer.
 """
 
 from dataclasses import dataclass
@@ -11,34 +11,34 @@ from agent.core.assure_types import CaptureOptions, Depiction, DocumentKey, Proc
 
 
 class EffectKind(StrEnum):
-    """The kinds of effects. `mutates` tells those that need an intent."""
+    """The kinds of effects. The comments state the result of a repeat."""
 
     CREATE_DOSSIER = "create_dossier"  # makes another when repeated
     CREATE_PROCESS = "create_process"  # makes another when repeated
-    START_CAPTURE = "start_capture"  # makes another when repeated; a lost link is lost
-    UPLOAD_IMAGES = "upload_images"  # replaces
+    START_CAPTURE = "start_capture"  # creates another; a lost link cannot be read again
+    UPLOAD_IMAGES = "upload_images"  # replaces the images
     START_VERIFICATION = "start_verification"  # billable
-    DELETE_DOSSIER = "delete_dossier"  # 404 is done
-    RESERVE_START = "reserve_start"  # local: may one more be started today?
-    VERIFY_IMAGES = "verify_images"  # local: are the images what was admitted?
-    FIND_DOSSIER = "find_dossier"  # by our external reference
+    DELETE_DOSSIER = "delete_dossier"  # 404 counts as done
+    RESERVE_START = "reserve_start"  # local: takes one start from the budget
+    VERIFY_IMAGES = "verify_images"  # local: compares the images with their digests at admission
+    FIND_DOSSIER = "find_dossier"  # by external reference
     READ_DOSSIER = "read_dossier"
     READ_PROCESS = "read_process"
-    COMPARE_IMAGES = "compare_images"  # what Assure returns against what was admitted
+    COMPARE_IMAGES = "compare_images"  # compares the images at Assure with their digests at admission
 
     @property
     def mutates(self) -> bool:
-        """True when it changes the remote: intent first, attempt on record."""
+        """True when it changes data at Assure. Then the intent is committed first, and the attempt is logged."""
         return self in _MUTATIONS
 
     @property
     def local(self) -> bool:
-        """True when nothing is sent for it."""
+        """True when the agent sends no call for it."""
         return self in _LOCAL
 
     @property
     def starts_work(self) -> bool:
-        """True when it leads to something new at Assure: none of these while the agent is paused."""
+        """True when it leads to something new at Assure. A paused agent performs none of these."""
         return self in _MUTATIONS - {EffectKind.DELETE_DOSSIER} or self in _LOCAL
 
 
@@ -67,19 +67,19 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReserveStart(Effect):
-    """Take one start from the day's budget, before anything is created; nothing is sent."""
+    """Take one start from the budget of the day, before the dossier is created. Sends no call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateDossier(Effect):
-    """POST /dossiers with our reference."""
+    """POST /dossiers with the external reference."""
 
     reference: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindDossier(Effect):
-    """Look for the reference in the lists, as of after `since` (when the create was intended)."""
+    """Search the lists of Assure for the reference. `since` is the time of the create intent."""
 
     reference: str
     since: float
@@ -87,7 +87,7 @@ class FindDossier(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateProcess(Effect):
-    """POST processes, if `document_type` (when the file gave one) still means this id."""
+    """POST processes, if `document_type` (when the file names one) still means this id."""
 
     dossier_id: str
     process_type: ProcessType
@@ -114,14 +114,14 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyImages(Effect):
-    """Compare the image files with their digests at admission; nothing is sent."""
+    """Compare the image files with their digests at admission. Sends no call."""
 
     images: tuple[ImageRef, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadImages(Effect):
-    """POST images, verified against their digests once more while being read."""
+    """POST images. The agent compares them with their digests at admission while it reads them."""
 
     dossier_id: str
     process_id: str
@@ -147,7 +147,7 @@ class StartVerification(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimsRequest:
-    """The claims of an accepted process are to be kept: whose, and for how many seconds. They come back sealed [I6]."""
+    """The claims of an accepted process that the agent keeps, for `ttl` seconds. They arrive encrypted [I6]."""
 
     uid: str
     generation: int
@@ -156,7 +156,7 @@ class ClaimsRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadProcess(Effect):
-    """GET process. With `claims_request`, an accepted one is read together with its claims."""
+    """GET process. With `claims_request`, an accepted process is read together with its claims."""
 
     dossier_id: str
     process_id: str
@@ -165,7 +165,7 @@ class ReadProcess(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadDossier(Effect):
-    """GET dossier. `expect_missing`: it was deleted, and a 404 is what is hoped for."""
+    """GET dossier. `expect_missing`: it was deleted, and a 404 confirms that."""
 
     dossier_id: str
     expect_missing: bool = False
@@ -173,7 +173,7 @@ class ReadDossier(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteDossier(Effect):
-    """DELETE dossier. `expect_missing`: it was lost, or a deletion of it was tried before, and a 404 is no surprise."""
+    """DELETE dossier. `expect_missing`: it was lost or its deletion was tried before, so a 404 is normal."""
 
     dossier_id: str
     expect_missing: bool = False

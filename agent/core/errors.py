@@ -1,17 +1,4 @@
-"""The errors of the agent. Each says what, where and why, and carries a hint that a person can act on.
-
-AgentError
-├── Impossible        ours: the machine was shown an observation that its table does not allow; the record is untouched
-├── SettingsError     theirs: a setting is missing or wrong                                        (exit code 1)
-│   └── WrongUse        settings that exist and are not taken: misspelt, misread, or of no effect  (exit code 2)
-│       └── Untrusted     somebody else may have written them                                      (exit code 2)
-├── StoreError        theirs: the state file cannot be used
-│   ├── StoreLocked     another agent holds it
-│   ├── StoreNewer      it was written by a newer version
-│   ├── StoreForeign    it belongs to another Assure account
-│   └── StoreDamaged    it is not what we wrote
-└── RemoteError       theirs: Assure does not let us in
-"""
+"""The errors of the agent. Each states the problem and its object, and carries a hint for the operator."""
 
 from typing import TypeVar
 
@@ -19,7 +6,7 @@ T = TypeVar("T")
 
 
 class AgentError(Exception):
-    """Something a person should read. `str()` is the message; `hint` is what to try, without the word "Try"."""
+    """An error for the operator. `str()` is the message. `hint` is the remedy without the prefix "Try"."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -27,7 +14,7 @@ class AgentError(Exception):
 
 
 class Impossible(AgentError):
-    """A bug of the agent: the state machine would break one of its rules. The record stays unchanged."""
+    """A bug of the agent: an observation that the state machine does not allow. The record stays unchanged."""
 
 
 def required(value: T | None, name: str) -> T:
@@ -38,36 +25,36 @@ def required(value: T | None, name: str) -> T:
 
 
 class SettingsError(AgentError):
-    """Theirs: a setting is missing or wrong."""
+    """A setting is missing or wrong. The exit code is 1."""
 
 
 class WrongUse(SettingsError):
-    """Theirs: settings or options that exist and are not taken: misspelt, misread, or of no effect."""
+    """A setting or option that has no effect or cannot be parsed, for example a misspelt one. The exit code is 2."""
 
 
 class UntrustedFile(WrongUse):
-    """Theirs: a file of settings or a secret that somebody else may have written."""
+    """A file with settings or a secret that another user may have written."""
 
 
 class StoreError(AgentError):
-    """Theirs: the state file cannot be used."""
+    """The store cannot be used."""
 
 
 class StoreLocked(StoreError):
-    """Another agent holds the state file [I7]."""
+    """Another agent holds the lock of the store [I7]."""
 
 
 class StoreNewer(StoreError):
-    """The state file was written by a newer version."""
+    """A newer version wrote the store."""
 
 
 class StoreForeign(StoreError):
-    """The state file belongs to another base URL or client id."""
+    """The store belongs to another base URL or client id."""
 
 
 class StoreDamaged(StoreError):
-    """The state file is not what we wrote."""
+    """The store is not as the agent wrote it."""
 
 
 class RemoteError(AgentError):
-    """Theirs: Assure does not let us in."""
+    """Assure does not accept the agent."""

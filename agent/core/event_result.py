@@ -1,20 +1,20 @@
-"""What becomes of an Assure Event that we receive."""
+"""The result of an Assure Event that the agent receives."""
 
 from enum import StrEnum
 
 
 class EventResult(StrEnum):
-    """The first four are acknowledged, the rest are answered with 4xx and change nothing."""
+    """The results. The agent acknowledges the first four. It answers the others with 4xx and changes nothing."""
 
-    ACCEPTED = "woke"  # an open request looks at its process now
-    UNMATCHED = "stray"  # nothing open here has this dossier or this reference
+    ACCEPTED = "woke"  # an open request reads its process now
+    UNMATCHED = "stray"  # no open request has this dossier or this reference
     DUPLICATE = "repeated"  # an event with this id was received within a day
-    UNKNOWN = "unknown"  # another event than process.complete
+    UNKNOWN = "unknown"  # not a process.complete event
     FORGED = "forged"  # no signature, or a wrong one
-    OVERSIZED = "oversized"  # larger than we read
-    UNREADABLE = "unreadable"  # signed, and no envelope; or it did not arrive whole
+    OVERSIZED = "oversized"  # larger than the size limit
+    UNREADABLE = "unreadable"  # signed, and not a valid envelope; or incomplete
 
     @property
     def genuine(self) -> bool:
-        """True when it was an event, and signed by who knows the secret."""
+        """True for an event with a valid signature."""
         return self not in (EventResult.FORGED, EventResult.OVERSIZED, EventResult.UNREADABLE)

@@ -1,4 +1,4 @@
-"""Frozen values that are copied with changes, many times for each step."""
+"""Fast copies of frozen dataclasses with changes. A step makes many of them."""
 
 from typing import TYPE_CHECKING, TypeVar
 
@@ -6,16 +6,16 @@ T = TypeVar("T")
 
 __all__ = ["changed_fields", "replace"]
 
-if TYPE_CHECKING:  # so that names and types of the changes are checked
+if TYPE_CHECKING:  # for mypy, which then checks names and types of the changes
     from dataclasses import replace
 else:
     from dataclasses import replace as _replace
     from typing import Any
 
     def replace(value: Any, **changes: Any) -> Any:
-        """`dataclasses.replace`, which builds a record of 50 fields anew in 10 µs; a copy of its dict takes 1.
+        """As `dataclasses.replace`, which needs 10 µs for a record of 50 fields; a copy of its `__dict__` needs 1 µs.
 
-        Only a value that has a dict and nothing to do once it is built is copied that way.
+        The fast copy applies only to a class with a `__dict__` and without `__post_init__`.
         """
         fields = getattr(value, "__dict__", None)
         if fields is None or hasattr(value, "__post_init__"):
@@ -28,6 +28,6 @@ else:
 
 
 def changed_fields(before: T, after: T) -> set[str]:
-    """The fields that are not the very same in both; whether their values differ is for the caller to see."""
+    """Names of the fields that are not identical in both. The caller compares their values."""
     known = vars(before)
     return {name for name, value in vars(after).items() if value is not known[name]}

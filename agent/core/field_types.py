@@ -1,6 +1,6 @@
-"""The shapes of the texts in a request file: names, keys, paths, URLs, each with what was expected, in our words.
+"""Types of the text fields in a request file: names, keys, paths, URLs, each with a description of the valid form.
 
-Refusals are errors of type `refused`, which carry `message` and `hint` in their context; neither holds the value [I6].
+Errors have the type `refused` and carry `message` and `hint` in their context. Neither contains the value [I6].
 """
 
 import ipaddress
@@ -24,24 +24,24 @@ _HOST = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[-A-
 
 
 def field_error(message: str, hint: str) -> PydanticCustomError:
-    """A validation error in our words. `message` says what was expected, `hint` what to do; neither holds the value."""
+    """A validation error. `message` states the expected form, `hint` the remedy. Neither contains the value."""
     return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint})
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The shape of a text: a pattern that matches it whole, its longest length, and what was expected, for people."""
+    """A form of text: a pattern for the whole text, its maximum length, and a description for the user."""
 
     pattern: str
     max_length: int
     expected: str
 
     def fits(self, value: str) -> bool:
-        """True for a text of this shape. The length comes first, so that no pattern meets a long text."""
+        """True for a text of this form. The length is checked first, so that no pattern runs over a long text."""
         return len(value) <= self.max_length and re.fullmatch(self.pattern, value) is not None
 
     def check(self, value: str) -> str:
-        """The value itself. Raises `refused`."""
+        """Return the value. Raises PydanticCustomError of type `refused`."""
         if not self.fits(value):
             raise field_error(f"expected {self.expected}, at most {self.max_length} characters", "change the value")
         return value
@@ -86,7 +86,7 @@ def _loopback(host: str) -> bool:
 
 def _valid_host(host: str) -> bool:
     if ":" in host:
-        return ipaddress.ip_address(host).version == 6  # raises ValueError
+        return ipaddress.ip_address(host).version == 6  # raises ValueError for a malformed address
     return len(host) <= 253 and re.fullmatch(_HOST, host) is not None
 
 
@@ -96,7 +96,7 @@ def _redirect_url(url: str) -> str:
         raise field_error("expected a URL of printable ASCII, at most 2048 characters", advice)
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port  # a port out of range raises
+        host, _ = parts.hostname or "", parts.port  # raises ValueError for a port out of range
         whole = parts.scheme in ("https", "http") and _valid_host(host)
     except ValueError:
         whole = False

@@ -1,4 +1,4 @@
-"""Lost answers: when the lists of Assure prove that a dossier is absent, and which process to adopt."""
+"""Rules for lost answers: proof that a dossier does not exist, and the process to adopt."""
 
 from enum import StrEnum
 
@@ -10,19 +10,18 @@ from agent.core.record import Record
 
 
 class Absence(StrEnum):
-    """What a search that did not find our dossier says of it."""
+    """The conclusion from a search that did not find the dossier."""
 
-    OPEN = "open"  # too early to tell: it is looked for again
-    PROVEN = "proven"  # it was never created
-    UNPROVABLE = "unprovable"  # it may be there, out of sight: go on, and keep the reference on the books
+    OPEN = "open"  # too early: the agent searches again
+    PROVEN = "proven"  # Assure never created it
+    UNPROVABLE = "unprovable"  # it may exist outside the list: continue, and record a possible orphan
 
 
 def absence(search: DossierSearched, since: float, policy: Policy) -> Absence:
-    """What is proved about a dossier whose creation is unknown since `since`, by a search without it.
+    """The conclusion from a search without the dossier, whose creation is unknown since `since`.
 
-    A list shorter than its limit holds every dossier there is, so that one read after the call can no longer act, and
-    after the grace for lagging reads, proves absence. A full list never proves it, and waiting would not help: only
-    the grace for lagging reads is waited for.
+    A complete list proves absence when it was read after two delays: the call can no longer act, and reads no longer
+    lag. A full list never proves absence, even later. Then only the delay for lagging reads applies.
     """
     waited = search.at - policy.grace_start(since)
     if not search.complete:
@@ -31,7 +30,7 @@ def absence(search: DossierSearched, since: float, policy: Policy) -> Absence:
 
 
 def possible_orphan(before: Record, observation: Observation, after: Record, policy: Policy) -> str | None:
-    """A dossier we stopped looking for: its create was unknown, it was not found, and may turn up yet."""
+    """The reference of a possible orphan: the step ends the search for a dossier that may still appear."""
     gave_up = before.doubt is EffectKind.CREATE_DOSSIER and after.doubt is None and after.dossier_id is None
     if not gave_up:
         return None
@@ -41,7 +40,7 @@ def possible_orphan(before: Record, observation: Observation, after: Record, pol
 
 
 def next_search(at: float, since: float, policy: Policy) -> float:
-    """When to look again after a search at `at`: after the grace for lagging reads, then ever less often."""
+    """When to search again after a search at `at`: after the delay for lagging reads, then in growing intervals."""
     since = policy.grace_start(since)
     if at < since + policy.list_lag:
         return max(at + policy.min_read_interval, since + policy.list_lag)
@@ -49,7 +48,7 @@ def next_search(at: float, since: float, policy: Policy) -> float:
 
 
 def adoptable_process(processes: tuple[ListedProcess, ...], provider: str, process_type: str) -> ListedProcess | None:
-    """The oldest pending process that is what we would have created."""
+    """The oldest pending process of this provider and type."""
     matching = [
         process
         for process in processes
@@ -59,13 +58,13 @@ def adoptable_process(processes: tuple[ListedProcess, ...], provider: str, proce
 
 
 def started_process(processes: tuple[ListedProcess, ...]) -> ListedProcess | None:
-    """A process that is not pending, if there is one: it forbids a start. The latest of them."""
+    """The latest process that is not pending, if there is one. It forbids a start."""
     moving = [process for process in processes if process.status is not Status.PENDING]
     return max(moving, key=lambda process: (process.updated_at, process.process_id), default=None)
 
 
 def deciding_process(processes: tuple[ListedProcess, ...]) -> ListedProcess | None:
-    """The process that decides a capture request: an accepted one, else the latest final one once none is open."""
+    """The process that decides a capture request: an accepted one, or the latest final one when none is open."""
     accepted = [process for process in processes if process.status is Status.ACCEPTED]
     candidates = accepted or (list(processes) if all(process.status.final for process in processes) else [])
     return max(candidates, key=lambda process: (process.updated_at, process.process_id), default=None)

@@ -1,6 +1,7 @@
-"""The notices for the web application: which of them follow from a step.
+"""The notices of a step for the sinks.
 
-A notice has closed tokens and the agent's own ids only: no name, no label, no link. The dispatcher adds the name [I6].
+A notice contains only codes and ids of the agent: no name, no label, no capture link. The dispatcher adds the
+name [I6].
 """
 
 from collections.abc import Iterator
@@ -11,17 +12,17 @@ from agent.core.record import Hold, Phase, Record
 
 
 class NoticeType(StrEnum):
-    """The type of the event that a sink receives."""
+    """The type of the CloudEvent that a sink receives."""
 
-    CAPTURE_READY = "capture.ready"  # the end user's capture link exists; the notice does not contain it
-    SETTLED = "settled"  # the outcome is durable; the deletion of the dossier follows
+    CAPTURE_READY = "capture.ready"  # a capture link for the end user exists; the notice does not contain it
+    SETTLED = "settled"  # the outcome is committed; the deletion of the dossier follows
     HELD = "held"  # the operator has to decide
-    DELETED = "deleted"  # Assure deleted the dossier, and a read has confirmed it
+    DELETED = "deleted"  # the dossier is deleted at Assure, and a read confirmed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One notice. `reason` and `hold_id` belong to `held`, `outcome` to `settled` and `deleted`."""
+    """One notice. `held` has `reason` and `hold_id`; `settled` and `deleted` have `outcome`."""
 
     type: NoticeType
     generation: int
@@ -45,6 +46,6 @@ def notices(before: Record | None, record: Record, at: float, has_link: bool, ho
 
 
 def _deleted(before: Record, record: Record) -> bool:
-    """True if the deletion ended with its confirmation, for good or for the next generation; not for a new attempt."""
+    """True when the step confirmed the deletion, and no further attempt of the generation follows."""
     left = record.phase is Phase.DONE or record.generation != before.generation
     return before.phase is Phase.DELETION and left

@@ -1,7 +1,6 @@
-"""The record: everything that the agent knows of one request, as a frozen value.
+"""The record: everything that the agent knows about one request, as a frozen value.
 
-Times are seconds since the epoch, UTC. `None` is "not yet" or "not known". A record is one row of the store; `audit.py`
-lists the fields that are audited.
+Times are in seconds since the epoch. `None` means "not yet" or "unknown". `audit.py` lists the audited fields.
 """
 
 import hashlib
@@ -14,8 +13,6 @@ from agent.core.effect import EffectKind, ImageRef
 from agent.core.reference import Reference
 
 Mode = Literal["upload", "capture"]
-
-_HASHED = "sha256:"
 
 
 class Phase(StrEnum):
@@ -31,7 +28,7 @@ class Phase(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a generation ended; final. The road ends with the deletion of the dossier all the same."""
+    """The final result of a generation. The deletion of the dossier still follows."""
 
     ACCEPTED = "accepted"  # as Assure says
     REJECTED = "rejected"  # as Assure says
@@ -39,7 +36,7 @@ class Outcome(StrEnum):
     CANCELED = "canceled"  # as Assure says: the end user gave up in the capture flow
     FAILED = "failed"  # as Assure says: technical error
     EXPIRED = "expired"  # no final status before the deadline, or held for longer than HOLD_TTL
-    WITHDRAWN = "withdrawn"  # the file was removed before the result
+    WITHDRAWN = "withdrawn"  # the file was removed before there was a result
     LOST = "lost"  # dossier or process vanished at Assure, confirmed
     ABANDONED = "abandoned"  # the operator gave it up
 
@@ -52,50 +49,60 @@ class HoldReason(StrEnum):
     IMAGES_DIFFER = "images-differ"  # Assure returned another image than the one uploaded
     DOCUMENT_TYPE_GONE = "document-type-gone"  # the country and type no longer mean the document that was admitted
     REFUSED = "refused-by-assure"  # Assure refused a call in its own error shape
-    UNEXPECTED_ANSWER = "unexpected-answer"  # Assure said something that the contract does not know, four times
+    UNEXPECTED_ANSWER = "unexpected-answer"  # Assure sent answers that the contract does not define, four times
     HISTORY_LOST = "history-lost"  # the store was lost or restored, and Assure does not show the state of this request
-    CLAIMS_NOT_KEPT = "claims-not-kept"  # accepted, and its claims cannot be encrypted: no CLAIMS_KEY, or the disk
-    CHANGED_AFTER_START = "changed-after-start"  # the file changed after the billable act; which one counts?
+    CLAIMS_NOT_KEPT = "claims-not-kept"  # accepted, but the claims cannot be encrypted: no CLAIMS_KEY, or the disk
+    CHANGED_AFTER_START = (
+        "changed-after-start"  # the file changed after the billable act; the operator decides which one applies
+    )
     REAPPEARED_AFTER_START = "reappeared-after-start"  # the file is back after it was withdrawn and billed
 
     @property
     def about_document(self) -> bool:
-        """True when the question is about the file, and the verification that runs goes on."""
+        """True when the hold is about the file. The verification in progress continues."""
         return self in (HoldReason.CHANGED_AFTER_START, HoldReason.REAPPEARED_AFTER_START)
 
     @property
     def blocks(self) -> bool:
-        """True when nothing is done for the request until a person decides, but for its privacy clock."""
+        """True when the request makes no progress until the operator decides, except for its deadline."""
         return not self.about_document
 
     @property
     def self_healing(self) -> bool:
-        """True when its cause may go away without a word from a person: it is looked at again by itself."""
+        """True when the cause may disappear without a decision of the operator. The agent checks it again."""
         return self in (HoldReason.IMAGES_CHANGED, HoldReason.CLAIMS_NOT_KEPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A question to a person. `evidence` is token-shaped; `essence` is that of the document it is about, if it is."""
+    """A decision that the operator has to make."""
 
     id: str
     reason: HoldReason
     at: float
-    evidence: str = ""
-    essence: str = ""
+    evidence: str = ""  # token-shaped
+    essence: str = ""  # of the document that the hold is about, if any
+
+
+class HoldAnswer(StrEnum):
+    """How the operator may resolve a hold."""
+
+    RETRY = "retry"  # continue, or verify the document that the hold is about
+    ABANDON = "abandon"  # give the request up; a later rerun may verify the document that the hold is about
+    ADOPT = "adopt"  # continue with this dossier at Assure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteObjection:
-    """What Assure itself said to the effect in doubt. Should the effect not have happened, it may come to a person."""
+    """Assure's objection to the effect in doubt. If the effect did not happen, it becomes a hold."""
 
-    reason: HoldReason  # refused, or a surprise
+    reason: HoldReason  # REFUSED or UNEXPECTED_ANSWER
     evidence: str  # token-shaped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """An effect that is committed and not answered. `number` counts the intents of a request, from 1."""
+    """An effect that is committed and not answered yet. `number` counts the intents of a request from 1."""
 
     kind: EffectKind
     number: int
@@ -104,45 +111,41 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """An admitted document: what is wanted. Digests are salted (HMAC-SHA256 under the key beside the store).
+    """An admitted document. Durations are in seconds."""
 
-    `digest` covers the whole document, `essence` leaves out what may change in place: labels, annotations, retention,
-    deadline, suspend. Durations are in seconds.
-    """
-
-    digest: str
-    essence: str
+    digest: str  # of the whole document; HMAC-SHA256 under the identity key of the store
+    essence: str  # likewise, without labels, annotations, retention, deadline and suspend
     process_type: ProcessType
     document_id: int | None = None
-    document_type: DocumentKey | None = None  # what the file said instead; `document_id` was resolved at admission
+    document_type: DocumentKey | None = None  # given instead of an id; admission sets `document_id`
     images: tuple[ImageRef, ...] = ()
     read_back: bool = False
     capture: CaptureOptions | None = None
     deadline: float = 86400.0
     retention: float = 0.0
     suspend: bool = False
-    claims_ttl: float | None = None  # how long claims are kept; None: no personal value is
+    claims_ttl: float | None = None  # how long claims are kept; None keeps no claims
     rerun: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     file: str = ""
     line: int = 0
-    commit: str | None = None  # checked out when it was admitted, if the source is under git
-    dirty: bool | None = None  # the file was not as in that commit, or not in it
-    author: str | None = None  # who committed the file last; a person: not in the row, in a table of its own [I6]
+    commit: str | None = None  # the commit that was checked out at admission, if the source is a git checkout
+    dirty: bool | None = None  # the file differed from that commit
+    author: str | None = None  # the git author; kept in a table of its own, not in the row [I6]
 
     @property
     def mode(self) -> Mode:
-        """Which of the two use cases."""
+        """The use case."""
         return "upload" if self.capture is None else "capture"
 
     def has(self, depiction: Depiction) -> bool:
-        """True when there is such an image."""
+        """True when the document has this image."""
         return any(image.depiction is depiction for image in self.images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What Assure decided: names and booleans only [I6]."""
+    """Assure's decision: codes and booleans only [I6]."""
 
     status: Status
     reasons: tuple[StatusReason, ...] = ()
@@ -151,7 +154,7 @@ class Result:
     similarity: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots: see values.replace
+@dataclass(frozen=True, kw_only=True)  # without slots, for fast_replace.replace
 class Record:
     """One request and its current generation."""
 
@@ -159,85 +162,85 @@ class Record:
     uid: str
     name: str
     source: str
-    agent: str  # the agent id that stands in external references
-    # what is wanted
+    agent: str  # the agent id in external references
+    # the document
     desired: Desired
-    declined: str = ""  # essence of a document that a person left to a later rerun
-    next: Desired | None = None  # a newer document; begins once what this generation left is deleted
-    present: bool = True  # the file is there
-    reruns: tuple[str, ...] = ()  # rerun tokens that were obeyed
-    # where it is
+    declined: str = ""  # essence of a document that the operator left to a later rerun
+    next: Desired | None = None  # a newer document; its generation starts once the dossier of this one is deleted
+    present: bool = True  # the source contains the file
+    reruns: tuple[str, ...] = ()  # rerun tokens that started a generation
+    # progress
     generation: int = 1
-    attempt: int = 1  # dossiers begun in this generation; part of the external reference
+    attempt: int = 1  # dossiers created in this generation; part of the external reference
     phase: Phase = Phase.DOSSIER
     outcome: Outcome | None = None
     hold: Hold | None = None
     intent: Intent | None = None
-    intents: int = 0  # how many there were
-    doubt: EffectKind | None = None  # an effect whose answer is unknown and not settled yet
-    doubt_since: float | None = None  # when it became unknown
+    intents: int = 0  # the number of intents so far
+    doubt: EffectKind | None = None  # an effect whose answer is unknown
+    doubt_since: float | None = None  # when the answer became unknown
     objection: RemoteObjection | None = None  # to the effect in doubt; not audited
-    repeats: int = 0  # how often an effect at this dossier was found not to have happened; not audited
+    repeats: int = 0  # effects at this dossier that did not happen; not audited
     objections: int = 0  # unexpected answers to effects in this generation; not audited
-    searched_at: float | None = None  # last look for a dossier in doubt that did not find it; not audited
-    # what is known of the remote side
+    searched_at: float | None = None  # last search that did not find the dossier in doubt; not audited
+    # the state at Assure
     dossier_id: str | None = None
     process_id: str | None = None
     document_pages: int | None = None  # 2: a back image is needed (contract §6)
-    create_unknown: bool = False  # a create was unknown in this dossier: read all of it before a start
-    reserved_at: float | None = None  # when a start was taken from the budget
-    queued: bool = False  # waits for the budget; nothing of it is at Assure
-    verified: bool = False  # the images are still what was admitted
+    create_unknown: bool = False  # a create in this dossier was unknown: a start needs a read of the whole dossier
+    reserved_at: float | None = None  # when a start was reserved in the budget
+    queued: bool = False  # waits for the start budget; nothing exists at Assure
+    verified: bool = False  # the images match their digests at admission
     uploaded: bool = False
-    resent: bool = False  # the images are uploaded once more, because the start was refused; not audited
-    pending: bool = False  # the process is pending, as a read after the upload shows, or the upload itself
-    pending_since: float | None = None  # first such read after an unknown start
+    resent: bool = False  # the images are uploaded again, because Assure refused the start; not audited
+    pending: bool = False  # the process is pending, as a later read or the upload itself proved
+    pending_since: float | None = None  # first read of `pending` after an unknown start
     billed: bool = False
-    result: Result | None = None  # before there is an outcome: read, and not closed yet, because of its claims
-    claims_until: float | None = None  # when the claims of this generation expire; None: none are kept
-    discard: bool = False  # its images are to be deleted here once the outcome is there
-    discarded: tuple[tuple[Depiction, str], ...] = ()  # what became of them
-    deleted: bool = False  # the deletion was answered; its confirmation may be missing
-    # times that count
+    result: Result | None = None  # before the outcome: read, but not final for the agent because of the claims
+    claims_until: float | None = None  # when the claims of this generation expire, if there are any
+    discard: bool = False  # delete the image files here once there is an outcome
+    discarded: tuple[tuple[Depiction, str], ...] = ()  # the result of that deletion
+    deleted: bool = False  # Assure answered the deletion; the confirmation may be missing
+    # audited times
     admitted_at: float = 0.0
     opened_at: float | None = None  # the first create call; the deadline counts from here
     outcome_at: float | None = None
     delete_at: float | None = None  # outcome plus retention
     done_at: float | None = None
-    shown_at: float | None = None  # when a person last looked at personal values, at Assure or of the claims
+    shown_at: float | None = None  # when personal data or claims were last shown to the operator
     # pace; not audited
-    version: int = 1  # grows with each change; the store refuses a step from another version
+    version: int = 1  # grows with each change; the store rejects a step from another version
     phase_at: float = 0.0  # when the phase was entered
     not_before: float = 0.0
-    due_at: float | None = None  # when to look again; None: only when something happens
-    failures: int = 0  # in a row, without progress
+    due_at: float | None = None  # when the record is due; with None, only an observation continues it
+    failures: int = 0  # in a row
     unexpected_answers: int = 0
-    late_reads: int = 0  # reads after the deadline that decided nothing, in a row
+    late_reads: int = 0  # reads after the deadline without a result, in a row
     missing: int = 0  # 404 in a row
     missing_since: float | None = None
-    read_at: float | None = None  # last good read of the status
+    read_at: float | None = None  # last successful read of the status
 
     def has_applied_rerun(self, token: str) -> bool:
-        """True for a rerun token that began a generation already, also once its words are forgotten."""
+        """True for a rerun token that already started a generation, also when only its hash is stored."""
         return token in self.reruns or hashed_rerun_token(self.uid, token) in self.reruns
 
     @property
     def reference(self) -> str:
-        """Our externalReference for the current dossier."""
+        """The externalReference of the current dossier."""
         return str(Reference(self.agent, self.uid, self.generation, self.attempt))
 
     @property
     def priority(self) -> int:
-        """Who goes first when many are due: 0 new work, 1 what is tried again or deleted, 2 a look at what waits."""
+        """The priority among due records: 0 new requests, 1 retries and deletions, 2 polls."""
         if self.phase is Phase.RESULT:
             return 2
         if EffectKind.CREATE_DOSSIER in (self.doubt, self.intent and self.intent.kind):
-            return 0  # lists show the last 100 dossiers only: find ours before new ones push it out
+            return 0  # GET dossiers lists the newest 100 only, so an unanswered create comes first
         return 1 if self.failures or self.doubt or self.intent or self.phase is Phase.DELETION else 0
 
     @property
     def state(self) -> str:
-        """The state for people: active, waiting, held, suspended or done (design §9)."""
+        """The state for the operator: active, waiting, held, suspended or done (design §9)."""
         if self.hold is not None:
             return "held"
         if self.phase is Phase.DONE:
@@ -250,7 +253,7 @@ class Record:
 
     @property
     def blocked(self) -> bool:
-        """True while a suspension or a hold stops the work; deadline and deletion go on."""
+        """True while a suspension or a hold blocks the request. Deadline and deletion still apply."""
         return self.desired.suspend or (self.hold is not None and self.hold.reason.blocks)
 
     @property
@@ -260,7 +263,7 @@ class Record:
 
     @property
     def decides_at(self) -> float | None:
-        """When the deadline may decide without an answer of Assure; None when there is no deadline.
+        """When the deadline may decide without a result from Assure; None when there is no deadline.
 
         A blocked request has no other work, so `due_at` is its deadline, which HOLD_TTL may have shortened.
         """
@@ -270,34 +273,27 @@ class Record:
 
     @property
     def progressing(self) -> bool:
-        """True while it goes on by itself: it waits for no decision, no resumption, no budget, no retention."""
+        """True while the request continues without a decision, the end of a suspension, the budget or its retention."""
         if self.phase is Phase.DELETION:
             return not self.in_retention
         return self.phase is not Phase.DONE and not self.blocked and not self.queued
 
     @property
     def capturing(self) -> bool:
-        """True while a person may go through the capture flow, and no end of it was seen: a link is theirs to use."""
+        """True while the end user may use the capture link: no end of the capture flow was read."""
         waits = self.phase is Phase.RESULT and self.process_id is None and self.result is None
         return waits and self.desired.mode == "capture"
 
     @property
     def in_retention(self) -> bool:
         """True in retention: the outcome is known and the dossier is kept until `delete_at`."""
-        return (
-            self.phase is Phase.DELETION
-            and self.intent is None
-            and self.present
-            and self.next is None
-            and not self.deleted
-            and not self.failures
-            and self.doubt is None
-            and self.delete_at is not None
-            and self.outcome_at is not None
-            and self.delete_at > self.outcome_at
-        )
+        if self.phase is not Phase.DELETION or self.delete_at is None or self.outcome_at is None:
+            return False
+        attempted = self.intent is not None or self.doubt is not None or self.deleted or self.failures > 0
+        return not attempted and self.present and self.next is None and self.delete_at > self.outcome_at
 
 
 def hashed_rerun_token(uid: str, token: str) -> str:
-    """A rerun token without its words, which are a person's: it is obeyed once all the same, and paid once."""
-    return token if token.startswith(_HASHED) else _HASHED + hashlib.sha256(f"{uid}/{token}".encode()).hexdigest()
+    """The hash of a rerun token, which may contain personal data. A hashed token still starts only one generation."""
+    hashed = "sha256:" + hashlib.sha256(f"{uid}/{token}".encode()).hexdigest()
+    return token if token.startswith("sha256:") else hashed

@@ -21,6 +21,6 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
-        """Return the parts of a reference that an Assure Agent made; None for any other text."""
+        """Parse a reference that an Assure Agent made. None for any other text."""
         match = _PATTERN.fullmatch(text or "")
         return None if match is None else cls(match[1], match[2], int(match[3]), int(match[4]))

@@ -1,4 +1,4 @@
-"""The request file: the model of one YAML document (design §3). It validates text and reports every error at once.
+"""The model of one YAML document of a request file (design §3). It validates text and reports all errors together.
 
 Values are strict: the text `"137"` is not a number and `"true"` is not a boolean. Errors of type `refused` carry
 `message` and `hint` in their context. No repr shows a path, a label or an annotation [I6]. `field_types.py` has the
@@ -42,11 +42,11 @@ from agent.core.field_types import (
     field_error,
 )
 
-Contradiction = tuple[tuple[str, ...], str, str]  # where, below the part; message; hint
+Contradiction = tuple[tuple[str, ...], str, str]  # location below the part, message, hint
 
 
 class Part(BaseModel):
-    """A part of the file. Frozen, strict, refuses fields it does not know, and reports all that is wrong at once."""
+    """A part of the document. It is frozen and strict, refuses unknown fields, and reports all errors together."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, alias_generator=to_camel, hide_input_in_errors=True
@@ -59,7 +59,7 @@ class Part(BaseModel):
 
     @classmethod
     def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
-        """Rules between fields, over what was written, so that they are told together with broken fields."""
+        """Check rules between fields on the raw mapping, so that their errors appear together with invalid fields."""
         yield from ()
 
     @model_validator(mode="wrap")
@@ -81,13 +81,13 @@ class Part(BaseModel):
 
 
 class Metadata(Part):
-    """What identifies a request and what people want to find it by."""
+    """The name, labels and annotations of a request."""
 
     name: Name = Field(description="The request's name, unique in the source: a lower-case DNS-1123 subdomain.")
     labels: Mapping[Key, LabelValue] = Field(
         default_factory=dict,
         max_length=16,
-        description="For searching here; never sent to Assure; not for personal data.",
+        description="For searches. The agent never sends labels to Assure. Not for personal data.",
     )
     annotations: Mapping[AnnotationKey, str] = Field(
         default_factory=dict,
@@ -97,12 +97,12 @@ class Metadata(Part):
     @field_validator("labels", "annotations", mode="before")
     @classmethod
     def _empty(cls, value: Any) -> Any:
-        """`labels:` with nothing after it is an empty map, as in Kubernetes."""
+        """An empty `labels:` is an empty map, as in Kubernetes."""
         return {} if value is None else value
 
     @classmethod
     def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
-        """Our own annotations are short and printable; other ones are nobody's business."""
+        """The agent's own annotations are short and printable. Other annotations are not checked."""
         annotations = raw.get("annotations")
         if not isinstance(annotations, Mapping):
             return
@@ -117,40 +117,42 @@ DocumentKind = Literal[
     "professionalQualificationCard", "socialSecurity", "panCard", "passportCard", "stateId", "visa",
     "asylumRegistrationCard", "nationalHealthInsuranceCard", "aadharCard",
 ]  # fmt: skip
-"""The document types that Assure names (contract §5)."""
+"""The types of document that Assure names (contract §5)."""
 
 
 class DocumentTypeRef(Part):
-    """A document by its country and kind, to be looked up among Assure's document types."""
+    """A document type by its country and type. Admission resolves it with Assure's list of document types."""
 
     country: Country = Field(description="The country that issued it, ISO 3166-1 alpha-3 in capitals.")
-    type: DocumentKind = Field(description="The kind of document, in Assure's words.")
+    type: DocumentKind = Field(description="The type of the document, as Assure names it.")
 
 
 class Images(Part):
-    """The pictures: paths below the images folder; jpg or png by content."""
+    """The images: paths below the images folder. Their content is JPEG or PNG."""
 
-    front: ImagePath = Field(description="The page with the photo; required.")
+    front: ImagePath = Field(description="The page with the photo. Required.")
     back: ImagePath | None = Field(None, description="The other side, when the document has two pages.")
-    selfie: ImagePath | None = Field(None, description="The holder's face: required with documentSelfie, else refused.")
+    selfie: ImagePath | None = Field(
+        None, description="The holder's face. Required with documentSelfie, otherwise not allowed."
+    )
 
     @property
     def paths(self) -> Mapping[Depiction, str]:
-        """The paths that are given, by depiction: front, back, selfie."""
+        """The given paths by depiction: front, back, selfie."""
         every = {Depiction.FRONT: self.front, Depiction.BACK: self.back, Depiction.SELFIE: self.selfie}
         return {depiction: path for depiction, path in every.items() if path is not None}
 
 
 class Upload(Part):
-    """Direct upload of pictures that exist already (use case 2)."""
+    """Direct upload of existing images (use case 2)."""
 
     document_id: int | None = Field(None, gt=0, le=2**31 - 1, description="Assure's number of the document type.")
     document_type: DocumentTypeRef | None = Field(
-        None, description="Instead of documentId: looked up among Assure's document types at admission."
+        None, description="Instead of documentId: admission finds the id in Assure's list of document types."
     )
-    images: Images = Field(description="Which pictures to upload.")
+    images: Images = Field(description="The images to upload.")
     read_back: bool = Field(
-        False, description="Compare each uploaded picture with what Assure returns before the start."
+        False, description="Before the start, compare each uploaded image with the image that Assure returns."
     )
 
     @classmethod
@@ -158,7 +160,7 @@ class Upload(Part):
         """Exactly one of documentId and documentType."""
         given = [field for field in ("documentId", "documentType") if raw.get(field) is not None]
         if not given:
-            advice = "add documentId: 137, or documentType: {country: NLD, type: passport}"
+            advice = "add `documentId: 137`, or `documentType: {country: NLD, type: passport}`"
             yield ("documentId",), "expected one of documentId and documentType; neither is there", advice
         if len(given) == 2:
             yield ("documentType",), "expected either documentId or documentType, not both", "remove one of the two"
@@ -167,11 +169,13 @@ class Upload(Part):
 class Capture(Part):
     """The hosted capture flow (use case 1)."""
 
-    redirect_url: RedirectUrl = Field(description="Where the person goes afterwards: https, or http on loopback.")
+    redirect_url: RedirectUrl = Field(
+        description="The URL that the end user reaches afterwards: https, or http on loopback."
+    )
     ui_profile: Profile | None = Field(None, description="The id of a capture configuration at Assure.")
     language: Language | None = Field(None, description="The language of the pages.")
-    default_country: Country | None = Field(None, description="The country that is selected at first, alpha-3.")
-    request_domain: HostName | None = Field(None, description="The host name under which the pages are served.")
+    default_country: Country | None = Field(None, description="The preselected country, alpha-3.")
+    request_domain: HostName | None = Field(None, description="The host name of the capture pages.")
 
     @property
     def redirect_host(self) -> str:
@@ -186,49 +190,50 @@ def _positive(seconds: float) -> float:
 
 
 CLAIMS_TTL = 30 * 86_400.0
-"""How long claims are kept, in seconds, where the file does not say."""
+"""The default of claimsTtl in seconds."""
 
 
 class Result(Part):
-    """What is kept of the result."""
+    """The part of the result that the agent keeps."""
 
     keep: Literal["outcome", "claims"] = Field(
-        "outcome", description="outcome: no personal data; claims: the personal data of an accepted result, encrypted."
+        "outcome", description="`outcome` keeps no personal data, `claims` that of an accepted result."
     )
     claims_ttl: Annotated[Duration, AfterValidator(_positive)] | None = Field(
-        None, description="How long claims are kept; only with keep: claims, then 30d."
+        None, description="How long the agent keeps claims. Only with keep: claims. Default 30d."
     )
 
     @classmethod
     def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
-        """claimsTtl needs claims."""
+        """Reject claimsTtl without claims."""
         if raw.get("keep") != "claims" and raw.get("claimsTtl") is not None:
             yield ("claimsTtl",), "claimsTtl is only for keep: claims", "remove claimsTtl, or use keep: claims"
 
     @property
     def kept_for(self) -> float | None:
-        """How long claims are kept, in seconds; None: no personal value is kept."""
+        """How long claims are kept, in seconds. None keeps no claims."""
         if self.keep == "outcome":
             return None
         return self.claims_ttl if self.claims_ttl is not None else CLAIMS_TTL
 
 
 class Spec(Part):
-    """What is to be verified, and how."""
+    """The verification that the request asks for."""
 
-    process_type: ProcessType = Field(strict=False, description="What to verify: document, or documentSelfie.")
-    upload: Upload | None = Field(None, description="Verify pictures that exist; exactly one of upload and capture.")
-    capture: Capture | None = Field(None, description="Let the person take pictures on a hosted page.")
+    process_type: ProcessType = Field(strict=False, description="The type of verification: document or documentSelfie.")
+    upload: Upload | None = Field(None, description="Verify existing images. Exactly one of upload and capture.")
+    capture: Capture | None = Field(None, description="Let the end user take images on a hosted page.")
     deadline: Annotated[Duration, AfterValidator(_positive)] = Field(
-        86_400.0, description="From the first create call to a final status; then the outcome is expired."
+        86_400.0,
+        description="The time from the first create call to a final status. Afterwards the outcome is expired.",
     )
     retention: Duration = Field(0.0, description="How long the dossier stays at Assure after the outcome.")
-    result: Result = Field(Result(), description="What is kept of the result.")
-    suspend: bool = Field(False, description="true: start nothing new for this request until it is false again.")
+    result: Result = Field(Result(), description="The part of the result that the agent keeps.")
+    suspend: bool = Field(False, description="true: start nothing new for this request until the value is false.")
 
     @classmethod
     def contradictions(cls, raw: Mapping[str, Any]) -> Iterator[Contradiction]:
-        """Exactly one way, and a selfie exactly when it is compared."""
+        """Require exactly one of upload and capture, and a selfie exactly with documentSelfie."""
         upload, capture = raw.get("upload"), raw.get("capture")
         if upload is None and capture is None:
             yield ("upload",), "expected one of upload and capture; neither is there", "add upload or capture"
@@ -249,8 +254,8 @@ class VerificationRequest(Part):
 
     api_version: Literal["assure-agent/v1"] = Field(description="The version of this format: assure-agent/v1.")
     kind: Literal["VerificationRequest"] = Field(description="Always VerificationRequest.")
-    metadata: Metadata = Field(description="What identifies the request.")
-    spec: Spec = Field(description="What is to be verified, and how.")
+    metadata: Metadata = Field(description="The name, labels and annotations of the request.")
+    spec: Spec = Field(description="The verification that the request asks for.")
 
     @property
     def name(self) -> str:
@@ -259,30 +264,30 @@ class VerificationRequest(Part):
 
     @property
     def mode(self) -> Literal["upload", "capture"]:
-        """Which of the two ways."""
+        """The use case."""
         return "capture" if self.spec.upload is None else "upload"
 
     @property
     def rerun_token(self) -> str | None:
-        """The token that asks for a fresh verification, or None."""
+        """The token that requests a new verification, or None."""
         return self.metadata.annotations.get(RERUN)
 
     @property
     def resolve_answer(self) -> str | None:
-        """The answer to a hold as written (`retry@HOLD_ID`), not yet understood, or None."""
+        """The `assure-agent/resolve` annotation as written (`retry@HOLD_ID`), or None."""
         return self.metadata.annotations.get(RESOLVE)
 
 
 def canonical(request: VerificationRequest) -> bytes:
-    """The whole document as JSON: sorted keys, defaults filled in, one spelling per duration, no nulls. For digests.
+    """The whole document as JSON for digests: sorted keys, defaults included, durations normalised, no nulls.
 
-    Nulls are left out so that a later optional field does not change the digest of requests that never use it.
+    Without nulls, a later optional field does not change the digest of requests that never use it.
     """
     return orjson.dumps(_plain(request), option=orjson.OPT_SORT_KEYS)
 
 
 def essence(request: VerificationRequest) -> bytes:
-    """Like `canonical`, without what may change in place: labels, annotations, retention, deadline, suspend."""
+    """As `canonical`, without fields that may change in place: labels, annotations, retention, deadline, suspend."""
     plain = _plain(request)
     for part, fields in (("metadata", ("labels", "annotations")), ("spec", ("retention", "deadline", "suspend"))):
         for field in fields:

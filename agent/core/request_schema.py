@@ -1,8 +1,8 @@
-"""The request file as JSON Schema, draft 2020-12: for editors, and for programs that write requests.
+"""The request file as JSON Schema, draft 2020-12, for editors and for programs that write requests.
 
-Made from the models of `request.py`, so that fields, shapes and descriptions stand in one place. The rules between
-fields stand there as `contradictions`, and here once more in the words of JSON Schema. It accepts whatever we accept;
-it cannot refuse all that we refuse: a name used twice, an image that is not there, 137.0 for 137.
+It is generated from the models of `request.py`, so fields, types and descriptions have one source. The rules between
+fields (`contradictions`) are written here again as JSON Schema. The schema accepts every valid request. It cannot
+refuse every invalid one, for example a duplicate name, a missing image, or 137.0 for 137.
 """
 
 import json
@@ -27,7 +27,7 @@ _URL = rf'^[Hh][Tt][Tt][Pp](?:[Ss]://|://(?={_LOOPBACK}))[!"$-.0->A-\[\]-~]+(?:[
 
 
 class _Generator(GenerateJsonSchema):
-    """Without a title for each field: it would only repeat the name."""
+    """Generates no field titles: they would only repeat the names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -47,7 +47,7 @@ def request_schema() -> Schema:
 
 
 def schema_text() -> str:
-    """The schema as it is printed and published."""
+    """The schema as text, as printed and published."""
     return json.dumps(request_schema(), indent=2) + "\n"
 
 
@@ -98,13 +98,13 @@ def _requires(field: str) -> Schema:
 
 
 def _with_process(process_type: ProcessType, images: Schema) -> Schema:
-    """What holds of the images of an upload of this process type."""
+    """The rule for the images of an upload of this process type."""
     asked = {"properties": {"processType": {"const": process_type.value}}, "required": ["processType"]}
     return {"if": asked, "then": {"properties": {"upload": {"properties": {"images": images}}}}}
 
 
 def _without_nulls(part: Any) -> None:
-    """A default of null says nothing: the field may be left out."""
+    """Remove null defaults: the field is optional without them."""
     if isinstance(part, dict):
         if part.get("default", ...) is None:
             del part["default"]

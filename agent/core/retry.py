@@ -1,4 +1,4 @@
-"""Judgements on trouble, as values: how long to wait, what proves absence, what is a surprise (design §5)."""
+"""Rules for failed calls: waits, unexpected answers and objections (design §5)."""
 
 from agent.core.answer import Evidence
 from agent.core.classify import REFUSAL
@@ -8,7 +8,7 @@ from agent.core.record import HoldReason, RemoteObjection
 
 
 def backoff(failures: int, jitter: float, policy: Policy, floor: float = 0.0) -> float:
-    """Seconds to wait after `failures` in a row: exponential, full jitter by `jitter`, never under `floor`."""
+    """Seconds to wait after `failures` in a row: exponential with full jitter, at least `floor`."""
     ceiling = (
         policy.backoff_base
         * 1.5 ** min(failures, policy.slow_backoff_failures)
@@ -19,17 +19,17 @@ def backoff(failures: int, jitter: float, policy: Policy, floor: float = 0.0) ->
 
 
 def is_unexpected(evidence: Evidence) -> bool:
-    """True when Assure itself said something the contract does not know: an answer came, and it was no server trouble.
+    """True for an answer with a 2xx status that does not match the contract.
 
-    A 5xx, a redirect or a page of somebody else on the way is trouble, and is asked again for as long as it takes.
+    A 5xx, a redirect or a page of a proxy is a failure, and the agent repeats the call without a limit.
     """
     return evidence.trouble is None and evidence.status is not None and 200 <= evidence.status < 300
 
 
 def remote_objection(kind: EffectKind, evidence: Evidence) -> RemoteObjection | None:
-    """What Assure itself said against an effect whose answer proves nothing.
+    """Assure's objection in an answer that proves nothing. None when there is no objection.
 
-    A start that is refused in Assure's own words is in doubt all the same: no answer but success proves anything of it.
+    A start stays in doubt even if Assure refuses it, because only success proves anything about a start.
     """
     if is_unexpected(evidence):
         return RemoteObjection(reason=HoldReason.UNEXPECTED_ANSWER, evidence=hold_evidence(kind, evidence))
@@ -38,19 +38,19 @@ def remote_objection(kind: EffectKind, evidence: Evidence) -> RemoteObjection | 
 
 
 def hold_evidence(kind: EffectKind, evidence: Evidence) -> str:
-    """What a hold shows of an answer, token-shaped."""
+    """The evidence of an answer as a hold shows it, token-shaped."""
     return " ".join(str(part) for part in (kind, evidence.status, evidence.cause, evidence.digest) if part)
 
 
 def holds_new_work(cause: str) -> bool:
-    """True while nothing may be begun in such a recovery: a copy knows of work that may have gone further since."""
+    """True for the cause of a recovery that blocks new work: the copy may be behind. A lost store blocks none."""
     return cause != "lost"
 
 
 def start_spacing(repeats: int, policy: Policy) -> float:
-    """Seconds between the two pending reads that prove a start did not happen.
+    """Seconds between the two reads of `pending` that prove that a start did not happen.
 
-    Where it did not happen again and again, something is wrong with this request: then it is repeated ever less often.
+    When starts fail repeatedly, something is wrong with this request, and the interval grows.
     """
     often = max(0, repeats - policy.start_repeats)
     return min(policy.settle_time * 2.0 ** min(often, 30), max(policy.settle_time, policy.max_start_interval))

@@ -14,13 +14,12 @@ from agent.core.errors import AgentError
 from agent.core.observations import (
     ClaimsDisclosed,
     ClaimsErased,
-    HoldAnswer,
     HoldResolved,
     Observation,
     PersonalDataDisclosed,
     RerunRequested,
 )
-from agent.core.record import Phase, Record
+from agent.core.record import HoldAnswer, Phase, Record
 from agent.ports import Clock, Command, CommandStore, Documents, MetaKey, RecordPort
 
 _DURABLE_TIMEOUT = 30.0  # seconds until an answer must be folded in

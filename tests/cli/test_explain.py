@@ -118,7 +118,10 @@ REFUSED = Hold(id="h-2", reason=HoldReason.REFUSED, at=0.0)
     ("state", "words"),
     [
         ({}, "has a free slot, the agent will create a dossier."),
-        ({"intent": Intent(kind=EffectKind.CREATE_DOSSIER, number=1, at=0.0)}, "The agent has waited for the answer to a call"),
+        (
+            {"intent": Intent(kind=EffectKind.CREATE_DOSSIER, number=1, at=0.0)},
+            "The agent has waited for the answer to a call",
+        ),
         ({"hold": REFUSED}, "The agent waits for the operator's decision."),
         ({**RESULT, "not_before": 90.0}, "the agent will read the dossier. Without a result by 1970-01-02"),
         ({**RESULT, "not_before": 90.0, "hold": QUESTION}, "the agent will read the dossier."),

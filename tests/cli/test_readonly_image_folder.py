@@ -41,7 +41,7 @@ def test_an_image_that_cannot_be_deleted_is_reported_and_goes_with_the_next_star
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
     said = on_read_only_images(here, *ONCE)
     assert said.code == 0, said
-    assert "the agent may delete nothing in the images folder" in said.err  # before anything was uploaded
+    assert "the agent cannot delete files in the images folder" in said.err  # before anything was uploaded
     assert "images not deleted" in said.err
     assert "EROFS" in said.err
     assert (here.folder / "images/front.jpg").exists()

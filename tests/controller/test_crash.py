@@ -44,7 +44,7 @@ async def crash(world: World, trouble: Rule) -> None:
 
 
 @pytest.mark.parametrize(("operation", "acts"), CALLS)
-async def test_an_upload_that_crashes_in_a_call_goes_on_and_starts_once(
+async def test_an_upload_continues_after_a_crash_in_any_call_and_starts_once(
     world: World, operation: str, acts: bool
 ) -> None:
     world.upload("a")
@@ -59,7 +59,7 @@ async def test_an_upload_that_crashes_in_a_call_goes_on_and_starts_once(
 
 @pytest.mark.parametrize("acts", [True, False])
 @pytest.mark.parametrize("operation", ["createDossier", "createArtifact", "deleteDossier"])
-async def test_a_capture_that_crashes_in_a_call_goes_on_and_leaves_no_second_link(
+async def test_a_capture_continues_after_a_crash_in_any_call_without_a_second_link(
     world: World, operation: str, acts: bool
 ) -> None:
     world.capture("a")
@@ -86,7 +86,7 @@ async def test_ten_requests_in_different_calls_survive_the_same_crash(world: Wor
     world.check_nothing_left()
 
 
-async def test_a_crash_in_every_call_one_after_the_other_starts_once(world: World) -> None:
+async def test_a_crash_in_every_call_in_turn_starts_once(world: World) -> None:
     world.upload("a")
     for operation in ("createDossier", "createProcess", "setImages", "startVerification", "deleteDossier"):
         await crash(world, rule(operation, "hang", acts=True))

@@ -20,7 +20,7 @@ KINDS = ("reset-before", "reset-after", "500", "truncated", "foreign", "html", "
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_every_call_in_one_kind_of_trouble_ends_well(world: World, kind: str) -> None:
+async def test_every_request_settles_with_one_kind_of_failure_in_every_call(world: World, kind: str) -> None:
     world.sandbox.faults.add([rule(operation, kind) for operation in (*UPLOAD, "createArtifact")])
     world.upload("a", read_back=True)
     world.capture("b")
@@ -32,7 +32,7 @@ async def test_every_call_in_one_kind_of_trouble_ends_well(world: World, kind: s
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_storm_of_all_trouble_ends_well(world: World, seed: int) -> None:
+async def test_every_request_settles_with_all_kinds_of_failures(world: World, seed: int) -> None:
     kinds = ("reset-before", "reset-after", "500", "503", "truncated", "html", "429", "revoke-token")
     world.sandbox.faults.seed = seed
     world.sandbox.faults.__post_init__()
@@ -52,7 +52,7 @@ async def test_a_storm_of_all_trouble_ends_well(world: World, seed: int) -> None
 
 
 @pytest.mark.parametrize("operation", UPLOAD)
-async def test_a_call_that_is_never_answered_ends_well(world: World, operation: str) -> None:
+async def test_a_request_settles_after_a_call_without_an_answer(world: World, operation: str) -> None:
     """The client gives up after REQUEST_TIMEOUT."""
     world.sandbox.faults.add([rule(operation, "hang", acts=operation not in ("getImages", "getProcess", "getDossier"))])
     world.upload("a", read_back=True)

@@ -29,7 +29,7 @@ async def test_a_file_that_changes_after_the_start_is_held_and_the_verification_
     world.check_nothing_left()
 
 
-async def test_changing_the_file_back_answers_the_question(world: World) -> None:
+async def test_changing_the_file_back_ends_the_hold(world: World) -> None:
     path = world.upload("a")
     await world.settle()
     text = path.read_text()
@@ -43,7 +43,7 @@ async def test_changing_the_file_back_answers_the_question(world: World) -> None
     assert world.starts("a") == 1
 
 
-async def test_a_rerun_token_never_seen_asks_for_a_fresh_verification_once(world: World) -> None:
+async def test_a_new_rerun_token_starts_one_generation(world: World) -> None:
     """[I2]"""
     world.upload("a")
     await world.settle()
@@ -59,7 +59,7 @@ async def test_a_rerun_token_never_seen_asks_for_a_fresh_verification_once(world
     world.check_nothing_left()
 
 
-async def test_a_rerun_while_the_verification_runs_waits_for_no_result_and_leaves_no_dossier(world: World) -> None:
+async def test_a_rerun_during_the_verification_deletes_its_dossier_at_once(world: World) -> None:
     """[I3]"""
     world.upload("a", "sandbox-delay=10m")
     async with world.running() as agent:
@@ -106,7 +106,7 @@ async def test_a_billed_request_that_was_withdrawn_and_is_back_is_held(world: Wo
     world.check()
 
 
-async def test_run_once_sees_a_removal_without_waiting_for_the_next_interval(world: World) -> None:
+async def test_run_once_finds_a_removal_without_the_next_interval(world: World) -> None:
     world.upload("b")
     path = world.upload("a", suspend=True)
     await world.settle()
@@ -115,7 +115,7 @@ async def test_run_once_sees_a_removal_without_waiting_for_the_next_interval(wor
     assert world.record("a").outcome is Outcome.WITHDRAWN
 
 
-async def test_run_once_ends_at_its_timeout_and_says_that_something_moves(world: World) -> None:
+async def test_run_once_ends_at_its_timeout_and_reports_requests_in_progress(world: World) -> None:
     world.upload("a", "sandbox-delay=20m")
     finished = await world.settle(patience=30.0)
     assert finished.unfinished
@@ -123,7 +123,7 @@ async def test_run_once_ends_at_its_timeout_and_says_that_something_moves(world:
     assert world.starts("a") == 1
 
 
-async def test_run_once_waits_for_no_person_and_for_nothing_suspended(world: World) -> None:
+async def test_run_once_does_not_wait_for_held_or_suspended_requests(world: World) -> None:
     world.upload("held", document_id=9001)
     world.upload("suspended", suspend=True)
     world.upload("resting", retention="1d")
@@ -136,7 +136,7 @@ async def test_run_once_waits_for_no_person_and_for_nothing_suspended(world: Wor
 
 
 @pytest.mark.parametrize("what", ["held", "suspended"])
-async def test_the_privacy_clock_runs_even_if_undecided(begin: Begin, what: str) -> None:
+async def test_the_deadline_applies_to_a_held_request(begin: Begin, what: str) -> None:
     """[I3]"""
     world = await begin(interactive=True)
     path = world.capture("a", deadline="20d", suspend=False)
@@ -153,7 +153,7 @@ async def test_the_privacy_clock_runs_even_if_undecided(begin: Begin, what: str)
     world.check_nothing_left()
 
 
-async def test_credentials_refused_meanwhile_hold_nothing_and_it_goes_on_once_they_are_right(world: World) -> None:
+async def test_refused_credentials_hold_no_request_and_requests_continue_with_valid_ones(world: World) -> None:
     """[I1] Our credentials are at fault, not the request."""
     world.upload("a", "sandbox-delay=10s")
     async with world.running():

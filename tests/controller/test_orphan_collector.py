@@ -29,7 +29,7 @@ async def begun_twice(world: World) -> str:
     return first.reference or ""
 
 
-async def test_an_unknown_creation_that_shows_up_later_is_deleted(world: World) -> None:
+async def test_a_dossier_of_an_unanswered_create_is_deleted_when_it_appears(world: World) -> None:
     reference = await begun_twice(world)
     assert world.rows("SELECT reference, dossier_id FROM orphans WHERE closed_at IS NULL") == [(reference, None)]
     await world.clock.advance(120)
@@ -42,7 +42,7 @@ async def test_an_unknown_creation_that_shows_up_later_is_deleted(world: World) 
     world.check_nothing_left()
 
 
-async def test_a_creation_that_is_proven_absent_leaves_nothing_to_search_for(world: World) -> None:
+async def test_a_create_that_is_proven_absent_leaves_no_possible_orphan(world: World) -> None:
     """[I3] The list shows all there is, after the call could no longer act."""
     world.sandbox.faults.add([rule("createDossier", "reset-before")])
     world.upload("a")
@@ -53,7 +53,7 @@ async def test_a_creation_that_is_proven_absent_leaves_nothing_to_search_for(wor
     world.check_nothing_left()
 
 
-async def test_a_shell_out_of_sight_is_deleted_once_the_newer_ones_are_gone(world: World) -> None:
+async def test_an_orphan_outside_the_list_is_deleted_once_newer_dossiers_are_gone(world: World) -> None:
     """[I3] More than 100 dossiers are open for a day; only then does the list reach back to ours."""
     world.sandbox.faults.add([rule("createDossier", "reset-after")])
     world.upload("a")
@@ -80,7 +80,7 @@ async def test_a_shell_out_of_sight_is_deleted_once_the_newer_ones_are_gone(worl
     world.check_nothing_left()
 
 
-async def test_a_sweep_with_nothing_to_search_for_asks_nothing(world: World) -> None:
+async def test_a_sweep_without_possible_orphans_makes_no_call(world: World) -> None:
     world.upload("a")
     await world.settle()
     assert world.ledger.calls["getDossiers"] == 0
@@ -96,7 +96,7 @@ async def test_a_deletion_of_an_orphan_that_fails_is_tried_again(world: World) -
     world.check_nothing_left()
 
 
-async def test_an_orphan_is_on_the_books_as_to_be_deleted_before_its_deletion_is_asked_for(world: World) -> None:
+async def test_an_orphan_is_recorded_before_its_deletion(world: World) -> None:
     """[I4]"""
     await begun_twice(world)
     await world.clock.advance(120)
@@ -112,7 +112,7 @@ async def test_an_orphan_is_on_the_books_as_to_be_deleted_before_its_deletion_is
     assert seen == [(world.dossiers("a")[0].dossier_id,)]
 
 
-async def test_a_creation_that_may_have_happened_is_watched_until_a_list_of_all_there_is_lacks_it(world: World) -> None:
+async def test_a_possible_orphan_is_watched_until_a_complete_list_lacks_it(world: World) -> None:
     """[I3] For an hour at least, and for 30 days where no list shows all."""
     theirs = await crowd(world)
     world.sandbox.faults.add([rule("createDossier", "reset-before")])
@@ -128,7 +128,7 @@ async def test_a_creation_that_may_have_happened_is_watched_until_a_list_of_all_
     assert world.rows("SELECT closed_at IS NULL, dossier_id FROM orphans") == [(0, None)]
 
 
-async def test_a_request_that_is_watched_for_long_is_searched_for_ever_less_often(world: World) -> None:
+async def test_an_old_possible_orphan_is_searched_less_often(world: World) -> None:
     """[I8] A day of looking costs tens of lists, not thousands."""
     await crowd(world)
     world.sandbox.faults.add([rule("createDossier", "reset-before")])
@@ -151,7 +151,7 @@ async def test_dossiers_of_others_are_never_touched(world: World) -> None:
     assert list(world.sandbox.world.dossiers) == [theirs["dossierId"]]
 
 
-async def test_a_sweep_returns_how_many_it_deleted(world: World) -> None:
+async def test_a_sweep_returns_the_number_of_deleted_dossiers(world: World) -> None:
     await begun_twice(world)
     await world.clock.advance(120)
     async with world.opened() as agent:
@@ -160,7 +160,7 @@ async def test_a_sweep_returns_how_many_it_deleted(world: World) -> None:
         assert await sweep.sweep() == 0
 
 
-async def test_a_request_that_a_full_list_does_not_show_is_searched_for_among_the_processes(world: World) -> None:
+async def test_a_dossier_outside_a_full_list_is_searched_among_the_processes(world: World) -> None:
     """[I3] As after a restored store: the reference is at Assure, with a process, under 100 newer dossiers."""
     world.sandbox.faults.add([rule("createDossier", "reset-before")])
     world.upload("a")
@@ -212,7 +212,7 @@ async def adopted(world: World) -> str:
     return shell
 
 
-async def test_an_orphan_that_a_request_owns_is_left_to_it(world: World) -> None:
+async def test_the_sweep_does_not_delete_a_dossier_of_a_request(world: World) -> None:
     """[I3] It is deleted once, by its request, and nothing stays on the books."""
     shell = await adopted(world)
     async with world.running() as agent:
@@ -232,7 +232,7 @@ async def test_an_orphan_that_a_request_owns_is_left_to_it(world: World) -> None
     world.check_nothing_left()
 
 
-async def test_a_sweep_asks_nothing_of_assure_about_what_a_request_owns(world: World) -> None:
+async def test_a_sweep_makes_no_call_for_a_dossier_of_a_request(world: World) -> None:
     await adopted(world)
     async with world.opened() as agent:
         world.clock._time += 120.0

@@ -37,9 +37,7 @@ async def end(drive: Drive, world: World, task: asyncio.Task[None]) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-async def test_no_more_records_are_driven_at_once_than_allowed_and_all_of_them_get_there(
-    world: World, concurrency: int
-) -> None:
+async def test_concurrency_is_limited_and_all_requests_settle(world: World, concurrency: int) -> None:
     """[I1]"""
     at_once: list[int] = []
 
@@ -75,7 +73,7 @@ async def test_one_slow_call_delays_no_other_request(world: World) -> None:
         await end(drive, world, task)
 
 
-async def test_new_requests_go_before_polls_of_those_that_wait(world: World) -> None:
+async def test_new_requests_precede_polls(world: World) -> None:
     async with driving(world, concurrency=1) as drive:
         world.sandbox.world.config = world.sandbox.config
         waiting = [capture_record(f"waiting-{number}") for number in range(3)]
@@ -110,7 +108,7 @@ async def test_a_request_that_waits_costs_no_task(world: World) -> None:
 # -- what goes wrong -----------------------------------------------------------------------------------------------
 
 
-async def test_a_bug_with_one_record_stops_no_other_and_is_reported(world: World) -> None:
+async def test_a_bug_with_one_record_is_reported_and_affects_no_other(world: World) -> None:
     """[I9]"""
 
     async def around(effect: Effect, perform: Perform) -> Answered:
@@ -128,7 +126,7 @@ async def test_a_bug_with_one_record_stops_no_other_and_is_reported(world: World
         await end(drive, world, task)
 
 
-async def test_a_record_that_met_a_bug_is_tried_again_later_and_gets_there(world: World) -> None:
+async def test_a_record_with_a_bug_is_tried_again_later(world: World) -> None:
     """[I1] [I2] After the bug its intent is open: that is resumed, not repeated."""
     raised: list[Effect] = []
 
@@ -151,7 +149,7 @@ async def test_a_record_that_met_a_bug_is_tried_again_later_and_gets_there(world
     world.check_nothing_left()
 
 
-async def test_a_store_that_cannot_be_written_ends_the_loop_and_nothing_is_asked(world: World) -> None:
+async def test_an_unwritable_store_ends_the_loop_without_a_call(world: World) -> None:
     """[I4] Without an intent on disk nothing may be told to the outside."""
     async with driving(world) as drive:
         await drive.reconciler.admit([capture_record("a")])
@@ -163,7 +161,7 @@ async def test_a_store_that_cannot_be_written_ends_the_loop_and_nothing_is_asked
     assert world.calls == []
 
 
-async def test_a_store_that_breaks_ends_the_agent_with_its_error(world: World) -> None:
+async def test_a_failing_store_ends_the_agent_with_its_error(world: World) -> None:
     world.upload("a", "sandbox-delay=1m")
     with pytest.raises(StoreError):
         async with world.running() as agent:
@@ -173,7 +171,7 @@ async def test_a_store_that_breaks_ends_the_agent_with_its_error(world: World) -
     assert world.starts("a") == 1
 
 
-async def test_a_store_that_cannot_be_read_ends_the_agent_with_its_error(world: World) -> None:
+async def test_an_unreadable_store_ends_the_agent_with_its_error(world: World) -> None:
     """[I1] An agent that lives and drives nothing would look healthy for ever."""
     world.upload("a", "sandbox-delay=1m")
     with pytest.raises(StoreError):
@@ -185,7 +183,7 @@ async def test_a_store_that_cannot_be_read_ends_the_agent_with_its_error(world: 
             await until(agent._shutdown.requested.is_set)
 
 
-async def test_a_listener_that_raises_after_a_commit_changes_nothing(world: World) -> None:
+async def test_an_error_in_a_callback_after_a_commit_changes_nothing(world: World) -> None:
     """[I1] A log on a full disk made `_commit` raise after the commit: a new request was on file and never driven."""
 
     def seen(step: Step) -> None:
@@ -216,7 +214,7 @@ def _break(world: World) -> None:
 # -- ending --------------------------------------------------------------------------------------------------------
 
 
-async def test_stopping_saves_what_is_under_way_and_asks_for_nothing_new(world: World) -> None:
+async def test_stop_saves_calls_in_progress_and_starts_none(world: World) -> None:
     """[I4]"""
     world.sandbox.faults.add([rule("createDossier", "latency", seconds=30.0)])
     async with driving(world) as drive:
@@ -233,7 +231,7 @@ async def test_stopping_saves_what_is_under_way_and_asks_for_nothing_new(world: 
     assert world.calls == ["token", "createDossier"]
 
 
-async def test_a_request_that_was_stopped_goes_on_where_it_was(world: World) -> None:
+async def test_a_stopped_request_continues_at_the_next_start(world: World) -> None:
     """[I1] [I2]"""
     world.sandbox.faults.add([rule("createDossier", "latency", seconds=30.0)])
     async with driving(world) as drive:
@@ -248,7 +246,7 @@ async def test_a_request_that_was_stopped_goes_on_where_it_was(world: World) -> 
     assert not audit.verify(world.state).findings
 
 
-async def test_dropping_leaves_an_intent_that_is_resumed(world: World) -> None:
+async def test_cancel_all_leaves_an_intent_that_is_resumed(world: World) -> None:
     """[I2] [I3]"""
     world.sandbox.faults.add([rule("createDossier", "hang", acts=True)])
     async with driving(world) as drive:
@@ -278,7 +276,7 @@ async def run_into_a_hang(drive: Drive, world: World) -> asyncio.Task[None]:
 # -- what reaches a record meanwhile -------------------------------------------------------------------------------
 
 
-async def test_an_observation_for_a_driven_record_waits_for_the_answer(world: World) -> None:
+async def test_an_observation_for_an_active_record_waits_for_the_answer(world: World) -> None:
     """[I3] Withdrawn while its dossier is being created: the dossier is known, and deleted."""
     world.sandbox.faults.add([rule("createDossier", "latency", seconds=10.0)])
     async with driving(world) as drive:
@@ -327,7 +325,7 @@ async def test_an_observation_for_a_record_with_an_open_intent_waits_until_it_is
 
 
 @pytest.mark.parametrize("when", ["during the answer", "after the last step"])
-async def test_a_removal_that_comes_as_a_drive_ends_is_not_lost(world: World, when: str) -> None:
+async def test_a_removal_at_the_end_of_a_task_is_not_lost(world: World, when: str) -> None:
     """[I1] The record is held then, so that nothing else would wake it."""
     tasks: list[asyncio.Task[None]] = []
 
@@ -362,7 +360,7 @@ def _refuse(*_: object) -> dict[str, object]:
     raise bad_request("not today")
 
 
-async def test_no_step_is_reported_before_it_is_on_disk(world: World) -> None:
+async def test_no_step_is_reported_before_its_commit(world: World) -> None:
     """[I4]"""
     on_disk: list[Callable[[], bool]] = []
 

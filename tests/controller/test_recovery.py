@@ -79,7 +79,7 @@ def recoveries(world: World) -> list[tuple[str, bool, bool]]:
 # -- a first start ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_first_start_is_no_recovery_and_costs_no_call(world: World) -> None:
+async def test_a_first_start_begins_no_recovery_and_makes_no_call(world: World) -> None:
     world.upload("a")
     await world.settle()
     assert recoveries(world) == []
@@ -91,9 +91,7 @@ async def test_a_first_start_is_no_recovery_and_costs_no_call(world: World) -> N
 
 @pytest.mark.parametrize("acts", [True, False])
 @pytest.mark.parametrize("call", ["createProcess", "setImages", "startVerification", "deleteDossier"])
-async def test_a_request_that_assure_has_of_a_lost_store_is_adopted_and_started_once(
-    world: World, call: str, acts: bool
-) -> None:
+async def test_a_dossier_of_a_lost_store_is_adopted_and_started_once(world: World, call: str, acts: bool) -> None:
     """[I1] [I2] [I3] A pending process goes on, one that was started is observed, a final one is the result."""
     world.upload("a", back=True)
     await killed_in(world, rule(call, "hang", acts=acts))
@@ -110,7 +108,7 @@ async def test_a_request_that_assure_has_of_a_lost_store_is_adopted_and_started_
     world.check_nothing_left()
 
 
-async def test_a_request_that_left_no_trace_at_assure_waits_for_a_person_and_is_then_begun(world: World) -> None:
+async def test_a_request_without_a_dossier_waits_for_approval_and_then_starts(world: World) -> None:
     """[I1] [I2] It may have been verified and billed: nothing is created before somebody says so."""
     world.upload("a")
     await world.settle()
@@ -134,7 +132,7 @@ async def test_a_request_that_left_no_trace_at_assure_waits_for_a_person_and_is_
     world.check_nothing_left()
 
 
-async def test_many_requests_of_a_lost_store_share_one_listing(world: World) -> None:
+async def test_many_requests_of_a_lost_store_share_one_list(world: World) -> None:
     for number in range(12):
         world.upload(f"a-{number}", "sandbox-delay=5m")
     async with world.running():
@@ -150,7 +148,7 @@ async def test_many_requests_of_a_lost_store_share_one_listing(world: World) -> 
     world.check_nothing_left()
 
 
-async def test_a_dossier_that_no_request_explains_is_journaled_and_left_alone(world: World) -> None:
+async def test_an_unclaimed_dossier_is_logged_and_left_alone(world: World) -> None:
     """[I3] Its file was removed while the store was lost."""
     path = world.upload("a", "sandbox-delay=5m")
     async with world.running():
@@ -164,7 +162,7 @@ async def test_a_dossier_that_no_request_explains_is_journaled_and_left_alone(wo
     assert world.ledger.dossiers[dossier_id].deleted_at is None
 
 
-async def test_a_capture_whose_link_was_handed_out_is_observed_after_the_store_was_lost(world: World) -> None:
+async def test_a_capture_with_a_used_link_is_observed_after_the_store_was_lost(world: World) -> None:
     """[I2] The person may be in the middle of it: no second link."""
     world.sandbox.world.config = world.sandbox.config
     world.capture("a")
@@ -179,7 +177,7 @@ async def test_a_capture_whose_link_was_handed_out_is_observed_after_the_store_w
     world.check_nothing_left()
 
 
-async def test_a_result_of_a_lost_store_is_read_however_long_its_deadline_is_over(world: World) -> None:
+async def test_a_result_of_a_lost_store_is_read_long_after_its_deadline(world: World) -> None:
     """It was billed: no dossier is deleted before its result was read."""
     world.upload("a", "sandbox-delay=10m", deadline="1h")
     async with world.running():
@@ -192,7 +190,7 @@ async def test_a_result_of_a_lost_store_is_read_however_long_its_deadline_is_ove
     world.check_nothing_left()
 
 
-async def test_while_assure_gives_no_list_nothing_is_begun(world: World) -> None:
+async def test_nothing_starts_while_assure_returns_no_list(world: World) -> None:
     """[I2]"""
     world.upload("a")
     await world.settle()
@@ -210,7 +208,7 @@ async def test_while_assure_gives_no_list_nothing_is_begun(world: World) -> None
 # -- an older copy ---------------------------------------------------------------------------------------------------
 
 
-async def test_an_older_copy_begins_nothing_until_it_is_approved(world: World) -> None:
+async def test_an_older_copy_starts_nothing_before_approval(world: World) -> None:
     """[I2] What was admitted, started, finished or begun since the copy was made is not billed again."""
     world.upload("done-before")
     await world.settle()
@@ -266,7 +264,7 @@ async def test_a_copy_from_the_middle_of_a_request_starts_nothing_twice(world: W
     world.check_nothing_left()
 
 
-async def test_a_request_that_a_copy_could_go_on_with_is_not_billed_until_it_is_approved(world: World) -> None:
+async def test_a_request_of_a_copy_is_not_billed_before_approval(world: World) -> None:
     """[I2] Its process is pending at Assure; the copy came without its mark, so nobody knows how old it is."""
     world.upload("a", back=True)
     await killed_in(world, rule("setImages", "hang", acts=False))
@@ -287,7 +285,7 @@ async def test_a_request_that_a_copy_could_go_on_with_is_not_billed_until_it_is_
     world.check_nothing_left()
 
 
-async def test_a_rerun_that_began_since_the_copy_was_made_is_adopted(world: World) -> None:
+async def test_a_rerun_after_the_copy_is_adopted(world: World) -> None:
     """[I2] Its token stands in the file still, and is obeyed once."""
     world.upload("a")
     await world.settle()
@@ -340,7 +338,7 @@ async def capture_asked_for(world: World) -> None:
 
 @pytest.mark.parametrize("way", ["copy", "backup"])
 @pytest.mark.parametrize("until_then", [between_two_attempts, between_two_documents, capture_asked_for])
-async def test_a_request_that_would_follow_in_a_copy_is_held_before_anybody_approves(
+async def test_a_successor_in_a_copy_is_held_before_approval(
     world: World, until_then: Callable[[World], Awaitable[None]], way: str
 ) -> None:
     """[I1] [I2] It was done since, and billed: what a person gives up is not billed again, and the rest is begun."""
@@ -376,7 +374,7 @@ async def test_a_request_that_would_follow_in_a_copy_is_held_before_anybody_appr
     world.check_nothing_left()
 
 
-async def test_a_command_while_no_agent_runs_gives_up_no_capture_of_a_restored_store(world: World) -> None:
+async def test_an_offline_command_does_not_give_up_a_capture_of_a_restored_store(world: World) -> None:
     """[I1] [I2] The copy was made while the capture was being started: its link may be in use since."""
     world.sandbox.world.config = replace(world.sandbox.config, capture_delay=1800.0)
     world.sandbox.faults.add([rule("createArtifact", "latency", seconds=5.0)])
@@ -399,7 +397,7 @@ async def test_a_command_while_no_agent_runs_gives_up_no_capture_of_a_restored_s
     assert world.record("a").attempt == 1
 
 
-async def test_a_copy_put_back_over_its_own_successor_is_noticed_as_well(world: World) -> None:
+async def test_a_copy_restored_over_its_own_successor_is_detected(world: World) -> None:
     """Each recovery gives the file another identity: the file that was replaced is not taken for its successor."""
     world.upload("a")
     await world.settle()
@@ -417,7 +415,7 @@ async def test_a_copy_put_back_over_its_own_successor_is_noticed_as_well(world: 
     assert recoveries(world) == [("older", False, False)]
 
 
-async def test_a_list_that_cannot_be_read_is_reported_and_the_recovery_goes_on_once_it_can(world: World) -> None:
+async def test_an_unreadable_list_is_reported_and_the_recovery_continues_later(world: World) -> None:
     world.upload("a")
     await world.settle()
     lose(world)

@@ -41,7 +41,7 @@ def iso(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
-async def test_an_interval_costs_a_list_and_one_read_for_each_that_has_finished(
+async def test_an_interval_costs_one_list_and_a_read_for_each_finished_request(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 300 that wait, ten have finished: four pages of three rows, ten reads, and no call for the 290 others."""
@@ -66,7 +66,7 @@ async def test_an_interval_costs_a_list_and_one_read_for_each_that_has_finished(
     assert all(process.starts <= 1 for entry in world.ledger.dossiers.values() for process in entry.processes)
 
 
-async def test_with_ten_thousand_that_wait_an_interval_costs_a_list_and_a_read_for_each_that_finished(
+async def test_an_interval_with_ten_thousand_waiting_requests_costs_one_list_and_a_read_for_each_finished_one(
     world: World,
 ) -> None:
     """[I8] One page of at most 2,000 rows: what waits is in none. Fresh work is not delayed."""
@@ -132,7 +132,7 @@ def seeded(world: World, name: str, ends_at: float) -> Step:
     return Step(before=None, record=record, events=(admitted,))
 
 
-async def test_a_capture_that_has_finished_costs_two_reads(world: World) -> None:
+async def test_a_finished_capture_costs_two_reads(world: World) -> None:
     """Which process decides, and what it says."""
     waiting(world, 40)
     for number in range(5):
@@ -150,7 +150,7 @@ async def test_a_capture_that_has_finished_costs_two_reads(world: World) -> None
         assert {record.outcome for record in finished} == {Outcome.ACCEPTED}
 
 
-async def test_while_nothing_waits_nothing_is_listed(world: World) -> None:
+async def test_no_list_is_read_while_no_request_waits(world: World) -> None:
     world.upload("held", document_id=4)
     world.upload("done")
     await world.settle()
@@ -160,7 +160,7 @@ async def test_while_nothing_waits_nothing_is_listed(world: World) -> None:
     assert set(since(world, before)) <= {"token"}
 
 
-async def test_the_list_is_asked_for_since_the_oldest_that_waits(world: World) -> None:
+async def test_the_list_begins_with_the_oldest_waiting_request(world: World) -> None:
     """Less ten minutes, because two clocks are never the same; what finished before costs no row."""
     asked: list[dict[str, Any]] = []
     original = world.sandbox.world.list_processes
@@ -182,7 +182,7 @@ async def test_the_list_is_asked_for_since_the_oldest_that_waits(world: World) -
 
 
 @pytest.mark.parametrize("kind", ["500", "reset-before", "html", "429", "truncated"])
-async def test_without_the_list_a_few_are_checked_by_themselves_in_turn(world: World, kind: str) -> None:
+async def test_without_the_list_a_few_requests_are_read_in_turn(world: World, kind: str) -> None:
     world.sandbox.faults.add([rule("getAllProcess", kind, every=1)])
     names = waiting(world, 3 * _READS_WITHOUT_LIST - 6)
     async with world.running():
@@ -199,7 +199,7 @@ async def test_without_the_list_a_few_are_checked_by_themselves_in_turn(world: W
         assert since(world, before) == {"getAllProcess": 1}
 
 
-async def test_without_the_list_those_with_a_near_deadline_are_checked_in_turn_as_well(world: World) -> None:
+async def test_without_the_list_requests_near_their_deadline_are_read_in_turn(world: World) -> None:
     """[I1] `least_recently_polled` gives the requests that were read longest ago."""
     world.sandbox.faults.add([rule("getAllProcess", "500", every=1)])
     names = waiting(world, _READS_WITHOUT_LIST + 8, deadline="10m")
@@ -208,7 +208,7 @@ async def test_without_the_list_those_with_a_near_deadline_are_checked_in_turn_a
         assert [name for name in names if world.record(name).read_at is None] == []
 
 
-async def test_without_the_list_a_result_is_found_all_the_same(world: World) -> None:
+async def test_without_the_list_a_result_is_still_found(world: World) -> None:
     """[I1]"""
     world.sandbox.faults.add([rule("getAllProcess", "503", every=1)])
     world.upload("a", "sandbox-delay=30s")
@@ -248,7 +248,7 @@ async def test_a_request_that_the_list_never_shows_is_found_by_its_own_poll(worl
 
 
 @pytest.mark.parametrize("the_list", ["works", "fails", "shows nothing"])
-async def test_nothing_waits_longer_than_its_deadline_and_an_interval(world: World, the_list: str) -> None:
+async def test_no_request_waits_longer_than_its_deadline_and_an_interval(world: World, the_list: str) -> None:
     """[I3]"""
     if the_list == "fails":
         world.sandbox.faults.add([rule("getAllProcess", "500", every=1)])
@@ -277,7 +277,7 @@ async def test_a_deadline_inside_an_interval_waits_for_no_list(world: World) -> 
         assert world.record("a").outcome is Outcome.EXPIRED
 
 
-async def test_a_row_of_somebody_else_costs_no_read(world: World) -> None:
+async def test_a_row_of_another_client_costs_no_read(world: World) -> None:
     theirs = world.sandbox.world
     dossier = theirs.create_dossier({"externalReference": "not-ours"})["dossierId"]
     body = {"providers": [{"provider": "signicatpictureid", "processType": "document"}], "sdk": "capture"}
@@ -289,7 +289,7 @@ async def test_a_row_of_somebody_else_costs_no_read(world: World) -> None:
         assert since(world, before) == {"getAllProcess": 4}
 
 
-async def test_a_request_that_is_suspended_or_held_while_it_waits_is_not_read(world: World) -> None:
+async def test_a_suspended_or_held_request_is_not_read(world: World) -> None:
     path = world.upload("a", "sandbox-delay=30s")
     async with world.running() as agent:
         path.write_text(path.read_text().replace("spec:", "spec:\n  suspend: true"))
@@ -304,7 +304,7 @@ async def test_a_request_that_is_suspended_or_held_while_it_waits_is_not_read(wo
     world.check()
 
 
-async def test_a_bug_in_the_observer_is_reported_and_does_not_end_the_observing_in_silence(world: World) -> None:
+async def test_a_bug_in_the_poller_is_reported(world: World) -> None:
     """[I1] An agent that lives and looks for no result would look healthy."""
     world.upload("a", "sandbox-delay=3s")
     async with world.running() as agent:

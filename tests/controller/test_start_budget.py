@@ -37,7 +37,7 @@ def queued(world: World) -> dict[str, Record]:
     return {name: record for name, record in world.records().items() if record.queued}
 
 
-async def test_a_day_has_its_starts_and_the_rest_waits_in_line_for_the_next(world: World) -> None:
+async def test_a_day_has_its_starts_and_other_requests_wait_for_the_next(world: World) -> None:
     """[I1] First come, first served; nobody waits for longer than it takes, and nobody expires meanwhile."""
     async with world.running(max_starts_per_day=3, poll_interval=RARE) as agent:
         await arrive(world, agent.scan, *NAMES)
@@ -63,7 +63,7 @@ async def test_a_day_has_its_starts_and_the_rest_waits_in_line_for_the_next(worl
     world.check_nothing_left()
 
 
-async def test_a_queued_request_asks_nothing_of_assure(world: World) -> None:
+async def test_a_queued_request_makes_no_call(world: World) -> None:
     for name in NAMES:
         world.upload(name)
     finished = await world.settle(max_starts_per_day=3)
@@ -87,7 +87,7 @@ async def test_a_capture_flow_is_a_start_as_well(world: World) -> None:
     assert len(queued(world)) == 1
 
 
-async def test_a_higher_limit_releases_who_came_first_at_the_next_start(world: World) -> None:
+async def test_a_higher_limit_releases_the_oldest_requests_at_the_next_start(world: World) -> None:
     async with world.running(max_starts_per_day=3, poll_interval=RARE) as agent:
         await arrive(world, agent.scan, *NAMES)
     await world.settle(max_starts_per_day=5)
@@ -101,7 +101,7 @@ async def test_a_higher_limit_releases_who_came_first_at_the_next_start(world: W
     world.check_nothing_left()
 
 
-async def test_a_request_that_was_queued_is_settled_once_the_brake_is_taken_off(world: World) -> None:
+async def test_a_queued_request_settles_after_the_limit_is_removed(world: World) -> None:
     """[I1] Also `run --once` waits for it: it goes on by itself."""
     for name in NAMES[:4]:
         world.upload(name)
@@ -113,7 +113,7 @@ async def test_a_request_that_was_queued_is_settled_once_the_brake_is_taken_off(
     world.check()
 
 
-async def test_a_lower_limit_counts_what_was_begun_before(world: World) -> None:
+async def test_a_lower_limit_counts_earlier_starts(world: World) -> None:
     for name in NAMES[:4]:
         world.upload(name)
     await world.settle(max_starts_per_day=4)
@@ -123,7 +123,7 @@ async def test_a_lower_limit_counts_what_was_begun_before(world: World) -> None:
     assert len(queued(world)) == 3
 
 
-async def test_earlier_requests_go_first_after_the_limit_was_raised(world: World) -> None:
+async def test_earlier_requests_precede_after_a_higher_limit(world: World) -> None:
     for name in NAMES[:2]:
         world.upload(name)
     await world.settle(max_starts_per_day=1)
@@ -149,7 +149,7 @@ async def test_a_queued_request_can_be_changed_and_withdrawn(world: World) -> No
     assert len(world.ledger.dossiers) == 1
 
 
-async def test_a_request_that_is_withdrawn_is_in_line_no_more(world: World) -> None:
+async def test_a_withdrawn_request_no_longer_waits_for_the_budget(world: World) -> None:
     for name in NAMES[:2]:
         world.upload(name)
     await world.settle(max_starts_per_day=1)
@@ -160,7 +160,7 @@ async def test_a_request_that_is_withdrawn_is_in_line_no_more(world: World) -> N
     assert queued(world) == {}
 
 
-async def test_an_attempt_that_starts_again_takes_no_second_start(world: World) -> None:
+async def test_another_attempt_takes_no_second_start(world: World) -> None:
     """A lost link costs its dossier, and the flow begins anew; the first link was never handed out."""
     world.sandbox.faults.add([rule("createArtifact", "reset-after")])
     for name in NAMES[:2]:
@@ -201,7 +201,7 @@ async def test_a_start_of_an_earlier_generation_counts_after_a_restart(world: Wo
     assert sum(process.starts for entry in world.ledger.dossiers.values() for process in entry.processes) == 2
 
 
-async def test_starts_of_the_day_count_also_from_before_the_brake_was_set(world: World) -> None:
+async def test_starts_from_before_the_limit_was_set_count(world: World) -> None:
     """Six were billed without a brake: with one of nine, three are left today (issue 14, users.md 9.9)."""
     for number in range(6):
         world.upload(f"early-{number}")
@@ -220,7 +220,7 @@ async def test_starts_of_the_day_count_also_from_before_the_brake_was_set(world:
     assert per_day(world) == [9, 3]
 
 
-async def test_a_request_that_is_on_its_way_to_its_start_counts_when_a_brake_is_set(world: World) -> None:
+async def test_a_request_before_its_start_counts_when_a_limit_is_set(world: World) -> None:
     world.sandbox.faults.add([rule("setImages", "503", rate=1.0)])
     for number in range(3):
         world.upload(f"early-{number}")

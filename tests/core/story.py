@@ -60,6 +60,17 @@ from verification.step_invariants import check_reads, check_step
 # -- a story: one record, driven by hand -------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One step of a story: its input and its result."""
+
+    at: float
+    observation: Observation | None  # None: the admission
+    policy: Policy
+    requested: bool  # False: the step was asked for no effect
+    step: Step
+
+
 @dataclass
 class Story:
     """One record and what it went through. Every step is checked for what must hold after any step."""
@@ -71,17 +82,19 @@ class Story:
     effect: Effect | None = field(init=False, default=None)
     step: Step = field(init=False)
     steps: list[Step] = field(init=False, default_factory=list)
+    entries: list[Entry] = field(init=False, default_factory=list)
+    prologue: int = field(init=False, default=0)  # entries that a transcript only names
     asked: list[tuple[float, Effect]] = field(init=False, default_factory=list)
     orphans: list[str] = field(init=False, default_factory=list)
     history: Audited = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._take(admit(unadmitted(self.desired), self.now, self.policy))
+        self._take(None, admit(unadmitted(self.desired), self.now, self.policy))
 
     def sees(self, observation: type[Observation], *, ask: bool = True, **fields: Any) -> Effect | None:
         """Fold an observation of this moment; returns the effect that is asked for."""
         seen = observation(at=self.now, **fields)
-        self._take(step(self.record, seen, self.policy, request_effect=ask))
+        self._take(seen, step(self.record, seen, self.policy, request_effect=ask), ask)
         return self.effect
 
     def later(self, seconds: float) -> "Story":
@@ -117,11 +130,14 @@ class Story:
         """How often this was asked for."""
         return self.kinds().count(kind)
 
-    def _take(self, taken: Step) -> None:
+    def _take(self, observation: Observation | None, taken: Step, requested: bool = True) -> None:
         self.history = replay([self.history, *(event.changes for event in taken.events)])
         check_step(taken, self.history)
         self.step, self.record, self.effect = taken, taken.record, taken.effect
         self.steps.append(taken)
+        self.entries.append(
+            Entry(at=self.now, observation=observation, policy=self.policy, requested=requested, step=taken)
+        )
         if taken.effect is not None:
             self.asked.append((self.now, taken.effect))
             check_reads(self.asked, self.policy)
@@ -138,6 +154,7 @@ def at_create(desired: Desired | None = None, **fields: Any) -> Story:
     if isinstance(story.wakes(), VerifyImages):
         story.sees(ImagesVerified)
     assert isinstance(story.effect, CreateDossier)
+    story.prologue = len(story.entries)
     return story
 
 
@@ -146,6 +163,7 @@ def at_process(desired: Desired | None = None, **fields: Any) -> Story:
     story = at_create(desired, **fields)
     story.sees(DossierCreated, dossier_id="D1")
     assert isinstance(story.effect, CreateProcess | StartCapture)
+    story.prologue = len(story.entries)
     return story
 
 
@@ -154,15 +172,17 @@ def at_images(desired: Desired | None = None, **fields: Any) -> Story:
     story = at_process(desired, **fields)
     story.sees(ProcessCreated, process_id="P1", status=Status.PENDING, document_pages=None)
     assert isinstance(story.effect, UploadImages)
+    story.prologue = len(story.entries)
     return story
 
 
-def at_look(desired: Desired | None = None, **fields: Any) -> Story:
+def at_read_before_start(desired: Desired | None = None, **fields: Any) -> Story:
     """A look before the start is asked for: the images were read back after the upload."""
     story = at_images(replace(desired or upload(), read_back=True), **fields)
     story.sees(ImagesUploaded)
     story.sees(ImagesCompared, differing=())
     assert isinstance(story.effect, ReadProcess)
+    story.prologue = len(story.entries)
     return story
 
 
@@ -171,6 +191,7 @@ def at_start(desired: Desired | None = None, **fields: Any) -> Story:
     story = at_images(desired, **fields)
     story.sees(ImagesUploaded)
     assert isinstance(story.effect, StartVerification)
+    story.prologue = len(story.entries)
     return story
 
 
@@ -183,6 +204,7 @@ def at_result(desired: Desired | None = None, **fields: Any) -> Story:
         story = at_start(desired, **fields)
         story.sees(VerificationStarted, status=Status.PROCESSING)
     assert story.record.phase is Phase.RESULT
+    story.prologue = len(story.entries)
     return story
 
 
@@ -200,6 +222,7 @@ def at_done(desired: Desired | None = None, **fields: Any) -> Story:
     story = at_deletion(desired, **fields)
     deletes(story)
     assert story.record.phase is Phase.DONE
+    story.prologue = len(story.entries)
     return story
 
 

@@ -6,8 +6,8 @@ import pytest
 from story import at_done, upload
 
 from agent.core.admission import DocumentVerdict, judge
-from agent.core.observations import DocumentChanged, HoldAnswer, HoldResolved
-from agent.core.record import Record
+from agent.core.observations import DocumentChanged, HoldResolved
+from agent.core.record import HoldAnswer, Record
 
 
 def asked() -> Record:
@@ -36,7 +36,7 @@ def verdict(record: Record, rerun: str | None, digest: str = "edited") -> Docume
 
 
 @TOLD
-def test_a_changed_document_that_a_person_was_asked_about_is_let_be_but_for_a_new_token(record: Record) -> None:
+def test_a_declined_or_held_document_is_unchanged_without_a_new_token(record: Record) -> None:
     """[I2] One that was obeyed asks for nothing."""
     assert verdict(record, None) is DocumentVerdict.UNCHANGED
     assert verdict(record, "t1") is DocumentVerdict.CHANGED
@@ -44,7 +44,7 @@ def test_a_changed_document_that_a_person_was_asked_about_is_let_be_but_for_a_ne
 
 
 @TOLD
-def test_a_document_that_a_token_asked_for_is_followed_until_it_changes_once_more(record: Record) -> None:
+def test_a_document_of_a_rerun_is_followed_until_it_changes_again(record: Record) -> None:
     """[I2] Its token counts as obeyed only when it begins; one that is taken back before begins nothing."""
     begun = replace(
         record, hold=None, next=replace(upload("two", rerun="t1"), digest="edited", file=record.desired.file)
@@ -54,7 +54,7 @@ def test_a_document_that_a_token_asked_for_is_followed_until_it_changes_once_mor
 
 
 @TOLD
-def test_the_admitted_document_that_is_asked_about_asks_no_second_time(record: Record) -> None:
+def test_a_document_that_returned_after_billing_is_held_once(record: Record) -> None:
     """A command may have verified it with a token of its own, so that the one in the file never counted."""
     same = replace(record, desired=replace(record.desired, essence=upload("two").essence))
     assert verdict(same, "t1", digest=same.desired.digest) is DocumentVerdict.UNCHANGED

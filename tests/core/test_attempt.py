@@ -29,7 +29,7 @@ GONE = TargetMissing(at=NOW, kind=EffectKind.READ_DOSSIER, evidence=Evidence(sta
     ("observation", "said"),
     [(READ, ("done", "")), (GONE, ("refused", "t1")), (ImagesVerified(at=NOW), None), (TimerFired(at=NOW), None)],
 )
-def test_only_answers_of_assure_have_a_result_for_the_log(observation: Observation, said: object) -> None:
+def test_only_answers_to_calls_have_a_class_and_trace_id(observation: Observation, said: object) -> None:
     assert call_result(observation) == said
 
 
@@ -46,7 +46,7 @@ _CREATE = EffectKind.CREATE_DOSSIER
         (Resumed(at=NOW), "unknown"),
     ],
 )
-def test_event_and_attempt_store_the_same_class_of_the_answer(observation: Observation, result: str) -> None:
+def test_event_and_attempt_store_the_same_class(observation: Observation, result: str) -> None:
     """[I4] [I5] `audit verify` compares the two."""
     taken = step(at_create(upload()).record, observation, POLICY)
     assert taken.answered is not None
@@ -54,6 +54,6 @@ def test_event_and_attempt_store_the_same_class_of_the_answer(observation: Obser
     assert taken.events[-1].changes["answer"] == result
 
 
-def test_an_event_that_answers_no_intent_has_no_class_of_an_answer() -> None:
+def test_an_event_without_an_intent_has_no_class() -> None:
     taken = step(at_create(upload()).record, EffectDelayed(at=NOW, kind=_CREATE), POLICY)
     assert "answer" not in step(taken.record, TimerFired(at=NOW + 3600), POLICY).events[-1].changes

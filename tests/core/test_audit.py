@@ -41,7 +41,7 @@ RECORDS = st.from_type(Record)
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(RECORDS, min_size=1, max_size=4))
-def test_the_fold_of_all_differences_is_the_last_record(records: list[Record]) -> None:
+def test_all_differences_fold_to_the_last_record(records: list[Record]) -> None:
     """[I5]"""
     earlier: list[Record | None] = [None, *records]
     changes = [difference(before, after) for before, after in zip(earlier, records, strict=False)]
@@ -50,7 +50,7 @@ def test_the_fold_of_all_differences_is_the_last_record(records: list[Record]) -
 
 @settings(max_examples=60, deadline=None)
 @given(RECORDS, RECORDS)
-def test_the_fold_survives_json(before: Record, after: Record) -> None:
+def test_differences_survive_json(before: Record, after: Record) -> None:
     """[I5]"""
     changes = [orjson.loads(orjson.dumps(one)) for one in (difference(None, before), difference(before, after))]
     assert replay(changes) == orjson.loads(orjson.dumps(audited(after)))
@@ -58,11 +58,11 @@ def test_the_fold_survives_json(before: Record, after: Record) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(RECORDS)
-def test_nothing_changed_is_no_difference(record: Record) -> None:
+def test_an_unchanged_record_has_no_difference(record: Record) -> None:
     assert difference(record, record) == {}
 
 
-def test_a_field_that_lost_its_value_is_told_as_none() -> None:
+def test_a_field_that_lost_its_value_is_none() -> None:
     held = at_result()
     assert difference(held.record, unadmitted(upload()))["dossierId"] is None
 
@@ -73,7 +73,7 @@ def test_each_story_replays_to_its_record() -> None:
         assert replay(event.changes for taken in story.steps for event in taken.events) == audited(story.record)
 
 
-def test_names_labels_paths_and_pace_are_not_in_the_history() -> None:
+def test_names_labels_paths_and_pace_are_not_audited() -> None:
     """[I6]"""
     desired = upload(labels=(("team", "label-of-somebody"),), file="file-of-somebody.yaml")
     record = unadmitted(desired, name="name-of-somebody", not_before=12345.678, due_at=12345.678)

@@ -74,7 +74,7 @@ def expected(operation: Operation, status: int, *, theirs: bool) -> type:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_status_has_the_class_that_the_design_gives_it(operation: Operation) -> None:
+def test_every_status_has_the_class_of_the_design(operation: Operation) -> None:
     for status in range(100, 600):
         for reply, theirs in ((assure(status), True), (seen(status), False)):
             answer = classify(operation, reply, as_documented, NOW)
@@ -87,27 +87,27 @@ def test_every_operation_has_one_documented_success() -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_success_that_does_not_read_as_documented_is_unknown(operation: Operation) -> None:
+def test_a_success_with_an_undocumented_body_is_unknown(operation: Operation) -> None:
     answer = classify(operation, seen(SUCCESS[operation]), not_as_documented, NOW)
     assert type(answer) is (Busy if operation is TOKEN else Unknown)
     assert answer.evidence.cause == "unreadable"
 
 
-def test_the_reader_names_the_cause() -> None:
+def test_the_parser_names_the_cause() -> None:
     def odd(reply: HttpReply) -> str:
         raise Unreadable("unknown-status")
 
     assert classify(Operation.READ_PROCESS, seen(200), odd, NOW).evidence.cause == "unknown-status"
 
 
-def test_a_reader_may_raise_any_value_error() -> None:
+def test_a_parser_may_raise_any_value_error() -> None:
     answer = classify(Operation.CREATE_DOSSIER, seen(201), lambda reply: int("x"), NOW)
     assert isinstance(answer, Unknown)
 
 
 @pytest.mark.parametrize("trouble", list(Trouble))
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_only_what_was_never_sent_is_busy(operation: Operation, trouble: Trouble) -> None:
+def test_without_an_answer_only_an_unsent_call_is_busy(operation: Operation, trouble: Trouble) -> None:
     answer = classify(operation, trouble, as_documented, NOW)
     busy = operation is TOKEN or trouble in (Trouble.CONNECT, Trouble.NO_TOKEN)
     assert type(answer) is (Busy if busy else Unknown)
@@ -115,7 +115,7 @@ def test_only_what_was_never_sent_is_busy(operation: Operation, trouble: Trouble
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_of_the_token_endpoint_only_errors_about_the_client_are_refused(status: int) -> None:
+def test_the_token_endpoint_refuses_only_with_errors_about_the_client(status: int) -> None:
     for error in ("invalid_client", "unauthorized_client", "invalid_scope"):
         answer = classify(TOKEN, seen(status, {"error": error}), as_documented, NOW)
         assert isinstance(answer, Refused)
@@ -125,14 +125,14 @@ def test_of_the_token_endpoint_only_errors_about_the_client_are_refused(status: 
     assert isinstance(classify(TOKEN, seen(503, {"error": "invalid_client"}), as_documented, NOW), Busy)
 
 
-def test_a_404_in_their_own_words_is_missing() -> None:
+def test_a_404_of_assure_means_missing() -> None:
     answer = classify(Operation.DELETE_DOSSIER, assure(404), as_documented, NOW)
     assert isinstance(answer, Refused)
     assert answer.missing
 
 
 @pytest.mark.parametrize("operation", [operation for operation in OPERATIONS if operation is not TOKEN])
-def test_a_400_about_the_authorization_header_refuses_no_request(operation: Operation) -> None:
+def test_a_400_about_the_authorization_header_is_busy(operation: Operation) -> None:
     """[issue 14.7] The vendor's own example of a 400 (contract §2)."""
     body = ASSURE | {"status": 400, "title": "Malformed Authorization header."}
     answer = classify(operation, seen(400, body), as_documented, NOW)
@@ -141,7 +141,7 @@ def test_a_400_about_the_authorization_header_refuses_no_request(operation: Oper
 
 
 @pytest.mark.parametrize("body", [NOT_JSON, None, [], [ASSURE], "Not Found", 404, {}, {"message": "Not Found"}])
-def test_a_404_of_something_else_is_unknown(body: object) -> None:
+def test_a_404_of_a_proxy_is_unknown(body: object) -> None:
     answer = classify(Operation.READ_DOSSIER, seen(404, body), as_documented, NOW)
     assert isinstance(answer, Unknown)
     assert answer.evidence.cause == "foreign-body"
@@ -196,7 +196,7 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
 
 
 @pytest.mark.parametrize("astray", [-86_400.0, -60.0, 0.0, 60.0, 86_400.0])
-def test_a_retry_after_date_is_read_against_the_date_of_its_answer_not_against_our_clock(astray: float) -> None:
+def test_a_retry_after_date_is_compared_with_the_date_of_the_answer(astray: float) -> None:
     """Issue 14.4: with a clock a minute behind the agent stopped for 60 s at each 429."""
     reply = HttpReply(status=429, retry_after="Fri, 15 Jan 2027 08:00:03 GMT", date="Fri, 15 Jan 2027 08:00:01 GMT")
     assert retry_delay(reply, NOW + astray) == 2.0
@@ -205,7 +205,7 @@ def test_a_retry_after_date_is_read_against_the_date_of_its_answer_not_against_o
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(), st.none() | st.text())
-def test_any_retry_after_is_read_or_ignored(header: str, date: str | None) -> None:
+def test_any_retry_after_is_parsed_or_ignored(header: str, date: str | None) -> None:
     seconds = retry_delay(HttpReply(status=429, retry_after=header, date=date), NOW)
     assert seconds is None or 0 <= seconds <= 60
 
@@ -216,7 +216,7 @@ def test_busy_carries_retry_after() -> None:
     assert answer.retry_after == 12
 
 
-def test_an_unknown_answer_carries_retry_after_as_well() -> None:
+def test_an_unknown_answer_carries_retry_after() -> None:
     """503 may say when to come back."""
     answer = classify(START, seen(503, retry_after="12"), as_documented, NOW)
     assert isinstance(answer, Unknown)
@@ -226,7 +226,7 @@ def test_an_unknown_answer_carries_retry_after_as_well() -> None:
 SECRET = "Jansen, Willeke"
 
 
-def test_evidence_holds_names_and_types_but_no_value() -> None:
+def test_evidence_contains_names_and_types_but_no_value() -> None:
     body = {"title": SECRET, "status": 400, "a": None, "b": True, "c": [SECRET], "d": {SECRET: 1}, SECRET: 1.5}
     kept = evidence_of(HttpReply(status=400, body=SECRET.encode(), document=body | {"traceId": "0af7-65_B"}), "cause")
     shape = "{title:string,status:number,a:null,b:boolean,c:array,d:object,?:number,traceId:string}"
@@ -238,7 +238,7 @@ def test_evidence_holds_names_and_types_but_no_value() -> None:
 
 
 @pytest.mark.parametrize("trace_id", [SECRET, "", 5, None, "x" * 65, ["a"]])
-def test_a_trace_id_is_kept_only_when_it_looks_like_one(trace_id: object) -> None:
+def test_only_a_valid_trace_id_is_kept(trace_id: object) -> None:
     assert evidence_of(seen(400, {"traceId": trace_id}), "").trace_id == ""
 
 
@@ -254,7 +254,7 @@ def test_a_trace_id_is_kept_only_when_it_looks_like_one(trace_id: object) -> Non
         ({}, "{}"),
     ],
 )
-def test_the_shape_of_what_is_not_an_object(document: object, shape: str) -> None:
+def test_the_shape_of_a_body_that_is_not_an_object(document: object, shape: str) -> None:
     assert shape_of(document) == shape
 
 
@@ -271,7 +271,7 @@ JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(OPERATIONS), st.integers(0, 999), JSON, st.none() | st.text())
-def test_any_answer_has_a_class_and_short_evidence(
+def test_every_answer_has_a_class_and_short_evidence(
     operation: Operation, status: int, document: object, header: str | None
 ) -> None:
     answer = classify(operation, seen(status, document, header), not_as_documented, NOW)
@@ -279,5 +279,5 @@ def test_any_answer_has_a_class_and_short_evidence(
     assert len(answer.evidence.shape) <= 400
 
 
-def test_a_body_of_countless_keys_has_a_short_shape() -> None:
+def test_a_body_with_many_keys_has_a_short_shape() -> None:
     assert len(shape_of({f"key{number}": number for number in range(100_000)})) == 400

@@ -20,32 +20,32 @@ def reasons(record: Record) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.DONE])
-def test_a_request_on_its_road_is_reconciling_and_owes_its_phase(phase: Phase) -> None:
+def test_a_request_in_progress_is_reconciling_with_its_phase(phase: Phase) -> None:
     record = Life(desired=upload()).until(phase).record
     assert holds(record) == {"Ready": False, "Reconciling": True, "Stalled": False}
     assert reasons(record)["Reconciling"] == f"Owes{phase.value.capitalize()}"
 
 
-def test_a_request_that_is_done_is_ready_with_its_outcome() -> None:
+def test_a_done_request_is_ready_with_its_outcome() -> None:
     record = Life(desired=capture()).until(Phase.DONE).record
     assert holds(record) == {"Ready": True, "Reconciling": False, "Stalled": False}
     assert reasons(record) == {"Ready": "Accepted", "Reconciling": "Settled", "Stalled": "NotStalled"}
 
 
-def test_a_request_that_waits_for_a_person_is_stalled() -> None:
+def test_a_held_request_is_stalled() -> None:
     life = Life(desired=upload()).until(Phase.IMAGES)
     life.sees(EffectRefused, kind=EffectKind.UPLOAD_IMAGES)
     assert holds(life.record) == {"Ready": False, "Reconciling": False, "Stalled": True}
     assert reasons(life.record)["Stalled"] == "RefusedByAssure"
 
 
-def test_a_question_about_the_file_does_not_stop_the_verification() -> None:
+def test_a_hold_about_the_document_is_stalled_and_reconciling() -> None:
     record = Life(desired=upload()).until(Phase.RESULT).record
     held = replace(record, hold=Hold(id="h-1", reason=HoldReason.CHANGED_AFTER_START, at=1.0))
     assert holds(held) == {"Ready": False, "Reconciling": True, "Stalled": True}
 
 
-def test_suspension_the_budget_and_retention_each_say_so() -> None:
+def test_suspension_budget_and_retention_have_their_reasons() -> None:
     fresh = Life(desired=upload()).record
     suspended = replace(fresh, desired=replace(fresh.desired, suspend=True))
     assert (holds(suspended)["Stalled"], reasons(suspended)["Stalled"]) == (True, "Suspended")
@@ -54,7 +54,7 @@ def test_suspension_the_budget_and_retention_each_say_so() -> None:
     assert reasons(kept)["Reconciling"] == "InRetention"
 
 
-def test_every_reason_is_on_the_list() -> None:
+def test_every_reason_is_listed() -> None:
     """[I6] The list is closed: hold reasons, outcomes and phases, and our own six words."""
     done = Life(desired=upload()).until(Phase.DONE).record
     for outcome in Outcome:

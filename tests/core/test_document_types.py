@@ -24,15 +24,15 @@ LIST = (
 )
 
 
-def test_the_one_row_that_fits_is_meant() -> None:
+def test_the_only_matching_row_is_the_document_type() -> None:
     assert resolve(LIST, DUTCH_PASSPORT) == LIST[0]
 
 
-def test_the_same_id_twice_is_one_document() -> None:
+def test_two_rows_with_one_id_are_one_document_type() -> None:
     assert resolve((*LIST, row(137, name="again")), DUTCH_PASSPORT) == LIST[0]
 
 
-def test_two_ids_are_ambiguous_and_both_are_named() -> None:
+def test_two_ids_are_ambiguous_and_both_are_listed() -> None:
     found = resolve((row(138, name="New passport"), *LIST), DUTCH_PASSPORT)
     assert found == Unresolved((LIST[0], row(138, name="New passport")), ambiguous=True)
     message, hint = explain_unresolved(DUTCH_PASSPORT, found)
@@ -40,7 +40,7 @@ def test_two_ids_are_ambiguous_and_both_are_named() -> None:
     assert hint == "use documentId with one of 137 (Dutch passport), 138 (New passport)"
 
 
-def test_an_unknown_kind_names_the_kinds_of_its_country_the_nearest_first() -> None:
+def test_an_unknown_type_lists_the_nearest_types_of_its_country() -> None:
     wanted = DocumentKey("NLD", "passportCard")
     found = resolve(LIST, wanted)
     assert isinstance(found, Unresolved)
@@ -51,26 +51,26 @@ def test_an_unknown_kind_names_the_kinds_of_its_country_the_nearest_first() -> N
     assert hint.startswith("use one of NLD passport (137, Dutch passport), ")
 
 
-def test_an_unknown_country_names_those_that_are_spelled_alike() -> None:
+def test_an_unknown_country_lists_similar_codes() -> None:
     found = resolve(LIST, DocumentKey("NDL", "passport"))
     assert isinstance(found, Unresolved)
     assert found.candidates == (LIST[0],)
 
 
 @pytest.mark.parametrize("types", [(), (row(188, "DEU", "visa"),)])
-def test_without_anything_near_the_list_is_pointed_to(types: tuple[DocumentType, ...]) -> None:
+def test_without_similar_types_the_hint_names_the_command(types: tuple[DocumentType, ...]) -> None:
     found = resolve(types, DUTCH_PASSPORT)
     assert isinstance(found, Unresolved)
     assert explain_unresolved(DUTCH_PASSPORT, found)[1] == "see all of them with `assure-agent document-types`"
 
 
-def test_at_most_five_are_named() -> None:
+def test_at_most_five_candidates_are_listed() -> None:
     found = resolve(tuple(row(number) for number in range(1, 20)), DUTCH_PASSPORT)
     assert isinstance(found, Unresolved)
     assert [one.id for one in found.candidates] == [1, 2, 3, 4, 5]
 
 
-def test_what_was_admitted_has_departed_unless_its_id_is_still_what_is_meant() -> None:
+def test_an_admitted_id_is_valid_only_while_country_and_type_mean_it() -> None:
     assert check_admitted_id(resolve(LIST, DUTCH_PASSPORT), 137) == (CallResult.DONE, "")
     assert check_admitted_id(None, 137) == (CallResult.BUSY, "no-document-types")
     assert check_admitted_id(resolve(LIST, DUTCH_PASSPORT), 136) == (CallResult.REFUSED, "another-id")
@@ -78,7 +78,7 @@ def test_what_was_admitted_has_departed_unless_its_id_is_still_what_is_meant() -
     assert check_admitted_id(resolve((*LIST, row(138)), DUTCH_PASSPORT), 137) == (CallResult.REFUSED, "ambiguous")
 
 
-def test_rows_are_selected_by_country_kind_and_text_regardless_of_case() -> None:
+def test_rows_are_selected_by_country_type_and_text_in_any_case() -> None:
     assert [one.id for one in selected(LIST, None, None, None)] == [191, 188, 58, 137, 61]
     assert [one.id for one in selected(LIST, "nld", "PASSPORT", None)] == [137]
     assert [one.id for one in selected(LIST, None, None, "netherl")] == [58, 137]
@@ -86,13 +86,13 @@ def test_rows_are_selected_by_country_kind_and_text_regardless_of_case() -> None
     assert [one.id for one in selected(LIST, "DEU", None, "19")] == [191]
 
 
-def test_the_process_is_asked_for_with_what_its_id_was_resolved_from() -> None:
+def test_the_create_effect_has_the_country_and_type_of_its_id() -> None:
     story = at_process(upload(document_type=DUTCH_PASSPORT))
     assert isinstance(story.effect, CreateProcess)
     assert (story.effect.document_id, story.effect.document_type) == (137, DUTCH_PASSPORT)
 
 
-def test_a_type_that_is_gone_is_held_before_anything_is_created() -> None:
+def test_a_document_type_that_is_gone_is_held_before_a_process_is_created() -> None:
     story = at_process(upload(document_type=DUTCH_PASSPORT))
     story.sees(DocumentTypeGone, reason="not-listed")
     record = story.record

@@ -26,11 +26,11 @@ from agent.core.duration import LONGEST_SECONDS, Duration, format_duration, pars
         ("3650d", LONGEST_SECONDS),
     ],
 )
-def test_a_duration_is_read_as_seconds(text: str, seconds: float) -> None:
+def test_a_duration_is_parsed_into_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-def test_zero_is_a_duration_as_yaml_reads_it_and_no_other_number_is() -> None:
+def test_the_number_zero_is_a_duration_and_no_other_number() -> None:
     read = TypeAdapter(Duration).validate_python
     assert read(0) == 0.0
     for other in (False, 0.0, 5, -1, None):
@@ -41,7 +41,7 @@ def test_zero_is_a_duration_as_yaml_reads_it_and_no_other_number_is() -> None:
 @pytest.mark.parametrize(
     "text", ["", "5", "s", "1 h", "1h ", "1w", "1H", "+1h", "1e3s", "1h-1m", "١s", "1..5s", "9" * 50 + "s"]
 )
-def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected a duration such as 90s, 15m, 24h or 30d"):
         parse_duration(text)
 
@@ -55,24 +55,24 @@ def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
         ("0.1us", "expected a duration of whole microseconds"),
     ],
 )
-def test_the_bounds_are_told(text: str, sentence: str) -> None:
+def test_the_error_names_the_limit(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["0s", "250ms", "90s", "15m", "24h", "47h", "2d", "2d1h", "30d", "1h30m"])
-def test_the_common_ones_are_written_as_people_do(text: str) -> None:
+def test_common_durations_have_their_usual_form(text: str) -> None:
     expected = {"90s": "1m30s"}.get(text, text)
     assert format_duration(parse_duration(text)) == expected
 
 
 @given(st.integers(0, int(LONGEST_SECONDS) * 1_000_000))
-def test_what_is_written_is_read_back_exactly(microseconds: int) -> None:
+def test_a_formatted_duration_parses_to_the_same_value(microseconds: int) -> None:
     seconds = microseconds / 1_000_000
     assert parse_duration(format_duration(seconds)) == seconds
 
 
-def test_as_a_field_it_is_text_outside_and_seconds_inside() -> None:
+def test_a_duration_field_is_text_in_json_and_seconds_in_python() -> None:
     adapter: TypeAdapter[float] = TypeAdapter(Duration)
     assert adapter.validate_python("24h") == 86_400.0
     assert adapter.dump_json(86_400.0) == b'"24h"'

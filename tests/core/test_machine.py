@@ -12,31 +12,23 @@ from story import (
     Story,
     at_create,
     at_deletion,
-    at_done,
     at_images,
-    at_look,
     at_process,
+    at_read_before_start,
     at_result,
     at_start,
     capture,
-    deletes,
     listed,
     upload,
 )
 
 import agent.core
 from agent.core.answer import Evidence
-from agent.core.assure_types import Depiction, ProcessReading, Status, StatusReason
+from agent.core.assure_types import ProcessReading, Status
 from agent.core.effect import (
-    CompareImages,
-    CreateDossier,
-    CreateProcess,
     DeleteDossier,
     EffectKind,
-    ReadDossier,
-    ReadProcess,
     StartVerification,
-    UploadImages,
 )
 from agent.core.errors import Impossible
 from agent.core.machine import TABLE, TERMINATIONS, Row, step
@@ -64,7 +56,7 @@ from agent.core.observations import (
     TimerFired,
     VerificationStarted,
 )
-from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.record import Outcome, Phase
 
 SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
 
@@ -72,92 +64,13 @@ SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
 # -- the happy road ----------------------------------------------------------------------------------------------------
 
 
-def test_an_upload_goes_all_its_road_one_effect_at_a_time() -> None:
-    """[I1, I4, I5]"""
-    story = at_done()
-    assert story.kinds() == [
-        EffectKind.VERIFY_IMAGES,
-        EffectKind.CREATE_DOSSIER,
-        EffectKind.CREATE_PROCESS,
-        EffectKind.UPLOAD_IMAGES,
-        EffectKind.START_VERIFICATION,
-        EffectKind.READ_PROCESS,
-        EffectKind.DELETE_DOSSIER,
-        EffectKind.READ_DOSSIER,
-    ]
-    assert story.record.outcome is Outcome.ACCEPTED
-    assert story.record.state == "done"
-    assert story.record.due_at is None
-    assert story.record.billed
-    assert story.record.deleted
-    assert story.record.intents == 5
-
-
-def test_an_upload_passes_through_each_phase_in_order() -> None:
-    phases = [taken.record.phase for taken in at_done().steps]
-    assert list(dict.fromkeys(phases)) == list(Phase)
-
-
-def test_a_capture_goes_all_its_road() -> None:
-    """[I4]"""
-    story = at_result(capture())
-    assert story.record.billed
-    assert isinstance(story.wakes(), ReadDossier)
-    story.reads_dossier()
-    assert isinstance(story.wakes(), ReadDossier)
-    story.reads_dossier(listed("P7", Status.PROCESSING))
-    story.wakes()
-    assert story.reads_dossier(listed("P7", Status.ACCEPTED)) == ReadProcess(dossier_id="D1", process_id="P7")
-    story.reads(Status.ACCEPTED)
-    deletes(story)
-    assert story.record.outcome is Outcome.ACCEPTED
-    assert story.count(EffectKind.START_CAPTURE) == 1
-    assert EffectKind.UPLOAD_IMAGES not in story.kinds()
-
-
-def test_the_link_leaves_the_step_and_stays_out_of_record_and_history() -> None:
+def test_the_capture_link_is_in_the_step_but_not_in_record_or_events() -> None:
     """[I6]"""
     story = at_process(capture())
     story.sees(CaptureStarted, link="https://capture.example/secret")
     assert story.step.link == "https://capture.example/secret"
     assert "secret" not in repr(story.record)
     assert "secret" not in repr(story.step.events)
-
-
-def test_the_effects_name_what_the_record_knows() -> None:
-    story = at_create()
-    assert story.effect == CreateDossier(reference="aa-a1-u1-1-1")
-    story.sees(DossierCreated, dossier_id="D1")
-    assert story.effect == CreateProcess(dossier_id="D1", process_type=story.desired.process_type, document_id=137)
-    story.sees(ProcessCreated, process_id="P1", status=Status.PENDING, document_pages=2)
-    assert story.effect == UploadImages(dossier_id="D1", process_id="P1", images=story.desired.images)
-    story.sees(ImagesUploaded)
-    assert story.effect == StartVerification(dossier_id="D1", process_id="P1")
-
-
-def test_images_are_read_back_before_the_start_when_that_is_asked() -> None:
-    story = at_images(upload(read_back=True))
-    assert isinstance(story.sees(ImagesUploaded), CompareImages)
-    assert isinstance(story.sees(ImagesCompared), ReadProcess)
-
-
-def test_images_that_assure_returns_otherwise_are_held_before_the_start() -> None:
-    story = at_images(upload(read_back=True))
-    story.sees(ImagesUploaded)
-    assert story.sees(ImagesCompared, differing=(Depiction.FRONT,)) is None
-    assert story.record.hold is not None
-    assert story.record.hold.reason is HoldReason.IMAGES_DIFFER
-    assert not story.record.billed
-
-
-def test_the_result_keeps_names_and_booleans_in_a_stable_order() -> None:
-    """[I6]"""
-    story = at_result()
-    story.wakes()
-    reasons = (StatusReason(type="b", category="x"), StatusReason(type="a", category="y", sub_category="z"))
-    story.reads(Status.REJECTED, reasons=reasons, checks=(("mrz", True),))
-    assert story.record.result is not None
-    assert [reason.type for reason in story.record.result.reasons] == ["a", "b"]
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status.final])
@@ -169,46 +82,13 @@ def test_each_final_status_is_an_outcome(status: Status) -> None:
     assert isinstance(story.effect, DeleteDossier)
 
 
-def test_outcome_and_deletion_intent_share_a_step() -> None:
-    """No dossier is deleted before its result is durable. [I4]"""
-    story = at_deletion()
-    assert story.step.before is not None
-    assert story.step.before.outcome is None
-    assert story.record.outcome is Outcome.ACCEPTED
-    assert story.record.intent is not None
-    assert story.record.intent.kind is EffectKind.DELETE_DOSSIER
-
-
-def test_the_reply_to_the_start_may_be_final_and_is_read_once_more() -> None:
-    story = at_start()
-    story.sees(VerificationStarted, status=Status.ACCEPTED)
-    assert isinstance(story.wakes(), ReadProcess)
-    assert story.now - NOW == POLICY.min_read_interval
-
-
-def test_a_process_that_is_created_beyond_pending_is_observed_and_never_started() -> None:
-    """[I2]"""
-    story = at_process()
-    story.sees(ProcessCreated, process_id="P1", status=Status.PROCESSING, document_pages=1)
-    assert story.record.phase is Phase.RESULT
-    assert isinstance(story.effect, ReadProcess)
-
-
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
-def test_a_process_that_moved_before_our_start_is_observed_and_never_started(status: Status) -> None:
+def test_a_process_that_is_not_pending_is_never_started(status: Status) -> None:
     """[I2]"""
-    story = at_look()
+    story = at_read_before_start()
     story.reads(status)
     assert story.record.billed
     assert story.count(EffectKind.START_VERIFICATION) == 0
-
-
-def test_with_ask_off_nothing_is_asked_and_what_is_owed_stays_due() -> None:
-    story = at_create()
-    assert story.sees(DossierCreated, ask=False, dossier_id="D1") is None
-    assert story.record.intent is None
-    assert story.record.due_at is not None
-    assert isinstance(story.wakes(), CreateProcess)
 
 
 def test_a_step_is_deterministic() -> None:
@@ -221,7 +101,7 @@ def test_a_step_is_deterministic() -> None:
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
-def test_one_process_is_never_read_more_often_than_the_gap_allows(chance: float) -> None:
+def test_reads_of_one_process_keep_the_shortest_interval(chance: float) -> None:
     """Every kind of answer to a read, one after the other; the story checks each read it asks for."""
     answers = [
         {"observation": EffectUnanswered, "kind": EffectKind.READ_PROCESS, "evidence": LOST_CONNECTION},
@@ -231,7 +111,7 @@ def test_one_process_is_never_read_more_often_than_the_gap_allows(chance: float)
         {"observation": TargetMissing, "kind": EffectKind.READ_PROCESS},
         {"observation": ProcessRead, "reading": ProcessReading(process_id="P1", status=Status.PROCESSING)},
     ]
-    for at in (at_look, at_result):
+    for at in (at_read_before_start, at_result):
         story = at()
         for answer in answers * 2:
             if story.effect is None:
@@ -252,7 +132,7 @@ def test_one_process_is_never_read_more_often_than_the_gap_allows(chance: float)
         (at_deletion(), DossierDeleted(at=NOW)),
     ],
 )
-def test_an_answer_without_its_intent_is_impossible_and_leaves_the_record(story: Story, observation: object) -> None:
+def test_an_answer_without_its_intent_raises_impossible(story: Story, observation: object) -> None:
     answered = replace(story.record, intent=None)
     before = repr(answered)
     with pytest.raises(Impossible):
@@ -261,7 +141,7 @@ def test_an_answer_without_its_intent_is_impossible_and_leaves_the_record(story:
 
 
 @pytest.mark.parametrize("phase", list(Phase))
-def test_what_is_not_in_the_table_is_impossible(phase: Phase) -> None:
+def test_an_observation_outside_the_table_raises_impossible(phase: Phase) -> None:
     record = replace(at_deletion().record, phase=phase, intent=None)
     reading = ProcessReading(process_id="P1", status=Status.PENDING)
     known = {row.__name__ for row in TABLE[phase]}
@@ -277,20 +157,20 @@ def test_what_is_not_in_the_table_is_impossible(phase: Phase) -> None:
                 step(record, observation, POLICY)
 
 
-def test_time_does_not_pass_for_an_open_intent() -> None:
+def test_a_timer_during_an_open_intent_raises_impossible() -> None:
     """Only its answer, or `Resumed`, moves a record that has one."""
     with pytest.raises(Impossible):
         at_images().sees(TimerFired)
 
 
-def test_a_search_without_a_doubt_is_impossible() -> None:
+def test_a_search_without_a_doubt_raises_impossible() -> None:
     """Design §5: an observation that the table does not allow is our bug; it raises `Impossible`."""
     story = Story(upload())
     with pytest.raises(Impossible):
         story.sees(DossierSearched, dossier_id=None, complete=True)
 
 
-def test_where_the_whole_dossier_is_owed_a_read_of_one_process_does_not_allow_the_start() -> None:
+def test_a_read_of_one_process_allows_no_start_after_an_unanswered_create() -> None:
     """Design §5: after any unknown create, the read before the start is GET dossier. [I2]"""
     story = at_process()
     story.unanswered(EffectKind.CREATE_PROCESS)
@@ -304,12 +184,12 @@ def test_where_the_whole_dossier_is_owed_a_read_of_one_process_does_not_allow_th
     assert not isinstance(story.effect, StartVerification)
 
 
-def test_every_phase_has_its_row_and_its_heed() -> None:
+def test_every_phase_has_rows_and_terminations() -> None:
     assert list(TABLE) == list(Phase)
     assert list(TERMINATIONS) == list(Phase)
 
 
-def test_done_is_left_by_people_alone() -> None:
+def test_only_the_operator_or_a_recovery_continues_a_done_request() -> None:
     assert set(TABLE[Phase.DONE]) >= {TimerFired, DocumentChanged, DocumentReturned, DocumentRemoved}
     assert not any(issubclass(kind, Answered) for kind in TABLE[Phase.DONE])
     leaving = {kind for kind, row in TABLE[Phase.DONE].items() if row.to}
@@ -317,14 +197,14 @@ def test_done_is_left_by_people_alone() -> None:
     assert DossierRead not in TABLE[Phase.DONE]
 
 
-def test_a_rule_that_leaves_its_row_of_the_table_is_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_leaves_its_row_raises_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
     row = Row(lambda record, _, __: replace(record, phase=Phase.RESULT))
     monkeypatch.setitem(TABLE[Phase.DOSSIER], TimerFired, row)
     with pytest.raises(Impossible, match="TABLE"):
         Story(upload()).sees(TimerFired)
 
 
-def test_the_core_has_no_assert_so_that_its_guards_hold_under_python_o() -> None:
+def test_the_core_has_no_assert_statement() -> None:
     for path in Path(agent.core.__file__).parent.rglob("*.py"):
         asserts = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)]
         assert not asserts, f"{path}: raise Impossible in lines {asserts}"

@@ -23,7 +23,7 @@ def record(**fields: object) -> Record:
 
 
 @given(times, st.floats(60.0, 2 * DAY))
-def test_no_time_is_in_the_future_after_a_correction_back_and_a_second_one_changes_nothing(
+def test_a_backward_correction_leaves_no_time_in_the_future_and_is_idempotent(
     given_times: dict[str, float | None], ahead: float
 ) -> None:
     """[I1]"""
@@ -37,9 +37,7 @@ def test_no_time_is_in_the_future_after_a_correction_back_and_a_second_one_chang
 
 
 @given(times, st.floats(60.0, 2 * DAY))
-def test_a_correction_forward_moves_what_was_written_since_and_nothing_beyond_now(
-    given_times: dict[str, float | None], behind: float
-) -> None:
+def test_a_forward_correction_moves_later_times_up_to_now(given_times: dict[str, float | None], behind: float) -> None:
     """[I1] A request that was opened while the clock was behind has its whole deadline still."""
     told = ClockCorrected(at=NOW + behind, by=behind, since=NOW - 5.0)
     once = clock_corrected(record(**given_times), told, POLICY)
@@ -63,7 +61,7 @@ def test_retention_and_pace_keep_their_distance() -> None:
     assert after.due_at == NOW + 30 * DAY
 
 
-def test_a_dossier_that_was_given_up_for_another_attempt_goes_at_once() -> None:
+def test_a_dossier_given_up_for_another_attempt_is_deleted_at_once() -> None:
     """[I3] Found by `simulate`, seed 4: its deletion waited for the day on which it was asked for."""
     wrong = NOW + 25 * 3600.0
     was = record(phase=Phase.DELETION, dossier_id="D", opened_at=NOW - 60.0, delete_at=wrong, phase_at=wrong)
@@ -73,7 +71,7 @@ def test_a_dossier_that_was_given_up_for_another_attempt_goes_at_once() -> None:
     assert after.due_at <= NOW + 5.0
 
 
-def test_without_a_confirmed_time_no_deadline_is_decided() -> None:
+def test_no_deadline_decides_without_a_confirmed_clock() -> None:
     was = record(phase=Phase.PROCESS, dossier_id="D", opened_at=NOW - 2 * DAY)
     told = ClockCorrected(at=NOW, by=-1.0, since=NOW)
     assert step(was, told, POLICY, request_effect=False).record.outcome is Outcome.EXPIRED

@@ -34,7 +34,6 @@ from agent.core.observations import (
     ClaimsErased,
     ClockCorrected,
     HistoryLost,
-    HoldAnswer,
     HoldResolved,
     ImagesDiscarded,
     Observation,
@@ -47,7 +46,7 @@ from agent.core.observations import (
     TimerFired,
 )
 from agent.core.policy import Policy
-from agent.core.record import Desired, Phase, Record
+from agent.core.record import Desired, HoldAnswer, Phase, Record
 from agent.core.rules.recovery import proves_store_is_stale
 from agent.core.step import Step
 
@@ -245,7 +244,7 @@ def walked(random: Random) -> None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_every_walk_keeps_the_invariants_and_settles_when_the_world_behaves(part: int) -> None:
+def test_every_walk_keeps_the_invariants_and_settles(part: int) -> None:
     """[I1, I2, I3, I4, I5]"""
     for random in seeds(f"walk {part}", WALKS):
         walked(random)
@@ -272,7 +271,7 @@ NEVER_NEEDED = {
 }
 
 
-def test_the_walks_take_every_edge_that_the_table_declares() -> None:
+def test_the_walks_take_every_edge_of_the_table() -> None:
     """An edge that no walk takes is not needed, or not tested."""
     if len(walked_here) < PARTS:
         pytest.skip("some of the walks ran in another process")

@@ -30,7 +30,7 @@ from test_machine_explored import LENGTH, Walk
 
 from agent.core.assure_types import DossierReading, FoundDossier, ListedProcess, ProcessType, Status
 from agent.core.audit import Audited
-from agent.core.effect import CreateDossier, EffectKind, ReadDossier, StartCapture, StartVerification
+from agent.core.effect import EffectKind, ReadDossier, StartCapture, StartVerification
 from agent.core.lost_answers import started_process
 from agent.core.machine import admit, step
 from agent.core.next_effect import effect_for
@@ -41,13 +41,11 @@ from agent.core.observations import (
     EffectDelayed,
     EffectRefused,
     HistoryLost,
-    HoldAnswer,
     HoldResolved,
-    Observation,
     Resumed,
 )
 from agent.core.policy import Policy
-from agent.core.record import HoldReason, Phase, Record
+from agent.core.record import HoldAnswer, HoldReason, Phase, Record
 from agent.core.rules.recovery import proves_store_is_stale
 
 WALKS = 400
@@ -176,13 +174,13 @@ def walked(random: Random) -> None:
 
 
 @pytest.mark.parametrize("part", range(2))
-def test_whatever_was_lost_no_generation_is_started_twice(part: int) -> None:
+def test_no_generation_is_started_twice_after_a_lost_or_older_store(part: int) -> None:
     """[I1, I2, I3, I5]"""
     for random in seeds(f"history {part}", WALKS):
         walked(random)
 
 
-def test_a_store_put_back_whole_starts_nothing_twice_while_assure_shows_what_was_started() -> None:
+def test_a_completely_restored_store_starts_nothing_twice_while_assure_shows_it() -> None:
     """[I2] Either Assure shows a sign, or going on as if nothing had happened does no harm."""
     for random in seeds("whole", WALKS):
         walk = PutBackWhole(random)
@@ -220,37 +218,8 @@ def one(*processes: ListedProcess, generation: int = 1, attempt: int = 1, dossie
     )
 
 
-def test_what_is_admitted_while_recovering_waits_until_it_was_looked_for() -> None:
-    """[I2]"""
-    taken = admit(unadmitted(upload()), NOW, recovering())
-    assert taken.record.hold is not None
-    assert (taken.record.hold.reason, taken.record.hold.evidence) == (HoldReason.HISTORY_LOST, "unseen")
-    assert taken.effect is None
-    assert taken.record.due_at is None
-
-
-def test_what_assure_does_not_show_is_held_and_begun_once_a_person_says_so() -> None:
-    """[I1] [I2]"""
-    record = regained(())
-    assert record.hold is not None
-    assert record.hold.evidence == "not-found"
-    answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=HoldAnswer.RETRY)
-    taken = step(replace(record, verified=True), answer, Policy())
-    assert isinstance(taken.effect, CreateDossier)
-
-
-def test_a_dossier_that_is_there_is_read_before_anything_is_created_in_it() -> None:
-    """[I2] [I3] And the number of its generation and attempt is taken over, so that references go on from there."""
-    fresh = admit(unadmitted(upload()), NOW, recovering()).record
-    found = (one(listed("P9"), generation=3, attempt=2),)
-    taken = step(fresh, HistoryLost(at=NOW + 1, found=found), recovering())
-    assert isinstance(taken.effect, ReadDossier)
-    assert taken.record.reference.endswith("-3-2")
-    assert (taken.record.hold, taken.record.opened_at) == (None, NOW - 60)
-
-
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
-def test_a_process_that_was_started_is_observed(status: Status) -> None:
+def test_a_started_process_is_observed(status: Status) -> None:
     """[I2]"""
     process = listed("P9", status)
     record = regained((one(process),))
@@ -275,7 +244,7 @@ SEVERAL = one(listed("P1", Status.ACCEPTED), dossier_id="D8"), one(listed("P2", 
         *((old, (one(selfie("P1"), generation=2),), "other-process-type") for old in (*FRESH, at_done().record)),
     ],
 )
-def test_what_is_ambiguous_is_held_with_its_evidence_and_never_started_again(
+def test_ambiguous_dossiers_are_held_and_never_started_again(
     record: Record, found: tuple[FoundDossier, ...], evidence: str
 ) -> None:
     """[I1] [I2] Held, but adopted: whatever a person says, nothing is started beside what is there."""
@@ -293,14 +262,14 @@ def test_what_is_ambiguous_is_held_with_its_evidence_and_never_started_again(
 
 
 @pytest.mark.parametrize("generation", [1, 2])
-def test_of_two_attempts_the_one_in_which_something_was_started_counts(generation: int) -> None:
+def test_the_attempt_with_a_started_process_is_adopted(generation: int) -> None:
     """[I2] A started generation has no other attempt; an empty dossier beside it is a shell."""
     begun = one(listed("P1", Status.ACCEPTED), generation=generation)
     record = regained((begun, one(generation=generation, attempt=2, dossier_id="D8")))
     assert (record.dossier_id, record.generation, record.attempt, record.hold) == ("D9", generation, 1, None)
 
 
-def test_a_start_in_an_earlier_attempt_keeps_a_later_one_from_starting() -> None:
+def test_a_start_in_an_earlier_attempt_prevents_a_later_start() -> None:
     """[I2]"""
     later = replace(at_images().record, intent=None, attempt=2)
     taken = step(later, HistoryLost(at=NOW + 60, found=(one(listed("P9", Status.PROCESSING)),)), recovering())
@@ -308,7 +277,7 @@ def test_a_start_in_an_earlier_attempt_keeps_a_later_one_from_starting() -> None
     assert (taken.record.hold.evidence, taken.effect) == ("several-started", None)
 
 
-def test_what_ran_in_a_generation_of_another_type_is_not_begun_again_by_an_old_question() -> None:
+def test_an_old_hold_does_not_restart_a_generation_of_another_type() -> None:
     """[I2] The copy asks whether the changed file counts; it was answered since, and what was begun runs."""
     story = at_done()
     story.sees(DocumentChanged, desired=upload("two", process_type=ProcessType.DOCUMENT_SELFIE))
@@ -318,26 +287,6 @@ def test_what_ran_in_a_generation_of_another_type_is_not_begun_again_by_an_old_q
     told = step(story.record, HistoryLost(at=NOW + 98, found=(shown,)), recovering())
     assert (told.record.generation, told.record.dossier_id) == (2, "D9")
     assert step(told.record, old, Policy()).record is told.record
-
-
-def test_a_capture_with_a_process_is_observed_and_gets_no_second_link() -> None:
-    """[I2]"""
-    fresh = admit(unadmitted(capture()), NOW, recovering()).record
-    record = regained((one(listed("P1")),), fresh)
-    reading = DossierReading(dossier_id="D9", reference=record.reference, processes=(listed("P1"),))
-    taken = step(record, DossierRead(at=NOW + 2, reading=reading), Policy())
-    assert (taken.record.phase, taken.record.billed) == (Phase.RESULT, True)
-
-
-def test_a_capture_in_an_empty_dossier_is_held_because_its_link_may_be_out() -> None:
-    """[I2] A person's retry deletes that dossier, and with it the link that may be out."""
-    record = regained((one(),), admit(unadmitted(capture()), NOW, recovering()).record)
-    assert record.hold is not None
-    assert record.hold.evidence == "empty-dossier"
-    answer = HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=HoldAnswer.RETRY)
-    taken = step(record, answer, Policy())
-    assert taken.effect is not None
-    assert taken.effect.kind is EffectKind.DELETE_DOSSIER
 
 
 def busy(story: Story) -> Record:
@@ -357,7 +306,7 @@ def another_attempt() -> Record:
 
 
 @pytest.mark.parametrize("record", [busy(at_create()), busy(at_create(capture())), another_attempt()])
-def test_a_dossier_that_was_not_asked_for_yet_is_a_sign_though_it_is_empty(record: Record) -> None:
+def test_an_empty_dossier_before_its_create_proves_a_stale_store(record: Record) -> None:
     """[I2] [I3] Another one would be created beside it, and for a capture another link: it was there since the copy."""
     shown = one(attempt=record.attempt)
     assert proves_store_is_stale(record, shown)
@@ -367,7 +316,7 @@ def test_a_dossier_that_was_not_asked_for_yet_is_a_sign_though_it_is_empty(recor
     assert taken.record.hold.evidence == "empty-dossier"
 
 
-def test_an_empty_dossier_that_a_call_may_have_left_is_no_sign() -> None:
+def test_an_empty_dossier_of_an_unanswered_create_proves_nothing() -> None:
     """[I3] It is looked for and adopted; one in which something was done since is a sign all the same."""
     story = at_create()
     for record in (story.record, step(story.record, Resumed(at=NOW + 1), Policy(), request_effect=False).record):
@@ -383,16 +332,7 @@ def test_an_empty_dossier_that_a_call_may_have_left_is_no_sign() -> None:
     assert not proves_store_is_stale(story.record, one())
 
 
-def test_an_empty_dossier_proves_nothing_and_is_gone_on_with_once_a_person_says_so() -> None:
-    """[I2] It may be the shell of an unanswered create; what was started after it may be done, and gone."""
-    record = regained((one(attempt=2),))
-    assert record.hold is not None
-    assert (record.phase, record.hold.evidence) == (Phase.PROCESS, "empty-dossier")
-    taken = step(record, HoldResolved(at=NOW + 9, hold_id=record.hold.id, answer=HoldAnswer.RETRY), Policy())
-    assert isinstance(taken.effect, ReadDossier)
-
-
-def test_an_earlier_record_reads_again_before_it_starts() -> None:
+def test_an_older_record_reads_again_before_the_start() -> None:
     """[I2] It had been read as pending, before the copy was made."""
     story = at_start()
     crashed = step(story.record, Resumed(at=story.now + 1), Policy(), request_effect=False).record
@@ -401,7 +341,7 @@ def test_an_earlier_record_reads_again_before_it_starts() -> None:
     assert (taken.record.pending, taken.record.create_unknown) == (False, True)
 
 
-def test_an_earlier_capture_starts_no_second_flow() -> None:
+def test_an_older_capture_record_starts_no_second_flow() -> None:
     """[I2]"""
     story = at_process(capture())
     assert isinstance(story.effect, StartCapture)
@@ -411,21 +351,11 @@ def test_an_earlier_capture_starts_no_second_flow() -> None:
     assert taken.record.hold is not None
 
 
-def test_what_is_done_stays_done_unless_a_later_generation_is_there() -> None:
-    """[I2]"""
-    done = at_done().record
-    same: Observation = HistoryLost(at=NOW + 1e6, found=())
-    assert step(done, same, Policy()).record is done
-    later = one(listed("P2", Status.PROCESSING), generation=2)
-    taken = step(done, HistoryLost(at=NOW + 200, found=(later,)), Policy())
-    assert (taken.record.phase, taken.record.generation, taken.record.outcome) == (Phase.PROCESS, 2, None)
-
-
-def test_a_deletion_goes_on() -> None:
+def test_a_deletion_continues() -> None:
     record = replace(at_deletion().record, intent=None)
     assert step(record, HistoryLost(at=NOW + 1e6, found=()), Policy()).record.phase is Phase.DELETION
 
 
-def test_started_is_what_is_not_pending() -> None:
+def test_a_started_process_is_not_pending() -> None:
     assert started_process((listed("P1"),)) is None
     assert listed("P1").process_type == ProcessType.DOCUMENT

@@ -4,25 +4,19 @@ A start is billed, so none of its answers but success proves anything; the image
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
-from story import LOST_CONNECTION, NOW, POLICY, REFUSED, Story, at_images, at_process, at_start, listed, upload
+from story import LOST_CONNECTION, POLICY, Story, at_images, at_start
 
 from agent.core.answer import Evidence, Trouble
-from agent.core.assure_types import ProcessReading, Status
-from agent.core.effect import EffectKind, ReadProcess, StartVerification, UploadImages
+from agent.core.assure_types import Status
+from agent.core.effect import EffectKind
 from agent.core.observations import (
-    DocumentChanged,
-    EffectRefused,
     EffectUnanswered,
-    HoldAnswer,
     HoldResolved,
-    ImagesUploaded,
-    ProcessRead,
     Resumed,
 )
-from agent.core.record import HoldReason, Outcome, Phase
+from agent.core.record import HoldAnswer, HoldReason
 from agent.core.retry import start_spacing
 
 START, UPLOAD = EffectKind.START_VERIFICATION, EffectKind.UPLOAD_IMAGES
@@ -54,120 +48,8 @@ def again(story: Story, evidence: Evidence | None) -> None:
     stays_pending(story)
 
 
-def test_a_look_of_an_earlier_life_is_the_first_of_the_two_only_from_its_end_on() -> None:
-    """[I2] The clock may have been set between the lives: the two looks are that far apart in this one."""
-    story = at_start()
-    story.unanswered(START)
-    story.wakes()
-    story.reads(Status.PENDING)
-    distance = start_spacing(0, POLICY)
-    story.later(distance)
-    story.policy = replace(POLICY, started_at=story.now)  # killed, the clock set forward, and started again
-    story.wakes()
-    story.reads(Status.PENDING)
-    assert story.count(START) == 1
-    while story.count(START) == 1:
-        story.wakes()
-        if isinstance(story.effect, ReadProcess):
-            story.reads(Status.PENDING)
-    assert story.now >= story.policy.started_at + distance
-
-
-def test_a_refused_start_is_asked_again_once_after_the_images_were_sent_again_and_then_held() -> None:
-    """[I1, I2]"""
-    story = at_start()
-    again(story, REFUSED)
-    assert isinstance(story.effect, UploadImages)
-    assert story.record.billed
-    story.sees(ImagesUploaded)
-    story.reads(Status.PENDING)
-    assert story.effect == StartVerification(dossier_id="D1", process_id="P1")
-    again(story, REFUSED)
-    assert story.record.hold is not None
-    assert story.record.hold.reason is HoldReason.REFUSED
-    assert story.record.hold.evidence == "start_verification 400 error-body"
-    assert (story.count(START), story.count(UPLOAD)) == (2, 2)
-    assert story.record.phase is Phase.VERIFICATION
-
-
-def test_a_person_who_says_retry_has_the_process_read_and_the_start_asked_again() -> None:
-    """[I1, I2] What was read before the hold proves nothing any more."""
-    story = at_start()
-    again(story, REFUSED)
-    story.sees(ImagesUploaded)
-    story.reads(Status.PENDING)
-    again(story, REFUSED)
-    assert story.record.hold is not None
-    story.later(86000.0 - 600).sees(HoldResolved, hold_id=story.record.hold.id, answer=HoldAnswer.RETRY)
-    assert isinstance(story.effect or story.wakes(), ReadProcess)
-    assert isinstance(story.reads(Status.PENDING), StartVerification)
-    again(story, REFUSED)
-    assert story.record.hold is not None
-    assert story.count(UPLOAD) == 2
-
-
-def test_a_refused_start_that_happened_all_the_same_is_observed() -> None:
-    """Assure's "already started" after a start that was thought not to have happened. [I2]"""
-    story = at_start()
-    answered(story, REFUSED)
-    story.wakes()
-    story.reads(Status.PROCESSING)
-    assert story.record.phase is Phase.RESULT
-    assert (story.count(START), story.count(UPLOAD)) == (1, 1)
-
-
-def test_images_that_are_refused_after_a_start_say_that_it_may_have_happened() -> None:
-    """Both pending reads lagged behind: what was billed is observed and not left to a person. [I1, I2]"""
-    story = at_start()
-    again(story, REFUSED)
-    story.sees(EffectRefused, kind=UPLOAD, evidence=REFUSED)
-    assert isinstance(story.wakes(), ReadProcess)
-    story.reads(Status.PROCESSING)
-    assert story.record.phase is Phase.RESULT
-
-
-def test_images_that_are_refused_after_a_start_while_the_process_is_pending_are_held() -> None:
-    """[I1]"""
-    story = at_start()
-    again(story, REFUSED)
-    story.sees(EffectRefused, kind=UPLOAD, evidence=REFUSED)
-    stays_pending(story)
-    assert story.record.hold is not None
-    assert story.record.hold.reason is HoldReason.REFUSED
-
-
-def test_after_an_unknown_create_the_images_are_owed_once_more_as_well() -> None:
-    """The dossier is read then, and not only the process. [I2]"""
-    story = at_process()
-    story.unanswered(EffectKind.CREATE_PROCESS)
-    story.wakes()
-    story.reads_dossier(listed("P1"))
-    story.sees(ImagesUploaded)
-    story.reads_dossier(listed("P1"))
-    answered(story, REFUSED)
-    while story.record.phase is Phase.VERIFICATION:
-        story.wakes()
-        story.reads_dossier(listed("P1"))
-    assert isinstance(story.effect, UploadImages)
-
-
-def test_at_the_deadline_the_process_is_read_once_more_though_its_images_are_owed() -> None:
-    """A start was asked for: only Assure says whether it happened; and it is no time to send images. [I2]"""
-    story = at_start()
-    answered(story, REFUSED)
-    while story.record.phase is Phase.VERIFICATION:
-        story.wakes()
-        reading = ProcessReading(process_id="P1", status=Status.PENDING)
-        story.sees(ProcessRead, reading=reading, ask=False)
-    story.sees(DocumentChanged, desired=upload(deadline=story.now - NOW + 2), ask=False)
-    assert isinstance(story.later(5).wakes(), ReadProcess)
-    story.reads(Status.PENDING)
-    assert story.record.outcome is Outcome.EXPIRED
-    assert story.count(UPLOAD) == 1
-
-
 @pytest.mark.parametrize(("at", "evidence", "asked"), [(at_start, SURPRISING, START), (at_images, SURPRISING, UPLOAD)])
-def test_a_surprise_is_asked_again_three_times_and_then_held(
+def test_an_effect_with_unexpected_answers_is_repeated_three_times_and_then_held(
     at: Callable[[], Story], evidence: Evidence, asked: EffectKind
 ) -> None:
     """[I1, I2]"""
@@ -184,7 +66,7 @@ def test_a_surprise_is_asked_again_three_times_and_then_held(
 
 
 @pytest.mark.parametrize("evidence", TROUBLE)
-def test_a_start_in_trouble_is_repeated_ever_later_and_never_held(evidence: Evidence | None) -> None:
+def test_a_failing_start_is_repeated_in_growing_intervals_and_never_held(evidence: Evidence | None) -> None:
     """An outage is nobody's question; but it is billed, and 5 s apart it is not asked for. [I1, I2]"""
     story, pauses = at_start(), list[float]()
     for _ in range(7 + POLICY.start_repeats):
@@ -200,7 +82,7 @@ def test_a_start_in_trouble_is_repeated_ever_later_and_never_held(evidence: Evid
     assert reads < 90, "looks come less often as well"
 
 
-def test_an_upload_in_trouble_is_repeated_ever_later_and_never_held() -> None:
+def test_a_failing_upload_is_repeated_in_growing_intervals_and_never_held() -> None:
     """[I1]"""
     story = at_images()
     began = story.now
@@ -210,16 +92,8 @@ def test_an_upload_in_trouble_is_repeated_ever_later_and_never_held() -> None:
     assert story.now - began > 120
 
 
-def test_a_success_begins_the_count_of_an_upload_anew() -> None:
-    story = at_images()
-    for _ in range(POLICY.unexpected_answers):
-        again(story, SURPRISING)
-    story.sees(ImagesUploaded)
-    assert story.record.repeats == 0
-
-
 @pytest.mark.parametrize("trouble", [Trouble.TIMEOUT, Trouble.OVERSIZED])
-def test_no_answer_is_no_objection(trouble: Trouble) -> None:
+def test_a_missing_answer_is_not_an_objection(trouble: Trouble) -> None:
     story = at_start()
     answered(story, Evidence(trouble=trouble, cause=trouble.value))
     assert story.record.objection is None

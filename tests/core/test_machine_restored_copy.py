@@ -14,8 +14,8 @@ from story import (
     at_deletion,
     at_done,
     at_images,
-    at_look,
     at_process,
+    at_read_before_start,
     at_result,
     at_start,
     capture,
@@ -36,7 +36,6 @@ from agent.core.observations import (
     DossierRead,
     DossierSearched,
     HistoryLost,
-    HoldAnswer,
     HoldResolved,
     ImagesVerified,
     Observation,
@@ -48,7 +47,7 @@ from agent.core.observations import (
     TimerFired,
 )
 from agent.core.policy import Policy
-from agent.core.record import HoldReason, Outcome, Phase, Record
+from agent.core.record import HoldAnswer, HoldReason, Outcome, Phase, Record
 
 News = Callable[[Record, float], Observation]
 RECOVERING = Policy(recovering=True)
@@ -100,7 +99,7 @@ def capture_to_be_confirmed() -> Story:
 
 
 def changed_in_time() -> Story:
-    story = at_look()
+    story = at_read_before_start()
     story.sees(DocumentChanged, desired=upload("two"))
     assert (story.record.phase, story.record.billed) == (Phase.DELETION, False)
     return story
@@ -114,7 +113,7 @@ def rerun_in_retention() -> Story:
 
 
 def withdrawn_and_back() -> Story:
-    story = at_look()
+    story = at_read_before_start()
     story.sees(DocumentRemoved)
     answered(story)
     story.sees(DocumentReturned, desired=upload())
@@ -123,7 +122,7 @@ def withdrawn_and_back() -> Story:
 
 
 def withdrawn() -> Story:
-    story = at_look()
+    story = at_read_before_start()
     story.sees(DocumentRemoved)
     deletes(story)
     assert story.record.phase is Phase.DONE
@@ -300,7 +299,7 @@ def is_held(record: Record) -> bool:
 
 
 @pytest.mark.parametrize("name", ROADS)
-def test_what_may_have_been_done_since_is_shown_before_it_begins_again(name: str) -> None:
+def test_work_that_may_have_been_done_is_held_before_it_begins_again(name: str) -> None:
     """[I1] [I2] At once, and whether or not the recovery is over when it would begin."""
     road = ROADS[name]
     for policy in (RECOVERING, Policy()):
@@ -315,7 +314,7 @@ def test_what_may_have_been_done_since_is_shown_before_it_begins_again(name: str
 
 @pytest.mark.parametrize("slow", [True, False])
 @pytest.mark.parametrize("name", [name for name, road in ROADS.items() if road.held])
-def test_a_persons_word_begins_it_once(name: str, slow: bool) -> None:
+def test_retry_starts_it_once(name: str, slow: bool) -> None:
     """[I1] [I2] Whether its dossier is gone by then or not, and nobody is asked a second time."""
     bare = put_back(ROADS[name])
     if slow:
@@ -326,7 +325,7 @@ def test_a_persons_word_begins_it_once(name: str, slow: bool) -> None:
 
 @pytest.mark.parametrize("slow", [True, False])
 @pytest.mark.parametrize("name", [name for name, road in ROADS.items() if road.held])
-def test_what_is_known_to_be_done_is_never_begun(name: str, slow: bool) -> None:
+def test_abandon_never_starts_it(name: str, slow: bool) -> None:
     """[I2] And the file that asks for it still is no news."""
     bare = put_back(ROADS[name])
     outcome = bare.record.outcome
@@ -338,7 +337,7 @@ def test_what_is_known_to_be_done_is_never_begun(name: str, slow: bool) -> None:
     assert bare.record.outcome in (outcome, Outcome.ABANDONED)
 
 
-def test_a_capture_that_is_seen_after_all_is_observed_and_not_given_up() -> None:
+def test_a_capture_that_appears_later_is_observed() -> None:
     """[I2] Its dossier was empty at the first look; the person began before somebody approved."""
     bare = put_back(Road(lambda: at_process(capture())))
     assert is_held(bare.record)

@@ -11,8 +11,8 @@ from story import (
     at_deletion,
     at_done,
     at_images,
-    at_look,
     at_process,
+    at_read_before_start,
     at_result,
     at_start,
     capture,
@@ -23,12 +23,12 @@ from agent.core.effect import EffectKind
 from agent.core.next_effect import deletion_deadline, next_due_at, next_effect, overdue
 from agent.core.record import Hold, HoldReason, Phase
 
-EVERYWHERE = [at_create, at_process, at_images, at_look, at_start, at_result, at_deletion]
+EVERYWHERE = [at_create, at_process, at_images, at_read_before_start, at_start, at_result, at_deletion]
 BLOCKING = [reason for reason in HoldReason if reason.blocks]
 
 
 @pytest.mark.parametrize("at", EVERYWHERE)
-def test_an_open_intent_is_due_at_once_and_asks_for_nothing(at: object) -> None:
+def test_an_open_intent_is_due_at_once_and_has_no_next_effect(at: object) -> None:
     """After a crash the store selects it; the driver tells it `Resumed`. [I1, I4]"""
     record = at().record  # type: ignore[operator]
     if record.intent is not None:
@@ -39,7 +39,7 @@ def test_an_open_intent_is_due_at_once_and_asks_for_nothing(at: object) -> None:
 @pytest.mark.parametrize("at", EVERYWHERE)
 @pytest.mark.parametrize("suspended", [False, True])
 @pytest.mark.parametrize("reason", [None, *HoldReason])
-def test_whoever_has_a_dossier_has_a_time(at: object, suspended: bool, reason: HoldReason | None) -> None:
+def test_a_request_with_a_dossier_has_a_due_time(at: object, suspended: bool, reason: HoldReason | None) -> None:
     """The privacy clock runs whatever is undecided. [I1]"""
     record = at().record  # type: ignore[operator]
     hold = None if reason is None else Hold(id="h-1", reason=reason, at=NOW)
@@ -48,13 +48,13 @@ def test_whoever_has_a_dossier_has_a_time(at: object, suspended: bool, reason: H
 
 
 @pytest.mark.parametrize("reason", BLOCKING)
-def test_under_a_blocking_hold_nothing_is_asked_of_assure(reason: HoldReason) -> None:
+def test_a_blocking_hold_sends_no_call(reason: HoldReason) -> None:
     record = replace(at_images().record, intent=None, hold=Hold(id="h-1", reason=reason, at=NOW))
     effect = next_effect(record, NOW + 100, POLICY)
     assert effect is None or effect.kind in (EffectKind.VERIFY_IMAGES, EffectKind.READ_PROCESS)
 
 
-def test_what_is_owed_is_not_asked_before_it_is_due() -> None:
+def test_no_effect_is_requested_before_it_is_due() -> None:
     record = replace(at_images().record, intent=None, not_before=NOW + 10)
     assert next_effect(record, NOW + 9.9, POLICY) is None
     assert next_effect(record, NOW + 10, POLICY) is not None
@@ -66,18 +66,18 @@ def test_the_deadline_counts_from_the_first_create() -> None:
     assert deletion_deadline(at_create(upload(deadline=60.0)).record, POLICY) == NOW + 60
 
 
-def test_once_the_outcome_is_known_there_is_no_deadline() -> None:
+def test_there_is_no_deadline_after_the_outcome() -> None:
     assert deletion_deadline(at_deletion().record, POLICY) is None
     assert not overdue(at_deletion().record, NOW + 1e9, POLICY)
 
 
-def test_a_question_about_the_file_does_not_shorten_the_clock() -> None:
+def test_a_hold_about_the_document_does_not_shorten_the_deadline() -> None:
     hold = Hold(id="h-1", reason=HoldReason.CHANGED_AFTER_START, at=NOW)
     record = replace(at_result(upload(deadline=30 * 86400.0)).record, hold=hold)
     assert deletion_deadline(record, POLICY) == NOW + 30 * 86400
 
 
-def test_the_start_is_never_owed_after_the_deadline() -> None:
+def test_no_start_is_requested_after_the_deadline() -> None:
     record = replace(at_start(upload(deadline=60.0)).record, intent=None)
     before, after = next_effect(record, NOW + 59, POLICY), next_effect(record, NOW + 60, POLICY)
     assert before is not None
@@ -86,12 +86,12 @@ def test_the_start_is_never_owed_after_the_deadline() -> None:
     assert after.kind is EffectKind.READ_PROCESS
 
 
-def test_nothing_is_owed_when_all_is_done() -> None:
+def test_a_done_request_has_no_next_effect() -> None:
     assert next_due_at(at_done().record, NOW + 1e9, POLICY) is None
     assert next_effect(at_done().record, NOW + 1e9, POLICY) is None
 
 
-def test_every_phase_but_done_owes_something() -> None:
+def test_every_phase_except_done_has_an_effect() -> None:
     """[I1]"""
     record = replace(at_deletion().record, intent=None, outcome=None, doubt=None)
     for phase in Phase:
@@ -110,5 +110,5 @@ def test_a_capture_without_a_chosen_process_reads_the_dossier() -> None:
     [(at_create, 0), (at_images, 1), (at_result, 2), (at_deletion, 1)],
     ids=["create", "images", "result", "deletion"],
 )
-def test_new_work_goes_before_deletions_and_those_before_looks(at: object, priority: int) -> None:
+def test_new_requests_precede_deletions_and_deletions_precede_polls(at: object, priority: int) -> None:
     assert at().record.priority == priority  # type: ignore[operator]

@@ -17,20 +17,20 @@ def types(life: Life) -> list[str]:
     return [notice.type.value for notice in told(life)]
 
 
-def test_a_capture_tells_that_its_link_is_ready_then_its_outcome_then_its_deletion() -> None:
+def test_a_capture_sends_capture_ready_then_settled_then_deleted() -> None:
     life = Life(desired=capture()).until(Phase.DONE)
     assert types(life) == ["capture.ready", "settled", "deleted"]
     assert told(life)[1].outcome == "accepted"
     assert LINK not in repr(told(life)), "the link is never told [I6]"
 
 
-def test_an_upload_tells_its_outcome_before_its_deletion_is_confirmed() -> None:
+def test_an_upload_sends_settled_before_deleted() -> None:
     life = Life(desired=upload()).until(Phase.DELETION)
     assert types(life) == ["settled"]
     assert types(life.until(Phase.DONE)) == ["settled", "deleted"]
 
 
-def test_a_hold_is_told_once_with_its_reason_and_id() -> None:
+def test_a_hold_is_sent_once_with_its_reason_and_id() -> None:
     life = Life(desired=upload()).until(Phase.IMAGES)
     life.sees(EffectRefused, kind=EffectKind.UPLOAD_IMAGES)
     assert life.record.hold is not None
@@ -38,13 +38,13 @@ def test_a_hold_is_told_once_with_its_reason_and_id() -> None:
     assert (notice.type, notice.reason, notice.hold_id) == (NoticeType.HELD, "refused-by-assure", life.record.hold.id)
 
 
-def test_what_never_reached_assure_has_an_outcome_and_no_deletion() -> None:
+def test_a_request_without_a_dossier_sends_settled_and_no_deleted() -> None:
     life = Life(desired=upload(suspend=True))
     life.sees(DocumentRemoved)
     assert [(notice.type, notice.outcome) for notice in told(life)] == [("settled", "withdrawn")]
 
 
-def test_another_attempt_of_the_same_generation_is_not_told() -> None:
+def test_another_attempt_sends_no_notice() -> None:
     """Nobody was handed the link that was lost, so nobody is told of the dossier that goes."""
     life = Life(desired=capture()).until(Phase.PROCESS)
     life.sees(EffectUnanswered, kind=EffectKind.START_CAPTURE)
@@ -54,7 +54,7 @@ def test_another_attempt_of_the_same_generation_is_not_told() -> None:
     assert types(life.until(Phase.DONE)) == ["capture.ready", "settled", "deleted"]
 
 
-def test_a_new_generation_tells_of_the_deletion_of_the_one_before() -> None:
+def test_a_new_generation_sends_deleted_for_the_previous_one() -> None:
     life = Life(desired=upload(read_back=True)).until(Phase.IMAGES)
     other = upload(digest="d2", essence="e2")
     life.goes_on()
@@ -64,7 +64,7 @@ def test_a_new_generation_tells_of_the_deletion_of_the_one_before() -> None:
     assert [(notice.type, notice.generation) for notice in told(life)] == [("deleted", 1)]
 
 
-def test_a_hold_that_gets_other_evidence_is_the_same_hold_and_is_told_once() -> None:
+def test_a_hold_with_new_evidence_is_sent_once() -> None:
     """users.md §9.8: after a lost store every hold was printed, logged and sent twice."""
     record = Record(uid="u1", name="a", source="default", agent="a1", desired=upload())
     policy = Policy(recovering=True)

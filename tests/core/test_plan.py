@@ -7,9 +7,9 @@ import pytest
 from agent.core.assure_types import CaptureOptions, ProcessType
 from agent.core.effect import EffectKind
 from agent.core.machine import admit, step
-from agent.core.observations import DocumentChanged, DocumentRemoved, DocumentReturned, HoldAnswer, HoldResolved
+from agent.core.observations import DocumentChanged, DocumentRemoved, DocumentReturned, HoldResolved
 from agent.core.policy import Policy
-from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
+from agent.core.record import Desired, Hold, HoldAnswer, HoldReason, Intent, Outcome, Phase, Record
 from agent.views.plan import (
     Action,
     after_restart,
@@ -46,16 +46,16 @@ def told(record: Record, **desired: object) -> tuple[Action, str]:
     return planned_action(record, step(record, seen, POLICY, request_effect=False).record)
 
 
-def test_a_new_name_is_created() -> None:
+def test_a_new_name_is_planned_as_a_new_request() -> None:
     assert planned_action(None, fresh()) == (Action.CREATE, "new")
 
 
-def test_another_document_before_anything_is_billed_starts_over() -> None:
+def test_a_change_before_billing_starts_the_next_generation() -> None:
     action, why = told(fresh(), essence="e2")
     assert (action, why) == (Action.RERUN, "changed before a billed start: it starts over")
 
 
-def test_a_changed_document_that_a_person_wants_verified_says_that_it_is_billed_again() -> None:
+def test_the_plan_of_a_resolved_change_names_the_second_billing() -> None:
     held = step(fresh(**FINISHED), DocumentChanged(at=9.0, desired=replace(DESIRED, digest="d2", essence="e2")), POLICY)
     assert held.record.hold is not None
     wanted, asked = replace(DESIRED, digest="d2", essence="e2"), held.record.hold.id
@@ -64,18 +64,18 @@ def test_a_changed_document_that_a_person_wants_verified_says_that_it_is_billed_
     assert (action, "billed again" in why) == (Action.RERUN, True)
 
 
-def test_another_document_with_a_dossier_says_that_the_old_one_goes_first() -> None:
+def test_the_plan_of_a_change_names_the_deletion_of_the_old_dossier() -> None:
     _, why = told(fresh(phase=Phase.PROCESS, dossier_id="d", opened_at=0.0), essence="e2")
     assert why.endswith("the old dossier is deleted first")
 
 
-def test_a_new_token_asks_for_a_fresh_verification_even_when_finished() -> None:
+def test_a_new_rerun_token_starts_a_finished_request_again() -> None:
     action, why = told(fresh(**FINISHED), rerun="again")
     assert (action, "rerun token" in why) == (Action.RERUN, True)
 
 
 @pytest.mark.parametrize("state", [BILLED, FINISHED], ids=["billed", "finished"])
-def test_another_document_after_the_billable_act_is_a_question(state: dict[str, object]) -> None:
+def test_a_change_after_the_billable_act_is_planned_as_a_hold(state: dict[str, object]) -> None:
     assert told(fresh(**state), essence="e2")[0] is Action.HOLD
 
 
@@ -88,7 +88,7 @@ def test_an_annotation_alone_changes_in_place() -> None:
     assert told(fresh())[1].startswith("annotations changed")
 
 
-def test_a_file_that_is_gone_withdraws_before_the_outcome_only() -> None:
+def test_a_removed_file_is_withdrawn_only_before_the_outcome() -> None:
     seen = DocumentRemoved(at=10.0)
     for record, action in ((fresh(), Action.WITHDRAW), (fresh(**FINISHED), Action.NOTHING)):
         assert planned_action(record, step(record, seen, POLICY, request_effect=False).record)[0] is action
@@ -99,13 +99,13 @@ def test_a_file_that_is_gone_withdraws_before_the_outcome_only() -> None:
     assert (action, "deleted at once" in why) == (Action.CHANGE, True)
 
 
-def test_a_billed_request_that_is_back_is_a_question() -> None:
+def test_a_billed_request_that_is_back_is_planned_as_a_hold() -> None:
     away = fresh(**FINISHED | {"outcome": Outcome.WITHDRAWN, "present": False})
     after = step(away, DocumentReturned(at=10.0, desired=DESIRED), POLICY, request_effect=False).record
     assert planned_action(away, after)[0] is Action.HOLD
 
 
-def test_the_same_document_in_another_file_is_nothing() -> None:
+def test_a_moved_document_has_no_plan() -> None:
     record = fresh()
     after = step(
         record, DocumentReturned(at=1.0, desired=replace(DESIRED, file="b.yaml")), POLICY, request_effect=False
@@ -120,7 +120,7 @@ def test_an_open_effect_counts_as_unanswered() -> None:
     assert if_changed(record, 5.0, POLICY)[0] is Action.RERUN
 
 
-def test_starts_to_come_are_counted_once_and_not_when_they_wait_for_a_person() -> None:
+def test_future_starts_are_counted_once_and_not_while_held() -> None:
     held = Hold(id="h-1", reason=HoldReason.REFUSED, at=0.0)
     assert remaining_starts(fresh()) == 1
     assert remaining_starts(fresh(**BILLED)) == 0
@@ -130,7 +130,7 @@ def test_starts_to_come_are_counted_once_and_not_when_they_wait_for_a_person() -
     assert remaining_starts(fresh(**BILLED | {"phase": Phase.DELETION, "next": DESIRED})) == 1
 
 
-def test_where_it_stands_is_said_in_a_few_words() -> None:
+def test_the_state_is_described_briefly() -> None:
     assert describe_progress(fresh()) == "in phase dossier"
     assert describe_progress(fresh(**FINISHED)) == "done, accepted"
     assert describe_progress(fresh(desired=replace(DESIRED, suspend=True))) == "suspended"

@@ -15,7 +15,7 @@ UID = "0123456789abcdef01234567"
     st.integers(1, 999_999_999),
     st.integers(1, 999_999_999),
 )
-def test_a_reference_parses_to_what_was_written(agent: str, uid: str, generation: int, attempt: int) -> None:
+def test_a_formatted_reference_parses_to_the_same_parts(agent: str, uid: str, generation: int, attempt: int) -> None:
     reference = Reference(agent, uid, generation, attempt)
     assert Reference.parse(str(reference)) == reference
 

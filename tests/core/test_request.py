@@ -63,14 +63,14 @@ def test_the_smallest_upload_request_has_the_documented_defaults() -> None:
     assert not spec.upload.read_back
 
 
-def test_the_smallest_capture_request_says_its_mode_and_host() -> None:
+def test_the_smallest_capture_request_has_its_mode_and_host() -> None:
     request = VerificationRequest.model_validate(capture(redirectUrl="https://Shop.Example:8443/x?y=1"))
     assert request.mode == "capture"
     assert request.spec.capture is not None
     assert request.spec.capture.redirect_host == "shop.example"
 
 
-def test_our_annotations_are_handed_out_as_written() -> None:
+def test_the_annotations_of_the_agent_are_returned_as_written() -> None:
     annotations = {"assure-agent/rerun": "2026-11-23a", "assure-agent/resolve": "retry@h-7f3a", "my/own": "x"}
     request = VerificationRequest.model_validate(put(upload(), "metadata/annotations", annotations))
     assert (request.rerun_token, request.resolve_answer) == ("2026-11-23a", "retry@h-7f3a")
@@ -108,12 +108,12 @@ def test_our_annotations_are_handed_out_as_written() -> None:
         ("spec/nope", 1),
     ],
 )
-def test_a_wrong_value_is_refused_where_it_stands(path: str, value: object) -> None:
+def test_an_invalid_value_is_refused_at_its_location(path: str, value: object) -> None:
     assert list(refusals(put(upload(), path, value))) == [path]
 
 
 @pytest.mark.parametrize("key", ["a/b/c", "-a", "", "A/b", "x" * 64, "p" * 254 + "/k", "a b"])
-def test_a_label_key_is_shaped_as_in_kubernetes(key: str) -> None:
+def test_a_label_key_has_the_form_of_kubernetes(key: str) -> None:
     document = upload()
     document["metadata"]["labels"] = {key: "v"}
     assert list(refusals(document)) == [f"metadata/labels/{key}/[key]"]
@@ -121,13 +121,13 @@ def test_a_label_key_is_shaped_as_in_kubernetes(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["team", "example.com/team", "a.b-c_d", "T1"])
 @pytest.mark.parametrize("value", ["", "onboarding", "A.b-c_1", "x" * 63])
-def test_good_labels_are_taken(key: str, value: str) -> None:
+def test_valid_labels_are_accepted(key: str, value: str) -> None:
     document = upload()
     document["metadata"]["labels"] = {key: value}
     assert refusals(document) == {}
 
 
-def test_an_unknown_annotation_of_ours_is_taken_for_a_spelling_mistake() -> None:
+def test_an_unknown_annotation_of_the_agent_is_refused() -> None:
     document = upload()
     document["metadata"]["annotations"] = {"assure-agent/re-run": "x"}
     with pytest.raises(ValidationError) as caught:
@@ -163,7 +163,7 @@ def test_an_image_path_stays_below_the_images_folder(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["front.jpg", "a/b/c.png", "Zoë/voorkant 1.jpg", "..a/b", "a/...jpg"])
-def test_a_good_image_path_is_taken(path: str) -> None:
+def test_a_valid_image_path_is_accepted(path: str) -> None:
     assert refusals(put(upload(), "spec/upload/images/front", path)) == {}
 
 
@@ -212,7 +212,7 @@ def test_a_redirect_url_that_could_mislead_is_refused(url: str) -> None:
         "https://192.0.2.1/x",
     ],
 )
-def test_a_good_redirect_url_is_taken(url: str) -> None:
+def test_a_valid_redirect_url_is_accepted(url: str) -> None:
     assert refusals(capture(redirectUrl=url)) == {}
 
 
@@ -225,12 +225,12 @@ def test_a_good_redirect_url_is_taken(url: str) -> None:
         ("requestDomain", "myapp.app.signicat.com", "https://myapp"),
     ],
 )
-def test_capture_options_have_a_shape(option: str, good: str, bad: str) -> None:
+def test_invalid_capture_options_are_refused(option: str, good: str, bad: str) -> None:
     assert refusals(capture(**{option: good})) == {}
     assert list(refusals(capture(**{option: bad}))) == [f"spec/capture/{option}"]
 
 
-def test_exactly_one_way_is_asked_for() -> None:
+def test_exactly_one_of_upload_and_capture_is_required() -> None:
     neither, both = upload(), upload()
     del neither["spec"]["upload"]
     both["spec"]["capture"] = {"redirectUrl": "https://shop.example/"}
@@ -238,7 +238,7 @@ def test_exactly_one_way_is_asked_for() -> None:
     assert refusals(both) == {"spec/capture": "expected either upload or capture, not both"}
 
 
-def test_a_selfie_comes_exactly_with_document_selfie() -> None:
+def test_a_selfie_is_required_exactly_with_document_selfie() -> None:
     place = "spec/upload/images/selfie"
     with_selfie = put(upload(), place, "a/selfie.jpg")
     assert refusals(with_selfie) == {place: "selfie is only for documentSelfie"}
@@ -248,7 +248,7 @@ def test_a_selfie_comes_exactly_with_document_selfie() -> None:
     }
 
 
-def test_the_document_is_given_by_its_id_or_by_its_type() -> None:
+def test_exactly_one_of_document_id_and_document_type_is_required() -> None:
     both = put(upload(), "spec/upload/documentType", {"country": "NLD", "type": "passport"})
     assert refusals(both) == {"spec/upload/documentType": "expected either documentId or documentType, not both"}
     typed = put(both, "spec/upload/documentId", None)
@@ -262,13 +262,13 @@ def test_the_document_is_given_by_its_id_or_by_its_type() -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("country", "nld"), ("country", "NL"), ("country", None), ("type", "Passport"), ("type", 1)]
 )
-def test_a_document_type_has_a_country_and_a_kind_in_assures_words(field: str, value: object) -> None:
+def test_a_document_type_has_a_country_and_a_type_of_assure(field: str, value: object) -> None:
     typed = put(upload(), "spec/upload/documentId", None)
     typed = put(typed, "spec/upload/documentType", {"country": "NLD", "type": "passport"} | {field: value})
     assert list(refusals(typed)) == [f"spec/upload/documentType/{field}"]
 
 
-def test_how_long_claims_are_kept_is_said_by_the_file_or_thirty_days() -> None:
+def test_claims_are_kept_as_long_as_the_file_asks_or_thirty_days() -> None:
     def kept_for(**result: str) -> float | None:
         return VerificationRequest.model_validate(put(upload(), "spec/result", result)).spec.result.kept_for
 
@@ -286,7 +286,7 @@ def test_claims_ttl_is_only_for_claims_and_above_zero() -> None:
     assert refusals(zero) == {"spec/result/claimsTtl": "expected a duration above zero"}
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     document = put(put(upload(), "spec/processType", "documentSelfie"), "spec/deadline", 3)
     document = put(put(document, "metadata/name", "A"), "spec/upload/documentId", "137")
     document = put(put(document, "spec/capture", {"language": 1}), "kind", 1)
@@ -311,13 +311,13 @@ def test_the_canonical_form_has_sorted_keys_defaults_and_no_nulls() -> None:
     )
 
 
-def test_the_canonical_form_reads_back_as_the_same_request() -> None:
+def test_the_canonical_form_parses_to_the_same_request() -> None:
     for document in (put(upload(), "metadata/labels", {"b": "1", "a": "2"}), capture(language="en")):
         request = VerificationRequest.model_validate(document)
         assert VerificationRequest.model_validate_json(canonical(request)) == request
 
 
-def test_the_same_request_written_otherwise_has_the_same_canonical_form() -> None:
+def test_equivalent_documents_have_the_same_canonical_form() -> None:
     plain = upload()
     spelled = put(put(upload(), "spec/deadline", "1440m"), "spec/capture", None)
     spelled["metadata"] = {"labels": {}, "name": "customer-4711"}
@@ -339,13 +339,13 @@ def test_the_same_request_written_otherwise_has_the_same_canonical_form() -> Non
         ("metadata/name", "other", False),
     ],
 )
-def test_the_essence_leaves_out_what_may_change_in_place(path: str, value: object, in_place: bool) -> None:
+def test_the_essence_omits_fields_that_change_in_place(path: str, value: object, in_place: bool) -> None:
     before, after = (VerificationRequest.model_validate(one) for one in (upload(), put(upload(), path, value)))
     assert (essence(before) == essence(after)) is in_place
     assert canonical(before) != canonical(after)
 
 
-def test_nothing_personal_shows_in_repr_or_errors() -> None:
+def test_no_personal_data_appears_in_repr_or_errors() -> None:
     document = put(upload(), "spec/upload/images/front", "jan-jansen/front.jpg")
     request = VerificationRequest.model_validate(document)
     assert "jansen" not in repr(request) + str(request.spec.upload)
@@ -354,12 +354,12 @@ def test_nothing_personal_shows_in_repr_or_errors() -> None:
     assert "jansen" not in str(caught.value)
 
 
-def test_a_request_does_not_change() -> None:
+def test_a_request_is_immutable() -> None:
     with pytest.raises(ValidationError):
         VerificationRequest.model_validate(upload()).spec.suspend = True  # type: ignore[misc]
 
 
-def test_each_field_is_described_and_a_json_schema_can_be_made() -> None:
+def test_each_field_has_a_description_in_the_json_schema() -> None:
     schema = VerificationRequest.model_json_schema()
     assert json.dumps(schema)
     for model in every_model(VerificationRequest):

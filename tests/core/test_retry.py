@@ -15,7 +15,7 @@ from agent.core.policy import Policy
 from agent.core.retry import backoff, is_unexpected, start_spacing
 
 
-def test_what_an_earlier_life_measured_proves_no_absence() -> None:
+def test_time_before_a_restart_proves_no_absence() -> None:
     """[I3] The clock may have been set before this life began: from then on the call has time to act, and to show."""
     early, late = NOW + 1.0, NOW + POLICY.absence_grace
     again = replace(POLICY, started_at=NOW)
@@ -40,27 +40,27 @@ PROCESSES = st.lists(
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True), st.floats(0, 100))
-def test_a_wait_is_never_under_its_floor_nor_over_its_cap(failures: int, chance: float, floor: float) -> None:
+def test_a_wait_is_between_its_minimum_and_its_maximum(failures: int, chance: float, floor: float) -> None:
     assert floor <= backoff(failures, chance, POLICY, floor) <= max(floor, POLICY.backoff_cap)
 
 
-def test_waits_grow_slowly_while_noise_explains_the_failures_and_double_afterwards_until_the_cap() -> None:
+def test_waits_grow_slowly_at_first_and_then_double() -> None:
     """Issue 14.4: with trouble on a quarter of the calls the last requests waited out their own backoff."""
     waits = [backoff(failures, 1.0, POLICY) for failures in range(1, 13)]
     assert [round(wait, 2) for wait in waits] == [0.75, 1.12, 1.69, 2.53, 3.8, 7.59, 15.19, 30.38, 60, 60, 60, 60]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 301, 404, 400])
-def test_server_trouble_and_foreign_pages_are_no_surprise(status: int) -> None:
+def test_server_errors_and_proxy_pages_are_not_unexpected_answers(status: int) -> None:
     assert not is_unexpected(Evidence(status=status))
 
 
-def test_a_lost_answer_is_no_surprise() -> None:
+def test_a_lost_answer_is_not_an_unexpected_answer() -> None:
     assert not is_unexpected(Evidence(trouble=Trouble.TIMEOUT))
     assert not is_unexpected(Evidence(status=200, trouble=Trouble.RESET))
 
 
-def test_an_answer_that_the_contract_does_not_know_is_a_surprise() -> None:
+def test_an_undocumented_success_is_an_unexpected_answer() -> None:
     assert is_unexpected(Evidence(status=200))
 
 
@@ -80,7 +80,7 @@ LIMIT, GRACE, PROOF = MAX_LISTED, POLICY.list_lag, POLICY.absence_grace
         (LIMIT + 1, 30 * 86400, Absence.UNPROVABLE),
     ],
 )
-def test_a_list_of_all_there_is_proves_absence_after_the_grace_and_a_full_one_never(
+def test_a_complete_list_proves_absence_after_the_delay_and_a_full_list_never(
     listed: int, after: float, verdict: Absence
 ) -> None:
     """[I3]"""
@@ -93,9 +93,7 @@ _FASTEST = 2  # our clock, after the machine's was set forward (`agent/platform/
 
 
 @given(st.floats(0, 300), st.floats(0, 300), st.integers(0, 10_000))
-def test_proof_is_never_believed_before_a_call_that_was_sent_could_act_and_show(
-    timeout: float, lag: float, repeats: int
-) -> None:
+def test_absence_is_never_proven_while_the_call_may_still_act(timeout: float, lag: float, repeats: int) -> None:
     """[I2] [I3] Neither that a dossier was not created nor that a verification was not started."""
     policy = Policy(request_timeout=timeout, list_lag=lag)
     assert policy.absence_grace / _FASTEST >= timeout + lag
@@ -103,7 +101,7 @@ def test_proof_is_never_believed_before_a_call_that_was_sent_could_act_and_show(
     assert start_spacing(repeats, policy) >= 2 * timeout, "as promised (design §5)"
 
 
-def test_searches_come_at_once_after_the_grace_and_then_ever_less_often_until_proof() -> None:
+def test_searches_follow_the_delay_in_growing_intervals_until_the_proof() -> None:
     looks, at = [], NOW
     while at < NOW + PROOF:
         at = next_search(at, NOW, POLICY)
@@ -112,7 +110,7 @@ def test_searches_come_at_once_after_the_grace_and_then_ever_less_often_until_pr
 
 
 @given(PROCESSES)
-def test_what_is_adopted_is_pending_ours_and_the_oldest(processes: tuple[ListedProcess, ...]) -> None:
+def test_the_oldest_matching_pending_process_is_adopted(processes: tuple[ListedProcess, ...]) -> None:
     """[I2]"""
     found = adoptable_process(processes, PROVIDER, "document")
     ours = [one for one in processes if one.status is Status.PENDING and one.provider == PROVIDER]

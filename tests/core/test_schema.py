@@ -43,12 +43,12 @@ def selfie() -> dict[str, Any]:
     return put(document, "spec/upload/images/selfie", "a/selfie.jpg")
 
 
-def test_it_is_a_schema_of_its_draft() -> None:
+def test_the_schema_is_valid_for_its_draft() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-def test_every_field_is_there_with_its_description() -> None:
+def test_the_schema_has_every_field_with_its_description() -> None:
     for path in fields():
         part = SCHEMA
         for step in path:
@@ -63,7 +63,7 @@ def test_every_field_is_there_with_its_description() -> None:
 
 
 @pytest.mark.parametrize("result", [{"keep": "claims"}, {"keep": "claims", "claimsTtl": "90d"}, {"keep": "outcome"}])
-def test_what_may_be_kept_is_accepted(result: Any) -> None:
+def test_every_value_of_keep_is_accepted(result: Any) -> None:
     assert ours(put(upload(), "spec/result", result))
     assert theirs(put(upload(), "spec/result", result))
 
@@ -138,7 +138,7 @@ BAD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_what_we_refuse_is_refused(what: str) -> None:
+def test_the_schema_refuses_invalid_requests(what: str) -> None:
     assert not ours(BAD[what])
     assert not theirs(BAD[what])
 
@@ -208,7 +208,7 @@ FIELDS = [path for path in fields() if len(path) > 1]
 
 @settings(max_examples=400, deadline=None)
 @given(requests)
-def test_whatever_we_accept_is_accepted(document: dict[str, Any]) -> None:
+def test_the_schema_accepts_every_valid_request(document: dict[str, Any]) -> None:
     assert theirs(document) or not ours(document)
 
 
@@ -222,7 +222,7 @@ VALUES: dict[str, Any] = {
 
 @settings(max_examples=1000, deadline=None)
 @given(st.sampled_from([upload, capture, typed, selfie]), st.sampled_from(FIELDS), st.data())
-def test_whatever_we_accept_of_one_changed_field_is_accepted(smallest: Any, path: Any, data: st.DataObject) -> None:
+def test_the_schema_accepts_every_valid_change_of_one_field(smallest: Any, path: Any, data: st.DataObject) -> None:
     """Mostly acceptable, unlike requests that are made of chance throughout."""
     document = deepcopy(smallest())
     part = document

@@ -1,1 +1,1 @@
-"""The rules of the table in `machine.py`: each folds one observation into a record. Pure; they ask for nothing."""
+"""The rules of the table in `machine.py`. Each applies one observation to a record; none requests an effect. Pure."""

@@ -1,4 +1,4 @@
-"""The agent's clock was wrong and was corrected: times that it wrote meanwhile are moved, so that no deadline lies."""
+"""The rule for a corrected clock: it moves the times that the wrong clock wrote, so that deadlines stay correct."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ _PAST = (
 
 
 def clock_corrected(record: Record, observation: ClockCorrected, _: Policy) -> Record:
-    """Times in the past that cannot be, and what was scheduled from them. Never after the time that is right now."""
+    """Move the times that the wrong clock wrote and what they scheduled, never to later than the correct time."""
     wrong_from = observation.since if observation.by > 0 else observation.at
 
     def moved(at: float) -> float:
@@ -32,7 +32,7 @@ def clock_corrected(record: Record, observation: ClockCorrected, _: Policy) -> R
     times = {name: getattr(record, name) for name in _PAST}
     changes: dict[str, Any] = {name: moved(at) for name, at in times.items() if at is not None and at > wrong_from}
     if record.delete_at is not None and record.outcome_at is None and record.delete_at > wrong_from:
-        changes["delete_at"] = moved(record.delete_at)  # at once, before another attempt
+        changes["delete_at"] = moved(record.delete_at)  # deletion at once, before another attempt
     elif record.delete_at is not None and "outcome_at" in changes:
         changes["delete_at"] = record.delete_at + changes["outcome_at"] - times["outcome_at"]
     if record.hold is not None and record.hold.at > wrong_from:
@@ -42,6 +42,6 @@ def clock_corrected(record: Record, observation: ClockCorrected, _: Policy) -> R
         and record.not_before > observation.at
         and (changes or record.not_before > observation.at - observation.by / 2)
     ):
-        # The wrong time scheduled it.
+        # The wrong clock scheduled this time.
         changes["not_before"] = record.not_before + observation.by
     return replace(record, **changes) if changes else record

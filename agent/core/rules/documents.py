@@ -1,22 +1,14 @@
-"""Rules for what people want: the source, and the answers of a person."""
+"""Rules for documents in the source, for reruns, and for data that the agent shows or erases."""
 
+from agent.core import observations as o
 from agent.core.fast_replace import replace
-from agent.core.observations import (
-    ClaimsErased,
-    DocumentChanged,
-    DocumentRemoved,
-    DocumentReturned,
-    ImagesDiscarded,
-    PersonalDataDisclosed,
-    RerunRequested,
-)
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record
 from agent.core.rules.transitions import place_hold
 
 
-def document_changed(record: Record, observation: DocumentChanged, _: Policy) -> Record:
-    """Another document than the one we follow: in place, a new generation, or a question to a person."""
+def document_changed(record: Record, observation: o.DocumentChanged, _: Policy) -> Record:
+    """Apply a changed document in place, start a new generation, or hold the request."""
     new, question = observation.desired, record.hold
     record = _file_present(record, observation.name)
     if _requests_rerun(record, new) or _rerun_is_free(record):
@@ -31,8 +23,8 @@ def document_changed(record: Record, observation: DocumentChanged, _: Policy) ->
     return _place_document_hold(replace(record, hold=record.hold or question), reason, observation.at, new.essence)
 
 
-def document_returned(record: Record, observation: DocumentReturned, _: Policy) -> Record:
-    """The document we follow is back: nothing starts, unless it was withdrawn before anything was billed."""
+def document_returned(record: Record, observation: o.DocumentReturned, _: Policy) -> Record:
+    """Start nothing for a document that is back, unless it was withdrawn before the billable act."""
     record = _file_present(record, observation.name)
     if _rerun_is_free(record) and (record.next is not None or record.outcome is Outcome.WITHDRAWN):
         return replace(record, next=observation.desired)
@@ -44,31 +36,31 @@ def document_returned(record: Record, observation: DocumentReturned, _: Policy) 
     return _apply_in_place(record, observation.desired)
 
 
-def rerun_requested(record: Record, observation: RerunRequested, _: Policy) -> Record:
-    """A fresh verification, in words of its own: obeyed once per token."""
+def rerun_requested(record: Record, observation: o.RerunRequested, _: Policy) -> Record:
+    """Start a new generation, once for each token."""
     if not _requests_rerun(record, observation.desired):
         return record
     return replace(_file_present(record, observation.name), next=observation.desired)
 
 
-def personal_data_disclosed(record: Record, observation: PersonalDataDisclosed, _: Policy) -> Record:
+def personal_data_disclosed(record: Record, observation: o.PersonalDataDisclosed, _: Policy) -> Record:
     return replace(record, shown_at=observation.at)
 
 
-def claims_erased(record: Record, _: ClaimsErased, __: Policy) -> Record:
+def claims_erased(record: Record, _: o.ClaimsErased, __: Policy) -> Record:
     return replace(record, claims_until=None)
 
 
-def images_discarded(record: Record, observation: ImagesDiscarded, _: Policy) -> Record:
+def images_discarded(record: Record, observation: o.ImagesDiscarded, _: Policy) -> Record:
     return replace(record, discard=False, discarded=observation.results)
 
 
-def document_removed(record: Record, _: DocumentRemoved, __: Policy) -> Record:
+def document_removed(record: Record, _: o.DocumentRemoved, __: Policy) -> Record:
     return replace(record, present=False, next=None, hold=_without_document_question(record))
 
 
 def _apply_in_place(record: Record, new: Desired) -> Record:
-    """Labels, annotations, retention, deadline and suspend need no new generation. The admitted images and id stay."""
+    """Apply labels, annotations, retention, deadline and suspend in place. Keep the admitted images and document id."""
     applied = replace(new, images=record.desired.images, document_id=record.desired.document_id)
     resting = record.outcome_at is not None and record.phase is Phase.DELETION and record.result is not None
     delete_at = record.outcome_at + new.retention if resting and record.outcome_at else record.delete_at
@@ -81,12 +73,12 @@ def _apply_in_place(record: Record, new: Desired) -> Record:
 
 
 def _file_present(record: Record, name: str) -> Record:
-    """Its file is there: a name that was forgotten is known again, and what was asked of the last document is over."""
+    """Record that the file exists. Restores a forgotten name, and drops a hold about the earlier document."""
     return replace(record, present=True, name=record.name or name, hold=_without_document_question(record))
 
 
 def _rerun_is_free(record: Record) -> bool:
-    """True when another generation costs nothing that was not asked for: nothing was billed, nothing has finished."""
+    """True when another generation costs nothing that was not requested: nothing was billed or finished."""
     return not record.billed and record.outcome in (None, Outcome.WITHDRAWN)
 
 
@@ -95,7 +87,7 @@ def _requests_rerun(record: Record, new: Desired) -> bool:
 
 
 def _drop_successor(record: Record, at: float) -> Record:
-    """A successor was wanted, and is not any more. What was billed and given up for it ends as withdrawn."""
+    """Drop the next generation. A billed generation that was given up for it is withdrawn."""
     if record.next is None:
         return record
     if record.outcome is not None:
@@ -104,7 +96,7 @@ def _drop_successor(record: Record, at: float) -> Record:
 
 
 def _place_document_hold(record: Record, reason: HoldReason, at: float, essence: str) -> Record:
-    """Ask a person about the document; one question at a time: the file is still there when this one is answered."""
+    """Hold the request for its document, unless another hold blocks it. The file still exists when that is resolved."""
     if record.hold is not None and record.hold.reason.blocks:
         return record
     return place_hold(record, reason, at, essence=essence)

@@ -1,18 +1,9 @@
-"""Rules for trouble, in any phase, and for the time that passes."""
+"""Rules for failed calls, in any phase, and for the timer."""
 
+from agent.core import observations as o
 from agent.core.answer import NOT_SENT, Evidence, Trouble
 from agent.core.effect import EffectKind
 from agent.core.fast_replace import replace
-from agent.core.observations import (
-    Answered,
-    EffectDelayed,
-    EffectRefused,
-    EffectUnanswered,
-    Observation,
-    Resumed,
-    TargetMissing,
-    TimerFired,
-)
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Intent, Outcome, Phase, Record
 from agent.core.retry import backoff, hold_evidence, is_unexpected, remote_objection
@@ -20,11 +11,11 @@ from agent.core.rules.recovery import resumed_capture
 from agent.core.rules.transitions import place_hold, start_deletion
 
 
-def timer_fired(record: Record, _: TimerFired, __: Policy) -> Record:
+def timer_fired(record: Record, _: o.TimerFired, __: Policy) -> Record:
     return record
 
 
-def resumed(record: Record, observation: Resumed, policy: Policy) -> Record:
+def resumed(record: Record, observation: o.Resumed, policy: Policy) -> Record:
     if record.intent is None:
         return record
     if policy.recovering and record.intent.kind is EffectKind.START_CAPTURE:
@@ -32,19 +23,21 @@ def resumed(record: Record, observation: Resumed, policy: Policy) -> Record:
     return _start_doubt(record, record.intent, observation, policy)
 
 
-def refused(record: Record, observation: EffectRefused, policy: Policy) -> Record:
+def refused(record: Record, observation: o.EffectRefused, policy: Policy) -> Record:
     if not observation.kind.mutates:
         return _unexpected_answer(record, observation, observation.kind, observation.evidence, policy)
     if record.resent and record.intent is not None:
-        # Assure takes no image: the verification may have started.
+        # Assure does not accept images after a start, so the verification may have started.
         return _start_doubt(record, record.intent, observation, policy)
     evidence = f"{observation.kind} {observation.evidence.status or ''}".strip()
     return place_hold(replace(record, intent=None), HoldReason.REFUSED, observation.at, evidence)
 
 
-def delayed(record: Record, observation: EffectDelayed, policy: Policy) -> Record:
-    """It did not happen. A call that was kept back, because there is no token or a circuit is open, counts no failure:
-    the request comes back as soon as calls go out again, whatever it met before."""
+def delayed(record: Record, observation: o.EffectDelayed, policy: Policy) -> Record:
+    """Schedule a repeat. A call that was not sent, because of the token or the circuit breaker, counts as no failure.
+
+    Such a request is due again as soon as calls are possible, after any number of earlier failures.
+    """
     unsent = observation.evidence.trouble is Trouble.NO_TOKEN or observation.evidence.cause == NOT_SENT
     failures = max(record.failures, 1) if unsent else record.failures + 1
     floor = policy.min_read_interval if not observation.kind.mutates else policy.backoff_base / 2
@@ -52,7 +45,7 @@ def delayed(record: Record, observation: EffectDelayed, policy: Policy) -> Recor
     return replace(record, intent=None, failures=failures, not_before=observation.at + wait)
 
 
-def unanswered(record: Record, observation: EffectUnanswered, policy: Policy) -> Record:
+def unanswered(record: Record, observation: o.EffectUnanswered, policy: Policy) -> Record:
     if record.intent is not None:
         return _start_doubt(record, record.intent, observation, policy)
     if is_unexpected(observation.evidence):
@@ -62,11 +55,11 @@ def unanswered(record: Record, observation: EffectUnanswered, policy: Policy) ->
     return replace(record, failures=failures, not_before=observation.at + wait)
 
 
-def _start_doubt(record: Record, intent: Intent, observation: Observation, policy: Policy) -> Record:
-    """The answer to an effect is unknown: it may have happened. From now on a read decides."""
+def _start_doubt(record: Record, intent: Intent, observation: o.Observation, policy: Policy) -> Record:
+    """Record that the answer to an effect is unknown. A read decides now."""
     failures = max(record.failures, record.repeats, record.attempt - 1) + 1
     wait = backoff(failures, observation.jitter, policy, floor=policy.min_read_interval)
-    objection = remote_objection(intent.kind, observation.evidence) if isinstance(observation, Answered) else None
+    objection = remote_objection(intent.kind, observation.evidence) if isinstance(observation, o.Answered) else None
     unexpected = objection is not None and objection.reason is HoldReason.UNEXPECTED_ANSWER
     doubted = replace(
         record,
@@ -85,12 +78,14 @@ def _start_doubt(record: Record, intent: Intent, observation: Observation, polic
     if intent.kind is EffectKind.START_CAPTURE:
         return _lost_link(record, doubted, observation.at, policy)
     if intent.kind is EffectKind.CREATE_DOSSIER:
-        return replace(doubted, not_before=observation.at)  # a list is read, not this dossier: no need to wait
+        return replace(
+            doubted, not_before=observation.at
+        )  # the next read is a list, not this dossier, so no wait is necessary
     return doubted
 
 
 def _lost_link(record: Record, doubted: Record, at: float, policy: Policy) -> Record:
-    """Nobody holds the link that was lost: delete the dossier, begin again; a person decides where surprises go on."""
+    """Delete the dossier of the lost link and start again. Hold the request after repeated unexpected answers."""
     closed, objection = start_deletion(doubted, at), doubted.objection
     if (
         objection is None
@@ -102,21 +97,21 @@ def _lost_link(record: Record, doubted: Record, at: float, policy: Policy) -> Re
 
 
 def _unexpected_answer(
-    record: Record, observation: Observation, kind: EffectKind, evidence: Evidence, policy: Policy
+    record: Record, observation: o.Observation, kind: EffectKind, evidence: Evidence, policy: Policy
 ) -> Record:
-    """A read was answered with something the contract does not know: ask again, then hold."""
-    surprises = record.unexpected_answers + 1
-    wait = observation.at + backoff(surprises, observation.jitter, policy, floor=policy.min_read_interval)
-    asked = replace(record, unexpected_answers=surprises, not_before=wait)
-    if surprises <= policy.unexpected_answers or record.phase is Phase.DELETION:
-        return asked
-    return place_hold(asked, HoldReason.UNEXPECTED_ANSWER, observation.at, hold_evidence(kind, evidence))
+    """Repeat a read after an unexpected answer; hold the request after several of them."""
+    unexpected = record.unexpected_answers + 1
+    wait = observation.at + backoff(unexpected, observation.jitter, policy, floor=policy.min_read_interval)
+    waiting = replace(record, unexpected_answers=unexpected, not_before=wait)
+    if unexpected <= policy.unexpected_answers or record.phase is Phase.DELETION:
+        return waiting
+    return place_hold(waiting, HoldReason.UNEXPECTED_ANSWER, observation.at, hold_evidence(kind, evidence))
 
 
-def missing(record: Record, observation: TargetMissing, policy: Policy) -> Record:
-    """One 404 is not "gone": it takes some confirmations over a grace period."""
+def missing(record: Record, observation: o.TargetMissing, policy: Policy) -> Record:
+    """Count a 404. The target is lost after several of them over `missing_grace`."""
     if observation.kind is EffectKind.START_VERIFICATION and record.intent is not None:
-        # For a start, only an exact success proves what happened.
+        # Only the documented success proves anything about a start.
         return _start_doubt(record, record.intent, observation, policy)
     missing, since = record.missing + 1, record.missing_since or observation.at
     if missing >= policy.missing_confirmations and observation.at - since >= policy.missing_grace:

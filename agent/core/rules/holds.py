@@ -1,33 +1,26 @@
-"""Answers to holds: retry, abandon, adopt a dossier."""
+"""Rules for resolved holds: retry, abandon, adopt."""
 
 from agent.core.assure_types import Depiction
 from agent.core.effect import EffectKind
 from agent.core.fast_replace import replace
-from agent.core.observations import (
-    HoldAnswer,
-    HoldResolved,
-)
+from agent.core.observations import HoldResolved
 from agent.core.policy import Policy
-from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
+from agent.core.record import Hold, HoldAnswer, HoldReason, Outcome, Phase, Record
 from agent.core.rules.recovery import OTHER_TYPE, SEVERAL_STARTED
 from agent.core.rules.transitions import applied_reruns, start_deletion
 
 # Holds that `adopt` may resolve.
-_ADOPTING = (
-    HoldReason.REFUSED,
-    HoldReason.UNEXPECTED_ANSWER,
-    HoldReason.HISTORY_LOST,
-)
+_ADOPTING = (HoldReason.REFUSED, HoldReason.UNEXPECTED_ANSWER, HoldReason.HISTORY_LOST)
 
 
 def hold_resolved(record: Record, observation: HoldResolved, policy: Policy) -> Record:
-    """A person's answer; only to the question that is open, by its id."""
+    """Apply the operator's answer to the open hold. An answer with another hold id changes nothing."""
     question = record.hold
     if question is None or question.id != observation.hold_id:
         return record
     if question.reason.about_document:
         if observation.answer is HoldAnswer.ADOPT:
-            return record  # there is no dossier to be chosen
+            return record  # a hold about the document has no dossier to adopt
         return _document_resolved(replace(record, hold=None), question, observation)
     if observation.answer is HoldAnswer.ABANDON:
         lost = question.reason is HoldReason.HISTORY_LOST
@@ -45,9 +38,9 @@ def hold_resolved(record: Record, observation: HoldResolved, policy: Policy) -> 
 
 
 def _abandon(record: Record, at: float) -> Record:
-    """What may have been done is not begun: neither this generation, nor the document that was to follow it.
+    """Start neither this generation nor the one that was to follow: both may already have been done.
 
-    An outcome that is there already stands.
+    An existing outcome stays.
     """
     following = record.next
     if following is not None:
@@ -58,9 +51,9 @@ def _abandon(record: Record, at: float) -> Record:
 
 
 def _document_resolved(record: Record, question: Hold, observation: HoldResolved) -> Record:
-    """Verify the document in the file; or give up what runs, and leave that document to a later rerun.
+    """Verify the document in the file, or abandon the generation and leave that document to a later rerun.
 
-    An outcome that is there already stands, and the record goes on as it would have.
+    An existing outcome stays, and the request continues without change.
     """
     if observation.answer is HoldAnswer.RETRY and observation.desired is not None:
         return replace(record, next=observation.desired)
@@ -69,12 +62,12 @@ def _document_resolved(record: Record, question: Hold, observation: HoldResolved
 
 
 def accepts_dossier(record: Record) -> bool:
-    """May a person answer its hold with a dossier?"""
+    """True when the operator may resolve the hold with a dossier."""
     return record.phase is Phase.DOSSIER and record.hold is not None and record.hold.reason in _ADOPTING
 
 
 def _adopt(record: Record, observation: HoldResolved) -> Record:
-    """Use a dossier that a person found at Assure; what is in it is read before anything is created."""
+    """Adopt a dossier of Assure. The agent reads it before it creates anything in it."""
     if observation.dossier_id is None or not accepts_dossier(record):
         return record
     return replace(
@@ -92,15 +85,17 @@ def _adopt(record: Record, observation: HoldResolved) -> Record:
 
 def _retry(record: Record, question: Hold, observation: HoldResolved) -> Record:
     if question.reason is HoldReason.BACK_IMAGE_REQUIRED:
-        # Another process may have another number of pages; this one cannot be started.
+        # Another process may have another number of pages; this one cannot start.
         return start_deletion(record, observation.at)
     pages = record.document_pages == 2 and not record.desired.has(Depiction.BACK)
     if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.IMAGES and pages:
-        return start_deletion(record, observation.at)  # the same, after its own hold ended without a known answer
+        return start_deletion(
+            record, observation.at
+        )  # the same case, when the history hold replaced the hold for the back image
     capture = record.desired.capture is not None
     started = question.evidence in (SEVERAL_STARTED, OTHER_TYPE)
     if question.reason is HoldReason.HISTORY_LOST and record.phase is Phase.PROCESS and capture and not started:
-        return start_deletion(record, observation.at)  # its link is lost: another dossier, another link
+        return start_deletion(record, observation.at)  # the capture link is lost: another dossier, another link
     if question.reason is HoldReason.IMAGES_DIFFER:
         return replace(record, uploaded=False)
     return replace(record, verified=False) if question.reason is HoldReason.IMAGES_CHANGED else record

@@ -1,15 +1,17 @@
-"""Rules for a past that was lost: the store was lost, is an older copy, or was restored (design §7).
+"""Rules for a lost, older or restored store (design §7).
 
-What Assure still has under the references of a request says more of its past than the record does. A dossier of a
-later generation or attempt is adopted, and read before anything is created in it; what is in it decides: a pending
-process goes on, one that was started is observed, a final one is the result. A dossier with a process is the last one:
-another attempt begins only once it is deleted. Where several could count, where a dossier is empty (it may be the shell
-of an unanswered create, and a later attempt long done), or where nothing is there to be seen, only a person can tell:
-what is done leaves no trace at Assure, so "nothing" does not mean "never". What is there and is started is adopted all
-the same while it is asked about: whatever the person says, nothing is started beside it.
+Assure's dossiers under the references of a request may show more of its past than the record does.
 
-That counts for whatever would begin: for what is to follow once a dossier is deleted (another attempt, a changed file,
-a rerun) it is asked as soon as it is known that something follows, so that it is shown before anybody approves.
+- The agent adopts a dossier of a later generation or attempt, and reads it before it creates anything in it.
+  A pending process continues, a started one is observed, a final one gives the result.
+- A dossier with a process is the last one: another attempt begins only after its deletion.
+- The operator decides when several dossiers could apply, when a dossier is empty, or when there is none. An empty one
+  may be left by an unanswered create before a later attempt. Finished work leaves no trace at Assure, so "no dossier"
+  does not prove "never started".
+- A started process is adopted during the hold as well. After any decision, the agent starts nothing next to it.
+
+The same applies to the successor of a deletion: another attempt, a changed file, a rerun. It is held as soon as the
+agent knows about it, so that the operator sees it before an approval.
 """
 
 from agent.core.assure_types import FoundDossier, Status
@@ -30,7 +32,7 @@ from agent.core.rules.transitions import (
     place_hold,
 )
 
-NOT_SEARCHED = "unseen"  # not looked for yet
+NOT_SEARCHED = "unseen"  # not searched yet
 NOT_FOUND = "not-found"
 SEVERAL_STARTED = "several-started"
 OTHER_TYPE = "other-process-type"
@@ -39,34 +41,34 @@ FOREIGN_DOSSIER = "dossier-of-another"
 
 
 def hold_history_lost(record: Record, at: float, evidence: str = NOT_SEARCHED) -> Record:
-    """Nothing is begun before a person says so."""
+    """Hold the request until the operator decides."""
     held = place_hold(record, HoldReason.HISTORY_LOST, at)
     return replace(held, hold=replace(required(held.hold, "the hold"), evidence=evidence))
 
 
 def is_foreign(record: Record, reference: str | None) -> bool:
-    """True when an agent made the dossier for another request. One made by hand a person may choose."""
+    """True when an agent created the dossier for another request. The operator may adopt one created by hand."""
     made_for = Reference.parse(reference)
     return made_for is not None and made_for.uid != record.uid
 
 
 def release_foreign_dossier(record: Record, at: float, policy: Policy) -> Record:
-    """A person chose a dossier of somebody else: nothing is done in it, least of all deleted, and we ask again."""
+    """Release an adopted dossier of another request, change nothing in it, and hold the request again."""
     without = replace(effect_succeeded(record), phase=Phase.DOSSIER, **FRESH_DOSSIER)
     if policy.recovering:
         return hold_history_lost(without, at, FOREIGN_DOSSIER)
     return place_hold(without, HoldReason.UNEXPECTED_ANSWER, at, FOREIGN_DOSSIER)
 
 
-# Only a start leads there; what is pending may fail at Assure, or be canceled, without one.
+# Only a start leads to these statuses. A pending process may fail or be canceled without a start.
 _STARTED = frozenset({Status.PROCESSING, Status.ACCEPTED, Status.REJECTED, Status.INCONCLUSIVE})
 
 
 def proves_store_is_stale(record: Record, found: FoundDossier) -> bool:
-    """True when Assure shows what this record would know of, were it not behind: each intent is on file first [I4].
+    """True when Assure has something that the record would contain if it were current: each intent is committed first.
 
-    What unanswered calls may have left is no sign: a dossier of an earlier attempt, or what is in doubt. One under the
-    reference at hand is a sign before its creation was asked for, also where Assure was too busy for it: it made none.
+    Possible results of unanswered calls prove nothing: a dossier of an earlier attempt, or one in doubt. A dossier
+    under the current reference proves it before its create was requested, also when Assure's answer was busy.
     """
     if found.dossier_id == record.dossier_id:
         return _not_requested(record, found)
@@ -78,7 +80,7 @@ def proves_store_is_stale(record: Record, found: FoundDossier) -> bool:
 
 
 def _not_requested(record: Record, found: FoundDossier) -> bool:
-    """True when a process is in this dossier, or was started, and nobody asked for that."""
+    """True when the dossier contains a process, or a started one, that the record did not request."""
     if record.create_unknown or record.billed:
         return False
     if record.phase is Phase.PROCESS:
@@ -88,10 +90,9 @@ def _not_requested(record: Record, found: FoundDossier) -> bool:
 
 
 def hold_if_recovering(before: Record, after: Record, observation: Observation, policy: Policy) -> Record:
-    """Whatever a step lets follow, a person is asked first whether it was done already; while the store recovers.
+    """While the store is recovering, hold each new start until the operator confirms that it was not already done.
 
-    What our own calls lead to is ours: their intents are on file, and what they are about was asked for before. So is
-    what a person said to go on with.
+    Answers to calls of the agent are exempt, because their intents are committed. So is an answer to such a hold.
     """
     if after.hold is not None and after.hold.reason is HoldReason.HISTORY_LOST:
         settled = after.phase in (Phase.DELETION, Phase.DONE) and not has_successor(after)
@@ -109,7 +110,7 @@ def hold_if_recovering(before: Record, after: Record, observation: Observation, 
 
 
 def _starts_successor(before: Record, after: Record, observation: Observation) -> bool:
-    """True when another generation began with this step, or will begin because of it."""
+    """True when the step started another generation, or requires one."""
     if after.generation > before.generation:
         return after.phase is Phase.DOSSIER
     known = has_successor(before) and after.next == before.next and not isinstance(observation, HistoryLost)
@@ -117,15 +118,15 @@ def _starts_successor(before: Record, after: Record, observation: Observation) -
 
 
 def resumed_capture(record: Record, at: float) -> Record:
-    """The answer to the start of a capture is lost, and so is what came after it: the link may be in use, or done with.
+    """Hold a request whose start of a capture has no answer. The end user may have used the link, or finished.
 
-    Its dossier is looked for before it is given up.
+    The recovery searches for its dossier before the agent gives it up.
     """
     return hold_history_lost(replace(record, intent=None, create_unknown=True), at)
 
 
 def history_lost(record: Record, observation: HistoryLost, _: Policy) -> Record:
-    """Fold in what Assure shows of this request. `hold_if_recovering` holds the follow-up of a deletion."""
+    """Apply the dossiers that Assure lists for this request. `hold_if_recovering` holds the successor of a deletion."""
     latest = _latest(observation.found)
     ahead = latest is not None and _is_newer(latest, record)
     if latest is not None and ahead:
@@ -137,7 +138,9 @@ def history_lost(record: Record, observation: HistoryLost, _: Policy) -> Record:
     if record.phase is Phase.DOSSIER:
         return hold_history_lost(record, observation.at, NOT_FOUND)
     if record.phase is Phase.PROCESS and record.desired.capture is not None and not _has_processes(latest):
-        return hold_history_lost(record, observation.at, EMPTY)  # the link may be out, and not opened yet
+        return hold_history_lost(
+            record, observation.at, EMPTY
+        )  # the end user may have the link and not have opened it yet
     if record.phase in _READ_AGAIN:
         record = _clear_history_hold(record, observation)
         unread = replace(record, create_unknown=True, pending=False, pending_since=None, not_before=observation.at)
@@ -147,18 +150,18 @@ def history_lost(record: Record, observation: HistoryLost, _: Policy) -> Record:
 
 
 def _clear_history_hold(record: Record, observation: HistoryLost) -> Record:
-    """A question that what Assure shows has answered, or has made another one."""
+    """Drop or replace a hold that the listed dossiers resolve."""
     ours = next((one for one in observation.found if one.dossier_id == record.dossier_id), None)
     reason = record.hold.reason if record.hold is not None else None
     if reason is HoldReason.HISTORY_LOST and _has_processes(ours):
         return replace(record, hold=None)
     if reason is HoldReason.BACK_IMAGE_REQUIRED and ours is None:
-        # The answer to the hold may have been given, and led to another attempt.
+        # The operator may have resolved the hold, which started another attempt.
         return hold_history_lost(record, observation.at, NOT_FOUND)
     return record
 
 
-# What is doubted from now on, so that it is read before it is believed; a start needs a read anyway.
+# The effect whose answer is now in doubt, so that a read comes first. A start needs a read anyway.
 _READ_AGAIN: dict[Phase, EffectKind | None] = {
     Phase.PROCESS: EffectKind.CREATE_PROCESS,
     Phase.IMAGES: EffectKind.UPLOAD_IMAGES,
@@ -167,14 +170,14 @@ _READ_AGAIN: dict[Phase, EffectKind | None] = {
 
 
 def _latest(found: tuple[FoundDossier, ...]) -> FoundDossier | None:
-    """That of the last generation in which something was started; else the one of its last attempt."""
+    """The dossier of the last generation, preferably one with a started process, then that of the last attempt."""
     return max(
         found, key=lambda one: (one.generation, started_process(one.processes) is not None, one.attempt), default=None
     )
 
 
 def _ambiguity(record: Record, found: tuple[FoundDossier, ...]) -> str:
-    """Why nobody but a person can tell what counts; empty when it is clear."""
+    """The reason why the operator must choose the process. Empty when it is clear."""
     moving = None
     for one in found:
         if one.dossier_id == record.dossier_id:
@@ -187,7 +190,7 @@ def _ambiguity(record: Record, found: tuple[FoundDossier, ...]) -> str:
 
 
 def _is_newer(found: FoundDossier, record: Record) -> bool:
-    """True when this dossier is of a later attempt than the record knows, or of one whose answer it does not know."""
+    """True when the dossier belongs to a later attempt, or to the current one whose create has no answer."""
     known = (record.generation, record.attempt)
     unanswered = record.phase is Phase.DOSSIER and (found.generation, found.attempt) == known
     return unanswered or (found.generation, found.attempt) > known

@@ -1,4 +1,4 @@
-"""What people want, and the privacy clock: heeded after each observation, whatever it was."""
+"""Withdrawal, supersession and expiry, applied after each observation."""
 
 from agent.core.effect import EffectKind
 from agent.core.errors import required
@@ -11,7 +11,7 @@ from agent.core.rules.transitions import next_generation, start_deletion
 
 
 def apply_terminations(record: Record, at: float, policy: Policy) -> Record:
-    """Withdraw, supersede or expire, when no effect is open and no created dossier is still to be found."""
+    """Withdraw, supersede or expire the generation, unless an effect is open or a created dossier is not found yet."""
     if record.intent is not None or record.doubt is EffectKind.CREATE_DOSSIER:
         return record
     if record.phase is Phase.DONE:
@@ -28,7 +28,7 @@ def apply_terminations(record: Record, at: float, policy: Policy) -> Record:
 
 
 def _delete_now(record: Record, at: float) -> Record:
-    """Delete at once. A removed file ends what has no outcome yet: nothing begins again without it."""
+    """Delete at once. If there is no outcome yet, a removed file gives one: no attempt follows without the file."""
     ended = record.outcome is None and record.next is None
     return replace(
         record,
@@ -39,7 +39,7 @@ def _delete_now(record: Record, at: float) -> Record:
 
 
 def count_late_read(before: Record, after: Record, observation: Observation, policy: Policy) -> Record:
-    """Count what was read after the deadline: a look that decides nothing is asked again, but not for ever."""
+    """Count a read after the deadline. Such reads are repeated, but only up to a limit."""
     kind = answered_effect(observation)
     reads = kind is not None and not kind.mutates and not kind.local
     if not reads or after.phase in (Phase.DELETION, Phase.DONE) or not overdue(before, observation.at, policy):
@@ -48,12 +48,12 @@ def count_late_read(before: Record, after: Record, observation: Observation, pol
 
 
 def _late_reads_finished(record: Record, at: float, policy: Policy) -> bool:
-    """The deadline reads once more before it decides, unless nothing was started or a person is asked anyway.
+    """True when the deadline may decide. A start or an adopted dossier needs one more read, unless the request is held.
 
-    An Assure that tells nothing of this one for long does not keep it from that. While no agent ran, or Assure answered
-    nobody, it was not asked; then nothing could be deleted either.
+    Reads without a result end after `late_read_limit` reads and `late_read_window`. While the agent does not run or the
+    circuit breaker is open, there are no reads. The agent could not delete anything then either.
     """
-    # An adopted dossier whose processes were not read yet.
+    # An adopted dossier whose processes the agent did not read yet.
     unread = record.phase is Phase.PROCESS and record.create_unknown and record.doubt is EffectKind.CREATE_PROCESS
     clock = required(deletion_deadline(record, policy), "the deadline")
     if not (record.billed or unread) or (record.hold is not None and _user_had_time(record.hold, clock)):
@@ -64,7 +64,7 @@ def _late_reads_finished(record: Record, at: float, policy: Policy) -> bool:
 
 
 def _user_had_time(hold: Hold, clock: float) -> bool:
-    """True when a person had the time to answer. What looks lead to is asked, and they go on: the next may tell."""
+    """True when the operator had time to resolve the hold. After an unexpected answer, reads continue."""
     if hold.reason is HoldReason.CLAIMS_NOT_KEPT:
         return hold.at < clock
     return hold.reason.blocks and hold.reason is not HoldReason.UNEXPECTED_ANSWER

@@ -1,4 +1,4 @@
-"""How a record passes on: to its deletion, to what follows, to a person."""
+"""Transitions of a record: to the deletion, to the next attempt or generation, to a hold."""
 
 import hashlib
 from typing import Any
@@ -9,13 +9,13 @@ from agent.core.record import Desired, Hold, HoldReason, Outcome, Phase, Record,
 
 
 def start_deletion(record: Record, at: float, outcome: Outcome | None = None, result: Result | None = None) -> Record:
-    """Leave for the deletion of what is at Assure; or on to what follows, when nothing is there.
+    """Start the deletion of the dossier. Without a dossier, continue with the successor.
 
-    Without an outcome or a successor this is one more attempt: it keeps the pace it was given, so that a call that
-    goes wrong each time does not make a busy loop of dossiers.
+    Without an outcome and a next generation, another attempt follows. It keeps `not_before`, so that a call that always
+    fails does not create dossiers in a busy loop.
     """
     if outcome is not None and result is None and record.outcome is None and record.result is not None:
-        # It was read before, and only its claims could not be kept: what Assure said wins over what came after.
+        # Assure's result is known, and only its claims could not be kept: it takes precedence over later causes.
         outcome, result = Outcome(record.result.status.value), record.result
     keep = record.hold if record.hold is not None and _hold_survives(record.hold, outcome) else None
     rest = record.desired.retention if result is not None and record.present and record.next is None else 0.0
@@ -36,28 +36,28 @@ def start_deletion(record: Record, at: float, outcome: Outcome | None = None, re
 
 
 def _hold_survives(question: Hold, outcome: Outcome | None) -> bool:
-    """A question about the document goes on; so does whether what follows was done already, while something follows."""
+    """True for a hold about the document, and for a lost history while an attempt or generation follows."""
     return not question.reason.blocks or (question.reason is HoldReason.HISTORY_LOST and outcome is None)
 
 
 def has_successor(record: Record) -> bool:
-    """True when another generation or attempt begins once nothing of ours is at Assure any more."""
+    """True when another generation or attempt starts after the deletion."""
     return record.phase is Phase.DELETION and (record.next is not None or record.outcome is None)
 
 
 def complete(record: Record, at: float) -> Record:
-    """Nothing of ours is at Assure any more: done, or the next generation, or another attempt."""
+    """Finish after the deletion: `done`, the next generation, or another attempt."""
     if record.next is not None:
         return next_generation(record, record.next, at)
     if record.outcome is not None:
         return replace(record, phase=Phase.DONE, done_at=at, deleted=record.dossier_id is not None, **FAILURES_RESET)
     if record.billed:
-        raise Impossible("a billed generation ends with an outcome and is never attempted again [I2]")
+        raise Impossible("A billed generation has no outcome and would be attempted again [I2].")
     return next_attempt(record)
 
 
 def next_attempt(record: Record) -> Record:
-    """Another attempt with a fresh dossier, under a fresh reference."""
+    """Start another attempt with a new dossier under a new reference."""
     return replace(
         record,
         phase=Phase.DOSSIER,
@@ -69,7 +69,7 @@ def next_attempt(record: Record) -> Record:
 
 
 def next_generation(record: Record, desired: Desired, at: float) -> Record:
-    """The next generation. Whether it was done already is asked on, when that is asked."""
+    """Start the next generation. A hold for a lost history carries over to it."""
     asked = record.hold if record.hold is not None and record.hold.reason is HoldReason.HISTORY_LOST else None
     return Record(
         uid=record.uid,
@@ -88,7 +88,7 @@ def next_generation(record: Record, desired: Desired, at: float) -> Record:
 
 
 def applied_reruns(record: Record, desired: Desired) -> tuple[str, ...]:
-    """The rerun tokens that count as obeyed once this document is followed."""
+    """The tokens that started a generation, including that of this document."""
     if desired.rerun is None or record.has_applied_rerun(desired.rerun):
         return record.reruns
     return (*record.reruns, desired.rerun)
@@ -119,7 +119,7 @@ FRESH_DOSSIER: dict[str, Any] = {
 
 
 def place_hold(record: Record, reason: HoldReason, at: float, evidence: str = "", essence: str = "") -> Record:
-    """Ask a person. The id follows from the question, so that a step stays deterministic."""
+    """Hold the request for the operator. The hold id is a hash of the hold, so that a step is deterministic."""
     if record.hold is not None and record.hold.reason is reason and record.hold.essence == essence:
         return record
     question = f"{record.uid}/{record.generation}/{reason}/{essence}/{at}"
@@ -128,5 +128,5 @@ def place_hold(record: Record, reason: HoldReason, at: float, evidence: str = ""
 
 
 def effect_succeeded(record: Record) -> Record:
-    """The open effect is answered with success."""
+    """Record the success of the open effect."""
     return replace(record, intent=None, not_before=0.0, **DOUBT_CLEARED, **FAILURES_RESET)
