@@ -171,7 +171,7 @@ class Admission:
     ) -> SyncResult:
         """Withdraw missing requests, and store the result of the scan."""
         once, self._waiting = await self._withdraw(seen, missing) if prune else (frozenset(), self._waiting)
-        self._absent = self._absent - seen.documents.keys() - seen.claimed if seen.complete else frozenset()
+        self._absent = frozenset(filter(seen.lacks, self._absent)) if seen.complete else frozenset()
         synced = SyncResult(
             scan=seen,
             files=seen.files,
@@ -223,8 +223,7 @@ class Admission:
         """Requests whose name is in no file; a name from a file that could not be read is not missing. Blocking."""
         if not seen.proves_absence:
             return {}
-        gone = present.keys() - seen.documents.keys() - seen.claimed
-        records = ((name, self._store.get(present[name])) for name in gone)
+        records = ((name, self._store.get(uid)) for name, uid in present.items() if seen.lacks(name))
         return {
             name: record for name, record in records if record is not None and not seen.may_hold(record.desired.file)
         }

@@ -68,7 +68,7 @@ class FolderScan:
         self.exposed: list[Fault] = []  # folders that other users could change, if SOURCE_OWNER does not refuse them
         self.files = 0
         self._models = 0
-        self.changed = False  # an entry differs from that of the previous walk
+        self.changed: set[str] = set()  # paths whose entry differs from that of the previous walk
         self.complete = True
         self.retry_at: float | None = None  # monotonic time at which every file is old enough to be read
 
@@ -86,42 +86,48 @@ class FolderScan:
                 self._lost(prefix, error)
 
     def _folder(self, prefix: str, entries: Iterator[os.DirEntry[str]], pending: list[str]) -> None:
-        for entry in entries:  # the hot loop: one stat per file and little else
+        """Scan the entries of one folder. This is the hot loop: one stat per file and little else."""
+        old, kept, passes_over = self._old, self.entries, self._ignore.passes_over
+        for entry in entries:
             name = entry.name
             if name[0] == ".":
                 continue
             path = prefix + name
             if entry.is_dir(follow_symlinks=False):
-                if not self._ignore.passes_over(f"{path}/"):
+                if not passes_over(f"{path}/"):
                     pending.append(f"{path}/")
-            elif self._ignore.passes_over(path):
                 continue
-            elif is_request_file(name) and not _is_linked_folder(entry):
-                self._file(path, entry)
-            elif entry.is_symlink():
-                self._link(path, pending)
-            elif is_near_miss(name):
-                self.passed_over.append(path)
-
-    def _file(self, path: str, entry: os.DirEntry[str]) -> None:
-        self.files += 1
-        try:
-            status = entry.stat()
-        except OSError as error:
-            found = read_failure(error)
-            if found is ReadFailure.MISSING and not entry.is_symlink():
-                self._retry_after(self._options.settle)  # deleted since the folder was listed
+            if passes_over(path):
+                continue
+            if not is_request_file(name) or (entry.is_symlink() and _is_linked_folder(entry)):
+                self._other(path, entry, pending)
+                continue
+            self.files += 1
+            try:
+                status = entry.stat()
+            except OSError as error:
+                self._without_status(path, entry, error)
+                continue
+            now = (status.st_size, status.st_ctime_ns, status.st_mtime_ns, status.st_ino)
+            before = old.get(path)
+            if before is not None and before.identity == now:
+                kept[path] = before
             else:
-                self._refuse(path, found, None)
-            return
-        now = (status.st_size, status.st_ctime_ns, status.st_mtime_ns, status.st_ino)
-        if (before := self._old.get(path)) is not None and before.identity == now:
-            self.entries[path] = before
-        else:
-            self._changed(path, status, now)
+                self._changed(path, status, now)
 
-    def _link(self, path: str, pending: list[str]) -> None:
-        """A link to a folder, or a link without the name of a request file."""
+    def _without_status(self, path: str, entry: os.DirEntry[str], error: OSError) -> None:
+        found = read_failure(error)
+        if found is ReadFailure.MISSING and not entry.is_symlink():
+            self._retry_after(self._options.settle)  # deleted since the folder was listed
+        else:
+            self._refuse(path, found, None)
+
+    def _other(self, path: str, entry: os.DirEntry[str], pending: list[str]) -> None:
+        """A link to a folder, a link without the name of a request file, or a file without one."""
+        if not entry.is_symlink():
+            if is_near_miss(path):
+                self.passed_over.append(path)
+            return
         try:
             real = os.path.realpath(f"{self._root}/{path}", strict=True)
         except OSError:
@@ -243,12 +249,13 @@ class FolderScan:
             self.entries[path] = before
             return
         self.entries[path] = entry
-        self.changed = True
+        self.changed.add(path)
 
 
 def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
+    """For a link: True if it leads to a folder."""
     try:
-        return entry.is_symlink() and entry.is_dir()
+        return entry.is_dir()
     except OSError:  # a loop of links
         return False
 
