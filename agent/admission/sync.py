@@ -186,7 +186,13 @@ class Admission:
             error=seen.error,
             passed_over=seen.passed_over,
         )
-        await self._report(synced)
+        refusals = None if synced.refusals == self._refusals else synced.refusals
+        rows = None if refusals is None else [(f.file, f.line, f.column, f.message, f.hint, f.name) for f in refusals]
+        notes = None if synced.scan_notes == self._scan_notes else synced.scan_notes
+        self._refusals, self._scan_notes = synced.refusals, synced.scan_notes
+        now, counts = self._clock.now(), (synced.files, synced.complete, synced.waiting)
+        await self._store.record_scan(self._source, now, *counts, rows, notes)
+        self._synced(synced)
         return synced
 
     async def _withdraw(self, seen: Scan, missing: dict[str, Record]) -> tuple[frozenset[str], frozenset[str]]:
@@ -227,12 +233,3 @@ class Admission:
         return {
             name: record for name, record in records if record is not None and not seen.may_hold(record.desired.file)
         }
-
-    async def _report(self, synced: SyncResult) -> None:
-        refusals = None if synced.refusals == self._refusals else synced.refusals
-        rows = None if refusals is None else [(f.file, f.line, f.column, f.message, f.hint, f.name) for f in refusals]
-        notes = None if synced.scan_notes == self._scan_notes else synced.scan_notes
-        self._refusals, self._scan_notes = synced.refusals, synced.scan_notes
-        now, counts = self._clock.now(), (synced.files, synced.complete, synced.waiting)
-        await self._store.record_scan(self._source, now, *counts, rows, notes)
-        self._synced(synced)

@@ -188,7 +188,23 @@ class Connection:
 
     async def _exchange(self, operation: Operation, request: httpx.Request, read: Reader[T]) -> Answer[T]:
         began = time.monotonic()
-        seen = await self._send(request)
+        seen: HttpReply | NoReply
+        try:
+            if self._closed:
+                seen = NoReply(trouble=Trouble.CONNECT, cause="closed")
+            else:
+                response = await self._transport.handle_async_request(request)
+                body = await read_body(response)
+                self._date = response.headers.get("date", "")
+                seen = HttpReply(
+                    status=response.status_code,
+                    body=body,
+                    document=response_parsers.parse(body),
+                    retry_after=response.headers.get("retry-after"),
+                    date=self._date or None,
+                )
+        except httpx.HTTPError as error:
+            seen = _no_reply(error)
         answer = classify(operation, seen, read, self._clock.now())
         seconds = time.monotonic() - began
         self._observe(operation, _NAMES[type(answer)], seconds)
@@ -197,29 +213,19 @@ class Connection:
             self._on_date(http_date(seen.date), seconds)
         return answer
 
-    async def _send(self, request: httpx.Request) -> HttpReply | NoReply:
-        if self._closed:
-            return NoReply(trouble=Trouble.CONNECT, cause="closed")
-        try:
-            response = await self._transport.handle_async_request(request)
-            body = await read_body(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            late = isinstance(error, httpx.ConnectTimeout)
-            return NoReply(trouble=Trouble.CONNECT, cause="connect-timeout" if late else connection_error_code(error))
-        except httpx.TimeoutException:
+
+def _no_reply(error: httpx.HTTPError) -> NoReply:
+    match error:
+        case httpx.ConnectTimeout():
+            return NoReply(trouble=Trouble.CONNECT, cause="connect-timeout")
+        case httpx.ConnectError():
+            return NoReply(trouble=Trouble.CONNECT, cause=connection_error_code(error))
+        case httpx.TimeoutException():
             return NoReply(trouble=Trouble.TIMEOUT, cause="timeout")
-        except Oversized:
+        case Oversized():
             return NoReply(trouble=Trouble.OVERSIZED, cause="oversized")
-        except httpx.HTTPError:
+        case _:
             return NoReply(trouble=Trouble.RESET, cause="reset")
-        self._date = response.headers.get("date", "")
-        return HttpReply(
-            status=response.status_code,
-            body=body,
-            document=response_parsers.parse(body),
-            retry_after=response.headers.get("retry-after"),
-            date=self._date or None,
-        )
 
 
 async def _unlimited() -> None:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from agent.controller.create_barrier import CreateBarrier
 from agent.controller.interpreter import Interpreter
 from agent.controller.workqueue import OpenGate, WorkQueue
-from agent.core.effect import Effect
 from agent.core.errors import Impossible, StoreError
 from agent.core.machine import Step, admit, step
 from agent.core.observations import Observation, Resumed, TimerFired
@@ -113,7 +112,9 @@ class Reconciler:
         self._barrier.load(self._store.creating(), self._policy.started_at)
         while not self._stopping and self._store_error is None:
             self._wake.clear()
-            self._fill()
+            self._queue.fill(self._working(), self._paused)
+            while (record := self._queue.take(len(self._driven), len(self._calling))) is not None:
+                self._driven[record.uid] = asyncio.create_task(self._drive(record))
             await self._clock.wait(
                 self._wake, self._queue.seconds_to_wait(self._working(), len(self._calling), self._paused)
             )
@@ -167,12 +168,6 @@ class Reconciler:
     def idle(self) -> bool:
         """True when no record is being driven, and none is ready."""
         return not self._driven and self._queue.empty and not self._committing
-
-    def _fill(self) -> None:
-        """Give every free slot a record."""
-        self._queue.fill(self._working(), self._paused)
-        while (record := self._queue.take(len(self._driven), len(self._calling))) is not None:
-            self._driven[record.uid] = asyncio.create_task(self._drive(record))
 
     def _gate_changed(self) -> None:
         self._queue.gate_changed()
@@ -231,10 +226,17 @@ class Reconciler:
                     self._park_idle(record, policy, ask)
                 stored = taken.record
             record = taken.record
-            if taken.effect is not None:
-                observation = await self._perform(record.uid, taken.effect)
-            else:
+            if taken.effect is None:
                 observation = self._queue.dequeue(record.uid)
+                continue
+            if not taken.effect.kind.local:
+                self._calling.add(record.uid)
+                if self._queue.at_capacity:
+                    self._wake.set()  # there may be room for another one
+            try:
+                observation = await self._interpreter.perform(taken.effect)
+            finally:
+                self._calling.discard(record.uid)
 
     def _current_policy(self) -> tuple[Policy, bool]:
         """The policy of this moment, and whether anything may be asked for."""
@@ -248,16 +250,6 @@ class Reconciler:
     def _delivery_policy(self) -> Policy:
         """The policy for what is told: without a confirmed time no deadline is decided."""
         return self._policy if self._clock.confirmed else replace(self._policy, clock_unconfirmed=True)
-
-    async def _perform(self, uid: str, effect: Effect) -> Observation:
-        if not effect.kind.local:
-            self._calling.add(uid)
-            if self._queue.at_capacity:
-                self._wake.set()  # there may be room for another one
-        try:
-            return await self._interpreter.perform(effect)
-        finally:
-            self._calling.discard(uid)
 
     def _park_idle(self, record: Record, policy: Policy, ask: bool) -> None:
         """A record that is due must lead on; otherwise it would be claimed again at once, for ever."""

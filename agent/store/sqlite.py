@@ -128,7 +128,8 @@ class SqliteStore(Queries):
         """Make these steps and the receipt of their event durable, all or none."""
 
         def work(connection: Connection) -> None:
-            self._write(connection, steps)
+            for step in steps:
+                write(connection, step, self.keys, self._sinks)
             if receipt is not None:
                 record_receipt(connection, receipt)
 
@@ -136,10 +137,6 @@ class SqliteStore(Queries):
         for step in steps:
             if step.encrypted_claims is not None:
                 self.claims.keyring.committed(step.encrypted_claims)
-
-    def _write(self, connection: Connection, steps: Sequence[Step]) -> None:
-        for step in steps:
-            write(connection, step, self.keys, self._sinks)
 
     async def record_scan(
         self,
@@ -212,7 +209,8 @@ class SqliteStore(Queries):
         """Make a command and its steps durable together, so that it is obeyed once."""
 
         def work(connection: Connection) -> None:
-            self._write(connection, steps)
+            for step in steps:
+                write(connection, step, self.keys, self._sinks)
             record_command(connection, self.keys, command, answer, at)
 
         await self._writer.write(work)
