@@ -8,6 +8,7 @@ import pytest
 
 from agent.assure.answer_signal import AnswerSignal, signal_of
 from agent.assure.circuit_breaker import MAX_TRUSTED_MISSING, MIN_ANSWERS, Cause, OpenCircuit
+from agent.assure.connection import Call
 from agent.assure.rate_limit import RateLimiter
 from agent.assure.throttle import LIST_ATTEMPTS, MISSING_NOT_TRUSTED, Throttle
 from agent.core.answer import (
@@ -23,6 +24,7 @@ from agent.core.answer import (
     Unknown,
 )
 from agent.core.assure_types import ListedDossier
+from agent.core.classify import Reader
 from tests.support.clock import VirtualClock, until
 
 GONE = Refused(evidence=Evidence(status=404, cause="error-body"))
@@ -111,18 +113,29 @@ class Throttled:
         self.run_probes = throttle.run_probes
 
     async def create_dossier(self, reference: str) -> Answer[Any]:
-        return await self.throttle(Operation.CREATE_DOSSIER, None, lambda: self._remote.create_dossier(reference))
+        return await self._through(Operation.CREATE_DOSSIER, (), lambda: self._remote.create_dossier(reference))
 
     async def read_dossier(self, dossier_id: str) -> Answer[Any]:
-        return await self.throttle(Operation.READ_DOSSIER, dossier_id, lambda: self._remote.read_dossier(dossier_id))
+        return await self._through(Operation.READ_DOSSIER, (dossier_id,), lambda: self._remote.read_dossier(dossier_id))
 
     async def list_dossiers(self) -> Answer[Any]:
-        return await self.throttle(Operation.LIST_DOSSIERS, None, self._remote.list_dossiers)
+        return await self._through(Operation.LIST_DOSSIERS, (), self._remote.list_dossiers)
 
     async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Any]:
-        return await self.throttle(
-            Operation.START_VERIFICATION, dossier_id, lambda: self._remote.start_verification(dossier_id, process_id)
+        return await self._through(
+            Operation.START_VERIFICATION,
+            (dossier_id, "processes", process_id),
+            lambda: self._remote.start_verification(dossier_id, process_id),
         )
+
+    async def _through(
+        self, operation: Operation, path: tuple[str, ...], perform: Callable[[], Awaitable[Answer[Any]]]
+    ) -> Answer[Any]:
+        async def send(_: Call, __: Reader[Any]) -> Answer[Any]:
+            return await perform()
+
+        call = Call(operation=operation, method="GET", path=("dossiers", *path))
+        return await self.throttle(send, call, lambda reply: None)  # type: ignore[arg-type]
 
 
 def limited(answer: Answer[Any], clock: VirtualClock, rate: float = 0.0) -> tuple[Throttled, Scripted, list[Any]]:
