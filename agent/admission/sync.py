@@ -37,8 +37,8 @@ class SyncResult:
     files: int
     refusals: tuple[Fault, ...]
     waiting: int  # withdrawals that wait for an operator's approval
-    retry_after: float | None  # seconds until files that change now can be read; None: no file changes
-    absent: int  # names that were absent for the first time: the next scan decides
+    retry_after: float | None  # seconds until files that change now can be read; None if no file changes
+    absent: int  # names that were absent for the first time; the next scan decides about them
     complete: bool
     scan_notes: frozenset[ScanNote] = frozenset()
     exposed: tuple[Fault, ...] = ()  # files and folders that other users could change

@@ -14,7 +14,7 @@ from agent.platform.token_host import foreign_token_host
 from agent.ports.sink import sink_id
 
 ENDPOINTS = "endpoints"  # key in the store: the troubles of the endpoints, as JSON
-CIRCUIT = "circuit"  # key in the store: the cause of the open circuit; empty: closed
+CIRCUIT = "circuit"  # key in the store: the cause of the open circuit, empty if it is closed
 TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path (contract §1)
 
 

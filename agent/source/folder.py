@@ -39,7 +39,7 @@ class Scan:
     """The result of one scan. The absence of a name proves something only if `proves_absence`."""
 
     complete: bool  # every folder and file could be read
-    retry_after: float | None = None  # seconds until files that change now can be read; None: no file changes
+    retry_after: float | None = None  # seconds until files that change now can be read; None if no file changes
     files: int = 0  # request files found
     documents: Mapping[str, Document] = field(default_factory=dict)  # by name; each name is unique in the source
     faults: tuple[Fault, ...] = ()
@@ -197,9 +197,10 @@ def _merge_files(entries: Mapping[str, ScannedFile]) -> _MergedFiles:
 def _replace_documents(
     merged: _MergedFiles, old: Mapping[str, ScannedFile], new: Mapping[str, ScannedFile], changed: Iterable[str]
 ) -> _MergedFiles | None:
-    """`merged` with the documents of the changed files replaced, in a time that depends on the changes alone.
+    """`merged` with the documents of the changed files replaced. None if all files must be merged again.
 
-    None if a fault or a contested name is involved: then all files must be merged again.
+    The cost depends on the changes, except for the copy of one dictionary. A fault, a contested name or an exposed file
+    among the changes requires the complete merge.
     """
     paths = sorted(changed)
     before = [old[path] for path in paths if path in old]

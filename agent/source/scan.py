@@ -29,7 +29,7 @@ class ScannedFile:
     identity: FileIdentity | None
     loaded: LoadedFile
     claimed: frozenset[str]  # names that a refused document in it holds
-    exposed: Fault | None = None  # how others could change it
+    exposed: Fault | None = None  # how other users could change it
 
     @property
     def names(self) -> frozenset[str]:
@@ -53,7 +53,7 @@ Waiting = dict[str, tuple[FileIdentity, float]]  # files that changed too recent
 
 
 class FolderScan:
-    """One walk. `old` are the entries of the previous walk, `waited` the files that were too young for it."""
+    """One walk. `old` has the entries of the previous walk, `waited` the files that were too young for it."""
 
     def __init__(
         self, root: str, old: Mapping[str, ScannedFile], waited: Waiting, options: ScanOptions, ignore: Ignore
@@ -73,7 +73,7 @@ class FolderScan:
         self.retry_at: float | None = None  # monotonic time at which every file is old enough to be read
 
     def run(self) -> None:
-        """Walk through every folder, from the top."""
+        """Walk through every folder, from the top down."""
         pending = [""]
         while pending:
             prefix = pending.pop()
@@ -147,7 +147,7 @@ class FolderScan:
             pending.append(f"{path}/")
 
     def _unread(self, path: str, message: str, hint: str) -> None:
-        """A link that may lead to requests: the names that were below it stay claimed."""
+        """Report a link that may lead to requests. The names that were below it stay claimed."""
         self.faults.append(Fault(file=printable_path(path), message=message, hint=hint))
         self.unread.append(f"{printable_path(path)}/")
         self._keep_below(f"{path}/")
@@ -165,7 +165,7 @@ class FolderScan:
         return True
 
     def _lost(self, prefix: str, error: OSError) -> None:
-        """A folder that was deleted during the walk, or cannot be read: the names that it had stay claimed."""
+        """Note a folder that was deleted during the walk, or cannot be read. Its names stay claimed."""
         if read_failure(error) is ReadFailure.MISSING:
             self.complete = self.complete and prefix != ""
             self._retry_after(self._options.settle)
@@ -174,7 +174,7 @@ class FolderScan:
         self._closed(prefix, Fault(file=printable_path(prefix) or ".", message="the folder cannot be read", hint=hint))
 
     def _closed(self, prefix: str, fault: Fault) -> None:
-        """A folder that is not read: the absence of a name proves nothing."""
+        """Report a folder that is not read. The absence of a name then proves nothing."""
         self.complete = False
         self.faults.append(fault)
         self._keep_below(prefix)
@@ -212,7 +212,7 @@ class FolderScan:
             self._wait(path, now, self._options.settle)
 
     def _seconds_to_settle(self, path: str, now: FileIdentity, changed_at: float) -> float:
-        """Seconds until a file is old enough, by its ctime or by our own clock if its clock is ahead; 0: now."""
+        """Seconds until a file is old enough, by its ctime, or by the agent's clock if the file's clock is ahead."""
         options = self._options
         seen, since = self._waited.get(path, (None, 0.0))
         first_seen = since if seen == now else options.monotonic()
@@ -231,7 +231,7 @@ class FolderScan:
         self.retry_at = at if self.retry_at is None else max(at, self.retry_at)
 
     def _refuse(self, path: str, found: ReadFailure, now: FileIdentity | None) -> None:
-        """A file that exists and cannot be read. Without an identity, every scan tries to read it again."""
+        """Report a file that exists and cannot be read. Without an identity, every scan tries to read it again."""
         if found is ReadFailure.UNREADABLE:
             self.complete = False
         self._read(path, now, refusal(found, printable_path(path)))
