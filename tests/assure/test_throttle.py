@@ -161,8 +161,8 @@ async def test_a_list_that_fails_is_read_again_at_once(answer: Answer[Any], atte
         assert sent.calls == ["list_dossiers"] * attempts
 
 
-async def test_while_it_is_open_nothing_is_sent_and_what_was_asked_for_is_busy() -> None:
-    """[I2] It certainly did not happen."""
+async def test_while_the_circuit_is_open_nothing_is_sent_and_calls_are_busy() -> None:
+    """[I2] The call certainly had no effect."""
     async with VirtualClock() as clock:
         remote, sent, reported = limited(DOWN, clock)
         for _ in range(MIN_ANSWERS):
@@ -175,7 +175,7 @@ async def test_while_it_is_open_nothing_is_sent_and_what_was_asked_for_is_busy()
         assert [opened.cause for opened in reported] == [Cause.OUTAGE]
 
 
-async def test_the_404_that_opens_the_circuit_is_not_believed_nor_are_those_that_were_under_way() -> None:
+async def test_the_404_that_opens_the_circuit_and_those_in_flight_are_not_trusted() -> None:
     """[I1]"""
     async with VirtualClock() as clock:
         remote, _, _ = limited(GONE, clock)
@@ -186,7 +186,7 @@ async def test_the_404_that_opens_the_circuit_is_not_believed_nor_are_those_that
 
 
 async def test_404s_without_a_dossier_open_the_circuit_until_a_list_is_answered() -> None:
-    """[I1] Where nothing was ever created there is nothing of ours to be seen again."""
+    """[I1] Before the first dossier, no probe can find one of this agent."""
     async with VirtualClock() as clock:
         remote, sent, reported = limited(NO_PATH, clock)
         guard = asyncio.create_task(remote.run_probes())
@@ -200,7 +200,7 @@ async def test_404s_without_a_dossier_open_the_circuit_until_a_list_is_answered(
         guard.cancel()
 
 
-async def test_probes_come_ever_less_often_and_the_first_that_is_answered_closes_it() -> None:
+async def test_probes_become_rarer_and_the_first_success_closes_the_circuit() -> None:
     async with VirtualClock() as clock:
         remote, sent, reported = limited(DOWN, clock)
         guard = asyncio.create_task(remote.run_probes())
@@ -243,7 +243,7 @@ async def test_a_requested_pause_applies_to_all_and_is_reported_to_callers() -> 
         assert sent.calls == ["read_dossier"]
 
 
-async def test_a_caller_that_waits_for_a_turn_while_the_circuit_opens_is_not_sent() -> None:
+async def test_a_call_that_waits_for_the_rate_limit_while_the_circuit_opens_is_not_sent() -> None:
     async with VirtualClock() as clock:
         remote, sent, _ = limited(DOWN, clock, rate=4)
         answers = await asyncio.gather(*(remote.read_dossier("D1") for _ in range(MIN_ANSWERS + 5)))
