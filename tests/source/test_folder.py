@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -95,6 +96,40 @@ def test_an_unchanged_folder_costs_no_read_and_no_new_result(
     after = scan()
     assert after.documents is before.documents
     assert after.faults == before.faults
+
+
+def test_changed_files_cost_no_merge_of_all_files(
+    specs: Path, scan: Callable[[], Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        write(specs / f"{name}.yaml", upload(name))
+    before = scan()
+    monkeypatch.setattr(module, "_merge_files", None)
+    write(specs / "a.yaml", upload("a") + "  suspend: true\n")
+    (specs / "b.yaml").unlink()
+    (specs / "c.yaml").rename(specs / "d.yaml")
+    write(specs / "e.yaml", upload("e"))
+    after = scan()
+    assert {name: one.file for name, one in after.documents.items()} == {"a": "a.yaml", "c": "d.yaml", "e": "e.yaml"}
+    assert after.documents["a"] != before.documents["a"]
+    assert set(before.documents) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_scan_after_changes_finds_the_same_as_a_first_scan(specs: Path, clocks: Clocks, seed: int) -> None:
+    random, folder = Random(seed), clocks.folder(specs)
+    for _ in range(40):
+        for _ in range(random.randint(1, 2)):
+            file = specs / f"{random.choice('abcdef')}.yaml"
+            if random.random() < 0.3:
+                file.unlink(missing_ok=True)
+            else:
+                names = [f"n-{random.randint(1, 8)}" for _ in range(random.randint(1, 2))]
+                write(file, "---\n".join(map(upload, names)) + random.choice(["", "", "  mistake: 1\n"]))
+        found, expected = folder.scan(), clocks.folder(specs).scan()
+        assert found.documents == expected.documents
+        assert (found.faults, found.claimed) == (expected.faults, expected.claimed)
+        assert found.broken_files == expected.broken_files
 
 
 def test_a_file_is_read_once_it_has_not_changed_for_a_quarter_of_a_second(
