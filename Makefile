@@ -70,7 +70,7 @@ transcripts: $(READY)  ## write tests/core/transcripts/: what the state machine 
 prose: $(READY)  ## check the prose of documents and code, with counts for each folder; ONLY="agent/store docs"
 	$(BIN)/python scripts/check_prose.py $(if $(ONLY),--all $(ONLY))
 
-walk: $(READY)  ## trace a request file through the code, from the folder to its first call to Assure
+walk: $(READY)  ## trace a request file to its first call to Assure, and write the functions into docs/architecture.md
 	$(BIN)/python scripts/trace_walk.py
 
 photographs: $(READY)  ## photograph the status page for the documents, against the sandbox, in Chromium

@@ -1,12 +1,13 @@
-"""Trace the functions of the agent from a new request file to the first call to Assure, and print them as Markdown.
+"""Trace the functions of the agent from a new request file to the first call to Assure, and write docs/architecture.md.
 
-A real agent runs against a real sandbox in this process. At each call of one of `MILESTONES`, a profile function
-records the functions of `agent/` on the stack, in the order of their first appearance. Helpers that return before a
-milestone are left out.
+A real agent runs against a real sandbox in this process. At each call of one of `MILESTONES`, and at each handover to a
+thread, a profile function records the functions of `agent/` on the stack, in the order of their first appearance.
+Helpers that return before a milestone are left out.
 """
 
 import asyncio
 import logging
+import re
 import sys
 import tempfile
 import threading
@@ -21,6 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 ROOM = str(ROOT / "agent") + "/"
 SETTLE = 1.0  # seconds that a started agent gets until its first scan is over
+PAGE = ROOT / "docs/architecture.md"
+BEGIN, END = "<!-- begin walk -->\n", "<!-- end walk -->"
+PARSED, SCANNED = "parse_documents", "record_scan"
+HANDOVER = asyncio.to_thread.__code__
 MILESTONES = (
     "read_beneath", "parse_documents", "inspect", "admit", "write", "claim", "step", "read_verified",
     "handle_async_request",
@@ -44,27 +49,36 @@ class Walk:
     def __init__(self) -> None:
         self.recording = False
         self.first_call = threading.Event()
-        self.codes: dict[CodeType, None] = {}
+        self.codes: dict[CodeType, str] = {}  # each with the type of its effect, if it was chosen by it
 
     def profile(self, frame: FrameType, event: str, _: Any) -> None:
         """The profile function of every thread."""
         code = frame.f_code
-        if not self.recording or event != "call" or not code.co_filename.startswith(ROOM):
+        if not self.recording or event != "call":
             return
-        if code.co_filename.startswith(ROOM + "sandbox/") or code.co_name.startswith("<"):
-            return
-        if code.co_name in MILESTONES:
-            stack: list[CodeType] = []
+        if code is HANDOVER or (_is_agent(code) and code.co_name in MILESTONES):
+            stack: list[FrameType] = []
             caller: FrameType | None = frame
             while caller is not None:
-                if caller.f_code.co_filename.startswith(ROOM) and not caller.f_code.co_name.startswith("<"):
-                    stack.append(caller.f_code)
+                stack.append(caller)
                 caller = caller.f_back
             for one in reversed(stack):
-                self.codes.setdefault(one)
-        if code.co_name == "handle_async_request":
+                if _is_agent(one.f_code):
+                    self.codes.setdefault(one.f_code, _effect(one))
+        if code.co_name == SCANNED and not any(one.co_name == PARSED for one in self.codes):
+            self.codes.clear()  # the file was too young for this scan: the next one reads it
+        if _is_agent(code) and code.co_name == "handle_async_request":
             self.recording = False
             self.first_call.set()
+
+
+def _is_agent(code: CodeType) -> bool:
+    path = code.co_filename
+    return path.startswith(ROOM) and not path.startswith(ROOM + "sandbox/") and not code.co_name.startswith("<")
+
+
+def _effect(frame: FrameType) -> str:
+    return f" for {type(frame.f_locals['effect']).__name__}" if frame.f_code.co_name == "_" else ""
 
 
 async def _walk(walk: Walk, folder: Path) -> None:
@@ -98,11 +112,11 @@ async def _walk(walk: Walk, folder: Path) -> None:
             await asyncio.gather(running, return_exceptions=True)
 
 
-def steps(walk: Walk) -> Iterator[tuple[str, str]]:
-    """Module and qualified name of each function."""
-    for code in walk.codes:
+def steps(walk: Walk) -> Iterator[tuple[str, str, str]]:
+    """Module and qualified name of each function, and the effect that it performs."""
+    for code, effect in walk.codes.items():
         module = code.co_filename.removeprefix(str(ROOT) + "/").removesuffix(".py").replace("/", ".")
-        yield module, code.co_qualname
+        yield module, code.co_qualname.replace(".<locals>", ""), effect
 
 
 def main() -> None:
@@ -114,9 +128,12 @@ def main() -> None:
         asyncio.run(_walk(walk, Path(folder)))
     sys.setprofile(None)
     found = list(steps(walk))
-    for number, (module, name) in enumerate(found, 1):
-        print(f"{number}. `{module}`: `{name}`")
-    print(f"\n{len(found)} functions in {len({module for module, _ in found})} files.")
+    lines = [f"{number}. `{module}`: `{name}`{effect}" for number, (module, name, effect) in enumerate(found, 1)]
+    total = f"{len(found)} functions in {len({module for module, *_ in found})} files."
+    text = "\n".join([*lines, "", total, ""])
+    print(text)
+    before, _, after = re.split(f"({BEGIN}.*?)(?={END})", PAGE.read_text(), flags=re.DOTALL)
+    PAGE.write_text(f"{before}{BEGIN}{text}{after}")
 
 
 if __name__ == "__main__":

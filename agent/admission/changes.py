@@ -86,7 +86,7 @@ class DocumentDiffer:
     def desired_for_new(self, document: Document, resolved: Resolved) -> DesiredResult:
         """The desired state of a document, as for a new request."""
         request = document.request
-        return self._desired(document, request, self._digests(document, request), None, DocumentVerdict.ADMIT, resolved)
+        return build_desired(document, request, self._digests(document, request), self._rules, resolved)
 
     def _diff_document(
         self, document: Document, resolved: Resolved, changes: DocumentChanges
@@ -108,7 +108,11 @@ class DocumentDiffer:
             changes.followed.append(document)
             changes.present[document.name] = uid
             return None
-        found = self._desired(document, request, digests, record, verdict, resolved)
+        found: DesiredResult
+        if record is None or may_start_generation(record, verdict, digests.essence, request.rerun_token):
+            found = build_desired(document, request, digests, self._rules, resolved)
+        else:
+            found = build_desired_in_place(document, request, digests, self._rules, record.desired)
         if isinstance(found, Desired):
             return _PendingDocument(document, uid, record, verdict, found)
         _defer(document, found, changes)
@@ -153,20 +157,6 @@ class DocumentDiffer:
         except AgentError as error:
             return fault_in(document, (document.line, 1), f"metadata.annotations.{RESOLVE}: {error}", error.hint)
         return None
-
-    def _desired(
-        self,
-        document: Document,
-        request: VerificationRequest,
-        digests: Digests,
-        record: Record | None,
-        verdict: DocumentVerdict,
-        resolved: Resolved,
-    ) -> DesiredResult:
-        if may_start_generation(record, verdict, digests.essence, request.rerun_token):
-            return build_desired(document, request, digests, self._rules, resolved)
-        assert record is not None
-        return build_desired_in_place(document, request, digests, self._rules, record.desired)
 
     def _digests(self, document: Document, request: VerificationRequest) -> Digests:
         return Digests(self._salt.digest(document.canonical), self._salt.digest(essence(request)))

@@ -123,7 +123,7 @@ def _identified(document: Document, key: DocumentKey, found: Resolution | None) 
         return found.id
     if found is None:
         message = "Assure does not provide the list of document types now"
-        hint = "wait: the agent requests it again at the next scan; or use documentId"
+        hint = "wait for the next scan, which requests the list again, or use documentId"
     else:
         message, hint = explain_unresolved(key, found)
     assert document.type_at is not None

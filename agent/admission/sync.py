@@ -36,8 +36,8 @@ class SyncResult:
     files: int
     refusals: tuple[Fault, ...]
     waiting: int  # withdrawals that wait for an operator's approval
-    retry_after: float | None  # seconds until files that change now can be read; None: no file changes
-    absent: int  # names that were absent for the first time: the next scan decides
+    retry_after: float | None  # seconds until files that change now can be read; None if no file changes
+    absent: int  # names that were absent for the first time; the next scan decides about them
     complete: bool
     scan_notes: frozenset[ScanNote] = frozenset()
     exposed: tuple[Fault, ...] = ()  # files and folders that other users could change
@@ -111,7 +111,15 @@ class Admission:
                     faults += await self._apply(chunk, query)
             missing = await asyncio.to_thread(self._missing, seen, dict(self._present)) if prune else {}
             async with self._applying:
-                return await self._finish_scan(seen, faults, missing, prune)
+                once: frozenset[str] = frozenset()
+                if prune:
+                    once, self._waiting = await self._withdraw(seen, missing)
+                self._absent = frozenset(filter(seen.lacks, self._absent)) if seen.complete else frozenset()
+                synced = self._result(seen, faults, len(once))
+                now, counts = self._clock.now(), (synced.files, synced.complete, synced.waiting)
+                await self._store.record_scan(self._source, now, *counts, *self._changed_rows(synced))
+                self._synced(synced)
+                return synced
 
     def exclusive(self) -> AbstractAsyncContextManager[object]:
         """A lock under which no document is admitted: an image is read before it is entered or after it is left."""
@@ -165,28 +173,33 @@ class Admission:
             changes.faults += await self._apply(changes.unresolved, query, found)
         return changes.faults
 
-    async def _finish_scan(
-        self, seen: Scan, faults: list[Fault], missing: dict[str, Record], prune: bool
-    ) -> SyncResult:
-        """Withdraw missing requests, and store the result of the scan."""
-        once, self._waiting = await self._withdraw(seen, missing) if prune else (frozenset(), self._waiting)
-        self._absent = self._absent - seen.documents.keys() - seen.claimed if seen.complete else frozenset()
-        synced = SyncResult(
+    def _result(self, seen: Scan, faults: list[Fault], absent: int) -> SyncResult:
+        waits = {ScanNote(uid=uid, kind=ScanNoteKind.WITHDRAWAL_WAITS) for uid in self._waiting}
+        return SyncResult(
             scan=seen,
             files=seen.files,
             refusals=tuple(faults),
             waiting=len(self._waiting),
             retry_after=seen.retry_after,
-            absent=len(once),
+            absent=absent,
             complete=seen.complete,
-            scan_notes=frozenset(note for note, _ in self._strays.values())
-            | {ScanNote(uid=uid, kind=ScanNoteKind.WITHDRAWAL_WAITS) for uid in self._waiting},
+            scan_notes=frozenset(note for note, _ in self._strays.values()) | waits,
             exposed=seen.exposed,
             error=seen.error,
             passed_over=seen.passed_over,
         )
-        await self._report(synced)
-        return synced
+
+    def _changed_rows(
+        self, synced: SyncResult
+    ) -> tuple[list[tuple[str, int, int, str, str, str | None]] | None, frozenset[ScanNote] | None]:
+        """The refusals and the scan notes to store; None for each that did not change since the last scan."""
+        rows = notes = None
+        if synced.refusals != self._refusals:
+            rows = [(f.file, f.line, f.column, f.message, f.hint, f.name) for f in synced.refusals]
+        if synced.scan_notes != self._scan_notes:
+            notes = synced.scan_notes
+        self._refusals, self._scan_notes = synced.refusals, synced.scan_notes
+        return rows, notes
 
     async def _withdraw(self, seen: Scan, missing: dict[str, Record]) -> tuple[frozenset[str], frozenset[str]]:
         """Withdraw requests that were absent twice.
@@ -222,17 +235,7 @@ class Admission:
         """Requests whose name is in no file; a name from a file that could not be read is not missing. Blocking."""
         if not seen.proves_absence:
             return {}
-        gone = present.keys() - seen.documents.keys() - seen.claimed
-        records = ((name, self._store.get(present[name])) for name in gone)
+        records = ((name, self._store.get(uid)) for name, uid in present.items() if seen.lacks(name))
         return {
             name: record for name, record in records if record is not None and not seen.may_hold(record.desired.file)
         }
-
-    async def _report(self, synced: SyncResult) -> None:
-        refusals = None if synced.refusals == self._refusals else synced.refusals
-        rows = None if refusals is None else [(f.file, f.line, f.column, f.message, f.hint, f.name) for f in refusals]
-        notes = None if synced.scan_notes == self._scan_notes else synced.scan_notes
-        self._refusals, self._scan_notes = synced.refusals, synced.scan_notes
-        now, counts = self._clock.now(), (synced.files, synced.complete, synced.waiting)
-        await self._store.record_scan(self._source, now, *counts, rows, notes)
-        self._synced(synced)

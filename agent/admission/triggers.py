@@ -55,10 +55,6 @@ class SyncTriggers:
         await self.scan()
         return True
 
-    async def follow(self, changed: asyncio.Event) -> None:
-        """Scan after each file-system event, until cancelled. These scans prove no absence."""
-        await scan_after_events(self._admission, changed, self._shutdown.fail)
-
     async def _wait(self, seconds: float) -> bool:
         """Wait, and return False if the shutdown was requested."""
         await self._clock.wait(self._shutdown.requested, seconds + _TIMER_MARGIN)
@@ -66,7 +62,7 @@ class SyncTriggers:
 
 
 async def scan_after_events(scanner: Scanner, changed: asyncio.Event, on_error: Callable[[Exception], None]) -> None:
-    """Scan once for all events within the settle time, until cancelled.
+    """Scan once for all events within the settle time, until cancelled. These scans prove no absence.
 
     A file that changed is old enough by then, so that one scan reads it. If it changed again in between, the scan
     returns when the file can be read, and the next scan runs then. A long scan delays the next one by its own duration.

@@ -13,8 +13,8 @@ A failed call is retried by its own request, with backoff. Failures across reque
   sent until a probe finds a dossier of this agent again (design §5).
 - pause: the request that got a Retry-After obeys it. All calls obey it, unless nearly all other answers are good: then
   the pause was meant for one call, not for the client.
-- token: the token endpoint has a circuit of its own. One of its answers counts once for all waiting calls, and has no
-  meaning for Assure.
+- token: the token endpoint has a circuit of its own. One of its answers counts once for all waiting calls, and does not
+  count for Assure.
 
 After an outage two calls may be in flight at once, and one more for each success. A pause halves the number of calls
 in flight once, and each success adds one again. Answers to calls that were sent before the circuit opened have no
@@ -207,20 +207,23 @@ class CircuitBreaker:
 class TokenCircuit:
     """The circuit of the token endpoint. No call is sent after a failure, until there is a token.
 
-    The first failures are a short pause, and are not reported. `opened` is set after MAX_TOKEN_FAILURES, or at once
+    The first failures cause a short pause, and are not reported. `opened` is set after MAX_TOKEN_FAILURES, or at once
     if the endpoint rejects the client.
     """
 
     def __init__(self) -> None:
         self.opened: OpenCircuit | None = None
-        self.next: OpenCircuit | None = None  # the next token request; None: there is a token
+        self.next: OpenCircuit | None = None  # the next token request; None if there is a token
         self._failures = 0  # in a row
         self._denied = 0  # 401 or 403 in a row
 
     def failed(
         self, now: float, jitter: float, pause: float = 0.0, denied: bool = False, certain: bool = False
     ) -> None:
-        """The endpoint returned no token. `pause`: Retry-After; `denied`: 401 or 403; `certain`: an OAuth error."""
+        """The endpoint returned no token.
+
+        `pause` is its Retry-After in seconds. `denied` is True for 401 and 403, `certain` for an OAuth error.
+        """
         self._failures += 1
         self._denied = self._denied + 1 if denied else 0
         cause = Cause.CREDENTIALS if certain or self._denied >= MAX_FORBIDDEN else Cause.TOKEN

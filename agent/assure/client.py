@@ -1,13 +1,14 @@
 """The Assure API as the port `Remote`: one method per call, each answer classified. Never raises, never logs."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import httpx
 
 from agent.assure import request_bodies, response_parsers
-from agent.assure.connection import Acquire, Call, Config, Connection, DateObserver, Observer
+from agent.assure.connection import Acquire, Call, Config, Connection, DateObserver, Observer, Send
 from agent.assure.process_details import ProcessDetails, process_details
 from agent.assure.token import TokenAnswer
 from agent.core.answer import Answer, Operation
@@ -33,14 +34,8 @@ T = TypeVar("T")
 class Middleware(Protocol):
     """Runs around each call of a client. It decides if and when `send` is called, and may replace the answer."""
 
-    async def __call__(
-        self,
-        operation: Operation,
-        target: str | None,
-        send: Callable[[], Awaitable[Answer[T]]],
-        expect_missing: bool = False,
-    ) -> Answer[T]:
-        """`target` is the dossier in the path. `expect_missing`: a 404 is the expected answer."""
+    async def __call__(self, send: Send, call: Call, read: Reader[T]) -> Answer[T]:
+        """The answer of `send(call, read)`, or another one."""
 
 
 class AssureClient:
@@ -59,14 +54,14 @@ class AssureClient:
     ) -> None:
         """The arguments are those of `Connection`."""
         self._connection = Connection(config, clock, observe, transport, acquire, on_token_answer, on_answer, on_date)
-        self._middleware: Middleware | None = None
+        self._send: Send = self._connection.send
         self.aclose = self._connection.aclose
         self.authenticate = self._connection.authenticate
 
     def through(self, middleware: Middleware) -> "AssureClient":
         """A client on the same connection whose calls pass through `middleware`."""
         client = copy(self)
-        client._middleware = middleware
+        client._send = partial(middleware, self._connection.send)
         return client
 
     async def __aenter__(self) -> "AssureClient":
@@ -84,43 +79,43 @@ class AssureClient:
         """POST /dossiers (contract §4)."""
         body = request_bodies.new_dossier(reference)
         call = Call(operation=Operation.CREATE_DOSSIER, method="POST", path=("dossiers",), content=body)
-        return await self._call(call, response_parsers.created_dossier(reference))
+        return await self._send(call, response_parsers.created_dossier(reference))
 
     async def create_process(self, dossier_id: str, process_type: ProcessType, document_id: int) -> Answer[NewProcess]:
         """POST processes (§6)."""
         path, body = ("dossiers", dossier_id, "processes"), request_bodies.new_process(process_type, document_id)
         call = Call(operation=Operation.CREATE_PROCESS, method="POST", path=path, content=body)
-        return await self._call(call, response_parsers.created_process)
+        return await self._send(call, response_parsers.created_process)
 
     async def start_capture(self, dossier_id: str, options: CaptureOptions) -> Answer[str]:
         """POST capture (§10)."""
         path, body = ("dossiers", dossier_id, "capture"), request_bodies.new_capture(options)
         call = Call(operation=Operation.START_CAPTURE, method="POST", path=path, content=body)
-        return await self._call(call, response_parsers.capture_link)
+        return await self._send(call, response_parsers.capture_link)
 
     async def upload_images(self, dossier_id: str, process_id: str, images: Mapping[Depiction, Image]) -> Answer[None]:
         """POST images (§7)."""
         path, body = (*_process(dossier_id, process_id), "images"), request_bodies.new_images(images)
         call = Call(operation=Operation.UPLOAD_IMAGES, method="POST", path=path, content=body)
-        return await self._call(call, response_parsers.empty_body)
+        return await self._send(call, response_parsers.empty_body)
 
     async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Status]:
         """POST process, without a body: the billable act (§8)."""
         path = _process(dossier_id, process_id)
         call = Call(operation=Operation.START_VERIFICATION, method="POST", path=path)
-        return await self._call(call, response_parsers.started_process(process_id))
+        return await self._send(call, response_parsers.started_process(process_id))
 
     async def read_process(self, dossier_id: str, process_id: str) -> Answer[ProcessReading]:
         """GET process (§9)."""
         path = _process(dossier_id, process_id)
         call = Call(operation=Operation.READ_PROCESS, method="GET", path=path)
-        return await self._call(call, response_parsers.process(process_id))
+        return await self._send(call, response_parsers.process(process_id))
 
     async def read_result(self, dossier_id: str, process_id: str) -> Answer[ResultReading]:
         """GET process, with the claims of an accepted one (§9)."""
         path = _process(dossier_id, process_id)
         call = Call(operation=Operation.READ_PROCESS, method="GET", path=path)
-        return await self._call(call, response_parsers.result(process_id))
+        return await self._send(call, response_parsers.result(process_id))
 
     async def describe_process(self, dossier_id: str, process_id: str, personal: bool) -> Answer[ProcessDetails]:
         """GET process for an operator: as `read_process`, and the names of all other fields.
@@ -129,13 +124,13 @@ class AssureClient:
         """
         path = _process(dossier_id, process_id)
         call = Call(operation=Operation.READ_PROCESS, method="GET", path=path)
-        return await self._call(call, process_details(process_id, personal))
+        return await self._send(call, process_details(process_id, personal))
 
     async def read_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[DossierReading]:
         """GET dossier (§4)."""
         path = ("dossiers", dossier_id)
         call = Call(operation=Operation.READ_DOSSIER, method="GET", path=path, expect_missing=expect_missing)
-        return await self._call(call, response_parsers.dossier(dossier_id))
+        return await self._send(call, response_parsers.dossier(dossier_id))
 
     async def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Answer[bytes]:
         """GET images (§7)."""
@@ -146,12 +141,12 @@ class AssureClient:
             query=f"depiction={depiction.value}",
             accept="application/octet-stream, application/json",
         )
-        return await self._call(call, response_parsers.image)
+        return await self._send(call, response_parsers.image)
 
     async def list_dossiers(self) -> Answer[Listing]:
         """GET /dossiers (§4)."""
         call = Call(operation=Operation.LIST_DOSSIERS, method="GET", path=("dossiers",))
-        return await self._call(call, response_parsers.dossiers)
+        return await self._send(call, response_parsers.dossiers)
 
     async def list_processes(
         self, since: float, statuses: tuple[Status, ...], offset: int, limit: int
@@ -159,25 +154,18 @@ class AssureClient:
         """GET /processes (§9)."""
         query = request_bodies.process_query(since, statuses, offset, limit)
         call = Call(operation=Operation.LIST_PROCESSES, method="GET", path=("processes",), query=query)
-        return await self._call(call, response_parsers.process_page)
+        return await self._send(call, response_parsers.process_page)
 
     async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
         """GET document-types (§5)."""
         call = Call(operation=Operation.LIST_DOCUMENT_TYPES, method="GET", path=(PROVIDER, "document-types"))
-        return await self._call(call, response_parsers.document_types)
+        return await self._send(call, response_parsers.document_types)
 
     async def delete_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[None]:
         """DELETE dossier (§4)."""
         path = ("dossiers", dossier_id)
         call = Call(operation=Operation.DELETE_DOSSIER, method="DELETE", path=path, expect_missing=expect_missing)
-        return await self._call(call, response_parsers.empty_body)
-
-    async def _call(self, call: Call, read: Reader[T]) -> Answer[T]:
-        if self._middleware is None:
-            return await self._connection.send(call, read)
-        return await self._middleware(
-            call.operation, call.dossier_id, lambda: self._connection.send(call, read), call.expect_missing
-        )
+        return await self._send(call, response_parsers.empty_body)
 
 
 def _process(dossier_id: str, process_id: str) -> tuple[str, ...]:

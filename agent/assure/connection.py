@@ -7,7 +7,7 @@ the request is sent once more with a new token (contract §1).
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import httpx
 
@@ -32,6 +32,7 @@ Acquire = Callable[[], Awaitable[object]]
 DateObserver = Callable[[float | None, float], None]
 """Receives the `Date` of each answer of Assure (seconds since the epoch, None: no date), and the seconds it took."""
 
+_ATTEMPTS: Final = 2  # the second one with a new token, after a 401
 _ALWAYS: Final = {"Accept-Encoding": "identity", "User-Agent": "assure-agent"}
 _NAMES: Final = {Done: "done", Refused: "refused", Busy: "busy", Unknown: "unknown"}
 
@@ -67,6 +68,13 @@ class Call:
     def dossier_id(self) -> str | None:
         """The dossier in the path."""
         return self.path[1] if self.path[0] == "dossiers" and len(self.path) > 1 else None
+
+
+class Send(Protocol):
+    """Sends a call, as `Connection.send` does."""
+
+    async def __call__(self, call: Call, read: Reader[T]) -> Answer[T]:
+        """The answer. Never raises."""
 
 
 class Connection:
@@ -124,29 +132,25 @@ class Connection:
         """Send a call. Without a token the call is busy for every reason: it was not sent, and it is not at fault."""
         if not all(map(is_id, call.path)):
             return Refused(evidence=Evidence(cause="bad-id"))  # such a path may mean something else: do not send it
-        token = await self._tokens.get()
-        if isinstance(token, Done):
-            answer = await self._attempt(call, token.value.value, read)
-            if answer.evidence.status == 401:
-                token = await self._tokens.get()
-                if isinstance(token, Done):
-                    await self._acquire()
-                    answer = await self._attempt(call, token.value.value, read)
-            if isinstance(token, Done):
-                self._on_answer(answer)
-                return answer
-        evidence = replace(token.evidence, trouble=Trouble.NO_TOKEN)
-        return Busy(evidence=evidence, retry_after=token.retry_after if isinstance(token, Busy) else None)
-
-    async def _attempt(self, call: Call, token: str, read: Reader[T]) -> Answer[T]:
-        """Send the call with this token, and record whether Assure accepts the token."""
-        answer = await self._exchange(call.operation, self._request(call, token), read)
-        if answer.evidence.status == 401:
+        answer: Answer[T] | None = None
+        for _ in range(_ATTEMPTS):
+            issued = await self._tokens.get()
+            if not isinstance(issued, Done):
+                evidence = replace(issued.evidence, trouble=Trouble.NO_TOKEN)
+                return Busy(evidence=evidence, retry_after=issued.retry_after if isinstance(issued, Busy) else None)
+            if answer is not None:
+                await self._acquire()
+            token = issued.value.value
+            answer = await self._exchange(call.operation, self._request(call, token), read)
+            if answer.evidence.status != 401:
+                if isinstance(answer, Done | Refused):
+                    self._tokens.accepted()
+                break
             self._tokens.invalidate(token)
             if self._tokens.client_rejected:
-                return replace(answer, evidence=replace(answer.evidence, cause=NEW_TOKENS_REFUSED))
-        elif isinstance(answer, Done | Refused):
-            self._tokens.accepted()
+                answer = replace(answer, evidence=replace(answer.evidence, cause=NEW_TOKENS_REFUSED))
+        assert answer is not None
+        self._on_answer(answer)
         return answer
 
     def _request(self, call: Call, token: str) -> httpx.Request:
@@ -188,7 +192,23 @@ class Connection:
 
     async def _exchange(self, operation: Operation, request: httpx.Request, read: Reader[T]) -> Answer[T]:
         began = time.monotonic()
-        seen = await self._send(request)
+        seen: HttpReply | NoReply
+        try:
+            if self._closed:
+                seen = NoReply(trouble=Trouble.CONNECT, cause="closed")
+            else:
+                response = await self._transport.handle_async_request(request)
+                body = await read_body(response)
+                self._date = response.headers.get("date", "")
+                seen = HttpReply(
+                    status=response.status_code,
+                    body=body,
+                    document=response_parsers.parse(body),
+                    retry_after=response.headers.get("retry-after"),
+                    date=self._date or None,
+                )
+        except httpx.HTTPError as error:
+            seen = _no_reply(error)
         answer = classify(operation, seen, read, self._clock.now())
         seconds = time.monotonic() - began
         self._observe(operation, _NAMES[type(answer)], seconds)
@@ -197,29 +217,19 @@ class Connection:
             self._on_date(http_date(seen.date), seconds)
         return answer
 
-    async def _send(self, request: httpx.Request) -> HttpReply | NoReply:
-        if self._closed:
-            return NoReply(trouble=Trouble.CONNECT, cause="closed")
-        try:
-            response = await self._transport.handle_async_request(request)
-            body = await read_body(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            late = isinstance(error, httpx.ConnectTimeout)
-            return NoReply(trouble=Trouble.CONNECT, cause="connect-timeout" if late else connection_error_code(error))
-        except httpx.TimeoutException:
+
+def _no_reply(error: httpx.HTTPError) -> NoReply:
+    match error:
+        case httpx.ConnectTimeout():
+            return NoReply(trouble=Trouble.CONNECT, cause="connect-timeout")
+        case httpx.ConnectError():
+            return NoReply(trouble=Trouble.CONNECT, cause=connection_error_code(error))
+        case httpx.TimeoutException():
             return NoReply(trouble=Trouble.TIMEOUT, cause="timeout")
-        except Oversized:
+        case Oversized():
             return NoReply(trouble=Trouble.OVERSIZED, cause="oversized")
-        except httpx.HTTPError:
+        case _:
             return NoReply(trouble=Trouble.RESET, cause="reset")
-        self._date = response.headers.get("date", "")
-        return HttpReply(
-            status=response.status_code,
-            body=body,
-            document=response_parsers.parse(body),
-            retry_after=response.headers.get("retry-after"),
-            date=self._date or None,
-        )
 
 
 async def _unlimited() -> None:

@@ -33,9 +33,10 @@ _CHECKS = "providerSpecific.document.securityChecks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessDetails:
-    """`masked`: dotted paths of fields with a value, such as `finalResult.firstName`; lists end in `[]`.
+    """The fields of a process for the operator.
 
-    `personal`: the same fields with their values as printable, truncated text; empty unless requested.
+    `masked` has the dotted paths of fields with a value, such as `finalResult.firstName`. A list ends in `[]`.
+    `personal` has the same fields with their values as printable, truncated text. It is empty unless requested.
     """
 
     reading: ProcessReading

@@ -13,10 +13,11 @@ from typing import Final, TypeVar
 
 from agent.assure.answer_signal import AnswerSignal, signal_of
 from agent.assure.circuit_breaker import Cause, CircuitBreaker, OpenCircuit, TokenCircuit
+from agent.assure.connection import Call, Send
 from agent.assure.rate_limit import RateLimiter
 from agent.assure.token import TokenAnswer
 from agent.core.answer import NOT_SENT, Answer, Busy, Done, Evidence, Operation, Refused, Trouble, Unknown
-from agent.core.classify import MAX_RETRY_AFTER
+from agent.core.classify import MAX_RETRY_AFTER, Reader
 from agent.platform.callbacks import isolated
 from agent.ports import Clock, Remote
 
@@ -68,41 +69,33 @@ class Throttle:
 
     # ---- the middleware
 
-    async def __call__(
-        self,
-        operation: Operation,
-        target: str | None,
-        send: Callable[[], Awaitable[Answer[T]]],
-        expect_missing: bool = False,
-    ) -> Answer[T]:
+    async def __call__(self, send: Send, call: Call, read: Reader[T]) -> Answer[T]:
         """Send the call, unless it has to wait. A failed list is read again at once: many requests wait for it."""
-        attempts = LIST_ATTEMPTS if operation in _LISTS else 1
+        attempts = LIST_ATTEMPTS if call.operation in _LISTS else 1
         while True:
             attempts -= 1
-            signal, answer = await self._attempt(target, send, expect_missing)
+            signal, answer = await self._attempt(send, call, read)
             if not attempts or signal is not AnswerSignal.OUTAGE or self.is_closed(self._clock.now()):
                 return answer
 
-    async def _attempt(
-        self, target: str | None, send: Callable[[], Awaitable[Answer[T]]], expect_missing: bool
-    ) -> tuple[AnswerSignal, Answer[T]]:
+    async def _attempt(self, send: Send, call: Call, read: Reader[T]) -> tuple[AnswerSignal, Answer[T]]:
         now = self._clock.now()
         if not self.is_closed(now) and await self._limiter.acquire(now):
             now = self._clock.now()
         if self.is_closed(now):  # now, or since the wait for the rate limit began
             wait = None if self._needs_probe else self._breaker.opens_at(now) - now
             return AnswerSignal.NEUTRAL, Busy(evidence=Evidence(cause=NOT_SENT), retry_after=wait)
-        call = self._breaker.start_call()
+        number = self._breaker.start_call()
         try:
-            answer = await send()
+            answer = await send(call, read)
         finally:
-            self._breaker.end_call(call)
-        signal = signal_of(answer, target, expect_missing)
+            self._breaker.end_call(number)
+        signal = signal_of(answer, call.dossier_id, call.expect_missing)
         with self._reporting_changes():
             retry_after = answer.retry_after if isinstance(answer, Busy | Unknown) else None
             if answer.evidence.trouble is Trouble.NO_TOKEN:
                 retry_after = None  # of the token endpoint
-            self._breaker.record(signal, self._clock.now(), self._jitter(), target or "", retry_after)
+            self._breaker.record(signal, self._clock.now(), self._jitter(), call.dossier_id or "", retry_after)
         opened = self._breaker.opened
         if opened is not None and isinstance(answer, Refused) and opened.cause is _ACCOUNT.get(signal):
             # Most likely this refusal concerns the account, not this request: it counts as not sent.

@@ -12,7 +12,6 @@ from dataclasses import replace
 from agent.controller.create_barrier import CreateBarrier
 from agent.controller.interpreter import Interpreter
 from agent.controller.workqueue import OpenGate, WorkQueue
-from agent.core.effect import Effect
 from agent.core.errors import Impossible, StoreError
 from agent.core.machine import admit, step
 from agent.core.observations import Observation, Resumed, TimerFired
@@ -116,7 +115,9 @@ class Reconciler:
         self._barrier.load(self._store.creating(), self._policy.started_at)
         while not self._stopping and self._store_error is None:
             self._wake.clear()
-            self._fill()
+            self._queue.fill(self._working(), self._paused)
+            while (record := self._queue.take(len(self._driven), len(self._calling))) is not None:
+                self._driven[record.uid] = asyncio.create_task(self._drive(record))
             await self._clock.wait(
                 self._wake, self._queue.seconds_to_wait(self._working(), len(self._calling), self._paused)
             )
@@ -170,12 +171,6 @@ class Reconciler:
     def idle(self) -> bool:
         """True when no record is active or ready."""
         return not self._driven and self._queue.empty and not self._committing
-
-    def _fill(self) -> None:
-        """Give each free slot a record."""
-        self._queue.fill(self._working(), self._paused)
-        while (record := self._queue.take(len(self._driven), len(self._calling))) is not None:
-            self._driven[record.uid] = asyncio.create_task(self._drive(record))
 
     def _gate_changed(self) -> None:
         self._queue.gate_changed()
@@ -234,10 +229,17 @@ class Reconciler:
                     self._park_idle(record, policy, ask)
                 stored = taken.record
             record = taken.record
-            if taken.effect is not None:
-                observation = await self._perform(record.uid, taken.effect)
-            else:
+            if taken.effect is None:
                 observation = self._queue.dequeue(record.uid)
+                continue
+            if not taken.effect.kind.local:
+                self._calling.add(record.uid)
+                if self._queue.at_capacity:
+                    self._wake.set()  # there may be room for another one
+            try:
+                observation = await self._interpreter.perform(taken.effect)
+            finally:
+                self._calling.discard(record.uid)
 
     def _current_policy(self) -> tuple[Policy, bool]:
         """The current policy, and True when effects may be requested."""
@@ -251,16 +253,6 @@ class Reconciler:
     def _delivery_policy(self) -> Policy:
         """The policy for delivered observations. Without a confirmed clock no deadline decides."""
         return self._policy if self._clock.confirmed else replace(self._policy, clock_unconfirmed=True)
-
-    async def _perform(self, uid: str, effect: Effect) -> Observation:
-        if not effect.kind.local:
-            self._calling.add(uid)
-            if self._queue.at_capacity:
-                self._wake.set()  # another record may now fit
-        try:
-            return await self._interpreter.perform(effect)
-        finally:
-            self._calling.discard(uid)
 
     def _park_idle(self, record: Record, policy: Policy, ask: bool) -> None:
         """Park a due record that cannot continue, so that the loop does not claim it again at once."""

@@ -136,7 +136,12 @@ class WorkQueue:
         if self._gate.is_closed(now):
             self._check_deadlines(now, working)
         elif (self._has_new_work or not self._ready) and len(working) < self._concurrency and self._gate.capacity(now):
-            self._claim(now, working, begun)
+            self._has_new_work = False
+            kept = {uid: record for uid, record in self._ready.items() if uid in self._inbox}
+            busy, most = self._busy(working), 2 * self._concurrency
+            claimed = self._store.claim(now, most, busy | kept.keys(), begun or self._barrier.active(now))
+            self._ready = {record.uid: record for record in claimed} | kept
+            self._add_hinted(now, busy, most)
         self.at_capacity = self._capacity(now) < math.inf
 
     def take(self, working: int, asking: int) -> Record | None:
@@ -168,13 +173,9 @@ class WorkQueue:
     def _busy(self, working: Collection[str]) -> set[str]:
         return {*working, *self._parked_until_cleared, *self._parked}
 
-    def _claim(self, now: float, working: Collection[str], begun: bool) -> None:
-        self._has_new_work = False
-        kept = {uid: record for uid, record in self._ready.items() if uid in self._inbox}
-        busy, most = self._busy(working), 2 * self._concurrency
-        claimed = self._store.claim(now, most, busy | kept.keys(), begun or self._barrier.active(now))
-        self._ready = {record.uid: record for record in claimed} | kept
-        while self._hinted and len(self._ready) < most:  # last, like every request that waits for a result
+    def _add_hinted(self, now: float, busy: Collection[str], most: int) -> None:
+        """Add records with a hint, after all other work."""
+        while self._hinted and len(self._ready) < most:
             uid = next(iter(self._hinted))
             hinted = self._hinted.pop(uid)
             record = None if uid in busy or uid in self._ready else self._store.get(uid)

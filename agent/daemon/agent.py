@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from agent.admission import AdmissionRules
-from agent.admission.triggers import SyncTriggers
+from agent.admission.triggers import SyncTriggers, scan_after_events
 from agent.assure.account import addresses, need_credentials
 from agent.controller.result_poller import ResultPoller
 from agent.core.errors import AgentError
@@ -163,10 +163,12 @@ class Agent:
         end = self._clock.now() + timeout
         async with self._running(on_listening, wait_for_assure=False):
             await self._sync_triggers.scan_until_settled()
-            while not self._shutdown.requested.is_set() and self._clock.now() < end + self._corrected():
+            while not self._shutdown.requested.is_set():
                 settled = self.reconciler.idle and not self._store.unsettled(self.reconciler.paused)
                 if settled and not await self._sync_triggers.rescan_unresolved():
                     break
+                if self._clock.now() >= end + self._corrected():
+                    return self._finished(unfinished=self._store.unsettled())
                 await self._clock.wait(self._shutdown.requested, 0.1)
             else:
                 return self._finished(unfinished=self._store.unsettled())
@@ -286,7 +288,7 @@ class Agent:
 
     async def _follow_source(self) -> None:
         with watching(self._settings.specs_dir, self._telemetry.watch_failed) as changed:
-            await self._sync_triggers.follow(changed)
+            await scan_after_events(self._admission, changed, self._shutdown.fail)
 
     def _step_committed(self, step: Step) -> None:
         self._telemetry.step_committed(step)

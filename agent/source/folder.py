@@ -9,7 +9,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.platform.settings import Settings
@@ -39,7 +39,7 @@ class Scan:
     """The result of one scan. The absence of a name proves something only if `proves_absence`."""
 
     complete: bool  # every folder and file could be read
-    retry_after: float | None = None  # seconds until files that change now can be read; None: no file changes
+    retry_after: float | None = None  # seconds until files that change now can be read; None if no file changes
     files: int = 0  # request files found
     documents: Mapping[str, Document] = field(default_factory=dict)  # by name; each name is unique in the source
     faults: tuple[Fault, ...] = ()
@@ -56,6 +56,10 @@ class Scan:
         """True if every file could be read and none of them is changing."""
         return self.complete and self.retry_after is None and self.error is None
 
+    def lacks(self, name: str) -> bool:
+        """True if no document has this name, not even a refused one."""
+        return name not in self.documents and name not in self.claimed
+
     def may_hold(self, file: str) -> bool:
         """True if a name that was last seen in this file may still be in it, because it could not be read."""
         return not self.proves_absence or file in self.broken_files or file.startswith(self.broken_folders)
@@ -65,11 +69,16 @@ class Scan:
 class _MergedFiles:
     """The documents of all files of a scan."""
 
-    documents: Mapping[str, Document] = field(default_factory=dict)
+    documents: dict[str, Document] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
-    claimed: frozenset[str] = frozenset()
+    contested: frozenset[str] = frozenset()  # names of refused documents, and names that several documents use
     broken: frozenset[str] = frozenset()
     exposed: tuple[Fault, ...] = ()
+
+    @property
+    def claimed(self) -> frozenset[str]:
+        """Names that no valid document has."""
+        return frozenset(name for name in self.contested if name not in self.documents)
 
 
 class Folder:
@@ -124,8 +133,12 @@ class Folder:
         self._ignore = ignore
         walk = FolderScan(path, self._entries, self._waiting, self._options, ignore)
         walk.run()
-        if walk.changed or len(walk.entries) != len(self._entries):
-            self._merged = _merge_files(walk.entries)
+        changed = walk.changed
+        if len(walk.entries) != len(self._entries) or changed:
+            changed |= self._entries.keys() - walk.entries.keys()
+            self._merged = _replace_documents(self._merged, self._entries, walk.entries, changed) or _merge_files(
+                walk.entries
+            )
         self._entries, self._waiting, self._folder_faults = walk.entries, walk.waiting, tuple(walk.faults)
         merged, retry_at = self._merged, walk.retry_at
         return Scan(
@@ -172,13 +185,39 @@ def _merge_files(entries: Mapping[str, ScannedFile]) -> _MergedFiles:
     paths = sorted(entries)  # no pairs: a hundred thousand new tuples would make the garbage collector run
     files = [entries[path] for path in paths]
     documents, faults, shared = unique(document for entry in files for document in entry.loaded.documents)
-    claimed = shared.union(*(entry.claimed for entry in files)) - documents.keys()
     file_faults = [fault for entry in files for fault in entry.loaded.faults]
     broken = frozenset(
         printable_path(path) for path, entry in zip(paths, files, strict=True) if may_hide_names(entry.loaded)
     )
     exposed = tuple(entry.exposed for entry in files if entry.exposed is not None)
-    return _MergedFiles(documents, (*file_faults, *faults), frozenset(claimed), broken, exposed)
+    contested = shared.union(*(entry.claimed for entry in files))
+    return _MergedFiles(documents, (*file_faults, *faults), contested, broken, exposed)
+
+
+def _replace_documents(
+    merged: _MergedFiles, old: Mapping[str, ScannedFile], new: Mapping[str, ScannedFile], changed: Iterable[str]
+) -> _MergedFiles | None:
+    """`merged` with the documents of the changed files replaced. None if all files must be merged again.
+
+    The cost depends on the changes, except for the copy of one dictionary. A fault, a contested name or an exposed file
+    among the changes requires the complete merge.
+    """
+    paths = sorted(changed)
+    before = [old[path] for path in paths if path in old]
+    after = [new[path] for path in paths if path in new]
+    if any(entry.loaded.faults or entry.claimed or entry.exposed or not entry.loaded.whole for entry in before + after):
+        return None
+    documents = merged.documents.copy()
+    for entry in before:
+        for document in entry.loaded.documents:
+            if document.name in merged.contested:
+                return None
+            del documents[document.name]
+    for entry in after:
+        for document in entry.loaded.documents:
+            if document.name in merged.contested or documents.setdefault(document.name, document) is not document:
+                return None
+    return replace(merged, documents=documents)
 
 
 def unique(documents: Iterable[Document]) -> tuple[dict[str, Document], tuple[Fault, ...], frozenset[str]]:

@@ -170,7 +170,7 @@ class Objects:
 
 
 def author(commit: Commit) -> str:
-    """The author of a commit, as `%an`: printable, at most 200 characters; empty if the commit names no author."""
+    """The author of a commit, as `%an`, printable, at most 200 characters. Empty if the commit names no author."""
     name = commit.author.partition(b"<")[0].strip()[: 4 * _LONGEST_NAME]
     encoding = commit.encoding or b"utf-8"
     try:

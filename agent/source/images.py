@@ -61,7 +61,7 @@ _SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
 _MAX_NAMES_COMPARED = 10_000  # names of a folder that are compared with a missing name
 _LARGEST = 64 * 1024 * 1024  # bytes of an image to delete: MAX_IMAGE_BYTES may have been larger at its admission
 _MOST_FOLDERS = 10_000  # folders that `protected` checks
-_SEGMENTS = 4096  # before the image data; a camera writes some twenty
+_SEGMENTS = 4096  # before the image data; a camera writes about twenty
 _READ_THREADS = 8  # requests whose images are read at once: limits memory and disk load
 
 
@@ -143,7 +143,7 @@ def _folded(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discarded:
-    """The result of deleting an image: `deleted`, or why the agent may not delete the file.
+    """The result of deleting an image: `deleted`, or the reason why the agent must not delete the file.
 
     With an `errno` (its name, such as EROFS) the file still exists, and the agent tries again.
     """
@@ -168,7 +168,7 @@ def discard(images_dir: Path, path: str, sha256: str, max_bytes: int) -> Discard
 
 
 def protected(images_dir: Path) -> Path | None:
-    """The first folder, `images_dir` or below, in which this process cannot delete files; None: it can in all."""
+    """The first folder, `images_dir` or below, in which this process cannot delete files. None if it can in all."""
     folders = (Path(folder) for folder, _, _ in os.walk(images_dir))
     return next((one for one in islice(folders, _MOST_FOLDERS) if not os.access(one, os.W_OK | os.X_OK)), None)
 

@@ -35,7 +35,7 @@ class ReadFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NotDeleted:
-    """A file that was not deleted: the reason, and the errno of the system; 0: the agent may not delete it."""
+    """A file that was not deleted: the reason, and the errno of the system, or 0 if the agent must not delete it."""
 
     reason: ReadFailure
     errno: int = 0

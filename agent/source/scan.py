@@ -29,7 +29,7 @@ class ScannedFile:
     identity: FileIdentity | None
     loaded: LoadedFile
     claimed: frozenset[str]  # names that a refused document in it holds
-    exposed: Fault | None = None  # how others could change it
+    exposed: Fault | None = None  # how other users could change it
 
     @property
     def names(self) -> frozenset[str]:
@@ -53,7 +53,7 @@ Waiting = dict[str, tuple[FileIdentity, float]]  # files that changed too recent
 
 
 class FolderScan:
-    """One walk. `old` are the entries of the previous walk, `waited` the files that were too young for it."""
+    """One walk. `old` has the entries of the previous walk, `waited` the files that were too young for it."""
 
     def __init__(
         self, root: str, old: Mapping[str, ScannedFile], waited: Waiting, options: ScanOptions, ignore: Ignore
@@ -68,12 +68,12 @@ class FolderScan:
         self.exposed: list[Fault] = []  # folders that other users could change, if SOURCE_OWNER does not refuse them
         self.files = 0
         self._models = 0
-        self.changed = False  # an entry differs from that of the previous walk
+        self.changed: set[str] = set()  # paths whose entry differs from that of the previous walk
         self.complete = True
         self.retry_at: float | None = None  # monotonic time at which every file is old enough to be read
 
     def run(self) -> None:
-        """Walk through every folder, from the top."""
+        """Walk through every folder, from the top down."""
         pending = [""]
         while pending:
             prefix = pending.pop()
@@ -86,42 +86,48 @@ class FolderScan:
                 self._lost(prefix, error)
 
     def _folder(self, prefix: str, entries: Iterator[os.DirEntry[str]], pending: list[str]) -> None:
-        for entry in entries:  # the hot loop: one stat per file and little else
+        """Scan the entries of one folder. This is the hot loop: one stat per file and little else."""
+        old, kept, passes_over = self._old, self.entries, self._ignore.passes_over
+        for entry in entries:
             name = entry.name
             if name[0] == ".":
                 continue
             path = prefix + name
             if entry.is_dir(follow_symlinks=False):
-                if not self._ignore.passes_over(f"{path}/"):
+                if not passes_over(f"{path}/"):
                     pending.append(f"{path}/")
-            elif self._ignore.passes_over(path):
                 continue
-            elif is_request_file(name) and not _is_linked_folder(entry):
-                self._file(path, entry)
-            elif entry.is_symlink():
-                self._link(path, pending)
-            elif is_near_miss(name):
-                self.passed_over.append(path)
-
-    def _file(self, path: str, entry: os.DirEntry[str]) -> None:
-        self.files += 1
-        try:
-            status = entry.stat()
-        except OSError as error:
-            found = read_failure(error)
-            if found is ReadFailure.MISSING and not entry.is_symlink():
-                self._retry_after(self._options.settle)  # deleted since the folder was listed
+            if passes_over(path):
+                continue
+            if not is_request_file(name) or (entry.is_symlink() and _is_linked_folder(entry)):
+                self._other(path, entry, pending)
+                continue
+            self.files += 1
+            try:
+                status = entry.stat()
+            except OSError as error:
+                self._without_status(path, entry, error)
+                continue
+            now = (status.st_size, status.st_ctime_ns, status.st_mtime_ns, status.st_ino)
+            before = old.get(path)
+            if before is not None and before.identity == now:
+                kept[path] = before
             else:
-                self._refuse(path, found, None)
-            return
-        now = (status.st_size, status.st_ctime_ns, status.st_mtime_ns, status.st_ino)
-        if (before := self._old.get(path)) is not None and before.identity == now:
-            self.entries[path] = before
-        else:
-            self._changed(path, status, now)
+                self._changed(path, status, now)
 
-    def _link(self, path: str, pending: list[str]) -> None:
-        """A link to a folder, or a link without the name of a request file."""
+    def _without_status(self, path: str, entry: os.DirEntry[str], error: OSError) -> None:
+        found = read_failure(error)
+        if found is ReadFailure.MISSING and not entry.is_symlink():
+            self._retry_after(self._options.settle)  # deleted since the folder was listed
+        else:
+            self._refuse(path, found, None)
+
+    def _other(self, path: str, entry: os.DirEntry[str], pending: list[str]) -> None:
+        """A link to a folder, a link without the name of a request file, or a file without one."""
+        if not entry.is_symlink():
+            if is_near_miss(path):
+                self.passed_over.append(path)
+            return
         try:
             real = os.path.realpath(f"{self._root}/{path}", strict=True)
         except OSError:
@@ -141,7 +147,7 @@ class FolderScan:
             pending.append(f"{path}/")
 
     def _unread(self, path: str, message: str, hint: str) -> None:
-        """A link that may lead to requests: the names that were below it stay claimed."""
+        """Report a link that may lead to requests. The names that were below it stay claimed."""
         self.faults.append(Fault(file=printable_path(path), message=message, hint=hint))
         self.unread.append(f"{printable_path(path)}/")
         self._keep_below(f"{path}/")
@@ -159,7 +165,7 @@ class FolderScan:
         return True
 
     def _lost(self, prefix: str, error: OSError) -> None:
-        """A folder that was deleted during the walk, or cannot be read: the names that it had stay claimed."""
+        """Note a folder that was deleted during the walk, or cannot be read. Its names stay claimed."""
         if read_failure(error) is ReadFailure.MISSING:
             self.complete = self.complete and prefix != ""
             self._retry_after(self._options.settle)
@@ -168,7 +174,7 @@ class FolderScan:
         self._closed(prefix, Fault(file=printable_path(prefix) or ".", message="the folder cannot be read", hint=hint))
 
     def _closed(self, prefix: str, fault: Fault) -> None:
-        """A folder that is not read: the absence of a name proves nothing."""
+        """Report a folder that is not read. The absence of a name then proves nothing."""
         self.complete = False
         self.faults.append(fault)
         self._keep_below(prefix)
@@ -206,7 +212,7 @@ class FolderScan:
             self._wait(path, now, self._options.settle)
 
     def _seconds_to_settle(self, path: str, now: FileIdentity, changed_at: float) -> float:
-        """Seconds until a file is old enough, by its ctime or by our own clock if its clock is ahead; 0: now."""
+        """Seconds until a file is old enough, by its ctime, or by the agent's clock if the file's clock is ahead."""
         options = self._options
         seen, since = self._waited.get(path, (None, 0.0))
         first_seen = since if seen == now else options.monotonic()
@@ -225,7 +231,7 @@ class FolderScan:
         self.retry_at = at if self.retry_at is None else max(at, self.retry_at)
 
     def _refuse(self, path: str, found: ReadFailure, now: FileIdentity | None) -> None:
-        """A file that exists and cannot be read. Without an identity, every scan tries to read it again."""
+        """Report a file that exists and cannot be read. Without an identity, every scan tries to read it again."""
         if found is ReadFailure.UNREADABLE:
             self.complete = False
         self._read(path, now, refusal(found, printable_path(path)))
@@ -243,12 +249,13 @@ class FolderScan:
             self.entries[path] = before
             return
         self.entries[path] = entry
-        self.changed = True
+        self.changed.add(path)
 
 
 def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
+    """For a link: True if it leads to a folder."""
     try:
-        return entry.is_symlink() and entry.is_dir()
+        return entry.is_dir()
     except OSError:  # a loop of links
         return False
 

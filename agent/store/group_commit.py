@@ -97,34 +97,25 @@ class Writer:
     def _commit(self, tickets: Sequence[_Ticket]) -> None:
         started = perf_counter()
         try:
-            self._transact(tickets)
-        except Exception as error:
-            if len(tickets) == 1:
-                tickets[0].error = error
-            else:
+            self._confirm()
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
                 for ticket in tickets:
-                    self._commit_alone(ticket)
+                    ticket.work(self._connection)
+                self._connection.execute("COMMIT")
+                self._committed(self._connection)
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        except Exception as error:
+            if len(tickets) > 1:  # commit each alone: only the one that cannot be written fails
+                for ticket in tickets:
+                    self._commit([ticket])
+                return
+            tickets[0].error = error
         self._observe(perf_counter() - started, len(tickets))
         _answer(tickets)
-
-    def _commit_alone(self, ticket: _Ticket) -> None:
-        try:
-            self._transact([ticket])
-        except Exception as error:
-            ticket.error = error
-
-    def _transact(self, tickets: Sequence[_Ticket]) -> None:
-        self._confirm()
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            for ticket in tickets:
-                ticket.work(self._connection)
-            self._connection.execute("COMMIT")
-            self._committed(self._connection)
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
 
 def _answer(tickets: Sequence[_Ticket]) -> None:

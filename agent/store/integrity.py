@@ -63,6 +63,10 @@ async def check_integrity(path: Path, check: Callable[[Path, Connection], None] 
             while not checking.done():  # an interrupt between two statements is lost
                 connection.interrupt()
                 await asyncio.wait({checking}, timeout=_INTERRUPT_INTERVAL)
+            found = checking.exception()
+            damage = store_error(path, found) if isinstance(found, sqlite3.DatabaseError) else found
+            if isinstance(damage, StoreDamaged):  # found before the interrupt: it must not be lost
+                raise damage from None
             raise
         except sqlite3.DatabaseError as error:
             raise store_error(path, error) from None

@@ -128,7 +128,8 @@ class SqliteStore(LoopQueries):
         """Write these steps and the receipt of their event, all or none."""
 
         def work(connection: Connection) -> None:
-            self._write(connection, steps)
+            for step in steps:
+                write(connection, step, self.keys, self._sinks)
             if receipt is not None:
                 record_receipt(connection, receipt)
 
@@ -136,10 +137,6 @@ class SqliteStore(LoopQueries):
         for step in steps:
             if step.encrypted_claims is not None:
                 self.claims.keyring.committed(step.encrypted_claims)
-
-    def _write(self, connection: Connection, steps: Sequence[Step]) -> None:
-        for step in steps:
-            write(connection, step, self.keys, self._sinks)
 
     async def record_scan(
         self,
@@ -218,7 +215,8 @@ class SqliteStore(LoopQueries):
         """Write a command, its answer and its steps in one transaction, so that the command is executed once."""
 
         def work(connection: Connection) -> None:
-            self._write(connection, steps)
+            for step in steps:
+                write(connection, step, self.keys, self._sinks)
             record_command(connection, self.keys, command, answer, at)
 
         await self._writer.write(work)

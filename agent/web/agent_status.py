@@ -14,10 +14,10 @@ class StatusSnapshot:
 
     now: float
     policy: Policy
-    ready: str | None  # the reason why not; None: ready
+    ready: str | None  # the reason why it is not ready, or None
     paused: bool
-    budget: tuple[int, int] | None  # starts left today and the limit; None: no limit
-    circuit: str | None  # the cause; None: closed
+    budget: tuple[int, int] | None  # starts left today and the limit; None without a limit
+    circuit: str | None  # the cause, or None if it is closed
     troubles: tuple[tuple[str, float, str], ...] = ()  # endpoints: the name, since when, the cause in a sentence
     minutes: Sequence[MinuteBucket]  # the answers of Assure, oldest first
     last_done: float | None

@@ -40,9 +40,9 @@ class Request(_Object):
     generation: _Generation
     """The number of the current verification of this request."""
     mode: Literal["upload", "capture"]
-    """upload: images of the request file. capture: the hosted capture flow."""
+    """The source of the images: upload of the files that the request names, or the hosted capture flow."""
     phase: Phase
-    """The next piece of work; done: none."""
+    """The next piece of work, or done."""
     state: Literal["active", "waiting", "held", "suspended", "done"]
     """The state of the work: for example, held waits for an operator."""
     outcome: Outcome | None
@@ -84,7 +84,7 @@ class Page(_Object):
     items: list[Request]
     """The requests of this page."""
     cursor: str | None
-    """The cursor of the next page; null: this is the last page."""
+    """The cursor of the next page, or null on the last page."""
 
 
 class Problem(_Object):

@@ -1,9 +1,9 @@
 """Assure Events: `POST /events`, the webhook for finished processes (contract §11).
 
 An event only wakes one request: the agent then reads the process itself. So a false, repeated, late or reordered event
-does no harm. The order is: verify the signature of the raw body, check the id, then commit the step of the request and
-the receipt of the event in one transaction (inbox pattern), then answer. A crash neither loses an acknowledged event
-nor processes it twice. The answer waits for this transaction only.
+does no harm. The agent verifies the signature of the raw body and checks the id. One transaction then commits the step
+of the request and the receipt of the event (inbox pattern). The answer follows, and waits for nothing else. A crash
+neither loses an acknowledged event nor processes it twice.
 """
 
 import asyncio

@@ -34,7 +34,7 @@ class HttpSink:
     def __init__(
         self, url: str, keys: Sequence[bytes], agent_id: str, clock: Clock, on_result: OnResult = lambda trouble: None
     ) -> None:
-        """The last argument receives the trouble of each delivery; None: the sink accepted it."""
+        """`on_result` receives the trouble of each delivery, or None if the sink accepted it."""
         self._url = url
         self._on_result = on_result
         self._keys = keys

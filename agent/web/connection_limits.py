@@ -40,8 +40,8 @@ _SECONDS = {Stage.HEAD: 5.0, Stage.BODY: 15.0, Stage.RESPONSE: 30.0}
 class ConnectionLimits:
     """The connections of one listener.
 
-    `most` is their number at once. `largest_body` is the size in bytes of a body that the application accepts: it is
-    given one byte more at most. `dropped` is called for each connection that is ended here.
+    `most` is their maximum number at a time. `largest_body` is the maximum size in bytes of a body that the application
+    accepts: it receives at most one byte more. `dropped` is called for each connection that this class ends.
     """
 
     def __init__(self, most: int, largest_body: int, dropped: Callable[[Dropped], None]) -> None:
@@ -104,7 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._enter(Stage.HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has ended."""
+        """The connection has ended."""
         self._release()
         super().connection_lost(exc)
 
@@ -124,7 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._adjust()
 
     def shutdown(self) -> None:
-        """The server ends: only a request that is complete is still answered."""
+        """The server ends. Only a complete request is still answered."""
         if self._stage is Stage.RESPONSE:
             super().shutdown()
         else:

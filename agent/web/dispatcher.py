@@ -20,7 +20,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds between two attempts
 
 
 class Dispatcher:
-    """Sends to one sink. The last argument receives a result (delivered, failed, dropped) and a number."""
+    """Sends to one sink. The last argument receives a result (delivered, failed, dropped) and its count."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Dispatcher:
         return list(chains.values())
 
     async def _send(self, chains: Sequence[Sequence[Delivery]]) -> int:
-        """Send these. Returns the number of attempts before the sink counted as down."""
+        """Send these notifications. Returns the number of attempts before the sink counted as down."""
         places = asyncio.Semaphore(_AT_ONCE)
         probe = self.sink_down
         tried, taken = 0, list[int]()
@@ -130,7 +130,7 @@ class Dispatcher:
         self._failures += 1
 
     def _seconds_to_next_attempt(self) -> float | None:
-        """Seconds until the next attempt; None: wait for new notifications."""
+        """Seconds until the next attempt. None if only new notifications can cause one."""
         times = [at for _, at in self._retries.values()]
         return min(max(0.0, min(times) - self._clock.now()), _LONGEST_PAUSE) if times else None
 

@@ -68,7 +68,7 @@ def phase_timeline(record: Record, entries: Sequence[HistoryEntry], now: float) 
         if record.phase is Phase.DONE and phase is Phase.DONE:
             state = "passed"
         took = short_duration(spent[phase]) if phase in spent and phase is not Phase.DONE else ""
-        parts.append({"phase": phase.value, "standing": state, "took": took})
+        parts.append({"phase": phase.value, "state": state, "took": took})
     return parts
 
 

@@ -103,6 +103,6 @@ def _listener(host: str, port: int, setting: str) -> socket.socket:
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             hint = f"name an address of this machine, as in {_ANY_PORT[setting]}"
         raise SettingsError(
-            f"ASSURE_AGENT_{setting}: {host}:{port} cannot be used: {error.strerror or error}.", hint
+            f"ASSURE_AGENT_{setting}: {host}:{port} cannot be used ({error.strerror or error}).", hint
         ) from None
     return listener

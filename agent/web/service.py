@@ -83,7 +83,7 @@ class HttpService:
         """A new one-time link to the status page; `url` is that of LISTEN. A bearer secret."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if host != "localhost":  # the page accepts no other names as Host, so the link needs the address
+        if host != "localhost":  # the page accepts no other Host, so the link needs the address
             with contextlib.suppress(OSError, ValueError):  # a broken link has no other effect
                 address = ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host)
                 host = _LOOPBACK[address.version] if address.is_unspecified else str(address)

@@ -1,4 +1,4 @@
-"""Where a generation's document comes from: commit and state in the history, the author in a table of its own."""
+"""The provenance of a generation: commit and state in the audit log, the author in a table of its own."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ async def test_a_scan_after_an_event_records_the_commit_as_well(folder: Path, cl
         assert desk.record("a").desired.commit == head
 
 
-async def test_another_commit_of_the_same_document_is_no_change(folder: Path, clone: Path) -> None:
+async def test_another_commit_of_the_same_document_is_not_a_change(folder: Path, clone: Path) -> None:
     async with desk_at(folder) as desk:
         path = desk.capture("a")
         commit(clone)
@@ -107,8 +107,8 @@ async def test_a_repository_that_cannot_be_read_refuses_and_delays_nothing(folde
         assert desk.record("b").desired.commit == head
 
 
-async def test_in_a_shallow_clone_nobody_is_named_who_did_not_ask(folder: Path) -> None:
-    """[issue 14: a limit of the tool taken for a fact]"""
+async def test_in_a_shallow_clone_no_wrong_author_is_named(folder: Path) -> None:
+    """[issue 14] The end of a shallow clone is not the first commit."""
     clone = repository(folder / "git")
     for name, by in (("alpha", "Ann"), ("beta", "Ben"), ("gamma", "Robot")):
         write(clone / f"{name}.yaml", capture(name))

@@ -1,4 +1,4 @@
-"""A person answers a hold, in the file (design §9)."""
+"""The operator resolves a hold in the request file (design §9)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def held(world: World) -> str:
     return hold.id
 
 
-async def test_the_answer_in_the_file_is_obeyed_once_for_a_blocking_hold(world: World) -> None:
+async def test_the_answer_in_the_file_resolves_a_blocking_hold_once(world: World) -> None:
     world.upload("a", document_id=UNKNOWN)
     async with world.running() as agent:
         first = held(world)
@@ -98,13 +98,13 @@ async def test_an_answer_to_another_hold_is_ignored_and_reported(world: World, d
         assert held(world) == before
         assert world.rows("SELECT count(*) FROM events WHERE type = 'HoldResolved'") == [(0,)]
         strays = [entry for entry in world.logs if "annotation" in entry["event"]]
-        assert [entry["uid"] for entry in strays] == [world.record("a").uid]  # told once, not at each scan
+        assert [entry["uid"] for entry in strays] == [world.record("a").uid]  # logged once, not at each scan
         assert [entry["hold_id"] for entry in strays] == ["h-000000"]
     world.check()
 
 
-async def test_an_answer_to_another_hold_stays_reported_as_long_as_it_is_there(world: World) -> None:
-    """Each scan says what stands in the source now, as it does of what is refused."""
+async def test_an_answer_to_another_hold_is_reported_while_the_file_has_it(world: World) -> None:
+    """Each scan reports the stray answers of the source, as it reports refusals."""
     world.upload("a", document_id=UNKNOWN)
     async with world.running() as agent:
         annotated(world, "retry@h-000000", document_id=UNKNOWN)
@@ -113,7 +113,7 @@ async def test_an_answer_to_another_hold_stays_reported_as_long_as_it_is_there(w
             assert {stray.uid for stray in synced.strays} == {world.record("a").uid}
 
 
-async def test_an_answer_whose_image_is_not_there_is_refused_and_obeyed_once_it_is(world: World) -> None:
+async def test_an_answer_with_a_missing_image_is_refused_until_the_image_exists(world: World) -> None:
     """[I1]"""
     world.upload("a")
     async with world.running() as agent:
@@ -130,7 +130,7 @@ async def test_an_answer_whose_image_is_not_there_is_refused_and_obeyed_once_it_
         assert world.record("a").generation == 2
 
 
-async def test_the_answer_in_a_file_whose_agent_was_down_is_obeyed_at_its_start(begin: Begin) -> None:
+async def test_an_answer_written_while_the_agent_was_down_is_applied_at_its_start(begin: Begin) -> None:
     world = await begin()
     world.upload("a", document_id=UNKNOWN)
     await world.settle()
@@ -145,7 +145,7 @@ TOKEN = {"assure-agent/rerun": "2026-11-23a"}
 
 
 @pytest.mark.parametrize("abandoned", [False, True])
-async def test_a_new_token_in_a_changed_file_verifies_it_once_also_where_a_person_left_it(
+async def test_a_new_token_in_a_changed_file_verifies_it_once_even_after_an_abandon(
     world: World, abandoned: bool
 ) -> None:
     """[I2] One token, one generation."""
@@ -173,7 +173,7 @@ async def test_a_new_token_in_a_changed_file_verifies_it_once_also_where_a_perso
     world.check_nothing_left()
 
 
-async def test_a_token_next_to_an_abandon_gives_the_earlier_one_up_and_verifies_the_file_once(world: World) -> None:
+async def test_a_token_next_to_an_abandon_ends_the_earlier_generation_and_verifies_the_file_once(world: World) -> None:
     """[I2]"""
     world.upload("a", "sandbox-delay=10m")
     async with world.running() as agent:
@@ -193,7 +193,7 @@ async def test_a_token_next_to_an_abandon_gives_the_earlier_one_up_and_verifies_
     world.check_nothing_left()
 
 
-async def test_a_shorter_retention_in_a_changed_file_waits_like_all_else_of_it(world: World) -> None:
+async def test_a_shorter_retention_in_a_changed_file_waits_like_its_other_changes(world: World) -> None:
     world.upload("a", retention="10d")
     await world.settle()
     world.upload("a", document_id=OTHER, retention="10d")
@@ -214,7 +214,7 @@ def not_today(_: dict[str, Any]) -> Any:
 
 
 async def refused_dossiers(world: World, *names: str) -> Callable[[dict[str, Any]], Any]:
-    """Each of these is held because its dossier was refused; returns what creates dossiers all the same."""
+    """Hold these requests by refused dossiers. Returns the original function that creates dossiers."""
     create = world.sandbox.world.create_dossier
     world.sandbox.world.create_dossier = not_today  # type: ignore[method-assign]
     for name in names:
@@ -231,7 +231,7 @@ def adopts(world: World, name: str, dossier: str) -> None:
 
 
 async def test_one_dossier_that_two_files_name_at_once_is_adopted_by_one_of_them(world: World) -> None:
-    """[I2] [I3] And by nobody else while that one has it; the other file is refused, and says why."""
+    """[I2] [I3] The other file is refused with a reason."""
     create = await refused_dossiers(world, "a", "b")
     dossier = create({"externalReference": "made by hand"})["dossierId"]
     async with world.running() as agent:

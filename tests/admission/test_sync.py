@@ -1,4 +1,4 @@
-"""The source loop: what a scan of the folder does to the records (design §3, §8)."""
+"""The sync: the effects of a scan on the records (design §3, §8)."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def typed(desk: ControllerHarness, name: str, country: str = "NLD", **more: Any)
     path.write_text(path.read_text().replace("documentId: 137", wanted))
 
 
-async def test_a_document_type_is_admitted_with_its_id_and_asked_for_no_more(desk: ControllerHarness) -> None:
+async def test_a_document_type_is_admitted_with_its_id_and_not_requested_again(desk: ControllerHarness) -> None:
     desk.types.rows = (DocumentType(id=137, country="NLD", type="passport"),)
     typed(desk, "a")
     typed(desk, "b")
@@ -70,7 +70,7 @@ async def test_a_request_that_changes_in_place_keeps_the_admitted_id(desk: Contr
     assert len(desk.types.asked) == 1
 
 
-async def test_a_type_and_an_image_that_are_not_there_are_reported_together(desk: ControllerHarness) -> None:
+async def test_a_missing_type_and_a_missing_image_are_reported_together(desk: ControllerHarness) -> None:
     typed(desk, "a", "DEU")
     (desk.images / "a/front.jpg").unlink()
     messages = [fault.message for fault in (await desk.scan()).refusals]
@@ -162,7 +162,7 @@ async def test_several_documents_in_a_file_are_several_requests(desk: Controller
     assert [desk.record(name).name for name in ("a", "b", "c")] == ["a", "b", "c"]
 
 
-async def test_documents_that_share_a_name_are_refused_and_the_admitted_one_goes_on(desk: ControllerHarness) -> None:
+async def test_documents_that_share_a_name_are_refused_and_the_admitted_one_continues(desk: ControllerHarness) -> None:
     """[I9]"""
     desk.upload("a")
     desk.upload("b")
@@ -198,7 +198,7 @@ async def test_a_broken_file_keeps_its_last_good_generation(desk: ControllerHarn
 async def test_a_request_that_is_behind_a_link_or_in_a_cut_file_is_not_withdrawn(
     desk: ControllerHarness, restarted: bool, place: str
 ) -> None:
-    """[I1] Absence is proven by a folder that was read whole, and by nothing else."""
+    """[I1] Only a completely read folder proves an absence."""
     (desk.specs / "team").mkdir()
     for name in "ab":
         desk.upload(name).rename(desk.specs / f"team/{name}.yaml")
@@ -220,7 +220,7 @@ async def test_a_request_that_is_behind_a_link_or_in_a_cut_file_is_not_withdrawn
     assert all(desk.record(name).present for name in "ab")
 
 
-async def test_a_broken_file_delays_no_other(desk: ControllerHarness) -> None:
+async def test_a_broken_file_does_not_delay_other_files(desk: ControllerHarness) -> None:
     """[I9]"""
     write(desk.specs / "broken.yaml", "a: 1\na: 2\n")
     write(desk.specs / "typo.yaml", upload("typo", {"front": "typo.jpg"}).replace("processType", "proccessType"))
@@ -231,7 +231,7 @@ async def test_a_broken_file_delays_no_other(desk: ControllerHarness) -> None:
     assert all(fault.line > 0 and fault.hint for fault in synced.refusals)
 
 
-async def test_a_mended_file_is_followed_again(desk: ControllerHarness) -> None:
+async def test_a_corrected_file_is_admitted_again(desk: ControllerHarness) -> None:
     path = desk.upload("a")
     await desk.scan()
     path.write_text("nonsense")
@@ -243,7 +243,7 @@ async def test_a_mended_file_is_followed_again(desk: ControllerHarness) -> None:
 
 
 async def test_image_faults_are_checked_again_at_each_scan(desk: ControllerHarness) -> None:
-    """[I1] The file needs no touch: the picture may come later than the request."""
+    """[I1] The request file need not change: the image may come later."""
     path = desk.upload("a")
     (desk.images / "a/front.jpg").unlink()
     synced = await desk.scan(2)
@@ -315,7 +315,7 @@ async def test_a_removed_file_is_withdrawn_at_the_second_complete_scan(desk: Con
     assert desk.outcomes("b") == [None]
 
 
-async def test_a_name_that_is_back_before_the_second_scan_was_never_away(desk: ControllerHarness) -> None:
+async def test_a_name_that_returns_before_the_second_scan_is_not_withdrawn(desk: ControllerHarness) -> None:
     desk.upload("b")
     path = desk.upload("a")
     await desk.scan()
@@ -353,7 +353,7 @@ async def test_a_removal_while_the_agent_was_away_is_seen_after_its_restart(desk
     assert desk.outcomes("a", "b") == [Outcome.WITHDRAWN, None]
 
 
-async def test_few_removals_need_nobody(desk: ControllerHarness) -> None:
+async def test_few_removals_need_no_approval(desk: ControllerHarness) -> None:
     names = [f"a-{number}" for number in range(6)]
     paths = [desk.upload(name) for name in names]
     await desk.scan()
@@ -393,8 +393,8 @@ async def test_removals_one_by_one_are_counted_over_the_hour(desk: ControllerHar
     assert desk.record("a-3").outcome is Outcome.WITHDRAWN
 
 
-async def test_removals_that_were_put_back_count_for_the_hour(desk: ControllerHarness) -> None:
-    """Whoever takes files away and puts them back, a few at a time, is stopped all the same."""
+async def test_removals_that_were_reverted_count_for_the_hour(desk: ControllerHarness) -> None:
+    """The prune guard also stops removals of a few files at a time that are reverted in between."""
     paths = [desk.upload(f"a-{number}") for number in range(6)]
     await desk.scan()
     waiting = []
@@ -418,7 +418,7 @@ async def test_a_fifth_of_a_large_source_may_go(desk: ControllerHarness) -> None
     assert desk.outcomes(*(f"a-{n}" for n in range(9))) == [Outcome.WITHDRAWN] * 8 + [None]
 
 
-async def test_an_emptied_folder_waits_however_few_there_were(desk: ControllerHarness) -> None:
+async def test_an_emptied_folder_waits_for_approval_even_with_few_requests(desk: ControllerHarness) -> None:
     path = desk.upload("a")
     await desk.scan()
     path.unlink()
@@ -426,7 +426,7 @@ async def test_an_emptied_folder_waits_however_few_there_were(desk: ControllerHa
     assert desk.outcomes("a") == [None]
 
 
-async def test_a_missing_folder_withdraws_nothing_and_says_so(desk: ControllerHarness) -> None:
+async def test_a_missing_folder_withdraws_nothing_and_is_reported(desk: ControllerHarness) -> None:
     desk.upload("a")
     await desk.scan()
     desk.specs.rename(desk.folder / "away")
@@ -451,7 +451,7 @@ async def test_a_replaced_source_folder_waits_for_an_approval(desk: ControllerHa
     assert desk.outcomes("a", "b", "c") == [None] * 3
 
 
-async def test_a_link_that_git_sync_swaps_to_the_next_checkout_is_no_swapped_folder(desk: ControllerHarness) -> None:
+async def test_a_link_that_git_sync_swaps_is_not_a_replaced_folder(desk: ControllerHarness) -> None:
     desk.specs.rmdir()
     for checkout in ("one", "two"):
         write(desk.folder / checkout / "b.yaml", capture("b"))
@@ -465,7 +465,7 @@ async def test_a_link_that_git_sync_swaps_to_the_next_checkout_is_no_swapped_fol
     assert desk.record("b").generation == 1
 
 
-async def test_a_folder_that_was_swapped_while_the_agent_was_down_waits_as_well(desk: ControllerHarness) -> None:
+async def test_a_folder_that_was_replaced_while_the_agent_was_down_waits_for_approval(desk: ControllerHarness) -> None:
     desk.upload("a")
     desk.upload("b")
     await desk.scan()

@@ -11,7 +11,7 @@ from agent.assure.connection import Config
 from agent.core.answer import Operation
 from tests.assure.scripted_server import ScriptedServer
 
-PATIENT = 30.0  # seconds that no test lasts, on a machine that stands still for a while as well
+PATIENT = 30.0  # seconds: longer than any test, even on a machine that is suspended for a while
 HURRIED = 0.2  # of the one timeout that a test is about
 
 
@@ -34,7 +34,7 @@ def clock() -> JumpingClock:
 
 @pytest.fixture
 def observed() -> list[tuple[Operation, str]]:
-    """What the client told its observer, without the seconds."""
+    """The calls that the client reported to its observer, without the seconds."""
     return []
 
 

@@ -31,7 +31,7 @@ class Delivery:
 
 
 class HangUp(Exception):
-    """The behaviour wants the connection ended."""
+    """The behaviour ends the connection."""
 
 
 Behaviour = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -50,7 +50,7 @@ def raw(data: bytes, *, hang_up: bool = False) -> Behaviour:
 
 
 def answer(status: int, body: object = b"", headers: dict[str, str] | None = None) -> Behaviour:
-    """A whole answer; a body that is not bytes is sent as JSON."""
+    """A complete answer. A body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in (headers or {}).items())]
     if status != 204:
@@ -59,7 +59,7 @@ def answer(status: int, body: object = b"", headers: dict[str, str] | None = Non
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
-    """Read the request, answer nothing, close."""
+    """Read the request, then close without an answer."""
     raise HangUp
 
 
@@ -75,7 +75,7 @@ async def silence(writer: asyncio.StreamWriter) -> None:
 
 
 def endless(begin: bytes, more: bytes, taken: list[int] | None = None) -> Behaviour:
-    """Begin an answer, and go on without an end until the client hangs up; `taken` gets the bytes until then."""
+    """Send an endless answer until the client hangs up. `taken` gets the bytes that were sent."""
     block = more * (65536 // len(more) + 1)
 
     async def play(writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""The brakes at work against the sandbox: outages, another account, Retry-After, a rate, the barrier (design §8)."""
+"""Circuit breaker, rate limit and create barrier against the sandbox (design §8)."""
 
 import asyncio
 from typing import Any
@@ -19,20 +19,20 @@ HOUR = 3600.0
 
 
 def down(world: World) -> None:
-    """Every call is answered with 503, and does nothing."""
+    """Every call gets a 503, and has no effect."""
     world.sandbox.faults.add([rule("*", "503", every=1, acts=False)])
 
 
 def notes(world: World) -> list[str]:
-    """What the log says of the circuit."""
+    """The log events about the circuit."""
     return [entry["event"] for entry in world.logs if "circuit" in entry["event"]]
 
 
 # -- an outage -----------------------------------------------------------------------------------------------------
 
 
-async def test_an_outage_of_an_hour_costs_probes_and_then_everything_goes_on_by_itself(world: World) -> None:
-    """[I1] [I2] [I8] Nothing is claimed meanwhile, nothing committed, and nobody waits for an old backoff."""
+async def test_an_outage_of_an_hour_costs_probes_and_then_everything_continues(world: World) -> None:
+    """[I1] [I2] [I8] Meanwhile nothing is claimed or committed, and no request waits for an old backoff."""
     names = [f"a-{number}" for number in range(30)]
     async with world.running(http=True) as agent:
         # Each creation takes a while, so that all are under way before the doubt of one bars the others.
@@ -68,7 +68,7 @@ async def test_an_outage_of_an_hour_costs_probes_and_then_everything_goes_on_by_
 
 
 async def test_one_request_that_always_fails_opens_no_circuit_that_stays_open(world: World) -> None:
-    """[I9] The neutral read succeeds, and the others go on."""
+    """[I9] The neutral read succeeds, and the other requests continue."""
     world.upload("a")
     async with world.running() as agent:
         world.sandbox.faults.add([rule("createProcess", "500", every=1, acts=False)])
@@ -84,7 +84,7 @@ async def test_one_request_that_always_fails_opens_no_circuit_that_stays_open(wo
 
 
 async def test_deadlines_decide_while_the_circuit_is_open(world: World) -> None:
-    """Whoever was billed has a last look first, however long Assure is away: it may have ended well. [I1]"""
+    """A billed request is read once more before it expires, however long the outage: it may have succeeded. [I1]"""
     world.upload("billed", "sandbox-delay=50m", deadline="1h")
     async with world.running() as agent:
         await world.clock.advance(10)
@@ -111,8 +111,8 @@ async def test_deadlines_decide_while_the_circuit_is_open(world: World) -> None:
     world.check_nothing_left()
 
 
-async def test_a_late_read_that_alone_is_never_answered_ends_an_hour_after_the_deadline(world: World) -> None:
-    """Nobody knows why; but the others are answered, so the dossier can be deleted, and must be. [I3]"""
+async def test_late_reads_that_only_fail_for_one_request_end_an_hour_after_the_deadline(world: World) -> None:
+    """Other requests are answered, so the dossier can be deleted, and must be. [I3]"""
     world.upload("a", "sandbox-delay=180m", deadline="1h")
     async with world.running():
         await world.clock.advance(10)
@@ -125,7 +125,7 @@ async def test_a_late_read_that_alone_is_never_answered_ends_an_hour_after_the_d
     world.check_nothing_left()
 
 
-async def test_an_agent_asked_to_end_while_the_circuit_is_open_ends_at_once(
+async def test_an_agent_that_is_stopped_while_the_circuit_is_open_ends_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.daemon.agent._DRAIN_TIMEOUT", 3600.0)
@@ -151,7 +151,7 @@ async def test_an_agent_asked_to_end_while_the_circuit_is_open_ends_at_once(
 
 
 def elsewhere(world: World) -> dict[str, Any]:
-    """From now on the client belongs to another account: nothing of ours is there. Returns what was."""
+    """Move the client to another account, without a dossier of the agent. Returns the earlier contents."""
     ours = dict(world.sandbox.world.dossiers)
     world.sandbox.world.dossiers.clear()
     return ours
@@ -165,7 +165,7 @@ async def test_a_wrong_account_opens_the_circuit_and_nothing_is_lost_created_or_
     async with world.running() as agent:
         await world.clock.advance(60)
         ours = elsewhere(world)
-        await world.clock.advance(15 * 60)  # each looks at its own process
+        await world.clock.advance(15 * 60)  # each polls its own process
         assert agent._throttle.opened is not None
         assert agent._throttle.opened.cause is Cause.MISSING
         world.upload("new")
@@ -185,8 +185,8 @@ async def test_a_wrong_account_opens_the_circuit_and_nothing_is_lost_created_or_
     world.check_nothing_left()
 
 
-async def test_a_404_to_a_creation_holds_nobody_and_ends_with_the_storm(world: World) -> None:
-    """[I1] [I3] There was no dossier in the path: it tells of the path or the account, and nothing of the request."""
+async def test_a_404_to_a_creation_holds_no_request_and_ends_with_the_circuit(world: World) -> None:
+    """[I1] [I3] Without a dossier in the path, a 404 concerns the path or the account, not the request."""
 
     def nowhere(*_: object) -> Any:
         raise not_found("Dossier")
@@ -208,7 +208,7 @@ async def test_a_404_to_a_creation_holds_nobody_and_ends_with_the_storm(world: W
     world.check_nothing_left()
 
 
-async def test_a_request_that_was_really_deleted_there_is_lost_once_a_person_says_so(world: World) -> None:
+async def test_a_request_that_was_deleted_at_assure_is_lost_once_the_operator_confirms_it(world: World) -> None:
     """[I1]"""
     for number in range(8):
         world.upload(f"a-{number}", "sandbox-delay=20m")
@@ -223,8 +223,8 @@ async def test_a_request_that_was_really_deleted_there_is_lost_once_a_person_say
         assert {record.phase for record in world.records().values()} == {Phase.DONE}
 
 
-async def test_a_resume_while_nothing_is_missing_lets_no_wrong_account_lose_anything(world: World) -> None:
-    """[I1] [I3] It ends a pause; what is missing later was not meant."""
+async def test_a_resume_while_nothing_is_missing_does_not_confirm_later_404s(world: World) -> None:
+    """[I1] [I3] It only ends a pause. Dossiers that are missing later are not confirmed by it."""
     for number in range(8):
         world.upload(f"a-{number}", "sandbox-delay=20m")
     async with world.running() as agent:
@@ -244,7 +244,7 @@ async def test_a_resume_while_nothing_is_missing_lets_no_wrong_account_lose_anyt
 
 
 async def test_missing_dossiers_are_lost_when_others_of_the_agent_exist(world: World) -> None:
-    """[I1] The list shows dossiers of ours: the account is the right one."""
+    """[I1] The list has dossiers of this agent: the account is the right one."""
     for number in range(9):
         world.upload(f"a-{number}", "sandbox-delay=20m")
     world.upload("kept", retention="5d")
@@ -278,7 +278,7 @@ async def test_retry_after_holds_all_calls(world: World, how: Any) -> None:
     world.check_nothing_left()
 
 
-async def test_an_absurd_retry_after_holds_them_for_a_minute(world: World) -> None:
+async def test_an_excessive_retry_after_holds_calls_for_a_minute(world: World) -> None:
     async with world.running() as agent:
         world.sandbox.faults.add([rule("createDossier", "429", seconds=1e9, retry_after="seconds")])
         world.upload("a")
@@ -290,8 +290,8 @@ async def test_an_absurd_retry_after_holds_them_for_a_minute(world: World) -> No
         assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
 
 
-async def test_no_more_calls_are_made_in_a_second_than_the_rate_allows(world: World) -> None:
-    """[I8] Who waits for a turn is a row; only what is at hand waits in memory."""
+async def test_the_rate_limits_the_calls_in_a_second(world: World) -> None:
+    """[I8] A waiting request is a row. Only a request in progress waits in memory."""
     times: list[float] = []
     called = world.sandbox.ledger.called
 
@@ -318,8 +318,8 @@ async def test_no_more_calls_are_made_in_a_second_than_the_rate_allows(world: Wo
 # -- the barrier -----------------------------------------------------------------------------------------------------
 
 
-async def test_no_dossier_is_created_before_an_unknown_one_was_searched_for(world: World) -> None:
-    """[I3] One list serves all doubts."""
+async def test_no_dossier_is_created_before_the_search_for_an_unanswered_one(world: World) -> None:
+    """[I3] One list resolves all doubts."""
     names = [f"a-{number}" for number in range(12)]
     async with world.running(concurrency=3) as agent:
         # Each takes a while, so that three are under way before the first of them is in doubt.
@@ -340,8 +340,8 @@ async def test_no_dossier_is_created_before_an_unknown_one_was_searched_for(worl
     world.check_nothing_left()
 
 
-async def test_a_doubt_that_cannot_be_settled_holds_the_others_for_a_minute_only(world: World) -> None:
-    """[I9] GET dossiers is broken for good."""
+async def test_a_doubt_that_cannot_be_resolved_blocks_other_creations_for_a_minute_only(world: World) -> None:
+    """[I9] GET dossiers fails permanently."""
     async with world.running() as agent:
         world.sandbox.faults.add(
             [rule("createDossier", "reset-before"), rule("getDossiers", "500", every=1, acts=False)]

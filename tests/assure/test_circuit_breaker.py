@@ -1,4 +1,4 @@
-"""The brakes as state machines with time as a value: whatever happens in whatever order, they let go again [I1, I9]."""
+"""Circuit breaker and rate limit as state machines: after any sequence of events, calls continue [I1, I9]."""
 
 import math
 from random import Random
@@ -37,7 +37,7 @@ GOOD = (AnswerSignal.HEALTHY, AnswerSignal.TARGET_FOUND)
 
 
 @given(st.floats(0.1, 1000), st.lists(st.floats(0, 3), min_size=1, max_size=100))
-def test_no_second_has_more_turns_than_the_rate_and_its_burst(rate: float, pauses: list[float]) -> None:
+def test_no_second_has_more_calls_than_the_rate_and_its_burst(rate: float, pauses: list[float]) -> None:
     bucket, now, turns = TokenBucket(rate), NOW, []
     for pause in pauses:
         now += pause
@@ -49,21 +49,21 @@ def test_no_second_has_more_turns_than_the_rate_and_its_burst(rate: float, pause
         assert len(within) <= rate + max(rate, 1.0) + 1
 
 
-def test_nobody_waits_where_there_is_no_limit_and_everybody_the_same_where_there_is() -> None:
+def test_without_a_limit_no_call_waits_and_with_one_all_wait_in_order() -> None:
     free, slow = TokenBucket(0), TokenBucket(2)
     assert [free.reserve(NOW) for _ in range(5)] == [NOW] * 5
     assert [slow.reserve(NOW) - NOW for _ in range(5)] == pytest.approx([0, 0, 0.5, 1, 1.5], abs=1e-6)
 
 
 @given(st.floats(0.1, 50), st.integers(0, 30), st.floats(1, 1e6))
-def test_a_clock_that_goes_back_makes_nobody_wait_for_the_time_it_lost(rate: float, calls: int, back: float) -> None:
+def test_a_clock_that_goes_back_delays_no_call_by_the_lost_time(rate: float, calls: int, back: float) -> None:
     bucket = TokenBucket(rate)
     waited = max([bucket.reserve(NOW) - NOW for _ in range(calls)], default=0.0)
     assert bucket.reserve(NOW - back) - (NOW - back) <= waited + 1 / rate + 1e-3
 
 
 @given(st.floats(0.1, 50), st.integers(0, 30), st.floats(0, 10))
-def test_a_turn_comes_within_a_second_while_there_is_capacity(rate: float, calls: int, later: float) -> None:
+def test_a_call_waits_at_most_a_second_while_there_is_capacity(rate: float, calls: int, later: float) -> None:
     bucket = TokenBucket(rate)
     for _ in range(calls):
         bucket.reserve(NOW)
@@ -78,7 +78,7 @@ def test_a_turn_comes_within_a_second_while_there_is_capacity(rate: float, calls
 
 
 class Brakes(RuleBasedStateMachine):
-    """Answers, pauses, probes and clocks in any order, beside the simplest account of the consequences."""
+    """Answers, pauses, probes and clocks in any order, next to the simplest model of the consequences."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Brakes(RuleBasedStateMachine):
         assert (self.breaker.opened and self.breaker.opened.cause) == cause
 
     def _cause(self) -> Cause | None:
-        """As the documents say it."""
+        """The cause according to the documents."""
         if sum(self.missing.values()) > MAX_TRUSTED_MISSING:
             return Cause.MISSING
         if self.unaccepted:
@@ -142,7 +142,7 @@ class Brakes(RuleBasedStateMachine):
     @precondition(lambda self: self.breaker.opened is not None)
     @rule(seen=st.sampled_from(AnswerSignal))
     def answered_late(self, seen: AnswerSignal) -> None:
-        """Answers to what was sent before it opened change nothing any more."""
+        """Answers to calls that were sent before the circuit opened have no effect."""
         before = self.breaker.opened
         self.breaker.record(seen, self.now, 0.5, "a")
         assert self.breaker.opened == before
@@ -171,7 +171,7 @@ class Brakes(RuleBasedStateMachine):
 
     @rule()
     def believed(self) -> None:
-        """A person says that what is missing is gone indeed; without effect while nothing is said to be missing."""
+        """The operator confirms the missing dossiers. No effect while the cause is another one."""
         outage = self.breaker.opened is not None and self.breaker.opened.cause is not Cause.MISSING
         closes = self.breaker.opened is not None and not outage
         self.breaker.trust_missing(self.now)
@@ -183,7 +183,7 @@ class Brakes(RuleBasedStateMachine):
     @precondition(lambda self: self.breaker.opened is None)
     @rule(calls=st.integers(1, 20))
     def calls_begin(self, calls: int) -> None:
-        """As many as there is room for."""
+        """Start as many calls as the capacity allows."""
         if self.breaker.is_closed_to_calls(self.now):
             self.now = self.breaker.opens_at(self.now)
         for _ in range(int(min(calls, self.breaker.capacity(self.now)))):
@@ -191,7 +191,7 @@ class Brakes(RuleBasedStateMachine):
 
     @rule()
     def calls_end(self) -> None:
-        """Then there is room again."""
+        """End calls, which frees capacity."""
         for begun in self.under_way:
             self.breaker.end_call(begun)
         self.under_way = []
@@ -227,7 +227,7 @@ def test_noise_on_a_third_of_the_calls_is_no_outage_and_silence_is(seed: int) ->
 
 
 def test_calls_that_fail_now_and_then_over_a_long_time_are_no_outage() -> None:
-    """[I9] Fewer than LEAST in a window."""
+    """[I9] Fewer than MIN_ANSWERS in a window."""
     breaker = CircuitBreaker()
     for number in range(1_000):
         breaker.record(AnswerSignal.OUTAGE, NOW + number * (WINDOW_SECONDS / (MIN_ANSWERS - 1)))
@@ -235,14 +235,14 @@ def test_calls_that_fail_now_and_then_over_a_long_time_are_no_outage() -> None:
 
 
 def out(breaker: CircuitBreaker) -> None:
-    """Nobody answers."""
+    """No call is answered."""
     for _ in range(MIN_ANSWERS):
         breaker.record(AnswerSignal.OUTAGE, NOW)
     assert breaker.opened is not None
 
 
 def rounds(breaker: CircuitBreaker, now: float) -> list[float]:
-    """How many calls are let through in each round, while all succeed, until there is no limit."""
+    """The calls that are allowed in each round, while all succeed, until there is no limit."""
     begun = [breaker.capacity(now)]
     while begun[-1] < math.inf:
         calls = [breaker.start_call() for _ in range(int(begun[-1]))]
@@ -260,7 +260,7 @@ def test_after_an_outage_each_success_lets_more_calls_through_until_there_is_no_
     assert rounds(breaker, NOW) == [2, 4, 8, 16, 32, 64, 128, math.inf]
 
 
-def test_calls_that_hang_since_before_the_outage_take_no_place_after_it() -> None:
+def test_calls_in_flight_since_before_the_outage_do_not_count_after_it() -> None:
     """[I9] Otherwise the agent is silent until they time out."""
     breaker = CircuitBreaker()
     hanging = [breaker.start_call() for _ in range(64)]
@@ -272,7 +272,7 @@ def test_calls_that_hang_since_before_the_outage_take_no_place_after_it() -> Non
     assert breaker.capacity(NOW) == HALF_OPEN_CALLS
 
 
-def test_a_retry_after_halves_the_calls_under_way_once_and_does_not_begin_at_two_again() -> None:
+def test_a_retry_after_halves_the_calls_in_flight_once_and_does_not_restart_at_two() -> None:
     """Issue 14.4: a slow ramp after each of them kept the agent at 10 calls a second with 3 % of 429."""
     breaker = CircuitBreaker()
     calls = [breaker.start_call() for _ in range(64)]
@@ -284,7 +284,7 @@ def test_a_retry_after_halves_the_calls_under_way_once_and_does_not_begin_at_two
     assert rounds(breaker, NOW + 2)[:3] == [32, 64, 128]
 
 
-def test_many_pauses_in_a_row_leave_places_for_some_calls() -> None:
+def test_many_pauses_in_a_row_still_allow_some_calls() -> None:
     breaker = CircuitBreaker()
     for number in range(100):
         breaker.record(AnswerSignal.OUTAGE, NOW + 2 * number, retry_after=1.0)
@@ -293,8 +293,8 @@ def test_many_pauses_in_a_row_leave_places_for_some_calls() -> None:
     assert MIN_CALLS_AFTER_PAUSE < UNLIMITED_CALLS
 
 
-def test_one_retry_after_among_good_answers_stops_its_request_alone_and_several_stop_all() -> None:
-    """Issue 14.4: with 3 % of 429 nobody but their own requests waits."""
+def test_one_retry_after_among_good_answers_pauses_its_request_and_several_pause_all() -> None:
+    """Issue 14.4: with 3 % of 429, only the requests that got one wait."""
     breaker, now = CircuitBreaker(), NOW
     breaker.record(AnswerSignal.OUTAGE, now, retry_after=7.0)
     assert breaker.is_closed_to_calls(now), "nothing is known yet: it is meant for all"
@@ -313,7 +313,7 @@ def test_one_retry_after_among_good_answers_stops_its_request_alone_and_several_
 
 
 def test_403_opens_the_circuit_at_the_third_in_a_row_for_any_failure_between() -> None:
-    """Issue 14.2: wrong credentials are a cause of their own, told within seconds."""
+    """Issue 14.2: wrong credentials are a cause of their own, reported within seconds."""
     breaker = CircuitBreaker()
     for seen in (
         AnswerSignal.FORBIDDEN,
@@ -333,7 +333,7 @@ def test_403_opens_the_circuit_at_the_third_in_a_row_for_any_failure_between() -
 # -- the token endpoint --------------------------------------------------------------------------------------------
 
 
-def test_one_token_that_is_not_given_is_a_pause_of_half_a_second_and_no_circuit_that_is_reported() -> None:
+def test_one_failed_token_request_is_a_pause_of_half_a_second_and_is_not_reported() -> None:
     """Issue 14.4: a token answer counts once."""
     circuit = TokenCircuit()
     circuit.failed(NOW, 0.999)
@@ -358,7 +358,7 @@ def test_the_third_failure_of_the_token_endpoint_in_a_row_opens_its_circuit() ->
 
 
 @given(st.floats(-10, 1e9) | st.just(math.inf))
-def test_the_token_endpoint_is_asked_again_when_it_said_and_within_a_minute(seconds: float) -> None:
+def test_a_token_is_requested_again_after_the_retry_after_and_within_a_minute(seconds: float) -> None:
     circuit = TokenCircuit()
     circuit.failed(NOW, 0.0, pause=seconds)
     assert circuit.next is not None
@@ -367,7 +367,7 @@ def test_the_token_endpoint_is_asked_again_when_it_said_and_within_a_minute(seco
 
 @pytest.mark.parametrize(("certain", "answers"), [(True, 1), (False, MAX_FORBIDDEN)])
 def test_a_client_that_is_not_accepted_is_reported_at_once_or_after_the_third_401(certain: bool, answers: int) -> None:
-    """Issue 14.2: `invalid_client` is certain; a 401 of anything on the way is noise at first."""
+    """Issue 14.2: `invalid_client` is certain. A 401 may also come from a gateway."""
     circuit = TokenCircuit()
     for number in range(answers):
         assert circuit.opened is None, number
@@ -376,15 +376,15 @@ def test_a_client_that_is_not_accepted_is_reported_at_once_or_after_the_third_40
     assert circuit.opened.cause is Cause.CREDENTIALS
 
 
-def test_one_dossier_that_is_gone_never_opens_the_circuit() -> None:
-    """It is asked for until it is lost."""
+def test_one_missing_dossier_never_opens_the_circuit() -> None:
+    """The agent reads it until the request is lost."""
     breaker = CircuitBreaker()
     for _ in range(100):
         breaker.record(AnswerSignal.TARGET_MISSING, NOW, 0.5, "a")
     assert breaker.opened is None
 
 
-def test_404s_without_a_dossier_count_until_anything_is_answered_as_it_should_be() -> None:
+def test_404s_without_a_dossier_count_until_any_call_succeeds() -> None:
     breaker = CircuitBreaker()
     for _ in range(20):
         for _ in range(MAX_TRUSTED_MISSING):

@@ -1,4 +1,4 @@
-"""The client from end to end: what goes over the wire, and what each answer is taken for (I2, I6)."""
+"""The client from end to end: the bytes on the wire, and the class of each answer (I2, I6)."""
 
 import asyncio
 from base64 import b64encode
@@ -198,7 +198,7 @@ async def test_a_success_with_a_foreign_body_is_unknown(
 
 
 @every_call
-async def test_their_own_404_is_refused_where_a_dossier_was_asked_for_but_never_for_a_start(
+async def test_a_404_of_assure_refuses_a_read_of_a_dossier_but_never_a_start(
     client: AssureClient, server: ScriptedServer, operation: Operation
 ) -> None:
     server.will(answer(404, ERROR | {"status": 404}, {"Content-Type": "application/problem+json"}))
@@ -206,14 +206,14 @@ async def test_their_own_404_is_refused_where_a_dossier_was_asked_for_but_never_
     if operation is Operation.START_VERIFICATION:
         assert isinstance(got, Unknown)
     elif operation in WITHOUT_DOSSIER:
-        assert isinstance(got, Busy)  # a wrong path or account, and nothing of ours
+        assert isinstance(got, Busy)  # a wrong path or account, not this request
     else:
         assert isinstance(got, Refused)
         assert got.missing
 
 
 @every_call
-async def test_429_is_busy_for_as_long_as_it_says(
+async def test_a_429_is_busy_for_its_retry_after(
     client: AssureClient, server: ScriptedServer, operation: Operation
 ) -> None:
     server.will(answer(429, b"slow down", {"Retry-After": "7"}))
@@ -229,12 +229,12 @@ async def test_no_document_types_are_an_empty_list(client: AssureClient, server:
     assert got.value == ()
 
 
-async def test_a_204_is_no_success_of_another_list(client: AssureClient, server: ScriptedServer) -> None:
+async def test_a_204_is_not_a_success_of_another_list(client: AssureClient, server: ScriptedServer) -> None:
     server.will(answer(204))
     assert isinstance(await client.list_dossiers(), Unknown)
 
 
-async def test_retry_after_as_a_date_is_counted_from_our_clock(
+async def test_retry_after_as_a_date_is_relative_to_the_agents_clock(
     client: AssureClient, server: ScriptedServer, clock: JumpingClock
 ) -> None:
     server.will(answer(429, b"", {"Retry-After": "Fri, 15 Jan 2027 08:00:30 GMT"}))
@@ -255,7 +255,7 @@ async def test_a_connection_that_was_never_made_is_busy(
 
 
 @every_call
-async def test_a_401_is_asked_once_more_with_a_new_token(
+async def test_a_401_is_repeated_once_with_a_new_token(
     client: AssureClient, server: ScriptedServer, operation: Operation
 ) -> None:
     server.will(answer(401, ERROR), success(operation))
@@ -327,10 +327,8 @@ async def test_a_call_of_a_rejected_client_is_busy_and_not_sent(client: AssureCl
 
 
 @pytest.mark.parametrize("odd", ["all", "ALL", "..", ".", "", "a/b", "a?b", "a#b", "a b"])
-async def test_an_id_that_could_mean_something_else_is_never_sent(
-    client: AssureClient, server: ScriptedServer, odd: str
-) -> None:
-    """DELETE /dossiers/all does not exist for us (design §5)."""
+async def test_an_invalid_id_is_never_sent(client: AssureClient, server: ScriptedServer, odd: str) -> None:
+    """The agent must never send DELETE /dossiers/all (design §5)."""
     for call in (client.delete_dossier(odd), client.start_verification("d-1", odd), client.read_dossier(odd)):
         assert await call == Refused(evidence=Evidence(cause="bad-id"))
     assert server.deliveries == []

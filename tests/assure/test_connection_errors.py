@@ -1,4 +1,4 @@
-"""Why a call has no answer is said exactly (issue 14.2): by real sockets, in the words that people and metrics get."""
+"""The exact cause of a call without an answer (issue 14.2), with real sockets, in messages and metrics."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ from .test_token import JumpingClock
 
 
 def _certificate(folder: Path, valid: timedelta) -> ssl.SSLContext:
-    """A server's TLS with a certificate that nobody vouches for, valid from ten days ago on."""
+    """The TLS context of a server with an untrusted certificate, valid since ten days ago."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     begun = datetime.now(UTC) - timedelta(days=10)
@@ -77,12 +77,12 @@ async def test_a_port_where_nothing_listens_is_a_refused_connection(config: Conf
     assert (part, cause) == ("refused", EndpointCause.REFUSED)
 
 
-async def test_a_host_that_does_not_exist_is_a_matter_of_dns(config: Config, clock: JumpingClock) -> None:
+async def test_an_unknown_host_is_reported_as_dns(config: Config, clock: JumpingClock) -> None:
     part, cause, _ = await _cause(config, clock, "http://nonexistent.invalid/token")
     assert (part, cause) == ("dns", EndpointCause.DNS)
 
 
-async def test_https_to_a_port_that_speaks_http_is_a_matter_of_tls(config: Config, clock: JumpingClock) -> None:
+async def test_https_to_a_port_that_speaks_http_is_reported_as_tls(config: Config, clock: JumpingClock) -> None:
     async def http(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()

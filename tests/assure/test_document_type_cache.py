@@ -1,4 +1,4 @@
-"""The list of document types: asked for when it is needed, and waited for by nobody for long (contract §5)."""
+"""The list of document types: requested when it is needed, and never waited for long (contract §5)."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ from agent.platform.clock import SystemClock
 
 
 class Late:
-    """An Assure that answers when it is told to."""
+    """An Assure that answers when the test allows it."""
 
     def __init__(self) -> None:
         self.now = asyncio.Event()
@@ -35,10 +35,10 @@ class Full:
         raise StoreError("The state file could not be written: the disk is full.")
 
 
-async def test_a_list_that_cannot_be_kept_after_all_gave_up_waiting_is_no_traceback(
+async def test_a_list_that_cannot_be_stored_causes_no_traceback_after_all_waits_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever writes next says that the disk is full."""
+    """The next write reports the full disk."""
     monkeypatch.setattr(document_type_cache, "_CALL_TIMEOUT", 0.0)
     reported: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))

@@ -1,4 +1,4 @@
-"""Request bodies, to the byte where it matters: documented fields only, absent when there is nothing to say."""
+"""Request bodies, to the byte where it matters: only documented fields, and none without a value."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What we let in of answers: what decides must be right, what informs may be missing, nothing personal stays (I6)."""
+"""Parsed answers: deciding values must be valid, informative ones may be missing, personal ones are dropped (I6)."""
 
 import json
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def test_a_similarity_may_be_in_the_final_result() -> None:
     assert response_parsers.process(P)(reply(body)).similarity is None
 
 
-def test_a_failed_process_says_why_in_a_code() -> None:
+def test_a_failed_process_has_the_code_of_its_reason() -> None:
     body = ROW | {"status": "failed", "failReason": {"type": "upload_failed", "message": "ERROR: Willeke"}}
     assert response_parsers.process(P)(reply(body)).fail_type == "upload_failed"
     assert response_parsers.process(P)(reply(ROW | {"failReason": {"type": "it failed, Willeke"}})).fail_type is None
@@ -84,7 +84,7 @@ def test_a_failed_process_says_why_in_a_code() -> None:
 
 @pytest.mark.parametrize("junk", [None, True, 5, "Willeke", [], ["x"], {}, {"document": [1]}, [[]], [{"type": 5}]])
 @pytest.mark.parametrize("key", ["statusReasons", "providerSpecific", "finalResult", "failReason", "depictions"])
-def test_a_value_that_only_informs_is_dropped_when_it_is_odd(key: str, junk: object) -> None:
+def test_an_invalid_informative_value_is_dropped(key: str, junk: object) -> None:
     reading = response_parsers.process(P)(reply(ROW | {key: junk}))
     assert (reading.status, reading.reasons, reading.checks) == (Status.PENDING, (), ())
     assert (reading.fail_type, reading.similarity) == (None, None)
@@ -101,7 +101,7 @@ def test_reasons_keep_only_codes() -> None:
     assert reading.reasons == (StatusReason(type="Document", category="Security"),)
 
 
-def test_a_status_that_we_do_not_know_is_distinguished() -> None:
+def test_an_unknown_status_is_distinguished() -> None:
     unknown = ROW | {"status": "verifying"}
     assert cause(response_parsers.process(P), unknown) == "unknown-status"
     assert cause(response_parsers.started_process(P), unknown) == "unknown-status"
@@ -193,7 +193,7 @@ def test_a_list_with_one_bad_row_proves_nothing() -> None:
     assert cause(response_parsers.process_page, {"processes": [ROW]}) == "unreadable"
 
 
-def test_an_unknown_status_of_another_product_spoils_no_page() -> None:
+def test_an_unknown_status_of_another_product_does_not_invalidate_a_page() -> None:
     others = ROW | {"provider": "webid", "status": "not_matched"}
     page = response_parsers.process_page(reply({"processes": [others, ROW], "totalResults": 2}))
     assert [row.process_id for row in page.processes] == [ROW["processId"]]
@@ -239,7 +239,7 @@ def test_no_body_may_be_blank_or_an_empty_object(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b'{"status":"great"}', b'{"ok":true}', b"[]", b"null", b'"x"', b"0", b"<html>", b"\0"]
 )
-def test_a_body_where_none_is_documented_is_somebody_elses(body: bytes) -> None:
+def test_an_undocumented_body_is_not_from_assure(body: bytes) -> None:
     """Design §5: done is exactly the documented success. [I1]"""
     with pytest.raises(Unreadable):
         response_parsers.empty_body(HttpReply(status=201, body=body, document=response_parsers.parse(body)))
@@ -290,7 +290,7 @@ HOSTILE = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(K
 
 @settings(max_examples=500, deadline=None)
 @given(HOSTILE, st.sampled_from(READERS))
-def test_no_body_makes_a_reader_raise_anything_but_value_error(document: object, read: Reader[Any]) -> None:
+def test_a_parser_raises_only_value_error_for_any_body(document: object, read: Reader[Any]) -> None:
     with suppress(ValueError):
         read(HttpReply(status=200, body=b"x", document=document))
 
@@ -341,19 +341,19 @@ def test_document_types_are_read_with_all_that_is_documented() -> None:
     [("id", odd) for odd in (None, True, 0, -1, 2**31, 137.0, "137")]
     + [(key, odd) for key in ("country", "type") for odd in (None, "", 1, "two words", "x" * 65, "\x1b[2J")],
 )
-def test_one_odd_document_type_spoils_the_list(key: str, odd: object) -> None:
+def test_one_invalid_document_type_invalidates_the_list(key: str, odd: object) -> None:
     """It might be the second that fits."""
     assert cause(response_parsers.document_types, [PASSPORT, PASSPORT | {key: odd}]) == "unreadable"
 
 
 @pytest.mark.parametrize("odd", [None, 1, [], "\x1b[2J", "a\nb", "x" * 101])
 @pytest.mark.parametrize("key", ["countryName", "name", "subType", "icao"])
-def test_a_value_that_only_describes_a_document_type_is_dropped_when_odd(key: str, odd: object) -> None:
+def test_an_invalid_description_of_a_document_type_is_dropped(key: str, odd: object) -> None:
     (row,) = response_parsers.document_types(reply([PASSPORT | {key: odd}]))
     assert (row.id, row.country, row.type) == (137, "NLD", "passport")
     assert "" in (row.country_name, row.name, row.sub_type, row.icao)
 
 
-def test_a_204_with_a_body_is_no_list() -> None:
+def test_a_204_with_a_body_is_not_a_list() -> None:
     with pytest.raises(Unreadable):
         response_parsers.document_types(HttpReply(status=204, body=b"<html>"))

@@ -8,6 +8,7 @@ import pytest
 
 from agent.assure.answer_signal import AnswerSignal, signal_of
 from agent.assure.circuit_breaker import MAX_TRUSTED_MISSING, MIN_ANSWERS, Cause, OpenCircuit
+from agent.assure.connection import Call
 from agent.assure.rate_limit import RateLimiter
 from agent.assure.throttle import LIST_ATTEMPTS, MISSING_NOT_TRUSTED, Throttle
 from agent.core.answer import (
@@ -23,6 +24,7 @@ from agent.core.answer import (
     Unknown,
 )
 from agent.core.assure_types import ListedDossier
+from agent.core.classify import Reader
 from tests.support.clock import VirtualClock, until
 
 GONE = Refused(evidence=Evidence(status=404, cause="error-body"))
@@ -111,18 +113,29 @@ class Throttled:
         self.run_probes = throttle.run_probes
 
     async def create_dossier(self, reference: str) -> Answer[Any]:
-        return await self.throttle(Operation.CREATE_DOSSIER, None, lambda: self._remote.create_dossier(reference))
+        return await self._through(Operation.CREATE_DOSSIER, (), lambda: self._remote.create_dossier(reference))
 
     async def read_dossier(self, dossier_id: str) -> Answer[Any]:
-        return await self.throttle(Operation.READ_DOSSIER, dossier_id, lambda: self._remote.read_dossier(dossier_id))
+        return await self._through(Operation.READ_DOSSIER, (dossier_id,), lambda: self._remote.read_dossier(dossier_id))
 
     async def list_dossiers(self) -> Answer[Any]:
-        return await self.throttle(Operation.LIST_DOSSIERS, None, self._remote.list_dossiers)
+        return await self._through(Operation.LIST_DOSSIERS, (), self._remote.list_dossiers)
 
     async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Any]:
-        return await self.throttle(
-            Operation.START_VERIFICATION, dossier_id, lambda: self._remote.start_verification(dossier_id, process_id)
+        return await self._through(
+            Operation.START_VERIFICATION,
+            (dossier_id, "processes", process_id),
+            lambda: self._remote.start_verification(dossier_id, process_id),
         )
+
+    async def _through(
+        self, operation: Operation, path: tuple[str, ...], perform: Callable[[], Awaitable[Answer[Any]]]
+    ) -> Answer[Any]:
+        async def send(_: Call, __: Reader[Any]) -> Answer[Any]:
+            return await perform()
+
+        call = Call(operation=operation, method="GET", path=("dossiers", *path))
+        return await self.throttle(send, call, lambda reply: None)  # type: ignore[arg-type]
 
 
 def limited(answer: Answer[Any], clock: VirtualClock, rate: float = 0.0) -> tuple[Throttled, Scripted, list[Any]]:
@@ -148,8 +161,8 @@ async def test_a_list_that_fails_is_read_again_at_once(answer: Answer[Any], atte
         assert sent.calls == ["list_dossiers"] * attempts
 
 
-async def test_while_it_is_open_nothing_is_sent_and_what_was_asked_for_is_busy() -> None:
-    """[I2] It certainly did not happen."""
+async def test_while_the_circuit_is_open_nothing_is_sent_and_calls_are_busy() -> None:
+    """[I2] The call certainly had no effect."""
     async with VirtualClock() as clock:
         remote, sent, reported = limited(DOWN, clock)
         for _ in range(MIN_ANSWERS):
@@ -162,7 +175,7 @@ async def test_while_it_is_open_nothing_is_sent_and_what_was_asked_for_is_busy()
         assert [opened.cause for opened in reported] == [Cause.OUTAGE]
 
 
-async def test_the_404_that_opens_the_circuit_is_not_believed_nor_are_those_that_were_under_way() -> None:
+async def test_the_404_that_opens_the_circuit_and_those_in_flight_are_not_trusted() -> None:
     """[I1]"""
     async with VirtualClock() as clock:
         remote, _, _ = limited(GONE, clock)
@@ -173,7 +186,7 @@ async def test_the_404_that_opens_the_circuit_is_not_believed_nor_are_those_that
 
 
 async def test_404s_without_a_dossier_open_the_circuit_until_a_list_is_answered() -> None:
-    """[I1] Where nothing was ever created there is nothing of ours to be seen again."""
+    """[I1] Before the first dossier, no probe can find one of this agent."""
     async with VirtualClock() as clock:
         remote, sent, reported = limited(NO_PATH, clock)
         guard = asyncio.create_task(remote.run_probes())
@@ -187,7 +200,7 @@ async def test_404s_without_a_dossier_open_the_circuit_until_a_list_is_answered(
         guard.cancel()
 
 
-async def test_probes_come_ever_less_often_and_the_first_that_is_answered_closes_it() -> None:
+async def test_probes_become_rarer_and_the_first_success_closes_the_circuit() -> None:
     async with VirtualClock() as clock:
         remote, sent, reported = limited(DOWN, clock)
         guard = asyncio.create_task(remote.run_probes())
@@ -230,7 +243,7 @@ async def test_a_requested_pause_applies_to_all_and_is_reported_to_callers() -> 
         assert sent.calls == ["read_dossier"]
 
 
-async def test_a_caller_that_waits_for_a_turn_while_the_circuit_opens_is_not_sent() -> None:
+async def test_a_call_that_waits_for_the_rate_limit_while_the_circuit_opens_is_not_sent() -> None:
     async with VirtualClock() as clock:
         remote, sent, _ = limited(DOWN, clock, rate=4)
         answers = await asyncio.gather(*(remote.read_dossier("D1") for _ in range(MIN_ANSWERS + 5)))

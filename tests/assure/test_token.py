@@ -1,4 +1,4 @@
-"""The token: one renewal for all who wait, early enough, and never a stampede."""
+"""The token: one renewal for all waiting calls, before the old one expires."""
 
 import asyncio
 from base64 import b64decode
@@ -13,7 +13,7 @@ from .conftest import JumpingClock
 
 
 class Endpoint:
-    """Counts how often it is asked; answers when `gate` is open with what `answers` says, then token-1, token-2, …"""
+    """Counts its requests. While `gate` is open it gives the next of `answers`, then token-1, token-2, …"""
 
     def __init__(self, lifetime: float = 600.0) -> None:
         self.lifetime = lifetime
@@ -40,7 +40,7 @@ def value(answer: object) -> str:
 BUSY = Busy(evidence=Evidence(status=503))
 
 
-async def test_all_who_wait_share_one_renewal(clock: JumpingClock) -> None:
+async def test_all_waiting_calls_share_one_renewal(clock: JumpingClock) -> None:
     endpoint = Endpoint()
     tokens = TokenSource(endpoint, clock)
     answers = await asyncio.gather(*(tokens.get() for _ in range(64)))
@@ -58,7 +58,7 @@ async def test_a_token_is_renewed_before_it_ends(clock: JumpingClock, lifetime: 
     assert value(await tokens.get()) == "token-2"
 
 
-async def test_a_token_that_came_too_late_to_keep_serves_those_who_waited(clock: JumpingClock) -> None:
+async def test_a_token_that_expires_at_once_serves_the_waiting_calls(clock: JumpingClock) -> None:
     endpoint = Endpoint(lifetime=1.0)
     endpoint.gate.clear()
     tokens = TokenSource(endpoint, clock)
@@ -110,7 +110,7 @@ async def test_a_failure_is_shared_remembered_for_a_moment_and_counts_once(
     assert value(await tokens.get()) == "token-2"
 
 
-async def test_the_endpoint_is_left_alone_as_long_as_it_said(clock: JumpingClock) -> None:
+async def test_no_token_is_requested_before_the_retry_after(clock: JumpingClock) -> None:
     endpoint = Endpoint()
     endpoint.answers = [Busy(evidence=Evidence(status=429), retry_after=60)]
     tokens = TokenSource(endpoint, clock)
@@ -121,7 +121,7 @@ async def test_the_endpoint_is_left_alone_as_long_as_it_said(clock: JumpingClock
     assert value(await tokens.get()) == "token-2"
 
 
-async def test_one_who_stops_waiting_does_not_stop_it_for_the_others(clock: JumpingClock) -> None:
+async def test_a_cancelled_call_does_not_cancel_the_renewal(clock: JumpingClock) -> None:
     endpoint = Endpoint()
     endpoint.gate.clear()
     tokens = TokenSource(endpoint, clock)
@@ -134,7 +134,7 @@ async def test_one_who_stops_waiting_does_not_stop_it_for_the_others(clock: Jump
     assert first.cancelled()
 
 
-async def test_closing_wakes_those_who_wait(clock: JumpingClock) -> None:
+async def test_closing_wakes_the_waiting_calls(clock: JumpingClock) -> None:
     endpoint = Endpoint()
     endpoint.gate.clear()
     tokens = TokenSource(endpoint, clock)
@@ -153,7 +153,7 @@ def test_both_parts_are_form_urlencoded_before_basic() -> None:
 GOOD = {"access_token": "a.b-c_d", "expires_in": 600, "token_type": "Bearer", "scope": "signicat-api"}
 
 
-def test_a_token_is_read_and_hides_in_repr() -> None:
+def test_a_token_is_read_and_hidden_in_repr() -> None:
     token = read_token(HttpReply(status=200, document=GOOD))
     assert token == Token(value="a.b-c_d", lifetime=600.0)
     assert "a.b" not in repr(token)

@@ -1,4 +1,4 @@
-"""The failure table: what the transport says, row by row, and that it sends each request once (I2)."""
+"""The failure table of the transport, row by row. Each request is sent once (I2)."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ async def sent(thin: Transport, server: ScriptedServer, method: str = "POST") ->
 
 
 async def sent_at_last(thin: Transport, server: ScriptedServer, body: bytes = b"{}") -> httpx.Response:
-    """As `sent`, over a hurried transport: where no connection was made in time nothing was sent, so once more."""
+    """As `sent`, over a transport with short timeouts. Without a connection nothing was sent, so it is sent again."""
     while True:
         with suppress(httpx.ConnectTimeout):
             return await thin.handle_async_request(request(server, body=body))
@@ -96,7 +96,7 @@ async def _hang_up_with_nonsense(reader: asyncio.StreamReader, writer: asyncio.S
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command to make a certificate")
-async def test_a_certificate_nobody_vouches_for_is_a_connect_error(thin: Transport, tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_a_connect_error(thin: Transport, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     making = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
     subprocess.run([*making, "-keyout", key, "-out", certificate], check=True, capture_output=True)
@@ -149,7 +149,7 @@ async def test_a_request_that_was_read_and_dropped_is_delivered_once(
 
 
 async def test_the_test_above_would_notice_a_silent_resend(server: ScriptedServer) -> None:
-    """With aiohttp's switch left on, the same script ends in a second delivery: the switch is what protects us."""
+    """With aiohttp's switch on, the same script ends in a second delivery."""
     server.will(answer(200), hang_up, answer(200))
     async with aiohttp.ClientSession() as stock:
         for _ in range(2):
@@ -172,7 +172,7 @@ async def test_no_answer_is_a_read_timeout(server: ScriptedServer) -> None:
 
 
 async def test_an_answer_that_drips_is_a_read_timeout(server: ScriptedServer) -> None:
-    """Each byte comes in time, and the answer never."""
+    """Each byte comes in time, but the answer never ends."""
     async with transport(connect=HURRIED, read=HURRIED) as thin:
         with pytest.raises(httpx.ReadTimeout):
             await sent_at_last(thin, server.will(drip(200, b"x" * 1000, every=0.02)))
@@ -253,7 +253,7 @@ async def test_proxies_of_the_environment_are_not_used(
     assert (await sent(thin, server.will(answer(200)))).status_code == 200
 
 
-async def test_only_our_own_headers_are_sent(thin: Transport, server: ScriptedServer) -> None:
+async def test_only_the_agents_own_headers_are_sent(thin: Transport, server: ScriptedServer) -> None:
     await sent(thin, server.will(answer(200)))
     assert set(server.deliveries[0].headers) == {"host", "content-length"}
 
@@ -297,7 +297,7 @@ ENDLESS = {
 async def test_an_endless_head_is_a_protocol_error_and_not_read_on(
     thin: Transport, server: ScriptedServer, kind: str
 ) -> None:
-    """It may have happened: the request was sent. The loop reads a few slices of what comes."""
+    """The request was sent, so it may have had an effect. The transport reads a few slices of the answer."""
     with pytest.raises(httpx.RemoteProtocolError):
         await sent(thin, server.will(ENDLESS[kind], answer(200)))
     assert (await sent(thin, server)).status_code == 200

@@ -178,9 +178,9 @@ async def test_a_token_that_lives_for_a_second_is_renewed_as_often_as_it_takes(b
     world.check_nothing_left()
 
 
-@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize("run", ["run", "run --once", "run --once, its time is over"])
 async def test_damage_in_a_large_store_is_found_while_it_runs_and_ends_the_agent(
-    world: World, monkeypatch: pytest.MonkeyPatch, once: bool
+    world: World, monkeypatch: pytest.MonkeyPatch, run: str
 ) -> None:
     """[I2] In a page that nothing needs; what has to be right to run was looked at before."""
     world.upload("a")
@@ -192,5 +192,5 @@ async def test_damage_in_a_large_store_is_found_while_it_runs_and_ends_the_agent
         file.write(b"\xff" * 4096)
     async with world.opened() as agent:
         with pytest.raises(StoreDamaged, match="damaged") as found:
-            await (agent.run_once(60) if once else agent.run())
+            await (agent.run() if run == "run" else agent.run_once(0 if "over" in run else 60))
     assert "assure-agent restore" in found.value.hint

@@ -30,17 +30,17 @@ spec:
 
 
 def upload(name: str = "customer-1") -> str:
-    """A good upload request of that name."""
+    """A valid upload request of this name."""
     return UPLOAD.replace("NAME", name)
 
 
 def capture(name: str = "customer-2") -> str:
-    """A good capture request of that name."""
+    """A valid capture request of this name."""
     return CAPTURE.replace("NAME", name)
 
 
 def write(path: Path, text: str | bytes) -> Path:
-    """A file, and the folders above it."""
+    """Write a file, and create the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return path

@@ -1,10 +1,11 @@
-"""The folder is scanned: real files, injected clocks, no sleeps."""
+"""Scans of a folder: real files, injected clocks, no sleeps."""
 
 import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from .samples import capture, upload, write
 
 
 class Clocks:
-    """Every file is old, unless `now` is set; `ticks` is the clock that never jumps."""
+    """Every file is old, unless `now` is set. `ticks` is the clock that never jumps."""
 
     def __init__(self) -> None:
         self.now: float | None = None
@@ -66,7 +67,7 @@ def test_every_request_below_the_folder_is_found(specs: Path, scan: Callable[[],
     assert (found.root.path, found.root.inode) == (str(specs), specs.stat().st_ino)
 
 
-def test_adding_changing_removing_and_renaming_shows_at_the_next_scan(specs: Path, scan: Callable[[], Scan]) -> None:
+def test_the_next_scan_finds_added_changed_removed_and_renamed_files(specs: Path, scan: Callable[[], Scan]) -> None:
     first = write(specs / "a.yaml", upload("a"))
     assert set(scan().documents) == {"a"}
     write(specs / "b.yaml", upload("b"))
@@ -95,6 +96,40 @@ def test_an_unchanged_folder_costs_no_read_and_no_new_result(
     after = scan()
     assert after.documents is before.documents
     assert after.faults == before.faults
+
+
+def test_changed_files_cost_no_merge_of_all_files(
+    specs: Path, scan: Callable[[], Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        write(specs / f"{name}.yaml", upload(name))
+    before = scan()
+    monkeypatch.setattr(module, "_merge_files", None)
+    write(specs / "a.yaml", upload("a") + "  suspend: true\n")
+    (specs / "b.yaml").unlink()
+    (specs / "c.yaml").rename(specs / "d.yaml")
+    write(specs / "e.yaml", upload("e"))
+    after = scan()
+    assert {name: one.file for name, one in after.documents.items()} == {"a": "a.yaml", "c": "d.yaml", "e": "e.yaml"}
+    assert after.documents["a"] != before.documents["a"]
+    assert set(before.documents) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_scan_after_changes_finds_the_same_as_a_first_scan(specs: Path, clocks: Clocks, seed: int) -> None:
+    random, folder = Random(seed), clocks.folder(specs)
+    for _ in range(40):
+        for _ in range(random.randint(1, 2)):
+            file = specs / f"{random.choice('abcdef')}.yaml"
+            if random.random() < 0.3:
+                file.unlink(missing_ok=True)
+            else:
+                names = [f"n-{random.randint(1, 8)}" for _ in range(random.randint(1, 2))]
+                write(file, "---\n".join(map(upload, names)) + random.choice(["", "", "  mistake: 1\n"]))
+        found, expected = folder.scan(), clocks.folder(specs).scan()
+        assert found.documents == expected.documents
+        assert (found.faults, found.claimed) == (expected.faults, expected.claimed)
+        assert found.broken_files == expected.broken_files
 
 
 def test_a_file_is_read_once_it_has_not_changed_for_a_quarter_of_a_second(
@@ -134,7 +169,7 @@ def test_a_file_from_the_future_is_read_when_it_is_unchanged_for_long_enough(
     assert (found.retry_after is not None, set(found.documents)) == (False, {"a"})
 
 
-def test_a_file_from_the_future_that_goes_on_changing_waits_on(
+def test_a_file_from_the_future_that_keeps_changing_is_not_read(
     specs: Path, clocks: Clocks, scan: Callable[[], Scan]
 ) -> None:
     file = write(specs / "a.yaml", upload("a"))
@@ -182,7 +217,7 @@ def test_a_name_shared_by_many_names_five_of_the_others(specs: Path, scan: Calla
     assert found.faults[0].message.endswith("5.yaml:1 and 2 more")
 
 
-def test_one_bad_file_delays_no_other(specs: Path, scan: Callable[[], Scan]) -> None:
+def test_an_invalid_file_does_not_delay_other_files(specs: Path, scan: Callable[[], Scan]) -> None:
     write(specs / "a.yaml", upload("a"))
     write(specs / "b.yaml", b"[" * 100_000)
     write(specs / "c.yaml", b"x" * (2 << 20))
@@ -203,7 +238,7 @@ def test_a_document_that_becomes_wrong_keeps_its_name_claimed(specs: Path, scan:
 
 
 @pytest.mark.parametrize("broken", ["a: [", "\0", upload("A B").replace("A B/", "a/")])
-def test_a_file_that_can_no_longer_be_read_claims_what_it_held(
+def test_a_file_that_can_no_longer_be_read_keeps_its_names_claimed(
     specs: Path, scan: Callable[[], Scan], broken: str
 ) -> None:
     file = write(specs / "a.yaml", f"{upload('a')}---\n{upload('b')}")
@@ -291,7 +326,7 @@ def test_a_good_file_that_becomes_a_link_out_keeps_its_name_claimed(
 def test_a_linked_folder_that_leads_out_or_nowhere_is_refused_and_keeps_its_names(
     tmp_path: Path, specs: Path, scan: Callable[[], Scan]
 ) -> None:
-    """[I1] The folder was moved away and a link left in its place: its requests are not absent."""
+    """[I1] The folder was moved away and replaced by a link: its requests are not absent."""
     write(specs / "team/a.yaml", upload("a"))
     write(specs / "other/b.yaml", upload("b"))
     assert set(scan().documents) == {"a", "b"}
@@ -308,10 +343,10 @@ def test_a_linked_folder_that_leads_out_or_nowhere_is_refused_and_keeps_its_name
         ]
 
 
-def test_after_a_restart_the_files_below_a_link_that_leads_out_count_as_there(
+def test_after_a_restart_the_files_below_a_link_that_leads_out_count_as_present(
     tmp_path: Path, specs: Path, scan: Callable[[], Scan]
 ) -> None:
-    """[I1] Nothing is known then of the names, but the records know their files."""
+    """[I1] The names are unknown then, but the records have the files."""
     write(tmp_path / "team/a.yaml", upload("a"))
     (specs / "team").symlink_to(tmp_path / "team")
     found = scan()
@@ -346,7 +381,9 @@ def test_fifos_and_linked_folders_with_the_name_of_a_file_are_refused(
     ]
 
 
-def test_endings_are_read_in_any_case_and_near_misses_are_named(specs: Path, scan: Callable[[], Scan]) -> None:
+def test_file_endings_are_accepted_in_any_case_and_near_misses_are_reported(
+    specs: Path, scan: Callable[[], Scan]
+) -> None:
     write(specs / "a.YAML", upload("a"))
     write(specs / "b.Yml", upload("b"))
     for name in ("c.yaml.txt", "d.yaml~", "team/e.yml.bak", "f.yam", "g.txt", "h.md", "schema.json"):
@@ -372,7 +409,7 @@ def test_the_ignore_list_passes_over_files_and_folders_and_may_change(
 
 
 @pytest.mark.parametrize("content", [b"a.yaml\n!\n", b"\xff\xfe", b"x" * 70_000])
-def test_an_ignore_list_that_cannot_be_read_lets_nothing_of_the_source_count(
+def test_without_a_readable_ignore_list_no_request_file_is_read(
     specs: Path, scan: Callable[[], Scan], content: bytes
 ) -> None:
     """[I2] It may name requests that would be billed."""
@@ -398,7 +435,7 @@ def test_a_folder_called_like_a_file_is_a_folder(specs: Path, scan: Callable[[],
     assert set(scan().documents) == {"a"}
 
 
-def test_a_missing_source_folder_is_reported_and_takes_nothing_away(specs: Path, scan: Callable[[], Scan]) -> None:
+def test_a_missing_source_folder_is_reported_and_withdraws_no_request(specs: Path, scan: Callable[[], Scan]) -> None:
     write(specs / "a.yaml", upload("a"))
     scan()
     specs.rename(specs.parent / "gone")
@@ -537,7 +574,7 @@ def test_a_scan_costs_one_stat_for_each_file_that_did_not_change(
     assert [name for name, one in second.documents.items() if first.documents[name] is not one] == ["a3"]
 
 
-def test_a_source_folder_that_may_not_be_read_need_not_be_created(
+def test_an_unreadable_source_folder_is_not_reported_as_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(path: str) -> None:

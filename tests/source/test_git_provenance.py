@@ -1,4 +1,4 @@
-"""Origins of files, in repositories that a real git made."""
+"""Provenance of files, in repositories that a real git made."""
 
 import os
 import stat
@@ -79,7 +79,7 @@ def test_many_files_are_followed_in_one_walk(clone: Path, monkeypatch: pytest.Mo
     }
 
 
-def test_the_root_of_the_work_tree_and_a_worktree_of_its_own_are_as_good(clone: Path) -> None:
+def test_provenance_is_found_in_the_root_of_the_work_tree_and_in_a_linked_worktree(clone: Path) -> None:
     write(clone / "a.yaml", "1")
     head = commit(clone)
     git(clone, "worktree", "add", "-q", "--detach", "../published", head)
@@ -88,7 +88,7 @@ def test_the_root_of_the_work_tree_and_a_worktree_of_its_own_are_as_good(clone: 
     assert about(clone.parent / "published", "a.yaml") == expected
 
 
-def test_when_git_knows_nothing_nothing_is_known(clone: Path, tmp_path: Path) -> None:
+def test_without_a_commit_there_is_no_provenance(clone: Path, tmp_path: Path) -> None:
     write(clone / "a.yaml", "1")
     assert about(clone, "a.yaml") == [Provenance()]  # nothing was ever committed
     assert about(tmp_path, "a.yaml") == [Provenance()]
@@ -97,7 +97,7 @@ def test_when_git_knows_nothing_nothing_is_known(clone: Path, tmp_path: Path) ->
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_repository_of_another_user_is_read(clone: Path) -> None:
-    """[issue 14] Nothing is executed, so it need not be trusted as `safe.directory` does."""
+    """[issue 14] Nothing is executed, so no trust as by `safe.directory` is needed."""
     write(clone / "a.yaml", "1")
     head = commit(clone)
     for path in (clone, *clone.rglob("*")):
@@ -135,8 +135,8 @@ def test_nothing_that_the_repository_sets_is_started_and_no_lock_is_left(clone: 
     assert (clone / ".git/index").stat().st_mtime_ns == before
 
 
-def test_a_read_that_does_not_come_back_is_not_waited_for(clone: Path) -> None:
-    """The index of a pack that is a FIFO blocks whoever opens it, as a dead file system does."""
+def test_a_read_that_hangs_ends_at_the_timeout(clone: Path) -> None:
+    """The index of a pack is a FIFO. It blocks its reader, as a dead file system does."""
     write(clone / "a.yaml", "1")
     head = commit(clone)
     (clone / ".git/objects" / head[:2] / head[2:]).unlink()
@@ -153,7 +153,7 @@ def test_a_read_that_does_not_come_back_is_not_waited_for(clone: Path) -> None:
     threads[0].join()
 
 
-def test_when_the_time_is_over_what_was_found_until_then_counts(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_the_timeout_the_provenance_found_so_far_is_used(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(4):
         write(clone / f"{number}.yaml", "1")
         head = commit(clone, by=f"Author {number}")
@@ -190,7 +190,7 @@ def test_merges_are_followed_as_git_log_does(clone: Path) -> None:
     assert len(set(expected.values())) > 3
 
 
-def test_a_shallow_clone_names_nobody_behind_its_end(clone: Path, tmp_path: Path) -> None:
+def test_a_shallow_clone_names_no_author_beyond_its_end(clone: Path, tmp_path: Path) -> None:
     """[issue 14]"""
     for name in ("a", "b", "c"):
         write(clone / f"{name}.yaml", name)
@@ -214,15 +214,15 @@ def test_an_object_missing_from_a_partial_clone_is_unknown(clone: Path, tmp_path
     assert [(one.author, one.dirty, one.gap) for one in found] == [(None, False, Gap.PARTIAL)] * 2
 
 
-def test_a_clone_that_shares_objects_is_as_good(clone: Path, tmp_path: Path) -> None:
-    """Alternates"""
+def test_a_clone_with_shared_objects_is_read(clone: Path, tmp_path: Path) -> None:
+    """The objects come from the alternates of the clone."""
     write(clone / "a.yaml", "1")
     head = commit(clone)
     git(tmp_path, "clone", "-q", "--shared", str(clone.parent / "remote.git"), "shared")
     assert about(tmp_path / "shared", "a.yaml") == [Provenance(commit=head, dirty=False, author="Somebody")]
 
 
-def test_packed_objects_and_refs_and_sha256_are_as_good(clone: Path, tmp_path: Path) -> None:
+def test_packed_objects_packed_refs_and_sha256_are_read(clone: Path, tmp_path: Path) -> None:
     write(clone / "a.yaml", "1" * 5000)
     commit(clone, by="Ann")
     write(clone / "b.yaml", "1")
@@ -240,7 +240,7 @@ def test_packed_objects_and_refs_and_sha256_are_as_good(clone: Path, tmp_path: P
 
 
 def test_a_bare_repository_in_the_folder_is_not_taken_for_the_checkout(clone: Path) -> None:
-    """[issue 13] Somebody who may push can add these files, but none called `.git`."""
+    """[issue 13] A user with push rights can add these files, but none named `.git`."""
     write(clone / "specs/a.yaml", "1")
     head = commit(clone)
     git(clone, "init", "-q", "--bare", "specs")
@@ -257,7 +257,7 @@ def test_a_git_file_that_leads_into_the_work_tree_is_refused(clone: Path) -> Non
         find(clone)
 
 
-def test_line_ends_of_windows_are_no_change(clone: Path) -> None:
+def test_windows_line_ends_are_not_a_change(clone: Path) -> None:
     write(clone / "a.yaml", "1\n2\n")
     commit(clone)
     write(clone / "a.yaml", "1\r\n2\r\n")
@@ -276,7 +276,7 @@ def test_a_link_is_as_committed_when_its_content_is(clone: Path) -> None:
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 1 << 40])
 def test_an_object_that_claims_to_be_huge_is_not_unpacked(clone: Path, size: int) -> None:
-    """A pack that somebody pushes may hold a tree that a few hundred bytes unpack to gigabytes."""
+    """A pushed pack may contain a tree of a few hundred bytes that unpacks to gigabytes."""
     header = bytearray([0x80 | 2 << 4 | size & 0x0F])  # a tree
     size >>= 4
     while size:
@@ -291,7 +291,7 @@ def test_an_object_that_claims_to_be_huge_is_not_unpacked(clone: Path, size: int
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 @pytest.mark.parametrize("name", ["HEAD", "refs/heads/main", "packed-refs", "objects/info/alternates", "object"])
 def test_an_endless_object_is_damage(clone: Path, name: str, kind: str) -> None:
-    """`doctor` hung, and a device would fill the memory."""
+    """Otherwise `doctor` hangs, and a device fills the memory."""
     write(clone / "specs/a.yaml", "1")
     head = commit(clone)
     git(clone, "symbolic-ref", "HEAD", "refs/heads/main")
@@ -322,7 +322,7 @@ def test_an_endless_object_is_damage(clone: Path, name: str, kind: str) -> None:
     assert raised == [Damaged if name.startswith("obj") else Unreadable]
 
 
-def test_a_branch_that_is_packed_next_to_a_left_folder_of_its_name_is_found(clone: Path) -> None:
+def test_a_packed_branch_is_found_next_to_a_leftover_folder_of_its_name(clone: Path) -> None:
     write(clone / "specs/a.yaml", "1")
     head = commit(clone)
     git(clone, "checkout", "-q", "-b", "team.x/+a")
@@ -334,7 +334,7 @@ def test_a_branch_that_is_packed_next_to_a_left_folder_of_its_name_is_found(clon
         repository_of(clone).head()
 
 
-def test_damage_is_not_known(clone: Path) -> None:
+def test_a_damaged_object_is_reported_as_damage(clone: Path) -> None:
     write(clone / "a.yaml", "1")
     head = commit(clone)
     path = clone / ".git/objects" / head[:2] / head[2:]
@@ -343,7 +343,7 @@ def test_damage_is_not_known(clone: Path) -> None:
     assert about(clone, "a.yaml")[0].gap is Gap.DAMAGED
 
 
-def test_a_name_that_cannot_be_shown_as_it_is_is_not_said_to_be_clean(clone: Path) -> None:
+def test_a_file_name_that_is_not_printable_is_not_reported_as_clean(clone: Path) -> None:
     write(clone / "a.yaml", "1")
     head = commit(clone)
     assert about(clone, "bad\\n.yaml") == [Provenance(commit=head)]

@@ -1,4 +1,4 @@
-"""Images are judged by their content, and no link leads to a file outside of the images folder."""
+"""The content decides about an image, and no link leads to a file outside of the images folder."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ MUCH = 1 << 20
 
 
 def photo(*, progressive: bool = False) -> bytes:
-    """A jpg that is more than its headers."""
+    """A JPEG with image data after its headers."""
     content = io.BytesIO()
     noise = random.Random(1).randbytes(64 * 64 * 3)
     PIL.Image.frombytes("RGB", (64, 64), noise).save(content, "JPEG", progressive=progressive)
@@ -39,7 +39,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def reason(images: Path, path: str, limit: int = LIMIT) -> ImageProblem:
-    """Why the one image cannot be sent."""
+    """The reason why this image cannot be sent."""
     found = inspect(images, {Depiction.FRONT: path}, limit)
     assert isinstance(found, tuple)
     (fault,) = found
@@ -48,7 +48,7 @@ def reason(images: Path, path: str, limit: int = LIMIT) -> ImageProblem:
     return ImageProblem(fault.reason)
 
 
-def test_good_pictures_are_known_by_type_size_and_digest(images: Path) -> None:
+def test_valid_images_have_a_type_a_size_and_a_digest(images: Path) -> None:
     write(images / "a/front.png", JPEG)  # the ending says nothing
     write(images / "a/back.jpg", PNG)
     found = inspect(images, {Depiction.FRONT: "a/front.png", Depiction.BACK: "a/back.jpg"}, LIMIT)
@@ -67,7 +67,7 @@ def test_an_image_that_is_neither_jpg_nor_png_is_refused(images: Path, content: 
 
 @pytest.mark.parametrize("whole", [JPEG, PNG, jpeg("a comment"), png("a comment"), photo(), photo(progressive=True)])
 def test_a_picture_without_its_end_is_cut_off(images: Path, whole: bytes) -> None:
-    """It would be billed, and fail. [I1]"""
+    """Assure would bill it, and the verification would fail. [I1]"""
     for share in (0.3, 0.5, 0.9):
         write(images / "a.jpg", whole[: max(len(PNG[:16]), int(len(whole) * share))])
         assert reason(images, "a.jpg", MUCH) is ImageProblem.CUT
@@ -91,7 +91,7 @@ def test_the_preview_in_a_jpeg_is_not_its_end(images: Path) -> None:
 @pytest.mark.parametrize(
     "nonsense", [b"\xff" * LIMIT, b"\xff\xe0\0\0" * (LIMIT // 4), b"\xff\xe0\xff\xff", b"\xff\xda"]
 )
-def test_a_jpeg_of_nonsense_is_cut_off(images: Path, nonsense: bytes) -> None:
+def test_a_jpeg_of_random_bytes_is_cut_off(images: Path, nonsense: bytes) -> None:
     write(images / "a.jpg", (b"\xff\xd8" + nonsense)[:LIMIT])
     assert reason(images, "a.jpg") is ImageProblem.CUT
 
@@ -124,7 +124,7 @@ def test_a_missing_images_folder_is_a_missing_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["link.jpg", "folder/secret.jpg", "../secret.jpg", "/etc/passwd", "twice.jpg"])
-def test_no_way_leads_out_of_the_images_folder(tmp_path: Path, images: Path, path: str) -> None:
+def test_no_path_leads_out_of_the_images_folder(tmp_path: Path, images: Path, path: str) -> None:
     write(tmp_path / "secret.jpg", JPEG)
     (images / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     (images / "twice.jpg").symlink_to("link.jpg")
@@ -168,7 +168,7 @@ def test_a_link_swapped_after_it_was_resolved_is_not_followed(
     assert read_beneath(resolve(images), "front.jpg", LIMIT) is ReadFailure.OUTSIDE
 
 
-def test_an_image_that_is_no_file_is_refused_without_waiting(images: Path) -> None:
+def test_an_image_that_is_not_a_regular_file_is_refused_without_waiting(images: Path) -> None:
     os.mkfifo(images / "fifo.jpg")
     (images / "folder.jpg").mkdir()
     assert reason(images, "fifo.jpg") is ImageProblem.UNREADABLE

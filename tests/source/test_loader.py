@@ -1,4 +1,4 @@
-"""Bytes to documents and faults: places, words, and whatever else is thrown at it."""
+"""Bytes to documents and faults: positions, messages, and hostile input."""
 
 import json
 import time
@@ -20,7 +20,7 @@ from .samples import capture, upload
 
 
 def faults(text: str | bytes) -> list[str]:
-    """Each fault as a line of text, without the file."""
+    """Each fault as one line of text, without the file."""
     loaded = load(text.encode() if isinstance(text, str) else text, "f.yaml")
     return [str(fault).removeprefix("f.yaml:") for fault in loaded.faults]
 
@@ -44,13 +44,13 @@ def test_a_good_file_gives_its_documents_and_their_position() -> None:
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "---\n", "---\n---\n# x\n---\n", "\ufeff", "\r\n"])
 def test_a_file_without_a_request_is_a_fault_and_hides_what_it_held(text: str) -> None:
-    """An editor or a full disk may have cut it off: its names are not absent."""
+    """An editor or a full disk may have emptied it: its names are not absent."""
     loaded = load(text.encode(), "f.yaml")
     assert [str(fault) for fault in loaded.faults] == ["f.yaml:1:1: the file contains no request"]
     assert may_hide_names(loaded)
 
 
-def test_documents_of_other_kinds_are_passed_over_where_the_setting_says_so() -> None:
+def test_documents_of_other_kinds_are_ignored_if_the_setting_says_so() -> None:
     text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
     assert load(text.encode(), "f.yaml").faults
     assert load(text.encode(), "f.yaml", foreign=True) == LoadedFile()
@@ -60,14 +60,14 @@ def test_documents_of_other_kinds_are_passed_over_where_the_setting_says_so() ->
         assert load(ours.encode(), "f.yaml", foreign=True).faults
 
 
-def test_empty_labels_and_a_plain_zero_are_what_they_are_in_kubernetes() -> None:
+def test_empty_labels_and_a_plain_zero_are_read_as_in_kubernetes() -> None:
     text = upload().replace("{team: onboarding}", "\n  annotations:") + "  retention: 0\n"
     (document,) = load(text.encode(), "f.yaml").documents
     assert dict(document.request.metadata.labels) == {}
     assert document.request.spec.retention == 0
 
 
-def test_a_byte_order_mark_and_windows_line_ends_move_nothing() -> None:
+def test_a_byte_order_mark_and_windows_line_ends_do_not_change_positions() -> None:
     text = upload().replace("documentId: 137", "documentId: x").replace("\n", "\r\n")
     assert faults("\ufeff" + text) == ["9:17: spec.upload.documentId: expected a whole number"]
 
@@ -151,7 +151,7 @@ def test_plain_scalars_are_read_as_yaml_1_2_does() -> None:
         ("kind: V", "kind: x: V", "2:8: not valid YAML: mapping values are not allowed in this context"),
     ],
 )
-def test_a_fault_says_what_was_expected_and_where(old: str, new: str, expected: str) -> None:
+def test_a_fault_has_the_expectation_and_its_position(old: str, new: str, expected: str) -> None:
     assert old in upload()
     found = faults(upload().replace(old, new, 1))
     assert any(line.startswith(expected) for line in found), found
@@ -170,11 +170,11 @@ def test_a_fault_says_what_was_expected_and_where(old: str, new: str, expected: 
         (b"x" * (MAX_FILE_BYTES + 1), "1:1: the file is larger than 1 MiB"),
     ],
 )
-def test_a_file_that_is_no_request_file_is_refused_where_it_breaks(text: str | bytes, expected: str) -> None:
+def test_a_file_that_is_not_a_request_file_is_refused_at_its_first_error(text: str | bytes, expected: str) -> None:
     assert faults(text)[0] == expected
 
 
-def test_all_that_is_wrong_with_a_document_is_reported_in_order() -> None:
+def test_all_faults_of_a_document_are_reported_in_order() -> None:
     text = upload().replace("kind: V", "kind: v").replace("137", "x").replace("front:", "front: 1 #")
     text = text.replace("spec:", "spec:\n  extra: 1\n  kind: 2\n  kind: 3", 1)
     assert faults(text) == [
@@ -187,7 +187,7 @@ def test_all_that_is_wrong_with_a_document_is_reported_in_order() -> None:
     ]
 
 
-def test_a_document_says_where_its_document_type_is() -> None:
+def test_a_document_has_the_position_of_its_document_type() -> None:
     text = upload().replace("documentId: 137", "documentType: {country: NLD, type: passport}")
     (typed,) = load(text.encode(), "f.yaml").documents
     (plain,) = load(upload().encode(), "f.yaml").documents
@@ -205,7 +205,7 @@ def test_a_document_says_where_its_document_type_is() -> None:
         ("documentId: 137\n", "documentId: '137'\n", "without quotes"),
     ],
 )
-def test_the_hint_says_what_to_do(old: str, new: str, hint: str) -> None:
+def test_the_hint_is_a_remedy(old: str, new: str, hint: str) -> None:
     loaded = load(upload().replace(old, new, 1).encode(), "f.yaml")
     assert any(hint in fault.hint for fault in loaded.faults)
 
@@ -229,7 +229,7 @@ def test_documents_after_a_refused_one_are_good() -> None:
     assert loaded.whole
 
 
-def test_a_fault_names_its_document_only_by_a_name_that_is_one() -> None:
+def test_a_fault_names_its_document_only_if_the_name_is_valid() -> None:
     assert the_fault(upload().replace("137", "x")).name == "customer-1"
     assert the_fault(upload("Jan Jansen").replace("Jan Jansen/", "j/")).name is None
 
@@ -250,7 +250,7 @@ def test_a_long_field_name_is_cut() -> None:
     assert len(fault.message) < 80
 
 
-def test_a_fault_is_json_safe_and_shows_as_a_line() -> None:
+def test_a_fault_is_json_safe_and_prints_as_one_line() -> None:
     fault = the_fault(upload().replace("137", "x"))
     assert str(fault) == "f.yaml:9:17: spec.upload.documentId: expected a whole number"
     assert json.dumps(asdict(fault))
@@ -291,7 +291,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_file_is_refused_soon(content: bytes) -> None:
+def test_a_hostile_file_is_refused_quickly(content: bytes) -> None:
     begin = time.process_time()
     loaded = load(content, "f.yaml")
     assert time.process_time() - begin < 5
@@ -300,7 +300,7 @@ def test_a_hostile_file_is_refused_soon(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
-def test_the_parser_in_python_does_as_well_where_the_c_one_is_missing(
+def test_without_the_parser_in_c_the_parser_in_python_gives_the_same_result(
     content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(yaml_reader, "_PARSER", yaml.SafeLoader)
@@ -320,7 +320,7 @@ def only_loaded(content: bytes) -> None:
         assert "pydantic" not in fault.message + fault.hint
         assert "Input should" not in fault.message
         assert "as reported" not in fault.message
-        assert "something else" not in fault.message  # an error of pydantic's that has no words of ours
+        assert "something else" not in fault.message  # an error of pydantic without a message of the agent
 
 
 @settings(max_examples=300, deadline=None)
@@ -373,7 +373,7 @@ def test_any_change_of_a_good_document_gives_a_loaded_result(text: str, cuts: li
     only_loaded(text.encode())
 
 
-def test_limits_are_the_callers_to_choose() -> None:
+def test_the_caller_chooses_the_limits() -> None:
     nested = b"a: {b: {c: 1}}"
     assert "nested deeper than 2 levels" in load(nested, "f", Limits(depth=2)).faults[0].message
     assert "more than 2 values" in load(nested, "f", Limits(nodes=2)).faults[0].message

@@ -1,4 +1,4 @@
-"""`validate` sees what the agent will see, before it runs."""
+"""`validate` reports the faults that the agent would report."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_a_path_that_is_not_there_is_reported(tmp_path: Path) -> None:
     ]
 
 
-def test_names_are_compared_across_everything_that_is_named(tmp_path: Path) -> None:
+def test_names_are_compared_across_all_given_paths(tmp_path: Path) -> None:
     write(tmp_path / "one/a.yaml", upload("same"))
     write(tmp_path / "two/a.yaml", upload("same"))
     found = messages(tmp_path, "one", "two")
@@ -55,7 +55,7 @@ def test_a_named_link_is_followed(tmp_path: Path) -> None:
     assert messages(tmp_path, "a.yaml") == []
 
 
-def test_pictures_are_checked_and_reported_where_their_paths_are_written(tmp_path: Path) -> None:
+def test_images_are_checked_and_reported_at_the_position_of_their_path(tmp_path: Path) -> None:
     text = upload("a").replace("document\n", "documentSelfie\n") + "      selfie: a/selfie.jpg\n"
     write(tmp_path / "specs/a.yaml", text)
     write(tmp_path / "images/a/front.jpg", JPEG)
@@ -68,7 +68,7 @@ def test_pictures_are_checked_and_reported_where_their_paths_are_written(tmp_pat
     assert len(messages(tmp_path, "specs", images="nowhere")) == 2
 
 
-def test_a_missing_picture_is_reported_even_where_the_name_is_shared(tmp_path: Path) -> None:
+def test_a_missing_image_is_reported_even_if_the_request_name_is_not_unique(tmp_path: Path) -> None:
     write(tmp_path / "specs/a.yaml", f"{upload('a')}---\n{upload('a')}")
     (tmp_path / "images").mkdir()
     assert len(messages(tmp_path, "specs", images="images")) == 4

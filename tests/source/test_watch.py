@@ -1,4 +1,4 @@
-"""The watch: real files and real inotify; each test waits for what it expects, and never just waits."""
+"""The watch, with real files and real inotify. Each test waits for an event, never for a time."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from .samples import upload, write
 
 
 class Events:
-    """The events of a watch, as a test waits for them."""
+    """The events of a watch."""
 
     def __init__(self, changed: asyncio.Event, errors: list[Exception]) -> None:
         self.changed, self.errors = changed, errors
@@ -53,7 +53,7 @@ class Events:
 
 @asynccontextmanager
 async def listening(path: Path) -> AsyncIterator[Events]:
-    """A watch that has begun."""
+    """A running watch."""
     errors: list[Exception] = []
     watch = Watch(path, errors.append)
     watch.thread.start()
@@ -153,7 +153,7 @@ async def test_a_folder_that_is_not_there_yet_is_watched_once_it_is(tmp_path: Pa
         await events.eventually(tmp_path / "later/specs/a.yaml")
 
 
-async def test_the_swap_of_a_config_map_asks_for_a_scan(specs: Path) -> None:
+async def test_the_swap_of_a_config_map_requests_a_scan(specs: Path) -> None:
     for version in ("..v1", "..v2"):
         write(specs / version / "a.yaml", upload("a"))
     (specs / "..data").symlink_to("..v1")
@@ -164,7 +164,9 @@ async def test_the_swap_of_a_config_map_asks_for_a_scan(specs: Path) -> None:
         await events.next()
 
 
-async def test_a_linked_folder_that_leads_out_is_not_watched_and_all_else_is(tmp_path: Path, specs: Path) -> None:
+async def test_a_linked_folder_that_leads_out_is_not_watched_and_the_other_folders_are(
+    tmp_path: Path, specs: Path
+) -> None:
     """A link to / would otherwise watch the whole machine."""
     (tmp_path / "outside").mkdir()
     (specs / "team").mkdir()

@@ -134,3 +134,20 @@ async def test_checking_integrity_ends_when_it_is_cancelled_also_between_two_sta
     with pytest.raises(asyncio.CancelledError):
         await looking
     assert not ended.is_set()
+
+
+async def test_damage_that_was_found_before_the_check_was_cancelled_is_reported(tmp_path: Path) -> None:
+    await filled(tmp_path)
+    began, goes_on = threading.Event(), threading.Event()
+
+    def finds_damage(path: Path, _: Connection) -> None:
+        began.set()
+        goes_on.wait()
+        raise StoreDamaged(f"The state file {path} is damaged.", "restore it")
+
+    checking = asyncio.create_task(integrity.check_integrity(tmp_path / "agent.db", finds_damage))
+    await until(began.is_set)
+    checking.cancel()
+    goes_on.set()
+    with pytest.raises(StoreDamaged):
+        await checking

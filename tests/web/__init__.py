@@ -1,1 +1,1 @@
-"""The agent's face to everybody but Assure: events, sinks, the API and the status page."""
+"""The HTTP interfaces of the agent: events, sinks, the API and the status page."""

@@ -1,4 +1,4 @@
-"""The API and the page over a store of our making, served on a port by a thread of its own."""
+"""The API and the page over a prepared store, served on a port by a thread of its own."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ NASTY = "<script>alert(1)</script>\"'&{{7*7}}"
 
 
 class Noon:
-    """A time that stands still."""
+    """A clock that always shows the same time."""
 
     confirmed = True
 
@@ -46,7 +46,7 @@ class Noon:
 
 @dataclass
 class Served:
-    """Where it is served, and what it is told of the agent; tests change that."""
+    """The address of the server, and the state of the agent that it shows. Tests change the state."""
 
     url: str
     folder: Path
@@ -72,7 +72,7 @@ class Served:
 
 
 def request(name: str, phase: Phase, **more: Any) -> Life:
-    """A request that went its road until this phase."""
+    """A request that has reached this phase."""
     labels = tuple(more.pop("labels", {}).items())
     make = capture if more.pop("capture", False) else upload
     uid = f"{crc32(name.encode()):024x}"
@@ -80,7 +80,7 @@ def request(name: str, phase: Phase, **more: Any) -> Life:
 
 
 def held(name: str, **more: Any) -> Life:
-    """A request that Assure refused something."""
+    """A request that is held because Assure refused a call."""
     life = request(name, Phase.IMAGES, **more)
     evidence = Evidence(
         status=400, cause="refused", shape="code:str,message:str", digest="0123456789abcdef", trace_id="t-77"
@@ -90,7 +90,7 @@ def held(name: str, **more: Any) -> Life:
 
 
 def some() -> list[Life]:
-    """A little of everything."""
+    """Requests in all states."""
     return [
         *(request(f"customer-{number}", Phase.DONE, labels={"team": "onboarding"}) for number in range(3)),
         request("with-a-link", Phase.RESULT, capture=True, labels={"team": "risk", "shop": "nl"}),
@@ -112,16 +112,16 @@ def served(folder: Path, lives: list[Life], token: str = TOKEN) -> Iterator[Serv
 
     async def run_server() -> None:  # in its own thread: where Playwright is up, this one has a loop already
         await _fill(folder, lives)
-        looks = ReadPool(folder / "agent.db")
+        pool = ReadPool(folder / "agent.db")
         routes = [
-            *Api(token, "default", looks).routes(),
-            *StatusPage(token, _status(found), looks, found.sessions).routes(),
+            *Api(token, "default", pool).routes(),
+            *StatusPage(token, _status(found), pool, found.sessions).routes(),
         ]
         app = application(routes)
         async with serve(app, "127.0.0.1", 0) as found.url:
             up.set()
             await asyncio.to_thread(end.wait)
-        looks.close()
+        pool.close()
 
     thread = threading.Thread(target=asyncio.run, args=(run_server(),))
     thread.start()

@@ -1,4 +1,4 @@
-"""Events as Assure sends them, written down here once more so that no mistake is shared with the agent."""
+"""Events as Assure sends them, built independently of the agent's code."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The page and the API of an agent at work: what it alone knows is on them."""
+"""The page and the API of a running agent: they show state that only the agent has."""
 
 import httpx
 
@@ -14,7 +14,7 @@ async def get(world: World, path: str) -> httpx.Response:
         return await client.get(f"{world.url}{path}")
 
 
-async def test_an_open_circuit_is_on_the_page_and_gone_again_once_assure_answers(world: World) -> None:
+async def test_an_open_circuit_is_on_the_page_until_assure_answers(world: World) -> None:
     for number in range(12):
         world.upload(f"a-{number}")
     silent = ("createDossier", "getDossiers", "getAllProcess")

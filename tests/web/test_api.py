@@ -1,4 +1,4 @@
-"""The API for programs: what it tells, whom, and that it is what its description says."""
+"""The API for programs: its content, its access control, and its description."""
 
 import json
 from collections.abc import Iterator
@@ -32,8 +32,8 @@ def get(api: Served, path: str) -> Any:
 
 @schema.parametrize()
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_the_running_server_is_what_its_description_says(case: Any, api: Served) -> None:
-    """Whatever is asked, in the words of the description and beyond them: a documented answer in its form."""
+def test_the_running_server_matches_its_description(case: Any, api: Served) -> None:
+    """Any request, valid or not, gets a documented answer."""
     answer = case.call(base_url=api.url, headers=BEARER)
     case.validate_response(answer)
     assert answer.status_code < 500
@@ -121,7 +121,7 @@ WRONG = ("", "Bearer", "Bearer wrong", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}
 
 @pytest.mark.parametrize("path", PATHS)
 def test_without_the_right_token_nothing_is_reported(api: Served, path: str) -> None:
-    """[I6] Also not whether there is such a request."""
+    """[I6] Not even if the request exists."""
     for headers in ({}, *({"Authorization": header.encode("latin-1")} for header in WRONG)):
         answer = api.get(path, headers)  # type: ignore[arg-type]
         assert answer.status_code == 401
@@ -145,5 +145,5 @@ def test_it_is_read_only(api: Served) -> None:
 @pytest.mark.parametrize(
     "name", ["nobody", "..%2F..%2Fetc", "%00", "a" * 3000, "%F0%9F%98%80", "with-a-link%00", "' OR 1=1"]
 )
-def test_a_name_that_is_nobodys_is_not_found(api: Served, name: str) -> None:
+def test_an_unknown_name_is_not_found(api: Served, name: str) -> None:
     assert api.get(f"/api/requests/{name}", BEARER).status_code == 404

@@ -1,4 +1,4 @@
-"""Assure Events: an event wakes its request and decides nothing; what is forged or too large changes nothing."""
+"""Assure Events: an event wakes its request and decides nothing. A forged or oversized event changes nothing."""
 
 import contextlib
 import secrets
@@ -42,13 +42,13 @@ async def events(world: World) -> dict[str, float]:
 
 
 async def waiting(world: World, *names: str) -> None:
-    """Until all of them wait for a result that Assure has."""
+    """Wait until all requests wait for a result that Assure has."""
     await world.clock.advance(40)
     assert all(world.record(name).phase is Phase.RESULT for name in names)
 
 
 async def test_an_event_makes_a_request_settle_at_once_while_polling_is_far_away(world: World) -> None:
-    """[I1] The agent reads the process itself; both use cases; by dossier or by external reference alone."""
+    """[I1] The agent reads the process itself. Both use cases, by dossier or by external reference alone."""
     world.upload("a", "sandbox-delay=30s")
     world.upload("b", "sandbox-delay=30s")
     world.capture("c")
@@ -65,7 +65,7 @@ async def test_an_event_makes_a_request_settle_at_once_while_polling_is_far_away
     world.check_nothing_left()
 
 
-async def test_an_event_that_lies_settles_nothing(world: World) -> None:
+async def test_a_false_event_settles_nothing(world: World) -> None:
     world.upload("a", "sandbox-delay=3000s")
     async with listening(world) as sender:
         await waiting(world, "a")
@@ -76,7 +76,7 @@ async def test_an_event_that_lies_settles_nothing(world: World) -> None:
         assert world.calls.count("getProcess") == reads + 1, "it was looked at"
 
 
-async def test_an_event_that_is_forged_too_large_or_no_event_is_refused_counted_and_changes_nothing(
+async def test_a_forged_oversized_or_invalid_event_is_refused_and_counted_and_changes_nothing(
     world: World,
 ) -> None:
     world.upload("a", "sandbox-delay=30s")
@@ -151,7 +151,7 @@ async def test_the_same_event_twice_wakes_once_also_after_a_restart(world: World
 async def test_an_accepted_event_costs_one_commit_with_its_step_and_its_receipt(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Inbox pattern: no moment lies between the step and the receipt."""
+    """Inbox pattern: one transaction has the step and the receipt."""
     world.upload("a", "sandbox-delay=3000s")
     commits: list[tuple[int, bool]] = []
     plain = SqliteStore.commit
@@ -254,16 +254,16 @@ async def test_an_event_that_overtakes_the_answer_to_the_start_is_not_lost(world
         assert await sender.send(envelope(dossierId=data(world, "b")["dossierId"])) == 200
         await world.clock.advance(20)
         assert world.record("b").outcome is Outcome.ACCEPTED
-        assert world.record("a").outcome is None, "of whom no event told"
+        assert world.record("a").outcome is None, "no event named it"
         assert (await events(world))["woke"] == 1
 
 
-async def test_without_a_secret_nothing_listens(world: World) -> None:
+async def test_without_a_secret_no_port_is_open(world: World) -> None:
     async with world.running(http=True, events_listen="127.0.0.1:0") as agent:
         assert agent.events_url is None
 
 
-async def test_the_answer_waits_for_nothing_that_assure_does(world: World) -> None:
+async def test_the_answer_does_not_wait_for_assure(world: World) -> None:
     for number in range(20):
         world.upload(f"a-{number}", "sandbox-delay=30s")
     names = [f"a-{number}" for number in range(20)]
@@ -291,7 +291,7 @@ async def test_nothing_of_an_event_is_logged_or_kept(world: World) -> None:
 
 
 @pytest.mark.parametrize("header", ["Bad Header", "", "x" * 65])
-def test_a_header_that_is_none_is_refused_at_the_start(header: str) -> None:
+def test_an_invalid_header_name_is_refused_at_the_start(header: str) -> None:
     from agent.core.errors import SettingsError
     from agent.platform.settings import load_settings
 
@@ -300,8 +300,8 @@ def test_a_header_that_is_none_is_refused_at_the_start(header: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/events", "/events/"])
-async def test_an_address_with_a_slash_at_its_end_is_no_redirect(world: World, path: str) -> None:
-    """No sender of events follows one: they would all be lost."""
+async def test_an_address_with_a_slash_at_its_end_is_not_redirected(world: World, path: str) -> None:
+    """Senders of events follow no redirect, so every event would be lost."""
     async with listening(world) as sender, httpx.AsyncClient(timeout=PATIENT) as client:
         body = b"{}"
         answer = await client.post(f"{sender.url}{path}", content=body, headers={"X-Signicat-Signature": "wrong"})

@@ -1,4 +1,4 @@
-"""The status page without the token (issue 13.4): on this machine, under its names, with a one-time link."""
+"""The status page without the token (issue 13.4): only on this machine, under its names, with a one-time link."""
 
 import http.client
 import re
@@ -93,14 +93,14 @@ def browser(site: Served) -> httpx.Client:
 
 
 def cookie_of(site: Served) -> dict[str, str]:
-    """The header of a session that has begun."""
+    """The cookie header of a new session."""
     with browser(site) as client:
         client.get(site.link())
         return {"Cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())}
 
 
 def raw(site: Served, request: bytes) -> bytes:
-    """What is answered to these bytes."""
+    """The answer to these bytes."""
     place = urlsplit(site.url)
     with socket.create_connection((place.hostname, place.port or 0), timeout=PATIENT) as connection:
         connection.sendall(request)
@@ -113,8 +113,8 @@ def sees(answer: bytes) -> bool:
     return answer.startswith(b"200") and b"customer-1" in answer
 
 
-def test_without_a_session_nobody_sees_the_page_not_even_from_here(site: Served) -> None:
-    """A forwarder that adds no header comes from here, under a name of here."""
+def test_without_a_session_the_page_is_not_served_even_on_this_machine(site: Served) -> None:
+    """A proxy without a header connects from this machine, and under a name of it."""
     for path in ("/", "/?q=customer", "/?state=done", "/refused", f"/requests/{site.uids['customer-1']}"):
         answer = site.get(path)
         assert answer.status_code in (401, 403)
@@ -152,13 +152,13 @@ def test_a_link_works_once(site: Served) -> None:
 
 
 @pytest.mark.parametrize("code", ["", "?code=", "?code=x", "?code=%ff%00", "?code=" + "a" * 5000, "?other=1"])
-def test_a_code_that_was_never_made_begins_nothing(site: Served, code: str) -> None:
+def test_an_unknown_code_begins_no_session(site: Served, code: str) -> None:
     answer = site.get(f"/login{code}")
     assert answer.status_code == 403
     assert "set-cookie" not in answer.headers
 
 
-def test_links_and_sessions_end_by_themselves(site: Served) -> None:
+def test_links_and_sessions_expire(site: Served) -> None:
     old, late = site.link(), site.link()
     session = cookie_of(site)
     assert site.get("/", session).status_code == 200
@@ -182,8 +182,8 @@ def test_links_and_sessions_are_bounded_and_the_oldest_ends(site: Served) -> Non
 
 
 @pytest.mark.parametrize("name", NAMES_OF_OTHERS)
-def test_a_name_that_is_not_ours_sees_nothing_and_uses_no_link_up(site: Served, name: str) -> None:
-    """DNS rebinding, and whatever a lenient parser takes for a name of this machine."""
+def test_a_foreign_host_name_gets_nothing_and_uses_no_link(site: Served, name: str) -> None:
+    """DNS rebinding, and names that a lenient parser takes for this machine."""
     session = cookie_of(site)["Cookie"]
     link = urlsplit(site.link())
     for path in ("/", f"{link.path}?{link.query}"):
@@ -195,14 +195,14 @@ def test_a_name_that_is_not_ours_sees_nothing_and_uses_no_link_up(site: Served, 
 
 
 @pytest.mark.parametrize("name", OUR_NAMES)
-def test_a_name_of_this_machine_sees_the_page_in_a_session(site: Served, name: str) -> None:
+def test_a_host_name_of_this_machine_gets_the_page_in_a_session(site: Served, name: str) -> None:
     session = cookie_of(site)
     assert site.get("/", {"Host": name} | session).status_code == 200
     assert site.get("/", {"Host": name}).status_code in (401, 403)
 
 
 @pytest.mark.parametrize("header", OF_A_PROXY)
-def test_through_a_proxy_that_says_so_only_the_token_counts(site: Served, header: str) -> None:
+def test_through_a_proxy_only_the_token_counts(site: Served, header: str) -> None:
     session = cookie_of(site)
     link = site.link()
     for path in ("/", link):

@@ -1,4 +1,4 @@
-"""Sinks as the web application meets them: CloudEvents on a real port, signed, from a real agent."""
+"""Sinks as a web application receives them: signed CloudEvents on a real port, from a real agent."""
 
 import asyncio
 import base64
@@ -67,7 +67,7 @@ async def test_a_hold_is_reported_with_its_reason(world: World) -> None:
     assert path.exists()
 
 
-async def test_a_dead_sink_holds_up_nothing_shows_in_the_metrics_and_is_reported_after_a_restart(world: World) -> None:
+async def test_a_dead_sink_delays_nothing_shows_in_the_metrics_and_is_reported_after_a_restart(world: World) -> None:
     """[I9]"""
     world.capture("a")
     async with receiving() as receiver:
@@ -98,7 +98,7 @@ async def test_only_a_2xx_counts_and_no_redirect_is_followed(world: World, statu
 
 
 async def test_an_endless_head_of_a_sink_is_a_failed_delivery() -> None:
-    """As for Assure; the rest of it is not read for the ten seconds that a delivery has."""
+    """As for Assure. The agent does not read the rest of the answer."""
     notice = Notice(type=NoticeType.SETTLED, generation=1, at=0.0, outcome="accepted")
     delivery = Delivery(id=1, event="e", uid="u", name="n", mode="upload", notice=notice)
     taken: list[int] = []
@@ -113,7 +113,7 @@ async def test_an_endless_head_of_a_sink_is_a_failed_delivery() -> None:
     assert taken[0] < 20_000_000, "no more than the buffers of the system hold"
 
 
-async def test_run_once_reports_what_it_can_before_it_ends(world: World) -> None:
+async def test_run_once_delivers_what_it_can_before_it_ends(world: World) -> None:
     world.upload("a")
     async with receiving() as receiver:
         await world.settle(sink_urls=[receiver.url], sink_secret=SECRET)

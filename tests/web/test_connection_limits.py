@@ -55,7 +55,7 @@ class Served:
             writer.transport.abort()
 
     async def answer(self, sent: bytes) -> bytes:
-        """All that comes back until the listener ends the connection; empty when it is reset."""
+        """The bytes received until the listener ends the connection; empty if it is reset."""
         async with self.connected() as (reader, writer):
             writer.write(sent)
             with contextlib.suppress(ConnectionError):
@@ -63,7 +63,7 @@ class Served:
         return b""
 
     async def flood(self, begin: bytes, more: bytes) -> None:
-        """Send without an end, until the listener ends the connection. Fails when it reads 64 MiB."""
+        """Send until the listener ends the connection. Fails if it reads 64 MiB."""
         async with self.connected() as (_, writer):
             writer.write(begin)
             block = more * (65536 // len(more) + 1)
@@ -123,7 +123,7 @@ async def test_a_flood_of_any_kind_is_cut_off_and_counted(served: Served, kind: 
     assert (await served.answer(LAST)).startswith(b"HTTP/1.1 200"), "others are served"
 
 
-async def test_a_large_head_is_refused_with_its_reason(served: Served) -> None:
+async def test_a_large_head_is_refused_with_the_reason(served: Served) -> None:
     many = b"".join(b"X-%d: a\r\n" % number for number in range(101)) + b"\r\n"
     assert (await served.answer(b"GET /healthz HTTP/1.1\r\n" + many)).startswith(b"HTTP/1.1 431 ")
 
@@ -164,7 +164,7 @@ async def test_a_peer_that_stops_is_cut_off_and_counted(served: Served, sent: by
 
 @pytest.mark.usefixtures("hurried")
 async def test_a_peer_that_drips_is_cut_off(served: Served) -> None:
-    """Each byte comes in time, and the head never."""
+    """Each byte comes in time, but the head is never complete."""
     async with served.connected() as (_, writer):
         writer.write(b"GET / HTTP/1.1\r\nX: ")
         with contextlib.suppress(ConnectionError):

@@ -1,4 +1,4 @@
-"""The deliver loop over a real outbox: at least once, in order for each request, and in nobody's way."""
+"""The dispatcher over a real outbox: at least once, in order for each request, without delay for others."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ SINK = "sink-one"
 
 
 class Listener:
-    """A sink that takes what `takes` says; keeps the order."""
+    """A sink that accepts the events in `takes`, and records their order."""
 
     def __init__(self, takes: Callable[[Delivery], bool] = lambda delivery: True) -> None:
         self.takes = takes
@@ -38,7 +38,7 @@ class Listener:
 
 
 class Desk:
-    """A store with an outbox, a sink, and the loop between them."""
+    """A store with an outbox, a sink, and the dispatcher between them."""
 
     def __init__(self, folder: Path, listener: Listener, backlog: int = 100) -> None:
         self.folder, self.listener = folder, listener
@@ -51,7 +51,7 @@ class Desk:
         self.counts[result] = self.counts.get(result, 0) + number
 
     async def done(self, *uids: str) -> None:
-        """These captures went all their road."""
+        """Complete these capture requests."""
         for uid in uids:
             await committed(self.store, Life(uid, capture()).until(Phase.DONE))
 
@@ -59,7 +59,7 @@ class Desk:
         return int(rows(self.folder, "SELECT count(*) FROM deliveries")[0][0])
 
     async def settle(self, seconds: float) -> None:
-        """Let the loop run for that much time."""
+        """Let the dispatcher run for this time."""
         async with self.clock:
             self.clock.hold()
             task = asyncio.create_task(self.deliverer.run())
@@ -71,7 +71,7 @@ class Desk:
 
 @contextlib.contextmanager
 def at_work(folder: Path, listener: Listener, backlog: int = 100) -> Iterator[Desk]:
-    """A desk whose store is closed in the end; time stands still while it sends."""
+    """A desk whose store is closed at the end. The clock stops while the dispatcher sends."""
     desk = Desk(folder, listener, backlog)
     with contextlib.closing(desk.store), delivering(desk.clock, desk.deliverer):
         yield desk
@@ -91,7 +91,7 @@ def desk(tmp_path: Path, listener: Listener) -> Iterator[Desk]:
 WHOLE = ["capture.ready", "settled", "deleted"]
 
 
-async def test_every_notice_is_sent_in_order_and_the_outbox_is_empty(desk: Desk, listener: Listener) -> None:
+async def test_every_notification_is_sent_in_order_and_the_outbox_is_empty(desk: Desk, listener: Listener) -> None:
     await desk.done("u1", "u2", "u3")
     await desk.deliverer.dispatch_once()
     assert [listener.of(uid) for uid in ("u1", "u2", "u3")] == [WHOLE] * 3
@@ -109,7 +109,7 @@ async def test_the_outbox_is_written_with_the_change_and_survives_a_restart(tmp_
         assert again.listener.of("u1") == WHOLE
 
 
-async def test_no_name_no_label_and_no_link_is_in_the_outbox_and_the_name_is_that_of_now(desk: Desk) -> None:
+async def test_the_outbox_has_no_name_label_or_link_and_a_notification_has_the_current_name(desk: Desk) -> None:
     """[I6]"""
     life = Life("u1", capture(labels=(("team", "canary-team"),)), name="canary-name").until(Phase.DONE)
     await committed(desk.store, life)
@@ -121,7 +121,7 @@ async def test_no_name_no_label_and_no_link_is_in_the_outbox_and_the_name_is_tha
     assert desk.store.outbox.pending(SINK, 0, 10)[0].name is None, "a forgotten name is delivered to no sink"
 
 
-async def test_a_notice_that_is_not_taken_keeps_only_its_own_request_waiting(desk: Desk, listener: Listener) -> None:
+async def test_a_failed_notification_delays_only_its_own_request(desk: Desk, listener: Listener) -> None:
     """[I9]"""
     listener.takes = lambda delivery: delivery.uid != "u1"
     await desk.done("u1", "u2")
@@ -135,7 +135,7 @@ async def test_a_notice_that_is_not_taken_keeps_only_its_own_request_waiting(des
     assert listener.of("u1") == WHOLE, "and in order, once it is taken"
 
 
-async def test_a_dead_sink_is_tried_less_and_less_and_gets_all_once_it_is_back(desk: Desk, listener: Listener) -> None:
+async def test_a_dead_sink_gets_rarer_attempts_and_everything_after_its_return(desk: Desk, listener: Listener) -> None:
     listener.takes = lambda delivery: False
     await desk.done(*(f"u{number}" for number in range(8)))
     await desk.settle(3600)
@@ -148,7 +148,7 @@ async def test_a_dead_sink_is_tried_less_and_less_and_gets_all_once_it_is_back(d
     assert desk.pending() == 0
 
 
-async def test_news_does_not_hurry_a_dead_sink(desk: Desk, listener: Listener) -> None:
+async def test_new_notifications_do_not_shorten_the_pause_of_a_dead_sink(desk: Desk, listener: Listener) -> None:
     listener.takes = lambda delivery: False
     await desk.done(*(f"u{number}" for number in range(8)))
     await desk.settle(600)
@@ -179,7 +179,7 @@ async def test_a_delivery_that_is_cut_off_is_sent_again_with_the_same_id(desk: D
     assert len(events) == 3, "and no two notices share one"
 
 
-async def test_a_notice_that_is_owed_to_a_sink_that_is_not_set_is_dropped(desk: Desk) -> None:
+async def test_a_notification_for_a_removed_sink_is_dropped(desk: Desk) -> None:
     await desk.done("u1")
     assert await desk.store.outbox.keep_only(["another"]) == 3
     assert desk.pending() == 0

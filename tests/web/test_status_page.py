@@ -1,4 +1,4 @@
-"""The status page over HTTP: what it shows, to whom, and what it never shows."""
+"""The status page over HTTP: its content, its access control, and the data that it never shows."""
 
 import base64
 import itertools
@@ -30,7 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def text(answer: httpx.Response) -> str:
-    """What a person reads, in one line."""
+    """The visible text of a page, in one line."""
     assert answer.status_code == 200, answer.text
     reader = Reader()
     reader.feed(answer.text)
@@ -50,7 +50,7 @@ class Reader(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_the_front_shows_held_first_with_the_reason_and_the_exact_command(page: Served) -> None:
+def test_the_front_page_shows_held_requests_first_with_the_reason_and_the_exact_command(page: Served) -> None:
     reported = text(page.see("/"))
     places = [reported.index(word) for word in ("Held for an operator", "Running", "Waiting", "Recent outcomes")]
     assert places == sorted(places)
@@ -63,7 +63,7 @@ def test_the_front_shows_held_first_with_the_reason_and_the_exact_command(page: 
     assert "customer-1" in reported[places[3] :]
 
 
-def test_the_front_shows_how_assure_the_budget_the_circuit_and_the_source_are(page: Served) -> None:
+def test_the_front_page_shows_the_state_of_assure_the_budget_the_circuit_and_the_source(page: Served) -> None:
     reported = text(page.see("/"))
     assert "6, 2 failed" in reported
     assert "read process, unknown" in reported
@@ -102,7 +102,7 @@ def test_requests_are_found_by_name_by_label_and_by_both(page: Served) -> None:
     assert "customer-1" not in text(page.see("/?state=held"))
 
 
-def test_a_search_keeps_to_the_state_that_is_shown(page: Served) -> None:
+def test_a_search_is_limited_to_the_shown_state(page: Served) -> None:
     reported = text(page.see("/?q=team%3Donboarding&state=held"))
     assert "is-held" in reported
     assert "customer-1" not in reported
@@ -157,7 +157,7 @@ def test_headings_go_down_by_one_level_and_every_button_has_a_name_of_its_own(pa
         assert len({name[1] for name in names if name}) == len(buttons)
 
 
-def test_a_request_shows_its_road_attempts_history_what_comes_next_and_the_command(page: Served) -> None:
+def test_the_page_of_a_request_shows_phases_attempts_history_next_step_and_command(page: Served) -> None:
     reported = text(page.see(f"/requests/{page.uids['is-held']}"))
     for parts in (
         "Next step",
@@ -214,7 +214,7 @@ def test_hostile_names_and_labels_are_text_everywhere(page: Served) -> None:
     assert "resolve '<script>" in reported, "the command is quoted for a shell"
 
 
-def test_the_policy_of_the_page_allows_our_own_files_only(page: Served) -> None:
+def test_the_content_security_policy_allows_only_the_pages_own_files(page: Served) -> None:
     for path in ("/", f"/requests/{page.uids['waits']}", "/requests/nobody", "/assets/page.css"):
         policy = page.see(path).headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
@@ -253,7 +253,7 @@ def test_the_token_opens_the_page_under_any_name(page: Served, headers: dict[str
         assert ("waits" in answer.text or "customer-1" in answer.text) is sees
 
 
-def test_an_agent_without_a_token_takes_none(tmp_path: Path) -> None:
+def test_an_agent_without_a_token_accepts_none(tmp_path: Path) -> None:
     with served(tmp_path, some()[:1], token="") as bare:
         for headers in (FROM_ELSEWHERE, FROM_ELSEWHERE | {"Authorization": "Bearer "[:-1]}, FROM_ELSEWHERE | BEARER):
             answer = bare.get("/", headers)
@@ -288,9 +288,9 @@ def test_a_forgotten_request_is_on_no_page(tmp_path: Path) -> None:
 
 
 def test_no_page_reads_100_000_requests_to_show_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted in thousands of steps of SQLite's machine, which are the same whatever else the machine does.
+    """Counted in thousands of steps of SQLite's virtual machine, which do not depend on the load.
 
-    The requests are copies of a few, made in SQL: to go each road would take minutes.
+    The requests are copies of a few, made in SQL: to process each one would take minutes.
     """
     lives = [request("a", Phase.DONE), request("b", Phase.RESULT), request("c", Phase.IMAGES), held("d")]
     steps: list[int] = []
@@ -347,7 +347,7 @@ COMMIT;
 
 
 def test_synthetic_records_equal_those_of_the_store() -> None:
-    """A guard of the test above: a record is found under its own uid and name."""
+    """Guards the test above: a record is found under its own uid and name."""
     record = Life(desired=upload()).record
     text = columns(record)["record"]
     assert f'"name":"{record.name}"' in text

@@ -19,7 +19,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def opened(chromium: Browser, site: Served, **more: Any) -> tuple[Page, list[str]]:
-    """A page in a session, and all that it ever complains about."""
+    """A page in a session, and the errors that it logs."""
     page = chromium.new_context(**more).new_page()
     page.goto(site.link())
     assert page.url == f"{site.url}/", "the code of the link is gone from the address"
@@ -31,9 +31,7 @@ def opened(chromium: Browser, site: Served, **more: Any) -> tuple[Page, list[str
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (390, "dark"), (1280, "light")])
-def test_every_page_fits_its_width_and_complains_of_nothing(
-    chromium: Browser, site: Served, width: int, scheme: Any
-) -> None:
+def test_every_page_fits_its_width_and_logs_no_error(chromium: Browser, site: Served, width: int, scheme: Any) -> None:
     page, complaints = opened(chromium, site, viewport={"width": width, "height": 800}, color_scheme=scheme)
     for path in (
         "/",
@@ -49,8 +47,8 @@ def test_every_page_fits_its_width_and_complains_of_nothing(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_contrasts_with_its_ground(chromium: Browser, site: Served, scheme: Any) -> None:
-    """WCAG 2.2 AA: 4.5 to 1; computed from what is drawn."""
+def test_every_text_contrasts_with_its_background(chromium: Browser, site: Served, scheme: Any) -> None:
+    """WCAG 2.2 AA requires 4.5 to 1. Computed from the rendered page."""
     page, _ = opened(chromium, site, color_scheme=scheme)
     for path in ("/", f"/requests/{site.uids['is-held']}", f"/requests/{site.uids['customer-1']}"):
         page.goto(site.url + path)
@@ -76,7 +74,7 @@ CONTRAST = """() => {
 }"""  # noqa: E501
 
 
-def test_without_javascript_all_of_it_is_there(chromium: Browser, site: Served) -> None:
+def test_without_javascript_the_page_is_complete(chromium: Browser, site: Served) -> None:
     page, _ = opened(chromium, site, java_script_enabled=False)
     page.goto(site.url)
     page.get_by_role("searchbox", name="Search by name or label").fill("team=risk")
@@ -140,7 +138,7 @@ def test_a_hostile_name_is_text(chromium: Browser, site: Served) -> None:
 
 
 def test_a_link_opens_the_page_in_one_browser_only(chromium: Browser, site: Served) -> None:
-    """Issue 13.4, as a person meets it."""
+    """Issue 13.4, in a browser."""
     link = site.link()
     mine, _ = opened(chromium, site)
     other = chromium.new_context().new_page()
@@ -159,7 +157,7 @@ def test_a_link_opens_the_page_in_one_browser_only(chromium: Browser, site: Serv
         page.context.close()
 
 
-def test_the_name_of_a_button_says_which_command_it_copies(chromium: Browser, site: Served) -> None:
+def test_the_name_of_a_button_names_the_command_that_it_copies(chromium: Browser, site: Served) -> None:
     page, _ = opened(chromium, site, permissions=["clipboard-read", "clipboard-write"])
     page.goto(site.url)
     button = page.get_by_role("button", name="Copy assure-agent resolve is-held retry", exact=True)

@@ -1,4 +1,4 @@
-"""A sink on a real port that keeps what it is sent, and can be told to fail."""
+"""A sink on a real port that records its events, and can fail on request."""
 
 import base64
 import contextlib
@@ -19,7 +19,7 @@ from agent.web.server import serve
 
 @dataclass
 class Receiver:
-    """What was received, in order. `answers` gives the status for an event; 200 by default."""
+    """The received events, in order. `answers` gives the status for an event, 200 by default."""
 
     url: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)  # those that were answered with 2xx
@@ -28,7 +28,7 @@ class Receiver:
     answers: Callable[[dict[str, Any]], int] = lambda event: 200
 
     def of(self, name: str) -> list[str]:
-        """The types of what was taken of a request, in order."""
+        """The types of the accepted events of a request, in order."""
         return [event["type"] for event in self.events if event["data"]["name"] == name]
 
 
@@ -46,7 +46,7 @@ async def receiving() -> AsyncIterator[Receiver]:
         return Response(status_code=status, headers={"Location": "/elsewhere"})
 
     async def elsewhere(_: Request) -> Response:
-        return Response()  # who follows a redirect is told that all is well
+        return Response()  # a client that follows the redirect gets a success
 
     app = Starlette(routes=[Route("/hook", post, methods=["POST"]), Route("/elsewhere", elsewhere)])
     async with serve(app, "127.0.0.1", 0, largest_body=1_000_000) as url:
@@ -55,7 +55,7 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 
 def signed(headers: dict[str, str], body: bytes, key: bytes) -> bool:
-    """As a receiver of Standard Webhooks checks it; written here once more."""
+    """Verify a signature as Standard Webhooks defines it, independently of the agent's code."""
     content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
     return f"v1,{expected}" in headers["webhook-signature"].split(" ")
