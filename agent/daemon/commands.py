@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from agent.admission.adoption import refuse_adoption
 from agent.admission.changes import IdentityKey
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, UnknownRequest
 from agent.core.observations import (
     ClaimsDisclosed,
     ClaimsErased,
@@ -135,7 +135,7 @@ class CommandHandler:
     def _find_record(self, uid: str | None, name: object) -> Record:
         record = self._store.get(uid) if uid is not None else None
         if record is None:
-            raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
+            raise UnknownRequest(str(name))
         return record
 
     async def _resolve(self, uid: str | None, request: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ from agent.core.effect import EffectKind
 from agent.core.record import Mode, Phase, Record, Result
 from agent.store.pages import HistoryEntry, PageQueries
 from agent.store.readonly import Attempt
-from agent.views.explain import EFFECTS, RequestContext, describe_state, next_step
+from agent.views.explain import RequestContext, describe_state, next_step
+from agent.views.phrases import EFFECTS
 from agent.web.agent_status import StatusSnapshot
 from agent.web.summaries import hold_summary, short_duration
 
