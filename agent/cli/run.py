@@ -53,8 +53,8 @@ def run(
     With --once, the agent ends when every request is settled. It waits for results and end users, but not for
     retention, suspension or the start budget.
 
-    Exit codes: 0 all settled, 1 error, 3 a request is held or withdrawals wait for `approve`, 5 refused files, 4 not
-    settled at the timeout. If several apply, the first of 1, 3, 5, 4.
+    Exit codes: 0 all settled, 1 error, 3 a held request or waiting withdrawals, 5 refused files, 4 not settled at the
+    timeout. If several apply, the first of 1, 3, 5, 4.
 
     Example: assure-agent run --sandbox --once
     """

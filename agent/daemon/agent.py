@@ -1,4 +1,4 @@
-"""The agent: one store, one Assure account, and all loops between them, from start to stop."""
+"""The agent: one store, one Assure account, and the loops that reconcile them."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ class OnceResult:
 
 
 class Agent:
-    """One agent on one store. `opened` makes and closes it."""
+    """One agent on one store. `opened` creates and closes it."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Agent:
         account: str = "",
         rebind: bool = False,
     ) -> AsyncIterator["Agent"]:
-        """Open the store and the client. Raises SettingsError or StoreError before anything is done.
+        """Open the store and the client. Raises SettingsError or StoreError before the agent starts any work.
 
         The store is bound to `account`, by default the client id at the base URL.
         """
@@ -179,7 +179,7 @@ class Agent:
             await self._erasure.start(deletes=self._settings.images_after_upload == "delete")
             await self.scan()
             report_first_store(self._store, self._settings, self._telemetry)
-            gc.freeze()  # the objects of a large folder live as long as the process: keep the collector off them
+            gc.freeze()  # objects of a large folder live as long as the process: the collector need not visit them
             await reach(self._assure.client, self._settings, wait_for_assure, self._shutdown, self._clock)
             if self._clock_corrector is not None:
                 await self._clock_corrector.confirm_at_start()
@@ -217,7 +217,7 @@ class Agent:
         return scheduler
 
     def _start_readers(self) -> list[asyncio.Task[None]]:
-        """Start the loops that only read. They may be cancelled at any moment."""
+        """Start the loops that only read, which may be cancelled at any time."""
         poller = self._result_poller.run(self._settings.poll_interval, self._throttle.is_closed, self._shutdown)
         loops = [poller, self._throttle.run_probes()]
         if self._clock_corrector is not None:
@@ -229,7 +229,7 @@ class Agent:
             await self.reconciler.run()
         except AgentError as error:
             self._shutdown.fail(error)
-        except Exception as error:  # a bug: an agent without its loop must not run on
+        except Exception as error:  # a bug: without this loop, the agent must end
             self._shutdown.fail(AgentError(f"The drive loop ended: {type(error).__name__}: {error}.", "report it"))
 
     async def _drain(self, driving: asyncio.Task[None]) -> None:
@@ -241,7 +241,7 @@ class Agent:
             await driving
 
     async def _apply_changes_since_stop(self) -> None:
-        """Apply the operator's commands, the budget and the images as they are now."""
+        """Apply the current pause, start budget and images to the stored requests."""
         await self._health.reset()
         await self._work_gate.start()
         now = self._clock.now()

@@ -1,4 +1,4 @@
-"""Commands while no agent runs: the lock is taken, and records are told through the store alone."""
+"""Commands while no agent is running: the command takes the lock and changes records in the store."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from agent.store.sqlite import SqliteStore
 
 
 class OfflineRecords:
-    """Records that nobody drives: what they are told is folded in at once, and nothing is asked."""
+    """Records without a reconciler: an observation is committed at once, and no effect is requested."""
 
     def __init__(self, store: Store, clock: SystemClock, policy: Policy) -> None:
         self._store = store
@@ -35,7 +35,7 @@ class OfflineRecords:
         await self._store.commit([admit(record, self._clock.now(), self._policy) for record in records])
 
     async def deliver(self, observations: Mapping[str, Observation]) -> None:
-        """Fold each in, after what an ended agent left open."""
+        """Commit each observation. An intent that an earlier agent left open counts as unanswered."""
         for uid, observation in observations.items():
             record = self._store.get(uid)
             if record is None:
@@ -55,13 +55,13 @@ class OfflineRecords:
 
 async def _execute(control: CommandHandler, store: SqliteStore, request: Mapping[str, Any]) -> dict[str, Any]:
     answer = await control.execute(request, own_account())
-    with contextlib.suppress(AgentError):  # it is obeyed; what is left over is done by the next agent
+    with contextlib.suppress(AgentError):  # the command is executed; the next agent truncates the log
         await store.tidy()
     return answer
 
 
 def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Obey one command on a store that no agent holds. Raises StoreLocked when one does."""
+    """Execute one command on a store without a running agent. Raises StoreLocked if an agent has the lock."""
     store = SqliteStore(settings.state_path, None, claims_key=settings.claims_key.get_secret_value())
     try:
         clock = SystemClock()

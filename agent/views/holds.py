@@ -1,4 +1,4 @@
-"""What a hold means, and how the operator decides it."""
+"""The meaning of each hold, and the commands that resolve it."""
 
 from shlex import quote
 from typing import Any

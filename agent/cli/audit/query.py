@@ -113,7 +113,7 @@ def _checked(found: "Query", key: str, value: str) -> str:
 
 
 def _invalid_value(found: "Query", key: str, value: str, hint: str) -> AgentError:
-    return AgentError(f"{found.name}: {value} is not a valid value of {key}.", hint)
+    return AgentError(f"{found.name}: {key}={value} is not valid.", hint)
 
 
 def _is_time(value: str) -> bool:

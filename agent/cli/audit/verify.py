@@ -25,8 +25,8 @@ def verify(
     """Verify that no event of the audit log was changed, removed, inserted or moved.
 
     For each request, the command verifies the chain of hashes, replays the events against the record, and compares the
-    calls, starts, name, labels and authors. It also verifies the chain of the operator's commands, and all events
-    against the checkpoints next to the state file or in a copy of them. Findings are in the order of writing.
+    calls, starts, name, labels and authors. It also verifies the chain of the operator's commands. It compares all
+    events with the checkpoints next to the state file or in a copy of them. Findings are in the order of writing.
     The command reads every event, at about a million per minute.
 
     Exit codes: 0 the audit log is unchanged, 1 findings.

@@ -77,7 +77,7 @@ def personal_data_in(value: str) -> str | None:
 
 
 def provenance(specs_dir: Path, files: Collection[str]) -> Check:
-    """Whether git names the author of each request file."""
+    """The authors that git names for the request files."""
     name = "authors"
     try:
         repository = find(specs_dir)
