@@ -161,7 +161,7 @@ def _unanswered(answer: Answer[Any]) -> RemoteError:
 
 def _print(item: dict[str, Any]) -> None:
     if not item["found"]:
-        typer.echo(f"{item['name']}: Assure has no dossier {item['dossierId']} (404): it was deleted.")
+        typer.echo(f"{item['name']}: Assure has no dossier {item['dossierId']} (404). It was deleted.")
         return
     typer.echo(f"{item['name']}: dossier {item['dossierId']}, reference {item['externalReference'] or '-'}")
     if not item["processes"]:

@@ -86,13 +86,13 @@ def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:
     names = {record.name for record in records}
     lost = [record.name for record in records if reading.has_lost_link(record)]
     for name in lost[:_MAX_NOTES]:
-        yield f"{name}: {LINK_LOST} Try: {new_link_command(name)}."
+        yield " ".join((f"{name}: {LINK_LOST}", f"Try: {new_link_command(name)}."))
     if more := len(lost[_MAX_NOTES:]):
         yield f"{more:,} other capture links are lost as well. Try: `assure-agent get NAME --link` for each."
     for name in reading.strays():
         if name in names:
             yield (
-                f"ignored: {name}: its annotation `assure-agent/resolve` does not name an open hold. "
+                f"ignored: the annotation `assure-agent/resolve` of {name} does not name an open hold. "
                 f"Try: `assure-agent explain {name}`."
             )
 

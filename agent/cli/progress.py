@@ -24,7 +24,9 @@ class Progress:
     def __init__(self, settings: Settings, running: bool, sandbox: bool) -> None:
         """`running`: the agent continues after every request is settled, so the table is printed at that time."""
         self._state = settings.state_path
-        self._locations = f"requests: {settings.specs_dir.absolute()}\nstate file: {self._state.absolute()}"
+        self._locations = "\n".join(
+            (f"requests: {settings.specs_dir.absolute()}", f"state file: {self._state.absolute()}")
+        )
         self._settings = settings
         self._sandbox = sandbox
         self._running = running
@@ -45,7 +47,7 @@ class Progress:
 
     @isolated
     def listening(self, url: str, page_link: str | None) -> None:
-        """Print the addresses of the HTTP service. `page_link` opens the status page once; None: print no link."""
+        """Print the addresses of the HTTP service. `page_link` opens the status page once. None: print no link."""
         self._print(
             f"metrics: {url}/metrics\n{status_page(page_link, state_option(self._settings))}\n{self._locations}"
         )
@@ -62,9 +64,7 @@ class Progress:
         before, record = step.before, step.record
         if step.link is not None:
             option = state_option(self._settings)
-            self._line(
-                f"{record.name}: capture link ready, print it with: assure-agent get {record.name} --link{option}"
-            )
+            self._line(f"{record.name}: capture link ready, see it with assure-agent get {record.name} --link{option}")
         if record.outcome is not None and (before is None or before.outcome is not record.outcome):
             self._line(f"{record.name}: {record.outcome}")
         if step.held is not None:
@@ -115,7 +115,7 @@ class Progress:
         if self._lines <= _MAX_LINES:
             self._print(text)
         elif self._lines == _MAX_LINES + 1:
-            self._print(f"... and more; see them with: assure-agent get{state_option(self._settings)}")
+            self._print(f"... and more; see them with assure-agent get{state_option(self._settings)}")
 
     def _print(self, text: str) -> None:
         if self._bar is not None:
@@ -128,7 +128,9 @@ def status_page(link: str | None, option: str) -> str:
     """The line about the status page. `option` is the `--state` option that `assure-agent page` needs; may be empty."""
     if link is None:
         return f"status page: print a link to it with assure-agent page{option}"
-    return f"status page: {link}\n(this link works once, within 10 minutes; for a new one: assure-agent page{option})"
+    return (
+        f"status page: {link}\n(this link works once, within 10 minutes. For a new link, run assure-agent page{option})"
+    )
 
 
 _TASK = TaskID(0)

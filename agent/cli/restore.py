@@ -35,4 +35,4 @@ def restore(
     )
     if kept is not None:
         links = "" if replaced_files.erase_links(kept) else " and capture links that could not be erased"
-        typer.echo(f"the earlier state file is kept as {kept}; it contains names{links}: remove it when you can")
+        typer.echo(f"the earlier state file, with names{links}, is kept as {kept}; remove it when you can")

@@ -263,7 +263,7 @@ def _exit_code(settings: Settings, finished: "OnceResult") -> int:
     if finished.withdrawals and settings.log_format != "json":  # with json, only the log reports it
         typer.echo(
             f"{count_withdrawals(finished.withdrawals)} for approval, because too many files were removed at once. "
-            "Try: restore the files, or run `assure-agent approve` and run again; `assure-agent plan` lists them.",
+            "`assure-agent plan` lists them. Try: restore the files, or run `assure-agent approve` and run again.",
             err=True,
         )
     with ReadOnlyStore(settings.state_path) as reading:

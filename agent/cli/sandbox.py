@@ -160,7 +160,9 @@ def _weights(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, value = part.partition("=")
         if name.strip() not in known or not value.strip().isdigit():
-            raise typer.BadParameter(f"--outcomes is a list such as accepted=8,rejected=1; known: {', '.join(known)}.")
+            raise typer.BadParameter(
+                f"--outcomes is a list such as accepted=8,rejected=1. Outcomes: {', '.join(known)}."
+            )
         weights[name.strip()] = float(value)
     if not any(weights.values()):
         raise typer.BadParameter("--outcomes: one weight must be above 0.")

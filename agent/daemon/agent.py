@@ -230,7 +230,7 @@ class Agent:
         except AgentError as error:
             self._shutdown.fail(error)
         except Exception as error:  # a bug: without this loop, the agent must end
-            self._shutdown.fail(AgentError(f"The drive loop ended: {type(error).__name__}: {error}.", "report it"))
+            self._shutdown.fail(AgentError(f"The drive loop ended with {type(error).__name__}: {error}.", "report it"))
 
     async def _drain(self, driving: asyncio.Task[None]) -> None:
         self.reconciler.stop()

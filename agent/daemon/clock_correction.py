@@ -23,7 +23,7 @@ from agent.platform.shutdown import Shutdown
 from agent.ports import Remote
 from agent.store.sqlite import SqliteStore
 
-CORRECTING = "clock-correction"  # key in the store: seconds and start of an unfinished correction; empty: none
+CORRECTING = "clock-correction"  # key in the store: seconds and start of an unfinished correction, or empty
 SKEW = 60.0  # seconds between the host's clock and Assure's that are reported
 _FIRST_RETRY = 1.05  # seconds until the second call; each further interval doubles, up to _LONGEST_RETRY
 _LONGEST_RETRY = 30.0  # seconds
@@ -174,6 +174,6 @@ class ClockCorrector:
             return
         self._log.error(
             "the host's clock is wrong",
-            seconds=round(skew, 1),  # ahead of Assure's; negative: behind
+            seconds=round(skew, 1),  # ahead of Assure's if positive
             hint="set it, for example with chrony; until then, the agent uses boot time and Assure's `Date`",
         )

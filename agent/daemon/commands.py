@@ -30,7 +30,7 @@ _DURABLE_TIMEOUT = 30.0  # seconds until an observation must be durable
 _POLL_SECONDS = 0.05  # seconds between two checks that it is durable
 _APPROVED = "approved"
 BACKED_UP = "backed-up"
-PAUSED = "paused"  # key in the store: the time of the pause; empty: not paused
+PAUSED = "paused"  # key in the store: the time of the pause, or empty
 
 
 class CommandStore(Store, Protocol):
@@ -94,7 +94,7 @@ class CommandHandler:
         self._lock = asyncio.Lock()
 
     async def execute(self, request: Mapping[str, Any], sender: str) -> dict[str, Any]:
-        """Return {"ok": true, "message"} or {"ok": false, "message", "hint"}. Never raises for an invalid command.
+        """Return `ok` and `message`, and without success also `hint`. Never raises for an invalid command.
 
         `sender` is the account that sent the command.
         """
@@ -240,7 +240,7 @@ class CommandHandler:
             erased = ClaimsErased(at=self._clock.now())
             await self._deliver_durably(record.uid, erased, lambda now: now.claims_until is None)
         what = "its name, labels, paths and claims" if kept else "its name, labels and paths"
-        forgotten = f"forgotten: {what} are erased; its audit log remains"
+        forgotten = f"forgotten: {what} are erased, and its audit log remains"
         now = self._clock.now()
         cut_off = await self._store.forget(record.uid, now)
         if left := await self._store.forget_in_replaced(record.uid, now):

@@ -23,9 +23,9 @@ from agent.store.audit.checkpoints import BREAK, Checkpoint
 CIRCUIT_HINTS = {
     Cause.OUTAGE: "Assure does not answer; the agent continues automatically when it does",
     Cause.TOKEN: "the token endpoint issues no token; the agent continues automatically when it does",
-    Cause.CREDENTIALS: "Assure does not accept the client: check ASSURE_AGENT_CLIENT_ID, ASSURE_AGENT_CLIENT_SECRET "
-    "and the permissions of the API client; the agent waits until the operator corrects them",
-    Cause.MISSING: "Assure has no dossier of the agent: check the account; if they were deleted: assure-agent resume",
+    Cause.CREDENTIALS: "Assure does not accept the client until you correct ASSURE_AGENT_CLIENT_ID, "
+    "ASSURE_AGENT_CLIENT_SECRET or the permissions of the API client",
+    Cause.MISSING: "check the account, because dossiers are missing; if they were deleted, run `assure-agent resume`",
 }
 
 
@@ -122,7 +122,7 @@ class Telemetry:
 
     @isolated
     def first_store_created(self, path: Path, starts: int) -> None:
-        """The agent created a store although the source has requests. It verifies all of them, and Assure bills them."""
+        """The agent created a store, and the source has requests. It verifies all of them, and Assure bills them."""
         self._log.warning(
             "the agent created a new state file: it verifies every request of the source, and Assure bills them",
             store=str(path),

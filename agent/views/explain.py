@@ -39,7 +39,7 @@ class FailedDeletion(Protocol):
 class RequestContext:
     """Facts about a request that are not in its record."""
 
-    paused_since: float | None = None  # the operator paused the agent; 0.0: the time is unknown
+    paused_since: float | None = None  # the operator paused the agent, at an unknown time if 0.0
     recovering: bool = False  # the store was lost or replaced by a copy, and the operator has not approved yet
     gated: bool = False  # the store is a copy: the agent starts nothing new
     circuit: str = ""  # why the running agent sends only probes: outage, token, credentials, missing
@@ -60,7 +60,7 @@ NO_CONTEXT = RequestContext()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextStep:
-    """The next step of a request: its time (None: unknown), its effect (None: no call), and a sentence."""
+    """The next step of a request. `at` is None if the time is unknown, `effect` if no call is needed."""
 
     at: float | None
     effect: EffectKind | None

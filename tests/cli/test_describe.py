@@ -105,7 +105,7 @@ async def test_a_deleted_dossier_is_reported(world: World, state: Here) -> None:
     world.upload("a")
     await world.settle()
     said = await asyncio.to_thread(state, "describe", "a", "--remote")
-    assert (said.code, said.out.endswith("(404): it was deleted.\n")) == (0, True)
+    assert (said.code, said.out.endswith("(404). It was deleted.\n")) == (0, True)
 
 
 async def test_a_request_without_a_dossier_or_of_another_account_is_an_error(world: World, state: Here) -> None:

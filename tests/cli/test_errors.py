@@ -1,4 +1,4 @@
-"""What a person reads when something is wrong: one clear line that ends in what to try, and no traceback."""
+"""Errors of commands: one line with the cause and the remedy, and no traceback."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ ONCE = ("run", "--once", *FREE_PORT)
 
 @pytest.fixture
 def settled(here: Here, remote: SandboxServer) -> Here:
-    """A command whose store belongs to the sandbox: something was asked of it."""
+    """A command whose store belongs to the sandbox and has one settled request."""
     here.env |= {"BASE_URL": remote.url, "POLL_INTERVAL": "1s"}
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
     said = here(*ONCE)
@@ -44,7 +44,7 @@ def test_no_credentials(here: Here) -> None:
 def test_a_base_url_where_nobody_answers(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "MAX_ATTEMPTS", 1)
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
-    here(*ONCE, BASE_URL="http://127.0.0.1:9").is_one_clear_error("http://127.0.0.1:9", "nothing is lost")
+    here(*ONCE, BASE_URL="http://127.0.0.1:9").is_one_clear_error("http://127.0.0.1:9", "all requests are stored")
     assert [item["phase"] for item in here("get", "-o", "json").json["items"]] == ["dossier"]
 
 
@@ -117,7 +117,7 @@ def test_a_state_file_with_a_damaged_page(settled: Here, table: str) -> None:
 
 
 def test_a_record_that_cannot_be_read(settled: Here) -> None:
-    """[I6] The error quotes nothing of it."""
+    """[I6] The error does not quote the record."""
     with contextlib.closing(sqlite3.connect(settled.folder / "state/agent.db")) as connection, connection:
         connection.execute("UPDATE requests SET record = json_set(record, '$.phase', 'jane')")
     said = settled("get")

@@ -181,7 +181,7 @@ async def test_an_annotation_that_names_no_open_hold_is_reported(
         assert f"The annotation `assure-agent/resolve` in its file {words}: the agent ignores it." in reported
         assert f"The open hold is {hold.id}." in reported
         assert item["strayAnswer"] == ("h-000000" if "@" in answer else "")
-        assert "ignored: a: its annotation `assure-agent/resolve` does not name an open hold" in listed
+        assert "ignored: the annotation `assure-agent/resolve` of a does not name an open hold" in listed
         world.upload("a", document_id=IDENTITY_CARD)
         await scanned(world, agent)
         assert "The annotation" not in (await said(here, world, "explain", "a")).out

@@ -17,8 +17,8 @@ from tests.support.fixtures import Begin, begin, world
 
 __all__ = ["begin", "world"]
 
-LOST = "Its capture link is lost and cannot be handed out any more"
-TRY = "Try: `assure-agent rerun a` begins anew with another link, and is billed again."
+LOST = "Its capture link is lost"
+TRY = "Try: `assure-agent rerun a` starts again with a new link, and Assure bills it again."
 
 
 SEEN = StatusSnapshot(

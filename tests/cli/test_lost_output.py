@@ -208,7 +208,7 @@ def test_an_answer_that_cannot_be_written_is_an_error(here: Here) -> None:
     assert code == 1
     assert err == (
         "assure-agent: The output cannot be written: No space left on device. "
-        "Try: make room there, or choose another place.\n"
+        "Try: free disk space, or write the output to another file.\n"
     )
 
 

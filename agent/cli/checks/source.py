@@ -14,7 +14,7 @@ from agent.views.phrases import count_of
 
 _AUTHORS_TIMEOUT = 10.0  # seconds to find the authors of all files
 _REMEDIES = {  # for authors that git cannot name
-    Gap.SHALLOW: "fetch the whole history: git fetch --unshallow (git-sync: --depth=0)",
+    Gap.SHALLOW: "fetch the whole history: git fetch --unshallow, or --depth=0 of git-sync",
     Gap.PARTIAL: "clone without a filter, or fetch the missing objects: git fetch --refetch --no-filter",
     Gap.MISSING: "check the repository: git fsck --connectivity-only",
     Gap.DAMAGED: "check the repository: git fsck",
