@@ -219,5 +219,5 @@ def _describe_waiting(record: Record) -> str:
     if record.hold is not None:
         return "The agent waits for the operator's decision."
     if record.phase is Phase.DONE:
-        return "Nothing: the request is finished."
+        return "None. The request is finished."
     return f"The request is suspended. {SUSPENDED_REMEDY.capitalize()}."

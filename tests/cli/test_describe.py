@@ -63,7 +63,9 @@ async def test_statuses_reasons_and_checks_are_shown_and_values_are_masked(world
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["while an agent runs", "while none runs"])
-async def test_personal_values_are_shown_after_the_disclosure_is_recorded(world: World, state: Here, running: bool) -> None:
+async def test_personal_values_are_shown_after_the_disclosure_is_recorded(
+    world: World, state: Here, running: bool
+) -> None:
     """[I5] [I6] [I7] The audit log has the entry, the store has no value, and outcome and phase are unchanged."""
     world.upload("a", retention="1d")
     await world.settle()

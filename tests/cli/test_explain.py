@@ -57,7 +57,7 @@ async def test_a_finished_request(world: World, here: Here) -> None:
     assert "a is a request of kind upload, generation 1, attempt 1, admitted at 2027-01-15T08:00:00.000Z" in said.out
     assert "Its outcome has been accepted" in said.out
     assert "start the verification (billable): done (HTTP 200)" in said.out
-    assert "Next step: Nothing: the request is finished." in said.out
+    assert "Next step: None. The request is finished." in said.out
     assert "If you changed its file now: it would be held for the operator's decision" in said.out
     assert "jane" not in said.out
 

@@ -89,7 +89,9 @@ def test_refused_files_are_exit_code_5_and_unsettled_requests_at_the_timeout_4(h
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_signal_ends_the_agent_with_0(here: Here, processes: list["subprocess.Popen[str]"], number: signal.Signals) -> None:
+def test_a_signal_ends_the_agent_with_0(
+    here: Here, processes: list["subprocess.Popen[str]"], number: signal.Signals
+) -> None:
     """[I1] The next run continues the open requests."""
     write(here.folder / "images/slow.jpg", jpeg("sandbox-delay=2s"))
     write(here.folder / "specs/slow.yaml", upload("slow", {"front": "slow.jpg"}))
