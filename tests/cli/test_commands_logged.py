@@ -72,7 +72,7 @@ def test_an_agent_that_starts_paused_logs_it(here: Here) -> None:
     assert here("pause").code == 0
     said = finish(spawn(here.folder, "run", "--sandbox", "--once", *FREE_PORT, **FAST, LOG_FORMAT="json"))
     (line,) = logged(said.err, "paused")
-    assert (line["level"], line["hint"]) == ("warning", "nothing new is begun before `assure-agent resume`")
+    assert (line["level"], line["hint"]) == ("warning", "the agent starts nothing new before `assure-agent resume`")
 
 
 def test_an_account_without_a_name_or_of_another_namespace() -> None:

@@ -206,13 +206,13 @@ def test_an_own_secret_that_others_can_read_is_refused(own: Here, monkeypatch: p
     for path in (own.folder, file):
         os.chown(path, 65534, 65534)
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    with pytest.raises(UntrustedFile, match="others can read this secret"):
+    with pytest.raises(UntrustedFile, match="other users can read this secret"):
         load_settings(client_secret_file=file)
     for mode in (0o600, 0o440):  # in the group of this user alone, as Docker's own examples have it
         file.chmod(mode)
         assert load_settings(client_secret_file=file).client_secret.get_secret_value() == "hunter2"
     os.chown(file, 65534, 1)
-    with pytest.raises(UntrustedFile, match="others can read this secret"):
+    with pytest.raises(UntrustedFile, match="other users can read this secret"):
         load_settings(client_secret_file=file)
     read_only = os.statvfs_result((*tuple(os.statvfs(file))[:8], os.ST_RDONLY, 255))
     monkeypatch.setattr("agent.platform.trusted_files.os.statvfs", lambda _: read_only)
@@ -262,7 +262,7 @@ def test_client_id_and_secret_are_sent_to_no_other_host(own: Here, elsewhere: El
         write(own.folder / place, line).chmod(0o600)
     for command in (ONCE, ("document-types",), ("doctor",)):
         said = own(*command, **env)
-        assert "client id and secret are not sent to another host" in said.err + said.out, said
+        assert "the agent does not send the client id and secret to another host" in said.err + said.out, said
         assert said.code == (1 if command == ("doctor",) else 2)
     if place != "environment":
         more = "token_host: localhost\n" if place.endswith("yaml") else "ASSURE_AGENT_TOKEN_HOST=localhost\n"
@@ -294,7 +294,7 @@ def test_the_token_endpoint_is_on_the_host_of_assure_or_of_its_vendor(base: str,
     if taken:
         assert load_settings(base_url=base, token_url=token).token_url
         return
-    with pytest.raises(UntrustedFile, match="not sent to another host"):
+    with pytest.raises(UntrustedFile, match="does not send the client id and secret to another host"):
         load_settings(base_url=base, token_url=token)
 
 
@@ -308,14 +308,14 @@ def test_the_token_endpoint_is_on_the_host_of_assure_or_of_its_vendor(base: str,
 def test_another_port_of_the_same_host_needs_the_environment_or_a_flag(base: str, token: str) -> None:
     """A file cannot name another port, because another user may listen on it."""
     assert load_settings(base_url=base, token_url=token).token_url == token
-    with pytest.raises(UntrustedFile, match="not sent to another host"):
+    with pytest.raises(UntrustedFile, match="does not send the client id and secret to another host"):
         refuse_foreign_token_host(base, token, "", of_file=True)
 
 
 def test_the_scope_of_an_ipv6_address_is_not_a_host_of_the_vendor() -> None:
     """A scope is free text, and may end in the domain of the vendor."""
     for scope in ("%25.signicat.com", "%.signicat.com", "%25eth0"):
-        with pytest.raises(AgentError, match="its host cannot be read"):
+        with pytest.raises(AgentError, match="its host is invalid"):
             load_settings(base_url="https://api.signicat.com", token_url=f"https://[2001:db8::1{scope}]/token")
 
 

@@ -143,9 +143,9 @@ async def test_an_invalid_secret_is_reported_within_seconds_and_work_resumes(
         assert ready.status_code == 503
         assert "invalid_client" in ready.text
         assert (await metrics(world))["endpoint_trouble", ("credentials", "token")] == 1
-        (line,) = [entry for entry in world.logs if entry["event"] == "trouble"]
+        (line,) = [entry for entry in world.logs if entry["event"] == "endpoint trouble"]
         assert (line["log_level"], line["cause"], line["status"]) == ("error", "credentials", 401)
-        assert "does not end by itself" in line["hint"]
+        assert "until you correct" in line["hint"]
         await world.clock.rest()
         ((note,),) = world.rows("SELECT value FROM meta WHERE key = 'remembered/endpoints'")
         ((name, _, sentence),) = from_json(note)
@@ -154,7 +154,9 @@ async def test_an_invalid_secret_is_reported_within_seconds_and_work_resumes(
         assert world.rows("SELECT value FROM meta WHERE key = 'remembered/circuit'") == [("credentials",)]
         asked = world.calls.count("token")
         await world.clock.advance(3600)
-        assert world.calls.count("token") - asked < 100, "asked again once a minute, not by each request"
+        assert world.calls.count("token") - asked < 100, (
+            "the agent requests a token once a minute, not for each request"
+        )
         object.__setattr__(world.sandbox.config, "client_secret", known)
         await world.clock.advance(120)
         assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
