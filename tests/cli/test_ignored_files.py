@@ -14,7 +14,7 @@ def test_a_misnamed_file_is_reported_by_validate_plan_doctor_and_the_log(here: H
         assert "customer.yaml.txt" in said.out + said.err, command
         assert ".yaml or .yml" in said.out + said.err
     assert here("plan", "-o", "json").json["passedOver"] == ["customer.yaml.txt"]
-    assert "passed over" in finish(spawn(here.folder, *ONCE)).err
+    assert "ignores files of the source" in finish(spawn(here.folder, *ONCE)).err
 
 
 def test_other_kinds_are_refused_listed_or_ignored(here: Here) -> None:

@@ -74,11 +74,11 @@ def writers(here: Here, **env: str) -> tuple[str, str]:
 def test_a_file_that_only_its_owner_can_change_is_accepted(
     here: Here, request_file: Path, remote: SandboxServer
 ) -> None:
-    request_file.parent.chmod(0o1777)  # as /tmp: names belong to their owners
+    request_file.parent.chmod(0o1777)  # as /tmp: only the owner of a file can replace it
     assert writers(here)[0] == "ok"
     said = run_once(here, remote)
     assert said.code == 0
-    assert "others could change" not in said.err + said.out
+    assert "other users can change" not in said.err + said.out
 
 
 @pytest.mark.parametrize(("expose", "words"), REPORTED)
@@ -91,10 +91,10 @@ def test_a_file_that_others_can_change_is_reported_and_admitted(
     assert here("validate", "specs").code == 0
     said = run_once(here, remote)
     assert said.code == 0
-    reported = (said.err + said.out).count("others could change request files")
-    assert reported == 1, "once, and not at each scan"
+    reported = (said.err + said.out).count("other users can change request files")
+    assert reported == 1, "logged once, not at each scan"
     assert '"count":1' in said.err.replace(" ", "")
-    assert "a.yaml" not in said.err, "no log names a file"
+    assert "a.yaml" not in said.err, "the log names no file"
 
 
 @pytest.mark.parametrize(("expose", "words"), REFUSED)

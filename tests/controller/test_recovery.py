@@ -425,7 +425,7 @@ async def test_a_list_that_cannot_be_read_is_reported_and_the_recovery_goes_on_o
     async with approved(world) as agent:
         for _ in range(3):
             await agent._work_gate.run_recovery()
-        reported = [entry["event"] for entry in world.logs if "no list of Assure" in entry["event"]]
+        reported = [entry["event"] for entry in world.logs if "Assure's lists cannot be read" in entry["event"]]
         assert len(reported) == 1
         assert agent._store.recoveries.open() is not None
         world.sandbox.faults.clear()

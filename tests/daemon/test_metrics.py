@@ -199,7 +199,7 @@ async def test_the_agent_is_healthy_but_not_ready_without_its_source(world: Worl
     async with world.running(http=True) as agent:
         healthy, ready = await get(world, "/healthz"), await get(world, "/readyz")
         assert healthy.status_code == 200
-        assert (ready.status_code, ready.text) == (503, "the source was not read\n")
+        assert (ready.status_code, ready.text) == (503, "the source cannot be read\n")
         world.specs.mkdir()
         await agent.scan()
         assert (await get(world, "/readyz")).status_code == 200

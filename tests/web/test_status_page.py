@@ -175,7 +175,7 @@ def test_a_request_shows_its_road_attempts_history_what_comes_next_and_the_comma
         assert parts in reported, parts
     done = text(page.see(f"/requests/{page.uids['customer-1']}"))
     assert "Decision of Assure accepted" in done
-    assert "Nothing: it is finished." in done
+    assert "None. The request is finished." in done
 
 
 def test_no_capture_link_is_shown_but_the_command_for_it(page: Served) -> None:
