@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs messages transcripts prose site walk photographs picture clean
+.PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs messages transcripts golden prose site walk photographs picture clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ messages: $(READY)  ## write tests/golden/messages.txt: every text that a user c
 
 transcripts: $(READY)  ## write tests/core/transcripts/: what the state machine does in each scenario
 	$(BIN)/python tests/core/transcript.py
+
+golden: $(READY)  ## write tests/golden/cli: the complete output of commands
+	WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/cli/test_golden_output.py
 
 prose: $(READY)  ## check the prose of documents and code, with counts for each folder; ONLY="agent/store docs"
 	$(BIN)/python scripts/check_prose.py $(if $(ONLY),--all $(ONLY))

@@ -1,4 +1,4 @@
-"""The command line, one file per command. Imports are late: a command pays for what it uses."""
+"""The command line, one file per command. Imports are late, so that a command loads only the code that it uses."""
 
 import contextlib
 import errno
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from agent.core.errors import AgentError
 
-_SHARED = ("--env-file", "--config-file", "--token-host")  # before and behind the name of a command
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # from a file that has no name: stdout
-_CLOSED_PIPE = 128 + 13  # as a shell says it of a program that SIGPIPE ended
+_SHARED = ("--env-file", "--config-file", "--token-host")  # accepted before and after the name of the command
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of stdout, which has no file name
+_CLOSED_PIPE = 128 + 13  # the exit code that a shell reports after SIGPIPE
 
 
 def main() -> None:
-    """The entry point `assure-agent`: no traceback reaches a user."""
+    """The entry point `assure-agent`. It prints errors, never a traceback."""
     _open_standard_streams()
     code = _run()
     sys.exit(_flush_output() or code)
@@ -47,7 +47,7 @@ def _run() -> int:
 
 
 def refused(error: OSError) -> "AgentError":
-    """What the system refused, as an error for a person."""
+    """The error message for an OSError."""
     from agent.core.errors import AgentError
 
     what = f" {error.filename}" if isinstance(error.filename, str) else ""
@@ -55,8 +55,10 @@ def refused(error: OSError) -> "AgentError":
 
 
 def _open_standard_streams() -> None:
-    """Put /dev/null where a standard stream is closed: the next file to be opened, the store say, would take its place,
-    and be written to."""
+    """Open /dev/null for each closed standard stream.
+
+    Otherwise the next opened file, such as the store, would receive its descriptor, and output would be written to it.
+    """
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(handle)
@@ -66,11 +68,11 @@ def _open_standard_streams() -> None:
 
 
 def _flush_output() -> int | None:
-    """Write what stdout still keeps. An exit code where it cannot be written: nobody has seen the answer then."""
+    """Flush stdout. Returns an exit code if it cannot be written, because the output is then incomplete."""
     from agent.cli.output import print_error
 
     stdout = sys.stdout
-    if type(stdout).__name__ == "PacifyFlushWrapper":  # Typer met a closed pipe
+    if type(stdout).__name__ == "PacifyFlushWrapper":  # Typer found a closed pipe
         return _CLOSED_PIPE
     try:
         stdout.flush()
@@ -88,29 +90,33 @@ def _output_failed(error: Exception) -> "AgentError":
     from agent.core.errors import AgentError
 
     reason = getattr(error, "strerror", None) or type(error).__name__
-    return AgentError(f"The output cannot be written: {reason}.", "make room there, or choose another place")
+    return AgentError(
+        f"The output cannot be written: {reason}.", "free disk space, or write the output to another file"
+    )
 
 
 def _discard_output(stream: TextIO) -> None:
-    """Let the interpreter have nothing to write, and to complain of, when it ends."""
+    """Redirect the stream to /dev/null, so that the interpreter reports no error when it ends."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, stream.fileno())
     os.close(devnull)
 
 
 def _refuse_bytes(arguments: list[str]) -> None:
-    """What is no text could not be printed, nor be a name."""
+    """Raise AgentError for arguments that are not text: they could not be printed."""
     from agent.core.errors import AgentError
 
     try:
         " ".join(arguments).encode()
     except UnicodeEncodeError:
-        raise AgentError("An argument is no text in this terminal's encoding.", "write it in UTF-8") from None
+        raise AgentError(
+            "An argument is not valid text in the encoding of this terminal.", "write it in UTF-8"
+        ) from None
 
 
 @contextlib.contextmanager
 def _shared_options(arguments: Sequence[str]) -> Iterator[list[str]]:
-    """The arguments without the options that every command takes; the settings hear of those meanwhile."""
+    """The arguments without the shared options, which `load_settings` uses while the block runs."""
     from agent.core.errors import WrongUse
 
     left: list[str] = []

@@ -1,4 +1,4 @@
-"""How commands that change something reach the agent: over its socket, or through the store when none runs."""
+"""Commands to the agent: over its control socket, or through the store if no agent is running."""
 
 import secrets
 import socket
@@ -7,38 +7,39 @@ from typing import Any
 import orjson
 import typer
 
-from agent.cli.state_file import store_settings
+from agent.cli.state_file import require_state_file, store_settings
 from agent.core.errors import AgentError, StoreLocked
 from agent.platform.settings import Settings
 
-_ATTEMPTS = 3  # the same command, by its id, is obeyed once
+_ATTEMPTS = 3  # the agent executes a repeated command id only once
 
 
 def run_command(verb: str, state: str | None, **arguments: Any) -> None:
-    """Send one command and print the answer. Raises AgentError with what the agent says against it."""
+    """Send one command and print the answer. Raises AgentError if the agent refuses the command."""
     typer.echo(send_command(store_settings(state), verb, **arguments))
 
 
 def send_command(settings: Settings, verb: str, **arguments: Any) -> str:
-    """Send one command; the answer, once it is durable. Raises AgentError with what the agent says against it."""
-    if not settings.state_path.exists():
-        raise AgentError(f"There is no state file at {settings.state_path}.", "check ASSURE_AGENT_STATE_URL")
+    """Send one command, and return the answer once it is durable. Raises AgentError if the agent refuses it."""
+    require_state_file(settings.state_path)
     request = {"id": secrets.token_hex(12), "verb": verb, **arguments}
-    answer = _send_or_run_offline(settings, request)
-    if not answer.get("ok"):
-        raise AgentError(str(answer.get("message")), str(answer.get("hint", "")))
-    return str(answer["message"])
+    return _message_of(_send_or_run_offline(settings, request))
 
 
 def send_to_running_agent(settings: Settings, verb: str) -> str:
-    """Send one command that only a running agent can answer. Raises AgentError where none runs, or with its refusal."""
+    """Send one command that only a running agent can answer. Raises AgentError if none is running or it refuses."""
     try:
         answer = _send(settings, {"id": secrets.token_hex(12), "verb": verb})
     except OSError:
         state = settings.state_path
         raise AgentError(
-            f"No agent runs on the state file {state}.", "start it with `assure-agent run`, or name another --state"
+            f"No agent is running on the state file {state}.",
+            "start it with `assure-agent run`, or name another --state",
         ) from None
+    return _message_of(answer)
+
+
+def _message_of(answer: dict[str, Any]) -> str:
     if not answer.get("ok"):
         raise AgentError(str(answer.get("message")), str(answer.get("hint", "")))
     return str(answer["message"])
@@ -54,7 +55,7 @@ def _send_or_run_offline(settings: Settings, request: dict[str, Any]) -> dict[st
             try:
                 return execute_offline(settings, request)
             except StoreLocked as error:
-                locked = error  # an agent began or ended between the two
+                locked = error  # an agent started or ended in between
     raise locked
 
 

@@ -1,4 +1,4 @@
-"""The application: every command by its name."""
+"""The application and its commands."""
 
 from typing import Annotated
 
@@ -31,8 +31,8 @@ from agent.cli import (
 
 app = typer.Typer(
     name="assure-agent",
-    help="Reconciles identity verification requests in a folder against Signicat Assure (PictureID).\n\n"
-    "Exit codes: 0 fine, 1 error, 2 wrong use, 3 something is held, 4 still waiting at the timeout, 5 refused.",
+    help="Reconcile identity verification requests in a folder with Signicat Assure (PictureID).\n\n"
+    "Exit codes: 0 success, 1 error, 2 wrong use, 3 a request is held, 4 not settled at the timeout, 5 refused files.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -53,16 +53,16 @@ def _root(
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
     env_file: Annotated[
-        str | None, typer.Option("--env-file", help="Read this file instead of .env; '' reads none.")
+        str | None, typer.Option("--env-file", help="Read this file instead of .env. Empty: none.")
     ] = None,
     config_file: Annotated[
-        str | None, typer.Option("--config-file", help="Read this file instead of assure-agent.yaml; '' reads none.")
+        str | None, typer.Option("--config-file", help="Read this file instead of assure-agent.yaml. Empty: none.")
     ] = None,
     token_host: Annotated[
-        str | None, typer.Option("--token-host", help="Another host that TOKEN_URL may lead to.")
+        str | None, typer.Option("--token-host", help="Additional host that TOKEN_URL may name.")
     ] = None,
 ) -> None:
-    """What every command shares. The last three are taken out of the arguments before, wherever they stand."""
+    """Declare the options that every command accepts. `agent.cli.main` removes the last three from the arguments."""
 
 
 app.command("run")(run.run)

@@ -1,4 +1,4 @@
-"""`assure-agent backup`: a copy of the store, while the agent runs or not."""
+"""`assure-agent backup`: make a copy of the store."""
 
 import contextlib
 from pathlib import Path
@@ -7,31 +7,32 @@ from typing import Annotated
 import typer
 
 from agent.cli.agent_client import send_command
+from agent.cli.options import StateOption
 from agent.cli.state_file import store_settings
 from agent.core.errors import AgentError
 from agent.core.timestamps import format_optional_timestamp
-from agent.views.explain import count_of
+from agent.views.phrases import count_of
 
 
 def backup(
-    path: Annotated[str, typer.Argument(help="Where to: a file that is not there yet, or a folder.")],
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    path: Annotated[str, typer.Argument(help="A folder, or a file that does not exist yet.")],
+    state: StateOption = None,
 ) -> None:
-    """Make a consistent backup of the store, without capture links, and check it. An agent may run meanwhile.
+    """Make a consistent backup of the store, without capture links, and check it. An agent may be running.
 
-    It holds the key as well, so that it is all that is needed; keep it where nobody else can read it.
+    The backup includes the agent's key, so it is complete. Keep it in a place that only the operator can read.
 
-    Exit codes: 0 made and checked, 1 error.
+    Exit codes: 0 the backup was made and checked, 1 error.
 
     Example: assure-agent backup /var/backups/assure-agent
     """
     from agent.store.backup import back_up
 
-    if path.endswith("/") and not Path(path).is_dir():  # a path forgets its slash, and would be a file
-        raise AgentError(f"There is no folder {path}.", "make it first, or name a file")
+    if path.endswith("/") and not Path(path).is_dir():  # Path drops the slash: it would become a file
+        raise AgentError(f"There is no folder {path}.", "create it first, or name a file")
     settings = store_settings(state)
     made = back_up(settings.state_path, Path(path))
-    with contextlib.suppress(AgentError):  # the backup is made; only the metric does not know of it yet
+    with contextlib.suppress(AgentError):  # the backup is made: only the metric lacks it
         send_command(settings, "backed-up", at=made.at)
     typer.echo(
         f"{made.path}: {count_of(made.requests, 'request')}, {count_of(made.events, 'event')}, "

@@ -1,15 +1,16 @@
-"""`assure-agent claims NAME`: the personal data that is kept of an accepted result."""
+"""`assure-agent claims NAME`: show the claims that the agent keeps of an accepted result."""
 
 import time
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
 import typer
 
 from agent.cli.agent_client import send_command
+from agent.cli.options import OutputOption, RequestName, StateOption
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import store_settings
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, UnknownRequest
 from agent.core.record import Record
 from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import Settings
@@ -18,15 +19,16 @@ from agent.store.readonly import ReadOnlyStore
 
 
 def claims(
-    name: Annotated[str, typer.Argument(help="The name of the request.")],
-    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    name: RequestName,
+    output: OutputOption = Format.TABLE,
+    state: StateOption = None,
 ) -> None:
-    """Show the claims of a request with keep: claims: what Assure said of the person, until claimsTtl is over.
+    """Show the claims of a request with `keep: claims`: the personal data of the result, until claimsTtl has passed.
 
-    That they were shown is first recorded in the audit history of the request, through the agent where one runs;
-    nothing is shown when that fails. Needs CLAIMS_KEY, and the folder `keys` beside the state file. Exit codes: 0
-    shown, 1 no such request, no claims (any more), or they cannot be decrypted.
+    The command first records the disclosure in the audit log of the request, through the agent if one is running. If
+    that fails, it shows nothing. It needs CLAIMS_KEY and the folder `keys` next to the state file.
+
+    Exit codes: 0 shown, 1 unknown request, no claims, or claims that cannot be decrypted.
 
     Example: assure-agent claims customer-4711
     """
@@ -34,8 +36,8 @@ def claims(
     vault = ClaimsKeyring.for_store(settings.state_path, settings.claims_key.get_secret_value())
     found = _found(settings, name)
     for _, kept in found:
-        vault.check(kept)  # what cannot be shown is not recorded as shown
-    for record, _ in found:  # durable before anything is shown
+        vault.check(kept)  # record no disclosure of claims that cannot be decrypted
+    for record, _ in found:  # the disclosure is durable before the claims are shown
         typer.echo(send_command(settings, "show-claims", name=name, uid=record.uid), err=True)
     items = [_claims_json(record, kept, orjson.loads(vault.open(kept))) for record, kept in found]
     if output is Format.JSON:
@@ -46,7 +48,7 @@ def claims(
 
 
 def _found(settings: Settings, name: str) -> list[tuple[Record, StoredClaims]]:
-    """The records of this name that have claims whose time is not over."""
+    """The records of this name whose claims have not expired. Raises AgentError if there are none."""
     records: list[Record] = []
     sealed: list[StoredClaims | None] = []
     if settings.state_path.exists():
@@ -54,7 +56,7 @@ def _found(settings: Settings, name: str) -> list[tuple[Record, StoredClaims]]:
             records = reading.find(name)
             sealed = [reading.claims(record.uid) for record in records]
     if not records:
-        raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
+        raise UnknownRequest(name)
     now = time.time()
     found = [
         (record, kept)
@@ -63,8 +65,8 @@ def _found(settings: Settings, name: str) -> list[tuple[Record, StoredClaims]]:
     ]
     if not found:
         raise AgentError(
-            f"No claims of {name} are kept.",
-            "they are where the file says `keep: claims`, from the outcome accepted until claimsTtl is over",
+            f"The agent keeps no claims of {name}.",
+            "set `keep: claims` in the file; claims exist from the outcome accepted until claimsTtl has passed",
         )
     return found
 

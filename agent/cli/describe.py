@@ -1,4 +1,4 @@
-"""`assure-agent describe NAME --remote`: what Assure has of a request now."""
+"""`assure-agent describe NAME --remote`: show the dossier of a request at Assure."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.agent_client import send_command
+from agent.cli.options import OutputOption, RequestName, StateOption
 from agent.cli.output import Format, print_json
 from agent.core.answer import Answer, Done, Refused
 from agent.core.assure_types import ListedProcess
-from agent.core.errors import AgentError, RemoteError, SettingsError, StoreForeign
+from agent.core.errors import AgentError, RemoteError, StoreForeign, UnknownRequest
 from agent.core.record import Record
 from agent.platform.settings import Settings, load_settings
 from agent.store.readonly import ReadOnlyStore
-from agent.views.explain import LINK_LOST, new_link_command
+from agent.views.phrases import LINK_LOST, new_link_command
 
 if TYPE_CHECKING:
     from agent.assure.client import AssureClient
@@ -23,29 +24,33 @@ MASK = "***"
 
 
 def describe(
-    name: Annotated[str, typer.Argument(help="The name of the request.")],
-    remote: Annotated[bool, typer.Option("--remote", help="Ask Assure; required, since `explain` tells ours.")] = False,
-    show_personal: Annotated[
-        bool, typer.Option("--show-personal", help="Show personal values; that they were is recorded for the audit.")
+    name: RequestName,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Read from Assure. Required: `explain` shows the local state.")
     ] = False,
-    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    show_personal: Annotated[
+        bool, typer.Option("--show-personal", help="Show personal values. The audit log records the disclosure.")
+    ] = False,
+    output: OutputOption = Format.TABLE,
+    state: StateOption = None,
 ) -> None:
-    """Show the dossier of a request and its processes as Assure has them now. Personal values are masked.
+    """Show the dossier of a request and its processes, as they are at Assure. Personal values are masked.
 
-    Read-only, here and at Assure; needs credentials. Statuses, names of reasons and security checks are shown; of all
-    other fields only the name. With --show-personal their values are shown as well: it is first recorded in the
-    audit history of the request, through the agent where one runs, and nothing is shown when that fails. Exit codes: 0
-    fine (also when Assure has it no more), 1 no such request, nothing at Assure yet, or Assure does not answer.
+    Read-only, in the store and at Assure; needs credentials. The output contains statuses, reasons and security checks,
+    and the names of all other fields. With --show-personal it contains their values as well: the command first records
+    the disclosure in the audit log, through the agent if one is running. If that fails, it shows nothing.
+
+    Exit codes: 0 shown (also if Assure has deleted the dossier), 1 unknown request, no dossier at Assure, or no answer
+    from Assure.
 
     Example: assure-agent describe customer-4711 --remote
     """
     if not remote:
-        raise typer.BadParameter("expected --remote; what the agent knows itself is told by `assure-agent explain`.")
+        raise typer.BadParameter("expected --remote; `assure-agent explain` shows the local state.")
     settings = load_settings(state_url=state)
     records, linkless = _records(settings, name)
     if show_personal:
-        for record in records:  # durable before anything is asked for
+        for record in records:  # the disclosure is durable before Assure is called
             typer.echo(send_command(settings, "show-personal", name=name, uid=record.uid), err=True)
     asked = asyncio.run(_read_remote(settings, records, show_personal))
     items = [
@@ -62,14 +67,10 @@ def describe(
 
 
 def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
-    """What is there of this name, and the uids of those whose capture link is lost."""
-    if not settings.client_id or not settings.client_secret.get_secret_value():
-        raise SettingsError(
-            "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not set.",
-            "set them to the API client of your Signicat account",
-        )
-    from agent.assure.account import account_of  # late: it has the whole client behind it
+    """The records of this name that have a dossier, and the uids of those whose capture link is lost."""
+    from agent.assure.account import account_of, need_credentials  # imported late: it imports the whole client
 
+    need_credentials(settings)
     records: list[Record] = []
     linkless: set[str] = set()
     if settings.state_path.exists():
@@ -81,13 +82,13 @@ def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
             if records and account not in (None, ours):
                 raise StoreForeign(
                     f"The state file belongs to {account}, not to {ours}.",
-                    "use the settings of that account: this one does not have its dossiers",
+                    "use the settings of that account; this account does not have its dossiers",
                 )
     if not records:
-        raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
+        raise UnknownRequest(name)
     there = [record for record in records if record.dossier_id is not None]
     if not there:
-        raise AgentError(f"Nothing of {name} is at Assure now.", f"see where it is with `assure-agent explain {name}`")
+        raise AgentError(f"{name} has no dossier at Assure.", f"see its state with `assure-agent explain {name}`")
     return there, linkless
 
 
@@ -141,7 +142,7 @@ async def _process(client: "AssureClient", dossier_id: str, listed: ListedProces
 
 
 def _fields(found: "ProcessDetails", personal: bool) -> dict[str, Any]:
-    """The fields that are not told otherwise: `personal` with their values, a list each, or `masked`."""
+    """All other fields: `personal` with a list of values for each, or `masked`."""
     if not personal:
         return {"masked": dict.fromkeys(found.masked, MASK)}
     values: dict[str, list[str]] = {}
@@ -160,29 +161,33 @@ def _unanswered(answer: Answer[Any]) -> RemoteError:
 
 def _print(item: dict[str, Any]) -> None:
     if not item["found"]:
-        typer.echo(f"{item['name']}: Assure has no dossier {item['dossierId']} (404): it is deleted.")
+        typer.echo(f"{item['name']}: Assure has no dossier {item['dossierId']} (404). It was deleted.")
         return
     typer.echo(f"{item['name']}: dossier {item['dossierId']}, reference {item['externalReference'] or '-'}")
     if not item["processes"]:
         typer.echo("  no processes")
     for process in item["processes"]:
-        typer.echo(
-            f"  process {process['processId']}: {process['status']} ({process['provider']}, {process['processType']}, "
-            f"created {process['createdAt'] or '-'}, updated {process['updatedAt'] or '-'})"
-        )
-        for reason in process.get("reasons", []):
-            typer.echo(f"    reason: {' / '.join(reason)}")
-        for check, passed in process.get("checks", {}).items():
-            typer.echo(f"    check {check}: {'passed' if passed else 'not passed'}")
-        pictures = ", ".join(process.get("depictions", []))
-        for label, value in (
-            ("failed with", process.get("failType")),
-            ("similarity", process.get("similarity")),
-            ("pictures", pictures),
-        ):
-            if value:
-                typer.echo(f"    {label}: {value}")
-        for path, mask in process.get("masked", {}).items():
-            typer.echo(f"    {path}: {mask}")
-        for path, values in process.get("personal", {}).items():
-            typer.echo(f"    {path}: {', '.join(values)}")
+        _print_process(process)
+
+
+def _print_process(process: dict[str, Any]) -> None:
+    typer.echo(
+        f"  process {process['processId']}: {process['status']} ({process['provider']}, {process['processType']}, "
+        f"created {process['createdAt'] or '-'}, updated {process['updatedAt'] or '-'})"
+    )
+    for reason in process.get("reasons", []):
+        typer.echo(f"    reason: {' / '.join(reason)}")
+    for check, passed in process.get("checks", {}).items():
+        typer.echo(f"    check {check}: {'passed' if passed else 'not passed'}")
+    pictures = ", ".join(process.get("depictions", []))
+    for label, value in (
+        ("failed with", process.get("failType")),
+        ("similarity", process.get("similarity")),
+        ("pictures", pictures),
+    ):
+        if value:
+            typer.echo(f"    {label}: {value}")
+    for path, mask in process.get("masked", {}).items():
+        typer.echo(f"    {path}: {mask}")
+    for path, values in process.get("personal", {}).items():
+        typer.echo(f"    {path}: {', '.join(values)}")

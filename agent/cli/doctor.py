@@ -1,56 +1,41 @@
-"""`assure-agent doctor`: is everything there that the agent needs, and as it should be? Changes nothing."""
+"""`assure-agent doctor`: check the installation. Changes nothing."""
 
 import asyncio
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from agent.cli.checks import Check, State
 from agent.cli.checks import settings as settings_checks
+from agent.cli.options import ImagesOption, OutputOption, SpecsOption, StateOption
 from agent.cli.output import Format, print_json, print_table
 from agent.core.errors import SettingsError
 from agent.platform.settings import load_found
 
 
 def doctor(
-    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of Assure.")] = False,
-    specs: Annotated[Path | None, typer.Option("--specs", help="The folder of request files, as SPECS_DIR.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="The images folder, as IMAGES_DIR.")] = None,
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    output: OutputOption = Format.TABLE,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not call Assure.")] = False,
+    specs: SpecsOption = None,
+    images: ImagesOption = None,
+    state: StateOption = None,
 ) -> None:
-    """Check settings, credentials, clock, permissions, SQLite, the store, the source, and what git has of the images.
+    """Check the settings, credentials, clock, permissions, SQLite, store, source, and images tracked by git.
 
-    Read-only; asks Assure for a token only. Secrets are told as set or not set. Exit codes: 0 fine (warnings too),
-    1 there is a problem.
+    Read-only; the only call to Assure requests a token. Secrets are shown as set or not set.
+
+    Exit codes: 0 no problem (warnings are possible), 1 a problem.
 
     Example: assure-agent doctor -o json
     """
-    from agent.cli.checks import assure, local  # with all of the agent behind them: no other command waits for that
-
-    flags = {"specs_dir": specs, "images_dir": images, "state_url": state}
-    checks: list[Check] = []
-    values: list[settings_checks.Value] = []
-    try:
-        settings, found = load_found(**flags)
-    except SettingsError as error:
-        checks.insert(0, Check(name="settings", state=State.PROBLEM, message=str(error).rstrip("."), hint=error.hint))
-    else:
-        values = settings_checks.origins(settings, found)
-        checks.insert(0, Check(name="settings", message=f"{len(values)} settings can be read"))
-        checks += settings_checks.checks(settings, found)
-        checks += asyncio.run(assure.checks(settings, offline))
-        checks += local.checks(settings)
+    checks, values = _run_checks({"specs_dir": specs, "images_dir": images, "state_url": state}, offline)
     problem = any(check.state is State.PROBLEM for check in checks)
     if output is Format.JSON:
         print_json(
             {
                 "ok": not problem,
-                "checks": [
-                    {"check": c.name, "state": c.state, "message": c.message, "hint": c.hint or None} for c in checks
-                ],
-                "settings": [{"name": value.name, "value": value.shown, "from": value.origin} for value in values],
+                "checks": [_check_json(one) for one in checks],
+                "settings": [_value_json(v) for v in values],
             }
         )
     else:
@@ -60,3 +45,28 @@ def doctor(
         print_table(("check", "state", "finding"), [[c.name, c.state.value, c.sentence] for c in checks])
     if problem:
         raise typer.Exit(1)
+
+
+def _run_checks(flags: dict[str, Any], offline: bool) -> tuple[list[Check], list[settings_checks.Value]]:
+    from agent.cli.checks import assure, local  # imported late: they import the whole agent
+
+    try:
+        settings, found = load_found(**flags)
+    except SettingsError as error:
+        return [Check(name="settings", state=State.PROBLEM, message=str(error).rstrip("."), hint=error.hint)], []
+    values = settings_checks.origins(settings, found)
+    checks = [
+        Check(name="settings", message=f"{len(values)} settings can be read"),
+        *settings_checks.checks(settings, found),
+        *asyncio.run(assure.checks(settings, offline)),
+        *local.checks(settings),
+    ]
+    return checks, values
+
+
+def _check_json(check: Check) -> dict[str, Any]:
+    return {"check": check.name, "state": check.state, "message": check.message, "hint": check.hint or None}
+
+
+def _value_json(value: settings_checks.Value) -> dict[str, Any]:
+    return {"name": value.name, "value": value.shown, "from": value.origin}

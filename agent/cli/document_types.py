@@ -1,10 +1,11 @@
-"""`assure-agent document-types`: which documents this account may verify."""
+"""`assure-agent document-types`: list the documents that this account can verify."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli.options import OutputOption
 from agent.cli.output import Format, print_json, print_table
 from agent.platform.settings import Settings, load_settings
 
@@ -13,14 +14,16 @@ if TYPE_CHECKING:
 
 
 def document_types(
-    search: Annotated[str | None, typer.Argument(help="Only rows that hold this text anywhere.")] = None,
-    country: Annotated[str | None, typer.Option("--country", help="Only this country, alpha-3, such as NLD.")] = None,
+    search: Annotated[str | None, typer.Argument(help="Only rows that contain this text.")] = None,
+    country: Annotated[str | None, typer.Option("--country", help="Only this country (alpha-3), such as NLD.")] = None,
     kind: Annotated[str | None, typer.Option("--type", help="Only this kind of document, such as passport.")] = None,
-    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
+    output: OutputOption = Format.TABLE,
 ) -> None:
-    """Ask Assure for the document types of this account: what documentId and documentType may say.
+    """List the document types of this account: the values of documentId and documentType in a request file.
 
-    Needs credentials and no state. Exit codes: 0 fine, also when nothing fits; 1 error.
+    Needs credentials, but no store.
+
+    Exit codes: 0 listed (the list may be empty), 1 error.
 
     Example: assure-agent document-types --country NLD --type passport
     """
@@ -39,7 +42,7 @@ def document_types(
             ],
         )
     else:
-        typer.echo("No document type fits. Try: leave out --country, --type or SEARCH.")
+        typer.echo("No document type matches. Try: leave out --country, --type or SEARCH.")
 
 
 async def _fetch(settings: Settings) -> "tuple[DocumentType, ...]":
@@ -57,7 +60,7 @@ async def _fetch(settings: Settings) -> "tuple[DocumentType, ...]":
     raise unreachable(settings, answer, _NOTE, "The document types cannot be read from Assure")
 
 
-_NOTE = "if it stays, ask Signicat whether PictureID is on for this account"
+_NOTE = "if the error remains, ask Signicat whether PictureID is enabled for this account"
 
 
 def _type_json(row: "DocumentType") -> dict[str, object]:

@@ -1,19 +1,20 @@
-"""`assure-agent forget`: erase what identifies a request."""
+"""`assure-agent forget`: erase the data that identifies a request."""
 
 from typing import Annotated
 
 import typer
 
 from agent.cli.agent_client import run_command
+from agent.cli.options import StateOption
 
 
 def forget(
-    name: Annotated[str, typer.Argument(help="The name of a done request whose file is removed.")],
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of a finished request whose file was removed.")],
+    state: StateOption = None,
 ) -> None:
-    """Erase the name, labels, paths and claims of a request. Its history stays, and stays verifiable.
+    """Erase the name, labels, paths and claims of a request. Its audit log remains and can still be verified.
 
-    Exit codes: 0 erased, 1 no such request, not done, or its file is still there.
+    Exit codes: 0 erased, 1 unknown request, unfinished request, or its file still exists.
 
     Example: assure-agent forget customer-4711
     """

@@ -1,31 +1,34 @@
-"""`assure-agent get`: what is known of the requests."""
+"""`assure-agent get`: list requests."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from agent.cli.options import OutputOption, StateOption
 from agent.cli.output import Format, print_json, print_table
 from agent.cli.state_file import store_settings
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, UnknownRequest
 from agent.core.record import Record
 from agent.platform.settings import Settings
 from agent.ports import MetaKey
 from agent.source.diagnostics import format_location
 from agent.store.readonly import ReadOnlyStore
 from agent.store.request_queries import Refusal
-from agent.views.resource import request_json
+from agent.views.resource import fault_json, request_json
 
 
 def get(
-    name: Annotated[str | None, typer.Argument(help="The name of one request; all when left out.")] = None,
-    link: Annotated[bool, typer.Option("--link", help="Print the capture link of NAME: a bearer secret.")] = False,
-    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of one request. Default: all requests.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="Print the capture link of NAME. It is a secret.")] = False,
+    output: OutputOption = Format.TABLE,
+    state: StateOption = None,
 ) -> None:
-    """Show requests, and documents that were refused at the last scan.
+    """Show requests, and the documents that the agent refused at the last scan.
 
-    Works while the agent runs and when it does not. Exit codes: 0 fine, 1 no such request, or no link to hand out.
+    Works whether or not an agent is running.
+
+    Exit codes: 0 shown, 1 unknown request, or a request without a capture link.
 
     Example: assure-agent get customer-4711 -o json
     """
@@ -35,15 +38,17 @@ def get(
         return
     records, refusals, notes = _find(settings, name)
     if name is not None and not records and not refusals:
-        raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
+        raise UnknownRequest(name)
     if output is Format.JSON:
-        print_json({"items": [request_json(record) for record in records], "refused": [_refusals(r) for r in refusals]})
+        print_json(
+            {"items": [request_json(record) for record in records], "refused": [fault_json(one) for one in refusals]}
+        )
     else:
         _print_tables(records, refusals, notes)
 
 
 def rows(records: list[Record]) -> list[list[str]]:
-    """The table of requests: name, mode, phase, state, outcome, why it is held."""
+    """The cells of COLUMNS for each request."""
     return [
         [
             record.name,
@@ -57,7 +62,7 @@ def rows(records: list[Record]) -> list[list[str]]:
     ]
 
 
-_MAX_NOTES = 3  # lost links that are listed one by one
+_MAX_NOTES = 3  # lost capture links that are listed one by one
 COLUMNS = ("name", "mode", "phase", "state", "outcome", "reason")
 
 
@@ -72,38 +77,29 @@ def _find(settings: Settings, name: str | None) -> tuple[list[Record], list[Refu
 
 
 def _notes(reading: ReadOnlyStore, records: list[Record]) -> Iterator[str]:
-    """Notes on requests that wait for the operator and are not held."""
-    from agent.views.explain import LINK_LOST, count_withdrawals, new_link_command
+    """Notes on requests that wait for the operator, although they are not held."""
+    from agent.views.phrases import LINK_LOST, count_withdrawals, new_link_command
 
     if reading.recall_time(MetaKey.PAUSED) is not None:
-        yield "The agent is paused: nothing new is begun. Try: `assure-agent resume`."
+        yield "The agent is paused and starts nothing new. Try: `assure-agent resume`."
     if waiting := reading.waiting_withdrawals():
-        yield f"{count_withdrawals(waiting)} for approval. Try: put the files back, or `assure-agent approve`."
+        yield f"{count_withdrawals(waiting)} for approval. Try: restore the files, or run `assure-agent approve`."
     names = {record.name for record in records}
     lost = [record.name for record in records if reading.has_lost_link(record)]
     for name in lost[:_MAX_NOTES]:
-        yield f"{name}: {LINK_LOST} Try: {new_link_command(name)}."
+        yield " ".join((f"{name}: {LINK_LOST}", f"Try: {new_link_command(name)}."))
     if more := len(lost[_MAX_NOTES:]):
-        yield f"{more:,} other capture links are lost as well. Try: `assure-agent get NAME --link` tells of each."
+        yield f"{more:,} other capture links are lost as well. Try: `assure-agent get NAME --link` for each."
     for name in reading.strays():
         if name in names:
             yield (
-                f"ignored: {name}: its `assure-agent/resolve` answers no open hold. Try: `assure-agent explain {name}`."
+                f"ignored: the annotation `assure-agent/resolve` of {name} does not name an open hold. "
+                f"Try: `assure-agent explain {name}`."
             )
 
 
-def _refusals(refusal: Refusal) -> dict[str, Any]:
-    return {
-        "file": refusal.file,
-        "line": refusal.line,
-        "column": refusal.column,
-        "message": refusal.message,
-        "hint": refusal.hint,
-    }
-
-
 def sentence(refusal: Refusal) -> str:
-    """Where a document was refused, why, and what to do."""
+    """The position, the cause and the remedy of a refusal."""
     place = format_location(refusal.file, refusal.line, refusal.column, refusal.message)
     return f"{place}. Try: {refusal.hint}."
 
@@ -116,7 +112,7 @@ def _print_tables(records: list[Record], refusals: list[Refusal], notes: list[st
     for note in notes:
         typer.echo(note)
     if not records and not refusals:
-        typer.echo("No requests yet. Try: put request files into the specs folder and start `assure-agent run`.")
+        typer.echo("No requests yet. Try: write request files to the specs folder, and start `assure-agent run`.")
 
 
 def _print_link(settings: Settings, name: str | None, output: Format) -> None:
@@ -134,13 +130,12 @@ def _print_link(settings: Settings, name: str | None, output: Format) -> None:
                         typer.echo(found)
                     return
             if any(map(reading.has_lost_link, records)):
-                from agent.views.explain import LINK_LOST, new_link_command
+                from agent.views.phrases import LINK_LOST, new_link_command
 
                 raise AgentError(f"{name}: {LINK_LOST}", new_link_command(name))
             if records:
                 raise AgentError(
-                    f"There is no capture link for {name} now.",
-                    f"see where it is with `assure-agent get {name}`: a link exists from the start of the capture flow "
-                    "until its end",
+                    f"{name} has no capture link now.",
+                    f"see its phase with `assure-agent get {name}`; a link exists while its capture flow is open",
                 )
-    raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
+    raise UnknownRequest(name)

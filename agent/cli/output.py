@@ -1,4 +1,4 @@
-"""How the commands speak: errors that end in `Try:`, tables for people, JSON for programs."""
+"""The output of commands: errors with a remedy, tables for people, JSON for programs."""
 
 import contextlib
 import sys
@@ -12,30 +12,30 @@ from agent.core.errors import AgentError
 
 
 class Format(StrEnum):
-    """How to print: a table for people, or JSON."""
+    """An output format: a table for people, or JSON for programs."""
 
     TABLE = "table"
     JSON = "json"
 
 
 def print_error(error: AgentError) -> None:
-    """One clear line on stderr; where that cannot be written, the exit code has to do."""
+    """Print one line on stderr. If stderr cannot be written, only the exit code reports the error."""
     hint = f" Try: {error.hint}." if error.hint else ""
     with contextlib.suppress(OSError, ValueError):
         print(f"assure-agent: {error}{hint}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
-    """JSON on stdout, indented on a terminal."""
+    """Print JSON on stdout, indented on a terminal."""
     option = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
     sys.stdout.buffer.write(orjson.dumps(value, option=option | orjson.OPT_APPEND_NEWLINE))
     sys.stdout.flush()
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout, the same on a terminal and in a pipe; a terminal adds colours.
+    """Print a table on stdout, the same on a terminal and in a pipe; a terminal adds colours.
 
-    No cell is cut or folded: a name, an id or a time that is not whole is worth nothing, and cannot be copied.
+    No cell is cut or wrapped, so that names, ids and times can be copied.
     """
     titles = [column.upper() for column in columns]
     widths = [max(len(row[n]) for row in [titles, *rows]) for n in range(len(columns))]

@@ -1,20 +1,19 @@
-"""`assure-agent page`: a link to the status page of the running agent."""
-
-from typing import Annotated
+"""`assure-agent page`: print a link to the status page of the running agent."""
 
 import typer
 
 from agent.cli.agent_client import send_to_running_agent
+from agent.cli.options import StateOption
 from agent.cli.state_file import store_settings
 
 
-def page(state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None) -> None:
+def page(state: StateOption = None) -> None:
     """Print a link that opens the status page of the running agent in a browser on this machine.
 
     The link is a secret: it works once, within ten minutes. The browser then stays logged in for twelve hours, or until
-    the agent restarts. On another machine, use the API_TOKEN, or forward the port (ssh -L).
+    the agent restarts. From another machine, log in with API_TOKEN, or forward the port (ssh -L).
 
-    Exit codes: 0 printed, 1 no agent runs.
+    Exit codes: 0 printed, 1 no agent is running.
 
     Example: assure-agent page
     """

@@ -1,16 +1,11 @@
-"""`assure-agent pause` and `resume`: begin nothing new for a while."""
-
-from typing import Annotated
-
-import typer
+"""`assure-agent pause` and `resume`: stop the start of new work for a while."""
 
 from agent.cli.agent_client import run_command
+from agent.cli.options import StateOption
 
-State = Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")]
 
-
-def pause(state: State = None) -> None:
-    """Begin nothing new. What runs at Assure is observed to its end and deleted. Holds until `resume`.
+def pause(state: StateOption = None) -> None:
+    """Start no new work until `resume`. The agent continues to poll and delete the dossiers at Assure.
 
     Exit codes: 0 paused, 1 error.
 
@@ -19,8 +14,8 @@ def pause(state: State = None) -> None:
     run_command("pause", state)
 
 
-def resume(state: State = None) -> None:
-    """Go on after `pause`; and where the circuit is open because dossiers are missing that are gone indeed.
+def resume(state: StateOption = None) -> None:
+    """Continue after `pause`, or confirm that the missing dossiers that opened the circuit breaker were deleted.
 
     Exit codes: 0 resumed, 1 error.
 

@@ -1,4 +1,4 @@
-"""`assure-agent plan`: what `run` would do with the folder as it is now."""
+"""`assure-agent plan`: show the changes that `run` would make."""
 
 import asyncio
 import contextlib
@@ -11,16 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
+from agent.cli.options import ImagesOption, SpecsOption, StateOption
 from agent.cli.output import print_json, print_table
 from agent.core.errors import AgentError
 from agent.platform.settings import Settings, load_settings, refuse_renamed
 from agent.source.diagnostics import format_location
-from agent.views.explain import count_of, describe_ignored_files
+from agent.views.phrases import RECOVERY_CAUSES, count_of, describe_ignored_files
 from agent.views.plan import Action, Change, Plan, PlanRecovery
 
 
 class PlanFormat(StrEnum):
-    """How to print: a table for people, JSON, or Markdown for a merge request."""
+    """An output format: a table for people, JSON, or Markdown for a merge request."""
 
     TABLE = "table"
     JSON = "json"
@@ -29,17 +30,21 @@ class PlanFormat(StrEnum):
 
 def plan(
     output: Annotated[
-        PlanFormat, typer.Option("--output", "-o", help="table, json, or markdown for a comment on a merge request.")
+        PlanFormat,
+        typer.Option(
+            "--output", "-o", help="Output format: table, json, or markdown for a comment on a merge request."
+        ),
     ] = PlanFormat.TABLE,
-    specs: Annotated[Path | None, typer.Option("--specs", help="The folder of request files, as SPECS_DIR.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="The images folder, as IMAGES_DIR.")] = None,
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    specs: SpecsOption = None,
+    images: ImagesOption = None,
+    state: StateOption = None,
 ) -> None:
     """Show the changes that `run` would make with the current source and store. Changes nothing.
 
-    Needs no credentials. Works without a store, and while an agent runs. A call to Assure that is in progress counts as
-    unanswered. After the store was lost or restored, only `run` can read what Assure still has. Exit codes: 0 nothing
-    to do, 2 changes are waiting (or wrong use), 5 a request file would be refused, 1 error.
+    Needs no credentials. Works without a store, and while an agent is running. A call to Assure that is in progress
+    counts as unanswered. After the store was lost or restored, only `run` can read which dossiers Assure still has.
+
+    Exit codes: 0 no changes, 1 error, 2 changes (or wrong use), 5 a request file would be refused.
 
     Example: assure-agent plan -o markdown
     """
@@ -126,7 +131,7 @@ def as_json(found: Plan) -> dict[str, Any]:
     }
 
 
-_MOST_ROWS = 500  # of a comment
+_MAX_ROWS = 500  # rows of a comment
 
 
 def as_markdown(found: Plan) -> str:
@@ -137,10 +142,10 @@ def as_markdown(found: Plan) -> str:
         lines += ["", "| request | action | why | billable starts |", "|---|---|---|---:|"]
         lines += [
             f"| {escaped(_title(change))} | {_action(change)} | {escaped(_reason(change))} | {change.starts} |"
-            for change in rows[:_MOST_ROWS]
+            for change in rows[:_MAX_ROWS]
         ]
-    if len(rows) > _MOST_ROWS:
-        lines += ["", f"... and {len(rows) - _MOST_ROWS} more."]
+    if len(rows) > _MAX_ROWS:
+        lines += ["", f"... and {len(rows) - _MAX_ROWS} more."]
     return "\n".join(lines)
 
 
@@ -167,17 +172,11 @@ def summary(found: Plan) -> Sequence[str]:
     return sentences
 
 
-_REASONS = {
-    "lost": "The state file was lost",
-    "older": "The state file is an older copy",
-    "restored": "The state file was restored from a backup",
-}
-
-
 def _recovery(recovery: PlanRecovery) -> str:
+    cause = f"The state file {RECOVERY_CAUSES[recovery.cause]}"
     if recovery.scanned:
-        return f"{_REASONS[recovery.cause]}: requests held with history-lost wait for `assure-agent approve`."
-    return f"{_REASONS[recovery.cause]}: `run` first reads from Assure what it still has."
+        return f"{cause}: requests held with history-lost wait for `assure-agent approve`."
+    return f"{cause}: `run` first reads from Assure which dossiers it still has."
 
 
 def _print_table(found: Plan) -> None:

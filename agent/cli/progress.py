@@ -1,4 +1,4 @@
-"""What a person sees while the agent works: where to look, a line for each outcome, and the table at the end."""
+"""The output of `run` for people: addresses and paths, a line for each outcome, and the table at the end."""
 
 import sys
 from types import TracebackType
@@ -15,24 +15,26 @@ from agent.platform.callbacks import isolated
 from agent.platform.settings import Settings
 from agent.store.readonly import ReadOnlyStore
 
-_MAX_LINES = 50  # lines and table rows that a person still reads
+_MAX_LINES = 50  # lines and table rows: more would not be read
 
 
 class Progress:
-    """Follows the steps. On a terminal there is a bar as well; in a pipe plain lines."""
+    """Prints committed steps: plain lines, and a progress bar on a terminal."""
 
     def __init__(self, settings: Settings, running: bool, sandbox: bool) -> None:
-        """`running`: the agent goes on when all is settled, so the table is shown then."""
+        """`running`: the agent continues after every request is settled, so the table is printed at that time."""
         self._state = settings.state_path
-        self._locations = f"requests: {settings.specs_dir.absolute()}\nstate file: {self._state.absolute()}"
+        self._locations = "\n".join(
+            (f"requests: {settings.specs_dir.absolute()}", f"state file: {self._state.absolute()}")
+        )
         self._settings = settings
         self._sandbox = sandbox
         self._running = running
         self._lines = 0
         self._bar = _bar() if sys.stdout.isatty() else None
         self._table_printed = False
-        self._known: set[str] = set()  # uids seen
-        self._progressing: set[str] = set()  # those that go on by themselves
+        self._known: set[str] = set()  # uids of all steps so far
+        self._progressing: set[str] = set()  # uids of unsettled requests
 
     def __enter__(self) -> "Progress":
         return self
@@ -45,24 +47,24 @@ class Progress:
 
     @isolated
     def listening(self, url: str, page_link: str | None) -> None:
-        """The HTTP surface is up. `page_link` opens the status page once; None where nobody looks on."""
+        """Print the addresses of the HTTP service. `page_link` opens the status page once. None: print no link."""
         self._print(
             f"metrics: {url}/metrics\n{status_page(page_link, state_option(self._settings))}\n{self._locations}"
         )
         with ReadOnlyStore(self._state) as reading:
             records = list(reading.all())
         if records and not any(record.progressing for record in records):
-            self._report_settled()  # an earlier run has settled them all; new files may still come
+            self._report_settled()  # an earlier run settled every request
             if self._sandbox:
-                self._print("To see the demo again: end this, then assure-agent sandbox reset")
+                self._print("To repeat the demo: stop the agent, and run assure-agent sandbox reset")
 
     @isolated
     def stepped(self, step: Step) -> None:
-        """A step was committed."""
+        """Print a committed step."""
         before, record = step.before, step.record
         if step.link is not None:
             option = state_option(self._settings)
-            self._line(f"{record.name}: capture link ready, see it with: assure-agent get {record.name} --link{option}")
+            self._line(f"{record.name}: capture link ready, see it with assure-agent get {record.name} --link{option}")
         if record.outcome is not None and (before is None or before.outcome is not record.outcome):
             self._line(f"{record.name}: {record.outcome}")
         if step.held is not None:
@@ -81,11 +83,11 @@ class Progress:
     def _report_settled(self) -> None:
         if self._running:
             self.print_outcomes()
-            self._print("All is settled. Drop, change or remove files, or press Ctrl-C to end.")
+            self._print("All requests are settled. Add, change or remove files, or press Ctrl-C to end.")
 
     @isolated
     def print_outcomes(self) -> None:
-        """Print the table of outcomes, unless it was just printed."""
+        """Print the table of outcomes, unless nothing changed since it was printed."""
         if self._table_printed:
             return
         self._table_printed = True
@@ -113,7 +115,7 @@ class Progress:
         if self._lines <= _MAX_LINES:
             self._print(text)
         elif self._lines == _MAX_LINES + 1:
-            self._print(f"... and more; see them with: assure-agent get{state_option(self._settings)}")
+            self._print(f"... and more; see them with assure-agent get{state_option(self._settings)}")
 
     def _print(self, text: str) -> None:
         if self._bar is not None:
@@ -123,10 +125,12 @@ class Progress:
 
 
 def status_page(link: str | None, option: str) -> str:
-    """Where the status page is, for a person. `option` is what `assure-agent page` needs to find the store."""
+    """The line about the status page. `option` is the `--state` option that `assure-agent page` needs; may be empty."""
     if link is None:
         return f"status page: print a link to it with assure-agent page{option}"
-    return f"status page: {link}\n(this link works once, within 10 minutes; for a new one: assure-agent page{option})"
+    return (
+        f"status page: {link}\n(this link works once, within 10 minutes. For a new link, run assure-agent page{option})"
+    )
 
 
 _TASK = TaskID(0)

@@ -1,19 +1,16 @@
-"""`assure-agent rerun`: a fresh verification."""
-
-from typing import Annotated
-
-import typer
+"""`assure-agent rerun`: verify a request again."""
 
 from agent.cli.agent_client import run_command
+from agent.cli.options import RequestName, StateOption
 
 
 def rerun(
-    name: Annotated[str, typer.Argument(help="The name of the request.")],
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    name: RequestName,
+    state: StateOption = None,
 ) -> None:
-    """Verify once more, with the document and the images as they are now. It is billed again.
+    """Verify a request again, with its current file and images. Assure bills the verification again.
 
-    Exit codes: 0 asked for, 1 no such request, or its document is not good.
+    Exit codes: 0 the agent accepted the rerun, 1 unknown request, or a request file that would be refused.
 
     Example: assure-agent rerun customer-4711
     """

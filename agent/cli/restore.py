@@ -1,24 +1,26 @@
-"""`assure-agent restore`: put a backup in the place of the store."""
+"""`assure-agent restore`: replace the store with a backup."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from agent.cli.options import StateOption
 from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import load_settings
-from agent.views.explain import count_of
+from agent.views.phrases import count_of
 
 
 def restore(
     path: Annotated[Path, typer.Argument(help="The backup, or a plain copy of a state file.")],
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    state: StateOption = None,
 ) -> None:
-    """Put a backup in the place of the store, while no agent runs. What was there is kept beside it.
+    """Replace the store with a backup, while no agent is running. The earlier store is kept next to it.
 
-    The next run asks Assure what it still has, goes on with that, and begins nothing until `assure-agent approve`.
+    At its next start, the agent reads from Assure which dossiers exist and continues them. It starts nothing new until
+    `assure-agent approve`.
 
-    Exit codes: 0 restored, 1 error, or an agent runs.
+    Exit codes: 0 restored, 1 error, or an agent is running.
 
     Example: assure-agent restore /var/backups/assure-agent/agent-20261123T190000Z.db
     """
@@ -32,5 +34,5 @@ def restore(
         "the next run starts nothing until `assure-agent approve`"
     )
     if kept is not None:
-        links = "" if replaced_files.erase_links(kept) else ", and capture links that could not be erased"
-        typer.echo(f"what was there is kept as {kept}; remove it once it is not needed: it holds names{links}")
+        links = "" if replaced_files.erase_links(kept) else " and capture links that could not be erased"
+        typer.echo(f"the earlier state file, with names{links}, is kept as {kept}; remove it when you can")

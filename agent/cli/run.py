@@ -1,4 +1,4 @@
-"""`assure-agent run`: the agent itself."""
+"""`assure-agent run`: run the agent."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,85 +14,90 @@ import typer
 from pydantic import SecretStr
 
 from agent.cli import refused
+from agent.cli.options import ImagesOption, SpecsOption, StateOption, duration_option
 from agent.cli.output import print_error
-from agent.core.duration import parse_duration
 from agent.core.errors import AgentError, WrongUse
 from agent.platform.file_descriptors import raise_limit
 from agent.platform.settings import Settings, load_settings, named_log_format, secrets_of
+from agent.views.phrases import count_withdrawals
 
 if TYPE_CHECKING:
     from agent.daemon.agent import OnceResult
+    from agent.sandbox import SandboxConfig, SandboxServer
 
 _TIMEOUT = "10m"
-_SANDBOX_PORT = 9466  # tried first, so that capture links of an earlier run still lead somewhere
+_SANDBOX_PORT = 9466  # tried first, so that capture links of an earlier run remain valid
 
 
 def run(
-    once: Annotated[bool, typer.Option("--once", help="End when all is settled as far as it can be.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End when every request is settled.")] = False,
     timeout: Annotated[
-        str | None, typer.Option("--timeout", help="With --once: the longest to wait; 10m by default.")
+        str | None, typer.Option("--timeout", help="With --once: maximum time to run. Default: 10m.")
     ] = None,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Against the built-in simulator of Assure.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the built-in simulator of Assure.")] = False,
     interactive: Annotated[
         bool, typer.Option("--interactive", help="With --sandbox: captures wait for a person with a browser.")
     ] = False,
-    specs: Annotated[Path | None, typer.Option("--specs", help="The folder of request files, as SPECS_DIR.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="The images folder, as IMAGES_DIR.")] = None,
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    specs: SpecsOption = None,
+    images: ImagesOption = None,
+    state: StateOption = None,
     rebind: Annotated[
-        bool, typer.Option("--rebind", help="Take a store along that belongs to another base URL or client id.")
+        bool, typer.Option("--rebind", help="Bind a store of another base URL or client id to this account.")
     ] = False,
-    listen: Annotated[str | None, typer.Option("--listen", help="Where metrics are served, as LISTEN.")] = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", help="HOST:PORT of metrics, API and status page, as LISTEN.")
+    ] = None,
 ) -> None:
-    """Reconcile the requests in the folder with Assure, until it is interrupted.
+    """Reconcile the request files with Assure, until the agent is interrupted.
 
-    With --once: until all is settled as far as it can be; that waits for results and persons, not for retention,
-    suspension or budget. Exit codes: 0 all done, 1 error, 3 something is held (or withdrawals wait for `approve`, since
-    so many files are gone at once), 5 files were refused, 4 still waiting at the timeout; the first that applies of 1,
-    3, 5, 4.
+    With --once, the agent ends when every request is settled. It waits for results and end users, but not for
+    retention, suspension or the start budget.
+
+    Exit codes: 0 all settled, 1 error, 3 a held request or waiting withdrawals, 5 refused files, 4 not settled at the
+    timeout. If several apply, the first of 1, 3, 5, 4.
 
     Example: assure-agent run --sandbox --once
     """
-    try:
-        patience = parse_duration(timeout or _TIMEOUT)
-    except ValueError as error:
-        raise typer.BadParameter(f"--timeout: {error}") from None
+    options = _Options(
+        once=once,
+        timeout=duration_option("--timeout", timeout or _TIMEOUT),
+        sandbox=sandbox,
+        interactive=interactive,
+        rebind=rebind,
+        for_people=once or sandbox,
+    )
     flags: dict[str, object] = {"specs_dir": specs, "images_dir": images, "state_url": state, "listen": listen}
+    if code := _run_safely(flags, options, with_timeout=timeout is not None):
+        raise typer.Exit(code)
+
+
+def _run_safely(flags: dict[str, object], options: "_Options", with_timeout: bool) -> int:
+    """Run the agent and return the exit code. Neither an error nor a blocked log raises."""
     import uvloop
 
     from agent.platform.log import lines_lost, lost_lines
     from agent.platform.nonblocking_output import lossy_output
 
     raise_limit()
-    options = _Options(
-        once=once,
-        timeout=patience,
-        sandbox=sandbox,
-        interactive=interactive,
-        rebind=rebind,
-        interactive_output=once or sandbox,
-    )
     with lossy_output(lost_lines, lines_lost):
         try:
-            _refuse_without_effect(once, timeout, sandbox, interactive)
-            code = uvloop.run(_main(flags, options))
+            _refuse_without_effect(options, with_timeout)
+            return uvloop.run(_main(flags, options))
         except (AgentError, OSError) as error:
             _print_problem(error if isinstance(error, AgentError) else refused(error), flags)
-            code = 2 if isinstance(error, WrongUse) else 1
-    if code:
-        raise typer.Exit(code)
+            return 2 if isinstance(error, WrongUse) else 1
 
 
-def _refuse_without_effect(once: bool, timeout: str | None, sandbox: bool, interactive: bool) -> None:
-    """Raise WrongUse for an option that would do nothing: `--interactive` alone would start a billing agent."""
-    if interactive and not sandbox:
+def _refuse_without_effect(options: "_Options", with_timeout: bool) -> None:
+    """Raise WrongUse for an option without effect: with `--interactive` alone, Assure would bill the starts."""
+    if options.interactive and not options.sandbox:
         raise WrongUse("--interactive has no effect without --sandbox.", "add --sandbox, or leave --interactive out")
-    if timeout is not None and not once:
+    if with_timeout and not options.once:
         raise WrongUse("--timeout has no effect without --once.", "add --once, or leave --timeout out")
 
 
 def _print_problem(error: AgentError, flags: dict[str, object]) -> None:
-    """The last line of stderr: JSON where LOG_FORMAT asks for it."""
+    """Print the last line of stderr, as JSON if LOG_FORMAT requires it."""
     from agent.platform.log import configure, logger
 
     try:
@@ -108,19 +113,19 @@ def _print_problem(error: AgentError, flags: dict[str, object]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
-    """How to run."""
+    """The options of one run."""
 
     once: bool
     timeout: float  # seconds, with once
     sandbox: bool
     interactive: bool
     rebind: bool
-    interactive_output: bool  # a person looks on
+    for_people: bool  # print progress for people, not only the log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Remote:
-    """Where Assure is. `subscribe` is told where its events are received."""
+    """Assure or the simulator. `subscribe` receives the URL that accepts Assure Events."""
 
     settings: Settings
     account: str = ""
@@ -128,9 +133,9 @@ class _Remote:
 
 
 class _SignalHandler:
-    """The signals that end it, from the first moment on: while a large store is opened there is no agent to stop yet.
+    """Handles the signals that end the agent, even before it exists: to open a large store takes time.
 
-    SIGHUP says that the terminal is gone; under `nohup` it is ignored, and stays so.
+    SIGHUP means that the terminal was closed. If it is ignored, as under `nohup`, it remains ignored.
     """
 
     def __init__(self) -> None:
@@ -141,7 +146,7 @@ class _SignalHandler:
                 asyncio.get_running_loop().add_signal_handler(number, self._request_stop)
 
     def on_interrupt(self, stop: Callable[[], None]) -> None:
-        """Who is told; at once, when it was asked for already."""
+        """Call `stop` after a signal, or now if one was received."""
         self._stop = stop
         if self._requested:
             stop()
@@ -159,29 +164,25 @@ async def _main(flags: dict[str, object], options: _Options) -> int:
 
 @contextlib.asynccontextmanager
 async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[_Remote]:
-    """What the settings say; with `sandbox` the simulator runs inside of this, and all of it leads there."""
+    """The settings of this run. With `sandbox`, the simulator runs while the block runs, and the settings name it."""
     settings = load_settings(**flags)
     if not options.sandbox:
         yield _Remote(settings=settings)
         return
     from agent.cli.sandbox import standalone_sandbox
     from agent.cli.state_file import sandbox_state
-    from agent.sandbox import SandboxConfig, SandboxServer, Subscription
+    from agent.sandbox import SandboxConfig
     from agent.store.account_binding import SANDBOX
     from agent.store.sandbox_reset import WORLD
 
     state = sandbox_state(settings)
     state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    world = state.with_name(WORLD)
-    config = SandboxConfig(port=_SANDBOX_PORT, interactive=options.interactive, persist=world)
+    config = SandboxConfig(port=_SANDBOX_PORT, interactive=options.interactive, persist=state.with_name(WORLD))
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(standalone_sandbox())
-        try:
-            server = await stack.enter_async_context(SandboxServer(config))
-        except OSError:
-            server = await stack.enter_async_context(SandboxServer(replace(config, port=0)))
+        server = await _start_sandbox(stack, config)
         secret = next(iter(secrets_of(settings.events_secret)), token_hex(32))
-        ours = {
+        simulated = {
             "state_url": f"sqlite:///{state}",
             "base_url": server.url,
             "token_url": "",
@@ -190,18 +191,34 @@ async def _remote(flags: dict[str, object], options: _Options) -> AsyncIterator[
             "events_secret": secret,
             "events_listen": settings.events_listen if "events_listen" in settings.model_fields_set else "127.0.0.1:0",
         }
+        yield _Remote(
+            settings=load_settings(**flags | simulated),
+            account=SANDBOX,
+            subscribe=partial(_subscribe, server, settings, secret),
+        )
 
-        def subscribe(url: str) -> None:
-            subscription = Subscription(
-                url=url,
-                secret=SecretStr(secret),
-                header=settings.events_signature_header,
-                encoding=settings.events_signature_encoding,
-                prefix=settings.events_signature_prefix,
-            )
-            server.outbox.subscribe(subscription)
 
-        yield _Remote(settings=load_settings(**flags | ours), account=SANDBOX, subscribe=subscribe)
+async def _start_sandbox(stack: contextlib.AsyncExitStack, config: "SandboxConfig") -> "SandboxServer":
+    """Start the simulator on its usual port, or on a free port if that one is in use."""
+    from agent.sandbox import SandboxServer
+
+    try:
+        return await stack.enter_async_context(SandboxServer(config))
+    except OSError:
+        return await stack.enter_async_context(SandboxServer(replace(config, port=0)))
+
+
+def _subscribe(server: "SandboxServer", settings: Settings, secret: str, url: str) -> None:
+    from agent.sandbox import Subscription
+
+    subscription = Subscription(
+        url=url,
+        secret=SecretStr(secret),
+        header=settings.events_signature_header,
+        encoding=settings.events_signature_encoding,
+        prefix=settings.events_signature_prefix,
+    )
+    server.outbox.subscribe(subscription)
 
 
 async def _run(remote: _Remote, options: _Options) -> int:
@@ -211,19 +228,17 @@ async def _run(remote: _Remote, options: _Options) -> int:
     from agent.platform.log import configure
 
     settings = remote.settings
-    quiet = options.interactive_output and "log_level" not in settings.model_fields_set
+    quiet = options.for_people and "log_level" not in settings.model_fields_set
     configure(settings.log_format, "warning" if quiet else settings.log_level)
-    progress = (
-        Progress(settings, running=not options.once, sandbox=options.sandbox) if options.interactive_output else None
-    )
-    seen = progress.stepped if progress is not None else lambda step: None
+    progress = Progress(settings, running=not options.once, sandbox=options.sandbox) if options.for_people else None
+    on_step = progress.stepped if progress is not None else lambda step: None
     interrupted = _SignalHandler()
-    async with Agent.opened(settings, seen, account=remote.account, rebind=options.rebind) as agent:
+    async with Agent.opened(settings, on_step, account=remote.account, rebind=options.rebind) as agent:
 
         def listening(url: str) -> None:
             if agent.events_url is not None:
                 remote.subscribe(f"{agent.events_url}/events")
-            # A link is a bearer secret: for a terminal or a demonstration, and not for the log of a service.
+            # The link is a secret: a terminal or a demo may show it, but not the log of a service.
             link = agent.page_link() if options.sandbox or sys.stdout.isatty() else None
             if progress is not None:
                 progress.listening(url, link)
@@ -242,13 +257,13 @@ async def _run(remote: _Remote, options: _Options) -> int:
 
 
 def _exit_code(settings: Settings, finished: "OnceResult") -> int:
-    """Of 3, 5, 4 the first that applies (design §9); errors have left as exceptions before."""
+    """The first of 3, 5, 4 that applies (design §9). Errors are raised as exceptions."""
     from agent.store.readonly import ReadOnlyStore
 
-    if finished.withdrawals and settings.log_format != "json":  # the log says it as well
+    if finished.withdrawals and settings.log_format != "json":  # with json, only the log reports it
         typer.echo(
-            f"{finished.withdrawals} withdrawals wait for approval: so many files are gone at once. Try: put them "
-            "back, or say `assure-agent approve` and run again; `assure-agent plan` lists them.",
+            f"{count_withdrawals(finished.withdrawals)} for approval, because too many files were removed at once. "
+            "`assure-agent plan` lists them. Try: restore the files, or run `assure-agent approve` and run again.",
             err=True,
         )
     with ReadOnlyStore(settings.state_path) as reading:

@@ -1,4 +1,4 @@
-"""`assure-agent sandbox`: the simulator of Assure on a port of its own."""
+"""`assure-agent sandbox`: run the simulator of Assure as a separate server."""
 
 import contextlib
 import socket
@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.core.duration import parse_duration
+from agent.cli.options import StateOption, duration_option
 from agent.core.errors import AgentError
 
 if TYPE_CHECKING:
-    from agent.sandbox import Subscription
+    from agent.sandbox import SandboxConfig, Subscription
 
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 
 @app.command("reset")
-def reset(
-    state: Annotated[str | None, typer.Option("--state", help="Its store, as STATE_URL.")] = None,
-) -> None:
-    """Begin the demo anew: remove the store of `run --sandbox` and the simulated account.
+def reset(state: StateOption = None) -> None:
+    """Reset the demo: remove the store of `run --sandbox` and the simulated account.
 
-    Only a store of the sandbox is ever removed. Exit codes: 0 removed, 1 there is none, it is not the sandbox's, or an
-    agent runs.
+    The command removes only a store of the sandbox.
+
+    Exit codes: 0 removed, 1 no store, a store of another account, or an agent is running.
 
     Example: assure-agent sandbox reset
     """
@@ -35,63 +34,79 @@ def reset(
 
     path = sandbox_state(load_settings(state_url=state))
     remove(path)
-    typer.echo(f"The demo begins anew: {path} was removed. Try: assure-agent run --sandbox.")
+    typer.echo(f"Removed {path}. The demo starts again with: assure-agent run --sandbox.")
+
+
+Port = Annotated[int, typer.Option("--port", help="Port to listen on. 0: a free port.", min=0, max=65535)]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random decisions.")]
+Outcomes = Annotated[
+    str,
+    typer.Option("--outcomes", help="Weights of outcomes for requests without a marker: accepted=8,rejected=1."),
+]
+Delay = Annotated[str, typer.Option("--delay", help="Duration of a verification: 1s, or a range 1s-3s.")]
+CaptureProcess = Annotated[
+    str, typer.Option("--capture-process", help="When a capture flow creates its process: at-start or at-open.")
+]
+Interactive = Annotated[
+    bool, typer.Option("--interactive", help="Captures wait for a person. Default: they complete automatically.")
+]
+ClientId = Annotated[str, typer.Option("--client-id", help="Accepted client id.")]
+ClientSecret = Annotated[str, typer.Option("--client-secret", help="Accepted client secret.")]
+EventsUrl = Annotated[
+    str, typer.Option("--events-url", help="URL that receives Assure Events, such as http://127.0.0.1:9465/events.")
+]
+EventsSecret = Annotated[str, typer.Option("--events-secret", help="Secret that signs the events. Empty: unsigned.")]
+EventsHeader = Annotated[str, typer.Option("--events-header", help="Header with the signature.")]
+EventsEncoding = Annotated[str, typer.Option("--events-encoding", help="Encoding of the signature: hex or base64.")]
+EventsPrefix = Annotated[str, typer.Option("--events-prefix", help="Text before the signature, such as sha256=.")]
+EventsLifetime = Annotated[
+    str, typer.Option("--events-lifetime", help="How long the sandbox sends an event again until it is acknowledged.")
+]
+Persist = Annotated[Path | None, typer.Option("--persist", help="File that keeps the simulated data.")]
 
 
 @app.callback()
 def sandbox(
     context: typer.Context,
-    port: Annotated[int, typer.Option("--port", help="The port; 0 picks one.", min=0, max=65535)] = 0,
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of all chance.")] = 0,
-    outcomes: Annotated[
-        str, typer.Option("--outcomes", help="Weights where no marker says, such as accepted=8,rejected=1.")
-    ] = "accepted=1",
-    delay: Annotated[str, typer.Option("--delay", help="How long a verification takes: 1s, or 1s-3s.")] = "1s-3s",
-    capture_process: Annotated[
-        str, typer.Option("--capture-process", help="When a capture flow creates its process: at-start or at-open.")
-    ] = "at-start",
-    interactive: Annotated[
-        bool, typer.Option("--interactive", help="Captures wait for a person; otherwise they complete by themselves.")
-    ] = False,
-    client_id: Annotated[str, typer.Option("--client-id", help="The client id it accepts.")] = "sandbox-client",
-    client_secret: Annotated[str, typer.Option("--client-secret", help="And its secret.")] = "sandbox-secret",  # noqa: S107 - a simulator's
-    events_url: Annotated[
-        str, typer.Option("--events-url", help="Where Assure Events are posted, such as http://127.0.0.1:9465/events.")
-    ] = "",
-    events_secret: Annotated[str, typer.Option("--events-secret", help="Signs the events; unsigned without.")] = "",
-    events_header: Annotated[
-        str, typer.Option("--events-header", help="The header of the signature.")
-    ] = "X-Signicat-Signature",
-    events_encoding: Annotated[
-        str, typer.Option("--events-encoding", help="How the signature is written: hex or base64.")
-    ] = "hex",
-    events_prefix: Annotated[
-        str, typer.Option("--events-prefix", help="What stands before the signature, such as sha256=.")
-    ] = "",
-    events_lifetime: Annotated[
-        str, typer.Option("--events-lifetime", help="How long an event is sent again until it is acknowledged.")
-    ] = "30s",
-    persist: Annotated[Path | None, typer.Option("--persist", help="Keep the simulated world in this file.")] = None,
+    port: Port = 0,
+    host: Host = "127.0.0.1",
+    seed: Seed = 0,
+    outcomes: Outcomes = "accepted=1",
+    delay: Delay = "1s-3s",
+    capture_process: CaptureProcess = "at-start",
+    interactive: Interactive = False,
+    client_id: ClientId = "sandbox-client",
+    client_secret: ClientSecret = "sandbox-secret",  # noqa: S107 - of a simulator
+    events_url: EventsUrl = "",
+    events_secret: EventsSecret = "",
+    events_header: EventsHeader = "X-Signicat-Signature",
+    events_encoding: EventsEncoding = "hex",
+    events_prefix: EventsPrefix = "",
+    events_lifetime: EventsLifetime = "30s",
+    persist: Persist = None,
 ) -> None:
-    """Serve a simulator of the Assure API until it is interrupted; prints its base URL.
+    """Serve a simulator of the Assure API until it is interrupted, and print its base URL.
 
-    The ledger of what really happened is at /sandbox/ledger, scripted trouble at /sandbox/faults, the subscription to
-    events at /sandbox/events.
+    The simulator also serves /sandbox/ledger (all calls and their effects), /sandbox/faults (scripted errors) and
+    /sandbox/events (the event subscription).
 
     Example: assure-agent sandbox --port 9466 --outcomes accepted=8,rejected=2
     """
     if context.invoked_subcommand is not None:
         return
-    import uvloop
-
-    from agent.platform.log import lines_lost, lost_lines
-    from agent.platform.nonblocking_output import lossy_output
     from agent.sandbox import SandboxConfig
-    from agent.sandbox.server import main_async
 
     if capture_process not in ("at-start", "at-open"):
         raise typer.BadParameter("--capture-process is at-start or at-open.")
+    subscription = _subscription(
+        url=events_url,
+        secret=events_secret,
+        header=events_header,
+        encoding=events_encoding,
+        prefix=events_prefix,
+        lifetime=duration_option("--events-lifetime", events_lifetime),
+    )
     config = SandboxConfig(
         host=host,
         port=port,
@@ -103,37 +118,40 @@ def sandbox(
         client_id=client_id,
         client_secret=client_secret,
         persist=persist,
-        events=_subscription(
-            url=events_url,
-            secret=events_secret,
-            header=events_header,
-            encoding=events_encoding,
-            prefix=events_prefix,
-            lifetime=_duration("--events-lifetime", events_lifetime),
-        ),
+        events=subscription,
     )
+    _serve(config)
+
+
+def _serve(config: "SandboxConfig") -> None:
+    import uvloop
+
+    from agent.platform.log import lines_lost, lost_lines
+    from agent.platform.nonblocking_output import lossy_output
+    from agent.sandbox.server import main_async
+
     try:
         with lossy_output(lost_lines, lines_lost), standalone_sandbox():
-            uvloop.run(main_async(config, announce=_announce))
+            uvloop.run(main_async(config, announce=typer.echo))
     except OSError as error:
-        named = isinstance(error, socket.gaierror)
-        hint = "name an address of this machine, such as --host 127.0.0.1" if named else "choose another --port, or 0"
-        raise AgentError(f"{host}:{port} cannot be used: {error.strerror}.", hint) from None
+        unknown_host = isinstance(error, socket.gaierror)
+        hint = (
+            "name an address of this machine, such as --host 127.0.0.1"
+            if unknown_host
+            else "choose another --port, or 0"
+        )
+        raise AgentError(f"{config.host}:{config.port} cannot be used: {error.strerror}.", hint) from None
 
 
 @contextlib.contextmanager
 def standalone_sandbox() -> Iterator[None]:
-    """Say what to do with a file that no sandbox of this version wrote."""
+    """Raise AgentError with a remedy for data of another version of the sandbox."""
     from agent.sandbox import IncompatibleSnapshot
 
     try:
         yield
     except IncompatibleSnapshot as error:
-        raise AgentError(str(error), "remove it: the sandbox begins anew, and knows of no dossier") from None
-
-
-def _announce(url: str) -> None:
-    typer.echo(url)
+        raise AgentError(str(error), "remove it; the sandbox then starts without dossiers") from None
 
 
 def _weights(text: str) -> dict[str, float]:
@@ -142,7 +160,9 @@ def _weights(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, value = part.partition("=")
         if name.strip() not in known or not value.strip().isdigit():
-            raise typer.BadParameter(f"--outcomes is a list such as accepted=8,rejected=1; known: {', '.join(known)}.")
+            raise typer.BadParameter(
+                f"--outcomes is a list such as accepted=8,rejected=1. Outcomes: {', '.join(known)}."
+            )
         weights[name.strip()] = float(value)
     if not any(weights.values()):
         raise typer.BadParameter("--outcomes: one weight must be above 0.")
@@ -151,21 +171,14 @@ def _weights(text: str) -> dict[str, float]:
 
 def _range(text: str) -> tuple[float, float]:
     low, _, high = text.partition("-")
-    seconds = _duration("--delay", low), _duration("--delay", high or low)
+    seconds = duration_option("--delay", low), duration_option("--delay", high or low)
     if seconds[0] > seconds[1]:
         raise typer.BadParameter("--delay: the shorter duration comes first, as in 1s-3s.")
     return seconds
 
 
-def _duration(option: str, text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{option}: {error}") from None
-
-
 def _subscription(**given: object) -> "Subscription | None":
-    """Whom the events reach, or None when no URL was given."""
+    """The receiver of the events; None without a URL."""
     from pydantic import ValidationError
 
     from agent.sandbox import Subscription

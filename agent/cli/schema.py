@@ -1,4 +1,4 @@
-"""`assure-agent schema`: the request file for editors and other programs."""
+"""`assure-agent schema`: print the JSON Schema of the request file."""
 
 import typer
 
@@ -7,7 +7,7 @@ def schema() -> None:
     """Print the JSON Schema (draft 2020-12) of the request file.
 
     Editors with a YAML language server read it from a first line `# yaml-language-server: $schema=schema.json`.
-    It cannot say everything that `assure-agent validate` checks.
+    `assure-agent validate` also checks rules that a schema cannot express.
 
     Example: assure-agent schema > specs/schema.json
     """

@@ -1,7 +1,7 @@
-"""The state file that a command works on: the one in the settings, or the sandbox's while that is the only one.
+"""The state file of a command: the one in the settings, or the sandbox's if no other exists.
 
-`run --sandbox` keeps its store in a folder of its own, `state/sandbox/`, so that a demo never mixes with real requests.
-While the demo's store is the only one, commands such as `assure-agent get` read that one, with a note on stderr.
+`run --sandbox` keeps its store in a separate folder, `state/sandbox/`, so that a demo never mixes with real requests.
+While the store of the demo is the only one, commands such as `assure-agent get` use it and print a note on stderr.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ FOLDER = "sandbox"
 
 
 def sandbox_state(settings: Settings) -> Path:
-    """The state file of `run --sandbox`: STATE_URL where it is set, else `sandbox/` below the default folder."""
+    """The state file of `run --sandbox`: STATE_URL if it is set, otherwise `sandbox/` below the default folder."""
     path = settings.state_path
     return path if "state_url" in settings.model_fields_set else path.parent / FOLDER / path.name
 
@@ -26,7 +26,9 @@ def store_settings(state: str | None) -> Settings:
     sandbox_file = sandbox_state(settings)
     if not _only_sandbox(settings):
         return settings
-    typer.echo(f"There is no state file at {settings.state_path}; this is the sandbox's, {sandbox_file}.", err=True)
+    typer.echo(
+        f"There is no state file at {settings.state_path}; using the one of the sandbox, {sandbox_file}.", err=True
+    )
     return settings.model_copy(update={"state_url": f"sqlite:///{sandbox_file}"})
 
 
@@ -35,19 +37,19 @@ def _only_sandbox(settings: Settings) -> bool:
 
 
 def state_option(settings: Settings) -> str:
-    """The option, after a space, by which another command finds this store; empty where it needs none."""
+    """The option with which other commands find this store, after a space; empty if they need none."""
     default = load_settings()
     found = sandbox_state(default) if _only_sandbox(default) else default.state_path
     return "" if found == settings.state_path else f" --state sqlite:///{settings.state_path}"
 
 
 def state_file(state: str | None) -> Path:
-    """The state file. Raises AgentError when there is none."""
+    """The state file of the settings. Raises AgentError if it does not exist."""
     return require_state_file(store_settings(state).state_path)
 
 
 def require_state_file(path: Path) -> Path:
-    """The same path. Raises AgentError when there is no state file."""
+    """The same path. Raises AgentError if the state file does not exist."""
     if not path.exists():
         raise AgentError(f"There is no state file at {path}.", "check ASSURE_AGENT_STATE_URL")
     return path

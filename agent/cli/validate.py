@@ -1,29 +1,33 @@
-"""`assure-agent validate`: are these request files good? Needs no credentials and no state."""
+"""`assure-agent validate`: check request files. Needs no credentials and no store."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from agent.cli.options import OutputOption
 from agent.cli.output import Format, print_json
 from agent.platform.settings import load_settings
+from agent.views.resource import fault_json
 
 
 def validate(
-    paths: Annotated[list[Path], typer.Argument(help="Request files, or folders of them.")],
-    images: Annotated[bool, typer.Option("--images/--no-images", help="Look at the images too.")] = True,
-    images_dir: Annotated[Path | None, typer.Option("--images-dir", help="The images folder, as IMAGES_DIR.")] = None,
-    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
+    paths: Annotated[list[Path], typer.Argument(help="Request files, or folders with request files.")],
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Check the images as well.")] = True,
+    images_dir: Annotated[
+        Path | None, typer.Option("--images-dir", help="Folder of the images, as IMAGES_DIR.")
+    ] = None,
+    output: OutputOption = Format.TABLE,
 ) -> None:
-    """Check request files and print FILE:LINE:COLUMN: message for each fault.
+    """Check request files, and print FILE:LINE:COLUMN: message for each fault.
 
-    Exit codes: 0 all good, 5 something would be refused, 2 wrong use.
+    Exit codes: 0 no faults, 5 the agent would refuse a file, 2 wrong use.
 
     Example: assure-agent validate specs --no-images
     """
     from agent.source import validate as checks
     from agent.source.ownership import Owners
-    from agent.views.explain import describe_ignored_files
+    from agent.views.phrases import describe_ignored_files
 
     settings = load_settings(images_dir=images_dir)
     folder = settings.images_dir if images else None
@@ -35,9 +39,7 @@ def validate(
     if found.passed_over:
         typer.echo(describe_ignored_files(found.passed_over), err=True)
     if output is Format.JSON:
-        print_json(
-            [{"file": f.file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint} for f in faults]
-        )
+        print_json([fault_json(fault) for fault in faults])
     else:
         for fault in faults:
             typer.echo(f"{fault}. Try: {fault.hint}.")

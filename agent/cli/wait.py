@@ -1,4 +1,4 @@
-"""`assure-agent wait`: until a request, or all of them, are settled."""
+"""`assure-agent wait`: wait until one request or all requests are settled."""
 
 import contextlib
 import sys
@@ -10,44 +10,43 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.options import StateOption, duration_option
 from agent.cli.state_file import store_settings
-from agent.core.duration import parse_duration
-from agent.core.errors import AgentError
+from agent.core.errors import UnknownRequest
 from agent.store.readonly import ReadOnlyStore
 
-_POLL_SECONDS = 0.5  # seconds between two looks at the store
+_POLL_SECONDS = 0.5  # seconds between two reads of the store
 
 
 class Until(StrEnum):
-    """What to wait for."""
+    """The condition to wait for."""
 
-    SETTLED = "settled"  # nothing goes on by itself: done, held, suspended, in retention, or waiting for the budget
+    SETTLED = "settled"  # done, held, suspended, in retention, or waiting for the start budget
 
 
 def wait(
-    name: Annotated[str | None, typer.Argument(help="The name of one request.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Wait for all requests instead.")] = False,
-    until: Annotated[Until, typer.Option("--for", help="What to wait for: settled.")] = Until.SETTLED,
-    timeout: Annotated[str, typer.Option("--timeout", help="The longest to wait.")] = "10m",
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of one request.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Wait for all requests.")] = False,
+    until: Annotated[Until, typer.Option("--for", help="Condition to wait for: settled.")] = Until.SETTLED,
+    timeout: Annotated[str, typer.Option("--timeout", help="Maximum time to wait.")] = "10m",
+    state: StateOption = None,
 ) -> None:
-    """Wait until a request is settled: done, held for a person, suspended, in retention, or waiting for the budget.
+    """Wait until a request is settled: done, held, suspended, in retention, or waiting for the start budget.
 
-    Reads the store only: an agent has to run for anything to happen. Exit codes: 0 settled, 1 no such request,
-    3 something is held, 4 still waiting at the timeout; the first that applies of 1, 3, 4.
+    The command only reads the store. An agent must be running to settle the request.
+
+    Exit codes: 0 settled, 1 unknown request, 3 a request is held, 4 not settled at the timeout. If several apply, the
+    first of 1, 3, 4.
 
     Example: assure-agent wait customer-4711 --for settled --timeout 30m
     """
     if (name is None) is not every:
         raise typer.BadParameter("expected either NAME or --all.")
-    try:
-        patience = parse_duration(timeout)
-    except ValueError as error:
-        raise typer.BadParameter(f"--timeout: {error}") from None
+    patience = duration_option("--timeout", timeout)
     path = store_settings(state).state_path
     if not path.exists():
         if name is not None:
-            raise _unknown(name)
+            raise UnknownRequest(name)
         typer.echo("No requests yet.")
         return
     total, moving, held = _watch(path, name, patience)
@@ -58,7 +57,7 @@ def wait(
 
 
 def _watch(path: Path, name: str | None, patience: float) -> tuple[int, int, int]:
-    """Look until nothing moves or patience ends: all, moving, held."""
+    """Poll until every request is settled, or `patience` seconds have passed: all, unsettled, held."""
     end = time.monotonic() + patience
     with ReadOnlyStore(path) as reading, _bar() as show:
         while True:
@@ -76,7 +75,7 @@ def _counts(reading: ReadOnlyStore, name: str | None) -> tuple[int, int, int]:
     records = reading.find(name)
     if not records:
         refused = reading.refused(name)
-        raise _unknown(name, f": it was refused ({refused[0].message})" if refused else "")
+        raise UnknownRequest(name, f": the agent refused its file ({refused[0].message})" if refused else "")
     return (
         len(records),
         sum(record.progressing for record in records),
@@ -84,11 +83,7 @@ def _counts(reading: ReadOnlyStore, name: str | None) -> tuple[int, int, int]:
     )
 
 
-def _unknown(name: str, why: str = "") -> AgentError:
-    return AgentError(f"There is no request named {name}{why}.", "see all of them with `assure-agent get`")
-
-
-ShowProgress = Callable[[int, int], None]  # receives how many are settled, and of how many
+ShowProgress = Callable[[int, int], None]  # receives the number of settled requests, and of all
 
 
 @contextlib.contextmanager

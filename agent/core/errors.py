@@ -56,5 +56,15 @@ class StoreDamaged(StoreError):
     """The store is not as the agent wrote it."""
 
 
+class UnknownRequest(AgentError):
+    """The store has no request of this name. `reason` follows the name. `audit`: a uid is accepted as well."""
+
+    def __init__(self, name: str, reason: str = "", audit: bool = False) -> None:
+        uid, command = (", and none with this uid", "audit query who-asked") if audit else ("", "get")
+        super().__init__(
+            f"There is no request named {name}{uid}{reason}.", f"see all of them with `assure-agent {command}`"
+        )
+
+
 class RemoteError(AgentError):
     """Assure does not accept the agent."""

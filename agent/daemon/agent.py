@@ -1,4 +1,4 @@
-"""The agent: one store, one Assure account, and all loops between them, from start to stop."""
+"""The agent: one store, one Assure account, and the loops that reconcile them."""
 
 import asyncio
 import contextlib
@@ -6,9 +6,8 @@ import gc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from agent.admission import AdmissionRules
 from agent.admission.triggers import SyncTriggers, scan_after_events
-from agent.assure.account import addresses, need_credentials
+from agent.assure.account import need_credentials
 from agent.controller.result_poller import ResultPoller
 from agent.core.errors import AgentError
 from agent.core.observations import RetryRequested
@@ -18,6 +17,7 @@ from agent.daemon.commands import CommandHandler
 from agent.daemon.composition import (
     build_admission,
     build_assure,
+    build_common,
     build_controller,
     build_erasure,
     build_maintenance,
@@ -25,18 +25,15 @@ from agent.daemon.composition import (
     build_web,
 )
 from agent.daemon.control_socket import serve_control_socket, socket_path
-from agent.daemon.health import AgentHealth
 from agent.daemon.integrity_check import IntegrityCheck
 from agent.daemon.pause import WorkGate
 from agent.daemon.scheduler import Scheduler
 from agent.daemon.startup import log_start, reach, report_first_store
-from agent.daemon.telemetry import Telemetry
 from agent.platform.clock import Anchor, SystemClock
-from agent.platform.endpoint_health import RECOVERY_SECONDS, EndpointHealth
+from agent.platform.endpoint_health import RECOVERY_SECONDS
 from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, refuse_renamed
-from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Command, MetaKey
 from agent.source.watch import watching
 from agent.store.readonly import ReadOnlyStore
@@ -56,7 +53,7 @@ class OnceResult:
 
 
 class Agent:
-    """One agent on one store. `opened` makes and closes it."""
+    """One agent on one store. `opened` creates and closes it."""
 
     def __init__(
         self,
@@ -68,52 +65,29 @@ class Agent:
         system: SystemClock | None = None,
     ) -> None:
         """`system` is the host's clock, which the agent corrects; None if `clock` is another one."""
-        self._settings = settings
-        self._store = store
-        self._metrics = metrics
-        self._clock = clock
+        common = build_common(settings, store, metrics, clock, on_step)
+        self._settings, self._store, self._clock = settings, store, clock
+        self._telemetry, self._health, self._shutdown = common.telemetry, common.health, common.shutdown
         self._log = logger()
         self._url = ""  # of LISTEN, while the agent runs
         self.events_url: str | None = None  # receives Assure Events, while the agent runs
-        self._telemetry = Telemetry(metrics, on_step)
-        self._shutdown = Shutdown()
         self._integrity = IntegrityCheck(store, self._shutdown)
-        self._endpoints = EndpointHealth(addresses(settings), clock)
-        metrics.endpoints(addresses(settings))
-        self._health = AgentHealth(store, self._telemetry, self._shutdown, self._endpoints)
-        self._endpoints.subscribe(self._health.endpoint_changed)
-        rules = AdmissionRules.of(settings, store.keys.agent_id())
-        self._assure = assure = build_assure(
-            settings, store, rules, metrics, self._health, self._endpoints, clock, self._date_received
-        )
-        self._throttle, self._remote = assure.throttle, assure.remote
-        controller = build_controller(
-            settings, store, rules, metrics, self._telemetry, assure, clock, self._step_committed
-        )
+        self._assure = assure = build_assure(common, self._date_received)
+        self._throttle = assure.throttle
+        controller = build_controller(common, assure, self._step_committed)
         self.reconciler, self._orphans = controller.reconciler, controller.orphans
-        self._admission = build_admission(settings, store, rules, self._telemetry, assure, self.reconciler, clock)
+        self._admission = build_admission(common, assure, self.reconciler)
         self._clock_corrector = (
-            ClockCorrector(system, store, self._remote, self.reconciler, metrics, self._shutdown) if system else None
+            ClockCorrector(system, store, assure.remote, self.reconciler, metrics, self._shutdown) if system else None
         )
         self._work_gate = WorkGate(store, self.reconciler, controller.recovery, self._telemetry, self._shutdown, clock)
         self._sync_triggers = SyncTriggers(self._admission, self._shutdown, clock)
-        self._erasure = build_erasure(settings, store, self.reconciler, self._admission, clock)
-        self._maintenance = build_maintenance(
-            settings, store, metrics, self._telemetry, assure, self._orphans, self._erasure, clock
-        )
-        self._result_poller = ResultPoller(store, self._remote, self.reconciler, clock)
-        self._http_service = build_web(
-            settings, store, metrics, self._health, self._endpoints, assure, controller, clock, self._shutdown
-        )
-        self._control = CommandHandler(
-            store,
-            self.reconciler,
-            self._admission,
-            clock,
-            settings.source_name,
-            self._command_executed,
-            self.page_link,
-        )
+        self._erasure = build_erasure(common, self.reconciler, self._admission)
+        self._maintenance = build_maintenance(common, assure, self._orphans, self._erasure)
+        self._result_poller = ResultPoller(store, assure.remote, self.reconciler, clock)
+        self._http_service = build_web(common, assure, controller)
+        source, executed = settings.source_name, self._command_executed
+        self._control = CommandHandler(store, self.reconciler, self._admission, clock, source, executed, self.page_link)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -125,7 +99,7 @@ class Agent:
         account: str = "",
         rebind: bool = False,
     ) -> AsyncIterator["Agent"]:
-        """Open the store and the client. Raises SettingsError or StoreError before anything is done.
+        """Open the store and the client. Raises SettingsError or StoreError before the agent starts any work.
 
         The store is bound to `account`, by default the client id at the base URL.
         """
@@ -207,7 +181,7 @@ class Agent:
             await self._erasure.start(deletes=self._settings.images_after_upload == "delete")
             await self.scan()
             report_first_store(self._store, self._settings, self._telemetry)
-            gc.freeze()  # the objects of a large folder live as long as the process: keep the collector off them
+            gc.freeze()  # objects of a large folder live as long as the process: the collector need not visit them
             await reach(self._assure.client, self._settings, wait_for_assure, self._shutdown, self._clock)
             if self._clock_corrector is not None:
                 await self._clock_corrector.confirm_at_start()
@@ -245,7 +219,7 @@ class Agent:
         return scheduler
 
     def _start_readers(self) -> list[asyncio.Task[None]]:
-        """Start the loops that only read. They may be cancelled at any moment."""
+        """Start the loops that only read, which may be cancelled at any time."""
         poller = self._result_poller.run(self._settings.poll_interval, self._throttle.is_closed, self._shutdown)
         loops = [poller, self._throttle.run_probes()]
         if self._clock_corrector is not None:
@@ -257,8 +231,8 @@ class Agent:
             await self.reconciler.run()
         except AgentError as error:
             self._shutdown.fail(error)
-        except Exception as error:  # a bug: an agent without its loop must not run on
-            self._shutdown.fail(AgentError(f"The drive loop ended: {type(error).__name__}: {error}.", "report it"))
+        except Exception as error:  # a bug: without this loop, the agent must end
+            self._shutdown.fail(AgentError(f"The drive loop ended with {type(error).__name__}: {error}.", "report it"))
 
     async def _drain(self, driving: asyncio.Task[None]) -> None:
         self.reconciler.stop()
@@ -269,7 +243,7 @@ class Agent:
             await driving
 
     async def _apply_changes_since_stop(self) -> None:
-        """Apply the operator's commands, the budget and the images as they are now."""
+        """Apply the current pause, start budget and images to the stored requests."""
         await self._health.reset()
         await self._work_gate.start()
         now = self._clock.now()

@@ -1,4 +1,4 @@
-"""Backups at intervals, into one folder, the newest of them kept."""
+"""Periodic backups in one folder. Only the newest are kept."""
 
 import asyncio
 from pathlib import Path
@@ -10,7 +10,7 @@ from agent.store.backup import Backup, back_up, last_in, prune
 
 
 class Backups:
-    """Makes a backup when the last one in the folder is `interval` seconds old. Without a folder it makes none."""
+    """Makes a backup when the last one in the folder is `interval` seconds old; without a folder, none."""
 
     def __init__(
         self, store: KeyValue, clock: Clock, state: Path, folder: Path | None, interval: float, keep: int
@@ -24,17 +24,17 @@ class Backups:
         self._log = logger()
 
     async def make(self) -> Path | None:
-        """Make one if it is time; where it is. A backup that fails is logged and tried again: the work goes on."""
-        if self._folder is None or not self._clock.confirmed:  # by a wrong time the newest would be removed
+        """Make a backup if it is due, and return its path. A failure is logged and tried again later."""
+        if self._folder is None or not self._clock.confirmed:  # with a wrong time, `prune` would remove the newest
             return None
         try:
             made = await asyncio.to_thread(self._make, self._folder, self._clock.now())
         except (AgentError, OSError) as error:
             hint = error.hint if isinstance(error, AgentError) else "check ASSURE_AGENT_BACKUP_DIR"
-            self._log.error("no backup", error=f"{type(error).__name__}: {error}", hint=hint)
+            self._log.error("backup failed", error=f"{type(error).__name__}: {error}", hint=hint)
             return None
         if isinstance(made, float):
-            if self._store.recall_time(MetaKey.BACKED_UP) is None:  # another store was here before
+            if self._store.recall_time(MetaKey.BACKED_UP) is None:  # an earlier store made it
                 await self._store.remember(MetaKey.BACKED_UP, made)
             return None
         await self._store.remember(MetaKey.BACKED_UP, made.at)
@@ -42,7 +42,7 @@ class Backups:
         return made.path
 
     def _make(self, folder: Path, now: float) -> Backup | float:
-        """The backup that was made; or when the last one was, while it is not time for another."""
+        """The new backup, or the time of the last one if none is due."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         last = last_in(folder, now)
         if last is not None and now - last < self._interval:

@@ -1,10 +1,14 @@
-"""Keeps the agent's clock right: answers of Assure are its witness, and times that were wrong are mended in the store.
+"""Correct the agent's clock with the `Date` of Assure's answers, and correct wrong times in the store.
 
-While the time is unconfirmed (`agent/platform/clock.py`) no record is driven. Then Assure is asked, at growing
-intervals: each answer has a `Date`. A correction is made in this order: calls under way end; the clock is set; every
-open request gets `ClockCorrected`, which corrects its times; the time is confirmed, and requests go on. The store
-remembers that a correction is being made: one that a crash cut off is completed at the next start, before anything
-else.
+While the time is unconfirmed (`agent/platform/clock.py`), the reconciler drives no record, and this loop calls Assure
+at growing intervals. A correction has these steps:
+
+1. The open calls end.
+2. The clock is set.
+3. Every open request receives `ClockCorrected`, which corrects its times.
+4. The time is confirmed, and requests continue.
+
+The store remembers an unfinished correction. After a crash, the next start completes it first.
 """
 
 import asyncio
@@ -19,17 +23,17 @@ from agent.platform.shutdown import Shutdown
 from agent.ports import MetaKey, Remote
 from agent.store.sqlite import SqliteStore
 
-SKEW = 60.0  # seconds: a host's clock that is further from Assure's is reported
-_FIRST_RETRY = 1.05  # seconds until Assure is asked again, at first; then after twice the time, up to _SELDOM
-_LONGEST_RETRY = 30.0
-_TRIES = 20  # to settle the time before anything begins: answers may contradict each other
+SKEW = 60.0  # seconds between the host's clock and Assure's that are reported
+_FIRST_RETRY = 1.05  # seconds until the second call; each further interval doubles, up to _LONGEST_RETRY
+_LONGEST_RETRY = 30.0  # seconds
+_TRIES = 20  # calls at the start: answers may contradict each other
 _CHECK_SECONDS = 60.0  # seconds between two checks of a confirmed time
 _CHUNK = 500  # requests per transaction
-_ANCHOR_TOLERANCE = 1.0  # seconds that a stored time may be off before it is written again
+_ANCHOR_TOLERANCE = 1.0  # seconds by which a stored anchor may differ before it is written again
 
 
 class ClockCorrector:
-    """`record_date` is told of each answer's `Date`. `run` has to run, or a correction is never made."""
+    """`record_date` receives the `Date` of each answer. Corrections require that `run` is running."""
 
     def __init__(
         self,
@@ -54,7 +58,7 @@ class ClockCorrector:
         metrics.clock(lambda: self._clock.skew, lambda: self._clock.confirmed)
 
     def record_date(self, date: float | None, trip: float) -> None:
-        """Assure answered: its `Date` in epoch seconds, None without one, and how long the call took."""
+        """Record the `Date` of an answer in epoch seconds, or None, and the duration of the call."""
         before = self._clock.confirmed
         self._clock.record_date(date, trip)
         if not (before and self._clock.confirmed):
@@ -63,7 +67,7 @@ class ClockCorrector:
         self._report()
 
     async def confirm_at_start(self) -> None:
-        """Before anything begins: ask until the time is confirmed, or Assure does not answer."""
+        """Call Assure until the time is confirmed, or Assure does not answer. Runs before any other work."""
         for _ in range(_TRIES):
             if self._shutdown.requested.is_set():
                 break
@@ -76,16 +80,16 @@ class ClockCorrector:
         if not self._clock.confirmed and not self._shutdown.requested.is_set():
             self._log.warning(
                 "the time is not confirmed: requests wait",
-                hint="Assure confirms it once it answers; a steady clock is believed after a day without it",
+                hint="the next answer of Assure confirms it; without answers, a steady clock is trusted after a day",
             )
         await self._save_anchor()
 
     async def run(self) -> None:
-        """Until cancelled: confirm what is unconfirmed, and correct what is wrong."""
+        """Confirm and correct the time until cancelled."""
         pause = _FIRST_RETRY
         while True:
             await self._clock.wait(self._state_changed, _CHECK_SECONDS if self._clock.confirmed else pause)
-            answered_elsewhere = self._state_changed.is_set()  # by an answer to somebody else: we need not ask
+            answered_elsewhere = self._state_changed.is_set()  # an answer to another call: no call is needed
             self._state_changed.clear()
             try:
                 answered = await self._run_once(ask=not answered_elsewhere)
@@ -94,7 +98,7 @@ class ClockCorrector:
                 self._shutdown.fail(error)
 
     async def _run_once(self, ask: bool) -> bool:
-        """Once. False: Assure was asked and did not answer."""
+        """Run one round. False: Assure was called and did not answer."""
         self._report()
         self._clock.trust_steady_clock()
         await self._apply_correction()
@@ -113,12 +117,12 @@ class ClockCorrector:
         return answered
 
     async def _request_date(self) -> bool:
-        """Ask for anything that touches nothing: the `Date` of the answer is heard on its way. False: no answer."""
+        """Send a call that changes nothing; the client records the `Date` of the answer. False: no answer."""
         answer = await self._remote.list_processes(self._clock.now() - 3600.0, (), 0, 1)
         return not isinstance(answer, Busy | Unknown)
 
     async def _apply_correction(self) -> None:
-        """Make the correction that is pending, if one is; or complete one that was cut off."""
+        """Apply a pending correction, or complete an interrupted one."""
         if not self._clock.pending and not (self._clock.held and self._clock.agreed):
             return
         await self._reconciler.wait_until_idle()
@@ -132,7 +136,7 @@ class ClockCorrector:
         self._log.error(
             "the clock was wrong and is corrected",
             seconds=round(correction.by, 1),
-            hint="times that this agent wrote since are mended in open requests; see what set the host's clock",
+            hint="the agent corrected its times in open requests; find out what set the host's clock",
         )
         self._reconciler.clock_confirmed()
         await self._save_anchor()
@@ -148,7 +152,7 @@ class ClockCorrector:
             await self._reconciler.deliver(dict.fromkeys(uids[first : first + _CHUNK], observation))
 
     async def _save_anchor(self) -> None:
-        """Remember a confirmed time for the next start on this boot."""
+        """Store the confirmed time for the next start on this boot."""
         anchor = self._clock.anchor() if self._clock.confirmed else None
         known = Anchor.read(self._store.recall(MetaKey.CLOCK))
         if anchor is None or (
@@ -158,7 +162,7 @@ class ClockCorrector:
         await self._store.remember(MetaKey.CLOCK, str(anchor))
 
     def _report(self) -> None:
-        """Log when the host's clock goes wrong, and when it is right again."""
+        """Log when the host's clock becomes wrong, and when it is right again."""
         skew = self._clock.skew
         skewed = skew is not None and abs(skew) > SKEW
         if skew is None or skewed is self._skewed:
@@ -169,6 +173,6 @@ class ClockCorrector:
             return
         self._log.error(
             "the host's clock is wrong",
-            seconds=round(skew, 1),  # ahead of Assure's; negative: behind
-            hint="set it, for instance with chrony; the agent goes by boot time and by Assure's `Date` meanwhile",
+            seconds=round(skew, 1),  # ahead of Assure's if positive
+            hint="set it, for example with chrony; until then, the agent uses boot time and Assure's `Date`",
         )

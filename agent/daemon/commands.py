@@ -1,8 +1,8 @@
-"""What people tell the agent: resolve, rerun, approve, pause, resume, forget, show-* (design §9, I7).
+"""Commands of the operator: resolve, rerun, approve, pause, resume, forget, show-* (design §9, I7).
 
-A running agent hears them on a socket beside the store (mode 0600), one JSON object a line, one line back. Each
-carries an id of its sender's making: whoever sends it again, because the answer was lost, gets the same answer, and it
-is obeyed once. When no agent runs, the command takes the lock itself and obeys through the same `CommandHandler`.
+A running agent receives commands on a socket next to the store (mode 0600): one JSON object per line, and one line as
+the answer. The sender gives each command an id. A repeated id returns the stored answer, and the command is executed
+once. If no agent is running, the command line takes the lock and executes the command with the same `CommandHandler`.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from agent.admission.adoption import refuse_adoption
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, UnknownRequest
 from agent.core.observations import (
     ClaimsDisclosed,
     ClaimsErased,
@@ -22,12 +22,12 @@ from agent.core.observations import (
 from agent.core.record import HoldAnswer, Phase, Record
 from agent.ports import Clock, Command, CommandStore, Documents, MetaKey, RecordPort
 
-_DURABLE_TIMEOUT = 30.0  # seconds until an answer must be folded in
-_POLL_SECONDS = 0.05  # seconds between two looks whether it is
+_DURABLE_TIMEOUT = 30.0  # seconds until an observation must be durable
+_POLL_SECONDS = 0.05  # seconds between two checks that it is durable
 
 
 class CommandHandler:
-    """Obeys commands, each once."""
+    """Executes each command once."""
 
     def __init__(
         self,
@@ -50,12 +50,12 @@ class CommandHandler:
         self._lock = asyncio.Lock()
 
     async def execute(self, request: Mapping[str, Any], sender: str) -> dict[str, Any]:
-        """The answer: {"ok": true, "message"} or {"ok": false, "message", "hint"}. Never raises for a bad command.
+        """Return `ok` and `message`, and without success also `hint`. Never raises for an invalid command.
 
-        `sender` is the account that sent it.
+        `sender` is the account that sent the command.
         """
         try:
-            async with self._lock:  # the same command twice at once is one command
+            async with self._lock:  # the same command, sent twice at the same time, is executed once
                 return await self._execute(request, sender)
         except AgentError as error:
             return {"ok": False, "message": str(error), "hint": error.hint}
@@ -63,16 +63,16 @@ class CommandHandler:
     async def _execute(self, request: Mapping[str, Any], sender: str) -> dict[str, Any]:
         command_id, verb, name = request.get("id"), request.get("verb"), request.get("name")
         if not isinstance(command_id, str) or not 8 <= len(command_id) <= 64 or not isinstance(verb, str):
-            raise AgentError("That is no command.", "use the commands of the same version as the agent")
+            raise _unknown_command()
         if verb == PAGE and self._page_link is not None:
             if self._store.command_answer(command_id) is None:
                 await self._record_command(Command(id=command_id, verb=verb, sender=sender), "")
-            return {"ok": True, "message": self._page_link()}  # a secret: the store does not remember this answer
+            return {"ok": True, "message": self._page_link()}  # a secret, so the store does not contain this answer
         if verb not in VERBS:
-            raise AgentError("That is no command.", "use the commands of the same version as the agent")
+            raise _unknown_command()
         if (answer := self._store.command_answer(command_id)) is not None:
             return {"ok": True, "message": answer}
-        known = request.get("uid")  # of whichever source: a store may hold one name of several
+        known = request.get("uid")  # of any source: several sources may have the same name
         uid = (
             known
             if isinstance(known, str)
@@ -91,17 +91,17 @@ class CommandHandler:
     def _find_record(self, uid: str | None, name: object) -> Record:
         record = self._store.get(uid) if uid is not None else None
         if record is None:
-            raise AgentError(f"There is no request named {name}.", "see all of them with `assure-agent get`")
+            raise UnknownRequest(str(name))
         return record
 
     async def _resolve(self, uid: str | None, request: Mapping[str, Any]) -> str:
         record = self._find_record(uid, request.get("name"))
         if record.hold is None:
-            raise AgentError(f"{record.name} is not held.", f"see where it is with `assure-agent get {record.name}`")
+            raise AgentError(f"{record.name} is not held.", f"see its state with `assure-agent get {record.name}`")
         try:
             answer = HoldAnswer(str(request.get("answer")))
         except ValueError:
-            raise AgentError("That is no answer.", "answer with retry, abandon or adopt") from None
+            raise AgentError("Unknown resolution of a hold.", "use retry, abandon or adopt") from None
         dossier_id = request.get("dossierId")
         if answer is HoldAnswer.ADOPT:
             refuse_adoption(self._store, record, dossier_id)
@@ -115,57 +115,58 @@ class CommandHandler:
         await self._deliver_durably(
             record.uid, resolved, lambda now: now.hold is None or now.hold.id != resolved.hold_id
         )
-        stays = about and answer is HoldAnswer.ABANDON and record.outcome is not None
-        stands_value = f"; the outcome {record.outcome} stands" if stays else ""
-        return f"{record.name}: {answer} of {resolved.hold_id} is obeyed{stands_value}"
+        keeps = about and answer is HoldAnswer.ABANDON and record.outcome is not None
+        kept = f"; the outcome {record.outcome} is kept" if keeps else ""
+        return f"{record.name}: resolved {resolved.hold_id} with {answer}{kept}"
 
     async def _rerun(self, uid: str | None, request: Mapping[str, Any]) -> str:
         record = self._find_record(uid, request.get("name"))
         token = f"command-{request['id']}"
-        name = record.name or str(request["name"])  # it may have been forgotten
+        name = record.name or str(request["name"])  # the name may have been erased
         desired = await self._documents.find_document(name, token)
         asked = RerunRequested(at=self._clock.now(), desired=desired, name=name)
         await self._deliver_durably(record.uid, asked, lambda now: token in now.reruns or now.next == desired)
-        return f"{name}: a fresh verification was asked for"
+        return f"{name}: the agent will verify it again"
 
     async def _deliver_durably(self, uid: str, observation: Observation, is_durable: Callable[[Record], bool]) -> None:
-        """Tell a record, and wait until it is durable: who is driven now hears it after its call.
+        """Deliver an observation and wait until it is durable. A driven record receives it after its open call.
 
-        Where that takes too long it is taken back: who is told to send the command again means it once.
+        After a timeout the observation is retracted, because the operator will send the command again.
         """
         await self._records.deliver({uid: observation})
         never, waited = asyncio.Event(), 0.0
         while not ((record := self._store.get(uid)) is not None and is_durable(record)):
             if waited > _DURABLE_TIMEOUT:
                 if self._records.retract(uid, observation):
-                    busy = "The request is busy with a slow call, and was told nothing."
+                    busy = "The request waits for a slow call, so the command was not executed."
                     raise AgentError(busy, "send the command again in a minute")
                 raise AgentError(
-                    "The request was told, and that is not on file yet.", "look at it before you tell it more"
+                    "The request received the command, but the result is not stored yet.",
+                    "check the request with `assure-agent get` before you send another command",
                 )
             await self._clock.wait(never, _POLL_SECONDS)
-            waited += _POLL_SECONDS  # and not by the clock, which may be corrected meanwhile
+            waited += _POLL_SECONDS  # not by the clock, which may be corrected during the wait
 
     async def _show_personal(self, uid: str | None, request: Mapping[str, Any]) -> str:
-        """Say that it may be shown, once the history says that it was (`describe --show-personal`, `claims`)."""
+        """Record a disclosure before the command shows the values (`describe --show-personal`, `claims`)."""
         record = self._find_record(uid, request.get("name"))
         kind = ClaimsDisclosed if request["verb"] == SHOW_CLAIMS else PersonalDataDisclosed
         shown = kind(at=self._clock.now())
         await self._deliver_durably(record.uid, shown, lambda now: (now.shown_at or 0.0) >= shown.at)
-        return "recorded in the audit history: personal values of this request were shown"
+        return "recorded in the audit log: personal values of this request were shown"
 
     async def _approve(self, _: str | None, __: Mapping[str, Any]) -> str:
         now = self._clock.now()
         await self._store.remember(MetaKey.APPROVED, now)
         if self._store.recoveries.open() is None:
-            return "what waits for withdrawal, if anything does, is approved; it happens at the next scan"
+            return "approved: the agent withdraws the waiting requests, if any, at its next scan"
         await self._store.recoveries.approve(now)
-        return "approved: once Assure was asked once more what it still has, all that waits goes on"
+        return "approved: the agent reads from Assure which dossiers exist, then all waiting requests continue"
 
     async def _pause(self, _: str | None, __: Mapping[str, Any]) -> str:
         if self._store.recall_time(MetaKey.PAUSED) is None:
             await self._store.remember(MetaKey.PAUSED, self._clock.now())
-        return "paused: nothing new is begun; what runs is observed and deleted"
+        return "paused: the agent starts nothing new, and continues to poll and delete what is at Assure"
 
     async def _resume(self, _: str | None, __: Mapping[str, Any]) -> str:
         await self._store.remember(MetaKey.PAUSED, None)
@@ -174,38 +175,38 @@ class CommandHandler:
     async def _backed_up(self, _: str | None, request: Mapping[str, Any]) -> str:
         at = request.get("at")
         if not isinstance(at, int | float) or isinstance(at, bool):
-            raise AgentError("That is no time.", "use the commands of the same version as the agent")
+            raise AgentError("Invalid time of a backup.", "use the command line of the same version as the agent")
         await self._store.remember(MetaKey.BACKED_UP, float(at))
-        return "noted"
+        return "recorded"
 
     async def _forget(self, uid: str | None, request: Mapping[str, Any]) -> str:
         record = self._find_record(uid, request.get("name"))
         if record.phase is not Phase.DONE or record.present:
             raise AgentError(
-                f"{record.name} is not done, or its file is still there.",
+                f"{record.name} is not done, or its file still exists.",
                 "remove the file, wait until the request is done, then forget it",
             )
-        if record.discard or self._store.has_pending_image_deletions(record.uid):  # its paths go with its name
+        if record.discard or self._store.has_pending_image_deletions(record.uid):  # `forget` erases the paths as well
             raise AgentError(
-                f"The image files of {record.name} are not deleted yet, as IMAGES_AFTER_UPLOAD says.",
+                f"The agent has not deleted the image files of {record.name} yet, as IMAGES_AFTER_UPLOAD requires.",
                 f"see why with `assure-agent explain {record.name}`, then forget it",
             )
         kept = await self._store.make_claims_unreadable(record.uid)
-        if record.claims_until is not None:  # also where it was taken back once, and the claims went then
+        if record.claims_until is not None:  # also if the claims were erased with an earlier withdrawal
             erased = ClaimsErased(at=self._clock.now())
             await self._deliver_durably(record.uid, erased, lambda now: now.claims_until is None)
         what = "its name, labels, paths and claims" if kept else "its name, labels and paths"
-        forgotten = f"forgotten: {what} are erased; its history stays"
+        forgotten = f"forgotten: {what} are erased, and its audit log remains"
         now = self._clock.now()
         cut_off = await self._store.forget(record.uid, now)
         if left := await self._store.forget_in_replaced(record.uid, now):
             files = ", ".join(path.name for path in left)
-            forgotten += f". What `restore` set aside may still have them, and cannot be changed: remove {files}"
+            forgotten += f". Files that `restore` replaced may still contain them and cannot be changed: remove {files}"
         if cut_off:
             return forgotten
         return (
-            f"{forgotten}. Somebody reads the state file just now, so they stand in its write-ahead log for a while: a "
-            "running agent tries every minute to cut it off"
+            f"{forgotten}. Another process reads the state file, so its write-ahead log still contains them; a running "
+            "agent tries every minute to truncate that log"
         )
 
 
@@ -222,3 +223,7 @@ VERBS: dict[str, Callable[[CommandHandler, str | None, Mapping[str, Any]], Await
     "backed-up": CommandHandler._backed_up,
     SHOW_CLAIMS: CommandHandler._show_personal,
 }
+
+
+def _unknown_command() -> AgentError:
+    return AgentError("Unknown command.", "use the command line of the same version as the agent")

@@ -1,4 +1,4 @@
-"""Builds the parts of an agent, one function per room. Composition only: no I/O and no decisions."""
+"""Build the parts of an agent, one function per room, without I/O and without decisions."""
 
 import random
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from agent.admission import Admission, AdmissionRules
-from agent.assure.account import account_of, client_config
+from agent.assure.account import account_of, addresses, client_config
 from agent.assure.client import AssureClient
 from agent.assure.document_type_cache import DocumentTypeCache
 from agent.assure.rate_limit import RateLimiter
@@ -36,6 +36,21 @@ from agent.store.sqlite import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.recent_calls import RecentCalls
 from agent.web.service import HttpService, sink_ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonParts:
+    """The parts that all rooms use."""
+
+    settings: Settings
+    store: SqliteStore
+    rules: AdmissionRules
+    metrics: Metrics
+    telemetry: Telemetry
+    health: AgentHealth
+    endpoints: EndpointHealth
+    shutdown: Shutdown
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,21 +87,35 @@ def build_store(settings: Settings, metrics: Metrics, account: str = "", rebind:
     )
 
 
-def build_assure(
-    settings: Settings,
-    store: SqliteStore,
-    rules: AdmissionRules,
-    metrics: Metrics,
-    health: AgentHealth,
-    endpoints: EndpointHealth,
-    clock: Clock,
-    on_date: Callable[[float | None, float], None],
-) -> AssureParts:
-    """Build the client and its throttling. `on_date` receives each answer's `Date` and the duration of the call."""
+def build_common(
+    settings: Settings, store: SqliteStore, metrics: Metrics, clock: Clock, on_step: Callable[[Step], None]
+) -> CommonParts:
+    """Build telemetry and health. `on_step` receives every committed step."""
+    telemetry, shutdown = Telemetry(metrics, on_step), Shutdown()
+    endpoints = EndpointHealth(addresses(settings), clock)
+    metrics.endpoints(addresses(settings))
+    health = AgentHealth(store, telemetry, shutdown, endpoints)
+    endpoints.subscribe(health.endpoint_changed)
+    return CommonParts(
+        settings=settings,
+        store=store,
+        rules=AdmissionRules.of(settings, store.keys.agent_id()),
+        metrics=metrics,
+        telemetry=telemetry,
+        health=health,
+        endpoints=endpoints,
+        shutdown=shutdown,
+        clock=clock,
+    )
+
+
+def build_assure(common: CommonParts, on_date: Callable[[float | None, float], None]) -> AssureParts:
+    """Build the client and its throttling. `on_date` receives the `Date` of each answer and the call's duration."""
+    settings, clock, endpoints = common.settings, common.clock, common.endpoints
     recent_calls = RecentCalls(clock)
 
     def record_call(operation: Operation, result: str, seconds: float) -> None:
-        metrics.called(operation, result, seconds)
+        common.metrics.called(operation, result, seconds)
         recent_calls.record_call(operation, result, seconds)
 
     def record_token_answer(answer: TokenAnswer) -> None:
@@ -103,44 +132,27 @@ def build_assure(
         on_answer=partial(endpoints.record_answer, ASSURE),
         on_date=on_date,
     )
-    throttle = Throttle(
-        client,
-        rate_limiter,
-        clock,
-        random.random,
-        rules.is_own_reference,
-        health.circuit_changed,
-        client.authenticate,
-    )
+    is_own, on_change = common.rules.is_own_reference, common.health.circuit_changed
+    throttle = Throttle(client, rate_limiter, clock, random.random, is_own, on_change, client.authenticate)
     remote = client.through(throttle)
     return AssureParts(
         throttle=throttle,
         rate_limiter=rate_limiter,
         client=client,
         remote=remote,
-        document_types=DocumentTypeCache(remote, store, clock),
+        document_types=DocumentTypeCache(remote, common.store, clock),
         recent_calls=recent_calls,
     )
 
 
-def build_controller(
-    settings: Settings,
-    store: SqliteStore,
-    rules: AdmissionRules,
-    metrics: Metrics,
-    telemetry: Telemetry,
-    assure: AssureParts,
-    clock: Clock,
-    on_step: Callable[[Step], None],
-) -> ControllerParts:
+def build_controller(common: CommonParts, assure: AssureParts, on_step: Callable[[Step], None]) -> ControllerParts:
     """Build the reconciler, the start budget, and the searches for lost dossiers."""
+    settings, store, clock = common.settings, common.store, common.clock
     budget = StartBudget(settings.max_starts_per_day, store, clock)
-    metrics.start_budget(lambda: budget.left)
+    common.metrics.start_budget(lambda: budget.left)
     remote = assure.remote
-    pictures = ImageFolder(settings.images_dir, settings.max_image_bytes)
-    interpreter = Interpreter(
-        remote, pictures, assure.document_types, budget, clock, random.random, store.claims.keyring
-    )
+    images = ImageFolder(settings.images_dir, settings.max_image_bytes)
+    interpreter = Interpreter(remote, images, assure.document_types, budget, clock, random.random, store.claims.keyring)
     reconciler = Reconciler(
         store,
         interpreter,
@@ -149,84 +161,59 @@ def build_controller(
         settings.concurrency,
         random.random,
         on_step,
-        telemetry.bug,
+        common.telemetry.bug,
         assure.throttle,
     )
     sole = not settings.agent_id
     return ControllerParts(
         reconciler=reconciler,
         budget=budget,
-        recovery=StoreRecovery(store, store.recoveries, remote, reconciler, clock, rules.agent_id, sole),
+        recovery=StoreRecovery(store, store.recoveries, remote, reconciler, clock, common.rules.agent_id, sole),
         orphans=OrphanCollector(store, remote, clock),
     )
 
 
-def build_admission(
-    settings: Settings,
-    store: SqliteStore,
-    rules: AdmissionRules,
-    telemetry: Telemetry,
-    assure: AssureParts,
-    reconciler: Reconciler,
-    clock: Clock,
-) -> Admission:
+def build_admission(common: CommonParts, assure: AssureParts, reconciler: Reconciler) -> Admission:
     """Build the sync of the folder with the store."""
     return Admission(
-        Folder.of(settings),
-        rules,
-        store,
+        Folder.of(common.settings),
+        common.rules,
+        common.store,
         reconciler,
-        store.keys,
+        common.store.keys,
         assure.document_types,
-        clock,
-        telemetry.sync_finished,
-        GitCheckout(settings.specs_dir),
+        common.clock,
+        common.telemetry.sync_finished,
+        GitCheckout(common.settings.specs_dir),
     )
 
 
-def build_erasure(
-    settings: Settings, store: SqliteStore, reconciler: Reconciler, admission: Admission, clock: Clock
-) -> Erasure:
+def build_erasure(common: CommonParts, reconciler: Reconciler, admission: Admission) -> Erasure:
     """Build the deletion of images and claims that are due."""
-    images = (settings.images_dir, settings.max_image_bytes)
-    return Erasure(store, reconciler, images, admission.exclusive, clock)
+    images = (common.settings.images_dir, common.settings.max_image_bytes)
+    return Erasure(common.store, reconciler, images, admission.exclusive, common.clock)
 
 
 def build_maintenance(
-    settings: Settings,
-    store: SqliteStore,
-    metrics: Metrics,
-    telemetry: Telemetry,
-    assure: AssureParts,
-    orphans: OrphanCollector,
-    erasure: Erasure,
-    clock: Clock,
+    common: CommonParts, assure: AssureParts, orphans: OrphanCollector, erasure: Erasure
 ) -> Maintenance:
     """Build the periodic tasks that no request waits for."""
-    metrics.backups(settings.backup_interval if settings.backup_dir is not None else 0.0)
+    settings, store, clock = common.settings, common.store, common.clock
+    common.metrics.backups(settings.backup_interval if settings.backup_dir is not None else 0.0)
     backups = Backups(
         store, clock, settings.state_path, settings.backup_dir, settings.backup_interval, settings.backup_keep
     )
-    return Maintenance(store, assure.throttle, orphans, backups, erasure, telemetry, clock)
+    return Maintenance(store, assure.throttle, orphans, backups, erasure, common.telemetry, clock)
 
 
-def build_web(
-    settings: Settings,
-    store: SqliteStore,
-    metrics: Metrics,
-    health: AgentHealth,
-    endpoints: EndpointHealth,
-    assure: AssureParts,
-    controller: ControllerParts,
-    clock: Clock,
-    shutdown: Shutdown,
-) -> HttpService:
+def build_web(common: CommonParts, assure: AssureParts, controller: ControllerParts) -> HttpService:
     """Build the HTTP server: status page, API, metrics and Assure Events."""
+    settings, health = common.settings, common.health
     limit, budget, reconciler = settings.max_starts_per_day, controller.budget, controller.reconciler
     status = AgentStatus(
         source=settings.source_name,
         policy=settings.policy,
-        clock=clock,
+        clock=common.clock,
         recent_calls=assure.recent_calls,
         ready=health.not_ready_reason,
         paused=lambda: reconciler.paused,
@@ -234,4 +221,13 @@ def build_web(
         circuit=health.circuit_reason,
         troubles=health.troubles,
     )
-    return HttpService(settings, store, metrics, status, endpoints, reconciler.deliver, random.random, shutdown.fail)
+    return HttpService(
+        settings,
+        common.store,
+        common.metrics,
+        status,
+        common.endpoints,
+        reconciler.deliver,
+        random.random,
+        common.shutdown.fail,
+    )

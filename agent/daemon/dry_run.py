@@ -53,7 +53,7 @@ class DryRun:
         self._first = reading is None and recovery is None
         policy = replace(policy, recovering=recovery is not None)
         self._clock = clock
-        self._limit = limit  # starts a day, 0 without a budget
+        self._limit = limit  # starts a day, or 0 without a budget
         self._rules = rules
         self._identity_key = identity_key
         self.store = OverlayStore(reading, clock.now(), policy)
@@ -118,7 +118,7 @@ class DryRun:
                 else None
             )
             if after is not None and after.present:
-                reason += f"; the admitted document stays: {describe_progress(after)}"
+                reason += f"; the admitted document continues, {describe_progress(after)}"
             yield Change(
                 name=fault.name or "",
                 action=Action.REFUSE,

@@ -1,4 +1,4 @@
-"""How a running agent is: ready or not and why, and whether the circuit is open, noted in the store for `doctor`."""
+"""Readiness and the circuit breaker of a running agent, stored for `doctor` and `explain`."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from agent.store.sqlite import SqliteStore
 
 
 class AgentHealth:
-    """Readiness and the circuit. `flush` waits for what is still being noted."""
+    """Readiness, circuit breaker and endpoint troubles. `flush` waits until all of them are stored."""
 
     def __init__(self, store: SqliteStore, telemetry: Telemetry, shutdown: Shutdown, endpoints: EndpointHealth) -> None:
         self._store = store
@@ -24,24 +24,24 @@ class AgentHealth:
         self._notes: set[asyncio.Task[None]] = set()
 
     async def reset(self) -> None:
-        """At the start no circuit is open any more, and nothing is known of the endpoints."""
+        """Forget the circuit breaker and the troubles of an earlier run."""
         for key in (MetaKey.CIRCUIT, MetaKey.ENDPOINTS):
             if self._store.recall(key):
                 await self._store.remember(key, "")
 
     def not_ready_reason(self) -> str | None:
-        """The reason why not, or None."""
+        """The reason why the agent is not ready, or None."""
         if self._shutdown.failure is not None:
             return "failed"
         last = self._telemetry.last_sync
         if last is None or last.error is not None:
-            return "the source was not read"
+            return "the source cannot be read"
         if (denied := self._endpoints.denied) is not None:
             return f"credentials: {denied.sentence}"
         return None if not self._shutdown.requested.is_set() else "ending"
 
     def circuit_reason(self) -> str | None:
-        """Why the circuit is open, and what ends that."""
+        """Why the circuit breaker is open, and what closes it; None if it is closed."""
         opened = self._opened
         if opened is None:
             return None
@@ -49,18 +49,18 @@ class AgentHealth:
         return "; ".join(part for part in (opened.cause, detail, CIRCUIT_HINTS[opened.cause]) if part)
 
     def _circuit_detail(self, opened: OpenCircuit) -> str:
-        """The troubles of Assure and its token endpoint, in sentences. MISSING has none: Assure answers."""
+        """The troubles of Assure and its token endpoint, in sentences. With MISSING, Assure answers without trouble."""
         if opened.cause is Cause.MISSING:
             return f"more than {MAX_TRUSTED_MISSING} dossiers or paths are missing at Assure"
         troubles = self._endpoints.known.items()
         return "; ".join(f"{display_name(name)}: {one.sentence}" for name, one in troubles if name in DISPLAY_NAMES)
 
     def troubles(self) -> tuple[tuple[str, float, str], ...]:
-        """The endpoints in trouble: the name, since when, the cause in a sentence."""
+        """The endpoints in trouble: the name, the start time, and the cause in a sentence."""
         return tuple((display_name(name), one.since, one.sentence) for name, one in self._endpoints.current.items())
 
     def endpoint_changed(self, name: str, before: EndpointTrouble | None, after: EndpointTrouble | None) -> None:
-        """The trouble of an endpoint began, changed or ended: logged, measured, and noted for other commands."""
+        """Log, measure and store that the trouble of an endpoint began, changed or ended."""
         self._telemetry.endpoint_changed(name, before, after)
         self._schedule_note(MetaKey.ENDPOINTS, json.dumps(as_json(self._endpoints.known)))
 
@@ -69,7 +69,7 @@ class AgentHealth:
         self._endpoints.end_recovered()
 
     def circuit_changed(self, opened: OpenCircuit | None) -> None:
-        """The circuit opened, or closed: said in the log and the metrics, and noted for `doctor`."""
+        """Log, measure and store that the circuit breaker opened or closed."""
         self._opened = opened
         self._telemetry.circuit_changed(opened, self._circuit_detail(opened) if opened is not None else "")
         self._schedule_note(MetaKey.CIRCUIT, "" if opened is None else opened.cause.value)
@@ -86,5 +86,5 @@ class AgentHealth:
             self._shutdown.fail(error)
 
     async def flush(self) -> None:
-        """Return when all is noted."""
+        """Wait until everything is stored."""
         await asyncio.gather(*self._notes, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The check of the whole store in the background, while the agent already works."""
+"""The integrity check of the store, which runs while the agent already works."""
 
 import asyncio
 import contextlib

@@ -1,6 +1,6 @@
-"""What an agent does at intervals beside its requests: sweep, back up, tidy, erase, write checkpoints.
+"""Periodic tasks: collect orphans, back up, truncate the write-ahead log, erase, write checkpoints.
 
-Nothing here is what a request waits for, so nothing here ends the agent but a store that takes nothing any more.
+No request waits for them. Only a store that cannot be written ends the agent.
 """
 
 from agent.controller.erasure import Erasure
@@ -13,14 +13,14 @@ from agent.platform.log import logger
 from agent.ports import Clock, Gate
 from agent.store.sqlite import SqliteStore
 
-_SWEEP = 60.0  # seconds between two looks for orphans, for a backup that is due, and for what is kept too long
-_TIDY = 60.0  # seconds until what was erased has left the files as well
-_UNTRUNCATED_WARNING = 900.0  # seconds without success until that is said
-_CHECKPOINT = 300.0  # seconds between two checkpoints of the journal
+_SWEEP = 60.0  # seconds between two searches for orphans, due backups and due erasures
+_TIDY = 60.0  # seconds between two truncations of the write-ahead log
+_UNTRUNCATED_WARNING = 900.0  # seconds without a truncation until a warning
+_CHECKPOINT = 300.0  # seconds between two checkpoints of the audit log
 
 
 class Maintenance:
-    """The activities, each of which a test or the end of a run may ask for by itself."""
+    """The periodic tasks. Each can also be run alone."""
 
     def __init__(
         self,
@@ -39,11 +39,11 @@ class Maintenance:
         self._erasure = erasure
         self._telemetry = telemetry
         self._clock = clock
-        self._truncated_at = clock.now()  # when the write-ahead log was last cut off
-        self._reported = False  # that it is not
+        self._truncated_at = clock.now()  # when the write-ahead log was last truncated
+        self._reported = False  # the warning was logged
 
     def schedule(self, scheduler: Scheduler) -> None:
-        """Put all of it on the scheduler."""
+        """Schedule all tasks."""
         scheduler.every(_SWEEP, self.sweep)
         scheduler.every(_SWEEP, self.back_up)
         scheduler.every(_TIDY, self.truncate_log)
@@ -51,32 +51,32 @@ class Maintenance:
         scheduler.every(_CHECKPOINT, self.checkpoint)
 
     async def sweep(self) -> None:
-        """Look for orphans, while calls can be made."""
+        """Collect orphans, unless the circuit breaker or the rate limit stops calls."""
         if not self._gate.is_closed(self._clock.now()) and (deleted := await self._orphans.sweep()):
             logger().warning("deleted orphaned dossiers", count=deleted)
 
     async def back_up(self) -> None:
-        """Make a backup, when one is due."""
+        """Make a backup if it is due."""
         await self._backups.make()
 
     async def truncate_log(self) -> None:
-        """Let what was erased leave the files."""
+        """Truncate the write-ahead log, which may contain erased data."""
         now = self._clock.now()
         try:
             if await self._store.tidy():
                 self._truncated_at, self._reported = now, False
-        except AgentError as error:  # a disk that is full, say: the next time will do
-            logger().warning("what was erased may still be in the state file", error=str(error), hint=error.hint)
+        except AgentError as error:  # such as a full disk: the next run tries again
+            logger().warning("erased data may still be in the state file", error=str(error), hint=error.hint)
         if now - self._truncated_at >= _UNTRUNCATED_WARNING and not self._reported:
             self._reported = True
             logger().warning(
-                "what was erased may still be in the write-ahead log",
+                "erased data may still be in the write-ahead log",
                 seconds=round(now - self._truncated_at),
-                hint="end what reads the state file for so long (sqlite3, Datasette); it is tried every minute",
+                hint="end the process that reads the state file (sqlite3, Datasette); the agent tries every minute",
             )
 
     async def checkpoint(self) -> None:
-        """Without one the work goes on: dossiers have to be deleted, whatever became of a file for auditors."""
+        """Write a checkpoint. A failure is only logged, because dossiers must still be deleted."""
         try:
             self._telemetry.checkpointed(await self._store.checkpoint(self._clock.now()))
         except (AgentError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Commands while no agent runs: the lock is taken, and records are told through the store alone."""
+"""Commands while no agent is running: the command takes the lock and changes records in the store."""
 
 import asyncio
 import contextlib
@@ -21,13 +21,13 @@ from agent.store.sqlite import SqliteStore
 
 async def _execute(control: CommandHandler, store: SqliteStore, request: Mapping[str, Any]) -> dict[str, Any]:
     answer = await control.execute(request, own_account())
-    with contextlib.suppress(AgentError):  # it is obeyed; what is left over is done by the next agent
+    with contextlib.suppress(AgentError):  # the command is executed; the next agent truncates the log
         await store.tidy()
     return answer
 
 
 def execute_offline(settings: Settings, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Obey one command on a store that no agent holds. Raises StoreLocked when one does."""
+    """Execute one command on a store without a running agent. Raises StoreLocked if an agent has the lock."""
     store = SqliteStore(settings.state_path, None, claims_key=settings.claims_key.get_secret_value())
     try:
         clock = SystemClock()

@@ -1,4 +1,4 @@
-"""Whether anything may be begun: not while a person paused the agent, or the store is a copy that may be behind."""
+"""The gate for new work: closed while the operator paused the agent, or the store may be an older copy."""
 
 from agent.controller.reconciler import Reconciler
 from agent.controller.recovery import StoreRecovery
@@ -7,11 +7,11 @@ from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, MetaKey
 from agent.store.sqlite import SqliteStore
 
-_LIST_ATTEMPTS = 5  # to have Assure's lists at the start, before anything is begun
+_LIST_ATTEMPTS = 5  # attempts to read Assure's lists at the start, before any new work
 
 
 class WorkGate:
-    """Tells the reconciler. `run_recovery` looks at Assure for what a store may have missed, and ends that pause."""
+    """Opens and closes the reconciler for new work. `run_recovery` reads from Assure what the store may lack."""
 
     def __init__(
         self,
@@ -30,24 +30,24 @@ class WorkGate:
         self._clock = clock
 
     async def start(self) -> None:
-        """At the start: as it was left, and said in the history when a person restored the store."""
+        """Restore the state of the last run. Records in the audit log that the operator restored the store."""
         self.refresh()
         if (since := self._store.recall_time(MetaKey.PAUSED)) is not None:
             self._telemetry.started_paused(since)
         recovery = self._store.recoveries.open()
         if recovery is not None and recovery.cause == "restored" and recovery.scanned_at is None:
-            # a person wanted it; a copy that came otherwise is a break for auditors
+            # the operator restored it; any other copy is a break of the audit log
             await self._store.record_restore(self._clock.now())
 
     def refresh(self) -> None:
-        """As the store says now."""
+        """Apply the pause and the recovery of the store."""
         recovery = self._store.recoveries.open()
         self._reconciler.recovering = recovery is not None
         paused = self._store.recall_time(MetaKey.PAUSED) is not None
         self._reconciler.paused = paused or (recovery is not None and recovery.holds_new_work)
 
     async def run_recovery(self, first: bool = False) -> None:
-        """Once at the start, and then whenever something waits to be looked for; a no-op while all is as usual."""
+        """Detect a rollback, and search Assure during a recovery; otherwise do nothing. `first`: at the start."""
         if not self._reconciler.recovering:
             behind = await self._store_is_behind(_LIST_ATTEMPTS if first else 1)
             self._telemetry.lists_checked(not self._recovery.lists_unreadable)
@@ -63,7 +63,7 @@ class WorkGate:
             self.refresh()
 
     async def _store_is_behind(self, tries: int) -> bool:
-        """Does Assure show that the store is behind? An Assure that gives no lists is waited for, and not for ever."""
+        """True if Assure shows that the store is older. Without lists from Assure, it retries `tries` times."""
         for failures in range(tries):
             behind = await self._shutdown.run_until_requested(self._recovery.detect_rollback())
             if behind is not None or self._shutdown.requested.is_set():

@@ -1,4 +1,4 @@
-"""Who is at the other end of the control socket: the kernel says it (SO_PEERCRED), so that nobody can claim it."""
+"""The account at the other end of the control socket. The kernel reports it (SO_PEERCRED); it cannot be forged."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-_OVERFLOW_UID = 65534  # what the kernel says of a user that this namespace does not have
+_OVERFLOW_UID = 65534  # the kernel reports it for a user outside of this namespace
 _UNSET_LOGIN_UID = 2**32 - 1
 
 
 def peer_account(connection: Any) -> str:
-    """The account that connected, such as `root (uid 0), logged in as alice`; `unknown` where the system cannot say."""
+    """The account that connected, such as `root (uid 0), logged in as alice`; `unknown` if the system reports none."""
     try:
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except (OSError, AttributeError):  # not Linux
@@ -24,12 +24,12 @@ def peer_account(connection: Any) -> str:
 
 
 def own_account() -> str:
-    """The account of this process, in the same words."""
+    """The account of this process, in the same form."""
     return account_of_process(os.getuid(), os.getpid())
 
 
 def account_of_process(uid: int, pid: int) -> str:
-    """The account of a process; after `sudo` or `su`, the one that logged in as well."""
+    """The account of a process, and after `sudo` or `su` also the account that logged in."""
     if uid == _OVERFLOW_UID:
         return f"an account outside of the agent's user namespace (uid {uid})"
     login = _login_uid(pid)
@@ -43,7 +43,7 @@ def _display_name(uid: int) -> str:
 
 
 def _login_uid(pid: int) -> int | None:
-    """The account that logged in, which the kernel keeps; None where there was none, or it is not to be seen."""
+    """The account that logged in, as the kernel stores it; None if there is none or it cannot be read."""
     try:
         login = int(Path(f"/proc/{pid}/loginuid").read_text("ascii"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Periodic activities on APScheduler: memory only, because the truth about requests is in `due_at` (design §8)."""
+"""Periodic activities on APScheduler, in memory only: `due_at` of each request is in the store (design §8)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 Activity = Callable[[], Awaitable[None]]
-_CHECK_SECONDS = 5.0  # seconds between two looks whether the wall clock was set back
+_CHECK_SECONDS = 5.0  # seconds between two checks that the wall clock was not set back
 
 
 class Scheduler:
-    """Runs activities at intervals; never two of the same at once, never one for each that was missed.
+    """Runs activities at intervals: never the same one twice at a time, and missed runs only once.
 
-    APScheduler goes by the wall clock. When that is set back, an activity would rest for as long as it was set back;
-    so a time that is further away than its interval is drawn in.
+    APScheduler uses the wall clock. If the clock is set back, the next run would be late by that time. Therefore the
+    scheduler moves a next run that is further away than its interval.
     """
 
     def __init__(self, on_error: Callable[[Exception], None]) -> None:
@@ -23,7 +23,7 @@ class Scheduler:
         self._next_check: asyncio.TimerHandle | None = None
 
     def every(self, seconds: float, activity: Activity) -> None:
-        """Run it every so many seconds, the first time after one interval. What it raises goes to `failed`."""
+        """Run an activity every `seconds`, first after one interval. Its exceptions go to `on_error`."""
 
         async def guarded() -> None:
             try:
@@ -36,12 +36,12 @@ class Scheduler:
         )
 
     def start(self) -> None:
-        """Begin, in the running loop."""
+        """Start in the running event loop."""
         self._scheduler.start()
         self._limit_next_runs()
 
     def stop(self) -> None:
-        """Begin nothing new."""
+        """Start no further run."""
         if self._next_check is not None:
             self._next_check.cancel()
         if self._scheduler.running:

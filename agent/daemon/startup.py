@@ -49,7 +49,7 @@ async def reach(client: AssureClient, settings: Settings, wait: bool, shutdown: 
     if not isinstance(answer, Busy) or answer.evidence.trouble is not Trouble.CONNECT:
         return  # Assure is reachable: the loops retry
     assert answer is not None
-    silence = unreachable(settings, answer, "the requests are kept and nothing is lost")
+    silence = unreachable(settings, answer, "all requests are stored, and the agent continues at its next start")
     if not wait:
         raise silence
-    logger().error("unreachable", error=str(silence), hint=silence.hint)
+    logger().error("Assure is unreachable", error=str(silence), hint=silence.hint)

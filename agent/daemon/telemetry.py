@@ -1,4 +1,4 @@
-"""What the agent tells of itself: a log line and the metrics for each step and each scan; never a name [I6]."""
+"""Log lines and metrics for each step and each sync. They contain no request name [I6]."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -21,16 +21,16 @@ from agent.ports import Command
 from agent.store.audit.checkpoints import BREAK, Checkpoint
 
 CIRCUIT_HINTS = {
-    Cause.OUTAGE: "Assure answers nobody; the agent goes on by itself once it does",
-    Cause.TOKEN: "the token endpoint gives no token; the agent goes on by itself once it does",
-    Cause.CREDENTIALS: "Assure does not accept the client: check ASSURE_AGENT_CLIENT_ID, ASSURE_AGENT_CLIENT_SECRET "
-    "and the permissions of the API client; this does not end by itself",
-    Cause.MISSING: "nothing of ours is at Assure: check the account; if all was deleted there: assure-agent resume",
+    Cause.OUTAGE: "Assure does not answer; the agent continues automatically when it does",
+    Cause.TOKEN: "the token endpoint issues no token; the agent continues automatically when it does",
+    Cause.CREDENTIALS: "Assure does not accept the client until you correct ASSURE_AGENT_CLIENT_ID, "
+    "ASSURE_AGENT_CLIENT_SECRET or the permissions of the API client",
+    Cause.MISSING: "check the account, because dossiers are missing; if they were deleted, run `assure-agent resume`",
 }
 
 
 class Telemetry:
-    """Hears of everything once it is durable. `seen(step)` hears of every committed step as well."""
+    """Receives facts after they are durable. `on_step` receives every committed step as well."""
 
     def __init__(self, metrics: Metrics, on_step: Callable[[Step], None]) -> None:
         self._metrics = metrics
@@ -52,7 +52,7 @@ class Telemetry:
         result, trace_id = step.call_result or (step.answered.result if step.answered else None, None)
         if moved and before is not None and before.phase is Phase.DELETION and result is CallResult.REFUSED:
             result = CallResult.DONE  # the 404 that confirms the deletion
-        log = self._log.warning if held else self._log.info  # a person has to act
+        log = self._log.warning if held else self._log.info  # a hold needs the operator
         log(
             "held" if held else "phase",
             uid=record.uid,
@@ -68,15 +68,15 @@ class Telemetry:
 
     @isolated
     def command_executed(self, command: Command) -> None:
-        """A person's command was obeyed. A pause stops all that is new, so it is a warning."""
+        """A command of the operator was executed. A pause stops all new work, so it is a warning."""
         log = self._log.warning if command.verb == "pause" else self._log.info
         log("command", command=command.verb, uid=command.uid, sender=command.sender)
 
     @isolated
     def started_paused(self, since: float) -> None:
-        """At the start: a person paused an earlier run; 0.0: when is not known."""
+        """The operator paused an earlier run. `since` 0.0: the time is unknown."""
         when = format_timestamp(since) if since else None
-        self._log.warning("paused", since=when, hint="nothing new is begun before `assure-agent resume`")
+        self._log.warning("paused", since=when, hint="the agent starts nothing new before `assure-agent resume`")
 
     @isolated
     def sync_finished(self, synced: SyncResult) -> None:
@@ -92,46 +92,46 @@ class Telemetry:
         )
         if synced.passed_over and (before is None or before.passed_over != synced.passed_over):
             self._log.warning(
-                "files of the source are passed over, because their names do not end in .yaml or .yml",
+                "the agent ignores files of the source whose names do not end in .yaml or .yml",
                 count=len(synced.passed_over),
-                hint="see which with `assure-agent plan`",
+                hint="`assure-agent plan` lists them",
             )
         if changed:
             self._log.info("scanned", files=synced.files, refused=len(synced.refusals), waiting=synced.waiting)
         if changed and synced.error is not None:
-            self._log.error("source", error=synced.error.message, hint=synced.error.hint)
+            self._log.error("the source cannot be read", error=synced.error.message, hint=synced.error.hint)
         if synced.exposed and (before is None or before.exposed != synced.exposed):
             self._log.warning(
-                "others could change request files, or folders of them",
+                "other users can change request files or their folders",
                 count=len(synced.exposed),
-                hint="see which with `assure-agent doctor`; SOURCE_OWNER has such files refused",
+                hint="`assure-agent doctor` lists them; with SOURCE_OWNER, the agent refuses such files",
             )
         for stray in synced.strays - (before.strays if before is not None else frozenset()):
             self._log.warning(
-                "the resolve annotation answers no open hold",
+                "the resolve annotation does not name an open hold",
                 uid=stray.uid,
                 hold_id=stray.hold_id or None,  # the one that it names
-                hint="see the open one and its answers with explain",
+                hint="`assure-agent explain` shows the open hold and its commands",
             )
         if changed and synced.waiting:
             self._log.error(
                 "withdrawals wait for approval",
                 waiting=synced.waiting,
-                hint="put the files back, or say `assure-agent approve`; `assure-agent plan` lists them",
+                hint="restore the files, or run `assure-agent approve`; `assure-agent plan` lists them",
             )
 
     @isolated
     def first_store_created(self, path: Path, starts: int) -> None:
-        """The store was made just now, over a source that holds requests: each of them is verified, and billed."""
+        """The agent created a store, and the source has requests. It verifies all of them, and Assure bills them."""
         self._log.warning(
-            "a new state file was made: every request of the source is verified and billed",
+            "the agent created a new state file: it verifies every request of the source, and Assure bills them",
             store=str(path),
             starts=starts,
-            hint="if they were verified before, stop the agent, and set STATE_URL to the state file of then",
+            hint="if they were verified before, stop the agent, and set STATE_URL to the earlier state file",
         )
 
     def circuit_changed(self, opened: OpenCircuit | None, detail: str) -> None:
-        """The circuit opened, closed, or changed its cause. `detail`: the troubles behind the cause, in sentences."""
+        """The circuit breaker opened, closed, or changed its cause. `detail`: the endpoint troubles, in sentences."""
         self._metrics.circuit(opened is not None)
         if opened is None:
             self._log.warning("circuit closed: calls to Assure continue")
@@ -150,12 +150,12 @@ class Telemetry:
         self._metrics.endpoint(name, before, after)
         if after is None:
             assert before is not None
-            self._log.warning("trouble ended", endpoint=name, cause=before.cause.value, address=before.address)
+            self._log.warning("endpoint trouble ended", endpoint=name, cause=before.cause.value, address=before.address)
             return
         grave = after.cause is EndpointCause.CREDENTIALS
         self._log.log(
             logging.ERROR if grave else logging.WARNING,
-            "trouble" if before is None else "trouble changed",
+            "endpoint trouble" if before is None else "endpoint trouble changed",
             endpoint=name,
             cause=after.cause.value,
             status=after.status,
@@ -167,53 +167,55 @@ class Telemetry:
 
     @isolated
     def recovery_scanned(self, report: RecoveryReport) -> None:
-        """Assure was asked for what a store that is not what it was may have missed."""
+        """The agent read from Assure what the store may lack."""
         recovery = report.recovery
         counts = {"dossiers": report.claimed, "unclaimed": report.unclaimed, "waiting": report.waiting}
         if report.closed:
             self._log.warning("recovered", reason=recovery.cause, **counts)
             return
         self._log.error(
-            "the state file is not what it was; what Assure still has is adopted, and nothing is billed unproven",
+            "the state file was lost or replaced; the agent adopts its dossiers at Assure and starts nothing new",
             reason=recovery.cause,
-            hint="look at what is held with `get`, then let the rest go on with `assure-agent approve`",
+            hint="check the held requests with `assure-agent get`, then run `assure-agent approve`",
             **counts,
         )
 
     @isolated
     def lists_checked(self, readable: bool) -> None:
-        """Assure's lists can be read, or not: a store that may be behind needs them. Said when it changes."""
+        """Log if Assure's lists become readable or unreadable. The detection of a rollback needs them."""
         before, self._lists_readable = self._lists_readable, readable
         if before and not readable:
             self._log.error(
-                "no list of Assure's can be read: what this store may have missed is not looked for",
-                hint="see assure_agent_api_requests_total for its operations; it is tried again by itself",
+                "Assure's lists cannot be read: the agent cannot detect a rollback of its store",
+                hint="see assure_agent_api_requests_total for the failed operations; the agent tries again",
             )
         elif readable and not before:
             self._log.warning("Assure's lists can be read again")
 
     @isolated
     def checkpointed(self, lines: Iterable[Checkpoint]) -> None:
-        """Lines were added to the checkpoints. Logs leave the machine, as a rule: with the hashes in them, database and
-        file cannot be changed together without a trace."""
+        """Log the hash of each new checkpoint.
+
+        Logs usually leave the machine. Therefore a change of both the store and the checkpoints leaves a trace.
+        """
         for line in lines:
             if line.kind == BREAK:
-                self._log.error("the journal was changed", hint="look with `assure-agent audit verify`")
+                self._log.error("the audit log was changed", hint="find the change with `assure-agent audit verify`")
             self._log.info("checkpoint", checkpoint=line.number, events=line.event, digest=line.hash)
 
     @isolated
     def checkpoint_failed(self, error: Exception) -> None:
-        """No checkpoint could be added."""
+        """A checkpoint could not be written."""
         cause = str(error) if isinstance(error, AgentError) else getattr(error, "strerror", None)
         hint = error.hint if isinstance(error, AgentError) else ""
-        hint = hint or "make room in the state folder, and let the agent write to it; it is tried again in five minutes"
-        self._log.error("no checkpoint", error=type(error).__name__, cause=cause, hint=hint)
+        hint = hint or "free disk space, and let the agent write to the state folder; it tries again in five minutes"
+        self._log.error("checkpoint failed", error=type(error).__name__, cause=cause, hint=hint)
 
     @isolated
     def watch_failed(self, error: Exception) -> None:
-        """The system gives no watch on the source."""
+        """The system cannot watch the source for changes."""
         self._log.warning(
-            "the source is not watched; it is scanned at intervals",
+            "the agent cannot watch the source, and scans it at intervals",
             error=type(error).__name__,
             cause=getattr(error, "strerror", None),
             hint="raise fs.inotify.max_user_watches and max_user_instances, or let the agent's user read the folder"
@@ -223,5 +225,7 @@ class Telemetry:
 
     @isolated
     def bug(self, uid: str, error: Exception) -> None:
-        """A bug of ours met one record."""
-        self._log.error("bug", uid=uid, error=f"{type(error).__name__}: {error}", hint="report it; the request waits")
+        """A bug stopped the work on one request."""
+        self._log.error(
+            "internal error", uid=uid, error=f"{type(error).__name__}: {error}", hint="report it; the request waits"
+        )

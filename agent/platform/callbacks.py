@@ -1,7 +1,8 @@
-"""Listeners: functions that are told of the work and take no part in it. `isolated` keeps what they raise from it.
+"""Callbacks that observe the work without taking part in it. `isolated` catches their exceptions.
 
-The code that calls a listener wraps it: the reconciler after a commit, the client after an answer, the writer thread
-after a transaction. A listener that raises is a bug; it is logged by its place, since its message may hold anything.
+The caller wraps a callback: the reconciler after a commit, the client after an answer, the writer thread after a
+transaction. A callback that raises is a bug. The log contains the location of the error, because its message may
+contain personal data.
 """
 
 import functools
@@ -14,15 +15,15 @@ from agent.platform.log import logger
 P = ParamSpec("P")
 
 
-def isolated(listener: Callable[P, object]) -> Callable[P, None]:
-    """The same listener, which never raises an Exception and returns None."""
+def isolated(callback: Callable[P, object]) -> Callable[P, None]:
+    """The same callback, which raises no Exception and returns None."""
 
-    @functools.wraps(listener)
+    @functools.wraps(callback)
     def guarded(*arguments: P.args, **keywords: P.kwargs) -> None:
         try:
-            listener(*arguments, **keywords)
+            callback(*arguments, **keywords)
         except Exception as error:
-            logger().error("a listener failed", error=_callback_location(error), hint="report it; the work goes on")
+            logger().error("a callback failed", error=_callback_location(error), hint="report it; the agent continues")
 
     return guarded
 

@@ -1,20 +1,21 @@
-"""The agent's clock: wall-clock time that is carried on by boot time and confirmed by the `Date` of Assure's answers.
+"""The agent's clock: wall-clock time that advances with boot time and is confirmed by the `Date` of Assure's answers.
 
-The rule: one reading of the host's clock decides nothing that cannot be undone.
+A single reading of the host's clock never causes an irreversible action.
 
-- While the agent runs, time passes as boot time does (CLOCK_BOOTTIME, which counts suspend and cannot be set). The wall
-  clock is followed while it differs by at most DRIFT, from ours and from Assure's last answer, and slowly: at twice or
-  half the speed.
-- A wall clock that differs by more is not followed. Assure decides which of the two is right. Several answers are
-  needed for a correction, APART seconds from the first to the last; after a confirmation it takes WARY seconds. An
-  Assure that contradicts boot time and the wall clock together is ignored.
-- At a start there is no boot time to go by, unless the machine still runs since the last confirmation (`Anchor`).
-  So the time is unconfirmed until Assure agrees with it, or corrects it.
-- While time is unconfirmed, whoever holds this clock does nothing that cannot be undone: see `confirmed`. Where Assure
-  says nothing, a wall clock that went on evenly for ALONE seconds is believed.
+- While the agent runs, its time advances with boot time (CLOCK_BOOTTIME, which includes suspend and cannot be set).
+- The agent's time approaches the wall clock, at twice or half the speed, while both differ by at most DRIFT. The wall
+  clock must also agree with Assure's last answer.
+- The agent does not follow a wall clock that differs by more. Assure decides which of the two is right.
+- A correction needs several answers of Assure, over MIN_READING_SPAN seconds. After a confirmation it needs
+  CONFIRMED_READING_SPAN seconds.
+- An Assure that contradicts both boot time and the wall clock is ignored.
+- At a start, the agent has no boot time to continue, unless the machine still runs since the last confirmation
+  (`Anchor`). The time is unconfirmed until Assure agrees with it or corrects it.
+- While the time is unconfirmed, the agent does nothing irreversible: see `confirmed`. Without answers of Assure, the
+  agent trusts a wall clock that was steady for STEADY_SECONDS.
 
-Times of events are what this clock said. A correction back makes later events carry earlier times; their order is that
-of their numbers, and the chain of hashes does not depend on times.
+Events have the times of this clock. After a correction backwards, later events may have earlier times. Their order is
+the order of their numbers, and the chain of hashes does not depend on times.
 """
 
 import asyncio
@@ -27,12 +28,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-DRIFT: Final = 60.0  # seconds: two clocks that differ by no more agree
-MIN_READING_SPAN: Final = 1.0  # seconds between the answers that correct a time that was never confirmed ...
-CONFIRMED_READING_SPAN: Final = 10.0  # ... or one that was
-STEADY_SECONDS: Final = 86400.0  # seconds until a steady wall clock is believed without a witness
-_SPREAD = 5.0  # seconds: answers about the same time differ by no more, beside their round trips
-_LONGEST_TRIP = 30.0  # seconds: an answer that took longer says nothing of the time
+DRIFT: Final = 60.0  # seconds: the difference up to which two clocks agree
+MIN_READING_SPAN: Final = 1.0  # seconds between the answers that correct an unconfirmed time
+CONFIRMED_READING_SPAN: Final = 10.0  # seconds between the answers that correct a confirmed time
+STEADY_SECONDS: Final = 86400.0  # seconds until a steady wall clock is trusted without Assure
+_SPREAD = 5.0  # seconds by which consistent answers may differ, in addition to their round trips
+_LONGEST_TRIP = 30.0  # seconds: the `Date` of a slower answer is ignored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class Anchor:
 
     @classmethod
     def read(cls, text: str | None) -> "Anchor | None":
-        """From what `str` gave; None when it is anything else."""
+        """Parse the result of `str`. None for any other text."""
         boot, _, offset = (text or "").rpartition(" ")
         try:
             return cls(boot=boot, offset=float(offset)) if boot else None
@@ -57,7 +58,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """The clock was wrong: it goes on from `at`, moved by `by` seconds. Times since `since` were wrong too."""
+    """A correction of the clock by `by` seconds to `at`. Times since `since` were wrong as well."""
 
     at: float
     by: float
@@ -66,7 +67,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What an answer of Assure said: its time at this boot time."""
+    """Assure's time in one answer, at this boot time."""
 
     elapsed: float
     offset: float  # Assure's time minus boot time
@@ -85,17 +86,17 @@ class SystemClock:
         self._wall = wall
         self._elapsed = elapsed = elapsed or _boot_time()
         self._boot = _boot_id() if boot is None else boot
-        self._lock = threading.Lock()  # the source loop asks from a thread of its own
+        self._lock = threading.Lock()  # the source loop reads the clock in another thread
         self._read_at = elapsed()
         self._now = wall()
         self._wall_offset, self._steady_since = self._now - self._read_at, self._read_at
         self._confirmed = False
-        self._confirmed_at: float | None = None  # our time at the last answer that agreed
+        self._confirmed_at: float | None = None  # the agent's time at the last answer that agreed
         self._started_at = self._now
-        self._first: _Reading | None = None  # the first answer of those that contradict
+        self._first: _Reading | None = None  # the first of the answers that contradict
         self._last: _Reading | None = None
-        self._pending: float | None = None  # seconds: a correction that is not made yet
-        self.held = False  # stored times are still wrong: an earlier run ended in the middle of a correction
+        self._pending: float | None = None  # seconds: a correction that is not applied yet
+        self.held = False  # stored times are wrong: an earlier run did not complete a correction
 
     # -- the port
 
@@ -106,21 +107,21 @@ class SystemClock:
 
     @property
     def confirmed(self) -> bool:
-        """False while nothing may be done because of the time that cannot be undone."""
+        """False while the time must not cause an irreversible action."""
         return self._confirmed and not self.held
 
     @property
     def agreed(self) -> bool:
-        """True when the time itself is right, whatever the stored times are."""
+        """True if the time is right. Stored times may still be wrong."""
         return self._confirmed
 
     @property
     def pending(self) -> bool:
-        """True when a correction waits to be made."""
+        """True if a correction is not applied yet."""
         return self._pending is not None
 
     async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
-        """Return when the event is set, or after that much time."""
+        """Return when the event is set, or after `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await event.wait()
@@ -128,9 +129,9 @@ class SystemClock:
     # -- at a start
 
     def resume(self, last_event: float, anchor: Anchor | None = None) -> None:
-        """Go on from an earlier run. An anchor of this boot tells the time; otherwise it is not before the last event.
+        """Continue from an earlier run. Uses the anchor if it is of this boot; the time is never before the last event.
 
-        A last event in the future leaves the time unconfirmed: either the wall clock is behind, or it was ahead then.
+        With a last event in the future, the time remains unconfirmed: the wall clock is or was wrong.
         """
         with self._lock:
             self._advance()
@@ -143,19 +144,19 @@ class SystemClock:
             self._now = self._started_at = max(self._now, last_event)
 
     def anchor(self) -> Anchor | None:
-        """What to give to `resume` at the next start; None where the boot has no name."""
+        """The anchor for `resume` at the next start; None if the boot has no id."""
         with self._lock:
             self._advance()
             return Anchor(boot=self._boot, offset=self._now - self._read_at) if self._boot else None
 
-    # -- the witness
+    # -- answers of Assure
 
     def record_date(self, date: float | None, trip: float = 0.0) -> None:
-        """Assure answered after `trip` seconds. `date` is the `Date` of its answer in epoch seconds, or None."""
+        """Record an answer that took `trip` seconds. `date` is its `Date` in epoch seconds, or None."""
         with self._lock:
             self._advance()
             if date is None:
-                if self._last is None:  # there is no witness at all: the wall clock has to do
+                if self._last is None:  # Assure sends no time: use the wall clock
                     self._confirmed = True
                 return
             if trip > _LONGEST_TRIP:
@@ -173,10 +174,10 @@ class SystemClock:
             self._confirmed, self._confirmed_at = True, self._now
 
     def _record_contradiction(self, seen: _Reading) -> None:
-        """Corrects nothing itself: who holds the clock does that, so that no time is told twice."""
+        """Prepare a correction, which `correct` applies."""
         known = self._confirmed_at is not None
         if known and abs(self._wall() - self._now) <= DRIFT:
-            return  # boot time and the wall clock agree: Assure alone does not count
+            return  # boot time and the wall clock agree, so Assure alone is ignored
         self._confirmed = False
         first = self._first
         if first is None or abs(first.offset - seen.offset) > _SPREAD + first.trip + seen.trip:
@@ -185,7 +186,7 @@ class SystemClock:
             self._pending = self._error(seen)
 
     def trust_steady_clock(self) -> None:
-        """Believe the wall clock when it was steady for long, and no answer told the time meanwhile."""
+        """Trust the wall clock if it was steady for STEADY_SECONDS without an answer of Assure."""
         with self._lock:
             self._advance()
             since = max(self._steady_since, self._last.elapsed if self._last is not None else -STEADY_SECONDS)
@@ -198,7 +199,7 @@ class SystemClock:
                 self._confirmed = True
 
     def correct(self) -> Correction | None:
-        """Make the correction that is pending. The time is confirmed by `confirm`, once stored times are mended."""
+        """Apply the pending correction. `confirm` follows when stored times are corrected."""
         with self._lock:
             self._advance()
             if self._pending is None:
@@ -208,14 +209,14 @@ class SystemClock:
             return Correction(at=self._now, by=by, since=since)
 
     def confirm(self) -> None:
-        """The correction is complete."""
+        """Confirm the time at the end of a correction."""
         with self._lock:
             self._pending, self._first, self.held = None, None, False
             self._confirmed, self._confirmed_at = True, self._advance()
 
     @property
     def skew(self) -> float | None:
-        """How far the host's clock is ahead of Assure's now, in seconds; None when no answer told."""
+        """Seconds by which the host's clock is ahead of Assure's; None without an answer."""
         last = self._last
         return None if last is None else self._wall() - (self._elapsed() + last.offset)
 
@@ -224,16 +225,16 @@ class SystemClock:
     def _advance(self) -> float:
         elapsed, wall = self._elapsed(), self._wall()
         passed, self._read_at = max(0.0, elapsed - self._read_at), elapsed
-        if abs(wall - elapsed - self._wall_offset) > DRIFT:  # it was set
+        if abs(wall - elapsed - self._wall_offset) > DRIFT:  # the wall clock was set
             self._wall_offset, self._steady_since = wall - elapsed, elapsed
         ahead = wall - (self._now + passed)
         witnessed = self._last is None or abs(wall - (elapsed + self._last.offset)) <= DRIFT
-        followed = witnessed and abs(ahead) <= DRIFT  # else many small steps would lead far away
+        followed = witnessed and abs(ahead) <= DRIFT  # otherwise many small steps could add up
         self._now += passed + (max(-passed / 2, min(ahead, passed)) if followed else 0.0)
         return self._now
 
     def _error(self, seen: _Reading) -> float:
-        """How far Assure's time is ahead of ours."""
+        """Seconds by which Assure's time is ahead of the agent's."""
         return self._read_at + seen.offset - self._now
 
 
@@ -244,7 +245,7 @@ def _boot_time() -> Callable[[], float]:
 
 
 def _boot_id() -> str:
-    """What names this boot and the time namespace, whose boot time may have an offset; empty where it is not known."""
+    """The id of this boot and its time namespace, which may shift boot time; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         offsets = Path("/proc/self/timens_offsets")

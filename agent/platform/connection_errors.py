@@ -1,4 +1,4 @@
-"""Why no connection was made, in a token-shaped word: shown in logs, by commands and in the history of a request."""
+"""A code for each cause of a failed connection, for logs, commands and the audit log."""
 
 import errno
 import re
@@ -13,13 +13,13 @@ _NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno
 
 
 def connection_error_code(error: BaseException) -> str:
-    """refused, dns, network, timeout, reset, or tls- and the reason, such as tls-certificate-has-expired."""
+    """The code: refused, dns, network, timeout, reset, or tls- with a reason, such as tls-certificate-has-expired."""
     codes = [word for one in _chain(error) if (word := _code(one))]
     return codes[-1] if codes else "reset"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and its causes: aiohttp keeps those of a connector in attributes of their own."""
+    """The error and its causes. aiohttp keeps the causes of a connector in separate attributes."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         yield error
@@ -31,7 +31,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _code(error: BaseException) -> str:
     match error:
         case ssl.SSLError() if isinstance(message := getattr(error, "verify_message", None), str):
-            return "tls-" + _slug(message.partition(",")[0])  # after a comma it names the host
+            return "tls-" + _slug(message.partition(",")[0])  # the text after the comma names the host
         case ssl.SSLError() if isinstance(reason := getattr(error, "reason", None), str):
             return "tls-" + _slug(reason)
         case ssl.SSLError():

@@ -1,7 +1,7 @@
-"""Why calls to an endpoint fail: Assure, its token endpoint, each sink. Kept once, read by all that report it.
+"""The trouble of each endpoint: Assure, its token endpoint, each sink. All reports read it from here.
 
-Trouble begins with the first failure and ends with a success that no failure preceded for some seconds: calls that fail
-now and then among good ones are one trouble, not many. Nothing of a body is kept [I6].
+A trouble begins with the first failure. It ends with a success, if no call has failed for RECOVERY_SECONDS. Therefore
+occasional failures among successful calls are one trouble. No part of a body is kept [I6].
 """
 
 import contextlib
@@ -21,15 +21,15 @@ T = TypeVar("T")
 ASSURE: Final = "assure"
 TOKEN: Final = "token"  # noqa: S105 - the name of an endpoint
 DISPLAY_NAMES: Final = {ASSURE: "Assure", TOKEN: "the token endpoint"}
-RECOVERY_SECONDS: Final = 10.0  # seconds without a failure that end a trouble
-_REPORT_INTERVAL: Final = 60.0  # seconds between two changes of the cause that are reported
-_DENIALS: Final = 3  # 401 or 403 in a row: the client is not accepted
+RECOVERY_SECONDS: Final = 10.0  # seconds without a failure after which a trouble ends
+_REPORT_INTERVAL: Final = 60.0  # seconds between two reported changes of the cause
+_DENIALS: Final = 3  # 401 or 403 in a row that mean that the client is not accepted
 
 
 class EndpointCause(StrEnum):
-    """Why calls fail; the label of a metric."""
+    """The cause of failed calls; a label of a metric."""
 
-    REFUSED = "refused"  # nobody listens there
+    REFUSED = "refused"  # no process listens at the address
     DNS = "dns"
     TLS = "tls"
     NETWORK = "network"  # no route, or no connection in time
@@ -39,7 +39,7 @@ class EndpointCause(StrEnum):
     STATUS_3XX = "http_3xx"
     STATUS_4XX = "http_4xx"
     STATUS_5XX = "http_5xx"
-    UNREADABLE = "unreadable"  # an answer that is not the documented one
+    UNREADABLE = "unreadable"  # an answer that is not documented
     CREDENTIALS = "credentials"  # the client is not accepted, or lacks a permission
 
 
@@ -58,20 +58,20 @@ _SENTENCES: Final = {
     EndpointCause.NETWORK: "no connection can be made",
     EndpointCause.TIMEOUT: "no answer came in time",
     EndpointCause.RESET: "the connection ended without a whole answer",
-    EndpointCause.UNREADABLE: "the answer is not the documented one; is this the right address?",
+    EndpointCause.UNREADABLE: "the answer is not a documented one, perhaps because the address is wrong",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointTrouble:
-    """One cause. `detail` is a token-shaped detail, such as a certificate's fault; times in seconds since the epoch."""
+    """One trouble. `detail` is a code, such as a fault of a certificate. Times are seconds since the epoch."""
 
     cause: EndpointCause
     detail: str = ""
     status: int | None = None
     address: str = ""
     since: float = 0.0
-    at: float = 0.0  # when it was last met
+    at: float = 0.0  # the last failure
 
     @property
     def sentence(self) -> str:
@@ -86,7 +86,7 @@ class EndpointTrouble:
 
 
 def trouble_of(answer: Answer[T]) -> EndpointTrouble | None:
-    """The trouble that an answer shows; None: the endpoint answered as it should, or was not asked."""
+    """The trouble that an answer shows. None: the endpoint works, or was not called."""
     evidence = answer.evidence
     if isinstance(answer, Done) or not was_sent(answer):
         return None
@@ -95,12 +95,12 @@ def trouble_of(answer: Answer[T]) -> EndpointTrouble | None:
     if evidence.status is None:
         return unanswered(evidence.cause)
     if evidence.cause == REFUSAL and isinstance(answer, Refused | Unknown) and evidence.status != 403:
-        return None  # in Assure's own words: of a request, not of the endpoint
+        return None  # a documented refusal is about the request, not about the endpoint
     return _trouble(by_status(evidence.status), evidence)
 
 
 def unanswered(code: str) -> EndpointTrouble:
-    """Of the transport's word for a call without an answer."""
+    """The trouble for a code of `connection_error_code`."""
     tls = code.startswith("tls")
     return EndpointTrouble(
         cause=EndpointCause.TLS if tls else _BY_CODE.get(code, EndpointCause.RESET),
@@ -109,7 +109,7 @@ def unanswered(code: str) -> EndpointTrouble:
 
 
 def by_status(status: int) -> EndpointCause:
-    """Of an HTTP status that is no success."""
+    """The cause for an HTTP status other than success."""
     if status == 429:
         return EndpointCause.THROTTLED
     by_class = {3: EndpointCause.STATUS_3XX, 4: EndpointCause.STATUS_4XX}
@@ -117,7 +117,7 @@ def by_status(status: int) -> EndpointCause:
 
 
 def was_sent(answer: Answer[T]) -> bool:
-    """False when the call was kept back, or had no token: its endpoint was not asked."""
+    """False if the agent sent no request: the call was held back, or there was no token."""
     evidence = answer.evidence
     sent = evidence.status is not None or evidence.trouble not in (None, Failure.CRASHED)
     return sent and evidence.cause not in (NOT_SENT, "closed") and evidence.trouble is not Failure.NO_TOKEN
@@ -139,7 +139,7 @@ class _Endpoint:
 
 
 class EndpointHealth:
-    """Hears of every answer, and reports when a trouble begins, changes its cause or ends."""
+    """Receives every answer, and reports if a trouble begins, changes its cause or ends."""
 
     def __init__(
         self,
@@ -153,33 +153,33 @@ class EndpointHealth:
         self._endpoints = {name: _Endpoint(address) for name, address in addresses.items()}
 
     def subscribe(self, changed: Callable[[str, EndpointTrouble | None, EndpointTrouble | None], None]) -> None:
-        """Report changes there: the endpoint, its trouble before and after."""
+        """Report changes to `changed`: the endpoint, its trouble before and after."""
         self._on_change = changed
 
     @property
     def current(self) -> dict[str, EndpointTrouble]:
-        """The endpoints in trouble, and with which."""
+        """The current trouble of each endpoint."""
         self.end_recovered()
         return self.known
 
     @property
     def known(self) -> dict[str, EndpointTrouble]:
-        """As `current`, without a look at whether one of them is over."""
+        """As `current`, without the check that a trouble has ended."""
         return {name: one.trouble for name, one in self._endpoints.items() if one.trouble is not None}
 
     @property
     def denied(self) -> EndpointTrouble | None:
-        """That Assure or its token endpoint does not accept the client, if so."""
+        """The trouble if Assure or its token endpoint does not accept the client; otherwise None."""
         found = [self._endpoints[name].trouble for name in (TOKEN, ASSURE) if name in self._endpoints]
         return next((one for one in found if one is not None and one.cause is EndpointCause.CREDENTIALS), None)
 
     def record_answer(self, name: str, answer: Answer[T]) -> None:
-        """An endpoint answered, or did not."""
+        """Record the answer of an endpoint, or its absence."""
         if was_sent(answer):
             self.record(name, trouble_of(answer))
 
     def record(self, name: str, trouble: EndpointTrouble | None) -> None:
-        """An endpoint was asked; None: it answered as it should."""
+        """Record the result of a call. None: success."""
         one, now = self._endpoints[name], self._clock.now()
         if trouble is None:
             one.succeeded_at, one.denied = now, 0
@@ -197,14 +197,14 @@ class EndpointHealth:
             one.trouble = replace(before, at=now)  # reported with the next change
 
     def end_recovered(self) -> None:
-        """End the troubles that are over."""
+        """End the troubles of endpoints that have recovered."""
         now = self._clock.now()
         for name, one in self._endpoints.items():
             if one.succeeded_at >= one.failed_at:
                 self._end(name, one, now)
 
     def _classified(self, name: str, one: _Endpoint, trouble: EndpointTrouble) -> EndpointTrouble:
-        """401 and 403 in a row, of Assure or its token endpoint, are about the client."""
+        """Treat repeated 401 and 403 of Assure or its token endpoint as a rejected client."""
         one.denied = one.denied + 1 if trouble.status in (401, 403) else 0
         if name in DISPLAY_NAMES and (one.denied >= _DENIALS and trouble.status in (401, 403)):
             return replace(trouble, cause=EndpointCause.CREDENTIALS)
@@ -219,25 +219,25 @@ class EndpointHealth:
             self._report(name, before, None)
 
     def _report(self, name: str, before: EndpointTrouble | None, after: EndpointTrouble | None) -> None:
-        with contextlib.suppress(Exception):  # a report that fails harms no call
+        with contextlib.suppress(Exception):  # a failed report must not harm a call
             self._on_change(name, before, after)
 
 
 def as_json(troubles: Mapping[str, EndpointTrouble]) -> list[dict[str, Any]]:
-    """The troubles as they are remembered for other commands."""
+    """The troubles as JSON, for the store."""
     return [{"endpoint": name, "sentence": one.sentence, **asdict(one)} for name, one in troubles.items()]
 
 
 TroubleRows = list[tuple[str, float, str]]
-"""The endpoint in words, since when, and the cause in a sentence."""
+"""For each trouble: the display name of the endpoint, the start time, and the cause in a sentence."""
 
 
 def from_json(text: str | None) -> TroubleRows:
-    """Of such a JSON text: the endpoint in words, since when, and the sentence. Empty when nothing is remembered."""
+    """The rows in the JSON text of `as_json`. Empty for an empty text."""
     rows = json.loads(text) if text else []
     return [(display_name(row["endpoint"]), row["since"], row["sentence"]) for row in rows]
 
 
 def display_name(name: str) -> str:
-    """An endpoint in a sentence."""
+    """The name of an endpoint in a sentence."""
     return DISPLAY_NAMES.get(name, f"the sink {name.removeprefix('sink-')}")

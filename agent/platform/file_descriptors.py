@@ -1,17 +1,17 @@
-"""File descriptors: how many connections the listeners may hold, so that the store and the source always find one."""
+"""File descriptors: the limit for connections of listeners that leaves enough for the store and the source."""
 
 import contextlib
 import resource
 
-_TARGET_LIMIT = 4096  # of the soft limit; children inherit it, and some close every number up to it
-_MAX_CONNECTIONS = 256  # connections of one listener; their buffers are bounded by it as well
+_TARGET_LIMIT = 4096  # not higher: some child processes close every descriptor up to the limit
+_MAX_CONNECTIONS = 256  # per listener; it also limits their buffers
 _MIN_CONNECTIONS = 16
-_RESERVED = 192  # store and its readers, source, images, control socket, backups, children, and the libraries' own
-DEFAULT_LIMIT = 1024  # where the limit cannot be read
+_RESERVED = 192  # for store, source, images, control socket, backups, child processes and libraries
+DEFAULT_LIMIT = 1024  # if the limit cannot be read
 
 
 def raise_limit() -> None:
-    """Raise the soft limit of open files towards the hard one. A system that forbids it leaves it as it is."""
+    """Raise the soft limit of open files towards the hard limit, if the system allows it."""
     with contextlib.suppress(OSError, ValueError):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = _TARGET_LIMIT if hard == resource.RLIM_INFINITY else min(_TARGET_LIMIT, hard)
@@ -29,10 +29,10 @@ def open_file_limit() -> int:
 
 
 def required_limit(calls: int, listeners: int = 2) -> int:
-    """The limit of open files below which the listeners get only the least, with so many calls to Assure at once."""
+    """The limit of open files that the listeners need, with `calls` simultaneous calls to Assure."""
     return _RESERVED + calls + listeners * _MIN_CONNECTIONS
 
 
 def connections_per_listener(calls: int, listeners: int = 2) -> int:
-    """The connections that each listener may hold at once, beside so many calls to Assure at once."""
+    """The maximum of connections per listener, with `calls` simultaneous calls to Assure."""
     return max(_MIN_CONNECTIONS, min(_MAX_CONNECTIONS, (open_file_limit() - _RESERVED - calls) // listeners))

@@ -1,4 +1,4 @@
-"""Read the index of a git checkout: which files does git track? No command and no code of the checkout runs.
+"""Find a git checkout and read the files that git tracks. No command and no code of the checkout runs.
 
 The format is documented in gitformat-index, versions 2 to 4. The index reader of dulwich misreads version 4 if two
 neighbouring paths differ in more than 127 bytes.
@@ -13,6 +13,7 @@ from pathlib import Path
 _HEADER = struct.Struct(">4sII")
 _FIXED = 40  # bytes of times, device, inode, mode, owner and size before the object id of an entry
 _EXTENDED = 0x4000
+_POINTER_BYTES = 4096  # of a `.git` file
 
 
 def tracking_checkout(path: Path) -> tuple[Path, bool | None] | None:
@@ -63,18 +64,37 @@ def parse_index(content: bytes) -> tuple[frozenset[bytes], frozenset[bytes]]:
     raise ValueError("damaged index")
 
 
+def git_folder(root: str) -> str | None:
+    """The resolved git folder of the checkout with this root; None if there is no checkout.
+
+    `.git` is that folder, or the file of a worktree or a submodule that names it. Raises OSError if `.git` cannot be
+    read, and ValueError if it is neither.
+    """
+    git = os.path.join(root, ".git")  # noqa: PTH118 - the callers walk up many folders
+    try:
+        mode = os.stat(git).st_mode  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISDIR(mode):
+        return os.path.realpath(git)
+    pointer = b""
+    if stat.S_ISREG(mode):  # a read of a FIFO or a device would never end
+        with open(git, "rb") as file:  # noqa: PTH123
+            pointer = file.read(_POINTER_BYTES + 1)
+    if not pointer.startswith(b"gitdir: ") or len(pointer) > _POINTER_BYTES:
+        raise ValueError(f"{git} is neither a folder nor a file that names one")
+    return os.path.realpath(os.path.join(root, os.fsdecode(pointer[8:].rstrip(b"\r\n"))))  # noqa: PTH118
+
+
 def _checkouts(path: Path) -> Iterator[tuple[Path, Path]]:
     """Each checkout that contains the file: its root, and the folder with its index."""
     for root in path.parents:
-        git = root / ".git"
         try:
-            if git.is_dir():
-                yield root, git
-            elif git.is_file():  # a worktree or a submodule
-                place = git.read_text().removeprefix("gitdir:").strip()
-                yield root, root / place
+            folder = git_folder(str(root))
         except (OSError, ValueError):
-            yield root, git / "unreadable"
+            folder = str(root / ".git/unreadable")
+        if folder is not None:
+            yield root, Path(folder)
 
 
 def _entries(content: bytes, digest: int) -> tuple[frozenset[bytes], int]:

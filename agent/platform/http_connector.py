@@ -1,9 +1,8 @@
-"""aiohttp's connector with a bound on the messages of an answer, and on what comes before its body.
+"""aiohttp's connector with limits for interim (1xx) answers and for the size of the head.
 
-aiohttp bounds each header and their number, but reads any number of 1xx answers, and parses ten thousand of them from
-one read of a socket: that holds the loop for seconds. Here an answer has LARGEST_HEAD bytes until its final head is
-complete, and MOST_INTERIM interim answers at most. Beyond that its connection is closed, and the request fails as one
-that may have happened.
+aiohttp limits the size and number of headers, but not the number of 1xx answers. It parses ten thousand of them from
+one read of a socket, which blocks the event loop for seconds. This connector allows MAX_HEAD_BYTES before the body and
+MAX_INTERIM_RESPONSES interim answers. Otherwise it closes the connection, and the result of the request is unknown.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ from aiohttp.client_proto import ResponseHandler
 
 MAX_HEAD_BYTES = 64 * 1024  # bytes, interim answers included
 MAX_INTERIM_RESPONSES = 32
-_SLICE = 8 * 1024  # bytes that are parsed before the limits are checked
+_SLICE = 8 * 1024  # bytes that are parsed between two checks of the limits
 
 
 class _Handler(ResponseHandler):
@@ -36,8 +35,8 @@ class _Handler(ResponseHandler):
         super().set_response_params(**parameters)
 
     def data_received(self, data: bytes) -> None:
-        """Parse slice by slice, and close the connection when a limit is exceeded."""
-        if not data:  # aiohttp resumes its parser
+        """Parse the data in slices, and close the connection if a limit is exceeded."""
+        if not data:  # aiohttp calls it without data to resume its parser
             super().data_received(data)
         for start in range(0, len(data), _SLICE):
             part = data[start : start + _SLICE]
@@ -51,7 +50,7 @@ class _Handler(ResponseHandler):
                 return
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """Take a message that was parsed."""
+        """Receive a parsed message."""
         message, _ = data
         self._messages += 1
         self._in_head = self._in_head and 100 <= message.code < 200 and message.code != 101
@@ -59,14 +58,14 @@ class _Handler(ResponseHandler):
 
 
 class BoundedConnector(aiohttp.TCPConnector):
-    """The connector of every session of ours.
+    """The connector of every session of the agent.
 
-    Its factory of protocols is a private attribute, hence the pinned aiohttp, this check, and the tests.
+    The factory of protocols is a private attribute of aiohttp. Therefore aiohttp is pinned, and a test covers it.
     """
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
         if not hasattr(self, "_factory"):
-            raise RuntimeError("this aiohttp makes its protocols elsewhere: do not run with it")
+            raise RuntimeError("this version of aiohttp is not supported: it has no protocol factory")
         handler: type[ResponseHandler] = _Handler
         self._factory = functools.partial(handler, loop=self._loop)

@@ -1,4 +1,4 @@
-"""Structured logs: one line per event, JSON or text, to stderr. What is not on the list of keys is not printed [I6]."""
+"""Structured logs on stderr: one line per event, JSON or text. Values of keys that are not listed are redacted [I6]."""
 
 import logging
 import sys
@@ -8,8 +8,8 @@ import structlog
 
 from agent.platform.nonblocking_output import AtomicCounter
 
-# Keys that may be logged. None of them can hold a personal value: of paths, only those of the settings are among them.
-# `sender` is the account of an operator on this machine, never a person who is verified.
+# Keys that may be logged. None of them contains personal data: paths are those of the settings only.
+# `sender` is the account of an operator on this machine, never an end user.
 ALLOWED_KEYS = frozenset(
     {
         "event", "level", "timestamp", "uid", "phase", "before", "outcome", "state", "reason", "hold_id", "effect",
@@ -24,14 +24,14 @@ ALLOWED_KEYS = frozenset(
 def _redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return {
         key: value if key in ALLOWED_KEYS else "[redacted]" for key, value in event.items() if value is not None
-    }  # what is not known is left out
+    }  # None means unknown, and is omitted
 
 
-lost_lines = AtomicCounter()  # lines that could not be written since the process began
+lost_lines = AtomicCounter()  # lines that this process could not write
 
 
 class _NonRaisingLogger(structlog.BoundLoggerBase):
-    """A logger whose methods never raise: a line that cannot be rendered or written is counted as lost."""
+    """A logger whose methods never raise. It counts lines that cannot be rendered or written."""
 
     def _proxy_to_logger(self, method_name: str, event: str | None = None, *args: Any, **keys: Any) -> Any:
         try:
@@ -43,7 +43,7 @@ class _NonRaisingLogger(structlog.BoundLoggerBase):
 
 
 def configure(log_format: str, level: str) -> None:
-    """Set the format (auto, json, text) and the least level for the whole process."""
+    """Set the format (auto, json, text) and the minimum level for the whole process."""
     text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if text else _json_renderer()
     filtering: Any = structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])
@@ -54,12 +54,12 @@ def configure(log_format: str, level: str) -> None:
             _redact,
             renderer,
         ],
-        wrapper_class=type("HarmlessLogger", (filtering, _NonRaisingLogger), {}),
+        wrapper_class=type("NonRaisingLogger", (filtering, _NonRaisingLogger), {}),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     for name in ("uvicorn", "uvicorn.error", "apscheduler", "asyncio", "aiohttp", "httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # libraries would quote what they handle
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # messages of libraries may contain personal data
 
 
 def _json_renderer() -> Any:
@@ -67,11 +67,11 @@ def _json_renderer() -> Any:
 
 
 def lines_lost(count: int) -> bytes:
-    """The line that says how many were lost before it, as the configured format has it."""
+    """A line in the configured format that reports `count` lost lines."""
     event: Any = {
         "event": "log lines were lost",
         "count": count,
-        "hint": "look at the file system or the reader of the log; the work went on",
+        "hint": "check the file system and the reader of the log; the agent continued",
     }
     for processor in structlog.get_config()["processors"]:
         event = processor(None, "warning", event)
@@ -79,5 +79,5 @@ def lines_lost(count: int) -> bytes:
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
-    """The logger as it is configured now; bound, or each line would put it together anew, written or not."""
+    """The configured logger. It is bound, because an unbound logger is built again for each line."""
     return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger().bind())

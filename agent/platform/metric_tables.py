@@ -75,13 +75,13 @@ GAUGES: Final = {
     "source_files": Definition("Files and documents of the source, by state.", {"state": ()}),
     "source_last_sync_timestamp_seconds": Definition("Unix time of the last complete scan of the source."),
     "last_event_timestamp_seconds": Definition("Unix time at which the last genuine Assure Event was received."),
-    "start_budget_remaining": Definition("Starts that MAX_STARTS_PER_DAY still allows today; +Inf: no limit."),
-    "backup_interval_seconds": Definition("Seconds between two backups that the agent makes; 0: no backups."),
+    "start_budget_remaining": Definition("Starts that MAX_STARTS_PER_DAY still allows today, or +Inf without a limit."),
+    "backup_interval_seconds": Definition("Seconds between two backups that the agent makes, or 0 without backups."),
     "clock_skew_seconds": Definition(
         "Seconds by which the host's clock is ahead of Assure's; NaN until Assure has sent its time."
     ),
     "clock_confirmed": Definition(
-        "0 while the time may be wrong: requests wait, and no deadline deletes anything; otherwise 1."
+        "0 while the time may be wrong, so that requests wait and no deadline deletes anything. Otherwise 1."
     ),
     "circuit_open": Definition("1 while the circuit breaker is open and only probes are sent to Assure; otherwise 0."),
     "endpoint_trouble": Definition(
@@ -100,7 +100,7 @@ STORE_GAUGES: Final = {
     "images_undeleted": "Requests whose image files IMAGES_AFTER_UPLOAD could not delete yet.",
     "claims_overdue": "Claims that should have been erased more than 15 minutes ago.",
     "paused": "1 while an operator has paused the agent and no new work starts; otherwise 0.",
-    "backup_timestamp_seconds": "Unix time of the last backup that was made and verified; 0: no backup yet.",
+    "backup_timestamp_seconds": "Unix time of the last verified backup, or 0 before the first.",
     "deliveries_pending": "Notifications that wait for delivery to a sink.",
     "possible_orphans": "Dossiers that may exist at Assure because the answer to their creation was lost.",
     "orphans_undeleted": "Orphaned dossiers found at Assure and not yet deleted.",

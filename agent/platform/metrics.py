@@ -139,7 +139,7 @@ class Metrics:
         self._gauges["start_budget_remaining"].set_function(remaining)
 
     def backups(self, interval: float) -> None:
-        """Set the interval of backups, in seconds; 0: no backups."""
+        """Set the interval of backups in seconds, or 0 without backups."""
         self._gauges["backup_interval_seconds"].set(interval)
 
     @isolated

@@ -1,8 +1,8 @@
-"""Output that cannot harm the work: a thread writes it, and what cannot be written is dropped and counted.
+"""Output that never blocks or fails: a thread writes it, and drops and counts the lines that it cannot write.
 
-A log may be on a full disk, its reader may have died or have stopped reading, the terminal may be gone. A write then
-fails, or blocks. Neither may reach the code that writes: the queue is bounded, and nobody waits for the thread but the
-end of the process, for a moment.
+A write blocks or fails if the disk is full, the reader has stopped, or the terminal is closed. The code that writes
+must not notice this. Therefore the queue is bounded, and only the end of the process waits for the thread, for
+_DRAIN_TIMEOUT seconds.
 """
 
 import contextlib
@@ -16,40 +16,40 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TextIO
 
-_MAX_QUEUED = 10_000  # pieces that wait for the thread; a piece is a few hundred bytes
+_MAX_QUEUED = 10_000  # pieces in the queue; a piece is a few hundred bytes
 _MAX_BATCH = 200  # pieces in one write
-_FULL_PIPE_PAUSE = 0.05  # seconds until a full pipe that does not block is tried again
-_DRAIN_TIMEOUT = 1.0  # seconds that the end of the process waits for an output
+_FULL_PIPE_PAUSE = 0.05  # seconds between two writes to a full non-blocking pipe
+_DRAIN_TIMEOUT = 1.0  # seconds that the process waits for the thread at its end
 
 
 class AtomicCounter:
-    """A number that several threads add to."""
+    """A counter for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._value = 0
 
     def add(self, number: int) -> None:
-        """Add so many."""
+        """Increase the counter."""
         with self._lock:
             self._value += number
 
     def take(self) -> int:
-        """The number; it begins again at 0."""
+        """Return the count, and reset it to 0."""
         with self._lock:
             value, self._value = self._value, 0
         return value
 
     @property
     def value(self) -> int:
-        """The number."""
+        """The count."""
         return self._value
 
 
 class LossyWriter:
-    """Writes bytes in a thread of its own. `send(data)` writes some of it, and returns how many bytes.
+    """Writes bytes in a separate thread. `send(data)` writes a part of the data, and returns its number of bytes.
 
-    `lost` counts lines that could not be written. Once writing succeeds again, `notice(count)` is written first.
+    `lost` counts the lines that could not be written. After a failure, `notice(count)` is written first.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class LossyWriter:
         self._lost = lost
         self._notice = notice
         self._most = most
-        self._unreported = AtomicCounter()  # lost lines that no notice has reported
-        self._mid_line = False  # the last line that was written has no end
+        self._unreported = AtomicCounter()  # lost lines without a notice so far
+        self._mid_line = False  # the last written line is incomplete
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
     def put(self, piece: bytes) -> None:
-        """Have it written, or drop it. Never waits, never raises OSError."""
+        """Queue a piece, or drop it if the queue is full. Never waits, and never raises OSError."""
         if self._queue.qsize() >= self._most:
             self._lose(piece)
             return
@@ -79,7 +79,7 @@ class LossyWriter:
             self._start()
 
     def drain(self, timeout: float = _DRAIN_TIMEOUT) -> bool:
-        """Wait until all is written or dropped, for `timeout` seconds at most. False: some of it still waits."""
+        """Wait up to `timeout` seconds until every piece is written or dropped. False: some are still queued."""
         if self._thread is None:
             return True
         reached = threading.Event()
@@ -104,7 +104,7 @@ class LossyWriter:
             data = b"".join(pieces)
             try:
                 self._write(data)
-            except Exception:  # of `notice`: without this thread nothing would be written any more
+            except Exception:  # raised by `notice`: the thread must survive
                 self._lose(data)
             for event in reached:
                 event.set()
@@ -118,7 +118,7 @@ class LossyWriter:
             self._lose(left)
 
     def _written(self, data: bytes) -> bytes:
-        """Write it as far as it goes; what is left."""
+        """Write as much as possible, and return the rest."""
         if self._mid_line and data and self._sent(b"\n"):
             return data
         return self._sent(data)
@@ -127,7 +127,7 @@ class LossyWriter:
         while data:
             try:
                 count = self._send(data)
-            except BlockingIOError:  # the process that started this one made the pipe non-blocking
+            except BlockingIOError:  # the parent process made the pipe non-blocking
                 time.sleep(_FULL_PIPE_PAUSE)
                 continue
             except (OSError, ValueError):
@@ -143,48 +143,48 @@ class LossyWriter:
 
 
 class LossyStream(io.TextIOBase):
-    """In the place of sys.stdout or sys.stderr: `write` neither fails nor waits. `lost` counts lines."""
+    """A replacement of sys.stdout or sys.stderr whose `write` neither fails nor waits. `lost` counts lines."""
 
     def __init__(self, stream: TextIO, lost: AtomicCounter, notice: Callable[[int], bytes] | None = None) -> None:
         self._stream = stream
         self._writer = LossyWriter(_sender(stream), lost, notice)
         self._lock = threading.Lock()
-        self._begun = ""  # a line without its end
+        self._begun = ""  # an incomplete line
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """The encoding of the stream behind."""
+        """The encoding of the replaced stream."""
         return self._stream.encoding or "utf-8"
 
     def isatty(self) -> bool:
-        """Is it a terminal?"""
+        """True if the replaced stream is a terminal."""
         with contextlib.suppress(OSError, ValueError):
             return self._stream.isatty()
         return False
 
     def fileno(self) -> int:
-        """The file descriptor of the stream behind."""
+        """The file descriptor of the replaced stream."""
         return self._stream.fileno()
 
     def writable(self) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     def write(self, text: str) -> int:
-        """Take the text; whole lines go to the thread at once, the rest with `flush`."""
+        """Queue whole lines at once, and the rest at the next `flush`."""
         with self._lock:
             whole, end, self._begun = (self._begun + text).rpartition("\n")
             self._put(whole + end)
         return len(text)
 
     def flush(self) -> None:
-        """Give the thread what is left of a line."""
+        """Queue an incomplete line."""
         with self._lock:
             begun, self._begun = self._begun, ""
             self._put(begun)
 
     def drain(self) -> None:
-        """Wait for a moment until all is written."""
+        """Wait until everything is written, up to the timeout."""
         self.flush()
         self._writer.drain()
 
@@ -194,10 +194,10 @@ class LossyStream(io.TextIOBase):
 
 
 def _sender(stream: TextIO) -> Callable[[bytes], int]:
-    """Writes bytes to the descriptor of a stream: what its buffer keeps after an error would be written twice."""
+    """A function that writes to the descriptor of a stream. Its buffer would write data twice after an error."""
     try:
         return partial(os.write, stream.fileno())
-    except (OSError, ValueError):  # no file: it stands in for one in a test
+    except (OSError, ValueError):  # a replacement in a test, without a file
 
         def send(data: bytes) -> int:
             stream.write(data.decode(errors="replace"))
@@ -209,7 +209,7 @@ def _sender(stream: TextIO) -> Callable[[bytes], int]:
 
 @contextlib.contextmanager
 def lossy_output(lost: AtomicCounter, notice: Callable[[int], bytes]) -> Iterator[None]:
-    """Print through LossyStream while the block runs. `lost` counts lines of stderr; `notice` tells of them there."""
+    """Replace stdout and stderr while the block runs. `lost` counts lines of stderr; `notice` reports them there."""
     before = sys.stdout, sys.stderr
     out, err = LossyStream(sys.stdout, AtomicCounter()), LossyStream(sys.stderr, lost, notice)
     with contextlib.suppress(OSError, ValueError):

@@ -24,7 +24,7 @@ from agent.platform.trusted_files import read_trusted
 __all__ = ["PREFIX", "Settings", "load_settings", "loopback", "refuse_renamed", "secrets_of"]
 
 SHARED: ContextVar[Mapping[str, str]] = ContextVar("SHARED", default={})  # noqa: B039 - never changed
-"""The flags that every command has."""
+"""The flags that every command accepts."""
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -39,7 +39,8 @@ def load_found(**flags: Any) -> tuple[Settings, Mapping[str, FoundSetting]]:
         found = gather(given, Settings.model_fields, _SECRETS)
     except OSError as error:
         raise SettingsError(
-            f"The settings cannot be read: {error.filename}: {error.strerror}.", "correct the permissions of that file"
+            f"The settings file {error.filename} cannot be read: {error.strerror}.",
+            "correct the permissions of that file",
         ) from None
     for name in ("client_secret", "claims_key"):
         _from_file(name, found)
@@ -68,7 +69,7 @@ def _from_file(name: str, found: dict[str, FoundSetting]) -> None:
         secret = read_text(read_trusted(path, secret=True), str(path))
     except OSError as error:
         raise SettingsError(
-            f"{variable}: {path} cannot be read: {error.strerror}.", "name a file that this user can read"
+            f"{variable}: {path} cannot be read ({error.strerror}).", "name a file that this user can read"
         ) from None
     except AgentError as error:
         raise type(error)(f"{variable}: {error}", error.hint) from None

@@ -74,7 +74,8 @@ def yaml(content: bytes, file: str) -> Iterator[SettingEntry]:
         parts = [value] if isinstance(value, ScalarNode) else value.value
         if isinstance(value, MappingNode) or not all(_plain(word) for word in parts):
             raise WrongUse(
-                f"{file}:{line}: {_shown(key.value)}: expected one value or a list of them.", "write NAME: value lines"
+                f"{file}:{line}: expected one value or a list of them for {_shown(key.value)}.",
+                "write NAME: value lines",
             )
         yield SettingEntry(name=key.value, value=",".join(_scalar(word) for word in parts), line=line)
 

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     )
     token_url: str = Field(
         "",
-        description="URL of the token endpoint, on the host of BASE_URL or its vendor; empty: derived from BASE_URL.",
+        description="URL of the token endpoint, on the host of BASE_URL or its vendor. Empty: derived from BASE_URL.",
     )
     token_host: Annotated[
         str, AfterValidator(matching(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(:\d{1,5})?", "a host, or HOST:PORT"))
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     )
     state_url: str = Field(
         "sqlite:///state/agent.db",
-        description="URL of the state file. Three slashes: relative path; four: absolute path.",
+        description="URL of the state file, with three slashes before a relative path, or four before an absolute one.",
     )
     listen: str = Field(
         "127.0.0.1:9464", description="HOST:PORT of metrics, health, API and status page. Port 0: a free port."

@@ -45,7 +45,7 @@ class FoundSetting:
 
 
 def gather(flags: Mapping[str, Any], names: Collection[str], secrets: Collection[str]) -> dict[str, FoundSetting]:
-    """The first value of each setting. `names`: all settings in lower case; `secrets`: those that are never shown.
+    """The first value of each setting. `names` are all settings in lower case. `secrets` are never shown.
 
     Raises WrongUse for a value that cannot be used, and OSError for a file that cannot be opened.
     """

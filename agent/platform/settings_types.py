@@ -1,4 +1,4 @@
-"""How the values of settings are written: durations, sizes, lists, paths, URLs, keys; and what is none."""
+"""Parse and check the values of settings: durations, sizes, lists, paths, URLs, keys."""
 
 import base64
 import ipaddress
@@ -31,30 +31,30 @@ def _bytes(value: Any) -> Any:
 
 
 def split_list(value: Any) -> Any:
-    """A list that is written with commas."""
+    """The parts of a comma-separated list."""
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
 def _not_blank(value: Any) -> Any:
-    """The value, which may not be empty: an empty path would be the working directory."""
+    """The value, unless it is empty: an empty path would be the working directory."""
     if isinstance(value, str) and not value.strip():
         raise ValueError("expected a value; leave it out for the default")
     return value
 
 
 def _home(value: Any) -> Any:
-    """The path with `~` as the user's own folder."""
+    """The path, with `~` expanded to the home folder of the user."""
     written = _not_blank(value)
     return str(Path(written).expanduser()) if isinstance(written, str) and written.startswith("~") else written
 
 
 def optional(value: Any) -> Any:
-    """None for what is empty; otherwise as a path."""
+    """The path, or None for an empty value."""
     return None if isinstance(value, str) and not value.strip() else _home(value)
 
 
-def _not_empty_list(what: str) -> Callable[[Any], Any]:
-    """The value, which is more than nothing."""
+def _positive(what: str) -> Callable[[Any], Any]:
+    """A check that the value is above 0."""
 
     def check(value: Any) -> Any:
         if not value > 0:
@@ -65,7 +65,7 @@ def _not_empty_list(what: str) -> Callable[[Any], Any]:
 
 
 def matching(pattern: str, meaning: str) -> Callable[[str], str]:
-    """The text, which has this pattern."""
+    """A check that the text has this pattern."""
 
     def check(value: str) -> str:
         if re.fullmatch(pattern, value) is None:
@@ -76,7 +76,7 @@ def matching(pattern: str, meaning: str) -> Callable[[str], str]:
 
 
 def uid_of(user: str) -> int:
-    """The uid of a user that is given by name or uid. Raises ValueError for a name that this system does not know."""
+    """The uid of a user, given by name or uid. Raises ValueError for an unknown name."""
     if user.isascii() and user.isdecimal():
         return int(user)
     try:
@@ -87,14 +87,12 @@ def uid_of(user: str) -> int:
 
 GivenPath = Annotated[Path, BeforeValidator(_home)]
 GivenText = Annotated[str, BeforeValidator(_not_blank)]
-Seconds = Annotated[
-    float, BeforeValidator(_seconds), AfterValidator(_not_empty_list("a duration above 0, such as 10s"))
-]
-Bytes = Annotated[int, BeforeValidator(_bytes), AfterValidator(_not_empty_list("a size above 0, such as 10MiB"))]
+Seconds = Annotated[float, BeforeValidator(_seconds), AfterValidator(_positive("a duration above 0, such as 10s"))]
+Bytes = Annotated[int, BeforeValidator(_bytes), AfterValidator(_positive("a size above 0, such as 10MiB"))]
 
 
 def printable(text: str) -> str:
-    """The text, with a question mark for what no file and no terminal takes."""
+    """The text, with a question mark for each character that cannot be encoded."""
     return text.encode(errors="replace").decode()
 
 
@@ -102,24 +100,24 @@ _INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Cs")
 
 
 def strip_invisible(text: str) -> str:
-    """The text without what cannot be seen at its ends. ValueError, by code point, for what cannot be seen inside."""
-    text = _ends_cut(text)
+    """The text without invisible characters at its ends. Raises ValueError for an invisible character inside."""
+    text = _strip_ends(text)
     for character in text:
         category = unicodedata.category(character)
         if category == "Cs":
             raise ValueError("expected text in UTF-8")
         if category in _INVISIBLE:
-            raise ValueError(f"expected text without invisible characters; there is U+{ord(character):04X}")
+            raise ValueError(f"expected text without invisible characters; found U+{ord(character):04X}")
     return text
 
 
-def _ends_cut(text: str) -> str:
+def _strip_ends(text: str) -> str:
     seen = [n for n, one in enumerate(text) if not (one.isspace() or unicodedata.category(one) in _INVISIBLE[:-1])]
     return text[seen[0] : seen[-1] + 1] if seen else ""
 
 
 def unquoted(text: str) -> str:
-    """The text without a pair of quotes around it."""
+    """The text without surrounding quotes."""
     bare = text.strip()
     return bare[1:-1] if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'" else text
 
@@ -129,31 +127,31 @@ _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
 def loopback(host: str) -> bool:
-    """True for a name or an address of this machine to itself."""
+    """True for `localhost` and loopback addresses."""
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
 def checked_url(value: str, example: str, query: bool = False) -> str:
-    """The URL, if it is whole and one that secrets may be sent to."""
+    """The URL, if secrets may be sent to it. Raises ValueError for an invalid or unencrypted URL."""
     expected = f"expected a URL such as {example}"
     if odd := next((one for one in value if _URL.fullmatch(one) is None), None):
-        raise ValueError(f"{expected}; U+{ord(odd):04X} may not stand in it")
+        raise ValueError(f"{expected}; it contains the invalid character U+{ord(odd):04X}")
     parts = _split(value, expected)
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.fragment or (parts.query and not query):
         raise ValueError(expected)
     if parts.username is not None or parts.password is not None:
         raise ValueError("expected a URL without user info")
     if parts.scheme == "http" and not loopback(parts.hostname):
-        raise ValueError("expected https; plain http is for loopback only")
+        raise ValueError("expected https; plain http is allowed on loopback only")
     return value
 
 
 def _split(value: str, expected: str) -> SplitResult:
-    """Its parts, each of which has been read."""
+    """The parts of a URL. Raises ValueError if its host or port is invalid."""
     try:
         parts = urlsplit(value)
     except ValueError:
-        raise ValueError(f"{expected}; its host cannot be read") from None
+        raise ValueError(f"{expected}; its host is invalid") from None
     host = parts.hostname or ""
     try:
         port = parts.port
@@ -163,14 +161,16 @@ def _split(value: str, expected: str) -> SplitResult:
         raise ValueError(f"{expected}; the port is a number from 1 to 65535")
     try:
         if ":" in host:
-            if ipaddress.IPv6Address(host).scope_id is not None:  # free text, which could end like a name
+            if (
+                ipaddress.IPv6Address(host).scope_id is not None
+            ):  # a scope id is free text, which could end like a host name
                 raise ValueError  # noqa: TRY301
         elif re.fullmatch(r"[\d.]+", host):
             ipaddress.IPv4Address(host)
         elif host and _HOST.fullmatch(host) is None:
-            raise ValueError  # noqa: TRY301 - one answer for all that is no host
+            raise ValueError  # noqa: TRY301 - one message for every invalid host
     except ValueError:
-        raise ValueError(f"{expected}; its host cannot be read") from None
+        raise ValueError(f"{expected}; its host is invalid") from None
     return parts
 
 
@@ -183,10 +183,10 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 
 def signing_keys(text: str) -> tuple[bytes, ...]:
-    """The keys of a signing secret, or of two with a comma between them, as receivers of Standard Webhooks read them.
+    """The keys of one signing secret or two comma-separated ones, as receivers of Standard Webhooks parse them.
 
-    After `whsec_` stands base64, in either alphabet and with or without padding; `v1,` may stand before it. Any other
-    secret counts as its bytes. ValueError for what looks like such a secret and is none.
+    `whsec_` is followed by base64, in either alphabet, with or without padding. `v1,` may precede it. Any other secret
+    is used as its bytes. Raises ValueError for an invalid secret of that form.
     """
     parts = (part.strip() for part in re.sub(r"\bv1,\s*(?=whsec_)", "", text).split(","))
     return tuple(_signing_key(part) for part in parts if part)
@@ -199,5 +199,5 @@ def _signing_key(secret: str) -> bytes:
             raise ValueError("expected base64 after whsec_, as the receiver shows the secret")
         return base64.b64decode(body + "=" * (-len(body) % 4))
     if re.match(r"whsec|whsk_|whpk_|v\d+a?$", secret, re.IGNORECASE):
-        raise ValueError("expected a secret of the kind whsec_..., as the receiver shows it, or any other text")
+        raise ValueError("expected a secret of the form whsec_..., as the receiver shows it, or any other text")
     return secret.encode()

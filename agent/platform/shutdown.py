@@ -1,4 +1,4 @@
-"""How a running agent comes to its end: it is told to, or something fails that it cannot go on with."""
+"""The shutdown of a running agent, after a request or a fatal error."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -11,25 +11,25 @@ T = TypeVar("T")
 
 
 class Shutdown:
-    """Whoever waits, waits for `requested` as well."""
+    """The state of the shutdown. Every wait also waits for `requested`."""
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()
-        self.failure: AgentError | None = None  # what ended it, when nobody told it to end
+        self.failure: AgentError | None = None  # the error that caused the shutdown
 
     def request(self) -> None:
-        """Ask for nothing new, save what is answered, and end."""
+        """Request the shutdown: the agent sends no new calls, saves the open answers, and ends."""
         self.requested.set()
 
     def fail(self, error: Exception) -> None:
-        """Something went wrong in a loop. An error with a hint for a person ends the agent; a bug of ours does not."""
+        """Report an error of a loop. An AgentError ends the agent; any other exception is a bug and is only logged."""
         if isinstance(error, AgentError):
             self.failure = error
             self.request()
         logger().error("failed", error=f"{type(error).__name__}: {error}")
 
     async def run_until_requested(self, call: Coroutine[None, None, T]) -> T | None:
-        """What the call comes to, or None when we are told to end before."""
+        """The result of the call, or None if the shutdown is requested first."""
         tasks = asyncio.create_task(call), asyncio.create_task(self.requested.wait())
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:

@@ -1,16 +1,16 @@
-"""The hosts that client id and secret may be sent to: that of BASE_URL, its vendor's, or the one of TOKEN_HOST."""
+"""The hosts that may receive the client id and secret: those of BASE_URL, its vendor, and TOKEN_HOST."""
 
 import re
 from urllib.parse import SplitResult, urlsplit
 
 from agent.core.errors import UntrustedFile
 
-_VENDORS = ("signicat.com",)  # registered domains whose hosts are all run by one vendor (contract §1)
+_VENDORS = ("signicat.com",)  # registered domains of one vendor each (contract §1)
 _PORTS = {"https": 443, "http": 80}
 
 
 def foreign_token_host(base_url: str, token_url: str) -> str:
-    """The host and port of a token endpoint that is at another host than BASE_URL; empty for the same, or derived."""
+    """The host and port of a token endpoint on another host than BASE_URL; otherwise empty."""
     base, token = urlsplit(base_url), urlsplit(token_url)
     if not token_url or _name(base) == _name(token):
         return ""
@@ -23,10 +23,10 @@ def _place(token: SplitResult) -> str:
 
 
 def refuse_foreign_token_host(base_url: str, token_url: str, allowed: str, of_file: bool) -> None:
-    """Raise Untrusted where the token endpoint is at a host that neither BASE_URL nor TOKEN_HOST stands for.
+    """Raise UntrustedFile if the token endpoint is on a host that neither BASE_URL nor TOKEN_HOST allows.
 
-    `of_file`: a file says so, and not the environment or a flag. Another port of the same host, where another user may
-    listen, is then another host.
+    `of_file`: TOKEN_URL comes from a file. Then another port of the same host counts as another host, because another
+    user may listen on it.
     """
     base, token = urlsplit(base_url), urlsplit(token_url)
     if not token_url or _origin(base) == _origin(token) or (_name(base) == _name(token) and not of_file):
@@ -39,9 +39,9 @@ def refuse_foreign_token_host(base_url: str, token_url: str, allowed: str, of_fi
     if both_default and any(_within(_name(base), one) and _within(_name(token), one) for one in _VENDORS):
         return
     raise UntrustedFile(
-        f"ASSURE_AGENT_TOKEN_URL leads to {place}, and ASSURE_AGENT_BASE_URL to {_name(base)}: client id and secret "
-        "are not sent to another host.",
-        f"remove TOKEN_URL, or allow that host by --token-host {place} or ASSURE_AGENT_TOKEN_HOST in the environment",
+        f"ASSURE_AGENT_TOKEN_URL names {place}, and ASSURE_AGENT_BASE_URL names {_name(base)}: the agent does not send "
+        "the client id and secret to another host.",
+        f"remove TOKEN_URL, or allow that host with --token-host {place} or ASSURE_AGENT_TOKEN_HOST in the environment",
     )
 
 
@@ -50,7 +50,7 @@ def _within(host: str, domain: str) -> bool:
 
 
 def _name(parts: SplitResult) -> str:
-    """The host as TOKEN_HOST has it: an IPv6 address in brackets."""
+    """The host in the form of TOKEN_HOST: an IPv6 address in brackets."""
     name = (parts.hostname or "").lower().removesuffix(".")
     return f"[{name}]" if ":" in name else name
 

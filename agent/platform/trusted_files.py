@@ -1,7 +1,7 @@
-"""Files that settings and secrets are read from: only those that nobody else can write or put in their place.
+"""Read files with settings and secrets, unless another user can change or replace them.
 
-The rules are those of ssh for its own files, and one of ours: a file that git tracks is whoever's who may push. They
-are checked on the opened descriptor, so that the file that was checked is the one that is read.
+The rules are those of ssh for its own files. In addition, a file that git tracks is refused: everyone who can push can
+change it. The checks use the opened descriptor, so that the checked file is the file that is read.
 """
 
 import grp
@@ -14,14 +14,14 @@ from pathlib import Path
 from agent.core.errors import UntrustedFile
 from agent.platform.git_index import tracking_checkout
 
-_LARGEST = 1024**2  # bytes: no file of settings comes near
+_LARGEST = 1024**2  # bytes: settings files are much smaller
 
 
 def read_trusted(path: Path, secret: bool = False, own_only: Callable[[bytes], bool] = lambda content: True) -> bytes:
-    """The content of a regular file. `secret`: it holds nothing but a secret, so others may not read it either.
+    """The content of a regular file. `secret`: it contains only a secret, so other users must not read it either.
 
-    Raises OSError where it cannot be read, and Untrusted where somebody else may have written it; a content
-    that `own_only` rejects belongs to another program, and is returned unchecked.
+    If `own_only` rejects the content, it belongs to another program and is returned without checks. Raises OSError if
+    the file cannot be read, and UntrustedFile if another user may have written it.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with os.fdopen(descriptor, "rb") as file:
@@ -33,12 +33,12 @@ def read_trusted(path: Path, secret: bool = False, own_only: Callable[[bytes], b
         return content
     _refuse_planted(path, status, secret)
     if len(content) > _LARGEST:
-        raise UntrustedFile(f"{path} is larger than 1 MiB: this is not a file of settings.", "name another file")
+        raise UntrustedFile(f"{path} is larger than 1 MiB, so it is not a settings file.", "name another file")
     return content
 
 
 def readable_by_others(path: Path) -> bool:
-    """True where others than its owner may read the file, which is a reason to look and not to refuse."""
+    """True if other users can read the file. This is only a warning."""
     return bool(path.stat().st_mode & 0o044)
 
 
@@ -47,16 +47,16 @@ def _refuse_planted(path: Path, status: os.stat_result, secret: bool) -> None:
     _refuse_owner(path, status, "")
     if status.st_nlink > 1:
         raise UntrustedFile(
-            f"{path} has {status.st_nlink} hard links: the file may have been made under another name.",
-            f"check what it says, then replace it with a copy (cp {path} {path}.new, mv {path}.new {path})",
+            f"{path} has {status.st_nlink} hard links: another user may have created it under another name.",
+            f"check its content, then replace it with a copy (cp {path} {path}.new, mv {path}.new {path})",
         )
     if mode & 0o022:
         raise UntrustedFile(
-            f"{path} has mode {mode:04o}: others can change it.", f"check what it says, then chmod 600 {path}"
+            f"{path} has mode {mode:04o}: other users can change it.", f"check its content, then chmod 600 {path}"
         )
     readable = 0o004 if _own_group(status.st_gid) else 0o044
     if secret and mode & readable and status.st_uid == os.geteuid() != 0 and not _read_only(path):
-        raise UntrustedFile(f"{path} has mode {mode:04o}: others can read this secret.", f"chmod 600 {path}")
+        raise UntrustedFile(f"{path} has mode {mode:04o}: other users can read this secret.", f"chmod 600 {path}")
     named, real = Path(os.path.abspath(path)), path.resolve()  # noqa: PTH100 - resolve() would follow links
     if named.is_symlink():
         _refuse_owner(named, named.lstat(), " (the link itself)")
@@ -69,14 +69,14 @@ def _refuse_owner(path: Path, status: os.stat_result, part: str) -> None:
     if status.st_uid not in (0, os.geteuid()):
         raise UntrustedFile(
             f"{path}{part} belongs to uid {status.st_uid}, not to root or to this user (uid {os.geteuid()}).",
-            f"check what it says, then chown {os.geteuid()} {path}",
+            f"check its content, then chown {os.geteuid()} {path}",
         )
 
 
 def _refuse_folder(path: Path) -> None:
-    """Who may write into the folder can put another file in this one's place; with the sticky bit only their own.
+    """Refuse a folder in which another user can replace the file. The sticky bit prevents it.
 
-    Kubernetes opens the folder of a ConfigMap to everybody, and mounts it read-only.
+    Kubernetes lets every user write to the folder of a ConfigMap, and mounts it read-only.
     """
     folder, status = path.parent, path.parent.stat()
     _refuse_owner(folder, status, f" (the folder of {path.name})")
@@ -84,7 +84,7 @@ def _refuse_folder(path: Path) -> None:
     by_group = mode & 0o020 and not _own_group(status.st_gid)
     if (mode & 0o002 or by_group) and not mode & stat.S_ISVTX and not _read_only(folder):
         raise UntrustedFile(
-            f"The folder {folder} has mode {mode:04o}: others can put another file in the place of {path.name}.",
+            f"The folder {folder} has mode {mode:04o}: other users can replace {path.name}.",
             f"chmod go-w {folder}",
         )
 
@@ -94,9 +94,9 @@ def _read_only(path: Path) -> bool:
 
 
 def _own_group(group: int) -> bool:
-    """True for the group of this user alone, which umask 002 of many systems counts on.
+    """True for a group with this user as its only member. Many systems combine it with umask 002.
 
-    A container may run as a user of the host, whom it has no entry for: then the group has the number of the user.
+    A container may run as a user of the host that it has no entry for. Then the group has the number of the user.
     """
     try:
         user = pwd.getpwuid(os.geteuid())
@@ -113,7 +113,7 @@ def _refuse_tracked(path: Path) -> None:
     root, known = found
     if known:
         raise UntrustedFile(
-            f"{path} is tracked by git (in {root}): who may push can change it.",
+            f"{path} is tracked by git (in {root}): everyone who can push can change it.",
             f"git -C {root} rm --cached {path.relative_to(root)}, and add it to .gitignore; change the secrets in it",
         )
     raise UntrustedFile(

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from dulwich.object_format import SHA1, SHA256
 
-from agent.platform.git_index import parse_index
+from agent.platform.git_index import git_folder, parse_index
 from agent.source.git_objects import Objects
 
-_POINTER_BYTES = 4096  # of a `.git` file and a `commondir`
+_POINTER_BYTES = 4096  # of a ref and a `commondir`
 _SHALLOW_BYTES = 16 << 20
 _REFS_BYTES = 64 << 20
 _INDEX_BYTES = 512 << 20
@@ -139,21 +139,17 @@ def _at(top: str, here: str) -> Repository | None:
     """The repository whose work tree has this top folder, or None."""
     there = os.path.join(top, ".git")  # noqa: PTH118
     try:
-        mode = os.stat(there).st_mode  # noqa: PTH116
-    except (FileNotFoundError, NotADirectoryError):
+        git_dir = git_folder(top)
+    except ValueError as error:
+        raise Unreadable(str(error), f"correct or remove {there}") from None
+    if git_dir is None:
         return None
-    git_dir = os.path.realpath(there)
-    if not stat.S_ISDIR(mode):
-        text = _content(there, _POINTER_BYTES) or b""
-        if not text.startswith(b"gitdir: "):
-            raise Unreadable(f"{there} is neither a folder nor a file that names one", f"correct or remove {there}")
-        git_dir = os.path.realpath(os.path.join(top, os.fsdecode(text[8:].rstrip(b"\r\n"))))  # noqa: PTH118
     shared = _content(f"{git_dir}/commondir", _POINTER_BYTES)
     common = git_dir
     if shared is not None:
         common = os.path.realpath(os.path.join(git_dir, os.fsdecode(shared.rstrip(b"\r\n"))))  # noqa: PTH118
     if not _exists(f"{git_dir}/HEAD") or not _exists(f"{common}/objects"):
-        if stat.S_ISDIR(mode):
+        if os.path.isdir(there):  # noqa: PTH112
             return None
         raise Unreadable(f"{there} names {git_dir}, which is not a git repository", "git worktree repair")
     _refuse_planted(top, git_dir)

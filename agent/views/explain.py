@@ -1,113 +1,32 @@
 """A record described in sentences. Of all personal data they contain only the request's name [I6]."""
 
-import errno
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from shlex import quote
 
 from agent.core.admission import ScanNote, ScanNoteKind
-from agent.core.duration import format_duration
 from agent.core.effect import EffectKind
 from agent.core.next_effect import deletion_deadline, effect_for, overdue
 from agent.core.policy import Policy
-from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
-from agent.core.rules.holds import accepts_dossier
-from agent.core.timestamps import format_timestamp
+from agent.core.record import Outcome, Phase, Record
 from agent.ports.store import Attempt, FailedImageDeletion
-from agent.views.plan import Action
-
-PHASES = {
-    Phase.DOSSIER: "the agent will create a dossier at Assure",
-    Phase.PROCESS: "its dossier exists, and the agent will create a process or start a capture flow in it",
-    Phase.IMAGES: "the agent will upload the images",
-    Phase.VERIFICATION: "the agent will start the verification, which Assure bills",
-    Phase.RESULT: "the agent waits for the result",
-    Phase.DELETION: "the agent will delete the dossier at Assure and confirm the deletion",
-    Phase.DONE: "it is finished, and nothing of it is left at Assure",
-}
-
-EFFECTS = {
-    EffectKind.RESERVE_START: "reserve a start from today's budget",
-    EffectKind.CREATE_DOSSIER: "create a dossier",
-    EffectKind.CREATE_PROCESS: "create a process",
-    EffectKind.START_CAPTURE: "start the capture flow",
-    EffectKind.UPLOAD_IMAGES: "upload the images",
-    EffectKind.START_VERIFICATION: "start the verification (billable)",
-    EffectKind.DELETE_DOSSIER: "delete the dossier",
-    EffectKind.VERIFY_IMAGES: "check that the image files are the admitted ones",
-    EffectKind.FIND_DOSSIER: "search for the dossier whose create call was not answered",
-    EffectKind.READ_DOSSIER: "read the dossier",
-    EffectKind.READ_PROCESS: "read the process",
-    EffectKind.COMPARE_IMAGES: "compare the images at Assure with the admitted ones",
-}
-
-FOLLOWING = {
-    Action.CREATE: "it would be verified",
-    Action.RERUN: "it would be verified again",
-    Action.CHANGE: "the agent would apply the change and start nothing",
-    Action.WITHDRAW: "it would be withdrawn, and its dossier deleted",
-    Action.REFUSE: "it would be refused",
-    Action.HOLD: "it would be held for the operator's decision",
-    Action.NOTHING: "the agent would start nothing",
-}
-
-HOLDS = {
-    HoldReason.BACK_IMAGE_REQUIRED: (
-        "Assure requires both sides of this document, and the request has no back image. Nothing was billed.",
-        "Add the back image to the file: the verification then starts again automatically.",
-    ),
-    HoldReason.IMAGES_CHANGED: (
-        "An image file changed after its admission, so the agent creates and sends nothing more.",
-        "Put the admitted image back: the request then continues automatically. To use other images, change the file.",
-    ),
-    HoldReason.IMAGES_DIFFER: (
-        "Assure returned a different image than the agent uploaded, so the agent did not start the verification.",
-        "Retry with the same images, or abandon the request.",
-    ),
-    HoldReason.DOCUMENT_TYPE_GONE: (
-        "Assure no longer offers the document type that the request was admitted with.",
-        "Find the current type with `assure-agent document-types` and change the file; or retry when Assure offers it.",
-    ),
-    HoldReason.REFUSED: (
-        "Assure refused a call and gave a reason. The same call would be refused again.",
-        "Correct what Assure refuses (the file, or the account), then retry.",
-    ),
-    HoldReason.UNEXPECTED_ANSWER: (
-        "Assure sent four answers that its documentation does not describe.",
-        "Send the evidence to Signicat; then retry, or abandon the request.",
-    ),
-    HoldReason.HISTORY_LOST: (
-        "The state file was lost or replaced by a copy, and Assure has no trace of this request. "
-        "It may already have been verified and billed.",
-        "If it was not, retry; if it was, abandon. `assure-agent approve` retries all requests with this hold.",
-    ),
-    HoldReason.CLAIMS_NOT_KEPT: (
-        "The verification is accepted, but the agent cannot store its claims: CLAIMS_KEY is not set, or a disk fails.",
-        "Set CLAIMS_KEY, or free disk space next to the state file: the request then continues automatically. Abandon "
-        "continues without the claims, with the outcome accepted; so does the deadline. Until then the dossier "
-        "stays at Assure.",
-    ),
-    HoldReason.CHANGED_AFTER_START: (
-        "The file was changed after the verification was billed or finished. The agent continues with the earlier "
-        "version.",
-        "Retry verifies the changed file, and Assure bills it again. Abandon ends the earlier verification, keeps "
-        "an existing outcome, and leaves the changed file to a later rerun. Or restore the earlier content of the file. "
-        "Until then the agent applies no change of the file.",
-    ),
-    HoldReason.REAPPEARED_AFTER_START: (
-        "The file is back, after the request was withdrawn and billed. The agent started nothing for it.",
-        "Retry verifies the request again, and Assure bills it again. Abandon keeps it withdrawn, and leaves the "
-        "file to a later rerun. Or remove the file.",
-    ),
-}
+from agent.views.phrases import (
+    CIRCUITS,
+    EFFECTS,
+    LINK_LOST,
+    PHASES,
+    SUSPENDED_REMEDY,
+    count_withdrawals,
+    new_link_command,
+    relative_time,
+    system_error,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
     """Facts about a request that are not in its record."""
 
-    paused_since: float | None = None  # the operator paused the agent; 0.0: the time is unknown
+    paused_since: float | None = None  # the operator paused the agent, at an unknown time if 0.0
     recovering: bool = False  # the store was lost or replaced by a copy, and the operator has not approved yet
     gated: bool = False  # the store is a copy: the agent starts nothing new
     circuit: str = ""  # why the running agent sends only probes: outage, token, credentials, missing
@@ -125,27 +44,10 @@ class RequestContext:
 
 NO_CONTEXT = RequestContext()
 
-CIRCUITS = {
-    "outage": (
-        "Assure is not responding. The agent sends only probes and continues automatically when Assure recovers."
-    ),
-    "token": "The token endpoint issues no token. The agent sends nothing else until it does.",
-    "credentials": (
-        "Assure does not accept the API client. The agent sends only probes until the operator corrects the client id, "
-        "the secret or the client's permissions; `assure-agent doctor` names the cause."
-    ),
-    "missing": (
-        "The agent sends only probes, because more dossiers are missing at Assure than it accepts "
-        "without a confirmation. "
-        "The usual cause is a wrong account: run `assure-agent doctor`. If the dossiers were really deleted, run "
-        "`assure-agent resume`: each of their requests then ends as lost, or continues."
-    ),
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextStep:
-    """The next step of a request: its time (None: unknown), its effect (None: no call), and a sentence."""
+    """The next step of a request. `at` is None if the time is unknown, `effect` if no call is needed."""
 
     at: float | None
     effect: EffectKind | None
@@ -186,34 +88,6 @@ def describe_state(record: Record, now: float, context: RequestContext = NO_CONT
         yield f"Its calls failed {record.failures} times in a row; the agent waits longer after each failure."
     yield from _describe_images(record, now, context)
     yield from _describe_context(record, now, context)
-
-
-LINK_LOST = (
-    "Its capture link is lost: the state file was lost, replaced by a copy or restored, and no backup contains links. "
-    "An end user who already has the link can finish, and the agent accepts the result. Otherwise the request expires "
-    "at its deadline."
-)
-
-
-def system_error(cause: str) -> str:
-    """The name of an errno with the system's message."""
-    number = getattr(errno, cause, None)
-    return f"{cause}, {os.strerror(number)}" if number is not None else cause
-
-
-def new_link_command(name: str) -> str:
-    """The hint for a lost capture link."""
-    return f"`assure-agent rerun {quote(name)}` starts again with a new link, and Assure bills it again"
-
-
-def count_of(number: int, what: str) -> str:
-    """`1 file`, `2,000 files`."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def count_withdrawals(waiting: int) -> str:
-    """`1 withdrawal waits`, `2 withdrawals wait`."""
-    return "1 withdrawal waits" if waiting == 1 else f"{waiting:,} withdrawals wait"
 
 
 def _describe_images(record: Record, now: float, context: RequestContext) -> Iterator[str]:
@@ -303,20 +177,6 @@ def describe_attempt(attempt: Attempt) -> str:
     return f"{what}: {attempt.result}" + (f" ({detail})" if detail else "")
 
 
-def hold_answers(record: Record, hold: Hold) -> tuple[list[str], str]:
-    """The commands that resolve a hold, and the annotation that resolves it through git."""
-    choices = ("retry", "abandon", "adopt DOSSIER_ID") if accepts_dossier(record) else ("retry", "abandon")
-    commands = [f"assure-agent resolve {quote(record.name)} {choice}" for choice in choices]
-    return commands, f'assure-agent/resolve: "retry@{hold.id}"'
-
-
-def relative_time(at: float, now: float) -> str:
-    """A time with its distance from now."""
-    seconds = float(round(abs(at - now)))
-    away = f"{format_duration(seconds)} ago" if at <= now else f"in {format_duration(seconds)}"
-    return f"{format_timestamp(at)} ({away})"
-
-
 def _describe_due(at: float, now: float, record: Record) -> str:
     if at <= now:
         return "As soon as an agent runs and has a free slot,"
@@ -331,15 +191,5 @@ def _describe_waiting(record: Record) -> str:
     if record.hold is not None:
         return "The agent waits for the operator's decision."
     if record.phase is Phase.DONE:
-        return "Nothing: the request is finished."
-    return "The request is suspended. Remove `suspend: true` from its file to continue."
-
-
-_MAX_FILES = 5
-
-
-def describe_ignored_files(files: Sequence[str]) -> str:
-    """Report files of the source that the agent ignores because of their names, with a hint."""
-    shown = ", ".join(files[:_MAX_FILES]) + (f" and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else "")
-    what = "The agent ignores 1 file" if len(files) == 1 else f"The agent ignores {len(files)} files"
-    return f"{what}: {shown}. Try: end the name in .yaml or .yml, or list it in .assureignore."
+        return "None. The request is finished."
+    return f"The request is suspended. {SUSPENDED_REMEDY.capitalize()}."

@@ -62,7 +62,7 @@ class Plan:
 
     changes: tuple[Change, ...]
     complete: bool = True  # every folder and file could be read
-    budget_left: int | None = None  # starts that the budget of today still allows; None: no budget
+    budget_left: int | None = None  # starts that today's budget still allows, or None without a budget
     recovery: PlanRecovery | None = None  # None: the store needs no recovery
     no_store_yet: bool = False  # `run` creates the store, and every request is new
     passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files
@@ -124,7 +124,7 @@ def planned_action(before: Record | None, after: Record) -> tuple[Action, str]:
     if before.desired.file != after.desired.file:
         return Action.NOTHING, f"the same document in another file; {describe_progress(after)}"
     if after.present and not before.present:
-        return Action.NOTHING, f"the file is back; no new start; {describe_progress(after)}"
+        return Action.NOTHING, f"the file is back, without a new start; {describe_progress(after)}"
     return Action.NOTHING, describe_progress(after)
 
 

@@ -1,10 +1,22 @@
 """A request as JSON, the same for the command line and the HTTP API. An absent value is null."""
 
-from typing import Any
+from typing import Any, Protocol
 
 from agent.core.conditions import conditions
 from agent.core.record import Phase, Record
 from agent.core.timestamps import format_optional_timestamp, format_timestamp
+
+
+def record_json(record: Record) -> dict[str, Any]:
+    """The fields that every output about a request has."""
+    return {
+        "name": record.name,
+        "generation": record.generation,
+        "mode": record.desired.mode,
+        "phase": record.phase,
+        "state": record.state,
+        "outcome": record.outcome,
+    }
 
 
 def request_json(record: Record) -> dict[str, Any]:
@@ -14,11 +26,7 @@ def request_json(record: Record) -> dict[str, Any]:
     return {
         "name": record.name,
         "uid": record.uid,
-        "generation": record.generation,
-        "mode": record.desired.mode,
-        "phase": record.phase,
-        "state": record.state,
-        "outcome": record.outcome,
+        **record_json(record),
         "reason": hold.reason if hold is not None else None,
         "holdId": hold.id if hold is not None else None,
         "externalReference": record.reference if record.opened_at is not None else None,
@@ -46,4 +54,55 @@ def request_status_json(record: Record) -> dict[str, Any]:
             }
             for condition in conditions(record)
         ],
+    }
+
+
+class Location(Protocol):
+    """A fault of a request file, or a stored refusal."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def hint(self) -> str: ...
+
+
+def fault_json(fault: Location) -> dict[str, Any]:
+    """A fault with its position and its remedy."""
+    return {
+        "file": fault.file,
+        "line": fault.line,
+        "column": fault.column,
+        "message": fault.message,
+        "hint": fault.hint,
+    }
+
+
+class LoggedCall(Protocol):
+    """A call in the audit log, with Assure's answer."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def result(self) -> str: ...
+    @property
+    def status(self) -> int | None: ...
+    @property
+    def trouble(self) -> str | None: ...
+    @property
+    def trace_id(self) -> str | None: ...
+
+
+def answer_json(call: LoggedCall) -> dict[str, Any]:
+    """The answer to a logged call."""
+    return {
+        "result": call.result,
+        "status": call.status,
+        "trouble": call.trouble,
+        "traceId": call.trace_id or None,
     }

@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent.store.readonly import ReadOnlyStore
-from agent.views.explain import system_error
+from agent.views.phrases import system_error
 from agent.web.agent_status import StatusSnapshot
 from agent.web.recent_calls import HISTORY_MINUTES, RESULTS
 from agent.web.summaries import hold_summary, short_duration, summary_line, with_full_stop

@@ -10,7 +10,8 @@ from agent.core.record import Mode, Phase, Record, Result
 from agent.ports.store import Attempt
 from agent.store.readonly import ReadOnlyStore
 from agent.store.request_queries import HistoryEntry
-from agent.views.explain import EFFECTS, RequestContext, describe_state, next_step
+from agent.views.explain import RequestContext, describe_state, next_step
+from agent.views.phrases import EFFECTS
 from agent.web.agent_status import StatusSnapshot
 from agent.web.summaries import hold_summary, short_duration
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from agent.core.record import Phase, Record
-from agent.views.explain import HOLDS, PHASES, hold_answers
+from agent.views.holds import HOLDS, hold_help
+from agent.views.phrases import PHASES, SUSPENDED_REMEDY
 
 
 def summary_line(record: Record, now: float) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def _summary(record: Record, now: float) -> str:
     if record.in_retention and record.delete_at is not None:
         return f"{record.outcome}; its dossier is deleted in {short_duration(record.delete_at - now)}"
     if record.desired.suspend and record.phase is not Phase.DELETION:
-        return "suspended: remove `suspend: true` from the file to continue"
+        return f"suspended: {SUSPENDED_REMEDY}"
     return PHASES[record.phase]
 
 
@@ -37,8 +38,6 @@ def hold_summary(record: Record) -> dict[str, Any]:
     """A hold: its meaning, and the exact commands that answer it."""
     hold = record.hold
     assert hold is not None
-    meaning, remedy = HOLDS[hold.reason]
-    commands, annotation = hold_answers(record, hold)
     return {
         "uid": record.uid,
         "name": record.name or record.uid,
@@ -47,10 +46,7 @@ def hold_summary(record: Record) -> dict[str, Any]:
         "at": hold.at,
         "phase": record.phase.value,
         "evidence": hold.evidence,
-        "meaning": meaning,
-        "remedy": remedy,
-        "commands": commands,
-        "annotation": annotation,
+        **hold_help(record, hold),
     }
 
 

@@ -222,9 +222,9 @@ async def test_a_source_that_cannot_be_watched_is_reported_once_and_scanned_at_i
     monkeypatch.setattr("agent.source.watch.Watch.__init__.__defaults__", (full,))
     monkeypatch.setattr("agent.source.watch._RETRY_SECONDS", 0.001)
     async with world.running(watch=True) as agent:
-        await until(lambda: [entry for entry in world.logs if "not watched" in entry["event"]])
+        await until(lambda: [entry for entry in world.logs if "cannot watch the source" in entry["event"]])
         world.capture("a")
         await agent.scan()
         assert admitted(world, "a")
-    reported = [entry for entry in world.logs if "not watched" in entry["event"]]
+    reported = [entry for entry in world.logs if "cannot watch the source" in entry["event"]]
     assert [(entry["error"], entry["cause"]) for entry in reported] == [("OSError", "No space left on device")]

@@ -1,4 +1,4 @@
-"""How a test calls the command: in this process where that is enough, in another where signals or pids matter."""
+"""Run commands in tests: in this process, or in another one if signals or pids matter."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ FREE_PORT = ("--listen", "127.0.0.1:0")
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a command ended and what it said."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -37,7 +37,7 @@ class CommandResult:
         return orjson.loads(self.out)
 
     def is_one_clear_error(self, *parts: str, code: int = 1) -> None:
-        """One line with what, where and `Try:`; no traceback; this exit code."""
+        """Check for one line with the cause and `Try:`, this exit code, and no traceback."""
         assert self.code == code, self
         lines = [line for line in self.err.splitlines() if line.startswith("assure-agent: ")]
         assert len(lines) == 1, self
@@ -49,14 +49,14 @@ class CommandResult:
 
 
 class Here:
-    """The command in this process, in a folder of its own. The settings come from `env` alone."""
+    """The command in this process, in a separate folder. All settings come from `env`."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
         self.folder, self.env = folder, {"CLIENT_ID": "sandbox-client", "CLIENT_SECRET": "sandbox-secret"}
         self._patch, self._capture = patch, capture
 
     def __call__(self, *arguments: str, **env: str) -> CommandResult:
-        """Run it; keywords are settings without their prefix."""
+        """Run the command. Keywords are settings without their prefix."""
         with self._patch.context() as patch:
             patch.chdir(self.folder)
             patch.setattr(sys, "argv", ["assure-agent", *arguments])
@@ -75,7 +75,7 @@ class Here:
 
 
 def spawn(folder: Path, *arguments: str, program: str = COMMAND[-1], **env: str) -> "subprocess.Popen[str]":
-    """The command in another process, or another `program` around it. End it with `finish`."""
+    """Start the command, or another `program`, in another process. End it with `finish`."""
     given = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
     given |= {f"ASSURE_AGENT_{name}": value for name, value in env.items()}
     return subprocess.Popen(
@@ -90,7 +90,7 @@ def spawn(folder: Path, *arguments: str, program: str = COMMAND[-1], **env: str)
 
 
 def wait_for(process: "subprocess.Popen[str]", text: str) -> str:
-    """The line of its stdout that holds these words."""
+    """The first line of stdout that contains the text."""
     assert process.stdout is not None
     for line in process.stdout:
         if text in line:
@@ -101,7 +101,7 @@ def wait_for(process: "subprocess.Popen[str]", text: str) -> str:
 def finish(
     process: "subprocess.Popen[str]", number: signal.Signals | None = None, seconds: float = PATIENT
 ) -> CommandResult:
-    """Wait for its end, after a signal if one is given."""
+    """Wait for the end of the process, after an optional signal."""
     if number is not None:
         process.send_signal(number)
     try:
@@ -115,7 +115,7 @@ def finish(
 
 @contextmanager
 def sandbox(**switches: Any) -> Iterator[SandboxServer]:
-    """A sandbox in a thread of its own, since the command needs this one."""
+    """A sandbox in another thread, because the command needs this one."""
     up = threading.Event()
     servers: list[tuple[SandboxServer, asyncio.AbstractEventLoop, asyncio.Event]] = []
 

@@ -11,7 +11,7 @@ from tests.support.files import jpeg, write
 
 @pytest.fixture
 def here(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
-    """The command in this process, in a folder with empty specs and one picture."""
+    """The command in this process, in a folder with an empty source and one image."""
     for name in [name for name in os.environ if name.startswith("ASSURE_AGENT_")]:
         monkeypatch.delenv(name)
     (folder / "specs").mkdir(exist_ok=True)

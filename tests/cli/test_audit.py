@@ -1,4 +1,4 @@
-"""`audit log|verify|query|export|certificate`, asked about a small office where things happened."""
+"""`audit log|verify|query|export|certificate` on the store of a small office."""
 
 import asyncio
 import csv
@@ -26,7 +26,7 @@ DAY = "2027-01-15"
 
 @pytest.fixture
 def state(world: World, here: Here) -> Here:
-    """A command that looks at the state of the world."""
+    """A command that reads the store of the world."""
     here.env["STATE_URL"] = f"sqlite:///{world.state}"
     return here
 
@@ -49,7 +49,7 @@ async def forgotten(world: World, state: Here, name: str) -> None:
 # -- log ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_log_lists_all_that_happened_and_how_assure_answered(world: World, state: Here) -> None:
+async def test_the_log_lists_every_event_and_assures_answers(world: World, state: Here) -> None:
     world.upload("a", "sandbox-outcome=rejected")
     await world.settle()
     record = world.record("a")
@@ -77,7 +77,7 @@ async def test_the_log_lists_all_that_happened_and_how_assure_answered(world: Wo
     assert state("audit", "log", record.uid).out == text
 
 
-async def test_a_call_without_an_answer_is_reported_as_such(world: World, state: Here) -> None:
+async def test_a_call_without_an_answer_is_unknown(world: World, state: Here) -> None:
     world.sandbox.faults.add([rule("setImages", "reset-before")])
     world.upload("a")
     await world.settle()
@@ -88,7 +88,7 @@ async def test_a_call_without_an_answer_is_reported_as_such(world: World, state:
         assert f"{row['number']} unknown" in said
 
 
-async def test_a_forgotten_request_is_found_by_who_knows_its_name_or_uid(world: World, state: Here) -> None:
+async def test_a_forgotten_request_is_found_by_its_name_or_uid(world: World, state: Here) -> None:
     """[I6]"""
     world.upload("a")
     await world.settle()
@@ -97,23 +97,23 @@ async def test_a_forgotten_request_is_found_by_who_knows_its_name_or_uid(world: 
     await world.settle()
     assert (await asyncio.to_thread(state, "resolve", "a", "abandon")).code == 0
     await forgotten(world, state, "a")
-    assert world.rows("SELECT answer FROM commands WHERE verb = 'resolve'") == [("",)]  # it had said the name
+    assert world.rows("SELECT answer FROM commands WHERE verb = 'resolve'") == [("",)]  # the answer contained the name
     for asked in ("a", uid):
         first, *_ = state("audit", "log", asked).out.splitlines()
         assert first == f"a request whose name was forgotten, uid {uid}"
     said = state("audit", "certificate", "a")
     assert said.code == 0
-    assert f"(its name was forgotten), uid {uid}" in said.out
+    assert f"(its name was erased), uid {uid}" in said.out
     (row,) = ask(state, "who-asked", f"name={uid}")
     assert (row["name"], row["outcome"]) == (None, "accepted")
     assert state("audit", "verify").code == 0
 
 
 @pytest.mark.parametrize("command", ["log", "certificate", "export"])
-async def test_nobody_of_this_name_is_one_clear_error(world: World, state: Here, command: str) -> None:
+async def test_an_unknown_name_is_one_clear_error(world: World, state: Here, command: str) -> None:
     world.upload("a")
     await world.settle()
-    state("audit", command, "nobody").is_one_clear_error("There is no request named nobody")
+    state("audit", command, "unknown").is_one_clear_error("There is no request named unknown")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,7 @@ async def test_nobody_of_this_name_is_one_clear_error(world: World, state: Here,
         ("certificate", "a"),
         ("query", "--sql", "SELECT 1"),
     ],
+    ids=["log", "verify", "named query", "export", "certificate", "sql"],
 )
 def test_without_a_store_there_is_one_clear_error(here: Here, words: tuple[str, ...]) -> None:
     here("audit", *words).is_one_clear_error("There is no state file")
@@ -134,7 +135,7 @@ def test_without_a_store_there_is_one_clear_error(here: Here, words: tuple[str, 
 # -- query -------------------------------------------------------------------------------------------------------------
 
 
-async def test_requester_request_and_time_from_which_commit(begin: Begin, state: Here, folder: Path) -> None:
+async def test_who_asked_names_author_commit_and_times(begin: Begin, state: Here, folder: Path) -> None:
     """[I5]"""
     world = await begin()
     world.specs.rmdir()
@@ -153,7 +154,7 @@ async def test_requester_request_and_time_from_which_commit(begin: Begin, state:
     assert all(row["asked"] <= row["billed"] < row["decided"] and row["outcome"] == "accepted" for row in rows)  # type: ignore[operator]
 
 
-async def test_every_deletion_and_its_delay(world: World, state: Here) -> None:
+async def test_deletions_lists_every_deletion_with_its_delay(world: World, state: Here) -> None:
     """[I3]"""
     world.upload("a")
     world.upload("b", retention="1h")
@@ -167,7 +168,7 @@ async def test_every_deletion_and_its_delay(world: World, state: Here) -> None:
 
 
 async def test_dossiers_that_outlive_their_retention_are_named(world: World, state: Here) -> None:
-    """Whether they are gone by now, or not. The clock of the world is years ahead of SQLite's."""
+    """Deleted dossiers are included. The clock of the world is years ahead of SQLite's."""
     world.sandbox.faults.add([rule("deleteDossier", "500", acts=False, nth=None, count=6, every=1)])
     world.upload("late")
     await world.settle()
@@ -194,7 +195,7 @@ async def test_time_per_phase_and_starts_and_outcomes(world: World, state: Here)
     assert together == [("(none)", "accepted", 2), ("(none)", "rejected", 1)]
 
 
-async def test_changes_after_the_start_with_question_and_answer(world: World, state: Here) -> None:
+async def test_changes_after_the_start_with_hold_and_decision(world: World, state: Here) -> None:
     """[I2]"""
     world.upload("a")
     await world.settle()
@@ -212,7 +213,7 @@ async def test_changes_after_the_start_with_question_and_answer(world: World, st
     assert (reported["command"], reported["name"]) == ("resolve", "a")
 
 
-async def test_possible_orphans_and_what_came_of_them(world: World, state: Here) -> None:
+async def test_possible_orphans_and_their_results(world: World, state: Here) -> None:
     """[I3]"""
     theirs = await crowd(world)
     world.sandbox.faults.add(
@@ -250,7 +251,7 @@ async def test_rows_as_a_table_as_csv_and_as_json(world: World, state: Here) -> 
     assert item == {"name": "a", "outcome": "accepted", "hold_reason": None, "formula": "=1+1"}
 
 
-async def test_a_capture_link_cannot_be_asked_for(world: World, state: Here) -> None:
+async def test_no_query_reads_a_capture_link(world: World, state: Here) -> None:
     """[I6]"""
     world.capture("a")
     async with world.running():
@@ -262,7 +263,7 @@ async def test_a_capture_link_cannot_be_asked_for(world: World, state: Here) -> 
         assert link not in "".join(everything)
 
 
-def test_the_queries_are_listed_and_a_slip_is_met_with_the_nearest(here: Here) -> None:
+def test_the_queries_are_listed_and_a_misspelt_name_suggests_the_nearest(here: Here) -> None:
     said = here("audit", "query")
     assert said.code == 0
     assert "retention-breaches\n    Dossiers that outlived their retention" in said.out
@@ -285,18 +286,21 @@ def test_the_queries_are_listed_and_a_slip_is_met_with_the_nearest(here: Here) -
         ("retention-breaches", "allowed=abc", "900"),
         ("retention-breaches", "allowed=-5", "900"),
     ],
+    ids=["word as time", "month 13", "day first", "reason", "call", "command", "word as seconds", "negative seconds"],
 )
-def test_a_parameter_that_makes_no_sense_is_no_clean_audit(state: Here, query: str, given: str, hint: str) -> None:
+def test_an_invalid_parameter_is_an_error(state: Here, query: str, given: str, hint: str) -> None:
     state("audit", "query", query, given).is_one_clear_error(given, hint)
 
 
-@pytest.mark.parametrize("since", ["2026-11-01", "2026-11-01T08:30:00Z", "2026-11-01T08:30:00.125Z"])
-async def test_a_day_and_a_time_are_taken(world: World, state: Here, since: str) -> None:
+@pytest.mark.parametrize(
+    "since", ["2026-11-01", "2026-11-01T08:30:00Z", "2026-11-01T08:30:00.125Z"], ids=["day", "second", "ms"]
+)
+async def test_a_day_and_a_time_are_accepted(world: World, state: Here, since: str) -> None:
     await world.settle()
     assert state("audit", "query", "deletions", f"since={since}").code == 0
 
 
-async def test_a_second_holds_what_happened_in_it(world: World, state: Here) -> None:
+async def test_a_time_in_seconds_includes_the_whole_second(world: World, state: Here) -> None:
     world.upload("a")
     await world.settle()
     (found,) = await asyncio.to_thread(lambda: state("audit", "query", "who-asked", "-o", "json").json["items"])
@@ -306,7 +310,7 @@ async def test_a_second_holds_what_happened_in_it(world: World, state: Here) -> 
     assert (since.json["items"], until.json["items"]) == ([found], [])
 
 
-def test_a_query_of_ones_own_says_what_its_parameters_may_be(state: Here) -> None:
+def test_the_parameters_of_an_own_query_are_checked(state: Here) -> None:
     write(
         state.folder / "queries/mine.sql", "-- Mine.\n-- :call  any text\n-- :when=thime  a slip\nSELECT :call, :when\n"
     )
@@ -315,7 +319,7 @@ def test_a_query_of_ones_own_says_what_its_parameters_may_be(state: Here) -> Non
     state("audit", "query", "mine", "call=a phone call").is_one_clear_error("There is no state file")
 
 
-async def test_a_query_of_ones_own_is_found_next_to_the_store(world: World, state: Here) -> None:
+async def test_an_own_query_is_read_from_the_folder_next_to_the_store(world: World, state: Here) -> None:
     world.upload("a")
     await world.settle()
     folder = world.state.with_name("queries")
@@ -329,9 +333,7 @@ async def test_a_query_of_ones_own_is_found_next_to_the_store(world: World, stat
 # -- export, certificate, checkpoints ----------------------------------------------------------------------------------
 
 
-async def test_an_event_that_is_exported_is_verified_by_the_script_that_is_printed(
-    world: World, state: Here, tmp_path: Path
-) -> None:
+async def test_the_printed_script_verifies_an_export(world: World, state: Here, tmp_path: Path) -> None:
     """[I5]"""
     world.upload("a")
     await world.settle()
@@ -368,13 +370,13 @@ async def test_the_certificate_states_the_deletion_with_its_evidence(world: Worl
     assert views == {dossier["dossierId"]: dossier["confirmedGone"]["event"] for dossier in item["dossiers"]}
 
 
-async def test_there_is_no_certificate_while_a_dossier_is_there(world: World, state: Here) -> None:
+async def test_there_is_no_certificate_while_a_dossier_exists(world: World, state: Here) -> None:
     world.upload("a", retention="1h")
     await world.settle()
     state("audit", "certificate", "a").is_one_clear_error("a is in phase deletion")
 
 
-async def test_a_history_that_was_changed_certifies_nothing(world: World, state: Here) -> None:
+async def test_a_changed_audit_log_has_no_certificate(world: World, state: Here) -> None:
     """[I5]"""
     world.upload("a")
     await world.settle()
@@ -385,7 +387,7 @@ async def test_a_history_that_was_changed_certifies_nothing(world: World, state:
     state("audit", "certificate", "a").is_one_clear_error("not what was written")
 
 
-async def test_an_agent_that_ends_leaves_a_checkpoint_and_logs_its_hash(world: World, state: Here) -> None:
+async def test_an_agent_writes_a_checkpoint_at_its_end_and_logs_its_hash(world: World, state: Here) -> None:
     """[I5]"""
     world.upload("a")
     await world.settle()
@@ -403,10 +405,10 @@ async def test_an_agent_that_ends_leaves_a_checkpoint_and_logs_its_hash(world: W
     state("audit", "verify", "--checkpoints", "absent").is_one_clear_error("There is no file absent")
 
 
-async def test_a_checkpoint_that_a_full_disk_refused_is_reported_with_the_disk(
+async def test_a_checkpoint_on_a_full_disk_is_reported_with_a_hint_about_free_space(
     world: World, state: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """[I1] `audit verify` would find nothing wrong: the hint is about room."""
+    """[I1] The hint is about disk space, because `audit verify` would find nothing."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -415,29 +417,29 @@ async def test_a_checkpoint_that_a_full_disk_refused_is_reported_with_the_disk(
     with monkeypatch.context() as patch:
         patch.setattr("agent.store.audit.checkpoints.Checkpoints.take", full)
         await world.settle()
-    (entry,) = (entry for entry in world.logs if entry["event"] == "no checkpoint")
+    (entry,) = (entry for entry in world.logs if entry["event"] == "checkpoint failed")
     assert entry["cause"] == "No space left on device"
-    assert "room" in entry["hint"]
+    assert "space" in entry["hint"]
     assert "audit verify" not in entry["hint"]
     assert state("audit", "verify").code == 0
 
 
-async def test_without_checkpoints_the_work_goes_on_and_the_log_says_so(world: World, state: Here) -> None:
+async def test_without_checkpoints_the_agent_continues_and_logs_an_error(world: World, state: Here) -> None:
     """[I1]"""
     checkpoint_path(world.state).parent.mkdir(parents=True, exist_ok=True)
     checkpoint_path(world.state).write_text("no checkpoint\n")
     world.upload("a")
     await world.settle()
     assert world.record("a").phase is Phase.DONE
-    (entry,) = (entry for entry in world.logs if entry["event"] == "no checkpoint")
+    (entry,) = (entry for entry in world.logs if entry["event"] == "checkpoint failed")
     assert "audit verify" in entry["hint"]
-    assert entry["cause"] == "Line 1 of agent.checkpoints.jsonl is not a valid checkpoint."
+    assert entry["cause"].startswith("Line 1 of agent.checkpoints.jsonl is ")
     for parts in (("export",), ("certificate", "a")):
-        state("audit", *parts).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is no checkpoint")
+        state("audit", *parts).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is ")
     assert state("audit", "verify").code == 1
 
 
-async def test_an_agent_that_meets_an_older_copy_of_its_journal_says_so(world: World, state: Here) -> None:
+async def test_an_older_copy_of_the_journal_is_logged(world: World, state: Here) -> None:
     """[I5]"""
     world.upload("a")
     await world.settle()
@@ -447,5 +449,5 @@ async def test_an_agent_that_meets_an_older_copy_of_its_journal_says_so(world: W
     world.state.write_bytes(older)
     world.upload("c")
     await world.settle()
-    assert "the journal was changed" in [entry["event"] for entry in world.logs]
-    assert "the agent found the journal or the checkpoints truncated or changed" in state("audit", "verify").out
+    assert "the audit log was changed" in [entry["event"] for entry in world.logs]
+    assert "the agent found the journal, or the checkpoints, cut back or changed" in state("audit", "verify").out

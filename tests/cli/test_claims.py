@@ -34,8 +34,8 @@ async def ask(state: Here, *arguments: str, **env: str) -> CommandResult:
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["while an agent runs", "while none runs"])
-async def test_claims_are_shown_once_the_history_says_so(world: World, state: Here, running: bool) -> None:
-    """[I5] [I6] [I7] The entry is durable first; no value is in the store, nor in the answers of commands."""
+async def test_claims_are_shown_after_the_disclosure_is_recorded(world: World, state: Here, running: bool) -> None:
+    """[I5] [I6] [I7] The entry is durable first. Neither the store nor the answers of commands contain a value."""
     world.upload("a", processType="documentSelfie", **CLAIMS)
     await world.settle()
     async with world.running() if running else contextlib.nullcontext():
@@ -47,7 +47,7 @@ async def test_claims_are_shown_once_the_history_says_so(world: World, state: He
     assert item["expiresAt"].startswith("2027-01-15T09:00")
     assert item["claims"]["finalResult"]["firstName"] == FIRST_NAME
     assert item["claims"]["providerSpecific"]["document"]["subject"]["firstName"] == FIRST_NAME
-    assert "audit history" in said.err
+    assert "audit log" in said.err
     assert world.rows("SELECT verb, uid FROM commands") == [("show-claims", world.record("a").uid)]
     assert [canary for canary in CANARIES if canary.encode() in world.state_bytes()] == []
     assert not audit.verify(world.state).findings
@@ -56,8 +56,8 @@ async def test_claims_are_shown_once_the_history_says_so(world: World, state: He
     assert world.history("a").count("ClaimsDisclosed") == 2
 
 
-async def test_nothing_is_shown_when_it_cannot_be_recorded(world: World, state: Here) -> None:
-    """[I6] The lock is somebody else's, and nobody hears on the socket."""
+async def test_no_claims_are_shown_if_the_disclosure_cannot_be_recorded(world: World, state: Here) -> None:
+    """[I6] Another process has the lock and serves no socket."""
     world.upload("a", **CLAIMS)
     await world.settle()
     lock = FileLock(world.state.with_name("agent.db.lock"))
@@ -70,7 +70,7 @@ async def test_nothing_is_shown_when_it_cannot_be_recorded(world: World, state: 
     assert "ClaimsDisclosed" not in world.history("a")
 
 
-async def test_a_request_that_cannot_be_shown_is_said_and_not_recorded(
+async def test_claims_that_cannot_be_shown_are_an_error_without_a_record(
     world: World, state: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.upload("a", **CLAIMS)
@@ -78,13 +78,13 @@ async def test_a_request_that_cannot_be_shown_is_said_and_not_recorded(
     world.upload("c", "sandbox-outcome=rejected", **CLAIMS)
     await world.settle()
     (await ask(state, "claims", "nobody")).is_one_clear_error("nobody", "get")
-    (await ask(state, "claims", "b")).is_one_clear_error("No claims of b", "keep: claims")
-    (await ask(state, "claims", "c")).is_one_clear_error("No claims of c")
+    (await ask(state, "claims", "b")).is_one_clear_error("keeps no claims of b", "keep: claims")
+    (await ask(state, "claims", "c")).is_one_clear_error("keeps no claims of c")
     (await ask(state, "claims", "a", CLAIMS_KEY="")).is_one_clear_error("CLAIMS_KEY is not set")
     (await ask(state, "claims", "a", CLAIMS_KEY=KEY + "x")).is_one_clear_error("another CLAIMS_KEY")
     with monkeypatch.context() as later:
         later.setattr(command.time, "time", lambda: world.clock.now() + 3600)
-        (await ask(state, "claims", "a")).is_one_clear_error("No claims of a")
+        (await ask(state, "claims", "a")).is_one_clear_error("keeps no claims of a")
     shutil.rmtree(world.state.parent / "keys")
     (await ask(state, "claims", "a")).is_one_clear_error("The key of these claims is gone")
     assert "ClaimsDisclosed" not in world.history("a")
@@ -92,7 +92,7 @@ async def test_a_request_that_cannot_be_shown_is_said_and_not_recorded(
 
 @pytest.mark.parametrize("running", [True, False], ids=["while an agent runs", "while none runs"])
 async def test_forget_destroys_claims_and_leaves_the_chain_valid(world: World, state: Here, running: bool) -> None:
-    """[I5] [I6] Long before their time, and in old copies too; those of others stay."""
+    """[I5] [I6] Before they expire, and also in old copies. The claims of other requests remain."""
     path = world.upload("a", **CLAIMS)
     world.upload("b", **CLAIMS)
     await world.settle()
@@ -114,7 +114,7 @@ async def test_forget_destroys_claims_and_leaves_the_chain_valid(world: World, s
     assert not audit.verify(world.state).findings
 
 
-def test_validate_refuses_keep_claims_without_a_key_and_says_where(here: Here, folder: Path) -> None:
+def test_validate_refuses_keep_claims_without_a_key(here: Here, folder: Path) -> None:
     path = here.folder / "a.yaml"
     path.write_text(
         "apiVersion: assure-agent/v1\nkind: VerificationRequest\nmetadata: {name: a}\nspec:\n"
@@ -122,13 +122,13 @@ def test_validate_refuses_keep_claims_without_a_key_and_says_where(here: Here, f
     )
     said = here("validate", "a.yaml")
     assert said.code == 5
-    assert said.out.startswith(
-        "a.yaml:8:11: spec.result.keep: claims cannot be kept, because CLAIMS_KEY is not set. Try: "
-    )
+    position, _, message = said.out.partition(": ")
+    assert position == "a.yaml:8:11"
+    assert message.startswith("spec.result.keep: claims cannot be kept, because CLAIMS_KEY is not set. Try: ")
     assert here("validate", "a.yaml", CLAIMS_KEY=KEY).code == 0
 
 
-def test_a_short_claims_key_is_refused_and_none_is_shown(here: Here) -> None:
+def test_a_short_claims_key_is_refused_and_not_shown(here: Here) -> None:
     said = here("get", CLAIMS_KEY="too short")
     said.is_one_clear_error("CLAIMS_KEY", "32 characters")
     assert "too short" not in said.err

@@ -24,7 +24,7 @@ def logged(err: str, event: str) -> list[dict[str, object]]:
 
 
 def test_sender_and_command_are_in_log_metrics_and_audit(here: Here) -> None:
-    """[I5] The kernel says who: whatever a client claims."""
+    """[I5] The kernel reports the sender; a claim of the client is ignored."""
     write(here.folder / "images/slow.jpg", jpeg("sandbox-delay=10m"))
     write(here.folder / "specs/held.yaml", upload("held", {"front": "front.jpg"}, document_id=4))
     process = spawn(here.folder, "run", "--sandbox", *FREE_PORT, **FAST, LOG_FORMAT="json", LOG_LEVEL="info")
@@ -66,22 +66,22 @@ def test_sender_and_command_are_in_log_metrics_and_audit(here: Here) -> None:
     assert {row["sender"].split(",")[0] for row in rows} == {US}
 
 
-def test_an_agent_that_starts_paused_says_so(here: Here) -> None:
+def test_an_agent_that_starts_paused_logs_it(here: Here) -> None:
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
     assert finish(spawn(here.folder, "run", "--sandbox", "--once", *FREE_PORT, **FAST)).code == 0
     assert here("pause").code == 0
     said = finish(spawn(here.folder, "run", "--sandbox", "--once", *FREE_PORT, **FAST, LOG_FORMAT="json"))
     (line,) = logged(said.err, "paused")
-    assert (line["level"], line["hint"]) == ("warning", "nothing new is begun before `assure-agent resume`")
+    assert (line["level"], line["hint"]) == ("warning", "the agent starts nothing new before `assure-agent resume`")
 
 
-def test_an_account_without_a_name_or_of_another_namespace_is_reported_as_such() -> None:
+def test_an_account_without_a_name_or_of_another_namespace() -> None:
     assert account_of_process(54321, os.getpid()).startswith("uid 54321")
     assert account_of_process(65534, os.getpid()) == "an account outside of the agent's user namespace (uid 65534)"
 
 
 def test_a_client_cannot_claim_to_be_another_account(here: Here) -> None:
-    """[I5] The kernel's word counts, not the client's."""
+    """[I5] The kernel reports the account."""
     process = spawn(here.folder, "run", "--sandbox", *FREE_PORT, **FAST)
     try:
         wait_for(process, "metrics: ")

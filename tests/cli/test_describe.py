@@ -1,4 +1,4 @@
-"""`describe --remote`: what Assure has now, without a personal value."""
+"""`describe --remote`: the dossier at Assure, without personal values."""
 
 import asyncio
 import contextlib
@@ -63,8 +63,10 @@ async def test_statuses_reasons_and_checks_are_shown_and_values_are_masked(world
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["while an agent runs", "while none runs"])
-async def test_personal_values_are_shown_once_the_history_says_so(world: World, state: Here, running: bool) -> None:
-    """[I5] [I6] [I7] The entry is there, and no value is in the store; the outcome and the phase stay."""
+async def test_personal_values_are_shown_after_the_disclosure_is_recorded(
+    world: World, state: Here, running: bool
+) -> None:
+    """[I5] [I6] [I7] The audit log has the entry, the store has no value, and outcome and phase are unchanged."""
     world.upload("a", retention="1d")
     await world.settle()
     before = world.record("a")
@@ -73,7 +75,7 @@ async def test_personal_values_are_shown_once_the_history_says_so(world: World, 
     assert said.code == 0, said
     personal = said.json["items"][0]["processes"][0]["personal"]
     assert personal["finalResult.firstName"] == [FIRST_NAME]
-    assert "audit history" in said.err
+    assert "audit log" in said.err
     assert world.history("a")[-2:] == ["PersonalDataDisclosed", "CommandApplied"]
     assert world.rows("SELECT verb, uid FROM commands") == [("show-personal", before.uid)]
     assert FIRST_NAME.encode() not in world.state_bytes()
@@ -86,8 +88,8 @@ async def test_personal_values_are_shown_once_the_history_says_so(world: World, 
     assert world.history("a").count("PersonalDataDisclosed") == 2
 
 
-async def test_nothing_personal_is_shown_when_it_cannot_be_recorded(world: World, state: Here) -> None:
-    """[I6] The lock is somebody else's, and nobody hears on the socket: an error, and no call to Assure."""
+async def test_no_personal_value_is_shown_if_the_disclosure_cannot_be_recorded(world: World, state: Here) -> None:
+    """[I6] Another process has the lock and serves no socket: the command fails without a call to Assure."""
     world.upload("a", retention="1d")
     await world.settle()
     lock = FileLock(world.state.with_name("agent.db.lock"))
@@ -101,14 +103,14 @@ async def test_nothing_personal_is_shown_when_it_cannot_be_recorded(world: World
     assert "PersonalDataDisclosed" not in world.history("a")
 
 
-async def test_an_object_that_is_deleted_is_reported_as_such(world: World, state: Here) -> None:
+async def test_a_deleted_dossier_is_reported(world: World, state: Here) -> None:
     world.upload("a")
     await world.settle()
     said = await asyncio.to_thread(state, "describe", "a", "--remote")
-    assert (said.code, said.out.endswith("(404): it is deleted.\n")) == (0, True)
+    assert (said.code, said.out.endswith("(404). It was deleted.\n")) == (0, True)
 
 
-async def test_an_object_that_is_not_at_assure_or_not_ours_is_an_error(world: World, state: Here) -> None:
+async def test_a_request_without_a_dossier_or_of_another_account_is_an_error(world: World, state: Here) -> None:
     world.upload("a", suspend=True)
     await world.settle()
 
@@ -122,7 +124,7 @@ async def test_an_object_that_is_not_at_assure_or_not_ours_is_an_error(world: Wo
     assert (await ask("a")).code == 2  # type: ignore[attr-defined]
 
 
-def test_only_names_of_fields_leave_the_reader() -> None:
+def test_the_parser_returns_only_the_names_of_fields() -> None:
     """[I6]"""
     body = (
         b'{"processId":"p1","status":"rejected","statusReasons":[{"type":"rejection","category":"x","message":"Jane"}],'

@@ -1,4 +1,4 @@
-"""`doctor`: each check finds what it is for, secrets stay secret, and nothing is changed."""
+"""`doctor`: each check reports its problem, shows no secret, and changes nothing."""
 
 import asyncio
 import errno
@@ -9,8 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.cli.checks import State, local
-from agent.cli.checks import assure as there
+from agent.cli.checks import State, assure, files, images, source, store
 from agent.platform.settings import load_settings
 from agent.sandbox import SandboxServer
 from agent.store.connection import open_writer
@@ -29,7 +28,7 @@ def states(said: object) -> dict[str, str]:
     return {check["check"]: check["state"] for check in said.json["checks"]}  # type: ignore[attr-defined]
 
 
-async def test_a_good_place_is_fine_and_is_left_as_it_is(world: World, here: Here) -> None:
+async def test_a_correct_installation_passes_and_is_unchanged(world: World, here: Here) -> None:
     world.upload("a")
     await world.settle(base_url=world.sandbox.url)
     world.state.parent.chmod(0o700)
@@ -44,17 +43,17 @@ async def test_a_good_place_is_fine_and_is_left_as_it_is(world: World, here: Her
     }
     said = await asyncio.to_thread(here, "doctor", "-o", "json")
     found = states(said)
-    assert found.pop("clock")  # the sandbox lives in its own time, or gives none
-    assert found.pop("sqlite")  # as the machine has it
+    assert found.pop("clock")  # the sandbox may send a simulated time, or none
+    assert found.pop("sqlite")  # depends on the machine
     assert set(found.values()) == {"ok"}, said.out
     checks = {check["check"]: check for check in said.json["checks"]}
-    assert checks["agent"]["message"] == "no agent runs on the store"
+    assert checks["agent"]["message"] == "no agent is running on the store"
     assert checks["account"]["message"].endswith(world.sandbox.url)
-    assert checks["credentials"]["message"].startswith("a token can be had")
+    assert checks["credentials"]["message"].startswith("Assure issues a token")
     assert world.state.read_bytes() == before
 
 
-async def test_a_copy_that_was_put_back_is_reported_before_any_run(world: World, here: Here) -> None:
+async def test_a_restored_copy_is_reported_before_the_next_run(world: World, here: Here) -> None:
     world.upload("a")
     await world.settle()
     here.env["STATE_URL"] = f"sqlite:///{world.state}"
@@ -63,13 +62,13 @@ async def test_a_copy_that_was_put_back_is_reported_before_any_run(world: World,
     assert states(await asyncio.to_thread(here, "doctor", "--offline", "-o", "json"))["recovery"] == "warning"
 
 
-async def test_the_agent_that_runs_is_reported_by_its_pid(world: World, here: Here) -> None:
+async def test_the_lock_names_the_pid_of_the_running_agent(world: World, here: Here) -> None:
     async with world.running():
         assert holder(world.state) == os.getpid()
     assert holder(world.state) is None
 
 
-def test_each_setting_has_its_origin_and_secrets_do_not_show(here: Here) -> None:
+def test_each_setting_is_listed_with_its_source_and_without_secrets(here: Here) -> None:
     """[I6]"""
     write(here.folder / "ours.env", "ASSURE_AGENT_SOURCE_NAME=office\n").chmod(0o600)
     write(here.folder / "ours.yaml", "poll_interval: 7s\n")
@@ -91,7 +90,7 @@ def test_each_setting_has_its_origin_and_secrets_do_not_show(here: Here) -> None
     assert (files_check["state"], files_check["hint"]) == ("warning", "chmod 600 ours.yaml")
 
 
-def test_a_secret_from_a_file_is_reported_as_such(here: Here) -> None:
+def test_the_source_of_a_secret_may_be_a_file(here: Here) -> None:
     write(here.folder / "secret", "hunter2")
     here.env = {"CLIENT_ID": "me", "CLIENT_SECRET_FILE": "secret"}
     said = here("doctor", "--offline", "-o", "json")
@@ -109,7 +108,7 @@ def test_a_wrong_setting_or_no_credentials_is_a_problem(here: Here) -> None:
     assert ". Try: " in said.out
 
 
-def test_credentials_are_tried(here: Here, remote: SandboxServer) -> None:
+def test_the_credentials_are_tested(here: Here, remote: SandboxServer) -> None:
     said = here("doctor", "-o", "json", BASE_URL=remote.url)
     assert states(said)["credentials"] == "ok"
     said = here("doctor", "-o", "json", BASE_URL=remote.url, CLIENT_SECRET="wrong")
@@ -121,16 +120,16 @@ def test_credentials_are_tried(here: Here, remote: SandboxServer) -> None:
 @pytest.mark.parametrize(
     ("theirs", "state"),
     [(1000.0, State.OK), (990.0, State.WARNING), (2000.0, State.PROBLEM), (None, State.WARNING)],
-    ids=["right", "a little", "much", "not told"],
+    ids=["equal", "10 s ahead", "1000 s behind", "no time"],
 )
 def test_the_clock_is_compared_with_assures(theirs: float | None, state: State) -> None:
-    assert there._clock(theirs, 1000.0).state is state
+    assert assure._clock(theirs, 1000.0).state is state
 
 
 async def test_the_clock_is_read_from_the_answer(remote: SandboxServer) -> None:
     config = remote.config
     settings = load_settings(base_url=remote.url, client_id=config.client_id, client_secret=config.client_secret)
-    found = {check.name: check for check in await there.checks(settings, offline=False)}
+    found = {check.name: check for check in await assure.checks(settings, offline=False)}
     assert found["clock"].state is State.OK, found
 
 
@@ -139,92 +138,90 @@ def test_permissions(folder: Path) -> None:
     state.parent.mkdir(mode=0o700)
     write(state, b"").chmod(0o600)
     write(state.with_name("agent.key"), b"").chmod(0o600)
-    assert {check.state for check in local.permissions(state)} == {State.OK}
+    assert {check.state for check in files.permissions(state)} == {State.OK}
     state.parent.chmod(0o755)
     state.chmod(0o640)
-    found = {check.name: check for check in local.permissions(state)}
+    found = {check.name: check for check in files.permissions(state)}
     assert found["state folder"].state is State.WARNING
     assert (found["state file"].state, found["state file"].hint) == (State.PROBLEM, f"chmod 600 {state}")
     state.parent.chmod(0o777)
-    assert next(iter(local.permissions(state))).state is State.PROBLEM
+    assert next(iter(files.permissions(state))).state is State.PROBLEM
 
 
-def test_the_modes_that_fs_group_sets_at_each_mount_are_no_problem(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No chmod would last, and of a volume's folder, which is root's, none is possible."""
+def test_the_modes_of_an_fs_group_volume_are_warnings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kubelet sets the modes at each mount, and root owns the folder of a volume: chmod cannot help."""
     state = folder / "state" / "agent.db"
     write(state, b"").chmod(0o660)
     write(state.with_name("agent.key"), b"").chmod(0o660)
     state.parent.chmod(0o2770)
     group = state.parent.stat().st_gid
-    found = {check.name: check for check in local.permissions(state)}
+    found = {check.name: check for check in files.permissions(state)}
     names = ("state folder", "state file", "key file")
     assert {(found[name].state, found[name].hint) for name in names} == {
-        (State.WARNING, f"let no other pod or user have group {group}")
+        (State.WARNING, f"give group {group} to no other pod or user")
     }
     owner = state.stat().st_uid
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     monkeypatch.setattr(os, "getegid", lambda: group + 1)
     monkeypatch.setattr(os, "getgroups", list)
-    strange = next(iter(local.permissions(state)))
+    strange = next(iter(files.permissions(state)))
     assert (strange.state, strange.hint.startswith(f"as the user with uid {owner}: chmod 700")) == (State.PROBLEM, True)
     state.parent.chmod(0o2700)
-    assert next(iter(local.permissions(state))).state is State.OK
+    assert next(iter(files.permissions(state))).state is State.OK
 
 
-def test_a_state_folder_of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert local.writable(folder).state is State.OK
+def test_a_state_folder_of_another_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert files.writable(folder).state is State.OK
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    found = local.writable(folder)
+    found = files.writable(folder)
     assert (found.state, "chown" in found.hint) == (State.PROBLEM, True)
 
 
 @pytest.mark.parametrize(
-    ("free", "inodes", "state"), [(0, 9, "problem"), (10**6, 0, "problem"), (5000, 9, "warning"), (10**6, 9, "ok")]
+    ("free", "inodes", "state"),
+    [(0, 9, "problem"), (10**6, 0, "problem"), (5000, 9, "warning"), (10**6, 9, "ok")],
+    ids=["no bytes", "no inodes", "few bytes", "enough"],
 )
-def test_a_state_folder_without_room_is_not_ok(
+def test_a_state_folder_without_free_space_is_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, free: int, inodes: int, state: str
 ) -> None:
-    """users.md §9.13: `it can be` with 0 bytes free."""
+    """The state folder needs free bytes and free inodes."""
     found = SimpleNamespace(f_blocks=10**6, f_frsize=4096, f_bavail=free, f_files=100, f_favail=inodes)
     monkeypatch.setattr(os, "statvfs", lambda path: found)
-    said = local.writable(folder / "state")
+    said = files.writable(folder / "state")
     assert said.state == state
-    assert "left" in said.message
+    assert "left" in said.message or "free" in said.message
 
 
-def test_files_that_restore_set_aside_are_reported(folder: Path) -> None:
+def test_state_files_that_restore_replaced_are_reported(folder: Path) -> None:
     """[I6]"""
     state = folder / "state" / "agent.db"
-    assert list(local.replaced_files(state)) == []
+    assert list(files.replaced_files(state)) == []
     write(state.with_name("replaced-20261101T000000.000000Z.db"), b"")
-    (check,) = local.replaced_files(state)
+    (check,) = files.replaced_files(state)
     assert check.state is State.WARNING
     assert "replaced-20261101T000000.000000Z.db" in check.hint
 
 
-def test_a_state_folder_that_may_not_be_read_is_reported_by_doctor(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_state_folder_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: Path, **_: object) -> bool:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_dir", refused)
     settings = load_settings(state_url=f"sqlite:///{folder}/state/agent.db")
     write(settings.state_path, b"")
-    monkeypatch.setattr(local, "ReadOnlyStore", refused)
-    (found,) = local.store(settings.state_path, settings)
+    monkeypatch.setattr(store, "ReadOnlyStore", refused)
+    (found,) = store.store(settings.state_path, settings)
     assert (found.state, str(settings.state_path) in found.message) == (State.PROBLEM, True)
     assert "chown" in found.hint
 
 
 def test_an_old_sqlite_is_a_warning() -> None:
-    assert local.sqlite((3, 40, 1)).state is State.WARNING
-    assert local.sqlite((3, 51, 3)).state is State.OK
+    assert store.sqlite((3, 40, 1)).state is State.WARNING
+    assert store.sqlite((3, 51, 3)).state is State.OK
 
 
-def test_a_store_that_is_none_foreign_or_newer(here: Here) -> None:
+def test_a_file_that_is_not_a_store_is_a_problem(here: Here) -> None:
     path = here.folder / "state/agent.db"
     here.env["STATE_URL"] = f"sqlite:///{path}"
     write(path, "nonsense" * 1000)
@@ -254,7 +251,7 @@ def test_a_source_that_is_missing_or_has_faults(here: Here) -> None:
     "value",
     ["jane.doe_at_mail.example.com", "1984-02-29", "29.02.1984", "19840229", "born-1984-02-29", "31-6-12345678"],
 )
-def test_labels_that_seem_personal_are_reported_without_their_value(here: Here, value: str) -> None:
+def test_personal_data_in_labels_is_reported_without_its_value(here: Here, value: str) -> None:
     """[I6]"""
     write(here.folder / "specs/a.yaml", capture("a", labels={"team": "onboarding", "note": value}))
     said = here("doctor", "--offline", "-o", "json")
@@ -264,49 +261,49 @@ def test_labels_that_seem_personal_are_reported_without_their_value(here: Here, 
 
 
 @pytest.mark.parametrize("value", ["onboarding", "4711", "v1.2.3", "2026", "team-at-work", ""])
-def test_other_labels_are_fine(value: str) -> None:
-    assert local.personal(value) is None
+def test_other_labels_are_accepted(value: str) -> None:
+    assert source.personal_data_in(value) is None
 
 
 def test_images_that_git_tracks(here: Here) -> None:
     def git(*arguments: str) -> None:
         subprocess.run(["git", "-C", str(here.folder), *arguments], check=True, capture_output=True)
 
-    images = here.folder / "images"
+    folder = here.folder / "images"
     git("init", "-q")
-    assert local.tracked(images).state is State.OK
+    assert images.tracked(folder).state is State.OK
     git("add", "images/front.jpg")
-    found = local.tracked(images)
+    found = images.tracked(folder)
     assert (found.state, "1 file " in found.message) == (State.WARNING, True)
-    assert local.tracked(here.folder / "elsewhere").state is State.OK
+    assert images.tracked(here.folder / "elsewhere").state is State.OK
     git("update-index", "--split-index")
-    found = local.tracked(images)
-    assert (found.state, "cannot tell whether git tracks" in found.message) == (State.WARNING, True)
+    found = images.tracked(folder)
+    assert (found.state, "the files that git tracks" in found.message) == (State.WARNING, True)
     git("update-index", "--no-split-index")
     (here.folder / ".git/index").write_bytes(b"garbage")
-    assert "is damaged" in local.tracked(images).message
+    assert "is damaged" in images.tracked(folder).message
 
 
 def test_doctor_reports_if_authors_can_be_recorded(here: Here, tmp_path: Path) -> None:
     """[issue 14]"""
-    assert "in no git checkout" in local.provenance(here.folder / "specs", []).message
+    assert "not in a git checkout" in source.provenance(here.folder / "specs", []).message
     clone = repository(tmp_path / "git")
-    assert "no commit yet" in local.provenance(clone, []).message
+    assert "no commit yet" in source.provenance(clone, []).message
     for name in ("a", "b"):
         write(clone / f"{name}.yaml", capture(name))
         head = commit(clone)
-    found = local.provenance(clone, ["a.yaml", "b.yaml"])
+    found = source.provenance(clone, ["a.yaml", "b.yaml"])
     assert (found.state, head[:12] in found.message) == (State.OK, True)
     run_git(tmp_path, "clone", "-q", "--depth=1", f"file://{tmp_path}/git/remote.git", "cut")
-    found = local.provenance(tmp_path / "cut", ["a.yaml", "b.yaml"])
-    assert (found.state, "2 files: not known (shallow clone)" in found.message) == (State.WARNING, True)
+    found = source.provenance(tmp_path / "cut", ["a.yaml", "b.yaml"])
+    assert (found.state, "2 files: unknown (shallow clone)" in found.message) == (State.WARNING, True)
     assert "--unshallow" in (found.hint or "")
     (clone / ".git/HEAD").write_text("garbage")
-    found = local.provenance(clone, ["a.yaml"])
-    assert (found.state, "cannot be recorded" in found.message) == (State.WARNING, True)
+    found = source.provenance(clone, ["a.yaml"])
+    assert (found.state, "cannot record commits" in found.message) == (State.WARNING, True)
 
 
-def test_a_lock_that_nobody_holds_names_nobody(folder: Path) -> None:
+def test_a_released_lock_names_no_process(folder: Path) -> None:
     state = folder / "agent.db"
     assert holder(state) is None
     lock = FileLock(folder / "agent.db.lock")

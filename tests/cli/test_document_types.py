@@ -1,4 +1,4 @@
-"""`document-types` and `schema`: what a file may say, before it is written."""
+"""`document-types` and `schema`: the valid content of a request file."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ HOOKS = yaml.safe_load((Path(__file__).parents[2] / ".pre-commit-hooks.yaml").re
 
 @pytest.fixture
 def there(here: Here, remote: SandboxServer) -> Here:
-    """A command that has an Assure to ask."""
+    """A command with a running sandbox."""
     here.env["BASE_URL"] = remote.url
     return here
 
@@ -41,7 +41,7 @@ def test_the_list_as_a_table_and_as_json(there: Here) -> None:
     assert not (there.folder / "state").exists()
 
 
-def test_nothing_that_fits_is_fine_and_says_what_to_try(there: Here) -> None:
+def test_an_empty_list_is_a_success_with_a_hint(there: Here) -> None:
     said = there("document-types", "--country", "XXX")
     assert (said.code, said.err) == (0, "")
     assert "Try: " in said.out
@@ -57,12 +57,14 @@ def test_with_wrong_credentials(there: Here) -> None:
     there("document-types", CLIENT_SECRET="wrong").is_one_clear_error("client id and secret")
 
 
-def test_when_nobody_answers(here: Here) -> None:
+def test_without_an_answer(here: Here) -> None:
     here("document-types", BASE_URL="http://127.0.0.1:9").is_one_clear_error("http://127.0.0.1:9", "cannot be reached")
 
 
-@pytest.mark.parametrize(("kind", "word"), [(Kind.INTERNAL, "HTTP 500"), (Kind.FOREIGN, "HTTP")])
-def test_an_answer_that_is_none(there: Here, remote: SandboxServer, kind: Kind, word: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "word"), [(Kind.INTERNAL, "HTTP 500"), (Kind.FOREIGN, "HTTP")], ids=["status 500", "foreign page"]
+)
+def test_an_undocumented_answer(there: Here, remote: SandboxServer, kind: Kind, word: str) -> None:
     remote.faults.add([Rule(operation="getDocumentTypes", kind=kind, nth=1)])
     there("document-types").is_one_clear_error("document types", word)
 
@@ -73,7 +75,7 @@ def test_the_schema_is_printed_and_needs_nothing(here: Here) -> None:
     assert (said.code, json.loads(said.out)) == (0, request_schema())
 
 
-def test_the_hook_of_pre_commit_sees_a_name_that_two_files_share_and_needs_nothing(here: Here) -> None:
+def test_the_pre_commit_hook_finds_a_name_that_two_files_share(here: Here) -> None:
     here.env.clear()
     (hook,) = HOOKS
     assert (hook["id"], hook["language"], hook["pass_filenames"]) == ("assure-agent-validate", "python", False)

@@ -1,4 +1,4 @@
-"""What a person reads when something is wrong: one clear line that ends in what to try, and no traceback."""
+"""Errors of commands: one line with the cause and the remedy, and no traceback."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ ONCE = ("run", "--once", *FREE_PORT)
 
 @pytest.fixture
 def settled(here: Here, remote: SandboxServer) -> Here:
-    """A command whose store belongs to the sandbox: something was asked of it."""
+    """A command whose store belongs to the sandbox and has one settled request."""
     here.env |= {"BASE_URL": remote.url, "POLL_INTERVAL": "1s"}
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
     said = here(*ONCE)
@@ -41,10 +41,10 @@ def test_no_credentials(here: Here) -> None:
     assert not (here.folder / "state").exists()
 
 
-def test_a_base_url_where_nobody_answers(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_url_without_a_server(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "MAX_ATTEMPTS", 1)
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
-    here(*ONCE, BASE_URL="http://127.0.0.1:9").is_one_clear_error("http://127.0.0.1:9", "nothing is lost")
+    here(*ONCE, BASE_URL="http://127.0.0.1:9").is_one_clear_error("http://127.0.0.1:9", "all requests are stored")
     assert [item["phase"] for item in here("get", "-o", "json").json["items"]] == ["dossier"]
 
 
@@ -66,7 +66,7 @@ def test_a_plain_http_base_url(here: Here) -> None:
         ("CLIENT_SECRET_FILE", "no/such/file", "CLIENT_SECRET_FILE"),
     ],
 )
-def test_a_bad_setting_is_named(here: Here, name: str, value: str, words: str) -> None:
+def test_an_invalid_setting_is_named(here: Here, name: str, value: str, words: str) -> None:
     given = {name: value} | ({"CLIENT_SECRET": ""} if name == "CLIENT_SECRET_FILE" else {})
     said = here("run", "--once", **given)
     said.is_one_clear_error(name, words)
@@ -79,8 +79,8 @@ def test_a_state_folder_that_cannot_be_written(here: Here) -> None:
     said.is_one_clear_error("file/state", "STATE_URL")
 
 
-@pytest.mark.parametrize("command", [ONCE, ("get",), ("audit", "verify")], ids=["run", "get", "audit"])
-def test_a_state_file_that_is_none(here: Here, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command", [ONCE, ("get",), ("audit", "verify")], ids=["run", "get", "audit verify"])
+def test_a_file_that_is_not_a_store(here: Here, command: tuple[str, ...]) -> None:
     write(here.folder / "state/agent.db", b"this is not a database" * 100)
     here(*command, BASE_URL="http://127.0.0.1:9").is_one_clear_error("state/agent.db", "backup")
 
@@ -117,7 +117,7 @@ def test_a_state_file_with_a_damaged_page(settled: Here, table: str) -> None:
 
 
 def test_a_record_that_cannot_be_read(settled: Here) -> None:
-    """[I6] The error quotes nothing of it."""
+    """[I6] The error does not quote the record."""
     with contextlib.closing(sqlite3.connect(settled.folder / "state/agent.db")) as connection, connection:
         connection.execute("UPDATE requests SET record = json_set(record, '$.phase', 'jane')")
     said = settled("get")
@@ -130,12 +130,12 @@ def test_a_state_file_of_another_account(settled: Here) -> None:
     said.is_one_clear_error("another Assure account", "another-client", "STATE_URL")
 
 
-def test_a_port_that_is_taken(settled: Here, remote: SandboxServer) -> None:
+def test_a_port_that_is_in_use(settled: Here, remote: SandboxServer) -> None:
     port = remote.url.rpartition(":")[2]
     settled("run", "--once", "--listen", f"127.0.0.1:{port}").is_one_clear_error("LISTEN", port, "--listen")
 
 
-def test_the_sandbox_on_a_port_that_is_taken(here: Here, remote: SandboxServer) -> None:
+def test_the_sandbox_on_a_port_that_is_in_use(here: Here, remote: SandboxServer) -> None:
     port = remote.url.rpartition(":")[2]
     here("sandbox", "--port", port).is_one_clear_error(port, "--port")
 
@@ -181,7 +181,7 @@ def test_a_second_agent_is_refused_at_once_with_the_pid_of_the_first(here: Here,
     assert ended.code == 0
 
 
-def test_ready_is_said_before_it_takes_long(here: Here) -> None:
+def test_the_sandbox_prints_its_url_at_once(here: Here) -> None:
     process = spawn(here.folder, "sandbox")
     try:
         url = wait_for(process, "http://").strip()
@@ -196,12 +196,12 @@ def _wait_for_lock(path: Path, pid: int) -> None:
 
 
 @pytest.mark.parametrize("command", ["get", "explain", "describe", "forget", "rerun", "claims"])
-def test_an_argument_that_is_no_text(here: Here, command: str) -> None:
+def test_an_argument_that_is_not_text(here: Here, command: str) -> None:
     here(command, "\udcff").is_one_clear_error("UTF-8")
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"version": 1}', '{"version": 1, "ids_ma'])
-def test_a_world_of_the_sandbox_that_it_did_not_write(here: Here, content: str) -> None:
+def test_an_invalid_file_of_the_sandbox(here: Here, content: str) -> None:
     (here.folder / "state/sandbox").mkdir(parents=True)
     (here.folder / "state/sandbox/sandbox.json").write_text(content)
     here("run", "--sandbox", "--once", *FREE_PORT).is_one_clear_error("sandbox.json", "remove it")
@@ -217,7 +217,7 @@ def test_an_empty_state_file(here: Here, command: tuple[str, ...]) -> None:
     here(*command).is_one_clear_error("agent.db", "is empty", "backup")
 
 
-def test_a_wrong_option_of_run_is_json_where_log_format_asks_for_it(here: Here) -> None:
+def test_a_wrong_option_of_run_is_reported_as_json(here: Here) -> None:
     said = here("run", "--timeout", "5s", LOG_FORMAT="json")
     line = json.loads(said.err.splitlines()[-1])
     assert (said.code, line["event"], line["error"]) == (2, "ended", "--timeout has no effect without --once.")

@@ -1,11 +1,10 @@
-"""`explain`: full sentences about where a request is, and the exact words that answer a hold."""
+"""`explain`: sentences about the state of a request, and the commands that resolve a hold."""
 
 import asyncio
 from dataclasses import replace
 
 import pytest
 
-from agent.cli.explain import as_json
 from agent.core.assure_types import CaptureOptions, ProcessType
 from agent.core.effect import EffectKind
 from agent.core.machine import admit
@@ -13,7 +12,10 @@ from agent.core.next_effect import next_due_at
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record
 from agent.store.readonly import ReadOnlyStore
-from agent.views.explain import EFFECTS, FOLLOWING, HOLDS, PHASES, hold_answers, next_step
+from agent.views.explain import next_step
+from agent.views.explain_json import FOLLOWING, explanation_json
+from agent.views.holds import HOLDS, hold_answers
+from agent.views.phrases import EFFECTS, PHASES
 from agent.views.plan import Action
 from tests.cli.command_runner import Here
 from tests.support.environment import World
@@ -55,12 +57,12 @@ async def test_a_finished_request(world: World, here: Here) -> None:
     assert "a is a request of kind upload, generation 1, attempt 1, admitted at 2027-01-15T08:00:00.000Z" in said.out
     assert "Its outcome has been accepted" in said.out
     assert "start the verification (billable): done (HTTP 200)" in said.out
-    assert "What comes next: Nothing: the request is finished." in said.out
-    assert "If its file asked for something else now: " in said.out
+    assert "Next step: None. The request is finished." in said.out
+    assert "If you changed its file now: it would be held for the operator's decision" in said.out
     assert "jane" not in said.out
 
 
-async def test_a_hold_says_what_it_means_and_how_it_is_answered(world: World, here: Here) -> None:
+async def test_a_hold_is_explained_with_the_commands_that_resolve_it(world: World, here: Here) -> None:
     world.upload("a", document_id=IDENTITY_CARD)
     await world.settle()
     hold = world.record("a").hold
@@ -86,13 +88,13 @@ async def test_an_outcome_that_remains_after_an_abandoned_change_is_reported(wor
     await world.settle()
     here.env |= {"STATE_URL": f"sqlite:///{world.state}", "SPECS_DIR": str(world.specs)}
     said = await asyncio.to_thread(here, "resolve", "a", "abandon")
-    assert said.out.endswith("; the outcome accepted stands\n")
+    assert said.out.endswith("; the outcome accepted is kept\n")
     reported = (await asyncio.to_thread(here, "explain", "a")).out
     assert "and the earlier outcome is kept" in reported
     assert "To verify the file as it is now, run `assure-agent rerun a`" in reported
 
 
-async def test_no_capture_link_is_reported(world: World, here: Here) -> None:
+async def test_explain_prints_no_capture_link(world: World, here: Here) -> None:
     """[I6]"""
     world.capture("a", capture={"uiProfile": "sandbox-outcome-abandoned"})
     here.env["STATE_URL"] = f"sqlite:///{world.state}"
@@ -105,7 +107,7 @@ async def test_no_capture_link_is_reported(world: World, here: Here) -> None:
             assert link not in said.out
 
 
-def test_a_name_that_is_not_there(here: Here) -> None:
+def test_an_unknown_name_is_an_error(here: Here) -> None:
     here("explain", "nobody").is_one_clear_error("nobody", "get")
 
 
@@ -117,7 +119,7 @@ REFUSED = Hold(id="h-2", reason=HoldReason.REFUSED, at=0.0)
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ({}, "has a free slot, the agent will create a dossier."),
+        ({}, "a free slot, the agent will create a dossier."),
         (
             {"intent": Intent(kind=EffectKind.CREATE_DOSSIER, number=1, at=0.0)},
             "The agent has waited for the answer to a call",
@@ -128,7 +130,7 @@ REFUSED = Hold(id="h-2", reason=HoldReason.REFUSED, at=0.0)
         ({**RESULT, "hold": REFUSED}, "it ends as expired and its dossier is deleted, even while it is held"),
         ({"phase": Phase.DELETION, "dossier_id": "d", "delete_at": 60.0}, "the agent will delete the dossier."),
     ],
-    ids=["new", "open", "held", "waiting", "asked", "held and billed", "deletion"],
+    ids=["new", "call open", "held", "waiting", "held about its file", "held and billed", "deletion"],
 )
 def test_next_step(state: dict[str, object], words: str) -> None:
     assert words in next_step(record(**state), 10.0, POLICY).sentence
@@ -137,22 +139,22 @@ def test_next_step(state: dict[str, object], words: str) -> None:
 def test_a_suspended_request_waits_for_its_file() -> None:
     base = record()
     suspended = replace(base, desired=replace(base.desired, suspend=True), due_at=None)
-    assert next_step(suspended, 10.0, POLICY).sentence.startswith("The request is suspended.")
+    assert next_step(suspended, 10.0, POLICY).sentence.startswith("The request is suspended. Remove `suspend: true`")
 
 
 @pytest.mark.parametrize("phase", Phase)
-def test_everything_can_be_explained(phase: Phase) -> None:
+def test_each_phase_can_be_explained(phase: Phase) -> None:
     known = {"dossier_id": "d", "process_id": "p", "opened_at": 0.0} if phase is not Phase.DOSSIER else {}
     done = {"outcome": Outcome.EXPIRED, "outcome_at": 1.0} if phase is Phase.DONE else {}
     for hold in (None, QUESTION, REFUSED):
         for now in (10.0, 10**6):
             made = record(phase=phase, hold=hold, **known, **done)
-            reported = as_json(made, [], now, POLICY)
+            reported = explanation_json(made, [], now, POLICY)
             assert reported["next"]["sentence"].endswith(".")
             assert "jane" not in str(reported)
 
 
-async def test_an_agent_that_goes_on_meanwhile_is_not_taken_for_an_older_copy(
+async def test_a_store_that_changes_during_the_command_is_not_an_older_copy(
     world: World, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.upload("a", suspend=True)
@@ -173,7 +175,7 @@ async def test_an_agent_that_goes_on_meanwhile_is_not_taken_for_an_older_copy(
 
 
 @pytest.mark.parametrize(("phase", "adopts"), [(Phase.DOSSIER, True), (Phase.RESULT, False)])
-def test_a_dossier_is_offered_for_adoption_where_it_would_be_taken(phase: Phase, adopts: bool) -> None:
+def test_adopt_is_offered_only_if_the_agent_would_accept_it(phase: Phase, adopts: bool) -> None:
     hold = Hold(id="h", reason=HoldReason.HISTORY_LOST, at=0.0)
     commands, _ = hold_answers(replace(record(), phase=phase, hold=hold), hold)
     assert ("assure-agent resolve a adopt DOSSIER_ID" in commands) is adopts

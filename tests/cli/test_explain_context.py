@@ -1,14 +1,14 @@
-"""What concerns a request and does not stand in its record: pause, withdrawals that wait, annotations that miss."""
+"""Facts about a request outside its record: a pause, waiting withdrawals, annotations that name no open hold."""
 
 import asyncio
 
 import pytest
 
-from agent.cli.explain import as_json
 from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase
 from agent.daemon.agent import Agent
 from agent.views.explain import RequestContext, describe_state, next_step
+from agent.views.explain_json import explanation_json
 from tests.cli.command_runner import CommandResult, Here
 from tests.controller.test_recovery import copied, put_back
 from tests.support.commands import ask
@@ -53,7 +53,7 @@ async def test_a_pause_is_reported_with_its_time_and_the_command_that_ends_it(wo
     assert world.ledger.dossiers == {}
 
 
-async def test_an_operator_that_pauses_twice_is_paused_since_the_first_time(world: World, here: Here) -> None:
+async def test_a_second_pause_keeps_the_time_of_the_first(world: World, here: Here) -> None:
     async with world.running():
         await ask(world, "pause")
         (first,) = world.rows("SELECT value FROM meta WHERE key = 'remembered/paused'")
@@ -67,7 +67,7 @@ async def test_an_operator_that_pauses_twice_is_paused_since_the_first_time(worl
 
 
 @pytest.mark.parametrize("more", [RESULT, {**RESULT, "phase": Phase.DELETION, "delete_at": 0.0}])
-def test_a_request_that_goes_on_while_the_agent_is_paused_says_when(more: dict[str, object]) -> None:
+def test_a_paused_agent_still_polls_and_deletes(more: dict[str, object]) -> None:
     one = record(**more)
     assert "As soon as an agent runs" in next_step(one, 20.0, Policy(), PAUSED).sentence
     assert any(
@@ -75,14 +75,16 @@ def test_a_request_that_goes_on_while_the_agent_is_paused_says_when(more: dict[s
     )
 
 
-def test_a_pause_whose_beginning_an_earlier_version_did_not_keep() -> None:
+def test_a_pause_of_an_unknown_time() -> None:
     around = RequestContext(paused_since=0.0)
-    assert any("is paused. It starts nothing new" in sentence for sentence in describe_state(record(), 20.0, around))
-    assert as_json(record(), [], 20.0, Policy(), around)["pausedSince"] is None
+    assert any(
+        "The agent is paused. It starts nothing new" in sentence for sentence in describe_state(record(), 20.0, around)
+    )
+    assert explanation_json(record(), [], 20.0, Policy(), around)["pausedSince"] is None
 
 
-async def test_a_copy_whose_dossiers_are_gone_says_what_lets_it_go_on(world: World, here: Here) -> None:
-    """[I1] [I2] First `approve`, then `resume`, because so many dossiers that are gone look like a wrong account."""
+async def test_a_restored_copy_without_dossiers_names_approve_and_then_resume(world: World, here: Here) -> None:
+    """[I1] [I2] First `approve`, then `resume`: many missing dossiers may mean a wrong account."""
     names = [f"a-{number}" for number in range(8)]
     for name in names:
         world.upload(name, "sandbox-delay=5m")
@@ -112,13 +114,13 @@ async def test_a_copy_whose_dossiers_are_gone_says_what_lets_it_go_on(world: Wor
     assert [world.starts(name) for name in names] == [1] * 8
 
 
-def test_a_request_that_would_be_begun_in_a_copy_waits_for_an_approval() -> None:
+def test_a_new_request_in_a_restored_copy_waits_for_an_approval() -> None:
     around = RequestContext(recovering=True, gated=True)
     assert next_step(record(), 20.0, Policy(), around).sentence.startswith("The agent waits for `assure-agent approve`")
-    assert as_json(record(), [], 20.0, Policy(), around)["ifChanged"]["action"] == "hold"
+    assert explanation_json(record(), [], 20.0, Policy(), around)["ifChanged"]["action"] == "hold"
 
 
-async def test_a_withdrawal_that_waits_is_reported_where_operators_read(world: World, here: Here) -> None:
+async def test_a_waiting_withdrawal_is_reported_by_explain_get_and_doctor(world: World, here: Here) -> None:
     names = [f"a-{number}" for number in range(6)]
     for name in names:
         world.upload(name, suspend=True)
@@ -131,8 +133,8 @@ async def test_a_withdrawal_that_waits_is_reported_where_operators_read(world: W
         (item,) = (await said(here, world, "explain", "a-0", "-o", "json")).json["items"]
         places = [(await said(here, world, *command)).out for command in (("get",), ("doctor", "--offline"))]
         assert "Its file is gone. 4 withdrawals wait for approval, including this one" in reported
-        assert "If the withdrawals are approved: it would be withdrawn" in reported
-        assert "If its file were removed now" not in reported
+        assert "If you approve the withdrawals: it would be withdrawn" in reported
+        assert "If you removed its file now" not in reported
         assert item["withdrawalWaits"]
         assert "4 withdrawals" not in other
         for text in (reported, *places):
@@ -140,10 +142,10 @@ async def test_a_withdrawal_that_waits_is_reported_where_operators_read(world: W
         await ask(world, "approve")
         await scanned(world, agent)
         assert world.rows("SELECT * FROM scan_notes") == []
-        assert "wait for a person" not in (await said(here, world, "explain", "a-0")).out
+        assert "for approval" not in (await said(here, world, "explain", "a-0")).out
 
 
-async def test_files_that_are_back_wait_no_longer(world: World, here: Here) -> None:
+async def test_restored_files_cancel_the_waiting_withdrawals(world: World, here: Here) -> None:
     paths = [world.upload(f"a-{number}", suspend=True) for number in range(4)]
     async with world.running() as agent:
         for path in paths:
@@ -154,14 +156,17 @@ async def test_files_that_are_back_wait_no_longer(world: World, here: Here) -> N
             path.with_suffix(".away").rename(path)
         await scanned(world, agent)
         assert world.rows("SELECT * FROM scan_notes") == []
-        assert "If its file were removed now" in (await said(here, world, "explain", "a-0")).out
+        assert "If you removed its file now" in (await said(here, world, "explain", "a-0")).out
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
-    [("retry@h-000000", "names h-000000, which is not open"), ("perhaps", "does not name its open hold")],
+    [
+        ("retry@h-000000", "names h-000000, which is not open"),
+        ("perhaps", "does not name its open hold"),
+    ],
 )
-async def test_an_annotation_that_answers_no_open_hold_is_reported(
+async def test_an_annotation_that_names_no_open_hold_is_reported(
     world: World, here: Here, answer: str, words: str
 ) -> None:
     world.upload("a", document_id=IDENTITY_CARD)
@@ -176,10 +181,10 @@ async def test_an_annotation_that_answers_no_open_hold_is_reported(
         assert f"The annotation `assure-agent/resolve` in its file {words}: the agent ignores it." in reported
         assert f"The open hold is {hold.id}." in reported
         assert item["strayAnswer"] == ("h-000000" if "@" in answer else "")
-        assert "ignored: a: its `assure-agent/resolve` answers no open hold" in listed
+        assert "ignored: the annotation `assure-agent/resolve` of a does not name an open hold" in listed
         world.upload("a", document_id=IDENTITY_CARD)
         await scanned(world, agent)
-        assert "in its file answers" not in (await said(here, world, "explain", "a")).out
+        assert "The annotation" not in (await said(here, world, "explain", "a")).out
 
 
 async def test_retention_is_reported(world: World, here: Here) -> None:

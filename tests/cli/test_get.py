@@ -35,12 +35,12 @@ FIELDS = [
 
 @pytest.fixture
 def state(world: World, here: Here) -> Here:
-    """A command that looks at the state of the world."""
+    """A command that reads the store of the world."""
     here.env["STATE_URL"] = f"sqlite:///{world.state}"
     return here
 
 
-async def test_get_without_a_store_has_no_items_and_is_fine(here: Here) -> None:
+async def test_get_without_a_store_lists_no_requests(here: Here) -> None:
     said = here("get", "-o", "json")
     assert (said.code, said.json) == (0, {"items": [], "refused": []})
     assert "No requests yet. Try: " in here("get").out
@@ -97,7 +97,7 @@ async def test_held_waiting_suspended_and_refused_as_json(world: World, state: H
     assert (refused["file"], refused["line"] > 1, refused["column"]) == ("refused.yaml", True, 14)
 
 
-async def test_one_request_by_its_name_and_a_name_that_is_not_there(world: World, state: Here) -> None:
+async def test_one_request_by_its_name_and_an_unknown_name(world: World, state: Here) -> None:
     world.upload("a", suspend=True)
     world.upload("b", suspend=True)
     await world.settle()
@@ -122,7 +122,7 @@ async def test_the_link_is_printed_alone_and_never_in_lists(world: World, state:
     assert state("get", "--link").code == 2
 
 
-async def test_the_audit_of_what_was_written_is_fine(world: World, state: Here) -> None:
+async def test_an_unchanged_audit_log_is_verified(world: World, state: Here) -> None:
     """[I5]"""
     world.upload("a")
     await world.settle()
@@ -134,7 +134,7 @@ async def test_the_audit_of_what_was_written_is_fine(world: World, state: Here) 
     assert state("audit", "verify").out.endswith("of 1 request: ok\n")
 
 
-async def test_the_audit_finds_what_was_changed_behind_its_back(world: World, state: Here) -> None:
+async def test_the_audit_finds_a_changed_event(world: World, state: Here) -> None:
     """[I5]"""
     world.upload("a")
     await world.settle()
@@ -155,7 +155,7 @@ async def test_an_audit_without_a_store_is_an_error(here: Here) -> None:
     here("audit", "verify").is_one_clear_error("state/agent.db", "STATE_URL")
 
 
-def test_validate_says_where_what_and_what_to_do(here: Here) -> None:
+def test_validate_prints_position_message_and_remedy(here: Here) -> None:
     write(here.folder / "specs/good.yaml", upload("good", {"front": "front.jpg"}))
     write(here.folder / "specs/also-good.yaml", capture("also-good"))
     assert (here("validate", "specs").code, here("validate", "specs").out) == (0, "")
@@ -171,14 +171,14 @@ def test_validate_says_where_what_and_what_to_do(here: Here) -> None:
     assert (fault["file"], fault["line"]) == ("specs/bad.yaml", line)
 
 
-def test_validate_checks_images_unless_requested_otherwise(here: Here) -> None:
+def test_validate_checks_images_unless_no_images_is_given(here: Here) -> None:
     write(here.folder / "specs/a.yaml", upload("a", {"front": "no/such.jpg"}))
     assert here("validate", "specs").code == 5
     assert here("validate", "specs", "--no-images").code == 0
     assert here("validate").code == 2
 
 
-def test_neither_credentials_nor_a_state_are_needed_to_validate(here: Here) -> None:
+def test_validate_needs_neither_credentials_nor_a_store(here: Here) -> None:
     here.env.clear()
     write(here.folder / "specs/a.yaml", capture("a"))
     assert here("validate", "specs").code == 0

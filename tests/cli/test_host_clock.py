@@ -1,4 +1,4 @@
-"""The command on a host whose clock is set while it runs: no billed request expires (issue 14, point 5)."""
+"""The clock of the host is set while the agent runs: no billed request expires (issue 14, point 5)."""
 
 import signal
 import subprocess
@@ -21,13 +21,13 @@ COUNT = 10
 
 
 def set_clock(folder: Path, seconds: float) -> None:
-    """The clock of the agent's host is this far ahead from now on."""
+    """Set the clock of the agent's host ahead by `seconds`."""
     (folder / "shift.new").write_text(str(seconds))
     (folder / "shift.new").replace(folder / "shift")
 
 
 def test_ten_billed_requests_settle_with_their_results_for_any_host_clock(here: Here, remote: SandboxServer) -> None:
-    """[I1] [I3] A day ahead while ten are billed; killed in that time; right again; a day behind at the next start."""
+    """[I1] [I3] The clock is a day ahead during the starts and a kill, then right, then a day behind at a start."""
     here.env |= {"BASE_URL": remote.url, "POLL_INTERVAL": "1s"}
     names = [f"a-{number}" for number in range(COUNT)]
     for name in names:

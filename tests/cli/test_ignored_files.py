@@ -1,4 +1,4 @@
-"""Files that are no request files: named where people look, or listed and passed over."""
+"""Files of the source that are not request files: reported or listed, and ignored."""
 
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn
 from tests.support.files import upload, write
@@ -7,17 +7,17 @@ ONCE = ("run", "--sandbox", "--once", *FREE_PORT)
 KUSTOMIZATION = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n"
 
 
-def test_a_near_miss_is_reported_by_validate_plan_doctor_and_the_log(here: Here) -> None:
+def test_a_misnamed_file_is_reported_by_validate_plan_doctor_and_the_log(here: Here) -> None:
     write(here.folder / "specs/customer.yaml.txt", upload("customer", {"front": "front.jpg"}))
     for command in (("validate", "specs"), ("plan",), ("doctor", "--offline")):
         said = here(*command)
         assert "customer.yaml.txt" in said.out + said.err, command
         assert ".yaml or .yml" in said.out + said.err
     assert here("plan", "-o", "json").json["passedOver"] == ["customer.yaml.txt"]
-    assert "passed over" in finish(spawn(here.folder, *ONCE)).err
+    assert "ignores files of the source" in finish(spawn(here.folder, *ONCE)).err
 
 
-def test_other_kinds_are_refused_or_listed_or_passed_over_by_a_setting(here: Here) -> None:
+def test_other_kinds_are_refused_listed_or_ignored(here: Here) -> None:
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
     write(here.folder / "specs/kustomization.yaml", KUSTOMIZATION)
     assert here("validate", "specs").code == 5

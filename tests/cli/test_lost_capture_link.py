@@ -1,4 +1,4 @@
-"""A capture that goes on after its link was lost with the state file: whoever looks is told, and what to do."""
+"""A capture that continues although its link was lost with the state file: the commands report it with a remedy."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ from tests.support.fixtures import Begin, begin, world
 
 __all__ = ["begin", "world"]
 
-LOST = "Its capture link is lost: the state file was lost"
+LOST = "Its capture link is lost"
 TRY = "Try: `assure-agent rerun a` starts again with a new link, and Assure bills it again."
 
 
@@ -35,7 +35,7 @@ SEEN = StatusSnapshot(
 
 
 def command(world: World, here: Here) -> Here:
-    """The command on the state of this world."""
+    """The command with the store of this world."""
     config = world.sandbox.config
     here.env |= {
         "STATE_URL": f"sqlite:///{world.state}",
@@ -51,7 +51,7 @@ async def said(here: Here, *arguments: str) -> CommandResult:
 
 
 async def captures(world: World, *names: str) -> None:
-    """Each has its link, and its person began: there is a process in its dossier."""
+    """Capture requests whose end users have started: each dossier has a process."""
     for name in names:
         world.capture(name)
     async with world.running():
@@ -60,7 +60,7 @@ async def captures(world: World, *names: str) -> None:
 
 
 async def regained(world: World) -> None:
-    """The state file is gone; what Assure has is adopted, and a person approved."""
+    """The state file was lost, the agent adopted the dossiers at Assure, and the operator approved."""
     lose(world)
     async with approved(world) as agent:
         await until(lambda: not agent.reconciler.recovering)
@@ -68,7 +68,7 @@ async def regained(world: World) -> None:
 
 
 async def test_the_lost_link_of_an_adopted_capture_is_reported(begin: Begin, here: Here) -> None:
-    """[I1] It would wait for its deadline without a word. Nothing is asked of Assure to know it."""
+    """[I1] Otherwise it would silently wait for its deadline. The report needs no call to Assure."""
     world = await begin(interactive=True)
     state = command(world, here)
     await captures(world, "a")
@@ -92,7 +92,7 @@ async def test_the_lost_link_of_an_adopted_capture_is_reported(begin: Begin, her
     assert any(LOST in sentence for sentence in page["where"])
 
 
-async def test_the_suggested_command_hands_out_another_link(begin: Begin, here: Here) -> None:
+async def test_the_suggested_command_creates_another_link(begin: Begin, here: Here) -> None:
     world = await begin(interactive=True)
     await captures(world, "a")
     await regained(world)

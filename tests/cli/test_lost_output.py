@@ -1,4 +1,4 @@
-"""Nothing that only tells may harm the work [I1]: the log and the progress can be lost, and nothing else is."""
+"""A failed output must not harm the work [I1]: only lines of the log and the progress are lost."""
 
 import os
 import re
@@ -37,7 +37,7 @@ def dead_reader() -> Iterator[int]:
 
 @contextmanager
 def stuck_reader() -> Iterator[int]:
-    """A pipe that is full, and that nobody empties: a write to it never returns."""
+    """A full pipe without a reader: a write to it never returns."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with pytest.raises(BlockingIOError):
@@ -90,9 +90,7 @@ def end(process: "subprocess.Popen[bytes]") -> int:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
-def test_a_log_and_a_progress_that_cannot_be_written_delay_no_request(
-    here: Here, place: Callable[[], "contextmanager[int]"]
-) -> None:
+def test_a_log_that_cannot_be_written_delays_no_request(here: Here, place: Callable[[], "contextmanager[int]"]) -> None:
     request(here, "a")
     with place() as handle:  # type: ignore[attr-defined]
         process = start(here, stdout=handle, stderr=handle)
@@ -106,10 +104,8 @@ def test_a_log_and_a_progress_that_cannot_be_written_delay_no_request(
 
 
 @pytest.mark.parametrize("place", [dead_reader, stuck_reader], ids=lambda place: place.__name__)
-def test_a_run_once_whose_output_nobody_reads_does_all_of_its_work(
-    here: Here, place: Callable[[], "contextmanager[int]"]
-) -> None:
-    """`assure-agent run --once | head -1` among them."""
+def test_a_run_once_without_a_reader_completes_its_work(here: Here, place: Callable[[], "contextmanager[int]"]) -> None:
+    """One case is `assure-agent run --once | head -1`."""
     for name in "abc":
         request(here, name)
     with place() as handle:  # type: ignore[attr-defined]
@@ -118,7 +114,7 @@ def test_a_run_once_whose_output_nobody_reads_does_all_of_its_work(
     assert outcomes(here) == dict.fromkeys("abc", "accepted")
 
 
-def test_a_log_on_a_full_disk_goes_on_when_there_is_room_and_says_how_many_lines_are_lost(here: Here) -> None:
+def test_a_log_on_a_full_disk_continues_with_the_number_of_lost_lines(here: Here) -> None:
     if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     mounted = 'mount -t tmpfs -o size=16k tmpfs /mnt && echo x > /mnt/ballast && exec "$@" 2>> /mnt/log'
@@ -157,8 +153,8 @@ def test_a_log_on_a_full_disk_goes_on_when_there_is_room_and_says_how_many_lines
         process.stdout.close()
 
 
-def test_a_terminal_that_closes_ends_the_agent_in_order_and_nohup_lets_it_live(here: Here) -> None:
-    """SIGHUP: what is under way is answered and saved; where the caller ignores it, it stays ignored."""
+def test_a_closed_terminal_ends_the_agent_unless_it_runs_under_nohup(here: Here) -> None:
+    """After SIGHUP, open answers are saved. If the caller ignores SIGHUP, it remains ignored."""
     request(here, "a")
     process = start(here)
     try:
@@ -196,8 +192,8 @@ def said(here: Here, *arguments: str, stdout: int) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "arguments", [("get",), ("schema",), ("--help",), ("doctor", "--offline", "-o", "json")], ids=" ".join
 )
-def test_a_command_whose_reader_has_enough_ends_silently(here: Here, arguments: tuple[str, ...]) -> None:
-    """`assure-agent get | head -1`; the exit code is a shell's for SIGPIPE."""
+def test_a_command_whose_reader_ends_is_silent(here: Here, arguments: tuple[str, ...]) -> None:
+    """As in `assure-agent get | head -1`. The exit code is the one that a shell reports for SIGPIPE."""
     with dead_reader() as handle:
         assert said(here, *arguments, stdout=handle) == (141, "")
 
@@ -208,7 +204,7 @@ def test_an_answer_that_cannot_be_written_is_an_error(here: Here) -> None:
     assert code == 1
     assert err == (
         "assure-agent: The output cannot be written: No space left on device. "
-        "Try: make room there, or choose another place.\n"
+        "Try: free disk space, or write the output to another file.\n"
     )
 
 
@@ -216,7 +212,7 @@ def test_an_answer_that_cannot_be_written_is_an_error(here: Here) -> None:
     "fault", [{"POLL_INTERVAL": "soon"}, {"CLIENT_SECRET": ""}, {"STATE_URL": "sqlite:////proc/x"}]
 )
 def test_with_json_logs_the_error_that_ends_a_run_is_json_as_well(here: Here, fault: dict[str, str]) -> None:
-    """users.md §9.11"""
+    """The last line of stderr has the format of the log."""
     done = subprocess.run(
         [*COMMAND, "run", "--once", *FREE_PORT],
         cwd=here.folder,
@@ -231,8 +227,8 @@ def test_with_json_logs_the_error_that_ends_a_run_is_json_as_well(here: Here, fa
     assert lines[-1]["hint"]
 
 
-def test_a_closed_standard_stream_is_no_place_for_the_store(here: Here) -> None:
-    """With fd 1 and 2 closed, the next two files that are opened get these numbers."""
+def test_a_closed_standard_stream_does_not_damage_the_store(here: Here) -> None:
+    """With descriptors 1 and 2 closed, the next two opened files receive these numbers."""
     request(here, "a")
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *COMMAND, "run", "--sandbox", "--once", *FREE_PORT]
     assert subprocess.run(closed, cwd=here.folder, env=environment(here), timeout=PATIENT).returncode == 0

@@ -1,4 +1,4 @@
-"""How tables are printed: whole, and the same on a terminal as in a pipe."""
+"""Tables are printed without cuts, and the same on a terminal and in a pipe."""
 
 import os
 import pty
@@ -16,7 +16,7 @@ SCRIPT = f"from agent.cli.output import print_table; print_table({COLUMNS!r}, {R
 
 
 def on_a_terminal(columns: int) -> str:
-    """What a terminal of so many columns shows, without its colours."""
+    """The output on a terminal with this number of columns, without colours."""
     ours, theirs = pty.openpty()
     env = {"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": str(columns)}
     with subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=theirs, env=env) as process:

@@ -23,7 +23,7 @@ def opens(link: str) -> int:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another process does."""
+    """Wait until another process fulfils the condition."""
     end = time.monotonic() + PATIENT
     while not condition():
         assert time.monotonic() < end
@@ -32,7 +32,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def running(here: Here, *arguments: str, **env: str) -> Iterator["subprocess.Popen[str]"]:
-    """An agent in another process, killed where a test fails."""
+    """An agent in another process, which is killed if the test fails."""
     process = spawn(here.folder, "run", *FREE_PORT, *arguments, **env)
     try:
         yield process
@@ -42,7 +42,7 @@ def running(here: Here, *arguments: str, **env: str) -> Iterator["subprocess.Pop
             process.communicate()
 
 
-def test_the_demo_prints_a_link_that_works_once_and_says_how_to_get_another(here: Here) -> None:
+def test_the_demo_prints_a_link_that_works_once_and_the_command_for_another(here: Here) -> None:
     with running(here, "--sandbox", POLL_INTERVAL="1s") as process:
         link = wait_for(process, "status page: ").split()[-1]
         assert "assure-agent page" in wait_for(process, "works once")
@@ -55,7 +55,7 @@ def test_the_demo_prints_a_link_that_works_once_and_says_how_to_get_another(here
         assert finish(process, signal.SIGINT).code == 0
 
 
-def test_in_a_service_a_link_reaches_neither_log_nor_store(here: Here, remote: SandboxServer) -> None:
+def test_a_link_is_in_neither_log_nor_store(here: Here, remote: SandboxServer) -> None:
     settings = {"BASE_URL": remote.url, "CLIENT_ID": "sandbox-client", "CLIENT_SECRET": "sandbox-secret"}
     with running(here, LOG_FORMAT="json", LOG_LEVEL="debug", **settings) as process:
         until(lambda: here("page").code == 0)
@@ -72,7 +72,7 @@ def test_in_a_service_a_link_reaches_neither_log_nor_store(here: Here, remote: S
                 assert file.is_dir() or code[1].encode() not in file.read_bytes()
 
 
-def test_a_wildcard_address_is_printed_as_one_that_can_be_opened(here: Here) -> None:
+def test_the_link_of_a_wildcard_address_can_be_opened(here: Here) -> None:
     with running(here, "--sandbox", "--listen", "0.0.0.0:0") as process:
         link = wait_for(process, "status page: ").split()[-1]
         assert link.startswith("http://127.0.0.1:")
@@ -81,6 +81,6 @@ def test_a_wildcard_address_is_printed_as_one_that_can_be_opened(here: Here) -> 
 
 
 def test_without_an_agent_there_is_no_link(here: Here) -> None:
-    here("page").is_one_clear_error("No agent runs on the state file state/agent.db", "assure-agent run")
+    here("page").is_one_clear_error("No agent is running on the state file state/agent.db", "assure-agent run")
     here("page", "--state", "sqlite:///no/such.db").is_one_clear_error("no/such.db")
-    assert not (here.folder / "state").exists(), "nothing was made for the question"
+    assert not (here.folder / "state").exists(), "the command creates no file"

@@ -1,4 +1,4 @@
-"""`plan`: exit codes, the three ways to print, and that it changes nothing."""
+"""`plan`: exit codes, the three output formats, and that it changes nothing."""
 
 import asyncio
 import shutil
@@ -50,7 +50,7 @@ def test_without_credentials_and_without_a_store(here: Here) -> None:
     assert not (here.folder / "state").exists()
 
 
-def test_a_refusal_wins_over_changes_that_wait(here: Here) -> None:
+def test_the_exit_code_of_a_refusal_wins_over_that_of_changes(here: Here) -> None:
     write(here.folder / "specs/a.yaml", capture("a"))
     write(here.folder / "specs/b.yaml", capture("b").replace("document", "dokument"))
     said = here("plan")
@@ -60,11 +60,11 @@ def test_a_refusal_wins_over_changes_that_wait(here: Here) -> None:
     assert said.out.endswith("1 create, 1 refuse. Billable starts in total: 1.\n")
 
 
-def test_a_folder_that_is_not_there_is_an_error(here: Here) -> None:
+def test_a_missing_folder_is_an_error(here: Here) -> None:
     here("plan", "--specs", "elsewhere").is_one_clear_error("source folder", "SPECS_DIR")
 
 
-async def test_nothing_to_do_once_all_is_done_and_the_store_is_left_alone(world: World, here: Here) -> None:
+async def test_a_plan_without_changes_leaves_the_store_unchanged(world: World, here: Here) -> None:
     """[I7]"""
     world.upload("a")
     await world.settle()
@@ -97,12 +97,12 @@ async def test_while_an_agent_runs(world: World, here: Here) -> None:
     assert [(row["name"], row["action"]) for row in said.json["changes"]] == [("a", "hold"), ("b", "create")]
 
 
-def test_markdown_shows_what_changes_and_lets_nothing_through() -> None:
+def test_markdown_shows_changes_and_escapes_markup() -> None:
     nasty = "<script> @all | `x` *y* [z](http://evil.example)\n# t"
     rows = (
         Change(name="a", action=Action.CREATE, reason="new", starts=1),
         Change(name="b", action=Action.NOTHING, reason="done, accepted"),
-        Change(name="", action=Action.REFUSE, reason=nasty, file=f"{nasty}.yaml", line=3, column=1, hint="mend it"),
+        Change(name="", action=Action.REFUSE, reason=nasty, file=f"{nasty}.yaml", line=3, column=1, hint="correct it"),
         Change(name="c", action=Action.WITHDRAW, reason="many", stopped=True, starts=1),
     )
     text = as_markdown(Plan(changes=rows, budget_left=7))
@@ -111,7 +111,7 @@ def test_markdown_shows_what_changes_and_lets_nothing_through() -> None:
     assert "Billable starts in total: 2.  " in text
     assert "Today's start budget still allows 7.  " in text
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(table) == 2 + 3  # what stays as it is is a number only
+    assert len(table) == 2 + 3  # unchanged requests are only counted
     assert "| c | withdraw (stopped) | many | 1 |" in table
     for line in table:
         assert "<" not in line
@@ -127,7 +127,7 @@ def test_a_long_plan_is_cut_in_a_comment() -> None:
     assert "Billable starts in total: 600." in text
 
 
-# -- a store that is not what it was ---------------------------------------------------------------------------------
+# -- a lost, older or restored store -----------------------------------------------------------------------------------
 
 
 def rows(said: CommandResult) -> dict[str, tuple[str, int]]:
@@ -141,7 +141,7 @@ async def planned(here: Here, world: World) -> CommandResult:
     return await asyncio.to_thread(here, "plan", "-o", "json")
 
 
-async def test_a_lost_store_is_foreseen_and_run_does_what_was_said(world: World, here: Here) -> None:
+async def test_the_plan_for_a_lost_store_agrees_with_the_run(world: World, here: Here) -> None:
     """[I2]"""
     world.upload("done")
     world.upload("runs", "sandbox-delay=10m")
@@ -163,7 +163,7 @@ async def test_a_lost_store_is_foreseen_and_run_does_what_was_said(world: World,
     assert world.record("runs").phase is Phase.RESULT
 
 
-async def test_from_an_older_copy_nothing_is_begun_before_a_person_approves(world: World, here: Here) -> None:
+async def test_an_older_copy_starts_nothing_before_the_approval(world: World, here: Here) -> None:
     """[I2]"""
     world.upload("done")
     world.upload("later", suspend=True)
@@ -190,8 +190,8 @@ async def test_from_an_older_copy_nothing_is_begun_before_a_person_approves(worl
     assert "createDossier" not in world.ledger.calls - before
 
 
-@pytest.mark.parametrize("abandoned", [False, True])
-async def test_a_new_token_in_a_changed_file_that_is_held_or_was_left_is_planned_and_explained(
+@pytest.mark.parametrize("abandoned", [False, True], ids=["held", "abandoned"])
+async def test_a_new_rerun_token_in_a_held_or_abandoned_change_is_planned(
     world: World, here: Here, abandoned: bool
 ) -> None:
     world.upload("a")
@@ -210,12 +210,12 @@ async def test_a_new_token_in_a_changed_file_that_is_held_or_was_left_is_planned
     assert world.starts("a") == 2
 
 
-def test_a_backup_into_a_folder_that_is_not_there_is_no_file(here: Here) -> None:
+def test_a_backup_into_a_missing_folder_creates_no_file(here: Here) -> None:
     here("backup", f"{here.folder}/kept/").is_one_clear_error("There is no folder", "kept/")
     assert not (here.folder / "kept").exists()
 
 
-async def test_a_backup_that_was_put_back_brings_its_key_along(world: World, here: Here) -> None:
+async def test_a_restored_backup_includes_its_key(world: World, here: Here) -> None:
     world.upload("a")
     await world.settle()
     backup = world.folder / "backup.db"
@@ -227,13 +227,13 @@ async def test_a_backup_that_was_put_back_brings_its_key_along(world: World, her
     assert (said.json["recovery"], rows(said)) == ("restored", {"a": ("nothing", 0)})
 
 
-def test_the_table_says_first_that_the_store_is_not_what_it_was(here: Here) -> None:
+def test_the_summary_begins_with_the_lost_store(here: Here) -> None:
     write(here.folder / "specs/a.yaml", capture("a"))
     (here.folder / "state").mkdir()
     (here.folder / "state/agent.key").write_text("5a" * 32 + "\n")
     said = here("plan")
     assert said.code == 2
     assert said.out.endswith(
-        "The state file was lost: `run` first reads from Assure what it still has. "
+        "The state file was lost: `run` first reads from Assure which dossiers it still has. "
         "1 hold. Billable starts in total: 0.\n"
     )

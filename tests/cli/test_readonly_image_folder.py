@@ -1,4 +1,4 @@
-"""IMAGES_AFTER_UPLOAD=delete on a folder that is mounted read-only, as both shipped deployments do [I6]."""
+"""IMAGES_AFTER_UPLOAD=delete with a read-only images folder, as in both shipped deployments [I6]."""
 
 import subprocess
 
@@ -35,7 +35,7 @@ def on_read_only_images(here: Here, *arguments: str) -> CommandResult:
     return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
-def test_an_image_that_cannot_be_deleted_is_reported_and_goes_with_the_next_start_that_can(here: Here) -> None:
+def test_an_undeletable_image_is_reported_and_deleted_by_a_later_start(here: Here) -> None:
     if subprocess.run([*READ_ONLY, "true"], cwd=here.folder, capture_output=True).returncode:
         pytest.skip("nothing can be mounted here")
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))

@@ -1,4 +1,4 @@
-"""`run`: the whole agent in a process of its own, with the built-in sandbox, until its end."""
+"""`run`: the whole agent in a separate process, with the built-in sandbox, until it ends."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ ONCE = ("run", "--sandbox", "--once", *FREE_PORT)
 
 @pytest.fixture
 def processes() -> Iterator[list["subprocess.Popen[str]"]]:
-    """Processes that a failing test must not leave behind."""
+    """Started processes, which are killed if a test fails."""
     started: list[subprocess.Popen[str]] = []
     yield started
     for process in started:
@@ -33,7 +33,7 @@ def three_requests(folder: Path) -> None:
     write(folder / "specs/c.yaml", capture("customer-c"))
 
 
-def test_three_requests_are_settled_reported_and_audited(here: Here) -> None:
+def test_three_requests_are_settled_and_reported(here: Here) -> None:
     """[I1] [I5]"""
     three_requests(here.folder)
     said = finish(spawn(here.folder, *ONCE, **FAST))
@@ -52,7 +52,7 @@ def test_three_requests_are_settled_reported_and_audited(here: Here) -> None:
     assert here("audit", "verify").code == 0
 
 
-def test_something_held_is_exit_code_3_before_5_and_4(here: Here) -> None:
+def test_a_held_request_is_exit_code_3_before_5_and_4(here: Here) -> None:
     write(here.folder / "specs/a.yaml", upload("held", {"front": "front.jpg"}, document_id=IDENTITY_CARD))
     write(here.folder / "specs/b.yaml", upload("refused", {"front": "no/such.jpg"}))
     said = finish(spawn(here.folder, *ONCE, **FAST))
@@ -62,7 +62,7 @@ def test_something_held_is_exit_code_3_before_5_and_4(here: Here) -> None:
 
 
 def test_withdrawals_that_wait_for_approval_are_reported_and_exit_code_3(here: Here) -> None:
-    """They are undecided as a hold is; once approved they are withdrawn, and all is done."""
+    """Waiting withdrawals count as held. After the approval they are withdrawn, and the exit code is 0."""
     paths = [
         write(here.folder / f"specs/{name}.yaml", upload(name, {"front": "front.jpg"}, suspend=True))
         for name in "abcde"
@@ -79,7 +79,7 @@ def test_withdrawals_that_wait_for_approval_are_reported_and_exit_code_3(here: H
     assert outcomes == ["withdrawn"] * 4 + [None]
 
 
-def test_refused_files_are_exit_code_5_and_what_waits_at_the_timeout_is_4(here: Here) -> None:
+def test_refused_files_are_exit_code_5_and_unsettled_requests_at_the_timeout_4(here: Here) -> None:
     write(here.folder / "images/slow.jpg", jpeg("sandbox-delay=10m"))
     write(here.folder / "specs/slow.yaml", upload("slow", {"front": "slow.jpg"}))
     assert finish(spawn(here.folder, *ONCE, "--timeout", "1s", **FAST)).code == 4
@@ -89,8 +89,10 @@ def test_refused_files_are_exit_code_5_and_what_waits_at_the_timeout_is_4(here: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_signal_ends_it_with_0(here: Here, processes: list["subprocess.Popen[str]"], number: signal.Signals) -> None:
-    """[I1] What was under way goes on in the next run."""
+def test_a_signal_ends_the_agent_with_0(
+    here: Here, processes: list["subprocess.Popen[str]"], number: signal.Signals
+) -> None:
+    """[I1] The next run continues the open requests."""
     write(here.folder / "images/slow.jpg", jpeg("sandbox-delay=2s"))
     write(here.folder / "specs/slow.yaml", upload("slow", {"front": "slow.jpg"}))
     process = spawn(here.folder, "run", "--sandbox", *FREE_PORT, **FAST)
@@ -112,4 +114,4 @@ def test_version_and_help(here: Here) -> None:
 
 
 def test_the_help_names_the_exit_codes(here: Here) -> None:
-    assert "Exit codes: 0 fine" in here("--help").out
+    assert "Exit codes: 0 success" in here("--help").out

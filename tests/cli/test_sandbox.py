@@ -1,4 +1,4 @@
-"""`assure-agent sandbox`: what its flags make of it."""
+"""`assure-agent sandbox`: the effect of its options."""
 
 import json
 import urllib.request
@@ -11,14 +11,14 @@ from tests.cli.command_runner import Here
 from verification.processes import simulated
 
 
-def test_a_host_that_is_none_is_not_blamed_on_the_port(here: Here) -> None:
+def test_an_unknown_host_is_reported_with_a_hint_about_the_host(here: Here) -> None:
     here("sandbox", "--host", "nope.invalid", "--port", "0").is_one_clear_error("nope.invalid", "--host 127.0.0.1")
     with pytest.raises(SettingsError) as refused:
         _listener("nope.invalid", 0, "LISTEN")
     assert "an address of this machine" in refused.value.hint
 
 
-def test_the_flags_subscribe_to_events() -> None:
+def test_the_events_options_create_a_subscription() -> None:
     flags = {
         "events-url": "http://127.0.0.1:1/events",
         "events-secret": "a-secret",
@@ -44,8 +44,9 @@ def test_the_flags_subscribe_to_events() -> None:
         (["--outcomes", "accepted=0"], "--outcomes"),
         (["--delay", "3s-1s"], "--delay"),
     ],
+    ids=["url without scheme", "encoding", "lifetime", "unknown outcome", "no weight", "reversed range"],
 )
-def test_a_flag_that_cannot_be_is_named(here: Here, flags: list[str], words: str) -> None:
+def test_an_invalid_option_is_named(here: Here, flags: list[str], words: str) -> None:
     said = here("sandbox", *flags)
     assert said.code == 2
     assert words in said.err

@@ -1,4 +1,4 @@
-"""The demo's store: a folder of its own, never taken for a real one, and made new on request."""
+"""The store of the demo: a separate folder that is never used as a real store, and can be reset."""
 
 import orjson
 import pytest
@@ -14,16 +14,14 @@ SANDBOX = "sqlite:///state/sandbox/agent.db"
 
 @pytest.fixture
 def demo(here: Here) -> Here:
-    """A folder in which the demo ran to its end."""
+    """A folder after a complete run of the demo."""
     write(here.folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
     assert here(*DEMO).code == 0
     return here
 
 
-def test_a_real_agent_next_to_the_demo_verifies_all_itself_and_says_nothing_of_the_sandbox(
-    demo: Here, remote: SandboxServer
-) -> None:
-    """[I2] README's path: the demo, then credentials, then `run`."""
+def test_a_real_agent_after_the_demo_verifies_every_request(demo: Here, remote: SandboxServer) -> None:
+    """[I2] As the README describes: the demo, then credentials, then `run`."""
     said = demo(*REAL, BASE_URL=remote.url)
     assert said.code == 0, said
     assert "sandbox" not in (said.out + said.err).lower()
@@ -32,7 +30,7 @@ def test_a_real_agent_next_to_the_demo_verifies_all_itself_and_says_nothing_of_t
     assert demo("audit", "certificate", "customer-a", BASE_URL=remote.url).out.count("SIMULATED") == 0
 
 
-@pytest.mark.parametrize("rebind", [(), ("--rebind",)])
+@pytest.mark.parametrize("rebind", [(), ("--rebind",)], ids=["run", "run --rebind"])
 def test_a_store_of_the_sandbox_never_becomes_a_real_one(
     demo: Here, remote: SandboxServer, rebind: tuple[str, ...]
 ) -> None:
@@ -42,7 +40,7 @@ def test_a_store_of_the_sandbox_never_becomes_a_real_one(
     assert remote.ledger.calls.total() == 0
 
 
-def test_a_real_store_is_never_taken_by_the_sandbox(here: Here, remote: SandboxServer) -> None:
+def test_the_sandbox_never_uses_a_real_store(here: Here, remote: SandboxServer) -> None:
     write(here.folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
     assert here(*REAL, BASE_URL=remote.url).code == 0
     here(*DEMO, "--rebind", "--state", "sqlite:///state/agent.db").is_one_clear_error("sandbox", "STATE_URL")
@@ -57,7 +55,7 @@ def test_a_store_of_the_standalone_sandbox_never_becomes_one_of_assure(here: Her
     said.is_one_clear_error("simulated", "real at https://assure.invalid")
 
 
-def test_statements_about_the_sandbox_say_so(demo: Here) -> None:
+def test_audit_output_about_the_sandbox_is_marked_as_simulated(demo: Here) -> None:
     said = demo("audit", "certificate", "customer-a")
     assert said.code == 0
     assert "SIMULATED" in said.out.splitlines()[1]
@@ -66,13 +64,13 @@ def test_statements_about_the_sandbox_say_so(demo: Here) -> None:
     assert "SIMULATED" in orjson.loads(exported.splitlines()[0])["simulated"]
 
 
-def test_the_commands_find_the_only_store_and_say_which_it_is(demo: Here) -> None:
+def test_the_commands_find_the_store_of_the_demo_and_name_it(demo: Here) -> None:
     said = demo("get", "-o", "json")
     assert [item["outcome"] for item in said.json["items"]] == ["accepted"]
     assert "state/sandbox/agent.db" in said.err
 
 
-def test_the_demo_is_shown_again_after_a_reset(demo: Here) -> None:
+def test_the_demo_runs_again_after_a_reset(demo: Here) -> None:
     again = demo(*DEMO)
     assert "customer-a: accepted" not in again.out
     assert "sandbox reset" in again.out
@@ -103,8 +101,8 @@ def test_a_reset_keeps_the_key_of_another_store_in_the_folder(demo: Here, remote
     assert (demo.folder / "state/sandbox/agent.key").exists()
 
 
-def test_the_first_start_over_requests_says_what_it_bills(here: Here, remote: SandboxServer) -> None:
-    """Where the folder is run from another place, the store is a new one, and everybody is billed again."""
+def test_the_first_start_with_requests_warns_about_billed_starts(here: Here, remote: SandboxServer) -> None:
+    """In another working directory the store is new, and Assure bills every request again."""
     write(here.folder / "specs/a.yaml", upload("customer-a", {"front": "front.jpg"}))
     write(here.folder / "images/other.jpg", jpeg("sandbox-delay=10ms other"))
     write(here.folder / "specs/b.yaml", upload("customer-b", {"front": "other.jpg"}))
@@ -121,7 +119,7 @@ def test_the_first_start_over_requests_says_what_it_bills(here: Here, remote: Sa
     assert "new state file" not in here(*REAL, BASE_URL=remote.url).err
 
 
-def test_each_start_reports_the_places_that_it_uses(demo: Here) -> None:
+def test_each_start_prints_the_paths_that_it_uses(demo: Here) -> None:
     said = demo(*DEMO)
     assert f"requests: {demo.folder}/specs" in said.out
     assert f"state file: {demo.folder}/state/sandbox/agent.db" in said.out

@@ -1,4 +1,4 @@
-"""The settings: what is misspelt, empty or unreadable is told by its name and place, and never by its value."""
+"""The settings: errors name the setting and its source, and never a secret value."""
 
 import asyncio
 import base64
@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def own(folder: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that the agent has made its own, which is the working directory."""
+    """The working directory, in which the agent has its state."""
     Keys.load_or_create(write(here.folder / "state/agent.db", b""))
     (here.folder / "state/agent.db").unlink()
     monkeypatch.chdir(here.folder)
@@ -40,7 +40,7 @@ def own(folder: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("place", "content", "told"),
+    ("place", "content", "expected"),
     [
         (
             ".env",
@@ -60,8 +60,8 @@ def own(folder: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> Path:
         (".env", "MAX_STARTS_PERDAY=5\n", ".env:1: MAX_STARTS_PERDAY"),
     ],
 )
-def test_a_misspelt_brake_is_refused_by_every_command_in_every_place(
-    own: Path, here: Here, place: str, content: str, told: str, monkeypatch: pytest.MonkeyPatch
+def test_a_misspelt_start_limit_is_refused_by_every_command_from_every_source(
+    own: Path, here: Here, place: str, content: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if place == "environment":
         monkeypatch.setenv(content, "5")
@@ -73,11 +73,11 @@ def test_a_misspelt_brake_is_refused_by_every_command_in_every_place(
     for command in (("run", "--once"), ("plan",), ("get",), ("validate", "specs"), ("audit", "verify"), ("pause",)):
         said = here(*command)
         said.is_one_clear_error(
-            told, "did you mean", "MAX_STARTS_PER_DAY" if place != "assure-agent.yaml" else "max_", code=2
+            expected, "did you mean", "MAX_STARTS_PER_DAY" if place != "assure-agent.yaml" else "max_", code=2
         )
     said = here("doctor", "--offline", "-o", "json")
     assert (said.code, said.json["checks"][0]["state"], said.err) == (1, "problem", "")
-    assert told in said.json["checks"][0]["message"]
+    assert expected in said.json["checks"][0]["message"]
 
 
 def test_a_value_that_is_set_twice_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_service_variables_of_kubernetes_and_docker_are_ignored(own: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "expected"),
     [
         (".env", 'ASSURE_AGENT_MAX_STARTS_PER_DAY="1', ".env:1: invalid line"),
         (".env", "\n# one\nASSURE_AGENT_AGENT_ID='a\n\nOTHER=1\n", ".env:3: invalid line"),
@@ -125,17 +125,19 @@ def test_service_variables_of_kubernetes_and_docker_are_ignored(own: Path, monke
         (".env", "ASSURE_AGENT_AGENT_ID=a".encode("utf-16"), ".env:1 is not UTF-8"),
         (".env", 'ASSURE_AGENT_SPECS_DIR="a\nASSURE_AGENT_AGENT_ID=b"\n', "U+000A"),
         ("assure-agent.yaml", "agent_id: a\nagent_id: b\n", "assure-agent.yaml:2: AGENT_ID is set twice"),
-        ("assure-agent.yaml", "agent_id: {a: b}\n", "assure-agent.yaml:1: agent_id: expected one value"),
+        ("assure-agent.yaml", "agent_id: {a: b}\n", "assure-agent.yaml:1: expected one value"),
         ("assure-agent.yaml", "agent_id: a\n---\nagent_id: b\n", "assure-agent.yaml:2:1: invalid YAML"),
         ("assure-agent.yaml", "agent_id: !!python/name:os.system\n", "assure-agent.yaml:1"),
         ("assure-agent.yaml", "just text\n", "expected names of settings"),
     ],
 )
-def test_a_file_is_read_whole_or_refused(own: Path, here: Here, name: str, content: str | bytes, told: str) -> None:
+def test_a_file_is_read_completely_or_refused(
+    own: Path, here: Here, name: str, content: str | bytes, expected: str
+) -> None:
     write(own / name, content)
     said = here("run", "--once")
-    said.is_one_clear_error(told, code=1 if "U+" in told else 2)
-    assert told in here("doctor", "--offline").out
+    said.is_one_clear_error(expected, code=1 if "U+" in expected else 2)
+    assert expected in here("doctor", "--offline").out
 
 
 @pytest.mark.parametrize("content", ["\ufeffASSURE_AGENT_AGENT_ID=ab\r\nASSURE_AGENT_CONCURRENCY='8' # all\r\n"])
@@ -152,15 +154,15 @@ def test_byte_order_marks_and_line_ends_of_other_systems_are_read(own: Path, con
 @pytest.mark.parametrize(
     "name", ["BASE_URL", "SPECS_DIR", "IMAGES_DIR", "SOURCE_NAME", "STATE_URL", "CLIENT_SECRET_FILE"]
 )
-def test_an_empty_value_that_means_nothing_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """[I2] An empty SOURCE_NAME is another source: everybody would be verified anew."""
+def test_an_empty_value_without_a_meaning_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[I2] An empty SOURCE_NAME would be another source, and every request would be verified again."""
     monkeypatch.setenv(f"ASSURE_AGENT_{name}", "")
     with pytest.raises(SettingsError, match=f"ASSURE_AGENT_{name}: expected"):
         load_settings()
 
 
-def test_an_empty_backup_folder_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was the working directory, and had backups."""
+def test_an_empty_backup_folder_means_no_backups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty path must not become the working directory."""
     monkeypatch.setenv("ASSURE_AGENT_BACKUP_DIR", "")
     assert load_settings().backup_dir is None
 
@@ -195,16 +197,16 @@ def test_invisible_characters_around_a_value_are_removed(invisible: str, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("BASE_URL", "https://host:abc", "the port is a number"),
         ("BASE_URL", "https://host:0", "the port is a number"),
         ("BASE_URL", "https://host:", "the port is a number"),
         ("BASE_URL", "https://ho st", r"U\+0020"),
         ("BASE_URL", "https://ho\nst", r"U\+000A"),
-        ("BASE_URL", "https://[::1", "host cannot be read"),
-        ("BASE_URL", "https://1.2.3.999", "host cannot be read"),
-        ("BASE_URL", "https://a..b", "host cannot be read"),
+        ("BASE_URL", "https://[::1", "host is invalid"),
+        ("BASE_URL", "https://1.2.3.999", "host is invalid"),
+        ("BASE_URL", "https://a..b", "host is invalid"),
         ("BASE_URL", "https://häuser.example", r"U\+00E4"),
         ("TOKEN_URL", "https://elsewhere/${ASSURE_AGENT_CLAIMS_KEY}/", r"U\+007B"),
         ("SINK_URLS", "https://a.example/x y", r"U\+0020"),
@@ -212,17 +214,19 @@ def test_invisible_characters_around_a_value_are_removed(invisible: str, monkeyp
         ("STATE_URL", "sqlite:///state/\u200bagent.db/a\tb", r"U\+200B"),
     ],
 )
-def test_a_url_is_read_whole_at_the_start(name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_is_checked_completely_at_the_start(
+    name: str, value: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(f"ASSURE_AGENT_{name}", value)
-    with pytest.raises(SettingsError, match=told) as raised:
+    with pytest.raises(SettingsError, match=expected) as raised:
         load_settings()
     assert f"ASSURE_AGENT_{name}: expected" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=30))
-def test_a_url_that_is_taken_is_one_to_the_client_as_well(text: str) -> None:
-    """The client read it later, and ended in a traceback."""
+def test_an_accepted_url_is_valid_for_the_client_as_well(text: str) -> None:
+    """Otherwise the client would raise an exception later."""
     for value in (f"https://{text}", f"https://host:{text}", f"https://host/{text}"):
         try:
             checked_url(value, "https://api.signicat.com", query=True)
@@ -238,7 +242,7 @@ def test_a_tilde_is_the_home_of_the_user(folder: Path, monkeypatch: pytest.Monke
     assert (settings.specs_dir, settings.backup_dir) == (folder / "home/specs", folder / "home/kept")
 
 
-def test_quotes_that_docker_keeps_are_taken_off_and_refused_around_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quotes_from_docker_are_removed_and_refused_around_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSURE_AGENT_MAX_STARTS_PER_DAY", '"5"')
     monkeypatch.setenv("ASSURE_AGENT_AGENT_ID", "'ab'")
     assert (load_settings().max_starts_per_day, load_settings().agent_id) == (5, "ab")
@@ -265,7 +269,7 @@ def test_a_signing_secret_that_cannot_be_decoded_is_refused_and_not_shown(writte
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("POLL_INTERVAL", "0", "expected a duration above 0, such as 10s; found '0' in the environment."),
         ("CONCURRENCY", "x", "expected a whole number; found 'x' in the environment."),
@@ -275,13 +279,13 @@ def test_a_signing_secret_that_cannot_be_decoded_is_refused_and_not_shown(writte
         ("EVENTS_SIGNATURE_ENCODING", "x", "expected hex or base64; found 'x' in the environment."),
     ],
 )
-def test_an_error_names_what_was_expected_what_was_found_and_where(
-    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+def test_an_error_names_expected_value_found_value_and_source(
+    name: str, value: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"ASSURE_AGENT_{name}", value)
     with pytest.raises(SettingsError) as raised:
         load_settings()
-    assert str(raised.value) == f"ASSURE_AGENT_{name}: {told}"
+    assert str(raised.value) == f"ASSURE_AGENT_{name}: {expected}"
 
 
 def test_an_error_in_a_file_names_its_line(own: Path) -> None:
@@ -291,7 +295,7 @@ def test_an_error_in_a_file_names_its_line(own: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [".", "..", "/", ":memory:", "kept/", "kept", "a\0b"])
-def test_a_store_that_is_no_file_is_refused(folder: Path, path: str) -> None:
+def test_a_state_url_that_is_not_a_file_is_refused(folder: Path, path: str) -> None:
     (folder / "kept").mkdir()
     with pytest.raises(SettingsError, match="the path of a file"):
         load_settings(state_url=f"sqlite:///{path}")
@@ -299,7 +303,7 @@ def test_a_store_that_is_no_file_is_refused(folder: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "expected"),
     [
         ("assure-agent.yaml", b"rate_limit: [1\n", "assure-agent.yaml:2:1: invalid YAML"),
         ("assure-agent.yaml", b"- secret\n", "assure-agent.yaml: expected names of settings"),
@@ -309,22 +313,22 @@ def test_a_store_that_is_no_file_is_refused(folder: Path, path: str) -> None:
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(
-    folder: Path, here: Here, name: str, content: bytes, told: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, here: Here, name: str, content: bytes, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By every command, and by doctor in its table."""
+    """Every command names it, and doctor lists it in its table."""
     monkeypatch.chdir(folder)
     (folder / ".env").write_text("OTHER=1\n")
     (folder / name).write_bytes(content)
     said = here("doctor", "--offline")
     assert (said.code, said.err) == (1, "")
-    assert re.search(told, said.out)
-    with pytest.raises(SettingsError, match=told) as raised:
+    assert re.search(expected, said.out)
+    with pytest.raises(SettingsError, match=expected) as raised:
         load_settings()
     assert "secret" not in str(raised.value)
 
 
-async def test_a_source_under_another_name_is_refused_before_anybody_is_billed_again(world: World, here: Here) -> None:
-    """[I2] The name is part of every uid: under another one all are new."""
+async def test_a_renamed_source_is_refused_before_assure_bills_again(world: World, here: Here) -> None:
+    """[I2] The name of the source is part of every uid, so every request would be new."""
     world.upload("a")
     await world.settle()
     with pytest.raises(SettingsError, match="belongs to the source default"):

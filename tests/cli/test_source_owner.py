@@ -1,4 +1,4 @@
-"""Request files of others (issue 13.5): told without SOURCE_OWNER, refused with it, by every command alike."""
+"""Request files of other users (issue 13.5): reported without SOURCE_OWNER, refused with it, by every command."""
 
 import os
 from collections.abc import Callable
@@ -54,7 +54,7 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
 
 @pytest.fixture
 def request_file(here: Here) -> Path:
-    """A good request, in a folder of the source."""
+    """A valid request file in a folder of the source."""
     path = write(here.folder / "specs/of/a.yaml", upload("a", {"front": "front.jpg"}))
     path.chmod(0o644)
     for folder in (path.parent, path.parent.parent):
@@ -71,16 +71,18 @@ def writers(here: Here, **env: str) -> tuple[str, str]:
     return next((check["state"], check["message"]) for check in checks if check["check"] == "source, writers")
 
 
-def test_a_file_that_only_its_owner_can_change_is_fine(here: Here, request_file: Path, remote: SandboxServer) -> None:
-    request_file.parent.chmod(0o1777)  # as /tmp: names belong to their owners
+def test_a_file_that_only_its_owner_can_change_is_accepted(
+    here: Here, request_file: Path, remote: SandboxServer
+) -> None:
+    request_file.parent.chmod(0o1777)  # as /tmp: only the owner of a file can replace it
     assert writers(here)[0] == "ok"
     said = run_once(here, remote)
     assert said.code == 0
-    assert "others could change" not in said.err + said.out
+    assert "other users can change" not in said.err + said.out
 
 
 @pytest.mark.parametrize(("expose", "words"), REPORTED)
-def test_a_file_that_others_can_change_is_reported_and_works(
+def test_a_file_that_others_can_change_is_reported_and_admitted(
     here: Here, request_file: Path, remote: SandboxServer, expose: Callable[[Path], None], words: str
 ) -> None:
     expose(request_file)
@@ -89,14 +91,14 @@ def test_a_file_that_others_can_change_is_reported_and_works(
     assert here("validate", "specs").code == 0
     said = run_once(here, remote)
     assert said.code == 0
-    reported = (said.err + said.out).count("others could change request files")
-    assert reported == 1, "once, and not at each scan"
+    reported = (said.err + said.out).count("other users can change request files")
+    assert reported == 1, "logged once, not at each scan"
     assert '"count":1' in said.err.replace(" ", "")
-    assert "a.yaml" not in said.err, "no log names a file"
+    assert "a.yaml" not in said.err, "the log names no file"
 
 
 @pytest.mark.parametrize(("expose", "words"), REFUSED)
-def test_with_source_owner_it_is_refused_by_every_command(
+def test_with_source_owner_every_command_refuses_such_a_file(
     here: Here, request_file: Path, remote: SandboxServer, expose: Callable[[Path], None], words: str
 ) -> None:
     here.env["SOURCE_OWNER"] = US
@@ -130,7 +132,7 @@ def test_a_file_that_is_validated_by_its_name_is_refused_as_well(
     ("expose", "gone"),
     [(hard_linked, False), (writable, False), (in_a_folder_of_all, False), (in_a_folder_of_all, True)],
 )
-def test_a_refused_file_keeps_its_last_good_generation_and_nothing_is_withdrawn(
+def test_a_refused_file_keeps_its_admitted_generation(
     here: Here, request_file: Path, remote: SandboxServer, expose: Callable[[Path], None], gone: bool
 ) -> None:
     here.env["SOURCE_OWNER"] = US
@@ -147,10 +149,10 @@ def test_a_refused_file_keeps_its_last_good_generation_and_nothing_is_withdrawn(
     assert remote.ledger.dossiers == {}
 
 
-def test_links_of_a_kubernetes_volume_keep_working(
+def test_the_links_of_a_kubernetes_volume_are_accepted(
     here: Here, request_file: Path, remote: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A ConfigMap: root's files behind links, in a folder that is open to everybody and mounted read-only."""
+    """A ConfigMap has files of root behind links, in a read-only folder with mode 0777."""
     volume = here.folder / "volume"
     write(volume / "..2026_11_30/a.yaml", request_file.read_bytes()).chmod(0o644)
     (volume / "..data").symlink_to("..2026_11_30")
@@ -165,7 +167,7 @@ def test_links_of_a_kubernetes_volume_keep_working(
     assert here("get", "a", "-o", "json").json["items"][0]["outcome"] == "accepted"
 
 
-def test_owners_are_names_or_uids_and_a_stranger_is_an_error(here: Here, request_file: Path) -> None:
+def test_owners_are_names_or_uids_and_an_unknown_user_is_an_error(here: Here, request_file: Path) -> None:
     for value in ("root", f"root,{US}", f" {US} ", "0, 65534"):
         assert here("validate", "specs", SOURCE_OWNER=value).code == (0 if os.geteuid() == 0 or US in value else 5)
     assert here("validate", "specs", SOURCE_OWNER=str(os.geteuid() + 1)).code == 5

@@ -1,4 +1,4 @@
-"""Two agents on one store: whatever name leads to the state file, the second is refused [I7] (issue 14, point 3)."""
+"""A second agent on one store is refused, for every path of the state file [I7] (issue 14, point 3)."""
 
 import os
 import shlex
@@ -19,7 +19,7 @@ ONCE = ("run", "--once", *FREE_PORT)
 
 @pytest.fixture
 def first(here: Here, remote: SandboxServer) -> Iterator["subprocess.Popen[str]"]:
-    """An agent at work on the store of `here`."""
+    """A running agent on the store of `here`."""
     here.env |= {"BASE_URL": remote.url}
     process = spawn(here.folder, "run", *FREE_PORT, **here.env)
     lock = here.folder / "state/agent.db.lock"
@@ -39,7 +39,7 @@ def other_folder(here: Here) -> Path:
 
 
 def unshared(here: Here, script: str) -> CommandResult:
-    """A shell in mount and pid namespaces of its own, with the agent's settings."""
+    """A shell in separate mount and pid namespaces, with the agent's settings."""
     unshare = ["unshare", "--mount", "--pid", "--fork", "--mount-proc"]
     if os.geteuid() or not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode:
         pytest.skip("namespaces need unshare and its rights")
@@ -57,7 +57,7 @@ def unshared(here: Here, script: str) -> CommandResult:
 
 
 @pytest.mark.parametrize("link", ["state/agent.db", "other/further.db"])
-def test_a_symbolic_link_leads_to_the_store_with_its_key_and_lock(
+def test_a_symbolic_link_uses_the_key_and_lock_of_its_target(
     here: Here, first: "subprocess.Popen[str]", link: str
 ) -> None:
     other = other_folder(here)
@@ -70,7 +70,7 @@ def test_a_symbolic_link_leads_to_the_store_with_its_key_and_lock(
     assert {path.name for path in other.iterdir()} == {"agent.db", "further.db", "agent.key"}
 
 
-def test_a_hard_link_is_refused_because_log_and_lock_have_one_name(here: Here, first: "subprocess.Popen[str]") -> None:
+def test_a_hard_link_of_a_used_state_file_is_refused(here: Here, first: "subprocess.Popen[str]") -> None:
     other = other_folder(here)
     os.link(here.folder / "state/agent.db", other / "agent.db")
     here(*ONCE, STATE_URL=f"sqlite:///{other / 'agent.db'}").is_one_clear_error("hard link", "samefile")
@@ -94,7 +94,7 @@ def test_a_loop_of_links_is_one_clear_error(here: Here, remote: SandboxServer) -
     here(*ONCE, BASE_URL=remote.url).is_one_clear_error("agent.db", "Try")
 
 
-def test_a_link_to_a_file_that_is_not_there_yet_begins_a_store_there(here: Here, remote: SandboxServer) -> None:
+def test_a_link_to_a_missing_file_creates_the_store_at_its_target(here: Here, remote: SandboxServer) -> None:
     (here.folder / "state").mkdir()
     (here.folder / "state/agent.db").symlink_to(here.folder / "disk/agent.db")
     assert here(*ONCE, BASE_URL=remote.url).code == 0
@@ -124,7 +124,7 @@ def test_a_bind_mount_of_the_file_alone_is_the_same_store(here: Here, first: "su
     assert first.poll() is None
 
 
-def test_a_pid_of_another_namespace_is_no_pid_to_kill(here: Here, first: "subprocess.Popen[str]") -> None:
+def test_a_pid_of_another_namespace_is_not_suggested_for_kill(here: Here, first: "subprocess.Popen[str]") -> None:
     said = unshared(here, shlex.join((*COMMAND, *ONCE)))
     said.is_one_clear_error(f"pid {first.pid}", "where it runs")
     assert "kill" not in said.err

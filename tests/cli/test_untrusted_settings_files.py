@@ -1,6 +1,6 @@
-"""Files of settings and secrets that somebody else may have written: nothing of them is taken, and nothing is sent.
+"""Files with settings and secrets that another user may have written are refused, and nothing is sent.
 
-Tried on the command, beside a server that counts what reaches it.
+The tests run the command next to a server that records its requests.
 """
 
 import http.server
@@ -30,7 +30,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="to give a file to anothe
 
 @dataclass
 class Elsewhere:
-    """A server of somebody else, and the paths that were asked of it."""
+    """A server of an attacker, and the paths of its requests."""
 
     url: str = ""
     asked: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Elsewhere:
 
 @pytest.fixture
 def elsewhere() -> Iterator[Elsewhere]:
-    """It listens, and answers 404."""
+    """A server that answers 404."""
     found = Elsewhere()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -50,7 +50,7 @@ def elsewhere() -> Iterator[Elsewhere]:
             self.do_POST()
 
         def log_message(self, *words: object) -> None:
-            """Tests are quiet."""
+            """Print nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found.url = f"http://localhost:{server.server_port}"
@@ -63,7 +63,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 @pytest.fixture
 def own(here: Here) -> Here:
-    """The command in a folder that the agent has made its own, with one request."""
+    """The command in a folder with the agent's state and one request."""
     Keys.load_or_create(write(here.folder / "state/agent.db", b""))
     (here.folder / "state/agent.db").unlink()
     write(here.folder / "specs/a.yaml", upload("a", {"front": "front.jpg"}))
@@ -120,10 +120,10 @@ PLANTED = [
 ]
 
 
-@pytest.mark.parametrize(("plant", "told"), PLANTED)
+@pytest.mark.parametrize(("plant", "expected"), PLANTED)
 @pytest.mark.parametrize("name", [".env", "assure-agent.yaml", "named.env"])
-def test_a_file_of_settings_that_another_may_have_written_takes_nothing_along(
-    own: Here, elsewhere: Elsewhere, name: str, plant: Callable[[Path], None], told: str
+def test_a_settings_file_that_another_user_may_have_written_is_refused(
+    own: Here, elsewhere: Elsewhere, name: str, plant: Callable[[Path], None], expected: str
 ) -> None:
     file = own.folder / name
     yaml = name.endswith("yaml")
@@ -133,19 +133,19 @@ def test_a_file_of_settings_that_another_may_have_written_takes_nothing_along(
     named = ("--env-file", name) if name == "named.env" else ()
     for command in COMMANDS if plant is for_all_to_write else (ONCE,):
         said = own(*command, *named, BASE_URL=elsewhere.url, TOKEN_HOST="localhost")
-        said.is_one_clear_error(name, told, "" if named else "-file '' to ignore it", code=2)
+        said.is_one_clear_error(name, expected, "" if named else "-file '' to ignore it", code=2)
         assert "sandbox-secret" not in said.out + said.err
     said = own("doctor", *named, BASE_URL=elsewhere.url)
     assert (said.code, said.err) == (1, "")
-    assert told in said.out
+    assert expected in said.out
     assert elsewhere.asked == []
     assert not (own.folder / "state/agent.db").exists()
 
 
-@pytest.mark.parametrize(("plant", "told"), PLANTED)
+@pytest.mark.parametrize(("plant", "expected"), PLANTED)
 @pytest.mark.parametrize("name", ["CLIENT_SECRET", "CLAIMS_KEY"])
-def test_a_secret_that_another_may_have_written_is_refused(
-    own: Here, name: str, plant: Callable[[Path], None], told: str
+def test_a_secret_file_that_another_user_may_have_written_is_refused(
+    own: Here, name: str, plant: Callable[[Path], None], expected: str
 ) -> None:
     """[I6]"""
     file = write(own.folder / "kept/secret", "hunter2" * 8)
@@ -153,14 +153,14 @@ def test_a_secret_that_another_may_have_written_is_refused(
     plant(file)
     own.env.pop(name)
     said = own("get", **{f"{name}_FILE": "kept/secret"})
-    said.is_one_clear_error(f"{name}_FILE", told, code=2)
+    said.is_one_clear_error(f"{name}_FILE", expected, code=2)
     assert "hunter2" not in said.err + said.out
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o440, 0o444, 0o600, 0o644])
 @as_root
-def test_a_secret_as_container_platforms_mount_it_is_taken(own: Here, mode: int) -> None:
-    """Root's, for all to read, and behind the links of Kubernetes."""
+def test_a_secret_of_a_container_platform_is_accepted(own: Here, mode: int) -> None:
+    """The file belongs to root, is readable for every user, and is behind the links of Kubernetes."""
     write(own.folder / "mount/..2026/client-secret", "hunter2\n").chmod(mode)
     (own.folder / "mount/..data").symlink_to("..2026")
     (own.folder / "mount/client-secret").symlink_to("..data/client-secret")
@@ -171,8 +171,8 @@ def test_a_secret_as_container_platforms_mount_it_is_taken(own: Here, mode: int)
     ], said
 
 
-def test_a_config_map_of_kubernetes_is_taken(own: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its folder is open to everybody, and mounted read-only."""
+def test_a_config_map_of_kubernetes_is_accepted(own: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder has mode 0777, and is mounted read-only."""
     volume = own.folder / "volume"
     write(volume / "..2026/assure-agent.yaml", "max_starts_per_day: 5\n").chmod(0o644)
     (volume / "..data").symlink_to("..2026")
@@ -182,14 +182,12 @@ def test_a_config_map_of_kubernetes_is_taken(own: Here, monkeypatch: pytest.Monk
     assert "has mode 0777" in own(*parts).out
     read_only = os.statvfs_result((*tuple(os.statvfs(volume))[:8], os.ST_RDONLY, 255))
     monkeypatch.setattr("agent.platform.trusted_files.os.statvfs", lambda _: read_only)
-    assert _brake(own(*parts)) == "5"
+    assert _start_limit(own(*parts)) == "5"
 
 
 @as_root
-def test_a_folder_that_this_user_may_not_enter_holds_no_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`sudo -u agent assure-agent get` in the home of somebody else."""
+def test_a_folder_without_access_has_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with `sudo -u agent assure-agent get` in the home folder of another user."""
     write(tmp_path / ".env", "ASSURE_AGENT_MAX_STARTS_PER_DAY=5\n")
     tmp_path.chmod(0o700)
     monkeypatch.chdir(tmp_path)
@@ -201,22 +199,20 @@ def test_a_folder_that_this_user_may_not_enter_holds_no_settings(
 
 
 @as_root
-def test_a_secret_of_our_own_that_others_can_read_is_refused_as_ssh_does(
-    own: Here, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """For root the platforms' 0444 is fine; a user can do better."""
+def test_an_own_secret_that_others_can_read_is_refused(own: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root accepts mode 0444 of container platforms; any other user can change the mode."""
     file = write(own.folder / "secret", "hunter2")
     file.chmod(0o644)
     for path in (own.folder, file):
         os.chown(path, 65534, 65534)
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    with pytest.raises(UntrustedFile, match="others can read this secret"):
+    with pytest.raises(UntrustedFile, match="other users can read this secret"):
         load_settings(client_secret_file=file)
     for mode in (0o600, 0o440):  # in the group of this user alone, as Docker's own examples have it
         file.chmod(mode)
         assert load_settings(client_secret_file=file).client_secret.get_secret_value() == "hunter2"
     os.chown(file, 65534, 1)
-    with pytest.raises(UntrustedFile, match="others can read this secret"):
+    with pytest.raises(UntrustedFile, match="other users can read this secret"):
         load_settings(client_secret_file=file)
     read_only = os.statvfs_result((*tuple(os.statvfs(file))[:8], os.ST_RDONLY, 255))
     monkeypatch.setattr("agent.platform.trusted_files.os.statvfs", lambda _: read_only)
@@ -225,7 +221,7 @@ def test_a_secret_of_our_own_that_others_can_read_is_refused_as_ssh_does(
 
 @as_root
 def test_a_user_without_an_entry_has_the_group_of_its_number(own: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`docker run -u 54321:54321` on a folder that was made with umask 002."""
+    """As with `docker run -u 54321:54321` on a folder that was created with umask 002."""
     file = write(own.folder / "secret", "hunter2")
     file.chmod(0o600)
     for path in (own.folder, file):
@@ -239,7 +235,7 @@ def test_a_user_without_an_entry_has_the_group_of_its_number(own: Here, monkeypa
 
 
 def test_nothing_is_interpolated_and_nothing_is_sent(own: Here, elsewhere: Elsewhere) -> None:
-    """[I6] The claims key went along in the path."""
+    """[I6] Otherwise the path of a request would contain the claims key."""
     for value in ("${ASSURE_AGENT_CLAIMS_KEY}", "$ASSURE_AGENT_CLAIMS_KEY", "${HOME:-x}"):
         write(own.folder / ".env", f"ASSURE_AGENT_TOKEN_URL={elsewhere.url}/{value}/\n").chmod(0o600)
         said = own(*ONCE, BASE_URL="http://127.0.0.1:9")
@@ -253,7 +249,7 @@ def test_nothing_is_interpolated_and_nothing_is_sent(own: Here, elsewhere: Elsew
 
 @pytest.mark.parametrize("place", [".env", "assure-agent.yaml", "environment"])
 def test_client_id_and_secret_are_sent_to_no_other_host(own: Here, elsewhere: Elsewhere, place: str) -> None:
-    """Wherever TOKEN_URL comes from; TOKEN_HOST allows it, and only from the environment or a flag."""
+    """This applies to every source of TOKEN_URL. Only TOKEN_HOST in the environment or a flag allows another host."""
     env = {"BASE_URL": "http://127.0.0.1:9"}
     if place == "environment":
         env["TOKEN_URL"] = f"{elsewhere.url}/token"
@@ -266,7 +262,7 @@ def test_client_id_and_secret_are_sent_to_no_other_host(own: Here, elsewhere: El
         write(own.folder / place, line).chmod(0o600)
     for command in (ONCE, ("document-types",), ("doctor",)):
         said = own(*command, **env)
-        assert "client id and secret are not sent to another host" in said.err + said.out, said
+        assert "the agent does not send the client id and secret to another host" in said.err + said.out, said
         assert said.code == (1 if command == ("doctor",) else 2)
     if place != "environment":
         more = "token_host: localhost\n" if place.endswith("yaml") else "ASSURE_AGENT_TOKEN_HOST=localhost\n"
@@ -294,13 +290,11 @@ def test_client_id_and_secret_are_sent_to_no_other_host(own: Here, elsewhere: El
         ("http://127.0.0.1:1/a", "http://127.0.0.1:1/b/token", True),
     ],
 )
-def test_the_token_endpoint_is_where_assure_is_or_at_a_sibling_of_its_vendor(
-    base: str, token: str, taken: bool
-) -> None:
+def test_the_token_endpoint_is_on_the_host_of_assure_or_of_its_vendor(base: str, token: str, taken: bool) -> None:
     if taken:
         assert load_settings(base_url=base, token_url=token).token_url
         return
-    with pytest.raises(UntrustedFile, match="not sent to another host"):
+    with pytest.raises(UntrustedFile, match="does not send the client id and secret to another host"):
         load_settings(base_url=base, token_url=token)
 
 
@@ -311,17 +305,17 @@ def test_the_token_endpoint_is_where_assure_is_or_at_a_sibling_of_its_vendor(
         ("http://127.0.0.1:1", "http://127.0.0.1:2/token"),
     ],
 )
-def test_another_port_of_the_same_host_is_for_the_environment_and_flags(base: str, token: str) -> None:
-    """Another user may listen there: a file cannot name it."""
+def test_another_port_of_the_same_host_needs_the_environment_or_a_flag(base: str, token: str) -> None:
+    """A file cannot name another port, because another user may listen on it."""
     assert load_settings(base_url=base, token_url=token).token_url == token
-    with pytest.raises(UntrustedFile, match="not sent to another host"):
+    with pytest.raises(UntrustedFile, match="does not send the client id and secret to another host"):
         refuse_foreign_token_host(base, token, "", of_file=True)
 
 
-def test_a_scope_of_an_ipv6_address_does_not_pass_for_a_name_of_the_vendor() -> None:
-    """It is free text: this one ends in the vendor's domain."""
+def test_the_scope_of_an_ipv6_address_is_not_a_host_of_the_vendor() -> None:
+    """A scope is free text, and may end in the domain of the vendor."""
     for scope in ("%25.signicat.com", "%.signicat.com", "%25eth0"):
-        with pytest.raises(AgentError, match="its host cannot be read"):
+        with pytest.raises(AgentError, match="its host is invalid"):
             load_settings(base_url="https://api.signicat.com", token_url=f"https://[2001:db8::1{scope}]/token")
 
 
@@ -335,7 +329,7 @@ def test_a_scope_of_an_ipv6_address_does_not_pass_for_a_name_of_the_vendor() -> 
         ("IDP.example.:8443", "https://idp.example.:8443/token"),
     ],
 )
-def test_token_host_allows_each_spelling_of_a_host_and_the_hint_names_one_that_works(host: str, token: str) -> None:
+def test_token_host_allows_each_spelling_of_a_host(host: str, token: str) -> None:
     assert load_settings(token_url=token, token_host=host).token_url == token
     with pytest.raises(UntrustedFile) as refused:
         load_settings(token_url=token)
@@ -343,7 +337,7 @@ def test_token_host_allows_each_spelling_of_a_host_and_the_hint_names_one_that_w
     assert load_settings(token_url=token, token_host=hinted).token_url == token
 
 
-def test_the_host_of_tokens_is_bound_to_the_store(own: Here, remote: SandboxServer) -> None:
+def test_the_token_host_is_part_of_the_account_of_a_store(own: Here, remote: SandboxServer) -> None:
     (own.folder / "state/agent.key").unlink()
     env = {"BASE_URL": remote.url, "POLL_INTERVAL": "1s"}
     assert own(*ONCE, **env).code == 0
@@ -355,8 +349,8 @@ def test_the_host_of_tokens_is_bound_to_the_store(own: Here, remote: SandboxServ
     assert own(*ONCE, **env).code == 0
 
 
-def test_a_file_in_a_folder_that_is_not_the_agents_own_has_to_be_named(here: Here) -> None:
-    """It may have come with the folder: an archive has no index that would tell. A brake in it is not passed over."""
+def test_a_settings_file_in_a_folder_without_state_must_be_named(here: Here) -> None:
+    """The file may be part of an unpacked archive. A start limit in it is not silently ignored."""
     for name, content, option in (
         (".env", "ASSURE_AGENT_MAX_STARTS_PER_DAY=5\n", "--env-file"),
         ("assure-agent.yaml", "max_starts_per_day: 5\n", "--config-file"),
@@ -367,15 +361,15 @@ def test_a_file_in_a_folder_that_is_not_the_agents_own_has_to_be_named(here: Her
             said = here(*command)
             said.is_one_clear_error(f"{name} was not read", f"{option} {name}", code=2)
         for parts in ((option, name, "doctor"), ("doctor", f"{option}={name}")):
-            assert _brake(here(*parts, "--offline", "-o", "json")) == "5"
+            assert _start_limit(here(*parts, "--offline", "-o", "json")) == "5"
         variable = option.removeprefix("--").replace("-", "_").upper()
-        assert _brake(here("doctor", "--offline", "-o", "json", **{variable: name})) == "5"
-        assert _brake(here("doctor", "--offline", "-o", "json", option, "")) == "0"
+        assert _start_limit(here("doctor", "--offline", "-o", "json", **{variable: name})) == "5"
+        assert _start_limit(here("doctor", "--offline", "-o", "json", option, "")) == "0"
         file.unlink()
 
 
-def test_a_file_that_is_of_another_program_is_passed_over(here: Here) -> None:
-    write(here.folder / ".env", "DATABASE_URL=postgres://\nnot a line of ours\n").chmod(0o666)
+def test_an_env_file_of_another_program_is_ignored(here: Here) -> None:
+    write(here.folder / ".env", "DATABASE_URL=postgres://\nnot a line of the agent\n").chmod(0o666)
     git(here.folder, "init", "-q")
     git(here.folder, "add", "-f", ".env")
     assert here("validate", "specs").code == 0
@@ -404,25 +398,25 @@ def test_a_file_that_is_of_another_program_is_passed_over(here: Here) -> None:
 
 
 def test_after_make_run_a_private_env_file_is_read(here: Here) -> None:
-    """As README has it: clone, `make run`, `.env`, `run`."""
+    """As in the README: clone, `make run`, `.env`, `run`."""
     assert finish(spawn(here.folder, "run", "--sandbox", "--once", *FREE_PORT)).code == 0
     write(here.folder / ".env", "ASSURE_AGENT_MAX_STARTS_PER_DAY=5\n").chmod(0o600)
-    assert _brake(here("doctor", "--offline", "-o", "json")) == "5"
+    assert _start_limit(here("doctor", "--offline", "-o", "json")) == "5"
     git(here.folder, "init", "-q")
     git(here.folder, "add", "specs", "images")
-    assert _brake(here("doctor", "--offline", "-o", "json")) == "5"
+    assert _start_limit(here("doctor", "--offline", "-o", "json")) == "5"
     (here.folder / "state/sandbox/agent.key").chmod(0o644)  # as a checkout or an archive would have it
     assert "was not read" in here("doctor", "--offline").out
 
 
-def _brake(said: CommandResult) -> str:
+def _start_limit(said: CommandResult) -> str:
     (shown,) = [one["value"] for one in said.json["settings"] if one["name"] == "ASSURE_AGENT_MAX_STARTS_PER_DAY"]
     return str(shown)
 
 
 @pytest.mark.parametrize("version", ["2", "3", "4"])
 @pytest.mark.parametrize("kind", ["sha1", "sha256"])
-def test_the_index_of_git_is_read_in_all_its_versions(tmp_path: Path, version: str, kind: str) -> None:
+def test_every_version_of_the_git_index_is_read(tmp_path: Path, version: str, kind: str) -> None:
     names = {
         f"{folder}{stem}" for folder in ("", "a/", "a/b/", "long" * 60 + "/") for stem in ("x", "xy", "ü", "x" * 9)
     }
@@ -436,7 +430,7 @@ def test_the_index_of_git_is_read_in_all_its_versions(tmp_path: Path, version: s
     assert tracked_files(tmp_path / ".git/index") == {name.encode() for name in names}
 
 
-def test_an_index_that_cannot_be_read_whole_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+def test_a_damaged_git_index_is_not_treated_as_empty(tmp_path: Path) -> None:
     write(tmp_path / "a", "a")
     git(tmp_path, "init", "-q")
     assert tracked_files(tmp_path / ".git/index") == frozenset()
@@ -452,7 +446,7 @@ def test_an_index_that_cannot_be_read_whole_is_not_taken_for_an_empty_one(tmp_pa
         load_settings(client_secret_file=tmp_path / "secret")
 
 
-def test_a_worktree_and_a_checkout_around_a_checkout_are_asked(tmp_path: Path) -> None:
+def test_worktrees_and_nested_checkouts_are_searched(tmp_path: Path) -> None:
     outer = tmp_path / "outer"
     write(outer / "inner/secret", "hunter2").chmod(0o600)
     git(outer, "init", "-q")
@@ -466,7 +460,7 @@ def test_a_worktree_and_a_checkout_around_a_checkout_are_asked(tmp_path: Path) -
             load_settings(client_secret_file=folder / "inner/secret")
 
 
-def test_an_index_that_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
-    """Every command that finds an `.env` would stand still."""
+def test_an_index_that_is_not_a_regular_file_does_not_block(tmp_path: Path) -> None:
+    """Otherwise every command that finds a `.env` would block."""
     os.mkfifo(tmp_path / "index")
     assert tracked_files(tmp_path / "index") is None

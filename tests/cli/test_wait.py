@@ -1,4 +1,4 @@
-"""`wait`: exit codes, and that it ends when the agent has settled what it waits for."""
+"""`wait`: exit codes, and its end when the agent has settled the requests."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ def state(world: World, here: Here) -> Here:
     return here
 
 
-async def test_a_request_that_is_done_is_settled_at_once(world: World, state: Here) -> None:
+async def test_a_done_request_is_settled_at_once(world: World, state: Here) -> None:
     world.upload("a")
     world.upload("b", suspend=True)
     world.upload("c", retention="1d")
@@ -47,7 +47,7 @@ async def test_a_request_in_progress_is_exit_code_4_at_the_timeout(world: World,
     assert said.out.startswith("0 of 1 settled, 0 held. Try: assure-agent explain a")
 
 
-async def test_it_ends_when_the_agent_has_settled_it(world: World, state: Here) -> None:
+async def test_wait_ends_when_the_agent_has_settled_the_request(world: World, state: Here) -> None:
     world.upload("a")
     async with world.running():
         waiting = asyncio.create_task(asyncio.to_thread(state, "wait", "a", "--timeout", "10h"))
@@ -56,7 +56,7 @@ async def test_it_ends_when_the_agent_has_settled_it(world: World, state: Here) 
     assert (said.code, said.out) == (0, "1 of 1 settled, 0 held.\n")
 
 
-async def test_a_name_that_is_not_there_is_1(world: World, state: Here) -> None:
+async def test_an_unknown_name_is_exit_code_1(world: World, state: Here) -> None:
     state("wait", "nobody").is_one_clear_error("nobody")
     world.upload("a")
     write(world.specs / "bad.yaml", world.upload("bad").read_text().replace("front.jpg", "no-such.jpg"))
@@ -65,14 +65,14 @@ async def test_a_name_that_is_not_there_is_1(world: World, state: Here) -> None:
     state("wait", "bad").is_one_clear_error("bad", "refused")
 
 
-async def test_a_terminal_is_shown_a_bar(world: World, state: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_terminal_shows_a_progress_bar(world: World, state: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     world.upload("a")
     await world.settle()
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert state("wait", "a").code == 0
 
 
-def test_wrong_use_is_2_and_no_store_has_nothing_to_wait_for(here: Here) -> None:
+def test_wrong_use_is_exit_code_2_and_a_missing_store_is_settled(here: Here) -> None:
     assert here("wait").code == 2
     assert here("wait", "a", "--all").code == 2
     assert here("wait", "a", "--timeout", "soon").code == 2

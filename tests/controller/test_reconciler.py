@@ -199,7 +199,7 @@ async def test_an_error_in_a_callback_after_a_commit_changes_nothing(world: Worl
         outcome = drive.record("a").outcome
         await end(drive, world, task)
     assert outcome is Outcome.ACCEPTED
-    assert {log["event"] for log in world.logs} == {"a listener failed"}
+    assert {log["event"] for log in world.logs} == {"a callback failed"}
     assert {log["error"].split(":")[0] for log in world.logs} == {"OSError at test_reconciler.py"}
 
 

@@ -423,7 +423,7 @@ async def test_an_unreadable_list_is_reported_and_the_recovery_continues_later(w
     async with approved(world) as agent:
         for _ in range(3):
             await agent._work_gate.run_recovery()
-        reported = [entry["event"] for entry in world.logs if "no list of Assure" in entry["event"]]
+        reported = [entry["event"] for entry in world.logs if "Assure's lists cannot be read" in entry["event"]]
         assert len(reported) == 1
         assert agent._store.recoveries.open() is not None
         world.sandbox.faults.clear()

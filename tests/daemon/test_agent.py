@@ -1,4 +1,4 @@
-"""The agent as a whole: how it begins where Assure is not there, and how it ends."""
+"""The whole agent: its start without Assure, and its end."""
 
 import asyncio
 from dataclasses import replace
@@ -18,19 +18,19 @@ FOR_EVER = 3600.0  # seconds: what is waited for that long is waited for in vain
 
 
 async def away(world: World) -> None:
-    """The sandbox is not there for a while; its world and its port stay."""
+    """The sandbox is stopped while the block runs. Its data and its port stay the same."""
     port = int(world.sandbox.url.rpartition(":")[2])
     await world.sandbox.stop()
     world.sandbox.config = replace(world.sandbox.config, port=port)
 
 
-async def test_an_agent_that_cannot_reach_assure_says_so_and_goes_on_once_it_can(world: World) -> None:
+async def test_an_agent_without_assure_logs_an_error_and_continues_when_assure_answers(world: World) -> None:
     """[I1]"""
     world.upload("a")
     await away(world)
     async with world.running():
         world.clock.release()
-        await until(lambda: "unreachable" in [entry["event"] for entry in world.logs])
+        await until(lambda: "Assure is unreachable" in [entry["event"] for entry in world.logs])
         await world.clock.advance(60)
         assert world.record("a").phase is Phase.DOSSIER
         await world.sandbox.start()
@@ -40,7 +40,7 @@ async def test_an_agent_that_cannot_reach_assure_says_so_and_goes_on_once_it_can
     world.check_nothing_left()
 
 
-async def test_run_once_gives_up_where_nobody_answers_and_keeps_the_requests(world: World) -> None:
+async def test_run_once_gives_up_without_an_answer_and_keeps_the_requests(world: World) -> None:
     """[I1]"""
     world.upload("a")
     await away(world)
@@ -53,7 +53,7 @@ async def test_run_once_gives_up_where_nobody_answers_and_keeps_the_requests(wor
 
 
 async def test_an_outage_in_the_middle_costs_no_second_start(world: World) -> None:
-    """[I2] A refused connection certainly did not reach anybody."""
+    """[I2] A refused connection proves that Assure did not receive the call."""
     names = [f"a-{number}" for number in range(5)]
     for name in names:
         world.upload(name, "sandbox-delay=30s")
@@ -69,7 +69,7 @@ async def test_an_outage_in_the_middle_costs_no_second_start(world: World) -> No
     world.check_nothing_left()
 
 
-async def test_wrong_credentials_end_the_agent_before_anything_is_asked(world: World) -> None:
+async def test_wrong_credentials_end_the_agent_before_its_first_call(world: World) -> None:
     world.upload("a")
     with pytest.raises(RemoteError, match="client id and secret"):
         await world.settle(client_secret="wrong")
@@ -77,8 +77,8 @@ async def test_wrong_credentials_end_the_agent_before_anything_is_asked(world: W
     assert world.record("a").opened_at is None
 
 
-async def test_a_lock_file_that_was_removed_ends_the_agent_before_it_asks_for_anything(world: World) -> None:
-    """[I2] [I7] Another agent may have begun on the same store."""
+async def test_a_removed_lock_file_ends_the_agent_before_its_next_call(world: World) -> None:
+    """[I2] [I7] Another agent may have started on the same store."""
     with pytest.raises(StoreLocked, match="was removed or replaced"):
         async with world.running() as agent:
             world.state.with_name("agent.db.lock").unlink()
@@ -89,7 +89,7 @@ async def test_a_lock_file_that_was_removed_ends_the_agent_before_it_asks_for_an
 
 
 async def _ended(world: World, operation: str, **more: Any) -> None:
-    """Stop an agent whose call hangs. Whoever waits for an answer that takes for ever is no longer waited for."""
+    """Stop an agent whose call hangs. The agent must not wait for the answer."""
     world.sandbox.faults.add([rule(operation, "hang")])
     world.clock.release()
     async with world.opened(**more) as agent:
@@ -99,18 +99,18 @@ async def _ended(world: World, operation: str, **more: Any) -> None:
         await patiently(task)
 
 
-async def test_an_agent_asked_to_end_lets_a_call_under_way_be_answered(world: World) -> None:
-    """[I4] Here by its timeout, which is short."""
+async def test_the_end_of_an_agent_waits_for_an_open_call(world: World) -> None:
+    """[I4] The short timeout of the call is its answer."""
     world.upload("a")
     await _ended(world, "createDossier", request_timeout=0.5)
     (attempt,) = world.rows("SELECT effect, result, trouble FROM attempts")
     assert attempt == ("create_dossier", "unknown", "timeout")
 
 
-async def test_an_agent_asked_to_end_waits_no_longer_for_answers_than_it_says(
+async def test_the_end_of_an_agent_waits_for_answers_up_to_the_drain_timeout(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """[I2] What was not answered is an intent on file, and resumed."""
+    """[I2] An unanswered call is a stored intent, and the next start resumes it."""
     monkeypatch.setattr("agent.daemon.agent._DRAIN_TIMEOUT", 0.3)
     world.upload("a")
     await _ended(world, "createProcess", request_timeout=FOR_EVER)
@@ -121,20 +121,18 @@ async def test_an_agent_asked_to_end_waits_no_longer_for_answers_than_it_says(
     world.check_nothing_left()
 
 
-async def test_an_agent_asked_to_end_while_nobody_gives_it_a_token_ends_at_once(world: World) -> None:
+async def test_an_agent_without_a_token_ends_at_once(world: World) -> None:
     await _ended(world, "token", request_timeout=FOR_EVER)
 
 
-async def test_an_agent_asked_to_end_while_the_list_of_results_hangs_ends_in_the_same_time(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A read that nobody answers is nothing to be saved."""
+async def test_a_hanging_list_of_results_does_not_delay_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unanswered read has nothing to save."""
     monkeypatch.setattr("agent.daemon.agent._DRAIN_TIMEOUT", 0.3)
     world.upload("a", "sandbox-delay=20m")
     await _ended(world, "getAllProcess", request_timeout=FOR_EVER)
 
 
-async def test_ending_in_the_middle_of_many_requests_loses_none(world: World) -> None:
+async def test_an_end_with_many_open_requests_loses_none(world: World) -> None:
     """[I1] [I2]"""
     names = [f"a-{number}" for number in range(20)]
     for name in names:
@@ -166,7 +164,7 @@ async def test_reading_the_store_leaves_the_agent_its_locks(world: World) -> Non
         assert locks(world.state) == before
 
 
-async def test_a_token_that_lives_for_a_second_is_renewed_as_often_as_it_takes(begin: Begin) -> None:
+async def test_a_token_with_a_lifetime_of_one_second_is_renewed_as_often_as_needed(begin: Begin) -> None:
     world = await begin(token_lifetime=1.0)
     for number in range(4):
         world.upload(f"a-{number}", "sandbox-delay=20s")
@@ -178,11 +176,11 @@ async def test_a_token_that_lives_for_a_second_is_renewed_as_often_as_it_takes(b
     world.check_nothing_left()
 
 
-@pytest.mark.parametrize("run", ["run", "run --once", "run --once, its time is over"])
+@pytest.mark.parametrize("once", [True, False], ids=["run --once", "run"])
 async def test_damage_in_a_large_store_is_found_while_it_runs_and_ends_the_agent(
     world: World, monkeypatch: pytest.MonkeyPatch, run: str
 ) -> None:
-    """[I2] In a page that nothing needs; what has to be right to run was looked at before."""
+    """[I2] The damage is in a page that the start does not check."""
     world.upload("a")
     await world.settle()
     monkeypatch.setattr("agent.store.integrity.SMALL", 0)

@@ -1,4 +1,4 @@
-"""A person lets withdrawals go on that wait because they are so many."""
+"""`approve`: withdrawals that the prune guard stopped."""
 
 from agent.core.record import Outcome
 from tests.support.commands import BOTH, ask, scanned, send_through
@@ -10,7 +10,7 @@ def remove(world: World, *names: str) -> None:
         (world.specs / f"{name}.yaml").unlink()
 
 
-async def test_an_approval_lets_what_waits_be_withdrawn_and_nothing_later(world: World) -> None:
+async def test_an_approval_covers_the_waiting_withdrawals_and_no_later_ones(world: World) -> None:
     names = [f"a-{number:02}" for number in range(12)]
     for name in names:
         world.upload(name, suspend=True)
@@ -31,8 +31,8 @@ async def test_an_approval_lets_what_waits_be_withdrawn_and_nothing_later(world:
         assert [world.record(name).outcome for name in names[4:]] == [Outcome.WITHDRAWN] * 4 + [None] * 4
 
 
-async def test_an_approval_is_spent_by_what_waited_though_files_go_one_by_one_ever_after(world: World) -> None:
-    """A folder that is emptied later is another matter, also where each scan before it missed some file."""
+async def test_an_approval_does_not_cover_files_that_are_removed_one_by_one_later(world: World) -> None:
+    """A folder that is emptied later needs a new approval, even if each scan before missed a file."""
     names = [f"a-{number:02}" for number in range(40)]
     for name in names:
         world.upload(name, suspend=True)
@@ -50,8 +50,8 @@ async def test_an_approval_is_spent_by_what_waited_though_files_go_one_by_one_ev
 
 
 @BOTH
-async def test_an_approval_outlives_a_restart(world: World, through: str) -> None:
-    """An approval that is given while no agent runs is one of those, too."""
+async def test_an_approval_remains_valid_after_a_restart(world: World, through: str) -> None:
+    """An approval may also be given while no agent is running."""
     names = [f"a-{number:02}" for number in range(6)]
     for name in names:
         world.upload(name, suspend=True)

@@ -8,7 +8,7 @@ def send_backup(world: World) -> float:
         return reading.gauges(world.clock.now())["backup_timestamp_seconds"]
 
 
-async def test_without_a_folder_none_are_made(world: World) -> None:
+async def test_without_a_folder_the_agent_makes_no_backup(world: World) -> None:
     async with world.running() as agent:
         assert await agent._maintenance._backups.make() is None
     assert send_backup(world) == 0.0
@@ -20,7 +20,7 @@ async def test_a_backup_is_made_when_the_last_is_old_enough_and_the_newest_are_k
     world.upload("a", "sandbox-delay=20m")
     async with world.running() as agent:
         made = [await agent._maintenance._backups.make()]
-        assert await agent._maintenance._backups.make() is None, "it is not time yet"
+        assert await agent._maintenance._backups.make() is None, "no backup is due yet"
         for _ in range(2):
             await world.clock.advance(60)
             made.append(await agent._maintenance._backups.make())
@@ -29,8 +29,8 @@ async def test_a_backup_is_made_when_the_last_is_old_enough_and_the_newest_are_k
     assert sorted(kept.iterdir()) == made[1:]
 
 
-async def test_a_new_store_next_to_backups_knows_when_the_last_was_made(world: World) -> None:
-    """Else an alert would say that there is none."""
+async def test_a_new_store_reads_the_time_of_the_last_backup_from_the_folder(world: World) -> None:
+    """Otherwise an alert would report a missing backup."""
     world.switches |= {"backup_dir": world.folder / "backups", "poll_interval": 60.0}
     async with world.running() as agent:
         assert await agent._maintenance._backups.make() is not None
@@ -38,20 +38,20 @@ async def test_a_new_store_next_to_backups_knows_when_the_last_was_made(world: W
     for path in world.state.parent.glob("agent.db*"):
         path.unlink()
     async with world.running() as agent:
-        assert await agent._maintenance._backups.make() is None, "it is not time yet"
+        assert await agent._maintenance._backups.make() is None, "no backup is due yet"
         assert send_backup(world) == made > 0
 
 
-async def test_a_backup_that_fails_is_said_and_the_work_goes_on(world: World) -> None:
+async def test_a_failed_backup_is_logged_and_the_agent_continues(world: World) -> None:
     """[I9]"""
     (world.folder / "backups").write_text("a file")
     world.switches["backup_dir"] = world.folder / "backups"
     world.upload("a")
     async with world.running() as agent:
         assert await agent._maintenance._backups.make() is None
-        assert agent._metrics.registry.get_sample_value("assure_agent_backup_interval_seconds") == 86400.0, (
-            "so that one which never comes is missed"
+        assert agent._telemetry._metrics.registry.get_sample_value("assure_agent_backup_interval_seconds") == 86400.0, (
+            "an alert needs the interval to report a missing backup"
         )
-        assert "no backup" in [entry["event"] for entry in world.logs]
+        assert "backup failed" in [entry["event"] for entry in world.logs]
         await world.clock.advance(60)
     assert world.record("a").outcome == "accepted"

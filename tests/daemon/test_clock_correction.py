@@ -1,4 +1,4 @@
-"""The host's clock is set: the agent's own goes by boot time, and Assure's `Date` is its witness (issue 14)."""
+"""The host's clock is set: the agent's time advances with boot time, and Assure's `Date` confirms it (issue 14)."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ HOUR = 3600.0
 
 
 class Hands:
-    """A wall clock that can be set, and the time that really passes."""
+    """A wall clock that can be set, and the elapsed time."""
 
     def __init__(self) -> None:
         self.passed = 0.0
@@ -41,7 +41,7 @@ def clock(hands: Hands) -> SystemClock:
     return SystemClock(hands.wall, hands.elapsed, "boot")
 
 
-def test_it_is_the_wall_clock_while_nobody_sets_it(hands: Hands, clock: SystemClock) -> None:
+def test_the_clock_is_the_wall_clock_until_it_is_set(hands: Hands, clock: SystemClock) -> None:
     for _ in range(100):
         hands.passed += 0.37
         hands.set_by += 0.001  # as NTP does
@@ -59,7 +59,7 @@ def confirmed(clock: SystemClock, hands: Hands) -> SystemClock:
     return clock
 
 
-def test_half_a_minute_forward_is_caught_up_with_slowly(hands: Hands, clock: SystemClock) -> None:
+def test_the_clock_approaches_a_wall_clock_that_is_30_seconds_ahead(hands: Hands, clock: SystemClock) -> None:
     hands.set_by = 30.0
     assert clock.now() == NOON
     hands.passed = 10.0
@@ -68,8 +68,8 @@ def test_half_a_minute_forward_is_caught_up_with_slowly(hands: Hands, clock: Sys
     assert clock.now() == hands.wall()
 
 
-def test_half_a_minute_back_never_goes_back_and_never_stops(hands: Hands, clock: SystemClock) -> None:
-    """[I1] What was due in a second is due in two."""
+def test_the_clock_slows_down_for_a_wall_clock_that_is_30_seconds_behind(hands: Hands, clock: SystemClock) -> None:
+    """[I1] A request that is due in one second is due in two."""
     hands.passed = 10.0
     before = clock.now()
     hands.set_by = -30.0
@@ -82,20 +82,22 @@ def test_half_a_minute_back_never_goes_back_and_never_stops(hands: Hands, clock:
     assert times[-1] == hands.wall()
 
 
-@pytest.mark.parametrize("wrong", [HOUR, -HOUR, 365 * 24 * HOUR])
-def test_a_clock_that_is_set_is_not_followed_without_a_witness(hands: Hands, clock: SystemClock, wrong: float) -> None:
+@pytest.mark.parametrize("wrong", [HOUR, -HOUR, 365 * 24 * HOUR], ids=["hour ahead", "hour behind", "year ahead"])
+def test_a_wall_clock_that_is_set_is_not_followed_without_assure(
+    hands: Hands, clock: SystemClock, wrong: float
+) -> None:
     confirmed(clock, hands)
     hands.set_by = wrong
     hands.passed = 2 * HOUR
     assert clock.now() == NOON + 2 * HOUR
-    assert clock.confirmed  # boot time tells
+    assert clock.confirmed  # by boot time
     record_dates(clock, hands)
     assert clock.skew == pytest.approx(wrong, abs=1.0)
     assert not clock.pending
 
 
-def test_a_pause_that_boot_time_did_not_count_needs_answers_for_ten_seconds(hands: Hands, clock: SystemClock) -> None:
-    """A virtual machine was stopped for a day: the host's clock was set by NTP since, and Assure agrees with it."""
+def test_a_suspended_virtual_machine_needs_answers_for_ten_seconds(hands: Hands, clock: SystemClock) -> None:
+    """The machine was stopped for a day, which boot time does not include. NTP set the clock, and Assure agrees."""
     confirmed(clock, hands)
     hands.set_by = 24 * HOUR
     for second in range(10):
@@ -115,8 +117,8 @@ def test_a_pause_that_boot_time_did_not_count_needs_answers_for_ten_seconds(hand
     assert clock.now() == pytest.approx(NOON + 24 * HOUR + 10.0, abs=1.0)
 
 
-def test_two_seconds_in_which_all_of_the_host_is_wrong_correct_nothing(hands: Hands, clock: SystemClock) -> None:
-    """The simulator runs on the same host: what it says is no witness of its own."""
+def test_a_host_that_is_wrong_for_two_seconds_causes_no_correction(hands: Hands, clock: SystemClock) -> None:
+    """The simulator runs on the same host, so its time does not confirm the host's clock."""
     confirmed(clock, hands)
     hands.set_by = 25 * HOUR
     for hands.passed in (0.5, 1.0, 1.5, 2.0):
@@ -129,7 +131,7 @@ def test_two_seconds_in_which_all_of_the_host_is_wrong_correct_nothing(hands: Ha
     assert clock.now() == NOON + 2.5
 
 
-def test_an_assure_that_is_wrong_alone_is_not_followed(hands: Hands, clock: SystemClock) -> None:
+def test_an_assure_that_contradicts_both_clocks_is_ignored(hands: Hands, clock: SystemClock) -> None:
     confirmed(clock, hands)
     for hands.passed in range(0, 7200, 5):
         record_dates(clock, hands, 25 * HOUR)
@@ -139,7 +141,7 @@ def test_an_assure_that_is_wrong_alone_is_not_followed(hands: Hands, clock: Syst
 
 
 @pytest.mark.parametrize("wrong", [25 * HOUR, -25 * HOUR])
-def test_a_first_time_is_corrected_by_two_answers_a_second_apart(hands: Hands, wrong: float) -> None:
+def test_an_unconfirmed_time_is_corrected_by_two_answers_a_second_apart(hands: Hands, wrong: float) -> None:
     hands.set_by = wrong
     clock = SystemClock(hands.wall, hands.elapsed, "boot")
     clock.resume(0.0)
@@ -166,7 +168,7 @@ def test_answers_that_contradict_each_other_correct_nothing(hands: Hands) -> Non
 
 @given(st.lists(st.tuples(st.floats(0.0, 100.0), st.floats(-1e6, 1e6)), max_size=30))
 def test_a_confirmed_time_follows_boot_time_for_any_host_clock(moves: list[tuple[float, float]]) -> None:
-    """Assure's answers are right, so the time is, within what counts as agreement."""
+    """Assure's answers are right, so the time is right within DRIFT."""
     hands = Hands()
     clock = SystemClock(hands.wall, hands.elapsed, "boot")
     confirmed(clock, hands)
@@ -178,13 +180,13 @@ def test_a_confirmed_time_follows_boot_time_for_any_host_clock(moves: list[tuple
         assert abs(clock.now() - NOON - hands.passed) <= DRIFT + 2.0 + 1e-6  # the last digits of a float of this size
 
 
-def test_it_goes_on_from_the_last_event_and_waits_for_the_witness(hands: Hands, clock: SystemClock) -> None:
+def test_the_clock_continues_from_the_last_event_and_is_unconfirmed(hands: Hands, clock: SystemClock) -> None:
     clock.resume(NOON + 48 * HOUR)
     assert clock.now() == NOON + 48 * HOUR
     assert not clock.confirmed
 
 
-def test_a_restart_on_the_same_boot_goes_on_with_the_time_that_was_confirmed(hands: Hands, clock: SystemClock) -> None:
+def test_a_restart_on_the_same_boot_continues_the_confirmed_time(hands: Hands, clock: SystemClock) -> None:
     anchor = confirmed(clock, hands).anchor()
     assert anchor is not None
     hands.passed, hands.set_by = HOUR, 25 * HOUR
@@ -200,11 +202,11 @@ def test_a_restart_on_the_same_boot_goes_on_with_the_time_that_was_confirmed(han
 
 
 @pytest.mark.parametrize("text", [None, "", "boot", "boot x", " 1"])
-def test_an_anchor_that_cannot_be_read_is_none(text: str | None) -> None:
+def test_an_invalid_anchor_is_ignored(text: str | None) -> None:
     assert Anchor.read(text) is None
 
 
-def test_without_a_witness_a_steady_clock_is_believed_after_a_day(hands: Hands) -> None:
+def test_without_assure_a_steady_clock_is_trusted_after_a_day(hands: Hands) -> None:
     clock = SystemClock(hands.wall, hands.elapsed, "boot")
     clock.resume(NOON + 48 * HOUR)
     hands.set_by = 24 * HOUR
@@ -218,7 +220,7 @@ def test_without_a_witness_a_steady_clock_is_believed_after_a_day(hands: Hands) 
     assert clock.pending or clock.confirmed
 
 
-def test_an_assure_without_a_date_leaves_the_time_to_the_host(hands: Hands, clock: SystemClock) -> None:
+def test_an_assure_without_a_date_makes_the_agent_use_the_wall_clock(hands: Hands, clock: SystemClock) -> None:
     clock.record_date(None)
     assert clock.confirmed
     assert clock.skew is None
@@ -226,8 +228,8 @@ def test_an_assure_without_a_date_leaves_the_time_to_the_host(hands: Hands, cloc
     assert not clock.confirmed
 
 
-async def test_a_clock_that_is_set_back_stalls_no_periodic_activity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """[I1] APScheduler would wait for an hour: for the next scan, too."""
+async def test_a_clock_that_is_set_back_delays_no_periodic_activity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[I1] APScheduler alone would delay the next scan by an hour."""
     shift = timedelta()
 
     class Shifted(datetime):

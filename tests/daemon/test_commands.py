@@ -1,4 +1,4 @@
-"""What is a command and what is none; each is obeyed once, and only its owner speaks on the socket."""
+"""Valid and invalid commands, their execution exactly once, and the access to the control socket."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ WRONG: list[tuple[Answer, str]] = [
     ({"verb": "resolve", "name": "held", "answer": "perhaps"}, ""),
     ({"verb": "resolve", "name": "held"}, ""),
     ({"verb": "resolve", "name": "held", "answer": "adopt"}, "adopt"),
-    ({"verb": "resolve", "name": "held", "answer": "adopt", "dossierId": "d-1"}, "adopt"),  # it has one
+    ({"verb": "resolve", "name": "held", "answer": "adopt", "dossierId": "d-1"}, "adopt"),  # it has a dossier
     ({"verb": "rerun", "name": "nobody"}, "nobody"),
     ({"verb": "forget", "name": "nobody"}, "nobody"),
     ({"verb": "forget", "name": "fine"}, "fine"),
@@ -45,7 +45,7 @@ WRONG: list[tuple[Answer, str]] = [
 
 @BOTH
 @pytest.mark.parametrize(("wrong", "word"), WRONG, ids=[repr(wrong)[:60] for wrong, _ in WRONG])
-async def test_a_wrong_command_is_answered_with_a_hint_and_changes_nothing(
+async def test_an_invalid_command_is_answered_with_a_hint_and_changes_nothing(
     world: World, through: str, wrong: Answer, word: str
 ) -> None:
     world.upload("fine", suspend=True)
@@ -56,8 +56,8 @@ async def test_a_wrong_command_is_answered_with_a_hint_and_changes_nothing(
     if through == "socket":
         async with world.running():
             line = await send(world, orjson.dumps(request))
-            after = world.records()  # while time is held: the agent's end lets it pass
-        assert line, "it hung up"
+            after = world.records()  # before the end of the agent, which lets time pass
+        assert line, "the agent closed the connection"
         answer = orjson.loads(line)
     else:
         answer = await asyncio.to_thread(offline.execute_offline, world.settings(), request)
@@ -67,8 +67,12 @@ async def test_a_wrong_command_is_answered_with_a_hint_and_changes_nothing(
     assert commands(world) == 0
 
 
-@pytest.mark.parametrize("line", [b"", b"nonsense", b"[1]", b'"pause"', b"\xff\xfe", b"{" * 100_000])
-async def test_nonsense_on_the_socket_harms_nothing(world: World, line: bytes) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"nonsense", b"[1]", b'"pause"', b"\xff\xfe", b"{" * 100_000],
+    ids=["empty", "text", "list", "string", "no UTF-8", "too long"],
+)
+async def test_invalid_lines_on_the_socket_are_harmless(world: World, line: bytes) -> None:
     world.upload("a", "sandbox-delay=30s")
     async with world.running():
         answer = await send(world, line)
@@ -78,7 +82,7 @@ async def test_nonsense_on_the_socket_harms_nothing(world: World, line: bytes) -
         assert world.record("a").outcome is Outcome.ACCEPTED
 
 
-async def test_a_silent_connection_blocks_no_shutdown_and_no_command(world: World) -> None:
+async def test_an_idle_connection_blocks_no_shutdown_and_no_command(world: World) -> None:
     async with world.running():
         with short_socket_path(socket_path(world.state)) as name:
             _, writer = await asyncio.open_unix_connection(name)
@@ -87,7 +91,7 @@ async def test_a_silent_connection_blocks_no_shutdown_and_no_command(world: Worl
     await writer.wait_closed()
 
 
-async def test_a_crowd_that_says_nothing_loses_its_oldest_and_commands_are_obeyed(world: World) -> None:
+async def test_the_oldest_of_too_many_idle_connections_is_closed(world: World) -> None:
     async with world.running():
         crowd = []
         for _ in range(40):
@@ -101,7 +105,7 @@ async def test_a_crowd_that_says_nothing_loses_its_oldest_and_commands_are_obeye
             writer.transport.abort()
 
 
-async def test_the_same_command_twice_at_once_is_obeyed_once_and_answered_twice(world: World) -> None:
+async def test_a_command_that_is_sent_three_times_at_once_is_executed_once(world: World) -> None:
     world.upload("a")
     await world.settle()
     async with world.running():
@@ -114,7 +118,7 @@ async def test_the_same_command_twice_at_once_is_obeyed_once_and_answered_twice(
     assert commands(world) == 1
 
 
-async def test_a_command_is_obeyed_once_over_a_restart(world: World) -> None:
+async def test_a_command_is_executed_once_across_a_restart(world: World) -> None:
     world.upload("a")
     await world.settle()
     async with world.running():
@@ -130,7 +134,7 @@ async def test_a_command_is_obeyed_once_over_a_restart(world: World) -> None:
 # -- the socket ----------------------------------------------------------------------------------------------------
 
 
-async def test_only_its_owner_may_speak_on_the_socket_and_it_is_gone_afterwards(world: World) -> None:
+async def test_only_the_owner_may_use_the_socket_and_the_agent_removes_it(world: World) -> None:
     async with world.running():
         mode = socket_path(world.state).lstat().st_mode
         assert stat.S_ISSOCK(mode)
@@ -146,7 +150,7 @@ async def test_a_state_folder_with_a_long_path_is_reachable(world: World) -> Non
         assert answer["ok"]
 
 
-async def test_a_socket_that_a_crash_left_is_replaced(world: World) -> None:
+async def test_the_socket_of_a_crashed_agent_is_replaced(world: World) -> None:
     world.state.parent.mkdir()
     with short_socket_path(socket_path(world.state)) as name, socket.socket(socket.AF_UNIX) as dead:
         dead.bind(name)
@@ -154,11 +158,11 @@ async def test_a_socket_that_a_crash_left_is_replaced(world: World) -> None:
         assert (await ask(world, "pause"))["ok"]
 
 
-async def test_a_socket_that_cannot_be_made_is_refused_with_its_folder(
+async def test_a_socket_that_cannot_be_created_is_an_error_with_its_folder(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refused(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")  # as bind does: without a path
+        raise PermissionError(errno.EACCES, "Permission denied")  # as bind raises it, without a path
 
     monkeypatch.setattr(asyncio, "start_unix_server", refused)
     with pytest.raises(StoreError, match=f"{world.state.parent} cannot be written: Permission denied"):
@@ -166,8 +170,8 @@ async def test_a_socket_that_cannot_be_made_is_refused_with_its_folder(
             pass
 
 
-async def test_the_socket_of_another_agent_is_left_to_it(world: World) -> None:
-    """The lock file was removed by hand, and another agent hears at this place by now."""
+async def test_the_socket_of_another_agent_is_not_removed(world: World) -> None:
+    """The operator removed the lock file, and another agent has created its socket."""
     async with world.running():
         socket_path(world.state).unlink()
         with short_socket_path(socket_path(world.state)) as name, socket.socket(socket.AF_UNIX) as others:
@@ -175,7 +179,7 @@ async def test_the_socket_of_another_agent_is_left_to_it(world: World) -> None:
     assert socket_path(world.state).exists()
 
 
-async def test_an_agent_that_ends_answers_who_asks_just_then(world: World) -> None:
+async def test_an_ending_agent_still_answers_a_command(world: World) -> None:
     world.upload("a")
     await world.settle()
     async with world.running() as agent:
@@ -187,10 +191,10 @@ async def test_an_agent_that_ends_answers_who_asks_just_then(world: World) -> No
     assert world.starts("a") == 2
 
 
-async def test_a_disk_that_fails_is_reported_and_not_the_socket_that_stays_on_it(
+async def test_a_failed_disk_is_reported_instead_of_the_socket_that_remains(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last line named the socket: on a file system that was aborted it cannot be removed."""
+    """The socket cannot be removed from an aborted file system; the error of the store is more important."""
     world.upload("a", "sandbox-delay=1m")
     with pytest.raises(StoreError, match="The state file could not be written"):
         async with world.running() as agent:

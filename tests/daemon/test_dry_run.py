@@ -1,4 +1,4 @@
-"""What `plan` says is what `run` does: a rehearsal beside the real admission, over random folders and stores."""
+"""`plan` agrees with `run`: a dry run and the real admission, with random folders and stores."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -67,7 +67,7 @@ async def planned(harness: ControllerHarness) -> dict[str, Change]:
 
 
 def answer(record: Record, chance: Random) -> Observation:
-    """What may reach this record next: success, mostly."""
+    """A possible next observation for this record, usually a success."""
     at = 1_800_000_000.0
     if record.intent is None:
         if record.doubt is EffectKind.CREATE_PROCESS or (record.phase is Phase.RESULT and record.process_id is None):
@@ -92,7 +92,7 @@ def answer(record: Record, chance: Random) -> Observation:
 
 
 async def drive(harness: ControllerHarness, name: str, chance: Random) -> None:
-    """Let a record come some of its way."""
+    """Drive a record through some of its steps."""
     for _ in range(chance.randrange(8)):
         record = harness.find(name)
         if record is None or (record.intent is None and record.phase is Phase.DONE):
@@ -167,7 +167,7 @@ async def test_plan_agrees_with_the_admission(harness: ControllerHarness, seed: 
 
 
 def check(row: Change | None, before: Record | None, after: Record | None) -> None:
-    """The word for what happened is right, told from the outside and not by the words' own rules."""
+    """The planned action is right, judged from the records without the rules of the plan."""
     action = row.action if row is not None else Action.NOTHING
     if before is None or after is None:
         assert (action is Action.CREATE) == (after is not None)
@@ -195,7 +195,7 @@ async def test_a_new_request_is_created_and_counts_one_start(harness: Controller
     assert harness.find("a") is None  # nothing was written
 
 
-async def test_more_than_a_few_withdrawals_are_shown_as_stopped(harness: ControllerHarness) -> None:
+async def test_too_many_withdrawals_are_shown_as_stopped(harness: ControllerHarness) -> None:
     for name in NAMES:
         harness.capture(name)
     await harness.scan()
@@ -234,17 +234,17 @@ async def test_a_request_whose_file_cannot_be_read_is_not_stopped(harness: Contr
     assert "cannot be read completely" in row.reason
 
 
-async def test_a_refused_document_says_where_and_that_the_admitted_one_stays(harness: ControllerHarness) -> None:
+async def test_a_refused_document_has_a_position_and_the_admitted_one_continues(harness: ControllerHarness) -> None:
     path = harness.capture("a")
     await harness.scan()
     path.write_text(path.read_text().replace("document", "dokument"))
     row = (await planned(harness))["a"]
     assert (row.action, row.file, row.line > 1, bool(row.hint)) == (Action.REFUSE, "a.yaml", True, True)
-    assert "the admitted document stays" in row.reason
+    assert "the admitted document continues" in row.reason
     assert row.starts == 1
 
 
-async def test_the_starts_that_plan_counts_are_the_starts_that_assure_sees(world: World) -> None:
+async def test_the_planned_starts_are_the_starts_at_assure(world: World) -> None:
     """[I2]"""
     for name in ("a", "b"):
         world.upload(name)

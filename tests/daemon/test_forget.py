@@ -1,4 +1,4 @@
-"""A person is forgotten, and the history stays true."""
+"""`forget`: the name of a request is erased, and the audit log can still be verified."""
 
 import pytest
 
@@ -12,9 +12,7 @@ RERUN = {"assure-agent/rerun": "again"}
 
 
 @BOTH
-async def test_a_request_that_is_forgotten_leaves_no_name_and_its_history_stays_true(
-    world: World, through: str
-) -> None:
+async def test_a_forgotten_request_leaves_no_name_and_a_valid_audit_log(world: World, through: str) -> None:
     """[I5] [I6]"""
     path = world.upload("customer-4711", labels={"team": "onboarding"})
     world.upload("b", suspend=True)
@@ -38,8 +36,8 @@ async def test_a_request_that_is_forgotten_leaves_no_name_and_its_history_stays_
 
 
 @BOTH
-async def test_no_byte_of_what_is_forgotten_is_in_any_file(world: World, through: str) -> None:
-    """[I6] At once, and while the agent goes on."""
+async def test_no_file_contains_a_byte_of_a_forgotten_request(world: World, through: str) -> None:
+    """[I6] At once without an agent, and after the truncation with a running one."""
     path = world.upload("customer-4711", labels={"team": "zebra77"})
     await world.settle()
     path.unlink()
@@ -53,21 +51,21 @@ async def test_no_byte_of_what_is_forgotten_is_in_any_file(world: World, through
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM requests").fetchone()
         answer = await ask(world, "forget", name="customer-4711")
-        assert "Somebody reads the state file just now" in answer["message"]
+        assert "Another process reads the state file" in answer["message"]
         assert forgotten_bytes(world)
         for _ in range(3):
             await world.clock.advance(600)
             await agent._maintenance.truncate_log()
         untidy = [log for log in world.logs if "write-ahead log" in log["event"]]
-        assert [log["log_level"] for log in untidy] == ["warning"]  # said once, not every minute
+        assert [log["log_level"] for log in untidy] == ["warning"]  # logged once, not every minute
         reader.close()
         await agent._maintenance.truncate_log()
         assert not forgotten_bytes(world)
 
 
 @BOTH
-async def test_a_forgotten_name_whose_file_is_back_is_a_name_again(world: World, through: str) -> None:
-    """[I1] [I3] [I5] It is shown, its removal is noticed after a restart, and it can be forgotten again."""
+async def test_a_forgotten_name_is_stored_again_when_its_file_is_back(world: World, through: str) -> None:
+    """[I1] [I3] [I5] It is listed, a restart notices its removal, and it can be forgotten again."""
     world.upload("b")
     await forgotten(world)
     path = world.upload("customer-4711", "sandbox-delay=60m", labels={"team": "zebra77"}, annotations=RERUN)
@@ -90,11 +88,9 @@ async def test_a_forgotten_name_whose_file_is_back_is_a_name_again(world: World,
     world.check_nothing_left()
 
 
-@pytest.mark.parametrize("document_id", [137, OTHER])
-async def test_a_forgotten_document_that_is_back_starts_nothing_and_is_known_by_its_name(
-    world: World, document_id: int
-) -> None:
-    """[I2] As it was, or another one: then a person is asked."""
+@pytest.mark.parametrize("document_id", [137, OTHER], ids=["unchanged", "changed"])
+async def test_the_file_of_a_forgotten_request_that_is_back_starts_nothing(world: World, document_id: int) -> None:
+    """[I2] A changed file is held for the operator."""
     await forgotten(world)
     world.upload("customer-4711", document_id=document_id)
     await world.settle()
@@ -105,8 +101,8 @@ async def test_a_forgotten_document_that_is_back_starts_nothing_and_is_known_by_
     world.check()
 
 
-async def test_a_rerun_token_that_was_obeyed_is_not_obeyed_again_for_being_forgotten(world: World) -> None:
-    """[I2] One token, one verification; its words are gone all the same."""
+async def test_an_applied_rerun_token_is_not_applied_again_after_forget(world: World) -> None:
+    """[I2] One token causes one verification, although `forget` erases its text."""
     for token in ("as anna asked", "once more"):
         path = world.upload("customer-4711", annotations={"assure-agent/rerun": token})
         await world.settle()
@@ -123,7 +119,7 @@ async def test_a_rerun_token_that_was_obeyed_is_not_obeyed_again_for_being_forgo
     world.check()
 
 
-async def test_a_rerun_of_a_forgotten_name_finds_its_file_before_any_scan_did(world: World) -> None:
+async def test_a_rerun_of_a_forgotten_name_finds_its_file_before_the_next_scan(world: World) -> None:
     await forgotten(world)
     world.upload("customer-4711")
     answer = await execute_offline(world, "rerun", name="customer-4711", command_id="rerun-11")
@@ -148,7 +144,7 @@ async def forgotten(world: World) -> None:
 
 
 def forgotten_bytes(world: World) -> list[str]:
-    """The files beside the state file that hold something of customer-4711."""
+    """The files next to the state file that contain data of customer-4711."""
     files = [path for path in world.state.parent.iterdir() if path.is_file()]
     parts = (b"customer-4711", b"zebra77")
     return [path.name for path in files if any(word in path.read_bytes() for word in parts)]

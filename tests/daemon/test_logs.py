@@ -1,4 +1,4 @@
-"""What is logged is on the list of keys, so that no line of an incident reads `[redacted]`."""
+"""Every logged key is on the list of keys, so that no log line has `[redacted]`."""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 
 
 def logged() -> Iterator[tuple[str, str]]:
-    """Every key of every call of a logger, with where it stands."""
+    """Every key of every call of a logger, with its position in the code."""
     for path in AGENT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _logs(node.func):

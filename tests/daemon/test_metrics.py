@@ -1,4 +1,4 @@
-"""What is told over HTTP: /metrics, /healthz, /readyz (design §11, §12)."""
+"""The HTTP endpoints /metrics, /healthz and /readyz (design §11, §12)."""
 
 import httpx
 import pytest
@@ -79,7 +79,7 @@ async def get(world: World, path: str) -> httpx.Response:
 
 
 async def metrics(world: World) -> Samples:
-    """All samples of now: (name without its prefix, label values in the order of their names) -> value."""
+    """All current samples: (name without prefix, label values in the order of the label names) -> value."""
     response = await get(world, "/metrics")
     assert response.status_code == 200
     samples: Samples = {}
@@ -90,8 +90,8 @@ async def metrics(world: World) -> Samples:
     return samples
 
 
-async def test_every_metric_has_its_name_and_every_label_its_closed_list(world: World) -> None:
-    """[I6] No label can hold a name or an id."""
+async def test_every_metric_has_its_documented_name_and_label_values(world: World) -> None:
+    """[I6] No label contains a name or an id."""
     world.upload("customer-4711", labels={"team": "onboarding"})
     world.upload("customer-4712", document_id=IDENTITY_CARD)
     world.capture("customer-4713")
@@ -113,7 +113,7 @@ async def test_every_metric_has_its_name_and_every_label_its_closed_list(world: 
     assert [secret for secret in secrets if secret in text] == []
 
 
-async def test_the_figures_are_those_of_the_world(world: World) -> None:
+async def test_the_values_agree_with_the_store(world: World) -> None:
     world.upload("a")
     world.upload("b", "sandbox-outcome=rejected", processType="documentSelfie")
     world.upload("c", document_id=IDENTITY_CARD)
@@ -154,7 +154,7 @@ async def test_outcomes_and_starts_survive_a_restart(world: World) -> None:
     assert found["starts_total", ("upload",)] == 3
 
 
-async def test_trouble_is_counted_by_what_is_known_of_it(world: World) -> None:
+async def test_failed_calls_are_counted_by_result(world: World) -> None:
     world.sandbox.faults.add(
         [
             rule("createDossier", "reset-after"),
@@ -174,7 +174,7 @@ async def test_trouble_is_counted_by_what_is_known_of_it(world: World) -> None:
     assert found["held", ("refused-by-assure",)] == 1
 
 
-async def test_a_possible_orphan_and_a_late_deletion_are_seen(world: World) -> None:
+async def test_a_possible_orphan_and_a_late_deletion_are_measured(world: World) -> None:
     for _ in range(100):
         world.sandbox.world.create_dossier({})
     world.sandbox.faults.add([rule("createDossier", "reset-before"), rule("deleteDossier", "500", every=1)])
@@ -187,19 +187,19 @@ async def test_a_possible_orphan_and_a_late_deletion_are_seen(world: World) -> N
         assert found["oldest_unprogressed_seconds", ()] > 900
 
 
-async def test_it_is_healthy_and_ready_once_the_source_was_read(world: World) -> None:
+async def test_the_agent_is_healthy_and_ready_after_the_first_scan(world: World) -> None:
     async with world.running(http=True):
         healthy, ready = await get(world, "/healthz"), await get(world, "/readyz")
     assert (healthy.status_code, healthy.text) == (200, "ok\n")
     assert (ready.status_code, ready.text) == (200, "ok\n")
 
 
-async def test_it_is_healthy_but_not_ready_without_its_source(world: World) -> None:
+async def test_the_agent_is_healthy_but_not_ready_without_its_source(world: World) -> None:
     world.specs.rmdir()
     async with world.running(http=True) as agent:
         healthy, ready = await get(world, "/healthz"), await get(world, "/readyz")
         assert healthy.status_code == 200
-        assert (ready.status_code, ready.text) == (503, "the source was not read\n")
+        assert (ready.status_code, ready.text) == (503, "the source cannot be read\n")
         world.specs.mkdir()
         await agent.scan()
         assert (await get(world, "/readyz")).status_code == 200

@@ -1,4 +1,4 @@
-"""A person pauses the agent, and lets it go on."""
+"""`pause` and `resume`."""
 
 from agent.core.record import Outcome
 from tests.support.commands import BOTH, UNKNOWN, ask, commands, send_through
@@ -7,10 +7,10 @@ from tests.support.faults import rule
 
 
 @BOTH
-async def test_while_paused_nothing_new_is_begun_until_it_is_resumed(world: World, through: str) -> None:
+async def test_a_paused_agent_starts_nothing_until_resume(world: World, through: str) -> None:
     assert (await send_through(world, through, "pause", times=2))["ok"]
     world.upload("a")
-    finished = await world.settle()  # `run --once` waits for nobody's word
+    finished = await world.settle()  # `run --once` does not wait for `resume`
     assert not finished.unfinished
     assert world.ledger.calls["createDossier"] == 0
     assert (await send_through(world, through, "resume", times=2, command_id="command-2"))["ok"]
@@ -19,7 +19,7 @@ async def test_while_paused_nothing_new_is_begun_until_it_is_resumed(world: Worl
     assert commands(world) == 2
 
 
-async def test_while_paused_what_runs_is_observed_and_deleted(world: World) -> None:
+async def test_a_paused_agent_polls_and_deletes_what_is_at_assure(world: World) -> None:
     world.upload("a", "sandbox-delay=30s")
     world.capture("b")
     async with world.running() as agent:
@@ -37,7 +37,7 @@ async def test_while_paused_what_runs_is_observed_and_deleted(world: World) -> N
     world.check()
 
 
-async def test_a_pause_that_is_sent_again_after_the_resume_pauses_nothing(world: World) -> None:
+async def test_a_repeated_pause_command_after_resume_does_not_pause(world: World) -> None:
     async with world.running() as agent:
         assert (await ask(world, "pause"))["ok"]
         assert (await ask(world, "resume", command_id="command-2"))["ok"]
@@ -48,7 +48,7 @@ async def test_a_pause_that_is_sent_again_after_the_resume_pauses_nothing(world:
         assert world.record("a").outcome is Outcome.ACCEPTED
 
 
-async def test_a_pause_holds_for_what_was_claimed_before_it(world: World) -> None:
+async def test_a_pause_applies_to_requests_that_were_claimed_before(world: World) -> None:
     world.sandbox.faults.add([rule("createDossier", "latency", seconds=10.0)])
     for name in ("a", "b", "c"):
         world.upload(name)
@@ -59,8 +59,8 @@ async def test_a_pause_holds_for_what_was_claimed_before_it(world: World) -> Non
         assert world.ledger.calls["createDossier"] == 1
 
 
-async def test_the_privacy_clock_runs_while_paused(world: World) -> None:
-    """[I3] A held request has a dossier at Assure, and its deadline."""
+async def test_the_deletion_deadline_applies_while_paused(world: World) -> None:
+    """[I3] A held request has a dossier at Assure and a deadline."""
     world.upload("a", document_id=UNKNOWN, deadline="1h")
     async with world.running():
         assert len(world.sandbox.world.dossiers) == 1

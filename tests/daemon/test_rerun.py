@@ -1,4 +1,4 @@
-"""A person asks for a fresh verification."""
+"""`rerun`: the operator requests another verification."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.support.faults import rule
 
 @BOTH
 async def test_a_rerun_verifies_again_once(world: World, through: str) -> None:
-    """[I2] Billed twice, because it was asked for in words; not three times."""
+    """[I2] The second verification is billed because the operator requested it; there is no third one."""
     world.upload("a")
     await world.settle()
     answer = await send_through(world, through, "rerun", times=3, name="a")
@@ -20,7 +20,7 @@ async def test_a_rerun_verifies_again_once(world: World, through: str) -> None:
     assert (record.generation, record.outcome) == (2, Outcome.ACCEPTED)
     assert world.starts("a") == 2
     assert commands(world) == 1
-    await world.settle()  # and the file that says nothing of it asks for nothing
+    await world.settle()  # the file has no rerun token, so it starts nothing
     assert world.starts("a") == 2
     assert (await send_through(world, through, "rerun", name="a", command_id="command-2"))["ok"]
     assert world.starts("a") == 3
@@ -29,7 +29,7 @@ async def test_a_rerun_verifies_again_once(world: World, through: str) -> None:
 
 
 @BOTH
-async def test_a_rerun_takes_the_document_as_it_is_now(world: World, through: str) -> None:
+async def test_a_rerun_uses_the_current_document(world: World, through: str) -> None:
     world.upload("a")
     await world.settle()
     world.upload("a", document_id=OTHER)
@@ -40,7 +40,7 @@ async def test_a_rerun_takes_the_document_as_it_is_now(world: World, through: st
 
 
 @BOTH
-async def test_a_rerun_of_what_is_not_in_the_source_is_refused(world: World, through: str) -> None:
+async def test_a_rerun_without_a_file_is_refused(world: World, through: str) -> None:
     path = world.upload("a")
     world.upload("b")
     await world.settle()
@@ -50,7 +50,7 @@ async def test_a_rerun_of_what_is_not_in_the_source_is_refused(world: World, thr
     assert commands(world) == 0
 
 
-async def test_a_rerun_of_a_document_that_would_be_refused_says_why(world: World) -> None:
+async def test_a_rerun_of_an_invalid_document_is_refused(world: World) -> None:
     world.upload("a")
     await world.settle()
     (world.images / "a/front.jpg").unlink()
@@ -58,8 +58,8 @@ async def test_a_rerun_of_a_document_that_would_be_refused_says_why(world: World
     assert world.starts("a") == 1
 
 
-async def test_a_rerun_that_is_to_be_sent_again_was_not_obeyed(world: World) -> None:
-    """[I2] One wish, one start: what is answered with "busy" is taken back before it is heard."""
+async def test_a_rerun_that_must_be_sent_again_was_not_executed(world: World) -> None:
+    """[I2] The command is retracted before its answer, so that a repeated command causes one start."""
     world.upload("a", "sandbox-delay=1m")
     world.sandbox.faults.add([rule("getProcess", "latency", seconds=50.0, nth=1)])
     async with world.running(request_timeout=60.0) as agent:
@@ -68,7 +68,7 @@ async def test_a_rerun_that_is_to_be_sent_again_was_not_obeyed(world: World) -> 
         asked = asyncio.create_task(ask(world, "rerun", name="a"))
         await asyncio.sleep(0.1)
         await world.clock.advance(40)
-        refused(await patiently(asked), "busy")
+        refused(await patiently(asked), "waits for a slow call")
         assert agent.reconciler._calling
         await world.clock.advance(600)
         assert (world.record("a").generation, world.starts("a"), commands(world)) == (1, 1, 0)
@@ -80,8 +80,8 @@ async def test_a_rerun_that_is_to_be_sent_again_was_not_obeyed(world: World) -> 
     world.check_nothing_left()
 
 
-async def test_a_rerun_reaches_a_request_that_is_being_driven(world: World) -> None:
-    """[I3] It is answered once it is durable, after the call that is under way."""
+async def test_a_rerun_is_delivered_to_a_driven_request(world: World) -> None:
+    """[I3] The answer follows when the rerun is durable, after the open call."""
     world.sandbox.faults.add([rule("createProcess", "latency", seconds=10.0)])
     world.upload("a")
     async with world.running():

@@ -1,4 +1,4 @@
-"""A person answers a hold, by a command (design §9)."""
+"""`resolve`: the operator decides a hold with a command (design §9)."""
 
 from typing import Any
 
@@ -22,25 +22,25 @@ from tests.support.files import jpeg, write
 
 
 @BOTH
-async def test_retry_asks_the_refused_call_again_once(world: World, through: str) -> None:
+async def test_retry_repeats_the_refused_call_once(world: World, through: str) -> None:
     world.upload("a", document_id=UNKNOWN)
     await world.settle()
     first = world.record("a").hold
     assert first is not None
-    await world.clock.advance(1)  # a question is known by what it asks and when
+    await world.clock.advance(1)  # the id of a hold depends on its time
     answer = await send_through(world, through, "resolve", times=2, name="a", answer="retry")
     assert answer["ok"], answer
     assert first.id in answer["message"]
     assert world.ledger.calls["createProcess"] == 2
     second = world.record("a").hold
     assert second is not None
-    assert second.id != first.id  # another question, for which the same command is no answer
+    assert second.id != first.id  # a later hold, which the repeated command does not resolve
     assert commands(world) == 1
     world.check()
 
 
 @BOTH
-async def test_abandon_ends_it_and_leaves_nothing_at_assure(world: World, through: str) -> None:
+async def test_abandon_ends_the_request_and_leaves_nothing_at_assure(world: World, through: str) -> None:
     """[I3]"""
     world.upload("a", document_id=UNKNOWN)
     await world.settle()
@@ -52,7 +52,7 @@ async def test_abandon_ends_it_and_leaves_nothing_at_assure(world: World, throug
 
 
 @BOTH
-async def test_an_adopted_dossier_is_the_one_that_is_verified_and_deleted(world: World, through: str) -> None:
+async def test_an_adopted_dossier_is_verified_and_deleted(world: World, through: str) -> None:
     """[I2] [I3]"""
     create, refuse = world.sandbox.world.create_dossier, [True]
 
@@ -106,9 +106,7 @@ async def test_abandon_of_a_document_that_changed_after_its_start_leaves_it(worl
 
 
 @BOTH
-async def test_abandon_of_a_change_while_it_runs_ends_it_and_leaves_the_file_to_a_rerun(
-    world: World, through: str
-) -> None:
+async def test_abandon_of_a_change_ends_the_open_verification(world: World, through: str) -> None:
     """[I2] [I3] The outcome is `abandoned`, the dossier is deleted; the changed file waits for a rerun."""
     world.upload("a", marker="sandbox-delay=60m")
     async with world.running():
@@ -132,7 +130,7 @@ async def test_abandon_of_a_change_while_it_runs_ends_it_and_leaves_the_file_to_
     world.check_nothing_left()
 
 
-async def test_a_retry_after_the_image_is_back_goes_on(world: World) -> None:
+async def test_a_retry_continues_after_the_image_was_restored(world: World) -> None:
     path = world.upload("a", suspend=True)
     await world.settle()
     write(world.images / "a/front.jpg", jpeg("another picture"))
@@ -149,7 +147,7 @@ async def test_a_retry_after_the_image_is_back_goes_on(world: World) -> None:
     world.check()
 
 
-async def test_adopt_for_a_hold_that_adopts_nothing_is_refused_at_once(world: World) -> None:
+async def test_adopt_is_refused_for_a_hold_that_accepts_no_dossier(world: World) -> None:
     path = world.upload("a", suspend=True)
     await world.settle()
     write(world.images / "a/front.jpg", jpeg("another picture"))
@@ -181,7 +179,7 @@ def not_today(_: dict[str, Any]) -> Any:
 
 @BOTH
 async def test_a_dossier_that_another_request_has_is_not_adopted(world: World, through: str) -> None:
-    """[I2] [I3] Two requests would share a result, and one would delete it under the other."""
+    """[I2] [I3] Two requests would share a result, and one would delete the dossier of the other."""
     dossier = await other_dossier(world)
     if through == "socket":
         async with world.running():
@@ -202,7 +200,7 @@ async def test_an_invalid_dossier_id_is_not_adopted(world: World, odd: object) -
 
 
 async def test_a_dossier_that_is_about_to_be_deleted_is_not_adopted(world: World) -> None:
-    """[I3] The sweep found it, and nobody had it."""
+    """[I3] The agent found it as an orphan."""
     await other_dossier(world)
     async with world.running() as agent:
         record = world.record("a")

@@ -1,4 +1,4 @@
-"""Listeners, log and metrics only tell: what they raise stays with them [I1]."""
+"""Errors of callbacks, log and metrics do not reach the work [I1]."""
 
 import threading
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def test_an_error_of_a_callback_is_logged_by_its_location_and_not_by_its_text(wo
         raise ValueError("Jane Doe")
 
     isolated(listener)(1)
-    assert [entry["event"] for entry in world.logs] == ["a listener failed"]
+    assert [entry["event"] for entry in world.logs] == ["a callback failed"]
     assert world.logs[0]["error"].startswith("ValueError at test_callbacks.py:")
     assert "Jane" not in str(world.logs)
 
@@ -50,8 +50,8 @@ def test_a_line_that_cannot_be_rendered_is_lost_and_counted(
     assert '"next"' in capsys.readouterr().err
 
 
-async def test_a_store_whose_metrics_fail_commits_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """[I1] Without its thread the store answers nobody any more."""
+async def test_a_store_commits_although_its_metrics_fail(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[I1] Without its thread the store would never answer."""
 
     def broken(*_: object) -> None:
         raise KeyError
@@ -64,8 +64,8 @@ async def test_a_store_whose_metrics_fail_commits_on(world: World, monkeypatch: 
     world.check()
 
 
-async def test_a_scrape_that_fails_is_503_and_the_work_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """[I1] Prometheus sees `up == 0`, and is given no half of the truth."""
+async def test_a_failed_scrape_is_503_and_the_agent_continues(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[I1] Prometheus records `up == 0` instead of incomplete metrics."""
 
     def broken(*_: object) -> None:
         raise KeyError
@@ -80,7 +80,7 @@ async def test_a_scrape_that_fails_is_503_and_the_work_goes_on(world: World, mon
 
 
 class Disk:
-    """Takes so many bytes; then it is full."""
+    """Accepts a number of bytes, then it is full."""
 
     def __init__(self, room: int) -> None:
         self.room, self.held = room, b""
@@ -94,7 +94,7 @@ class Disk:
         return len(taken)
 
 
-def test_each_line_is_written_whole_or_counted_and_a_torn_one_spoils_no_other() -> None:
+def test_each_line_is_written_completely_or_counted_as_lost() -> None:
     disk, lost = Disk(room=15), Lost()
     writer = LossyWriter(disk, lost, lambda count: b"%d lost\n" % count)
     for line in (b"one......\n", b"two......\n", b"three....\n"):
@@ -108,7 +108,7 @@ def test_each_line_is_written_whole_or_counted_and_a_torn_one_spoils_no_other() 
 
 
 def test_writers_do_not_wait_and_excess_output_is_dropped() -> None:
-    """A reader that stopped: the queue is bounded."""
+    """The reader has stopped, and the queue is bounded."""
     read, held, lost = threading.Event(), list[bytes](), Lost()
 
     def stuck(data: bytes) -> int:
@@ -125,7 +125,7 @@ def test_writers_do_not_wait_and_excess_output_is_dropped() -> None:
     eventually(lambda: b"".join(held).count(b"\n") + lost.value == 100)
 
 
-def test_the_line_that_reports_lost_ones_has_the_format_of_the_log(configured: None) -> None:
+def test_the_notice_of_lost_lines_has_the_format_of_the_log(configured: None) -> None:
     configure("json", "info")
     assert lines_lost(7).startswith(b'{"event": "log lines were lost", "count": 7')
     configure("text", "info")

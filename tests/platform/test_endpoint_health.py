@@ -1,4 +1,4 @@
-"""Why calls fail is kept once per endpoint, and reported by log, metric, page, readiness and commands (issue 14.2)."""
+"""The trouble of each endpoint is reported by log, metric, page, readiness and commands (issue 14.2)."""
 
 import json
 from collections.abc import Callable
@@ -71,12 +71,12 @@ def kept() -> tuple[EndpointHealth, Time, list[tuple[str, EndpointCause | None, 
         (Busy(evidence=Evidence(trouble=Failure.CONNECT, cause="dns")), EndpointCause.DNS),
     ],
 )
-def test_an_answer_shows_one_cause_of_a_closed_list(answer: Answer[Any], cause: EndpointCause | None) -> None:
+def test_a_failed_answer_has_one_cause(answer: Answer[Any], cause: EndpointCause | None) -> None:
     found = trouble_of(answer)
     assert (found and found.cause) == cause
 
 
-def test_a_trouble_is_reported_at_once_and_once_and_ends_after_some_seconds_without_a_failure() -> None:
+def test_a_trouble_is_reported_once_and_ends_after_some_seconds_without_a_failure() -> None:
     endpoints, time, received = kept()
     for number in range(400):
         endpoints.record_answer(ASSURE, DOWN if number % 4 == 0 else FINE)
@@ -101,8 +101,10 @@ def test_another_cause_is_reported_at_most_once_a_minute_and_credentials_at_once
     assert received[-1] == (ASSURE, EndpointCause.CREDENTIALS, None), "one success proves that the client is accepted"
 
 
-@pytest.mark.parametrize(("name", "denied"), [(TOKEN, True), (ASSURE, True), ("sink-1", False)])
-def test_the_third_401_in_a_row_is_about_the_client_but_not_where_a_sink_says_so(name: str, denied: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "denied"), [(TOKEN, True), (ASSURE, True), ("sink-1", False)], ids=["token", "assure", "sink"]
+)
+def test_the_third_401_in_a_row_means_rejected_credentials_except_for_a_sink(name: str, denied: bool) -> None:
     endpoints, _, _ = kept()
     for _ in range(2):
         endpoints.record(name, EndpointTrouble(cause=EndpointCause.STATUS_4XX, status=401))
@@ -112,7 +114,7 @@ def test_the_third_401_in_a_row_is_about_the_client_but_not_where_a_sink_says_so
     assert endpoints.current[name].status == 401
 
 
-def test_a_report_that_fails_harms_no_call() -> None:
+def test_a_failed_report_does_not_harm_a_call() -> None:
     endpoints, _, _ = kept()
 
     def full(*_: object) -> None:
@@ -123,10 +125,10 @@ def test_a_report_that_fails_harms_no_call() -> None:
     assert endpoints.current[ASSURE].cause is EndpointCause.STATUS_5XX
 
 
-async def test_a_secret_that_is_not_valid_is_reported_as_such_within_seconds_and_work_resumes(
+async def test_an_invalid_secret_is_reported_within_seconds_and_work_resumes(
     world: World,
 ) -> None:
-    """[I1] Log, metric, readiness, and the note for other commands; never that it ends by itself."""
+    """[I1] The log, the metric, readiness and other commands report it, and do not promise an automatic recovery."""
     world.upload("a", "sandbox-delay=20s")
     async with world.running(http=True) as agent:
         await world.clock.advance(5)
@@ -141,9 +143,9 @@ async def test_a_secret_that_is_not_valid_is_reported_as_such_within_seconds_and
         assert ready.status_code == 503
         assert "invalid_client" in ready.text
         assert (await metrics(world))["endpoint_trouble", ("credentials", "token")] == 1
-        (line,) = [entry for entry in world.logs if entry["event"] == "trouble"]
+        (line,) = [entry for entry in world.logs if entry["event"] == "endpoint trouble"]
         assert (line["log_level"], line["cause"], line["status"]) == ("error", "credentials", 401)
-        assert "does not end by itself" in line["hint"]
+        assert "until you correct" in line["hint"]
         await world.clock.rest()
         ((note,),) = world.rows("SELECT value FROM meta WHERE key = 'remembered/endpoints'")
         ((name, _, sentence),) = from_json(note)
@@ -152,7 +154,9 @@ async def test_a_secret_that_is_not_valid_is_reported_as_such_within_seconds_and
         assert world.rows("SELECT value FROM meta WHERE key = 'remembered/circuit'") == [("credentials",)]
         asked = world.calls.count("token")
         await world.clock.advance(3600)
-        assert world.calls.count("token") - asked < 100, "asked again once a minute, not by each request"
+        assert world.calls.count("token") - asked < 100, (
+            "the agent requests a token once a minute, not for each request"
+        )
         object.__setattr__(world.sandbox.config, "client_secret", known)
         await world.clock.advance(120)
         assert {record.outcome for record in world.records().values()} == {Outcome.ACCEPTED}
@@ -162,8 +166,8 @@ async def test_a_secret_that_is_not_valid_is_reported_as_such_within_seconds_and
     world.check_nothing_left()
 
 
-async def test_one_token_answer_that_fails_costs_half_a_second_and_opens_no_circuit(world: World) -> None:
-    """[I9] Issue 14.4: sixty requests waited for one token, and each counted its failure."""
+async def test_one_failed_token_answer_costs_half_a_second_and_opens_no_circuit(world: World) -> None:
+    """[I9] Issue 14.4: sixty requests wait for one token, and count its failure once."""
     for number in range(60):
         world.upload(f"a-{number}")
     world.sandbox.faults.add([rule("token", "503", nth=2, count=2)])
@@ -178,8 +182,8 @@ async def test_one_token_answer_that_fails_costs_half_a_second_and_opens_no_circ
 
 
 @pytest.mark.parametrize("status", [405, 413, 414, 415, 431, 501])
-async def test_a_status_that_proves_that_nothing_happened_is_held_with_its_evidence(world: World, status: int) -> None:
-    """[I1] A gateway's page with 413 was asked for again for 24 hours, and no person was asked."""
+async def test_a_status_that_proves_a_refusal_is_held_with_its_evidence(world: World, status: int) -> None:
+    """[I1] Without the hold, the agent would repeat the call for 24 hours."""
     world.upload("a")
     world.upload("b")
     world.sandbox.faults.add([rule("setImages", "html", nth=1, status=status)])
@@ -192,8 +196,8 @@ async def test_a_status_that_proves_that_nothing_happened_is_held_with_its_evide
     assert [record.outcome for record in records if record is not held] == [Outcome.ACCEPTED]
 
 
-async def test_a_status_that_proves_that_nothing_happened_proves_nothing_of_a_start(world: World) -> None:
-    """[I2] It is billed: a read settles it (design §5)."""
+async def test_such_a_status_does_not_prove_the_refusal_of_a_start(world: World) -> None:
+    """[I2] A start is billed, so a read must confirm the status (design §5)."""
     world.upload("a")
     world.sandbox.faults.add([rule("startVerification", "html", nth=1, status=405, acts=True)])
     await world.settle()
@@ -203,7 +207,7 @@ async def test_a_status_that_proves_that_nothing_happened_proves_nothing_of_a_st
 
 
 async def test_the_404_that_confirms_a_deletion_is_logged_as_done(world: World) -> None:
-    """users.md: it was logged as refused."""
+    """The 404 is an expected answer, not a refusal."""
     world.upload("a")
     await world.settle()
     (line,) = [entry for entry in world.logs if entry["event"] == "phase" and entry["phase"] == "done"]

@@ -273,7 +273,7 @@ async def test_an_image_that_is_not_deleted_yet_cannot_be_forgotten(world: World
     await world.settle()
     (world.specs / "a.yaml").unlink()
     await world.settle()
-    refused(await execute_offline(world, "forget", name="a"), "are not deleted yet")
+    refused(await execute_offline(world, "forget", name="a"), "has not deleted the image files")
     refusal.errno = None
     await world.settle()
     assert (await execute_offline(world, "forget", name="a", command_id="command-2"))["ok"]
@@ -296,7 +296,7 @@ async def test_images_of_an_earlier_generation_go_as_well(world: World, refusal:
     world.upload("b", suspend=True)
     (world.specs / "a.yaml").unlink()
     await world.settle()
-    refused(await execute_offline(world, "forget", name="a"), "are not deleted yet")
+    refused(await execute_offline(world, "forget", name="a"), "has not deleted the image files")
     refusal.errno = None
     await world.settle()
     assert "old/front.jpg" not in images(world)

@@ -23,7 +23,7 @@ async def test_an_open_circuit_is_on_the_page_until_assure_answers(world: World)
         await world.clock.advance(120)
         page = (await get(world, "/")).text
         assert "The circuit is open" in page
-        assert "Assure answers nobody" in page
+        assert "Assure does not answer" in page
         assert "Calls to Assure have failed for" in page
         assert "HTTP 503 at http://127.0.0.1" in page
         world.sandbox.faults.clear()

@@ -238,14 +238,14 @@ async def test_two_secrets_count_while_they_rotate_and_header_encoding_and_prefi
 async def test_an_event_that_overtakes_the_answer_to_the_start_is_not_lost(world: World) -> None:
     world.upload("a", "sandbox-delay=1s")
     async with listening(world) as sender:
-        start = sender.agent._remote.start_verification
+        start = sender.agent._assure.remote.start_verification
 
         async def slow(*arguments: str) -> Any:
             answer = await start(*arguments)
             await world.clock.sleep(4)  # the answer is on its way
             return answer
 
-        sender.agent._remote.start_verification = slow  # type: ignore[method-assign]
+        sender.agent._assure.remote.start_verification = slow  # type: ignore[method-assign]
         world.upload("b", "sandbox-delay=1s")
         await sender.agent.scan()
         await world.clock.advance(3)

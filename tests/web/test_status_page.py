@@ -176,7 +176,7 @@ def test_the_page_of_a_request_shows_phases_attempts_history_next_step_and_comma
         assert parts in reported, parts
     done = text(page.see(f"/requests/{page.uids['customer-1']}"))
     assert "Decision of Assure accepted" in done
-    assert "Nothing: the request is finished." in done
+    assert "None. The request is finished." in done
 
 
 def test_no_capture_link_is_shown_but_the_command_for_it(page: Served) -> None:

@@ -1,10 +1,10 @@
-"""`assure-agent audit`: the questions of an auditor. All of them only read."""
+"""`assure-agent audit`: read-only commands for auditors."""
 
 import typer
 
 from agent.cli.audit import certificate, export, log, query, verify
 
-app = typer.Typer(help="Questions of an auditor; all of them only read.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Read-only commands for auditors.", no_args_is_help=True, rich_markup_mode=None)
 app.command("log")(log.log)
 app.command("verify")(verify.verify)
 app.command("query")(query.query)

@@ -1,4 +1,4 @@
-"""`assure-agent audit export`: the history as JSON Lines, to be verified elsewhere."""
+"""`assure-agent audit export`: write the audit log as JSON Lines, for verification on another machine."""
 
 import os
 import sys
@@ -9,25 +9,28 @@ from typing import Annotated
 import orjson
 import typer
 
-from agent.cli.audit.common import no_request
+from agent.cli.options import StateOption
 from agent.cli.state_file import state_file
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, UnknownRequest
 from agent.platform.clock import SystemClock
 
 
 def export(
-    name: Annotated[str | None, typer.Argument(help="Only this request, by name or uid; all when left out.")] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="The file to write; must not exist. Default: stdout.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name or uid of one request. Default: all requests.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="File to write, which must not exist. Default: stdout.")
+    ] = None,
     script: Annotated[
-        bool, typer.Option("--script", help="Print the script that verifies an export; it needs Python and no more.")
+        bool, typer.Option("--script", help="Print the script that verifies an export. It needs only Python.")
     ] = False,
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    state: StateOption = None,
 ) -> None:
-    """Write all events with their hashes as JSON Lines, and the checkpoints: no names, no labels, no paths, no links.
+    """Write all events with their hashes, and the checkpoints, as JSON Lines: no names, labels, paths or links.
 
-    What is exported is one moment of the store, also while the agent runs. Verify it anywhere, without the agent:
-    `assure-agent audit export --script > verify_export.py`, then `python3 verify_export.py FILE`.
-    Exit codes: 0 written, 1 no such request, or the file cannot be written.
+    The export is a snapshot of the store, even while an agent is running. To verify it on any machine without the
+    agent: `assure-agent audit export --script > verify_export.py`, then `python3 verify_export.py FILE`.
+
+    Exit codes: 0 written, 1 unknown request, or the file cannot be written.
 
     Example: assure-agent audit export --to history.jsonl
     """
@@ -47,10 +50,10 @@ def export(
         with reader(path) as connection:
             found = subjects(connection, name, Keys.existing(path))
         if not found:
-            raise no_request(name)
+            raise UnknownRequest(name, audit=True)
         if len(found) > 1:
             uids = ", ".join(subject.uid for subject in found)
-            raise AgentError(f"{name} is in several sources.", f"export one of them by its uid: {uids}")
+            raise AgentError(f"Several sources have a request named {name}.", f"export one of them by its uid: {uids}")
         uid = found[0].uid
     _write((orjson.dumps(line) + b"\n" for line in export_lines(path, SystemClock().now(), uid)), to)
 

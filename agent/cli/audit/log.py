@@ -1,29 +1,33 @@
-"""`assure-agent audit log`: everything that happened to one request."""
+"""`assure-agent audit log`: show every event of one request."""
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from agent.cli.audit.common import no_request
+from agent.cli.options import AuditedName, OutputOption, StateOption
 from agent.cli.output import Format, print_json, print_table
 from agent.cli.state_file import state_file
 from agent.core.duration import format_duration
+from agent.core.errors import UnknownRequest
 from agent.core.timestamps import format_optional_timestamp
+from agent.views.resource import answer_json
 
 if TYPE_CHECKING:
     from agent.store.audit.request_log import AuditEntry, LoggedAnswer
 
 
 def log(
-    name: Annotated[str, typer.Argument(help="The name of the request, or its uid; a forgotten name works too.")],
-    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    name: AuditedName,
+    output: OutputOption = Format.TABLE,
+    state: StateOption = None,
 ) -> None:
-    """Show every event of a request: when, what was observed, what changed with it, and how Assure had answered.
+    """Show every event of a request: time, observation, changed fields, and Assure's answer.
 
-    Read-only, and no check: that is `audit verify`. Exit codes: 0 fine, 1 no such request.
+    Read-only. `audit verify` checks the events.
+
+    Exit codes: 0 shown, 1 unknown request.
 
     Example: assure-agent audit log customer-4711
     """
@@ -36,19 +40,18 @@ def log(
         connection.execute("BEGIN")
         found = subjects(connection, name, Keys.existing(path))
         if not found:
-            raise no_request(name)
-        stories = [(subject, list(request_events(connection, subject.uid))) for subject in found]
+            raise UnknownRequest(name, audit=True)
+        logs = [(subject, list(request_events(connection, subject.uid))) for subject in found]
     if output is Format.JSON:
         print_json(
             {
                 "items": [
-                    {"name": s.name, "uid": s.uid, "events": [_event_json(e) for e in entries]}
-                    for s, entries in stories
+                    {"name": s.name, "uid": s.uid, "events": [_event_json(e) for e in entries]} for s, entries in logs
                 ]
             }
         )
         return
-    for subject, entries in stories:
+    for subject, entries in logs:
         typer.echo(f"{subject.name or 'a request whose name was forgotten'}, uid {subject.uid}")
         rows = [
             [str(e.seq), format_optional_timestamp(e.at) or "", _spaced(e.type), _reply(e.reply), _changed(e.changes)]
@@ -71,16 +74,13 @@ def _event_json(entry: "AuditEntry") -> dict[str, Any]:
         else {
             "number": reply.number,
             "effect": reply.effect,
-            "result": reply.result,
-            "status": reply.status,
-            "trouble": reply.trouble,
-            "traceId": reply.trace_id or None,
+            **answer_json(reply),
         },
     }
 
 
 def _spaced(name: str) -> str:
-    """`DossierCreated` as two words."""
+    """`DossierCreated` as `dossier created`."""
     return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
 
 
@@ -94,7 +94,7 @@ def _reply(reply: "LoggedAnswer | None") -> str:
 
 
 def _changed(changes: Mapping[str, Any]) -> str:
-    """What changed, for people: phase and outcome first."""
+    """The changed fields for people: phase and outcome first."""
     first = ("phase", "outcome")
     keys = sorted(changes, key=lambda key: (first.index(key) if key in first else len(first), key))
     return ", ".join(filter(None, (_format_field(key, changes[key]) for key in keys))) or "-"
@@ -102,7 +102,7 @@ def _changed(changes: Mapping[str, Any]) -> str:
 
 def _format_field(key: str, value: Any) -> str:
     if value is None:
-        return f"no {key} any more" if key != "intent" else ""
+        return f"{key} removed" if key != "intent" else ""
     if key in _FORMATTERS:
         return _FORMATTERS[key](value)
     if key.endswith(("At", "Until")):
@@ -116,7 +116,7 @@ def _checks(value: list[tuple[str, bool]]) -> str:
 
 
 _FORMATTERS: dict[str, Callable[[Any], str]] = {
-    "intent": lambda intent: f"asks {intent['effect']} (call {intent['number']})",
+    "intent": lambda intent: f"requests {intent['effect']} (call {intent['number']})",
     "hold": lambda hold: f"held {hold['id']}: {hold['reason']}",
     "checks": _checks,
     "reasons": lambda reasons: ", ".join(f"reason {'/'.join(filter(None, reason))}" for reason in reasons),

@@ -1,4 +1,4 @@
-"""`assure-agent audit query`: named questions, and free ones in SQL. Read-only; no secret can be read."""
+"""`assure-agent audit query`: run a named query, or SQL. Read-only, and without access to secrets."""
 
 import contextlib
 import csv
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.options import StateOption
 from agent.cli.output import print_json, print_table
 from agent.cli.state_file import require_state_file, store_settings
 from agent.core.errors import AgentError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Output(StrEnum):
-    """How to print rows."""
+    """An output format for rows."""
 
     TABLE = "table"
     JSON = "json"
@@ -30,23 +31,23 @@ class Output(StrEnum):
 
 
 def query(
-    name: Annotated[str | None, typer.Argument(help="A named query; all of them are listed when left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A named query. Default: list all of them.")] = None,
     parameters: Annotated[
-        list[str] | None, typer.Argument(help="Its parameters, such as since=2026-11-01.", metavar="[KEY=VALUE]...")
+        list[str] | None,
+        typer.Argument(help="Parameters of the query, such as since=2026-11-01.", metavar="[KEY=VALUE]..."),
     ] = None,
-    sql: Annotated[str | None, typer.Option("--sql", help="A question of your own: one SELECT.")] = None,
-    datasette: Annotated[
-        bool, typer.Option("--datasette", help="Print the metadata with which Datasette shows the store.")
-    ] = False,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    sql: Annotated[str | None, typer.Option("--sql", help="A single SELECT statement to run instead.")] = None,
+    datasette: Annotated[bool, typer.Option("--datasette", help="Print the metadata for Datasette.")] = False,
+    output: Annotated[Output, typer.Option("--output", "-o", help="Output format: table, json or csv.")] = Output.TABLE,
+    state: StateOption = None,
 ) -> None:
-    """Ask the store: a named query, or SQL of your own over the views and tables. Works while the agent runs.
+    """Query the store with a named query, or with SQL on its views and tables. An agent may be running.
 
-    Without NAME, the named queries are listed, with their parameters and the views. Queries of your own are found in
-    the folder `queries` beside the state file. Nothing can be written; capture links and claims cannot be read. In CSV,
-    a text that a spreadsheet would take for a formula begins with an apostrophe.
-    Exit codes: 0 fine (also without rows), 1 no such query, or it cannot be run.
+    Without NAME, the command lists the named queries, their parameters, and the views. It also finds your own queries
+    in the folder `queries` next to the state file. A query cannot write, and cannot read capture links or claims. In
+    CSV, text that a spreadsheet would run as a formula begins with an apostrophe.
+
+    Exit codes: 0 the query was run, 1 unknown query, or a query that cannot be run.
 
     Example: assure-agent audit query deletions since=2026-11-01 -o csv
     """
@@ -59,9 +60,6 @@ def query(
 
         print_json(metadata(known.values(), path.stem))
         return
-    if sql is None and name is None:
-        _list(known, path, output)
-        return
     if sql is not None and name is not None:
         raise typer.BadParameter("expected a named query or --sql, not both.")
     values: dict[str, str] = {}
@@ -70,7 +68,10 @@ def query(
         if found is None:
             raise _unknown(name, known)
         sql, values = found.sql, _values(found, parameters or [])
-    with named_queries.run_query(require_state_file(path), sql or "", values) as answer:
+    if sql is None:
+        _list(known, path, output)
+        return
+    with named_queries.run_query(require_state_file(path), sql, values) as answer:
         _print(answer, output)
 
 
@@ -88,14 +89,14 @@ def _values(found: "Query", given: Sequence[str]) -> dict[str, str]:
 
 
 def _checked(found: "Query", key: str, value: str) -> str:
-    """The value as SQL compares it. What makes no sense would find nothing, and look like a clean audit."""
+    """The value as SQL compares it. Raises AgentError: an invalid value would find no rows, as a clean audit does."""
     kind = found.kinds.get(key)
     if kind is None or not value:
         return value
     if kind == "time":
         if not _is_time(value):
             raise _invalid_value(found, key, value, "give a day or a time such as 2026-11-01 or 2026-11-01T08:30:00Z")
-        return value.removesuffix("Z")  # a time with milliseconds sorts before the same one with a Z in their place
+        return value.removesuffix("Z")  # as text, 08:30:00.500 sorts before 08:30:00Z
     if kind == "seconds":
         if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
             raise _invalid_value(found, key, value, "give seconds, such as 900")
@@ -103,8 +104,8 @@ def _checked(found: "Query", key: str, value: str) -> str:
     choices = _choices(kind)
     if not choices:
         raise AgentError(
-            f"{found.name}: the parameter {key} has the kind {kind}, which there is not.",
-            "correct the file: time, seconds, reason, call, command, or no kind",
+            f"{found.name}: the parameter {key} has the unknown kind {kind}.",
+            "use time, seconds, reason, call, command, or no kind in that file",
         )
     if value not in choices:
         raise _invalid_value(found, key, value, f"give one of {', '.join(sorted(choices))}")
@@ -112,7 +113,7 @@ def _checked(found: "Query", key: str, value: str) -> str:
 
 
 def _invalid_value(found: "Query", key: str, value: str, hint: str) -> AgentError:
-    return AgentError(f"{found.name}: {key}={value} means nothing there.", hint)
+    return AgentError(f"{found.name}: {key}={value} is not valid.", hint)
 
 
 def _is_time(value: str) -> bool:
@@ -123,7 +124,7 @@ def _is_time(value: str) -> bool:
 
 
 def _choices(kind: str) -> Collection[str]:
-    """What may be given for a kind of closed words."""
+    """The valid values of a parameter kind; empty for an unknown kind."""
     from agent.core.effect import EffectKind
     from agent.core.record import HoldReason
     from agent.daemon.commands import PAGE, VERBS
@@ -160,7 +161,7 @@ def _list(known: dict[str, "Query"], path: Path, output: Output) -> None:
         for key, meaning in one.parameters:
             typer.echo(f"    {key}=  {meaning}")
     typer.echo("\nExample: assure-agent audit query deletions since=2026-11-01 -o csv")
-    typer.echo("\nViews, for --sql; times are text in UTC, null is not yet or not known:")
+    typer.echo("\nViews, for --sql; times are text in UTC, null means not yet or unknown:")
     for name, columns in views.items():
         typer.echo(f"{name}\n    {', '.join(columns)}")
 
@@ -188,7 +189,6 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """For a spreadsheet: a text of ours is none of its formulas."""
-    return (
-        f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else _plain(value)
-    )
+    """The value with an apostrophe before text that a spreadsheet would run as a formula."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else _plain(value)

@@ -1,14 +1,15 @@
-"""`assure-agent audit verify`: is the history what was written?"""
+"""`assure-agent audit verify`: verify the audit log."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.options import OutputOption, StateOption
 from agent.cli.output import Format, print_json
 from agent.cli.state_file import state_file
 from agent.core.errors import AgentError
-from agent.views.explain import count_of
+from agent.views.phrases import count_of
 
 if TYPE_CHECKING:
     from agent.store import audit
@@ -16,17 +17,19 @@ if TYPE_CHECKING:
 
 def verify(
     checkpoints: Annotated[
-        Path | None, typer.Option("--checkpoints", help="A copy of the file of checkpoints that was kept elsewhere.")
+        Path | None, typer.Option("--checkpoints", help="A copy of the checkpoints from another machine.")
     ] = None,
-    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
-    state: Annotated[str | None, typer.Option("--state", help="The store, as STATE_URL.")] = None,
+    output: OutputOption = Format.TABLE,
+    state: StateOption = None,
 ) -> None:
-    """Check that the history is what was written: nothing changed, removed, inserted, moved or cut off.
+    """Verify that no event of the audit log was changed, removed, inserted or moved.
 
-    Each request's chain, its replay against the record, its calls and starts; its name, labels and authors; the chain
-    of people's commands; and all events against the checkpoints beside the state file (and against a copy of them).
-    The first finding is the first in the order of writing. Reads every event: about a minute for a million.
-    Exit codes: 0 all as it was written, 1 something is not.
+    For each request, the command verifies the chain of hashes, replays the events against the record, and compares the
+    calls, starts, name, labels and authors. It also verifies the chain of the operator's commands. It compares all
+    events with the checkpoints next to the state file or in a copy of them. Findings are in the order of writing.
+    The command reads every event, at about a million per minute.
+
+    Exit codes: 0 the audit log is unchanged, 1 findings.
 
     Example: assure-agent audit verify
     """
@@ -35,40 +38,42 @@ def verify(
     path = state_file(state)
     if checkpoints is not None and not checkpoints.exists():
         raise AgentError(f"There is no file {checkpoints}.", "give a copy of the file agent.checkpoints.jsonl")
-    verdict = audit.verify(path, checkpoints)
+    report = audit.verify(path, checkpoints)
     if output is Format.JSON:
-        findings = [
-            {"event": f.event, "uid": f.uid, "seq": f.seq, "message": f.what}
-            | ({"command": f.command} if f.command is not None else {})
-            for f in verdict.findings
-        ]
-        print_json(
-            {
-                "ok": not findings,
-                "requests": verdict.requests,
-                "events": verdict.events,
-                "commands": verdict.commands,
-                "checkpoints": {"count": verdict.checkpoints, "covered": verdict.covered, "last": verdict.last},
-                "findings": findings,
-                "notices": list(verdict.notices),
-            }
-        )
+        print_json(_report_json(report))
     else:
-        _print(verdict)
-    if verdict.findings:
+        _print(report)
+    if report.findings:
         raise typer.Exit(1)
 
 
-def _print(verdict: "audit.AuditReport") -> None:
-    for finding in verdict.findings:
+def _report_json(report: "audit.AuditReport") -> dict[str, Any]:
+    findings = [
+        {"event": one.event, "uid": one.uid, "seq": one.seq, "message": one.what}
+        | ({"command": one.command} if one.command is not None else {})
+        for one in report.findings
+    ]
+    return {
+        "ok": not findings,
+        "requests": report.requests,
+        "events": report.events,
+        "commands": report.commands,
+        "checkpoints": {"count": report.checkpoints, "covered": report.covered, "last": report.last},
+        "findings": findings,
+        "notices": list(report.notices),
+    }
+
+
+def _print(report: "audit.AuditReport") -> None:
+    for finding in report.findings:
         typer.echo(f"{finding.where}: {finding.what}")
-    for notice in verdict.notices:
+    for notice in report.notices:
         typer.echo(f"note: {notice}")
-    if verdict.last is None:
-        typer.echo("no checkpoints yet: what was cut off or rewritten as a whole cannot be seen")
+    if report.last is None:
+        typer.echo("no checkpoints yet: a truncated or completely rewritten audit log cannot be detected")
     else:
-        typer.echo(f"checkpoint {verdict.checkpoints} of {verdict.last} covers {verdict.covered} events")
-    if verdict.commands:
-        typer.echo(f"the chain of what people told the agent has {verdict.commands} commands")
-    fine = "not what was written" if verdict.findings else "ok"
-    typer.echo(f"{count_of(verdict.events, 'event')} of {count_of(verdict.requests, 'request')}: {fine}")
+        typer.echo(f"checkpoint {report.checkpoints} of {report.last} covers {report.covered} events")
+    if report.commands:
+        typer.echo(f"the chain of the operator's commands has {count_of(report.commands, 'command')}")
+    result = "not as written" if report.findings else "ok"
+    typer.echo(f"{count_of(report.events, 'event')} of {count_of(report.requests, 'request')}: {result}")

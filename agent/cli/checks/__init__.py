@@ -1,20 +1,20 @@
-"""What `doctor` looks at: the environment, the remote, and the place where the agent lives."""
+"""The checks of `doctor`: settings, Assure, files, store, source and images."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """How a check ended."""
+    """The result of a check."""
 
     OK = "ok"
-    WARNING = "warning"  # it works, and somebody should look
-    PROBLEM = "problem"  # the agent cannot work like this, or must not
+    WARNING = "warning"  # the agent works, but the operator should act
+    PROBLEM = "problem"  # the agent cannot work, or it would be unsafe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check. `message` is a sentence without its full stop; `hint` is what to try."""
+    """One check. `message` is a sentence without its full stop; `hint` is the remedy."""
 
     name: str
     message: str
@@ -28,10 +28,10 @@ class Check:
 
 
 def warning(name: str, message: str, hint: str) -> Check:
-    """Somebody should look."""
+    """A check that found something for the operator to improve."""
     return Check(name=name, state=State.WARNING, message=message, hint=hint)
 
 
 def problem(name: str, message: str, hint: str) -> Check:
-    """It cannot work like this."""
+    """A check that found something that stops the agent."""
     return Check(name=name, state=State.PROBLEM, message=message, hint=hint)

@@ -1,89 +1,85 @@
-"""Assure: does it let us in, and what time is it there? One token is asked for, nothing else."""
+"""Checks against Assure: credentials and clock. The only call requests a token."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from agent.assure.account import addresses, client_config
+from agent.assure.account import addresses, client_config, need_credentials
 from agent.assure.client import AssureClient
 from agent.cli.checks import Check, problem, warning
 from agent.core.answer import Busy, Refused
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, SettingsError
 from agent.platform.clock import SystemClock
 from agent.platform.endpoint_health import TOKEN, EndpointCause, trouble_of
 from agent.platform.settings import Settings
 from agent.store.readonly import ReadOnlyStore
 
-_SKEW = 5.0  # seconds: deadlines and lists of processes bear this much
+_SKEW = 5.0  # seconds: this difference does not harm deadlines and lists of processes
 _LARGE_SKEW = 60.0
 _OTHER = "check ASSURE_AGENT_BASE_URL and the network; then try again"
 HINTS = {
     EndpointCause.TLS: "check the host in ASSURE_AGENT_BASE_URL, and the certificate authorities of this machine",
     EndpointCause.DNS: "check the host in ASSURE_AGENT_BASE_URL, and the name servers of this machine",
-    EndpointCause.UNREADABLE: "check ASSURE_AGENT_BASE_URL and ASSURE_AGENT_TOKEN_URL: something else answers there",
-    EndpointCause.STATUS_5XX: "wait: it is on their side; then try again",
-    EndpointCause.THROTTLED: "wait: it is on their side; then try again",
+    EndpointCause.UNREADABLE: "check ASSURE_AGENT_BASE_URL and ASSURE_AGENT_TOKEN_URL: the answer is not Assure's",
+    EndpointCause.STATUS_5XX: "wait until Assure has recovered, then try again",
+    EndpointCause.THROTTLED: "wait until Assure accepts more calls, then try again",
 }
 
 
 async def checks(settings: Settings, offline: bool, now: Callable[[], float] = time.time) -> list[Check]:
     """Credentials and clock."""
-    if not settings.client_id or not settings.client_secret.get_secret_value():
-        return [
-            problem(
-                "credentials",
-                "ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET are not both set",
-                "set them to the API client of your Signicat account, or use `assure-agent run --sandbox`",
-            )
-        ]
+    try:
+        need_credentials(settings)
+    except SettingsError as error:
+        return [problem("credentials", str(error).rstrip("."), error.hint)]
     if offline:
-        return [Check(name="credentials", message="set; not tried, because of --offline")]
+        return [Check(name="credentials", message="set; not tested, because of --offline")]
     async with AssureClient(client_config(settings), SystemClock()) as client:
         before = now()
         answer = await client.authenticate()
-        middle = (before + now()) / 2  # when it was answered, give or take half the round trip
+        middle = (before + now()) / 2  # the time of the answer, within half the round trip
         theirs = client.server_time
     return [_credentials(settings, answer), _clock(theirs, middle), *_events(settings, theirs)]
 
 
 def _events(settings: Settings, theirs: float | None) -> Iterator[Check]:
-    """A last event in the future was written by a clock that was wrong."""
+    """Report a last event in the future, which a wrong clock wrote."""
     path = settings.state_path
     if theirs is None or not path.exists():
         return
-    with suppress(AgentError, OSError), ReadOnlyStore(path) as reading:  # the check of the store reports it
+    with suppress(AgentError, OSError), ReadOnlyStore(path) as reading:  # the check of the store reports an error
         ahead = reading.last_event_at() - theirs
         if ahead > _LARGE_SKEW:
             yield problem(
                 "clock of the store",
-                f"the last event of the store is {ahead:.0f} s in the future by Assure's clock",
-                "start the agent, or leave it running: it asks Assure for the time and corrects what is open",
+                f"the last event of the store is {ahead:.0f} s ahead of Assure's clock",
+                "start the agent, or keep it running: it reads the time from Assure and corrects open requests",
             )
 
 
 def _credentials(settings: Settings, answer: Refused | Busy | None) -> Check:
     if answer is None:
-        return Check(name="credentials", message=f"a token can be had at {settings.base_url}")
+        return Check(name="credentials", message=f"Assure issues a token at {settings.base_url}")
     trouble = trouble_of(answer)
     cause = replace(trouble, address=addresses(settings)[TOKEN]).sentence if trouble is not None else "no answer"
     if isinstance(answer, Refused):
         return problem(
             "credentials",
-            f"no token can be had: {cause}",
+            f"Assure issues no token: {cause}",
             "check ASSURE_AGENT_CLIENT_ID and ASSURE_AGENT_CLIENT_SECRET against the Signicat Dashboard",
         )
     hint = HINTS.get(trouble.cause, _OTHER) if trouble is not None else _OTHER
-    return problem("credentials", f"no token can be had: {cause}", hint)
+    return problem("credentials", f"Assure issues no token: {cause}", hint)
 
 
 def _clock(theirs: float | None, ours: float) -> Check:
     if theirs is None:
-        return warning("clock", "Assure did not say what time it is", "compare the clock of this machine yourself")
+        return warning("clock", "Assure did not send its time", "compare the clock of this machine with a time server")
     skew = ours - theirs
     ahead = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Assure's"
     if abs(skew) > _LARGE_SKEW:
-        return problem("clock", f"this clock is {ahead}", "set the clock, for instance with chrony or timesyncd")
+        return problem("clock", f"this clock is {ahead}", "set the clock, for example with chrony or timesyncd")
     if abs(skew) > _SKEW:
-        return warning("clock", f"this clock is {ahead}", "let chrony or timesyncd keep the clock")
+        return warning("clock", f"this clock is {ahead}", "synchronize the clock with chrony or timesyncd")
     return Check(name="clock", message="within a few seconds of Assure's")

@@ -1,4 +1,4 @@
-"""Settings: what each one is, and where it came from. A secret is told as set or not set, nothing more."""
+"""The value and the source of each setting. A secret is shown as `set` or `not set`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from agent.platform.trusted_files import readable_by_others
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """A setting as it is shown."""
+    """A setting in the output."""
 
     name: str
     shown: str
@@ -24,7 +24,7 @@ class Value:
 
 
 def origins(settings: Settings, found: Mapping[str, FoundSetting]) -> list[Value]:
-    """Every setting with its value and where it came from: the first source that has it."""
+    """Every setting with its value and its source."""
     return [
         Value(
             name=PREFIX + name.upper(),
@@ -48,20 +48,22 @@ def _shown(name: str, settings: Settings) -> str:
 
 
 def checks(settings: Settings, found: Mapping[str, FoundSetting]) -> Iterator[Check]:
-    """The files that settings came from, and where client id and secret are sent."""
+    """The files that contain settings, and the host that receives the client id and secret."""
     read = sorted({file for one in found.values() if (file := _file(one))})
     open_ones = [file for file in read if readable_by_others(Path(file))]
     if open_ones:
-        message = f"others can read {', '.join(open_ones)}"
+        message = f"other users can read {', '.join(open_ones)}"
         yield warning("settings files", message, f"chmod 600 {' '.join(open_ones)}")
     else:
-        yield Check(name="settings files", message=f"{', '.join(read) or 'none'}: nobody else can change them")
+        yield Check(
+            name="settings files", message=f"{', '.join(read)}: no other user can change them" if read else "none"
+        )
     place = foreign_token_host(settings.base_url, settings.token_url)
-    where = f"at {place}, another host than that of BASE_URL" if place else "at the host of BASE_URL"
+    where = f"at {place}, not at the host of BASE_URL" if place else "at the host of BASE_URL"
     yield Check(name="token endpoint", message=where)
 
 
 def _file(one: FoundSetting) -> str:
-    """The file that a value came from."""
+    """The file that contains a value; empty if no file does."""
     line_cut = one.where.rpartition(":")[0] if one.origin in (".env", "yaml") else one.where
     return line_cut if one.origin in (".env", "yaml", "secrets", "file") else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.effect import EffectKind
-from agent.core.errors import AgentError
+from agent.core.errors import AgentError, UnknownRequest
 from agent.core.record import Phase
 from agent.store.account_binding import account_of, simulated
 from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, effective, lines
@@ -52,10 +52,7 @@ def certificates(path: Path, name_or_uid: str) -> list[Certificate]:
         connection.execute("BEGIN")
         found = subjects(connection, name_or_uid, keys)
         if not found:
-            raise AgentError(
-                f"There is no request named {name_or_uid}, and none with this uid.",
-                "see all of them with `assure-agent audit query who-asked`",
-            )
+            raise UnknownRequest(name_or_uid, audit=True)
         return [_certificate(connection, subject, name_or_uid, checkpoints, NameChecks(keys=keys)) for subject in found]
 
 

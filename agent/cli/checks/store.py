@@ -1,0 +1,138 @@
+"""Checks of the store: SQLite, migrations, account, recovery, and the agent that runs on it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.assure.account import account_of
+from agent.cli.checks import Check, problem, warning
+from agent.cli.checks.files import OWNER_HINT
+from agent.core.errors import AgentError
+from agent.core.timestamps import format_optional_timestamp
+from agent.platform.endpoint_health import TroubleRows, from_json
+from agent.platform.settings import Settings, refuse_renamed
+from agent.ports import MetaKey
+from agent.store.connection import sqlite3
+from agent.store.lock import holder
+from agent.store.migrations import NAMES
+from agent.store.readonly import ReadOnlyStore
+from agent.views.phrases import RECOVERY_CAUSES, count_of, count_withdrawals
+
+_FIXED_VERSION = (3, 51, 3)  # the SQLite version that fixes a corruption of WAL files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Snapshot:
+    """The facts about a store that the checks need, read at one moment."""
+
+    migrations: set[str]
+    account: str | None
+    recovery: str | None  # the cause of a recovery that is not approved
+    other_source: str | None
+    circuit: str | None
+    troubles: TroubleRows
+    waiting_withdrawals: int
+    paused_since: float | None
+
+
+def sqlite(version: tuple[int, ...] | None = None) -> Check:
+    """The version of SQLite."""
+    version = version or sqlite3.sqlite_version_info
+    text = ".".join(map(str, version))
+    if tuple(version) >= _FIXED_VERSION:
+        return Check(name="sqlite", message=f"{text}, with the fix of the WAL reset")
+    return warning(
+        "sqlite",
+        f"{text} can damage a WAL file when it resets the file during a read; 3.51.3 fixes this",
+        "install the package pysqlite3 if it exists for this platform, or a newer SQLite",
+    )
+
+
+def store(path: Path, settings: Settings) -> Iterator[Check]:
+    """Migrations, recovery, source, account, the running agent, a pause, and waiting withdrawals."""
+    if not path.exists():
+        yield Check(name="store", message=f"{path} does not exist yet; the agent creates it")
+        return
+    try:
+        found = _read(path, settings)
+    except (AgentError, OSError) as error:
+        yield _unreadable(path, error)
+        return
+    yield _migrations(found.migrations)
+    if found.recovery is not None:
+        hint = "check the held requests with `assure-agent get`, then run `assure-agent approve`"
+        yield warning("recovery", f"the state file {RECOVERY_CAUSES[found.recovery]}; new work needs an approval", hint)
+    yield from _same_source(settings.source_name, found.other_source)
+    yield _account(found.account, settings)
+    yield from _running(holder(path), found.circuit, found.troubles)
+    if found.paused_since is not None:
+        when = f" since {format_optional_timestamp(found.paused_since)}" if found.paused_since else ""
+        yield warning("pause", f"the agent is paused{when} and starts nothing new", "`assure-agent resume`")
+    if found.waiting_withdrawals:
+        hint = "restore the files, or withdraw them with `assure-agent approve`; `assure-agent plan` lists them"
+        yield warning("withdrawals", f"{count_withdrawals(found.waiting_withdrawals)} for approval", hint)
+
+
+def _read(path: Path, settings: Settings) -> _Snapshot:
+    with ReadOnlyStore(path) as reading:
+        reading.check_integrity()
+        reading.freeze()
+        cause, _, approved = reading.recovery() or (None, False, False)
+        return _Snapshot(
+            migrations=reading.migrations(),
+            account=reading.account(),
+            recovery=None if approved else cause,
+            other_source=reading.other_source(settings.source_name),
+            circuit=reading.recall(MetaKey.CIRCUIT),
+            troubles=from_json(reading.recall(MetaKey.ENDPOINTS)),
+            waiting_withdrawals=reading.waiting_withdrawals(),
+            paused_since=reading.recall_time(MetaKey.PAUSED),
+        )
+
+
+def _migrations(applied: set[str]) -> Check:
+    if newer := sorted(applied - set(NAMES)):
+        message = f"a newer version of the agent wrote the store (migration {newer[0]})"
+        return problem("store", message, "install that version or a later one")
+    if missing := [name for name in NAMES if name not in applied]:
+        return Check(name="store", message=f"the agent applies {count_of(len(missing), 'migration')} at its next start")
+    return Check(name="store", message=f"all {len(NAMES)} migrations are applied")
+
+
+def _account(account: str | None, settings: Settings) -> Check:
+    own = account_of(settings)
+    if account is None or account == own or not settings.client_id:
+        return Check(name="account", message=f"the store belongs to {account or 'no account yet'}")
+    hint = "set STATE_URL to another file, or bind this store to the account with `run --rebind`"
+    return warning("account", f"the store belongs to {account}, not to {own}", hint)
+
+
+def _running(pid: int | None, circuit: str | None, troubles: TroubleRows) -> Iterator[Check]:
+    """The agent that runs on the store, and its troubles."""
+    if pid is None:
+        yield Check(name="agent", message="no agent is running on the store")
+        return
+    yield Check(name="agent", message=f"an agent is running (pid {pid})")
+    if circuit:
+        hint = "read the log of the agent, which names the cause and the remedy"
+        yield warning("circuit", f"the circuit breaker is open, so the agent sends only probes ({circuit})", hint)
+    for name, since, sentence in troubles:
+        yield warning(
+            "endpoint",
+            f"calls of the running agent to {name} fail since {format_optional_timestamp(since)}: {sentence}",
+            "see the runbook, section endpoint-trouble",
+        )
+
+
+def _same_source(source: str, followed: str | None) -> Iterator[Check]:
+    try:
+        refuse_renamed(source, followed)
+    except AgentError as error:
+        yield problem("source name", str(error).rstrip("."), error.hint)
+
+
+def _unreadable(path: Path, error: AgentError | OSError) -> Check:
+    if isinstance(error, AgentError):
+        return problem("store", str(error).rstrip("."), error.hint)
+    hint = OWNER_HINT.format(path.parent)
+    return problem("store", f"{error.filename or path} cannot be read: {error.strerror}", hint)

@@ -1,0 +1,54 @@
+"""The complete output of commands, compared with tests/golden/cli. `make golden` writes these files."""
+
+import asyncio
+
+from tests.cli.command_runner import Here
+from tests.support.environment import World
+from tests.support.files import IDENTITY_CARD, upload, write
+from tests.support.fixtures import begin, world
+from tests.support.golden import difference, stable
+
+__all__ = ["begin", "world"]
+
+COMMANDS = {
+    "get": ("get",),
+    "describe": ("describe", "retained", "--remote"),
+    "explain-done": ("explain", "done"),
+    "explain-held": ("explain", "held"),
+    "explain-suspended": ("explain", "suspended"),
+    "plan": ("plan",),
+    "plan-markdown": ("plan", "-o", "markdown"),
+    "wait": ("wait", "--all"),
+    "doctor": ("doctor", "--offline"),
+    "audit-log": ("audit", "log", "done"),
+    "audit-verify": ("audit", "verify"),
+    "audit-query": ("audit", "query", "holds"),
+    "audit-certificate": ("audit", "certificate", "done"),
+    "get-unknown": ("get", "unknown"),
+    "claims-none": ("claims", "done"),
+}
+
+
+async def test_the_output_of_each_command_is_the_golden_file(world: World, here: Here) -> None:
+    config = world.sandbox.config
+    here.env |= {
+        "STATE_URL": f"sqlite:///{world.state}",
+        "SPECS_DIR": str(world.specs),
+        "IMAGES_DIR": str(world.images),
+        "BASE_URL": world.sandbox.url,
+        "CLIENT_ID": config.client_id,
+        "CLIENT_SECRET": config.client_secret,
+        "CLAIMS_KEY": "k" * 32,
+    }
+    world.upload("done")
+    world.upload("held", document_id=IDENTITY_CARD)
+    world.upload("retained", retention="1d")
+    world.upload("suspended", suspend=True)
+    write(world.specs / "refused.yaml", upload("refused", {"front": "no/such.jpg"}))
+    await world.settle()
+    differences = []
+    for name, arguments in COMMANDS.items():
+        result = await asyncio.to_thread(here, *arguments)
+        output = f"$ assure-agent {' '.join(arguments)}\n{result.out}{result.err}exit code {result.code}\n"
+        differences.append(difference(f"cli/{name}", stable(output, {"FOLDER": world.folder, "HERE": here.folder})))
+    assert not any(differences), "\n".join(differences) + "\nWrite the golden files with `make golden`."
