@@ -119,7 +119,7 @@ class Workspace:
     @contextlib.contextmanager
     def running(self, url: str) -> Iterator[Running]:
         """Run the agent until the block ends."""
-        log, began = self.folder / "agent.platform.log", time.time()
+        log, began = self.folder / "agent.log", time.time()
         with (
             log.open("w") as file,
             subprocess.Popen([*_COMMAND, "run"], env=self._environment(url), stderr=file) as process,

@@ -19,7 +19,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One panel. `section` is the heading in the runbook; `steps` are (from value, colour), the first without value."""
+    """One panel. `section` is its heading in the runbook. `steps`: (from value, colour), the first without a value."""
 
     title: str
     description: str
@@ -30,7 +30,7 @@ class Panel:
     width: int = 12
     height: int = 8
     stacked: bool = False
-    share: bool = False  # each series as its share of all
+    share: bool = False  # each series as its share of the total
     steps: tuple[tuple[float | None, str], ...] = ((None, "green"),)
     least: float | None = 0.0
 
@@ -58,7 +58,7 @@ class Dashboard:
         return [panel for row in self.rows for panel in row.panels]
 
     def model(self, runbook: str) -> dict[str, Any]:
-        """The JSON that Grafana imports; `runbook` is the address of docs/operations/runbook.md."""
+        """The JSON that Grafana imports. `runbook` is the address of docs/operations/runbook.md."""
         return {
             "uid": self.uid,
             "title": self.title,
@@ -78,7 +78,7 @@ class Dashboard:
 
 
 def variable(name: str, label: str, query: str) -> dict[str, Any]:
-    """A variable with the values of a label; all of them unless chosen."""
+    """A variable with the values of a label. By default it selects all."""
     return {
         "name": name,
         "label": label,

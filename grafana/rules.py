@@ -1,7 +1,8 @@
-"""Recording and alerting rules. One `Times` carries every duration, so that a test can run them in quick motion.
+"""Recording and alerting rules. One `Times` scales every duration, so that tests can run the rules faster.
 
-Burn rates and windows follow the Site Reliability Workbook, chapter 5: 14.4 times over 1 h and 5 min (2 % of a month's
-budget in an hour) and 6 times over 6 h and 30 min wake a person; once over 3 d and 6 h opens a ticket.
+Burn rates and windows follow the Site Reliability Workbook, chapter 5. A burn of 14.4 times over 1 h and 5 min raises a
+page, because it uses 2 % of a month's budget in an hour. So does a burn of 6 times over 6 h and 30 min. A burn of 1
+over 3 d and 6 h raises a ticket.
 """
 
 from dataclasses import dataclass
@@ -17,26 +18,25 @@ class Times:
     speed: float = 1.0
 
     def __call__(self, text: str) -> str:
-        """`5m` as it is, or quicker: never less than a second."""
+        """`5m` as it is, or divided by the speed. The result is at least one second."""
         if self.speed == 1.0:
             return text
         return f"{max(1, round(int(text[:-1]) * _UNITS[text[-1]] / self.speed))}s"
 
     def seconds(self, seconds: float) -> str:
-        """A number of seconds to compare with."""
+        """A number of seconds for a comparison."""
         return f"{seconds / self.speed:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One alert. `section` is its heading in the runbook; `firing` are series that make it fire
-    in a test, a value a minute, by `after`.
-    """
+    """One alert. `section` is its heading in the runbook. In a test, the series in `firing` raise it by the time
+    `after`. They have one value for each minute."""
 
     name: str
     expression: str
     hold: str  # the `for` of the rule
-    severity: str  # page: a person is woken; ticket: a person acts in working hours; info: nobody has to act
+    severity: str  # page (wakes the SRE), ticket (waits for working hours) or info (needs no action)
     summary: str
     section: str
     firing: dict[str, str]
@@ -45,7 +45,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """A service level objective on a histogram: the share of observations that stay below a bucket."""
+    """A service level objective on a histogram: the share of observations below a bucket."""
 
     name: str
     metric: str
@@ -84,12 +84,12 @@ _BURNS = (
 
 
 def ratio(objective: Objective, window: str) -> str:
-    """The name of the recorded share of errors over a window."""
+    """The name of the recorded share of errors in a window."""
     return f"assure_agent:{objective.name}_errors:ratio_rate{window}"
 
 
 def recordings(times: Times) -> list[dict[str, str]]:
-    """The share of errors of each objective over each window; absent while nothing was observed."""
+    """The share of errors of each objective in each window. It is absent while there are no observations."""
     return [
         {
             "record": ratio(objective, window),
@@ -122,7 +122,7 @@ def _burning(objective: Objective) -> list[Alert]:
             severity=severity,
             summary=objective.summary,
             section=objective.section,
-            firing={bucket: "0+5x240", count: "0+10x240"},  # half of them are late
+            firing={bucket: "0+5x240", count: "0+10x240"},  # half of the observations are late
         )
         for kind, rate, long, short, hold, severity in _BURNS
     ]
@@ -137,7 +137,7 @@ def alerts(times: Times) -> list[Alert]:
             expression='up{job="assure-agent"} == 0',
             hold="2m",
             severity="page",
-            summary="Prometheus cannot reach the agent; nothing is reconciled.",
+            summary="Prometheus cannot reach the agent. While it is down, no dossier is created or deleted.",
             section="down",
             firing={f'up{{job="assure-agent",{at}}}': "0x240"},
         ),
@@ -146,7 +146,7 @@ def alerts(times: Times) -> list[Alert]:
             expression='absent(up{job="assure-agent"})',
             hold="5m",
             severity="page",
-            summary="Prometheus scrapes no agent at all: its target is gone from the configuration or from discovery.",
+            summary="Prometheus scrapes no agent, so no other alert can fire. Its configuration has no such target.",
             section="absent",
             firing={'up{job="node",instance="agent:9100"}': "1x240"},
         ),
@@ -155,7 +155,7 @@ def alerts(times: Times) -> list[Alert]:
             expression=f"assure_agent_oldest_unprogressed_seconds > {times.seconds(1800)}",
             hold="5m",
             severity="page",
-            summary="A request made no progress for more than half an hour.",
+            summary="An active request made no progress for more than half an hour.",
             section="stuck",
             firing={f"assure_agent_oldest_unprogressed_seconds{{{at}}}": "0+60x240"},
         ),
@@ -164,7 +164,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="sum by (instance) (assure_agent_held) > 0",
             hold="15m",
             severity="ticket",
-            summary="A request waits for a person.",
+            summary="A request waits for a decision of the operator.",
             section="held",
             firing={f'assure_agent_held{{{at},reason="unexpected-answer"}}': "1x240"},
         ),
@@ -173,7 +173,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="assure_agent_orphans_undeleted > 0",
             hold="30m",
             severity="ticket",
-            summary="A dossier that no request owns showed at Assure, and cannot be deleted.",
+            summary="A dossier without a request is at Assure, and the agent could not delete it for half an hour.",
             section="orphans",
             firing={f"assure_agent_orphans_undeleted{{{at}}}": "1x240"},
         ),
@@ -182,7 +182,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="assure_agent_possible_orphans - assure_agent_orphans_undeleted > 0",
             hold="2h",
             severity="info",
-            summary="A dossier may exist at Assure that no request owns. The agent looks for it; nobody has to act.",
+            summary="A dossier without a request may exist at Assure. The agent searches for it. No action is needed.",
             section="orphans",
             firing={
                 f"assure_agent_possible_orphans{{{at}}}": "1x240",
@@ -194,7 +194,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="assure_agent_deletions_overdue > 0",
             hold="5m",
             severity="page",
-            summary="A dossier should have been deleted more than 15 minutes ago.",
+            summary="The deletion of a dossier has been overdue for more than 15 minutes.",
             section="deletions-overdue",
             firing={f"assure_agent_deletions_overdue{{{at}}}": "1x240"},
         ),
@@ -203,7 +203,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="assure_agent_images_undeleted > 0",
             hold="15m",
             severity="ticket",
-            summary="Image files should be deleted after their upload, and cannot be.",
+            summary="The agent cannot delete image files of finished requests.",
             section="images-undeleted",
             firing={f"assure_agent_images_undeleted{{{at}}}": "1x240"},
         ),
@@ -212,7 +212,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="assure_agent_claims_overdue > 0",
             hold="5m",
             severity="ticket",
-            summary="Claims should have been erased more than 15 minutes ago.",
+            summary="The erasure of claims has been overdue for more than 15 minutes.",
             section="claims-overdue",
             firing={f"assure_agent_claims_overdue{{{at}}}": "1x240"},
         ),
@@ -221,7 +221,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="assure_agent_paused > 0",
             hold="1h",
             severity="ticket",
-            summary="A person paused the agent an hour ago; nothing new is begun.",
+            summary="The agent has been paused for an hour. It starts no new work until `assure-agent resume`.",
             section="paused",
             firing={f"assure_agent_paused{{{at}}}": "1x240"},
         ),
@@ -230,7 +230,7 @@ def alerts(times: Times) -> list[Alert]:
             expression=f"increase(assure_agent_log_lines_lost_total[{times('15m')}]) > 0",
             hold="1m",
             severity="ticket",
-            summary="Lines of the agent's log cannot be written; the work goes on.",
+            summary="The agent cannot write log lines. Requests continue.",
             section="log-lines-lost",
             firing={f"assure_agent_log_lines_lost_total{{{at}}}": "0+1x240"},
         ),
@@ -239,7 +239,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="assure_agent_circuit_open > 0",
             hold="5m",
             severity="page",
-            summary="Calls to Assure are stopped because they all fail.",
+            summary="The circuit breaker is open: too many calls to Assure failed, and the agent sends only probes.",
             section="circuit-open",
             firing={f"assure_agent_circuit_open{{{at}}}": "1x240"},
         ),
@@ -248,7 +248,7 @@ def alerts(times: Times) -> list[Alert]:
             expression='max by (instance) (assure_agent_endpoint_trouble{cause="credentials"}) > 0',
             hold="1m",
             severity="page",
-            summary="Assure does not accept the agent's client id and secret, or its permissions.",
+            summary="Assure refuses the agent's credentials or permissions. No request makes progress.",
             section="credentials",
             firing={f'assure_agent_endpoint_trouble{{{at},endpoint="token",cause="credentials"}}': "1x240"},
         ),
@@ -257,7 +257,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="abs(assure_agent_clock_skew_seconds) > 60",
             hold="5m",
             severity="ticket",
-            summary="The clock of the agent's host is more than a minute from Assure's.",
+            summary="The host's clock differs from Assure's by more than a minute.",
             section="clock",
             firing={f"assure_agent_clock_skew_seconds{{{at}}}": "90000x240"},
         ),
@@ -266,7 +266,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="assure_agent_clock_confirmed == 0",
             hold="10m",
             severity="page",
-            summary="The agent does not know the time: requests wait until Assure confirms it.",
+            summary="Assure has not confirmed the agent's time, so requests wait and nothing expires.",
             section="clock",
             firing={f"assure_agent_clock_confirmed{{{at}}}": "0x240"},
         ),
@@ -291,7 +291,7 @@ def alerts(times: Times) -> list[Alert]:
             ),
             hold="10m",
             severity="ticket",
-            summary="Results come, but no Assure Event has come for an hour; polling goes on.",
+            summary="No Assure Event arrived for an hour, although results did. The agent polls instead.",
             section="events-silent",
             firing={
                 f"assure_agent_last_event_timestamp_seconds{{{at}}}": "1x240",
@@ -304,7 +304,7 @@ def alerts(times: Times) -> list[Alert]:
             expression=f"time() - assure_agent_source_last_sync_timestamp_seconds > {times.seconds(300)}",
             hold="1m",
             severity="page",
-            summary="The folder of request files was not read whole for more than 5 minutes.",
+            summary="The agent could not scan the folder of request files for more than 5 minutes.",
             section="source-stale",
             firing={f"assure_agent_source_last_sync_timestamp_seconds{{{at}}}": "0x240"},
         ),
@@ -313,7 +313,7 @@ def alerts(times: Times) -> list[Alert]:
             expression='assure_agent_source_files{state="refused"} > 0',
             hold="15m",
             severity="ticket",
-            summary="Documents in the folder are not valid; the others go on.",
+            summary="The agent refuses documents in the folder. Other requests continue.",
             section="source-stale",
             firing={f'assure_agent_source_files{{{at},state="refused"}}': "1x240"},
         ),
@@ -322,7 +322,7 @@ def alerts(times: Times) -> list[Alert]:
             expression='assure_agent_source_files{state="waiting_withdrawal"} > 0',
             hold="5m",
             severity="page",
-            summary="Many files vanished at once; their requests wait for `assure-agent approve`.",
+            summary="Many files disappeared at once. The withdrawals wait for `assure-agent approve`.",
             section="withdrawals-waiting",
             firing={f'assure_agent_source_files{{{at},state="waiting_withdrawal"}}': "7x240"},
         ),
@@ -332,7 +332,7 @@ def alerts(times: Times) -> list[Alert]:
             f" > clamp_min(2 * assure_agent_backup_interval_seconds, {times.seconds(2 * 86400)})",
             hold="5m",
             severity="ticket",
-            summary="The last backup of the state is older than two days, and than twice the interval.",
+            summary="The last backup is older than two days, and older than twice the interval.",
             section="backup-old",
             firing={
                 f"assure_agent_backup_timestamp_seconds{{{at}}}": "1x3000",
@@ -345,7 +345,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="assure_agent_backup_interval_seconds > 0 and assure_agent_backup_timestamp_seconds == 0",
             hold="1h",
             severity="ticket",
-            summary="Backups are to be made at intervals, and there is none yet.",
+            summary="BACKUP_DIR is set, but the agent has made no backup yet.",
             section="backup-old",
             firing={
                 f"assure_agent_backup_timestamp_seconds{{{at}}}": "0x240",
@@ -358,7 +358,7 @@ def alerts(times: Times) -> list[Alert]:
             expression="assure_agent_start_budget_remaining <= 0",
             hold="1m",
             severity="ticket",
-            summary="The starts of the day are spent; what is new waits for tomorrow.",
+            summary="The start budget of the day is used up. New requests wait until tomorrow (UTC).",
             section="budget",
             firing={f"assure_agent_start_budget_remaining{{{at}}}": "0x240"},
         ),
@@ -367,7 +367,7 @@ def alerts(times: Times) -> list[Alert]:
             expression=f"min_over_time(assure_agent_deliveries_pending[{times('30m')}]) > 0",
             hold="5m",
             severity="ticket",
-            summary="Events for the sinks are not delivered for half an hour.",
+            summary="A sink accepted no notifications for half an hour. The agent keeps them.",
             section="deliveries",
             firing={f"assure_agent_deliveries_pending{{{at}}}": "3x240"},
         ),
@@ -379,7 +379,7 @@ def alerts(times: Times) -> list[Alert]:
             ),
             hold="10m",
             severity="ticket",
-            summary="A listener is full all the time and drops its oldest connections.",
+            summary="A listener has reached its connection limit and drops its oldest connections.",
             section="connections",
             firing={f'assure_agent_connections_dropped_total{{{at},listener="listen",reason="crowded"}}': "0+60x240"},
         ),
@@ -411,7 +411,7 @@ def document(times: Times, runbook: str) -> dict[str, Any]:
 
 
 def annotations(alert: Alert, runbook: str) -> dict[str, str]:
-    """What a person is told."""
+    """The annotations that Alertmanager sends to the SRE."""
     return {"summary": alert.summary, "runbook_url": f"{runbook}#{alert.section}"}
 
 
@@ -449,10 +449,10 @@ _WELL = {
 }  # fmt: skip
 
 
-# What must not be told from something worse, or worse than it is: series, and the alerts that they must not raise.
+# Harmless states: series, and the alerts that they must not raise.
 _NO_ALERT = (
     (
-        "an orphan that is only possible asks nobody to act",
+        "a possible orphan needs no action",
         {
             'assure_agent_possible_orphans{instance="agent:9464"}': "3x240",
             'assure_agent_orphans_undeleted{instance="agent:9464"}': "0x240",
@@ -460,7 +460,7 @@ _NO_ALERT = (
         ("AssureAgentOrphanUndeleted",),
     ),
     (
-        "an orphan that shows and is deleted at the next sweep wakes nobody",
+        "an orphan that the next sweep deletes raises no alert",
         {
             'assure_agent_possible_orphans{instance="agent:9464"}': "1x120 0x120",
             'assure_agent_orphans_undeleted{instance="agent:9464"}': "0x118 1 1 0x120",
@@ -468,7 +468,7 @@ _NO_ALERT = (
         ("AssureAgentOrphanUndeleted", "AssureAgentPossibleOrphan"),
     ),
     (
-        "nobody misses backups that nobody wants",
+        "no alert on backups while backups are off",
         {
             'assure_agent_backup_timestamp_seconds{instance="agent:9464"}': "0x240",
             'assure_agent_backup_interval_seconds{instance="agent:9464"}': "0x240",
@@ -479,7 +479,7 @@ _NO_ALERT = (
 
 
 def tests(runbook: str) -> dict[str, Any]:
-    """What promtool checks: each alert fires when it should, and none does when all is well."""
+    """The tests for promtool. Each alert fires in its failure, and no alert fires in normal operation."""
     known = alerts(Times())
     return {
         "rule_files": ["rules.yaml"],

@@ -2,7 +2,7 @@
 
 A real agent runs against a real sandbox in this process. At each call of one of `MILESTONES`, a profile function
 records the functions of `agent/` on the stack, in the order of their first appearance. Helpers that return before a
-milestone are left out.
+milestone are omitted.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import structlog
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 ROOM = str(ROOT / "agent") + "/"
-SETTLE = 1.0  # seconds that a started agent gets until its first scan is over
+SETTLE = 1.0  # seconds that a started agent needs for its first scan
 MILESTONES = (
     "read_beneath", "parse_documents", "inspect", "admit", "write", "claim", "step", "read_verified",
     "handle_async_request",
