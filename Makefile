@@ -26,7 +26,7 @@ test: $(READY)  ## all tests, with a list of skipped tests and the reasons
 test-fast: $(READY)  ## the tests for daily work, in two minutes
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
-check: $(READY)  ## style, types, layers, and that the documents match the code
+check: $(READY) prose  ## style, types, layers, prose, and that the documents match the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -64,7 +64,7 @@ site: $(READY)  ## build the documentation site in site/; broken links fail
 messages: $(READY)  ## write tests/golden/messages.txt, every text that a user can see
 	$(BIN)/python scripts/messages.py
 
-prose: $(READY)  ## check the prose of documents and code, with counts for each folder; ONLY="agent/store docs"
+prose: $(READY)  ## check the prose of documents and code, part of `make check`; ONLY="agent/store docs"
 	$(BIN)/python scripts/check_prose.py $(if $(ONLY),--all $(ONLY))
 
 walk: $(READY)  ## trace a request file through the code, from the folder to its first call to Assure

@@ -47,7 +47,7 @@ def _bounded(uploads: dict[int, dict[str, float]], image: float) -> Iterator[Rat
     less, more = ((found["peak"] - found["rest"]) / 1e6 for found in uploads.values())
     some, many = uploads
     yield Ratio(name=f"memory of {many} uploads / of {some}", value=more / less, aim=1.3, most=True)
-    copies = f"copies of an image, {_AT_ONCE} at once: memory / ({_AT_ONCE} x {image:.1f} MB)"
+    copies = f"copies of an image, {_AT_ONCE} at once, memory / ({_AT_ONCE} x {image:.1f} MB)"
     yield Ratio(name=copies, value=more / (_AT_ONCE * image), aim=_COPIES, most=True)
 
 

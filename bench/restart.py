@@ -44,7 +44,7 @@ def measure(scale: Scale) -> Section:
         columns=("open only", "and settled"),
         rows=[(label, (without[key], copy[key])) for key, label in _ROWS.items()],
         ratios=[
-            Ratio(name=f"{label}: with settled / without", value=copy[key] / without[key], aim=aim, most=True)
+            Ratio(name=f"{label}, with settled / without", value=copy[key] / without[key], aim=aim, most=True)
             for key, label, aim in (
                 ("first_call", "start to the first call", 1.2),
                 ("rss", "memory", 1.1),

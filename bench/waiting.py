@@ -50,17 +50,17 @@ def measure(scale: Scale) -> Section:
 def _follows(costs: dict[int, tuple[float, ...]]) -> Iterator[Ratio]:
     """The cost depends on the finished requests only."""
     (_, middle, largest), (smallest, some, most) = costs.keys(), costs.values()
-    each = f"CPU of one that finishes: {largest:,} waiting / {middle:,}"
+    each = f"CPU of a finished request, {largest:,} waiting / {middle:,}"
     yield Ratio(name=each, value=most[5] / some[5], aim=1.3, most=True)
     added = max(0.0, most[4] - smallest[4])
-    idle = f"CPU of an interval, {largest:,} waiting: what they add while nothing finishes / with 1 %"
+    idle = f"CPU of an interval, {largest:,} waiting, extra CPU without finished ones / with 1 %"
     yield Ratio(name=idle, value=added / most[3], aim=0.1, most=True)
 
 
 def _passes(alone: tuple[float, float], crowded: tuple[float, float]) -> Iterator[Ratio]:
     """A new request does not wait."""
     for name, less, more in zip(("p50", "p99"), alone, crowded, strict=True):
-        yield Ratio(name=f"file to start, {name}: backlog / none", value=more / less, aim=1.3, most=True)
+        yield Ratio(name=f"file to start, {name}, backlog / none", value=more / less, aim=1.3, most=True)
 
 
 def _backlog(size: int, poll: float) -> tuple[float, ...]:

@@ -181,9 +181,9 @@ def views() -> str:
 
 def queries() -> str:
     """The named queries: the title of each, and its parameters."""
-    lines = ["| query | what it answers | parameters |", "|---|---|---|"]
+    lines = ["| query | answer | parameters |", "|---|---|---|"]
     for query in library(ROOT / "state/queries").values():
-        parameters = "; ".join(f"`{key}`: {meaning}" for key, meaning in query.parameters)
+        parameters = ", ".join(f"`{key}` ({meaning})" for key, meaning in query.parameters)
         lines.append(f"| [`{query.name}`](../state/queries/{query.name}.sql) | {query.title} | {parameters} |")
     return "\n".join(lines)
 

@@ -222,9 +222,7 @@ def _settled(connection: Connection, ledger: Json) -> Iterator[Violation]:
     for dossier in ledger["dossiers"]:
         explained = dossier["dossierId"] in held or dossier["externalReference"] in sought
         if dossier["deletedAt"] is None and not explained:
-            yield Violation(
-                invariant="I3", message="not deleted", subject=dossier["externalReference"] or ""
-            )
+            yield Violation(invariant="I3", message="not deleted", subject=dossier["externalReference"] or "")
     for dossier in ledger["dossiers"]:
         billed = any(process["starts"] for process in dossier["processes"]) and not dossier["captures"]
         if dossier["deletedAt"] is None and billed:

@@ -1,6 +1,7 @@
--- Questions that were put to a person: why, for how long, and what ended them.
+-- Holds: the reason, the duration, and the observation that ended each.
 --
--- `until` is empty while the question is open; `ended_by` is what was observed then (HoldResolved: a person answered).
+-- `until` is empty while the hold is open. `ended_by` is the observation that ended it. HoldResolved is a decision of
+-- the operator.
 --
 -- :reason=reason  only for this reason, such as changed-after-start
 -- :since=time     only from this time on, such as 2026-11-01

@@ -265,7 +265,7 @@ async def test_a_capture_link_cannot_be_asked_for(world: World, state: Here) -> 
 def test_the_queries_are_listed_and_a_slip_is_met_with_the_nearest(here: Here) -> None:
     said = here("audit", "query")
     assert said.code == 0
-    assert "retention-breaches\n    Dossiers that outlived their retention" in said.out
+    assert "retention-breaches\n    Dossiers that existed beyond their retention" in said.out
     assert here("audit", "query", "-o", "json").json["items"][0]["parameters"]
     here("audit", "query", "deletion").is_one_clear_error("no query named deletion", "audit query deletions")
     here("audit", "query", "select 1").is_one_clear_error("--sql")
