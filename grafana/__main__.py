@@ -6,13 +6,15 @@ from pathlib import Path
 
 import yaml
 
+from grafana.objectives import Times
 from grafana.overview import OVERVIEW
 from grafana.privacy import PRIVACY
-from grafana.rules import Times, document, tests
+from grafana.rules import document
+from grafana.rules_tests import tests
 
 HERE = Path(__file__).parent
 RUNBOOK = "docs/operations/runbook.md"
-_HEAD = "# `make docs` writes this file from grafana/rules.py. Change it there.\n"
+_HEAD = "# `make docs` writes this file from the Python files in grafana/. Change it there.\n"
 
 
 def files(runbook: str = RUNBOOK) -> dict[Path, str]:

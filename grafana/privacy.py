@@ -1,7 +1,7 @@
 """Privacy: the personal data at Assure, and its deletion in time."""
 
-from grafana.overview import AGENT, GOOD_IS_ZERO, ONE, quantiles
 from grafana.panels import Dashboard, Panel, Query, Row
+from grafana.queries import AGENT, GOOD_IS_ZERO, ONE, quantiles
 
 _Steps = tuple[tuple[float | None, str], ...]
 _MAYBE: _Steps = ((None, "green"), (1.0, "yellow"))

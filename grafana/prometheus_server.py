@@ -17,8 +17,9 @@ from typing import Any
 
 import yaml
 
+from grafana.objectives import Times
 from grafana.panels import Query
-from grafana.rules import Times, document
+from grafana.rules import document
 
 MISSING = shutil.which("prometheus") is None
 REASON = "prometheus is missing: apt-get install prometheus"
