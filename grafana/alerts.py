@@ -8,18 +8,17 @@ _AT = 'instance="agent:9464"'  # the label of the series in tests
 def alerts(times: Times) -> list[Alert]:
     """All alerts. The rules file keeps their order."""
     return [
-        *_process(),
+        *_process(times),
         *_requests(times),
-        *_personal_data(times),
+        *_personal_data(),
         *_assure(times),
-        *_source(times),
+        *_events(times),
         *_operation(times),
         *(alert for objective in OBJECTIVES for alert in burn_alerts(objective)),
     ]
 
 
-def _process() -> list[Alert]:
-    """The agent itself."""
+def _process(times: Times) -> list[Alert]:
     return [
         Alert(
             name="AssureAgentDown",
@@ -39,11 +38,28 @@ def _process() -> list[Alert]:
             section="absent",
             firing={'up{job="node",instance="agent:9100"}': "1x240"},
         ),
+        Alert(
+            name="AssureAgentPaused",
+            expression="assure_agent_paused > 0",
+            hold="1h",
+            severity="ticket",
+            summary="The agent has been paused for an hour. It starts no new work until `assure-agent resume`.",
+            section="paused",
+            firing={f"assure_agent_paused{{{_AT}}}": "1x240"},
+        ),
+        Alert(
+            name="AssureAgentLogLinesLost",
+            expression=f"increase(assure_agent_log_lines_lost_total[{times('15m')}]) > 0",
+            hold="1m",
+            severity="ticket",
+            summary="The agent cannot write log lines. Requests continue.",
+            section="log-lines-lost",
+            firing={f"assure_agent_log_lines_lost_total{{{_AT}}}": "0+1x240"},
+        ),
     ]
 
 
 def _requests(times: Times) -> list[Alert]:
-    """Requests, orphans and deletions."""
     return [
         Alert(
             name="AssureAgentStuck",
@@ -63,6 +79,38 @@ def _requests(times: Times) -> list[Alert]:
             section="held",
             firing={f'assure_agent_held{{{_AT},reason="unexpected-answer"}}': "1x240"},
         ),
+        Alert(
+            name="AssureAgentSourceStale",
+            expression=f"time() - assure_agent_source_last_sync_timestamp_seconds > {times.seconds(300)}",
+            hold="1m",
+            severity="page",
+            summary="The agent could not scan the folder of request files for more than 5 minutes.",
+            section="source-stale",
+            firing={f"assure_agent_source_last_sync_timestamp_seconds{{{_AT}}}": "0x240"},
+        ),
+        Alert(
+            name="AssureAgentFilesRefused",
+            expression='assure_agent_source_files{state="refused"} > 0',
+            hold="15m",
+            severity="ticket",
+            summary="The agent refuses documents in the folder. Other requests continue.",
+            section="source-stale",
+            firing={f'assure_agent_source_files{{{_AT},state="refused"}}': "1x240"},
+        ),
+        Alert(
+            name="AssureAgentWithdrawalsWaiting",
+            expression='assure_agent_source_files{state="waiting_withdrawal"} > 0',
+            hold="5m",
+            severity="page",
+            summary="Many files disappeared at once. The withdrawals wait for `assure-agent approve`.",
+            section="withdrawals-waiting",
+            firing={f'assure_agent_source_files{{{_AT},state="waiting_withdrawal"}}': "7x240"},
+        ),
+    ]
+
+
+def _personal_data() -> list[Alert]:
+    return [
         Alert(
             name="AssureAgentOrphanUndeleted",
             expression="assure_agent_orphans_undeleted > 0",
@@ -93,12 +141,6 @@ def _requests(times: Times) -> list[Alert]:
             section="deletions-overdue",
             firing={f"assure_agent_deletions_overdue{{{_AT}}}": "1x240"},
         ),
-    ]
-
-
-def _personal_data(times: Times) -> list[Alert]:
-    """Images and claims, the pause, and the log."""
-    return [
         Alert(
             name="AssureAgentImagesUndeleted",
             expression="assure_agent_images_undeleted > 0",
@@ -117,29 +159,10 @@ def _personal_data(times: Times) -> list[Alert]:
             section="claims-overdue",
             firing={f"assure_agent_claims_overdue{{{_AT}}}": "1x240"},
         ),
-        Alert(
-            name="AssureAgentPaused",
-            expression="assure_agent_paused > 0",
-            hold="1h",
-            severity="ticket",
-            summary="The agent has been paused for an hour. It starts no new work until `assure-agent resume`.",
-            section="paused",
-            firing={f"assure_agent_paused{{{_AT}}}": "1x240"},
-        ),
-        Alert(
-            name="AssureAgentLogLinesLost",
-            expression=f"increase(assure_agent_log_lines_lost_total[{times('15m')}]) > 0",
-            hold="1m",
-            severity="ticket",
-            summary="The agent cannot write log lines. Requests continue.",
-            section="log-lines-lost",
-            firing={f"assure_agent_log_lines_lost_total{{{_AT}}}": "0+1x240"},
-        ),
     ]
 
 
 def _assure(times: Times) -> list[Alert]:
-    """Calls to Assure, the clock and events."""
     return [
         Alert(
             name="AssureAgentCircuitOpen",
@@ -189,6 +212,11 @@ def _assure(times: Times) -> list[Alert]:
             section="assure-failing",
             firing={f'assure_agent_api_requests_total{{{_AT},operation="read_process",result="busy"}}': "0+60x240"},
         ),
+    ]
+
+
+def _events(times: Times) -> list[Alert]:
+    return [
         Alert(
             name="AssureAgentEventsSilent",
             expression=(
@@ -206,44 +234,31 @@ def _assure(times: Times) -> list[Alert]:
                 f'assure_agent_outcomes_total{{{_AT},outcome="accepted"}}': "0+1x240",
             },
         ),
-    ]
-
-
-def _source(times: Times) -> list[Alert]:
-    """The folder of request files."""
-    return [
         Alert(
-            name="AssureAgentSourceStale",
-            expression=f"time() - assure_agent_source_last_sync_timestamp_seconds > {times.seconds(300)}",
-            hold="1m",
-            severity="page",
-            summary="The agent could not scan the folder of request files for more than 5 minutes.",
-            section="source-stale",
-            firing={f"assure_agent_source_last_sync_timestamp_seconds{{{_AT}}}": "0x240"},
-        ),
-        Alert(
-            name="AssureAgentFilesRefused",
-            expression='assure_agent_source_files{state="refused"} > 0',
-            hold="15m",
-            severity="ticket",
-            summary="The agent refuses documents in the folder. Other requests continue.",
-            section="source-stale",
-            firing={f'assure_agent_source_files{{{_AT},state="refused"}}': "1x240"},
-        ),
-        Alert(
-            name="AssureAgentWithdrawalsWaiting",
-            expression='assure_agent_source_files{state="waiting_withdrawal"} > 0',
+            name="AssureAgentDeliveriesPending",
+            expression=f"min_over_time(assure_agent_deliveries_pending[{times('30m')}]) > 0",
             hold="5m",
-            severity="page",
-            summary="Many files disappeared at once. The withdrawals wait for `assure-agent approve`.",
-            section="withdrawals-waiting",
-            firing={f'assure_agent_source_files{{{_AT},state="waiting_withdrawal"}}': "7x240"},
+            severity="ticket",
+            summary="A sink accepted no notifications for half an hour. The agent keeps them.",
+            section="deliveries",
+            firing={f"assure_agent_deliveries_pending{{{_AT}}}": "3x240"},
+        ),
+        Alert(
+            name="AssureAgentListenerCrowded",
+            expression=(
+                "sum by (instance, listener) (rate(assure_agent_connections_dropped_total"
+                f'{{reason="crowded"}}[{times("10m")}])) > 0.1'
+            ),
+            hold="10m",
+            severity="ticket",
+            summary="A listener has reached its connection limit and drops its oldest connections.",
+            section="connections",
+            firing={f'assure_agent_connections_dropped_total{{{_AT},listener="listen",reason="crowded"}}': "0+60x240"},
         ),
     ]
 
 
 def _operation(times: Times) -> list[Alert]:
-    """Backups, the start budget, sinks and listeners."""
     return [
         Alert(
             name="AssureAgentBackupOld",
@@ -280,26 +295,5 @@ def _operation(times: Times) -> list[Alert]:
             summary="The start budget of the day is used up. New requests wait until tomorrow (UTC).",
             section="budget",
             firing={f"assure_agent_start_budget_remaining{{{_AT}}}": "0x240"},
-        ),
-        Alert(
-            name="AssureAgentDeliveriesPending",
-            expression=f"min_over_time(assure_agent_deliveries_pending[{times('30m')}]) > 0",
-            hold="5m",
-            severity="ticket",
-            summary="A sink accepted no notifications for half an hour. The agent keeps them.",
-            section="deliveries",
-            firing={f"assure_agent_deliveries_pending{{{_AT}}}": "3x240"},
-        ),
-        Alert(
-            name="AssureAgentListenerCrowded",
-            expression=(
-                "sum by (instance, listener) (rate(assure_agent_connections_dropped_total"
-                f'{{reason="crowded"}}[{times("10m")}])) > 0.1'
-            ),
-            hold="10m",
-            severity="ticket",
-            summary="A listener has reached its connection limit and drops its oldest connections.",
-            section="connections",
-            firing={f'assure_agent_connections_dropped_total{{{_AT},listener="listen",reason="crowded"}}': "0+60x240"},
         ),
     ]

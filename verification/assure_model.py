@@ -102,8 +102,6 @@ class AssureModel:
     dossiers: dict[str, Dossier] = field(default_factory=dict)
     ids: int = 0
 
-    # queries of the invariants
-
     def open_dossiers(self) -> list[Dossier]:
         """Dossiers that exist, and those that a late call will create."""
         return [dossier for dossier in self.dossiers.values() if dossier.deleted_at is None]
@@ -131,8 +129,6 @@ class AssureModel:
             for process in dossier.processes
             for at in process.started
         ]
-
-    # operations of the agent
 
     def perform(self, effect: Effect, at: float) -> tuple[Observation, float]:
         """Perform an effect at a time. Return the answer and the time at which it reaches the agent."""

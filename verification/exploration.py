@@ -6,8 +6,8 @@ is a failure of a call, a crash at a boundary, an edit, an operator command, or 
 cannot distinguish them (`verification/state_identity.py`). Without adversities the exploration follows a history to its
 end.
 
-These statements hold in every reached state. `verification/step_invariants.py` and this module check I1 to I5. A query
-of a real store selects the record. Without further adversities, the record becomes done or waits for the operator.
+In every reached state, I1 to I5 hold (`verification/state_invariants.py`), and a query of a real store selects the
+record. Without further adversities, the record becomes done or waits for the operator.
 """
 
 from collections import Counter, deque
@@ -15,10 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from agent.core.audit import audited, replay
-from agent.core.effect import EffectKind, ReserveStart, StartVerification
-from agent.core.machine import TABLE, Step, admit, step
-from agent.core.next_effect import next_due_at
+from agent.core.effect import ReserveStart
+from agent.core.machine import TABLE, admit, step
 from agent.core.observations import (
     BudgetExhausted,
     HoldAnswer,
@@ -33,7 +31,6 @@ from agent.core.observations import (
 )
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase
-from agent.core.rules.recovery import proves_store_is_stale
 from verification.assure_model import AssureModel
 from verification.builders import NOW, digested, observation_from_source, unadmitted
 from verification.choices import Timings
@@ -42,7 +39,7 @@ from verification.query_coverage import QueryCoverage
 from verification.report import progress
 from verification.state import State, copied
 from verification.state_identity import key
-from verification.step_invariants import check_step
+from verification.state_invariants import check_state
 
 _SLEEP = 200.0  # seconds: longer than every grace
 _MISSED = 12.0  # seconds that a crash takes
@@ -130,7 +127,7 @@ class Exploration:
         taken = admit(unadmitted(desired), NOW, self._policy)
         assure = AssureModel(ExhaustiveChoices(), lag=4.0, adversities=0.5, timings=self._start.paces)
         state = State(taken.record, assure, desired, taken.effect, NOW, frozenset(), self._adversities)
-        self._check_invariants(state, taken)
+        check_state(state, taken, self._policy)
         return state
 
     # -- moves -------------------------------------------------------------------------------------------------
@@ -248,51 +245,11 @@ class Exploration:
         state.moves_so_far = (*state.moves_so_far, f"{state.now - NOW:.1f} {type(seen).__name__}")
         if taken.orphan is not None:
             state.orphans |= {taken.orphan}
-        self._check_invariants(state, taken)
+        check_state(state, taken, self._policy)
         if state.effect is None and state.record.intent is None:
             news = observation_from_source(state.record, state.file, state.now)
             if news is not None and not isinstance(seen, type(news)):
                 self._record_state(state, news)
-
-    # -- invariants ------------------------------------------------------------------------------------------------
-
-    def _check_invariants(self, state: State, taken: Step) -> None:
-        record = state.record
-        before = audited(taken.before) if taken.before is not None else {}
-        check_step(taken, replay([before, *(event.changes for event in taken.events)]))
-        if taken.changed:
-            assert record.due_at == next_due_at(record, state.now, self._policy), "due follows from the record [I1]"
-        if isinstance(taken.effect, StartVerification):
-            bound = dict(state.bound)
-            assert bound.setdefault(record.generation, taken.effect.process_id) == taken.effect.process_id, (
-                "one process per generation is started [I2]"
-            )
-            state.bound = tuple(bound.items())
-        self._check_single_start(state)
-        self._check_accounted(state)
-        signs = [one for one in state.assure.shown(state.now) if proves_store_is_stale(record, one)]
-        assert not signs, f"a current record is reported as rolled back: {signs}"
-        self._check_read_before_deletion(state)
-
-    def _check_single_start(self, state: State) -> None:
-        record = state.record
-        starts = state.assure.starts_of(f"aa-{record.agent}-{record.uid}-{record.generation}-")
-        assert len(starts) <= 1, f"started more than once: {starts} [I2]"
-
-    def _check_accounted(self, state: State) -> None:
-        record = state.record
-        in_question = EffectKind.CREATE_DOSSIER in (record.doubt, record.intent and record.intent.kind)
-        for dossier in state.assure.open_dossiers():
-            ours = dossier.dossier_id == record.dossier_id and record.phase is not Phase.DONE
-            sought = dossier.reference == record.reference and in_question
-            assert ours or sought or dossier.reference in state.orphans, f"{dossier.dossier_id} has no owner [I3]"
-
-    def _check_read_before_deletion(self, state: State) -> None:
-        record = state.record
-        if record.outcome is None or record.outcome.value not in ("accepted", "rejected", "canceled", "failed"):
-            return
-        assert record.result is not None, "an outcome of Assure without its result"
-        assert record.result.status.value == record.outcome.value
 
     def _ends(self, state: State, here: int) -> None:
         """Check a state without further moves: the request is done or waits for the operator."""
