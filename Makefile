@@ -19,39 +19,39 @@ run: $(READY)  ## the agent on the example requests, against the built-in sandbo
 reset: $(READY)  ## remove the store of the demo, so that `make run` starts it again
 	$(BIN)/assure-agent sandbox reset
 
-test: $(READY)  ## all tests; skipped tests are listed with a reason
+test: $(READY)  ## all tests, with a list of skipped tests and the reasons
 	scripts/setup-system
-	$(BIN)/pytest -n 3 --dist worksteal  # three on two cores: half of the time is waiting for other processes
+	$(BIN)/pytest -n 3 --dist worksteal  # three workers on two cores, because half of the time they wait for other processes
 
 test-fast: $(READY)  ## the tests for daily work, in two minutes
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
-check: $(READY)  ## style, types, layers, and that the documents match the code
+check: $(READY) prose  ## style, types, layers, prose, and that the documents match the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/docs
 
-bench: $(READY)  ## costs, next to baselines in the same run; SECTIONS="waiting store" LONG=1 ROUNDS=5
+bench: $(READY)  ## measure costs and baselines in one run; SECTIONS="waiting store" LONG=1 ROUNDS=5
 	$(BIN)/python -m bench $(SECTIONS) $(if $(LONG),--long) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-# Verification (docs/verification.md). Short by themselves; `make simulate SEED=7 LONG=1 JOBS=2` is the long form from another seed.
+# Verification (docs/verification.md). The default is the short form. `make simulate SEED=7 LONG=1 JOBS=2` is a long form.
 PROVE = $(BIN)/python -m verification $@ --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(LONG),--long) $(if $(MUTATE),--mutate $(MUTATE))
 
-explore: $(READY)  ## verify: the pure machine, every history with one adversity, two with LONG=1
+explore: $(READY)  ## verify the state machine: every history with one fault, with two by LONG=1
 	$(PROVE)
 
-crash: $(READY)  ## verify: recorded scenarios, killed at every boundary, resumed and compared
+crash: $(READY)  ## verify recorded scenarios: kill at every commit and call, resume and compare
 	$(PROVE)
 
-simulate: $(READY)  ## verify: whole lives under a virtual clock, with faults and kills; SEEDS=100 lives
+simulate: $(READY)  ## verify whole lives under a virtual clock, with faults and kills; SEEDS=100 lives
 	$(PROVE) $(if $(SEEDS),--count $(SEEDS))
 
-chaos: $(READY)  ## verify: the installed command, with kill -9 at random moments
+chaos: $(READY)  ## verify the installed command, with kill -9 at random times
 	$(PROVE)
 
-fuzz: $(READY)  ## verify: noise and broken bodies and files
+fuzz: $(READY)  ## verify the parsers with noise and with broken bodies and files
 	$(PROVE)
 
 docs: $(READY)  ## write the generated parts of the documents: tables, reference pages, pictures of phases, specimens
@@ -61,7 +61,7 @@ docs: $(READY)  ## write the generated parts of the documents: tables, reference
 site: $(READY)  ## build the documentation site in site/; broken links fail
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-messages: $(READY)  ## write tests/golden/messages.txt: every text that a user can see
+messages: $(READY)  ## write tests/golden/messages.txt, every text that a user can see
 	$(BIN)/python scripts/messages.py
 
 transcripts: $(READY)  ## write tests/core/transcripts/: what the state machine does in each scenario
@@ -70,7 +70,7 @@ transcripts: $(READY)  ## write tests/core/transcripts/: what the state machine 
 golden: $(READY)  ## write tests/golden/cli: the complete output of commands
 	WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/cli/test_golden_output.py
 
-prose: $(READY)  ## check the prose of documents and code, with counts for each folder; ONLY="agent/store docs"
+prose: $(READY)  ## check the prose of documents and code, part of `make check`; ONLY="agent/store docs"
 	$(BIN)/python scripts/check_prose.py $(if $(ONLY),--all $(ONLY))
 
 walk: $(READY)  ## trace a request file to its first call to Assure, and write the functions into docs/architecture.md
@@ -79,9 +79,9 @@ walk: $(READY)  ## trace a request file to its first call to Assure, and write t
 photographs: $(READY)  ## photograph the status page for the documents, against the sandbox, in Chromium
 	$(BIN)/python scripts/photograph_page.py
 
-picture: $(READY)  ## draw the main panels from what a real Prometheus answers under load; five minutes
+picture: $(READY)  ## draw the main panels from the data of a real Prometheus under load; five minutes
 	$(BIN)/python -m grafana.screenshot
 
-clean:  ## remove the environment and the files of tools; never the state folder
+clean:  ## remove the environment and the files of tools, but not the state folder
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,5 @@
-"""`make bench`: what the agent costs, beside what the same work costs without it, measured in one run.
+"""`make bench`: measures the cost of the agent next to the cost of the same work without it, in one run.
 
-A section is a module with `measure(scale) -> Section` that runs its parts as processes of their own on pinned cores
-(`process.child`), by turns, and takes medians. `__main__` runs the sections and writes `results.json`; `plot` draws it.
+A section is a module with `measure(scale) -> Section`. It runs its parts in turn, in their own processes on pinned
+cores (`process.child`), and takes medians. `__main__` runs the sections and writes `results.json`. `plot` draws it.
 """

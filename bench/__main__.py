@@ -11,14 +11,14 @@ from bench.report import RESULTS, SECTIONS, Scale, Section
 
 
 def main() -> int:
-    """Measure what was asked for; what was not measured this time keeps its earlier results."""
+    """Measure the given sections. The other sections keep their earlier results."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"some of {', '.join(SECTIONS)}; else all")
     parser.add_argument("--long", action="store_true", help="the sizes of docs/performance.md: most of an hour")
-    parser.add_argument("--rounds", type=int, default=3, help="medians of so many")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds for each median")
     given = parser.parse_args()
     if unknown := set(given.sections) - set(SECTIONS):
-        parser.error(f"no such section: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown section: {', '.join(sorted(unknown))}")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in given.sections or SECTIONS:
         section: Section = importlib.import_module(f"bench.{name}").measure(Scale(rounds=given.rounds, long=given.long))

@@ -1,4 +1,5 @@
-"""The installed command, run as people run it: settings in the environment, pinned to the first core, timed outside."""
+"""Runs the installed command as operators do: settings in the environment, pinned to the first core, timed from
+outside."""
 
 import contextlib
 import os
@@ -21,23 +22,23 @@ from bench.synthetic_store import AGENT, SOURCE
 T = TypeVar("T")
 
 _COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
-_PATIENCE = 600.0  # seconds until what does not come is given up
+_PATIENCE = 600.0  # seconds until a wait fails
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An agent that runs. `started_at`: when its process was begun, in seconds since the epoch."""
+    """A running agent. `started_at`: the start of its process, in seconds since the epoch."""
 
     pid: int
     started_at: float
     log: Path
 
     def output(self, pattern: str) -> "re.Match[str]":
-        """Wait until its log says so."""
+        """Wait until its log matches the pattern."""
         return eventually(lambda: re.search(pattern, self.log.read_text()))
 
     def metrics(self) -> float:
-        """Seconds that `/metrics` takes."""
+        """The seconds that one GET of `/metrics` takes."""
         url = self.output(r'"address": "(http://[^"]+)"')[1]
         began = time.perf_counter()
         with urllib.request.urlopen(url + "/metrics") as answer:
@@ -45,11 +46,11 @@ class Running:
         return time.perf_counter() - began
 
     def cpu(self) -> float:
-        """Seconds of CPU so far."""
+        """The CPU seconds used so far."""
         return cpu_of(self.pid)
 
     def wait_until_idle(self) -> None:
-        """Wait until it has begun, and has no work left: hardly any CPU for two seconds."""
+        """Wait until the agent has started and used almost no CPU for two seconds."""
         self.output('"event": "started"')
         before = [self.cpu()]
 
@@ -61,11 +62,11 @@ class Running:
         eventually(rested)
 
     def peak(self) -> int:
-        """Bytes of memory at the most so far."""
+        """The largest amount of memory so far, in bytes."""
         return peak(self.pid)
 
     def rss(self) -> int:
-        """Bytes of memory in use."""
+        """The memory in use, in bytes."""
         return rss(self.pid)
 
 
@@ -77,7 +78,7 @@ class Workspace:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make it."""
+        """Create the folders."""
         for name in ("specs", "state"):
             (self.folder / name).mkdir(exist_ok=True)
         (self.folder / "front.jpg").write_bytes(picture())
@@ -89,11 +90,11 @@ class Workspace:
 
     @property
     def store(self) -> Path:
-        """The state file."""
+        """The store's file."""
         return self.folder / "state" / "agent.db"
 
     def drop(self, name: str) -> float:
-        """Write a request file as a careful program does; when, in seconds since the epoch."""
+        """Write a request file atomically. Return the time, in seconds since the epoch."""
         made = self.folder / "made.tmp"
         made.write_text(REQUEST.format(name=name))
         now = time.time()
@@ -117,8 +118,8 @@ class Workspace:
 
     @contextlib.contextmanager
     def running(self, url: str) -> Iterator[Running]:
-        """The agent, until the block ends."""
-        log, began = self.folder / "agent.platform.log", time.time()
+        """Run the agent until the block ends."""
+        log, began = self.folder / "agent.log", time.time()
         with (
             log.open("w") as file,
             subprocess.Popen([*_COMMAND, "run"], env=self._environment(url), stderr=file) as process,
@@ -131,28 +132,28 @@ class Workspace:
                 process.wait(60)
 
     def timed(self, *arguments: str, url: str = "http://127.0.0.1:9") -> float:
-        """Run a command to its end: seconds of CPU, which a busy machine does not stretch."""
+        """Run a command to its end. Return its CPU seconds, which load on the machine does not change."""
         with subprocess.Popen(
             [*_COMMAND, *arguments], env=self._environment(url), stdout=subprocess.DEVNULL
         ) as process:
             os.sched_setaffinity(process.pid, {CORES[0]})
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in (0, 2):  # 2: `plan` has something to tell
+        if process.returncode not in (0, 2):  # 2: `plan` reports changes
             sys.exit(f"assure-agent {' '.join(arguments)} ended with {process.returncode}.")
         return usage.ru_utime + usage.ru_stime
 
 
 def reference(keys: Keys, name: str) -> str:
-    """The external reference of a request whose file is in the folder, when it is begun."""
+    """The external reference of the first generation of a request whose file is in the folder."""
     return f"aa-{AGENT}-{keys.uid(SOURCE, name)}-1-1"
 
 
 def eventually(found: Callable[[], T | None]) -> T:
-    """What there is at last. Looks a hundred times a second; exits when it takes too long."""
+    """Return the first true result, checked a hundred times a second. Exit after the patience."""
     end = time.monotonic() + _PATIENCE
     while (value := found()) is None:
         if time.monotonic() > end:
-            sys.exit("What was waited for did not come.")
+            sys.exit("The expected result did not appear in time.")
         time.sleep(0.01)
     return value

@@ -1,8 +1,8 @@
-"""How long it takes to say who committed files last: `python -m bench.git_provenance FOLDER`.
+"""Measures the search for the last author of files: `python -m bench.git_provenance FOLDER`.
 
-Makes a repository of 10,000 commits and 100,000 files in FOLDER, and asks for one file, for 100 and for all. The
-reading of the agent (dulwich) is measured beside libgit2 (pygit2, when it is installed) and the `git` command. Figures
-are CPU seconds first, because the machine may be busy. Results: docs/performance.md.
+Creates a repository of 10,000 commits and 100,000 files in FOLDER, and asks for one file, for 100 and for all.
+Compares the agent's reader (dulwich) with libgit2 (pygit2, if it is installed) and with the `git` command. CPU seconds
+come first in the output, because the machine may be busy. docs/performance.md has the results.
 """
 
 import random
@@ -21,12 +21,12 @@ FILES, COMMITS, IN_A_FOLDER = 100_000, 10_000, 100
 
 
 def name(number: int) -> str:
-    """Path of a file below `specs/`."""
+    """The path of a file below `specs/`."""
     return f"{number // IN_A_FOLDER:04d}/{number:06d}.yaml"
 
 
 def make(folder: Path) -> None:
-    """All files in the first commit; each later one changes one of them."""
+    """Commit all files at first. Each later commit changes one of them."""
     subprocess.run(["git", "init", "-q", "-b", "main", str(folder)], check=True)
     chance = random.Random(1)
     with subprocess.Popen(["git", "fast-import", "--quiet"], cwd=folder, stdin=subprocess.PIPE) as importer:
@@ -41,7 +41,7 @@ def make(folder: Path) -> None:
 
 
 def elapsed(work: Callable[[], object]) -> tuple[float, object]:
-    """CPU seconds of it and its children."""
+    """The CPU seconds of the work and its child processes, and its result."""
     before = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     result = work()
     after = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -49,7 +49,7 @@ def elapsed(work: Callable[[], object]) -> tuple[float, object]:
 
 
 def measure_read(folder: Path, files: list[str], patience: float) -> str:
-    """How many authors the agent tells."""
+    """The number of authors that the agent finds."""
     origins = GitCheckout(folder / "specs", patience).query(files).provenance(files)
     dirty = sum(one.dirty is not None for one in origins.values())
     return f"{sum(one.author is not None for one in origins.values())} authors, {dirty} compared"
@@ -74,7 +74,7 @@ def commits_alone(folder: Path) -> str:
 
 
 def with_libgit2(folder: Path) -> str:
-    """The same with libgit2."""
+    """The same work with libgit2."""
     import pygit2  # type: ignore[import-not-found, unused-ignore]
 
     repository = pygit2.Repository()
@@ -89,7 +89,7 @@ def with_libgit2(folder: Path) -> str:
 
 
 def main() -> None:
-    """Print a line for each."""
+    """Print one line for each measurement."""
     folder = Path(sys.argv[1]).resolve()
     if not (folder / ".git/refs/heads/main").exists():
         make(folder)

@@ -1,4 +1,4 @@
-"""Uploads through all phases, every step durable; beside it the same calls in a loop that keeps no state."""
+"""Uploads through all phases, every step durable, compared with the same calls in a loop without state."""
 
 import asyncio
 import sys
@@ -37,7 +37,7 @@ _KINDS = {
 
 
 def measure(scale: Scale) -> Section:
-    """The three by turns, each against a fresh simulator."""
+    """Run the three kinds in turn, each against a new simulator."""
     count = 4000 if scale.long else 1000
     runs: dict[str, list[dict[str, float]]] = {kind: [] for kind in _KINDS}
     for _ in range(scale.rounds):
@@ -62,7 +62,7 @@ def measure(scale: Scale) -> Section:
 
 
 def _run(kind: str, count: int) -> dict[str, dict[str, float]]:
-    """What a run of this kind shows; one of the agent shows two."""
+    """Measure one run of this kind. A run of the agent gives two results."""
     with sandbox() as (url, server):
         took = child("bench.lifecycle", kind, str(count), url)
         at_peer = 1000 * cpu_of(server) / count
@@ -112,7 +112,7 @@ async def _seam(count: int, url: str) -> dict[str, float]:
 
 
 async def _aiohttp(count: int, url: str) -> dict[str, float]:
-    """The same calls, with nothing between them and the socket."""
+    """The same calls directly through aiohttp."""
     image = Image(content=picture(), media_type="image/jpeg")
     base = url + "/assure/dossiers"
     began, spent = time.perf_counter(), cpu()
@@ -146,7 +146,7 @@ async def _aiohttp(count: int, url: str) -> dict[str, float]:
 
 
 async def _agent(count: int, url: str) -> dict[str, float]:
-    """The agent: files in, deleted dossiers out; from its start to its end, and how much of it until its first call."""
+    """The agent from its start to its end, with its cost until the first call. Files go in, and it deletes dossiers."""
     until: dict[str, float] = {}
 
     def seen(step: Step) -> None:

@@ -1,4 +1,4 @@
-"""What an open request takes, and what large images take: never all of them at once."""
+"""Memory of open requests and of large images. The agent must never hold all images at once."""
 
 import tempfile
 import time
@@ -14,11 +14,11 @@ from bench.synthetic_store import begin, filed, waiting, write_store
 
 _SIDE = 2330  # pixels: 5 MB
 _AT_ONCE = 16
-_COPIES = 5.0  # of an image in one upload: its bytes, their base64, the body, what the socket has, what malloc keeps
+_COPIES = 5.0  # of an image in one upload: its bytes, their base64, the body, socket buffers, the cache of malloc
 
 
 def measure(scale: Scale) -> Section:
-    """Agents that wait, then agents that upload."""
+    """Measure agents with waiting requests, then agents with uploads."""
     few, many = (1_000, 100_000) if scale.long else (1_000, 10_000)
     some, more = (48, 192) if scale.long else (32, 96)
     waits = {count: _waits(count) for count in (few, many)}
@@ -35,7 +35,7 @@ def measure(scale: Scale) -> Section:
         rows.append((f"{count} uploads of {image:.1f} MB, {_AT_ONCE} at once", (peak, peak - rest, found["cpu"])))
     return Section(
         name="memory",
-        title=f"Memory of the agent: requests that wait, and large images; medians of {scale.rounds} rounds",
+        title=f"Memory of the agent: waiting requests and large images, medians of {scale.rounds} rounds",
         columns=("RSS MB", "beyond rest MB", "CPU ms/MB"),
         rows=rows,
         ratios=list(_bounded(uploads, image)),
@@ -43,16 +43,16 @@ def measure(scale: Scale) -> Section:
 
 
 def _bounded(uploads: dict[int, dict[str, float]], image: float) -> Iterator[Ratio]:
-    """Not more with more of them, and not many copies of each."""
+    """More uploads need no more memory, and each image few copies."""
     less, more = ((found["peak"] - found["rest"]) / 1e6 for found in uploads.values())
     some, many = uploads
     yield Ratio(name=f"memory of {many} uploads / of {some}", value=more / less, aim=1.3, most=True)
-    copies = f"copies of an image, {_AT_ONCE} at once: memory / ({_AT_ONCE} x {image:.1f} MB)"
+    copies = f"copies of an image, {_AT_ONCE} at once, memory / ({_AT_ONCE} x {image:.1f} MB)"
     yield Ratio(name=copies, value=more / (_AT_ONCE * image), aim=_COPIES, most=True)
 
 
 def _waits(count: int) -> int:
-    """Bytes of memory of an agent for which so many wait."""
+    """The memory in bytes of an agent with this number of waiting requests."""
     with tempfile.TemporaryDirectory() as name:
         place = Workspace(Path(name), {"SCAN_INTERVAL": "1h"})
         keys = begin(place.store)
@@ -66,7 +66,7 @@ def _waits(count: int) -> int:
 
 
 def _uploads(count: int) -> dict[str, float]:
-    """Memory at rest and at the most, and CPU per megabyte, of so many uploads."""
+    """Memory at rest, peak memory, and CPU per megabyte, of this number of uploads."""
     with tempfile.TemporaryDirectory() as name:
         place = Workspace(Path(name), {"CONCURRENCY": str(_AT_ONCE), "POLL_INTERVAL": "1s"})
         content = picture(_SIDE)

@@ -1,4 +1,4 @@
-"""`python -m bench.plot`: draws docs/images/performance.png from results.json: promises, aims, and growth."""
+"""`python -m bench.plot`: draws docs/images/performance.png from results.json, with promises, aims and growth."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # no display is needed, and none is looked for
+mpl.use("Agg")  # no display is needed, and matplotlib does not search for one
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from PIL import Image as Picture
@@ -16,9 +16,9 @@ from bench.report import RESULTS
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "performance.png"
 
-_PAPER, _INK, _FAINT = "#ffffff", "#1c2128", "#d0d7de"  # a background of its own: legible on light and dark pages
+_PAPER, _INK, _FAINT = "#ffffff", "#1c2128", "#d0d7de"  # its own background is legible on light and dark pages
 _GOOD, _BAD, _OTHER = "#1f6feb", "#d1242f", "#8250df"
-_MOST = 1.6  # of an aim: what is further away is cut, and says its figure
+_MOST = 1.6  # of an aim. A longer bar is cut and shows its figure
 _STYLE: Any = {
     "figure.facecolor": _PAPER,
     "axes.facecolor": _PAPER,
@@ -41,7 +41,7 @@ Results = dict[str, Any]
 
 
 def draw(results: Results) -> None:
-    """Draw what there is."""
+    """Draw all results."""
     with mpl.rc_context(_STYLE):
         figure = plt.figure(figsize=(12.5, 7.6), layout="constrained")
         left, right = figure.subfigures(1, 2).flat
@@ -58,7 +58,7 @@ def draw(results: Results) -> None:
 
 
 def _promises(axes: Axes, results: Results) -> None:
-    """Every ratio that has an aim, as a part of it."""
+    """Draw every ratio with an aim, as a part of the aim."""
     found = [
         (section, ratio) for section, one in results.items() for ratio in one["ratios"] if ratio["aim"] is not None
     ]

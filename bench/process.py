@@ -1,4 +1,4 @@
-"""Processes on pinned cores: what is measured on the first, the simulator on the last."""
+"""Processes on pinned cores: the measured process on the first core, the simulator on the last."""
 
 import contextlib
 import json
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 CORES = sorted(os.sched_getaffinity(0))
-CLIENT = {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}  # whom the simulator knows
+CLIENT = {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}  # the simulator accepts them
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
 def sandbox(*options: str) -> Iterator[tuple[str, int]]:
-    """The simulator on the last core; gives its URL and pid."""
+    """Run the simulator on the last core. Yield its URL and pid."""
     command = [sys.executable, "-c", "from agent.cli import main; main()", "sandbox", "--delay", "0s", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         os.sched_setaffinity(process.pid, {CORES[-1]})
@@ -31,7 +31,7 @@ def sandbox(*options: str) -> Iterator[tuple[str, int]]:
 
 
 def child(module: str, *arguments: str) -> dict[str, float]:
-    """Run `python -m MODULE ARGUMENTS` on the first core; it ends by printing one line of JSON (`report`)."""
+    """Run `python -m MODULE ARGUMENTS` on the first core. Its last line of output is JSON (`report`)."""
     command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         os.sched_setaffinity(process.pid, {CORES[0]})
@@ -43,34 +43,34 @@ def child(module: str, *arguments: str) -> dict[str, float]:
 
 
 def report(**figures: float) -> None:
-    """The last line of a child."""
+    """Print the last line of a child."""
     print(json.dumps(figures))
 
 
 def cpu() -> float:
-    """Seconds of CPU of this process so far."""
+    """The CPU seconds of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of CPU of another process so far."""
+    """The CPU seconds of another process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
 
 
 def rss(pid: int | str = "self") -> int:
-    """Bytes of memory that a process has in use."""
+    """The memory in use of a process, in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def peak(pid: int) -> int:
-    """Bytes of memory that a process had in use at the most."""
+    """The peak memory of a process, in bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
 
 
 def median(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Figure by figure."""
+    """The median of each figure."""
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}

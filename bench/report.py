@@ -1,4 +1,4 @@
-"""What a section found: rows of figures, and the ratios that matter, with what they aim at."""
+"""The result of a section: rows of figures, and the important ratios with their aims."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +11,8 @@ RESULTS = Path(__file__).with_name("results.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much is measured. `long`: the sizes of the promise; otherwise a form that takes a minute a section."""
+    """The size of a measurement. `long` selects the sizes of the promise. The short form takes a minute for each
+    section."""
 
     rounds: int = 3
     long: bool = False
@@ -19,7 +20,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """One figure that stands for a promise. `aim` is what it should reach; `most`: stay below rather than above."""
+    """A figure that proves a promise. `aim`: the value to reach. `most`: the aim is an upper limit."""
 
     name: str
     value: float
@@ -28,7 +29,7 @@ class Ratio:
 
     @property
     def met(self) -> bool:
-        """True where there is nothing to reach."""
+        """True if the ratio reaches its aim or has none."""
         return self.aim is None or (self.value <= self.aim if self.most else self.value >= self.aim)
 
     def __str__(self) -> str:
@@ -38,7 +39,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """`columns` name the figures with their units; each row has a label and as many figures. None: not measured."""
+    """`columns` name the figures with their units. Each row has a label and as many figures. None: not measured."""
 
     name: str
     title: str
@@ -57,12 +58,12 @@ class Section:
         return "\n".join([*lines, "", *map(str, self.ratios)])
 
     def as_json(self) -> dict[str, Any]:
-        """For results.json."""
+        """The form in results.json."""
         return asdict(self)
 
 
 def markdown(section: dict[str, Any]) -> str:
-    """A section of results.json as a table, the ratios below it, and the command that makes it."""
+    """A section of results.json as a table, followed by the ratios and the command that measures it."""
     lines = [f"| {section['title']} | {' | '.join(section['columns'])} |", "|---|" + "---:|" * len(section["columns"])]
     lines += [f"| {label} | {' | '.join(map(_shown, figures))} |" for label, figures in section["rows"]]
     ratios = [f"- {Ratio(**ratio)}" for ratio in section["ratios"]]

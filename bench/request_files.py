@@ -1,4 +1,4 @@
-"""What is measured with: pictures, request files, settings."""
+"""The material of the measurements: pictures, request files, settings."""
 
 import io
 from pathlib import Path
@@ -20,14 +20,14 @@ spec:
 
 
 def picture(side: int = 230) -> bytes:
-    """A JPEG of noise: 50 kB with 230 pixels a side, growing with their square."""
+    """A JPEG of noise: 50 kB for 230 pixels a side. The size grows with their square."""
     buffer = io.BytesIO()
     Picture.effect_noise((side, side), 90).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
 def settings(folder: Path, url: str, **others: Any) -> Settings:
-    """An agent of its own in this folder: `specs/`, pictures beside it, `agent.db`."""
+    """The settings of an agent in this folder, with `specs/`, pictures and `agent.db` next to each other."""
     (folder / "specs").mkdir(exist_ok=True)
     known = {
         "base_url": url,

@@ -1,4 +1,4 @@
-"""A restart with a long past, beside one with none: what is settled must not be felt."""
+"""A restart with many settled requests, compared with one without. Settled requests must not slow it down."""
 
 import tempfile
 import time
@@ -21,7 +21,7 @@ _ROWS = {
 
 
 def measure(scale: Scale) -> Section:
-    """The same store, before and after it has grown."""
+    """Measure the same store before and after its growth."""
     settled_ones, open_ones = (1_000_000, 10_000) if scale.long else (100_000, 1_000)
     with tempfile.TemporaryDirectory() as name:
         place = Workspace(Path(name))
@@ -44,7 +44,7 @@ def measure(scale: Scale) -> Section:
         columns=("open only", "and settled"),
         rows=[(label, (without[key], copy[key])) for key, label in _ROWS.items()],
         ratios=[
-            Ratio(name=f"{label}: with settled / without", value=copy[key] / without[key], aim=aim, most=True)
+            Ratio(name=f"{label}, with settled / without", value=copy[key] / without[key], aim=aim, most=True)
             for key, label, aim in (
                 ("first_call", "start to the first call", 1.2),
                 ("rss", "memory", 1.1),
@@ -61,9 +61,9 @@ def _rounds(scale: Scale, place: Workspace, assure: SimulatorProcess, label: str
 
 
 def _round(place: Workspace, assure: SimulatorProcess, name: str) -> dict[str, float]:
-    """Start with one file that is new: its dossier is the first call."""
+    """Start with one new file. The creation of its dossier is the first call."""
     place.drop(name)
-    time.sleep(0.3)  # it settles
+    time.sleep(0.3)  # the file becomes stable
     assure.send("times")
     with place.running(assure.url) as agent:
         created = eventually(lambda: list(assure.send("times")["created"].values()) or None)

@@ -1,8 +1,8 @@
-"""The simulator of Assure with a past: dossiers that a grown store knows of, and a wire to ask and steer it by.
+"""A simulator of Assure with existing dossiers of a grown store, and a pipe to query and control it.
 
-`python -m bench.simulator_process FILE`: FILE has a line of JSON for each dossier: reference, dossier, process, kind.
-A `waiting` dossier was started and ends on command; the deletion of a `failing` one is always refused.
-Prints its URL. Each line of standard input is a command; the answer is a line of JSON (`SimulatorProcess.ask`).
+`python -m bench.simulator_process FILE` prints its URL. FILE has a line of JSON for each dossier, with reference,
+dossier, process and kind. A `waiting` dossier was started, and ends on command. The deletion of a `failing` one is
+always refused. Each line of standard input is a command, and each answer is a line of JSON (`SimulatorProcess.send`).
 """
 
 import asyncio
@@ -30,14 +30,16 @@ from bench.synthetic_store import SyntheticRequest
 
 @dataclass(frozen=True, slots=True)
 class SimulatorProcess:
-    """The simulator, from outside."""
+    """The simulator, controlled from the parent process."""
 
     url: str
     process: "subprocess.Popen[str]"
 
     def send(self, *command: str) -> Any:
-        """`calls`: how many came, by operation. `finish N`: so many more of those that wait are accepted now. `times`:
-        when each dossier was created and started, by reference, since it was last asked.
+        """Send a command and return the answer.
+
+        `calls`: the number of calls by operation. `finish N`: accept N more of the waiting verifications now. `times`:
+        the times of creation and start of each dossier since the last `times`, by reference.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -46,7 +48,7 @@ class SimulatorProcess:
         return json.loads(self.process.stdout.readline())
 
     def calls(self) -> dict[str, int]:
-        """How many calls came so far, by operation."""
+        """The number of calls so far, by operation."""
         found: dict[str, int] = self.send("calls")
         return found
 
@@ -55,7 +57,7 @@ class SimulatorProcess:
 def simulator_process(
     folder: Path, waiting: Iterable[SyntheticRequest] = (), failing: Iterable[SyntheticRequest] = (), delay: float = 0.0
 ) -> Iterator[SimulatorProcess]:
-    """Run it on the last core, while the block runs. `delay`: how long a verification that is new takes, in seconds."""
+    """Run the simulator on the last core while the block runs. `delay`: the seconds that a new verification takes."""
     path = folder / "past.jsonl"
     with path.open("w") as file:
         for kind, grown in (("waiting", waiting), ("failing", failing)):
@@ -72,7 +74,7 @@ def simulator_process(
 
 
 class _History:
-    """The world with what was there before, and what is noted of what comes."""
+    """The world with its existing dossiers, and a log of new ones."""
 
     def __init__(self, server: SandboxServer, rows: Sequence[tuple[str, str, str, str]]) -> None:
         self._world = world = server.world
@@ -117,7 +119,7 @@ class _History:
         world.delete_dossier = deleted  # type: ignore[method-assign]
 
     def handle(self, command: str, *values: str) -> Any:
-        """One command of `SimulatorProcess.ask`."""
+        """Execute one command of `SimulatorProcess.send`."""
         if command == "calls":
             return self._world.ledger.calls
         if command == "times":

@@ -1,4 +1,4 @@
-"""A folder of many request files: the first load, a resync in which nothing changed, and one file that changes."""
+"""A folder of many request files: the first load, a resync without changes, and the change of one file."""
 
 import os
 import statistics
@@ -19,8 +19,8 @@ from bench.request_files import REQUEST, settings
 from bench.simulator_process import SimulatorProcess, simulator_process
 
 _FOLDERS = 100
-_SUSPENDED = REQUEST + "  suspend: true\n"  # it is admitted, and nothing is asked for
-_CHECKS = 10  # resyncs, and bare walks by turns with them
+_SUSPENDED = REQUEST + "  suspend: true\n"  # the agent admits it and sends no call
+_CHECKS = 10  # resyncs, each followed by a bare walk
 _ROWS = {
     "load": ("first load, s", "load_cpu"),
     "resync": ("resync, nothing changed, ms", "resync_cpu"),
@@ -29,7 +29,7 @@ _ROWS = {
 
 
 def measure(scale: Scale) -> Section:
-    """Load, resync, change."""
+    """Measure load, resync and change."""
     count, changes = (100_000, 100) if scale.long else (10_000, 30)
     with tempfile.TemporaryDirectory() as name:
         place = Workspace(Path(name))
@@ -48,7 +48,7 @@ def measure(scale: Scale) -> Section:
     ]
     return Section(
         name="source",
-        title=f"Source: {count:,} files in {_FOLDERS} folders; {changes} of them changed one by one",
+        title=f"Source: {count:,} files in {_FOLDERS} folders, {changes} of them changed one by one",
         columns=("wall", "CPU"),
         rows=rows,
         ratios=[
@@ -75,12 +75,12 @@ def _loaded(place: Workspace, assure: SimulatorProcess, count: int) -> dict[str,
         folder = place.specs / f"{number % _FOLDERS:02}"
         folder.mkdir(exist_ok=True)
         (folder / f"person-{number}.yaml").write_text(_SUSPENDED.format(name=f"person-{number}"))
-    time.sleep(0.5)  # they settle
+    time.sleep(0.5)  # the files become stable
     return child("bench.source", str(place.folder), assure.url)
 
 
 def _changed(place: Workspace, assure: SimulatorProcess, count: int, changes: int) -> tuple[float, float]:
-    """Milliseconds from a change of a file to the first call for it."""
+    """The milliseconds from a change of a file to its first call."""
     keys = Keys.load_or_create(place.store)
     took = []
     with place.running(assure.url) as agent:
@@ -99,7 +99,7 @@ def _changed(place: Workspace, assure: SimulatorProcess, count: int, changes: in
 
 
 async def _load(folder: Path, url: str) -> dict[str, float]:
-    """In a process of its own: the first scan, and the others by turns with a bare walk."""
+    """Run the first scan in its own process, then the resyncs in turn with a bare walk."""
     configure("json", "error")
     known = settings(folder, url, state_url=f"sqlite:///{folder}/state/agent.db", agent_id="bench")
     async with Agent.opened(known) as agent:
@@ -120,9 +120,9 @@ async def _load(folder: Path, url: str) -> dict[str, float]:
 
 
 def _walk(folder: str) -> dict[str, tuple[int, int]]:
-    """What any scan has to do."""
+    """The minimum work of any scan."""
     found, pending = {}, [folder]
-    for place in pending:  # it grows meanwhile
+    for place in pending:  # the list grows in the loop
         with os.scandir(place) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):

@@ -1,4 +1,4 @@
-"""The store alone: transitions made durable, bytes on disk, and the check of the whole history."""
+"""The store alone: durable transitions, bytes on disk, and the verification of the whole audit log."""
 
 import asyncio
 import sys
@@ -21,7 +21,7 @@ _DIGITS = 24  # of a uid
 
 
 def measure(scale: Scale) -> Section:
-    """Each in a process of its own, on a file of its own."""
+    """Measure each part in its own process, on its own file."""
     lives = 2000 if scale.long else 300
     found = {
         at_once: median([child("bench.store", str(lives), str(at_once)) for _ in range(scale.rounds)])

@@ -1,8 +1,8 @@
-"""Stores as they are after a long time, made in minutes.
+"""Builds stores as they are after years, in minutes.
 
-The real core takes a few requests along their road and the real store writes them; what it wrote is then copied under
-other uids, names and ids, by plain SQL, each copy with a hash chain of its own. `audit verify` finds nothing wrong with
-such a store. Copies are written in the order of their uids, so that a large one is made at the speed of the disk.
+The real core processes a few requests and the real store writes them. Plain SQL then copies their rows under other
+uids, names and ids. Each copy has its own hash chain, so `audit verify` accepts such a store. Copies are written in
+the order of their uids, so that the disk alone limits the speed.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from agent.store.sqlite import SqliteStore
 from tests.store.support import Life, upload
 
 AGENT = "bench"  # AGENT_ID
-SOURCE = "default"  # SOURCE_NAME; of `elsewhere` no scan misses a file
+SOURCE = "default"  # SOURCE_NAME. A scan misses no file of the source `elsewhere`
 DAY = 86400.0
 _TABLES = ("requests", "events", "attempts", "starts", "reservations")
 _CHUNK = 5000  # requests in a transaction
@@ -39,12 +39,12 @@ _DOCUMENT = (
     "digest-in-a-pattern",
     "essence-in-a-pattern",
     "file-in-a-pattern",
-)  # the words for `SyntheticRequest.more`
+)  # the placeholders for `SyntheticRequest.more`
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticRequest:
-    """One request of a grown store, and what Assure has of it."""
+    """One request of a grown store, and its objects at Assure."""
 
     uid: str
     name: str
@@ -57,24 +57,24 @@ class SyntheticRequest:
 
     @property
     def process(self) -> str:
-        """Another."""
+        """A second UUID."""
         return _uuid(self.uid + "00000001")
 
     @property
     def reference(self) -> str:
-        """Our external reference."""
+        """The agent's external reference."""
         return f"aa-{AGENT}-{self.uid}-1-1"
 
 
 def settled(at: float) -> Life:
-    """Verified, deleted, and its file was taken away since."""
+    """Verified, deleted, and its file removed."""
     life = Life(_UID, at=at, name=_NAME, agent=AGENT, source="elsewhere").until(Phase.DONE)
     life.sees(DocumentRemoved)
     return life
 
 
 def waiting(at: float, followed: bool = False) -> Life:
-    """Started, and waits for its result. With `followed` its file is in the folder."""
+    """Started and waiting for its result. With `followed` its file is in the folder."""
     digest, essence, file = _DOCUMENT
     desired = upload(digest=digest, essence=essence, file=file, line=1) if followed else upload()
     source = SOURCE if followed else "elsewhere"
@@ -82,7 +82,7 @@ def waiting(at: float, followed: bool = False) -> Life:
 
 
 def failing(due: float) -> Life:
-    """Its dossier could not be deleted for so long that it is tried once a minute or so; the next time then."""
+    """Deletion failed so often that the agent retries it about once a minute, next at `due`."""
     return _failing(due - (_failing(0.0).record.due_at or 0.0))
 
 
@@ -97,7 +97,7 @@ def _failing(at: float, tries: int = 9) -> Life:
 
 
 def begin(path: Path) -> Keys:
-    """Make an empty store; returns its key."""
+    """Create an empty store. Return its key."""
     store = SqliteStore(path, None)
     keys = store.keys
     store.close()
@@ -105,12 +105,12 @@ def begin(path: Path) -> Keys:
 
 
 def named(keys: Keys, names: Iterable[str]) -> list[SyntheticRequest]:
-    """Requests whose files are nowhere."""
+    """Requests without files."""
     return [SyntheticRequest(keys.uid("elsewhere", name), name) for name in names]
 
 
 def filed(keys: Keys, specs: Path, names: Iterable[str]) -> list[SyntheticRequest]:
-    """Requests whose files are in this folder."""
+    """Requests with files in this folder."""
     found = []
     for name in names:
         (document,) = load((specs / f"{name}.yaml").read_bytes(), f"{name}.yaml").documents
@@ -120,7 +120,7 @@ def filed(keys: Keys, specs: Path, names: Iterable[str]) -> list[SyntheticReques
 
 
 def write_store(path: Path, lives: Sequence[Life], requests: Iterable[SyntheticRequest]) -> list[SyntheticRequest]:
-    """Add these requests to the store that nobody has open, by turns as these lives were."""
+    """Add these requests to a closed store, with these lives in turn."""
     requests = sorted(requests, key=lambda one: one.uid)
     keys = Keys.load_or_create(path)
     patterns = [_Pattern(life, keys) for life in lives]
@@ -140,14 +140,14 @@ def write_store(path: Path, lives: Sequence[Life], requests: Iterable[SyntheticR
 
 
 async def _kept(path: Path) -> None:
-    """As an agent leaves it that wrote all this: the mark and the last checkpoint cover it."""
+    """Write the high-water mark and the last checkpoint, as a stopped agent leaves them."""
     store = SqliteStore(path, None)
     await store.checkpoint(0.0)
     store.close()
 
 
 class _Pattern:
-    """The rows that the store wrote of one life, to be copied. What differs in a copy stands in them as odd words."""
+    """The rows that the store wrote for one life, as a template for copies. Placeholders mark the differing values."""
 
     def __init__(self, life: Life, keys: Keys) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -169,7 +169,7 @@ class _Pattern:
         self._values = [event.index(name) for name in ("uid", "seq", "at", "type", "changes")]
 
     def copy(self, connection: Any, request: SyntheticRequest, event: int) -> int:
-        """Write the rows for this request; its events follow `event`. Returns the number of the last."""
+        """Write the rows for this request. Its events follow `event`. Return the number of the last event."""
         ids = (request.dossier, request.process)[: self._placeholders.index(_UID)]
         sealer = RequestDigests(self._keys, request.uid, self._salt)
         digests = sealer.name(self._record.source, request.name), sealer.labels(self._record.desired.labels)
@@ -188,15 +188,15 @@ class _Pattern:
 
 
 class _Row:
-    """One row of a table, and which of its values hold a word that is another one in a copy."""
+    """One row of a table, and the positions of its placeholders."""
 
-    def __init__(self, row: dict[str, Any], columns: Sequence[str]) -> None:
+    def __init__(self, row: dict[str, Any], placeholders: Sequence[str]) -> None:
         self._values = list(row.values())
         texts = [(place, value) for place, value in enumerate(self._values) if isinstance(value, str)]
-        self._places = [place for place, value in texts if any(word in value for word in columns)]
+        self._places = [place for place, value in texts if any(one in value for one in placeholders)]
 
     def copy(self, pairs: Sequence[tuple[str, str]]) -> list[Any]:
-        """The values with other words."""
+        """The values, with the placeholders replaced."""
         values = list(self._values)
         for place in self._places:
             text = values[place]

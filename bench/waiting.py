@@ -1,4 +1,4 @@
-"""What waits costs nothing; what finishes costs what it costs. And who comes new does not wait behind either."""
+"""Waiting requests cost nothing, and the cost of a finished one is constant. Neither delays a new request."""
 
 import statistics
 import tempfile
@@ -11,12 +11,12 @@ from bench.report import Ratio, Scale, Section
 from bench.simulator_process import SimulatorProcess, simulator_process
 from bench.synthetic_store import begin, failing, named, waiting, write_store
 
-_INTERVALS = 6  # whose mean is taken
+_INTERVALS = 6  # the mean is over these
 _PACE = 0.1  # seconds between two fresh requests
 
 
 def measure(scale: Scale) -> Section:
-    """Backlogs of several sizes, then fresh requests beside the largest and beside none."""
+    """Measure backlogs of several sizes, then fresh requests with the largest backlog and without one."""
     sizes = (100, 10_000, 100_000) if scale.long else (100, 1_000, 10_000)
     poll = 5.0 if scale.long else 1.0  # seconds: POLL_INTERVAL
     count = 400 if scale.long else 60
@@ -30,7 +30,7 @@ def measure(scale: Scale) -> Section:
     ]
     return Section(
         name="waiting",
-        title=f"Waiting: 1 % finish in each interval of {poll:g} s, means of {_INTERVALS} intervals; "
+        title=f"Waiting requests, 1 % finish in each interval of {poll:g} s, means of {_INTERVALS} intervals, "
         f"{count} fresh requests, {1 / _PACE:g}/s",
         columns=(
             "finish",
@@ -48,23 +48,23 @@ def measure(scale: Scale) -> Section:
 
 
 def _follows(costs: dict[int, tuple[float, ...]]) -> Iterator[Ratio]:
-    """The cost follows what finishes."""
+    """The cost depends on the finished requests only."""
     (_, middle, largest), (smallest, some, most) = costs.keys(), costs.values()
-    each = f"CPU of one that finishes: {largest:,} waiting / {middle:,}"
+    each = f"CPU of a finished request, {largest:,} waiting / {middle:,}"
     yield Ratio(name=each, value=most[5] / some[5], aim=1.3, most=True)
     added = max(0.0, most[4] - smallest[4])
-    idle = f"CPU of an interval, {largest:,} waiting: what they add while nothing finishes / with 1 %"
+    idle = f"CPU of an interval, {largest:,} waiting, extra CPU without finished ones / with 1 %"
     yield Ratio(name=idle, value=added / most[3], aim=0.1, most=True)
 
 
 def _passes(alone: tuple[float, float], crowded: tuple[float, float]) -> Iterator[Ratio]:
-    """Who comes new does not wait."""
+    """A new request does not wait."""
     for name, less, more in zip(("p50", "p99"), alone, crowded, strict=True):
-        yield Ratio(name=f"file to start, {name}: backlog / none", value=more / less, aim=1.3, most=True)
+        yield Ratio(name=f"file to start, {name}, backlog / none", value=more / less, aim=1.3, most=True)
 
 
 def _backlog(size: int, poll: float) -> tuple[float, ...]:
-    """Finished, calls and CPU per interval, with 1 % finishing and with none."""
+    """Finished requests, calls and CPU per interval, with 1 % finishing and with none."""
     with tempfile.TemporaryDirectory() as name:
         place = Workspace(Path(name), {"POLL_INTERVAL": f"{poll:g}s", "SCAN_INTERVAL": "1h"})
         keys = begin(place.store)
@@ -78,7 +78,7 @@ def _backlog(size: int, poll: float) -> tuple[float, ...]:
 
 
 def _intervals(assure: SimulatorProcess, agent: Running, finish: int, poll: float) -> tuple[float, float]:
-    """Calls and seconds of CPU per interval."""
+    """Calls and CPU seconds per interval."""
     calls, spent = sum(assure.calls().values()), agent.cpu()
     for _ in range(_INTERVALS):
         assure.send("finish", str(finish))
@@ -89,17 +89,17 @@ def _intervals(assure: SimulatorProcess, agent: Running, finish: int, poll: floa
 
 
 def _fresh(size: int, bad: int, count: int) -> tuple[float, float]:
-    """Milliseconds from a file to its start, p50 and p99."""
+    """The milliseconds from a file to its start, p50 and p99."""
     with tempfile.TemporaryDirectory() as name:
         place = Workspace(Path(name), {"SCAN_INTERVAL": "1h"})
         keys = begin(place.store)
         now = time.time()
         waits = write_store(place.store, [waiting(now)], named(keys, (f"waiting-{n}" for n in range(size))))
-        lives = [failing(now + turn) for turn in range(0, 60, 3)]  # each is tried again within a minute
+        lives = [failing(now + turn) for turn in range(0, 60, 3)]  # the agent retries each within a minute
         fails = write_store(place.store, lives, named(keys, (f"failing-{n}" for n in range(bad))))
         with simulator_process(place.folder, waits, fails, delay=600.0) as assure, place.running(assure.url) as agent:
             agent.output('"event": "started"')
-            time.sleep(20.0 if bad else 3.0)  # what was due meanwhile is tried
+            time.sleep(20.0 if bad else 3.0)  # until the agent has retried the due deletions
             dropped, turn = {}, time.monotonic()
             for number in range(count):
                 one = f"fresh-{number}"

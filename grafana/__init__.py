@@ -1,1 +1,1 @@
-"""Dashboards and Prometheus rules, built from code: `python -m grafana` writes them, a test proves them current."""
+"""Dashboards and Prometheus rules. `python -m grafana` writes them, and a test checks that they are current."""

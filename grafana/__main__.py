@@ -6,13 +6,15 @@ from pathlib import Path
 
 import yaml
 
+from grafana.objectives import Times
 from grafana.overview import OVERVIEW
 from grafana.privacy import PRIVACY
-from grafana.rules import Times, document, tests
+from grafana.rules import document
+from grafana.rules_tests import tests
 
 HERE = Path(__file__).parent
 RUNBOOK = "docs/operations/runbook.md"
-_HEAD = "# Written by `make docs` from grafana/rules.py; change it there.\n"
+_HEAD = "# `make docs` writes this file from the Python files in grafana/. Change it there.\n"
 
 
 def files(runbook: str = RUNBOOK) -> dict[Path, str]:
@@ -34,10 +36,10 @@ def _yaml(value: object) -> str:
 
 
 def main() -> None:
-    """Write them."""
+    """Write the files."""
     parser = argparse.ArgumentParser(prog="python -m grafana", description="Write dashboards, rules and their tests.")
     parser.add_argument(
-        "--runbook", default=RUNBOOK, help="the address of the runbook, without #; default: %(default)s"
+        "--runbook", default=RUNBOOK, help="the address of the runbook, without # (default: %(default)s)"
     )
     for path, text in files(parser.parse_args().runbook).items():
         path.parent.mkdir(exist_ok=True)

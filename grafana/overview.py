@@ -1,32 +1,18 @@
-"""The overview: is work flowing, how fast, and what does it wait for?"""
+"""The overview: the flow of work, its speed, and its waits."""
 
+from grafana.overview_systems import API, EVENTS, STORE
 from grafana.panels import Dashboard, Panel, Query, Row, variable
+from grafana.queries import AGENT, GOOD_IS_ZERO, ONE, WINDOW, quantile, quantiles
 
-AGENT = variable("agent", "Agent", "label_values(assure_agent_build_info, instance)")
 MODE = variable("mode", "Mode", "label_values(assure_agent_outcomes_total, mode)")
 PROCESS_TYPE = variable("process_type", "Process type", "label_values(assure_agent_outcomes_total, process_type)")
-
-ONE = 'instance=~"$agent"'
-WINDOW = "[$__rate_interval]"
-GOOD_IS_ZERO = ((None, "green"), (1.0, "red"))
-
-
-def quantile(share: float, metric: str, by: str, where: str) -> str:
-    """PromQL: a quantile of a histogram; `by` are the labels kept, if any."""
-    kept = f"le, {by}" if by else "le"
-    return f"histogram_quantile({share}, sum by ({kept}) (rate({metric}_bucket{{{where}}}{WINDOW})))"
-
-
-def quantiles(metric: str, where: str) -> tuple[Query, ...]:
-    """p50, p90 and p99 of a histogram."""
-    return tuple(Query(quantile(share, metric, "", where), f"p{share * 100:.0f}") for share in (0.5, 0.9, 0.99))
 
 
 def _phases(share: float) -> Panel:
     return Panel(
         title=f"Time in a phase, p{share * 100:.0f}",
-        description="How long requests stay in each phase before they leave it. `result` is the time at Assure; "
-        "for captures it is the time that the person takes.",
+        description="The time that requests spend in each phase. `result` is the time at Assure. "
+        "For captures it includes the time that the end user takes.",
         unit="s",
         queries=(Query(quantile(share, "assure_agent_phase_duration_seconds", "phase", ONE), "{{phase}}"),),
         section="slow",
@@ -53,7 +39,7 @@ _GLANCE = Row(
     panels=(
         _stat(
             "Held",
-            "Requests that wait for a person. `assure-agent get` lists them, `explain NAME` says why.",
+            "Requests that wait for an operator. `assure-agent get` lists them, `explain NAME` prints the command.",
             "short",
             f"sum(assure_agent_held{{{ONE}}})",
             "held",
@@ -61,15 +47,15 @@ _GLANCE = Row(
         ),
         _stat(
             "Oldest without progress",
-            "Time since the last progress of the active request that made none for longest.",
+            "Time since the last progress of the most stalled active request.",
             "s",
             f"max(assure_agent_oldest_unprogressed_seconds{{{ONE}}})",
             "stuck",
             steps=((None, "green"), (600.0, "orange"), (1800.0, "red")),
         ),
         _stat(
-            "Circuit",
-            "1 while calls to Assure are stopped because they all fail.",
+            "Circuit breaker",
+            "1 while the circuit breaker is open: too many calls failed, and the agent sends only probes.",
             "short",
             f"max(assure_agent_circuit_open{{{ONE}}})",
             "circuit-open",
@@ -77,15 +63,15 @@ _GLANCE = Row(
         ),
         _stat(
             "Starts left today",
-            "What MAX_STARTS_PER_DAY still allows; infinite without a brake.",
+            "Starts that MAX_STARTS_PER_DAY still allows today. Infinite without a limit.",
             "short",
             f"min(assure_agent_start_budget_remaining{{{ONE}}})",
             "budget",
             steps=((None, "red"), (1.0, "green")),
         ),
         _stat(
-            "Source read",
-            "Time since the folder of request files was last read whole.",
+            "Source age",
+            "Time since the last complete scan of the folder of request files.",
             "s",
             f"time() - min(assure_agent_source_last_sync_timestamp_seconds{{{ONE}}})",
             "source-stale",
@@ -93,7 +79,7 @@ _GLANCE = Row(
         ),
         _stat(
             "Refused files",
-            "Documents in the folder that are not valid. `assure-agent validate` says where and why.",
+            "Documents in the folder that the agent refuses. `assure-agent validate` prints the line and the cause.",
             "short",
             f'sum(assure_agent_source_files{{{ONE},state="refused"}})',
             "source-stale",
@@ -117,8 +103,8 @@ _THROUGHPUT = Row(
         ),
         Panel(
             title="Outcome mix",
-            description="The share of each outcome over the last hour. A sudden change is worth a look at the images, "
-            "at the capture page, or at Assure.",
+            description="The share of each outcome over the last hour. After a sudden change, check the images, "
+            "the capture page and Assure.",
             unit="percentunit",
             queries=(Query(f"{_OUTCOMES}[1h]))", "{{outcome}}"),),
             section="outcomes",
@@ -127,8 +113,8 @@ _THROUGHPUT = Row(
             share=True,
         ),
         Panel(
-            title="Starts, and the budget",
-            description="Billable starts per day by mode, and what the budget still allows.",
+            title="Starts and start budget",
+            description="Billable starts of the last day by mode, and the starts that the budget still allows today.",
             unit="short",
             queries=(
                 Query(f"sum by (mode) (increase(assure_agent_starts_total{{{ONE}}}[1d]))", "{{mode}}, last 24 h"),
@@ -146,14 +132,14 @@ _LATENCY = Row(
     panels=(
         Panel(
             title="End to end, p50 p90 p99",
-            description="From the admission of a request to its deleted dossier, retention included.",
+            description="Time from the admission of a request to its deleted dossier, retention included.",
             unit="s",
             queries=quantiles("assure_agent_request_duration_seconds", _DURATION),
             section="slow",
         ),
         Panel(
             title="Settled within the target",
-            description="The share of uploads that were done within 10 minutes, over the last hour. "
+            description="The share of uploads that were done within 10 minutes, for the last hour. "
             "The objective is 99 %.",
             unit="percentunit",
             queries=(Query(f"1 - max(assure_agent:settle_errors:ratio_rate1h{{{ONE}}})", "in time"),),
@@ -171,7 +157,7 @@ _BACKLOG = Row(
     panels=(
         Panel(
             title="Open requests by phase",
-            description="Where the open requests are.",
+            description="The number of open requests in each phase.",
             unit="short",
             queries=(Query(f'sum by (phase) (assure_agent_requests{{{ONE},phase!="done"}})', "{{phase}}"),),
             section="stuck",
@@ -180,7 +166,8 @@ _BACKLOG = Row(
         ),
         Panel(
             title="Open requests by state",
-            description="Active: the agent works on it. Waiting: for Assure, a person or a time. Held: for a decision.",
+            description="Active: the agent works on it. Waiting: for Assure, the end user or a time. "
+            "Held: for a decision of the operator.",
             unit="short",
             queries=(Query(f'sum by (state) (assure_agent_requests{{{ONE},state!="done"}})', "{{state}}"),),
             section="stuck",
@@ -189,7 +176,7 @@ _BACKLOG = Row(
         ),
         Panel(
             title="Held by reason",
-            description="Requests that wait for a person, by what they wait for.",
+            description="Requests that wait for an operator, by the reason of their hold.",
             unit="short",
             queries=(Query(f"sum by (reason) (assure_agent_held{{{ONE}}})", "{{reason}}"),),
             section="held",
@@ -198,7 +185,8 @@ _BACKLOG = Row(
         ),
         Panel(
             title="Oldest without progress",
-            description="The active request that made no progress for longest. Failing again and again is no progress.",
+            description="Time since the last progress of the most stalled active request. "
+            "A failed attempt does not count as progress.",
             unit="s",
             queries=(Query(f"max by (instance) (assure_agent_oldest_unprogressed_seconds{{{ONE}}})", "{{instance}}"),),
             section="stuck",
@@ -206,171 +194,10 @@ _BACKLOG = Row(
         ),
         Panel(
             title="Files of the source",
-            description="Files seen, documents refused, and withdrawals that wait for `assure-agent approve`.",
+            description="Files read, documents refused, and withdrawals that wait for `assure-agent approve`.",
             unit="short",
             queries=(Query(f"sum by (state) (assure_agent_source_files{{{ONE}}})", "{{state}}"),),
             section="source-stale",
-        ),
-    ),
-)
-
-_CALLS = f"rate(assure_agent_api_requests_total{{{ONE}}}{WINDOW})"
-_API = Row(
-    title="Assure",
-    panels=(
-        Panel(
-            title="Calls by answer",
-            description="done; refused: it certainly did not happen (so is the 404 that confirms a deletion); "
-            "busy: it did not happen, come back later; unknown: it may have happened.",
-            unit="reqps",
-            queries=(Query(f"sum by (result) ({_CALLS})", "{{result}}"),),
-            section="assure-failing",
-            width=8,
-            stacked=True,
-        ),
-        Panel(
-            title="Calls by operation",
-            description="What is asked of Assure.",
-            unit="reqps",
-            queries=(Query(f"sum by (operation) ({_CALLS}) > 0", "{{operation}}"),),
-            section="assure-failing",
-            width=8,
-            stacked=True,
-        ),
-        Panel(
-            title="Duration of calls, p99",
-            description="The slowest hundredth of the calls, by operation.",
-            unit="s",
-            queries=(
-                Query(quantile(0.99, "assure_agent_api_request_duration_seconds", "operation", ONE), "{{operation}}"),
-            ),
-            section="assure-failing",
-            width=8,
-        ),
-        Panel(
-            title="Circuit",
-            description="1 while calls are stopped because they all fail.",
-            unit="short",
-            queries=(Query(f"max by (instance) (assure_agent_circuit_open{{{ONE}}})", "{{instance}}"),),
-            section="circuit-open",
-        ),
-        Panel(
-            title="Clock",
-            description="How far the host's clock is ahead of Assure's. The agent follows no clock that is wrong.",
-            unit="s",
-            queries=(Query(f"max by (instance) (assure_agent_clock_skew_seconds{{{ONE}}})", "{{instance}}"),),
-            section="clock",
-        ),
-        Panel(
-            title="Unknown answers by operation",
-            description="Calls of which we do not know whether they happened. Each create among them is looked for.",
-            unit="reqps",
-            queries=(
-                Query(
-                    "sum by (operation) "
-                    f'(rate(assure_agent_api_requests_total{{{ONE},result="unknown"}}{WINDOW})) > 0 or vector(0)',
-                    "{{operation}}",
-                ),
-            ),
-            section="assure-failing",
-        ),
-    ),
-)
-
-_EVENTS = Row(
-    title="Events and deliveries",
-    panels=(
-        Panel(
-            title="Events of Assure",
-            description="Assure Events by what became of them.",
-            unit="reqps",
-            queries=(Query(f"sum by (result) (rate(assure_agent_events_total{{{ONE}}}{WINDOW}))", "{{result}}"),),
-            section="events-silent",
-            width=8,
-            stacked=True,
-        ),
-        Panel(
-            title="Time since the last event",
-            description="Polling goes on without events; results only come later.",
-            unit="s",
-            queries=(
-                Query(
-                    f"time() - max by (instance) (assure_agent_last_event_timestamp_seconds{{{ONE}}} > 0) or vector(0)",
-                    "{{instance}}",
-                ),
-            ),
-            section="events-silent",
-            width=8,
-        ),
-        Panel(
-            title="Deliveries pending",
-            description="Events for the sinks that were not delivered yet.",
-            unit="short",
-            queries=(Query(f"sum by (instance) (assure_agent_deliveries_pending{{{ONE}}})", "{{instance}}"),),
-            section="deliveries",
-            width=8,
-        ),
-        Panel(
-            title="Connections dropped",
-            description="Connections that a listener ended, by the bound that their peer exceeded.",
-            unit="cps",
-            queries=(
-                Query(
-                    f"sum by (listener, reason) (rate(assure_agent_connections_dropped_total{{{ONE}}}{WINDOW}))",
-                    "{{listener}} {{reason}}",
-                ),
-            ),
-            section="connections",
-            width=24,
-        ),
-    ),
-)
-
-_STORE = Row(
-    title="Store",
-    panels=(
-        Panel(
-            title="Commit, p50 p90 p99",
-            description="Duration of a group commit, its fsync included.",
-            unit="s",
-            queries=quantiles("assure_agent_commit_duration_seconds", ONE),
-            section="store",
-            width=6,
-        ),
-        Panel(
-            title="Transitions in a commit",
-            description="How many transitions share an fsync, on average.",
-            unit="short",
-            queries=(
-                Query(
-                    f"sum(rate(assure_agent_commit_batch_size_sum{{{ONE}}}{WINDOW}))"
-                    f" / sum(rate(assure_agent_commit_batch_size_count{{{ONE}}}{WINDOW}))",
-                    "transitions",
-                ),
-            ),
-            section="store",
-            width=6,
-        ),
-        Panel(
-            title="Size of the store",
-            description="Bytes of the state file and its log.",
-            unit="bytes",
-            queries=(Query(f"sum by (instance) (assure_agent_store_bytes{{{ONE}}})", "{{instance}}"),),
-            section="store",
-            width=6,
-        ),
-        Panel(
-            title="Age of the last backup",
-            description="Since the last backup was made and checked; 0: there was none yet.",
-            unit="s",
-            queries=(
-                Query(
-                    f"time() - max by (instance) (assure_agent_backup_timestamp_seconds{{{ONE}}} > 0) or vector(0)",
-                    "{{instance}}",
-                ),
-            ),
-            section="backup-old",
-            width=6,
         ),
     ),
 )
@@ -380,5 +207,5 @@ OVERVIEW = Dashboard(
     title="Assure Agent / Overview",
     description="Throughput, outcomes, latency, backlog, and how Assure answers.",
     variables=(AGENT, MODE, PROCESS_TYPE),
-    rows=(_GLANCE, _THROUGHPUT, _LATENCY, _BACKLOG, _API, _EVENTS, _STORE),
+    rows=(_GLANCE, _THROUGHPUT, _LATENCY, _BACKLOG, API, EVENTS, STORE),
 )

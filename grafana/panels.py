@@ -1,12 +1,26 @@
-"""Grafana panels and dashboards as plain values (dashboard JSON model, schema version 39)."""
+"""Grafana panels and dashboards, rendered by the builders of grafana-foundation-sdk."""
 
-from collections.abc import Sequence
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common as values
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DashboardLinkType,
+    DataSourceRef,
+    FieldColorModeId,
+    Threshold,
+    ThresholdsMode,
+    VariableOption,
+    VariableRefresh,
+    VariableSort,
+)
+
 RUNBOOK = "${runbook}"
-_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-_WIDTH = 24  # columns of Grafana's grid
+_SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +33,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One panel. `section` is the heading in the runbook; `steps` are (from value, colour), the first without value."""
+    """One panel. `section` is its heading in the runbook. `steps`: (from value, colour), the first without a value."""
 
     title: str
     description: str
@@ -30,7 +44,7 @@ class Panel:
     width: int = 12
     height: int = 8
     stacked: bool = False
-    share: bool = False  # each series as its share of all
+    share: bool = False  # each series as its share of the total
     steps: tuple[tuple[float | None, str], ...] = ((None, "green"),)
     least: float | None = 0.0
 
@@ -51,133 +65,102 @@ class Dashboard:
     title: str
     description: str
     rows: tuple[Row, ...]
-    variables: tuple[dict[str, Any], ...] = field(default=())
+    variables: tuple[dashboard.QueryVariable, ...] = field(default=())
 
     def panels(self) -> list[Panel]:
         """All panels, in order."""
         return [panel for row in self.rows for panel in row.panels]
 
     def model(self, runbook: str) -> dict[str, Any]:
-        """The JSON that Grafana imports; `runbook` is the address of docs/operations/runbook.md."""
-        return {
-            "uid": self.uid,
-            "title": self.title,
-            "description": self.description,
-            "tags": ["assure-agent"],
-            "schemaVersion": 39,
-            "version": 1,
-            "editable": True,
-            "refresh": "30s",
-            "time": {"from": "now-6h", "to": "now"},
-            "timezone": "browser",
-            "graphTooltip": 1,
-            "links": [_link("Runbook", RUNBOOK)],
-            "templating": {"list": [_datasource(), *self.variables, _constant("runbook", runbook)]},
-            "panels": _placed(self.rows),
-        }
+        """The JSON that Grafana imports. `runbook` is the address of docs/operations/runbook.md."""
+        board = (
+            dashboard.Dashboard(self.title)
+            .uid(self.uid)
+            .description(self.description)
+            .tags(["assure-agent"])
+            .version(1)
+            .editable()
+            .refresh("30s")
+            .time("now-6h", "now")
+            .timezone("browser")
+            .tooltip(DashboardCursorSync.CROSSHAIR)
+            .link(_link("Runbook", RUNBOOK))
+            .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
+        )
+        for one in self.variables:
+            board.with_variable(one)
+        board.with_variable(dashboard.ConstantVariable("runbook").value(runbook))
+        number = 0
+        for row in self.rows:
+            number += 1
+            board.with_row(dashboard.Row(row.title).id(number))
+            for panel in row.panels:
+                number += 1
+                board.with_panel(_panel(panel).id(number))
+        model: dict[str, Any] = json.loads(json.dumps(board.build(), cls=JSONEncoder))
+        return model
 
 
-def variable(name: str, label: str, query: str) -> dict[str, Any]:
-    """A variable with the values of a label; all of them unless chosen."""
-    return {
-        "name": name,
-        "label": label,
-        "type": "query",
-        "datasource": _SOURCE,
-        "query": {"query": query, "refId": name},
-        "definition": query,
-        "refresh": 2,
-        "includeAll": True,
-        "multi": True,
-        "allValue": ".*",
-        "current": {"text": "All", "value": "$__all"},
-        "sort": 1,
-    }
+def variable(name: str, label: str, query: str) -> dashboard.QueryVariable:
+    """A variable with the values of a label. By default it selects all."""
+    return (
+        dashboard.QueryVariable(name)
+        .label(label)
+        .datasource(_SOURCE)
+        .query({"query": query, "refId": name})
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .include_all(True)
+        .multi(True)
+        .all_value(".*")
+        .current(VariableOption(text="All", value="$__all"))
+        .sort(VariableSort.ALPHABETICAL_ASC)
+    )
 
 
-def _datasource() -> dict[str, Any]:
-    return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
+def _link(title: str, url: str) -> dashboard.DashboardLink:
+    return dashboard.DashboardLink(title).type(DashboardLinkType.LINK).url(url).target_blank(True)
 
 
-def _constant(name: str, value: str) -> dict[str, Any]:
-    return {"name": name, "type": "constant", "hide": 2, "query": value, "current": {"text": value, "value": value}}
-
-
-def _link(title: str, url: str) -> dict[str, Any]:
-    return {"title": title, "type": "link", "url": url, "targetBlank": True}
-
-
-def _placed(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    placed: list[dict[str, Any]] = []
-    top = 0
-    for row in rows:
-        placed.append(_heading(row.title, len(placed) + 1, top))
-        top += 1
-        left = 0
-        height = 0
-        for panel in row.panels:
-            if left + panel.width > _WIDTH:
-                left, top = 0, top + height
-            placed.append(_panel(panel, len(placed) + 1, left, top))
-            left, height = left + panel.width, panel.height
-        top += height
-    return placed
-
-
-def _heading(title: str, number: int, top: int) -> dict[str, Any]:
-    grid = {"x": 0, "y": top, "w": _WIDTH, "h": 1}
-    return {"id": number, "type": "row", "title": title, "collapsed": False, "gridPos": grid, "panels": []}
-
-
-def _panel(panel: Panel, number: int, left: int, top: int) -> dict[str, Any]:
-    return {
-        "id": number,
-        "type": panel.kind,
-        "title": panel.title,
-        "description": panel.description,
-        "datasource": _SOURCE,
-        "gridPos": {"x": left, "y": top, "w": panel.width, "h": panel.height},
-        "links": [_link("Runbook", f"{RUNBOOK}#{panel.section}")],
-        "targets": [
-            {"refId": chr(ord("A") + n), "datasource": _SOURCE, "expr": query.expression, "legendFormat": query.legend}
-            for n, query in enumerate(panel.queries)
-        ],
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
-        "options": _options(panel),
-    }
-
-
-def _defaults(panel: Panel) -> dict[str, Any]:
-    defaults: dict[str, Any] = {
-        "unit": panel.unit,
-        "thresholds": {
-            "mode": "absolute",
-            "steps": [{"value": value, "color": colour} for value, colour in panel.steps],
-        },
-    }
+def _panel(panel: Panel) -> stat.Panel | timeseries.Panel:
+    made = _stat() if panel.kind == "stat" else _timeseries(panel)
+    steps = [Threshold(value=value, color=colour) for value, colour in panel.steps]
+    made.title(panel.title).description(panel.description).datasource(_SOURCE).unit(panel.unit)
+    made.span(panel.width).height(panel.height).links([_link("Runbook", f"{RUNBOOK}#{panel.section}")])
+    made.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
     if panel.least is not None:
-        defaults["min"] = panel.least
-    if panel.kind == "timeseries":
-        mode = ("percent" if panel.share else "normal") if panel.stacked else "none"
-        defaults["color"] = {"mode": "palette-classic"}
-        defaults["custom"] = {
-            "fillOpacity": 30 if panel.stacked else 8,
-            "lineWidth": 2,
-            "showPoints": "never",
-            "spanNulls": True,
-            "stacking": {"mode": mode, "group": "A"},
-            "thresholdsStyle": {"mode": "dashed" if len(panel.steps) > 1 else "off"},
-        }
-    else:
-        defaults["color"] = {"mode": "thresholds"}
-    return defaults
+        made.min(panel.least)
+    for number, query in enumerate(panel.queries):
+        target = prometheus.Dataquery().ref_id(chr(ord("A") + number)).datasource(_SOURCE)
+        made.with_target(target.expr(query.expression).legend_format(query.legend))
+    return made
 
 
-def _options(panel: Panel) -> dict[str, Any]:
-    if panel.kind == "stat":
-        reduce = {"calcs": ["lastNotNull"], "fields": "", "values": False}
-        return {"reduceOptions": reduce, "colorMode": "background_solid", "graphMode": "area", "textMode": "auto"}
-    return {
-        "legend": {"displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull", "max"]},
-        "tooltip": {"mode": "multi", "sort": "desc"},
-    }
+def _stat() -> stat.Panel:
+    return (
+        stat.Panel()
+        .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
+        .color_mode(values.BigValueColorMode.BACKGROUND_SOLID)
+        .graph_mode(values.BigValueGraphMode.AREA)
+        .text_mode(values.BigValueTextMode.AUTO)
+    )
+
+
+def _timeseries(panel: Panel) -> timeseries.Panel:
+    stacked = values.StackingMode.PERCENT if panel.share else values.StackingMode.NORMAL
+    stacking = stacked if panel.stacked else values.StackingMode.NONE
+    lines = values.GraphThresholdsStyleMode.DASHED if len(panel.steps) > 1 else values.GraphThresholdsStyleMode.OFF
+    legend = common.VizLegendOptions().show_legend(True).display_mode(values.LegendDisplayMode.TABLE)
+    tooltip = common.VizTooltipOptions().mode(values.TooltipDisplayMode.MULTI)
+    return (
+        timeseries.Panel()
+        .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+        .fill_opacity(30 if panel.stacked else 8)
+        .line_width(2)
+        .show_points(values.VisibilityMode.NEVER)
+        .span_nulls(True)
+        .stacking(common.StackingConfig().mode(stacking).group("A"))
+        .thresholds_style(common.GraphThresholdsStyleConfig().mode(lines))
+        .legend(legend.placement(values.LegendPlacement.BOTTOM).calcs(["lastNotNull", "max"]))
+        .tooltip(tooltip.sort(values.SortOrder.DESCENDING))
+    )

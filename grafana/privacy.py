@@ -1,7 +1,7 @@
-"""Privacy: what of people is still at Assure, and is it deleted in time?"""
+"""Privacy: the personal data at Assure, and its deletion in time."""
 
-from grafana.overview import AGENT, GOOD_IS_ZERO, ONE, quantiles
 from grafana.panels import Dashboard, Panel, Query, Row
+from grafana.queries import AGENT, GOOD_IS_ZERO, ONE, quantiles
 
 _Steps = tuple[tuple[float | None, str], ...]
 _MAYBE: _Steps = ((None, "green"), (1.0, "yellow"))
@@ -34,22 +34,22 @@ _NOW = Row(
             "deletions-overdue",
         ),
         _single(
-            "Orphans not deleted",
-            "Dossiers that no request owns, that showed at Assure and are not deleted yet.",
+            "Undeleted orphans",
+            "Dossiers without a request that the agent found at Assure and has not deleted yet.",
             "orphans_undeleted",
             "orphans",
         ),
         _single(
             "Possible orphans",
-            "Dossiers that may exist at Assure because the answer to their creation was lost. A sweep looks for them; "
-            "nobody has to act.",
+            "Dossiers that may exist at Assure because the answer to their creation was lost. The agent searches for "
+            "them. No action is needed.",
             "possible_orphans",
             "orphans",
             _MAYBE,
         ),
         _single(
             "Age of the oldest open dossier",
-            "Since the admission of the request with the oldest dossier at Assure.",
+            "Time since the admission of the request with the oldest open dossier.",
             "oldest_open_dossier_seconds",
             "open-dossiers",
             _AGE,
@@ -57,7 +57,7 @@ _NOW = Row(
         ),
         Panel(
             title="Deleted in time",
-            description="The share of dossiers deleted within 15 minutes of their time, over the last hour. "
+            description="The share of dossiers deleted within 15 minutes after they were due, for the last hour. "
             "The objective is 99.9 %.",
             unit="percentunit",
             queries=(Query(f"1 - max(assure_agent:deletion_errors:ratio_rate1h{{{ONE}}})", "in time"),),
@@ -75,21 +75,21 @@ _TIME = Row(
     panels=(
         Panel(
             title="Open dossiers",
-            description="Dossiers of ours that are at Assure.",
+            description="Dossiers of this agent that are at Assure.",
             unit="short",
             queries=(Query(f"sum by (instance) (assure_agent_open_dossiers{{{ONE}}})", "{{instance}}"),),
             section="open-dossiers",
         ),
         Panel(
             title="Age of the oldest open dossier",
-            description="It rises while a dossier is kept: by retention, by a person who captures, or by a hold.",
+            description="It rises while retention, an unfinished capture or a hold keeps a dossier.",
             unit="s",
             queries=(Query(f"max by (instance) (assure_agent_oldest_open_dossier_seconds{{{ONE}}})", "{{instance}}"),),
             section="open-dossiers",
         ),
         Panel(
             title="Deletion delay, p50 p90 p99",
-            description="From the time a deletion was due to its confirmation by a read that found nothing.",
+            description="Time from the due deletion to its confirmation by a read that Assure answers with 404.",
             unit="s",
             queries=quantiles("assure_agent_deletion_delay_seconds", ONE),
             section="deletions-overdue",
@@ -97,20 +97,20 @@ _TIME = Row(
         ),
         Panel(
             title="Overdue deletions and orphans",
-            description="The first two should be zero, and raise an alert. A possible orphan may stay for weeks in an "
-            "account with 100 open dossiers.",
+            description="Overdue deletions and undeleted orphans should be zero, and raise an alert. A possible "
+            "orphan may stay for weeks in an account with 100 open dossiers.",
             unit="short",
             queries=(
                 Query(f"sum(assure_agent_deletions_overdue{{{ONE}}})", "overdue"),
-                Query(f"sum(assure_agent_orphans_undeleted{{{ONE}}})", "orphans not deleted"),
+                Query(f"sum(assure_agent_orphans_undeleted{{{ONE}}})", "undeleted orphans"),
                 Query(f"sum(assure_agent_possible_orphans{{{ONE}}})", "possible orphans"),
             ),
             section="orphans",
             steps=GOOD_IS_ZERO,
         ),
         Panel(
-            title="Calls that delete",
-            description="Deletions asked of Assure, by answer. Those that fail are tried for ever.",
+            title="Deletion calls",
+            description="Delete calls to Assure, by answer. The agent retries failed deletions without end.",
             unit="reqps",
             queries=(
                 Query(
@@ -129,7 +129,7 @@ _TIME = Row(
 PRIVACY = Dashboard(
     uid="assure-agent-privacy",
     title="Assure Agent / Privacy",
-    description="What of people is still at Assure, and whether it is deleted in time.",
+    description="The personal data that is still at Assure, and its deletion in time.",
     variables=(AGENT,),
     rows=(_NOW, _TIME),
 )

@@ -1,4 +1,4 @@
-"""A real Prometheus (Debian's package) on loopback that scrapes an agent, with our rules in quick motion."""
+"""A real Prometheus (Debian's package) on loopback that scrapes an agent, with the rules in fast motion."""
 
 import contextlib
 import json
@@ -17,18 +17,19 @@ from typing import Any
 
 import yaml
 
+from grafana.objectives import Times
 from grafana.panels import Query
-from grafana.rules import Times, document
+from grafana.rules import document
 
 MISSING = shutil.which("prometheus") is None
 REASON = "prometheus is missing: apt-get install prometheus"
-QUICK = Times(speed=60.0)  # a minute in the rules is a second here
-VERY_QUICK = Times(speed=360.0)  # an hour is ten seconds
+QUICK = Times(speed=60.0)  # a minute in the rules takes a second
+VERY_QUICK = Times(speed=360.0)  # an hour takes ten seconds
 
 
 @dataclass
 class Prometheus:
-    """What may be asked of it."""
+    """The HTTP API of a running Prometheus."""
 
     url: str
 
@@ -38,14 +39,14 @@ class Prometheus:
         return found
 
     def history(self, expression: str, seconds: float) -> list[dict[str, Any]]:
-        """The series of the last seconds, one value each."""
+        """The series of the last seconds, one value per second."""
         now = time.time()
         answer = self._get("query_range", query=expression, start=str(now - seconds), end=str(now), step="1")
         found: list[dict[str, Any]] = answer["result"]
         return found
 
     def answers(self, query: Query, seconds: float = 0.0, window: str = "10s") -> list[dict[str, Any]]:
-        """What a panel asks, with the variables of the dashboard put in: now, or over the last seconds."""
+        """The answer to a panel's query, now or for the last seconds. Dashboard variables are replaced."""
         expression = re.sub(r"\$(agent|mode|process_type)", ".*", query.expression).replace("$__rate_interval", window)
         return self.history(expression, seconds) if seconds else self.query(expression)
 
@@ -54,7 +55,7 @@ class Prometheus:
         return {alert["labels"]["alertname"] for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"}
 
     def unhealthy(self) -> list[str]:
-        """Rules that could not be evaluated."""
+        """The rules that failed to evaluate."""
         groups = self._get("rules")["groups"]
         return [rule["name"] for group in groups for rule in group["rules"] if rule["health"] != "ok"]
 
@@ -65,7 +66,7 @@ class Prometheus:
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait for other processes; fail when it takes too long."""
+    """Wait until the condition holds. Raise TimeoutError after the seconds."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -75,7 +76,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 120) -> None:
 
 @contextlib.contextmanager
 def running(folder: Path, target: str, times: Times = QUICK) -> Iterator[Prometheus]:
-    """Prometheus at work in this folder, scraping `target` (host:port) each second, with the rules as quick as that."""
+    """Run Prometheus in this folder. It scrapes `target` (host:port) each second and runs the rules at that speed."""
     folder.mkdir()
     (folder / "rules.yaml").write_text(yaml.safe_dump(document(times, "docs/operations/runbook.md")))
     config = {
@@ -92,7 +93,7 @@ def running(folder: Path, target: str, times: Times = QUICK) -> Iterator[Prometh
         f"--web.listen-address={address}",
         "--log.level=error",
     ]
-    with subprocess.Popen(command) as process:  # noqa: S603 - ours
+    with subprocess.Popen(command) as process:  # noqa: S603 - a constant command
         try:
             prometheus = Prometheus(f"http://{address}")
             eventually(lambda: _answers(prometheus))
@@ -103,7 +104,7 @@ def running(folder: Path, target: str, times: Times = QUICK) -> Iterator[Prometh
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -1,8 +1,8 @@
-"""Draw the main panels as a real Prometheus answers them: `make picture`, five minutes.
+"""Draw the main panels with data from a real Prometheus: `make picture`, five minutes.
 
-The installed command runs against the sandbox in another process, under a load of both use cases and mixed outcomes,
-while Assure is slow, loses some answers, says 429 for a while, and later is out for twenty seconds. What is drawn is
-what Prometheus says to the queries of the dashboards themselves.
+The installed command runs against the sandbox in another process, under a load of both use cases and mixed outcomes.
+Assure is slow, loses some answers, sends 429 for a while, and is later out for twenty seconds. The picture shows the
+answers to the queries of the dashboards.
 """
 
 import contextlib
@@ -60,13 +60,13 @@ _COLOURS = {
 
 
 def panels() -> list[list[Panel]]:
-    """The panels that are drawn, as the dashboards have them."""
+    """The panels of the picture, as the dashboards define them."""
     known = {panel.title: panel for panel in (*PRIVACY.panels(), *OVERVIEW.panels()) if panel.kind == "timeseries"}
     return [[known[title] for title in row] for row in TITLES]
 
 
 class Load:
-    """An agent on a simulated Assure, and the request files that it is given."""
+    """An agent with a simulated Assure, and its request files."""
 
     def __init__(self, folder: Path, assure: str, port: int) -> None:
         self._folder, self._assure = folder, assure
@@ -84,9 +84,9 @@ class Load:
 
     @contextlib.contextmanager
     def agent(self) -> Iterator[None]:
-        """The agent, while the block runs."""
+        """Run the agent while the block runs."""
         with (
-            (self._folder / "agent.platform.log").open("w") as log,
+            (self._folder / "agent.log").open("w") as log,
             subprocess.Popen([*COMMAND, "run"], env=self._environment, stdout=log, stderr=log) as process,  # noqa: S603
         ):
             try:
@@ -96,7 +96,7 @@ class Load:
                 process.wait(timeout=30)
 
     def ask(self) -> None:
-        """One more request: two of three uploads, and some dossiers are kept for a while."""
+        """Write one more request. Two of three are uploads. Some dossiers are kept for a while."""
         name = f"person-{next(self._numbers)}"
         retention = f"{self._chance.choice((0, 0, 0, 0, 5, 10, 15))}s"
         spec: dict[str, Any] = {"processType": "document", "retention": retention}
@@ -108,7 +108,7 @@ class Load:
         (self._folder / "specs" / f"{name}.yaml").write_text(json.dumps({**head, "spec": spec}))
 
     def trouble(self, *rules: Mapping[str, object]) -> None:
-        """From now on Assure misbehaves like this, and in no other way."""
+        """Replace the fault rules of the simulated Assure."""
         for method in ("DELETE", "POST"):
             request = urllib.request.Request(  # noqa: S310 - http on loopback
                 f"{self._assure}/sandbox/faults", data=json.dumps(rules).encode(), method=method
@@ -116,7 +116,8 @@ class Load:
             urllib.request.urlopen(request).close()  # noqa: S310 - http on loopback
 
     def ramp_up(self, seconds: float) -> None:
-        """Requests by the second, more and less of them, and a burst; Assure is busy for a while, later it is out."""
+        """Write requests for this time, at varying rates and with a burst. Assure is busy for a while, and is later
+        out."""
         begun = time.monotonic()
         now: object = None
         while (past := (time.monotonic() - begun) / seconds) < 1:
@@ -132,7 +133,7 @@ class Load:
 
 
 def draw(answers: Sequence[Sequence[tuple[Panel, Mapping[str, list[tuple[float, float]]]]]], path: Path) -> None:
-    """Write the picture; the answers are series by name, (seconds since the beginning, value)."""
+    """Write the picture. The answers are series by name, each with (seconds since the beginning, value)."""
     pyplot.rcParams.update({
         "font.size": 8.5, "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": "#57606a",
         "ytick.color": "#57606a", "font.family": "DejaVu Sans",
@@ -191,7 +192,7 @@ def _style(axes: Axes, panel: Panel) -> None:
 
 
 def asked(prometheus: Prometheus, panel: Panel, begun: float) -> dict[str, list[tuple[float, float]]]:
-    """The series of a panel since then, by the names that its legend gives them."""
+    """The series of a panel since `begun`, by the names in its legend."""
     found: dict[str, list[tuple[float, float]]] = {}
     for query in panel.queries:
         for one in prometheus.answers(query, time.time() - begun, "30s"):
@@ -203,7 +204,7 @@ def asked(prometheus: Prometheus, panel: Panel, begun: float) -> dict[str, list[
 
 
 def main() -> None:
-    """Run it all, and write the picture."""
+    """Run the load and write the picture."""
     sandbox = {"delay": "1s-6s", "outcomes": "accepted=14,rejected=3,inconclusive=2,failed=1"}
     with tempfile.TemporaryDirectory() as name, simulated(sandbox) as assure:
         folder, port = Path(name), free_port()

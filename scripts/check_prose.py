@@ -1,7 +1,7 @@
 """Check prose against the rules in styles/ (`make prose`): documents, text in the code, and identifiers.
 
-`python scripts/check_prose.py [PATH...]` checks all, or the files and folders named. Findings are printed as path:line,
-then a table with counts for each folder. Exit codes: 0 no errors, 1 errors, 2 a path does not exist.
+`python scripts/check_prose.py [PATH...]` checks the given files and folders, or all. It prints each finding as
+path:line, then a table with counts for each folder. Exit codes: 0 no errors, 1 errors, 2 a path does not exist.
 
 `--all` prints every finding (otherwise at most 200), `--warnings` prints warnings as well, `--summary` only the table.
 `--export DIR` writes the passages as Markdown, for a real Vale.
@@ -20,7 +20,7 @@ MOST = 200
 def main() -> int:
     """Run the check."""
     parser = argparse.ArgumentParser(description="Check prose against styles/.")
-    parser.add_argument("paths", nargs="*", help="files or folders; all when none is named")
+    parser.add_argument("paths", nargs="*", help="files or folders, default: all")
     parser.add_argument("--all", action="store_true", help=f"print every finding; otherwise at most {MOST}")
     parser.add_argument("--warnings", action="store_true", help="print warnings as well")
     parser.add_argument("--summary", action="store_true", help="print only the counts for each folder")
@@ -63,7 +63,7 @@ def summary(findings: list[Finding]) -> str:
 
 
 def room(path: str) -> str:
-    """The folder that the table counts: a package of the agent, a top folder, or a document of its own."""
+    """The row of the table that counts a file: a package of the agent, a top folder, or a document in the root."""
     parts = Path(path).parts
     if len(parts) == 1:
         return path

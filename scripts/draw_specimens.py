@@ -1,7 +1,7 @@
-"""Draw the specimens of the examples: documents that nobody could mistake for real ones.
+"""Draw the specimens of the examples, which cannot be mistaken for real documents.
 
-Each image carries a marker that the sandbox understands, such as `sandbox-outcome=rejected`, in a JPEG comment or a PNG
-text chunk. Run `python scripts/draw_specimens.py` after changing it; a test checks that the images are current.
+Each image carries a marker for the sandbox, such as `sandbox-outcome=rejected`, in a JPEG comment or a PNG text chunk.
+Run `python scripts/draw_specimens.py` after each change. A test checks that the images are current.
 """
 
 import io
@@ -20,7 +20,7 @@ SPECIMENS = {
     "card-back.png": ("SPECIMEN IDENTITY CARD", "Utopia, back", "#21867a", ""),
     "selfie.jpg": ("SPECIMEN SELFIE", "nobody", "#e76f51", ""),
 }
-# What the sandbox's capture page offers to who has no document at hand.
+# The specimens on the sandbox's capture page, for end users without a document.
 OFFERED = {
     "passport.png": ("SPECIMEN PASSPORT", "Utopia", "#1d3557", ""),
     "card-front.png": ("SPECIMEN CARD", "Utopia, front", "#2a9d8f", ""),
@@ -31,7 +31,7 @@ FOLDERS = {"images/specimens": SPECIMENS, "agent/sandbox/capture/assets": OFFERE
 
 
 def draw(title: str, subtitle: str, colour: str) -> Image.Image:
-    """One specimen: a coloured card with a face of circles and lines of nothing."""
+    """One specimen: a coloured card with a drawn face and lines without text."""
     image = Image.new("RGB", SIZE, colour)
     pen = ImageDraw.Draw(image)
     pen.rounded_rectangle((16, 16, SIZE[0] - 16, SIZE[1] - 16), 24, outline="white", width=4)
@@ -62,7 +62,7 @@ def content(name: str, title: str, subtitle: str, colour: str, marker: str) -> b
 
 
 def main() -> None:
-    """Write all specimens below the folder given, or the project's."""
+    """Write all specimens below the given folder, or below the project."""
     root = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     for place, specimens in FOLDERS.items():
         (root / place).mkdir(parents=True, exist_ok=True)

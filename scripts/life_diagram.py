@@ -1,4 +1,4 @@
-"""Draws the life of a request from the transition table: one box for each phase, one arrow for each change of phase."""
+"""Draws the life of a request from the transition table: a box for each phase, an arrow for each change of phase."""
 
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -10,7 +10,7 @@ _LANE, _APART = 26, 9
 
 
 def draw(phases: Mapping[str, str], edges: Iterable[tuple[str, str]], colours: Mapping[str, str]) -> str:
-    """SVG text. `phases` maps each phase to one sentence, in order; `edges` are pairs of different phases."""
+    """The diagram as SVG. `phases` maps each phase to a sentence, in order. `edges` are pairs of different phases."""
     order = list(phases)
     places = {phase: _TOP + index * _STEP for index, phase in enumerate(order)}
     height = _TOP + len(order) * _STEP + 10

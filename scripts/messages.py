@@ -1,8 +1,8 @@
 """Write tests/golden/messages.txt (`make messages`): every text that a user can see.
 
 The texts come from the sources of agent/ and grafana/: help, output, errors, hints, pages, log events, settings,
-metrics, alerts. Each file has a section with its texts, sorted, each once and on one line. `X` is a computed part.
-There are no line numbers, so only a change of wording or a moved file changes the golden file.
+metrics, alerts. Each file has a section with its sorted texts, each once and on one line. `X` is a computed part. The
+file has no line numbers, so only a change of wording or a moved file changes it.
 """
 
 from pathlib import Path

@@ -13,7 +13,7 @@ _SKIPPED = {"help"}
 
 
 def commands() -> dict[str, Any]:
-    """Every command by its full name, such as `audit log`. A group that runs by itself counts as a command."""
+    """Every command by its full name, such as `audit log`. A group with its own action counts as a command."""
     found: dict[str, Any] = {}
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         below = getattr(command, "commands", {})

@@ -1,7 +1,7 @@
 """Hooks of mkdocs: they extend the navigation and rewrite links to files outside of docs/.
 
 Pages of commands and decisions join the navigation. The site contains docs/ only, so a link to another file of the
-repository becomes the path of that file. A link to a file that does not exist ends a strict build.
+repository becomes the path of that file. A link to a missing file fails a strict build.
 """
 
 import logging

@@ -37,7 +37,7 @@ from bench.report import RESULTS, SECTIONS, markdown  # noqa: E402
 
 
 def changes_of_phase() -> dict[tuple[Phase, Phase], list[str]]:
-    """For each change of phase that the transition table allows: the observations that may cause it."""
+    """The observations that may cause each change of phase in the transition table."""
     edges: dict[tuple[Phase, Phase], list[str]] = {}
     for phase, rows in TABLE.items():
         for observation, row in rows.items():
@@ -61,7 +61,7 @@ def transitions() -> str:
 
 
 def life(colours: dict[str, str]) -> str:
-    """The picture of the same table, as SVG."""
+    """The diagram of the same table, as SVG."""
     source = (ROOT / "agent/core/record.py").read_text()
     sentences = {phase.value: re.sub(r"[;:,.].*", "", _sentence(source, phase.value)) for phase in Phase}
     edges = [(source.value, to.value) for source, to in changes_of_phase() if source is not to]
@@ -99,7 +99,7 @@ def metrics() -> str:
 
 
 class _Nothing:
-    """A store that knows nothing: enough to see which metrics there are."""
+    """A store that returns no data. The metrics need one to be listed."""
 
     def __enter__(self) -> "_Nothing":
         return self
@@ -164,7 +164,7 @@ def _sentence(source: str, value: str) -> str:
 
 
 def views() -> str:
-    """The views of the store: what a row is, from the comment in the schema, and the columns."""
+    """The views of the store: the meaning of a row, from the comment in the schema, and the columns."""
     said = {}
     for path in sorted((ROOT / "agent/store/schema").glob("*.sql")):
         said |= dict(re.findall(r"^-- ([a-z_]+): (.+)$", path.read_text(), re.MULTILINE))
@@ -180,10 +180,10 @@ def views() -> str:
 
 
 def queries() -> str:
-    """The named queries: what each answers, and its parameters."""
-    lines = ["| query | what it answers | parameters |", "|---|---|---|"]
+    """The named queries: the title of each, and its parameters."""
+    lines = ["| query | answer | parameters |", "|---|---|---|"]
     for query in library(ROOT / "state/queries").values():
-        parameters = "; ".join(f"`{key}`: {meaning}" for key, meaning in query.parameters)
+        parameters = ", ".join(f"`{key}` ({meaning})" for key, meaning in query.parameters)
         lines.append(f"| [`{query.name}`](../state/queries/{query.name}.sql) | {query.title} | {parameters} |")
     return "\n".join(lines)
 
@@ -244,7 +244,7 @@ def rewritten(text: str, names: tuple[str, ...]) -> str:
 
 
 def _page(path: Path, names: tuple[str, ...]) -> str:
-    """A page as it is on disk; the page of a new command begins with its title and the markers."""
+    """A page as it is on disk. The page of a new command begins with its title and the markers."""
     if path.exists() or path.parent != CLI:
         return path.read_text()
     (part,) = names
@@ -253,7 +253,7 @@ def _page(path: Path, names: tuple[str, ...]) -> str:
 
 
 def api_text() -> str:
-    """The OpenAPI description of the API, as it is served."""
+    """The OpenAPI description of the API, as the agent serves it."""
     return json.dumps(openapi(), indent=2) + "\n"
 
 

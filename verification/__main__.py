@@ -54,19 +54,19 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Report]] = {
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m verification", description="See docs/verification.md.")
     parser.add_argument("proof", choices=list(PROOFS))
-    parser.add_argument("--seed", type=int, default=_DEFAULT_SEED, help="the first seed; the same seed, the same run")
+    parser.add_argument("--seed", type=int, default=_DEFAULT_SEED, help="the first seed, which determines the run")
     parser.add_argument("--long", action="store_true", help="the long form: minutes to an hour")
-    parser.add_argument("--count", type=int, help="lives, kills or inputs instead of those of the form")
-    parser.add_argument("--requests", type=int, help="requests of each life, instead of those of the seed")
-    parser.add_argument("--adversities", type=int, help="how many adversities each history may have")
-    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
-    parser.add_argument("--mutate", choices=list(MUTATIONS), help="break the agent first: the proof has to notice")
+    parser.add_argument("--count", type=int, help="the number of lives, kills or inputs")
+    parser.add_argument("--requests", type=int, help="the number of requests in each life")
+    parser.add_argument("--adversities", type=int, help="the number of adversities in each history")
+    parser.add_argument("--jobs", type=int, default=1, help="the number of parallel processes")
+    parser.add_argument("--mutate", choices=list(MUTATIONS), help="break the agent first, which the proof must detect")
     return parser
 
 
 def main() -> int:
-    """Run one proof, print its report; 1 when something is wrong."""
-    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of words is part of a run that can be repeated
+    """Run one proof and print its report. Return 1 when it found a violation."""
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set of strings must be the same in each run
         os.execve(
             sys.executable, [sys.executable, "-m", "verification", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
         )

@@ -1,8 +1,8 @@
-"""A tiny model of Assure, to drive one record. `builders.py` has the file and its edits.
+"""A small model of Assure that drives one record. `builders.py` has the file and its edits.
 
-The model shares nothing with the agent but the words of its effects and observations. It knows dossiers, processes,
-lists of at most 100 rows, reads that lag, calls that act at once, late or never, and deletions. Whatever may go one way
-or another is asked of `Choices`: walks ask random numbers, the exploration takes every way in turn.
+The model shares only the terms of effects and observations with the agent. It has dossiers, processes, lists of at most
+100 rows and reads that lag. Its calls act at once, late or never. `Choices` makes every decision: random walks draw
+numbers, and the exploration takes every way in turn.
 """
 
 from dataclasses import dataclass, field
@@ -58,12 +58,13 @@ from verification.builders import sealed
 from verification.choices import CallFailure, Choices, Timings, call_failures
 
 LOST_CONNECTION = Evidence(trouble=Trouble.RESET, cause="reset")
-REFUSED = Evidence(status=400, cause="error-body")  # of a start: it proves nothing, says the classifier
+REFUSED = Evidence(status=400, cause="error-body")  # of a start: the classifier does not treat it as proof
 
 
 @dataclass
 class Process:
-    """A process of the model. `moves` are its statuses, each from a time on; `started` are the starts that it took."""
+    """A process of the model. `moves`: its statuses with their times. `started`: the times of the starts that it
+    accepted."""
 
     process_id: str
     process_type: str
@@ -91,24 +92,22 @@ class Dossier:
 
 @dataclass
 class AssureModel:
-    """The model. `settle_all` is a well-behaved world: no trouble, no lag, nothing that takes long."""
+    """The model. `settle_all` switches off failures, lag and delays."""
 
     chance: Choices
-    lag: float = 0.0  # a read may be this much behind
-    adversities: float = 0.3  # how often a call goes wrong
+    lag: float = 0.0  # the largest lag of a read
+    adversities: float = 0.3  # the probability that a call fails
     timings: Timings = field(default_factory=Timings)
     settle_all: bool = False
     dossiers: dict[str, Dossier] = field(default_factory=dict)
     ids: int = 0
 
-    # what the invariants ask
-
     def open_dossiers(self) -> list[Dossier]:
-        """Those that are not deleted, also those that a late call will make."""
+        """Dossiers that exist, and those that a late call will create."""
         return [dossier for dossier in self.dossiers.values() if dossier.deleted_at is None]
 
     def shown(self, at: float) -> list[FoundDossier]:
-        """What the lists show under our references, when nothing lags."""
+        """The rows that the lists show for the agent's references without lag."""
         found = []
         for dossier in self.open_dossiers():
             if dossier.created > at:
@@ -122,7 +121,7 @@ class AssureModel:
         return found
 
     def starts_of(self, generation: str) -> list[tuple[str, float]]:
-        """Process and time of each start that counted, for references that begin so (`aa-agent-uid-generation-`)."""
+        """The process and time of each counted start, for references with this prefix (`aa-agent-uid-generation-`)."""
         return [
             (process.process_id, at)
             for dossier in self.dossiers.values()
@@ -131,17 +130,15 @@ class AssureModel:
             for at in process.started
         ]
 
-    # what is asked of it
-
     def perform(self, effect: Effect, at: float) -> tuple[Observation, float]:
-        """Perform an effect at a time; returns the answer as it reaches us, and when."""
+        """Perform an effect at a time. Return the answer and the time at which it reaches the agent."""
         if not self.settle_all and self.chance.happens(self.adversities):
             return self._fail_call(effect, at)
         took = at if self.settle_all else at + self.chance.choice(self.timings.calls)
         return self.act(effect, at, took), took
 
     def crash(self, effect: Effect, at: float) -> None:
-        """We end after the intent was committed: it was sent or not, and acts, or not."""
+        """The agent crashes after the commit of the intent. The call was sent or not, and acts or not."""
         if self.chance.choice((True, True, False)):
             self.act(effect, at + self._delay(), at)
 
@@ -165,7 +162,7 @@ class AssureModel:
             case CallFailure.MISSING:
                 return TargetMissing(at=took, kind=kind, evidence=Evidence(status=404)), took
             case CallFailure.VANISHED:
-                self.dossiers[effect.dossier_id].deleted_at = at  # type: ignore[attr-defined]  # it keeps nothing for ever
+                self.dossiers[effect.dossier_id].deleted_at = at  # type: ignore[attr-defined]  # the model deletes it late
                 return self._missing(effect, took), took
             case CallFailure.ACTED:
                 self.act(effect, at + self._delay(), took)
@@ -175,11 +172,11 @@ class AssureModel:
         return EffectUnanswered(at=took, kind=kind, evidence=evidence, jitter=jitter()), took
 
     def _delay(self) -> float:
-        """How long after it was sent a call acts: at most REQUEST_TIMEOUT."""
+        """The seconds from the sending of a call to its effect, at most REQUEST_TIMEOUT."""
         return self.chance.choice(self.timings.delays)
 
     def act(self, effect: Effect, at: float, took: float) -> Observation:
-        """Do it, as of `at`. The answer is exact."""
+        """Execute the call as of `at`. The answer is exact."""
         match effect:
             case VerifyImages():
                 return ImagesVerified(at=took)
@@ -207,7 +204,7 @@ class AssureModel:
 
     def _missing(self, effect: Effect, took: float) -> Observation:
         evidence = Evidence(status=404)
-        if effect.kind is EffectKind.START_VERIFICATION:  # proves nothing, says the classifier
+        if effect.kind is EffectKind.START_VERIFICATION:  # the classifier does not treat it as proof
             return EffectUnanswered(at=took, kind=effect.kind, evidence=evidence)
         return TargetMissing(at=took, kind=effect.kind, evidence=evidence)
 
@@ -236,7 +233,7 @@ class AssureModel:
         status = Status.PROCESSING if not self.settle_all and self.chance.happens(0.03) else Status.PENDING
         process = Process(self._id("P"), effect.process_type, [(at, status)])
         if not self.settle_all and self.chance.happens(0.1):
-            process.moves.append((at + self._duration(), Status.FAILED))  # by somebody, through /fail
+            process.moves.append((at + self._duration(), Status.FAILED))  # another client calls /fail
         elif status is Status.PROCESSING:
             process.moves.append((at + self._duration(), self._verdict()))
         dossier.processes.append(process)
@@ -246,7 +243,7 @@ class AssureModel:
     def _start(self, process: Process, at: float, took: float) -> Observation:
         again = bool(process.started)
         if again:
-            process.started.append(at)  # asked for twice: it counts, whatever Assure says to it
+            process.started.append(at)  # a second start counts, even if Assure refuses it
         if again or process.status(max(at, process.created)) is not Status.PENDING:
             return EffectUnanswered(at=took, kind=EffectKind.START_VERIFICATION, evidence=REFUSED)
         if process.moves[-1][0] > at:
@@ -256,7 +253,7 @@ class AssureModel:
         return VerificationStarted(at=took, status=process.status(at))
 
     def _people(self, dossier: Dossier, at: float) -> None:
-        """What the person will do with the link: cancel and begin again, or finish, or never come."""
+        """Choose the acts of the end user with the link: cancel and restart, finish, or not open it."""
         for _ in range(1 if self.settle_all else self.chance.choice(self.timings.people)):
             came = at + self._duration()
             sent = came + self._duration()

@@ -1,4 +1,4 @@
-"""What a record is given: documents as they are admitted, what people do to the file, what the source says of it."""
+"""Inputs of a record: admitted documents, edits of the file, and observations of the source."""
 
 import hashlib
 from dataclasses import replace
@@ -15,7 +15,7 @@ from agent.core.policy import Policy
 from agent.core.record import Desired, Record
 
 NOW = 1_800_000_000.0
-POLICY = Policy(poll_fallback=5.0)  # looks as often as the bulk list would prompt them
+POLICY = Policy(poll_fallback=5.0)  # the interval of polls that the bulk list would trigger
 
 DUTCH_PASSPORT = DocumentKey("NLD", "passport")
 FRONT = ImageRef(depiction=Depiction.FRONT, path="a/front.jpg", sha256="f" * 64)
@@ -23,7 +23,8 @@ BACK = ImageRef(depiction=Depiction.BACK, path="a/back.jpg", sha256="b" * 64)
 
 
 def upload(essence: str = "one", *, back: bool = True, **fields: Any) -> Desired:
-    """An admitted document with images. Twice the same is the same: the digest follows from what is given."""
+    """An admitted document with images. Equal arguments give an equal document, because the digest depends on them
+    only."""
     given: dict[str, Any] = {
         "process_type": ProcessType.DOCUMENT,
         "document_id": 137,
@@ -40,27 +41,27 @@ def capture(essence: str = "one", **fields: Any) -> Desired:
 
 
 def unadmitted(desired: Desired, **fields: Any) -> Record:
-    """A record that nothing happened to yet."""
+    """A record without any history."""
     return Record(
         **{"uid": "u1", "name": "customer-1", "source": "default", "agent": "a1", "desired": desired, **fields}
     )
 
 
 def sealed(expires_at: float) -> EncryptedClaims:
-    """Claims that nobody can open."""
+    """Claims that cannot be decrypted."""
     return EncryptedClaims(
         key_id="2027-01-15-00000000", wrapped_key=b"wrapped", ciphertext=b"ciphertext", expires_at=expires_at
     )
 
 
 def listed(process_id: str, status: Status = Status.PENDING, created_at: str = "1", **fields: Any) -> ListedProcess:
-    """A process of the kind we create, as GET dossier lists it."""
+    """A process of the agent's kind, as GET dossier lists it."""
     given = {"provider": PROVIDER, "process_type": "document", "created_at": created_at, "updated_at": created_at}
     return ListedProcess(**{"process_id": process_id, "status": status, **given, **fields})
 
 
 def digested(document: Desired) -> Desired:
-    """The document with the digest of what it says: the same words, the same digest."""
+    """The document with a digest of its content."""
     parts = (document.mode, document.essence, document.images, document.suspend)
     durations = (document.deadline, document.retention, document.rerun, document.claims_ttl)
     said = "/".join(str(part) for part in (*parts, *durations))
@@ -68,7 +69,7 @@ def digested(document: Desired) -> Desired:
 
 
 def observation_from_source(record: Record, file: Desired | None, at: float) -> Observation | None:
-    """What the source loop says of the file that is there now, or None when nothing is new."""
+    """The observation of the source loop for the current file, or None without a change."""
     if file is None:
         return DocumentRemoved(at=at) if record.present else None
     verdict = judge(record, file.digest, file.essence, record.desired.file, file.rerun)
@@ -78,7 +79,7 @@ def observation_from_source(record: Record, file: Desired | None, at: float) -> 
 
 
 def edits(random: Random, file: Desired | None, original: Desired) -> Desired | None:
-    """What a person does to the file next."""
+    """Choose the next edit of the file."""
     now = file or original
     return random.choice(
         [

@@ -1,8 +1,8 @@
 """The installed command against the sandbox in another process: real files, sockets and signals, and `kill -9`.
 
-A team drops requests while the agent is killed at random moments and started again, and the wire is troubled. Then all
-calms down, `run --once` settles what is left, and the same invariants judge store and ledger as in every other proof.
-What is drawn follows from the seed; when a kill lands in the work does not.
+Request files arrive while the agent is killed at random times and started again, under faults on the wire. Then the
+faults end, `run --once` settles the rest, and the common invariants judge store and ledger. The seed determines the
+draws, but not the moment of a kill.
 """
 
 import json
@@ -26,8 +26,8 @@ from verification.throughput_under_faults import run_with_faults, timed
 _AGENT = "chaos"
 _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 _TROUBLE = ("429", "500", "502", "503", "reset-before", "reset-after", "truncated", "foreign", "html", "revoke-token")
-_PATIENCE = 300.0  # seconds until the end has to be settled
-_ORPHANS = 90.0  # seconds that possible orphans may take to show
+_PATIENCE = 300.0  # seconds until the requests must be settled
+_ORPHANS = 90.0  # seconds that the search for possible orphans may take
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Deployment:
         return environment(self.folder, self.url, REQUEST_TIMEOUT="2s", AGENT_ID=_AGENT, LOG_LEVEL="error")
 
     def started(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        """The command at work; its output is kept."""
+        """Start the command. Its output goes to a file."""
         log = (self.folder / "output").open("ab")
         with log:
             return subprocess.Popen(
@@ -54,11 +54,11 @@ class Deployment:
             )
 
     def ledger(self) -> dict[str, Any]:
-        """What really happened."""
+        """The ledger of the sandbox."""
         return ledger_at(self.url)
 
     def trouble(self, rules: list[dict[str, Any]]) -> None:
-        """These rules and no others."""
+        """Replace the fault rules."""
         for method, body in (("DELETE", None), ("POST", json.dumps(rules).encode())):
             call = urllib.request.Request(self.url + "/sandbox/faults", data=body, method=method)
             urllib.request.urlopen(call).close()
@@ -82,7 +82,7 @@ def _rules(chance: Random) -> list[dict[str, Any]]:
 
 
 def chaos(seed: int, *, kills: int, requests: int | None = None, in_trouble: int = 200) -> Report:
-    """So many kills, among as many requests as come in meanwhile; then so many requests at once, in trouble."""
+    """Kill the agent this often while requests arrive. Then settle a batch of requests under faults."""
     report, chance = Report(f"make chaos: {kills} kills", seed), Random(seed)
     requests = requests or 3 * kills
     began = monotonic()
@@ -112,14 +112,14 @@ def chaos(seed: int, *, kills: int, requests: int | None = None, in_trouble: int
 
 
 def _run_with_faults(report: Report, seed: int, requests: int) -> list[tuple[str, str]]:
-    """A folder at once, with trouble on a quarter of the calls: how long it takes."""
+    """Measure a batch of requests with faults on a quarter of the calls."""
     with temporary_folder() as folder, simulated({"seed": str(seed)}) as url:
         seconds = timed(folder, url, seed, requests)
         report.wrong += _violations_after_faults(ledger_at(url), requests)
     virtual = run_with_faults(seed, requests)
     report.wrong += virtual.wrong
     return [
-        (f"{requests} requests in trouble, seconds", f"{seconds:,.0f}"),
+        (f"{requests} requests under faults, seconds", f"{seconds:,.0f}"),
         ("the same on a machine without limits, virtual seconds", f"{virtual.seconds:,.0f}"),
     ]
 
@@ -136,16 +136,16 @@ def _violations_after_faults(ledger: dict[str, Any], requests: int) -> list[str]
         "I2 doubled starts": doubled,
         "I3 dossiers left": left,
     }
-    return [f"{what} in trouble: {count}" for what, count in found.items() if count]
+    return [f"{what} under faults: {count}" for what, count in found.items() if count]
 
 
 def _run_with_kills(site: Deployment, chance: Random) -> float:
-    """One life, ended by `kill -9` a while after it began to work."""
+    """Run one life and kill it with `kill -9` after a while of work."""
     process = site.started("run")
     asked = len(site.ledger()["dossiers"])
     began, patience = monotonic(), chance.uniform(0.0, 1.2)
     while monotonic() - began < 8.0 and len(site.ledger()["dossiers"]) == asked and process.poll() is None:
-        sleep(0.02)  # it takes a moment to start; nothing was created yet
+        sleep(0.02)  # nothing was created during the start
     sleep(patience)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -153,7 +153,7 @@ def _run_with_kills(site: Deployment, chance: Random) -> float:
 
 
 def _settled(site: Deployment) -> list[str]:
-    """`run --once` until all is settled and no possible orphan is left to look for."""
+    """Run `run --once` until all requests are settled and no possible orphan is open."""
     end, code = monotonic() + _PATIENCE, -1
     while monotonic() < end:
         process = site.started("run", "--once", "--timeout", "60s")
@@ -176,7 +176,7 @@ def _figures(site: Deployment, dropped: int, moments: list[float], seconds: floa
         "calls": sum(ledger["calls"].values()),
         "dossiers": len(ledger["dossiers"]),
         "starts": starts,
-        "left behind": sum(dossier["deletedAt"] is None for dossier in ledger["dossiers"]),
+        "not deleted": sum(dossier["deletedAt"] is None for dossier in ledger["dossiers"]),
         "seconds": round(seconds),
     }
     return [(name, f"{count:,}") for name, count in figures.items()]

@@ -1,4 +1,4 @@
-"""What may go one way or another, and who decides it: walks ask random numbers, the exploration takes every way."""
+"""Decisions with several possible results. Random walks draw numbers, and the exploration takes every way."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ T = TypeVar("T")
 
 
 class Choices(Protocol):
-    """Whoever decides what may go one way or another."""
+    """The source of all decisions."""
 
     def happens(self, probability: float) -> bool:
-        """Does it, this time? `probability` from 0 to 1."""
+        """Decide whether an event with this probability (0 to 1) happens."""
 
     def choice(self, ways: Sequence[T]) -> T:
-        """One of the ways."""
+        """Choose one of the ways."""
 
     def call_failure(self, fates: Mapping["CallFailure", float]) -> "CallFailure":
-        """How a call goes wrong, by weight."""
+        """Choose the failure of a call, by weight."""
 
     def jitter(self) -> float:
         """The jitter of an observation, in [0, 1)."""
 
 
 class RandomChoices:
-    """Chance from random numbers."""
+    """Decisions from random numbers."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -48,32 +48,32 @@ class RandomChoices:
 
 
 class CallFailure(StrEnum):
-    """How a call goes wrong."""
+    """The failure of a call."""
 
-    UNFIT = "unfit"  # an image is not what was admitted: nothing was sent
-    TYPE_GONE = "type gone"  # nor was the document's type
+    UNFIT = "unfit"  # an image changed after admission, and nothing was sent
+    TYPE_GONE = "type gone"  # the document type disappeared, and nothing was sent
     BUSY = "busy"
     REFUSED = "refused"
     MISSING = "missing"  # a passing 404
-    VANISHED = "vanished"  # the dossier is gone for good (contract §12)
-    ACTED = "acted"  # no answer, and it happened, or will
-    LOST = "lost"  # no answer, and it did not happen
+    VANISHED = "vanished"  # the dossier is permanently deleted (contract §12)
+    ACTED = "acted"  # no answer, and the call acted or will act
+    LOST = "lost"  # no answer, and the call did not act
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """How long things take, in seconds: one of each, by chance."""
+    """Durations in seconds. Each is chosen by chance."""
 
     calls: tuple[float, ...] = (0.0, 0.05, 0.5, 3.0)
-    answers: tuple[float, ...] = (0.05, 2.0, 30.0)  # of a call that goes wrong
+    answers: tuple[float, ...] = (0.05, 2.0, 30.0)  # until a failed call ends
     delays: tuple[float, ...] = (0.0, 0.0, 1.0, 10.0, 29.0)  # until a call acts; below REQUEST_TIMEOUT
-    whiles: tuple[float, ...] = (0.5, 8.0, 40.0, 400.0)  # what Assure and people take
+    whiles: tuple[float, ...] = (0.5, 8.0, 40.0, 400.0)  # for Assure and the end users
     retry_after: tuple[float | None, ...] = (None, 1.0, 20.0)
-    people: tuple[int, ...] = (0, 1, 1, 2)  # who come to a capture flow
+    people: tuple[int, ...] = (0, 1, 1, 2)  # the number of end users at a capture flow
     verdicts: tuple[Status, ...] = tuple(status for status in Status if status.final)
 
 
-# Where a 404 may be a passing one. To a deletion, and to the read that confirms it, it means what it says.
+# For these calls a 404 may be temporary. A deletion and its confirming read get true 404s only.
 PASSING_404 = (
     EffectKind.CREATE_PROCESS,
     EffectKind.START_CAPTURE,
@@ -84,7 +84,7 @@ PASSING_404 = (
 
 
 def call_failures(effect: Effect) -> dict[CallFailure, float]:
-    """What may befall this call, by weight."""
+    """The possible failures of this call, by weight."""
     kind = effect.kind
     if kind is EffectKind.VERIFY_IMAGES:
         return {CallFailure.UNFIT: 1.0}
@@ -101,5 +101,5 @@ def call_failures(effect: Effect) -> dict[CallFailure, float]:
 
 
 def seeds(name: str, count: int) -> Iterator[Random]:
-    """Independent and repeatable chances."""
+    """Yield independent, repeatable random generators."""
     return (Random(f"{name}/{number}") for number in range(count))

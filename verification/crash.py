@@ -1,7 +1,7 @@
-"""Every boundary of every scenario: killed there, resumed from the files, compared with the run that was not killed.
+"""Every boundary of every scenario: the agent is killed there, resumes, and is compared with a run without kills.
 
-Boundaries are before each commit, after it and before its effect, and after each call and before its answer is saved.
-Killed means: nothing of the agent gets any further, and the next one opens the files as they were at that moment.
+Boundaries are before each commit, after it and before its effect, and after each call and before its answer is saved. A
+killed agent has no further effect. The next agent opens the files as they were at that moment.
 """
 
 import asyncio
@@ -19,13 +19,14 @@ from verification.temp_stores import temporary_folder
 from verification.virtual_time import Deadlock, run_virtual
 
 _SETTINGS = {"scan_interval": 5.0, "poll_interval": 5.0}
-_SHORT = ("upload, accepted", "capture, accepted", "answers lost", "changed, verified again")  # all of their boundaries
+# The short form kills at all boundaries of these scenarios.
+_SHORT = ("upload, accepted", "capture, accepted", "answers lost", "changed, verified again")
 _PATIENCE = 4500.0  # virtual seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LifeResult:
-    """How one run of a scenario ended: at the end of the records, at the end of the ledger, and what was wrong."""
+    """The end of one run of a scenario: the records, the ledger, and the violations."""
 
     records: Mapping[str, tuple[str, ...]]
     ledger: Mapping[str, int]
@@ -42,19 +43,19 @@ def _records(stage: Simulation) -> dict[str, tuple[str, ...]]:
 
 
 def _ledger(stage: Simulation) -> dict[str, int]:
-    """Starts by uid and generation of uploads, dossiers that are left, and everything that the contract forbids."""
+    """Starts by uid and generation of uploads, dossiers that are left, and breaches of the contract."""
     counts: Counter[str] = Counter()
     for dossier in stage.world.ledger.report()["dossiers"]:
         generation = dossier["externalReference"].rpartition("-")[0].removeprefix(f"aa-{AGENT}-")
-        counts["left behind"] += dossier["deletedAt"] is None
+        counts["not deleted"] += dossier["deletedAt"] is None
         if not dossier["captures"]:
             counts[f"starts of {generation}"] += sum(process["starts"] for process in dossier["processes"])
     counts["violations"] = len(stage.world.ledger.violations)
-    return dict(+counts)  # without those that are nought
+    return dict(+counts)  # without zero counts
 
 
 def run_life(name: str, seed: int, fatal: Collection[int]) -> LifeResult:
-    """One run, killed at these boundaries."""
+    """Run one life, killed at these boundaries."""
     scenario = SCENARIOS[name]
 
     async def run(stage: Simulation) -> None:
@@ -69,7 +70,7 @@ def run_life(name: str, seed: int, fatal: Collection[int]) -> LifeResult:
         try:
             run_virtual(run(stage))
         except (Exception, Deadlock) as error:
-            trouble.append(f"I1 it never ends ({type(error).__name__}: {error})")
+            trouble.append(f"I1 the run never ends ({type(error).__name__}: {error})")
         found = [*stage.violations_at_kills, *stage.violations(settled=True)]
         trouble += [str(one) for one in found]
         records = _records(stage) if stage.state.exists() else {}
@@ -79,7 +80,7 @@ def run_life(name: str, seed: int, fatal: Collection[int]) -> LifeResult:
 
 
 def compare(name: str, seed: int, reference: LifeResult, fatal: Collection[int]) -> list[str]:
-    """What is wrong with a killed run, or different from the run that was not."""
+    """The violations of a killed run, and its differences from the run without kills."""
     life = run_life(name, seed, fatal)
     where = f"{name}, killed at {', '.join(map(str, sorted(fatal)))}"
     wrong = [f"{where}: {one}" for one in life.wrong]
@@ -101,7 +102,7 @@ def _run(run: Run) -> list[str]:
 
 
 def run_all(name: str, boundaries: int, chance: Random, *, long: bool) -> list[tuple[int, ...]]:
-    """Where to kill: at each boundary, or at some of them; and at sampled pairs."""
+    """Choose the boundaries for kills: each or some single ones, and sampled pairs."""
     whole = long or name in _SHORT
     singles = range(boundaries) if whole else sorted(chance.sample(range(boundaries), min(4, boundaries)))
     pairs = 60 if long else 3
@@ -111,7 +112,7 @@ def run_all(name: str, boundaries: int, chance: Random, *, long: bool) -> list[t
 def crash(
     seed: int, *, long: bool = False, jobs: int = 1, mutation: str | None = None, only: Iterable[str] = ()
 ) -> Report:
-    """All scenarios."""
+    """Run all scenarios."""
     report = Report("make crash" + (" (long)" if long else ""), seed)
     report.rows.append(("scenario", "boundaries", "killed at one", "at two", "wrong"))
     chance = Random(seed)
@@ -124,7 +125,7 @@ def crash(
         runs = [(name, seed, reference, at, mutation) for at in fatal]
         for done, found in enumerate(run_parallel(_run, runs, jobs), start=1):
             wrong += found
-            if found and mutation is not None:  # it was noticed, and more is not asked
+            if found and mutation is not None:  # the mutation was detected, and that is enough
                 fatal = fatal[:done]
                 break
         report.wrong += wrong

@@ -1,7 +1,7 @@
-"""Where an agent may be killed: at each commit and each call, before and after.
+"""The points at which an agent may be killed: each commit and each call, before and after.
 
-The boundaries of one life are numbered as they come. An agent that is killed at one of them gets no further: what it
-would write or send from then on does not happen, and its state is what the files held at that moment.
+The boundaries of one life are numbered in their order. An agent that is killed at a boundary has no further effect: it
+writes and sends nothing more. The next agent gets the files of that moment.
 """
 
 import shutil
@@ -12,18 +12,18 @@ NO_COPY = shutil.ignore_patterns("*.lock", "*.sock")
 
 
 class CrashPoints:
-    """Counts boundaries over all lives, and kills at those in `fatal`. `killed` is called at that moment."""
+    """Counts boundaries over all lives, and kills at those in `fatal`. It then calls `killed`."""
 
     def __init__(self, state: Path, fatal: Collection[int] = ()) -> None:
         self.fatal = set(fatal)
-        self.boundaries: list[str] = []  # what each was
+        self.boundaries: list[str] = []  # the name of each
         self.dead = False
         self.killed: Callable[[], None] = lambda: None
         self._state = state
         self._copy = state.with_name("as-it-was")
 
     def pass_boundary(self, boundary: str) -> bool:
-        """One more boundary. False: the agent is dead and does not get past it."""
+        """Count one boundary. Return False when the agent is dead."""
         if self.dead:
             return False
         self.boundaries.append(boundary)
@@ -32,14 +32,14 @@ class CrashPoints:
         return not self.dead
 
     def kill(self) -> None:
-        """From now on nothing that the agent does counts."""
+        """Suppress all further effects of the agent."""
         self.dead = True
         shutil.rmtree(self._copy, ignore_errors=True)
         shutil.copytree(self._state, self._copy, ignore=NO_COPY)
         self.killed()
 
     def revive(self) -> None:
-        """The files as they were at that moment, and an agent that may act again."""
+        """Restore the files of that moment, and let the next agent act."""
         shutil.rmtree(self._state)
         self._copy.rename(self._state)
         self.dead = False

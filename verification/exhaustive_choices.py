@@ -1,6 +1,6 @@
-"""Chance that takes every way in turn: the same move is made again until nothing could have gone otherwise.
+"""Decisions that take every way in turn. The caller repeats a move until all ways were taken.
 
-What goes wrong costs an adversity. When none are left nothing goes wrong any more.
+A failure costs one adversity. Without adversities left, nothing fails.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class ExhaustiveChoices:
-    """Implements `verification.choices.Choices`. Before each run call `next_path`, until it says no."""
+    """Implements `verification.choices.Choices`. Call `next_path` before each run, until it returns False."""
 
     def __init__(self, adversities: int = 0) -> None:
         self.left = adversities
@@ -23,7 +23,7 @@ class ExhaustiveChoices:
         self._begun = False
 
     def next_path(self) -> bool:
-        """Prepare the next way; False when all were taken."""
+        """Prepare the next way. Return False when all were taken."""
         if self._begun:
             while self._script and self._script[-1] + 1 == self._widths[-1]:
                 self._script.pop()
@@ -44,7 +44,7 @@ class ExhaustiveChoices:
         return self._script[self._at - 1]
 
     def happens(self, probability: float) -> bool:
-        """No for nothing; yes at the price of an adversity."""
+        """Return False at first. The next path returns True and costs one adversity."""
         if not 0 < probability < 1 or not self.left:
             return False
         happens = self._pick(2) == 1

@@ -1,14 +1,13 @@
-"""The machine, explored: every history with at most so many adversities, each at every place where it can befall.
+"""The state machine, explored: every history with a limited number of adversities, each at every possible place.
 
-A state is a record in a world: what is at Assure, what is on its way there, what the file says. From each state all
-moves are taken: the one that comes when nothing goes wrong, and, as long as adversities are left, every other one: each
-way in which a call can go wrong, a crash at each boundary, an edit, an operator command, a sleep. States that differ in
-nothing the machine reads are one (`verification/state_identity.py`). Without adversities
-the way leads on to its end, however long.
+A state is a record in a world: the objects at Assure, calls on their way, and the request file. From each state the
+exploration makes the move without adversity. While adversities are left it makes every other move as well. Such a move
+is a failure of a call, a crash at a boundary, an edit, an operator command, or a sleep. States are equal if the machine
+cannot distinguish them (`verification/state_identity.py`). Without adversities the exploration follows a history to its
+end.
 
-In every state reached: I1 to I5 as `verification/step_invariants.py` and this module say them; the state is
-selected by a query of a real store; and a way without further adversities leads from it to where the record is done
-or waits for a person.
+In every reached state, I1 to I5 hold (`verification/state_invariants.py`), and a query of a real store selects the
+record. Without further adversities, the record becomes done or waits for the operator.
 """
 
 from collections import Counter, deque
@@ -16,10 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from agent.core.audit import audited, replay
-from agent.core.effect import EffectKind, ReserveStart, StartVerification
+from agent.core.effect import ReserveStart
 from agent.core.machine import TABLE, admit, step
-from agent.core.next_effect import next_due_at
 from agent.core.observations import (
     BudgetExhausted,
     HoldResolved,
@@ -33,8 +30,6 @@ from agent.core.observations import (
 )
 from agent.core.policy import Policy
 from agent.core.record import Desired, HoldAnswer, Phase
-from agent.core.rules.recovery import proves_store_is_stale
-from agent.core.step import Step
 from verification.assure_model import AssureModel
 from verification.builders import NOW, digested, observation_from_source, unadmitted
 from verification.choices import Timings
@@ -43,7 +38,7 @@ from verification.query_coverage import QueryCoverage
 from verification.report import progress
 from verification.state import State, copied
 from verification.state_identity import key
-from verification.step_invariants import check_step
+from verification.state_invariants import check_state
 
 _SLEEP = 200.0  # seconds: longer than every grace
 _MISSED = 12.0  # seconds that a crash takes
@@ -51,7 +46,7 @@ _MISSED = 12.0  # seconds that a crash takes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where an exploration begins."""
+    """The start of an exploration."""
 
     name: str
     desired: Desired
@@ -61,7 +56,7 @@ class Start:
 
 @dataclass(slots=True)
 class ExplorationResult:
-    """What one exploration found."""
+    """The result of one exploration."""
 
     name: str
     states: int = 0
@@ -84,14 +79,14 @@ class Exploration:
         self._policy = start.policy
         self._adversities = adversities
         self._selection = selection
-        self._without_adversity: dict[int, list[int]] = {}  # state -> where it leads when nothing goes wrong
+        self._without_adversity: dict[int, list[int]] = {}  # state -> the next states without adversity
         self._settled: set[int] = set()
         self._seen: set[int] = set()
         self._paths: dict[int, tuple[str, ...]] = {}
         self.found = ExplorationResult(start.name)
 
     def run(self, limit: int) -> ExplorationResult:
-        """Explore until there is nothing new, or something is wrong, or `limit` states were seen."""
+        """Explore until there are no new states, a violation was found, or `limit` states were visited."""
         found, selection = self.found, self._selection
         waiting = deque([self._begin()])
         self._remember(waiting[0])
@@ -131,13 +126,13 @@ class Exploration:
         taken = admit(unadmitted(desired), NOW, self._policy)
         assure = AssureModel(ExhaustiveChoices(), lag=4.0, adversities=0.5, timings=self._start.paces)
         state = State(taken.record, assure, desired, taken.effect, NOW, frozenset(), self._adversities)
-        self._check_invariants(state, taken)
+        check_state(state, taken, self._policy)
         return state
 
     # -- moves -------------------------------------------------------------------------------------------------
 
     def _successors(self, state: State) -> Iterator[tuple[bool, State]]:
-        """Every state that one move leads to; True for the move that comes when nothing goes wrong."""
+        """Yield every state that one move leads to. True marks the move without adversity."""
         for name, move, adverse in self._moves(state):
             if adverse and not state.left:
                 continue
@@ -170,7 +165,7 @@ class Exploration:
             yield "slept", self._slept, True
 
     def _deliver_source(self, state: State) -> Iterator[tuple[str, Move, bool]]:
-        """What the source and people may say now."""
+        """The possible observations of the source and commands of the operator."""
         record, at = state.record, state.now
         for file in _edits(state.file, self._start.desired):
             if file != state.file:
@@ -186,7 +181,7 @@ class Exploration:
                 for answer in HoldAnswer
             ]
         for one in said:
-            yield "told", partial(self._describe_move, one), True
+            yield "observed", partial(self._describe_move, one), True
 
     def _answered(self, state: State) -> None:
         effect = state.effect
@@ -201,7 +196,7 @@ class Exploration:
         self._record_state(state, seen)
 
     def _crashed(self, state: State) -> None:
-        """After the intent was committed; the call was not sent, or acts, now or late."""
+        """Crash after the commit of the intent. The call was not sent, or acts now or later."""
         assert state.effect is not None
         state.assure.crash(state.effect, state.now)
         state.now += _MISSED
@@ -211,7 +206,7 @@ class Exploration:
         self._record_state(state, Resumed(at=state.now))
 
     def _ended(self, state: State) -> None:
-        """The answer is saved, nothing more is asked for, and another agent goes on later."""
+        """Save the answer, send nothing more, and let another agent continue later."""
         assert state.effect is not None
         if isinstance(state.effect, ReserveStart):
             state.effect = None
@@ -226,7 +221,7 @@ class Exploration:
         self._record_state(state, TimerFired(at=state.now))
 
     def _slept(self, state: State) -> None:
-        """Nobody looked for a while."""
+        """Let time pass without a poll."""
         assert state.record.due_at is not None
         state.now = max(state.now, state.record.due_at) + _SLEEP
         self._record_state(state, TimerFired(at=state.now))
@@ -235,7 +230,7 @@ class Exploration:
         self._record_state(state, seen)
 
     def _edited(self, file: Desired | None, state: State) -> None:
-        """The file is another, or gone."""
+        """Replace or remove the file."""
         state.file = file
         if (news := observation_from_source(state.record, file, state.now)) is not None:
             self._record_state(state, news)
@@ -249,61 +244,21 @@ class Exploration:
         state.moves_so_far = (*state.moves_so_far, f"{state.now - NOW:.1f} {type(seen).__name__}")
         if taken.orphan is not None:
             state.orphans |= {taken.orphan}
-        self._check_invariants(state, taken)
+        check_state(state, taken, self._policy)
         if state.effect is None and state.record.intent is None:
             news = observation_from_source(state.record, state.file, state.now)
             if news is not None and not isinstance(seen, type(news)):
                 self._record_state(state, news)
 
-    # -- what holds --------------------------------------------------------------------------------------------
-
-    def _check_invariants(self, state: State, taken: Step) -> None:
-        record = state.record
-        before = audited(taken.before) if taken.before is not None else {}
-        check_step(taken, replay([before, *(event.changes for event in taken.events)]))
-        if taken.changed:
-            assert record.due_at == next_due_at(record, state.now, self._policy), "due follows from the record [I1]"
-        if isinstance(taken.effect, StartVerification):
-            bound = dict(state.bound)
-            assert bound.setdefault(record.generation, taken.effect.process_id) == taken.effect.process_id, (
-                "one process per generation is started [I2]"
-            )
-            state.bound = tuple(bound.items())
-        self._check_single_start(state)
-        self._check_accounted(state)
-        signs = [one for one in state.assure.shown(state.now) if proves_store_is_stale(record, one)]
-        assert not signs, f"a sound record is taken for one that is behind: {signs}"
-        self._check_read_before_deletion(state)
-
-    def _check_single_start(self, state: State) -> None:
-        record = state.record
-        starts = state.assure.starts_of(f"aa-{record.agent}-{record.uid}-{record.generation}-")
-        assert len(starts) <= 1, f"started more than once: {starts} [I2]"
-
-    def _check_accounted(self, state: State) -> None:
-        record = state.record
-        in_question = EffectKind.CREATE_DOSSIER in (record.doubt, record.intent and record.intent.kind)
-        for dossier in state.assure.open_dossiers():
-            ours = dossier.dossier_id == record.dossier_id and record.phase is not Phase.DONE
-            sought = dossier.reference == record.reference and in_question
-            assert ours or sought or dossier.reference in state.orphans, f"{dossier.dossier_id} is nobody's [I3]"
-
-    def _check_read_before_deletion(self, state: State) -> None:
-        record = state.record
-        if record.outcome is None or record.outcome.value not in ("accepted", "rejected", "canceled", "failed"):
-            return
-        assert record.result is not None, "an outcome of Assure's without its result"
-        assert record.result.status.value == record.outcome.value
-
     def _ends(self, state: State, here: int) -> None:
-        """Nothing moves any more without a person."""
+        """Check a state without further moves: the request is done or waits for the operator."""
         record = state.record
         if record.state not in ("done", "held", "suspended"):
-            self._report(state, f"it stops while {record.state} [I1]")
+            self._report(state, f"the record stops in state {record.state} [I1]")
         elif record.phase is Phase.DONE:
             left = [one.reference for one in state.assure.open_dossiers() if one.reference not in state.orphans]
             if left:
-                self._report(state, f"left behind: {left} [I3]")
+                self._report(state, f"not deleted: {left} [I3]")
         self._settled.add(here)
 
     def _stuck(self) -> Iterable[str]:
@@ -315,16 +270,14 @@ class Exploration:
                     reached.add(before)
                     waiting.append(before)
         never = self._seen - reached
-        return (
-            [f"{len(never)} states never settle; one of them: {' | '.join(self._paths[min(never)])}"] if never else []
-        )
+        return [f"{len(never)} states never settle, such as {' | '.join(self._paths[min(never)])}"] if never else []
 
     def _report(self, state: State, what: str) -> None:
         self.found.wrong.append(f"{self._start.name}: {what}\n    " + "\n    ".join(state.moves_so_far[-40:]))
 
 
 def _edits(file: Desired | None, original: Desired) -> list[Desired | None]:
-    """What the file may become."""
+    """The possible edits of the file."""
     now = file or original
     return [
         None,

@@ -1,4 +1,4 @@
-"""The exploration of the machine from several starts, and what came of it (`verification/exploration.py`)."""
+"""The exploration of the state machine from several starts, with a report (`verification/exploration.py`)."""
 
 from collections import Counter
 from dataclasses import replace
@@ -50,7 +50,7 @@ STARTS = (
     ),
     _start(name="upload, short deadline", desired=upload(deadline=30.0), policy=replace(_POLICY, poll_fallback=10.0)),
     _start(
-        name="capture, short deadline, nobody comes",
+        name="capture, short deadline, no end user",
         desired=capture(deadline=30.0),
         policy=replace(_POLICY, poll_fallback=10.0),
         paces=replace(_PACES, people=(0, 1)),
@@ -59,7 +59,7 @@ STARTS = (
 
 
 def explore(*, adversities: int = 1, long: bool = False, mutation: str | None = None, limit: int = 3_000_000) -> Report:
-    """All starts."""
+    """Explore all starts."""
     report = Report(f"make explore: every history with at most {adversities} adversities", "none: nothing is drawn")
     report.rows.append(("start", "states", "moves", "longest", "records", "seconds"))
     edges: Counter[tuple[Phase, str, Phase]] = Counter()

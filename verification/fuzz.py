@@ -1,8 +1,8 @@
-"""Bytes that nobody would send: every reader of Assure's bodies, the classifier, and the loader of request files.
+"""Malformed bytes for every reader of Assure's bodies, for the classifier, and for the loader of request files.
 
-Half of the inputs are noise; the other half are good ones with something changed, which get deeper. Of whatever comes,
-a reader may say nothing but what it read or ValueError, the classifier one of its four answers, and the loader
-documents or faults, each with its place and a hint. Nothing of an input that could be personal may show in any of it.
+Half of the inputs are noise. The others are valid inputs with a change, which get deeper. A reader may only return its
+value or raise ValueError. The classifier may only return one of its four answers. The loader may only return documents
+or faults, each with its place and a hint. No result may contain personal data of an input.
 """
 
 import json
@@ -24,7 +24,7 @@ from verification.report import Report
 from verification.request_files import capture_request, request
 
 _NOW = 1_800_000_000.0
-_CANARY = "Wilhelmina Canary-Vantongeren"  # stands in the free text of many inputs, and may stand in no error
+_CANARY = "Wilhelmina Canary-Vantongeren"  # in the free text of many inputs, and forbidden in errors
 _ID = "0f7cb8d2-6f4e-4f0c-b7ce-2a3d1a9c4e11"
 
 _PROCESS = {"processId": _ID, "status": "accepted", "provider": "signicatpictureid", "processType": "document"}
@@ -73,7 +73,7 @@ _TOKENS: tuple[Any, ...] = (
     *("accepted", "pending", "ACCEPTED", _ID, _CANARY, "é\u202e\ud83d\ude00", "a" * 5000, [], {}, [[]], {"": {}}),
 )
 _TOKEN_RICH = ("document types", "image")  # they hold public words, and bytes that are compared and dropped
-_REFERENCE = re.compile("reference='[^']*'")  # compared with ours, and dropped
+_REFERENCE = re.compile("reference='[^']*'")  # compared with the agent's references, and dropped
 _STATUSES = (*[200] * 4, *[201] * 2, 204, 301, 400, 401, 403, 404, 408, 409, 418, 425, 429, 500, 502, 503, 999)
 _TIMES = ("0", "-5", "1e9", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 99 Foo 0000", "\x00", "", "nan", _CANARY)
 _GOOD_FILES = (
@@ -108,7 +108,7 @@ _PIECES = (
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """So many inputs of one kind, from one seed."""
+    """A number of inputs of one kind, from one seed."""
 
     kind: str
     seed: int
@@ -116,7 +116,7 @@ class Batch:
 
 
 def _mutated(good: Any, chance: Random) -> Any:
-    """The same document with something in it that is otherwise."""
+    """A copy of the document with one change."""
     if chance.random() < 0.25:
         return chance.choice(_TOKENS)
     if isinstance(good, dict) and good:
@@ -136,7 +136,7 @@ def _mutated(good: Any, chance: Random) -> Any:
 
 
 def _noise(chance: Random, seed: bytes) -> bytes:
-    """Bytes: at random, or a good input with pieces put in, taken out and doubled."""
+    """Random bytes, or a valid input with pieces inserted, removed and doubled."""
     if chance.random() < 0.2:
         return chance.randbytes(chance.choice((0, 1, 3, 40, 400)))
     content = bytearray(seed)
@@ -165,7 +165,8 @@ def _body(name: str, chance: Random) -> bytes:
 
 
 def read(name: str, chance: Random) -> str:
-    """One body to its reader and to the classifier; the answer's kind. Raises what it should not have raised."""
+    """Give one body to its reader and to the classifier. Return the kind of the answer. Raise AssertionError on a
+    violation."""
     operation, reader, _ = _READERS[name]
     status = chance.choice(
         (200, 200, 200, 201, 204, 301, 400, 401, 403, 404, 408, 409, 418, 425, 429, 500, 502, 503, 999)
@@ -176,7 +177,7 @@ def read(name: str, chance: Random) -> str:
     reply = HttpReply(status=status, body=body, document=response_parsers.parse(body), retry_after=header)
     try:
         results = _REFERENCE.sub("", repr(reader(reply)))
-        assert name in _TOKEN_RICH or _CANARY not in results, "a personal value was let in"
+        assert name in _TOKEN_RICH or _CANARY not in results, "a personal value was accepted"
     except ValueError as error:
         assert _CANARY not in str(error), "a personal value in an error"
     seen: HttpReply | Trouble = chance.choice(list(Trouble)) if chance.random() < 0.02 else reply
@@ -189,7 +190,7 @@ def read(name: str, chance: Random) -> str:
 
 
 def loaded(chance: Random) -> str:
-    """One file to the loader; what became of it. Raises what it should not have raised."""
+    """Give one file to the loader. Return the kind of the result. Raise AssertionError on a violation."""
     content = _noise(chance, chance.choice(_GOOD_FILES))
     found = load(content, "a.yaml")
     assert isinstance(found, LoadedFile)
@@ -202,7 +203,7 @@ def loaded(chance: Random) -> str:
         assert 1 <= fault.line <= lines + 1, f"line {fault.line} of {lines}: {fault.message}"
         assert fault.column >= 1
         assert str(fault).isprintable(), "a fault that cannot be printed"
-        assert len(fault.message) < 1000, "a fault that nobody reads"
+        assert len(fault.message) < 1000, "a fault of 1000 characters or more"
     for document in found.documents:
         assert document.request.name == document.name
     return "good" if found.documents else "refused" if found.faults else "empty"
@@ -222,12 +223,13 @@ def _run(batch: Batch) -> tuple[Counter[str], list[str]]:
         try:
             counts[kind(chance)] += 1
         except BaseException as error:
-            wrong.append(f"{batch.kind}, seed {batch.seed}, input {number}: {type(error).__name__}: {str(error)[:200]}")
+            what = f"{type(error).__name__} ({str(error)[:200]})"
+            wrong.append(f"{batch.kind}, seed {batch.seed}, input {number}: {what}")
     return counts, wrong
 
 
 def fuzz(seed: int, *, count: int, jobs: int = 1) -> Report:
-    """`count` inputs, half of them for the loader."""
+    """Test `count` inputs, half of them with the loader."""
     report = Report(f"make fuzz: {count:,} inputs", seed)
     report.rows.append(("reader", "inputs", "good", "refused", "busy", "unknown", "empty", "wrong"))
     began = perf_counter()

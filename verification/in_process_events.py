@@ -1,7 +1,6 @@
-"""Where Assure Events arrive at an agent without sockets: the application that it would serve, called.
+"""The endpoint for Assure Events without sockets: a call of the application that the agent would serve.
 
-What the agent does with an event is work of that agent, and dies with it; the event then comes again, as from any
-sender that was not answered.
+The work on an event belongs to the agent and ends with it. An event without an answer comes again, as from any sender.
 """
 
 import asyncio
@@ -17,7 +16,7 @@ _NAME = "EVENTS_LISTEN"
 
 
 class InProcessEventEndpoint(httpx.AsyncBaseTransport):
-    """Open while an agent listens. `serving` is the place of what listens on ports."""
+    """Open while an agent listens. `serving` replaces the function that listens on ports."""
 
     def __init__(self, timeout: float = 10.0) -> None:
         self._timeout = timeout
@@ -25,7 +24,7 @@ class InProcessEventEndpoint(httpx.AsyncBaseTransport):
 
     @contextlib.asynccontextmanager
     async def serving(self, app: ASGIApp, host: str, port: int, name: str = "", **_: object) -> AsyncIterator[str]:
-        """Serve events; of everything else nothing."""
+        """Serve events, and none of the other applications."""
         if name != _NAME:
             yield ""
             return
@@ -37,13 +36,13 @@ class InProcessEventEndpoint(httpx.AsyncBaseTransport):
                 self._app = None
 
     def close_endpoint(self) -> None:
-        """Who listened is dead."""
+        """Close the endpoint of a dead agent."""
         self._app = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Call the application in a task of the agent's, and wait as long as a sender would."""
+        """Call the application in a task of the agent, with the timeout of a real sender."""
         if self._app is None:
-            raise httpx.ConnectError("nobody there")
+            raise httpx.ConnectError("no listener")
         called = asyncio.get_running_loop().create_task(httpx.ASGITransport(self._app).handle_async_request(request))
         try:
             async with asyncio.timeout(self._timeout):

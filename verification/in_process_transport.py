@@ -1,8 +1,8 @@
-"""The line between the agent's client and the sandbox, without sockets: the simulator's own ASGI application, called.
+"""The connection between the agent's client and the sandbox without sockets: a call of the simulator's ASGI
+application.
 
-A call travels in a task of the network's own: an agent that gives up or dies does not take it back. What the sandbox
-does to a connection (cut it, leave it hanging, send half of a body) reaches the client as the same errors that the
-real transport reports.
+A call runs in a task of the network. It continues when the agent gives up or dies. The sandbox may cut a connection,
+leave it hanging or send half of a body. The client gets the same errors as from the real transport.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from agent.assure.transport import address
 from agent.sandbox.faults.injection import CONNECTION
 from verification.crash_points import CrashPoints
 
-MAX_DELAY = 28.0  # seconds: a call acts within REQUEST_TIMEOUT after it was sent, or never; more is not promised
+MAX_DELAY = 28.0  # seconds: a call acts before REQUEST_TIMEOUT, or never
 
 
 class _Connection:
-    """What the sandbox may cut."""
+    """The connection that the sandbox may cut."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
@@ -33,7 +33,7 @@ class _Connection:
 
 
 class _Exchange:
-    """One call at the application's door: ASGI's receive and send."""
+    """One call to the application: ASGI's receive and send."""
 
     def __init__(self, request: httpx.Request, content: bytes) -> None:
         self.request = request
@@ -79,10 +79,10 @@ class _Exchange:
 
 
 class InProcessTransport(httpx.AsyncBaseTransport):
-    """Carries calls. `told(what)` hears of each answer, for the history; calls take milliseconds by `chance`.
+    """Carries calls, which take milliseconds by `chance`. `on_event(what)` receives each answer, for the history.
 
-    `down()`: nobody is there. `severed()`: how often a connection ends at once while its call is on the way and arrives
-    up to LATEST seconds later.
+    `down()`: the network is down. `severed()`: the probability that a connection ends at once although its call
+    arrives, up to LATEST seconds later.
     """
 
     def __init__(
@@ -105,9 +105,9 @@ class InProcessTransport(httpx.AsyncBaseTransport):
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send once, and wait for an answer as long as the real transport does."""
+        """Send once, and wait for an answer with the timeout of the real transport."""
         if self._gate.dead or self._down():
-            raise httpx.ConnectError("nobody there")
+            raise httpx.ConnectError("no listener")
         exchange = _Exchange(request, await request.aread())
         severed = self._chance.random() < self._severed()
         late = self._chance.uniform(0.0, MAX_DELAY) if severed else 0.0
@@ -134,7 +134,7 @@ class InProcessTransport(httpx.AsyncBaseTransport):
         if not exchange.whole:
             raise httpx.RemoteProtocolError("cut off", request=request)
         if not self._gate.pass_boundary(f"{name}: answered"):
-            await asyncio.Event().wait()  # the answer reaches nobody
+            await asyncio.Event().wait()  # the client is dead
         return httpx.Response(exchange.status, headers=exchange.headers, content=exchange.body, request=request)
 
     async def _carry(self, exchange: _Exchange, late: float) -> None:

@@ -1,7 +1,7 @@
-"""The invariants of the agent, judged from outside: the store's file against what the simulator's ledger says.
+"""The invariants of the agent, judged from outside: the store's file is compared with the simulator's ledger.
 
-Written once; every proof that has a store and a ledger ends with them, in the middle of trouble (`settled=False`) and
-when all has calmed down. They read with SQL and JSON and share no judgement with the agent.
+Every proof with a store and a ledger ends with them, during faults (`settled=False`) and after all is settled. They
+read SQL and JSON, and share no logic with the agent.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _OF_ASSURE = ("accepted", "rejected", "inconclusive", "canceled", "failed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """What is wrong, of which invariant, and with whom (a uid or a reference)."""
+    """A violated invariant, with its subject (a uid or a reference)."""
 
     invariant: str
     message: str
@@ -36,7 +36,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation as its history tells it."""
+    """One generation, as the audit log describes it."""
 
     uid: str
     number: int
@@ -46,13 +46,13 @@ class Generation:
     dossier_id: str | None
     process_id: str | None
     links: int  # capture links handed out
-    asked: bool  # a person was asked something when the outcome came
+    asked: bool  # a hold was open when the outcome came
 
 
 def violations(state: Path, ledger: Json, agent: str, *, settled: bool, astray: float = 0.0) -> list[Violation]:
-    """All that is wrong. `ledger` as GET /sandbox/ledger sends it; `agent` is the id in the references.
+    """All violations. `ledger` as GET /sandbox/ledger sends it. `agent` is the id in the references.
 
-    `astray`: by how many seconds the agent's clock was set, at most.
+    `astray`: the largest error of the agent's clock, in seconds.
     """
     if not state.exists():
         return [Violation(invariant="I4", message="a dossier, and no store") for _ in ledger["dossiers"][:1]]
@@ -87,7 +87,7 @@ def _prefix(agent: str, uid: str, generation: int) -> str:
 
 
 def _accounted(connection: Connection, ledger: Json, agent: str) -> Iterator[Violation]:
-    """I3: what stands at Assure is a record's, is being looked for, or is on the books as a possible orphan."""
+    """I3: each dossier at Assure belongs to a record, is searched for, or is stored as a possible orphan."""
     rows = connection.execute("SELECT dossier_id, reference, phase, record FROM requests").fetchall()
     owned = {row[0] for row in rows if row[2] != "done"}
     sought = {row[1] for row in rows if _creating(json.loads(row[3]))}
@@ -105,7 +105,7 @@ def _creating(record: Json) -> bool:
 
 
 def _durable(connection: Connection, ledger: Json, agent: str) -> Iterator[Violation]:
-    """I4: whatever happened at Assure was on file before it happened."""
+    """I4: every call that took effect at Assure was in the store before."""
     attempts = {
         (row[0], row[1], row[2]): int(row[3])
         for row in connection.execute("SELECT uid, generation, effect, count(*) FROM attempts GROUP BY 1, 2, 3")
@@ -130,7 +130,7 @@ def _durable(connection: Connection, ledger: Json, agent: str) -> Iterator[Viola
 
 
 def _generations(connection: Connection) -> Iterator[Generation]:
-    """What the history says of every generation of every request."""
+    """Every generation of every request, from the audit log."""
     latest: dict[tuple[str, int], Generation] = {}
     asked: set[tuple[str, int]] = set()
     fields: dict[str, Json] = defaultdict(dict)
@@ -159,7 +159,7 @@ def _generations(connection: Connection) -> Iterator[Generation]:
 
 
 def _started_once(generations: list[Generation], ledger: Json, agent: str) -> Iterator[Violation]:
-    """I2: never two starts for one generation; for a capture, never two links that somebody holds."""
+    """I2: never two starts for one generation. For a capture, never two links in use."""
     starts: dict[str, int] = defaultdict(int)
     for dossier in ledger["dossiers"]:
         generation = (dossier["externalReference"] or "").rpartition("-")[0] + "-"
@@ -175,24 +175,24 @@ def _started_once(generations: list[Generation], ledger: Json, agent: str) -> It
 
 
 def _read_before_deleted(generations: list[Generation], ledger: Json, astray: float) -> Iterator[Violation]:
-    """What Assure decided was read while it was there, and is what it decided."""
+    """The agent read Assure's decision while the dossier existed, and recorded that decision."""
     dossiers = {row["dossierId"]: row for row in ledger["dossiers"]}
     for one in generations:
         dossier = dossiers.get(one.dossier_id)
         who = f"{one.uid}-{one.number}"
         if dossier is not None and one.outcome == "expired" and not one.asked and _given_up(one, dossier, astray):
-            yield Violation(invariant="result", message="expired, where Assure had decided long before", subject=who)
+            yield Violation(invariant="result", message="expired, although Assure had decided long before", subject=who)
         if dossier is None or one.outcome not in _OF_ASSURE:
             continue
         if not dossier["resultRead"]:
             yield Violation(invariant="result", message="an outcome that was never read", subject=who)
         said = {process["processId"]: process["status"] for process in dossier["processes"]}.get(one.process_id)
         if said != one.outcome:
-            yield Violation(invariant="result", message=f"{one.outcome}, where Assure says {said}", subject=who)
+            yield Violation(invariant="result", message=f"{one.outcome}, but Assure says {said}", subject=who)
 
 
 def _given_up(one: Generation, dossier: Json, astray: float) -> bool:
-    """True when a result was there for more than an hour, and its request ended without it."""
+    """True when a result existed for more than an hour, and its request ended without it."""
     decided = [process["decidedAt"] for process in dossier["processes"] if process["decidedAt"] is not None]
     return not dossier["resultRead"] and any(one.outcome_at - _seconds(at) > 3600.0 + astray for at in decided)
 
@@ -202,19 +202,19 @@ def _seconds(stamp: str) -> float:
 
 
 def _sound(connection: Connection) -> Iterator[Violation]:
-    """No store was ever put back in these lives: to take one for an older copy is a false alarm."""
+    """No store is restored in these lives, so a detected rollback is a false alarm."""
     for (why,) in connection.execute("SELECT cause FROM recoveries WHERE cause <> 'lost'"):
-        yield Violation(invariant="alarm", message=f"the store is taken for one that is {why}")
+        yield Violation(invariant="alarm", message=f"the agent reports the store as {why}")
 
 
 def _settled(connection: Connection, ledger: Json) -> Iterator[Violation]:
-    """I1 and I3 once all is calm: everybody is done or waits for a person, and nothing is left that nobody holds."""
+    """I1 and I3 at the end: all requests are done or wait for the operator, and every dossier has an owner."""
     rows = connection.execute("SELECT uid, phase, state, moving, dossier_id, hold_reason FROM requests").fetchall()
     for uid, phase, state, moving, *_ in rows:
         if moving or state not in ("done", "held", "suspended", "waiting"):
             yield Violation(invariant="I1", message=f"not settled: {phase} {state}", subject=uid)
     held = {row[4] for row in rows if row[1] != "done"}
-    sought = {  # held while its creation is in doubt: it is looked for once a person, or HOLD_TTL, decides
+    sought = {  # held while its creation is in doubt: the search follows the decision of the operator or HOLD_TTL
         row[0]
         for row in connection.execute("SELECT reference, record FROM requests WHERE hold_reason IS NOT NULL")
         if _creating(json.loads(row[1]))
@@ -222,12 +222,12 @@ def _settled(connection: Connection, ledger: Json) -> Iterator[Violation]:
     for dossier in ledger["dossiers"]:
         explained = dossier["dossierId"] in held or dossier["externalReference"] in sought
         if dossier["deletedAt"] is None and not explained:
-            yield Violation(invariant="I3", message="a dossier left behind", subject=dossier["externalReference"] or "")
+            yield Violation(invariant="I3", message="not deleted", subject=dossier["externalReference"] or "")
     for dossier in ledger["dossiers"]:
         billed = any(process["starts"] for process in dossier["processes"]) and not dossier["captures"]
         if dossier["deletedAt"] is None and billed:
             owner = next((row for row in rows if row[4] == dossier["dossierId"]), None)
             if owner is None or owner[2] not in ("held", "suspended", "waiting"):
                 yield Violation(
-                    invariant="I3", message="billed and left behind", subject=dossier["externalReference"] or ""
+                    invariant="I3", message="billed and not deleted", subject=dossier["externalReference"] or ""
                 )

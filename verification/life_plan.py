@@ -1,6 +1,6 @@
-"""What happens in one simulated life: requests, what people do with them, trouble, outages and kills. Data from a seed.
+"""The plan of one simulated life: requests, acts of people, faults, outages and kills, drawn from a seed.
 
-Everything is a tuple of small parts, so that a plan that fails can be made smaller part by part (`shrink`).
+A plan consists of tuples of small parts. `shrink` can reduce a failing plan part by part.
 """
 
 from dataclasses import dataclass, replace
@@ -17,12 +17,12 @@ _OPERATIONS = (
     *("*", "token", "createDossier", "createProcess", "createArtifact", "setImages", "startVerification"),
     *("getProcess", "getDossier", "getDossiers", "getAllProcess", "deleteDossier"),
 )
-_LONG_AFTER = 900.0  # seconds in which the people of a plan do what they do
+_LONG_AFTER = 900.0  # seconds within which the people of a plan act
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """What somebody does to the file of a request, and when (seconds after the beginning)."""
+    """An edit of a request's file, and its time (seconds after the creation of the file)."""
 
     at: float
     content: str  # remove | restore | change | suspend | resume | rerun | retention | deadline
@@ -40,37 +40,37 @@ class Request:
     selfie: bool = False
     two_pages: bool = False
     back: bool = True
-    by_name: bool = False  # the document's type instead of its id
+    by_name: bool = False  # document type by name instead of its id
     read_back: bool = False
     deadline: float = 86_400.0
     retention: float = 0.0
-    keep: bool = False  # the claims of an accepted result
-    answer: str = "abandon"  # what a person says to a hold: retry | abandon | nothing
+    keep: bool = False  # store the claims of an accepted result
+    answer: str = "abandon"  # the decision on a hold: retry | abandon | nothing
     edits: tuple[Edit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LifePlan:
-    """One life. `kills` are numbers of boundaries, `outages` from and until; trouble ends at `calm_at`."""
+    """One life. `kills`: numbers of boundaries. `outages`: pairs of start and end. Faults end at `calm_at`."""
 
     seed: int
     requests: tuple[Request, ...]
     rules: tuple[Rule, ...]
     kills: tuple[int, ...]
     outages: tuple[tuple[float, float], ...]
-    full: tuple[tuple[float, float], ...]  # while the disk is full
-    jumps: tuple[tuple[float, float], ...]  # when the agent's clock is set, and by how many seconds
-    events: bool  # does Assure tell when a process is complete?
-    severed: float  # how often a call arrives late, and its answer never
+    full: tuple[tuple[float, float], ...]  # start and end of each time with a full disk
+    jumps: tuple[tuple[float, float], ...]  # the time of each change of the agent's clock, and its seconds
+    events: bool  # true: Assure sends an event when a process is complete
+    severed: float  # the probability that a call arrives late and its answer never
     calm_at: float
     sandbox: tuple[tuple[str, Any], ...]
     settings: tuple[tuple[str, Any], ...]
 
 
 def draw_plan(seed: int, requests: int) -> LifePlan:
-    """The plan of this seed."""
+    """Draw the plan of this seed."""
     chance, later = Random(f"plan/{seed}"), Random(f"plan/{seed}/later")
-    removable = max(3, requests // 5) - 1  # more would wait for approval
+    removable = max(3, requests // 5) - 1  # more removals would wait for approval
     drawn_requests = []
     for number in range(requests):
         one = _request(chance, number, removable > 0)
@@ -135,11 +135,11 @@ def _edits(chance: Random, removable: bool) -> tuple[Edit, ...]:
 
 
 def _rules(chance: Random) -> tuple[Rule, ...]:
-    """Trouble on up to a third of the calls, some of it in bursts, some of it for one operation only."""
+    """Faults on up to a third of the calls, some in bursts, some for one operation only."""
     level = chance.choice((0.0, 0.02, 0.1, 0.25))
     kinds = chance.sample(_KINDS, chance.randrange(1, len(_KINDS) + 1))
     rules = [_rule(chance, kind, level / len(kinds)) for kind in kinds] if level else []
-    for _ in range(chance.choice((0, 0, 1, 3))):  # a burst
+    for _ in range(chance.choice((0, 0, 1, 3))):  # for a burst
         kind = chance.choice([one for one in _KINDS if one is not Kind.LAGGING_READS])
         operation = chance.choice(_OPERATIONS)
         rules.append(_rule(chance, kind, None, operation, nth=chance.randrange(1, 60), count=chance.randrange(1, 20)))
@@ -164,13 +164,13 @@ def _rule(chance: Random, kind: Kind, rate: float | None, operation: str = "*", 
 
 
 def _event_rules(chance: Random) -> tuple[Rule, ...]:
-    """What becomes of events: dropped, doubled, overtaken by the next one, late."""
+    """Faults of events: dropped, doubled, late, or overtaken by the next event."""
     kinds = chance.sample((*_OF_EVENTS, Kind.LATENCY), chance.choice((0, 1, 2, 4)))
     return tuple(_rule(chance, kind, chance.choice((0.1, 0.4)), "event") for kind in kinds)
 
 
 def _outage(chance: Random) -> tuple[float, float]:
-    """The longest takes half of the night."""
+    """Draw an outage. The longest takes half of the night."""
     return _interval(chance, (5.0, 60.0, 400.0, 4 * 3600.0))
 
 

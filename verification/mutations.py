@@ -1,6 +1,6 @@
-"""Agents that are broken on purpose: what a proof is worth shows in what it catches.
+"""Deliberately broken agents. A proof is only worth something if it detects them.
 
-Each breaks one rule that holds the promise; the sentence says what it gives up.
+Each mutation breaks one rule. Its docstring describes the broken behaviour.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ Patch = tuple[object, str, Any]
 
 
 def _effect_before_intent() -> list[Patch]:
-    """The effect is performed, and its intent and answer are saved together afterwards."""
+    """The agent performs the effect first, and saves its intent and answer together afterwards."""
 
     async def drive(self: reconciler.Reconciler, record: Record) -> None:
         kind = TimerFired if record.intent is None else Resumed
@@ -47,7 +47,7 @@ def _effect_before_intent() -> list[Patch]:
 
 
 def _start_again_after_unknown() -> list[Patch]:
-    """A start whose answer was lost is simply sent again."""
+    """The agent sends a start again after a lost answer."""
     doubted = failures._start_doubt
 
     def forgetful(record: Record, intent: Any, seen: Any, policy: Any) -> Record:
@@ -60,7 +60,7 @@ def _start_again_after_unknown() -> list[Patch]:
 
 
 def _create_again_after_unknown() -> list[Patch]:
-    """A dossier whose creation was not answered is not looked for."""
+    """The agent does not search for a dossier after an unanswered create call."""
     doubted = failures._start_doubt
 
     def forgetful(record: Record, intent: Any, seen: Any, policy: Any) -> Record:
@@ -71,7 +71,7 @@ def _create_again_after_unknown() -> list[Patch]:
 
 
 def _single_read_suffices() -> list[Patch]:
-    """One read that says `pending` is enough to believe that a start did not happen."""
+    """One read that returns `pending` suffices as proof that a start did not happen."""
 
     def hasty(record: Record, seen: Any, policy: Any) -> Record:
         return replace(record, pending=True, doubt=None, doubt_since=None, pending_since=None, not_before=0.0)
@@ -80,12 +80,12 @@ def _single_read_suffices() -> list[Patch]:
 
 
 def _orphans_are_forgotten() -> list[Patch]:
-    """A dossier that was not found is not written down as a possible orphan."""
+    """The agent does not record a missing dossier as a possible orphan."""
     return [(machine, "possible_orphan", lambda before, seen, after, policy: None)]
 
 
 def _no_orphan_collection() -> list[Patch]:
-    """Possible orphans are written down, and closed without a look."""
+    """The agent records possible orphans, and closes them without a search."""
 
     async def sweep(self: orphan_collector.OrphanCollector) -> int:
         for reference, _, _ in self._store.orphans():
@@ -96,7 +96,7 @@ def _no_orphan_collection() -> list[Patch]:
 
 
 def _deleted_before_the_result() -> list[Patch]:
-    """The dossier goes as soon as the verification was started, and the outcome is guessed."""
+    """The agent deletes the dossier right after the start, and guesses the outcome."""
     started = machine.TABLE[Phase.VERIFICATION]
     row = started[VerificationStarted]
 
@@ -114,7 +114,7 @@ def _deleted_before_the_result() -> list[Patch]:
 
 
 def _never_due_again() -> list[Patch]:
-    """What waits after trouble has no time at which it is looked at again."""
+    """A request that waits after a failure has no due time."""
     due = next_effect.next_due_at
 
     def never(record: Record, at: float, policy: Any) -> float | None:
@@ -124,7 +124,7 @@ def _never_due_again() -> list[Patch]:
 
 
 def _history_with_a_hole() -> list[Patch]:
-    """What became of the process is not written into the history."""
+    """The audit log misses the result of a process."""
     difference = audit.difference
 
     def partial(before: Record | None, after: Record) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _history_with_a_hole() -> list[Patch]:
 
 
 def _torn_commit() -> list[Patch]:
-    """The record is written, and its attempt is not."""
+    """The store writes the record without its attempt."""
     return [(repository, "_write_attempts", lambda connection, step: None)]
 
 
@@ -150,12 +150,12 @@ MUTATIONS: dict[str, tuple[Callable[[], list[Patch]], str, tuple[str, ...]]] = {
     "history-with-a-hole": (_history_with_a_hole, "I5", ("explore", "crash", "simulate")),
     "torn-commit": (_torn_commit, "I5", ("crash", "simulate")),
 }
-"""How it is broken, the invariant that it breaks, and the proofs that have to notice."""
+"""Each mutation, the invariant that it breaks, and the proofs that must detect it."""
 
 
 @contextlib.contextmanager
 def mutated(name: str | None) -> Iterator[None]:
-    """An agent that is broken in this way while the block runs; None: as it is."""
+    """Break the agent in this way while the block runs. None: change nothing."""
     with contextlib.ExitStack() as patches:
         for where, what, instead in MUTATIONS[name][0]() if name else ():
             patches.enter_context(mock.patch.object(where, what, instead))

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 
 @contextlib.contextmanager
 def watch_nothing(*_: object) -> Iterator[asyncio.Event]:
-    """A replacement for `agent.source.watch.watching`: no event is ever reported."""
+    """Replace `agent.source.watch.watching`. It never reports an event."""
     yield asyncio.Event()
 
 
 @contextlib.asynccontextmanager
 async def serve_nothing(*_: object, **__: object) -> AsyncIterator[str]:
-    """A replacement for the HTTP service, which takes 0.2 s to end."""
+    """Replace the HTTP service. It takes 0.2 s to end."""
     yield ""

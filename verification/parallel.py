@@ -1,4 +1,4 @@
-"""Many runs on several cores, in the order in which they were asked for."""
+"""Many runs on several cores, with results in the order of the arguments."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ B = TypeVar("B")
 
 
 def run_parallel(run: Callable[[A], B], over: Sequence[A], jobs: int) -> Iterator[B]:
-    """`run` of each, by `jobs` processes at once; 1: in this one."""
+    """Call `run` for each argument in `jobs` processes. With 1 job it runs in this process."""
     if jobs <= 1 or len(over) <= 1:
         yield from map(run, over)
         return

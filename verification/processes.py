@@ -1,4 +1,4 @@
-"""The installed command, and the sandbox in a process of its own: what every proof needs that has real processes."""
+"""The installed command, and the sandbox in its own process, for proofs with real processes."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
 
 
 def environment(folder: Path, url: str, **settings: str) -> dict[str, str]:
-    """Of an agent on this folder and the sandbox at this URL; no setting of whoever runs the proof gets into it."""
+    """The environment of an agent on this folder and sandbox, without the settings of the calling shell."""
     given = {
         "BASE_URL": url,
         "CLIENT_ID": "sandbox-client",
@@ -33,7 +33,7 @@ def environment(folder: Path, url: str, **settings: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def simulated(options: Mapping[str, str]) -> Iterator[str]:
-    """The sandbox in a process of its own; gives its URL. An empty value makes a flag."""
+    """Run the sandbox in its own process and yield its URL. An empty value makes a flag."""
     arguments = [part for name, value in options.items() for part in (f"--{name}", value) if part]
     with subprocess.Popen([*COMMAND, "sandbox", *arguments], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -45,7 +45,7 @@ def simulated(options: Mapping[str, str]) -> Iterator[str]:
 
 
 def ledger_at(url: str) -> dict[str, Any]:
-    """What really happened at the Assure of this URL."""
+    """The ledger of the simulated Assure at this URL."""
     with urllib.request.urlopen(url + "/sandbox/ledger") as answer:
         report: dict[str, Any] = json.load(answer)
     return report

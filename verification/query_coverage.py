@@ -1,6 +1,6 @@
-"""Every record that is reached is put into a real store, and has to be selected by one of its queries [I1].
+"""Stores every reached record in a real store, and checks that one of its queries selects the record [I1].
 
-The constraints of the schema judge it as well: what they refuse, the agent could not have saved.
+The constraints of the schema are checked as well: the agent could not have saved a record that they refuse.
 """
 
 import tempfile
@@ -17,11 +17,11 @@ from agent.store.sqlite import SqliteStore
 from verification.state_identity import state_hash
 
 _BATCH = 2000
-_NEVER = 4e9  # seconds since the epoch: later than anything is due
+_NEVER = 4e9  # seconds since the epoch, later than every due time
 
 
 class QueryCoverage:
-    """Collects distinct records; looks for each in what the loops and people ask the store."""
+    """Collects distinct records, and searches for each in the results of the store's queries."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="assure-agent-proof-")
@@ -41,7 +41,7 @@ class QueryCoverage:
         self._folder.cleanup()
 
     def add(self, record: Record) -> int:
-        """One more record; 1 when there was none like it."""
+        """Add a record. Return 1 when it is new."""
         like = state_hash(record)
         if like in self._seen:
             return 0
@@ -53,7 +53,7 @@ class QueryCoverage:
         return 1
 
     def missed(self) -> list[str]:
-        """What the store refused, and what no query selects."""
+        """The records that the store refused, and those that no query selects."""
         self._check_batch()
         return self._wrong[:10]
 
@@ -83,7 +83,7 @@ class QueryCoverage:
             self._wrong.append(f"I1 the store refuses {record}: {error}")
 
     def _selected(self, size: int) -> set[str]:
-        """By the drive loop, by those who look at what is held or suspended, and as done."""
+        """The uids that are selected as due, held, suspended or done."""
         driven = {record.uid for record in self._store.claim(_NEVER, size, set())}
         people = "SELECT uid FROM requests WHERE state IN ('held', 'suspended') OR (phase = 'done' AND due_at IS NULL)"
         return driven | {row[0] for row in self._connection.execute(people)}

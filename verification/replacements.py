@@ -1,4 +1,4 @@
-"""What stands in the place of the agent's own on a stage: the thread that commits, timers, and git."""
+"""Replacements for parts of the agent in a simulation: the commit thread, timers, and git."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -10,11 +10,11 @@ from agent.store.connection import Connection
 from agent.store.group_commit import Work, Writer, _Ticket
 from verification.crash_points import CrashPoints
 
-_NO_BOUNDARY = "record_scan"  # the note that a scan was made; it is made again by the next one
+_NO_BOUNDARY = "record_scan"  # the note of a completed scan, which the next scan repeats
 
 
 class InlineWriter(Writer):
-    """Commits in its turn of the loop instead of in a thread; all that was handed in before it in one transaction."""
+    """Commits in the event loop instead of in a thread, with all earlier requests in one transaction."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class InlineWriter(Writer):
 
     async def write(self, work: Work, alone: bool = False) -> None:
         loop = asyncio.get_running_loop()
-        if alone:  # a checkpoint or a rewrite: a crash around it leaves what was committed
+        if alone:  # a checkpoint or a rewrite, which a crash does not damage
             if self._gate.dead:
                 await loop.create_future()
             work(self._connection)
@@ -52,7 +52,7 @@ class InlineWriter(Writer):
         kinds = {ticket.work.__qualname__.split(".")[1] for ticket in tickets} - {_NO_BOUNDARY}
         what = " and ".join(sorted(kinds))
         if self._gate.dead or (what and not self._gate.pass_boundary(f"before {what}")):
-            return  # nobody will ever be answered
+            return  # the agent is dead, so no caller waits
         if self._full():
             for ticket in tickets:
                 if not ticket.future.done():
@@ -67,7 +67,7 @@ class InlineWriter(Writer):
 
 
 class VirtualScheduler:
-    """Activities at intervals of the loop's own time."""
+    """Activities at intervals of the loop's time."""
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self._failed = failed
@@ -94,7 +94,7 @@ class VirtualScheduler:
 
 
 class NoCheckout:
-    """The source is under no git."""
+    """A source without git."""
 
     def __init__(self, *_: object) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What a proof says: its seed, a table, and what it found wrong."""
+"""The report of a proof: its seed, a table, and the violations."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Report:
-    """Printed at the end. `wrong` empty: the proof holds."""
+    """The report that is printed at the end. The proof holds when `wrong` is empty."""
 
     title: str
     seed: int | str
@@ -21,12 +21,12 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.title}; seed {self.seed}", *table(self.rows), *self.notes]
-        lines += [f"WRONG: {one}" for one in self.wrong] or ["nothing wrong"]
+        lines += [f"WRONG: {one}" for one in self.wrong] or ["no violations"]
         return "\n".join(lines)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns, the first to the left and the others to the right."""
+    """Align the first column to the left and the others to the right."""
     if not rows:
         return []
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
@@ -38,6 +38,6 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def progress(text: str) -> None:
-    """A line that the next one overwrites, on a terminal only."""
+    """Print a line that the next one overwrites, on a terminal only."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

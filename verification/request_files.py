@@ -1,4 +1,4 @@
-"""Request files and pictures, as a team would drop them. JSON is YAML, and a picture of 8 x 8 is a picture."""
+"""Request files and pictures, as a user writes them. JSON is valid YAML, and a picture of 8 x 8 is valid."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ PASSPORT, IDENTITY_CARD = 137, 9001  # one page, two pages, in the sandbox's tab
 
 
 def picture(marker: str = "") -> bytes:
-    """A small jpg; the marker, such as `sandbox-outcome=rejected`, stands in its comment."""
+    """A small jpg. Its comment contains the marker, such as `sandbox-outcome=rejected`."""
     comment = marker.encode()
     return _JPEG[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + _JPEG[2:]
 
@@ -26,7 +26,7 @@ def request(name: str, spec: dict[str, Any], annotations: dict[str, str] | None 
 
 
 def write_file(path: Path, content: bytes) -> Path:
-    """A file, written beside and moved into its place."""
+    """Write a file atomically: a temporary file in the same folder, then a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name("." + path.name)
     temporary.write_bytes(content)
@@ -34,7 +34,7 @@ def write_file(path: Path, content: bytes) -> Path:
 
 
 def upload_request(folder: Path, name: str, marker: str = "", *, back: bool = False, **spec: Any) -> dict[str, Any]:
-    """Write the pictures of an upload request; its spec. `document_id` and `read_back` go into `upload`."""
+    """Write the pictures of an upload request and return its spec. `document_id` and `read_back` go into `upload`."""
     shots = ("front", *(("back",) if back else ()), *(("selfie",) if spec.get("processType") else ()))
     for shot in shots:
         write_file(folder / "images" / name / f"{shot}.jpg", picture(marker if shot == "front" else shot))
@@ -49,6 +49,6 @@ def upload_request(folder: Path, name: str, marker: str = "", *, back: bool = Fa
 
 
 def capture_request(wish: str = "", **spec: Any) -> dict[str, Any]:
-    """The spec of a capture request; `wish` is the outcome that the simulated person brings about."""
+    """The spec of a capture request. `wish` is the outcome that the simulated end user causes."""
     profile = {"uiProfile": f"sandbox-outcome-{wish}"} if wish else {}
     return {"processType": "document", **spec, "capture": {"redirectUrl": "https://shop.example/done", **profile}}

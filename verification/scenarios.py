@@ -1,7 +1,7 @@
-"""Recorded scenarios: what a team does with its folder, and what of it an agent has to come to, killed or not.
+"""Recorded scenarios: changes to a folder, and the result that an agent must reach, killed or not.
 
-A scenario is a script that writes files and waits for what is on record; it never waits for a time of its own, so that
-it goes on in the same way when the agent was away for a while.
+A scenario is a script that writes files and waits for records. It never waits for a fixed time, so it continues in the
+same way after a break of the agent.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +18,7 @@ Script = Callable[[Simulation], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A script, trouble that goes along with it, and settings. `same` false: when it is told of decides what comes."""
+    """A script with its faults and settings. `same` is false when the result depends on timing."""
 
     script: Script
     trouble: tuple[Rule, ...] = ()
@@ -71,12 +71,12 @@ def _by_capture(wish: str, **spec: Any) -> Script:
 
 
 def _bystander(stage: Simulation) -> None:
-    """Another request: a folder that is empty withdraws nothing by itself."""
+    """Add another request, because an empty folder withdraws nothing without approval."""
     _write(stage, capture_request(suspend=True), "bystander")
 
 
 async def _withdrawn(stage: Simulation) -> None:
-    """The file goes while Assure is at work."""
+    """Remove the file while Assure works."""
     _bystander(stage)
     _write(stage, _upload(stage, "sandbox-delay=5m"))
     await _reaches(stage, Phase.RESULT)
@@ -85,7 +85,7 @@ async def _withdrawn(stage: Simulation) -> None:
 
 
 async def _withdrawn_at_once(stage: Simulation) -> None:
-    """The file goes as soon as the request is known."""
+    """Remove the file as soon as the request is known."""
     _bystander(stage)
     _write(stage, _upload(stage, "sandbox-delay=5m"))
     await stage.until(lambda: "a" in stage.records(), every=0.01)
@@ -94,7 +94,7 @@ async def _withdrawn_at_once(stage: Simulation) -> None:
 
 
 async def _changed(stage: Simulation, answer: str, generation: int) -> None:
-    """Another document after the start; a person decides."""
+    """Change the document after the start. The operator decides."""
     _write(stage, _upload(stage, "sandbox-delay=3m"))
     await _reaches(stage, Phase.RESULT)
     other = _upload(stage, "sandbox-delay=3m", processType="documentSelfie")
@@ -105,7 +105,7 @@ async def _changed(stage: Simulation, answer: str, generation: int) -> None:
 
 
 async def _changed_early(stage: Simulation) -> None:
-    """Another document before anything was billed: a new generation, and the old dossier goes."""
+    """Change the document before the start, which creates a new generation and deletes the old dossier."""
     spec = _upload(stage, document_id=IDENTITY_CARD)  # two pages and no back: held before the start
     _write(stage, spec)
     await _is_held(stage)
@@ -114,7 +114,7 @@ async def _changed_early(stage: Simulation) -> None:
 
 
 async def _given_up(stage: Simulation) -> None:
-    """A hold, and a person who gives it up."""
+    """Abandon a held request."""
     spec = _upload(stage, document_id=IDENTITY_CARD)
     _write(stage, spec)
     hold_id = await _is_held(stage)
@@ -123,7 +123,7 @@ async def _given_up(stage: Simulation) -> None:
 
 
 async def _refused_then_retried(stage: Simulation) -> None:
-    """A picture that is not what was admitted; it is put back."""
+    """Change a picture after admission, then restore it."""
     _write(stage, _upload(stage, suspend=True))
     await stage.until(lambda: "a" in stage.records())
     front = stage.images / "a" / "front.jpg"
@@ -143,7 +143,7 @@ def _upload_kept(stage: Simulation) -> dict[str, Any]:
 
 
 async def _rerun(stage: Simulation) -> None:
-    """A fresh verification, asked for when the first one is done."""
+    """Request a rerun of a finished request."""
     spec = _upload(stage)
     _write(stage, spec)
     await _is_done(stage)
@@ -152,7 +152,7 @@ async def _rerun(stage: Simulation) -> None:
 
 
 async def _crowded(stage: Simulation) -> None:
-    """The dossier of a lost answer is pushed out of the list by those of others, until these are gone."""
+    """Push the dossier of a lost answer out of the list with dossiers of others, then delete those."""
     _write(stage, _upload(stage))
     await stage.until(lambda: stage.world.dossiers, every=0.01)
     theirs = [stage.world.create_dossier({"externalReference": f"theirs-{number}-1"}) for number in range(100)]
@@ -178,7 +178,7 @@ SCENARIOS: dict[str, Scenario] = {
     "retention": Scenario(script=_simply("", retention="90s")),
     "withdrawn": Scenario(script=_withdrawn),
     "withdrawn at once": Scenario(script=_withdrawn_at_once, same=False),
-    "changed, left unheeded": Scenario(script=lambda stage: _changed(stage, "abandon", 1)),
+    "changed, not verified again": Scenario(script=lambda stage: _changed(stage, "abandon", 1)),
     "changed, verified again": Scenario(script=lambda stage: _changed(stage, "retry", 2)),
     "changed before the start": Scenario(script=_changed_early),
     "held, given up": Scenario(script=_given_up),
@@ -194,7 +194,7 @@ SCENARIOS: dict[str, Scenario] = {
     "calls late": Scenario(
         script=_simply("sandbox-outcome=rejected"),
         trouble=(
-            _rule("createDossier", Kind.LATENCY, seconds=38.0),  # acts eight seconds after we gave up
+            _rule("createDossier", Kind.LATENCY, seconds=38.0),  # acts eight seconds after the timeout of the agent
             _rule("startVerification", Kind.LATENCY, seconds=38.0),
         ),
     ),

@@ -1,4 +1,4 @@
-"""Makes a plan that fails smaller: leaves out parts, in ever smaller pieces, for as long as it still fails."""
+"""Reduces a failing plan: removes parts, in ever smaller pieces, while it still fails."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ class _Patience:
 
 
 def shrink(plan: LifePlan, fails: Callable[[LifePlan], bool], tries: int = _TRIES) -> LifePlan:
-    """The smallest plan that was found to fail in so many tries."""
+    """The smallest failing plan that was found in this number of tries."""
     patience = _Patience(tries)
     for part in ("requests", "kills", "rules", "outages", "full", "jumps", "requests"):
         fails_with = partial(_fails_with, plan, part, fails)
@@ -44,7 +44,7 @@ def _with(plan: LifePlan, part: str, kept: list[T]) -> LifePlan:
 
 
 def _fewer(parts: list[T], fails: Callable[[list[T]], bool], patience: _Patience) -> list[T]:
-    """Delta debugging: leave out a half, a quarter, ..., one."""
+    """Delta debugging: remove a half, a quarter, ..., one."""
     piece = len(parts)
     while piece >= 1 and parts:
         begin = 0

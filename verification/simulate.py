@@ -1,7 +1,7 @@
-"""Many simulated lives of an agent: seeded requests, people, trouble, outages and kills; then all calms down.
+"""Many simulated lives of an agent: seeded requests, people, faults, outages and kills, and then a calm end.
 
-In each life, at every kill and at the end, nothing may be wrong (`invariants`). A seed that fails is made smaller until
-nothing can be left out, and its history is printed.
+In each life, the invariants (`invariants`) must hold at every kill and at the end. A seed that fails is reduced to a
+minimal plan, and its history is printed.
 """
 
 import asyncio
@@ -30,16 +30,16 @@ from verification.temp_stores import temporary_folder
 from verification.virtual_time import START, Deadlock, run_virtual
 
 _SETTINGS = {"scan_interval": 20.0, "poll_interval": 10.0}
-_CLAIMS_KEY = "0123456789abcdef" * 4  # of no account
-_ANSWER_INTERVAL = 60.0  # seconds between two looks of the person who answers holds
+_CLAIMS_KEY = "0123456789abcdef" * 4  # of no real account
+_ANSWER_INTERVAL = 60.0  # seconds between two checks of the operator for holds
 _PATIENCE = 48 * 3600.0  # virtual seconds
-_LONG_DOWN = 4 * 3600.0  # seconds: half the night of somebody on call
+_LONG_DOWN = 4 * 3600.0  # seconds: half a night
 _HELD_FOR_TROUBLE = ("refused-by-assure", "unexpected-answer")
 
 
 @dataclass(slots=True)
 class LifeReport:
-    """What came of one life."""
+    """The report of one life."""
 
     seed: int
     requests: int
@@ -49,18 +49,18 @@ class LifeReport:
 
 
 class _Requesters:
-    """Those who write the files of a plan."""
+    """The authors of the request files of a plan."""
 
     def __init__(self, stage: Simulation, plan: LifePlan) -> None:
         self._stage = stage
         self._plan = plan
-        self._files: dict[str, dict[str, Any]] = {}  # name -> spec, of what was ever written
+        self._files: dict[str, dict[str, Any]] = {}  # name -> spec, of all files ever written
         self._notes: dict[str, dict[str, str]] = {}  # name -> annotations
         self._written: set[str] = set()
         self.present: set[str] = set()
 
     async def work(self) -> None:
-        """All that they do, in order."""
+        """Write and edit the files of the plan, in order."""
         moves: list[tuple[float, Callable[[], None]]] = []
         for one in self._plan.requests:
             moves.append((one.at, lambda one=one: self._appears(one)))  # type: ignore[misc]
@@ -70,7 +70,7 @@ class _Requesters:
             move()
 
     async def answer(self) -> None:
-        """Look at what is held, and answer it in the file."""
+        """Resolve held requests by edits of their files."""
         answers = {one.name: one.answer for one in self._plan.requests}
         while True:
             await asyncio.sleep(_ANSWER_INTERVAL)
@@ -138,7 +138,7 @@ def _spec(stage: Simulation, one: Request) -> dict[str, Any]:
 
 
 def run_life(plan: LifePlan) -> LifeReport:
-    """One life, by its plan."""
+    """Run one life by its plan."""
     report = LifeReport(plan.seed, len(plan.requests))
     with temporary_folder() as folder:
         config = SandboxConfig(verification_delay=(2.0, 20.0), **dict(plan.sandbox))
@@ -150,7 +150,7 @@ def run_life(plan: LifePlan) -> LifeReport:
         try:
             run_virtual(_life(stage, plan, people))
         except (Exception, Deadlock) as error:
-            report.wrong.append(f"I1 it never settles ({type(error).__name__}: {error}): {_moving(stage)}")
+            report.wrong.append(f"I1 the life never settles ({type(error).__name__} {error}): {_moving(stage)}")
         _report(report, stage, people)
     return report
 
@@ -158,7 +158,7 @@ def run_life(plan: LifePlan) -> LifeReport:
 async def _life(stage: Simulation, plan: LifePlan, people: _Requesters) -> None:
     chance = Random(f"down/{plan.seed}")
     stage.faults.add(plan.rules)
-    slow = any(rule.kind is Kind.LATENCY for rule in plan.rules)  # who is killed meanwhile does not wait for it
+    slow = any(rule.kind is Kind.LATENCY for rule in plan.rules)  # a killed agent does not wait for its calls
     stage.severed, stage.late = plan.severed, plan.severed > 0 or slow
     stage.network_down = lambda: _run_plan(plan.outages, stage)
     stage.disk_full = lambda: _run_plan(plan.full, stage)
@@ -179,7 +179,7 @@ async def _life(stage: Simulation, plan: LifePlan, people: _Requesters) -> None:
 
 
 def _down(chance: Random) -> float:
-    """For how long nobody starts the agent again."""
+    """Draw the seconds until the next start of the agent."""
     return _LONG_DOWN if chance.random() < 0.1 else chance.choice((0.1, 5.0, 90.0))
 
 
@@ -231,14 +231,14 @@ def _run(run: Run) -> LifeReport:
 
 
 def size(seed: int) -> int:
-    """How many requests a seed has: most are small, some fill more than Assure's list of 100 dossiers."""
+    """The number of requests of a seed. Most lives are small, some fill more than Assure's list of 100 dossiers."""
     return Random(f"size/{seed}").choice((10, 40, 80, 130, 240))
 
 
 def simulate(
     seed: int, *, lives: int, jobs: int = 1, mutation: str | None = None, requests: int | None = None
 ) -> Report:
-    """`lives` seeds from this one on."""
+    """Simulate `lives` seeds from this one on."""
     report = Report(f"make simulate: {lives} lives", f"{seed} to {seed + lives - 1}")
     began, counts, simulated = perf_counter(), Counter[str](), 0
     plans = [(number, requests or size(number), mutation) for number in range(seed, seed + lives)]
@@ -261,7 +261,7 @@ def simulate(
 
 
 def _smaller(report: LifeReport, mutation: str | None) -> list[str]:
-    """The smallest plan that still fails, and what happened in it."""
+    """The smallest plan that still fails, and its history."""
     with mutated(mutation):
         plan = shrink(draw_plan(report.seed, report.requests), lambda plan: bool(run_life(plan).wrong))
         again = run_life(plan)

@@ -1,7 +1,7 @@
 """The whole agent and the whole sandbox in one process, under a virtual clock, with a store on real files.
 
-The simulation replaces the clock and the loop (`virtual_time.py`), the sockets (`in_process_transport.py`), the thread
-that commits (`replacements.py`), the timers of the scheduler, and the servers. The rest is the agent's own code.
+The simulation replaces the clock and the loop (`virtual_time.py`), the sockets (`in_process_transport.py`), the commit
+thread (`replacements.py`), the timers of the scheduler, and the servers. The rest is the agent's own code.
 """
 
 import asyncio
@@ -51,11 +51,11 @@ from verification.virtual_time import START, VirtualClock
 
 AGENT = "proof"
 URL = "http://127.0.0.1:1"
-_LATE = 65.0  # seconds: a call that is on its way has arrived, and a sweep has come
+_LATE = 65.0  # seconds within which late calls arrive and the next orphan search runs
 
 
 class Simulation:
-    """One folder of requests, one Assure, and one agent after the other. `verification.virtual_time.play` runs it."""
+    """One folder of requests, one Assure, and one agent after the other. `run_virtual` runs it."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Simulation:
         self.faults = Faults(seed)
         self.log: list[str] = []
         self.lives = 0
-        self.violations_at_kills: list[Violation] = []  # what was wrong with the files that a killed agent left
+        self.violations_at_kills: list[Violation] = []  # violations in the files that killed agents left
         outbox = Outbox(self.world, self.faults)
         self._app = application(
             Services(
@@ -98,12 +98,12 @@ class Simulation:
             outbox.subscribe(Subscription(url=in_process_events.URL, secret=SecretStr(in_process_events.SECRET)))
         self._killed_event = asyncio.Event()
         self._read_at, self._read = (0, False, 0), dict[str, list[Any]]()
-        self.network_down: Callable[[], bool] = lambda: False  # is the network away?
-        self.disk_full: Callable[[], bool] = lambda: False  # is the disk full?
-        self.clock_ahead: Callable[[], float] = lambda: 0.0  # how far the agent's machine is set ahead, in seconds
-        self.max_clock_error = 0.0  # by how many seconds it is ever set, at most
-        self.late = False  # may calls arrive late in this run?
-        self.severed = 0.0  # how often a call arrives late, and its answer never
+        self.network_down: Callable[[], bool] = lambda: False  # returns true while the network is down
+        self.disk_full: Callable[[], bool] = lambda: False  # returns true while the disk is full
+        self.clock_ahead: Callable[[], float] = lambda: 0.0  # the seconds by which the agent's clock is ahead
+        self.max_clock_error = 0.0  # the largest error of that clock, in seconds
+        self.late = False  # true: calls may arrive late in this run
+        self.severed = 0.0  # the probability that a call arrives late and its answer never
         self._agent: Agent | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -128,12 +128,12 @@ class Simulation:
         self._killed_event.set()
 
     def log_event(self, what: str) -> None:
-        """A line of the history."""
+        """Add a line to the history."""
         self.log.append(f"{self.clock.now() - START:10.2f}  {what}")
 
     @contextlib.asynccontextmanager
     async def running(self, down: Callable[[], float] = lambda: 1.0) -> AsyncIterator[None]:
-        """An agent at work while the block runs; one that dies is followed by another after `down` seconds."""
+        """Keep an agent running while the block runs. A dead agent is replaced after `down` seconds."""
         ended = asyncio.Event()
 
         async def one_after_the_other() -> None:
@@ -158,7 +158,7 @@ class Simulation:
             await asyncio.gather(courier, return_exceptions=True)
 
     async def _run_life(self, ended: asyncio.Event) -> None:
-        """One life, until it is killed or `ended`."""
+        """Run one agent until it is killed or `ended` is set."""
         self.lives += 1
         before = asyncio.all_tasks()
         with self._replacements():
@@ -223,7 +223,7 @@ class Simulation:
             patches.enter_context(mock.patch.object(store_module, "Writer", writer))
             yield
 
-    # -- looking -----------------------------------------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------------------------------------------
 
     def records(self) -> dict[str, Record]:
         """All records by name, as they are on disk."""
@@ -231,32 +231,32 @@ class Simulation:
         return {record.name: record for record in (load(row[0]) for row in rows)}
 
     def moving(self) -> int:
-        """How many requests go on by themselves, or wait for the end of their retention."""
+        """The number of requests that make progress without the operator, or wait for the end of their retention."""
         return self._count("SELECT count(*) FROM requests WHERE moving OR phase = 'deletion'")
 
     async def until(self, true: Callable[[], object], patience: float = 86_400.0, every: float = 0.5) -> None:
-        """Return when it is true, looked at each so many seconds. Raises TimeoutError after `patience`."""
+        """Return when the condition is true, checked at this interval. Raise TimeoutError after `patience`."""
         async with asyncio.timeout(patience):
             while self.crash_points.dead or not true():
                 assert self._supervisor is not None
                 if self._supervisor.done():
-                    await self._supervisor  # raises what ended the agent
+                    await self._supervisor  # raises the error that ended the agent
                 await asyncio.sleep(every)
 
     async def settle(self) -> None:
-        """Let all that may still turn up turn up, and be swept."""
+        """Wait until late calls have arrived and the orphan search has run."""
         await asyncio.sleep(_LATE)
         await self.until(lambda: not self.orphans(), every=30.0)
 
     def orphans(self) -> int:
-        """How many possible orphans are looked for."""
+        """The number of open possible orphans."""
         return self._count("SELECT count(*) FROM orphans WHERE closed_at IS NULL")
 
     def _count(self, sql: str) -> int:
         return int(self._rows(sql)[0][0])
 
     def _rows(self, sql: str) -> list[Any]:
-        """What is on disk, read again when something was committed: every commit is a boundary."""
+        """Rows from the disk. They are read again after each commit, which is a boundary."""
         now = (self.lives, self.crash_points.dead, len(self.crash_points.boundaries))
         if self._read_at != now:
             self._read_at, self._read = now, {}
@@ -266,24 +266,24 @@ class Simulation:
         return self._read[sql]
 
     def violations(self, *, settled: bool) -> list[Violation]:
-        """What is wrong now."""
+        """The current violations."""
         found = violations(self.state, self.world.ledger.report(), AGENT, settled=settled, astray=self.max_clock_error)
         if not self.late:
             return found
-        # An upload whose connection ended, or its agent, is repeated while the process is pending; the first one may
-        # arrive after the start. Assure refuses it, and it would have brought the same images.
+        # The agent repeats an upload whose connection ended while the process is pending. The first upload may then
+        # arrive after the start. Assure refuses it, and it contains the same images.
         return [one for one in found if "upload-after-start" not in one.message]
 
 
 async def _ended(life: "asyncio.Task[None]", before: "set[asyncio.Task[Any]]") -> None:
-    """End everything that this life began. The network's tasks go on, and those of who sends events."""
+    """End all tasks of this life. The tasks of the network and of event senders continue."""
     mine = {
         task
         for task in asyncio.all_tasks() - before - {asyncio.current_task()}
         if not getattr(task.get_coro(), "__qualname__", "").startswith(("InProcessTransport.", "EventSender."))
     }
     left = {life, *mine}
-    while left:  # what cleans up may wait for the dead; it is told again
+    while left:  # a cleanup may wait for dead tasks, so it is cancelled again
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.01)

@@ -10,7 +10,7 @@ from verification.exhaustive_choices import ExhaustiveChoices
 
 @dataclass(slots=True)
 class State:
-    """A record, the model of Assure, the request file, and the effect that waits for its answer."""
+    """A record, the model of Assure, the request file, and the unanswered effect."""
 
     record: Record
     assure: AssureModel
@@ -19,12 +19,12 @@ class State:
     now: float
     orphans: frozenset[str]
     left: int  # adversities that are left
-    bound: tuple[tuple[int, str], ...] = ()  # generation -> process that a start was intended for
+    bound: tuple[tuple[int, str], ...] = ()  # generation -> the process in the intent of its start
     moves_so_far: tuple[str, ...] = ()  # the observations that led here
 
 
 def copied(state: State, ways: ExhaustiveChoices) -> State:
-    """A copy that can be changed; its model of Assure takes its choices from `ways`."""
+    """A copy that can change. Its model of Assure takes its choices from `ways`."""
     assure = state.assure
     world = replace(
         assure,

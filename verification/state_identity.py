@@ -1,9 +1,9 @@
-"""When two states are one: what the machine and the model read of them, with times as what is left of them.
+"""The equality of two states: the parts that the machine and the model read, with times relative to now.
 
-A time in the past counts up to the longest grace there is, one far ahead as far. What only numbers or dates something
-(version, intents, admission, the time of the outcome) is left out, so two states are taken for one that differ in the
-age of an outcome: this matters to nothing but a retention that is changed later. Counters, attempts and generations are
-kept as they are.
+Past times are cut at the longest grace period, and future times at the longest wait. Fields that only number or date
+something are left out: version, intents, admission, and the time of the outcome. Two states may therefore differ in the
+age of an outcome, which only matters to a later change of the retention. Counters, attempts and generations are kept as
+they are.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from verification.assure_model import Dossier, Process
 from verification.state import State
 
 HOLD_TTL = 300.0  # seconds, in the policy of an exploration
-_OLD, _FAR = -70.0, 3600.0  # seconds: longer than every grace, and longer than all that an exploration waits for
-_SEEN = -5.0  # what is older shows in every read, however it lags
-_PAST = {"not_before": 0.0, "due_at": 0.0, "delete_at": 0.0, "read_at": -2.0}  # how far back these are told apart
+_OLD, _FAR = -70.0, 3600.0  # seconds: longer than every grace period, and longer than every wait of an exploration
+_SEEN = -5.0  # older changes show in every read, even with lag
+_PAST = {"not_before": 0.0, "due_at": 0.0, "delete_at": 0.0, "read_at": -2.0}  # the largest past difference that counts
 _LEFT_OUT = frozenset(
     {
         *("uid", "name", "source", "agent", "version", "intents"),
@@ -29,7 +29,7 @@ _A_DATE = 1e9  # seconds: numbers above are times
 
 
 def key(state: State) -> int:
-    """The same number for states that are one."""
+    """The same number for equal states."""
     record, now = state.record, state.now
     parts = [
         *(_plain(getattr(record, name), now, _PAST.get(name, _OLD)) for name in _FIELDS),
@@ -45,7 +45,7 @@ def key(state: State) -> int:
 
 
 def state_hash(record: Record) -> int:
-    """The same number for records that look alike to a query: the same but for when."""
+    """The same number for records that a query cannot distinguish: equal except for times."""
     parts = [_normalize(getattr(record, name)) for name in (*_FIELDS, "hold", "opened_at")]
     return hash(repr(parts))
 
@@ -70,7 +70,7 @@ def _time(at: float, now: float, old: float = _OLD) -> float:
 
 
 def _clocks(record: Record, now: float) -> tuple[Any, ...]:
-    """What is left of the deadline and of the hold, and how the last look stands to the deadline."""
+    """The time left until the deadline and the end of the hold, and the last poll relative to the deadline."""
     deadline = record.opened_at + record.desired.deadline if record.opened_at is not None else None
     hold = record.hold
     return (
@@ -81,7 +81,7 @@ def _clocks(record: Record, now: float) -> tuple[Any, ...]:
 
 
 def _counts(dossier: Dossier, state: State) -> bool:
-    """A dossier that is gone, and that nobody asks for, is history."""
+    """True unless the dossier is deleted and no call refers to it."""
     recent = dossier.deleted_at is None or dossier.deleted_at > state.now + _SEEN
     return recent or dossier.dossier_id == state.record.dossier_id
 

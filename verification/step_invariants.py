@@ -1,4 +1,4 @@
-"""What holds after any step of one record [I1, I4, I5]."""
+"""The invariants after any step of one record [I1, I4, I5]."""
 
 from agent.core.audit import Audited, audited
 from agent.core.effect import (
@@ -13,16 +13,16 @@ from agent.core.step import Step
 
 
 def check_step(taken: Step, history: Audited) -> None:
-    """What holds after any step [I1, I4, I5]."""
+    """Check the invariants of one step [I1, I4, I5]."""
     record, before, effect = taken.record, taken.before, taken.effect
     assert history == audited(record), "the history replays to the record [I5]"
     if record.phase is not Phase.DONE and record.state not in ("held", "suspended"):
-        assert record.due_at is not None, "it is looked at again [I1]"
+        assert record.due_at is not None, "the record has a due time [I1]"
     if record.hold is not None and not record.hold.reason.blocks and record.phase is not Phase.DONE:
         assert record.due_at is not None or record.desired.suspend, "a question about the file stops nothing [I1]"
     if effect is not None and effect.kind.mutates:
         assert taken.changed, "the intent is committed with the step [I4]"
-        assert record.intent is not None, "the intent stands in the record [I4]"
+        assert record.intent is not None, "the record contains the intent [I4]"
         assert record.intent.kind is effect.kind
         assert before is None or record.intents == before.intents + 1
     if before is not None and taken.changed:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from agent.store.sqlite import SqliteStore
 
-_SHM = Path("/dev/shm")  # a folder in memory: an fsync on a disk takes longer than all the rest
+_SHM = Path("/dev/shm")  # a folder in memory, because an fsync on a disk takes longer than the rest of a run
 _KEY = "5a" * 32
 
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder for one run, in memory where there is such a place."""
+    """A folder for one run, in memory if possible."""
     where = _SHM if os.access(_SHM, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=where, prefix="assure-agent-proof-") as name:
         yield Path(name)
@@ -24,10 +24,10 @@ def temporary_folder() -> Iterator[Path]:
 
 @functools.cache
 def empty_store() -> dict[str, bytes]:
-    """A state folder in which nothing happened yet: to make one takes longer than many a run."""
+    """A new state folder. Its creation takes longer than many runs, so the files are cached."""
     with temporary_folder() as folder:
         (folder / "agent.key").write_text(_KEY + "\n")
         store = SqliteStore(folder / "agent.db", None)
-        asyncio.run(store.recoveries.close(0.0))  # a key without a state file was taken for a lost one
+        asyncio.run(store.recoveries.close(0.0))  # a key without a state file would count as a lost store
         store.close()
         return {path.name: path.read_bytes() for path in folder.iterdir()}

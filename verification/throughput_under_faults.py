@@ -1,7 +1,7 @@
-"""How long a folder of requests takes while trouble meets a quarter of the calls.
+"""The time to settle a folder of requests with faults on a quarter of the calls.
 
-`run_with_faults` runs it under a virtual clock, so that the figure says nothing of the machine. `timed` runs the
-installed command against the sandbox in another process, in real time. A row of `make chaos` each.
+`run_with_faults` uses a virtual clock, so the machine does not influence the figure. `timed` runs the installed command
+against the sandbox in another process, in real time. Each is a row of `make chaos`.
 """
 
 import json
@@ -21,8 +21,8 @@ from verification.simulation import Simulation
 from verification.temp_stores import temporary_folder
 from verification.virtual_time import START, run_virtual
 
-TIMEOUT = 3.0  # seconds: REQUEST_TIMEOUT; the hangs are longer
-_SHARE, _CALLS = 0.25, 4_000  # of so many calls
+TIMEOUT = 3.0  # seconds, REQUEST_TIMEOUT. The hangs are longer
+_SHARE, _CALLS = 0.25, 4_000  # the share of calls with faults, and their number
 _PATIENCE = 3_600.0  # virtual seconds
 _KINDS: tuple[dict[str, Any], ...] = (
     {"kind": "429", "retryAfter": "seconds", "seconds": 1.0},
@@ -38,14 +38,15 @@ _KINDS: tuple[dict[str, Any], ...] = (
     {"kind": "truncated"},
     {"kind": "html", "status": 502},
     {"kind": "html", "status": 200},
-    {"kind": "latency", "seconds": 4.0},  # it acts, when the agent has given up
+    {"kind": "latency", "seconds": 4.0},  # it acts after the agent's timeout
     {"kind": "lagging-reads", "seconds": 3.0},
     {"kind": "revoke-token"},
 )
 
 
 def fault_rules(seed: int) -> list[dict[str, Any]]:
-    """Rules for `/sandbox/faults`: each kind with a weight of its own; together a quarter of the first 4,000 calls."""
+    """Rules for `/sandbox/faults`. Together they affect a quarter of the first 4,000 calls, each kind with its own
+    weight."""
     chance = Random(seed)
     kinds = [dict(kind) for kind in _KINDS]
     chance.shuffle(kinds)
@@ -59,19 +60,19 @@ def fault_rules(seed: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThroughputResult:
-    """The end of such a run. `seconds` are virtual."""
+    """The end of a run. `seconds` are virtual."""
 
     seconds: float
     calls: int
     done: int
     doubled: int  # references with more than one start
-    left: int  # dossiers that are still there
+    left: int  # dossiers that still exist
     wrong: list[str]
     history: list[str]
 
 
 def run_with_faults(seed: int, requests: int = 200) -> ThroughputResult:
-    """So many requests at once, and trouble until it is used up."""
+    """Settle a batch of requests, with faults until they are used up."""
     with temporary_folder() as folder:
         config = SandboxConfig(verification_delay=(1.0, 3.0), seed=seed)
         stage = Simulation(folder, seed, config=config, settings={"request_timeout": TIMEOUT})
@@ -79,14 +80,14 @@ def run_with_faults(seed: int, requests: int = 200) -> ThroughputResult:
 
 
 def write(folder: Path, requests: int) -> None:
-    """So many upload requests with their pictures."""
+    """Write upload requests with their pictures."""
     for number in range(requests):
         name = f"r-{number}"
         write_file(folder / "specs" / f"{name}.yaml", request(name, upload_request(folder, name, name)))
 
 
 def timed(folder: Path, url: str, seed: int, requests: int = 200) -> float:
-    """Real seconds until `run --once` has settled so many requests; NaN when it has not."""
+    """Real seconds until `run --once` has settled the requests. NaN when it failed."""
     for name in ("specs", "images"):
         (folder / name).mkdir(parents=True)
     write(folder, requests)

@@ -1,8 +1,7 @@
-"""An event loop in which time is a number: it jumps to the next timer as soon as nobody can move without time.
+"""An event loop with virtual time, which jumps to the next timer when no task can continue without time.
 
-So a day at Assure takes a moment, and the same seed takes the same turns: nothing here depends on how fast the machine
-is. What would run in a thread runs in its turn instead. When everybody waits and no timer is set, nothing will ever
-happen again, and `Deadlock` is raised instead of waiting for it.
+A simulated day takes a moment, and the same seed repeats the same run, independent of the machine. Work for a thread
+runs at once in the loop. When all tasks wait and no timer is set, the loop raises `Deadlock`.
 """
 
 import asyncio
@@ -14,17 +13,17 @@ from typing import Any, TypeVar
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z, seconds since the epoch
 
-_LEAST = 0.001  # seconds: epoll waits no shorter; a clock that goes at half the speed would be waited for for ever
+_LEAST = 0.001  # seconds: epoll waits no shorter. With half of it, a wait might never end
 
 T = TypeVar("T")
 
 
 class Deadlock(BaseException):
-    """Everybody waits for something that will not come."""
+    """All tasks wait, and no timer is set."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never waits: what it would have waited has passed."""
+    """Never waits. It adds the timeout to the virtual time instead."""
 
     passed = 0.0
 
@@ -39,7 +38,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class _InlineExecutor(ThreadPoolExecutor):
-    """Runs what it is given at once."""
+    """Runs each call at once."""
 
     def submit(self, call: Callable[..., T], /, *arguments: Any, **keywords: Any) -> "Future[T]":
         future: Future[T] = Future()
@@ -51,7 +50,7 @@ class _InlineExecutor(ThreadPoolExecutor):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """The loop. `time()` is seconds since it was made."""
+    """The loop. `time()` returns the virtual seconds since its creation."""
 
     def __init__(self) -> None:
         self._selected = _JumpingSelector()
@@ -63,7 +62,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """Implements `agent.ports.Clock`; call it for the sandbox's epoch seconds. Stands still while no loop runs."""
+    """Implements `agent.ports.Clock`. Call it for the sandbox's epoch seconds. Time does not pass without a running
+    loop."""
 
     confirmed = True
 
@@ -79,7 +79,7 @@ class VirtualClock:
     __call__ = now
 
     async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
-        """Return when the event is set, or after that much time."""
+        """Return when the event is set, or after the given seconds."""
         try:
             async with asyncio.timeout(seconds):
                 await event.wait()
@@ -88,7 +88,7 @@ class VirtualClock:
 
 
 def run_virtual(play: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end in a loop of its own, and end whatever it left."""
+    """Run the coroutine in its own loop, and cancel the tasks that it left."""
     loop = VirtualLoop()
     try:
         return loop.run_until_complete(play)

@@ -1,4 +1,4 @@
-"""What tests and people steer the simulator by. Without authentication: nothing but a simulator stands behind it."""
+"""The control addresses for tests and operators. They need no authentication, because they reach only a simulator."""
 
 from dataclasses import dataclass
 
@@ -16,23 +16,23 @@ from agent.sandbox.routes import reply
 
 @dataclass(frozen=True, slots=True)
 class _Admin:
-    """The answers to each address."""
+    """The handlers of the control addresses."""
 
     book: Ledger
     rules: Faults
     outbox: Outbox
 
     async def ledger(self, _: Request) -> Response:
-        """What really happened."""
+        """Send the ledger."""
         return reply(200, self.book.report())
 
     async def reset(self, _: Request) -> Response:
-        """Forget what happened, but not what exists."""
+        """Clear the counts. Objects that exist stay."""
         self.book.reset()
         return Response(status_code=204)
 
     async def faults(self, request: Request) -> Response:
-        """The rules in force: GET them, POST more, DELETE all."""
+        """GET the active rules, POST more rules, or DELETE all."""
         if request.method == "DELETE":
             self.rules.clear()
         if request.method == "POST":
@@ -44,7 +44,7 @@ class _Admin:
         return reply(200, self.rules.rows())
 
     async def events(self, request: Request) -> Response:
-        """Who is told of events: GET it (null for nobody), PUT another in its place, DELETE it. No secret comes out."""
+        """GET the subscription without its secret (null when there is none), PUT a new one, or DELETE it."""
         if request.method == "DELETE":
             self.outbox.subscribe(None)
         if request.method == "PUT":
@@ -57,7 +57,7 @@ class _Admin:
 
 
 def routes(ledger: Ledger, faults: Faults, outbox: Outbox) -> list[Route]:
-    """The addresses below /sandbox."""
+    """The routes below /sandbox."""
     control = _Admin(ledger, faults, outbox)
     return [
         Route("/sandbox/ledger", control.ledger, methods=["GET"]),

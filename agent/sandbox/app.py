@@ -1,6 +1,6 @@
-"""The HTTP face of the world: bearer check, errors (contract §1, §2), and the control address of tests.
+"""The HTTP interface of the world: bearer check, errors (contract §1, §2) and control addresses.
 
-Each operation is one ASGI application. A call is counted, then meets its trouble, then authentication, then the world.
+Each operation is one ASGI application. It counts the call, injects faults, authenticates, and then asks the world.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from agent.sandbox.routes import OPERATIONS, PAGES, Act, Call, reply
 from agent.sandbox.tokens import OAuthError, Tokens
 from agent.sandbox.world import World
 
-# Where the vendor's 400 is an ErrorResponse, which also has a timestamp (contract §2).
+# For these operations the vendor's 400 is an ErrorResponse with a timestamp (contract §2).
 _STAMPED = frozenset(
     {
         Operation.CREATE_PROCESS,
@@ -41,7 +41,7 @@ _STAMPED = frozenset(
 
 
 def error(method: str, path: str, refusal: AssureError, *, at: float | None = None) -> Response:
-    """An error body in Assure's shape; with a timestamp where `at` is given (contract §2)."""
+    """Build an error body in Assure's shape, with a timestamp when `at` is given (contract §2)."""
     body: Json = {
         "instance": path,
         "method": method,
@@ -56,7 +56,7 @@ def error(method: str, path: str, refusal: AssureError, *, at: float | None = No
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every operation needs at hand."""
+    """The services that every operation uses."""
 
     world: World
     tokens: Tokens
@@ -74,7 +74,7 @@ class Endpoint:
         self._act = act
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the request to its end, count it, and answer it with whatever trouble it meets."""
+        """Read the request to its end, count it, decide its fault, and answer."""
         desk = self._services
         request = Request(scope, receive)
         content = await request.body()
@@ -103,7 +103,7 @@ class Endpoint:
         await desk.wire.answer(scope, receive, send, trouble, act, fail)
 
     def _admit(self, call: Call) -> None:
-        """Bearer authentication, which applies to every operation of the API (contract §0)."""
+        """Check the bearer token, which every operation of the API requires (contract §0)."""
         self._services.tokens.check(call.headers.get("authorization", ""))
 
 
@@ -111,7 +111,7 @@ class OpenEndpoint(Endpoint):
     """An operation without a bearer token: the token endpoint and the capture page."""
 
     def _admit(self, call: Call) -> None:
-        """Whoever comes."""
+        """Admit every caller."""
 
 
 def _oauth(refusal: OAuthError) -> Response:
@@ -134,7 +134,7 @@ def _token(desk: Services) -> Act:
 
 
 async def _unrouted(request: Request, problem: Exception) -> Response:
-    """No such path, or not with that method: also in Assure's shape, and with the methods that the path has."""
+    """Answer an unknown path or method in Assure's shape, with the methods that the path allows."""
     status = problem.status_code if isinstance(problem, HTTPException) else 500
     title = "Not Found" if status == 404 else "Method Not Allowed"
     response = error(request.method, request.url.path, AssureError(status, title, "There is nothing here."))
@@ -144,7 +144,7 @@ async def _unrouted(request: Request, problem: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """All methods of a path, as each has a route of its own; a path without parameters goes before one with them."""
+    """All methods of a path. Each has its own route. A path without parameters precedes one with parameters."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
     found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     exact = [route for route in found if not route.param_convertors]
@@ -152,7 +152,7 @@ def _methods(request: Request) -> set[str]:
 
 
 class _Dated:
-    """Gives each answer a `Date` by the clock of the world, whatever the clock of the host says."""
+    """Gives each answer a `Date` by the clock of the world, also when the host's clock differs."""
 
     def __init__(self, app: ASGIApp, clock: Callable[[], float]) -> None:
         self._app = app
@@ -170,7 +170,7 @@ class _Dated:
 
 
 def application(desk: Services) -> Starlette:
-    """All addresses of the simulator."""
+    """Build the application with all routes of the simulator."""
     routes: list[BaseRoute] = [
         Route(path, Endpoint(desk, name, act), methods=[method]) for method, path, name, act in OPERATIONS
     ]

@@ -1,6 +1,6 @@
-"""User data and files of dossiers (contract §4): what a client tells of the person, beside processes.
+"""User data and files of dossiers (contract §4), which a client sends in addition to processes.
 
-Both are personal data. They are part of the dossier and gone with it; the ledger's `holds` names what is there.
+Both are personal data. Deletion of the dossier deletes them. The ledger's `holds` names the parts that exist.
 """
 
 from agent.sandbox import validation
@@ -22,7 +22,7 @@ class DossierData:
         self._account = account
 
     def get_user_data(self, dossier_id: str) -> Json:
-        """GET userdata, or 404."""
+        """GET userdata. Raise AssureError 404 when there is none."""
         self._account.now()
         found = self._user_data(self._account.dossier(dossier_id))
         return {
@@ -33,7 +33,7 @@ class DossierData:
         }
 
     def set_user_data(self, dossier_id: str, body: Json) -> None:
-        """POST userdata: 409 when there are some already."""
+        """POST userdata. Raise AssureError 409 when there is some."""
         now = self._account.now()
         dossier = self._account.dossier(dossier_id)
         given = self._checked(Operation.SET_USER_DATA, dossier, body)
@@ -43,7 +43,7 @@ class DossierData:
         self._changed(dossier, now)
 
     def update_user_data(self, dossier_id: str, body: Json) -> None:
-        """PUT userdata: fields that are given replace those of before, and an empty string deletes one."""
+        """PUT userdata. Fields that are sent replace the stored ones, and an empty string deletes a field."""
         now = self._account.now()
         dossier = self._account.dossier(dossier_id)
         given = self._checked(Operation.UPDATE_USER_DATA, dossier, body)
@@ -52,7 +52,7 @@ class DossierData:
         self._changed(dossier, now)
 
     def delete_user_data(self, dossier_id: str) -> None:
-        """DELETE userdata, or 404 when there are none."""
+        """DELETE userdata. Raise AssureError 404 when there is none."""
         now = self._account.now()
         dossier = self._account.dossier(dossier_id)
         self._user_data(dossier)
@@ -60,7 +60,8 @@ class DossierData:
         self._changed(dossier, now)
 
     def set_files(self, dossier_id: str, body: Json) -> None:
-        """POST files: pictures as data URLs, or copies of a process's images. Each replaces the one of its name."""
+        """POST files. Store pictures from data URLs, or copies of a process's images. Each replaces the file of its
+        name."""
         now, account = self._account.now(), self._account
         dossier = account.dossier(dossier_id)
         account.screen(Operation.SET_FILES, body, validation.FILE_FIELDS, dossier)
@@ -73,7 +74,7 @@ class DossierData:
         self._changed(dossier, now)
 
     def get_file(self, dossier_id: str, depiction: str | None) -> bytes:
-        """GET files: the bytes as they came."""
+        """GET files. Return the bytes as they were sent."""
         self._account.now()
         dossier = self._account.dossier(dossier_id)
         if depiction not in validation.IMAGE_FIELDS:
@@ -84,7 +85,7 @@ class DossierData:
         return image.content
 
     def delete_files(self, dossier_id: str) -> None:
-        """DELETE files: all of them, or 404 when there are none."""
+        """DELETE files. Raise AssureError 404 when there are none."""
         now = self._account.now()
         dossier = self._account.dossier(dossier_id)
         if not dossier.files:
@@ -94,7 +95,7 @@ class DossierData:
 
     def _copies(self, dossier: Dossier, process_id: str) -> dict[str, Image]:
         _, process = self._account.dossier_and_process(dossier.dossier_id, process_id)
-        # Of a process that had started before a restart only digests are left.
+        # After a restart only the digests remain of a process that had started.
         copies = {name: image for name, image in process.images.items() if image.content is not None}
         if not copies:
             raise not_found("Image")
@@ -106,7 +107,7 @@ class DossierData:
         return dossier.user_data
 
     def _checked(self, operation: Operation, dossier: Dossier, body: Json) -> Json:
-        """The fields that were given, without nulls. Formats of dates, countries and addresses are not checked."""
+        """The fields that were sent, without nulls. Formats of dates, countries and addresses are not checked."""
         screen = self._account.screen
         screen(operation, body, frozenset({"userData"}), dossier)
         given = validation.typed(body, "userData", dict) or {}
@@ -127,13 +128,13 @@ class DossierData:
 
 
 def _texts(body: Json, names: frozenset[str]) -> Json:
-    """The fields of these names, each a string; without nulls."""
+    """The string fields of these names, without nulls."""
     given = {name: validation.typed(body, name, str) for name in sorted(names)}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def _merged(before: Json, given: Json) -> Json:
-    """`given` over `before`, one address field at a time; without what is empty."""
+    """Merge `given` into `before`, one address field at a time, without empty values."""
     merged = before | given
     if "address" in given:
         merged["address"] = _merged(before.get("address", {}), given["address"])

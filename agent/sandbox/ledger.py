@@ -1,8 +1,8 @@
-"""What really happened: the oracle of every test. It judges nothing; it counts what came, also what was refused.
+"""The calls to the simulator and their effects. Tests compare the agent with it. It counts refused calls as well.
 
-`calls` counts requests that arrived, whatever became of them. `starts` of a process counts the requests to start it
-that had an effect or came when it was no longer pending: 2 means that somebody asked twice for a billable act.
-A start that is acted on and then lost on the wire counts; one that was refused for missing images does not.
+`calls` counts every request that arrived. `starts` of a process counts the start requests that took effect or came when
+it was not pending. A count of 2 means that the client requested a billable act twice. A start whose answer was lost
+counts. A start that was refused for missing images does not.
 """
 
 from collections import Counter
@@ -15,9 +15,9 @@ from agent.sandbox.model import Json, stamp
 
 @dataclass(slots=True, kw_only=True)
 class ProcessEntry:
-    """One process: the last status we know, how often it was started, and when GET process read it.
+    """One process: its last known status, the number of its starts, and the times of GET process.
 
-    `decided_at`: of one that was deleted, when its last status came, if that was a final one.
+    `decided_at`: the time of the final status of a deleted process, or None without a final status.
     """
 
     process_id: str
@@ -27,7 +27,7 @@ class ProcessEntry:
     reads: list[float] = field(default_factory=list)
 
     def row(self, status: str | None) -> Json:
-        """The entry as JSON; `status` is the present one while the process exists."""
+        """The entry as JSON. `status` is the current one while the process exists."""
         gaps = [later - earlier for earlier, later in pairwise(self.reads)]
         return {
             "processId": self.process_id,
@@ -41,8 +41,8 @@ class ProcessEntry:
 
 @dataclass(slots=True, kw_only=True)
 class DossierEntry:
-    """One dossier. `result_read`: a final status was delivered, by GET process or GET dossier, while it existed.
-    `missing_profiles`: of its captures, those whose uiProfile named no capture configuration."""
+    """One dossier. `result_read`: GET process or GET dossier delivered a final status while the dossier existed.
+    `missing_profiles`: the captures whose uiProfile named an unknown capture configuration."""
 
     dossier_id: str
     reference: str | None
@@ -56,9 +56,9 @@ class DossierEntry:
 
 @dataclass(slots=True, kw_only=True)
 class EventEntry:
-    """One event that was made. `attempts` are all deliveries of all its copies: when, and the status or why not.
+    """One event. `attempts`: all deliveries of all its copies, with the time and the status or the error.
 
-    `state`: under-way, acknowledged (at least once), expired (never), dropped (by scripted trouble), lost (at a stop).
+    `state`: under-way, acknowledged (at least once), expired (never), dropped (by a scripted fault), lost (at a stop).
     """
 
     event_id: str
@@ -89,8 +89,8 @@ class EventEntry:
 
 
 class Ledger:
-    """The book. `status_of` gives the present status of a process, or None when it is gone; `held_by` gives the names
-    of the personal data that a dossier holds now, none when it is gone."""
+    """The ledger. `status_of` returns the current status of a process, or None when it is gone. `held_by` returns the
+    names of the personal data in a dossier, empty when the dossier is gone."""
 
     def __init__(self, status_of: Callable[[str], str | None], held_by: Callable[[str], list[str]]) -> None:
         self.calls: Counter[str] = Counter()
@@ -102,19 +102,20 @@ class Ledger:
         self._held_by = held_by
 
     def process(self, process_id: str) -> ProcessEntry:
-        """The entry of a process, living or deleted. KeyError when it never was, or was reset away."""
+        """The entry of a process, existing or deleted. KeyError when it is unknown or was reset."""
         return self._processes[process_id]
 
     def by_reference(self, reference: str) -> list[DossierEntry]:
-        """All dossiers that were created with that externalReference, oldest first."""
+        """All dossiers created with that externalReference, oldest first."""
         return [entry for entry in self.dossiers.values() if entry.reference == reference]
 
     def called(self, operation: str) -> None:
-        """A request arrived."""
+        """Count a request that arrived."""
         self.calls[str(operation)] += 1
 
     def violated(self, kind: str, operation: str, reference: str | None, detail: str, at: float) -> None:
-        """The client did what the contract forbids, or what no agent should do. `detail` holds no value it sent."""
+        """Record a breach of the contract, or a call that no agent should make. `detail` contains no value of the
+        client."""
         self.violations.append(
             {
                 "kind": kind,
@@ -126,28 +127,27 @@ class Ledger:
         )
 
     def created(self, dossier_id: str, reference: str | None, at: float) -> None:
-        """A dossier exists."""
+        """Record the creation of a dossier."""
         self.enter(DossierEntry(dossier_id=dossier_id, reference=reference, created_at=at))
 
     def opened(self, dossier_id: str, process_id: str) -> None:
-        """A process exists."""
+        """Record the creation of a process."""
         entry = ProcessEntry(process_id=process_id)
         self._processes[process_id] = entry
         self.dossiers[dossier_id].processes.append(entry)
 
     def enter(self, dossier: DossierEntry) -> None:
-        """Take up an entry with its processes; also one that was saved."""
+        """Add an entry, new or restored, with its processes."""
         self.dossiers[dossier.dossier_id] = dossier
         self._processes |= {entry.process_id: entry for entry in dossier.processes}
 
     def closed(self, process_id: str, status: str, decided_at: float | None) -> None:
-        """A process was deleted; that was its last status, and if it is a final one, when it came."""
+        """Record the deletion of a process: its last status, and the time of that status if it is final."""
         self._processes[process_id].status = status
         self._processes[process_id].decided_at = decided_at
 
     def report(self) -> Json:
-        """Everything, as GET /sandbox/ledger sends it. `holds` and `missingProfiles` are by dossier, and name only
-        those that have any."""
+        """The whole ledger for GET /sandbox/ledger. `holds` and `missingProfiles` name only dossiers that have any."""
         holds = {dossier_id: self._held_by(dossier_id) for dossier_id in self.dossiers}
         missing = {dossier_id: entry.missing_profiles for dossier_id, entry in self.dossiers.items()}
         return {
@@ -160,7 +160,7 @@ class Ledger:
         }
 
     def reset(self) -> None:
-        """Forget what happened, but not what exists: living dossiers stay, with their counts at nought."""
+        """Clear the counts. Existing dossiers stay, with counts of zero."""
         self.calls.clear()
         self.violations.clear()
         self.events.clear()

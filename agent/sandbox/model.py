@@ -1,4 +1,4 @@
-"""What stands in the world: dossiers, processes, images, capture flows. Words are the API's (contract §3 to §10)."""
+"""The objects of the world: dossiers, processes, images, capture flows. Names are the API's (contract §3 to §10)."""
 
 import hashlib
 import time
@@ -16,8 +16,8 @@ FINAL = frozenset(STATUSES[2:])
 
 
 class Operation(StrEnum):
-    """Every call we answer, by the vendor's operationId (contract §3). From `token` on they are no part of the Assure
-    API; `event` is the one call that we make ourselves."""
+    """Every call that the sandbox answers, by the vendor's operationId (contract §3). The Assure API ends before
+    `token`. `event` is the one call that the sandbox makes itself."""
 
     GET_DOSSIERS = "getDossiers"
     CREATE_DOSSIER = "createDossier"
@@ -42,7 +42,7 @@ class Operation(StrEnum):
     GET_FILE = "getFile"
     SET_FILES = "setFiles"
     DELETE_FILES = "deleteFiles"
-    # The `_1` tells them from the configurations of matching, which are left out.
+    # The `_1` distinguishes them from the configurations of matching, which the sandbox omits.
     GET_CONFIGURATIONS = "getAllConfigurations_1"
     GET_CONFIGURATION = "getConfiguration_1"
     SET_CONFIGURATION = "setConfiguration_1"
@@ -56,7 +56,7 @@ class Operation(StrEnum):
 
 
 class AssureError(Exception):
-    """A refusal, as Assure words it: HTTP status, short title, long detail (contract §2)."""
+    """A refusal in Assure's terms: HTTP status, short title, long detail (contract §2)."""
 
     def __init__(self, status: int, title: str, detail: str) -> None:
         super().__init__(f"{status} {title}: {detail}")
@@ -66,29 +66,29 @@ class AssureError(Exception):
 
 
 def bad_request(detail: str, status: int = 400) -> AssureError:
-    """The request is wrong. `status` differs only where the contract is silent and the config may choose."""
+    """A 400. `status` differs only where the contract is silent and the config may choose."""
     return AssureError(status, "Bad Request", detail)
 
 
 def not_found(thing: str) -> AssureError:
-    """404 in the documented words: `Dossier not found.`"""
+    """A 404 with the documented text: `Dossier not found.`"""
     return AssureError(404, "Not Found", f"{thing} not found.")
 
 
 def conflict() -> AssureError:
-    """409 in the documented words."""
+    """A 409 with the documented text."""
     return AssureError(409, "Conflict", "Conflict found while processing the request.")
 
 
 def stamp(epoch: float) -> str:
-    """Assure's timestamps: UTC, whole seconds, `YYYY-MM-DDThh:mm:ssZ` (contract §0)."""
+    """Assure's timestamp: UTC, whole seconds, `YYYY-MM-DDThh:mm:ssZ` (contract §0)."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a read is answered: what is younger than `lag` seconds is hidden; `delivered` is false when the answer
-    will be spoiled on the wire, so that nobody can have read a result from it."""
+    """The options of a read. It hides objects younger than `lag` seconds. `delivered` is false when a fault will spoil
+    the answer, so that the client cannot read a result from it."""
 
     lag: float = 0.0
     delivered: bool = True
@@ -96,7 +96,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One picture. `content` is None after a restart when its verification had started: only the digest is saved."""
+    """One picture. `content` is None after a restart if its verification had started: only the digest is saved."""
 
     media_type: str
     digest: str
@@ -104,13 +104,13 @@ class Image:
 
     @classmethod
     def of(cls, content: bytes, media_type: str) -> "Image":
-        """An image with its SHA-256."""
+        """Build an image with its SHA-256."""
         return cls(media_type, hashlib.sha256(content).hexdigest(), content)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a process ends and when: decided at its start, visible from `at` on. No timer has to fire."""
+    """The end of a process: decided at the start, visible from `at` on. It needs no timer."""
 
     status: str
     at: float
@@ -135,24 +135,25 @@ class Process:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The images a start needs: front; back when two pages; selfie with documentSelfie (contract §14.4)."""
+        """The images that a start needs (contract §14.4). Always front, then back for two pages, and selfie for
+        documentSelfie."""
         selfie = self.process_type == "documentSelfie"
         return ("front", *(("back",) if self.pages == 2 else ()), *(("selfie",) if selfie else ()))
 
     def status(self, now: float) -> str:
-        """The status at that time: pending until started, processing until the verdict shows."""
+        """The status at that time: pending until the start, then processing until the verdict is visible."""
         if self.verdict is None:
             return "pending"
         return self.verdict.status if now >= self.verdict.at else "processing"
 
     def updated(self, now: float) -> float:
-        """When it last changed, as seen at `now`."""
+        """The time of the last change that is visible at `now`."""
         if self.verdict is None or now < self.verdict.at:
             return self.updated_at
         return max(self.updated_at, self.verdict.at)
 
     def slim(self, now: float) -> Json:
-        """The fields that every answer about a process shares (SlimProcess, contract §4)."""
+        """The fields that every answer about a process contains (SlimProcess, contract §4)."""
         return {
             "processId": self.process_id,
             "provider": PROVIDER,
@@ -165,7 +166,7 @@ class Process:
 
 @dataclass(slots=True, kw_only=True)
 class UserData:
-    """What the client says about the person of a dossier (contract §4)."""
+    """The client's data about the end user of a dossier (contract §4)."""
 
     values: Json = field(repr=False)
     created_at: float
@@ -182,7 +183,7 @@ class Configuration:
     updated_at: float
 
     def slim(self) -> Json:
-        """The fields of the list."""
+        """The fields in the list of configurations."""
         return {
             "id": self.configuration_id,
             "createdAt": stamp(self.created_at),
@@ -192,7 +193,7 @@ class Configuration:
 
 @dataclass(slots=True, kw_only=True)
 class Dossier:
-    """One person's dossier (contract §4). Its user data and files are gone with it."""
+    """One end user's dossier (contract §4). Its deletion deletes its user data and files."""
 
     dossier_id: str
     reference: str | None
@@ -203,7 +204,7 @@ class Dossier:
     files: dict[str, Image] = field(default_factory=dict)
 
     def holds(self) -> list[str]:
-        """Names of the personal data beside processes: `userData`, and `files/front` and so on."""
+        """The names of the personal data outside processes: `userData`, `files/front` and so on."""
         return [*(["userData"] if self.user_data else []), *(f"files/{name}" for name in sorted(self.files))]
 
     def slim(self) -> Json:
@@ -216,9 +217,10 @@ class Dossier:
 
 @dataclass(slots=True, kw_only=True)
 class Capture:
-    """One hosted capture flow (contract §10). Its token is the link's secret; a finished link is of no more use.
+    """One hosted capture flow (contract §10). Its token is the link's secret. A finished link has no further use.
 
-    `document_id` is what the link or the person named; until then `country` and `pages` are a guess."""
+    `document_id`: the choice of the link or of the end user. Until then `country` and `pages` are a guess.
+    """
 
     token: str = field(repr=False)
     dossier_id: str
@@ -231,10 +233,10 @@ class Capture:
     process_id: str | None = None
     finished: bool = False
     document_id: int | None = None
-    named: bool = False  # the link named the document, so nobody asks the person
+    named: bool = False  # the link named the document, so the page does not ask for it
     country_chosen: bool = False
-    profile_missing: bool = False  # uiProfile names no capture configuration
+    profile_missing: bool = False  # uiProfile names an unknown capture configuration
     allowed_ids: list[int] = field(default_factory=list)  # documents to choose from; empty means all
-    upload: bool = True  # whether the page offers to upload a file
-    photo: bool = True  # whether the page offers the camera
+    upload: bool = True  # the page offers to upload a file
+    photo: bool = True  # the page offers the camera
     tags: list[str] = field(default_factory=list)

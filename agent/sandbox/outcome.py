@@ -1,8 +1,9 @@
-"""How a verification ends, and what Assure then says about it (contract §9).
+"""The outcome of a verification, and Assure's answer with it (contract §9).
 
-Assure has no magic values (contract §14.5); ours are markers. In the bytes of any image:
-`sandbox-outcome=accepted|rejected|inconclusive|failed` and `sandbox-delay=2s` (ms, s or m). For a capture without a
-marked image: uiProfile `sandbox-outcome-…` with the same words or `canceled`, `abandoned`. Otherwise the weights.
+Assure has no magic values (contract §14.5). The sandbox reads markers from the bytes of any image:
+`sandbox-outcome=accepted|rejected|inconclusive|failed` and `sandbox-delay=2s` (ms, s or m). A capture without a marked
+image uses the uiProfile `sandbox-outcome-…`, which also accepts `canceled` and `abandoned`. Otherwise the weights
+decide.
 """
 
 import random
@@ -19,7 +20,7 @@ BIRTH_DATE = "1907-07-17"
 BIRTH_PLACE = "Canaryville"
 EXPIRY_DATE = "2097-07-27"
 
-# Personal values of a person who does not exist: found anywhere outside the simulator, they show a leak.
+# Personal values of an invented person. A copy of them outside the simulator proves a leak.
 CANARIES = (FIRST_NAME, LAST_NAME, DOCUMENT_NUMBER, PERSONAL_NUMBER, BIRTH_DATE, BIRTH_PLACE, EXPIRY_DATE)
 
 UPLOAD_FAILED = {"type": "upload_failed", "message": "ERROR: signicatpictureid uploadImage()"}
@@ -39,35 +40,35 @@ _NAMES = {
 
 
 def marked_outcome(images: Iterable[Image]) -> str | None:
-    """The outcome that the first marked image asks for."""
+    """The outcome in the first image with a marker."""
     found = (_OUTCOME.search(image.content or b"") for image in images)
     return next((match[1].decode() for match in found if match), None)
 
 
 def marked_delay(images: Iterable[Image]) -> float | None:
-    """The seconds of verification that the first marked image asks for."""
+    """The seconds of verification in the first image with a marker."""
     found = (_DELAY.search(image.content or b"") for image in images)
     return next((float(match[1]) * _SECONDS[match[2]] for match in found if match), None)
 
 
 def profile_outcome(profile: str) -> str | None:
-    """The outcome that a uiProfile asks for; also `canceled` and `abandoned`."""
+    """The outcome that a uiProfile names. It may be `canceled` or `abandoned`."""
     match = _PROFILE.fullmatch(profile)
     return match[1] if match else None
 
 
 def drawn_outcome(weights: Mapping[str, float], chance: random.Random) -> str:
-    """An outcome by weight."""
+    """Draw an outcome by weight."""
     return chance.choices(list(weights), list(weights.values()))[0]
 
 
 def verdict(status: str, at: float) -> Verdict:
-    """The verdict with the documented reason where there is one."""
+    """The verdict, with the documented reason if there is one."""
     return Verdict(status, at, UPLOAD_FAILED if status == "failed" else None)
 
 
 def process_body(process: Process, now: float) -> Json:
-    """GET process: header fields, and what belongs to its status (contract §9)."""
+    """GET process: header fields, and the fields of its status (contract §9)."""
     body = process.slim(now)
     status = body["status"]
     if status not in FINAL:
@@ -105,7 +106,7 @@ def _claims(country: str) -> Json:
 
 
 def _reason(category: str, check: str, how: str) -> Json:
-    """A status reason. The name in its free text is ours: nobody may keep that text, and so it shows who does."""
+    """A status reason. Its free text contains the invented name, so that a copy of that text proves a leak."""
     return {
         "type": "Document",
         "category": category,
@@ -123,7 +124,7 @@ def _box(x: int, y: int, width: int, height: int) -> Json:
 
 
 def _provider(process: Process, *, selfie: bool, failed: tuple[str, ...] = ()) -> Json:
-    """providerSpecific of a document that could be read."""
+    """providerSpecific of a readable document."""
     checks = _checks(_NAMES, failed)
     if selfie:
         checks["selfieAndDocumentMatch"] = {
@@ -152,7 +153,7 @@ def _provider(process: Process, *, selfie: bool, failed: tuple[str, ...] = ()) -
 
 
 def _unreadable() -> Json:
-    """providerSpecific of the documented rejection: hardly a subject, and checks that were not made are missing."""
+    """providerSpecific of the documented rejection. It has almost no subject, and only the checks that were made."""
     made = ("notTamperedDocument", "notBlackAndWhite", "dataIntegrity")
     document = {
         "subject": {"signature": _box(260, 447, 278, 107)},

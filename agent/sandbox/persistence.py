@@ -1,7 +1,7 @@
-"""The world in a file, so that a simulator which starts again finds its dossiers. A choice of ours, of course.
+"""Saves the world to a file, so that a restarted simulator finds its dossiers. This is a choice of the sandbox.
 
-An image of a process is kept whole only until its verification starts; from then on only its digest. User data and
-files stay whole as long as their dossier. Tokens are not kept.
+The file holds the images of a process only until its verification starts, and from then on only their digests. User
+data and files stay as long as their dossier. Tokens are not saved.
 """
 
 import base64
@@ -41,11 +41,11 @@ def dump(world: World) -> bytes:
 
 
 class IncompatibleSnapshot(ValueError):
-    """The file is not what this version of the sandbox wrote; says which."""
+    """The file does not match this version of the sandbox."""
 
 
 def restore(world: World, path: Path) -> None:
-    """Fill an empty world from this file. Raises ForeignWorld."""
+    """Fill an empty world from this file. Raise IncompatibleSnapshot when the file does not match."""
     try:
         load(world, path.read_bytes())
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -53,7 +53,7 @@ def restore(world: World, path: Path) -> None:
 
 
 def load(world: World, content: bytes) -> None:
-    """Fill an empty world. ValueError for a file of another make."""
+    """Fill an empty world. Raise ValueError for a file of another version."""
     saved: dict[str, Any] = orjson.loads(content)
     if saved.get("version") != VERSION:
         raise ValueError(f"this sandbox file is of version {saved.get('version')}, not {VERSION}")
@@ -78,7 +78,7 @@ def load(world: World, content: bytes) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace the file as a whole: whoever reads it finds the old one or the new one. Only we may read it."""
+    """Replace the file atomically, with read permission for its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

@@ -1,4 +1,4 @@
-"""GET /processes: what may be asked, and which processes answer it (contract §9)."""
+"""GET /processes: its parameters and the processes that match (contract §9)."""
 
 import calendar
 import re
@@ -13,7 +13,7 @@ LISTED_SECONDS = 30 * 24 * 3600  # it covers the last 30 days
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuery:
-    """What GET /processes asks for (contract §9). Times are epoch seconds; `statuses` empty means all."""
+    """The parameters of GET /processes (contract §9). Times are epoch seconds. Empty `statuses` selects all."""
 
     start: int
     end: int | None
@@ -25,7 +25,7 @@ class ListQuery:
 
     @classmethod
     def parse(cls, query: Mapping[str, Sequence[str]]) -> "ListQuery":
-        """From the query's values by name; of a name that is given twice the last one counts, but for `status`."""
+        """Parse the query. The last value of a repeated name counts, except for `status`."""
         last = {name: values[-1] for name, values in query.items() if values}
         start = _time("startCreationDate", last.get("startCreationDate"))
         end = _time("endCreationDate", last["endCreationDate"]) if "endCreationDate" in last else None
@@ -35,7 +35,7 @@ class ListQuery:
         offset = _number("offset", last.get("offset", "0"), 0, 200_000)
         limit = _number("limit", last.get("limit", "100"), 1, 2000)
         order = last.get("order", "createdAtDescending")
-        # The ascending word is [inferred] (contract §9).
+        # The name of the ascending order is [inferred] (contract §9).
         if order not in ("createdAtDescending", "createdAtAscending"):
             raise bad_request("order is not valid.")
         given = ("startCreationDate", "endCreationDate")
@@ -51,10 +51,10 @@ class ListQuery:
         )
 
     def select(self, processes: Iterable[Process], now: float, latest: float) -> list[Process]:
-        """All that match, sorted by creation; created in the last 30 days and not after `latest`."""
+        """All matching processes by creation time: those created in the last 30 days and not after `latest`."""
         first = max(self.start, now - LISTED_SECONDS)
         end = latest if self.end is None else min(self.end, latest)
-        # Whole seconds are what the client sees of createdAt, so they are what it can ask for.
+        # The client sees createdAt in whole seconds, so it can only ask in whole seconds.
         found = [
             process
             for process in processes

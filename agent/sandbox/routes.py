@@ -1,4 +1,4 @@
-"""The operations as data: method, path, operation, and what the world does for it (contract §3)."""
+"""The operations as data: method, path, operation, and the function of the world (contract §3)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ CAPTURE_STEP = page.PATH + "/{step}"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, read to its end."""
+    """One request with its complete body."""
 
     path: Mapping[str, str]
     query: QueryParams
@@ -35,17 +35,17 @@ class Call:
 
     @property
     def dossier(self) -> str:
-        """The dossier of the path."""
+        """The dossier id in the path."""
         return self.path["dossier"]
 
     @property
     def configuration(self) -> str:
-        """The capture configuration of the path."""
+        """The capture configuration id in the path."""
         return self.path["configuration"]
 
     @property
     def ids(self) -> tuple[str, str]:
-        """Dossier and process of the path."""
+        """The dossier id and process id in the path."""
         return self.path["dossier"], self.path["process"]
 
     def lists(self) -> Mapping[str, Sequence[str]]:
@@ -53,7 +53,7 @@ class Call:
         return {name: self.query.getlist(name) for name in self.query}
 
     def body(self, *, required: bool = False) -> Json:
-        """The JSON object that was sent; {} when nothing was, and nothing need be."""
+        """Parse the JSON object of the body. An empty body is {} unless it is required."""
         if not self.content and not required:
             return {}
         kind = self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
@@ -159,7 +159,7 @@ _UPDATE_CONFIGURATION = _json(
 )
 _DELETE_CONFIGURATION = _empty(204, lambda world, call: world.configurations.delete(call.configuration))
 
-# In the order in which paths are tried: `/dossiers/all` has to come before any dossier's id.
+# The server tries paths in this order: `/dossiers/all` must come before the paths with a dossier id.
 OPERATIONS: tuple[tuple[str, str, Operation, Act], ...] = (
     ("GET", PROCESS, Operation.GET_PROCESS, _READ),
     ("POST", PROCESS, Operation.START_VERIFICATION, _START),
@@ -193,14 +193,14 @@ OPERATIONS: tuple[tuple[str, str, Operation, Act], ...] = (
 
 
 class _Artifact(StringConvertor):
-    """A path segment that may be a capture's token: not the first segment of capture configurations."""
+    """A path segment that may be a capture's token, other than the first segment of capture configurations."""
 
     regex = "(?!configurations(?:/|$))[^/]+"
 
 
 register_url_convertor("artifact", _Artifact())
 
-# What a person's browser calls. The link is the secret, so there is no bearer token.
+# These are the calls of the end user's browser. The link is the secret, so there is no bearer token.
 PAGES: tuple[tuple[str, str, Operation, Act], ...] = (
     ("GET", page.START, Operation.OPEN_CAPTURE, _arrive),
     ("GET", page.PATH, Operation.OPEN_CAPTURE, _open),

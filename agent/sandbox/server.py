@@ -1,4 +1,4 @@
-"""The simulator on a real port: uvicorn in the loop that is running."""
+"""The simulator on a real port: uvicorn in the running event loop."""
 
 import asyncio
 import contextlib
@@ -24,12 +24,12 @@ from agent.sandbox.ledger import Ledger
 from agent.sandbox.tokens import Tokens
 from agent.sandbox.world import World
 
-SAVE_EVERY = 1.0  # seconds between two looks at whether the world changed
+SAVE_EVERY = 1.0  # seconds between two checks for changes of the world
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without signal handlers, which belong to the program around us; it says when it is ready, and ends at
-    once when told, because tests start and stop it all day."""
+    """uvicorn without signal handlers, which belong to the calling program. It signals readiness and stops at once,
+    because tests start and stop it often."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -37,7 +37,7 @@ class _Uvicorn(uvicorn.Server):
         self.end = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Keep the Date header right until the end."""
+        """Keep the Date header current until the end."""
         while not self.end.is_set():
             await self.on_tick(0)
             with contextlib.suppress(TimeoutError):
@@ -45,18 +45,18 @@ class _Uvicorn(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
+        """Install no signal handlers."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Listen, and signal readiness."""
         await super().startup(sockets)
         self.ready.set()
 
 
 class SandboxServer:
-    """One simulator. `clock` gives epoch seconds, `sleep` lets latency pass, `wait` the time between events: tests hand
-    in their own."""
+    """One simulator. `clock` returns epoch seconds, `sleep` waits for latency, and `wait` waits between events. Tests
+    replace all three."""
 
     def __init__(
         self,
@@ -82,11 +82,11 @@ class SandboxServer:
 
     @property
     def ledger(self) -> Ledger:
-        """What really happened."""
+        """The ledger of the world."""
         return self.world.ledger
 
     async def start(self) -> str:
-        """Find the saved world, listen, and return the base URL, `http://host:port`."""
+        """Restore the saved world, listen, and return the base URL, `http://host:port`."""
         path = self.config.persist
         if path and path.exists():
             persistence.restore(self.world, path)
@@ -103,7 +103,7 @@ class SandboxServer:
         return self.url
 
     async def stop(self) -> None:
-        """Answer what is under way, cut what hangs, save the world."""
+        """Answer open requests, cut hanging ones, and save the world."""
         if self._server is None:
             return
         self._sending.cancel()
@@ -136,13 +136,13 @@ class SandboxServer:
             proxy_headers=False,
             server_header=False,
             date_header=False,  # the world has its own clock
-            # Far longer than any client keeps an idle connection: only scripted trouble may cut one.
+            # Far longer than clients keep an idle connection, because only a scripted fault may cut it.
             timeout_keep_alive=600,
             timeout_graceful_shutdown=2,
         )
 
     async def _save(self, path: Path) -> None:
-        """Save a changed world about once a second, and once more when nothing can change it."""
+        """Save a changed world about once a second, and once more after the last possible change."""
         saved = -1
         while not self._stopped.is_set():
             with contextlib.suppress(TimeoutError):
@@ -153,14 +153,14 @@ class SandboxServer:
 
 
 def _steady() -> Callable[[], float]:
-    """The time of day when this was called, and what passed since: Assure's clock is not set when the host's is."""
+    """A clock that starts at the time of day and then ignores changes of the host's clock, as Assure does."""
     elapsed = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
     began = time.time() - elapsed()
     return lambda: began + elapsed()
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """A bound socket that says it is TCP: asyncio leaves Nagle's delay, 40 ms a call, on any that does not."""
+    """A bound socket with IPPROTO_TCP set. Without it asyncio keeps Nagle's algorithm, which costs 40 ms per call."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -173,7 +173,7 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 async def main_async(config: SandboxConfig, announce: Callable[[str], None] = print) -> None:
-    """Serve until SIGINT or SIGTERM. `announce` is told the base URL once we listen."""
+    """Serve until SIGINT or SIGTERM. `announce` receives the base URL when the server listens."""
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""The token endpoint and the bearer check (contract §1, §14.1). Tokens look like JWTs; only we know what they mean."""
+"""The token endpoint and the bearer check (contract §1, §14.1). Tokens resemble JWTs but are opaque to clients."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ class OAuthError(Exception):
 
 
 class Tokens:
-    """The tokens in use and when each ends."""
+    """The valid tokens and their expiry times."""
 
     def __init__(self, config: SandboxConfig, clock: Callable[[], float]) -> None:
         self._config = config
@@ -33,7 +33,7 @@ class Tokens:
         self._ends: dict[str, float] = {}
 
     def issue(self, authorization: str, content_type: str, form: bytes) -> Json:
-        """The answer of the token endpoint: Basic credentials, then grant_type and scope are checked."""
+        """Check Basic credentials, grant_type and scope. Return the answer of the token endpoint."""
         self._know(authorization)
         if content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
             raise OAuthError(400, "invalid_request", "The body must be a form.")
@@ -54,7 +54,7 @@ class Tokens:
         }
 
     def check(self, authorization: str) -> None:
-        """The bearer token of a call, or AssureError."""
+        """Check the bearer token of a call. Raise AssureError when it is invalid."""
         if not authorization:
             raise MISSING
         scheme, _, token = authorization.partition(" ")
@@ -71,11 +71,11 @@ class Tokens:
             raise AssureError(401, "The JWT has expired.", "Please request another token.")
 
     def revoke(self, authorization: str) -> None:
-        """That token is unknown from now on."""
+        """Invalidate that token."""
         self._ends.pop(authorization.partition(" ")[2], None)
 
     def revoke_all(self) -> None:
-        """Every token is unknown from now on."""
+        """Invalidate every token."""
         self._ends.clear()
 
     def _know(self, authorization: str) -> None:
@@ -104,10 +104,10 @@ class Tokens:
         return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
-# The OpenAPI declares 401 for every operation that names its errors; these words are a choice.
+# The OpenAPI declares 401 for every operation that names its errors. This text is a choice.
 MISSING = AssureError(401, "Unauthorized", "Please provide a valid Bearer authentication.")
 
-# The documented words for a token that Assure does not know (contract §2).
+# The documented text for a token that Assure does not know (contract §2).
 REVOKED = AssureError(
     401,
     "The signature of the JWT could not be validated because the key was not found.",

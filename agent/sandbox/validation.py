@@ -1,4 +1,4 @@
-"""What a request must look like. Pure: a value, or AssureError with 400 and a sentence."""
+"""Validation of requests. Pure: each function returns a value or raises AssureError 400 with a sentence."""
 
 import base64
 import binascii
@@ -32,7 +32,7 @@ VERIFY_FIELDS = frozenset({"facetecEnrollment", "imageDepiction", "rauthorityId"
 IMAGE_FIELDS = frozenset(DEPICTIONS)
 FILE_FIELDS = IMAGE_FIELDS | {"processId"}
 CAPTURE_FIELDS = frozenset({"providers", "sdk", "redirectUrl", "requestDomain", "captureParameters", "eventTags"})
-# `documentId` is not in the schema; the vendor's own example carries it (contract §10).
+# `documentId` is not in the schema, but the vendor's own example contains it (contract §10).
 CAPTURE_PROVIDER_FIELDS = frozenset(
     {"provider", "processType", "redact", "requestExtraDataFromDrivingLicense", "webid", "documentId"}
 )
@@ -49,25 +49,25 @@ _HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
 
 def typed(body: Mapping[str, object], name: str, kind: type[T], *, required: bool = False) -> T | None:
-    """A field of that JSON type, or None when it is absent and may be. A null counts as absent: a choice."""
+    """Read a field of that JSON type, or None when it is absent and optional. A null counts as absent: a choice."""
     value = body.get(name)
     if value is None:
         if required:
             raise bad_request(f"{name} is required.")
         return None
-    # A bool is an int to Python, but not to JSON.
+    # In Python a bool is an int. In JSON it is not.
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise bad_request(f"{name} is not of the right type.")
     return value
 
 
 def tags(body: Mapping[str, object]) -> list[str]:
-    """eventTags, a list of strings: they come back in the event's `tags` (contract §6, §11)."""
+    """Read eventTags, a list of strings. The event returns them in `tags` (contract §6, §11)."""
     return listed(body, "eventTags", str) or []
 
 
 def listed(body: Mapping[str, object], name: str, kind: type[T]) -> list[T] | None:
-    """A field that is a list of that JSON type, or None when it is absent."""
+    """Read a field that is a list of that JSON type, or None when it is absent."""
     given: list[object] | None = typed(body, name, list)
     if given is None:
         return None
@@ -78,13 +78,13 @@ def listed(body: Mapping[str, object], name: str, kind: type[T]) -> list[T] | No
 
 
 def images(body: Mapping[str, object], config: SandboxConfig) -> dict[str, Image]:
-    """The pictures of a body by depiction; a null counts as absent."""
+    """Read the pictures of a body by depiction. A null counts as absent."""
     given = [name for name in DEPICTIONS if body.get(name) is not None]
     return {name: image(name, body[name], config) for name in given}
 
 
 def request_domain(body: Mapping[str, object]) -> str:
-    """requestDomain, a host name without scheme and port; empty when it is absent."""
+    """Read requestDomain, a host name without scheme and port. Empty when it is absent."""
     domain = typed(body, "requestDomain", str) or ""
     if domain and (len(domain) > LONGEST_DOMAIN or not _DOMAIN.fullmatch(domain)):
         raise bad_request("requestDomain is not a host name.")
@@ -92,7 +92,7 @@ def request_domain(body: Mapping[str, object]) -> str:
 
 
 def process_type(body: Mapping[str, object]) -> str:
-    """The processType of a PictureID process; default documentSelfie (contract §6)."""
+    """Read the processType of a PictureID process. The default is documentSelfie (contract §6)."""
     provider = typed(body, "provider", str, required=True)
     if provider not in PROVIDERS:
         raise bad_request("provider is not valid.")
@@ -105,12 +105,12 @@ def process_type(body: Mapping[str, object]) -> str:
 
 
 def media_type(content: bytes) -> str | None:
-    """What the picture is by its first bytes: image/jpeg, image/png, or None."""
+    """Detect the type of a picture by its first bytes: image/jpeg, image/png, or None."""
     return next((name for name, magic in _MAGIC.items() if content.startswith(magic)), None)
 
 
 def image(name: str, value: object, config: SandboxConfig) -> Image:
-    """A picture from its data URL: JPEG or PNG, and what it says it is (contract §7)."""
+    """Decode a picture from its data URL. It must be JPEG or PNG and match its declared type (contract §7)."""
     match = _DATA_URL.fullmatch(value) if isinstance(value, str) else None
     if match is None or match[1] not in _MAGIC:
         raise bad_request(f"{name} is not a data URL of image/jpeg or image/png.")
@@ -126,7 +126,7 @@ def image(name: str, value: object, config: SandboxConfig) -> Image:
 
 
 def redirect_url(body: Mapping[str, object]) -> str:
-    """An absolute http(s) URL whose host can stand in a header."""
+    """Read an absolute http(s) URL whose host is valid in a header."""
     url = typed(body, "redirectUrl", str, required=True) or ""
     try:
         parts = urlsplit(url)

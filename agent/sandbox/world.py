@@ -43,13 +43,13 @@ class World(Account):
         self.data = DossierData(self)
 
     def now(self) -> float:
-        """The time, in epoch seconds, once the simulated people have acted up to it."""
+        """Apply the acts of simulated end users that are due. Return the time, in epoch seconds."""
         now = self.clock()
         self.flows.advance(now)
         return now
 
     def coming(self) -> list[tuple[float, str]]:
-        """The known future changes, as `awaited_processes` would report them."""
+        """The known future changes, in the form that `awaited_processes` reports."""
         now = self.now()
         verdicts = [(entry.verdict.at, entry.process_id) for entry in self.processes.values() if entry.verdict]
         return [*((at, process_id) for at, process_id in verdicts if at > now), *self.flows.coming()]
@@ -57,7 +57,7 @@ class World(Account):
     # -- dossiers (contract §4)
 
     def create_dossier(self, body: Json) -> Json:
-        """POST dossiers: always another one."""
+        """POST dossiers. Every call creates a dossier."""
         now = self.now()
         self.screen(Operation.CREATE_DOSSIER, body, validation.DOSSIER_FIELDS)
         reference = validation.typed(body, "externalReference", str)
@@ -68,7 +68,7 @@ class World(Account):
         return dossier.slim()
 
     def list_dossiers(self, view: View = PLAIN) -> list[Json]:
-        """GET dossiers: the last 100 that are not deleted, no paging."""
+        """GET dossiers. The last 100 that exist, without paging."""
         limit = self.horizon(self.now(), view)
         seen = (entry for entry in reversed(self.dossiers.values()) if entry.created_at <= limit)
         rows = [dossier.slim() for dossier in islice(seen, LISTED_DOSSIERS)]
@@ -87,7 +87,7 @@ class World(Account):
         return dossier.slim() | {"processes": rows}
 
     def delete_dossier(self, dossier_id: str) -> None:
-        """DELETE dossier with all its processes; the second time it is not there."""
+        """DELETE dossier with all its processes. The second call raises 404."""
         now = self.now()
         dossier = self.dossier(dossier_id)
         for process in self.processes_of(dossier):
@@ -97,7 +97,7 @@ class World(Account):
         self.changes += 1
 
     def delete_all_dossiers(self) -> None:
-        """DELETE dossiers/all: it works, as it does there; an agent that calls it has gone wrong."""
+        """DELETE dossiers/all. It works, as at Assure, but an agent must never call it."""
         self.now()
         self.violated("delete-all", Operation.DELETE_ALL_DOSSIERS, None, "deletes every dossier")
         for dossier_id in list(self.dossiers):
@@ -106,7 +106,7 @@ class World(Account):
     # -- processes (contract §6 to §9)
 
     def create_process(self, dossier_id: str, body: Json) -> Json:
-        """POST processes: always another one; documentPages says whether the back is needed."""
+        """POST processes. Every call creates a process. documentPages decides whether the back is needed."""
         now = self.now()
         dossier = self.dossier(dossier_id)
         self.screen(Operation.CREATE_PROCESS, body, validation.PROCESS_FIELDS, dossier)
@@ -120,7 +120,7 @@ class World(Account):
         return process.slim(now) | {"documentPages": process.pages}
 
     def set_images(self, dossier_id: str, process_id: str, body: Json) -> None:
-        """POST images: each replaces the earlier one of its name, until the start."""
+        """POST images. Each replaces the earlier image of its name, until the start."""
         now = self.now()
         dossier, process = self.dossier_and_process(dossier_id, process_id)
         if process.verdict is not None:
@@ -134,7 +134,7 @@ class World(Account):
         self.touch(process, now)
 
     def start_verification(self, dossier_id: str, process_id: str, body: Json) -> Json:
-        """POST process: the billable act. Once; the second time it is 400 (contract §8)."""
+        """POST process: the billable act. A second call is 400 (contract §8)."""
         now = self.now()
         dossier, process = self.dossier_and_process(dossier_id, process_id)
         self.screen(Operation.START_VERIFICATION, body, validation.VERIFY_FIELDS, dossier)
@@ -151,7 +151,7 @@ class World(Account):
         return {"processId": process_id, "status": process.status(now)}
 
     def get_process(self, dossier_id: str, process_id: str, view: View = PLAIN) -> Json:
-        """GET process: its status, and its result once there is one."""
+        """GET process with its status, and its result once there is one."""
         now = self.now()
         dossier, process = self.dossier_and_process(dossier_id, process_id)
         if process.created_at > self.horizon(now, view):
@@ -163,7 +163,7 @@ class World(Account):
         return body
 
     def get_image(self, dossier_id: str, process_id: str, depiction: str | None, view: View = PLAIN) -> bytes:
-        """GET images: the bytes as they came. PictureID never has a portrait (contract §7)."""
+        """GET images. The bytes as they were sent. PictureID never has a portrait (contract §7)."""
         now = self.now()
         dossier, process = self.dossier_and_process(dossier_id, process_id)
         if depiction not in validation.IMAGE_FIELDS:
@@ -176,7 +176,7 @@ class World(Account):
         return image.content
 
     def set_failed(self, dossier_id: str, process_id: str) -> Json:
-        """POST fail: gives up a pending process; any other is 409 (contract §9)."""
+        """POST fail. It ends a pending process. Any other status is 409 (contract §9)."""
         now = self.now()
         _, process = self.dossier_and_process(dossier_id, process_id)
         if process.verdict is not None:
@@ -191,7 +191,7 @@ class World(Account):
         return {"processId": process_id, "status": "failed", "reason": reason}
 
     def delete_process(self, dossier_id: str, process_id: str) -> None:
-        """DELETE process, in any status (contract §9: only Onfido minds)."""
+        """DELETE process, in any status (contract §9: only Onfido refuses)."""
         now = self.now()
         dossier, process = self.dossier_and_process(dossier_id, process_id)
         dossier.process_ids.remove(process_id)
@@ -199,12 +199,12 @@ class World(Account):
         self.changes += 1
 
     def get_external_id(self, dossier_id: str, process_id: str) -> Json:
-        """GET external-id: the provider's transaction."""
+        """GET external-id. The provider's transaction."""
         self.now()
         return {"externalId": self.dossier_and_process(dossier_id, process_id)[1].external_id}
 
     def list_processes(self, query: Mapping[str, Sequence[str]], view: View = PLAIN) -> Json:
-        """GET processes of the last 30 days: filtered, sorted by creation, one page of them and how many there are."""
+        """GET processes of the last 30 days: one page, filtered, sorted by creation, with the total number."""
         now = self.now()
         asked = ListQuery.parse(query)
         found = asked.select(self.processes.values(), now, self.horizon(now, view))
@@ -213,7 +213,7 @@ class World(Account):
         return {"processes": rows, "filters": asked.filters, "totalResults": len(found)}
 
     def document_types(self, provider: str) -> list[Json]:
-        """GET document-types: our table for PictureID, nothing for the others (contract §5)."""
+        """GET document-types. The table of the sandbox for PictureID, an empty list for the others (contract §5)."""
         if provider not in validation.LISTED_PROVIDERS:
             raise bad_request("providerName is not valid.")
         return [document.row() for document in self.config.documents] if provider == PROVIDER else []

@@ -19,7 +19,7 @@ READERS: dict[str, Reader] = {
 
 
 def files(root: Path = ROOT, only: list[str] | None = None) -> list[Path]:
-    """The files with prose below `root`, sorted; those below the paths in `only` when given."""
+    """The files with prose below `root`, or below the paths in `only`, sorted."""
     if only:
         bases = [(root / base).resolve() for base in only]
         if missing := [base for base in bases if not base.exists()]:

@@ -71,7 +71,7 @@ class _Walk(ast.NodeVisitor):
             self.visit(node.value)
 
     def _annotation(self, annotation: ast.expr | None) -> None:
-        """Of an annotation only its calls hold text: typer.Option(help=...), Field(description=...)."""
+        """Only calls in an annotation hold text: typer.Option(help=...), Field(description=...)."""
         for one in ast.walk(annotation) if annotation is not None else ():
             if isinstance(one, ast.Call):
                 self.visit(one)
@@ -122,7 +122,7 @@ class _Walk(ast.NodeVisitor):
             self.generic_visit(node)
 
     def _joined(self, node: ast.expr, parts: list[ast.expr]) -> None:
-        """One message of several parts; what is computed is a placeholder, and visited."""
+        """Add one message of several parts. A computed part becomes a placeholder and is visited."""
         text = ""
         for part in parts:
             for value in part.values if isinstance(part, ast.JoinedStr) else [part]:
@@ -148,7 +148,7 @@ def _summands(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def dedent(text: str) -> str:
-    """A docstring without its indentation; the number of lines is kept."""
+    """A docstring without its indentation. The number of lines does not change."""
     first, *rest = text.split("\n")
     margin = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
     return "\n".join([first.lstrip(), *(line[margin:].rstrip() for line in rest)])

@@ -9,11 +9,11 @@ from jinja2 import Environment
 
 from prose.passage import PLACEHOLDER, Passage, comments, is_prose
 
-Reader = Callable[[str, str], Iterator[Passage]]  # of a path, which the passages name, and the text
+Reader = Callable[[str, str], Iterator[Passage]]  # arguments: a path, which the passages name, and the text
 
 
 def marked(mark: str) -> Reader:
-    """Reads the comments of a format in which a mark begins a comment that ends with its line."""
+    """Build a reader of comments that begin with `mark` and end with their line."""
 
     def read(path: str, text: str) -> Iterator[Passage]:
         found = []
@@ -33,7 +33,7 @@ def sql(path: str, text: str) -> Iterator[Passage]:
 
 
 def starred(path: str, text: str) -> Iterator[Passage]:
-    """Comments of CSS and JavaScript."""
+    """Yield the comments of CSS and JavaScript."""
     for match in re.finditer(r"/\*(.*?)\*/|(?:^|(?<=\s))//\s(.*)", text, re.DOTALL if path.endswith(".css") else 0):
         yield Passage(path, text.count("\n", 0, match.start()) + 1, "comment", (match[1] or match[2] or "").strip())
 
@@ -43,7 +43,7 @@ def markdown(path: str, text: str) -> Iterator[Passage]:
 
 
 def template(path: str, text: str) -> Iterator[Passage]:
-    """The text of a page, with a placeholder for each expression. Strings in expressions are passages of their own."""
+    """Yield the text of a page with a placeholder for each expression. Strings in expressions are separate passages."""
     page = ""
     inside: list[str] = []
     for line, token, value in Environment().lex(text):
@@ -67,7 +67,7 @@ def template(path: str, text: str) -> Iterator[Passage]:
 
 
 class _Page(HTMLParser):
-    """The texts of a page: one for each element that is not inline, and the attributes that are shown or read aloud."""
+    """The texts of a page: one for each block element, and the attributes that browsers show or read aloud."""
 
     INLINE = frozenset({"a", "b", "i", "em", "strong", "span", "abbr", "time", "kbd", "small"})
     SHOWN = frozenset({"title", "alt", "aria-label", "placeholder", "data-of", "content"})
@@ -104,7 +104,7 @@ class _Page(HTMLParser):
             self._text += data
 
     def end(self) -> None:
-        """The end of a text."""
+        """End the current text."""
         text = " ".join(self._text.split())
         if re.search("[A-Za-z]", text.replace(PLACEHOLDER, "")):
             self.found.append((self._line, text))

@@ -1,4 +1,4 @@
-"""A text that people read, with its origin; and how prose differs from code."""
+"""A text with its origin, and the difference between prose and code."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ PLACEHOLDER = "X"
 
 @dataclass(frozen=True, order=True)
 class Passage:
-    """A text with its origin. `stepped`: a line of the text is a line of the file."""
+    """A text with its origin. `stepped`: each line of the text is one line of the file."""
 
     path: str
     line: int
@@ -40,7 +40,7 @@ _DIRECTIVE = re.compile(r"^(!|noqa|type:|fmt:|mypy:|ruff:|pragma|nosec|-\*-)")
 
 
 def comments(path: str, found: list[tuple[int, int, bool, str]]) -> Iterator[Passage]:
-    """Passages of comments (line, column, alone on its line, text); adjacent lines are one passage."""
+    """Build passages of comments (line, column, alone on its line, text). Adjacent lines form one passage."""
     block: list[str] = []
     start = (0, 0)
     for line, column, alone, raw in found:

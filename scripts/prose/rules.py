@@ -1,7 +1,7 @@
 """Rules of prose in the format of Vale (styles/), applied to passages: existence, substitution and occurrence.
 
-A real Vale reads the same `.vale.ini` and styles. The package `vale` on PyPI has no binary: it downloads one from
-GitHub at the first run. `make check` needs no network, so it applies the rules here.
+A real Vale reads the same `.vale.ini` and styles. The package `vale` on PyPI contains no binary and downloads one at
+its first run. `make check` needs no network, so this module applies the rules.
 """
 
 import fnmatch
@@ -48,7 +48,7 @@ class Rule:
 
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
-        """Patterns, each with the replacement that the message names; '' has none."""
+        """Patterns, each with the replacement that the message names, or '' without one."""
         form = "{}" if self._fields.get("nonword") else r"\b(?:{})\b"
         kind, flags = self._fields["extends"], re.IGNORECASE if self._fields.get("ignorecase") else 0
         if kind == "substitution":
@@ -59,7 +59,7 @@ class Rule:
         return [(re.compile(self._fields["token"], flags), "")]
 
     def check(self, block: str) -> Iterator[tuple[int, str]]:
-        """Offsets in a block, each with a message."""
+        """Yield each offset in a block with a message."""
         whole = self._fields.get("scope") != "sentence"
         for start, text in [(0, block)] if whole else sentences(block):
             for pattern, replacement in self._patterns:
@@ -79,7 +79,7 @@ def _short(text: str) -> str:
 
 
 def sentences(block: str) -> Iterator[tuple[int, str]]:
-    """The sentences of a block, each with its offset."""
+    """Yield the sentences of a block, each with its offset."""
     start = 0
     for end in _END.finditer(block):
         if not _ABBREVIATION.search(block[: end.start() + 1]) and not block[end.end() : end.end() + 1].islower():
@@ -90,9 +90,9 @@ def sentences(block: str) -> Iterator[tuple[int, str]]:
 
 
 def blocks(text: str) -> Iterator[tuple[int, str]]:
-    """The paragraphs, headings, items and cells of a Markdown text, each with its line, from 0.
+    """Yield the paragraphs, headings, items and cells of a Markdown text, each with its line, counted from 0.
 
-    Code blocks and HTML are left out. Inline code is a placeholder.
+    Code blocks and HTML are omitted. Inline code becomes a placeholder.
     """
     for token in _MARKDOWN.parse(_unindent_admonitions(text)):
         if token.type == "inline" and token.map is not None:
@@ -106,7 +106,7 @@ def _inline(token: Token) -> str:
 
 
 def _unindent_admonitions(text: str) -> str:
-    """The text of mkdocs' admonitions and tabs is prose, not the code that its indentation means in Markdown."""
+    """Remove the indentation of admonitions and tabs. In mkdocs their text is prose. In plain Markdown it is code."""
     lines, inside = [], False
     for line in text.split("\n"):
         if re.match(r"(!!!|\?\?\?\+?|===) ", line):
@@ -118,7 +118,7 @@ def _unindent_admonitions(text: str) -> str:
 
 
 class Style:
-    """The rules that `.vale.ini` names, and the parts of identifiers that the glossary forbids."""
+    """The rules that `.vale.ini` names, and the name parts that the glossary forbids."""
 
     def __init__(self, root: Path) -> None:
         self._config = ConfigParser(delimiters=("=",))

@@ -1,4 +1,4 @@
--- Files that were changed, removed or put back, and fresh verifications that were asked for, after the billable act.
+-- Changes, removals and returns of files, and requested reruns, after the billable act.
 --
 -- `held` is the reason of the hold that followed, or empty. Without a hold, the agent applied the change in
 -- place (labels, retention, deadline), deleted the dossier, or began the next generation.

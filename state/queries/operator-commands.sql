@@ -1,4 +1,4 @@
--- Commands of operators, and who sent them: resolve, rerun, approve, pause, resume, forget, page.
+-- Commands of operators and their senders: resolve, rerun, approve, pause, resume, forget, page.
 --
 -- The agent applied each of them once. `name` is empty for pause, resume, approve and page, and for a forgotten request.
 -- `sender` is the OS account at the other end of the control socket, as the kernel reports it. After `sudo`, it also

@@ -1,4 +1,4 @@
--- Dossiers that may have been left at Assure because the answer to their creation was lost, and what came of each.
+-- Possible orphans: dossiers that may exist at Assure because the answer to their creation was lost, and their end.
 --
 -- `came_to` is watched, never seen (for an hour, after which no create call is pending), or deleted and confirmed.
 --

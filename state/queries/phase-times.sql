@@ -1,6 +1,6 @@
--- How long requests spent in each phase, in seconds: how many, half of them, nine of ten, 99 of 100, the longest.
+-- The seconds that requests spent in each phase: number, p50, p90, p99 and maximum.
 --
--- Only phases that were left. `result` is the time that Assure, or the person in the capture flow, took.
+-- It covers finished phases only. `result` is the time of Assure, or of the end user in the capture flow.
 --
 -- :since=time  only phases entered from this time on, such as 2026-11-01
 -- :until=time  only phases entered before this time

@@ -1,6 +1,6 @@
--- Billed starts by day (of UTC): verifications started, and capture links handed out.
+-- Billed starts by day (of UTC): started verifications and delivered capture links.
 --
--- `requests` is how many requests they were for: fewer than `starts` when some were verified again.
+-- `requests` is the number of their requests. It is lower than `starts` when some requests were verified again.
 --
 -- :since=time  only from this day on, such as 2026-11-01
 -- :until=time  only before this day

@@ -1,9 +1,9 @@
--- Calls that may or may not have happened, because their answer was lost or proves nothing; and what came next.
+-- Calls that may or may not have happened, because their answer was lost or proves nothing, and the next event.
 --
--- `result` is empty while the answer is awaited. `start_verification` is the billable call: after an unknown answer, a
--- read settles what happened, before it is repeated. `next_event` is the first thing that was observed afterwards.
+-- `result` is empty while the answer is awaited. `start_verification` is the billable call. After an unknown answer, the
+-- agent reads the process before it repeats the call. `next_event` is the first event afterwards.
 --
--- :call=call   only this call: create_dossier, create_process, start_capture, upload_images, start_verification, delete_dossier
+-- :call=call   one of create_dossier, create_process, start_capture, upload_images, start_verification, delete_dossier
 -- :since=time  only calls from this time on, such as 2026-11-01
 SELECT calls.intended, calls.name, calls.uid, calls.generation, calls.number, calls.call, calls.result, calls.status,
     calls.trouble, calls.cause, calls.trace_id,

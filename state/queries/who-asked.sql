@@ -2,7 +2,7 @@
 --
 -- Each row is a generation. `author` is the author of the last commit of the file, and empty without such a commit.
 -- It is `not known (...)` with the reason when the agent cannot read it, such as in a shallow clone.
--- `author` and `name` are empty once the request was forgotten. `file_differed` is 1 when the file was not as in that
+-- `author` and `name` are empty after the request was forgotten. `file_differed` is 1 when the file differed from that
 -- commit.
 --
 -- :name        only this request, by name or uid

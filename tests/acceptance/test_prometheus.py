@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from grafana.objectives import recordings
 from grafana.overview import OVERVIEW
 from grafana.panels import Query
 from grafana.privacy import PRIVACY
 from grafana.prometheus_server import MISSING, QUICK, REASON, VERY_QUICK, eventually, free_port, running
-from grafana.rules import recordings
 from tests.acceptance.installed_command import Office
 from verification.processes import simulated
 

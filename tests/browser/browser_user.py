@@ -71,7 +71,7 @@ class BrowserUser:
     def send(self, outcome: str = "") -> None:
         """Check, choose how it ends, and send; the shop's page comes."""
         self.sees_heading("Is everything right?")
-        self.page.get_by_label("How shall the simulated verification end?").select_option(outcome)
+        self.page.get_by_label("Which outcome shall the simulated verification have?").select_option(outcome)
         self.press("Send")
         self.sees_heading("Welcome back")
 

@@ -52,7 +52,7 @@ def test_a_person_on_a_phone_is_accepted(agent: Office, shop: RedirectTarget, ch
         person.sees_heading("The front of your document")
         person.upload(SPECIMENS / "card-front.png")
         person.sees_heading("The back of your document")
-        person.press("Use our specimen")
+        person.press("Use the specimen")
         person.sees_heading("Your face")
         person.photograph()
         person.send("accepted")
@@ -106,6 +106,6 @@ def test_a_person_who_walks_away_leaves_nothing_behind(agent: Office, shop: Redi
         agent.write("abandoned", processType="document", capture={"redirectUrl": shop.url}, deadline="1s")
         end = settled(agent, "abandoned")
         person.press("Continue")
-        person.sees_heading("This link leads nowhere")
+        person.sees_heading("This link does not work")
     assert (end["outcome"], end["starts"]) == ("expired", [0])
     assert len(shop.visits) == visits

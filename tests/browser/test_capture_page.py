@@ -77,14 +77,14 @@ def test_every_page_can_be_read_by_everyone(
         expect(person.page.get_by_role("alert")).to_be_focused()
         look("The front of your document")
         for heading in ("The back of your document", "Your face", "Is everything right?"):
-            person.press("Use our specimen")
+            person.press("Use the specimen")
             look(heading)
         person.press("Cancel the verification")
         look("Cancel the verification?")
         person.page.goto(f"{assure}/assure/capture/unknown")
-        look("This link leads nowhere")
+        look("This link does not work")
         person.page.goto(f"{assure}/assure/capture/#/artifact=")  # cut off when it was copied
-        look("This link leads nowhere")
+        look("This link does not work")
         assert faults == {}
         assert person.complaints == []
 
@@ -121,7 +121,7 @@ def test_the_keyboard_is_enough(assure: str, shop: RedirectTarget, chromium: Bro
         keys.press("Enter")
         person.sees_heading("The page with your photo")
         reach("Upload a picture")
-        reach("Use our specimen")
+        reach("Use the specimen")
         keys.press("Enter")
         person.sees_heading("Is everything right?")
         expect(person.page.get_by_text("Norway")).to_be_visible()
@@ -146,7 +146,7 @@ def test_without_a_script_everything_works(assure: str, shop: RedirectTarget, ch
             person.page.get_by_label("Upload a picture").set_input_files(SPECIMENS / "card-front.png")
             person.press("Continue")
         person.sees_heading("Your face")
-        person.press("Use our specimen")
+        person.press("Use the specimen")
         person.press("Change the picture for: front")
         expect(person.page.get_by_alt_text("The picture you gave")).to_be_visible()
         person.page.get_by_label("Upload another").set_input_files(SPECIMENS / "../../README.md")
@@ -181,6 +181,6 @@ def test_a_link_at_a_requested_domain_leads_to_the_page(assure: str, shop: Redir
         assert urlsplit(person.page.url).hostname == "myapp.localhost"
         person.press("Begin")
         person.name_document("Norway", "Passport")
-        person.press("Use our specimen")
+        person.press("Use the specimen")
         person.send()
         assert person.complaints == []

@@ -266,7 +266,7 @@ async def test_no_query_reads_a_capture_link(world: World, state: Here) -> None:
 def test_the_queries_are_listed_and_a_misspelt_name_suggests_the_nearest(here: Here) -> None:
     said = here("audit", "query")
     assert said.code == 0
-    assert "retention-breaches\n    Dossiers that outlived their retention" in said.out
+    assert "retention-breaches\n    Dossiers that existed beyond their retention" in said.out
     assert here("audit", "query", "-o", "json").json["items"][0]["parameters"]
     here("audit", "query", "deletion").is_one_clear_error("no query named deletion", "audit query deletions")
     here("audit", "query", "select 1").is_one_clear_error("--sql")

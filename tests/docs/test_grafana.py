@@ -15,10 +15,11 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import write_docs  # noqa: E402
 
 from grafana.__main__ import files  # noqa: E402
+from grafana.alerts import alerts  # noqa: E402
+from grafana.objectives import Times, recordings  # noqa: E402
 from grafana.overview import OVERVIEW  # noqa: E402
 from grafana.panels import Panel  # noqa: E402
 from grafana.privacy import PRIVACY  # noqa: E402
-from grafana.rules import Times, alerts, recordings  # noqa: E402
 
 PANELS = [*OVERVIEW.panels(), *PRIVACY.panels()]
 SECTIONS = set(re.findall(r"^## (.+)$", (ROOT / "docs/operations/runbook.md").read_text(), re.MULTILINE))

@@ -175,7 +175,7 @@ async def test_a_flow_that_is_over_leads_nowhere_at_every_step(api: Api, end: st
     for step in ("", "/country", "/front", "/check", "/cancel", "/front/picture"):
         response = await person.get(step)
         assert response.status_code == 404
-        assert "This link leads nowhere" in response.text
+        assert "This link does not work" in response.text
     assert await person.answer("front", action="specimen") == "404"
 
 

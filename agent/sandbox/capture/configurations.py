@@ -1,7 +1,7 @@
 """Capture configurations, which a capture flow names as its uiProfile (contract §10).
 
-For PictureID only `signicatpictureidConfig` has an effect. Of it the page heeds defaultCountry, allowedIdTypes,
-allowFileUpload and allowTakePhoto; the other fields are checked, kept and given back (`profile`).
+For PictureID only `signicatpictureidConfig` has an effect. The page applies its fields defaultCountry, allowedIdTypes,
+allowFileUpload and allowTakePhoto. The other fields are checked, stored and returned (`profile`).
 """
 
 from agent.sandbox.account import Account
@@ -19,15 +19,15 @@ class Configurations:
         self._account = account
 
     def rows(self) -> list[Json]:
-        """GET configurations, oldest first: a choice. None are an empty list."""
+        """GET configurations, oldest first (a choice). The list may be empty."""
         return [entry.slim() for entry in self.known.values()]
 
     def get(self, configuration_id: str) -> Json:
-        """GET configuration: the body as it was sent, without id and times."""
+        """GET configuration. Return the body as it was sent, without id and times."""
         return self._found(configuration_id).body
 
     def create(self, configuration_id: str, body: Json) -> Json:
-        """POST configuration: 409 when the id is taken."""
+        """POST configuration. Raise AssureError 409 when the id exists."""
         now = self._account.clock()
         if len(configuration_id) > LONGEST_ID:
             raise bad_request(f"The id of a configuration has at most {LONGEST_ID} characters.")
@@ -40,8 +40,7 @@ class Configurations:
         return entry.body | entry.slim()
 
     def update(self, configuration_id: str, body: Json) -> Json:
-        """PUT configuration: the body takes the place of the one of before. An unknown id is 400, as no 404 is
-        declared; both are choices."""
+        """PUT configuration. Replace the body. An unknown id is 400, because no 404 is declared. Both are choices."""
         checked = self.checked(Operation.UPDATE_CONFIGURATION, body)
         if configuration_id not in self.known:
             raise bad_request("Configuration not found.")
@@ -51,20 +50,19 @@ class Configurations:
         return entry.body | entry.slim()
 
     def delete(self, configuration_id: str) -> None:
-        """DELETE configuration. Flows that were started with it keep what it said: a choice."""
+        """DELETE configuration. Flows that were started with it keep its settings: a choice."""
         self._found(configuration_id)
         del self.known[configuration_id]
         self._account.changes += 1
 
     def checked(self, operation: Operation, body: Json) -> Profile:
-        """A configuration that was sent, or AssureError with 400."""
+        """Parse a configuration. Raise AssureError 400 when it is invalid."""
         profile = Profile.parse(body)
         self._account.screen(operation, profile.unknown(), frozenset())
         return profile
 
     def settings(self, name: str, override: Profile) -> PictureId:
-        """The PictureID settings of a flow: those of the uiProfile of that name, where there is one, under those of
-        uiProfileJSON."""
+        """The PictureID settings of a flow. Fields of uiProfileJSON override those of the named uiProfile."""
         entry = self.known.get(name)
         merged = Profile.parse((entry.body if entry else {}) | override.body())
         return merged.signicatpictureid_config or PictureId()

@@ -1,7 +1,7 @@
-"""The rules of hosted capture flows (contract §10): a link, a person who opens it, and how that ends.
+"""The rules of hosted capture flows (contract §10): a link, an end user who opens it, and its end.
 
-Unless the config is interactive a simulated person opens each link halfway through `capture_delay` and is done at its
-end. Those moments wait in a heap; whoever looks at the account next makes them happen, at the time they were due.
+Unless the config is interactive, a simulated end user opens each link halfway through `capture_delay` and finishes at
+its end. A heap holds these times. The next access to the account applies the acts that are due, with their due times.
 """
 
 import heapq
@@ -21,7 +21,7 @@ NO_IMAGES: Mapping[str, Image] = {}
 
 
 class Flows:
-    """The capture flows of one account, by token. `base` is the URL in front of every link; the server sets it."""
+    """The capture flows of one account, by token. The server sets `base`, the URL in front of every link."""
 
     def __init__(self, account: Account, configurations: Configurations) -> None:
         self.base = ""
@@ -31,7 +31,7 @@ class Flows:
         self._due: list[tuple[float, str]] = []
 
     def start(self, dossier_id: str, body: Json) -> Json:
-        """POST capture: the link. It is a bearer secret; Assure does not tell the process's id here."""
+        """POST capture. Return the link, which is a secret. Assure does not report the process's id here."""
         account, now = self._account, self._account.now()
         dossier = account.dossier(dossier_id)
         chosen, document_id = self._asked(dossier_id, body)
@@ -73,7 +73,7 @@ class Flows:
         return {"url": self._link(capture, validation.request_domain(body))}
 
     def expect(self, capture: Capture) -> None:
-        """Have the simulated person come to an unfinished flow."""
+        """Schedule the simulated end user for an unfinished flow."""
         if not self._account.config.interactive and not capture.finished:
             delay = self._account.config.capture_delay
             for at in (capture.created_at + delay / 2, capture.created_at + delay):
@@ -81,11 +81,11 @@ class Flows:
                 self._account.awaited_processes(at, "")
 
     def coming(self) -> list[tuple[float, str]]:
-        """The moments at which simulated persons will act."""
+        """The times at which simulated end users will act."""
         return [(at, "") for at, _ in self._due]
 
     def advance(self, now: float) -> None:
-        """Let simulated persons do what they should have done by now."""
+        """Apply the acts of simulated end users that are due."""
         while self._due and self._due[0][0] <= now:
             due, token = heapq.heappop(self._due)
             capture = self.captures[token]
@@ -98,7 +98,7 @@ class Flows:
                 self._end(capture, NO_IMAGES, wish, due)
 
     def open(self, token: str) -> Capture:
-        """The person opens the link; 404 when it is unknown, finished, or its dossier gone."""
+        """Open the link. Raise AssureError 404 when it is unknown or finished, or its dossier is deleted."""
         now = self._account.now()
         capture = self.captures.get(token)
         if capture is None or capture.finished or capture.dossier_id not in self._account.dossiers:
@@ -107,14 +107,14 @@ class Flows:
         return capture
 
     def process(self, capture: Capture) -> Process:
-        """The process that the person's answers belong to; 404 when it was ended or deleted meanwhile."""
+        """The process of the flow. Raise AssureError 404 when it ended or was deleted."""
         process = self._process(capture, self._account.clock())
         if process is None or process.verdict is not None:
             raise not_found("Capture")
         return process
 
     def choose_country(self, token: str, country: str) -> None:
-        """The person says where the document comes from; another country makes the document open again."""
+        """Set the issuing country. A different country reopens the document step."""
         capture = self.open(token)
         if country not in self.countries(capture):
             raise bad_request("Choose one of the countries.")
@@ -124,7 +124,7 @@ class Flows:
         self._account.changes += 1
 
     def choose_document(self, token: str, document_id: str) -> None:
-        """The person says which document it is; pictures of another one are dropped."""
+        """Set the document. Pictures of another document are dropped."""
         capture, process = self.open(token), self.process(self.open(token))
         document = next((row for row in self.documents(capture) if str(row.id) == document_id), None)
         if document is None:
@@ -137,23 +137,24 @@ class Flows:
         self._account.touch(process, self._account.clock())
 
     def picture(self, token: str, depiction: str, image: Image) -> None:
-        """The person gives one picture, in place of an earlier one."""
+        """Store one picture and replace an earlier one."""
         process = self.process(self.open(token))
         process.images[depiction] = image
         self._account.touch(process, self._account.clock())
 
     def countries(self, capture: Capture) -> dict[str, str]:
-        """The countries that the flow has documents of: names by alpha-3 code, in the table's order."""
+        """The countries for which the flow has documents: names by alpha-3 code, in the table's order."""
         return {row.country: row.country_name for row in self._offered(capture.allowed_ids)}
 
     def documents(self, capture: Capture) -> list[DocumentType]:
-        """The documents to choose from in the flow's country."""
+        """The documents of the flow's country."""
         return [row for row in self._offered(capture.allowed_ids) if row.country == capture.country]
 
     def finish(self, token: str, images: Mapping[str, Image], wish: str | None = None) -> str:
-        """The person is done: images, start. Returns where to go. `wish` is an outcome chosen at the page."""
+        """Submit the images and start the verification. Return the redirect URL. `wish` is an outcome chosen on the
+        page."""
         capture = self.open(token)
-        # A person who is done has not given up, whatever the profile had in mind.
+        # An end user who submits has not abandoned the flow, even if the profile asks for that.
         profile = outcome.profile_outcome(capture.profile)
         planned = profile if profile in OUTCOMES else None
         process = self._process(capture, self._account.clock())
@@ -161,7 +162,7 @@ class Flows:
         return self._end(capture, images, wish or marked or planned, self._account.clock())
 
     def _asked(self, dossier_id: str, body: Json) -> tuple[str, int | None]:
-        """The process type and document id that a capture request asks for."""
+        """The process type and document id of a capture request."""
         account, operation = self._account, Operation.CREATE_ARTIFACT
         dossier = account.dossier(dossier_id)
         account.screen(operation, body, validation.CAPTURE_FIELDS, dossier)
@@ -180,7 +181,7 @@ class Flows:
         return validation.process_type(providers[0]), validation.typed(providers[0], "documentId", int)
 
     def _missing(self, profile: str) -> bool:
-        """Whether uiProfile names no configuration. `sandbox-outcome-...` needs none."""
+        """True if uiProfile names an unknown configuration. `sandbox-outcome-...` needs no configuration."""
         known = not profile or profile in self._configurations.known
         missing = not known and outcome.profile_outcome(profile) is None
         if missing and self._account.config.unknown_profile == "refuse":
@@ -193,11 +194,11 @@ class Flows:
         return self._configurations.settings(profile, checked)
 
     def _allowed(self, settings: PictureId) -> list[int]:
-        """allowedIdTypes as far as the table has them; none of ours means all of ours, a choice."""
+        """The ids in allowedIdTypes that the table has. Without a match the flow allows the whole table: a choice."""
         return [number for number in settings.allowed_id_types or () if number in self._account.documents]
 
     def _first_country(self, allowed: list[int], wanted: str | None) -> str:
-        """defaultCountry, or the first that is offered when it is none of them: a choice."""
+        """Return defaultCountry when it is offered, else the first country: a choice."""
         countries = [row.country for row in self._offered(allowed)]
         return wanted if wanted in countries else next(iter(countries), "NLD")
 
@@ -205,7 +206,8 @@ class Flows:
         return [row for row in self._account.config.documents if not allowed or row.id in allowed]
 
     def _link(self, capture: Capture, domain: str) -> str:
-        """The link in the vendor's form. requestDomain stands in place of our host; scheme and port stay ours."""
+        """Build the link in the vendor's form. requestDomain replaces the simulator's host, but not its scheme and
+        port."""
         base = urlsplit(self.base)
         host = base.netloc
         if domain:
@@ -213,7 +215,7 @@ class Flows:
         return urlunsplit(SplitResult(base.scheme, host, PAGE, "", f"/artifact={capture.token}"))
 
     def _process(self, capture: Capture, at: float) -> Process | None:
-        """The flow's process, made when it is first needed; None when somebody deleted it."""
+        """The flow's process, created on first use. None when it was deleted."""
         account = self._account
         if capture.process_id is None:
             process = account.add_process(
@@ -224,7 +226,7 @@ class Flows:
         return account.processes.get(capture.process_id)
 
     def _end(self, capture: Capture, images: Mapping[str, Image], wish: str | None, at: float) -> str:
-        """Start or cancel the process, unless somebody ended or deleted it, and say where the person goes."""
+        """Start or cancel the process unless it ended or was deleted. Return the redirect URL."""
         account = self._account
         process = self._process(capture, at)
         if process and process.verdict is None:
@@ -241,7 +243,7 @@ class Flows:
 
 
 def _redirect(capture: Capture, status: str) -> str:
-    """redirectUrl with dossierId, processId and status in its query (contract §10)."""
+    """Return redirectUrl with dossierId, processId and status in its query (contract §10)."""
     parts = urlsplit(capture.redirect_url)
     added = urlencode({"dossierId": capture.dossier_id, "processId": capture.process_id or "", "status": status})
     query = f"{parts.query}&{added}" if parts.query else added

@@ -11,7 +11,7 @@ _MULTIPART = "multipart/form-data"
 
 
 def fields(content_type: str, content: bytes) -> tuple[Json, dict[str, bytes]]:
-    """Texts and pictures of a form: multipart, as the page sends it, or urlencoded, as a script may send it.
+    """Parse the texts and pictures of a form: multipart from the page, or urlencoded from a script.
 
     A picture needs no file name. An empty picture counts as not sent. AssureError 400 when multipart is malformed.
     """

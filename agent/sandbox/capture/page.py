@@ -1,15 +1,17 @@
-"""The capture page: what a person sees who opens a link (contract §10). A step at a time; forms work without a script.
+"""The capture page that the end user sees behind a link (contract §10). It has one step per page and works without
+scripts.
 
-A link is `/assure/capture/#/artifact=<token>`, as at Assure. A fragment never reaches a server, so a script at that
-address leads on to `/assure/capture/<token>`, and each step is an address below it. Without a script the person pastes
-the link into a form. Pictures go straight to the process, as images of a
-direct upload do. On the last step the person may choose how the simulated verification ends; that and the specimens are
-all that a real page would not have. Texts are in English whatever `uiLanguage` says: a choice.
+A link is `/assure/capture/#/artifact=<token>`, as at Assure. A browser never sends a fragment to a server. A script at
+that address therefore redirects to `/assure/capture/<token>`, and each step is an address below it. Without a script
+the end user pastes the link into a form. Pictures become images of the process, as in a direct upload.
 
-    GET  /assure/capture/   on to the link's flow
-    GET  link               the welcome                  POST link               done or cancel, and back to redirectUrl
-    GET  link/STEP          one step (see `steps`)       POST link/STEP          its answer, and on to the next
-    GET  link/STEP/picture  the picture given so far
+A real page has no specimens, and no choice of the simulated outcome on its last step. Texts are in English for every
+`uiLanguage`: a choice.
+
+    GET  /assure/capture/   redirect to the link's flow
+    GET  link               the welcome                  POST link               submit or cancel, then redirectUrl
+    GET  link/STEP          one step (see `steps`)       POST link/STEP          its answer, then the next step
+    GET  link/STEP/picture  the stored picture
 """
 
 import base64
@@ -30,11 +32,11 @@ START = "/assure/capture/"
 PATH = START + "{token:artifact}"
 _ARTIFACT = "artifact="
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
-_NO_PICTURE = "Take or upload a picture first, or use our specimen."
+_NO_PICTURE = "Take or upload a picture first, or use the specimen."
 
 
 def start(pasted: str | None) -> Response:
-    """The address of every link. `pasted`: a whole link or its token, from the form for browsers without a script."""
+    """The address of every link. `pasted`: a link or its token, from the form for browsers without scripts."""
     if pasted is None:
         return render("start")
     token = pasted.strip().rpartition(_ARTIFACT)[2]
@@ -42,7 +44,7 @@ def start(pasted: str | None) -> Response:
 
 
 def page(world: World, token: str, step: str = "") -> Response:
-    """A step's form, the first one that is open, or why there is none. Opening the link may create the process."""
+    """Render a step, the first open step, or the reason for a closed link. Opening the link may create the process."""
     opened = _opened(world, token)
     if opened is None:
         return _over()
@@ -53,7 +55,7 @@ def page(world: World, token: str, step: str = "") -> Response:
 
 
 def answer(world: World, token: str, step: str, content_type: str, content: bytes) -> Response:
-    """The answer to one step: on to the next that is open, or the same step again and what was wrong."""
+    """Store the answer to one step. Redirect to the next open step, or render the same step with the problem."""
     opened = _opened(world, token)
     if opened is None:
         return _over()
@@ -69,7 +71,7 @@ def answer(world: World, token: str, step: str, content_type: str, content: byte
 
 
 def submit(world: World, token: str, content_type: str, content: bytes) -> Response:
-    """Done or cancel: the process goes on, and the person is sent to redirectUrl. A script may send pictures along."""
+    """Submit or cancel, and redirect the end user to redirectUrl. A script may send pictures in the same request."""
     try:
         texts, files = fields(content_type, content)
         if texts.get("action") == "cancel":
@@ -83,7 +85,7 @@ def submit(world: World, token: str, content_type: str, content: bytes) -> Respo
 
 
 def picture(world: World, token: str, depiction: str) -> Response:
-    """The picture that the person gave for this step, for their own eyes."""
+    """Send the end user the picture that the step stored."""
     opened = _opened(world, token)
     image = opened[1].images.get(depiction) if opened else None
     if image is None or image.content is None:
@@ -93,7 +95,7 @@ def picture(world: World, token: str, depiction: str) -> Response:
 
 
 def _opened(world: World, token: str) -> tuple[Capture, Process] | None:
-    """The flow behind the link and its pending process, or None when the link leads nowhere any more."""
+    """The flow behind the link and its pending process, or None when the link is not usable."""
     try:
         capture = world.flows.open(token)
         return capture, world.flows.process(capture)
@@ -102,7 +104,7 @@ def _opened(world: World, token: str) -> tuple[Capture, Process] | None:
 
 
 def _take(world: World, capture: Capture, process: Process, step: str, texts: Json, files: dict[str, bytes]) -> None:
-    """Put the answer where it belongs. AssureError 400 when it is none."""
+    """Store the answer. Raise AssureError 400 when it is invalid."""
     flows, token = world.flows, capture.token
     if step == steps.COUNTRY:
         flows.choose_country(token, texts.get("country", ""))
@@ -117,14 +119,14 @@ def _take(world: World, capture: Capture, process: Process, step: str, texts: Js
 
 
 def _next(step: str, capture: Capture, process: Process) -> str:
-    """The step after this one, or an earlier one that is open again."""
+    """The step after this one, or an earlier step that is open again."""
     row = steps.steps(capture, process)
     following = row[row.index(step) + 1]
     return following if steps.reachable(following, capture, process) else steps.first_open(capture, process)
 
 
 def _show(world: World, capture: Capture, process: Process, step: str, refusal: AssureError | None = None) -> Response:
-    """One step as a page, with the words of a refusal when there is one."""
+    """Render one step, with the message of a refusal if there is one."""
     row = steps.steps(capture, process)
     document = world.documents.get(capture.document_id or 0)
     values: Json = {
@@ -150,7 +152,7 @@ def _show(world: World, capture: Capture, process: Process, step: str, refusal: 
 
 
 def _picture(name: str, content: bytes, world: World) -> Image:
-    """An uploaded file, under the same rules as a direct upload."""
+    """Check an uploaded file by the rules of a direct upload."""
     kind = validation.media_type(content)
     if kind is None:
         raise bad_request("This file is not a JPEG or PNG picture.")
@@ -160,7 +162,7 @@ def _picture(name: str, content: bytes, world: World) -> Image:
 
 
 def _over() -> Response:
-    # The status and a link's single use are choices: the contract does not know them (§10).
+    # The status and the single use of a link are choices: the contract does not describe them (§10).
     return render("over", 404)
 
 

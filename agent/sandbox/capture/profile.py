@@ -1,7 +1,7 @@
 """The shape of a capture configuration, as the vendor declares it (contract §10). Pure.
 
-Names are the vendor's. Every field may be absent or null. Fields that are not declared are kept apart: whether they are
-refused is the account's choice (`strict`).
+Names are the vendor's. Every field may be absent or null. Undeclared fields are collected. The account decides whether
+to refuse them (`strict`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -42,7 +42,7 @@ DocumentKind = Literal[
 
 def _unique(values: list[str]) -> list[str]:
     if len(set(values)) < len(values):
-        raise ValueError("one of the values stands there twice")
+        raise ValueError("a value occurs twice")
     return values
 
 
@@ -69,7 +69,8 @@ class _VideoId(_Shape):
 
 
 class _Translations(_Shape):
-    """Texts by key, by language. The schema has the languages one level deeper than the vendor's own example: both."""
+    """Texts by key, by language. The schema nests languages one level deeper than the vendor's example, so both are
+    valid."""
 
     __pydantic_extra__: dict[str, dict[str, str]] = Field(init=False)
     translations: dict[str, dict[str, str]] | None = None
@@ -135,7 +136,7 @@ class Profile(_Shape):
 
     @classmethod
     def parse(cls, body: Json) -> "Profile":
-        """From JSON, or AssureError with 400 that names the field."""
+        """Parse JSON. Raise AssureError 400 that names the invalid field."""
         try:
             return cls.model_validate(body)
         except ValidationError as error:
@@ -143,11 +144,11 @@ class Profile(_Shape):
             raise bad_request(f"{where} is not of the right type.") from None
 
     def body(self) -> Json:
-        """As JSON, without nulls and without what was not given."""
+        """The configuration as JSON, without nulls and absent fields."""
         return self.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
 
     def unknown(self) -> dict[str, object]:
-        """The fields that are not declared, by name, at any depth."""
+        """The undeclared fields, by name, at any depth."""
         return dict(_unknown([self]))
 
 

@@ -1,7 +1,7 @@
-"""The steps of a person through the capture page, and which comes next. Pure.
+"""The order of the steps on the capture page. Pure.
 
-welcome, country, document, a picture for each side that is needed, check. Who named the document with the link is not
-asked for country and document. A step that needs an earlier answer leads back to the first that is missing.
+The steps are welcome, country, document, a picture for each required side, and check. A link that names the document
+skips country and document. A step that needs an earlier answer leads back to the first step without one.
 """
 
 from agent.sandbox.model import DEPICTIONS, Capture, Process
@@ -21,25 +21,25 @@ def steps(capture: Capture, process: Process) -> tuple[str, ...]:
 
 
 def first_open(capture: Capture, process: Process) -> str:
-    """The first step that has no answer; `check` when all have one."""
+    """The first step without an answer, or `check` when all have one."""
     return next(step for step in steps(capture, process) if not _answered(step, capture, process))
 
 
 def reachable(step: str, capture: Capture, process: Process) -> bool:
-    """Whether all steps before this one have an answer."""
+    """True if all steps before this one have an answer."""
     row = steps(capture, process)
     return step in row and row.index(step) <= row.index(first_open(capture, process))
 
 
 def before(step: str, capture: Capture, process: Process) -> str:
-    """The step to go back to; empty for the welcome."""
+    """The step to go back to. Empty for the welcome."""
     row = steps(capture, process)
     place = row.index(step)
     return row[place - 1] if place else ""
 
 
 def current_step(step: str) -> int:
-    """Where in STAGES the step stands."""
+    """The index of the step in STAGES."""
     return 1 if step in DEPICTIONS else 2 if step == CHECK else 0
 
 

@@ -1,12 +1,12 @@
-"""Assure Events: what is told when a process finishes, when, and again until it is acknowledged (contract §11).
+"""Assure Events: the events of finished processes and their retries until acknowledgement (contract §11).
 
-Facts: the nine fields of the envelope, the name `process.complete`, the reference in eventData, tags from eventTags, no
-retry after `expiresAt`. Choices: what else eventData holds, the sender, the pace of retries (`Subscription`).
+Facts: the nine fields of the envelope, the name `process.complete`, the reference in eventData, tags from eventTags,
+and no retry after `expiresAt`. Choices: the rest of eventData, the sender, the pace of retries (`Subscription`).
 
-No timers here: the world says when something will have happened (`awaited`), `due` gives out what is to be sent by now,
-and `answered` hears what came of it; `courier` lets the time pass and sends. Scripted trouble (`faults`, operation
-`event`) drops, doubles, delays and reorders. What is under way when the simulator stops is lost, and what finishes
-while it is down is never told: polling is there for that.
+The outbox has no timers. The world reports the times of future changes (`awaited`), `due` returns the deliveries to
+send by now, and `answered` records the result. `sender` waits and sends. Scripted faults (`faults`, operation `event`)
+drop, double, delay and reorder events. A stop of the simulator loses deliveries in progress. A process that finishes
+while the simulator is down causes no event, so the client must poll.
 """
 
 import heapq
@@ -31,7 +31,7 @@ ACCOUNT = "a-spge-sandbox"
 
 @dataclass(slots=True, kw_only=True)
 class Delivery:
-    """One event on its way to one subscription. Doubled events have two of them. `at` is when it is sent next."""
+    """One event on its way to one subscription. A doubled event has two of them. `at`: when the next attempt is due."""
 
     entry: EventEntry
     subscription: Subscription
@@ -42,7 +42,7 @@ class Delivery:
 
 
 class Outbox:
-    """The events of one world. `changed` is called when there may be something to do earlier than `next_at` said."""
+    """The events of one world. It calls `changed` when it may have work before the time that `next_at` returned."""
 
     def __init__(self, world: World, faults: Faults) -> None:
         self.subscription: Subscription | None = None
@@ -56,7 +56,8 @@ class Outbox:
         world.awaited_processes = self._watch_process
 
     def subscribe(self, subscription: Subscription | None) -> None:
-        """Tell this one from now on, or nobody: of whatever finishes later. What is under way goes on."""
+        """Send events of processes that finish from now on to this subscription, or send none. Deliveries in progress
+        continue."""
         self.subscription = subscription
         self._awaited.clear()
         if subscription is not None:
@@ -65,13 +66,13 @@ class Outbox:
         self.changed()
 
     def next_at(self) -> float | None:
-        """When `due` will have something to do, or None while nothing is known."""
+        """The time at which `due` will have work, or None."""
         heads = [heap[0][0] for heap in (self._awaited, self._waiting) if heap]
         return min([*heads, *(delivery.at for delivery in self._held)], default=None)
 
     def due(self) -> list[Delivery]:
-        """Make the events of what has finished by now, and give out what is to be sent."""
-        now = self._world.now()  # simulated persons act, and so more may be awaited
+        """Create the events of processes that finished, and return the deliveries to send."""
+        now = self._world.now()  # simulated end users act, so more processes may be awaited
         while self._awaited and self._awaited[0][0] <= now:
             _, process_id = heapq.heappop(self._awaited)
             if self.subscription is not None and process_id in self._world.processes:
@@ -84,7 +85,7 @@ class Outbox:
         return found
 
     def answered(self, delivery: Delivery, answer: int | str) -> None:
-        """A delivery was answered with that status, or not at all and why. What is held back for it goes now."""
+        """Record the status or the error of a delivery. Release the event that waited for it."""
         now = self._world.clock()
         delivery.attempts += 1
         delivery.entry.attempts.append({"at": stamp(now), "answer": answer})
@@ -104,7 +105,7 @@ class Outbox:
             self.changed()
 
     def _make_event(self, subscription: Subscription, process: Process, now: float) -> None:
-        """Make the event, and let it meet its trouble."""
+        """Create the event and apply its fault."""
         status = process.status(now)
         by_request = process.verdict is not None and process.verdict.fail_reason == outcome.BY_REQUEST
         if (status == "canceled" and not subscription.when_canceled) or (
@@ -146,7 +147,7 @@ class Outbox:
                 self._queue(delivery)
 
     def _retry(self, delivery: Delivery, now: float) -> None:
-        """Once more, twice as late as the last time, but never after expiresAt."""
+        """Schedule the next attempt after twice the last delay, but never after expiresAt."""
         delivery.at = now + delivery.subscription.first_retry * 2 ** (delivery.attempts - 1)
         if delivery.at < delivery.expires_at:
             self._queue(delivery)
@@ -162,7 +163,7 @@ class Outbox:
 
 
 def _envelope(event_id: str, process: Process, dossier: Dossier, now: float, expires_at: float) -> Json:
-    """The nine fields (contract §11). eventData besides the reference is inferred."""
+    """The nine fields (contract §11). All of eventData except the reference is inferred."""
     reference = {} if dossier.reference is None else {"externalReference": dossier.reference}
     return {
         "id": event_id,
@@ -185,6 +186,6 @@ def _envelope(event_id: str, process: Process, dossier: Dossier, now: float, exp
 
 
 def _stamp(epoch: float) -> str:
-    """Seven fractional digits, as events have them (contract §11)."""
+    """Seven fractional digits, as in the vendor's events (contract §11)."""
     whole, parts = divmod(round(epoch * 10_000_000), 10_000_000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{parts:07d}Z"

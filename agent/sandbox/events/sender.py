@@ -1,4 +1,4 @@
-"""Sends the events that the outbox gives out, each in a task of its own, so that a slow receiver delays no other."""
+"""Sends the events of the outbox, each in its own task, so that a slow receiver delays no other event."""
 
 import asyncio
 import contextlib
@@ -14,15 +14,16 @@ AT_ONCE = 32  # connections to receivers
 
 
 async def wait(event: asyncio.Event, seconds: float | None) -> None:
-    """Return when the event is set, or after the seconds."""
+    """Return when the event is set, or after the given seconds."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
 
 
 class EventSender:
-    """`clock` gives epoch seconds and `wait` lets them pass; `sending` is how many deliveries are on the wire.
+    """The sender of one outbox. `clock` returns epoch seconds and `wait` waits. `sending`: the number of open
+    deliveries.
 
-    `transport` goes in the place of sockets.
+    `transport` replaces sockets.
     """
 
     def __init__(
@@ -42,11 +43,11 @@ class EventSender:
 
     @property
     def sending(self) -> int:
-        """How many deliveries have not been answered yet."""
+        """The number of deliveries without an answer."""
         return len(self._in_flight)
 
     async def run(self) -> None:
-        """Send until cancelled; what is under way then is cut."""
+        """Send until cancelled. Cancellation aborts open deliveries."""
         limits = httpx.Limits(max_connections=AT_ONCE)
         async with httpx.AsyncClient(limits=limits, trust_env=False, transport=self._transport) as http:
             try:
@@ -64,7 +65,7 @@ class EventSender:
                 await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     async def _send(self, http: httpx.AsyncClient, delivery: Delivery) -> None:
-        """One attempt; whatever comes of it is heard by the outbox."""
+        """Make one attempt and report its result to the outbox."""
         subscription = delivery.subscription
         timeout = httpx.Timeout(subscription.timeout, pool=None)
         try:

@@ -1,7 +1,7 @@
-"""Who is told of Assure Events, and how a delivery is signed (contract §11).
+"""The receiver of Assure Events and the signature of a delivery (contract §11).
 
-The Dashboard knows a webhook by its URL and an optional secret; that it is HMAC-SHA256 over the raw body is third-party
-knowledge, and the header, the encoding and the prefix are guesses. Here all of them are switches.
+The Dashboard knows a webhook by its URL and an optional secret. HMAC-SHA256 over the raw body is third-party knowledge.
+The header, the encoding and the prefix are guesses, so all of them are switches.
 """
 
 import base64
@@ -19,7 +19,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class Subscription(BaseModel):
-    """One webhook. As JSON the names are in camel case; no secret, no signature."""
+    """One webhook. JSON names are in camel case. Without a secret there is no signature."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -38,8 +38,8 @@ class Subscription(BaseModel):
     lifetime: Seconds = 30.0  # until expiresAt; that of the vendor's mock event
     first_retry: Seconds = 1.0  # then twice as long each time; choice
     timeout: Seconds = 10.0  # that of the legacy callback; choice
-    when_canceled: bool = True  # whether `canceled` is told; choice
-    when_failed_by_request: bool = True  # whether a failure by POST fail is told; choice
+    when_canceled: bool = True  # choice: false sends no event for `canceled`
+    when_failed_by_request: bool = True  # choice: false sends no event for a failure by POST fail
 
     @field_validator("url")
     @classmethod
@@ -54,7 +54,7 @@ class Subscription(BaseModel):
         return self.model_dump(by_alias=True, exclude={"secret"})
 
     def headers(self, content: bytes) -> dict[str, str]:
-        """The headers of a delivery with its signature."""
+        """The headers of a delivery, with its signature."""
         headers = {"content-type": "application/json"}
         if secret := self.secret.get_secret_value():
             digest = hmac.digest(secret.encode(), content, hashlib.sha256)

@@ -1,6 +1,6 @@
-"""The wire half of trouble: answers that are late, false, cut short, or not there at all (`faults` decides which).
+"""Injects faults into answers on the wire: late, false, cut short, or no answer at all (`rules` decides).
 
-To cut a connection one needs it, and ASGI does not hand it out; so our uvicorn protocol puts it into the scope.
+ASGI does not expose the connection that a fault must cut. The uvicorn protocol here adds it to the scope.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ Fail = Callable[[AssureError], Response]
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's own, with its connection in the scope."""
+    """uvicorn's protocol, with its connection in the scope."""
 
     def on_headers_complete(self) -> None:
-        """The request is there but for its body; the application starts."""
+        """Start the application when the headers are complete."""
         extensions: dict[str, dict[object, object]] = {CONNECTION: {"transport": self.transport}}
         self.scope["extensions"] = extensions
         super().on_headers_complete()
 
 
 class FaultInjector:
-    """Answers one call after another, each with its trouble. `sleep` is how latency passes."""
+    """Answers calls with their faults. `sleep` waits for the latency."""
 
     def __init__(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
         self._clock = clock
@@ -49,12 +49,12 @@ class FaultInjector:
         self._hanging: set[asyncio.Transport] = set()
 
     def close(self) -> None:
-        """Cut the calls that hang, so that the server can stop."""
+        """Cut the hanging calls, so that the server can stop."""
         for connection in self._hanging:
             connection.abort()
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, trouble: Trouble, act: Act, fail: Fail) -> None:
-        """Act, as far as the trouble lets us, and send what it lets through. `fail` makes an answer of an error."""
+        """Act and send, as far as the fault permits. `fail` builds the answer of an error."""
         if trouble.latency:
             await self._sleep(trouble.latency)
         rule = trouble.rule
@@ -79,7 +79,7 @@ class FaultInjector:
                 await self._wrong_answer(rule, fail)(scope, receive, send)
 
     def _wrong_answer(self, rule: Rule, fail: Fail) -> Response:
-        """An answer, but not the one that was asked for."""
+        """An answer that replaces the requested one."""
         match rule.kind:
             case Kind.FOREIGN:
                 return Response(FOREIGN, rule.status, media_type="application/json")
@@ -88,7 +88,7 @@ class FaultInjector:
             case Kind.REVOKE_TOKEN:
                 return fail(REVOKED)
         title = _TITLES[rule.kind]
-        response = fail(AssureError(int(rule.kind), title, f"{title}, as the sandbox was told."))
+        response = fail(AssureError(int(rule.kind), title, f"{title}, by a fault rule of the sandbox."))
         if rule.retry_after == "seconds":
             response.headers["retry-after"] = f"{rule.seconds:.0f}"
         elif rule.retry_after == "http-date":
@@ -97,13 +97,13 @@ class FaultInjector:
 
 
 async def _close_connection(receive: Receive) -> None:
-    """Return when the connection has ended; before that uvicorn would answer for us."""
+    """Return when the connection has ended. Before that uvicorn would send an answer itself."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def _truncate_body(response: Response, send: Send) -> None:
-    """Half of a body, under a Content-Length that promises all of it. An answer without a body promises one."""
+    """Send half of a body under a Content-Length that promises all of it. An empty body also gets such a header."""
     body = bytes(response.body) or b"{}"
     status = 200 if response.status_code == 204 else response.status_code
     headers = [(name, value) for name, value in response.raw_headers if name != b"content-length"]

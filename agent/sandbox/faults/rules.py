@@ -1,9 +1,9 @@
-"""Scripted and seeded trouble: which call meets what. The deciding half; `wire` does it.
+"""Scripted and seeded faults. This module decides which call gets which fault, and `injection` carries it out.
 
-A rule picks calls of one operation by `nth`, `every` or `rate`, or every one, and fires at most `count` times (once by
-default with `nth`, which then means the nth call and the `count - 1` after it). `*` is all that we answer; `event` is
-what we send. The first rule of a list that fires spoils the call; `latency` and `lagging-reads` spoil nothing and go
-along with any other.
+A rule selects calls of one operation by `nth`, `every` or `rate`, or selects every call. It fires at most `count`
+times. With `nth` the default count is 1, and a larger count adds the calls after the nth. `*` selects every operation
+that the sandbox answers, and `event` selects the events that it sends. The first rule of the list that fires spoils
+the call. `latency` and `lagging-reads` spoil nothing and combine with any other rule.
 """
 
 import random
@@ -19,25 +19,25 @@ _NAMES = {"retryAfter": "retry_after"}
 
 
 class Kind(StrEnum):
-    """What happens to a call."""
+    """The kind of a fault."""
 
     LATENCY = "latency"  # the answer comes `seconds` later; an event is sent so much later
     LAGGING_READS = "lagging-reads"  # a read does not show what was created less than `seconds` ago
-    TOO_MANY = "429"  # refused, with Retry-After as `retryAfter` says, about `seconds`
-    INTERNAL = "500"  # with `acts` it happened all the same; so for the next three
+    TOO_MANY = "429"  # refused, with Retry-After in the form of `retryAfter`, about `seconds`
+    INTERNAL = "500"  # with `acts` the call takes effect nevertheless, as for the next three
     BAD_GATEWAY = "502"
     UNAVAILABLE = "503"
     GATEWAY_TIMEOUT = "504"
-    RESET_BEFORE = "reset-before"  # nothing happened, and the connection is cut without an answer
-    RESET_AFTER = "reset-after"  # it happened, and the connection is cut without an answer
+    RESET_BEFORE = "reset-before"  # no effect, and the connection is cut without an answer
+    RESET_AFTER = "reset-after"  # the call takes effect, and the connection is cut without an answer
     TRUNCATED = "truncated"  # Content-Length promises more than is sent
-    FOREIGN = "foreign"  # well-formed JSON that is not Assure's, with `status`
-    HTML = "html"  # a page, as proxies make them, with `status`
+    FOREIGN = "foreign"  # well-formed JSON in a shape foreign to Assure, with `status`
+    HTML = "html"  # an HTML page as proxies send it, with `status`
     HANG = "hang"  # no answer until the client gives up
-    REVOKE_TOKEN = "revoke-token"  # noqa: S105 - 401, and the token is of no use from now on
+    REVOKE_TOKEN = "revoke-token"  # noqa: S105 - 401, and the token is invalid from now on
     DROP = "drop"  # an event is never sent
     DOUBLE = "double"  # an event is sent twice, each time until it is acknowledged
-    REORDER = "reorder"  # an event is sent after the next one was, or `seconds` later when none comes
+    REORDER = "reorder"  # an event is sent after the next event, or `seconds` later when there is none
 
 
 _HARMLESS = (Kind.LATENCY, Kind.LAGGING_READS)
@@ -48,7 +48,7 @@ _ACTS = (*_HARMLESS, Kind.RESET_AFTER, Kind.TRUNCATED, Kind.FOREIGN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One kind of trouble and the calls it meets. `acts` (default by kind): the call has its effect all the same."""
+    """One fault and the calls that it affects. `acts` (default by kind): the call takes effect nevertheless."""
 
     operation: str
     kind: Kind
@@ -62,7 +62,7 @@ class Rule:
     acts: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a rule that would silently never fire or mean something else."""
+        """Refuse a rule that never fires or has two meanings."""
         if self.operation != ANY and self.operation not in list(Operation):
             raise ValueError(f"unknown operation {self.operation!r}: one of *, {', '.join(Operation)}")
         if sum(way is not None for way in (self.nth, self.every, self.rate)) > 1:
@@ -84,12 +84,12 @@ class Rule:
 
     @property
     def acting(self) -> bool:
-        """Whether the call has its effect."""
+        """True if the call takes effect."""
         return self.kind in _ACTS if self.acts is None else self.acts
 
     @classmethod
     def parse(cls, body: object) -> "Rule":
-        """A rule from JSON: the same names, `retryAfter` for `retry_after`. ValueError says what is wrong."""
+        """Parse a rule from JSON, with `retryAfter` for `retry_after`. Raise ValueError with the cause."""
         if not isinstance(body, dict):
             raise ValueError("a rule is an object")  # noqa: TRY004 - one error for one bad document
         given: Json = {_NAMES.get(str(name), str(name)): value for name, value in body.items()}
@@ -110,7 +110,7 @@ class Rule:
 
 @dataclass(slots=True)
 class _Armed:
-    """A rule in use, and how often it saw a call and fired."""
+    """An active rule, with the number of calls that it saw and affected."""
 
     rule: Rule
     seen: int = 0
@@ -119,7 +119,7 @@ class _Armed:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What one call meets: seconds of latency, seconds of lag, and the rule that spoils it."""
+    """The fault of one call: seconds of latency, seconds of lag, and the rule that spoils it."""
 
     latency: float = 0.0
     lag: float = 0.0
@@ -128,7 +128,7 @@ class Trouble:
 
 @dataclass(slots=True)
 class Faults:
-    """The rules in force. Chance comes from the seed, so the same calls meet the same trouble."""
+    """The active rules. The seed determines chance, so the same calls get the same faults."""
 
     seed: int
     _armed: list[_Armed] = field(default_factory=list)
@@ -138,19 +138,19 @@ class Faults:
         self._chance = random.Random(f"faults/{self.seed}")  # noqa: S311 - repeatable, nothing secret
 
     def add(self, rules: Iterable[Rule]) -> None:
-        """Put rules after those in force. Each counts the calls from now on."""
+        """Append rules to the active ones. Each counts calls from now on."""
         self._armed.extend(_Armed(rule) for rule in rules)
 
     def clear(self) -> None:
-        """No more trouble."""
+        """Remove all rules."""
         self._armed.clear()
 
     def rows(self) -> list[Json]:
-        """The rules in force with `seen` and `fired`."""
+        """The active rules with `seen` and `fired`."""
         return [entry.rule.row() | {"seen": entry.seen, "fired": entry.fired} for entry in self._armed]
 
     def decide(self, operation: str) -> Trouble:
-        """What this call meets. Every rule for the operation counts it, also those that come too late to fire."""
+        """Decide the fault of this call. Every rule for the operation counts it, also after another rule fired."""
         latency = lag = 0.0
         spoiled: Rule | None = None
         for entry in self._armed:

@@ -1,8 +1,8 @@
-// Makes the capture page kinder; all of it works without. A camera inside the page, a preview of the chosen picture,
-// and no second submission by a double click. Nothing leaves the page but by its form.
+// Optional comforts of the capture page: a camera inside the page, a preview of the chosen picture, and protection
+// against a second submission by a double click. Only the forms of the page send data.
 "use strict";
 
-// Every link leads to one address first: its token stands behind `#/artifact=`, where no server sees it.
+// Every link has the same address. Its token follows `#/artifact=`, and browsers do not send that part to servers.
 if (document.querySelector("[data-start]")) {
   const token = /^#\/artifact=([A-Za-z0-9_-]+)$/.exec(location.hash)?.[1];
   location.replace(location.pathname + (token ?? "incomplete"));

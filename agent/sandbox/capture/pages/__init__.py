@@ -1,7 +1,7 @@
-"""The pages of the capture flow: Jinja2 templates beside this file, and the headers that guard them.
+"""The pages of the capture flow: Jinja2 templates in this folder, and their security headers.
 
-Nothing comes from elsewhere, nothing inline runs, and nobody may frame them. The stylesheet and the script are files of
-the package (`assets`); without the script everything works but the camera inside the page and the preview.
+A page loads nothing from other hosts, runs no inline script and cannot be framed. The stylesheet and the script are
+files of the package (`assets`). Only the camera inside the page and the preview need the script.
 """
 
 from typing import Any
@@ -22,15 +22,20 @@ _TEMPLATES = Environment(
 
 
 def render(name: str, status: int = 200, *, back_to: str = "", **values: Any) -> Response:
-    """The page of that name. `back_to`: where its form may lead in the end, besides here."""
+    """Render the page of that name. `back_to`: the URL, in addition to this server, to which its form may redirect."""
     content = _TEMPLATES.get_template(f"{name}.html").render(assets=ASSETS, **values)
-    # Browsers hold a redirect after a form to form-action too, so the way back must be in it.
+    # Browsers apply form-action to the redirect after a form as well, so the policy must contain its target.
     policy = (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' blob:; "
-        f"form-action 'self' {_source(back_to)}; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'",
+        "style-src 'self'",
+        "script-src 'self'",
+        "img-src 'self' blob:",
+        f"form-action 'self' {_source(back_to)}",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
     )
     headers = {
-        "content-security-policy": policy,
+        "content-security-policy": "; ".join(policy),
         "permissions-policy": "camera=(self), microphone=(), geolocation=()",
         "cache-control": "no-store",
         "referrer-policy": "no-referrer",
@@ -40,6 +45,6 @@ def render(name: str, status: int = 200, *, back_to: str = "", **values: Any) ->
 
 
 def _source(url: str) -> str:
-    """The URL's origin as a policy names it; only its scheme for an IPv6 address, which a policy cannot name."""
+    """The URL's origin as a policy names it. For an IPv6 address only its scheme, because a policy cannot name it."""
     parts = urlsplit(url)
     return f"{parts.scheme}:" if "[" in parts.netloc else f"{parts.scheme}://{parts.netloc}" if url else ""

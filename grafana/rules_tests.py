@@ -1,0 +1,121 @@
+"""The tests of the rules for promtool."""
+
+from typing import Any
+
+from grafana.alerts import alerts
+from grafana.objectives import Alert, Times
+from grafana.rules import annotations
+
+_WELL = {
+    'up{job="assure-agent",instance="agent:9464"}': "1x240",
+    'assure_agent_oldest_unprogressed_seconds{instance="agent:9464"}': "30x240",
+    'assure_agent_held{instance="agent:9464",reason="unexpected-answer"}': "0x240",
+    'assure_agent_possible_orphans{instance="agent:9464"}': "0x240",
+    'assure_agent_orphans_undeleted{instance="agent:9464"}': "0x240",
+    'assure_agent_deletions_overdue{instance="agent:9464"}': "0x240",
+    'assure_agent_images_undeleted{instance="agent:9464"}': "0x240",
+    'assure_agent_claims_overdue{instance="agent:9464"}': "0x240",
+    'assure_agent_paused{instance="agent:9464"}': "0x240",
+    'assure_agent_log_lines_lost_total{instance="agent:9464"}': "7x240",
+    'assure_agent_circuit_open{instance="agent:9464"}': "0x240",
+    'assure_agent_endpoint_trouble{instance="agent:9464",endpoint="token",cause="credentials"}': "0x240",
+    'assure_agent_clock_skew_seconds{instance="agent:9464"}': "-2x240",
+    'assure_agent_clock_confirmed{instance="agent:9464"}': "1x240",
+    'assure_agent_api_requests_total{instance="agent:9464",operation="read_process",result="done"}': "0+60x240",
+    'assure_agent_api_requests_total{instance="agent:9464",operation="read_process",result="busy"}': "0+1x240",
+    'assure_agent_last_event_timestamp_seconds{instance="agent:9464"}': "0+60x240",
+    'assure_agent_requests{instance="agent:9464",phase="result",state="waiting"}': "5x240",
+    'assure_agent_outcomes_total{instance="agent:9464",outcome="accepted"}': "0+1x240",
+    'assure_agent_source_last_sync_timestamp_seconds{instance="agent:9464"}': "0+60x240",
+    'assure_agent_source_files{instance="agent:9464",state="refused"}': "0x240",
+    'assure_agent_source_files{instance="agent:9464",state="waiting_withdrawal"}': "0x240",
+    'assure_agent_backup_timestamp_seconds{instance="agent:9464"}': "60+60x240",
+    'assure_agent_backup_interval_seconds{instance="agent:9464"}': "86400x240",
+    'assure_agent_start_budget_remaining{instance="agent:9464"}': "80x240",
+    'assure_agent_deliveries_pending{instance="agent:9464"}': "0x240",
+    'assure_agent_request_duration_seconds_bucket{instance="agent:9464",mode="upload",le="600.0"}': "0+1000x240",
+    'assure_agent_request_duration_seconds_count{instance="agent:9464",mode="upload"}': "0+1000x240",
+    'assure_agent_deletion_delay_seconds_bucket{instance="agent:9464",le="900.0"}': "0+1000x240",
+    'assure_agent_deletion_delay_seconds_count{instance="agent:9464"}': "0+1000x240",
+}  # fmt: skip
+
+
+# Harmless states: series, and the alerts that they must not raise.
+_NO_ALERT = (
+    (
+        "a possible orphan needs no action",
+        {
+            'assure_agent_possible_orphans{instance="agent:9464"}': "3x240",
+            'assure_agent_orphans_undeleted{instance="agent:9464"}': "0x240",
+        },
+        ("AssureAgentOrphanUndeleted",),
+    ),
+    (
+        "an orphan that the next sweep deletes raises no alert",
+        {
+            'assure_agent_possible_orphans{instance="agent:9464"}': "1x120 0x120",
+            'assure_agent_orphans_undeleted{instance="agent:9464"}': "0x118 1 1 0x120",
+        },
+        ("AssureAgentOrphanUndeleted", "AssureAgentPossibleOrphan"),
+    ),
+    (
+        "no alert on backups while backups are off",
+        {
+            'assure_agent_backup_timestamp_seconds{instance="agent:9464"}': "0x240",
+            'assure_agent_backup_interval_seconds{instance="agent:9464"}': "0x240",
+        },
+        ("AssureAgentBackupMissing", "AssureAgentBackupOld"),
+    ),
+)
+
+
+def tests(runbook: str) -> dict[str, Any]:
+    """The tests for promtool. Each alert fires in its failure, and no alert fires in normal operation."""
+    known = alerts(Times())
+    return {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "5m",
+        "tests": [
+            _test("all is well", _WELL, [_expected(alert, []) for alert in known]),
+            *(
+                _test(
+                    f"{alert.name} fires",
+                    alert.firing,
+                    [
+                        _expected(
+                            alert, [{"exp_labels": _labels(alert), "exp_annotations": annotations(alert, runbook)}]
+                        )
+                    ],
+                )
+                for alert in known
+            ),
+            *(
+                _test(name, series, [_expected(alert, []) for alert in known if alert.name in silent])
+                for name, series, silent in _NO_ALERT
+            ),
+        ],
+    }
+
+
+def _test(name: str, series: dict[str, str], expected: list[dict[str, Any]]) -> dict[str, Any]:
+    given = [{"series": key, "values": values} for key, values in series.items()]
+    return {"name": name, "interval": "1m", "input_series": given, "alert_rule_test": expected}
+
+
+def _expected(alert: Alert, found: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"eval_time": alert.after if found else "4h", "alertname": alert.name, "exp_alerts": found}
+
+
+def _labels(alert: Alert) -> dict[str, str]:
+    """The labels of the alert that the first series of `firing` raises."""
+    labels = {"severity": alert.severity, "instance": "agent:9464"}
+    kept = alert.expression.split()[0].split("{")[0]
+    if kept == "absent(up":
+        return {"severity": alert.severity, "job": "assure-agent"}
+    if kept == "up":
+        labels["job"] = "assure-agent"
+    if alert.name == "AssureAgentListenerCrowded":
+        labels["listener"] = "listen"
+    if kept == "assure_agent_source_files":
+        labels["state"] = "refused" if "refused" in alert.expression else "waiting_withdrawal"
+    return labels
