@@ -36,7 +36,7 @@ from agent.core.policy import Policy
 from agent.core.record import Desired, Phase
 from agent.core.rules.recovery import proves_store_is_stale
 from verification.assure_model import AssureModel
-from verification.builders import NOW, digested, observation_from_source, unadmitted
+from verification.builders.records import NOW, digested, observation_from_source, unadmitted
 from verification.choices import Timings
 from verification.exhaustive_choices import ExhaustiveChoices
 from verification.query_coverage import QueryCoverage

@@ -1,7 +1,6 @@
 """The installed command against the sandbox in another process: real files, real ports, real signals."""
 
 import contextlib
-import io
 import json
 import signal
 import subprocess
@@ -10,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from agent.store.connection import open_reader
 from agent.store.readonly import ReadOnlyStore
 from agent.views.resource import request_json
 from tests.support.timeouts import PATIENT, eventually
-from verification.processes import COMMAND, environment, ledger_at
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import request_file, upload_spec, write, write_atomically
+from verification.builders.settings import environment
+from verification.processes import COMMAND, PROMPT, ledger_at
 
 NEVER = "10m"  # as POLL_INTERVAL: nobody looks for a result while the test lasts, so that whoever is started waits
 
@@ -32,32 +32,21 @@ class Office:
 
     @property
     def environment(self) -> dict[str, str]:
-        return environment(self.folder, self.url, **{"LOG_LEVEL": "debug", **self.settings})
+        return environment(self.folder, self.url, **PROMPT | {"LOG_LEVEL": "debug"} | self.settings)
 
     def write(self, name: str, **spec: Any) -> Path:
-        """Write one request file; JSON is YAML."""
+        """Write one request file."""
         labels = spec.pop("labels", {})
-        document = {
-            "apiVersion": "assure-agent/v1",
-            "kind": "VerificationRequest",
-            "metadata": {"name": name, "labels": labels},
-            "spec": spec,
-        }
-        path = self.folder / "specs" / f"{name}.yaml"
-        path.write_text(json.dumps(document))
-        return path
+        return write(self.folder / "specs" / f"{name}.yaml", request_file(name, spec, labels=labels))
 
     def upload(self, name: str, outcome: str = "accepted", selfie: bool = False, **more: Any) -> Path:
         """Write an upload request whose image carries the outcome."""
         images = {"front": picture(self.folder / "images", outcome)}
         if selfie:
             images["selfie"] = picture(self.folder / "images", "selfie")
-        return self.write(
-            name,
-            processType="documentSelfie" if selfie else "document",
-            upload={"documentId": 137, "images": images},
-            **more,
-        )
+        if selfie:
+            more["processType"] = "documentSelfie"
+        return self.write(name, **upload_spec(images, **more))
 
     def run(self, *arguments: str, timeout: float = PATIENT) -> int:
         """Run the command to its end; the exit code."""
@@ -168,11 +157,6 @@ class Office:
 
 
 def picture(folder: Path, marker: str) -> str:
-    """A small picture with an outcome for the sandbox; its path below the folder."""
-    path = folder / f"{marker}.jpg"
-    if not path.exists():
-        buffer = io.BytesIO()
-        comment = "a selfie" if marker == "selfie" else f"sandbox-outcome={marker}"
-        Image.new("RGB", (64, 48), "teal").save(buffer, "JPEG", comment=comment.encode())
-        path.write_bytes(buffer.getvalue())
-    return path.name
+    """Write a small picture with an outcome for the sandbox; returns its path below the folder."""
+    comment = "a selfie" if marker == "selfie" else f"sandbox-outcome={marker}"
+    return write_atomically(folder / f"{marker}.jpg", jpeg(comment)).name

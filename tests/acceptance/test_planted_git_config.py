@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.files import jpeg, upload, write
 from tests.support.git import commit, git, repository
 from tests.support.timeouts import PATIENT
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import upload, write
 from verification.processes import COMMAND
 
 PROGRAMS = (

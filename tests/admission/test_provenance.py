@@ -7,8 +7,8 @@ import pytest
 
 from agent.store import audit
 from tests.controller.controller_harness import ControllerHarness, desk_at
-from tests.support.files import capture, write
 from tests.support.git import commit, git, repository
+from verification.builders.request_files import capture, write
 
 AUTHOR = "Ann Author"
 

@@ -10,7 +10,8 @@ from agent.core.assure_types import DocumentKey, DocumentType
 from agent.core.record import Outcome, Phase
 from agent.store import audit
 from tests.controller.controller_harness import ControllerHarness, desk_at
-from tests.support.files import capture, jpeg, upload, write
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import capture, upload, write
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import orjson
 from agent.daemon.control_socket import short_socket_path
 from agent.daemon.peer_credentials import account_of_process
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn, wait_for
-from tests.support.files import jpeg, upload, write
 from tests.support.timeouts import eventually
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import upload, write
 
 from .test_run import FAST
 

@@ -17,10 +17,10 @@ from agent.store.connection import open_writer
 from agent.store.lock import FileLock, holder
 from tests.cli.command_runner import Here
 from tests.support.environment import World
-from tests.support.files import capture, write
 from tests.support.fixtures import begin, world
 from tests.support.git import commit, repository
 from tests.support.git import git as run_git
+from verification.builders.request_files import capture, write
 
 __all__ = ["begin", "world"]
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from agent.sandbox import SandboxServer
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn
-from tests.support.files import jpeg, upload, write
 from tests.support.timeouts import eventually
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import upload, write
 
 SHIFTED = """
 import pathlib, time

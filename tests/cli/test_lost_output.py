@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from tests.cli.command_runner import COMMAND, FREE_PORT, Here
-from tests.support.files import upload, write
 from tests.support.timeouts import PATIENT, eventually
+from verification.builders.request_files import upload, write
 
 FAST = {"SCAN_INTERVAL": "200ms", "POLL_INTERVAL": "100ms", "LOG_FORMAT": "json", "LOG_LEVEL": "debug"}
 

@@ -38,7 +38,7 @@ from agent.core.observations import (
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
 from verification.assure_model import LOST_CONNECTION, REFUSED, AssureModel
-from verification.builders import (
+from verification.builders.records import (
     BACK,
     DUTCH_PASSPORT,
     FRONT,

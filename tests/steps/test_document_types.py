@@ -12,8 +12,8 @@ from agent.sandbox.config import DOCUMENTS
 from tests.support.clock import until
 from tests.support.environment import World
 from tests.support.faults import rule
-from tests.support.files import PASSPORT
 from tests.support.fixtures import Begin
+from verification.builders.request_files import PASSPORT
 
 LIST = "getDocumentTypes"
 DAY = 86_400.0

@@ -9,7 +9,8 @@ from agent.core.record import HoldReason
 from agent.sandbox.model import Image
 from tests.support.environment import World
 from tests.support.faults import rule
-from tests.support.files import IDENTITY_CARD, jpeg, png, upload, write
+from verification.builders.pictures import jpeg, png
+from verification.builders.request_files import IDENTITY_CARD, upload, write
 
 
 def data_url(kind: str, content: bytes) -> str:

@@ -31,10 +31,11 @@ from agent.store.readonly import ReadOnlyStore
 from agent.web import service
 from agent.web.dispatcher import Dispatcher
 from tests.support.timeouts import PATIENT
+from verification.builders.request_files import capture, upload, write, write_pictures
+from verification.builders.settings import settings
 from verification.null_services import serve_nothing, watch_nothing
 
 from .clock import HostClock, VirtualClock, patiently, until
-from .files import capture, jpeg, upload, write
 
 CONFIG = SandboxConfig(verification_delay=(2.0, 2.0), capture_delay=2.0)
 
@@ -74,11 +75,7 @@ class World:
 
     def upload(self, name: str, marker: str = "", back: bool = False, **more: Any) -> Path:
         """Write a request of use case 2 and its pictures; the marker goes into the front."""
-        write(self.images / name / "front.jpg", jpeg(marker))
-        images = {"front": f"{name}/front.jpg"}
-        for depiction in (*(["back"] if back else []), *(["selfie"] if more.get("processType") else [])):
-            write(self.images / name / f"{depiction}.jpg", jpeg(f"the {depiction}"))
-            images[depiction] = f"{name}/{depiction}.jpg"
+        images = write_pictures(self.images, name, marker, back=back, selfie="processType" in more)
         return write(self.specs / f"{name}.yaml", upload(name, images, **more))
 
     def capture(self, name: str, **more: Any) -> Path:
@@ -88,20 +85,12 @@ class World:
     # -- running -----------------------------------------------------------------------------------------------
 
     def settings(self, **more: Any) -> Settings:
-        config = self.sandbox.config
         given: dict[str, Any] = {
-            "base_url": self.sandbox.url,
-            "client_id": config.client_id,
-            "client_secret": config.client_secret,
-            "specs_dir": self.specs,
-            "images_dir": self.images,
-            "state_url": f"sqlite:///{self.state}",
-            "listen": "127.0.0.1:0",
             "request_timeout": 5.0,
-            "scan_interval": 3600.0,  # real seconds: tests scan when they mean it
+            "scan_interval": 3600.0,  # real seconds: a test scans by itself
             "agent_id": "tests",
         }
-        return Settings(**given | self.switches | more)
+        return Settings(**settings(self.folder, self.sandbox.url, **given | self.switches | more))
 
     @contextlib.asynccontextmanager
     async def opened(self, http: bool = False, watch: bool = False, **more: Any) -> AsyncIterator[Agent]:

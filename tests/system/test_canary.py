@@ -24,8 +24,9 @@ from tests.controller.test_crash import crash
 from tests.support.canaries import OURS, PERSONAL, PICTURE, leaks
 from tests.support.environment import World
 from tests.support.faults import rule
-from tests.support.files import jpeg, write
 from tests.system.test_claims import keys, opened, rows
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import write
 
 KEY = "Secret-Canary: a claims key of the tests, long enough"
 SECRETS = (KEY, PICTURE, "Token-Canary")

@@ -11,7 +11,8 @@ from agent.core.record import Phase
 from agent.store import audit
 from tests.support.commands import execute_offline, refused
 from tests.support.environment import World
-from tests.support.files import jpeg, upload, write
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import upload, write
 
 
 @pytest.fixture(autouse=True)
