@@ -1,7 +1,5 @@
 """Stories of a team that works with git: a bare repository, a clone as the source, the agent beside it."""
 
-import socket
-import subprocess
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
@@ -9,22 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from grafana.prometheus_server import free_port
 from tests.acceptance.installed_command import Office, picture
+from tests.support.git import git
 from tests.support.timeouts import eventually
-
-IDENTITY = {
-    "GIT_AUTHOR_NAME": "Team",
-    "GIT_AUTHOR_EMAIL": "team@example.com",
-    "GIT_COMMITTER_NAME": "Team",
-    "GIT_COMMITTER_EMAIL": "team@example.com",
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-}
-
-
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, env=IDENTITY, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from verification.builders.request_files import upload, write
 
 
 class Team:
@@ -45,18 +32,9 @@ class Team:
         (self.source / "specs").mkdir(exist_ok=True)
         office.settings |= {"SPECS_DIR": str(self.source / "specs"), "SCAN_INTERVAL": "300ms"}
 
-    def write(self, name: str, outcome: str = "accepted", **more: str) -> Path:
-        path = self.desk / "specs" / f"{name}.yaml"
-        path.parent.mkdir(exist_ok=True)
-        front = picture(self.office.folder / "images", outcome)
-        annotations = "".join(f'    {key}: "{value}"\n' for key, value in more.items())
-        path.write_text(
-            "apiVersion: assure-agent/v1\nkind: VerificationRequest\n"
-            f"metadata:\n  name: {name}\n"
-            + (f"  annotations:\n{annotations}" if annotations else "")
-            + f"spec:\n  processType: document\n  upload:\n    documentId: 137\n    images: {{front: {front}}}\n"
-        )
-        return path
+    def write(self, name: str, outcome: str = "accepted", **annotations: str) -> Path:
+        images = {"front": picture(self.office.folder / "images", outcome)}
+        return write(self.desk / "specs" / f"{name}.yaml", upload(name, images, annotations=annotations))
 
     def publish(self, message: str) -> None:
         """Commit all, push, and let the source follow."""
@@ -68,12 +46,6 @@ class Team:
 
     def until(self, condition: Callable[[dict[str, dict[str, object]]], bool]) -> None:
         eventually(lambda: condition(self.office.seen()), self.office.seen)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture
@@ -160,7 +132,7 @@ def test_a_merge_of_two_thousand_against_a_budget_of_a_hundred(team: Team) -> No
     assert all(item["dossierId"] is None for item in items.values() if item["outcome"] is None)
     plan = office.plan()
     assert (plan["budgetLeft"], plan["starts"]) == (0, 1_900)
-    assert sum("waits for the start budget" in change["reason"] for change in plan["changes"]) == 1_900
+    assert sum("waiting for the start budget" in change["reason"] for change in plan["changes"]) == 1_900
     assert starts(office) == len(office.ledger()["dossiers"]) == 100
 
 
