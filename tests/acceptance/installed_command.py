@@ -18,7 +18,7 @@ from verification.builders.request_files import request_file, upload_spec, write
 from verification.builders.settings import environment
 from verification.processes import COMMAND, PROMPT, ledger_at
 
-NEVER = "10m"  # as POLL_INTERVAL: nobody looks for a result while the test lasts, so that whoever is started waits
+NEVER = "10m"  # POLL_INTERVAL longer than a test: a request that was started waits for its result
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Office:
 
     folder: Path
     url: str
-    output: str = ""  # everything that the command ever said
+    output: str = ""  # the output of all commands so far
     settings: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -49,7 +49,7 @@ class Office:
         return self.write(name, **upload_spec(images, **more))
 
     def run(self, *arguments: str, timeout: float = PATIENT) -> int:
-        """Run the command to its end; the exit code."""
+        """Run the command to its end; returns the exit code."""
         done = subprocess.run(
             [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, timeout=timeout
         )
@@ -65,7 +65,7 @@ class Office:
         return json.loads(done.stdout)
 
     def plan(self) -> dict[str, Any]:
-        """What `plan` says, whatever its exit code."""
+        """Run `plan`; its exit code may be any."""
         done = subprocess.run([*COMMAND, "plan", "-o", "json"], env=self.environment, capture_output=True, text=True)
         plan: dict[str, Any] = json.loads(done.stdout)
         return plan
@@ -74,7 +74,7 @@ class Office:
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
         """The agent in the background; ended with SIGTERM.
 
-        It speaks into a file: a pipe that nobody reads is full after 64 KiB, and would halt it.
+        Its output goes to a file: a pipe without a reader is full after 64 KiB and would block the agent.
         """
         log = self.folder / "agent.platform.log"
         with (
@@ -95,24 +95,24 @@ class Office:
                     self.output += log.read_text()
 
     def items(self) -> dict[str, dict[str, Any]]:
-        """What `get` knows, by name."""
+        """The requests that `get` prints, by name."""
         return {item["name"]: item for item in self.json("get")["items"]}
 
-    # -- looking on from here: a command takes half a second to start, and is asked when something has to be shown
+    # -- reading the store in this process, because a command takes half a second to start
 
     @property
     def state(self) -> Path:
         return self.folder / "state" / "agent.db"
 
     def seen(self) -> dict[str, dict[str, Any]]:
-        """What `get` would say by now, by name."""
+        """The requests that `get` would print now, by name; none while the store is being created."""
         if not self.state.exists():
             return {}
         try:
             with ReadOnlyStore(self.state) as reading:
                 return {record.name: request_json(record) for record in reading.all()}
         except Exception:
-            return {}  # it is just being made
+            return {}
 
     def offers(self, name: str) -> bool:
         """True when there is a capture link for this request."""
@@ -122,14 +122,14 @@ class Office:
             return reading.link(seen[name]["uid"]) is not None
 
     def scans(self, count: int = 4) -> None:
-        """Return when the source was scanned so many times more."""
+        """Return after `count` more scans of the source."""
         seen = {self._scanned_at()}
 
         def scanned() -> bool:
             seen.add(self._scanned_at())
             return len(seen) > count
 
-        eventually(scanned, lambda: "nobody scans")
+        eventually(scanned, lambda: "the agent does not scan")
 
     def _scanned_at(self) -> float:
         with contextlib.closing(open_reader(self.state)) as connection:
@@ -144,7 +144,7 @@ class Office:
         return done.stdout.strip() or None
 
     def ledger(self) -> dict[str, Any]:
-        """What really happened at Assure."""
+        """The ledger of the sandbox."""
         return ledger_at(self.url)
 
     def processes(self) -> list[dict[str, Any]]:
@@ -152,7 +152,7 @@ class Office:
         return [process for dossier in self.ledger()["dossiers"] for process in dossier["processes"]]
 
     def left_behind(self) -> list[dict[str, Any]]:
-        """Dossiers that were not deleted."""
+        """The dossiers that were not deleted."""
         return [dossier for dossier in self.ledger()["dossiers"] if dossier["deletedAt"] is None]
 
 

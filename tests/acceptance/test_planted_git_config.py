@@ -63,7 +63,7 @@ class Ground:
 
     @property
     def ran(self) -> str:
-        """What was run, a line each."""
+        """The programs that ran, one line each."""
         note = self.folder / "ran"
         return note.read_text() if note.exists() else ""
 
@@ -102,7 +102,7 @@ class Ground:
                     opened.write(f'[{heading}]\n\t{key} = "{value}"\n')
 
     def touch(self) -> None:
-        """Let every file look changed, so that git has to look into it."""
+        """Change the times of every file, so that git has to read it."""
         for path in self.checkout.rglob("*"):
             if ".git" not in path.parts and path.is_file():
                 os.utime(path, (1_700_000_000, 1_700_000_000))
@@ -167,7 +167,7 @@ def in_the_settings_of_the_user(ground: Ground) -> None:
 
 
 def in_a_bare_repository(ground: Ground, folder: str, *but: str) -> None:
-    """The files of a repository, beside those that are there, as a merge request can add them."""
+    """The files of a repository, in addition to the existing files, as a merge request can add them."""
     here, inner = ground.checkout / folder, ground.folder / "inner"
     git(ground.folder, "init", "-q", str(inner))
     for path in here.iterdir():

@@ -1,4 +1,4 @@
-"""Stories of a team that works with git: a bare repository, a clone as the source, the agent beside it."""
+"""Stories of a team that works with git: a bare repository, a clone as the source and the agent."""
 
 import urllib.request
 from collections import Counter
@@ -15,7 +15,7 @@ from verification.builders.request_files import upload, write
 
 
 class Team:
-    """People who work in a clone of their own, and a clone that the agent follows."""
+    """Authors with their own clone, and a clone that the agent reads."""
 
     def __init__(self, office: Office) -> None:
         self.office = office
@@ -37,7 +37,7 @@ class Team:
         return write(self.desk / "specs" / f"{name}.yaml", upload(name, images, annotations=annotations))
 
     def publish(self, message: str) -> None:
-        """Commit all, push, and let the source follow."""
+        """Commit all, push, and pull into the source."""
         git(self.desk, "add", "-A")
         git(self.desk, "commit", "-q", "-m", message)
         git(self.desk, "push", "-q", "origin", "main")
@@ -59,7 +59,7 @@ def starts(office: Office) -> int:
 
 @pytest.mark.sandbox(delay="100ms")
 def test_a_merge_of_three_a_revert_and_the_revert_of_the_revert(team: Team) -> None:
-    """[I2, I3] Three people are verified once; taking the files away and putting them back starts nothing."""
+    """[I2, I3] Three people are verified once; removing and restoring the files starts nothing."""
     for name in ("anna", "bert", "cleo"):
         team.write(name)
     with team.office.running():
@@ -119,7 +119,7 @@ def test_a_merge_of_two_thousand_against_a_budget_of_a_hundred(team: Team) -> No
         team.write(f"person-{number:04}")
     team.publish("Verify two thousand people")
     office.settings |= {"MAX_STARTS_PER_DAY": "100", "LISTEN": f"127.0.0.1:{free_port()}"}
-    office.settings["LOG_LEVEL"] = "warning"  # nobody reads the pipe while it runs: it must not fill up
+    office.settings["LOG_LEVEL"] = "warning"  # short output
     with office.running():
         eventually(lambda: sum(row["deletedAt"] is not None for row in office.ledger()["dossiers"]) == 100)
         team.until(lambda items: sum(item["state"] == "waiting" for item in items.values()) == 1_900)
@@ -137,7 +137,7 @@ def test_a_merge_of_two_thousand_against_a_budget_of_a_hundred(team: Team) -> No
 
 
 @pytest.mark.sandbox(delay="100ms")
-def test_a_hold_is_answered_from_git(team: Team) -> None:
+def test_a_hold_is_resolved_from_git(team: Team) -> None:
     """[I2] The changed document is verified once a person says so in the file."""
     team.write("anna")
     with team.office.running():
@@ -156,7 +156,7 @@ def test_a_hold_is_answered_from_git(team: Team) -> None:
 
 @pytest.mark.sandbox(delay="100ms")
 def test_a_typo_on_friday_is_repaired_on_monday(team: Team) -> None:
-    """[I9] The typo is refused with its place; the others go on; the repair is admitted."""
+    """[I9] The typo is refused with its line, the other requests continue, and the repair is admitted."""
     team.write("anna")
     broken = team.write("bert")
     good = broken.read_text()

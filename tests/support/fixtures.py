@@ -1,4 +1,4 @@
-"""The fixture that gives a test its world."""
+"""Fixtures of the folder and the world of a test."""
 
 import os
 import tempfile
@@ -20,7 +20,7 @@ SHM = Path("/dev/shm")
 
 @contextmanager
 def in_memory(otherwise: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: an fsync on a disk takes longer than all the rest."""
+    """A folder in memory if the system has one, because an fsync on a disk is slow."""
     if not os.access(SHM, os.W_OK):
         yield otherwise
         return
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 async def begin(folder: Path) -> AsyncIterator[Begin]:
-    """Begins a world; keywords are switches of the sandbox."""
+    """A function that begins a world; keywords are switches of the sandbox."""
     async with AsyncExitStack() as stack:
 
         async def start(**switches: Any) -> World:

@@ -1,6 +1,6 @@
-"""How long a test waits for what must happen: longer than a process or a machine stands still while it does other work.
+"""The time that a test waits for an event: longer than any pause of a busy machine.
 
-Nobody waits that long where all is well, and a limit proves nothing but that an end comes.
+A test that passes never waits that long. The limit only ends a test that fails.
 """
 
 import time
@@ -10,7 +10,7 @@ PATIENT = 600.0  # seconds
 
 
 def eventually(true: Callable[[], object], message: Callable[[], object] = lambda: "it did not happen") -> None:
-    """Wait for another process or thread; fail with what is `message` then when it never happens."""
+    """Wait for another process or thread; fail with `message` when the condition never holds."""
     end = time.monotonic() + PATIENT
     while not true():
         assert time.monotonic() < end, message()

@@ -1,7 +1,7 @@
 """Request files as text, their specs, and files on disk.
 
-Keywords of the builders: `document_id`, `document_type` and `read_back` are fields of `upload`, `labels` and
-`annotations` belong to the metadata, and all others are fields of the spec.
+The keywords `document_id`, `document_type` and `read_back` are fields of `upload`. `labels` and `annotations` belong to
+the metadata. All other keywords are fields of the spec.
 """
 
 from pathlib import Path
