@@ -137,7 +137,7 @@ async def test_a_request_that_is_watched_for_long_is_searched_for_ever_less_ofte
     async with world.opened() as agent:
         before = world.ledger.calls["getDossiers"]
         for _ in range(24 * 60):
-            world.clock._time += 60.0
+            world.clock.skip(60.0)
             await agent._orphans.sweep()
         assert 40 < world.ledger.calls["getDossiers"] - before < 150
 
@@ -235,10 +235,10 @@ async def test_an_orphan_that_a_request_owns_is_left_to_it(world: World) -> None
 async def test_a_sweep_asks_nothing_of_assure_about_what_a_request_owns(world: World) -> None:
     await adopted(world)
     async with world.opened() as agent:
-        world.clock._time += 120.0
+        world.clock.skip(120.0)
         await agent._orphans.sweep()
         before = len(world.calls)
-        world.clock._time += 3600.0
+        world.clock.skip(3600.0)
         await agent._orphans.sweep(at_once=True)
         assert len(world.calls) == before
     assert world.rows("SELECT closed_at FROM orphans") == [(None,)]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
 from agent.core.assure_types import DossierReading, ListedProcess, ProcessReading, Status
 from agent.core.audit import Audited, replay
 from agent.core.effect import (
@@ -31,6 +33,7 @@ from agent.core.observations import (
     Observation,
     ProcessCreated,
     ProcessRead,
+    Resumed,
     TargetMissing,
     TimerFired,
     VerificationStarted,
@@ -126,6 +129,18 @@ class Story:
             check_reads(self.asked, self.policy)
         if taken.orphan is not None:
             self.orphans.append(taken.orphan)
+
+
+UNKNOWNS = [pytest.param("unanswered", id="no answer"), pytest.param("resumed", id="the agent crashed")]
+
+
+def doubted(story: Story, how: str) -> None:
+    """Make the answer to the open intent unknown: no answer came, or the agent crashed before it came."""
+    assert story.record.intent is not None
+    if how == "resumed":
+        story.sees(Resumed)
+    else:
+        story.unanswered(story.record.intent.kind)
 
 
 # -- the road of a story, up to a point --------------------------------------------------------------------------------

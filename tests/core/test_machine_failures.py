@@ -4,6 +4,7 @@ import pytest
 from story import (
     NOW,
     POLICY,
+    UNKNOWNS,
     Story,
     at_create,
     at_deletion,
@@ -13,6 +14,7 @@ from story import (
     at_start,
     capture,
     deletes,
+    doubted,
     upload,
 )
 
@@ -36,24 +38,12 @@ from agent.core.observations import (
     ImagesInvalid,
     ImagesVerified,
     ProcessCreated,
-    Resumed,
     TargetMissing,
 )
 from agent.core.record import HoldReason, Outcome, Phase
 
 DAY = 86400.0
 SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
-UNKNOWNS = [pytest.param("unanswered", id="no answer"), pytest.param("resumed", id="we crashed")]
-
-
-def doubted(story: Story, how: str) -> None:
-    """The open intent's answer is unknown: none came, or we ended before it came."""
-    assert story.record.intent is not None
-    if how == "resumed":
-        story.sees(Resumed)
-    else:
-        story.unanswered(story.record.intent.kind)
-
 
 # -- deletion ----------------------------------------------------------------------------------------------------------
 

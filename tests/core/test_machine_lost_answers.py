@@ -6,6 +6,7 @@ import pytest
 from story import (
     NOW,
     POLICY,
+    UNKNOWNS,
     Story,
     at_create,
     at_deletion,
@@ -14,6 +15,7 @@ from story import (
     at_start,
     capture,
     deletes,
+    doubted,
     listed,
     upload,
 )
@@ -45,24 +47,12 @@ from agent.core.observations import (
     ImagesUploaded,
     ImagesVerified,
     ProcessCreated,
-    Resumed,
     TargetMissing,
 )
 from agent.core.record import Outcome, Phase
 from agent.core.retry import start_spacing
 
 SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
-UNKNOWNS = [pytest.param("unanswered", id="no answer"), pytest.param("resumed", id="we crashed")]
-
-
-def doubted(story: Story, how: str) -> None:
-    """The open intent's answer is unknown: none came, or we ended before it came."""
-    assert story.record.intent is not None
-    if how == "resumed":
-        story.sees(Resumed)
-    else:
-        story.unanswered(story.record.intent.kind)
-
 
 # -- unknown: create dossier -------------------------------------------------------------------------------------------
 

@@ -114,6 +114,10 @@ class VirtualClock:
         """Let time pass by itself again."""
         self.stop_at = math.inf
 
+    def skip(self, seconds: float) -> None:
+        """Let that much time pass while no agent runs."""
+        self._time += seconds
+
     async def rest(self) -> None:
         """Return once every loop waits and only time can make progress."""
         await until(lambda: self.quiet and len(self._waiting) - self.asleep - self.dozing >= len(self._loops))

@@ -111,7 +111,7 @@ async def test_no_byte_holds_a_personal_value_in_any_case(world: World, requests
     assert len(clear) == 2  # so there was something to be found
     assert leaks(b"".join(clear), PERSONAL) == list(PERSONAL)
     backup = back_up(world.state, world.folder / "backup.db").path
-    world.clock._time += 3600
+    world.clock.skip(3600)
     await world.settle()
     assert (rows(world.state), keys(world)) == ([], [])
     nothing_leaked(world, *await said_of(world, metrics=False))

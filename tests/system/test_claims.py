@@ -168,7 +168,7 @@ async def test_the_key_of_a_day_encrypts_the_claims_that_expire_on_it(world: Wor
 async def test_an_agent_that_was_down_erases_expired_claims_when_it_starts(world: World) -> None:
     world.upload("a", **CLAIMS)
     await world.settle()
-    world.clock._time += 3601
+    world.clock.skip(3601)
     await world.settle()
     assert (rows(world.state), keys(world)) == ([], [])
     assert world.history("a")[-1] == "ClaimsErased"
@@ -271,6 +271,6 @@ async def test_a_fresh_verification_has_claims_of_its_own(world: World) -> None:
         newest = reading.claims(world.record("a").uid)
     assert newest is not None
     assert newest.generation == 2
-    world.clock._time += 7200
+    world.clock.skip(7200)
     await world.settle()
     assert (rows(world.state), keys(world)) == ([], [])
