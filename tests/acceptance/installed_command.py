@@ -12,6 +12,7 @@ from typing import Any
 from agent.store.connection import open_reader
 from agent.store.readonly import ReadOnlyStore
 from agent.views.resource import request_json
+from tests.support.stores import records
 from tests.support.timeouts import PATIENT, eventually
 from verification.builders.pictures import jpeg
 from verification.builders.request_files import request_file, upload_spec, write, write_atomically
@@ -106,13 +107,7 @@ class Office:
 
     def seen(self) -> dict[str, dict[str, Any]]:
         """The requests that `get` would print now, by name; none while the store is being created."""
-        if not self.state.exists():
-            return {}
-        try:
-            with ReadOnlyStore(self.state) as reading:
-                return {record.name: request_json(record) for record in reading.all()}
-        except Exception:
-            return {}
+        return {name: request_json(record) for name, record in records(self.state).items()}
 
     def offers(self, name: str) -> bool:
         """True when there is a capture link for this request."""

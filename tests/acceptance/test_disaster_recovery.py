@@ -12,25 +12,14 @@ import pytest
 
 from agent.core.record import Record
 from agent.store.connection import sqlite3
-from agent.store.readonly import ReadOnlyStore
 from tests.acceptance.installed_command import NEVER, Office
+from tests.support.stores import records
 from tests.support.timeouts import PATIENT, eventually
 from verification.processes import COMMAND
 
 
-def records(office: Office) -> dict[str, Record]:
-    """The records in the store, by name, read in this process because a command is slow to start."""
-    if not state(office).exists():
-        return {}
-    try:
-        with ReadOnlyStore(state(office)) as reading:
-            return {record.name: record for record in reading.all()}
-    except Exception:
-        return {}  # it is just being made
-
-
 def until(office: Office, true: Callable[[dict[str, Record]], bool]) -> None:
-    eventually(lambda: true(records(office)), lambda: records(office))
+    eventually(lambda: true(records(state(office))), lambda: records(state(office)))
 
 
 def state(office: Office, name: str = "agent.db") -> Path:
