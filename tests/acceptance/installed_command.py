@@ -95,10 +95,6 @@ class Office:
                 finally:
                     self.output += log.read_text()
 
-    def items(self) -> dict[str, dict[str, Any]]:
-        """The requests that `get` prints, by name."""
-        return {item["name"]: item for item in self.json("get")["items"]}
-
     # -- reading the store in this process, because a command takes half a second to start
 
     @property
@@ -108,6 +104,11 @@ class Office:
     def seen(self) -> dict[str, dict[str, Any]]:
         """The requests that `get` would print now, by name; none while the store is being created."""
         return {name: request_json(record) for name, record in records(self.state).items()}
+
+    def items(self) -> dict[str, dict[str, Any]]:
+        """The same requests, when the store must exist."""
+        assert self.state.exists()
+        return self.seen()
 
     def offers(self, name: str) -> bool:
         """True when there is a capture link for this request."""
