@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from agent.store.identity_key import Keys
-from bench.process import CLIENT, CORES, cpu_of, peak, rss
-from bench.request_files import REQUEST, picture
+from bench.process import CORES, cpu_of, peak, rss
+from bench.request_files import FRONT, request
 from bench.synthetic_store import AGENT, SOURCE
+from verification.builders.pictures import noise
+from verification.builders.request_files import write
+from verification.builders.settings import environment
 
 T = TypeVar("T")
 
@@ -81,7 +84,7 @@ class Workspace:
         """Create the folders."""
         for name in ("specs", "state"):
             (self.folder / name).mkdir(exist_ok=True)
-        (self.folder / "front.jpg").write_bytes(picture())
+        write(self.folder / FRONT, noise())
 
     @property
     def specs(self) -> Path:
@@ -96,25 +99,13 @@ class Workspace:
     def drop(self, name: str) -> float:
         """Write a request file atomically. Return the time, in seconds since the epoch."""
         made = self.folder / "made.tmp"
-        made.write_text(REQUEST.format(name=name))
+        made.write_text(request(name))
         now = time.time()
         made.rename(self.folder / "specs" / f"{name}.yaml")
         return now
 
     def _environment(self, url: str) -> dict[str, str]:
-        settings = {
-            "BASE_URL": url,
-            "CLIENT_ID": CLIENT["client_id"],
-            "CLIENT_SECRET": CLIENT["client_secret"],
-            "SPECS_DIR": str(self.folder / "specs"),
-            "IMAGES_DIR": str(self.folder),
-            "STATE_URL": f"sqlite:///{self.store}",
-            "LISTEN": "127.0.0.1:0",
-            "AGENT_ID": AGENT,
-            "LOG_FORMAT": "json",
-            **self.settings,
-        }
-        return {**os.environ, **{f"ASSURE_AGENT_{name}": value for name, value in settings.items()}}
+        return environment(self.folder, url, AGENT_ID=AGENT, LOG_FORMAT="json", **self.settings)
 
     @contextlib.contextmanager
     def running(self, url: str) -> Iterator[Running]:

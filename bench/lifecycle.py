@@ -22,10 +22,14 @@ from agent.core.step import Step
 from agent.daemon.agent import Agent
 from agent.platform.clock import SystemClock
 from agent.platform.log import configure
+from agent.platform.settings import Settings
 from agent.ports import Image
-from bench.process import CLIENT, child, cpu, cpu_of, median, report, sandbox
+from bench.process import child, cpu, cpu_of, median, report, sandbox
 from bench.report import Ratio, Scale, Section
-from bench.request_files import REQUEST, picture, settings
+from bench.request_files import FRONT, request
+from verification.builders.pictures import noise
+from verification.builders.request_files import write
+from verification.builders.settings import CLIENT, settings
 
 CONCURRENCY = 64
 _KINDS = {
@@ -89,7 +93,7 @@ async def _all(count: int, lifecycle: Callable[[int], Awaitable[None]]) -> None:
 async def _seam(count: int, url: str) -> dict[str, float]:
     """The calls that the agent makes for one upload request, and nothing else."""
     config = Config(base_url=url, token_url=url + TOKEN_PATH, concurrency=CONCURRENCY, **CLIENT)
-    image = Image(content=picture(), media_type="image/jpeg")
+    image = Image(content=noise(), media_type="image/jpeg")
     began, spent = time.perf_counter(), cpu()
     async with AssureClient(config, SystemClock()) as client:
 
@@ -112,8 +116,8 @@ async def _seam(count: int, url: str) -> dict[str, float]:
 
 
 async def _aiohttp(count: int, url: str) -> dict[str, float]:
-    """The same calls directly through aiohttp."""
-    image = Image(content=picture(), media_type="image/jpeg")
+    """The same calls, with nothing between them and the socket."""
+    image = Image(content=noise(), media_type="image/jpeg")
     base = url + "/assure/dossiers"
     began, spent = time.perf_counter(), cpu()
     connector = aiohttp.TCPConnector(limit=CONCURRENCY)
@@ -155,10 +159,10 @@ async def _agent(count: int, url: str) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "front.jpg").write_bytes(picture())
-        known = settings(folder, url, concurrency=CONCURRENCY)
+        write(folder / FRONT, noise())
+        known = Settings(**settings(folder, url, poll_interval=1.0, concurrency=CONCURRENCY))
         for number in range(count):
-            (folder / "specs" / f"{number}.yaml").write_text(REQUEST.format(name=f"person-{number}"))
+            write(folder / "specs" / f"{number}.yaml", request(f"person-{number}"))
         await asyncio.sleep(0.3)  # files settle before they are read
         configure("json", "error")
         began, spent = time.perf_counter(), cpu()

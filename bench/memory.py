@@ -8,9 +8,11 @@ from pathlib import Path
 from bench.command import Workspace, eventually
 from bench.process import median
 from bench.report import Ratio, Scale, Section
-from bench.request_files import REQUEST, picture
+from bench.request_files import FRONT, request
 from bench.simulator_process import simulator_process
 from bench.synthetic_store import begin, filed, waiting, write_store
+from verification.builders.pictures import noise
+from verification.builders.request_files import write
 
 _SIDE = 2330  # pixels: 5 MB
 _AT_ONCE = 16
@@ -22,7 +24,7 @@ def measure(scale: Scale) -> Section:
     few, many = (1_000, 100_000) if scale.long else (1_000, 10_000)
     some, more = (48, 192) if scale.long else (32, 96)
     waits = {count: _waits(count) for count in (few, many)}
-    image = len(picture(_SIDE)) / 1e6
+    image = len(noise(_SIDE)) / 1e6
     uploads = {count: median([_uploads(count) for _ in range(scale.rounds)]) for count in (some, more)}
     each = (waits[many] - waits[few]) / (many - few)
     rows: list[tuple[str, tuple[float | None, ...]]] = [
@@ -58,7 +60,7 @@ def _waits(count: int) -> int:
         keys = begin(place.store)
         names = [f"person-{number}" for number in range(count)]
         for one in names:
-            (place.specs / f"{one}.yaml").write_text(REQUEST.format(name=one))
+            (place.specs / f"{one}.yaml").write_text(request(one))
         requests = write_store(place.store, [waiting(time.time(), followed=True)], filed(keys, place.specs, names))
         with simulator_process(place.folder, requests) as assure, place.running(assure.url) as agent:
             agent.wait_until_idle()
@@ -69,8 +71,8 @@ def _uploads(count: int) -> dict[str, float]:
     """Memory at rest, peak memory, and CPU per megabyte, of this number of uploads."""
     with tempfile.TemporaryDirectory() as name:
         place = Workspace(Path(name), {"CONCURRENCY": str(_AT_ONCE), "POLL_INTERVAL": "1s"})
-        content = picture(_SIDE)
-        (place.folder / "front.jpg").write_bytes(content)
+        content = noise(_SIDE)
+        write(place.folder / FRONT, content)
         with simulator_process(place.folder) as assure, place.running(assure.url) as agent:
             agent.wait_until_idle()
             rest, spent = agent.rss(), agent.cpu()

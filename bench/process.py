@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 CORES = sorted(os.sched_getaffinity(0))
-CLIENT = {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}  # the simulator accepts them
 _TICK = os.sysconf("SC_CLK_TCK")
 
 

@@ -11,16 +11,18 @@ import uvloop
 
 from agent.daemon.agent import Agent
 from agent.platform.log import configure
+from agent.platform.settings import Settings
 from agent.store.identity_key import Keys
 from bench.command import Workspace, eventually, reference
 from bench.process import child, cpu, median, report, rss
 from bench.report import Ratio, Scale, Section
-from bench.request_files import REQUEST, settings
+from bench.request_files import request
 from bench.simulator_process import SimulatorProcess, simulator_process
+from verification.builders.settings import settings
 
 _FOLDERS = 100
-_SUSPENDED = REQUEST + "  suspend: true\n"  # the agent admits it and sends no call
-_CHECKS = 10  # resyncs, each followed by a bare walk
+_SUSPENDED = "  suspend: true\n"  # the request is admitted and causes no call
+_CHECKS = 10  # resyncs, and bare walks by turns with them
 _ROWS = {
     "load": ("first load, s", "load_cpu"),
     "resync": ("resync, nothing changed, ms", "resync_cpu"),
@@ -74,8 +76,8 @@ def _loaded(place: Workspace, assure: SimulatorProcess, count: int) -> dict[str,
     for number in range(count):
         folder = place.specs / f"{number % _FOLDERS:02}"
         folder.mkdir(exist_ok=True)
-        (folder / f"person-{number}.yaml").write_text(_SUSPENDED.format(name=f"person-{number}"))
-    time.sleep(0.5)  # the files become stable
+        (folder / f"person-{number}.yaml").write_text(request(f"person-{number}") + _SUSPENDED)
+    time.sleep(0.5)  # they settle
     return child("bench.source", str(place.folder), assure.url)
 
 
@@ -88,7 +90,7 @@ def _changed(place: Workspace, assure: SimulatorProcess, count: int, changes: in
         agent.wait_until_idle()
         for number in range(0, count, count // changes):
             name, made = f"person-{number}", place.folder / "made.tmp"
-            made.write_text(REQUEST.format(name=name))
+            made.write_text(request(name))
             asked, changed = reference(keys, name), time.time()
             made.rename(place.specs / f"{number % _FOLDERS:02}" / f"{name}.yaml")
             created = eventually(lambda asked=asked: assure.send("times")["created"].get(asked))  # type: ignore[misc]
@@ -101,7 +103,7 @@ def _changed(place: Workspace, assure: SimulatorProcess, count: int, changes: in
 async def _load(folder: Path, url: str) -> dict[str, float]:
     """Run the first scan in its own process, then the resyncs in turn with a bare walk."""
     configure("json", "error")
-    known = settings(folder, url, state_url=f"sqlite:///{folder}/state/agent.db", agent_id="bench")
+    known = Settings(**settings(folder, url, poll_interval=1.0, agent_id="bench"))
     async with Agent.opened(known) as agent:
         began, spent = time.perf_counter(), cpu()
         await agent.scan()

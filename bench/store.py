@@ -14,7 +14,7 @@ from agent.store.audit import verify
 from agent.store.sqlite import SqliteStore
 from bench.process import child, cpu, median, report
 from bench.report import Ratio, Scale, Section
-from tests.store.support import Life
+from verification.builders.lives import Life
 
 _AT_ONCE = (1, 8, 64)
 _DIGITS = 24  # of a uid

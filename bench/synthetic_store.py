@@ -27,7 +27,8 @@ from agent.store.digests import LABELS, NAME, RequestDigests
 from agent.store.identity_key import Keys
 from agent.store.repository import event_hash
 from agent.store.sqlite import SqliteStore
-from tests.store.support import Life, upload
+from verification.builders.lives import Life
+from verification.builders.records import upload
 
 AGENT = "bench"  # AGENT_ID
 SOURCE = "default"  # SOURCE_NAME. A scan misses no file of the source `elsewhere`
@@ -76,7 +77,7 @@ def settled(at: float) -> Life:
 def waiting(at: float, followed: bool = False) -> Life:
     """Started and waiting for its result. With `followed` its file is in the folder."""
     digest, essence, file = _DOCUMENT
-    desired = upload(digest=digest, essence=essence, file=file, line=1) if followed else upload()
+    desired = upload(back=False, digest=digest, essence=essence, file=file, line=1) if followed else upload(back=False)
     source = SOURCE if followed else "elsewhere"
     return Life(_UID, desired, at, name=_NAME, agent=AGENT, source=source).until(Phase.RESULT)
 

@@ -31,7 +31,8 @@ from grafana.overview import OVERVIEW
 from grafana.panels import Panel
 from grafana.privacy import PRIVACY
 from grafana.prometheus_server import Prometheus, free_port, running
-from verification.processes import COMMAND, environment, simulated
+from verification.builders.settings import environment
+from verification.processes import COMMAND, simulated
 
 PICTURE = Path(__file__).parents[1] / "docs/images/panels.png"
 SECONDS = 300.0
@@ -78,6 +79,7 @@ class Load:
             IMAGES_DIR=str(Path(__file__).parents[1] / "images"),
             LISTEN=f"127.0.0.1:{port}",
             POLL_INTERVAL="2s",
+            SCAN_INTERVAL="500ms",
             REQUEST_TIMEOUT="2s",
         )
         (folder / "specs").mkdir()

@@ -15,8 +15,9 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from verification.processes import COMMAND, environment, simulated  # noqa: E402
-from verification.request_files import IDENTITY_CARD, request, upload_request, write_file  # noqa: E402
+from verification.builders.request_files import IDENTITY_CARD, upload, write, write_pictures  # noqa: E402
+from verification.builders.settings import environment  # noqa: E402
+from verification.processes import COMMAND, PROMPT, simulated  # noqa: E402
 
 IMAGES = ROOT / "docs/images"
 DONE = ("accepted", "accepted", "rejected", "accepted", "inconclusive", "accepted")
@@ -27,23 +28,23 @@ PATIENCE = 120.0  # seconds until the requests have settled
 
 def write_requests(folder: Path) -> None:
     """Write the ten requests."""
+
+    def drop(name: str, marker: str = "", **fields: int) -> None:
+        images = write_pictures(folder / "images", name, marker)
+        write(folder / f"specs/{name}.yaml", upload(name, images, **fields))
+
     for number, outcome in enumerate(DONE, 4701):
-        name = f"customer-{number}"
-        write_file(
-            folder / f"specs/{name}.yaml", request(name, upload_request(folder, name, f"sandbox-outcome={outcome}"))
-        )
+        drop(f"customer-{number}", f"sandbox-outcome={outcome}")
     for number in range(4711, 4711 + WAITING):
-        name = f"customer-{number}"
-        write_file(folder / f"specs/{name}.yaml", request(name, upload_request(folder, name, "sandbox-delay=3600s")))
-    one_page = upload_request(folder, HELD, document_id=IDENTITY_CARD)
-    write_file(folder / f"specs/{HELD}.yaml", request(HELD, one_page))
+        drop(f"customer-{number}", "sandbox-delay=3600s")
+    drop(HELD, document_id=IDENTITY_CARD)  # one picture of a document with two pages
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, simulated({}) as url:
         folder = Path(temporary)
         write_requests(folder)
-        settings = environment(folder, url, MAX_STARTS_PER_DAY="500")
+        settings = environment(folder, url, **PROMPT, MAX_STARTS_PER_DAY="500")
 
         def command(*arguments: str) -> str:
             run = subprocess.run([*COMMAND, *arguments], env=settings, capture_output=True, text=True, check=False)

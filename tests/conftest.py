@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.fixtures import begin, folder, world
+from tests.support.fixtures import begin, folder, shared_authorities, world
 
-__all__ = ["begin", "folder", "world"]
+__all__ = ["begin", "folder", "shared_authorities", "world"]
 
 settings.register_profile("any-machine", deadline=None)  # no test fails because the machine is slow
 settings.load_profile("any-machine")

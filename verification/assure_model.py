@@ -54,7 +54,7 @@ from agent.core.observations import (
     TargetMissing,
     VerificationStarted,
 )
-from verification.builders import sealed
+from verification.builders.records import sealed
 from verification.choices import CallFailure, Choices, Timings, call_failures
 
 LOST_CONNECTION = Evidence(trouble=Trouble.RESET, cause="reset")

@@ -16,10 +16,17 @@ from random import Random
 from time import monotonic, sleep
 from typing import Any
 
+from verification.builders.request_files import (
+    capture_spec,
+    request_file,
+    upload_spec,
+    write_atomically,
+    write_pictures,
+)
+from verification.builders.settings import environment
 from verification.invariants import violations
-from verification.processes import COMMAND, environment, ledger_at, simulated
+from verification.processes import COMMAND, PROMPT, ledger_at, simulated
 from verification.report import Report, progress
-from verification.request_files import capture_request, request, upload_request, write_file
 from verification.temp_stores import temporary_folder
 from verification.throughput_under_faults import run_with_faults, timed
 
@@ -43,7 +50,7 @@ class Deployment:
 
     @property
     def environment(self) -> dict[str, str]:
-        return environment(self.folder, self.url, REQUEST_TIMEOUT="2s", AGENT_ID=_AGENT, LOG_LEVEL="error")
+        return environment(self.folder, self.url, **PROMPT, REQUEST_TIMEOUT="2s", AGENT_ID=_AGENT, LOG_LEVEL="error")
 
     def started(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start the command. Its output goes to a file."""
@@ -68,11 +75,11 @@ def _dropped(site: Deployment, chance: Random, number: int) -> None:
     name = f"r-{number}"
     outcome = chance.choice(_OUTCOMES)
     spec = (
-        capture_request("accepted")
+        capture_spec("accepted")
         if chance.random() < 0.2
-        else upload_request(site.folder, name, f"sandbox-outcome={outcome} {name}")
+        else upload_spec(write_pictures(site.folder / "images", name, f"sandbox-outcome={outcome} {name}"))
     )
-    write_file(site.folder / "specs" / f"{name}.yaml", request(name, spec))
+    write_atomically(site.folder / "specs" / f"{name}.yaml", request_file(name, spec))
 
 
 def _rules(chance: Random) -> list[dict[str, Any]]:

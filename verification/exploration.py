@@ -31,7 +31,7 @@ from agent.core.observations import (
 from agent.core.policy import Policy
 from agent.core.record import Desired, HoldAnswer, Phase
 from verification.assure_model import AssureModel
-from verification.builders import NOW, digested, observation_from_source, unadmitted
+from verification.builders.records import NOW, digested, observation_from_source, unadmitted
 from verification.choices import Timings
 from verification.exhaustive_choices import ExhaustiveChoices
 from verification.query_coverage import QueryCoverage

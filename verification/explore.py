@@ -8,7 +8,7 @@ from agent.core.assure_types import Status
 from agent.core.machine import TABLE
 from agent.core.policy import Policy
 from agent.core.record import Desired, Phase
-from verification.builders import DUTCH_PASSPORT, capture, upload
+from verification.builders.records import DUTCH_PASSPORT, capture, upload
 from verification.choices import Timings
 from verification.exploration import Exploration, Start
 from verification.mutations import mutated

@@ -19,9 +19,9 @@ from agent.assure.token import read_token
 from agent.core.answer import Busy, Done, Operation, Refused, Trouble, Unknown
 from agent.core.classify import HttpReply, Reader, classify, http_date
 from agent.source.loader import LoadedFile, load
+from verification.builders.request_files import capture_spec, request_file
 from verification.parallel import run_parallel
 from verification.report import Report
-from verification.request_files import capture_request, request
 
 _NOW = 1_800_000_000.0
 _CANARY = "Wilhelmina Canary-Vantongeren"  # in the free text of many inputs, and forbidden in errors
@@ -77,7 +77,7 @@ _REFERENCE = re.compile("reference='[^']*'")  # compared with the agent's refere
 _STATUSES = (*[200] * 4, *[201] * 2, 204, 301, 400, 401, 403, 404, 408, 409, 418, 425, 429, 500, 502, 503, 999)
 _TIMES = ("0", "-5", "1e9", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 99 Foo 0000", "\x00", "", "nan", _CANARY)
 _GOOD_FILES = (
-    request("a", capture_request("accepted", deadline="1h")),
+    request_file("a", capture_spec("accepted", deadline="1h")).encode(),
     b"""apiVersion: assure-agent/v1
 kind: VerificationRequest
 metadata:

@@ -1,34 +1,15 @@
-"""The installed command, and the sandbox in its own process, for proofs with real processes."""
+"""The installed command, and the sandbox in a process of its own."""
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+PROMPT = {"POLL_INTERVAL": "1s", "SCAN_INTERVAL": "500ms"}  # settings of an agent in real time
 COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
-
-
-def environment(folder: Path, url: str, **settings: str) -> dict[str, str]:
-    """The environment of an agent on this folder and sandbox, without the settings of the calling shell."""
-    given = {
-        "BASE_URL": url,
-        "CLIENT_ID": "sandbox-client",
-        "CLIENT_SECRET": "sandbox-secret",
-        "SPECS_DIR": str(folder / "specs"),
-        "IMAGES_DIR": str(folder / "images"),
-        "STATE_URL": f"sqlite:///{folder}/state/agent.db",
-        "LISTEN": "127.0.0.1:0",
-        "POLL_INTERVAL": "1s",
-        "SCAN_INTERVAL": "500ms",
-        **settings,
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ASSURE_AGENT_")}
-    return kept | {f"ASSURE_AGENT_{name}": value for name, value in given.items()}
 
 
 @contextlib.contextmanager

@@ -10,7 +10,15 @@ from typing import Any
 
 from agent.core.record import Phase
 from agent.sandbox.faults.rules import Kind, Rule
-from verification.request_files import IDENTITY_CARD, capture_request, picture, request, upload_request, write_file
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import (
+    IDENTITY_CARD,
+    capture_spec,
+    request_file,
+    upload_spec,
+    write_atomically,
+    write_pictures,
+)
 from verification.simulation import Simulation
 
 Script = Callable[[Simulation], Awaitable[None]]
@@ -28,11 +36,12 @@ class Scenario:
 
 def _write(stage: Simulation, spec: dict[str, Any], name: str = "a", **annotations: str) -> None:
     marked = {f"assure-agent/{key}": value for key, value in annotations.items()}
-    write_file(stage.specs / f"{name}.yaml", request(name, spec, marked))
+    write_atomically(stage.specs / f"{name}.yaml", request_file(name, spec, annotations=marked))
 
 
-def _upload(stage: Simulation, marker: str = "", **spec: Any) -> dict[str, Any]:
-    return upload_request(stage.folder, "a", marker, **spec)
+def _upload(stage: Simulation, marker: str = "", *, back: bool = False, **spec: Any) -> dict[str, Any]:
+    images = write_pictures(stage.images, "a", marker, back=back, selfie="processType" in spec)
+    return upload_spec(images, **spec)
 
 
 async def _reaches(stage: Simulation, *phases: Phase) -> None:
@@ -64,15 +73,15 @@ def _simply(marker: str, **spec: Any) -> Script:
 
 def _by_capture(wish: str, **spec: Any) -> Script:
     async def script(stage: Simulation) -> None:
-        _write(stage, capture_request(wish, **spec))
+        _write(stage, capture_spec(wish, **spec))
         await _is_done(stage)
 
     return script
 
 
 def _bystander(stage: Simulation) -> None:
-    """Add another request, because an empty folder withdraws nothing without approval."""
-    _write(stage, capture_request(suspend=True), "bystander")
+    """Another request: a folder that is empty withdraws nothing by itself."""
+    _write(stage, capture_spec(suspend=True), "bystander")
 
 
 async def _withdrawn(stage: Simulation) -> None:
@@ -128,17 +137,17 @@ async def _refused_then_retried(stage: Simulation) -> None:
     await stage.until(lambda: "a" in stage.records())
     front = stage.images / "a" / "front.jpg"
     kept = front.read_bytes()
-    write_file(front, picture("another"))
+    write_atomically(front, jpeg("another"))
     _write(stage, {**_upload_kept(stage), "suspend": False})
     await _is_held(stage)
-    write_file(front, kept)
+    write_atomically(front, kept)
     await _is_done(stage)
 
 
 def _upload_kept(stage: Simulation) -> dict[str, Any]:
     front = (stage.images / "a" / "front.jpg").read_bytes()
     spec = _upload(stage)
-    write_file(stage.images / "a" / "front.jpg", front)
+    write_atomically(stage.images / "a" / "front.jpg", front)
     return spec
 
 

@@ -18,12 +18,19 @@ from agent.platform.clock import DRIFT
 from agent.sandbox import SandboxConfig
 from agent.sandbox.faults.rules import Kind
 from agent.store.connection import open_reader
+from verification.builders.request_files import (
+    IDENTITY_CARD,
+    capture_spec,
+    request_file,
+    upload_spec,
+    write_atomically,
+    write_pictures,
+)
 from verification.in_process_events import SECRET
 from verification.life_plan import Edit, LifePlan, Request, draw_plan
 from verification.mutations import mutated
 from verification.parallel import run_parallel
 from verification.report import Report, progress
-from verification.request_files import IDENTITY_CARD, capture_request, request, upload_request, write_file
 from verification.shrink import shrink
 from verification.simulation import Simulation
 from verification.temp_stores import temporary_folder
@@ -116,7 +123,8 @@ class _Requesters:
 
     def _write(self, name: str) -> None:
         self.present.add(name)
-        write_file(self._stage.specs / f"{name}.yaml", request(name, self._files[name], self._notes[name]))
+        text = request_file(name, self._files[name], annotations=self._notes[name])
+        write_atomically(self._stage.specs / f"{name}.yaml", text)
 
 
 def _spec(stage: Simulation, one: Request) -> dict[str, Any]:
@@ -124,7 +132,7 @@ def _spec(stage: Simulation, one: Request) -> dict[str, Any]:
     if one.keep:
         more["result"] = {"keep": "claims"}
     if one.capture:
-        return capture_request(one.outcome, **more)
+        return capture_spec(one.outcome, **more)
     if one.selfie:
         more["processType"] = "documentSelfie"
     if one.by_name:
@@ -132,9 +140,10 @@ def _spec(stage: Simulation, one: Request) -> dict[str, Any]:
     elif one.two_pages:
         more["document_id"] = IDENTITY_CARD
     marker = f"sandbox-outcome={one.outcome} sandbox-delay={one.delay:.0f}s {one.name}"
-    return upload_request(
-        stage.folder, one.name, marker, back=one.two_pages and one.back, read_back=one.read_back, **more
-    )
+    if one.read_back:
+        more["read_back"] = True
+    back = one.two_pages and one.back
+    return upload_spec(write_pictures(stage.images, one.name, marker, back=back, selfie=one.selfie), **more)
 
 
 def run_life(plan: LifePlan) -> LifeReport:

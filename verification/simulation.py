@@ -40,6 +40,7 @@ from agent.store.connection import open_reader
 from agent.store.repository import load
 from agent.web import service
 from verification import in_process_events
+from verification.builders.settings import settings
 from verification.crash_points import CrashPoints
 from verification.in_process_events import InProcessEventEndpoint
 from verification.in_process_transport import InProcessTransport
@@ -178,18 +179,8 @@ class Simulation:
             self.log_event(f"ended: {error}")
 
     async def _run(self) -> None:
-        settings: dict[str, Any] = {
-            "base_url": URL,
-            "client_id": self.config.client_id,
-            "client_secret": self.config.client_secret,
-            "specs_dir": self.specs,
-            "images_dir": self.images,
-            "state_url": f"sqlite:///{self.state}",
-            "listen": "127.0.0.1:0",
-            "agent_id": AGENT,
-            **self._settings,
-        }
-        async with Agent.opened(Settings(**settings)) as self._agent:
+        known = settings(self.folder, URL, agent_id=AGENT, **self._settings)
+        async with Agent.opened(Settings(**known)) as self._agent:
             await self._agent.run()
 
     @contextlib.contextmanager

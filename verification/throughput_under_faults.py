@@ -15,8 +15,9 @@ from typing import Any
 
 from agent.sandbox import SandboxConfig
 from agent.sandbox.faults.rules import Rule
-from verification.processes import COMMAND, environment
-from verification.request_files import request, upload_request, write_file
+from verification.builders.request_files import upload, write_atomically, write_pictures
+from verification.builders.settings import environment
+from verification.processes import COMMAND
 from verification.simulation import Simulation
 from verification.temp_stores import temporary_folder
 from verification.virtual_time import START, run_virtual
@@ -83,7 +84,7 @@ def write(folder: Path, requests: int) -> None:
     """Write upload requests with their pictures."""
     for number in range(requests):
         name = f"r-{number}"
-        write_file(folder / "specs" / f"{name}.yaml", request(name, upload_request(folder, name, name)))
+        write_atomically(folder / "specs" / f"{name}.yaml", upload(name, write_pictures(folder / "images", name, name)))
 
 
 def timed(folder: Path, url: str, seed: int, requests: int = 200) -> float:

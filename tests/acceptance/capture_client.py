@@ -3,7 +3,7 @@
     python capture_client.py BASE_URL CLIENT_ID CLIENT_SECRET begin PROFILE [DOMAIN]
     python capture_client.py BASE_URL CLIENT_ID CLIENT_SECRET finish DOSSIER
 
-`begin` sees to the profile (a capture configuration), makes a dossier with user data, and starts a capture flow; it
+`begin` sets the profile (a capture configuration), creates a dossier with user data and starts a capture flow. It
 prints the dossier and the link. `finish` waits for the result, copies the front image to the dossier's files, deletes
 the dossier and prints the result. A status that is not the declared one ends it with exit code 1.
 """
@@ -32,7 +32,7 @@ class Client:
             self.token = json.load(answer)["access_token"]
 
     def call(self, method: str, path: str, *expected: int, body: object = None) -> Any:
-        """The status and what was answered; JSON where it is JSON."""
+        """The status and the body of the answer, parsed if it is JSON."""
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
         content = None
         if body is not None:
@@ -50,7 +50,7 @@ class Client:
         return status, json.loads(text) if kind == "application/json" and text else text
 
     def begin(self, profile: str, domain: str = "") -> Any:
-        """A configured profile, a dossier with user data, and a link for the person."""
+        """Set the profile, create a dossier with user data and return it with the link for the end user."""
         path = f"/capture/configurations/{urllib.parse.quote(profile, safe='')}"
         settings = {"signicatpictureidConfig": {"defaultCountry": "NOR", "allowTakePhoto": ["mobile", "desktop"]}}
         if self.call("GET", path, 200, 404)[0] == 404:
@@ -74,7 +74,7 @@ class Client:
         return {"dossier": dossier, "link": link}
 
     def finish(self, dossier: str) -> Any:
-        """The result of the dossier's only process, and that nothing is left."""
+        """Wait for the result of the only process, delete the dossier and check that it is gone."""
         for _ in range(600):
             (process,) = self.call("GET", f"/dossiers/{dossier}", 200)[1]["processes"]
             if process["status"] not in NOT_FINAL:

@@ -2,8 +2,8 @@
 
     python connection_flood.py COUNT HOST:PORT...
 
-COUNT connections to each address are kept up: half of them say nothing, half send a byte of a head every second, and
-whoever is dropped comes back a second later. Prints `all there` when each has been connected once; ends with its stdin.
+COUNT connections to each address stay open. Half of them are silent, half send one byte of a head every second. A
+closed connection is opened again after a second. Prints `all there` when each was connected once; ends with its stdin.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
 """The installed command against the sandbox in another process: real files, real ports, real signals."""
 
 import contextlib
-import io
 import json
 import signal
 import subprocess
@@ -10,15 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from agent.store.connection import open_reader
 from agent.store.readonly import ReadOnlyStore
 from agent.views.resource import request_json
+from tests.support.stores import records
 from tests.support.timeouts import PATIENT, eventually
-from verification.processes import COMMAND, environment, ledger_at
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import request_file, upload_spec, write, write_atomically
+from verification.builders.settings import environment
+from verification.processes import COMMAND, PROMPT, ledger_at
 
-NEVER = "10m"  # as POLL_INTERVAL: nobody looks for a result while the test lasts, so that whoever is started waits
+NEVER = "10m"  # POLL_INTERVAL longer than a test: a request that was started waits for its result
 
 
 @dataclass
@@ -27,40 +28,29 @@ class Office:
 
     folder: Path
     url: str
-    output: str = ""  # everything that the command ever said
+    output: str = ""  # the output of all commands so far
     settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
-        return environment(self.folder, self.url, **{"LOG_LEVEL": "debug", **self.settings})
+        return environment(self.folder, self.url, **PROMPT | {"LOG_LEVEL": "debug"} | self.settings)
 
     def write(self, name: str, **spec: Any) -> Path:
-        """Write one request file; JSON is YAML."""
+        """Write one request file."""
         labels = spec.pop("labels", {})
-        document = {
-            "apiVersion": "assure-agent/v1",
-            "kind": "VerificationRequest",
-            "metadata": {"name": name, "labels": labels},
-            "spec": spec,
-        }
-        path = self.folder / "specs" / f"{name}.yaml"
-        path.write_text(json.dumps(document))
-        return path
+        return write(self.folder / "specs" / f"{name}.yaml", request_file(name, spec, labels=labels))
 
     def upload(self, name: str, outcome: str = "accepted", selfie: bool = False, **more: Any) -> Path:
         """Write an upload request whose image carries the outcome."""
         images = {"front": picture(self.folder / "images", outcome)}
         if selfie:
             images["selfie"] = picture(self.folder / "images", "selfie")
-        return self.write(
-            name,
-            processType="documentSelfie" if selfie else "document",
-            upload={"documentId": 137, "images": images},
-            **more,
-        )
+        if selfie:
+            more["processType"] = "documentSelfie"
+        return self.write(name, **upload_spec(images, **more))
 
     def run(self, *arguments: str, timeout: float = PATIENT) -> int:
-        """Run the command to its end; the exit code."""
+        """Run the command to its end; returns the exit code."""
         done = subprocess.run(
             [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, timeout=timeout
         )
@@ -76,7 +66,7 @@ class Office:
         return json.loads(done.stdout)
 
     def plan(self) -> dict[str, Any]:
-        """What `plan` says, whatever its exit code."""
+        """Run `plan`; its exit code may be any."""
         done = subprocess.run([*COMMAND, "plan", "-o", "json"], env=self.environment, capture_output=True, text=True)
         plan: dict[str, Any] = json.loads(done.stdout)
         return plan
@@ -85,7 +75,7 @@ class Office:
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
         """The agent in the background; ended with SIGTERM.
 
-        It speaks into a file: a pipe that nobody reads is full after 64 KiB, and would halt it.
+        Its output goes to a file: a pipe without a reader is full after 64 KiB and would block the agent.
         """
         log = self.folder / "agent.platform.log"
         with (
@@ -105,25 +95,20 @@ class Office:
                 finally:
                     self.output += log.read_text()
 
-    def items(self) -> dict[str, dict[str, Any]]:
-        """What `get` knows, by name."""
-        return {item["name"]: item for item in self.json("get")["items"]}
-
-    # -- looking on from here: a command takes half a second to start, and is asked when something has to be shown
+    # -- reading the store in this process, because a command takes half a second to start
 
     @property
     def state(self) -> Path:
         return self.folder / "state" / "agent.db"
 
     def seen(self) -> dict[str, dict[str, Any]]:
-        """What `get` would say by now, by name."""
-        if not self.state.exists():
-            return {}
-        try:
-            with ReadOnlyStore(self.state) as reading:
-                return {record.name: request_json(record) for record in reading.all()}
-        except Exception:
-            return {}  # it is just being made
+        """The requests that `get` would print now, by name; none while the store is being created."""
+        return {name: request_json(record) for name, record in records(self.state).items()}
+
+    def items(self) -> dict[str, dict[str, Any]]:
+        """The same requests, when the store must exist."""
+        assert self.state.exists()
+        return self.seen()
 
     def offers(self, name: str) -> bool:
         """True when there is a capture link for this request."""
@@ -133,14 +118,14 @@ class Office:
             return reading.link(seen[name]["uid"]) is not None
 
     def scans(self, count: int = 4) -> None:
-        """Return when the source was scanned so many times more."""
+        """Return after `count` more scans of the source."""
         seen = {self._scanned_at()}
 
         def scanned() -> bool:
             seen.add(self._scanned_at())
             return len(seen) > count
 
-        eventually(scanned, lambda: "nobody scans")
+        eventually(scanned, lambda: "the agent does not scan")
 
     def _scanned_at(self) -> float:
         with contextlib.closing(open_reader(self.state)) as connection:
@@ -155,7 +140,7 @@ class Office:
         return done.stdout.strip() or None
 
     def ledger(self) -> dict[str, Any]:
-        """What really happened at Assure."""
+        """The ledger of the sandbox."""
         return ledger_at(self.url)
 
     def processes(self) -> list[dict[str, Any]]:
@@ -163,16 +148,11 @@ class Office:
         return [process for dossier in self.ledger()["dossiers"] for process in dossier["processes"]]
 
     def left_behind(self) -> list[dict[str, Any]]:
-        """Dossiers that were not deleted."""
+        """The dossiers that were not deleted."""
         return [dossier for dossier in self.ledger()["dossiers"] if dossier["deletedAt"] is None]
 
 
 def picture(folder: Path, marker: str) -> str:
-    """A small picture with an outcome for the sandbox; its path below the folder."""
-    path = folder / f"{marker}.jpg"
-    if not path.exists():
-        buffer = io.BytesIO()
-        comment = "a selfie" if marker == "selfie" else f"sandbox-outcome={marker}"
-        Image.new("RGB", (64, 48), "teal").save(buffer, "JPEG", comment=comment.encode())
-        path.write_bytes(buffer.getvalue())
-    return path.name
+    """Write a small picture with an outcome for the sandbox; returns its path below the folder."""
+    comment = "a selfie" if marker == "selfie" else f"sandbox-outcome={marker}"
+    return write_atomically(folder / f"{marker}.jpg", jpeg(comment)).name

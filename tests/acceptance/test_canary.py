@@ -1,7 +1,7 @@
 """The installed command at work with LOG_LEVEL=debug, killed and started again: every byte that it wrote or said.
 
-The paths are walked one by one, in virtual time, in `tests/system/test_canary.py`; here it is the real process: its
-streams, its end, its commands, its files.
+`tests/system/test_canary.py` takes the paths one by one in virtual time. These tests check the streams, commands and
+files of the real process.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ def agent(office: Office, logs: Path, kill: bool = False) -> Iterator[Callable[[
 
 
 def said(office: Office, *arguments: str) -> bytes:
-    """Both streams of a command, whatever its exit code."""
+    """Both streams of a command; its exit code may be any."""
     done = subprocess.run([*COMMAND, *arguments], env=office.environment, capture_output=True, timeout=PATIENT)
     assert b"Traceback" not in done.stderr
     return done.stdout + done.stderr
@@ -68,8 +68,8 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.sandbox(delay="100ms-600ms", seed="5")
-def test_the_command_writes_and_says_no_personal_value(office: Office) -> None:
-    """[I6] But for `claims`, which is asked for them, and tells the history before."""
+def test_the_command_writes_and_prints_no_personal_value(office: Office) -> None:
+    """[I6] Only `claims` prints personal values, after it has logged the access."""
     office.settings |= {"CLAIMS_KEY": KEY, "LOG_FORMAT": "json", "REQUEST_TIMEOUT": "2s"}
     outcomes = ("accepted", "rejected", "inconclusive", "failed")
     for number, outcome in enumerate(outcomes * 3):

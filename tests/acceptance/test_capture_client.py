@@ -1,4 +1,4 @@
-"""A stand-alone client of the vendor's capture flow, in a process of its own, works against the simulator."""
+"""An independent client of the vendor's capture flow works against the sandbox, in its own process."""
 
 import json
 import subprocess

@@ -12,25 +12,14 @@ import pytest
 
 from agent.core.record import Record
 from agent.store.connection import sqlite3
-from agent.store.readonly import ReadOnlyStore
 from tests.acceptance.installed_command import NEVER, Office
+from tests.support.stores import records
 from tests.support.timeouts import PATIENT, eventually
 from verification.processes import COMMAND
 
 
-def records(office: Office) -> dict[str, Record]:
-    """What is on file, by name; looked at from here, because a command takes its time."""
-    if not state(office).exists():
-        return {}
-    try:
-        with ReadOnlyStore(state(office)) as reading:
-            return {record.name: record for record in reading.all()}
-    except Exception:
-        return {}  # it is just being made
-
-
 def until(office: Office, true: Callable[[dict[str, Record]], bool]) -> None:
-    eventually(lambda: true(records(office)), lambda: records(office))
+    eventually(lambda: true(records(state(office))), lambda: records(state(office)))
 
 
 def state(office: Office, name: str = "agent.db") -> Path:
@@ -85,7 +74,7 @@ def test_a_restore_drill(office: Office) -> None:
 
 
 @pytest.mark.sandbox(delay="100ms")
-def test_a_lost_state_file_after_a_kill_is_regained_from_assure(office: Office) -> None:
+def test_a_lost_state_file_after_a_kill_is_recovered_from_assure(office: Office) -> None:
     """[I1] [I2] [I3]"""
     names = [f"a-{number}" for number in range(6)]
     for name in names:
@@ -122,8 +111,8 @@ def test_a_lost_state_file_bills_nothing_that_assure_does_not_show(office: Offic
 
 
 @pytest.mark.sandbox(delay="2s")
-def test_an_agent_that_was_stopped_for_a_while_goes_on_and_starts_nothing_twice(office: Office) -> None:
-    """[I1] [I2] SIGSTOP: its timeouts fire when it wakes; what they cut off is unknown, not lost."""
+def test_an_agent_that_was_stopped_for_a_while_continues_and_starts_nothing_twice(office: Office) -> None:
+    """[I1] [I2] After SIGSTOP its timeouts fire. The calls that they cut off are unknown, not lost."""
     office.settings |= {"REQUEST_TIMEOUT": "1s"}
     names = [f"a-{number}" for number in range(8)]
     with office.running() as process:
@@ -140,7 +129,7 @@ def test_an_agent_that_was_stopped_for_a_while_goes_on_and_starts_nothing_twice(
     assert office.run("audit", "verify") == 0
 
 
-def test_a_state_file_that_cannot_be_used_is_said_in_one_line(office: Office) -> None:
+def test_a_state_file_that_cannot_be_used_is_reported_in_one_line(office: Office) -> None:
     office.upload("a")
     assert office.run("run", "--once") == 0
     with state(office).open("r+b") as file:

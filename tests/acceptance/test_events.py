@@ -45,7 +45,7 @@ def posted(url: str, body: bytes, headers: dict[str, str] | None = None) -> int:
 
 
 def waited(office: Office, names: list[str]) -> dict[str, Any]:
-    """What `get` knows once all of them are done."""
+    """The requests that `get` prints once all of them are done."""
 
     def phases() -> dict[str, str]:
         return {name: item["phase"] for name, item in office.seen().items()}
@@ -55,7 +55,7 @@ def waited(office: Office, names: list[str]) -> dict[str, Any]:
 
 
 def test_forty_requests_finish_by_signed_events_alone_doubled_and_reordered(office: Office) -> None:
-    """[I1, I2, I3] Nothing is polled meanwhile; and an agent that is told to end does so."""
+    """[I1, I2, I3] The agent does not poll meanwhile, and it ends on SIGTERM."""
     posted(office.url + "/sandbox/faults", json.dumps([{"operation": "event"} | rule for rule in TROUBLE]).encode())
     for number in range(30):
         office.upload(f"upload-{number}", ("accepted", "rejected", "inconclusive")[number % 3])
@@ -78,7 +78,7 @@ def test_forty_requests_finish_by_signed_events_alone_doubled_and_reordered(offi
     assert [items[f"upload-{n}"]["outcome"] for n in range(3)] == ["accepted", "rejected", "inconclusive"]
     assert {items[f"capture-{n}"]["outcome"] for n in range(10)} == {"accepted"}
     ledger = office.ledger()
-    assert "getAllProcess" not in ledger["calls"], "nobody polled"
+    assert "getAllProcess" not in ledger["calls"], "the agent must not poll"
     met = [trouble for event in ledger["events"] for trouble in event["trouble"]]
     assert {"double", "reorder"} <= set(met)
     assert office.left_behind() == []

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.files import jpeg, upload, write
 from tests.support.git import commit, git, repository
 from tests.support.timeouts import PATIENT
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import upload, write
 from verification.processes import COMMAND
 
 PROGRAMS = (
@@ -43,6 +44,18 @@ HOOKS = (
     "post-rewrite", "pre-commit", "query-watchman", "pre-receive", "update", "proc-receive",
 )  # fmt: skip
 ATTRIBUTES = "* filter=x diff=x merge=x\n"
+# Three commands in one process, because each start takes half a second.
+IN_TURN = """
+import sys
+from agent.cli import main
+
+for words in (["validate", "specs"], ["plan"], ["doctor", "--offline"]):
+    sys.argv = ["assure-agent", *words]
+    try:
+        main()
+    except SystemExit as end:
+        print("it ended with", end.code)
+"""
 SPY = """
 import os, sys
 def seen(event, arguments):
@@ -62,7 +75,7 @@ class Ground:
 
     @property
     def ran(self) -> str:
-        """What was run, a line each."""
+        """The programs that ran, one line each."""
         note = self.folder / "ran"
         return note.read_text() if note.exists() else ""
 
@@ -101,13 +114,13 @@ class Ground:
                     opened.write(f'[{heading}]\n\t{key} = "{value}"\n')
 
     def touch(self) -> None:
-        """Let every file look changed, so that git has to look into it."""
+        """Change the times of every file, so that git has to read it."""
         for path in self.checkout.rglob("*"):
             if ".git" not in path.parts and path.is_file():
                 os.utime(path, (1_700_000_000, 1_700_000_000))
 
-    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """The installed command, in the checkout."""
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run Python in the checkout, with the audit of `SPY`."""
         (self.folder / "home").mkdir(exist_ok=True)
         env = {
             "PATH": os.environ["PATH"],
@@ -120,7 +133,7 @@ class Ground:
             "ASSURE_AGENT_CLIENT_SECRET": "secret",
         }
         return subprocess.run(
-            [*COMMAND, *arguments], cwd=self.checkout, env=env, capture_output=True, text=True, timeout=PATIENT
+            [COMMAND[0], *arguments], cwd=self.checkout, env=env, capture_output=True, text=True, timeout=PATIENT
         )
 
 
@@ -166,7 +179,7 @@ def in_the_settings_of_the_user(ground: Ground) -> None:
 
 
 def in_a_bare_repository(ground: Ground, folder: str, *but: str) -> None:
-    """The files of a repository, beside those that are there, as a merge request can add them."""
+    """The files of a repository, in addition to the existing files, as a merge request can add them."""
     here, inner = ground.checkout / folder, ground.folder / "inner"
     git(ground.folder, "init", "-q", str(inner))
     for path in here.iterdir():
@@ -253,10 +266,10 @@ def test_no_program_named_in_git_settings_runs(ground: Ground, plants: tuple[Cal
         plant(ground)
     ground.touch()
     (ground.folder / "ran").unlink(missing_ok=True)  # what git ran while the ground was laid
-    said = [ground.command(*words) for words in (("validate", "specs"), ("plan",), ("doctor", "--offline"))]
-    said.append(ground.command("run", "--sandbox", "--once"))
+    said = [ground.run("-c", IN_TURN), ground.run(*COMMAND[1:], "run", "--sandbox", "--once")]
     assert ground.ran == ""
     assert not any("Traceback" in one.stdout + one.stderr for one in said)
+    assert said[0].stdout.count("it ended with") == 3, said[0].stderr
     assert said[-1].returncode in (0, 5), said[-1].stderr
 
 

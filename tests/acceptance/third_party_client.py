@@ -20,7 +20,7 @@ FINAL = {"accepted", "rejected", "inconclusive", "canceled", "failed"}
 
 
 class Application:
-    """Sends a person to the capture page, takes them back, and learns the result by event, or else by asking."""
+    """Sends an end user to the capture page, and receives the result by event or by polling."""
 
     def __init__(self, base_url: str, client_id: str, client_secret: str, events_secret: str) -> None:
         self._base = base_url
@@ -43,7 +43,7 @@ class Application:
         self._server.server_close()
 
     def send_to_capture(self, reference: str) -> str:
-        """A dossier and its capture flow; where the person's browser is sent."""
+        """Create a dossier and its capture flow; returns the address for the end user's browser."""
         dossier = self._call("POST", "/assure/dossiers", {"externalReference": reference})
         flow = {
             "providers": [{"provider": "signicatpictureid", "processType": "documentSelfie"}],
@@ -56,7 +56,7 @@ class Application:
         return link
 
     def result(self, dossier_id: str, process_id: str, patience: float = 60) -> dict[str, Any]:
-        """The process once it is final; asked every half second."""
+        """The process once it is final, polled every half second."""
         end = time.monotonic() + patience
         while time.monotonic() < end:
             process = self._call("GET", f"/assure/dossiers/{dossier_id}/processes/{process_id}")
@@ -66,7 +66,7 @@ class Application:
         raise TimeoutError
 
     def forget(self, dossier_id: str) -> int:
-        """Delete the dossier; the status of looking for it afterwards."""
+        """Delete the dossier; returns the status of reading it afterwards."""
         self._call("DELETE", f"/assure/dossiers/{dossier_id}")
         try:
             self._call("GET", f"/assure/dossiers/{dossier_id}")

@@ -7,8 +7,9 @@ import pytest
 
 from agent.store import audit
 from tests.controller.controller_harness import ControllerHarness, desk_at
-from tests.support.files import capture, write
+from tests.store.support import rows
 from tests.support.git import commit, git, repository
+from verification.builders.request_files import capture, write
 
 AUTHOR = "Ann Author"
 
@@ -21,11 +22,11 @@ def clone(folder: Path) -> Path:
 
 
 def authors(desk: ControllerHarness) -> list[tuple[int, str, str]]:
-    return desk.store._query("SELECT generation, file, author FROM provenance ORDER BY generation")
+    return rows(desk.folder / "state", "SELECT generation, file, author FROM provenance ORDER BY generation")
 
 
 def events(desk: ControllerHarness) -> list[dict[str, object]]:
-    return [orjson.loads(row[0]) for row in desk.store._query("SELECT changes FROM events ORDER BY id")]
+    return [orjson.loads(row[0]) for row in rows(desk.folder / "state", "SELECT changes FROM events ORDER BY id")]
 
 
 async def test_a_generation_records_its_commit_and_whether_its_file_is_as_committed(folder: Path, clone: Path) -> None:
@@ -80,8 +81,10 @@ async def test_the_author_is_in_one_table_and_nowhere_else(folder: Path, clone: 
         commit(clone, by=AUTHOR)
         await desk.scan()
         assert desk.record("a").desired.author is None
-        tables = [row[0] for row in desk.store._query("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        assert [one for one in tables if AUTHOR in str(desk.store._query(f"SELECT * FROM {one}"))] == ["provenance"]
+        tables = [row[0] for row in rows(desk.folder / "state", "SELECT name FROM sqlite_master WHERE type = 'table'")]
+        assert [one for one in tables if AUTHOR in str(rows(desk.folder / "state", f"SELECT * FROM {one}"))] == [
+            "provenance"
+        ]
 
 
 async def test_without_a_repository_nothing_is_recorded(folder: Path) -> None:

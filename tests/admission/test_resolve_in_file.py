@@ -9,8 +9,9 @@ from agent.core.record import Outcome, Phase, Record
 from agent.sandbox.model import bad_request
 from tests.support.commands import OTHER, UNKNOWN, scanned, send_through
 from tests.support.environment import World
-from tests.support.files import jpeg, write
 from tests.support.fixtures import Begin
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import write
 
 
 def annotated(world: World, answer: str, **more: Any) -> None:

@@ -10,7 +10,8 @@ from agent.core.assure_types import DocumentKey, DocumentType
 from agent.core.record import Outcome, Phase
 from agent.store import audit
 from tests.controller.controller_harness import ControllerHarness, desk_at
-from tests.support.files import capture, jpeg, upload, write
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import capture, upload, write
 
 
 @pytest.fixture
@@ -388,7 +389,7 @@ async def test_removals_one_by_one_are_counted_over_the_hour(desk: ControllerHar
         path.unlink()
         waiting.append((await desk.scan(2)).waiting)
     assert waiting == [0, 0, 0, 1]
-    desk.clock._time += 3_601
+    desk.clock.skip(3_601)
     assert (await desk.scan()).waiting == 0
     assert desk.record("a-3").outcome is Outcome.WITHDRAWN
 

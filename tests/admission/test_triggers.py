@@ -19,7 +19,7 @@ from agent.store import audit
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.clock import until
 from tests.support.environment import World
-from tests.support.files import capture, write
+from verification.builders.request_files import capture, write
 
 
 @pytest.fixture

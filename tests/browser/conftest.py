@@ -1,4 +1,4 @@
-"""The system's Chromium, driven by Playwright; where there is none these tests are skipped, and the run says so."""
+"""The system's Chromium, driven by Playwright. Without it these tests are skipped with a reason."""
 
 import shutil
 from collections.abc import Iterator
@@ -31,14 +31,14 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[RedirectTarget]:
-    """Where people come from and return to."""
+    """The web shop that end users come from and return to."""
     with RedirectTarget() as shop:
         yield shop
 
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    """An office whose simulated Assure waits for people."""
+    """An office whose sandbox waits for end users."""
     folder: Path = tmp_path_factory.mktemp("office")
     for name in ("specs", "images"):
         (folder / name).mkdir()

@@ -1,4 +1,4 @@
-// What a page gets wrong: texts too pale for their ground (4.5:1, WCAG AA) or in no landmark, fields and pictures
+// The faults of a page: texts too pale for their ground (4.5:1, WCAG AA) or in no landmark, fields and pictures
 // without words, targets lower than 44 px, pages wider than the window, anything from elsewhere. An empty list is good.
 () => {
   const found = [];

@@ -1,4 +1,4 @@
-"""A web shop that asks people to verify themselves: all we need of it is the page they return to."""
+"""The page of a web shop that end users return to after their verification."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

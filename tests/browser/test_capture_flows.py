@@ -43,7 +43,7 @@ def settled(office: Office, name: str) -> dict[str, Any]:
     return {"outcome": item["outcome"], "starts": [row["starts"] for row in dossier["processes"]], **dossier}
 
 
-def test_a_person_on_a_phone_is_accepted(agent: Office, shop: RedirectTarget, chromium: Browser) -> None:
+def test_an_end_user_on_a_phone_is_accepted(agent: Office, shop: RedirectTarget, chromium: Browser) -> None:
     """Three pictures: a side of the card from the disk, the specimen for the other, the face by the camera."""
     where = link(agent, "accepted", shop, "documentSelfie")
     with BrowserUser(chromium, PHONE, is_mobile=True, has_touch=True) as person:
@@ -67,7 +67,7 @@ def test_a_person_on_a_phone_is_accepted(agent: Office, shop: RedirectTarget, ch
     }
 
 
-def test_a_person_at_a_desk_is_rejected_for_what_is_in_the_picture(
+def test_an_end_user_at_a_desk_is_rejected_for_the_content_of_the_picture(
     agent: Office, shop: RedirectTarget, chromium: Browser
 ) -> None:
     with BrowserUser(chromium) as person:
@@ -80,7 +80,7 @@ def test_a_person_at_a_desk_is_rejected_for_what_is_in_the_picture(
     assert (end["outcome"], end["starts"]) == ("rejected", [1])
 
 
-def test_a_person_who_cancels_is_not_verified(agent: Office, shop: RedirectTarget, chromium: Browser) -> None:
+def test_an_end_user_who_cancels_is_not_verified(agent: Office, shop: RedirectTarget, chromium: Browser) -> None:
     with BrowserUser(chromium) as person:
         person.begin(link(agent, "canceled", shop))
         person.name_document("Norway", "Driving licence")
@@ -96,7 +96,9 @@ def test_a_person_who_cancels_is_not_verified(agent: Office, shop: RedirectTarge
     assert shop.visits[-1]["status"] == ["canceled"]
 
 
-def test_a_person_who_walks_away_leaves_nothing_behind(agent: Office, shop: RedirectTarget, chromium: Browser) -> None:
+def test_an_end_user_who_leaves_the_page_leaves_nothing_behind(
+    agent: Office, shop: RedirectTarget, chromium: Browser
+) -> None:
     """At the deadline, moved here by an edit, the dossier goes with the pictures in it; the page leads nowhere."""
     visits = len(shop.visits)
     with BrowserUser(chromium) as person:

@@ -1,4 +1,4 @@
-"""The capture page in Chromium: nobody is shut out, at any width, in any light, by keyboard, and without a script."""
+"""The capture page in Chromium: it works at any width, in light and dark, by keyboard and without a script."""
 
 import json
 import urllib.request
@@ -57,34 +57,34 @@ def test_every_page_can_be_read_by_everyone(
     with BrowserUser(chromium, width, color_scheme=scheme) as person:
         faults: dict[str, list[str]] = {}
 
-        def look(heading: str) -> None:
+        def check(heading: str) -> None:
             person.sees_heading(heading)  # a click does not wait for the next page
             found = person.page.evaluate(FAULTS)
             if found:
                 faults[heading] = found
 
         person.page.goto(new_link(assure, shop))
-        look("Verify your identity")
+        check("Verify your identity")
         person.press("Begin")
-        look("Which country issued your document?")
+        check("Which country issued your document?")
         person.page.get_by_label("Sweden").check()
         person.press("Continue")
-        look("Which document do you have?")
+        check("Which document do you have?")
         person.page.get_by_label("Residence permit").check()
         person.press("Continue")
-        look("The front of your document")
+        check("The front of your document")
         person.press("Continue")  # without a picture
         expect(person.page.get_by_role("alert")).to_be_focused()
-        look("The front of your document")
+        check("The front of your document")
         for heading in ("The back of your document", "Your face", "Is everything right?"):
-            person.press("Use the specimen")
-            look(heading)
+            person.press("Use our specimen")
+            check(heading)
         person.press("Cancel the verification")
-        look("Cancel the verification?")
+        check("Cancel the verification?")
         person.page.goto(f"{assure}/assure/capture/unknown")
-        look("This link does not work")
+        check("This link leads nowhere")
         person.page.goto(f"{assure}/assure/capture/#/artifact=")  # cut off when it was copied
-        look("This link does not work")
+        check("This link leads nowhere")
         assert faults == {}
         assert person.complaints == []
 
@@ -160,7 +160,7 @@ def test_without_a_script_everything_works(assure: str, shop: RedirectTarget, ch
         assert shop.visits[-1]["status"] == ["processing"]
 
 
-def test_a_camera_that_may_not_be_used_is_reported_and_a_file_will_do(
+def test_a_blocked_camera_is_reported_and_a_file_can_be_chosen(
     assure: str, shop: RedirectTarget, chromium: Browser
 ) -> None:
     with BrowserUser(chromium) as person:

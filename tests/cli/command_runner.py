@@ -18,6 +18,7 @@ import structlog
 
 from agent.cli import main
 from agent.sandbox import SandboxConfig, SandboxServer
+from tests.support.environment import World
 from tests.support.timeouts import PATIENT
 
 COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
@@ -72,6 +73,18 @@ class Here:
                 structlog.reset_defaults()
             said = self._capture.readouterr()
         return CommandResult(code, said.out, said.err)
+
+
+def on_world(here: Here, world: World) -> Here:
+    """The command with the store and the sandbox of this world."""
+    config = world.sandbox.config
+    here.env |= {
+        "STATE_URL": f"sqlite:///{world.state}",
+        "BASE_URL": world.sandbox.url,
+        "CLIENT_ID": config.client_id,
+        "CLIENT_SECRET": config.client_secret,
+    }
+    return here
 
 
 def spawn(folder: Path, *arguments: str, program: str = COMMAND[-1], **env: str) -> "subprocess.Popen[str]":

@@ -6,7 +6,8 @@ import pytest
 
 from agent.sandbox import SandboxServer
 from tests.cli.command_runner import Here, sandbox
-from tests.support.files import jpeg, write
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import write
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from agent.store.connection import sqlite3
 from tests.cli.command_runner import Here
 from tests.support.environment import World, crowd
 from tests.support.faults import rule
-from tests.support.files import write
 from tests.support.fixtures import Begin, begin, world
 from tests.support.git import commit, repository
+from verification.builders.request_files import write
 
 __all__ = ["begin", "world"]
 

@@ -11,8 +11,10 @@ import orjson
 from agent.daemon.control_socket import short_socket_path
 from agent.daemon.peer_credentials import account_of_process
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn, wait_for
-from tests.support.files import jpeg, upload, write
+from tests.support.stores import records
 from tests.support.timeouts import eventually
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import upload, write
 
 from .test_run import FAST
 
@@ -34,7 +36,8 @@ def test_sender_and_command_are_in_log_metrics_and_audit(here: Here) -> None:
         def paused() -> bool:
             return b"\nassure_agent_paused 1.0" in urlopen(url).read()
 
-        eventually(lambda: [one["state"] for one in here("get", "-o", "json").json["items"]] == ["held"])
+        state = here.folder / "state/sandbox/agent.db"
+        eventually(lambda: [one.hold is not None for one in records(state).values()] == [True])
         assert not paused()
         assert here("pause").code == 0
         assert paused()

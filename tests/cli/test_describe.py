@@ -11,7 +11,7 @@ from agent.core.classify import HttpReply
 from agent.sandbox.outcome import BIRTH_DATE, DOCUMENT_NUMBER, FIRST_NAME, LAST_NAME, PERSONAL_NUMBER
 from agent.store import audit
 from agent.store.lock import FileLock
-from tests.cli.command_runner import Here
+from tests.cli.command_runner import Here, on_world
 from tests.support.environment import World
 from tests.support.fixtures import begin, world
 
@@ -20,14 +20,7 @@ __all__ = ["begin", "world"]
 
 @pytest.fixture
 def state(world: World, here: Here) -> Here:
-    config = world.sandbox.config
-    here.env |= {
-        "STATE_URL": f"sqlite:///{world.state}",
-        "BASE_URL": world.sandbox.url,
-        "CLIENT_ID": config.client_id,
-        "CLIENT_SECRET": config.client_secret,
-    }
-    return here
+    return on_world(here, world)
 
 
 async def test_statuses_reasons_and_checks_are_shown_and_values_are_masked(world: World, state: Here) -> None:

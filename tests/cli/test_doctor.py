@@ -14,12 +14,12 @@ from agent.platform.settings import load_settings
 from agent.sandbox import SandboxServer
 from agent.store.connection import open_writer
 from agent.store.lock import FileLock, holder
-from tests.cli.command_runner import Here
+from tests.cli.command_runner import Here, on_world
 from tests.support.environment import World
-from tests.support.files import capture, write
 from tests.support.fixtures import begin, world
 from tests.support.git import commit, repository
 from tests.support.git import git as run_git
+from verification.builders.request_files import capture, write
 
 __all__ = ["begin", "world"]
 
@@ -33,14 +33,7 @@ async def test_a_correct_installation_passes_and_is_unchanged(world: World, here
     await world.settle(base_url=world.sandbox.url)
     world.state.parent.chmod(0o700)
     before = world.state.read_bytes()
-    here.env |= {
-        "STATE_URL": f"sqlite:///{world.state}",
-        "SPECS_DIR": str(world.specs),
-        "IMAGES_DIR": str(world.images),
-        "BASE_URL": world.sandbox.url,
-        "CLIENT_ID": world.sandbox.config.client_id,
-        "CLIENT_SECRET": world.sandbox.config.client_secret,
-    }
+    on_world(here, world).env |= {"SPECS_DIR": str(world.specs), "IMAGES_DIR": str(world.images)}
     said = await asyncio.to_thread(here, "doctor", "-o", "json")
     found = states(said)
     assert found.pop("clock")  # the sandbox may send a simulated time, or none

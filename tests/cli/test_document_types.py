@@ -10,7 +10,7 @@ from agent.core.request_schema import request_schema
 from agent.sandbox import SandboxServer
 from agent.sandbox.faults.rules import Kind, Rule
 from tests.cli.command_runner import Here
-from tests.support.files import capture, write
+from verification.builders.request_files import capture, write
 
 HOOKS = yaml.safe_load((Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text())
 

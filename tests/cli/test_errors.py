@@ -12,8 +12,8 @@ from agent.daemon import startup
 from agent.sandbox import SandboxServer
 from agent.store.connection import sqlite3
 from tests.cli.command_runner import FREE_PORT, CommandResult, Here, finish, spawn, wait_for
-from tests.support.files import upload, write
 from tests.support.timeouts import eventually
+from verification.builders.request_files import upload, write
 
 ONCE = ("run", "--once", *FREE_PORT)
 

@@ -19,8 +19,8 @@ from agent.views.phrases import EFFECTS, PHASES
 from agent.views.plan import Action
 from tests.cli.command_runner import Here
 from tests.support.environment import World
-from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import begin, world
+from verification.builders.request_files import IDENTITY_CARD
 
 __all__ = ["begin", "world"]
 

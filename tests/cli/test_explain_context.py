@@ -13,8 +13,8 @@ from tests.cli.command_runner import CommandResult, Here
 from tests.controller.test_recovery import copied, put_back
 from tests.support.commands import ask
 from tests.support.environment import World
-from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import begin, world
+from verification.builders.request_files import IDENTITY_CARD
 
 from .test_explain import RESULT, record
 

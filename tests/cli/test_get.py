@@ -9,8 +9,8 @@ from agent.core.timestamps import format_optional_timestamp
 from agent.store.connection import sqlite3
 from tests.cli.command_runner import Here
 from tests.support.environment import World
-from tests.support.files import IDENTITY_CARD, PASSPORT, capture, upload, write
 from tests.support.fixtures import begin, world
+from verification.builders.request_files import IDENTITY_CARD, PASSPORT, capture, upload, write
 
 __all__ = ["begin", "world"]
 

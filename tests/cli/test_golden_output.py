@@ -4,9 +4,9 @@ import asyncio
 
 from tests.cli.command_runner import Here
 from tests.support.environment import World
-from tests.support.files import IDENTITY_CARD, upload, write
 from tests.support.fixtures import begin, world
 from tests.support.golden import difference, stable
+from verification.builders.request_files import IDENTITY_CARD, upload, write
 
 __all__ = ["begin", "world"]
 

@@ -4,10 +4,13 @@ import signal
 import subprocess
 from pathlib import Path
 
+from agent.core.record import Phase
 from agent.sandbox import SandboxServer
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn
-from tests.support.files import jpeg, upload, write
+from tests.support.stores import records
 from tests.support.timeouts import eventually
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import upload, write
 
 SHIFTED = """
 import pathlib, time
@@ -38,7 +41,7 @@ def test_ten_billed_requests_settle_with_their_results_for_any_host_clock(here: 
         return sum(process.starts for one in remote.ledger.dossiers.values() for process in one.processes)
 
     def settled() -> bool:
-        return all(item["phase"] == "done" for item in here("get", "-o", "json").json["items"])
+        return all(one.phase is Phase.DONE for one in records(here.folder / "state/agent.db").values())
 
     def agent() -> "subprocess.Popen[str]":
         return spawn(here.folder, "run", *FREE_PORT, program=SHIFTED, **here.env)

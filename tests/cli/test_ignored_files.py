@@ -1,7 +1,7 @@
 """Files of the source that are not request files: reported or listed, and ignored."""
 
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn
-from tests.support.files import upload, write
+from verification.builders.request_files import upload, write
 
 ONCE = ("run", "--sandbox", "--once", *FREE_PORT)
 KUSTOMIZATION = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n"

@@ -8,7 +8,7 @@ from agent.store.backup import back_up, restore
 from agent.store.readonly import ReadOnlyStore
 from agent.web.agent_status import StatusSnapshot
 from agent.web.request_page import request_page
-from tests.cli.command_runner import CommandResult, Here
+from tests.cli.command_runner import CommandResult, Here, on_world
 from tests.controller.test_recovery import approved, lose
 from tests.support.clock import until
 from tests.support.commands import ask
@@ -32,18 +32,6 @@ SEEN = StatusSnapshot(
     last_done=None,
     last_trouble=None,
 )
-
-
-def command(world: World, here: Here) -> Here:
-    """The command with the store of this world."""
-    config = world.sandbox.config
-    here.env |= {
-        "STATE_URL": f"sqlite:///{world.state}",
-        "BASE_URL": world.sandbox.url,
-        "CLIENT_ID": config.client_id,
-        "CLIENT_SECRET": config.client_secret,
-    }
-    return here
 
 
 async def said(here: Here, *arguments: str) -> CommandResult:
@@ -70,7 +58,7 @@ async def regained(world: World) -> None:
 async def test_the_lost_link_of_an_adopted_capture_is_reported(begin: Begin, here: Here) -> None:
     """[I1] Otherwise it would silently wait for its deadline. The report needs no call to Assure."""
     world = await begin(interactive=True)
-    state = command(world, here)
+    state = on_world(here, world)
     await captures(world, "a")
     read_pool = [("get",), ("get", "a"), ("explain", "a"), ("describe", "a", "--remote")]
     for read in read_pool:
@@ -100,7 +88,7 @@ async def test_the_suggested_command_creates_another_link(begin: Begin, here: He
         await ask(world, "rerun", name="a")
         await world.clock.advance(60)
     assert (world.record("a").generation, world.record("a").phase) == (2, Phase.RESULT)
-    assert LOST not in (await said(command(world, here), "get")).out
+    assert LOST not in (await said(on_world(here, world), "get")).out
     assert (await said(here, "get", "a", "--link")).code == 0
 
 
@@ -111,7 +99,7 @@ async def test_after_a_restore_many_lost_links_are_reported_in_a_few_lines(begin
     kept = world.folder / "backup.db"
     back_up(world.state, kept)
     restore(kept, world.state)
-    reported = (await said(command(world, here), "get")).out
+    reported = (await said(on_world(here, world), "get")).out
     assert reported.count(LOST) == 3
     assert "2 other capture links are lost as well" in reported
 
@@ -122,4 +110,4 @@ async def test_no_lost_link_is_reported_for_a_done_request(world: World, here: H
     async with world.running():
         await world.clock.advance(60)
     assert (world.record("u").phase, world.record("c").phase) == (Phase.RESULT, Phase.DONE)
-    assert LOST not in (await said(command(world, here), "get")).out
+    assert LOST not in (await said(on_world(here, world), "get")).out

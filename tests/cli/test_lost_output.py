@@ -13,9 +13,11 @@ from urllib.request import urlopen
 import orjson
 import pytest
 
+from agent.core.record import Phase
 from tests.cli.command_runner import COMMAND, FREE_PORT, Here
-from tests.support.files import upload, write
+from tests.support.stores import records
 from tests.support.timeouts import PATIENT, eventually
+from verification.builders.request_files import upload, write
 
 FAST = {"SCAN_INTERVAL": "200ms", "POLL_INTERVAL": "100ms", "LOG_FORMAT": "json", "LOG_LEVEL": "debug"}
 
@@ -80,8 +82,8 @@ def request(here: Here, name: str) -> None:
 
 
 def outcomes(here: Here) -> dict[str, str | None]:
-    said = here("get", "-o", "json")
-    return {item["name"]: item["outcome"] for item in said.json["items"] if item["state"] == "done"}
+    found = records(here.folder / "state/sandbox/agent.db")
+    return {name: record.outcome for name, record in found.items() if record.phase is Phase.DONE}
 
 
 def end(process: "subprocess.Popen[bytes]") -> int:

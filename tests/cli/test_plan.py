@@ -11,8 +11,8 @@ from agent.store.backup import back_up, restore
 from agent.views.plan import Action, Change, Plan
 from tests.cli.command_runner import CommandResult, Here
 from tests.support.environment import World
-from tests.support.files import capture, write
 from tests.support.fixtures import begin, world
+from verification.builders.request_files import capture, write
 
 OTHER = 9004  # another passport, in the sandbox's table
 

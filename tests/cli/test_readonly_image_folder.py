@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from tests.cli.command_runner import COMMAND, CommandResult, Here, finish, spawn
-from tests.support.files import upload, write
+from verification.builders.request_files import upload, write
 
 from .test_run import FAST, ONCE
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn, wait_for
-from tests.support.files import IDENTITY_CARD, capture, jpeg, upload, write
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import IDENTITY_CARD, capture, upload, write
 
 FAST = {"POLL_INTERVAL": "1s"}
 ONCE = ("run", "--sandbox", "--once", *FREE_PORT)

@@ -5,7 +5,8 @@ import pytest
 
 from agent.sandbox import SandboxServer
 from tests.cli.command_runner import FREE_PORT, Here, finish, spawn
-from tests.support.files import jpeg, upload, write
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import upload, write
 
 DEMO = ("run", "--sandbox", "--once", *FREE_PORT)
 REAL = ("run", "--once", *FREE_PORT)

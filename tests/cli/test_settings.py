@@ -18,8 +18,8 @@ from agent.platform.settings_types import checked_url, signing_keys
 from agent.store.identity_key import Keys
 from tests.cli.command_runner import Here
 from tests.support.environment import World
-from tests.support.files import write
 from tests.support.fixtures import begin, world
+from verification.builders.request_files import write
 
 __all__ = ["begin", "world"]
 

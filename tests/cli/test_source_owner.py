@@ -8,7 +8,7 @@ import pytest
 
 from agent.sandbox import SandboxServer
 from tests.cli.command_runner import FREE_PORT, CommandResult, Here
-from tests.support.files import upload, write
+from verification.builders.request_files import upload, write
 
 US = str(os.geteuid())
 NOBODY = 65_534

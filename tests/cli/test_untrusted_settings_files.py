@@ -19,8 +19,8 @@ from agent.platform.token_host import refuse_foreign_token_host
 from agent.sandbox import SandboxServer
 from agent.store.identity_key import Keys
 from tests.cli.command_runner import FREE_PORT, CommandResult, Here, finish, spawn
-from tests.support.files import upload, write
 from tests.support.git import git
+from verification.builders.request_files import upload, write
 
 KEY = "k" * 32
 ONCE = ("run", "--once", "--timeout", "20s", *FREE_PORT)

@@ -7,8 +7,8 @@ import pytest
 from tests.cli.command_runner import Here
 from tests.support.clock import patiently
 from tests.support.environment import World
-from tests.support.files import IDENTITY_CARD, write
 from tests.support.fixtures import begin, world
+from verification.builders.request_files import IDENTITY_CARD, write
 
 __all__ = ["begin", "world"]
 

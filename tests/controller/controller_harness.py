@@ -15,12 +15,12 @@ from agent.controller.interpreter import Interpreter
 from agent.controller.reconciler import Reconciler
 from agent.controller.result_poller import ResultPoller
 from agent.controller.start_budget import StartBudget
-from agent.core.assure_types import CaptureOptions, DocumentKey, DocumentType, ProcessType
+from agent.core.assure_types import DocumentKey, DocumentType
 from agent.core.document_types import Resolution, resolve
 from agent.core.effect import Effect
 from agent.core.observations import Answered
 from agent.core.policy import Policy
-from agent.core.record import Desired, Record
+from agent.core.record import Record
 from agent.core.step import Step
 from agent.source.folder import Folder
 from agent.source.git_provenance import GitCheckout
@@ -28,7 +28,8 @@ from agent.source.images import ImageFolder
 from agent.store.sqlite import SqliteStore
 from tests.support.clock import VirtualClock
 from tests.support.environment import World, watching
-from tests.support.files import capture, jpeg, upload, write
+from verification.builders import records
+from verification.builders.request_files import capture, upload, write, write_pictures
 
 ACCOUNT = "a client at a sandbox"
 INTERVAL = 5.0
@@ -77,9 +78,7 @@ def uid(name: str) -> str:
 
 def capture_record(name: str, **desired: Any) -> Record:
     """A capture request: it needs no images."""
-    options = CaptureOptions(process_type=ProcessType.DOCUMENT, redirect_url="https://shop.example/done")
-    wanted = Desired(digest="d1", essence="e1", process_type=ProcessType.DOCUMENT, capture=options, **desired)
-    return Record(uid=uid(name), name=name, source="default", agent="tests", desired=wanted)
+    return records.unadmitted(records.capture(**desired), uid=uid(name), name=name, agent="tests")
 
 
 @contextlib.asynccontextmanager
@@ -193,8 +192,7 @@ class ControllerHarness:
         return synced
 
     def upload(self, name: str, file: str = "", **more: Any) -> Path:
-        write(self.images / name / "front.jpg", jpeg())
-        return write(self.specs / (file or f"{name}.yaml"), upload(name, {"front": f"{name}/front.jpg"}, **more))
+        return write(self.specs / (file or f"{name}.yaml"), upload(name, write_pictures(self.images, name), **more))
 
     def capture(self, name: str, **more: Any) -> Path:
         return write(self.specs / f"{name}.yaml", capture(name, **more))

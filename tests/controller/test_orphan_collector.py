@@ -137,7 +137,7 @@ async def test_an_old_possible_orphan_is_searched_less_often(world: World) -> No
     async with world.opened() as agent:
         before = world.ledger.calls["getDossiers"]
         for _ in range(24 * 60):
-            world.clock._time += 60.0
+            world.clock.skip(60.0)
             await agent._orphans.sweep()
         assert 40 < world.ledger.calls["getDossiers"] - before < 150
 
@@ -235,10 +235,10 @@ async def test_the_sweep_does_not_delete_a_dossier_of_a_request(world: World) ->
 async def test_a_sweep_makes_no_call_for_a_dossier_of_a_request(world: World) -> None:
     await adopted(world)
     async with world.opened() as agent:
-        world.clock._time += 120.0
+        world.clock.skip(120.0)
         await agent._orphans.sweep()
         before = len(world.calls)
-        world.clock._time += 3600.0
+        world.clock.skip(3600.0)
         await agent._orphans.sweep(at_once=True)
         assert len(world.calls) == before
     assert world.rows("SELECT closed_at FROM orphans") == [(None,)]

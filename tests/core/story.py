@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
 from agent.core.assure_types import DossierReading, ListedProcess, ProcessReading, Status
 from agent.core.audit import Audited, replay
 from agent.core.effect import (
@@ -31,6 +33,7 @@ from agent.core.observations import (
     Observation,
     ProcessCreated,
     ProcessRead,
+    Resumed,
     TargetMissing,
     TimerFired,
     VerificationStarted,
@@ -39,7 +42,7 @@ from agent.core.policy import Policy
 from agent.core.record import Desired, Phase, Record
 from agent.core.step import Step
 from verification.assure_model import LOST_CONNECTION, REFUSED, AssureModel
-from verification.builders import (
+from verification.builders.records import (
     BACK,
     DUTCH_PASSPORT,
     FRONT,
@@ -143,6 +146,18 @@ class Story:
             check_reads(self.asked, self.policy)
         if taken.orphan is not None:
             self.orphans.append(taken.orphan)
+
+
+UNKNOWNS = [pytest.param("unanswered", id="no answer"), pytest.param("resumed", id="the agent crashed")]
+
+
+def doubted(story: Story, how: str) -> None:
+    """Make the answer to the open intent unknown: no answer came, or the agent crashed before it came."""
+    assert story.record.intent is not None
+    if how == "resumed":
+        story.sees(Resumed)
+    else:
+        story.unanswered(story.record.intent.kind)
 
 
 # -- the road of a story, up to a point --------------------------------------------------------------------------------

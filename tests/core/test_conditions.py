@@ -8,7 +8,8 @@ from agent.core.conditions import REASONS, conditions
 from agent.core.effect import EffectKind
 from agent.core.observations import EffectRefused
 from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
-from tests.store.support import Life, capture, upload
+from verification.builders.lives import Life
+from verification.builders.records import capture, upload
 
 
 def holds(record: Record) -> dict[str, bool]:

@@ -10,7 +10,7 @@ from agent.core.observations import ClockCorrected
 from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase, Record
 from agent.core.rules.clock_correction import _PAST, clock_corrected
-from verification.builders import NOW, unadmitted, upload
+from verification.builders.records import NOW, unadmitted, upload
 
 DAY = 86400.0
 POLICY = Policy()

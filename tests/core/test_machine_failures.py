@@ -4,13 +4,14 @@ import pytest
 from story import (
     NOW,
     POLICY,
-    Story,
+    UNKNOWNS,
     at_create,
     at_deletion,
     at_images,
     at_process,
     at_result,
     at_start,
+    doubted,
 )
 
 from agent.core.answer import Evidence
@@ -25,24 +26,12 @@ from agent.core.observations import (
     EffectDelayed,
     EffectRefused,
     EffectUnanswered,
-    Resumed,
     TargetMissing,
 )
 from agent.core.record import HoldReason, Phase
 
 DAY = 86400.0
 SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
-UNKNOWNS = [pytest.param("unanswered", id="no answer"), pytest.param("resumed", id="we crashed")]
-
-
-def doubted(story: Story, how: str) -> None:
-    """The open intent's answer is unknown: none came, or we ended before it came."""
-    assert story.record.intent is not None
-    if how == "resumed":
-        story.sees(Resumed)
-    else:
-        story.unanswered(story.record.intent.kind)
-
 
 # -- deletion ----------------------------------------------------------------------------------------------------------
 

@@ -4,13 +4,14 @@ import pytest
 from story import (
     NOW,
     POLICY,
-    Story,
+    UNKNOWNS,
     at_create,
     at_images,
     at_process,
     at_start,
     capture,
     deletes,
+    doubted,
 )
 
 from agent.core.answer import Evidence
@@ -28,23 +29,11 @@ from agent.core.next_effect import blocks_creates
 from agent.core.observations import (
     DossierCreated,
     DossierSearched,
-    Resumed,
 )
 from agent.core.record import Phase
 from agent.core.retry import start_spacing
 
 SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
-UNKNOWNS = [pytest.param("unanswered", id="no answer"), pytest.param("resumed", id="we crashed")]
-
-
-def doubted(story: Story, how: str) -> None:
-    """The open intent's answer is unknown: none came, or we ended before it came."""
-    assert story.record.intent is not None
-    if how == "resumed":
-        story.sees(Resumed)
-    else:
-        story.unanswered(story.record.intent.kind)
-
 
 # -- unknown: create dossier -------------------------------------------------------------------------------------------
 

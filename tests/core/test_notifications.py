@@ -6,7 +6,8 @@ from agent.core.notifications import Notice, NoticeType
 from agent.core.observations import DocumentChanged, DocumentRemoved, EffectRefused, EffectUnanswered, HistoryLost
 from agent.core.policy import Policy
 from agent.core.record import Phase, Record
-from tests.store.support import LINK, Life, capture, upload
+from verification.builders.lives import LINK, Life
+from verification.builders.records import capture, upload
 
 
 def told(life: Life) -> list[Notice]:

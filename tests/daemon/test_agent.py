@@ -176,7 +176,7 @@ async def test_a_token_with_a_lifetime_of_one_second_is_renewed_as_often_as_need
     world.check_nothing_left()
 
 
-@pytest.mark.parametrize("once", [True, False], ids=["run --once", "run"])
+@pytest.mark.parametrize("run", ["run", "run --once", "run --once, its time is over"])
 async def test_damage_in_a_large_store_is_found_while_it_runs_and_ends_the_agent(
     world: World, monkeypatch: pytest.MonkeyPatch, run: str
 ) -> None:

@@ -31,7 +31,7 @@ from agent.store.readonly import ReadOnlyStore
 from agent.views.plan import Action, Change, Plan, after_restart
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.environment import World
-from tests.support.files import capture, write
+from verification.builders.request_files import capture, write
 
 NAMES = [f"r{n}" for n in range(8)]
 POLICY = Policy()

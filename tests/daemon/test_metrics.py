@@ -12,9 +12,9 @@ from agent.platform.endpoint_health import EndpointCause
 from agent.platform.metric_tables import LISTENERS
 from tests.support.environment import World
 from tests.support.faults import rule
-from tests.support.files import IDENTITY_CARD
 from tests.support.fixtures import Begin
 from tests.support.timeouts import PATIENT
+from verification.builders.request_files import IDENTITY_CARD
 
 NAMES = {
     "requests",

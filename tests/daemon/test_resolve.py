@@ -18,7 +18,8 @@ from tests.support.commands import (
     send_through,
 )
 from tests.support.environment import World
-from tests.support.files import jpeg, write
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import write
 
 
 @BOTH

@@ -12,6 +12,8 @@ TRESPASSES = {
     "Imports go one way": ("agent/store/repository.py", "import agent.controller.reconciler"),
     "The sandbox stands alone": ("agent/sandbox/config.py", "import agent.core.assure_types"),
     "Only the command line starts the sandbox": ("agent/daemon/agent.py", "import agent.sandbox"),
+    "Benchmarks import verification": ("verification/report.py", "import bench.report"),
+    "Only tests import tests": ("bench/store.py", "import tests.store.support"),
     "The core is pure": ("agent/core/machine.py", "import time"),
     "Only the client, the sinks and the platform speak HTTP": ("agent/controller/interpreter.py", "import httpx"),
 }
@@ -40,7 +42,8 @@ def test_every_contract_has_a_trespass() -> None:
 @pytest.mark.parametrize("contract", TRESPASSES)
 def test_a_contract_bites(contract: str, tmp_path: Path) -> None:
     file, line = TRESPASSES[contract]
-    shutil.copytree(ROOT / "agent", tmp_path / "agent", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("agent", "verification", "bench"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     path = tmp_path / file
     path.write_text(path.read_text() + f"\n{line}\n")

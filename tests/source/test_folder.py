@@ -14,8 +14,7 @@ from agent.source import folder as module
 from agent.source import scan as scan_module
 from agent.source.folder import Folder, Scan
 from agent.source.safe_read import Content, ReadFailure
-
-from .samples import capture, upload, write
+from verification.builders.request_files import capture, upload, write
 
 
 class Clocks:
@@ -200,8 +199,8 @@ def test_all_documents_that_share_a_name_are_refused_and_name_each_other(specs: 
     assert set(found.documents) == {"other"}
     assert found.claimed == {"same"}
     assert messages(found) == [
-        "a.yaml:1:1: metadata.name is not unique; it is also used at b.yaml:13",
-        "b.yaml:13:1: metadata.name is not unique; it is also used at a.yaml:1",
+        "a.yaml:1:1: metadata.name is not unique; it is also used at b.yaml:12",
+        "b.yaml:12:1: metadata.name is not unique; it is also used at a.yaml:1",
     ]
     (specs / "a.yaml").unlink()
     found = scan()

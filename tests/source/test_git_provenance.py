@@ -18,8 +18,7 @@ from agent.source.git_objects import LIMIT, Damaged
 from agent.source.git_provenance import GitCheckout, Provenance
 from agent.source.git_repository import Repository, Unreadable, find
 from tests.support.git import commit, git, repository
-
-from .samples import write
+from verification.builders.request_files import write
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from agent.ports import Image, UnusableImage
 from agent.source import safe_read
 from agent.source.images import ImageProblem, inspect, read_verified
 from agent.source.safe_read import ReadFailure, read_beneath
-from tests.support.files import jpeg, png
+from verification.builders.pictures import jpeg, png
+from verification.builders.request_files import write
 
-from .samples import JPEG, PNG, write
+JPEG, PNG = jpeg(), png()
 
 LIMIT = 1000
 MUCH = 1 << 20

@@ -16,7 +16,38 @@ from agent.source.loader import MAX_FILE_BYTES, LoadedFile, load
 from agent.source.scan import may_hide_names
 from agent.source.yaml_reader import Limits
 
-from .samples import capture, upload
+UPLOAD = """\
+apiVersion: assure-agent/v1
+kind: VerificationRequest
+metadata:
+  name: NAME
+  labels: {team: onboarding}
+spec:
+  processType: document
+  upload:
+    documentId: 137
+    images:
+      front: NAME/front.jpg
+"""
+
+CAPTURE = """\
+apiVersion: assure-agent/v1
+kind: VerificationRequest
+metadata: {name: NAME}
+spec:
+  processType: documentSelfie
+  capture: {redirectUrl: "https://shop.example/verified"}
+"""
+
+
+def upload(name: str = "customer-1") -> str:
+    """A good upload request of that name, in a text whose lines and columns are known."""
+    return UPLOAD.replace("NAME", name)
+
+
+def capture(name: str = "customer-2") -> str:
+    """A good capture request of that name."""
+    return CAPTURE.replace("NAME", name)
 
 
 def faults(text: str | bytes) -> list[str]:

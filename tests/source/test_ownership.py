@@ -5,8 +5,7 @@ from pathlib import Path
 
 from agent.source.folder import Folder
 from agent.source.ownership import Owners
-
-from .samples import upload, write
+from verification.builders.request_files import upload, write
 
 US = Owners(frozenset({os.geteuid()}))
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from agent.source.validate import validate
-
-from .samples import JPEG, capture, upload, write
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import capture, upload, write
 
 
 def messages(tmp_path: Path, *paths: str, images: str | None = None) -> list[str]:
@@ -25,7 +25,7 @@ def test_faults_come_in_order_and_begin_with_the_path_as_given(tmp_path: Path) -
     assert [line.split(" ")[0] for line in messages(tmp_path, "specs")] == [
         "specs/a.yaml:2:1:",
         "specs/b.yaml:2:7:",
-        "specs/b.yaml:9:17:",
+        "specs/b.yaml:8:17:",
     ]
 
 
@@ -58,12 +58,12 @@ def test_a_named_link_is_followed(tmp_path: Path) -> None:
 def test_images_are_checked_and_reported_at_the_position_of_their_path(tmp_path: Path) -> None:
     text = upload("a").replace("document\n", "documentSelfie\n") + "      selfie: a/selfie.jpg\n"
     write(tmp_path / "specs/a.yaml", text)
-    write(tmp_path / "images/a/front.jpg", JPEG)
+    write(tmp_path / "images/a/front.jpg", jpeg())
     write(tmp_path / "images/a/selfie.jpg", "text")
     assert messages(tmp_path, "specs", images="images") == [
-        "specs/a.yaml:12:15: the selfie image is neither a JPEG nor a PNG file by its content"
+        "specs/a.yaml:11:15: the selfie image is neither a JPEG nor a PNG file by its content"
     ]
-    write(tmp_path / "images/a/selfie.jpg", JPEG)
+    write(tmp_path / "images/a/selfie.jpg", jpeg())
     assert messages(tmp_path, "specs", images="images") == []
     assert len(messages(tmp_path, "specs", images="nowhere")) == 2
 

@@ -15,8 +15,7 @@ from watchfiles._rust_notify import WatchfilesRustInternalError
 from agent.source import watch as module
 from agent.source.watch import Watch, needs_scan
 from tests.support.timeouts import PATIENT
-
-from .samples import upload, write
+from verification.builders.request_files import upload, write
 
 
 class Events:

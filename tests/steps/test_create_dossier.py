@@ -9,7 +9,7 @@ from tests.support.faults import rule
 from tests.support.fixtures import Begin
 
 
-async def test_a_dossier_is_created_with_our_external_reference_and_nothing_else(world: World) -> None:
+async def test_a_dossier_is_created_with_its_external_reference_and_nothing_else(world: World) -> None:
     bodies = world.intercept("create_dossier")
     world.upload("customer-4711", labels={"team": "onboarding"})
     await world.settle()
@@ -53,7 +53,7 @@ async def test_a_lost_answer_to_the_creation_makes_no_second_dossier(world: Worl
     world.check_nothing_left()
 
 
-async def test_the_same_store_finished_is_not_begun_again(world: World) -> None:
+async def test_a_finished_request_is_not_started_again_from_the_same_store(world: World) -> None:
     """[I2] Declarative: what is done stays done."""
     world.upload("customer-1")
     await world.settle()

@@ -5,7 +5,7 @@ import pytest
 from agent.core.record import HoldReason, Phase
 from tests.support.environment import World
 from tests.support.faults import rule
-from tests.support.files import IDENTITY_CARD, PASSPORT
+from verification.builders.request_files import IDENTITY_CARD, PASSPORT
 
 
 @pytest.mark.parametrize("process_type", ["document", "documentSelfie"])

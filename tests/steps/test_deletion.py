@@ -98,7 +98,7 @@ async def test_a_deletion_that_did_not_happen_is_seen_by_the_confirmation(world:
     world.check_nothing_left()
 
 
-async def test_a_dossier_that_somebody_else_deleted_is_done(world: World) -> None:
+async def test_a_dossier_that_another_application_deleted_is_done(world: World) -> None:
     world.upload("a", retention="10m")
     await world.settle()
     world.sandbox.world.delete_dossier(world.record("a").dossier_id or "")
@@ -107,7 +107,7 @@ async def test_a_dossier_that_somebody_else_deleted_is_done(world: World) -> Non
     assert (world.record("a").phase, world.record("a").outcome) == (Phase.DONE, "accepted")
 
 
-async def test_deleting_everything_does_not_exist_for_us(world: World) -> None:
+async def test_the_agent_never_deletes_all_dossiers(world: World) -> None:
     for name in ("a", "b", "c"):
         world.upload(name)
     await world.settle()

@@ -12,8 +12,8 @@ from agent.sandbox.config import DOCUMENTS
 from tests.support.clock import until
 from tests.support.environment import World
 from tests.support.faults import rule
-from tests.support.files import PASSPORT
 from tests.support.fixtures import Begin
+from verification.builders.request_files import PASSPORT
 
 LIST = "getDocumentTypes"
 DAY = 86_400.0
@@ -54,14 +54,14 @@ async def test_a_document_type_is_created_by_its_id(world: World) -> None:
     world.check_nothing_left()
 
 
-async def test_the_list_is_asked_for_only_when_a_document_needs_it(world: World) -> None:
+async def test_the_list_is_read_only_when_a_document_needs_it(world: World) -> None:
     world.upload("customer-1")
     world.capture("customer-2")
     await world.settle()
     assert asked(world) == 0
 
 
-async def test_the_list_is_asked_for_once_for_all_and_outlives_a_restart(world: World) -> None:
+async def test_the_list_is_read_once_for_all_requests_and_outlives_a_restart(world: World) -> None:
     for number in range(5):
         typed(world, f"customer-{number}")
     await world.settle()
@@ -104,7 +104,7 @@ async def test_an_ambiguous_document_type_is_refused_with_the_ids_that_fit(begin
     assert world.records() == {}
 
 
-async def test_a_type_that_is_missing_is_asked_for_again_at_most_once_a_minute(world: World) -> None:
+async def test_the_list_is_read_again_for_a_missing_type_at_most_once_a_minute(world: World) -> None:
     every = world.sandbox.config
     without(world, PASSPORT)
     typed(world, "customer-1")
@@ -120,7 +120,7 @@ async def test_a_type_that_is_missing_is_asked_for_again_at_most_once_a_minute(w
 
 
 @pytest.mark.parametrize("trouble", ["429", "500", "reset-before", "truncated", "foreign", "html", "hang"])
-async def test_without_the_list_the_file_waits_and_the_others_go_on(
+async def test_without_the_list_the_file_waits_and_the_others_continue(
     world: World, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """[I9]"""
@@ -133,7 +133,7 @@ async def test_without_the_list_the_file_waits_and_the_others_go_on(
     async with world.running() as agent:
         assert list(world.records()) == ["b-plain"]
         assert "does not provide the list" in refusal(world).message
-        for _ in range(10):  # on a machine that stands still other calls may be as late as the one that hangs
+        for _ in range(10):  # on a busy machine other calls may be as late as the one that hangs
             await until(lambda: agent._assure.document_types._refreshing is None)
             await world.clock.advance(5)
             await agent.scan()
@@ -142,8 +142,8 @@ async def test_without_the_list_the_file_waits_and_the_others_go_on(
         assert set(world.records()) == {"a-typed", "b-plain"}
 
 
-async def test_run_once_asks_for_the_list_again_while_it_has_time(world: World) -> None:
-    """[I1] One answer that was none does not end it with a file left behind."""
+async def test_run_once_reads_the_list_again_until_its_timeout(world: World) -> None:
+    """[I1] One failed answer does not end the run with an unread file."""
     world.sandbox.faults.add([rule(LIST, "503")])
     typed(world, "a-typed")
     finished = await world.settle()
@@ -171,7 +171,7 @@ async def test_a_type_that_vanished_before_its_process_is_held_and_never_guessed
     world.check()
 
 
-async def test_a_held_type_goes_on_with_another_document(world: World) -> None:
+async def test_a_request_held_for_its_type_continues_with_another_document(world: World) -> None:
     """[I3]"""
     await test_a_type_that_vanished_before_its_process_is_held_and_never_guessed(world)
     typed(world, "customer-1", "DEU", "passport", deadline="7d")

@@ -35,7 +35,7 @@ async def test_a_final_status_of_a_capture_is_the_outcome(world: World, outcome:
 
 
 @pytest.mark.parametrize("status", [status for status in Status if not status.final])
-async def test_a_status_that_is_not_final_is_waited_for(world: World, status: Status) -> None:
+async def test_the_agent_polls_until_the_status_is_final(world: World, status: Status) -> None:
     """[I8] No worker waits with it: the request is a row with a time."""
     if status is Status.PROCESSING:
         world.upload("a", "sandbox-delay=20m")
@@ -46,7 +46,7 @@ async def test_a_status_that_is_not_final_is_waited_for(world: World, status: St
         record = world.record("a")
         assert (record.phase, record.state, record.outcome) == (Phase.RESULT, "waiting", None)
         assert agent.reconciler.idle
-        assert world.calls.count("getAllProcess") == 600 / 5  # it is looked for in one list per interval
+        assert world.calls.count("getAllProcess") == 600 / 5  # one list per interval
         (process,) = world.dossiers("a")[0].processes
         assert not process.reads
         assert "getDossier" not in world.calls
@@ -79,7 +79,7 @@ async def test_a_result_that_the_late_read_finds_counts(world: World) -> None:
 
 
 @pytest.mark.parametrize("capture", [False, True])
-async def test_a_result_that_came_while_no_agent_ran_is_read_however_long_the_deadline_is_over(
+async def test_a_result_from_a_time_without_an_agent_is_read_long_after_the_deadline(
     world: World, capture: bool
 ) -> None:
     """It was billed: no dossier is deleted before its result was read."""
@@ -167,7 +167,7 @@ async def test_the_result_is_on_disk_before_the_dossier_is_deleted(world: World)
 
 
 async def test_a_dossier_that_vanished_is_lost_only_after_several_confirmations(world: World) -> None:
-    """No list tells of it: the request's own look finds out."""
+    """The result is in no list; the fallback poll of the request finds it."""
     world.upload("a", "sandbox-delay=60m")
     async with world.running():
         await world.clock.advance(10)
@@ -182,7 +182,7 @@ async def test_a_dossier_that_vanished_is_lost_only_after_several_confirmations(
 
 
 async def test_a_long_run_costs_a_list_per_interval_and_a_read_when_it_is_sighted(begin: Begin) -> None:
-    """[I8] One list per POLL_INTERVAL, a look of its own every 15 minutes, and never two reads within a second."""
+    """[I8] One list per POLL_INTERVAL, a fallback poll every 15 minutes, and never two reads within a second."""
     world = await begin()
     world.upload("a", "sandbox-delay=100m", deadline="3h")
     async with world.running(poll_interval=60.0):

@@ -25,7 +25,7 @@ EVERYTHING = {
 
 
 def get_link(world: World, name: str) -> str | None:
-    """What `get NAME --link` prints, or None when it says that there is none."""
+    """The link that `get NAME --link` prints, or None without one."""
     result = CliRunner().invoke(app, ["get", name, "--link", "--state", f"sqlite:///{world.state}"])
     if result.exit_code:
         assert isinstance(result.exception, AgentError)
@@ -42,7 +42,7 @@ async def person(link: str, **form: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("process_type", ["document", "documentSelfie"])
-async def test_the_capture_flow_is_asked_for_with_redirect_url_and_process_type(
+async def test_the_capture_flow_is_requested_with_redirect_url_and_process_type(
     world: World, process_type: str
 ) -> None:
     bodies = world.intercept("start")
@@ -61,7 +61,7 @@ async def test_the_capture_flow_is_asked_for_with_redirect_url_and_process_type(
     world.check_nothing_left()
 
 
-async def test_the_optional_parameters_go_where_assure_wants_them(world: World) -> None:
+async def test_the_optional_parameters_are_in_the_fields_that_assure_expects(world: World) -> None:
     bodies = world.intercept("start")
     world.capture("a", capture=EVERYTHING)
     await world.settle()
@@ -99,7 +99,7 @@ async def test_the_process_is_found_through_get_dossier_whenever_it_appears(begi
     world.check_nothing_left()
 
 
-async def test_the_link_is_handed_out_only_while_a_person_may_use_it(begin: Begin) -> None:
+async def test_the_link_is_delivered_only_while_the_end_user_may_use_it(begin: Begin) -> None:
     """[I6]"""
     world = await begin(interactive=True)
     world.capture("a")
@@ -144,7 +144,7 @@ async def test_the_link_is_in_its_own_table_and_nowhere_else(begin: Begin) -> No
         assert token not in repr(world.record("a"))
 
 
-async def test_handing_out_the_link_counts_as_the_start(begin: Begin) -> None:
+async def test_delivering_the_link_counts_as_the_start(begin: Begin) -> None:
     """[I2]"""
     world = await begin(interactive=True)
     path = world.capture("a")
@@ -172,7 +172,7 @@ async def test_the_action_of_the_end_user_decides(begin: Begin, action: str) -> 
 
 @pytest.mark.parametrize("kind", ["reset-before", "reset-after", "truncated", "500", "html"])
 async def test_a_lost_link_costs_the_dossier_and_the_flow_starts_again(world: World, kind: str) -> None:
-    """[I2] [I3] Nobody holds the link that was lost, so that nobody can use it."""
+    """[I2] [I3] The lost link reached no end user, so the flow can never be used."""
     world.sandbox.faults.add([rule("createArtifact", kind)])
     world.capture("a")
     await world.settle()
@@ -187,8 +187,8 @@ async def test_a_lost_link_costs_the_dossier_and_the_flow_starts_again(world: Wo
     world.check_nothing_left()
 
 
-async def test_a_link_that_is_never_readable_is_asked_for_a_few_times_then_a_person(world: World) -> None:
-    """Each of these flows may be billed, and nobody could use them."""
+async def test_a_request_whose_link_is_never_readable_is_held_after_a_few_attempts(world: World) -> None:
+    """Each of these flows may be billed, although no end user can open it."""
     world.sandbox.faults.add([rule("createArtifact", "foreign", every=1, status=201)])
     world.capture("a")
     async with world.running():

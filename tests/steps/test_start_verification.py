@@ -40,7 +40,7 @@ async def test_a_request_that_was_read_back_is_read_once_more_before_the_start(w
     assert world.starts("a") == 1
 
 
-async def test_the_intent_is_on_disk_before_the_start_is_asked_for(world: World) -> None:
+async def test_the_intent_is_on_disk_before_the_start_is_sent(world: World) -> None:
     """[I4]"""
     seen: list[tuple[str, int]] = []
     original = world.sandbox.world.start_verification
@@ -55,7 +55,7 @@ async def test_the_intent_is_on_disk_before_the_start_is_asked_for(world: World)
     assert seen == [("start_verification", 0)]
 
 
-async def test_a_process_that_somebody_failed_meanwhile_is_not_started(world: World) -> None:
+async def test_a_process_that_failed_meanwhile_is_not_started(world: World) -> None:
     """[I2]"""
     sandbox = world.sandbox.world
     original = sandbox.set_images
@@ -108,7 +108,7 @@ async def test_a_lost_start_is_not_repeated_before_two_pending_reads_far_apart(w
 STARTS = "SELECT intended_at FROM attempts WHERE effect = 'start_verification' ORDER BY number"
 
 
-async def test_a_start_that_assure_refuses_to_repeat_is_taken_for_started(world: World) -> None:
+async def test_a_start_that_assure_refuses_to_repeat_counts_as_started(world: World) -> None:
     """[I2] The last fence: `Verification already started.` A lagging read hid the first start."""
     original = world.sandbox.world.get_process
     world.sandbox.faults.add([rule("startVerification", "reset-after")])
@@ -130,7 +130,7 @@ async def test_a_start_that_assure_refuses_to_repeat_is_taken_for_started(world:
 
 
 @pytest.mark.parametrize("retry_after", ["seconds", "http-date", "none"])
-async def test_too_many_requests_is_waited_out_as_long_as_assure_says(world: World, retry_after: str) -> None:
+async def test_after_too_many_requests_the_agent_waits_as_long_as_assure_says(world: World, retry_after: str) -> None:
     seconds = 40.0
     world.sandbox.faults.add([rule("startVerification", "429", seconds=seconds, retry_after=retry_after)])
     world.upload("a")
@@ -165,7 +165,7 @@ async def test_a_start_that_is_refused_has_the_images_sent_once_more(world: Worl
     world.check_nothing_left()
 
 
-async def test_a_start_that_is_refused_again_is_a_persons_question(world: World) -> None:
+async def test_a_start_that_is_refused_again_is_held(world: World) -> None:
     """[I1] [I2] Not asked again until it is answered."""
     forgetful(world, 2)
     world.upload("a")

@@ -40,7 +40,7 @@ async def test_the_token_is_renewed_before_it_expires(begin: Begin) -> None:
     assert world.ledger.calls["token"] == 5  # every 270 s
 
 
-async def test_a_refused_token_is_renewed_once_for_all_who_are_in_flight(world: World) -> None:
+async def test_a_refused_token_is_renewed_once_for_all_calls_in_flight(world: World) -> None:
     names = [f"a-{number}" for number in range(8)]
     for name in names:
         world.upload(name, "sandbox-delay=60s")
@@ -66,7 +66,7 @@ async def test_a_token_that_is_revoked_at_the_start_costs_no_second_start(world:
     assert unauthorized(world) == 0
 
 
-async def test_a_token_endpoint_in_trouble_is_waited_for(world: World) -> None:
+async def test_the_agent_waits_for_a_failing_token_endpoint(world: World) -> None:
     """[I1]"""
     world.upload("a", "sandbox-delay=30s")
     async with world.running():

@@ -9,7 +9,8 @@ from agent.core.record import HoldReason
 from agent.sandbox.model import Image
 from tests.support.environment import World
 from tests.support.faults import rule
-from tests.support.files import IDENTITY_CARD, jpeg, png, upload, write
+from verification.builders.pictures import jpeg, png
+from verification.builders.request_files import IDENTITY_CARD, upload, write
 
 
 def data_url(kind: str, content: bytes) -> str:
@@ -33,7 +34,7 @@ async def test_the_images_arrive_as_data_urls_in_one_call(world: World) -> None:
     assert world.record("a").outcome == "accepted"
 
 
-async def test_the_content_of_an_image_says_what_it_is_and_not_its_name(world: World) -> None:
+async def test_the_content_of_an_image_decides_its_type_and_not_its_name(world: World) -> None:
     bodies = world.intercept("set_images")
     write(world.images / "front.jpg", png())
     write(world.specs / "a.yaml", upload("a", {"front": "front.jpg"}))
@@ -52,7 +53,7 @@ async def test_each_image_is_read_back_and_compared_before_the_start(world: Worl
     world.check()  # a portrait that was asked for would be a violation
 
 
-async def test_no_image_is_read_back_unless_it_is_asked_for(world: World) -> None:
+async def test_no_image_is_read_back_unless_the_request_says_so(world: World) -> None:
     world.upload("a")
     await world.settle()
     assert world.ledger.calls["getImages"] == 0
@@ -81,7 +82,7 @@ async def test_an_image_that_comes_back_as_another_is_held_and_nothing_is_starte
 async def test_an_image_that_changes_after_its_admission_is_not_sent(world: World) -> None:
     path = world.upload("a", suspend=True)
     await world.settle()
-    await world.clock.advance(61)  # images that were looked at a moment ago are believed until the upload
+    await world.clock.advance(61)  # images that were checked a moment ago are not checked again
     write(world.images / "a/front.jpg", jpeg("another picture"))
     path.write_text(path.read_text().replace("suspend: true", "suspend: false"))
     await world.settle()
@@ -92,7 +93,7 @@ async def test_an_image_that_changes_after_its_admission_is_not_sent(world: Worl
     assert "setImages" not in world.calls
 
 
-async def test_putting_the_admitted_image_back_cures_the_hold(world: World) -> None:
+async def test_restoring_the_admitted_image_ends_the_hold(world: World) -> None:
     """[I1]"""
     path = world.upload("a", suspend=True)
     await world.settle()
@@ -130,7 +131,7 @@ async def test_a_failing_upload_is_repeated_while_the_process_is_pending(world: 
     world.check()
 
 
-async def test_a_success_reported_by_somebody_else_is_no_upload(world: World) -> None:
+async def test_a_success_reported_by_another_server_is_not_an_upload(world: World) -> None:
     """[I1] [I2] `201 {"ok":true}`, and nothing was stored."""
     world.sandbox.faults.add([rule("setImages", "foreign", status=201, acts=False)])
     world.upload("a")
@@ -141,7 +142,7 @@ async def test_a_success_reported_by_somebody_else_is_no_upload(world: World) ->
     world.check()
 
 
-async def test_uploads_that_somebody_else_answers_are_held_and_nothing_is_started(world: World) -> None:
+async def test_uploads_that_another_server_answers_are_held_and_nothing_is_started(world: World) -> None:
     """[I1] [I2]"""
     world.sandbox.faults.add([rule("setImages", "foreign", status=201, acts=False, every=1)])
     world.upload("a")

@@ -8,8 +8,10 @@ import pytest
 from agent.core.errors import StoreError
 from agent.core.record import Phase
 from agent.store.audit import verify
+from verification.builders.lives import Life
+from verification.builders.records import capture, upload
 
-from .support import Life, capture, changed, committed, opened, rows, upload
+from .support import changed, committed, opened, rows
 
 
 async def histories(folder: Path) -> Path:

@@ -11,8 +11,10 @@ from agent.core.errors import StoreDamaged, StoreError, StoreLocked, StoreNewer
 from agent.core.record import Phase
 from agent.store import audit
 from agent.store.backup import back_up, inspect_backup, last_in, prune, restore
+from verification.builders.lives import LINK, Life
+from verification.builders.records import capture
 
-from .support import LINK, Life, capture, changed, committed, opened, raw, rows
+from .support import changed, committed, opened, raw, rows
 
 
 async def stocked(folder: Path) -> None:

@@ -21,8 +21,10 @@ from agent.store.audit.checkpoints import (
     lines,
 )
 from agent.store.sqlite import SqliteStore
+from verification.builders.lives import Life
+from verification.builders.records import NOW
 
-from .support import NOW, Life, changed, committed, opened, rows
+from .support import changed, committed, opened, rows
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from agent.core.errors import AgentError
 from agent.core.observations import EncryptedClaims
 from agent.ports import ClaimsEncryptionError, MetaKey
 from agent.store.claims_keyring import ClaimsKeyring, StoredClaims
+from verification.builders.lives import Life
+from verification.builders.records import NOW, upload
 
-from .support import NOW, Life, opened, upload
+from .support import opened
 
 KEY = "a claims key of the tests, long enough for it"
 CLAIMS = b'{"finalResult":{"firstName":"Jane"}}'

@@ -21,8 +21,10 @@ from agent.store.lock import holder
 from agent.store.migrations import NAMES
 from agent.store.readonly import ReadOnlyStore
 from tests.support.locks import locks
+from verification.builders.lives import Life
+from verification.builders.records import NOW
 
-from .support import NOW, Life, committed, opened, rows
+from .support import committed, opened, rows
 
 
 def read(path: Path) -> None:

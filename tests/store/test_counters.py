@@ -12,9 +12,11 @@ from agent.core.observations import DocumentChanged, DocumentRemoved
 from agent.core.record import Phase
 from agent.platform.metrics import Metrics
 from agent.store.readonly import ReadOnlyStore
-from tests.store.support import NOW, Life, capture, committed, grown, opened, rows, upload
+from tests.store.support import committed, grown, opened, rows
 from tests.support.clock import VirtualClock
 from tests.support.fixtures import folder
+from verification.builders.lives import Life
+from verification.builders.records import NOW, capture, upload
 
 __all__ = ["folder"]
 

@@ -10,8 +10,10 @@ from agent.core.record import Phase
 from agent.core.step import Step
 from agent.store.audit.verify import verify
 from agent.store.sqlite import SqliteStore
+from verification.builders.lives import Life
+from verification.builders.records import NOW, upload
 
-from .support import NOW, Life, committed, opened, rows, upload
+from .support import committed, opened, rows
 
 DAY = 86400.0
 

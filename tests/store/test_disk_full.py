@@ -75,7 +75,8 @@ import asyncio
 from agent.core.errors import StoreError
 from agent.core.record import Phase
 from agent.store.backup import back_up, restore
-from tests.store.support import Life, committed, opened
+from tests.store.support import committed, opened
+from verification.builders.lives import Life
 async def used(folder):
     store = opened(folder)
     await committed(store, Life().until(Phase.PROCESS))

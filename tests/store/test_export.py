@@ -18,8 +18,10 @@ from agent.core.timestamps import format_timestamp
 from agent.store.audit.checkpoints import checkpoint_path
 from agent.store.audit.export import export_lines, verifier
 from agent.store.audit.named_queries import SHIPPED
+from verification.builders.lives import LINK, Life
+from verification.builders.records import NOW, capture, upload
 
-from .support import LINK, NOW, Life, capture, committed, opened, upload
+from .support import committed, opened
 
 SCRIPT = Path(__file__).parents[2] / "state" / "verify_export.py"
 Lines = list[dict[str, Any]]

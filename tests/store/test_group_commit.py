@@ -10,8 +10,10 @@ from agent.core.errors import Impossible, StoreError
 from agent.core.observations import EffectDelayed, Resumed
 from agent.core.record import Phase
 from tests.support.timeouts import PATIENT
+from verification.builders.lives import Life
+from verification.builders.records import capture
 
-from .support import Life, capture, committed, opened, rows
+from .support import committed, opened, rows
 
 
 async def test_many_at_once_share_commits_and_all_are_durable(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from agent.core.errors import StoreDamaged
 from agent.core.record import Phase
 from agent.store import integrity
 from agent.store.connection import Connection
-from tests.store.support import Life, changed, committed, opened, rows
+from tests.store.support import changed, committed, opened, rows
 from tests.support.clock import until
+from verification.builders.lives import Life
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,10 @@ from agent.core.observations import (
 )
 from agent.core.record import Outcome, Phase, Record
 from agent.core.step import Step
+from verification.builders.lives import DEFAULT_POLICY, Life
+from verification.builders.records import NOW, upload
 
-from .support import NOW, POLICY, Life, committed, opened, rows, upload
+from .support import committed, opened, rows
 
 
 def at(life: Life, due_at: float, **fields: object) -> Step:
@@ -152,7 +154,7 @@ async def test_possible_orphans_are_kept_until_they_are_closed(tmp_path: Path) -
     while life.record.intent is None:
         life.goes_on()
     life.sees(EffectUnanswered, kind=EffectKind.CREATE_DOSSIER)
-    life.at += POLICY.list_lag
+    life.at += DEFAULT_POLICY.list_lag
     life.sees(DossierSearched, dossier_id=None, complete=False)
     await committed(store, life)
     assert [(one[0], one[2]) for one in store.orphans()] == [("aa-a1-u1-1-1", None)]

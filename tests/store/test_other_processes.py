@@ -10,8 +10,10 @@ import pytest
 
 from agent.core.errors import StoreLocked
 from agent.ports import Command
+from verification.builders.lives import Life
+from verification.builders.records import NOW
 
-from .support import ACCOUNT, NOW, Life, opened, rows
+from .support import ACCOUNT, opened, rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +30,7 @@ WRITES = """
 import asyncio, sys
 from pathlib import Path
 from agent.store.sqlite import SqliteStore
-from tests.store.support import Life
+from verification.builders.lives import Life
 
 async def one(store, number):
     await store.commit([Life(f"u{number}").steps[0]])

@@ -7,8 +7,10 @@ import pytest
 from agent.core.observations import DocumentChanged
 from agent.core.record import Phase
 from agent.store.readonly import ReadOnlyStore
+from verification.builders.lives import Life
+from verification.builders.records import NOW, upload
 
-from .support import NOW, Life, committed, opened, rows, upload
+from .support import committed, opened, rows
 
 
 def named(folder: Path, *labels: tuple[str, str], phase: Phase | None = None, part: str = "") -> list[str]:

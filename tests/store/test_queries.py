@@ -10,8 +10,10 @@ import pytest
 from agent.core.errors import AgentError
 from agent.core.record import Phase
 from agent.store.audit.named_queries import CLOSED, OPEN, SHIPPED, Query, library, read, run_query, view_columns
+from verification.builders.lives import LINK, Life
+from verification.builders.records import capture
 
-from .support import LINK, Life, capture, committed, opened, rows
+from .support import committed, opened, rows
 
 QUERIES = library(SHIPPED)
 

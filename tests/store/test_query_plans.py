@@ -32,7 +32,9 @@ from agent.store.outbox import SqliteOutbox
 from agent.store.readonly import ReadOnlyStore
 from agent.store.recoveries import SqliteRecoveries
 from agent.store.sqlite import SqliteStore
-from tests.store.support import NOW, POLICY, Life, opened
+from tests.store.support import opened
+from verification.builders.lives import DEFAULT_POLICY, Life
+from verification.builders.records import NOW
 
 FEW, MANY = 10, 200
 SINK = "a-sink"
@@ -264,7 +266,7 @@ def _next(store: SqliteStore) -> Step:
     """A step of one that waits."""
     record = store.get("waits-2")
     assert record is not None
-    return step(record, TimerFired(at=NOW + 1e6), POLICY)
+    return step(record, TimerFired(at=NOW + 1e6), DEFAULT_POLICY)
 
 
 async def grown(folder: Path, settled: int, waiting: int) -> None:

@@ -10,8 +10,10 @@ from agent.core.errors import StoreError
 from agent.core.observations import DocumentChanged, EffectDelayed, EffectUnanswered, TimerFired
 from agent.core.record import Phase
 from agent.store.readonly import ReadOnlyStore
+from verification.builders.lives import LINK, Life
+from verification.builders.records import NOW, capture, upload
 
-from .support import LINK, NOW, Life, capture, committed, opened, upload
+from .support import committed, opened
 
 HOUR = 3600.0
 

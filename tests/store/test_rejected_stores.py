@@ -14,8 +14,9 @@ from agent.core.record import Phase
 from agent.ports import MetaKey
 from agent.store import migrations
 from agent.store.sqlite import SqliteStore
+from verification.builders.lives import Life
 
-from .support import Life, committed, opened, raw, rows
+from .support import committed, opened, raw, rows
 
 
 async def used(folder: Path) -> None:

@@ -6,8 +6,10 @@ from agent.core.record import Phase
 from agent.store.backup import back_up, restore
 from agent.store.identity_key import Keys
 from agent.store.replaced_files import erase_links, forget_in, replaced
+from verification.builders.lives import LINK, Life
+from verification.builders.records import NOW, capture, upload
 
-from .support import LINK, NOW, Life, capture, committed, opened, raw, upload
+from .support import committed, opened, raw
 
 
 async def set_aside(folder: Path) -> Path:

@@ -14,8 +14,10 @@ from agent.core.errors import Impossible, StoreError
 from agent.core.record import Desired, Hold, HoldReason, Intent, Outcome, Phase, Record, Result
 from agent.core.step import Step
 from agent.store.repository import load
+from verification.builders.lives import LINK, Life
+from verification.builders.records import capture, upload
 
-from .support import LINK, Life, capture, committed, opened, rows, upload
+from .support import committed, opened, rows
 
 NUMBERS = st.integers(0, 2**53)
 SECONDS = st.floats(min_value=0, max_value=4e9)

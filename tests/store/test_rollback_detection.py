@@ -16,8 +16,10 @@ from agent.store.readonly import ReadOnlyStore
 from agent.store.rollback_detection import HighWaterMark, detect_rollback
 from agent.store.sqlite import SqliteStore
 from tests.support.timeouts import PATIENT
+from verification.builders.lives import Life
+from verification.builders.records import NOW
 
-from .support import ACCOUNT, NOW, Life, changed, committed, opened, raw, rows
+from .support import ACCOUNT, changed, committed, opened, raw, rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -154,7 +156,8 @@ async def test_a_recovery_on_record_cannot_be_removed(tmp_path: Path) -> None:
 _WRITES = """
 import asyncio, sys
 from pathlib import Path
-from tests.store.support import Life, opened
+from tests.store.support import opened
+from verification.builders.lives import Life
 from agent.core.record import Phase
 
 async def main():
@@ -218,7 +221,8 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_half_written(tmp_path: Path)
     script = (
         "import asyncio, resource, sys\n"
         "from pathlib import Path\n"
-        "from tests.store.support import Life, opened\n"
+        "from tests.store.support import opened\n"
+        "from verification.builders.lives import Life\n"
         "async def main():\n"
         "    store = opened(Path(sys.argv[1]))\n"
         "    room = max(path.stat().st_size for path in Path(sys.argv[1]).iterdir()) + 200_000\n"

@@ -14,8 +14,10 @@ from agent.core.machine import admit
 from agent.core.record import Desired, Record
 from agent.store.sqlite import SqliteStore
 from tests.support.fixtures import folder
+from verification.builders.lives import DEFAULT_POLICY
+from verification.builders.records import NOW, OPTIONS
 
-from .support import NOW, OPTIONS, POLICY, grown, opened, raw, rows
+from .support import grown, opened, raw, rows
 
 __all__ = ["folder"]
 
@@ -42,7 +44,7 @@ def named(name: str, uid: str, large: bool = False) -> Record:
 
 
 async def admitted(store: SqliteStore, *records: Record) -> None:
-    await store.commit([admit(record, NOW, POLICY) for record in records])
+    await store.commit([admit(record, NOW, DEFAULT_POLICY) for record in records])
 
 
 def left(folder: Path, name: str) -> list[str]:

@@ -21,9 +21,11 @@ from agent.core.step import Step
 from agent.store import audit
 from agent.store.connection import open_reader
 from agent.store.sqlite import SqliteStore
+from verification.builders.lives import DEFAULT_POLICY, LINK, Life
+from verification.builders.records import NOW, capture, upload
 from verification.mutations import mutated
 
-from .support import LINK, NOW, POLICY, Life, capture, opened, upload
+from .support import opened
 
 NEVER = 4e9  # seconds since the epoch: later than anything is due
 
@@ -113,7 +115,7 @@ class Storing(RuleBasedStateMachine):
         """A commit with one step that cannot be leaves the other as it was."""
         if life is other or len(other.steps) < 2 or life.record.phase is Phase.DONE or life.record.hold is not None:
             return
-        before, good = life.at, step(life.record, Resumed(at=life.at + 1), POLICY)
+        before, good = life.at, step(life.record, Resumed(at=life.at + 1), DEFAULT_POLICY)
         if not good.changed:
             return
         try:

@@ -25,8 +25,10 @@ from agent.store.audit.checkpoints import Checkpoint, checkpoint_path, extend_di
 from agent.store.audit.verify import verify
 from agent.store.connection import sqlite3
 from agent.store.repository import event_hash
+from verification.builders.lives import Life
+from verification.builders.records import NOW, capture, upload
 
-from .support import NOW, Life, capture, committed, opened, upload
+from .support import committed, opened
 
 TABLES = ("requests", "events", "attempts", "starts", "labels", "provenance", "commands", "meta")
 Row = dict[str, Any]

@@ -15,8 +15,10 @@ from agent.store.audit.deletion_certificate import certificates
 from agent.store.audit.verify import verify
 from agent.store.backup import back_up, restore
 from agent.store.sqlite import SqliteStore
+from verification.builders.lives import DEFAULT_POLICY, Life
+from verification.builders.records import NOW, upload
 
-from .support import NOW, POLICY, Life, changed, committed, opened, rows, upload
+from .support import changed, committed, opened, rows
 
 ALICE = {"labels": (("team", "red"), ("tier", "1")), "file": "alice.yaml", "author": "Alice <alice@example>"}
 BOB = {"labels": (("team", "blue"),), "file": "bob.yaml", "author": "Bob <bob@example>"}
@@ -244,7 +246,7 @@ async def test_a_moved_file_and_a_later_document_are_chained_as_well(tmp_path: P
     life = await committed(store, Life("u1", upload(**ALICE)))
     moved = upload(**{**ALICE, "file": "moved.yaml"})
     for document, kind in ((moved, DocumentReturned), (upload(**BOB, digest="d2", essence="e2"), DocumentChanged)):
-        taken = step(life.record, kind(at=NOW + 100, desired=document, name=life.record.name), POLICY)
+        taken = step(life.record, kind(at=NOW + 100, desired=document, name=life.record.name), DEFAULT_POLICY)
         assert taken.events
         life.steps.append(taken)
         await store.commit([taken])
@@ -278,7 +280,7 @@ async def test_a_request_that_is_back_after_it_was_forgotten_is_chained_again(tm
     record = store.get("u1")
     assert record is not None and record.name == ""
     back = step(
-        record, DocumentChanged(at=NOW + 20, desired=upload(**BOB, digest="d2", essence="e2"), name="b"), POLICY
+        record, DocumentChanged(at=NOW + 20, desired=upload(**BOB, digest="d2", essence="e2"), name="b"), DEFAULT_POLICY
     )
     await store.commit([back])
     store.close()

@@ -14,8 +14,10 @@ from agent.store.audit.checkpoints import checkpoint_path
 from agent.store.audit.verify import NameChecks, verify, verify_request
 from agent.store.connection import reader
 from agent.store.identity_key import Keys
+from verification.builders.lives import Life
+from verification.builders.records import NOW, capture
 
-from .support import NOW, Life, capture, committed, raw, rows
+from .support import committed, raw, rows
 from .test_tampering_people import peopled
 
 GUIDE = Path(__file__).parents[2] / "docs/audit.md"

@@ -1,1 +1,1 @@
-"""What the tests of loops, steps and commands share: virtual time, request files, and a small world to run in."""
+"""Virtual time and a small world to run in, shared by the tests of loops, steps and commands."""

@@ -1,4 +1,4 @@
-"""Unmistakable values, and how to find them again in whatever was written: plain, encoded, compressed."""
+"""Unmistakable values, and a search for them in any output: plain, encoded, compressed."""
 
 import base64
 import contextlib
@@ -11,17 +11,17 @@ from urllib.parse import quote
 from agent.sandbox import CANARIES
 
 PERSONAL = CANARIES
-"""What Assure says of a person: in no byte of ours, but for what `claims` and `describe --show-personal` print."""
+"""Personal values in answers of Assure: only `claims` and `describe --show-personal` may print them."""
 
 PICTURE = "Picture-Canary-of-a-passport"
 """In the bytes of every image."""
 
 OURS = ("canary-person", "Label-Canary", "Redirect-Canary", "Author-Canary")
-"""What people write into request files, and who they are: in two tables of the store, and told to them alone."""
+"""Names and labels in request files: only two tables of the store and the operator's commands may show them."""
 
 
 def leaks(written: bytes, values: Iterable[str]) -> list[str]:
-    """Those of the values that are somewhere in these bytes, in one spelling or another."""
+    """The values that are in these bytes, in any spelling."""
     texts = [written, *_unpacked(written)]
     return [value for value in values if any(trace in text for trace in _traces(value) for text in texts)]
 
@@ -43,7 +43,7 @@ def _traces(value: str) -> set[bytes]:
 
 
 def _unpacked(written: bytes) -> list[bytes]:
-    """What is inside, when it was compressed."""
+    """The content of each compressed part."""
     found = []
     for magic, unpack in ((b"\x1f\x8b\x08", gzip.decompress), (b"\x78\x9c", zlib.decompress)):
         if written.startswith(magic):

@@ -1,11 +1,11 @@
-"""Time that jumps: it passes only while everybody waits, so that a day at Assure takes a moment here.
+"""Time that jumps: it passes only while all parts of a test wait, so that a day at Assure takes a moment.
 
-The theory: whoever lets time pass does so through this clock, the agent by `wait` and the sandbox by `sleep`. What is
-at work otherwise is a call on the wire or a commit, and belongs to a record that is being driven; `watch` says how
-many of those there are. When every driven record is asleep in the sandbox, nobody can move but by time: it jumps to
-the earliest moment that somebody waits for, and never past `stop_at`. Who was woken and did not run yet still counts
-as waiting, with a moment that has come, so that nobody is overlooked. Nor does it jump past what a test waits for with
-`until`: that is looked at before each jump, so that the test goes on at the moment when it came true.
+Time passes only through this clock: the agent calls `wait`, the sandbox calls `sleep`. All other work is a call on the
+wire or a commit, and belongs to a record that is being driven. `watch` counts the records that are being driven.
+
+When each of them is asleep in the sandbox, the clock jumps to the earliest deadline, but never past `stop_at`. A task
+that was woken and has not run yet still counts as waiting, with a deadline in the past. The clock also checks the
+conditions of `until` before each jump, so that the test continues at the moment when its condition came true.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from agent.platform.clock import SystemClock
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
-_POLL_SECONDS = 0.0005  # real seconds between two looks while somebody is at work
-_AT_ONCE = 10  # looks after time has passed, without a pause: who only decides to wait on needs no more turns than that
+_POLL_SECONDS = 0.0005  # real seconds between two checks while work is in progress
+_AT_ONCE = 10  # checks without a pause after a jump: a task that only decides to wait again needs no more turns
 _TICK = 0.001  # real seconds: no sleep in a loop is shorter
 _PATIENCE = 20.0  # seconds until a test is believed to be stuck, on a machine that has nothing else to do
 
@@ -37,7 +37,7 @@ class VirtualClock:
         self._waiting: dict[asyncio.Timeout, tuple[float, asyncio.Event]] = {}
         self._waiters: dict[asyncio.Timeout, asyncio.Task[Any] | None] = {}
         self._watched: list[Callable[[], int]] = []
-        self._loops: list[Callable[[], int]] = []  # those of them that wait on this clock when they have nothing to do
+        self._loops: list[Callable[[], int]] = []  # those of them that wait on this clock when idle
         self._mover: asyncio.Task[None] | None = None
 
     def now(self) -> float:
@@ -46,7 +46,7 @@ class VirtualClock:
     __call__ = now
 
     def resume(self, last_event: float, anchor: object = None) -> None:
-        """Nobody sets this clock, so it is where an earlier run was, or later."""
+        """This clock is never set back, so the time is at or after that of an earlier run."""
 
     async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
         deadline = math.inf if seconds is None else self._time + seconds
@@ -63,7 +63,7 @@ class VirtualClock:
                     del self._waiting[alarm], self._waiters[alarm]
 
     async def sleep(self, seconds: float) -> None:
-        """How latency passes in the sandbox."""
+        """Latency in the sandbox."""
         self.asleep += 1
         self.most_asleep = max(self.most_asleep, self.asleep)
         try:
@@ -72,7 +72,7 @@ class VirtualClock:
             self.asleep -= 1
 
     async def doze(self, event: asyncio.Event, seconds: float | None) -> None:
-        """How the sandbox waits until it has an event to send: like a loop, but none of the agent's."""
+        """Wait until the sandbox has an event to send."""
         self.dozing += 1
         try:
             await self.wait(event, seconds)
@@ -100,7 +100,7 @@ class VirtualClock:
 
     @property
     def quiet(self) -> bool:
-        """True when nobody can move but by time."""
+        """True when only time can make progress."""
         woken = any(event.is_set() or deadline <= self._time for deadline, event in self._waiting.values())
         return not woken and sum(count() for count in self._watched) <= self.asleep
 
@@ -114,12 +114,16 @@ class VirtualClock:
         """Let time pass by itself again."""
         self.stop_at = math.inf
 
+    def skip(self, seconds: float) -> None:
+        """Let that much time pass while no agent runs."""
+        self._time += seconds
+
     async def rest(self) -> None:
-        """Return once every loop waits, and nobody can move but by time."""
+        """Return once every loop waits and only time can make progress."""
         await until(lambda: self.quiet and len(self._waiting) - self.asleep - self.dozing >= len(self._loops))
 
     async def advance(self, seconds: float) -> None:
-        """Let that much time pass, with all that happens meanwhile, and hold it there."""
+        """Let that much time pass, and hold it there."""
         self.stop_at = max(self._time, self.stop_at if self.stop_at < math.inf else 0.0) + seconds
         await until(lambda: self._time >= self.stop_at)
         await self.rest()
@@ -167,7 +171,7 @@ T = TypeVar("T")
 async def until(true: Callable[[], object], patience: float = _PATIENCE, check: float = _POLL_SECONDS) -> None:
     """Return when it is true; TimeoutError when it never is.
 
-    Patience is counted in looks. On a machine that is busy with others we look less often, as we do all else.
+    Patience is a number of checks, so that it lasts longer on a busy machine.
     """
     _awaited.append(true)
     try:
@@ -180,18 +184,18 @@ async def until(true: Callable[[], object], patience: float = _PATIENCE, check: 
         _awaited.remove(true)
 
 
-_awaited: list[Callable[[], object]] = []  # what tests wait for just now
+_awaited: list[Callable[[], object]] = []  # conditions that tests wait for
 
 
 def _came(true: Callable[[], object]) -> bool:
     try:
         return bool(true())
-    except Exception:  # whoever waits for it is told when they look
+    except Exception:  # `until` raises it in the task that waits
         return False
 
 
 async def patiently(ends: Coroutine[Any, Any, T] | asyncio.Task[T], patience: float = _PATIENCE) -> T:
-    """What it comes to; cancelled, and TimeoutError, when it does not end. Patience is that of `until`."""
+    """The result of a task. It is cancelled with TimeoutError when it does not end within the patience of `until`."""
     task = ends if isinstance(ends, asyncio.Task) else asyncio.create_task(ends)
     try:
         await until(task.done, patience, check=0.005)

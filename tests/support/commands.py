@@ -1,4 +1,4 @@
-"""Commands to the agent, through the socket of a running one and through the store of a still one (design §9)."""
+"""Commands to the agent, through its socket while it runs and through its store otherwise (design §9)."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ OTHER = 9004  # another passport, in the sandbox's table
 
 
 async def send(world: World, line: bytes, state: Path | None = None) -> bytes:
-    """One line to the running agent, and the line that comes back; b"" when it hangs up."""
+    """Send one line to the running agent; returns the answer, or b"" when it closes the connection."""
     with short_socket_path(socket_path(state or world.state)) as name:
         reader, writer = await asyncio.open_unix_connection(name)
     try:
@@ -37,7 +37,7 @@ async def send(world: World, line: bytes, state: Path | None = None) -> bytes:
 
 
 async def ask(world: World, verb: str, command_id: str = "command-1", **arguments: Any) -> Answer:
-    """What the running agent says to a command."""
+    """The answer of the running agent to a command."""
     answer = await send(world, orjson.dumps({"id": command_id, "verb": verb, **arguments}))
     assert answer, "it hung up"
     found: Answer = orjson.loads(answer)
@@ -45,7 +45,7 @@ async def ask(world: World, verb: str, command_id: str = "command-1", **argument
 
 
 async def execute_offline(world: World, verb: str, command_id: str = "command-1", **arguments: Any) -> Answer:
-    """What comes of a command while no agent runs."""
+    """The answer to a command while no agent runs."""
     request = {"id": command_id, "verb": verb, **arguments}
     with (
         mock.patch.object(offline, "SystemClock", lambda: world.clock),
@@ -55,7 +55,7 @@ async def execute_offline(world: World, verb: str, command_id: str = "command-1"
 
 
 async def send_through(world: World, through: str, verb: str, times: int = 1, **arguments: Any) -> Answer:
-    """Give the same command so many times, and let the agent do what follows; the answer is always the same one."""
+    """Send the same command several times and let the agent work; every answer must be the same."""
     answers = []
     if through == "socket":
         async with world.running():
@@ -82,7 +82,7 @@ def commands(world: World) -> int:
 
 
 async def obeyed_in_time(world: World, verb: str, **arguments: Any) -> Answer:
-    """Time passes by itself meanwhile: who waits in vain for something to become durable gives up."""
+    """Send a command while time passes, so that a wait for a commit can time out."""
     async with world.running():
         world.clock.release()
         return await ask(world, verb, **arguments)

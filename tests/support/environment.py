@@ -31,28 +31,29 @@ from agent.store.readonly import ReadOnlyStore
 from agent.web import service
 from agent.web.dispatcher import Dispatcher
 from tests.support.timeouts import PATIENT
+from verification.builders.request_files import capture, upload, write, write_pictures
+from verification.builders.settings import settings
 from verification.null_services import serve_nothing, watch_nothing
 
 from .clock import HostClock, VirtualClock, patiently, until
-from .files import capture, jpeg, upload, write
 
 CONFIG = SandboxConfig(verification_delay=(2.0, 2.0), capture_delay=2.0)
 
 
 @dataclass
 class World:
-    """Write requests, let an agent settle them, and look at what came of it."""
+    """Write requests, let an agent settle them, and read the results."""
 
     folder: Path
     clock: VirtualClock
     sandbox: SandboxServer
     calls: list[str]  # operations in the order in which they arrived at the sandbox
     logs: list[Any]  # log entries before redaction
-    switches: dict[str, Any] = field(default_factory=dict)  # settings that differ from ours
+    switches: dict[str, Any] = field(default_factory=dict)  # settings that differ from the defaults
     finished: OnceResult | None = None
-    set_by: float | None = None  # how wrong the host's clock is; None: the agent has the virtual clock itself
+    set_by: float | None = None  # error of the host's clock in seconds; None gives the agent the virtual clock
     boot: str = "a boot"
-    url: str = ""  # of the running agent's HTTP surface
+    url: str = ""  # of the HTTP server of the running agent
 
     @property
     def specs(self) -> Path:
@@ -74,11 +75,7 @@ class World:
 
     def upload(self, name: str, marker: str = "", back: bool = False, **more: Any) -> Path:
         """Write a request of use case 2 and its pictures; the marker goes into the front."""
-        write(self.images / name / "front.jpg", jpeg(marker))
-        images = {"front": f"{name}/front.jpg"}
-        for depiction in (*(["back"] if back else []), *(["selfie"] if more.get("processType") else [])):
-            write(self.images / name / f"{depiction}.jpg", jpeg(f"the {depiction}"))
-            images[depiction] = f"{name}/{depiction}.jpg"
+        images = write_pictures(self.images, name, marker, back=back, selfie="processType" in more)
         return write(self.specs / f"{name}.yaml", upload(name, images, **more))
 
     def capture(self, name: str, **more: Any) -> Path:
@@ -88,28 +85,20 @@ class World:
     # -- running -----------------------------------------------------------------------------------------------
 
     def settings(self, **more: Any) -> Settings:
-        config = self.sandbox.config
         given: dict[str, Any] = {
-            "base_url": self.sandbox.url,
-            "client_id": config.client_id,
-            "client_secret": config.client_secret,
-            "specs_dir": self.specs,
-            "images_dir": self.images,
-            "state_url": f"sqlite:///{self.state}",
-            "listen": "127.0.0.1:0",
             "request_timeout": 5.0,
-            "scan_interval": 3600.0,  # real seconds: tests scan when they mean it
+            "scan_interval": 3600.0,  # real seconds: a test scans by itself
             "agent_id": "tests",
         }
-        return Settings(**given | self.switches | more)
+        return Settings(**settings(self.folder, self.sandbox.url, **given | self.switches | more))
 
     @contextlib.asynccontextmanager
     async def opened(self, http: bool = False, watch: bool = False, **more: Any) -> AsyncIterator[Agent]:
-        """An agent on our store that does nothing yet. Without `http` it serves nothing: uvicorn takes 0.2 s to end."""
+        """An agent on this store that does nothing yet. `http` starts its server, which takes 0.2 s to end."""
         with contextlib.ExitStack() as patches:
             patches.enter_context(mock.patch.object(Folder, "of", partial(Folder.of, settle=0)))  # files count at once
             patches.enter_context(mock.patch.object(composition, "random", random.Random(7)))  # same jitter
-            if not watch:  # tests scan when they mean it
+            if not watch:  # tests scan by themselves
                 patches.enter_context(mock.patch.object(agent_module, "watching", watch_nothing))
             if not http:
                 patches.enter_context(mock.patch.object(service, "serve", serve_nothing))
@@ -138,7 +127,7 @@ class World:
         async with self.opened(**more) as agent:
             task = asyncio.create_task(agent.run_once(patience))
 
-            def scanning() -> int:  # or sweeping: time stands still until it waits as well
+            def scanning() -> int:  # or sweeping: time is held until it waits as well
                 return not self.clock.waits(task) and not _draining(agent)
 
             with self.clock.watch(scanning):
@@ -168,7 +157,7 @@ class World:
                     await patiently(task, 30.0)
                     self.clock.hold()
 
-    # -- looking -----------------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------------------
 
     def reading(self) -> ReadOnlyStore:
         return ReadOnlyStore(self.state)
@@ -182,13 +171,13 @@ class World:
         return self.records()[name]
 
     def link(self, name: str) -> str | None:
-        """The capture link that the agent would hand out now."""
+        """The capture link that the agent would give to the end user now."""
         uid = self.record(name).uid
         with self.reading() as reading:
             return reading.link(uid)
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
-        """What the database says."""
+        """The rows of a query."""
         with contextlib.closing(open_reader(self.state)) as connection:
             return connection.execute(sql, values).fetchall()
 
@@ -203,7 +192,7 @@ class World:
         return [entry for entry in self.ledger.dossiers.values() if (entry.reference or "").startswith(prefix)]
 
     def starts(self, name: str) -> int:
-        """How often a verification of this request was asked for; a capture flow counts as one."""
+        """The number of starts of this request; a capture flow counts as one."""
         entries = self.dossiers(name)
         if self.record(name).desired.mode == "capture":
             return sum(entry.captures for entry in entries)
@@ -218,24 +207,24 @@ class World:
         return subprocess.check_output(["cat", *sorted(path for path in files if path.is_file())])
 
     def intercept(self, method: str) -> list[dict[str, Any]]:
-        """From now on, the JSON bodies that arrive at this method of the sandbox's world."""
+        """Collect the JSON bodies that arrive at this method of the sandbox's world from now on."""
         received: list[dict[str, Any]] = []
         part = self.sandbox.world.flows if method == "start" else self.sandbox.world
         original = getattr(part, method)
 
-        def hearing(*arguments: Any) -> Any:
+        def received_by(*arguments: Any) -> Any:
             received.append(arguments[-1])
             return original(*arguments)
 
-        setattr(part, method, hearing)
+        setattr(part, method, received_by)
         return received
 
     # -- what is true of every world ------------------------------------------------------------------------------
 
     def check(self, cut: bool = False) -> None:
-        """The invariants that can be seen from outside, whatever happened: I1, I2, I3, I5, and no violation.
+        """Check the invariants I1, I2, I3 and I5 from outside, and that Assure saw no violation.
 
-        `cut`: the store was lost or put back by hand, so history is missing: auditors are told that, and nothing else.
+        `cut`: the store was lost or restored by hand. The audit must find the missing history and nothing else.
         """
         for name, record in self.records().items():
             assert not record.progressing, f"{name} goes on"
@@ -249,7 +238,7 @@ class World:
         assert self.ledger.violations == []
 
     def check_nothing_left(self) -> None:
-        """All dossiers of ours are deleted, and what is watched as a possible orphan never was [I3]."""
+        """Check that all dossiers are deleted, and that no possible orphan exists [I3]."""
         assert self.sandbox.world.dossiers == {}
         for (reference,) in self.rows("SELECT reference FROM orphans WHERE closed_at IS NULL"):
             assert self.ledger.by_reference(reference) == []
@@ -261,33 +250,35 @@ def _patient(hurried: float | None, settings: Settings) -> Config:
 
 
 def _draining(agent: Agent) -> bool:
-    """An agent that ends needs time only for calls that sleep at Assure. Without this, time went on in the moment
-    before its loops heard that they end: to what one of them still waited for, a look in 900 s, say."""
+    """True while an agent that ends waits for calls to Assure: it needs time for nothing else.
+
+    Without this, time would jump to the next deadline of a loop, such as a poll in 900 s, before the loop ends.
+    """
     return agent.reconciler._stopping and bool(agent.reconciler._driven)
 
 
 @contextlib.contextmanager
 def watching(clock: VirtualClock, observer: ResultPoller, loop: bool = False) -> Iterator[None]:
-    """Time stands still while the list of what has finished is on the wire. `loop`: its loop runs all the time."""
-    looking = 0
+    """Hold time while the list of finished processes is on the wire. `loop`: its loop runs all the time."""
+    polls = 0
     observe = observer.poll
 
     async def counted() -> int:
-        nonlocal looking
-        looking += 1
+        nonlocal polls
+        polls += 1
         try:
             return await observe()
         finally:
-            looking -= 1
+            polls -= 1
 
     observer.poll = counted  # type: ignore[method-assign]
-    with clock.watch(lambda: looking, loop):
+    with clock.watch(lambda: polls, loop):
         yield
 
 
 @contextlib.contextmanager
 def delivering(clock: VirtualClock, deliverer: Dispatcher) -> Iterator[None]:
-    """Time stands still while notices are on the wire to a sink. Its loop runs all the time."""
+    """Hold time while events are on the wire to a sink. Its loop runs all the time."""
     rounds = 0
     round_ = deliverer.dispatch_once
 
@@ -306,7 +297,7 @@ def delivering(clock: VirtualClock, deliverer: Dispatcher) -> Iterator[None]:
 
 @contextlib.contextmanager
 def timekeeping(clock: VirtualClock, keeper: ClockCorrector) -> Iterator[None]:
-    """Time stands still while Assure is asked for the time, and while a correction is made."""
+    """Hold time while the agent asks Assure for the time, and while it makes a correction."""
     turns = 0
     turn, settle = keeper._run_once, keeper._request_date
 
@@ -326,7 +317,7 @@ def timekeeping(clock: VirtualClock, keeper: ClockCorrector) -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def _sandbox(config: SandboxConfig, clock: VirtualClock) -> AsyncIterator[SandboxServer]:
-    """A simulator on this clock; time stands still while an event of it is on the wire."""
+    """A sandbox on this clock; time is held while it sends an event."""
     sandbox = SandboxServer(config, clock=clock, sleep=clock.sleep, wait=clock.doze)
     async with sandbox:
         with clock.watch(lambda: sandbox.courier.sending, loop=False):
@@ -352,7 +343,7 @@ async def small_world(folder: Path, config: SandboxConfig = CONFIG, **switches: 
 
 
 async def crowd(world: World, count: int = 100) -> list[str]:
-    """So many dossiers of somebody else in the same account, a while ago: a list of the last 100 is full."""
+    """Create older dossiers of another application in the same account: they fill a list of the last 100."""
     theirs = [world.sandbox.world.create_dossier({})["dossierId"] for _ in range(count)]
     await world.clock.advance(100)
     return theirs

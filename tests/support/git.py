@@ -11,7 +11,7 @@ _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.st
 
 
 def git(folder: Path, *arguments: str, by: str = "Somebody") -> str:
-    """What git says."""
+    """The output of a git command."""
     options = ("-c", f"user.name={by}", "-c", "user.email=somebody@example.test", "-c", "init.defaultBranch=main")
     done = subprocess.run(
         ["git", *options, *arguments], cwd=folder, env=_ENVIRONMENT, check=True, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""Capture links, as a person without a browser opens them."""
+"""Capture links for HTTP clients without a browser."""
 
 import urllib.parse
 

@@ -11,7 +11,7 @@ TABLE = Path("/proc/locks")
 def locks(state: Path) -> set[tuple[str, ...]]:
     """File, kind, first and last byte of each POSIX lock of this process on the state file and what belongs to it."""
     if not TABLE.exists():
-        pytest.skip("only Linux tells who holds a lock")
+        pytest.skip("only Linux shows the holder of a lock")
     names = {str(path.stat().st_ino): path.name for path in state.parent.glob(state.name + "*")}
     held = set()
     for line in TABLE.read_text().splitlines():

@@ -10,7 +10,7 @@ from tests.support.faults import rule
 
 
 @pytest.mark.skipif(MISSING, reason=REASON)
-async def test_failing_deletions_are_seen_and_wake_a_person(world: World) -> None:
+async def test_failing_deletions_raise_an_alert(world: World) -> None:
     """Time in the agent is virtual, so that a quarter of an hour passes at once."""
     world.sandbox.faults.add([rule("deleteDossier", "500", every=1)])
     world.upload("a")

@@ -1,6 +1,6 @@
-"""What one request costs: calls to Assure, and commits of its own. Counted, because a count is the same everywhere.
+"""The costs of one request: calls to Assure and commits. Counts are the same on every machine.
 
-Who makes a request cheaper changes a number here; who makes it dearer has to say why.
+A change that lowers a cost changes a number here. A change that raises a cost needs a reason.
 """
 
 from collections import Counter

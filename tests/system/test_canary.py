@@ -1,7 +1,8 @@
-"""Every path of a request, with values that cannot be mistaken; then every byte that the agent wrote or said [I6].
+"""Every path of a request with unmistakable values, and a search for them in all files and output [I6].
 
-All outcomes in both use cases, with and without claims; every kind of trouble; a crash in each call; a hold; claims
-that are shown, expire and are forgotten. Logs are looked at before their keys are filtered: nothing may rely on that.
+The paths are all outcomes in both use cases, with and without claims, every kind of fault, and a crash in each call.
+Further paths are a hold, and claims that are shown, expire and are forgotten. The tests read logs before their keys are
+filtered, because no log may rely on the filter.
 """
 
 import asyncio
@@ -24,8 +25,9 @@ from tests.controller.test_crash import crash
 from tests.support.canaries import OURS, PERSONAL, PICTURE, leaks
 from tests.support.environment import World
 from tests.support.faults import rule
-from tests.support.files import jpeg, write
 from tests.system.test_claims import keys, opened, rows
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import write
 
 KEY = "Secret-Canary: a claims key of the tests, long enough"
 SECRETS = (KEY, PICTURE, "Token-Canary")
@@ -59,7 +61,7 @@ def state_files(world: World) -> Iterator[Path]:
 
 
 def nothing_leaked(world: World, *said: bytes) -> None:
-    """In what stands on disk now, in all that was logged up to now, and in what was said otherwise."""
+    """Search the files on disk, all logs so far, and other output."""
     for path in state_files(world):
         written = path.read_bytes()
         assert leaks(written, (*PERSONAL, *SECRETS)) == [], path.name
@@ -71,7 +73,7 @@ def nothing_leaked(world: World, *said: bytes) -> None:
 
 
 async def said_of(world: World, metrics: bool = True) -> list[bytes]:
-    """Metrics, health and whatever else is served to anybody; and the export."""
+    """Metrics, health and all other public answers, and the export."""
     texts = [orjson.dumps(list(export_lines(world.state, world.clock.now())))]
     for path in ("metrics", "healthz", "readyz") if metrics else ():
         answer = await asyncio.to_thread(urllib.request.urlopen, f"{world.url}/{path}")
@@ -80,7 +82,7 @@ async def said_of(world: World, metrics: bool = True) -> list[bytes]:
 
 
 async def shown_by(world: World) -> bytes:
-    """The page and the interface for programs, to whoever has the token: names, and nothing else of a person."""
+    """The page and the API, for a client with the token: names, and no other personal value."""
     texts = [repr([Settings.model_fields.keys(), world.settings()]).encode()]
     uid = world.record("canary-person-accepted-claims-u").uid
     for path in ("", f"requests/{uid}", "api/requests", "api/requests/canary-person-canceled"):
@@ -109,7 +111,7 @@ async def test_no_byte_holds_a_personal_value_in_any_case(world: World, requests
     assert len(clear) == 2  # so there was something to be found
     assert leaks(b"".join(clear), PERSONAL) == list(PERSONAL)
     backup = back_up(world.state, world.folder / "backup.db").path
-    world.clock._time += 3600
+    world.clock.skip(3600)
     await world.settle()
     assert (rows(world.state), keys(world)) == ([], [])
     nothing_leaked(world, *await said_of(world, metrics=False))
@@ -120,7 +122,7 @@ async def test_no_byte_holds_a_personal_value_in_any_case(world: World, requests
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_no_crash_leaves_a_personal_value_behind(world: World, requests: list[str], call: str) -> None:
-    """[I6] What `kill -9` leaves is looked at as it is: the write-ahead log above all."""
+    """[I6] The files after `kill -9` are searched as they are, above all the write-ahead log."""
     await crash(world, rule(call, "hang", acts=True, nth=3))
     nothing_leaked(world)
     await world.settle()
@@ -128,7 +130,7 @@ async def test_no_crash_leaves_a_personal_value_behind(world: World, requests: l
     nothing_leaked(world, *await said_of(world, metrics=False))
 
 
-async def test_the_outcomes_that_we_decide_leave_none_either(world: World) -> None:
+async def test_the_outcomes_that_the_agent_decides_leave_no_personal_value(world: World) -> None:
     """[I6] Expired, withdrawn, abandoned, lost; and claims that could not be kept."""
     world.switches |= {"claims_key": KEY}
     picture = f"{PICTURE} sandbox-delay=600m"
@@ -162,7 +164,7 @@ async def test_the_outcomes_that_we_decide_leave_none_either(world: World) -> No
     nothing_leaked(world, *await said_of(world, metrics=False))
 
 
-async def test_names_and_labels_are_where_the_documents_say_and_nowhere_else(world: World, requests: list[str]) -> None:
+async def test_names_and_labels_are_only_in_the_documented_tables(world: World, requests: list[str]) -> None:
     """[I6] Table by table: in `requests`, `labels` and `refusals`, and nowhere else."""
     write(world.specs / "broken.yaml", "metadata: {name: canary-person-broken}\n")
     write(world.images / "x.jpg", jpeg(PICTURE))
@@ -176,7 +178,7 @@ async def test_names_and_labels_are_where_the_documents_say_and_nowhere_else(wor
 
 
 def test_the_search_finds_a_value_in_every_spelling() -> None:
-    """Or the tests above would prove nothing."""
+    """Without this the tests above would prove nothing."""
     import base64
     import gzip
 

@@ -42,7 +42,7 @@ def opened(database: Path, keys: Path, key: str = KEY) -> list[bytes]:
 
 
 def ends(one: StoredClaims) -> tuple[bytes, bytes]:
-    """Both ends of a ciphertext, as they stand in one page each."""
+    """Both ends of a ciphertext, each short enough for one page."""
     return one.encrypted.ciphertext[:64], one.encrypted.ciphertext[-32:]
 
 
@@ -59,7 +59,7 @@ def keys(world: World) -> list[Path]:
     return sorted((world.state.parent / "keys").glob("*"))
 
 
-async def test_claims_are_kept_with_the_outcome_and_only_the_vault_can_open_them(world: World) -> None:
+async def test_claims_are_kept_with_the_outcome_and_only_the_key_can_decrypt_them(world: World) -> None:
     world.upload("a", processType="documentSelfie", **CLAIMS)
     await world.settle()
     record = world.record("a")
@@ -93,7 +93,7 @@ async def test_claims_are_on_disk_before_the_dossier_is_deleted(world: World) ->
 
 
 @pytest.mark.parametrize("outcome", ["rejected", "inconclusive", "failed"])
-async def test_of_any_other_outcome_nothing_is_kept(world: World, outcome: str) -> None:
+async def test_claims_of_any_other_outcome_are_not_kept(world: World, outcome: str) -> None:
     world.upload("a", f"sandbox-outcome={outcome}", **CLAIMS)
     await world.settle()
     assert (world.record("a").outcome, world.record("a").claims_until) == (outcome, None)
@@ -118,8 +118,8 @@ async def test_without_keep_claims_no_key_is_even_made(world: World) -> None:
     assert not (world.state.parent / "keys").exists()
 
 
-async def test_after_their_time_claims_are_gone_and_unreadable_in_every_old_copy(world: World) -> None:
-    """From file and write-ahead log; and with an old copy of the database and everything that is left, by nobody."""
+async def test_expired_claims_are_erased_and_unreadable_in_every_old_copy(world: World) -> None:
+    """They are gone from file and write-ahead log, and an old copy of the database cannot be decrypted."""
     world.upload("a", **CLAIMS)
     world.upload("b", **CLAIMS | {"result": {"keep": "claims", "claimsTtl": "2h"}})
     async with world.running(poll_interval=30.0) as agent:
@@ -150,7 +150,7 @@ async def test_after_their_time_claims_are_gone_and_unreadable_in_every_old_copy
     assert not audit.verify(world.state).findings
 
 
-async def test_a_key_of_a_day_is_for_those_who_expire_on_it(world: World) -> None:
+async def test_the_key_of_a_day_encrypts_the_claims_that_expire_on_it(world: World) -> None:
     for name, ttl in (("a", "1h"), ("b", "1h"), ("c", "30d")):
         world.upload(name, result={"keep": "claims", "claimsTtl": ttl})
     world.upload("d", result={"keep": "claims"})  # 30d as well
@@ -165,17 +165,17 @@ async def test_a_key_of_a_day_is_for_those_who_expire_on_it(world: World) -> Non
     assert sorted(one.encrypted.key_id[:10] for one in rows(world.state)) == ["2027-01-15"] * 2 + ["2027-02-14"] * 2
 
 
-async def test_an_agent_that_was_down_erases_what_is_over_when_it_starts(world: World) -> None:
+async def test_an_agent_that_was_down_erases_expired_claims_when_it_starts(world: World) -> None:
     world.upload("a", **CLAIMS)
     await world.settle()
-    world.clock._time += 3601
+    world.clock.skip(3601)
     await world.settle()
     assert (rows(world.state), keys(world)) == ([], [])
     assert world.history("a")[-1] == "ClaimsErased"
 
 
 @pytest.mark.parametrize("at", ["_close", "erase", "tidy"])
-async def test_an_erasure_that_ends_in_the_middle_is_done_again(
+async def test_an_erasure_that_was_interrupted_is_repeated(
     world: World, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the keys of others were moved, after the key was destroyed, after the rows were deleted."""
@@ -197,7 +197,7 @@ async def test_an_erasure_that_ends_in_the_middle_is_done_again(
                 )
             else:
                 broken.setattr(Claims, at, breaks)
-            await agent._erasure.erase_due()  # tells of it, and does not end the agent
+            await agent._erasure.erase_due()  # it logs the failure and does not end the agent
             assert "not erased" in repr(world.logs)
         await agent._erasure.erase_due()
         assert len(rows(world.state)) == len(keys(world)) == 1
@@ -205,7 +205,7 @@ async def test_an_erasure_that_ends_in_the_middle_is_done_again(
     assert world.history("a").count("ClaimsErased") == 1
 
 
-async def test_an_admitted_request_without_a_key_is_held_and_goes_on_with_one(world: World) -> None:
+async def test_an_admitted_request_without_a_key_is_held_and_continues_with_one(world: World) -> None:
     """A failing seal deletes nothing, and blocks nothing for ever."""
     world.upload("a", "sandbox-delay=10s", **CLAIMS)
     world.upload("b")
@@ -228,7 +228,7 @@ async def test_an_admitted_request_without_a_key_is_held_and_goes_on_with_one(wo
     world.check_nothing_left()
 
 
-async def test_a_disk_that_takes_no_key_is_asked_again_and_the_deadline_ends_it_with_the_outcome(world: World) -> None:
+async def test_a_failed_write_of_a_key_is_repeated_until_the_deadline_and_keeps_the_outcome(world: World) -> None:
     (world.state.parent).mkdir()
     (world.state.parent / "keys").write_text("not a folder")
     world.upload("a", deadline="2h", **CLAIMS)
@@ -271,6 +271,6 @@ async def test_a_fresh_verification_has_claims_of_its_own(world: World) -> None:
         newest = reading.claims(world.record("a").uid)
     assert newest is not None
     assert newest.generation == 2
-    world.clock._time += 7200
+    world.clock.skip(7200)
     await world.settle()
     assert (rows(world.state), keys(world)) == ([], [])

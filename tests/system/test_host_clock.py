@@ -86,7 +86,7 @@ async def test_an_agent_that_starts_with_a_wrong_clock_is_corrected_before_it_be
         assert record.done_at <= host.clock.now() + 60.0
 
 
-async def test_an_agent_that_restarts_on_the_same_boot_needs_no_witness(host: World) -> None:
+async def test_an_agent_that_restarts_on_the_same_boot_needs_no_answer_from_assure(host: World) -> None:
     """The time that was confirmed goes on by boot time: Assure is silent, and the host's clock is wrong."""
     host.upload("a", "sandbox-delay=30s")
     async with host.running():
@@ -122,8 +122,10 @@ async def test_while_assure_is_silent_an_unknown_time_decides_nothing_for_a_day(
     assert "the time is not confirmed: requests wait" in messages(host)
 
 
-async def test_a_store_of_the_future_recovers_when_assure_says_so(host: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its times were written by a clock that was ahead, and nobody noticed: Assure's `Date` was as wrong."""
+async def test_a_store_with_future_times_recovers_when_assure_shows_the_time(
+    host: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its times are in the future: the clock was ahead, and so was the `Date` of Assure."""
     with monkeypatch.context() as patch:
         patch.setattr("agent.sandbox.app.formatdate", lambda at, usegmt: formatdate(at + AHEAD, usegmt=usegmt))
         host.set_by = AHEAD
@@ -145,7 +147,7 @@ async def test_a_store_of_the_future_recovers_when_assure_says_so(host: World, m
 async def test_a_correction_that_a_crash_cut_off_is_completed_at_the_next_start(
     host: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """[I1] Some requests were told, so that the last event of the store is of the right time again."""
+    """[I1] Some requests were corrected before the crash, so the last event of the store has the right time."""
     with monkeypatch.context() as patch:
         patch.setattr("agent.sandbox.app.formatdate", lambda at, usegmt: formatdate(at + AHEAD, usegmt=usegmt))
         host.set_by = AHEAD
@@ -157,8 +159,8 @@ async def test_a_correction_that_a_crash_cut_off_is_completed_at_the_next_start(
 
     async def cut_off(keeper: ClockCorrector, correction: Correction) -> None:
         uid = host.record("a").uid
-        told = ClockCorrected(at=correction.at, by=correction.by, since=correction.since)
-        await keeper._reconciler.deliver({uid: told})
+        corrected = ClockCorrected(at=correction.at, by=correction.by, since=correction.since)
+        await keeper._reconciler.deliver({uid: corrected})
         raise AgentError("killed", "start again")
 
     with monkeypatch.context() as patch:

@@ -11,7 +11,8 @@ from agent.core.record import Phase
 from agent.store import audit
 from tests.support.commands import execute_offline, refused
 from tests.support.environment import World
-from tests.support.files import jpeg, upload, write
+from verification.builders.pictures import jpeg
+from verification.builders.request_files import upload, write
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +45,13 @@ async def test_images_are_deleted_after_the_outcome_and_the_history_says_so(worl
     assert world.history("a")[-1] == "ImagesDiscarded"
     assert world.rows("SELECT * FROM image_deletions") == []
     assert not audit.verify(world.state).findings
-    await world.settle()  # that they are missing is no fault of what is done
+    await world.settle()  # missing images do not matter after the outcome
     assert world.finished is not None
     assert world.finished.refused == 0
     world.check()
 
 
-async def test_while_the_result_is_waited_for_the_images_stay(world: World) -> None:
+async def test_the_images_stay_until_the_result(world: World) -> None:
     """They may have to be sent once more."""
     world.upload("a", "sandbox-delay=10m")
     async with world.running(poll_interval=30.0) as agent:
@@ -63,7 +64,7 @@ async def test_while_the_result_is_waited_for_the_images_stay(world: World) -> N
         assert images(world) == set()
 
 
-async def test_in_retention_they_go_because_the_outcome_is_there(world: World) -> None:
+async def test_images_are_deleted_in_retention_because_the_outcome_is_known(world: World) -> None:
     world.upload("a", retention="30d")
     await world.settle()
     assert world.record("a").phase is Phase.DELETION
@@ -121,18 +122,18 @@ async def test_a_file_that_is_not_what_was_admitted_or_is_reached_through_a_link
     assert (world.images / "changed.jpg").exists()
 
 
-async def test_a_crash_after_the_file_was_deleted_is_made_up_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_crash_the_deletion_of_a_file_is_recorded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.upload("a")
     world.upload("b")
     async with world.running() as agent:
         await world.clock.advance(30)
-        Path(world.images / "a" / "front.jpg").unlink()  # as if, and nothing was told
+        Path(world.images / "a" / "front.jpg").unlink()  # as if the agent had deleted it and crashed before its commit
         await agent._erasure.erase_due()
     assert world.record("a").discarded == (("front", "missing"),)
     assert world.record("b").discarded == (("front", "deleted"),)
 
 
-async def test_while_a_person_is_asked_about_the_file_its_images_stay(world: World) -> None:
+async def test_the_images_of_a_held_request_stay(world: World) -> None:
     world.upload("a", "sandbox-delay=5m")
     async with world.running(poll_interval=30.0) as agent:
         await world.clock.advance(20)
@@ -216,7 +217,7 @@ async def test_a_deletion_that_the_system_refuses_is_tried_again_until_it_is_don
         assert reading.failed_image_deletions() == []
 
 
-async def test_a_restart_tries_it_at_once(world: World, refusal: Refusal) -> None:
+async def test_a_restart_tries_the_deletion_at_once(world: World, refusal: Refusal) -> None:
     """[I6] Mounted read-write, then restarted: what a person would do."""
     world.upload("a")
     await world.settle()
@@ -244,7 +245,7 @@ async def test_an_images_folder_that_is_not_there_proves_no_deletion(world: Worl
     assert world.record("a").discarded == (("front", "deleted"),)
 
 
-async def test_one_that_cannot_be_deleted_keeps_no_other_from_it(world: World, refusal: Refusal) -> None:
+async def test_one_failed_deletion_does_not_stop_the_others(world: World, refusal: Refusal) -> None:
     """[I9]"""
     write(world.images / "ours.jpg", jpeg("b"))
     world.upload("a")
@@ -267,7 +268,7 @@ async def test_a_limit_that_was_lowered_since_keeps_no_image(world: World) -> No
 
 
 async def test_an_image_that_is_not_deleted_yet_cannot_be_forgotten(world: World, refusal: Refusal) -> None:
-    """[I6] With its name its paths would go, and nobody would know any more which file to delete."""
+    """[I6] `forget` erases the paths, and without them the agent cannot delete the files."""
     world.upload("a")
     world.upload("b")
     await world.settle()
@@ -279,7 +280,7 @@ async def test_an_image_that_is_not_deleted_yet_cannot_be_forgotten(world: World
     assert (await execute_offline(world, "forget", name="a", command_id="command-2"))["ok"]
 
 
-async def test_images_of_an_earlier_generation_go_as_well(world: World, refusal: Refusal) -> None:
+async def test_images_of_an_earlier_generation_are_deleted_as_well(world: World, refusal: Refusal) -> None:
     """[I6] A rerun with other pictures replaced the document, and with it the knowledge of what was to be deleted."""
     write(world.images / "old" / "front.jpg", jpeg("old"))
     write(world.images / "new.jpg", jpeg("new"))
@@ -307,7 +308,7 @@ async def test_images_of_an_earlier_generation_go_as_well(world: World, refusal:
     assert not audit.verify(world.state).findings
 
 
-async def test_an_image_that_the_next_generation_names_again_is_its_own(world: World, refusal: Refusal) -> None:
+async def test_an_image_that_the_next_generation_names_as_well_stays(world: World, refusal: Refusal) -> None:
     """[I1]"""
     world.upload("a")
     await world.settle()

@@ -1,4 +1,4 @@
-"""A state folder that was put back as a whole, mark and checkpoints and all: Assure itself is the witness."""
+"""A state folder that was restored as a whole, with high-water mark and checkpoints: only Assure shows it."""
 
 import shutil
 from pathlib import Path
@@ -18,14 +18,14 @@ __all__ = ["begin", "world"]
 
 
 def snapshot(world: World) -> Path:
-    """A copy of all that stands in the state folder. No agent runs."""
+    """A copy of the state folder. No agent runs."""
     kept = world.folder / "snapshot"
     shutil.copytree(world.state.parent, kept)
     return kept
 
 
 def put_back(world: World, kept: Path) -> None:
-    """The folder is what it was, and nothing beside it tells."""
+    """Restore the folder, with no trace outside it."""
     shutil.rmtree(world.state.parent)
     shutil.copytree(kept, world.state.parent)
 
@@ -38,7 +38,7 @@ async def nothing_yet(world: World) -> Path:
 
 
 async def asked(world: World) -> dict[str, int]:
-    """What a start asks of Assure before it has anything to do."""
+    """The calls of an agent that starts without any work."""
     before = world.ledger.calls.copy()
     async with world.running():
         pass
@@ -48,7 +48,7 @@ async def asked(world: World) -> dict[str, int]:
 # -- what is noticed ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_request_that_was_begun_since_is_adopted_and_the_rest_waits_for_a_person(world: World) -> None:
+async def test_a_request_that_was_started_since_is_adopted_and_the_rest_waits_for_approval(world: World) -> None:
     """[I2] One that runs at Assure proves it; of what is done nothing is to be seen, and it is not billed again."""
     kept = await nothing_yet(world)
     world.upload("done")
@@ -99,7 +99,7 @@ async def test_a_folder_from_the_middle_of_a_request_starts_nothing_twice(world:
 
 
 async def test_a_rerun_that_began_since_is_noticed(world: World) -> None:
-    """[I2] Its token stands in the file still, and is obeyed once."""
+    """[I2] Its token is still in the file and is applied once."""
     world.upload("a")
     await world.settle()
     kept = snapshot(world)
@@ -115,7 +115,7 @@ async def test_a_rerun_that_began_since_is_noticed(world: World) -> None:
 
 
 @pytest.mark.parametrize(("agent_id", "noticed"), [("", True), ("tests", False)])
-async def test_a_dossier_of_nobody_is_a_sign_only_under_an_id_that_nobody_else_can_have(
+async def test_an_unknown_dossier_is_a_sign_only_under_an_agent_id_that_is_unique(
     world: World, agent_id: str, noticed: bool
 ) -> None:
     """Its file is gone. An AGENT_ID that was set may be that of another agent, with a key of its own."""
@@ -130,7 +130,7 @@ async def test_a_dossier_of_nobody_is_a_sign_only_under_an_id_that_nobody_else_c
         assert bool(recoveries(world)) is noticed
 
 
-async def test_while_assure_gives_no_list_at_first_it_is_asked_again(world: World) -> None:
+async def test_the_agent_reads_the_list_again_while_assure_gives_none(world: World) -> None:
     """[I2] Nothing is begun meanwhile."""
     kept = await nothing_yet(world)
     world.upload("a", "sandbox-delay=60m")
@@ -144,7 +144,7 @@ async def test_while_assure_gives_no_list_at_first_it_is_asked_again(world: Worl
     assert world.starts("a") == 1
 
 
-# -- what is no sign ---------------------------------------------------------------------------------------------------
+# -- not a sign ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_start_costs_two_lists_and_the_first_none(world: World) -> None:
@@ -161,7 +161,7 @@ async def test_a_start_costs_two_lists_and_the_first_none(world: World) -> None:
 @pytest.mark.parametrize(
     "call", ["createDossier", "createProcess", "setImages", "startVerification", "createArtifact", "deleteDossier"]
 )
-async def test_a_dossier_of_an_unanswered_call_is_no_evidence(world: World, call: str, acts: bool) -> None:
+async def test_a_dossier_of_an_unanswered_call_is_not_evidence(world: World, call: str, acts: bool) -> None:
     if call == "createArtifact":
         world.capture("a")
     else:
@@ -173,8 +173,8 @@ async def test_a_dossier_of_an_unanswered_call_is_no_evidence(world: World, call
     world.check()
 
 
-async def test_a_list_that_shows_a_deleted_dossier_is_no_evidence(world: World) -> None:
-    """It is looked at before it is believed."""
+async def test_a_list_that_shows_a_deleted_dossier_is_not_evidence(world: World) -> None:
+    """The agent reads the dossier before it believes the list."""
     kept = await nothing_yet(world)
     world.upload("a", "sandbox-delay=5m")
     async with world.running():
@@ -194,8 +194,8 @@ async def test_a_list_that_shows_a_deleted_dossier_is_no_evidence(world: World) 
         assert recoveries(world) == []
 
 
-async def test_a_dossier_that_an_earlier_recovery_left_alone_is_no_evidence(world: World) -> None:
-    """The file was removed while the store was lost: its dossier stands there, and is told of once."""
+async def test_a_dossier_that_an_earlier_recovery_left_is_not_evidence(world: World) -> None:
+    """The file was removed while the store was lost: its dossier still exists and is reported once."""
     world.switches["agent_id"] = ""
     path = world.upload("a", "sandbox-delay=60m")
     async with world.running():

@@ -8,7 +8,7 @@ from tests.support.environment import World
 
 
 async def test_no_time_passes_while_an_agent_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody waits for a look in 900 s; that time is not theirs to take, however long the ending takes."""
+    """A loop waits for a poll in 900 s; the clock must not jump there while the agent ends."""
     world.upload("a", "sandbox-delay=120m")
     async with world.running() as agent:
         await world.clock.advance(60)

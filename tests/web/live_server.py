@@ -24,8 +24,10 @@ from agent.web.recent_calls import RecentCalls
 from agent.web.server import application, serve
 from agent.web.sessions import Sessions
 from agent.web.status_page import StatusPage
-from tests.store.support import NOW, Life, capture, committed, opened, upload
+from tests.store.support import committed, opened
 from tests.support.timeouts import PATIENT
+from verification.builders.lives import Life
+from verification.builders.records import NOW, capture, upload
 
 TOKEN = "the-token-of-the-api"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

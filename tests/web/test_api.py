@@ -10,8 +10,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 from agent.core.record import Phase
-from tests.store.support import LINK
 from tests.web.live_server import BEARER, NASTY, TOKEN, Served, served, some
+from verification.builders.lives import LINK
 
 DESCRIPTION = Path(__file__).parents[2] / "docs/openapi.json"
 schema = schemathesis.openapi.from_path(DESCRIPTION)

@@ -11,9 +11,11 @@ from agent.core.record import Phase
 from agent.ports import Delivery
 from agent.store.sqlite import SqliteStore
 from agent.web.dispatcher import Dispatcher
-from tests.store.support import NOW, Life, capture, committed, opened, rows, upload
+from tests.store.support import committed, opened, rows
 from tests.support.clock import VirtualClock
 from tests.support.environment import delivering
+from verification.builders.lives import Life
+from verification.builders.records import NOW, capture, upload
 
 SINK = "sink-one"
 

@@ -16,9 +16,10 @@ from agent.core.record import Phase
 from agent.store.connection import open_reader, sqlite3
 from agent.store.repository import columns
 from agent.web.summaries import with_full_stop
-from tests.store.support import LINK, Life, upload
 from tests.support.timeouts import PATIENT
 from tests.web.live_server import BEARER, NASTY, TOKEN, Served, held, request, served, some
+from verification.builders.lives import LINK, Life
+from verification.builders.records import upload
 
 FROM_ELSEWHERE = {"Host": "agent.example"}
 

@@ -1,4 +1,4 @@
-"""Inputs of a record: admitted documents, edits of the file, and observations of the source."""
+"""Documents as they are admitted, records, edits of a file and the observation of an edit."""
 
 import hashlib
 from dataclasses import replace
@@ -7,69 +7,71 @@ from typing import Any
 
 from agent.core.admission import DocumentVerdict, judge
 from agent.core.assure_types import PROVIDER, CaptureOptions, Depiction, DocumentKey, ListedProcess, ProcessType, Status
-from agent.core.effect import (
-    ImageRef,
-)
+from agent.core.effect import ImageRef
 from agent.core.observations import DocumentChanged, DocumentRemoved, DocumentReturned, EncryptedClaims, Observation
 from agent.core.policy import Policy
 from agent.core.record import Desired, Record
 
 NOW = 1_800_000_000.0
-POLICY = Policy(poll_fallback=5.0)  # the interval of polls that the bulk list would trigger
+POLICY = Policy(poll_fallback=5.0)  # polls as often as the bulk list would prompt it
 
 DUTCH_PASSPORT = DocumentKey("NLD", "passport")
 FRONT = ImageRef(depiction=Depiction.FRONT, path="a/front.jpg", sha256="f" * 64)
 BACK = ImageRef(depiction=Depiction.BACK, path="a/back.jpg", sha256="b" * 64)
+OPTIONS = CaptureOptions(process_type=ProcessType.DOCUMENT, redirect_url="https://shop.example/verified")
 
 
 def upload(essence: str = "one", *, back: bool = True, **fields: Any) -> Desired:
-    """An admitted document with images. Equal arguments give an equal document, because the digest depends on them
-    only."""
+    """An admitted document with images. Its digest follows from its content, unless one is given."""
     given: dict[str, Any] = {
         "process_type": ProcessType.DOCUMENT,
         "document_id": 137,
         "images": (FRONT, BACK) if back else (FRONT,),
     }
-    return digested(Desired(**{"digest": "", "essence": essence, **given, **fields}))
+    return _complete({"essence": essence, **given, **fields})
 
 
 def capture(essence: str = "one", **fields: Any) -> Desired:
     """An admitted document with a capture flow."""
-    options = CaptureOptions(process_type=ProcessType.DOCUMENT, redirect_url="https://shop.example/verified")
-    given: dict[str, Any] = {"process_type": ProcessType.DOCUMENT, "capture": options}
-    return digested(Desired(**{"digest": "", "essence": essence, **given, **fields}))
+    given: dict[str, Any] = {"process_type": ProcessType.DOCUMENT, "capture": OPTIONS}
+    return _complete({"essence": essence, **given, **fields})
 
 
 def unadmitted(desired: Desired, **fields: Any) -> Record:
-    """A record without any history."""
+    """A record before its admission."""
     return Record(
         **{"uid": "u1", "name": "customer-1", "source": "default", "agent": "a1", "desired": desired, **fields}
     )
 
 
 def sealed(expires_at: float) -> EncryptedClaims:
-    """Claims that cannot be decrypted."""
+    """Claims that no key can decrypt."""
     return EncryptedClaims(
         key_id="2027-01-15-00000000", wrapped_key=b"wrapped", ciphertext=b"ciphertext", expires_at=expires_at
     )
 
 
 def listed(process_id: str, status: Status = Status.PENDING, created_at: str = "1", **fields: Any) -> ListedProcess:
-    """A process of the agent's kind, as GET dossier lists it."""
+    """A process of the kind that the agent creates, as GET dossier lists it."""
     given = {"provider": PROVIDER, "process_type": "document", "created_at": created_at, "updated_at": created_at}
     return ListedProcess(**{"process_id": process_id, "status": status, **given, **fields})
 
 
 def digested(document: Desired) -> Desired:
-    """The document with a digest of its content."""
+    """The document with the digest of its content: equal documents have equal digests."""
     parts = (document.mode, document.essence, document.images, document.suspend)
     durations = (document.deadline, document.retention, document.rerun, document.claims_ttl)
-    said = "/".join(str(part) for part in (*parts, *durations))
-    return replace(document, digest=hashlib.sha256(said.encode()).hexdigest()[:32])
+    content = "/".join(str(part) for part in (*parts, *durations))
+    return replace(document, digest=hashlib.sha256(content.encode()).hexdigest()[:32])
+
+
+def _complete(fields: dict[str, Any]) -> Desired:
+    made = Desired(**{"digest": "", **fields})
+    return made if made.digest else digested(made)
 
 
 def observation_from_source(record: Record, file: Desired | None, at: float) -> Observation | None:
-    """The observation of the source loop for the current file, or None without a change."""
+    """The observation that the admission of this file makes, or None when the file is unchanged."""
     if file is None:
         return DocumentRemoved(at=at) if record.present else None
     verdict = judge(record, file.digest, file.essence, record.desired.file, file.rerun)
@@ -79,7 +81,7 @@ def observation_from_source(record: Record, file: Desired | None, at: float) -> 
 
 
 def edits(random: Random, file: Desired | None, original: Desired) -> Desired | None:
-    """Choose the next edit of the file."""
+    """The file after the next edit by its author, or None when it is removed."""
     now = file or original
     return random.choice(
         [
