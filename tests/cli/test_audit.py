@@ -433,7 +433,7 @@ async def test_without_checkpoints_the_work_goes_on_and_the_log_says_so(world: W
     assert "audit verify" in entry["hint"]
     assert entry["cause"] == "Line 1 of agent.checkpoints.jsonl is not a valid checkpoint."
     for parts in (("export",), ("certificate", "a")):
-        state("audit", *parts).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is no checkpoint")
+        state("audit", *parts).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is not a valid checkpoint")
     assert state("audit", "verify").code == 1
 
 
