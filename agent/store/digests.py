@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core.step import Author, Step
-from agent.store.connection import Connection
 from agent.store.identity_key import Keys
 
 NAME, LABELS, AUTHORS, FORGOTTEN = "nameDigest", "labelsDigest", "authorDigests", "forgotten"
@@ -42,9 +41,7 @@ class RequestDigests:
         return self.keys.seal(kind, self.uid, self.salt, *parts)
 
 
-def request_digests(
-    connection: Connection, step: Step, salt: str | None, keys: Keys
-) -> tuple[str | None, dict[str, Any]]:
+def request_digests(step: Step, salt: str | None, keys: Keys) -> tuple[str | None, dict[str, Any]]:
     """The salt of the request after this step, and the digests for its last event."""
     record = step.record
     if salt is None:

@@ -80,7 +80,7 @@ def write(connection: Connection, step: Step, keys: Keys, sinks: Sequence[str] =
     """
     before, record = step.before, step.record
     seq, head, salt = _head(connection, step)
-    salted, digests = request_digests(connection, step, salt, keys)
+    salted, digests = request_digests(step, salt, keys)
     events = [
         _chained(event, record.uid, seq + n) for n, event in enumerate(_with_digests(step.events, digests), start=1)
     ]
@@ -120,15 +120,12 @@ def append_event(connection: Connection, uid: str, event: Event) -> None:
 
 
 def _write_record(connection: Connection, step: Step, kept: dict[str, Any]) -> None:
-    if step.before is None:
-        connection.execute(_INSERT, {**columns(step.record), **kept})
-    else:
-        _update(connection, step.before, step.record, kept)
-
-
-def _update(connection: Connection, before: Record, record: Record, kept: dict[str, Any]) -> None:
     """Set only the changed columns: SQLite rewrites every index of a column that is set, even to the same value."""
-    known = _mirrored_columns(before)
+    record = step.record
+    if step.before is None:
+        connection.execute(_INSERT, {**columns(record), **kept})
+        return
+    known = _mirrored_columns(step.before)
     changed = {name: value for name, value in _mirrored_columns(record).items() if value != known[name]}
     values = {**changed, **kept, "record": _record_json(record)}
     connection.execute(_update_of(tuple(values)), (*values.values(), record.uid))
@@ -153,7 +150,8 @@ def _with_digests(events: Sequence[Event], digests: dict[str, Any]) -> Sequence[
     """Add the digests to the last event of the step."""
     if not digests:
         return events
-    assert events, "a step that changes a name, labels or an author has an event"
+    if not events:
+        raise Impossible("a step that changes a name, labels or an author has no event")
     return (*events[:-1], replace(events[-1], changes={**events[-1].changes, **digests}))
 
 
@@ -254,7 +252,7 @@ def _write_labels(connection: Connection, step: Step) -> None:
 
 
 def _write_deliveries(connection: Connection, step: Step, sinks: Sequence[str], head: str) -> None:
-    """The outbox. The id of an event follows from the history: it is the same for all sinks, and unique."""
+    """Add to the outbox. The id of a notification is derived from the history: unique, and the same for all sinks."""
     if not sinks:
         return
     uid = step.record.uid

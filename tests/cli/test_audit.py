@@ -433,9 +433,9 @@ async def test_without_checkpoints_the_agent_continues_and_logs_an_error(world: 
     assert world.record("a").phase is Phase.DONE
     (entry,) = (entry for entry in world.logs if entry["event"] == "checkpoint failed")
     assert "audit verify" in entry["hint"]
-    assert entry["cause"].startswith("Line 1 of agent.checkpoints.jsonl is ")
+    assert entry["cause"] == "Line 1 of agent.checkpoints.jsonl is not a valid checkpoint."
     for parts in (("export",), ("certificate", "a")):
-        state("audit", *parts).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is ")
+        state("audit", *parts).is_one_clear_error("Line 1 of agent.checkpoints.jsonl is not a valid checkpoint")
     assert state("audit", "verify").code == 1
 
 
