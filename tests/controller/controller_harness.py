@@ -1,4 +1,4 @@
-"""Parts of an agent on their own: the source without the drive, and the drive with an interpreter that a test bends."""
+"""Parts of an agent: admission without the reconciler, and a reconciler with an interpreter that a test can change."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ Perform = Callable[[Effect], Awaitable[Answered]]
 
 
 class Bent:
-    """The interpreter, bent by `around(effect, perform)`; keeps the order in which effects were asked for."""
+    """An interpreter with the hook `around(effect, perform)`. Keeps the order of the requested effects."""
 
     def __init__(self, perform: Perform, around: Callable[[Effect, Perform], Awaitable[Answered]]) -> None:
         self._perform = perform
@@ -58,7 +58,7 @@ async def straight(effect: Effect, perform: Perform) -> Answered:
 
 @dataclass
 class Drive:
-    """A reconciler on a real store, against the sandbox; an observer tells it each INTERVAL what has finished."""
+    """A reconciler on a real store, against the sandbox. A poller delivers the finished requests each INTERVAL."""
 
     store: SqliteStore
     reconciler: Reconciler
@@ -89,7 +89,7 @@ async def driving(
     seen: Callable[[Step], None] = lambda step: None,
     failed: Callable[[str, Exception], None] = lambda uid, error: None,
 ) -> AsyncIterator[Drive]:
-    """The parts of a drive loop; the test runs it."""
+    """The parts of a reconciler. The test runs it."""
     store = SqliteStore(world.state, ACCOUNT)
     client = AssureClient(client_config(world.settings()), world.clock)
     pictures, budget = ImageFolder(world.images, 10_000), StartBudget(0, store, world.clock)
@@ -99,7 +99,7 @@ async def driving(
     steps: list[Step] = []
     bugs: list[tuple[str, Exception]] = []
 
-    def told(step: Step) -> None:
+    def on_step(step: Step) -> None:
         steps.append(step)
         seen(step)
 
@@ -114,7 +114,7 @@ async def driving(
         Policy(),
         concurrency,
         half,
-        told,
+        on_step,
         bug,
     )
     observer = ResultPoller(store, client, reconciler, world.clock)
@@ -131,12 +131,12 @@ async def driving(
             world.clock.watch(lambda: len(reconciler._driven) + len(reconciler._committing)),
             watching(world.clock, observer, loop=True),
         ):
-            looking = asyncio.create_task(observing())
+            polling = asyncio.create_task(observing())
             try:
                 yield Drive(store, reconciler, interpreter, steps, bugs)
             finally:
                 ended.set()
-                await looking
+                await polling
     finally:
         await catalogue.aclose()
         await client.aclose()
@@ -151,7 +151,7 @@ def half() -> float:
 
 
 class Types:
-    """Assure's document types, as a test sets them. None: the list cannot be had."""
+    """Assure's document types, set by a test. None: the list is unavailable."""
 
     def __init__(self) -> None:
         self.rows: tuple[DocumentType, ...] | None = ()
@@ -163,7 +163,7 @@ class Types:
 
 
 class ControllerHarness:
-    """Admission over a folder and a real store; nothing is driven, so records show what was admitted."""
+    """Admission of a folder to a real store. No record is processed, so records show what was admitted."""
 
     def __init__(self, folder: Path, clock: VirtualClock, store: SqliteStore, hosts: frozenset[str]) -> None:
         self.folder, self.clock, self.store = folder, clock, store
@@ -175,7 +175,7 @@ class ControllerHarness:
         self.restart(hosts)
 
     def restart(self, hosts: frozenset[str] = frozenset()) -> None:
-        """What a restart forgets: all that the source remembers."""
+        """Forget the memory of the source, as a restart does."""
         rules = AdmissionRules(
             source="default", agent_id="tests", images_dir=self.images, max_image_bytes=10_000, redirect_hosts=hosts
         )
@@ -186,7 +186,7 @@ class ControllerHarness:
         )
 
     async def scan(self, times: int = 1) -> SyncResult:
-        """Scan; the last of them."""
+        """Scan several times. Returns the last result."""
         for _ in range(times):
             synced = await self.admission.scan()
         return synced
@@ -211,7 +211,7 @@ class ControllerHarness:
 
 @contextlib.asynccontextmanager
 async def desk_at(folder: Path, hosts: frozenset[str] = frozenset()) -> AsyncIterator[ControllerHarness]:
-    """A desk over an empty folder."""
+    """A desk with an empty folder."""
     for name in ("specs", "images", "state"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     store = SqliteStore(folder / "state" / "agent.db", ACCOUNT)

@@ -1,6 +1,6 @@
-"""Crashes: the state as it was on disk while a call hung is opened by another agent [I1] [I2] [I3] [I4] [I5].
+"""Crashes: another agent opens the state on disk of the moment when a call hung [I1] [I2] [I3] [I4] [I5].
 
-The copy of database, write-ahead log and key is what `kill -9` leaves; the first agent ends without another word.
+The copy of database, write-ahead log and key is what `kill -9` leaves. The first agent ends without a further commit.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ CALLS = [
 
 
 async def crash(world: World, trouble: Rule) -> None:
-    """Run into the call that hangs, and go on with the state of that moment."""
+    """Run until the call that hangs, and continue with the state of that moment."""
     world.sandbox.faults.add([trouble])
     world.clock.release()
     async with world.opened(request_timeout=60.0) as agent:

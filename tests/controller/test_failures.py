@@ -1,4 +1,4 @@
-"""Every call meets every kind of trouble once, and the world is right all the same [I1] [I2] [I3] [I5]."""
+"""Every call fails once in every way, and every request still settles correctly [I1] [I2] [I3] [I5]."""
 
 import pytest
 
@@ -44,7 +44,7 @@ async def test_every_request_settles_with_all_kinds_of_failures(world: World, se
     world.capture("b")
     await world.settle()
     world.sandbox.faults.clear()
-    await world.settle()  # its sweep finds what showed late
+    await world.settle()  # its sweep finds dossiers that appeared late
     assert [world.record(name).phase for name in names] == [Phase.DONE] * 6
     assert [world.starts(name) for name in names] == [1] * 6
     world.check()

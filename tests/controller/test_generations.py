@@ -1,4 +1,4 @@
-"""What people change after the billable act, and what follows (design §4). The agent is at work meanwhile."""
+"""Changes of request files and decisions after the billable act, while the agent runs (design §4)."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ async def test_a_file_that_changes_after_the_start_is_held_and_the_verification_
         await world.clock.advance(60)
         record = world.record("a")
         assert (record.outcome, record.generation, record.phase) == (Outcome.ACCEPTED, 1, Phase.DONE)
-        assert record.hold == hold  # one question, and it stays until a person answers
+        assert record.hold == hold  # the same hold stays until the operator resolves it
     assert world.starts("a") == 1
     world.check()
     world.check_nothing_left()

@@ -1,4 +1,4 @@
-"""The sweep for possible orphans: a creation that nobody answered, and that showed later [I3]."""
+"""The sweep for possible orphans: dossiers of unanswered create calls that appear later [I3]."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.support.faults import rule
 
 
 async def begun_twice(world: World) -> str:
-    """A request whose first dossier was not to be found, and not proven absent; returns the reference of that one."""
+    """A request whose first dossier was neither found nor proven absent. Returns the reference of that dossier."""
     theirs = await crowd(world)
     world.sandbox.faults.add(
         [
@@ -118,10 +118,10 @@ async def test_a_possible_orphan_is_watched_until_a_complete_list_lacks_it(world
     world.sandbox.faults.add([rule("createDossier", "reset-before")])
     world.upload("a")
     await world.settle()
-    looking = "SELECT count(*) FROM orphans WHERE closed_at IS NULL"
+    open_orphans = "SELECT count(*) FROM orphans WHERE closed_at IS NULL"
     await world.clock.advance(29 * 86_400)
     await world.settle()
-    assert world.rows(looking) == [(1,)]
+    assert world.rows(open_orphans) == [(1,)]
     for dossier_id in theirs:
         world.sandbox.world.delete_dossier(dossier_id)
     await world.settle()
@@ -129,7 +129,7 @@ async def test_a_possible_orphan_is_watched_until_a_complete_list_lacks_it(world
 
 
 async def test_an_old_possible_orphan_is_searched_less_often(world: World) -> None:
-    """[I8] A day of looking costs tens of lists, not thousands."""
+    """[I8] A day of searches costs tens of lists, not thousands."""
     await crowd(world)
     world.sandbox.faults.add([rule("createDossier", "reset-before")])
     world.upload("a")
@@ -143,7 +143,7 @@ async def test_an_old_possible_orphan_is_searched_less_often(world: World) -> No
 
 
 async def test_dossiers_of_others_are_never_touched(world: World) -> None:
-    """A prefix is no proof of ownership."""
+    """A prefix does not prove ownership."""
     theirs = world.sandbox.world.create_dossier({"externalReference": "aa-tests-0123456789abcdef01234567-1-1"})
     await begun_twice(world)
     await world.clock.advance(120)
@@ -186,7 +186,7 @@ async def test_a_dossier_outside_a_full_list_is_searched_among_the_processes(wor
 
 
 async def adopted(world: World) -> str:
-    """A request that was held at its second attempt, and had a person adopt the shell of the first; it is billed."""
+    """A billed request that was held at its second attempt and adopted the empty dossier of the first."""
     theirs = await crowd(world)
     world.upload("a", "sandbox-delay=30m")
     lagging = [rule(call, "lagging-reads", every=1, seconds=120.0) for call in ("getDossiers", "getAllProcess")]
@@ -222,7 +222,7 @@ async def test_the_sweep_does_not_delete_a_dossier_of_a_request(world: World) ->
         assert list(world.sandbox.world.dossiers) == [shell]
         assert world.rows("SELECT dossier_id, closed_at FROM orphans") == [(shell, None)]
         with world.reading() as reading:
-            assert reading.gauges(world.clock.now())["orphans_undeleted"] == 0  # nothing is to be done about it
+            assert reading.gauges(world.clock.now())["orphans_undeleted"] == 0  # the operator need not act
         await world.clock.advance(3600)
         assert world.record("a").outcome is Outcome.ACCEPTED
         await agent._orphans.sweep()

@@ -1,4 +1,4 @@
-"""The drive loop: bounded, fair, deaf to nothing, and stopped only by a store that cannot be written (design §8)."""
+"""The reconcile loop: bounded and fair, keeps every observation, and ends only with an unwritable store (design §8)."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from tests.support.faults import rule
 
 
 async def run(drive: Drive, world: World) -> asyncio.Task[None]:
-    """The loop at work, after what it can do at once; time is held."""
+    """The running loop, after everything that it can do at once. Time does not advance."""
     world.clock.hold()
     task = asyncio.create_task(drive.reconciler.run())
     await world.clock.rest()
@@ -82,7 +82,7 @@ async def test_new_requests_precede_polls(world: World) -> None:
         assert {drive.record(record.name).phase for record in waiting} == {Phase.RESULT}
         await end(drive, world, task)
     world.clock.hold()
-    await world.clock.advance(Policy().poll_fallback + 1)  # all of them are due now
+    await world.clock.advance(Policy().poll_fallback + 1)  # all requests are due now
     async with driving(world, concurrency=1) as drive:
         await drive.reconciler.admit([capture_record(f"new-{number}") for number in range(3)])
         task = await run(drive, world)
@@ -113,7 +113,7 @@ async def test_a_bug_with_one_record_is_reported_and_affects_no_other(world: Wor
 
     async def around(effect: Effect, perform: Perform) -> Answered:
         if isinstance(effect, CreateDossier) and uid("bad") in effect.reference:
-            raise ZeroDivisionError("a bug of ours")
+            raise ZeroDivisionError("a bug of the agent")
         return await perform(effect)
 
     async with driving(world, around) as drive:
@@ -150,7 +150,7 @@ async def test_a_record_with_a_bug_is_tried_again_later(world: World) -> None:
 
 
 async def test_an_unwritable_store_ends_the_loop_without_a_call(world: World) -> None:
-    """[I4] Without an intent on disk nothing may be told to the outside."""
+    """[I4] Without a committed intent the agent sends no call."""
     async with driving(world) as drive:
         await drive.reconciler.admit([capture_record("a")])
         _break(world)
@@ -172,7 +172,7 @@ async def test_a_failing_store_ends_the_agent_with_its_error(world: World) -> No
 
 
 async def test_an_unreadable_store_ends_the_agent_with_its_error(world: World) -> None:
-    """[I1] An agent that lives and drives nothing would look healthy for ever."""
+    """[I1] A running agent that processes nothing would seem healthy."""
     world.upload("a", "sandbox-delay=1m")
     with pytest.raises(StoreError):
         async with world.running() as agent:
@@ -194,7 +194,7 @@ async def test_an_error_in_a_callback_after_a_commit_changes_nothing(world: Worl
 
     async with driving(world, seen=seen, failed=failed) as drive:
         task = await run(drive, world)
-        await drive.reconciler.admit([capture_record("a")])  # while the loop rests: it has to be woken
+        await drive.reconciler.admit([capture_record("a")])  # while the loop waits, so that it must be woken
         await world.clock.advance(30)
         outcome = drive.record("a").outcome
         await end(drive, world, task)
@@ -204,7 +204,7 @@ async def test_an_error_in_a_callback_after_a_commit_changes_nothing(world: Worl
 
 
 def _break(world: World) -> None:
-    """From now on no record can be updated."""
+    """Make every update of a record fail from now on."""
     connection = sqlite3.connect(world.state)
     connection.execute("CREATE TRIGGER broken BEFORE UPDATE ON requests BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     connection.commit()
@@ -329,18 +329,18 @@ async def test_a_removal_at_the_end_of_a_task_is_not_lost(world: World, when: st
     """[I1] The record is held then, so that nothing else would wake it."""
     tasks: list[asyncio.Task[None]] = []
 
-    def tell() -> None:
+    def deliver() -> None:
         tasks.append(asyncio.create_task(drive.reconciler.deliver({uid("a"): DocumentRemoved(at=world.clock.now())})))
 
     async def around(effect: Effect, perform: Perform) -> Answered:
         answer = await perform(effect)
         if isinstance(effect, StartCapture) and when == "during the answer":
-            tell()
+            deliver()
         return answer
 
     def seen(step: Step) -> None:
         if step.record.hold is not None and when == "after the last step" and not tasks:
-            tell()
+            deliver()
 
     async with driving(world, around, seen=seen) as drive:
         await drive.reconciler.admit([capture_record("a")])

@@ -1,4 +1,4 @@
-"""A store that was lost, or is an older copy: what Assure still has is regained, and nothing is billed unproven."""
+"""A lost or older store: the agent recovers what Assure still has, and starts nothing billable without proof."""
 
 import contextlib
 import shutil
@@ -19,20 +19,20 @@ from tests.support.faults import rule
 
 
 def lose(world: World) -> None:
-    """The state file is gone; the key beside it stays."""
+    """Delete the database, but not the key next to it."""
     for path in world.state.parent.glob("agent.db*"):
         path.unlink()
 
 
 def copied(world: World) -> Path:
-    """A copy of the state file, to be put back later. No agent runs."""
+    """Copy the database for a later restore. No agent runs."""
     kept = world.folder / "older.db"
     shutil.copy(world.state, kept)
     return kept
 
 
 def put_back(world: World, kept: Path) -> None:
-    """The older copy takes the place of the state file, as an administrator would do it."""
+    """Restore the copy, as an administrator does it."""
     for path in world.state.parent.glob("agent.db-*"):
         path.unlink()
     shutil.copy(kept, world.state)
@@ -46,7 +46,7 @@ async def approve(agent: Agent) -> str:
 
 @contextlib.asynccontextmanager
 async def approved(world: World) -> AsyncIterator[Agent]:
-    """An agent at work, once a person has said to go on and it has gone on."""
+    """Run the agent with the operator's approval until it settles."""
     async with world.running() as agent:
         await approve(agent)
         await agent._work_gate.run_recovery()
@@ -54,7 +54,7 @@ async def approved(world: World) -> AsyncIterator[Agent]:
 
 
 async def killed_in(world: World, trouble: Rule) -> None:
-    """Run into a call that hangs, and end without its answer."""
+    """Run until a call that hangs, and end without its answer."""
     world.sandbox.faults.add([trouble])
     world.clock.release()
     async with world.opened(request_timeout=60.0) as agent:
@@ -98,7 +98,7 @@ async def test_a_dossier_of_a_lost_store_is_adopted_and_started_once(world: Worl
     lose(world)
     await world.settle()
     if (call, acts) in (("deleteDossier", True), ("createProcess", False)):
-        hold = world.record("a").hold  # it left no trace at Assure; or an empty dossier, which proves nothing
+        hold = world.record("a").hold  # there is no dossier, or an empty one, which proves nothing
         assert hold is not None
         assert hold.evidence == ("not-found" if call == "deleteDossier" else "empty-dossier")
         return
@@ -178,7 +178,7 @@ async def test_a_capture_with_a_used_link_is_observed_after_the_store_was_lost(w
 
 
 async def test_a_result_of_a_lost_store_is_read_long_after_its_deadline(world: World) -> None:
-    """It was billed: no dossier is deleted before its result was read."""
+    """No dossier is deleted before its result was read, because it was billed."""
     world.upload("a", "sandbox-delay=10m", deadline="1h")
     async with world.running():
         await world.clock.advance(10)
@@ -223,7 +223,7 @@ async def test_an_older_copy_starts_nothing_before_approval(world: World) -> Non
     async with world.running() as agent:
         await world.clock.advance(60)
         assert recoveries(world) == [("older", False, False)]
-        assert world.record("runs").phase is Phase.RESULT  # adopted, and observed
+        assert world.record("runs").phase is Phase.RESULT  # adopted and observed
         assert world.record("done-before").phase is Phase.DONE
         held = {name for name, record in world.records().items() if record.hold is not None}
         assert held == {"done-since", "new"}
@@ -265,7 +265,7 @@ async def test_a_copy_from_the_middle_of_a_request_starts_nothing_twice(world: W
 
 
 async def test_a_request_of_a_copy_is_not_billed_before_approval(world: World) -> None:
-    """[I2] Its process is pending at Assure; the copy came without its mark, so nobody knows how old it is."""
+    """[I2] Its process is pending at Assure. The copy has no high-water mark, so its age is unknown."""
     world.upload("a", back=True)
     await killed_in(world, rule("setImages", "hang", acts=False))
     world.state.with_name("agent.mark").unlink()
@@ -286,7 +286,7 @@ async def test_a_request_of_a_copy_is_not_billed_before_approval(world: World) -
 
 
 async def test_a_rerun_after_the_copy_is_adopted(world: World) -> None:
-    """[I2] Its token stands in the file still, and is obeyed once."""
+    """[I2] Its token is still in the file, and starts one generation."""
     world.upload("a")
     await world.settle()
     kept = copied(world)
@@ -305,7 +305,7 @@ async def test_a_rerun_after_the_copy_is_adopted(world: World) -> None:
 
 
 async def between_two_attempts(world: World) -> None:
-    """The answer to the start of the capture is lost, and Assure cannot delete its dossier yet."""
+    """The start of the capture has no answer, and Assure cannot delete its dossier yet."""
     world.capture("a")
     world.capture("b")
     world.sandbox.faults.add([rule("createArtifact", "503", every=1), rule("deleteDossier", "503", every=1)])
@@ -315,7 +315,7 @@ async def between_two_attempts(world: World) -> None:
 
 
 async def between_two_documents(world: World) -> None:
-    """The file was changed before anything was billed, and Assure cannot delete the first dossier yet."""
+    """The file changed before billing, and Assure cannot delete the first dossier yet."""
     for name in ("a", "b"):
         world.upload(name)
     world.sandbox.faults.add([rule("setImages", "503", every=1), rule("deleteDossier", "503", every=1)])
@@ -330,7 +330,7 @@ async def between_two_documents(world: World) -> None:
 
 
 async def capture_asked_for(world: World) -> None:
-    """It died while the capture was being started."""
+    """The agent crashed during the start of the capture."""
     world.capture("a")
     world.capture("b")
     await killed_in(world, rule("createArtifact", "hang", acts=True, count=2))
@@ -398,7 +398,7 @@ async def test_an_offline_command_does_not_give_up_a_capture_of_a_restored_store
 
 
 async def test_a_copy_restored_over_its_own_successor_is_detected(world: World) -> None:
-    """Each recovery gives the file another identity: the file that was replaced is not taken for its successor."""
+    """Each recovery gives the database another identity, so the replaced file is not taken for its successor."""
     world.upload("a")
     await world.settle()
     kept = copied(world)

@@ -1,4 +1,4 @@
-"""Bulk observation: one list per interval for all that wait, and a read for each that has finished [I8] (design §8)."""
+"""The result poller: one list for each interval, and a read for each finished request [I8] (design §8)."""
 
 import time
 from collections import Counter
@@ -21,11 +21,11 @@ from tests.support.environment import World
 from tests.support.faults import rule
 
 INTERVAL = 5.0
-NEVER = {"uiProfile": "sandbox-outcome-abandoned"}  # nobody opens the link
+NEVER = {"uiProfile": "sandbox-outcome-abandoned"}  # the end user never opens the link
 
 
 def waiting(world: World, count: int, **more: Any) -> list[str]:
-    """Requests that wait for a person who never comes."""
+    """Requests whose end users never open their links."""
     names = [f"waiting-{number:03}" for number in range(count)]
     for name in names:
         world.capture(name, capture=dict(NEVER), **more)
@@ -33,7 +33,7 @@ def waiting(world: World, count: int, **more: Any) -> list[str]:
 
 
 def since(world: World, before: Counter[str]) -> dict[str, int]:
-    """The calls that arrived since then, by operation."""
+    """The calls since then, by operation."""
     return {name: count for name, count in (world.ledger.calls - before).items() if count}
 
 
@@ -44,7 +44,7 @@ def iso(at: float) -> str:
 async def test_an_interval_costs_one_list_and_a_read_for_each_finished_request(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 300 that wait, ten have finished: four pages of three rows, ten reads, and no call for the 290 others."""
+    """Of 300 waiting requests ten have finished: four pages of the list, ten reads, and no call for the others."""
     monkeypatch.setattr("agent.ports.listing.PAGE_SIZE", 3)
     waiting(world, 290)
     for number in range(10):
@@ -99,7 +99,7 @@ async def test_an_interval_with_ten_thousand_waiting_requests_costs_one_list_and
 
 
 def begun(world: World, reference: str, ends_at: float) -> tuple[str, str]:
-    """A verification that was started at Assure, and is accepted then; dossier and process."""
+    """Start a verification at Assure that is then accepted. Returns dossier and process."""
     theirs = world.sandbox.world
     dossier = theirs.create_dossier({"externalReference": reference})["dossierId"]
     asked = {"provider": "signicatpictureid", "processType": "document", "documentId": 137}
@@ -110,7 +110,7 @@ def begun(world: World, reference: str, ends_at: float) -> tuple[str, str]:
 
 
 def seeded(world: World, name: str, ends_at: float) -> Step:
-    """A request that waits for its result, as on file; of another source, so that no scan looks for its file."""
+    """A stored request that waits for its result. It has another source, so that no scan searches for its file."""
     now = world.clock.now()
     wanted = Desired(digest="d", essence="e", process_type=ProcessType.DOCUMENT, document_id=137)
     plain = Record(uid=f"uid-of-{name}", name=name, source="elsewhere", agent="tests", desired=wanted)
@@ -133,7 +133,7 @@ def seeded(world: World, name: str, ends_at: float) -> Step:
 
 
 async def test_a_finished_capture_costs_two_reads(world: World) -> None:
-    """Which process decides, and what it says."""
+    """One read finds the deciding process, another its result."""
     waiting(world, 40)
     for number in range(5):
         world.capture(f"finished-{number}")
@@ -161,7 +161,7 @@ async def test_no_list_is_read_while_no_request_waits(world: World) -> None:
 
 
 async def test_the_list_begins_with_the_oldest_waiting_request(world: World) -> None:
-    """Less ten minutes, because two clocks are never the same; what finished before costs no row."""
+    """The list begins ten minutes earlier, because two clocks differ. Requests that finished before cost no row."""
     asked: list[dict[str, Any]] = []
     original = world.sandbox.world.list_processes
 
@@ -305,7 +305,7 @@ async def test_a_suspended_or_held_request_is_not_read(world: World) -> None:
 
 
 async def test_a_bug_in_the_poller_is_reported(world: World) -> None:
-    """[I1] An agent that lives and looks for no result would look healthy."""
+    """[I1] A running agent that polls no result would seem healthy."""
     world.upload("a", "sandbox-delay=3s")
     async with world.running() as agent:
         observe = agent._result_poller.poll
@@ -314,7 +314,7 @@ async def test_a_bug_in_the_poller_is_reported(world: World) -> None:
         async def once() -> int:
             if not raised:
                 raised.append(1)
-                raise ZeroDivisionError("a bug of ours")
+                raise ZeroDivisionError("a bug of the agent")
             return await observe()
 
         agent._result_poller.poll = once  # type: ignore[method-assign]
@@ -329,5 +329,5 @@ async def test_a_bug_in_the_poller_is_reported(world: World) -> None:
 
 
 def _nothing(*_: object, **__: object) -> dict[str, Any]:
-    """A list that lags behind for ever."""
+    """A list that never shows the request."""
     return {"processes": [], "filters": {}, "totalResults": 0}

@@ -1,4 +1,4 @@
-"""MAX_STARTS_PER_DAY: what may be billed in a day of UTC, taken before anything is created (design §10)."""
+"""MAX_STARTS_PER_DAY: the starts in a UTC day, reserved before anything is created (design §10)."""
 
 from collections import Counter
 
@@ -11,12 +11,12 @@ from tests.support.faults import rule
 
 DAY = 86_400.0
 MIDNIGHT = START - START % DAY + DAY
-RARE = 1_800.0  # between two lists: days pass
-NAMES = ("g", "c", "a", "f", "b", "e", "d")  # in the order in which they come
+RARE = 1_800.0  # between two lists, since days pass
+NAMES = ("g", "c", "a", "f", "b", "e", "d")  # in the order of their admission
 
 
 async def arrive(world: World, scan: object, *names: str) -> None:
-    """One after the other."""
+    """Admit requests one after the other."""
     for name in names:
         world.upload(name, deadline="30m")
         await scan()  # type: ignore[operator]
@@ -38,7 +38,7 @@ def queued(world: World) -> dict[str, Record]:
 
 
 async def test_a_day_has_its_starts_and_other_requests_wait_for_the_next(world: World) -> None:
-    """[I1] First come, first served; nobody waits for longer than it takes, and nobody expires meanwhile."""
+    """[I1] Requests start in the order of their admission, as early as possible, and none expires meanwhile."""
     async with world.running(max_starts_per_day=3, poll_interval=RARE) as agent:
         await arrive(world, agent.scan, *NAMES)
         assert begun(world) == set(NAMES[:3])
@@ -73,7 +73,7 @@ async def test_a_queued_request_makes_no_call(world: World) -> None:
     assert world.ledger.calls["createDossier"] == 3
     assert world.ledger.calls["startVerification"] == 3
     before = world.ledger.calls.copy()
-    await world.settle(max_starts_per_day=3)  # a restart begins no new day
+    await world.settle(max_starts_per_day=3)  # a restart does not begin a new day
     assert set(world.ledger.calls - before) <= {"token", "getDossiers", "getAllProcess"}  # as at each start
     assert len(queued(world)) == 4
     world.check_nothing_left()
@@ -161,7 +161,7 @@ async def test_a_withdrawn_request_no_longer_waits_for_the_budget(world: World) 
 
 
 async def test_another_attempt_takes_no_second_start(world: World) -> None:
-    """A lost link costs its dossier, and the flow begins anew; the first link was never handed out."""
+    """A lost link costs its dossier, and the capture starts again. The end user never had the first link."""
     world.sandbox.faults.add([rule("createArtifact", "reset-after")])
     for name in NAMES[:2]:
         world.capture(name)
@@ -187,7 +187,7 @@ async def test_a_rerun_needs_a_start_of_its_own(world: World) -> None:
 
 @pytest.mark.parametrize("again", ["rerun", "another request"])
 async def test_a_start_of_an_earlier_generation_counts_after_a_restart(world: World, again: str) -> None:
-    """Never one too many in a day."""
+    """The limit of a day is never exceeded."""
     world.upload("a")
     await world.settle(max_starts_per_day=2)
     world.upload("a", annotations={"assure-agent/rerun": "again"})
@@ -202,7 +202,7 @@ async def test_a_start_of_an_earlier_generation_counts_after_a_restart(world: Wo
 
 
 async def test_starts_from_before_the_limit_was_set_count(world: World) -> None:
-    """Six were billed without a brake: with one of nine, three are left today (issue 14, users.md 9.9)."""
+    """Six starts were billed without a limit. With a limit of nine, three are left today."""
     for number in range(6):
         world.upload(f"early-{number}")
     await world.settle()

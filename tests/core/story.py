@@ -1,4 +1,4 @@
-"""A story: one record, driven by hand, with the builders and invariants of `verification/`."""
+"""A story: one record with its steps, using the builders and invariants of `verification/`."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -60,8 +60,6 @@ from verification.builders.records import (
 from verification.choices import RandomChoices, seeds
 from verification.step_invariants import check_reads, check_step
 
-# -- a story: one record, driven by hand -------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -76,7 +74,7 @@ class Entry:
 
 @dataclass
 class Story:
-    """One record and what it went through. Every step is checked for what must hold after any step."""
+    """One record and its steps. Every step is checked against the invariants of all steps."""
 
     desired: Desired
     policy: Policy = POLICY
@@ -95,42 +93,42 @@ class Story:
         self._take(None, admit(unadmitted(self.desired), self.now, self.policy))
 
     def sees(self, observation: type[Observation], *, ask: bool = True, **fields: Any) -> Effect | None:
-        """Fold an observation of this moment; returns the effect that is asked for."""
+        """Apply an observation at the current time. Returns the requested effect."""
         seen = observation(at=self.now, **fields)
         self._take(seen, step(self.record, seen, self.policy, request_effect=ask), ask)
         return self.effect
 
     def later(self, seconds: float) -> "Story":
-        """Let time pass."""
+        """Advance the time."""
         self.now += seconds
         return self
 
     def wakes(self) -> Effect | None:
-        """Jump to the time the record is due, and tell it."""
-        assert self.record.due_at is not None, "it waits for something to happen"
+        """Advance the time until the record is due, and deliver a timer."""
+        assert self.record.due_at is not None, "the record is never due"
         self.now = max(self.now, self.record.due_at)
         return self.sees(TimerFired)
 
     def unanswered(self, kind: EffectKind) -> Effect | None:
-        """No answer."""
+        """Deliver a lost answer."""
         return self.sees(EffectUnanswered, kind=kind, evidence=LOST_CONNECTION)
 
     def reads(self, status: Status, **fields: Any) -> Effect | None:
-        """GET process said so."""
+        """Deliver an answer to GET process."""
         process_id = self.record.process_id or "P1"
         return self.sees(ProcessRead, reading=ProcessReading(process_id=process_id, status=status, **fields))
 
     def reads_dossier(self, *processes: ListedProcess) -> Effect | None:
-        """GET dossier said so."""
+        """Deliver an answer to GET dossier."""
         reading = DossierReading(dossier_id=self.record.dossier_id or "D1", reference=None, processes=processes)
         return self.sees(DossierRead, reading=reading)
 
     def kinds(self) -> list[EffectKind]:
-        """Every effect that was asked for, in order."""
+        """Every requested effect, in order."""
         return [effect.kind for _, effect in self.asked]
 
     def count(self, kind: EffectKind) -> int:
-        """How often this was asked for."""
+        """The number of requests for this effect."""
         return self.kinds().count(kind)
 
     def _take(self, observation: Observation | None, taken: Step, requested: bool = True) -> None:
@@ -160,11 +158,11 @@ def doubted(story: Story, how: str) -> None:
         story.unanswered(story.record.intent.kind)
 
 
-# -- the road of a story, up to a point --------------------------------------------------------------------------------
+# -- stories up to a point ---------------------------------------------------------------------------------------------
 
 
 def at_create(desired: Desired | None = None, **fields: Any) -> Story:
-    """The dossier's creation is asked for."""
+    """The create call of the dossier is requested."""
     story = Story(desired or upload(), **fields)
     if isinstance(story.wakes(), VerifyImages):
         story.sees(ImagesVerified)
@@ -174,7 +172,7 @@ def at_create(desired: Desired | None = None, **fields: Any) -> Story:
 
 
 def at_process(desired: Desired | None = None, **fields: Any) -> Story:
-    """The process's creation, or the capture flow's start, is asked for."""
+    """The create call of the process, or the start of the capture flow, is requested."""
     story = at_create(desired, **fields)
     story.sees(DossierCreated, dossier_id="D1")
     assert isinstance(story.effect, CreateProcess | StartCapture)
@@ -183,7 +181,7 @@ def at_process(desired: Desired | None = None, **fields: Any) -> Story:
 
 
 def at_images(desired: Desired | None = None, **fields: Any) -> Story:
-    """The upload is asked for."""
+    """The upload is requested."""
     story = at_process(desired, **fields)
     story.sees(ProcessCreated, process_id="P1", status=Status.PENDING, document_pages=None)
     assert isinstance(story.effect, UploadImages)
@@ -192,7 +190,7 @@ def at_images(desired: Desired | None = None, **fields: Any) -> Story:
 
 
 def at_read_before_start(desired: Desired | None = None, **fields: Any) -> Story:
-    """A look before the start is asked for: the images were read back after the upload."""
+    """The read before the start is requested, because the images were read back after the upload."""
     story = at_images(replace(desired or upload(), read_back=True), **fields)
     story.sees(ImagesUploaded)
     story.sees(ImagesCompared, differing=())
@@ -202,7 +200,7 @@ def at_read_before_start(desired: Desired | None = None, **fields: Any) -> Story
 
 
 def at_start(desired: Desired | None = None, **fields: Any) -> Story:
-    """The start is asked for: an open, billable intent."""
+    """The start is requested: an open, billable intent."""
     story = at_images(desired, **fields)
     story.sees(ImagesUploaded)
     assert isinstance(story.effect, StartVerification)
@@ -211,7 +209,7 @@ def at_start(desired: Desired | None = None, **fields: Any) -> Story:
 
 
 def at_result(desired: Desired | None = None, **fields: Any) -> Story:
-    """The result is waited for: upload or capture."""
+    """The request waits for its result, for an upload or a capture."""
     if desired is not None and desired.capture is not None:
         story = at_process(desired, **fields)
         story.sees(CaptureStarted, link="https://capture.example/secret")
@@ -224,7 +222,7 @@ def at_result(desired: Desired | None = None, **fields: Any) -> Story:
 
 
 def at_deletion(desired: Desired | None = None, **fields: Any) -> Story:
-    """The deletion is asked for, after acceptance; with retention, it is waited for."""
+    """The deletion is requested after acceptance. With retention, it is scheduled."""
     story = at_result(desired, **fields)
     story.wakes()
     story.reads(Status.ACCEPTED)
@@ -233,7 +231,7 @@ def at_deletion(desired: Desired | None = None, **fields: Any) -> Story:
 
 
 def at_done(desired: Desired | None = None, **fields: Any) -> Story:
-    """All is done, after acceptance."""
+    """The request is done after acceptance."""
     story = at_deletion(desired, **fields)
     deletes(story)
     assert story.record.phase is Phase.DONE
@@ -242,7 +240,7 @@ def at_done(desired: Desired | None = None, **fields: Any) -> Story:
 
 
 def deletes(story: Story) -> None:
-    """The deletion that is owed is done, and confirmed."""
+    """The dossier is deleted, and a read confirms it."""
     while not isinstance(story.effect, DeleteDossier):
         story.wakes()
     story.sees(DossierDeleted)

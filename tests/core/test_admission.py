@@ -1,4 +1,4 @@
-"""What a document means for what we know of its name."""
+"""The decision about a document from its record."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from agent.core.observations import DocumentChanged, HoldResolved
 from agent.core.record import HoldAnswer, Record
 
 
-def asked() -> Record:
-    """Done, and its file was changed since: a person is asked."""
+def held() -> Record:
+    """A done request whose file changed afterwards: held."""
     story = at_done(upload("one"))
     story.sees(DocumentChanged, desired=upload("two"))
     assert story.record.hold is not None
@@ -19,7 +19,7 @@ def asked() -> Record:
 
 
 def declined() -> Record:
-    """The person said: leave it."""
+    """The same, after the operator declined the document."""
     story = at_done(upload("one"))
     story.sees(DocumentChanged, desired=upload("two"))
     assert story.record.hold is not None
@@ -28,14 +28,14 @@ def declined() -> Record:
     return story.record
 
 
-TOLD = pytest.mark.parametrize("record", [asked(), declined()], ids=["asked", "declined"])
+HELD_OR_DECLINED = pytest.mark.parametrize("record", [held(), declined()], ids=["held", "declined"])
 
 
 def verdict(record: Record, rerun: str | None, digest: str = "edited") -> DocumentVerdict:
     return judge(record, digest, upload("two").essence, record.desired.file, rerun)
 
 
-@TOLD
+@HELD_OR_DECLINED
 def test_a_declined_or_held_document_is_unchanged_without_a_new_token(record: Record) -> None:
     """[I2] One that was obeyed asks for nothing."""
     assert verdict(record, None) is DocumentVerdict.UNCHANGED
@@ -43,7 +43,7 @@ def test_a_declined_or_held_document_is_unchanged_without_a_new_token(record: Re
     assert verdict(replace(record, reruns=("t1",)), "t1") is DocumentVerdict.UNCHANGED
 
 
-@TOLD
+@HELD_OR_DECLINED
 def test_a_document_of_a_rerun_is_followed_until_it_changes_again(record: Record) -> None:
     """[I2] Its token counts as obeyed only when it begins; one that is taken back before begins nothing."""
     begun = replace(
@@ -53,8 +53,8 @@ def test_a_document_of_a_rerun_is_followed_until_it_changes_again(record: Record
     assert verdict(begun, None, digest="taken back") is DocumentVerdict.CHANGED
 
 
-@TOLD
+@HELD_OR_DECLINED
 def test_a_document_that_returned_after_billing_is_held_once(record: Record) -> None:
-    """A command may have verified it with a token of its own, so that the one in the file never counted."""
+    """A command may have started a generation with its own token, so the token in the file never counted."""
     same = replace(record, desired=replace(record.desired, essence=upload("two").essence))
     assert verdict(same, "t1", digest=same.desired.digest) is DocumentVerdict.UNCHANGED

@@ -1,4 +1,4 @@
-"""The history: folding what changed gives what is [I5], and nothing in it is personal [I6]."""
+"""The audit log: its changes fold to the record [I5], and it contains no personal data [I6]."""
 
 import orjson
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""The classes of answers: every status with every operation, and every kind of trouble (design §5; I2)."""
+"""The classes of answers for every status, operation and kind of failure (design §5, I2)."""
 
 from dataclasses import replace
 
@@ -55,7 +55,7 @@ WITHOUT_DOSSIER = (
 
 
 def expected(operation: Operation, status: int, *, theirs: bool) -> type:
-    """Design §5 once more, in other words."""
+    """The table of design §5."""
     if status == SUCCESS[operation] or (operation is Operation.LIST_DOCUMENT_TYPES and status == 204):
         return Done
     if operation is TOKEN:
@@ -133,7 +133,7 @@ def test_a_404_of_assure_means_missing() -> None:
 
 @pytest.mark.parametrize("operation", [operation for operation in OPERATIONS if operation is not TOKEN])
 def test_a_400_about_the_authorization_header_is_busy(operation: Operation) -> None:
-    """[issue 14.7] The vendor's own example of a 400 (contract §2)."""
+    """Assure's own example of a 400 (contract §2)."""
     body = ASSURE | {"status": 400, "title": "Malformed Authorization header."}
     answer = classify(operation, seen(400, body), as_documented, NOW)
     assert isinstance(answer, Busy)
@@ -197,7 +197,7 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
 
 @pytest.mark.parametrize("astray", [-86_400.0, -60.0, 0.0, 60.0, 86_400.0])
 def test_a_retry_after_date_is_compared_with_the_date_of_the_answer(astray: float) -> None:
-    """Issue 14.4: with a clock a minute behind the agent stopped for 60 s at each 429."""
+    """With a clock one minute behind, the agent once waited 60 s after each 429."""
     reply = HttpReply(status=429, retry_after="Fri, 15 Jan 2027 08:00:03 GMT", date="Fri, 15 Jan 2027 08:00:01 GMT")
     assert retry_delay(reply, NOW + astray) == 2.0
     assert retry_delay(replace(reply, date="yesterday"), NOW) == 3.0, "an answer without a readable date"
@@ -217,7 +217,7 @@ def test_busy_carries_retry_after() -> None:
 
 
 def test_an_unknown_answer_carries_retry_after() -> None:
-    """503 may say when to come back."""
+    """A 503 may have a Retry-After."""
     answer = classify(START, seen(503, retry_after="12"), as_documented, NOW)
     assert isinstance(answer, Unknown)
     assert answer.retry_after == 12

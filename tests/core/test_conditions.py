@@ -1,4 +1,4 @@
-"""The conditions of a request: what programs decide by."""
+"""The conditions of a request, which programs read."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Which document a country and a kind mean, and what is told when they mean none."""
+"""The document type of a country and type, and the message when there is none."""
 
 import pytest
 from story import DUTCH_PASSPORT, at_process, upload

@@ -1,4 +1,4 @@
-"""The machine, one story at a time: the happy road, and what its table does not know (design §4, §5)."""
+"""The state machine: general properties, and observations outside its table (design §4, §5)."""
 
 import ast
 from dataclasses import replace
@@ -61,7 +61,7 @@ from agent.core.record import Outcome, Phase
 SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
 
 
-# -- the happy road ----------------------------------------------------------------------------------------------------
+# -- general properties ------------------------------------------------------------------------------------------------
 
 
 def test_the_capture_link_is_in_the_step_but_not_in_record_or_events() -> None:
@@ -102,7 +102,7 @@ def test_a_step_is_deterministic() -> None:
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
 def test_reads_of_one_process_keep_the_shortest_interval(chance: float) -> None:
-    """Every kind of answer to a read, one after the other; the story checks each read it asks for."""
+    """Deliver every kind of answer to a read in turn. The story checks each read."""
     answers = [
         {"observation": EffectUnanswered, "kind": EffectKind.READ_PROCESS, "evidence": LOST_CONNECTION},
         {"observation": EffectUnanswered, "kind": EffectKind.READ_PROCESS, "evidence": SURPRISING},
@@ -119,7 +119,7 @@ def test_reads_of_one_process_keep_the_shortest_interval(chance: float) -> None:
             story.sees(jitter=chance, **answer)  # type: ignore[arg-type]
 
 
-# -- what the table does not know --------------------------------------------------------------------------------------
+# -- observations outside the table ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -158,20 +158,20 @@ def test_an_observation_outside_the_table_raises_impossible(phase: Phase) -> Non
 
 
 def test_a_timer_during_an_open_intent_raises_impossible() -> None:
-    """Only its answer, or `Resumed`, moves a record that has one."""
+    """Only its answer or `Resumed` applies to a record with an open intent."""
     with pytest.raises(Impossible):
         at_images().sees(TimerFired)
 
 
 def test_a_search_without_a_doubt_raises_impossible() -> None:
-    """Design §5: an observation that the table does not allow is our bug; it raises `Impossible`."""
+    """An observation outside the table is a bug of the agent (design §5)."""
     story = Story(upload())
     with pytest.raises(Impossible):
         story.sees(DossierSearched, dossier_id=None, complete=True)
 
 
 def test_a_read_of_one_process_allows_no_start_after_an_unanswered_create() -> None:
-    """Design §5: after any unknown create, the read before the start is GET dossier. [I2]"""
+    """After an unanswered create, the read before the start is GET dossier (design §5). [I2]"""
     story = at_process()
     story.unanswered(EffectKind.CREATE_PROCESS)
     story.wakes()
@@ -193,7 +193,7 @@ def test_only_the_operator_or_a_recovery_continues_a_done_request() -> None:
     assert set(TABLE[Phase.DONE]) >= {TimerFired, DocumentChanged, DocumentReturned, DocumentRemoved}
     assert not any(issubclass(kind, Answered) for kind in TABLE[Phase.DONE])
     leaving = {kind for kind, row in TABLE[Phase.DONE].items() if row.to}
-    assert leaving == {HistoryLost}  # a store that was put back: its past went further than it knows
+    assert leaving == {HistoryLost}  # a restored store, which may be behind
     assert DossierRead not in TABLE[Phase.DONE]
 
 

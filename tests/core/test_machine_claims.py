@@ -1,4 +1,4 @@
-"""Claims in the machine: kept in the very step that has the outcome, or asked for again; never lost to a deletion."""
+"""Claims: stored in the step with the outcome or read again, and never lost to a deletion."""
 
 import pytest
 from story import (
@@ -28,12 +28,12 @@ CLAIMS = upload(claims_ttl=3600.0)
 
 
 def fails(story: Story, reason: str = "disk") -> None:
-    """The claims could not be sealed."""
+    """The encryption of the claims fails."""
     story.sees(ClaimsEncryptionFailed, reading=ACCEPTED, reason=reason)
 
 
 def held() -> Story:
-    """Accepted, and held because the claims could not be kept."""
+    """An accepted request, held because its claims cannot be encrypted."""
     story = at_result(CLAIMS)
     story.wakes()
     fails(story)
@@ -79,15 +79,15 @@ def test_a_request_held_for_claims_is_read_at_least_once_a_minute() -> None:
     for _ in range(10):
         story.wakes()
         fails(story)
-    looks = [at for at, effect in story.asked if effect.kind is EffectKind.READ_PROCESS]
+    reads = [at for at, effect in story.asked if effect.kind is EffectKind.READ_PROCESS]
     assert story.record.due_at is not None
-    assert story.record.due_at - looks[-1] <= POLICY.backoff_cap
+    assert story.record.due_at - reads[-1] <= POLICY.backoff_cap
     assert len([step for step in story.steps if step.events and step.events[0].type == "ClaimsEncryptionFailed"]) == 2
 
 
 @pytest.mark.parametrize("ending", ["deadline", "abandon", "removed"])
 def test_the_known_result_is_the_outcome_after_every_end_of_the_hold(ending: str) -> None:
-    """It was paid for: without its claims, but not without its outcome. And nothing blocks for ever [I1]."""
+    """The outcome is kept without its claims, because it was billed. No hold blocks the request without end [I1]."""
     story = held()
     assert story.record.hold is not None
     if ending == "deadline":

@@ -1,4 +1,4 @@
-"""The clock was corrected: no time of a record stays in the future, and what was scheduled keeps its distance."""
+"""A corrected clock: no time of a record is in the future, and scheduled times keep their distance."""
 
 from dataclasses import replace
 
@@ -27,20 +27,20 @@ def test_a_backward_correction_leaves_no_time_in_the_future_and_is_idempotent(
     given_times: dict[str, float | None], ahead: float
 ) -> None:
     """[I1]"""
-    told = ClockCorrected(at=NOW, by=-ahead, since=NOW + ahead)
-    once = clock_corrected(record(**given_times), told, POLICY)
+    correction = ClockCorrected(at=NOW, by=-ahead, since=NOW + ahead)
+    once = clock_corrected(record(**given_times), correction, POLICY)
     for name in _PAST:
         at, before = getattr(once, name), given_times.get(name)
         assert at is None or at <= NOW
         assert before is None or before > NOW or at == before, "a time that can be is left alone"
-    assert clock_corrected(once, told, POLICY) == once
+    assert clock_corrected(once, correction, POLICY) == once
 
 
 @given(times, st.floats(60.0, 2 * DAY))
 def test_a_forward_correction_moves_later_times_up_to_now(given_times: dict[str, float | None], behind: float) -> None:
     """[I1] A request that was opened while the clock was behind has its whole deadline still."""
-    told = ClockCorrected(at=NOW + behind, by=behind, since=NOW - 5.0)
-    once = clock_corrected(record(**given_times), told, POLICY)
+    correction = ClockCorrected(at=NOW + behind, by=behind, since=NOW - 5.0)
+    once = clock_corrected(record(**given_times), correction, POLICY)
     for name, before in given_times.items():
         after = getattr(once, name)
         assert (after is None) is (before is None)
@@ -54,8 +54,8 @@ def test_retention_and_pace_keep_their_distance() -> None:
         phase=Phase.DELETION, dossier_id="D", outcome=Outcome.ACCEPTED, opened_at=NOW - 60.0, outcome_at=wrong,
         delete_at=wrong + 30 * DAY, not_before=wrong + 10.0, phase_at=wrong,
     )  # fmt: skip
-    told = ClockCorrected(at=NOW + 5.0, by=NOW - wrong, since=wrong)
-    after = step(was, told, POLICY).record
+    correction = ClockCorrected(at=NOW + 5.0, by=NOW - wrong, since=wrong)
+    after = step(was, correction, POLICY).record
     assert (after.outcome_at, after.delete_at) == (NOW, NOW + 30 * DAY)
     assert (after.not_before, after.phase_at, after.opened_at) == (NOW + 10.0, NOW, NOW - 60.0)
     assert after.due_at == NOW + 30 * DAY
@@ -73,6 +73,6 @@ def test_a_dossier_given_up_for_another_attempt_is_deleted_at_once() -> None:
 
 def test_no_deadline_decides_without_a_confirmed_clock() -> None:
     was = record(phase=Phase.PROCESS, dossier_id="D", opened_at=NOW - 2 * DAY)
-    told = ClockCorrected(at=NOW, by=-1.0, since=NOW)
-    assert step(was, told, POLICY, request_effect=False).record.outcome is Outcome.EXPIRED
-    assert step(was, told, replace(POLICY, clock_unconfirmed=True), request_effect=False).record.outcome is None
+    correction = ClockCorrected(at=NOW, by=-1.0, since=NOW)
+    assert step(was, correction, POLICY, request_effect=False).record.outcome is Outcome.EXPIRED
+    assert step(was, correction, replace(POLICY, clock_unconfirmed=True), request_effect=False).record.outcome is None

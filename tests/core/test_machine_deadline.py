@@ -1,4 +1,4 @@
-"""The machine and time: deadline, hold ttl, suspension (design §4)."""
+"""Reads after the deadline (design §4)."""
 
 from collections.abc import Callable
 
@@ -47,7 +47,7 @@ def test_an_unbilled_request_expires_at_the_deadline(at: object) -> None:
 
 
 def late(seen: Callable[[Story], object] = lambda story: story.unanswered(EffectKind.READ_PROCESS)) -> Story:
-    """A request whose deadline has come, and whose looks tell nothing, until it decides."""
+    """A request past its deadline whose reads give no result, until the deadline decides."""
     story = at_result(upload(deadline=60.0)).later(60)
     while story.record.outcome is None:
         if isinstance(story.wakes(), ReadProcess):
@@ -55,8 +55,8 @@ def late(seen: Callable[[Story], object] = lambda story: story.unanswered(Effect
     return story
 
 
-def looks(story: Story, after: float) -> int:
-    """How often its process was read since then."""
+def reads_since(story: Story, after: float) -> int:
+    """The number of reads of its process since then."""
     return sum(isinstance(effect, ReadProcess) and at >= after for at, effect in story.asked)
 
 
@@ -64,12 +64,12 @@ def test_reads_after_the_deadline_continue_for_an_hour() -> None:
     """[I3]"""
     story = late()
     assert story.record.outcome is Outcome.EXPIRED
-    assert looks(story, NOW + 60) > POLICY.late_read_limit
+    assert reads_since(story, NOW + 60) > POLICY.late_read_limit
     assert POLICY.late_read_window <= story.now - NOW - 60 <= POLICY.late_read_window + POLICY.backoff_cap
 
 
 def test_reads_after_the_deadline_end_only_after_many_reads() -> None:
-    """While Assure answers nobody no look is asked, and nothing could be deleted: time alone gives up nothing. [I3]"""
+    """While the circuit breaker is open, there are no reads and no deletions. Time alone decides nothing. [I3]"""
     story = at_result(upload(deadline=60.0))
     story.wakes()
     story.unanswered(EffectKind.READ_PROCESS)
@@ -80,7 +80,7 @@ def test_reads_after_the_deadline_end_only_after_many_reads() -> None:
         if story.record.outcome is None:
             story.wakes()
     assert story.record.outcome is Outcome.EXPIRED
-    assert looks(story, NOW + 60) == POLICY.late_read_limit
+    assert reads_since(story, NOW + 60) == POLICY.late_read_limit
 
 
 def test_failed_reads_before_the_deadline_do_not_count() -> None:
@@ -104,7 +104,7 @@ def test_failed_reads_before_the_deadline_do_not_count() -> None:
 def test_unexpected_answers_after_the_deadline_are_repeated_for_an_hour(
     seen: type[EffectUnanswered | EffectRefused], evidence: Evidence
 ) -> None:
-    """A person is told; but a page of somebody on the way takes no result away within seconds."""
+    """The request is held. A page of a proxy must not end it within seconds."""
     asked = []
 
     def page(story: Story) -> None:
@@ -118,7 +118,7 @@ def test_unexpected_answers_after_the_deadline_are_repeated_for_an_hour(
 
 
 def test_a_start_in_doubt_without_a_listed_process_ends_after_the_deadline() -> None:
-    """[I1, I3] Each look is answered, and none tells anything."""
+    """[I1, I3] Each read is answered, and none gives a result."""
     story = at_process(upload(deadline=3600.0))
     story.unanswered(EffectKind.CREATE_PROCESS)
     story.wakes()

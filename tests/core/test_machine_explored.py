@@ -1,7 +1,7 @@
-"""The machine in a model of Assure, driven by chance: every state it reaches keeps the invariants [I1, I2, I3, I5].
+"""Random walks of the state machine in a model of Assure. Every state keeps the invariants [I1, I2, I3, I5].
 
-A walk goes through done, busy, refused and unknown answers, calls that act late, lists that lag, crashes between an
-intent and its answer, and a person who edits the file. Then the world calms down, and the record has to settle.
+A walk meets all classes of answers, late calls, lagging lists, crashes between an intent and its answer, and edits of
+the file. Then failures end, and the record must settle.
 """
 
 from collections import Counter
@@ -58,7 +58,7 @@ walked_here: set[int] = set()
 
 
 class Walk:
-    """One record in one world."""
+    """One record with its model of Assure."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -77,7 +77,7 @@ class Walk:
         self.assure = AssureModel(
             RandomChoices(random), lag=random.choice((0.0, 4.0)), adversities=random.choice((0.0, 0.15, 0.4, 0.7))
         )
-        self.restless = random.choice((0.05, 0.2, 0.6))  # how often the person edits the file
+        self.restless = random.choice((0.05, 0.2, 0.6))  # how often the file changes
         self.now = NOW
         self.history: Audited = {}
         self.orphans: set[str] = set()
@@ -92,7 +92,7 @@ class Walk:
     def see(self, observation: Observation, *, ask: bool = True) -> None:
         before = self.record
         self.log.append(f"{observation.at - NOW:10.2f} {before.phase:12} {observation}")
-        barred = not self.assure.settle_all and self.random.random() < 0.1  # by a creation of another record
+        barred = not self.assure.settle_all and self.random.random() < 0.1  # by an unanswered create of another record
         taken = step(before, observation, replace(self.policy, creates_blocked=barred), ask)
         assert not (barred and isinstance(taken.effect, CreateDossier)), "created behind the barrier [I3]"
         self.count(before, observation, taken.record)
@@ -131,8 +131,10 @@ class Walk:
         in_question = EffectKind.CREATE_DOSSIER in (record.doubt, record.intent and record.intent.kind)
         for dossier in self.assure.open_dossiers():
             ours = dossier.dossier_id == record.dossier_id and record.phase is not Phase.DONE
-            looked_for = dossier.reference == record.reference and in_question
-            assert ours or looked_for or dossier.reference in self.orphans, f"{dossier.dossier_id} is nobody's [I3]"
+            searched = dossier.reference == record.reference and in_question
+            assert ours or searched or dossier.reference in self.orphans, (
+                f"{dossier.dossier_id} belongs to no record [I3]"
+            )
 
     def nothing_is_unknown(self) -> None:
         signs = [one for one in self.assure.shown(self.now) if proves_store_is_stale(self.record, one)]
@@ -151,21 +153,23 @@ class Walk:
             self.wait()
 
     def person(self) -> None:
-        """Somebody answers a hold, asks for a rerun, changes the budget; or a list tells of a result."""
+        """The operator resolves a hold, requests a rerun or changes the budget; or a list reports a result."""
         record, at = self.record, self.now
         if record.intent is not None:
             return
-        told: list[Observation] = [ResultAvailable(at=at), RetryRequested(at=at), PersonalDataDisclosed(at=at)]
-        told += [ClaimsDisclosed(at=at), ClaimsErased(at=at), ImagesDiscarded(at=at, results=())]
-        told += [ClockCorrected(at=at, by=-3600.0, since=at), ClockCorrected(at=at, by=30.0, since=at - 60.0)]
+        observations: list[Observation] = [ResultAvailable(at=at), RetryRequested(at=at), PersonalDataDisclosed(at=at)]
+        observations += [ClaimsDisclosed(at=at), ClaimsErased(at=at), ImagesDiscarded(at=at, results=())]
+        observations += [ClockCorrected(at=at, by=-3600.0, since=at), ClockCorrected(at=at, by=30.0, since=at - 60.0)]
         if self.file is not None:
-            told.append(RerunRequested(at=at, desired=replace(self.file, rerun=self.random.choice(("p1", "p2")))))
+            observations.append(
+                RerunRequested(at=at, desired=replace(self.file, rerun=self.random.choice(("p1", "p2"))))
+            )
         if record.hold is not None:
             answer = self.random.choice((HoldAnswer.RETRY, HoldAnswer.ABANDON, HoldAnswer.ADOPT))
             orphans = [one.dossier_id for one in self.assure.open_dossiers()]
             found = orphans[0] if orphans else None
             about = record.hold.reason.about_document
-            told += 5 * [
+            observations += 5 * [
                 HoldResolved(
                     at=at,
                     hold_id=record.hold.id,
@@ -174,7 +178,7 @@ class Walk:
                     dossier_id=found,
                 )
             ]
-        self.see(self.random.choice(told))
+        self.see(self.random.choice(observations))
 
     def answers(self, effect: Effect) -> None:
         if isinstance(effect, ReserveStart):
@@ -212,7 +216,7 @@ class Walk:
         self.see(TimerFired(at=self.now, jitter=self.random.random()))
 
     def settles(self) -> None:
-        """From here on the world behaves; the clock runs until nothing is due."""
+        """End all failures, and advance the clock until the record is not due."""
         self.assure.settle_all = True
         for _ in range(CALM):
             if self.effect is None and self.record.due_at is None:
@@ -251,28 +255,27 @@ def test_every_walk_keeps_the_invariants_and_settles(part: int) -> None:
     walked_here.add(part)
 
 
-# Declared for every phase alike, and not needed in these: nothing wakes what is done; a file cannot be "back" where its
-# removal would have closed the road; and nobody starts a process that has no images yet.
+# Edges that the table declares for every phase, and that cannot occur in these phases.
 NEVER_NEEDED = {
     (Phase.DONE, "TimerFired", Phase.DONE),
     (Phase.PROCESS, "DocumentReturned", Phase.PROCESS),
     (Phase.IMAGES, "DocumentReturned", Phase.IMAGES),
     (Phase.IMAGES, "ProcessRead", Phase.RESULT),
-    # A start refused in a dossier that is read as a whole, alone: test_machine_rejected_effects.py.
+    # See scenarios/refusals.py.
     (Phase.VERIFICATION, "DossierRead", Phase.IMAGES),
-    # Four surprises in a row are too rare for a walk: test_machine_commands.py.
+    # Four unexpected answers in a row are too rare for a walk: see scenarios/commands.py.
     (Phase.DOSSIER, "HoldResolved", Phase.PROCESS),
     (Phase.PROCESS, "DossierRead", Phase.DOSSIER),
     (Phase.VERIFICATION, "HoldResolved", Phase.DELETION),
     (Phase.RESULT, "HoldResolved", Phase.DELETION),
-    # A result before the start was answered, with claims that cannot be kept: test_machine_claims.py.
+    # See scenarios/claims.py.
     (Phase.IMAGES, "ClaimsEncryptionFailed", Phase.RESULT),
     (Phase.VERIFICATION, "ClaimsEncryptionFailed", Phase.RESULT),
 }
 
 
 def test_the_walks_take_every_edge_of_the_table() -> None:
-    """An edge that no walk takes is not needed, or not tested."""
+    """Every edge is taken by a walk or listed as an exception."""
     if len(walked_here) < PARTS:
         pytest.skip("some of the walks ran in another process")
     declared = {
@@ -280,7 +283,7 @@ def test_the_walks_take_every_edge_of_the_table() -> None:
         for phase, rows in TABLE.items()
         for observation, row in rows.items()
         for to in (row.to or (phase,))
-        if observation is not HistoryLost  # walked in test_machine_recovery.py
+        if observation is not HistoryLost  # see test_machine_recovery.py
     }
     assert declared - set(reached) <= NEVER_NEEDED
     assert {(phase, to) for phase, tos in TERMINATIONS.items() for to in tos} <= set(heeded)

@@ -1,4 +1,4 @@
-"""The machine in trouble: deletions that fail, 404, holds, surprises and delays (design §4, §5)."""
+"""Failed calls: deletions, 404, holds, unexpected answers and delays (design §4, §5)."""
 
 import pytest
 from story import (
@@ -84,7 +84,7 @@ def test_a_refused_effect_is_held_and_not_repeated(at: object) -> None:
     assert story.effect is None
     assert story.record.hold is not None
     assert story.record.hold.reason is HoldReason.REFUSED
-    assert story.record.due_at == NOW + DAY  # the privacy clock alone
+    assert story.record.due_at == NOW + DAY  # only the deadline
 
 
 def test_server_errors_are_repeated_without_a_hold() -> None:
@@ -97,7 +97,7 @@ def test_server_errors_are_repeated_without_a_hold() -> None:
 
 @pytest.mark.parametrize("kind", [EffectKind.CREATE_DOSSIER, EffectKind.CREATE_PROCESS, EffectKind.UPLOAD_IMAGES])
 def test_a_delayed_effect_is_repeated_after_retry_after(kind: EffectKind) -> None:
-    """429 and 401."""
+    """Assure answers 429 or 401."""
     at = {
         EffectKind.CREATE_DOSSIER: at_create,
         EffectKind.CREATE_PROCESS: at_process,

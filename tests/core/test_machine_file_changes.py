@@ -1,4 +1,4 @@
-"""The machine and the file: changed, removed, back again, asked to run anew (design §4)."""
+"""Removal of the request file in each phase (design §4)."""
 
 import pytest
 from story import (
@@ -17,7 +17,7 @@ from agent.core.record import Outcome
 DAY = 86400.0
 
 
-# -- the file ----------------------------------------------------------------------------------------------------------
+# -- removal -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at", [at_process, at_images, at_start])

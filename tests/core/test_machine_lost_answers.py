@@ -1,4 +1,4 @@
-"""The machine in doubt: an answer that is unknown is settled by a read before anything is repeated (design §5)."""
+"""Unanswered calls: a read settles each doubt before the effect is repeated (design §5)."""
 
 import pytest
 from story import (
@@ -87,7 +87,7 @@ def test_a_found_dossier_blocks_no_creates() -> None:
 
 
 def test_unanswered_creates_slow_down() -> None:
-    """POST /dossiers answers 500 for an hour while the lists work: this may not make a loop of dossiers. [I3]"""
+    """POST /dossiers answers 500 for an hour while the lists work. This must not make a busy loop. [I3]"""
     story = at_create()
     while story.now < NOW + 3600:
         if isinstance(story.effect, CreateDossier):
@@ -116,7 +116,7 @@ def test_after_an_unanswered_create_of_a_process_the_dossier_is_read(how: str) -
 
 @pytest.mark.parametrize("how", UNKNOWNS)
 def test_after_an_unanswered_capture_the_dossier_is_deleted_and_another_attempt_begins(how: str) -> None:
-    """Nobody holds the lost link. [I2, I3]"""
+    """No end user has the lost link. [I2, I3]"""
     story = at_process(capture())
     doubted(story, how)
     assert story.record.phase is Phase.DELETION

@@ -1,7 +1,7 @@
-"""A past that was lost: walks in which the store is lost, or put back, in the middle [I1, I2, I3, I5].
+"""Recovery of a lost or restored store in the middle of random walks [I1, I2, I3, I5].
 
-The store is gone, or an earlier record takes the place of the one that is; the world stays as it is. Then the machine
-is told what Assure shows under the references of the request, and nobody answers what it holds.
+The store is lost, or an earlier record replaces the current one, while Assure keeps its state. Then the record
+receives the dossiers under its references, and its holds are not resolved.
 """
 
 from collections import Counter
@@ -50,11 +50,13 @@ from agent.core.rules.recovery import proves_store_is_stale
 
 WALKS = 400
 met: Counter[tuple[Phase, Phase, str]] = Counter()
-noticed: Counter[tuple[Phase, bool, bool]] = Counter()  # phase put back, Assure shows a sign, something was started
+noticed: Counter[tuple[Phase, bool, bool]] = (
+    Counter()
+)  # restored phase, Assure proves a rollback, something was started
 
 
 class Regained(Walk):
-    """A walk that loses its store."""
+    """A walk whose store is lost or restored."""
 
     def __init__(self, random: Random) -> None:
         self.kept: list[tuple[Record, Audited]] = []
@@ -67,12 +69,12 @@ class Regained(Walk):
         self.kept.append((self.record, self.history))
 
     def loses(self) -> None:
-        """The store is gone, or put back as it was; calls under way have come to their end, and lists are current."""
+        """Lose or restore the store. Calls in progress have ended, and lists are current."""
         self.lost = True
         self.now += 60.0
         self.assure.lag = 0.0
         self.effect = None
-        self.bound = {}  # who asked for which start was in the store; what counts is what was started
+        self.bound = {}  # the lost store contained the requested starts
         if self.random.random() < 0.5 and self.file is not None:
             self.policy = replace(self.policy, recovering=True)
             self.history = {}
@@ -85,16 +87,16 @@ class Regained(Walk):
         news = observation_from_source(self.record, self.file, self.now) if self.random.random() < 0.5 else None
         if news is not None:
             self.see(news, ask=False)
-        self.told()
+        self.search_assure()
 
-    def told(self) -> None:
+    def search_assure(self) -> None:
         shown = tuple(self.assure.shown(self.now))
         before = self.record.phase
         self.see(HistoryLost(at=self.now, found=shown))
         hold = self.record.hold
         reason = hold.evidence if hold is not None and hold.reason is HoldReason.HISTORY_LOST else ""
         met[before, self.record.phase, reason] += 1
-        for one in shown:  # what the loop does: empty ones of the past are swept, all else is journaled
+        for one in shown:  # as the recovery does: empty dossiers of the past become possible orphans
             reference = f"aa-{self.record.agent}-{self.record.uid}-{one.generation}-{one.attempt}"
             if one.dossier_id != self.record.dossier_id:
                 self.orphans.add(reference)
@@ -103,10 +105,10 @@ class Regained(Walk):
         before = self.now, self.record
         super().wait()
         if (self.now, self.record) == before:
-            self.now += 3600.0  # paused, and due: it is looked at again for its privacy clock
+            self.now += 3600.0  # paused and due, so it is checked again for its deadline
 
     def settles(self) -> None:
-        """Paused, it settles but for what would go on in a dossier that is there; what would begin anew is held."""
+        """A paused record settles, except work that would continue in an existing dossier. New work is held."""
         try:
             super().settles()
         except AssertionError as error:
@@ -129,7 +131,7 @@ class Regained(Walk):
 
 
 class PutBackWhole(Regained):
-    """A walk whose store is put back together with all that stands beside it: only Assure can tell."""
+    """A walk whose complete state folder is restored, so that only Assure shows it."""
 
     def loses(self) -> None:
         self.lost = True
@@ -147,10 +149,10 @@ class PutBackWhole(Regained):
             self.see(Resumed(at=self.now), ask=False)
         if signs:
             self.policy = replace(self.policy, recovering=True, paused=True)
-            self.told()
+            self.search_assure()
 
     def gone(self) -> bool:
-        """What was started is deleted, so that nobody can see it."""
+        """True when a started process was deleted, so that Assure does not show it."""
         return any(
             process.started and dossier.deleted_at is not None
             for dossier in self.assure.dossiers.values()
@@ -207,7 +209,7 @@ def recovering() -> Policy:
 
 
 def regained(found: tuple[FoundDossier, ...], record: Record | None = None, **fields: object) -> Record:
-    """A request admitted while the store is recovering, once it was looked for."""
+    """A request that was admitted during recovery, after the search."""
     fresh = record or admit(unadmitted(upload(**fields)), NOW, recovering()).record  # type: ignore[arg-type]
     return step(fresh, HistoryLost(at=NOW + 1, found=found), recovering()).record
 
@@ -247,7 +249,7 @@ SEVERAL = one(listed("P1", Status.ACCEPTED), dossier_id="D8"), one(listed("P2", 
 def test_ambiguous_dossiers_are_held_and_never_started_again(
     record: Record, found: tuple[FoundDossier, ...], evidence: str
 ) -> None:
-    """[I1] [I2] Held, but adopted: whatever a person says, nothing is started beside what is there."""
+    """[I1] [I2] Held, but adopted: after any decision, nothing is started next to the existing process."""
     held = regained(found, record)
     assert held.hold is not None
     assert (held.phase, held.hold.evidence) == (Phase.PROCESS, evidence)
@@ -263,7 +265,7 @@ def test_ambiguous_dossiers_are_held_and_never_started_again(
 
 @pytest.mark.parametrize("generation", [1, 2])
 def test_the_attempt_with_a_started_process_is_adopted(generation: int) -> None:
-    """[I2] A started generation has no other attempt; an empty dossier beside it is a shell."""
+    """[I2] A started generation has no other attempt, so the empty dossier is left by an unanswered create."""
     begun = one(listed("P1", Status.ACCEPTED), generation=generation)
     record = regained((begun, one(generation=generation, attempt=2, dossier_id="D8")))
     assert (record.dossier_id, record.generation, record.attempt, record.hold) == ("D9", generation, 1, None)
@@ -284,20 +286,20 @@ def test_an_old_hold_does_not_restart_a_generation_of_another_type() -> None:
     assert story.record.hold is not None
     old = HoldResolved(at=NOW + 99, hold_id=story.record.hold.id, answer=HoldAnswer.RETRY, desired=upload("two"))
     shown = one(selfie("P9"), generation=2)
-    told = step(story.record, HistoryLost(at=NOW + 98, found=(shown,)), recovering())
-    assert (told.record.generation, told.record.dossier_id) == (2, "D9")
-    assert step(told.record, old, Policy()).record is told.record
+    taken = step(story.record, HistoryLost(at=NOW + 98, found=(shown,)), recovering())
+    assert (taken.record.generation, taken.record.dossier_id) == (2, "D9")
+    assert step(taken.record, old, Policy()).record is taken.record
 
 
 def busy(story: Story) -> Record:
-    """Assure had no time for what is asked for: it certainly did not happen."""
+    """Assure answers busy, so the effect certainly did not happen."""
     assert story.record.intent is not None
     story.sees(EffectDelayed, kind=story.record.intent.kind)
     return story.record
 
 
 def another_attempt() -> Record:
-    """The dossier of the first was looked for, and is not there; that of the second was not asked for yet."""
+    """The dossier of the first attempt was not found. That of the second was not requested yet."""
     story = at_create()
     story.unanswered(EffectKind.CREATE_DOSSIER)
     story.later(POLICY.list_lag).sees(DossierSearched, dossier_id=None, complete=False)
@@ -307,7 +309,7 @@ def another_attempt() -> Record:
 
 @pytest.mark.parametrize("record", [busy(at_create()), busy(at_create(capture())), another_attempt()])
 def test_an_empty_dossier_before_its_create_proves_a_stale_store(record: Record) -> None:
-    """[I2] [I3] Another one would be created beside it, and for a capture another link: it was there since the copy."""
+    """[I2] [I3] Otherwise the agent would create another dossier, and for a capture another link."""
     shown = one(attempt=record.attempt)
     assert proves_store_is_stale(record, shown)
     taken = step(record, HistoryLost(at=NOW + 9, found=(shown,)), recovering())
@@ -317,7 +319,7 @@ def test_an_empty_dossier_before_its_create_proves_a_stale_store(record: Record)
 
 
 def test_an_empty_dossier_of_an_unanswered_create_proves_nothing() -> None:
-    """[I3] It is looked for and adopted; one in which something was done since is a sign all the same."""
+    """[I3] The search adopts it. A dossier with a process proves a rollback nevertheless."""
     story = at_create()
     for record in (story.record, step(story.record, Resumed(at=NOW + 1), Policy(), request_effect=False).record):
         assert not proves_store_is_stale(record, one())
@@ -328,7 +330,7 @@ def test_an_empty_dossier_of_an_unanswered_create_proves_nothing() -> None:
         story.now += 60.0
     assert story.record.hold is not None
     story.sees(HoldResolved, hold_id=story.record.hold.id, answer=HoldAnswer.ABANDON)
-    assert story.orphans == [story.record.reference], "given up while it was in doubt: it is looked for"
+    assert story.orphans == [story.record.reference], "given up while in doubt, so it is a possible orphan"
     assert not proves_store_is_stale(story.record, one())
 
 

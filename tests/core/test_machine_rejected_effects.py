@@ -1,6 +1,6 @@
-"""Effects that Assure itself objects to while a read says that they did not happen: again, ever later, not for ever.
+"""Effects that Assure objects to, and that a read shows not to have happened: repeated in growing intervals.
 
-A start is billed, so none of its answers but success proves anything; the images may be owed once more (contract §7).
+A start is billed, so only success proves anything about it. Assure may need the images again (contract §7).
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ TROUBLE = [pytest.param(LOST_CONNECTION, id="reset"), pytest.param(DOWN, id="503
 
 
 def answered(story: Story, evidence: Evidence | None) -> None:
-    """The open effect is answered so; None: we crashed."""
+    """Deliver this answer to the open effect. None: the agent crashed."""
     assert story.record.intent is not None
     if evidence is None:
         story.sees(Resumed)
@@ -35,7 +35,7 @@ def answered(story: Story, evidence: Evidence | None) -> None:
 
 
 def stays_pending(story: Story) -> None:
-    """Reads say `pending`, until something that changes Assure is asked for, or a person."""
+    """Deliver `pending` to reads, until a changing call or a hold follows."""
     while story.record.intent is None and story.record.hold is None:
         if story.effect is None:
             story.wakes()
@@ -43,7 +43,7 @@ def stays_pending(story: Story) -> None:
 
 
 def again(story: Story, evidence: Evidence | None) -> None:
-    """Answered so, and it did not happen."""
+    """Deliver this answer; reads then show that the effect did not happen."""
     answered(story, evidence)
     stays_pending(story)
 
@@ -62,12 +62,12 @@ def test_an_effect_with_unexpected_answers_is_repeated_three_times_and_then_held
     story.sees(HoldResolved, hold_id=story.record.hold.id, answer=HoldAnswer.RETRY)
     stays_pending(story)
     again(story, evidence)
-    assert story.record.hold is None, "a person's answer begins the count anew"
+    assert story.record.hold is None, "`retry` restarts the count"
 
 
 @pytest.mark.parametrize("evidence", TROUBLE)
 def test_a_failing_start_is_repeated_in_growing_intervals_and_never_held(evidence: Evidence | None) -> None:
-    """An outage is nobody's question; but it is billed, and 5 s apart it is not asked for. [I1, I2]"""
+    """An outage holds no request. A start is billed, so its repeats come at growing intervals. [I1, I2]"""
     story, pauses = at_start(), list[float]()
     for _ in range(7 + POLICY.start_repeats):
         asked = story.now
@@ -79,7 +79,7 @@ def test_a_failing_start_is_repeated_in_growing_intervals_and_never_held(evidenc
         distance = min(least * 2 ** max(0, number - POLICY.start_repeats), POLICY.max_start_interval)
         assert distance <= pause <= distance + 2 * POLICY.backoff_cap
     reads = story.count(EffectKind.READ_PROCESS)
-    assert reads < 90, "looks come less often as well"
+    assert reads < 90, "reads come less often as well"
 
 
 def test_a_failing_upload_is_repeated_in_growing_intervals_and_never_held() -> None:

@@ -1,7 +1,7 @@
-"""An older copy, whatever it says: what may have been done since begins again only on a person's word [I1, I2].
+"""An older copy of the store: work that may have been done begins again only after a decision [I1, I2].
 
-Each road is a record as a copy may have it, and what its file or a person says once the copy is put back. Meanwhile all
-of it was done, billed and deleted: Assure shows nothing, and a reference that is used again is billed again.
+Each case is a record of the copy, and an observation after the restore. Meanwhile all of the work was done, billed and
+deleted. Assure shows nothing, and a reference that is used again is billed again.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,7 @@ News = Callable[[Record, float], Observation]
 RECOVERING = Policy(recovering=True)
 
 
-# -- what the copy says ----------------------------------------------------------------------------------------------
+# -- records of the copy -----------------------------------------------------------------------------------------------
 
 
 def queued() -> Story:
@@ -144,12 +144,12 @@ def changed_after_start() -> Story:
 
 
 def answered(story: Story) -> None:
-    """A deletion is under way, and its answer is lost."""
+    """The deletion has no answer."""
     if story.record.intent is not None:
         story.unanswered(EffectKind.DELETE_DOSSIER)
 
 
-# -- what is said once it is back --------------------------------------------------------------------------------------
+# -- observations after the restore ------------------------------------------------------------------------------------
 
 
 def changed(_: Record, at: float) -> Observation:
@@ -173,19 +173,19 @@ def resumes(record: Record, at: float) -> Observation:
 
 
 def retried(record: Record, at: float) -> Observation:
-    """The answer to the question in the copy, as it stands in the file, or is given by who does not know better."""
+    """The decision for the hold in the copy, from the file or from an operator who does not know more."""
     assert record.hold is not None
     return HoldResolved(at=at, hold_id=record.hold.id, answer=HoldAnswer.RETRY, desired=upload("two"))
 
 
 @dataclass(frozen=True)
 class Road:
-    """`copy` makes the record; `said` is told before Assure is looked at, `later` afterwards, before an approval."""
+    """`copy` builds the record. `said` is delivered before the search at Assure, `later` before approval."""
 
     copy: Callable[[], Story]
     said: News | None = None
     later: News | None = None
-    held: bool = True  # else it ends without another start, and nobody is asked
+    held: bool = True  # otherwise it ends without another start and without a hold
 
 
 ROADS = {
@@ -231,12 +231,12 @@ ROADS = {
 }
 
 
-# -- a world in which nothing is left ----------------------------------------------------------------------------------
+# -- an Assure without dossiers ----------------------------------------------------------------------------------------
 
 
 @dataclass
 class Bare:
-    """The record at an Assure that has nothing of it any more."""
+    """The record, at an Assure that has nothing of it."""
 
     record: Record
     now: float
@@ -244,7 +244,7 @@ class Bare:
     created: int = 0
 
     def sees(self, seen: Observation) -> None:
-        """Fold it in, and answer what is asked for."""
+        """Apply the observation, and answer the requested effects."""
         taken = step(self.record, seen, self.policy)
         self.record = taken.record
         while taken.effect is not None:
@@ -265,7 +265,7 @@ class Bare:
         return TargetMissing(at=self.now, kind=effect.kind)
 
     def goes_on(self) -> None:
-        """As far as it goes by itself within hours: the privacy clock is not what keeps it from beginning."""
+        """Advance for hours, but not until the deadline."""
         until = self.now + 8 * 3600.0
         for _ in range(60):
             if self.created or self.record.due_at is None or self.record.due_at > until:
@@ -281,7 +281,7 @@ class Bare:
 
 
 def put_back(road: Road) -> Bare:
-    """The copy is in place: its open effect is unknown, the source was read, and Assure was looked at."""
+    """Restore the copy: its open effect is unanswered, the source was scanned, and Assure was searched."""
     story = road.copy()
     bare = Bare(story.record, story.now + 60.0)
     if bare.record.intent is not None:
@@ -300,7 +300,7 @@ def is_held(record: Record) -> bool:
 
 @pytest.mark.parametrize("name", ROADS)
 def test_work_that_may_have_been_done_is_held_before_it_begins_again(name: str) -> None:
-    """[I1] [I2] At once, and whether or not the recovery is over when it would begin."""
+    """[I1] [I2] At once, during the recovery and after it."""
     road = ROADS[name]
     for policy in (RECOVERING, Policy()):
         bare = put_back(road)
@@ -315,7 +315,7 @@ def test_work_that_may_have_been_done_is_held_before_it_begins_again(name: str) 
 @pytest.mark.parametrize("slow", [True, False])
 @pytest.mark.parametrize("name", [name for name, road in ROADS.items() if road.held])
 def test_retry_starts_it_once(name: str, slow: bool) -> None:
-    """[I1] [I2] Whether its dossier is gone by then or not, and nobody is asked a second time."""
+    """[I1] [I2] Before or after the deletion of its dossier, and without a second hold."""
     bare = put_back(ROADS[name])
     if slow:
         bare.goes_on()
@@ -326,7 +326,7 @@ def test_retry_starts_it_once(name: str, slow: bool) -> None:
 @pytest.mark.parametrize("slow", [True, False])
 @pytest.mark.parametrize("name", [name for name, road in ROADS.items() if road.held])
 def test_abandon_never_starts_it(name: str, slow: bool) -> None:
-    """[I2] And the file that asks for it still is no news."""
+    """[I2] The unchanged file then changes nothing."""
     bare = put_back(ROADS[name])
     outcome = bare.record.outcome
     if slow:
@@ -338,7 +338,7 @@ def test_abandon_never_starts_it(name: str, slow: bool) -> None:
 
 
 def test_a_capture_that_appears_later_is_observed() -> None:
-    """[I2] Its dossier was empty at the first look; the person began before somebody approved."""
+    """[I2] Its dossier was empty at the first search. The end user began before the approval."""
     bare = put_back(Road(lambda: at_process(capture())))
     assert is_held(bare.record)
     found = FoundDossier(generation=1, attempt=1, dossier_id="D1", processes=(listed("P1"),), opened_at=bare.now)

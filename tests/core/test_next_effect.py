@@ -1,4 +1,4 @@
-"""What is owed follows from the record alone: when to look again, and what to ask then (design §5, I1, I8)."""
+"""The next effect follows from the record alone: when it is due, and which effect (design §5, I1, I8)."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ BLOCKING = [reason for reason in HoldReason if reason.blocks]
 
 @pytest.mark.parametrize("at", EVERYWHERE)
 def test_an_open_intent_is_due_at_once_and_has_no_next_effect(at: object) -> None:
-    """After a crash the store selects it; the driver tells it `Resumed`. [I1, I4]"""
+    """After a crash the store selects the record, and the reconciler delivers `Resumed`. [I1, I4]"""
     record = at().record  # type: ignore[operator]
     if record.intent is not None:
         assert next_due_at(record, NOW + 1, POLICY) == record.intent.at
@@ -40,7 +40,7 @@ def test_an_open_intent_is_due_at_once_and_has_no_next_effect(at: object) -> Non
 @pytest.mark.parametrize("suspended", [False, True])
 @pytest.mark.parametrize("reason", [None, *HoldReason])
 def test_a_request_with_a_dossier_has_a_due_time(at: object, suspended: bool, reason: HoldReason | None) -> None:
-    """The privacy clock runs whatever is undecided. [I1]"""
+    """The deadline applies during every hold. [I1]"""
     record = at().record  # type: ignore[operator]
     hold = None if reason is None else Hold(id="h-1", reason=reason, at=NOW)
     record = replace(record, intent=None, hold=hold, desired=replace(record.desired, suspend=suspended))

@@ -1,4 +1,4 @@
-"""What a step is worth telling the web application."""
+"""The notices of a step for the web application."""
 
 from agent.core.effect import EffectKind
 from agent.core.machine import admit, step
@@ -10,19 +10,19 @@ from verification.builders.lives import LINK, Life
 from verification.builders.records import capture, upload
 
 
-def told(life: Life) -> list[Notice]:
+def sent(life: Life) -> list[Notice]:
     return [notice for step in life.steps for notice in step.notifications]
 
 
 def types(life: Life) -> list[str]:
-    return [notice.type.value for notice in told(life)]
+    return [notice.type.value for notice in sent(life)]
 
 
 def test_a_capture_sends_capture_ready_then_settled_then_deleted() -> None:
     life = Life(desired=capture()).until(Phase.DONE)
     assert types(life) == ["capture.ready", "settled", "deleted"]
-    assert told(life)[1].outcome == "accepted"
-    assert LINK not in repr(told(life)), "the link is never told [I6]"
+    assert sent(life)[1].outcome == "accepted"
+    assert LINK not in repr(sent(life)), "the link is never sent [I6]"
 
 
 def test_an_upload_sends_settled_before_deleted() -> None:
@@ -35,18 +35,18 @@ def test_a_hold_is_sent_once_with_its_reason_and_id() -> None:
     life = Life(desired=upload()).until(Phase.IMAGES)
     life.sees(EffectRefused, kind=EffectKind.UPLOAD_IMAGES)
     assert life.record.hold is not None
-    (notice,) = told(life)
+    (notice,) = sent(life)
     assert (notice.type, notice.reason, notice.hold_id) == (NoticeType.HELD, "refused-by-assure", life.record.hold.id)
 
 
 def test_a_request_without_a_dossier_sends_settled_and_no_deleted() -> None:
     life = Life(desired=upload(suspend=True))
     life.sees(DocumentRemoved)
-    assert [(notice.type, notice.outcome) for notice in told(life)] == [("settled", "withdrawn")]
+    assert [(notice.type, notice.outcome) for notice in sent(life)] == [("settled", "withdrawn")]
 
 
 def test_another_attempt_sends_no_notice() -> None:
-    """Nobody was handed the link that was lost, so nobody is told of the dossier that goes."""
+    """No end user had the lost link, so its deletion sends no notice."""
     life = Life(desired=capture()).until(Phase.PROCESS)
     life.sees(EffectUnanswered, kind=EffectKind.START_CAPTURE)
     while life.record.attempt == 1:
@@ -62,11 +62,11 @@ def test_a_new_generation_sends_deleted_for_the_previous_one() -> None:
     life.sees(DocumentChanged, desired=other)
     while life.record.generation == 1:
         life.goes_on()
-    assert [(notice.type, notice.generation) for notice in told(life)] == [("deleted", 1)]
+    assert [(notice.type, notice.generation) for notice in sent(life)] == [("deleted", 1)]
 
 
 def test_a_hold_with_new_evidence_is_sent_once() -> None:
-    """users.md §9.8: after a lost store every hold was printed, logged and sent twice."""
+    """After the loss of a store, the agent once printed, logged and sent every hold twice."""
     record = Record(uid="u1", name="a", source="default", agent="a1", desired=upload())
     policy = Policy(recovering=True)
     first = admit(record, 1.0, policy)

@@ -1,4 +1,4 @@
-"""What a difference between two records means for people."""
+"""The plan: the meaning of a difference between two records for the operator."""
 
 from dataclasses import replace
 
@@ -40,8 +40,8 @@ ENDED = {"outcome": Outcome.ACCEPTED, "outcome_at": 1.0}
 FINISHED = {**BILLED, **ENDED, "phase": Phase.DONE, "due_at": None}
 
 
-def told(record: Record, **desired: object) -> tuple[Action, str]:
-    """What follows from a document that differs like this."""
+def planned(record: Record, **desired: object) -> tuple[Action, str]:
+    """The planned consequence of a document that differs in these fields."""
     seen = DocumentChanged(at=10.0, desired=replace(DESIRED, digest="d2", **desired))  # type: ignore[arg-type]
     return planned_action(record, step(record, seen, POLICY, request_effect=False).record)
 
@@ -51,7 +51,7 @@ def test_a_new_name_is_planned_as_a_new_request() -> None:
 
 
 def test_a_change_before_billing_starts_the_next_generation() -> None:
-    action, why = told(fresh(), essence="e2")
+    action, why = planned(fresh(), essence="e2")
     assert (action, why) == (Action.RERUN, "changed before a billed start: it starts over")
 
 
@@ -65,27 +65,27 @@ def test_the_plan_of_a_resolved_change_names_the_second_billing() -> None:
 
 
 def test_the_plan_of_a_change_names_the_deletion_of_the_old_dossier() -> None:
-    _, why = told(fresh(phase=Phase.PROCESS, dossier_id="d", opened_at=0.0), essence="e2")
+    _, why = planned(fresh(phase=Phase.PROCESS, dossier_id="d", opened_at=0.0), essence="e2")
     assert why.endswith("the old dossier is deleted first")
 
 
 def test_a_new_rerun_token_starts_a_finished_request_again() -> None:
-    action, why = told(fresh(**FINISHED), rerun="again")
+    action, why = planned(fresh(**FINISHED), rerun="again")
     assert (action, "rerun token" in why) == (Action.RERUN, True)
 
 
 @pytest.mark.parametrize("state", [BILLED, FINISHED], ids=["billed", "finished"])
 def test_a_change_after_the_billable_act_is_planned_as_a_hold(state: dict[str, object]) -> None:
-    assert told(fresh(**state), essence="e2")[0] is Action.HOLD
+    assert planned(fresh(**state), essence="e2")[0] is Action.HOLD
 
 
 def test_labels_and_retention_change_in_place_and_are_named() -> None:
-    action, why = told(fresh(**BILLED), labels=(("team", "b"),), retention=60.0)
+    action, why = planned(fresh(**BILLED), labels=(("team", "b"),), retention=60.0)
     assert (action, why) == (Action.CHANGE, "labels and retention changed: applied in place, no new start")
 
 
 def test_an_annotation_alone_changes_in_place() -> None:
-    assert told(fresh())[1].startswith("annotations changed")
+    assert planned(fresh())[1].startswith("annotations changed")
 
 
 def test_a_removed_file_is_withdrawn_only_before_the_outcome() -> None:

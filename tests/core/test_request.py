@@ -1,4 +1,4 @@
-"""What a request file may say, and what it may not."""
+"""Valid and invalid request files."""
 
 import json
 from copy import deepcopy
@@ -12,7 +12,7 @@ from agent.core.request import VerificationRequest, canonical, essence
 
 
 def upload() -> dict[str, Any]:
-    """The smallest request that uploads."""
+    """The smallest upload request."""
     images = {"front": "customer-4711/front.jpg"}
     return {
         "apiVersion": "assure-agent/v1",
@@ -23,7 +23,7 @@ def upload() -> dict[str, Any]:
 
 
 def capture(**options: Any) -> dict[str, Any]:
-    """The smallest request that captures."""
+    """The smallest capture request."""
     document = upload()
     redirect = {"redirectUrl": "https://shop.example/verified"}
     document["spec"] = {"processType": "document", "capture": redirect | options}
@@ -42,7 +42,7 @@ def put(document: dict[str, Any], path: str, value: object) -> dict[str, Any]:
 
 
 def refusals(document: dict[str, Any]) -> dict[str, str]:
-    """Path to message, for all that is wrong; empty when nothing is."""
+    """The messages of all errors by path. Empty for a valid request."""
     try:
         VerificationRequest.model_validate(document)
     except ValidationError as error:
@@ -368,7 +368,7 @@ def test_each_field_has_a_description_in_the_json_schema() -> None:
 
 
 def every_model(model: type[BaseModel]) -> list[type[BaseModel]]:
-    """The model and those below it."""
+    """The model and the models of its fields."""
     found = [model]
     for field in model.model_fields.values():
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]

@@ -1,4 +1,4 @@
-"""Judgements on trouble: how long to wait, what proves absence, which process counts (design §5)."""
+"""Rules for failed calls: waits, proof of absence, the deciding process (design §5)."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def test_a_wait_is_between_its_minimum_and_its_maximum(failures: int, chance: fl
 
 
 def test_waits_grow_slowly_at_first_and_then_double() -> None:
-    """Issue 14.4: with trouble on a quarter of the calls the last requests waited out their own backoff."""
+    """With failures of a quarter of the calls, the last requests once waited for their own backoff."""
     waits = [backoff(failures, 1.0, POLICY) for failures in range(1, 13)]
     assert [round(wait, 2) for wait in waits] == [0.75, 1.12, 1.69, 2.53, 3.8, 7.59, 15.19, 30.38, 60, 60, 60, 60]
 
@@ -76,7 +76,7 @@ LIMIT, GRACE, PROOF = MAX_LISTED, POLICY.list_lag, POLICY.absence_grace
         (LIMIT - 1, PROOF, Absence.PROVEN),
         (0, PROOF, Absence.PROVEN),
         (LIMIT, GRACE - 0.1, Absence.OPEN),
-        (LIMIT, GRACE, Absence.UNPROVABLE),  # waiting would not help
+        (LIMIT, GRACE, Absence.UNPROVABLE),  # a longer wait would not help
         (LIMIT + 1, 30 * 86400, Absence.UNPROVABLE),
     ],
 )
@@ -89,7 +89,7 @@ def test_a_complete_list_proves_absence_after_the_delay_and_a_full_list_never(
     assert absence(search, NOW, POLICY) is verdict
 
 
-_FASTEST = 2  # our clock, after the machine's was set forward (`agent/platform/clock.py`)
+_FASTEST = 2  # the agent's clock, after the machine's clock was set forward
 
 
 @given(st.floats(0, 300), st.floats(0, 300), st.integers(0, 10_000))
@@ -102,11 +102,11 @@ def test_absence_is_never_proven_while_the_call_may_still_act(timeout: float, la
 
 
 def test_searches_follow_the_delay_in_growing_intervals_until_the_proof() -> None:
-    looks, at = [], NOW
+    searches, at = [], NOW
     while at < NOW + PROOF:
         at = next_search(at, NOW, POLICY)
-        looks.append(at - NOW)
-    assert looks == [5, 10, 20, 40, 70]
+        searches.append(at - NOW)
+    assert searches == [5, 10, 20, 40, 70]
 
 
 @given(PROCESSES)
@@ -120,7 +120,7 @@ def test_the_oldest_matching_pending_process_is_adopted(processes: tuple[ListedP
 
 @given(PROCESSES)
 def test_any_process_that_is_not_pending_forbids_a_start(processes: tuple[ListedProcess, ...]) -> None:
-    """Also one that is not ours. [I2]"""
+    """A process of another client as well. [I2]"""
     moving = started_process(processes)
     assert (moving is None) == all(one.status is Status.PENDING for one in processes)
     assert moving is None or moving.status is not Status.PENDING

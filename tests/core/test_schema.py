@@ -1,4 +1,4 @@
-"""The JSON Schema says what the models say: it accepts what they accept, and refuses what it can."""
+"""The JSON Schema accepts what the models accept, and refuses what it can."""
 
 from copy import deepcopy
 from typing import Any
@@ -32,7 +32,7 @@ def theirs(document: Any) -> bool:
 
 
 def typed() -> dict[str, Any]:
-    """The smallest request that gives its document by type."""
+    """The smallest request with a document type."""
     document = upload()
     document["spec"]["upload"] = {"documentType": TYPE, "images": {"front": "a/front.jpg"}}
     return document
@@ -86,10 +86,10 @@ BAD: dict[str, Any] = {
     "seventeen labels": put(upload(), "metadata/labels", {f"k{number}": "v" for number in range(17)}),
     "a label key with a space": put(upload(), "metadata/labels", {"a b": "v"}),
     "a label key of two slashes": put(upload(), "metadata/labels", {"a/b/c": "v"}),
-    "a label that is no text": put(upload(), "metadata/labels", {"team": 1}),
+    "a label that is a number": put(upload(), "metadata/labels", {"team": 1}),
     "a long label": put(upload(), "metadata/labels", {"team": "x" * 64}),
-    "an annotation that is no text": put(upload(), "metadata/annotations", {"team": 1}),
-    "a misspelled annotation of ours": put(upload(), "metadata/annotations", {"assure-agent/re-run": "x"}),
+    "an annotation that is a number": put(upload(), "metadata/annotations", {"team": 1}),
+    "a misspelled annotation of the agent": put(upload(), "metadata/annotations", {"assure-agent/re-run": "x"}),
     "an empty rerun token": put(upload(), "metadata/annotations", {"assure-agent/rerun": ""}),
     "a rerun token of two lines": put(upload(), "metadata/annotations", {"assure-agent/rerun": "a\nb"}),
     "a long rerun token": put(upload(), "metadata/annotations", {"assure-agent/rerun": "x" * 201}),
@@ -143,7 +143,7 @@ def test_the_schema_refuses_invalid_requests(what: str) -> None:
     assert not theirs(BAD[what])
 
 
-# -- whatever we accept is accepted ------------------------------------------------------------------------------------
+# -- valid requests ----------------------------------------------------------------------------------------------------
 
 URLS = (
     "https://shop.example", "HTTPS://SHOP.example:8443/a?b=c%20d", "http://localhost:8080/x", "http://LOCALHOST",
@@ -166,7 +166,7 @@ def parts(required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrate
 
 
 def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Mostly what fits."""
+    """Mostly valid values."""
     return st.one_of(*[strategy] * 9, st.none(), junk)
 
 
@@ -223,7 +223,7 @@ VALUES: dict[str, Any] = {
 @settings(max_examples=1000, deadline=None)
 @given(st.sampled_from([upload, capture, typed, selfie]), st.sampled_from(FIELDS), st.data())
 def test_the_schema_accepts_every_valid_change_of_one_field(smallest: Any, path: Any, data: st.DataObject) -> None:
-    """Mostly acceptable, unlike requests that are made of chance throughout."""
+    """Mostly valid requests, unlike requests that are completely random."""
     document = deepcopy(smallest())
     part = document
     for step in path[:-1]:
