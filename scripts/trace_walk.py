@@ -1,8 +1,7 @@
 """Trace the functions of the agent from a new request file to the first call to Assure, and write docs/architecture.md.
 
-A real agent runs against a real sandbox in this process. At each call of one of `MILESTONES`, and at each handover to a
-thread, a profile function records the functions of `agent/` on the stack, in the order of their first appearance.
-Helpers that return before a milestone are left out.
+A real agent runs against a real sandbox in this process. A profile function records the functions of `agent/` on the
+stack at each call of one of `MILESTONES`, and at each handover to a thread. Helpers that return before are left out.
 """
 
 import asyncio
