@@ -78,10 +78,10 @@ def _records(settings: Settings, name: str) -> tuple[list[Record], set[str]]:
             reading.freeze()
             records, account = reading.find(name), reading.account()
             linkless = {record.uid for record in records if reading.has_lost_link(record)}
-            ours = account_of(settings)
-            if records and account not in (None, ours):
+            own = account_of(settings)
+            if records and account not in (None, own):
                 raise StoreForeign(
-                    f"The state file belongs to {account}, not to {ours}.",
+                    f"The state file belongs to {account}, not to {own}.",
                     "use the settings of that account; this account does not have its dossiers",
                 )
     if not records:

@@ -36,7 +36,7 @@ def run(
     ] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the built-in simulator of Assure.")] = False,
     interactive: Annotated[
-        bool, typer.Option("--interactive", help="With --sandbox: captures wait for a person with a browser.")
+        bool, typer.Option("--interactive", help="With --sandbox: captures wait for an end user with a browser.")
     ] = False,
     specs: SpecsOption = None,
     images: ImagesOption = None,

@@ -49,7 +49,7 @@ CaptureProcess = Annotated[
     str, typer.Option("--capture-process", help="When a capture flow creates its process: at-start or at-open.")
 ]
 Interactive = Annotated[
-    bool, typer.Option("--interactive", help="Captures wait for a person. Default: they complete automatically.")
+    bool, typer.Option("--interactive", help="Captures wait for an end user. Default: they complete automatically.")
 ]
 ClientId = Annotated[str, typer.Option("--client-id", help="Accepted client id.")]
 ClientSecret = Annotated[str, typer.Option("--client-secret", help="Accepted client secret.")]

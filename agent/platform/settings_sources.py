@@ -61,15 +61,15 @@ def gather(flags: Mapping[str, Any], names: Collection[str], secrets: Collection
 
 def _add(found: dict[str, FoundSetting], more: Iterable[tuple[str, FoundSetting]]) -> None:
     """Add the settings that no earlier source has. Raises WrongUse if one source has a name twice."""
-    ours: dict[str, FoundSetting] = {}
+    added: dict[str, FoundSetting] = {}
     for name, one in more:
-        if name in ours:
-            other = ours[name].where
+        if name in added:
+            other = added[name].where
             also = f"also in {other}" if other != one.where else "in capitals and in small letters"
             where = one.where[0].upper() + one.where[1:] if one.origin == "environment" else one.where
             raise WrongUse(f"{where}: {name.upper()} is set twice, {also}.", "remove one of them")
-        ours[name] = one
-    found.update({name: one for name, one in ours.items() if name not in found})
+        added[name] = one
+    found.update({name: one for name, one in added.items() if name not in found})
 
 
 def _environment(names: Collection[str], secrets: Collection[str]) -> Iterator[tuple[str, FoundSetting]]:

@@ -35,9 +35,6 @@ def export(
     Example: assure-agent audit export --to history.jsonl
     """
     from agent.store.audit.export import export_lines, verifier
-    from agent.store.audit.request_log import subjects
-    from agent.store.connection import reader
-    from agent.store.identity_key import Keys
 
     if script:
         if name is not None:
@@ -45,17 +42,23 @@ def export(
         _write([verifier().encode()], to)
         return
     path = state_file(state)
-    uid = None
-    if name is not None:
-        with reader(path) as connection:
-            found = subjects(connection, name, Keys.existing(path))
-        if not found:
-            raise UnknownRequest(name, audit=True)
-        if len(found) > 1:
-            uids = ", ".join(subject.uid for subject in found)
-            raise AgentError(f"Several sources have a request named {name}.", f"export one of them by its uid: {uids}")
-        uid = found[0].uid
+    uid = _uid_of(path, name) if name is not None else None
     _write((orjson.dumps(line) + b"\n" for line in export_lines(path, SystemClock().now(), uid)), to)
+
+
+def _uid_of(path: Path, name: str) -> str:
+    from agent.store.audit.request_log import subjects
+    from agent.store.connection import reader
+    from agent.store.identity_key import Keys
+
+    with reader(path) as connection:
+        found = subjects(connection, name, Keys.existing(path))
+    if not found:
+        raise UnknownRequest(name, audit=True)
+    if len(found) > 1:
+        uids = ", ".join(subject.uid for subject in found)
+        raise AgentError(f"Several sources have a request named {name}.", f"export one of them by its uid: {uids}")
+    return found[0].uid
 
 
 def _write(written: Iterable[bytes], to: Path | None) -> None:

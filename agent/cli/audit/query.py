@@ -62,16 +62,12 @@ def query(
         return
     if sql is not None and name is not None:
         raise typer.BadParameter("expected a named query or --sql, not both.")
-    values: dict[str, str] = {}
-    if name is not None:
-        found = known.get(name)
-        if found is None:
-            raise _unknown(name, known)
-        sql, values = found.sql, _values(found, parameters or [])
-    if sql is None:
+    if sql is None and name is None:
         _list(known, path, output)
         return
-    with named_queries.run_query(require_state_file(path), sql, values) as answer:
+    found = _named(name, known) if name is not None else None
+    text, values = (found.sql, _values(found, parameters or [])) if found is not None else (sql or "", {})
+    with named_queries.run_query(require_state_file(path), text, values) as answer:
         _print(answer, output)
 
 
@@ -137,12 +133,15 @@ def _choices(kind: str) -> Collection[str]:
     return known.get(kind, ())
 
 
-def _unknown(name: str, known: dict[str, "Query"]) -> AgentError:
+def _named(name: str, known: dict[str, "Query"]) -> "Query":
+    """The query of this name. Raises AgentError with the nearest name."""
+    if (found := known.get(name)) is not None:
+        return found
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"`assure-agent audit query {close[0]}`" if close else "see all of them with `assure-agent audit query`"
     if " " in name:
         hint = "ask in SQL with `--sql`"
-    return AgentError(f"There is no query named {name}.", hint)
+    raise AgentError(f"There is no query named {name}.", hint)
 
 
 def _list(known: dict[str, "Query"], path: Path, output: Output) -> None:

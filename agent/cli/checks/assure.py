@@ -39,17 +39,17 @@ async def checks(settings: Settings, offline: bool, now: Callable[[], float] = t
         before = now()
         answer = await client.authenticate()
         middle = (before + now()) / 2  # the time of the answer, within half the round trip
-        theirs = client.server_time
-    return [_credentials(settings, answer), _clock(theirs, middle), *_events(settings, theirs)]
+        assure_time = client.server_time
+    return [_credentials(settings, answer), _clock(assure_time, middle), *_events(settings, assure_time)]
 
 
-def _events(settings: Settings, theirs: float | None) -> Iterator[Check]:
+def _events(settings: Settings, assure_time: float | None) -> Iterator[Check]:
     """Report a last event in the future, which a wrong clock wrote."""
     path = settings.state_path
-    if theirs is None or not path.exists():
+    if assure_time is None or not path.exists():
         return
     with suppress(AgentError, OSError), ReadOnlyStore(path) as reading:  # the check of the store reports an error
-        ahead = reading.last_event_at() - theirs
+        ahead = reading.last_event_at() - assure_time
         if ahead > _LARGE_SKEW:
             yield problem(
                 "clock of the store",
@@ -73,10 +73,10 @@ def _credentials(settings: Settings, answer: Refused | Busy | None) -> Check:
     return problem("credentials", f"Assure issues no token: {cause}", hint)
 
 
-def _clock(theirs: float | None, ours: float) -> Check:
-    if theirs is None:
+def _clock(assure_time: float | None, local_time: float) -> Check:
+    if assure_time is None:
         return warning("clock", "Assure did not send its time", "compare the clock of this machine with a time server")
-    skew = ours - theirs
+    skew = local_time - assure_time
     ahead = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Assure's"
     if abs(skew) > _LARGE_SKEW:
         return problem("clock", f"this clock is {ahead}", "set the clock, for example with chrony or timesyncd")
