@@ -1,7 +1,7 @@
--- Holds: the reason, the duration, and the observation that ended each.
+-- Holds of requests, with their reasons, durations and ends.
 --
--- `until` is empty while the hold is open. `ended_by` is the observation that ended it. HoldResolved is a decision of
--- the operator.
+-- `until` is empty while the hold waits for the operator. `ended_by` is the observation that ended it, such as
+-- HoldResolved for the operator's answer.
 --
 -- :reason=reason  only for this reason, such as changed-after-start
 -- :since=time     only from this time on, such as 2026-11-01

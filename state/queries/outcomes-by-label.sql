@@ -1,10 +1,10 @@
--- The number of outcomes by day (of UTC) and by the value of a label.
+-- The mix of outcomes by day (of UTC) and by the value of a label.
 --
--- A request without the label counts under (none). The query uses the current labels of a request.
+-- A request without the label counts under (none). The query reads the current labels.
 --
--- :label       a label such as team, or empty for all requests
--- :since=time  from this time on, such as 2026-11-01
--- :until=time  before this time
+-- :label       the label's name, such as team, or empty for all
+-- :since=time  only from this time on, such as 2026-11-01
+-- :until=time  only before this time
 SELECT substr(generations.decided, 1, 10) AS day,
     coalesce((SELECT json_extract(label.value, '$[1]') FROM requests, json_each(requests.record, '$.desired.labels') AS label
         WHERE requests.uid = generations.uid AND json_extract(label.value, '$[0]') = :label), '(none)') AS value,

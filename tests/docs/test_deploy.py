@@ -1,4 +1,4 @@
-"""The service and the container: what they name exists, and systemd finds the service sound and tight."""
+"""The service and the container: all names exist, and systemd accepts the service and its security."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ def test_every_setting_that_is_named_exists(path: Path) -> None:
 @pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing: apt-get install systemd"
 )
-def test_systemd_finds_the_unit_sound_and_tight(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit_and_its_security(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace("/opt/assure-agent/bin/assure-agent", "/bin/true"))
     found = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)

@@ -69,7 +69,7 @@ def test_the_readme_is_short() -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=page_title)
-def test_every_link_to_a_file_leads_to_one(path: Path) -> None:
+def test_every_link_to_a_file_is_valid(path: Path) -> None:
     text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
     links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
     missing = [
@@ -149,7 +149,7 @@ def test_every_test_that_a_document_names_exists() -> None:
         assert (ROOT / name).exists(), name
 
 
-def test_every_example_is_a_good_request() -> None:
+def test_every_example_is_a_valid_request() -> None:
     from agent.source.validate import validate
 
     assert validate([ROOT / "specs"], ROOT / "images").faults == []
@@ -189,7 +189,7 @@ def test_the_specimens_are_drawn_by_the_script_and_carry_their_markers() -> None
             assert (b"sandbox-outcome" in content) is bool(marker)
 
 
-def test_nothing_in_the_tree_names_a_registry_or_a_path_of_some_machine() -> None:
+def test_no_file_names_a_registry_or_a_path_of_a_machine() -> None:
     from subprocess import run
 
     files = run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")

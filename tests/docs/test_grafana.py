@@ -1,4 +1,4 @@
-"""Dashboards and rules are current, whole, and speak of metrics and runbook sections that exist."""
+"""Dashboards and rules are current and complete. Their metrics and runbook sections exist."""
 
 import re
 import shutil
@@ -30,12 +30,12 @@ EXPRESSIONS = [query.expression for panel in PANELS for query in panel.queries] 
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
-def test_what_is_checked_in_is_current(path: Path) -> None:
+def test_every_generated_file_is_current(path: Path) -> None:
     assert path.read_text() == files()[path], "run `make docs`"
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
-def test_every_panel_says_what_it_shows_and_where_to_read_on(panel: Panel) -> None:
+def test_every_panel_has_a_description_and_a_runbook_section(panel: Panel) -> None:
     assert panel.description.endswith(".")
     assert panel.unit
     assert panel.section in SECTIONS
@@ -48,14 +48,14 @@ def test_every_alert_has_a_section_and_every_section_names_its_alerts() -> None:
         assert re.sub("(Fast|Steady|Slow)Burn$", "…Burn", alert.name) in runbook, alert.name
 
 
-def test_every_metric_that_is_asked_for_exists() -> None:
+def test_every_queried_metric_exists() -> None:
     known = {name for name, *_ in write_docs.metric_list()}
     for expression in EXPRESSIONS:
         for name in re.findall(r"assure_agent_[a-z_]+", expression):
             assert re.sub(r"_(bucket|sum|count)$", "", name) in known, name
 
 
-def test_nothing_that_is_provisioned_takes_the_place_of_what_is_there() -> None:
+def test_provisioned_files_replace_no_existing_data_source() -> None:
     """A second default, or a second source of a usual name, keeps an existing Grafana from starting."""
     for path in (ROOT / "grafana/provisioning/datasources").iterdir():
         for source in yaml.safe_load(path.read_text())["datasources"]:
@@ -63,21 +63,21 @@ def test_nothing_that_is_provisioned_takes_the_place_of_what_is_there() -> None:
             assert source["name"] == source["uid"] == "assure-agent-prometheus"
 
 
-def test_the_writer_of_the_files_writes_nothing_when_it_is_asked_for_help() -> None:
+def test_help_writes_no_files() -> None:
     before = {path: path.stat().st_mtime_ns for path in files()}
     done = subprocess.run([sys.executable, "-m", "grafana", "--help"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, "--runbook" in done.stdout) == (0, True)
     assert {path: path.stat().st_mtime_ns for path in files()} == before
 
 
-def test_no_alert_waits_for_a_series_that_a_recording_does_not_make() -> None:
+def test_every_recorded_series_in_an_expression_exists() -> None:
     recorded = {rule["record"] for rule in recordings(Times())}
     for expression in EXPRESSIONS:
         assert set(re.findall(r"assure_agent:\w+:\w+", expression)) <= recorded
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is missing: apt-get install prometheus")
-def test_each_alert_fires_when_it_should_and_none_when_all_is_well() -> None:
+def test_each_alert_fires_in_its_failure_and_none_otherwise() -> None:
     for check in ("check rules rules.yaml", "test rules rules_test.yaml", "check config prometheus.yaml"):
         command = ["promtool", *check.split()]
         done = subprocess.run(command, cwd=ROOT / "grafana/prometheus", capture_output=True, text=True)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TRESPASSES = {
     "Imports go one way": ("agent/store/repository.py", "import agent.controller.reconciler"),
-    "The sandbox stands alone": ("agent/sandbox/config.py", "import agent.core.assure_types"),
+    "The sandbox imports nothing of the agent": ("agent/sandbox/config.py", "import agent.core.assure_types"),
     "Only the command line starts the sandbox": ("agent/daemon/agent.py", "import agent.sandbox"),
     "Benchmarks import verification": ("verification/report.py", "import bench.report"),
     "Only tests import tests": ("bench/store.py", "import tests.store.support"),
@@ -31,7 +31,7 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_contract_has_a_trespass() -> None:
+def test_every_contract_has_a_violating_import() -> None:
     names = [line for line in (ROOT / "pyproject.toml").read_text().splitlines() if line.startswith('name = "')]
     contracts = [name for name in names if "assure-agent" not in name]
     assert len(contracts) == len(TRESPASSES)

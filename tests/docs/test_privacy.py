@@ -1,4 +1,4 @@
-"""What the documents on privacy and threats say is shown by a test is shown by one that exists."""
+"""Every test that the documents on privacy and threats name exists."""
 
 import ast
 import re
@@ -38,12 +38,12 @@ def test_every_row_of_a_table_names_a_test(document: str) -> None:
     assert [row for row in rows[1:] if not NAMED.search(row)] == []
 
 
-def test_nothing_that_is_not_understood_looks_like_the_name_of_a_test() -> None:
+def test_every_path_of_a_test_is_recognized() -> None:
     for document in DOCUMENTS:
         text = (ROOT / document).read_text()
         assert text.count("tests/") == len(NAMED.findall(text)), document
 
 
-def test_both_documents_can_be_found() -> None:
+def test_the_readme_links_both_documents() -> None:
     readme = (ROOT / "README.md").read_text()
     assert all(f"({document})" in readme for document in DOCUMENTS)

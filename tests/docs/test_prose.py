@@ -1,4 +1,4 @@
-"""The check of prose finds each kind of fault with its file and line, and the golden file of messages is current."""
+"""The prose check finds each kind of fault with its file and line, and the golden file of messages is current."""
 
 import difflib
 import shutil

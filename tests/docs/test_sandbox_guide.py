@@ -1,4 +1,4 @@
-"""The sandbox's guide tells the truth: its rules are accepted, and its lists are complete."""
+"""The guide of the sandbox is correct: its rules are accepted, and its lists are complete."""
 
 import json
 import re

@@ -1,1 +1,1 @@
-"""Tests of the simulator: it against the vendor's OpenAPI, against the contract, and against its own word."""
+"""Tests of the simulator against the vendor's OpenAPI, the contract, and its own documentation."""

@@ -8,6 +8,7 @@ import pytest
 from agent.sandbox import SandboxServer
 from tests.support.timeouts import PATIENT
 
+from .receiver import Receiver
 from .support import Api, Clock, Sleeper, config
 
 Begin = Callable[..., Awaitable[Api]]
@@ -25,7 +26,7 @@ def sleeper() -> Sleeper:
 
 @pytest.fixture
 async def begin(clock: Clock, sleeper: Sleeper) -> AsyncIterator[Begin]:
-    """Starts a simulator with the given switches, and a client that is logged in."""
+    """Start a simulator with the given switches, and a client with a token."""
     async with AsyncExitStack() as stack:
 
         async def start(**switches: Any) -> Api:
@@ -44,3 +45,9 @@ async def begin(clock: Clock, sleeper: Sleeper) -> AsyncIterator[Begin]:
 @pytest.fixture
 async def api(begin: Begin) -> Api:
     return await begin()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver() as receiver:
+        yield receiver

@@ -1,4 +1,4 @@
-"""A third party that receives Assure Events: a real HTTP server that remembers what came."""
+"""A receiver of Assure Events: a real HTTP server that records the requests."""
 
 import json
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from aiohttp import web
 
 @dataclass
 class Receiver:
-    """Answers with `answers` in turn, the last one for ever; `got` holds headers and raw body of each delivery."""
+    """Sends `answers` in turn and repeats the last one. `got` holds headers and raw body of each delivery."""
 
     answers: list[int] = field(default_factory=lambda: [204])
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""A clock that stands still, pictures, a client that checks each answer against the vendor's OpenAPI."""
+"""A clock under control of the test, pictures, and a client that checks each answer against the vendor's OpenAPI."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from agent.sandbox.routes import OPERATIONS
 from tests.support.links import page_of
 
 NAME = "shared/assure/assure-openapi.json"
-# It belongs to the vendor and is no part of the repository: it may lie beside this checkout, or further up.
+# The document belongs to the vendor and is not part of the repository. It may be next to this checkout, or further up.
 _FOUND = [above / NAME for above in Path(__file__).parents[2].parents if (above / NAME).exists()]
 OPENAPI = _FOUND[0] if _FOUND else Path(NAME)
 needs_openapi = pytest.mark.skipif(not OPENAPI.exists(), reason="the vendor's OpenAPI document is not on this machine")
@@ -40,12 +40,12 @@ UNDECLARED = {
     ("getDocumentTypes", 401),
     ("getDocumentTypes", 400),
 }
-# Where the vendor declares no body, or a result's, for an error. All their other errors carry one.
+# For these errors the vendor declares no body, or a result's body. All other errors have one.
 SLIPS = {("getExternalId", 401), ("deleteProcess", 401), ("deleteProcess", 404)}
 
 
 class Clock:
-    """Time that only a test moves."""
+    """A clock that only a test moves."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.25  # 2023-11-14T22:13:20Z
@@ -58,7 +58,7 @@ class Clock:
 
 
 class Sleeper:
-    """Sleeps that take no time, and how long they would have taken."""
+    """Sleeps that take no time. It records their durations."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -77,7 +77,7 @@ def marked(marker: str, content: bytes = JPEG) -> str:
 
 
 def close_objects(schema: Any) -> Any:
-    """The schema with undeclared fields forbidden, and its lists' `enum` where it belongs: at their items."""
+    """The schema without undeclared fields, and with the `enum` of its lists at their items, where it belongs."""
     if isinstance(schema, list):
         return [close_objects(entry) for entry in schema]
     if not isinstance(schema, dict):
@@ -93,10 +93,10 @@ def close_objects(schema: Any) -> Any:
 @cache
 def openapi() -> dict[str, Any]:
     document: dict[str, Any] = close_objects(json.loads(OPENAPI.read_text()))
-    # The vendor's own example carries this field; the schema forgot it.
+    # The vendor's own example has this field, but the schema does not.
     schemas = document["components"]["schemas"]
     schemas["SelfieAndDocumentMatch"]["properties"]["similarityLevel"] = {"type": "string"}
-    # Its example has the languages at the top; the schema has them one level below.
+    # The example has the languages at the top. The schema has them one level below.
     schemas["SignicatPictureIdTranslations"]["additionalProperties"] = True
     return document
 
@@ -110,7 +110,7 @@ def validate_error(body: object) -> None:
 
 
 def operation_of(method: str, path: str) -> str:
-    """The operation of a request; each `{}` of a path is one segment."""
+    """The operation of a request. Each `{}` of a path is one segment."""
     parts = path.split("/")
     for known, template, name, _ in OPERATIONS:
         expected = template.split("/")
@@ -133,7 +133,7 @@ def declared(operation: str, status: int) -> dict[str, Any] | None:
 
 
 def check(operation: str, response: httpx.Response) -> None:
-    """Status, content type and body are as the vendor declares them."""
+    """Check status, content type and body against the vendor's declaration."""
     if not OPENAPI.exists():
         return
     key = (operation, response.status_code)
@@ -154,7 +154,7 @@ def check(operation: str, response: httpx.Response) -> None:
 
 
 class Api:
-    """A client of one simulator; `seen` holds what was answered, by operation."""
+    """A client of one simulator. `seen` holds the answers by operation."""
 
     def __init__(self, server: SandboxServer, http: httpx.AsyncClient, clock: Clock) -> None:
         self.server = server
@@ -187,7 +187,7 @@ class Api:
         return str(response.json()["dossierId"])
 
     async def process(self, dossier: str = "", document: int = 137, kind: str = "document") -> str:
-        """A pending process; returns its path."""
+        """Create a pending process and return its path."""
         dossier = dossier or await self.dossier()
         body = {"provider": "signicatpictureid", "processType": kind, "documentId": document}
         response = await self.call("POST", f"/dossiers/{dossier}/processes", json=body)
@@ -195,7 +195,7 @@ class Api:
         return f"/dossiers/{dossier}/processes/{response.json()['processId']}"
 
     async def started(self, marker: str = "", kind: str = "document", dossier: str = "") -> str:
-        """A started process; returns its path."""
+        """Create a started process and return its path."""
         path = await self.process(dossier, kind=kind)
         images = {"front": marked(marker)} | ({"selfie": marked("")} if kind == "documentSelfie" else {})
         assert (await self.call("POST", f"{path}/images", json=images)).status_code == 201
@@ -209,12 +209,12 @@ class Api:
         return body
 
     async def link(self, **more: Any) -> str:
-        """The page of a capture link in a new dossier."""
+        """Create a capture link in a new dossier and return the address of its page."""
         return page_of(await self.shown_link(**more))
 
     async def shown_link(self, **more: Any) -> str:
-        """A capture link in a new dossier, as it is answered; the path of the dossier is the first part of
-        `redirectUrl`'s query."""
+        """Create a capture link in a new dossier and return it as it was answered. `redirectUrl` has the path of the
+        dossier as the first part of its query."""
         dossier = await self.dossier()
         provider = {"provider": "signicatpictureid", "processType": "document"}
         body = {"providers": [provider], "sdk": "capture", "redirectUrl": f"https://shop.example/?d={dossier}"} | more
@@ -231,3 +231,8 @@ class Api:
 def config(**switches: Any) -> SandboxConfig:
     slow: dict[str, Any] = {"verification_delay": (10, 10), "capture_delay": 4}
     return SandboxConfig(**slow | switches)
+
+
+def book(api: Api) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = api.server.ledger.report()["events"]
+    return rows

@@ -1,4 +1,4 @@
-"""Hosted capture flows (contract §10): the link, the simulated person, and the page a real one clicks through."""
+"""Hosted capture flows (contract §10): the link, the simulated end user, and the page for a real one."""
 
 import re
 from typing import Any
@@ -24,7 +24,7 @@ async def statuses(api: Api) -> list[str]:
     return [row["status"] for row in await processes(api)]
 
 
-async def test_a_simulated_person_completes_the_flow_in_their_time(api: Api) -> None:
+async def test_a_simulated_end_user_completes_the_flow_after_the_delay(api: Api) -> None:
     await api.link()
     assert await statuses(api) == ["pending"]
     api.clock.advance(3.9)
@@ -107,7 +107,7 @@ async def test_a_deleted_dossier_ends_its_flows(api: Api) -> None:
         GOOD | {"surprise": 1},
     ],
 )
-async def test_a_flow_that_cannot_be_is_400_and_makes_nothing(api: Api, sent: dict[str, Any] | None) -> None:
+async def test_an_invalid_flow_is_400_and_creates_nothing(api: Api, sent: dict[str, Any] | None) -> None:
     dossier = await api.dossier()
     assert (await api.call("POST", f"/dossiers/{dossier}/capture", json=sent)).status_code == 400
     assert await statuses(api) == []
@@ -121,7 +121,7 @@ async def test_the_sdk_can_be_required(begin: Begin) -> None:
         assert (await api.call("POST", f"/dossiers/{await api.dossier()}/capture", json=sent)).status_code == status
 
 
-async def test_the_page_says_what_it_is_and_loads_nothing(begin: Begin) -> None:
+async def test_the_page_warns_of_the_simulator_and_loads_nothing(begin: Begin) -> None:
     api = await begin(interactive=True)
     link = await api.link(redirectUrl="https://shop.example:8443/x?q=<script>")
     response = await api.http.get(link)
@@ -186,7 +186,7 @@ async def test_cancel_cancels_and_a_link_works_once(begin: Begin) -> None:
     assert api.entry()["processes"][0]["starts"] == 0
 
 
-async def test_a_file_that_is_no_picture_is_refused_and_the_link_lives(begin: Begin) -> None:
+async def test_an_invalid_picture_is_refused_and_the_link_stays_valid(begin: Begin) -> None:
     api = await begin(interactive=True)
     link = await api.link()
     files = {"front": ("f.pdf", b"%PDF", "application/pdf")}
@@ -223,7 +223,7 @@ async def test_a_script_may_send_a_picture_without_a_file_name(begin: Begin) -> 
     assert await statuses(api) == ["rejected"]
 
 
-async def test_a_real_person_may_be_faster_than_the_simulated_one(api: Api) -> None:
+async def test_a_real_end_user_may_be_faster_than_the_simulated_one(api: Api) -> None:
     link = await api.link()
     place(await api.http.post(link, data={"action": "done", "outcome": "rejected"}))
     api.clock.advance(500)
@@ -231,8 +231,9 @@ async def test_a_real_person_may_be_faster_than_the_simulated_one(api: Api) -> N
     assert api.entry()["processes"][0]["starts"] == 1
 
 
-async def test_the_link_has_the_vendors_form_and_leads_to_the_page(begin: Begin) -> None:
-    """A fragment reaches no server: a script follows it, and without one the link is pasted."""
+async def test_the_link_has_the_vendors_form_and_opens_the_page(begin: Begin) -> None:
+    """A browser sends no fragment. A script redirects to the address, and without a script the end user pastes the
+    link."""
     api = await begin(interactive=True)
     link = await api.shown_link()
     address, _, token = link.partition("#/artifact=")

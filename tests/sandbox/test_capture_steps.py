@@ -1,4 +1,4 @@
-"""The steps of the capture page, as a browser without a script takes them: forms, redirects, and nothing else."""
+"""The steps of the capture page in a browser without scripts: forms and redirects only."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ PROVIDER = {"provider": "signicatpictureid", "processType": "document"}
 
 
 class Visitor:
-    """Follows redirects within the page, and stops where it leaves it."""
+    """Follows redirects within the page, and stops at the first one that leaves it."""
 
     def __init__(self, api: Api, link: str) -> None:
         self.api = api
@@ -26,7 +26,7 @@ class Visitor:
         return await self.api.http.get(f"{self.link}{step}", follow_redirects=True)
 
     async def answer(self, step: str, files: Any = None, **texts: str) -> str:
-        """Answer one step; the step that follows, or the status of a refusal."""
+        """Answer one step. Return the next step, or the status of a refusal."""
         response = await self.api.http.post(f"{self.link}/{step}", data=texts, files=files)
         if response.status_code != 303:
             return f"{response.status_code}"
@@ -69,7 +69,7 @@ async def test_the_steps_lead_from_the_welcome_to_the_shop(api: Api) -> None:
     assert process(api).country == "DEU"
 
 
-async def test_a_step_too_far_leads_back_to_the_first_that_is_open(api: Api) -> None:
+async def test_a_later_step_redirects_to_the_first_open_step(api: Api) -> None:
     person = await visitor(api)
     for step in ("/document", "/front", "/check", "/back", "/nonsense"):
         assert "Which country" in (await person.get(step)).text
@@ -79,7 +79,7 @@ async def test_a_step_too_far_leads_back_to_the_first_that_is_open(api: Api) -> 
     assert "Which document" in (await person.get("/check")).text
 
 
-async def test_a_document_that_the_link_names_is_not_asked_for(api: Api) -> None:
+async def test_a_document_in_the_link_skips_the_document_step(api: Api) -> None:
     person = await visitor(api, providers=[PROVIDER | {"documentId": 137}])
     welcome = (await person.get()).text
     assert "Passport, Netherlands" in welcome
@@ -120,9 +120,7 @@ async def test_another_document_drops_the_pictures_of_the_first(api: Api) -> Non
         ("document", {"document": "<script>"}),
     ],
 )
-async def test_an_answer_that_cannot_be_is_refused_and_the_step_stays(
-    api: Api, step: str, texts: dict[str, str]
-) -> None:
+async def test_an_invalid_answer_is_refused_and_the_step_stays(api: Api, step: str, texts: dict[str, str]) -> None:
     person = await visitor(api)
     await person.answer("country", country="NLD")
     response = await api.http.post(f"{person.link}/{step}", data=texts)
@@ -135,7 +133,7 @@ async def test_an_answer_that_cannot_be_is_refused_and_the_step_stays(
 @pytest.mark.parametrize(
     ("content", "words"), [(b"%PDF", "not a JPEG or PNG"), (PNG + bytes(200), "too large"), (b"", "Take or upload")]
 )
-async def test_a_file_that_is_no_picture_is_refused_with_the_reason(begin: Begin, content: bytes, words: str) -> None:
+async def test_an_invalid_picture_is_refused_with_the_reason(begin: Begin, content: bytes, words: str) -> None:
     api = await begin(interactive=True, max_image_bytes=100)
     person = await visitor(api, providers=[PROVIDER | {"documentId": 137}])
     response = await api.http.post(f"{person.link}/front", files={"front": ("f.png", content, "image/png")})
@@ -144,7 +142,7 @@ async def test_a_file_that_is_no_picture_is_refused_with_the_reason(begin: Begin
     assert process(api).images == {}
 
 
-async def test_a_picture_is_shown_to_the_person_and_to_nobody_else(api: Api) -> None:
+async def test_only_the_end_user_sees_the_picture(api: Api) -> None:
     person = await visitor(api, providers=[PROVIDER | {"documentId": 137}])
     assert (await api.http.get(f"{person.link}/front/picture")).status_code == 404
     await person.answer("front", files={"front": ("f.png", PNG, "image/png")})
@@ -162,7 +160,7 @@ async def test_cancelling_asks_first(api: Api) -> None:
 
 
 @pytest.mark.parametrize("end", ["deleted", "failed", "canceled"])
-async def test_a_flow_that_is_over_leads_nowhere_at_every_step(api: Api, end: str) -> None:
+async def test_an_ended_flow_refuses_every_step(api: Api, end: str) -> None:
     person = await visitor(api, providers=[PROVIDER | {"documentId": 137}])
     await person.answer("front", files={"front": ("f.png", PNG, "image/png")})
     dossier, path = api.entry()["dossierId"], api.entry()["processes"][0]["processId"]
@@ -179,7 +177,7 @@ async def test_a_flow_that_is_over_leads_nowhere_at_every_step(api: Api, end: st
     assert await person.answer("front", action="specimen") == "404"
 
 
-async def test_the_way_back_may_be_an_address_that_a_policy_cannot_name(api: Api) -> None:
+async def test_the_redirect_url_may_be_an_address_that_a_policy_cannot_name(api: Api) -> None:
     person = await visitor(api, redirectUrl="http://[::1]:8080/done")
     assert "form-action 'self' http:;" in (await person.get()).headers["content-security-policy"]
 

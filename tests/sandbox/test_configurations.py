@@ -1,4 +1,4 @@
-"""Capture configurations (contract §10): the API is not shadowed by the pages, and a uiProfile has its effect."""
+"""Capture configurations (contract §10): the pages do not hide the API, and a uiProfile has its effect."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ async def test_a_configuration_is_created_once_listed_replaced_and_deleted(api: 
         {"languages": ["en", "en"]},
     ],
 )
-async def test_a_configuration_that_cannot_be_is_400(api: Api, sent: dict[str, Any] | None) -> None:
+async def test_an_invalid_configuration_is_400(api: Api, sent: dict[str, Any] | None) -> None:
     assert (await api.call("POST", f"{PATH}/shop", json=sent)).status_code == 400
     assert (await api.call("GET", PATH)).json() == []
 
@@ -69,7 +69,7 @@ async def test_an_id_has_at_most_100_characters(api: Api) -> None:
 
 @pytest.mark.parametrize("path", ["", "/shop"])
 async def test_the_capture_pages_do_not_shadow_the_configurations(api: Api, path: str) -> None:
-    """Whatever the method: Assure's JSON, a token needed, and the methods that there are."""
+    """Each method gets Assure's JSON, needs a token, and lists the allowed methods."""
     methods = {"": {"GET"}, "/shop": {"GET", "POST", "PUT", "DELETE"}}[path]
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
         response = await api.http.request(method, f"/assure{PATH}{path}", json={})
@@ -80,7 +80,7 @@ async def test_the_capture_pages_do_not_shadow_the_configurations(api: Api, path
     assert (await api.http.get(f"/assure{PATH}/shop/picture")).json()["status"] == 404
 
 
-async def test_configurations_outlive_a_restart(begin: Begin, tmp_path: Any) -> None:
+async def test_configurations_survive_a_restart(begin: Begin, tmp_path: Any) -> None:
     api = await begin(persist=tmp_path / "sandbox.json")
     await make(api, "shop", defaultCountry="SWE")
     await api.server.stop()
@@ -127,7 +127,7 @@ async def test_a_profile_chooses_how_pictures_are_taken(begin: Begin, upload: li
     assert ('class="file" hidden' in page) == (not upload)
 
 
-async def test_a_profile_that_is_not_there_is_reported_and_the_default_is_used(begin: Begin) -> None:
+async def test_an_unknown_profile_is_reported_and_the_default_is_used(begin: Begin) -> None:
     api = await begin(interactive=True)
     note = "names no capture configuration"
     assert note in (await api.http.get(await api.link(captureParameters={"uiProfile": "typo"}))).text
@@ -137,7 +137,7 @@ async def test_a_profile_that_is_not_there_is_reported_and_the_default_is_used(b
     assert note not in (await api.http.get(await api.link())).text
 
 
-async def test_a_profile_that_is_not_there_can_be_refused(begin: Begin) -> None:
+async def test_an_unknown_profile_can_be_refused(begin: Begin) -> None:
     api = await begin(unknown_profile="refuse")
     body = {
         "providers": [{"provider": "signicatpictureid"}],

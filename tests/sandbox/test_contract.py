@@ -1,4 +1,4 @@
-"""Every answer of every operation against the vendor's OpenAPI; `Api.call` checks, these make all of them happen."""
+"""Every answer of every operation against the vendor's OpenAPI. `Api.call` checks them, these tests cause them."""
 
 import pytest
 
@@ -13,7 +13,7 @@ pytestmark = needs_openapi
 
 
 async def test_each_operation_refuses_a_call_without_a_valid_token(begin: Begin) -> None:
-    """Also without any, which is no malformed one: that is 400 in the vendor's example."""
+    """A missing token differs from a malformed one, which is 400 in the vendor's example."""
     api = await begin(malformed_auth_status=401)
     for method, template, operation, _ in OPERATIONS:
         ids = {"dossier": "d", "process": "p", "provider": "signicatpictureid", "configuration": "c"}
@@ -44,7 +44,7 @@ async def test_a_missing_header_is_401_as_the_vendor_declares(api: Api) -> None:
         assert response.json()["status"] == 401
 
 
-async def test_a_method_that_is_not_there_is_405_with_all_that_are(api: Api) -> None:
+async def test_an_unknown_method_is_405_with_the_allowed_methods(api: Api) -> None:
     for path, methods in (
         ("/dossiers", "GET, HEAD, POST"),
         ("/dossiers/all", "DELETE"),
@@ -55,7 +55,7 @@ async def test_a_method_that_is_not_there_is_405_with_all_that_are(api: Api) -> 
         assert (response.status_code, response.headers["allow"]) == (405, methods)
 
 
-async def test_an_object_that_is_not_there_is_404_in_assures_shape(api: Api) -> None:
+async def test_an_unknown_object_is_404_in_assures_shape(api: Api) -> None:
     body = {"provider": "signicatpictureid", "documentId": 137}
     for method, path, sent in (
         ("GET", "/dossiers/no-such", None),
@@ -92,7 +92,7 @@ async def test_each_final_body_is_as_declared(api: Api, outcome: str, kind: str)
     assert body["depictions"] == (["front"] if kind == "document" else ["front", "selfie"])
 
 
-async def test_every_declared_success_of_what_we_simulate_was_seen(api: Api) -> None:
+async def test_every_declared_success_of_simulated_operations_occurs(api: Api) -> None:
     dossier = await api.dossier()
     path = await api.process(dossier)
     await api.call("POST", f"{path}/images", json={"front": data_url()})
@@ -122,7 +122,7 @@ async def test_every_declared_success_of_what_we_simulate_was_seen(api: Api) -> 
     await api.call("DELETE", "/dossiers/all")
     for provider in ("signicatpictureid", "onfido"):
         await api.call("GET", f"/{provider}/document-types")
-    # 204 of startVerification is of other providers only (contract §8); PUT configuration answers 200 or 204: a choice.
+    # Only other providers answer startVerification with 204 (§8). PUT configuration answers 200 or 204: a choice.
     expected = {
         (str(operation), status)
         for _, _, operation, _ in OPERATIONS

@@ -1,4 +1,4 @@
-"""User data and files of a dossier (contract §4): they are kept as the vendor says, and gone with the dossier."""
+"""User data and files of a dossier (contract §4): stored as the vendor describes, and deleted with the dossier."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ async def held(api: Api) -> Any:
     return (await api.http.get("/sandbox/ledger")).json()["holds"]
 
 
-async def test_user_data_are_set_once_and_updated_field_by_field(api: Api) -> None:
+async def test_user_data_is_set_once_and_updated_field_by_field(api: Api) -> None:
     dossier = await api.dossier()
     path = f"/dossiers/{dossier}/userdata"
     assert (await api.call("GET", path)).status_code == 404
@@ -53,7 +53,7 @@ async def test_user_data_are_set_once_and_updated_field_by_field(api: Api) -> No
         {"userData": []},
     ],
 )
-async def test_user_data_that_cannot_be_are_400_and_change_nothing(api: Api, sent: dict[str, Any]) -> None:
+async def test_invalid_user_data_is_400_and_changes_nothing(api: Api, sent: dict[str, Any]) -> None:
     dossier = await api.dossier()
     assert (await api.call("POST", f"/dossiers/{dossier}/userdata", json=sent)).status_code == 400
     assert await held(api) == {}
@@ -95,7 +95,7 @@ async def test_a_start_without_images_may_take_the_files_of_the_dossier(begin: B
 
 
 async def test_user_data_and_files_are_gone_with_the_dossier(begin: Begin, tmp_path: Path) -> None:
-    """[I7] Also from the file of the simulated world."""
+    """[I7] They are deleted from the file of the simulated world as well."""
     file = tmp_path / "sandbox.json"
     api = await begin(persist=file)
     dossier = await api.dossier()

@@ -32,16 +32,16 @@ async def test_the_same_reference_again_makes_another_dossier(api: Api) -> None:
 
 
 @pytest.mark.parametrize("sent", [{"externalReference": 7}, {"surprise": 1}])
-async def test_a_body_that_is_not_the_documented_one_is_refused(api: Api, sent: dict[str, object]) -> None:
+async def test_an_undocumented_body_is_refused(api: Api, sent: dict[str, object]) -> None:
     assert (await api.call("POST", "/dossiers", json=sent)).status_code == 400
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{", b'"text"', b"null"])
-async def test_a_body_that_is_no_object_is_refused(api: Api, content: bytes) -> None:
+async def test_a_body_other_than_an_object_is_refused(api: Api, content: bytes) -> None:
     assert (await api.call("POST", "/dossiers", content=content)).status_code == 400
 
 
-async def test_a_body_of_another_kind_is_refused(api: Api) -> None:
+async def test_a_body_of_another_content_type_is_refused(api: Api) -> None:
     assert (await api.call("POST", "/dossiers", data={"externalReference": "x"})).status_code == 400
 
 
@@ -86,8 +86,8 @@ async def test_document_types_are_known_for_pictureid_only(api: Api) -> None:
     assert (await api.call("GET", "/signicatvideoid/document-types")).status_code == 204
 
 
-async def test_a_null_reference_is_as_good_as_none(api: Api) -> None:
-    """Clients that serialize empty fields as null are served: no reference is told back."""
+async def test_a_null_reference_counts_as_absent(api: Api) -> None:
+    """Some clients serialize empty fields as null. The answer then has no reference."""
     created = await api.call("POST", "/dossiers", json={"externalReference": None})
     assert created.status_code == 201
     assert set(created.json()) == {"dossierId", "createdAt", "updatedAt"}

@@ -1,4 +1,4 @@
-"""Trouble: which call meets it (pure), and what a client then sees on the wire (raw sockets)."""
+"""Faults: the decision for each call (pure), and their effect on the wire (raw sockets)."""
 
 import asyncio
 from email.utils import parsedate_to_datetime
@@ -19,7 +19,7 @@ GET = "getDossiers"
 
 
 def fired(rule: dict[str, Any], calls: int = 6, seed: int = 0) -> list[int]:
-    """The numbers of the calls that meet the rule."""
+    """The numbers of the calls that the rule affects."""
     faults = Faults(seed)
     faults.add([Rule.parse({"operation": GET, "kind": "503"} | rule)])
     return [number for number in range(1, calls + 1) if faults.decide(GET).rule]
@@ -100,7 +100,7 @@ async def test_rules_are_added_shown_and_cleared_through_the_control_address(api
 
 
 async def raw(api: Api, method: str, path: str, body: bytes = b"") -> bytes:
-    """All bytes that come back on a connection of its own, up to its end."""
+    """All bytes that a separate connection receives until its end."""
     host, port = api.server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {api.token}\r\n"
@@ -191,7 +191,7 @@ async def test_foreign_and_html_bodies_are_not_assures(begin: Begin) -> None:
     headers = {"Authorization": f"Bearer {api.token}"}
     foreign = await api.http.post("/assure/dossiers", headers=headers)
     assert (foreign.status_code, foreign.json()["name"]) == (200, "some-other-service")
-    # Both rules counted the first call, and the second one came too late to fire; it takes the next.
+    # Both rules counted the first call. The second rule could not fire then, so it takes the next call.
     page = await api.http.post("/assure/dossiers", headers=headers)
     assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert len(api.server.world.dossiers) == 1
@@ -244,3 +244,27 @@ async def test_reads_may_always_lag(begin: Begin) -> None:
 async def test_the_token_endpoint_has_trouble_too(api: Api) -> None:
     await api.http.post("/sandbox/faults", json=[{"operation": "token", "kind": "503"}])
     assert (await api.http.post("/auth/open/connect/token")).status_code == 503
+
+
+def test_faults_of_events_follow_the_seed_and_only_their_own_rules() -> None:
+    def dropped(seed: int) -> list[bool]:
+        faults = Faults(seed)
+        faults.add([Rule(operation="*", kind=Kind.INTERNAL), Rule(operation="event", kind=Kind.DROP, rate=0.5)])
+        return [faults.decide("event").rule is not None for _ in range(40)]
+
+    assert dropped(1) == dropped(1) != dropped(2)
+    assert 10 < sum(dropped(1)) < 30
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"operation": "event", "kind": "503"},
+        {"operation": "event", "kind": "lagging-reads"},
+        {"operation": "*", "kind": "drop"},
+        {"operation": "getProcess", "kind": "reorder"},
+    ],
+)
+def test_a_rule_that_mixes_events_and_calls_is_refused(rule: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"event"):
+        Rule.parse(rule)

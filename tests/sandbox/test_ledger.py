@@ -1,4 +1,4 @@
-"""The ledger, as the oracle of other tests: what it counts, and what it calls a violation."""
+"""The ledger on which other tests rely: its counts and its violations."""
 
 from agent.sandbox.faults.rules import Kind, Rule
 
@@ -49,7 +49,7 @@ async def test_the_ledger_reports_the_life_of_a_dossier(api: Api) -> None:
 
 async def test_refused_and_spoiled_calls_count_too(begin: Begin) -> None:
     api = await begin(faults=(Rule(operation="getDossiers", kind=Kind.INTERNAL, nth=2),))
-    await api.call("GET", "/dossiers", headers={"Authorization": "Bearer nobody"})
+    await api.call("GET", "/dossiers", headers={"Authorization": "Bearer unknown"})
     await api.call("GET", "/dossiers")
     await api.call("GET", "/dossiers")
     assert api.server.ledger.calls["getDossiers"] == 3

@@ -14,7 +14,7 @@ async def ids(api: Api, **query: Any) -> list[str]:
 
 
 async def three(api: Api) -> list[str]:
-    """Processes a minute apart: accepted, failed, pending."""
+    """Create processes a minute apart: accepted, failed, pending."""
     paths = [await api.started()]
     api.clock.advance(60)
     paths.append(await api.started("sandbox-outcome=failed"))

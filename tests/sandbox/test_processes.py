@@ -1,4 +1,4 @@
-"""Processes: creation, images, start, result, and the end of them (contract §6 to §9)."""
+"""Processes: creation, images, start, result, and end (contract §6 to §9)."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ async def test_images_replace_each_other_until_the_start(api: Api) -> None:
         {"front": data_url(JPEG + bytes(1000))},
     ],
 )
-async def test_images_that_are_none_are_refused_and_change_nothing(begin: Begin, sent: dict[str, Any] | None) -> None:
+async def test_invalid_images_are_refused_and_change_nothing(begin: Begin, sent: dict[str, Any] | None) -> None:
     api = await begin(max_image_bytes=1000)
     path = await api.process()
     assert (await api.call("POST", f"{path}/images", json=sent)).status_code == 400
@@ -98,7 +98,7 @@ async def test_oversize_and_late_images_have_switches(begin: Begin) -> None:
 
 
 @pytest.mark.parametrize("depiction", ["portrait", "PORTRAIT", "FRONT", "", "side", None])
-async def test_an_image_is_asked_for_in_lower_case_and_never_as_portrait(api: Api, depiction: str | None) -> None:
+async def test_an_image_is_requested_in_lower_case_and_never_as_portrait(api: Api, depiction: str | None) -> None:
     path = await api.process()
     await api.call("POST", f"{path}/images", json={"front": data_url()})
     params = {} if depiction is None else {"depiction": depiction}
@@ -138,7 +138,7 @@ async def test_a_start_without_images_can_be_accepted_and_fail_later(begin: Begi
 
 
 @pytest.mark.parametrize("sent", [{}, {"json": {}}, {"json": {"imageDepiction": "front"}}])
-async def test_the_result_shows_after_its_delay_and_not_before(api: Api, sent: dict[str, Any]) -> None:
+async def test_the_result_is_visible_after_its_delay_and_not_before(api: Api, sent: dict[str, Any]) -> None:
     path = await api.process()
     await api.call("POST", f"{path}/images", json={"front": data_url()})
     started = (await api.call("POST", path, **sent)).json()
@@ -180,7 +180,7 @@ async def test_outcomes_come_by_weight_and_by_seed(begin: Begin) -> None:
     assert await outcomes() == first
 
 
-async def test_results_hold_canaries_and_the_documented_checks(api: Api) -> None:
+async def test_results_contain_canaries_and_the_documented_checks(api: Api) -> None:
     path = await api.started("sandbox-outcome=accepted", "documentSelfie")
     api.clock.advance(10)
     response = await api.call("GET", path)

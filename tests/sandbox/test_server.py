@@ -1,4 +1,4 @@
-"""The server around the world: ports, signals, what it keeps in a file, and what it may import."""
+"""The server of the world: ports, signals, its file, and its imports."""
 
 import ast
 import asyncio
@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import agent.sandbox
-from agent.sandbox import SandboxConfig, SandboxServer, persistence, server
+from agent.sandbox import SandboxConfig, SandboxServer, Subscription, persistence, server
 from agent.sandbox.config import DOCUMENTS
 from agent.sandbox.world import World
 from tests.support.timeouts import PATIENT
@@ -20,7 +20,7 @@ from .conftest import Begin
 from .support import JPEG, PNG, Api, Clock, config, data_url
 
 
-async def test_two_servers_have_ports_and_worlds_of_their_own(begin: Begin) -> None:
+async def test_two_servers_have_separate_ports_and_worlds(begin: Begin) -> None:
     first, second = await begin(), await begin()
     assert first.server.url != second.server.url
     await first.dossier()
@@ -142,7 +142,7 @@ def test_only_137_is_a_real_document_id() -> None:
     assert len({document.id for document in DOCUMENTS}) == len(DOCUMENTS)
 
 
-def test_secrets_do_not_show() -> None:
+def test_secrets_are_hidden_in_representations() -> None:
     assert "sandbox-secret" not in repr(SandboxConfig())
 
 
@@ -154,3 +154,9 @@ def test_the_sandbox_imports_nothing_of_the_agent() -> None:
                 names = [node.module or ""]
             ours = [name for name in names if name.split(".")[0] == "agent"]
             assert all(name.startswith("agent.sandbox") for name in ours), file.name
+
+
+def test_the_secret_of_a_subscription_is_hidden() -> None:
+    secret = "a secret of the subscription"
+    subscription = Subscription.model_validate({"url": "http://x/", "secret": secret})
+    assert secret not in repr(subscription) + str(subscription.row()) + repr(config(events=subscription))

@@ -1,4 +1,4 @@
-"""The token endpoint (contract §1) and what a token is good for."""
+"""The token endpoint (contract §1), and the validity of a token."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ async def test_a_token_has_the_format_of_the_ones_of_signicat(api: Api) -> None:
         ({"auth": CLIENT, "json": FORM}, 400, "invalid_request"),
     ],
 )
-async def test_the_token_endpoint_refuses_as_rfc_6749_says(
+async def test_the_token_endpoint_refuses_as_rfc_6749_requires(
     api: Api, sent: dict[str, Any], status: int, error: str
 ) -> None:
     response = await api.http.post(PATH, **sent)
@@ -54,7 +54,7 @@ async def test_a_token_ends_with_its_lifetime(begin: Begin) -> None:
     assert (await api.call("GET", "/dossiers")).status_code == 200
 
 
-async def test_a_revoked_token_is_worth_nothing_and_a_new_one_is(api: Api) -> None:
+async def test_a_revoked_token_is_invalid_and_a_new_one_is_valid(api: Api) -> None:
     await api.http.post("/sandbox/faults", json=[{"operation": "getDossiers", "kind": "revoke-token", "nth": 2}])
     statuses = [(await api.call("GET", "/dossiers")).status_code for _ in range(3)]
     assert statuses == [200, 401, 401]

@@ -1,4 +1,4 @@
-"""The simulator held against the vendor's OpenAPI by schemathesis: each difference is one that the guide names."""
+"""The simulator compared with the vendor's OpenAPI by schemathesis. The guide must name each difference."""
 
 import re
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ schema = schemathesis.openapi.from_path(OPENAPI).include(operation_id=sorted(SIM
 
 
 class Account:
-    """A client of a simulator. For each case it makes a dossier, a process that could be started, a configuration."""
+    """A client of a simulator. For each case it creates a dossier, a process that can start, and a configuration."""
 
     def __init__(self, url: str, http: httpx.Client, session: requests.Session) -> None:
         self.url = url
@@ -50,7 +50,7 @@ class Account:
         self._http = http
 
     def prepare(self, case: Any) -> dict[str, str]:
-        """Point the case at what exists; gives the headers of the call."""
+        """Replace the ids of the case by existing ones. Return the headers of the call."""
         form = {"grant_type": "client_credentials", "scope": "signicat-api"}
         token = self._post("/auth/open/connect/token", data=form, auth=("sandbox-client", "sandbox-secret"))
         headers = {"Authorization": f"Bearer {token['access_token']}"}
@@ -101,7 +101,7 @@ def test_the_simulator_differs_from_the_vendors_openapi_only_where_the_guide_say
             assert isinstance(failure, Failure)
             part = f"{TERMS.get(type(failure).__name__, type(failure).__name__)} {answer.status_code}"
             if part.startswith("accepted 2") and meant != case.path_parameters:
-                continue  # its flaw was the id that was replaced
+                continue  # the replaced id was its flaw
             assert (operation, part) in deliberate(), f"{failure.title}: {failure.message}"[:2000]
 
 

@@ -1,4 +1,4 @@
-"""The proofs keep their agents quiet; whatever is tested after them in this process is heard again."""
+"""The proofs silence the log of their agents. This fixture restores it for later tests in the process."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The proofs bite: an agent that is broken on purpose is noticed by each proof that has to notice it."""
+"""The proofs are sensitive: each detects the broken agents that it must detect."""
 
 import pytest
 
@@ -29,31 +29,31 @@ QUICK = (
 )
 
 
-def test_every_mutation_is_to_be_noticed_by_two_proofs() -> None:
+def test_two_proofs_must_detect_every_mutation() -> None:
     assert all(len(proofs) >= 2 for _, _, proofs in MUTATIONS.values())
 
 
 @pytest.mark.parametrize("mutation", noticing("explore"))
-def test_the_exploration_notices(mutation: str) -> None:
+def test_the_exploration_detects_a_mutation(mutation: str) -> None:
     report = explore(adversities=2 if mutation in TWICE else 1, mutation=mutation)
     _, broken_promise, _ = MUTATIONS[mutation]
     assert any(broken_promise in wrong for wrong in report.wrong), "it is the promise that is broken, not the stage"
 
 
 @pytest.mark.parametrize("mutation", QUICK)
-def test_the_kills_at_boundaries_notice(mutation: str) -> None:
+def test_the_kills_at_boundaries_detect_a_mutation(mutation: str) -> None:
     report = crash(1, only=SCENARIOS, mutation=mutation)
     _, broken_promise, _ = MUTATIONS[mutation]
     assert any(broken_promise in wrong for wrong in report.wrong)
 
 
-def test_simulated_lives_notice() -> None:
+def test_simulated_lives_detect_a_mutation() -> None:
     with mutated("create-again-after-unknown"):
         noticed = next(seed for seed in range(1, 10) if run_life(draw_plan(seed, 20)).wrong)
     assert not run_life(draw_plan(noticed, 20)).wrong  # it is the mutation that was noticed, and not the stage
 
 
-def test_a_life_that_fails_is_made_smaller() -> None:
+def test_a_failing_life_is_reduced() -> None:
     with mutated("history-with-a-hole"):
         plan = shrink(draw_plan(1, 6), lambda plan: bool(run_life(plan).wrong))
         assert run_life(plan).wrong

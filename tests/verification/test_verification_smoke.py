@@ -25,7 +25,7 @@ def test_every_history_with_one_adversity_keeps_the_invariants() -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_an_agent_killed_at_any_boundary_ends_as_if_it_had_not_been(scenario: str) -> None:
+def test_an_agent_killed_at_any_boundary_reaches_the_same_end(scenario: str) -> None:
     report = crash(1, only=[scenario])
     assert not report.wrong, report
 
@@ -35,12 +35,12 @@ def test_simulated_lives_keep_the_invariants() -> None:
     assert not report.wrong, report
 
 
-def test_the_command_that_is_killed_in_its_work_keeps_the_invariants() -> None:
+def test_the_killed_command_keeps_the_invariants() -> None:
     report = chaos(1, kills=2, in_trouble=0)
     assert not report.wrong, report
 
 
-def test_no_input_is_answered_with_anything_but_a_clear_error() -> None:
+def test_every_invalid_input_gets_a_clear_error() -> None:
     report = fuzz(1, count=6000)
     assert not report.wrong, report
 
@@ -52,14 +52,14 @@ def test_a_life_repeats_from_its_seed() -> None:
 
 
 @pytest.mark.parametrize("seed", [2, 13])
-def test_with_trouble_on_a_quarter_of_the_calls_nothing_is_lost_doubled_or_late(seed: int) -> None:
-    """[I1] [I2] [I3] A bound in virtual seconds: it fails where one failure counts for each waiting call."""
+def test_faults_on_a_quarter_of_the_calls_lose_double_and_delay_no_request(seed: int) -> None:
+    """[I1] [I2] [I3] A limit in virtual seconds. It fails if one failure counts once for each waiting call."""
     reported = run_with_faults(seed, requests=60)
     assert (reported.done, reported.doubled, reported.left, reported.wrong) == (60, 0, 0, [])
     assert reported.seconds <= 120
 
 
-def test_the_make_targets_start_the_module_also_without_a_fixed_hash_seed() -> None:
+def test_the_module_starts_without_a_fixed_hash_seed() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
     command = [sys.executable, "-m", "verification", "explore", "--help"]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
