@@ -13,7 +13,6 @@ from story import (
     deletes,
 )
 
-from agent.core.answer import Evidence
 from agent.core.assure_types import Status
 from agent.core.effect import (
     CreateDossier,
@@ -33,7 +32,6 @@ from agent.core.observations import (
 from agent.core.record import Phase
 from agent.core.retry import start_spacing
 
-SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
 UNKNOWNS = [pytest.param("unanswered", id="unanswered"), pytest.param("resumed", id="crashed")]
 
 
