@@ -52,9 +52,7 @@ class HoldReason(StrEnum):
     UNEXPECTED_ANSWER = "unexpected-answer"  # Assure sent answers that the contract does not define, four times
     HISTORY_LOST = "history-lost"  # the store was lost or restored, and Assure does not show the state of this request
     CLAIMS_NOT_KEPT = "claims-not-kept"  # accepted, but the claims cannot be encrypted: no CLAIMS_KEY, or the disk
-    CHANGED_AFTER_START = (
-        "changed-after-start"  # the file changed after the billable act; the operator decides which one applies
-    )
+    CHANGED_AFTER_START = "changed-after-start"  # the file changed after the start; the operator decides what applies
     REAPPEARED_AFTER_START = "reappeared-after-start"  # the file is back after it was withdrawn and billed
 
     @property

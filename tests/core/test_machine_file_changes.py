@@ -14,9 +14,6 @@ from agent.core.errors import Impossible
 from agent.core.observations import DocumentRemoved, EffectDelayed
 from agent.core.record import Outcome
 
-DAY = 86400.0
-
-
 # -- removal -----------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,6 @@ from story import (
     doubted,
 )
 
-from agent.core.answer import Evidence
 from agent.core.assure_types import Status
 from agent.core.effect import (
     CreateDossier,
@@ -32,8 +31,6 @@ from agent.core.observations import (
 )
 from agent.core.record import Phase
 from agent.core.retry import start_spacing
-
-SURPRISING = Evidence(status=200, cause="unreadable", digest="0123456789abcdef")
 
 # -- unknown: create dossier -------------------------------------------------------------------------------------------
 
