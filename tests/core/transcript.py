@@ -19,7 +19,6 @@ from story import NOW, POLICY, Entry, Story
 
 from agent.core.audit import _RECORD_FIELDS_BY_NAME
 from agent.core.effect import ImageRef
-from agent.core.notifications import notices
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, Record
 
@@ -99,7 +98,7 @@ def _paragraph(entry: Entry, policy: Policy) -> Iterator[str]:
     if step.call_result is not None:
         yield from _line("call", step.call_result[0].value)
     yield from _line("hold", _hold(step.held, before))
-    yield from _line("notice", ", ".join(_value(notice) for notice in notices(step)))
+    yield from _line("notice", ", ".join(_value(notice) for notice in step.notifications))
     yield from _line("orphan", step.orphan or "")
     yield from _line("link", step.link or "")
     yield from _line("claims", _value(step.encrypted_claims) if step.encrypted_claims is not None else "")
