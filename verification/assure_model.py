@@ -1,4 +1,4 @@
-"""A tiny model of Assure, to drive one record. `builders.py` has the file and its edits.
+"""A tiny model of Assure, to drive one record. `builders/records.py` has the file and its edits.
 
 The model shares nothing with the agent but the words of its effects and observations. It knows dossiers, processes,
 lists of at most 100 rows, reads that lag, calls that act at once, late or never, and deletions. Whatever may go one way
