@@ -1,4 +1,4 @@
-"""A small model of Assure that drives one record. `builders.py` has the file and its edits.
+"""A small model of Assure that drives one record. `builders/records.py` has the file and its edits.
 
 The model shares only the terms of effects and observations with the agent. It has dossiers, processes, lists of at most
 100 rows and reads that lag. Its calls act at once, late or never. `Choices` makes every decision: random walks draw
