@@ -200,7 +200,7 @@ async def test_a_swapped_link_and_a_folder_that_returns_are_followed_and_withdra
         await until(lambda: admitted(world, "a", "b"))
         world.specs.unlink()
         shutil.rmtree(world.folder / "two")
-        await until(lambda: any(entry["event"] == "source" for entry in world.logs))
+        await until(lambda: any(entry["event"] == "the source cannot be read" for entry in world.logs))
         write(world.folder / "two/c.yaml", capture("c"))
         world.specs.symlink_to("two")
         await until(lambda: admitted(world, "c"))

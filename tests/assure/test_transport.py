@@ -328,7 +328,7 @@ def test_an_aiohttp_without_the_factory_is_refused() -> None:
     async def make() -> None:
         Changed()
 
-    with pytest.raises(RuntimeError, match="protocols"):
+    with pytest.raises(RuntimeError, match="protocol factory"):
         asyncio.run(make())
 
 

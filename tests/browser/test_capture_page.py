@@ -77,14 +77,14 @@ def test_every_page_can_be_read_by_everyone(
         expect(person.page.get_by_role("alert")).to_be_focused()
         check("The front of your document")
         for heading in ("The back of your document", "Your face", "Is everything right?"):
-            person.press("Use our specimen")
+            person.press("Use the specimen")
             check(heading)
         person.press("Cancel the verification")
         check("Cancel the verification?")
         person.page.goto(f"{assure}/assure/capture/unknown")
-        check("This link leads nowhere")
+        check("This link does not work")
         person.page.goto(f"{assure}/assure/capture/#/artifact=")  # cut off when it was copied
-        check("This link leads nowhere")
+        check("This link does not work")
         assert faults == {}
         assert person.complaints == []
 
@@ -125,7 +125,7 @@ def test_the_keyboard_is_enough(assure: str, shop: RedirectTarget, chromium: Bro
         keys.press("Enter")
         person.sees_heading("Is everything right?")
         expect(person.page.get_by_text("Norway")).to_be_visible()
-        reach("How shall")
+        reach("Which outcome")
         reach("Send")
         keys.press("Enter")
         person.sees_heading("Welcome back")

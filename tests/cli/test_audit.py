@@ -450,4 +450,4 @@ async def test_an_older_copy_of_the_journal_is_logged(world: World, state: Here)
     world.upload("c")
     await world.settle()
     assert "the audit log was changed" in [entry["event"] for entry in world.logs]
-    assert "the agent found the journal, or the checkpoints, cut back or changed" in state("audit", "verify").out
+    assert "the agent found the journal or the checkpoints truncated or changed" in state("audit", "verify").out

@@ -126,5 +126,5 @@ def test_a_bind_mount_of_the_file_alone_is_the_same_store(here: Here, first: "su
 
 def test_a_pid_of_another_namespace_is_not_suggested_for_kill(here: Here, first: "subprocess.Popen[str]") -> None:
     said = unshared(here, shlex.join((*COMMAND, *ONCE)))
-    said.is_one_clear_error(f"pid {first.pid}", "where it runs")
+    said.is_one_clear_error(f"pid {first.pid}", "in that container or on that host")
     assert "kill" not in said.err

@@ -45,7 +45,7 @@ async def test_an_interval_costs_one_list_and_a_read_for_each_finished_request(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 300 waiting requests ten have finished: four pages of the list, ten reads, and no call for the others."""
-    monkeypatch.setattr("agent.ports.listing.PAGE_SIZE", 3)
+    monkeypatch.setattr("agent.ports.remote.PAGE_SIZE", 3)
     waiting(world, 290)
     for number in range(10):
         world.upload(f"finished-{number}", "sandbox-delay=3s")
@@ -223,7 +223,7 @@ async def test_without_the_list_a_result_is_still_found(world: World) -> None:
 
 
 async def test_a_page_that_fails_in_the_middle_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.ports.listing.PAGE_SIZE", 2)
+    monkeypatch.setattr("agent.ports.remote.PAGE_SIZE", 2)
     names = [f"a-{number}" for number in range(6)]
     for name in names:
         world.upload(name, "sandbox-delay=3s")
