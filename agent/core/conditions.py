@@ -38,7 +38,7 @@ RETENTION = "InRetention"
 NOT_STALLED = "NotStalled"
 REASONS = frozenset(
     {NOT_SETTLED, SETTLED, SUSPENDED, BUDGET, RETENTION, NOT_STALLED}
-    | {f"Owes{phase.value.capitalize()}" for phase in Phase if phase is not Phase.DONE}
+    | {f"{phase.value.capitalize()}Pending" for phase in Phase if phase is not Phase.DONE}
     | {_reason(outcome.value) for outcome in Outcome}
     | {_reason(hold.value) for hold in HoldReason}
 )
@@ -65,7 +65,7 @@ def _reconciling(record: Record) -> Condition:
     elif record.in_retention:
         reason = RETENTION
     else:
-        reason = f"Owes{record.phase.value.capitalize()}"
+        reason = f"{record.phase.value.capitalize()}Pending"
     return Condition(type="Reconciling", holds=going, reason=reason, at=record.phase_at)
 
 

@@ -24,7 +24,7 @@ def reasons(record: Record) -> dict[str, str]:
 def test_a_request_in_progress_is_reconciling_with_its_phase(phase: Phase) -> None:
     record = Life(desired=upload()).until(phase).record
     assert holds(record) == {"Ready": False, "Reconciling": True, "Stalled": False}
-    assert reasons(record)["Reconciling"] == f"Owes{phase.value.capitalize()}"
+    assert reasons(record)["Reconciling"] == f"{phase.value.capitalize()}Pending"
 
 
 def test_a_done_request_is_ready_with_its_outcome() -> None:
