@@ -22,6 +22,7 @@ from prose.passage import PLACEHOLDER, Passage
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 _ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|vs|cf|approx|No)\.$")
 _END = re.compile(r"[.!?][\"')\]”*]*\s+")
+_VALUES = re.compile(rf"{PLACEHOLDER}(?:, {PLACEHOLDER})+")
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,13 @@ def sentences(block: str) -> Iterator[tuple[int, str]]:
 def blocks(text: str) -> Iterator[tuple[int, str]]:
     """Yield the paragraphs, headings, items and cells of a Markdown text, each with its line, counted from 0.
 
-    Code blocks and HTML are omitted. Inline code becomes a placeholder.
+    Code blocks, lists of values and HTML are omitted. Inline code becomes a placeholder.
     """
     for token in _MARKDOWN.parse(_unindent_admonitions(text)):
         if token.type == "inline" and token.map is not None:
-            yield token.map[0], "".join(_inline(child) for child in token.children or [])
+            block = "".join(_inline(child) for child in token.children or [])
+            if not _VALUES.fullmatch(block):
+                yield token.map[0], block
 
 
 def _inline(token: Token) -> str:

@@ -96,7 +96,7 @@ def _migrations(applied: set[str]) -> Check:
         return problem("store", message, "install that version or a later one")
     if missing := [name for name in NAMES if name not in applied]:
         return Check(name="store", message=f"the agent applies {count_of(len(missing), 'migration')} at its next start")
-    return Check(name="store", message=f"all {len(NAMES)} migrations are applied")
+    return Check(name="store", message="the schema is current")
 
 
 def _account(account: str | None, settings: Settings) -> Check:
