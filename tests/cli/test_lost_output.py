@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGHUP, SIGTERM
+from signal import SIG_DFL, SIGHUP, SIGTERM, signal
 from urllib.request import urlopen
 
 import orjson
@@ -68,11 +68,13 @@ def environment(here: Here, **env: str) -> dict[str, str]:
 
 
 def start(here: Here, *arguments: str, before: tuple[str, ...] = (), **streams: int) -> "subprocess.Popen[bytes]":
+    """Start an agent. SIGHUP ends it unless `before` ignores the signal, also if these tests run under nohup."""
     return subprocess.Popen(
         [*before, *COMMAND, "run", "--sandbox", *FREE_PORT, *arguments],
         cwd=here.folder,
         env=environment(here),
         stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: signal(SIGHUP, SIG_DFL),
         **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **streams},
     )
 
