@@ -8,6 +8,7 @@ filtered, because no log may rely on the filter.
 import asyncio
 import itertools
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +77,10 @@ async def said_of(world: World, metrics: bool = True) -> list[bytes]:
     """Metrics, health and all other public answers, and the export."""
     texts = [orjson.dumps(list(export_lines(world.state, world.clock.now())))]
     for path in ("metrics", "healthz", "readyz") if metrics else ():
-        answer = await asyncio.to_thread(urllib.request.urlopen, f"{world.url}/{path}")
+        try:
+            answer = await asyncio.to_thread(urllib.request.urlopen, f"{world.url}/{path}")
+        except urllib.error.HTTPError as error:  # a fault may make the agent not ready, and the answer names the cause
+            answer = error
         texts.append(answer.read())
     return texts
 
