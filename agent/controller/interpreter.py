@@ -77,9 +77,8 @@ class Interpreter:
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
         found = [row.dossier_id for row in answer.value if row.reference == effect.reference]
-        if (
-            not found and not answer.value.complete
-        ):  # the list is full; a dossier with a process is also in GET processes
+        # In a full list the dossier may be missing. With a process it is also in GET processes.
+        if not found and not answer.value.complete:
             rows = await self._processes.read(effect.since) or []
             found = [row.dossier_id for row in rows if row.reference == effect.reference and row.dossier_id is not None]
         return o.DossierSearched(
@@ -196,21 +195,14 @@ class Interpreter:
         return o.DocumentTypeGone(reason=cause, **fields)
 
     def _answer_fields(self, answer: Answer[Any]) -> Any:
-        return {
-            "at": self._clock.now(),
-            "jitter": self._chance(),
-            "evidence": answer.evidence,
-            "result": answer.result,
-        }
+        return self._fields(answer.evidence, answer.result)
 
     def _local_fields(self, result: CallResult = CallResult.DONE, cause: str = "") -> Any:
         """The fields of an answer that needed no call to Assure."""
-        return {
-            "at": self._clock.now(),
-            "jitter": self._chance(),
-            "evidence": Evidence(cause=cause),
-            "result": result,
-        }
+        return self._fields(Evidence(cause=cause), result)
+
+    def _fields(self, evidence: Evidence, result: CallResult) -> Any:
+        return {"at": self._clock.now(), "jitter": self._chance(), "evidence": evidence, "result": result}
 
     def _unfit_images(self, kind: e.EffectKind, unfit: UnusableImage) -> o.Answered:
         fields = self._local_fields(CallResult.REFUSED, f"{unfit.depiction} {unfit.reason}")

@@ -24,7 +24,7 @@ def request_json(record: Record) -> dict[str, Any]:
     hold = record.hold
     settled = record.done_at if record.phase is Phase.DONE else hold.at if hold is not None else None
     return {
-        "name": record.name,
+        "name": record.name,  # repeated, so that `uid` comes second (design §9)
         "uid": record.uid,
         **record_json(record),
         "reason": hold.reason if hold is not None else None,
