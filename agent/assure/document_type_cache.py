@@ -60,7 +60,7 @@ class DocumentTypeCache:
             await asyncio.gather(self._refreshing, return_exceptions=True)
 
     async def resolve(self, key: DocumentKey) -> Resolution | None:
-        """The resolution by a valid list; None while there is no such list. Returns within seconds."""
+        """The resolution by a valid list; None until Assure has sent a list. Returns within seconds."""
         found = self._cached(key)
         if not isinstance(found, DocumentType) and self._may_refresh():
             await self._await_refresh()

@@ -25,7 +25,7 @@ from agent.source.safe_read import ReadFailure, read_beneath, remove_beneath
 class ImageProblem(StrEnum):
     """Why an image cannot be sent."""
 
-    MISSING = "missing"  # there is no such file (yet)
+    MISSING = "missing"  # the file does not exist, or not yet
     CHANGED = "changed"  # other bytes than those that were admitted, or written during the read
     OUTSIDE = "outside"  # a link leads out of the images folder
     FORMAT = "format"  # neither jpg nor png by content, or empty

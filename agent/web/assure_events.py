@@ -30,8 +30,6 @@ MAX_BODY_BYTES = 64 * 1024  # bytes of an event; a usual one has less than 1000
 _BODY_TIMEOUT = 10.0  # seconds for the body to arrive
 _REMEMBER_SECONDS = 86400.0  # seconds that an id is remembered
 _COMPLETE = "process.complete"
-
-
 _STATUS = {EventResult.FORGED: 401, EventResult.OVERSIZED: 413, EventResult.UNREADABLE: 400}
 
 
