@@ -33,16 +33,10 @@ class SyncResult:
     """The result of one sync."""
 
     scan: Scan
-    files: int
-    refusals: tuple[Fault, ...]
+    refusals: tuple[Fault, ...]  # faults of the scan, and those that admission found
     waiting: int  # withdrawals that wait for an operator's approval
-    retry_after: float | None  # seconds until files that change now can be read; None if no file changes
     absent: int  # names that were absent for the first time; the next scan decides about them
-    complete: bool
     scan_notes: frozenset[ScanNote] = frozenset()
-    exposed: tuple[Fault, ...] = ()  # files and folders that other users could change
-    error: Fault | None = None
-    passed_over: tuple[str, ...] = ()  # files that were probably meant to be request files
 
     @property
     def stopped(self) -> frozenset[str]:
@@ -116,7 +110,7 @@ class Admission:
                     once, self._waiting = await self._withdraw(seen, missing)
                 self._absent = frozenset(filter(seen.lacks, self._absent)) if seen.complete else frozenset()
                 synced = self._result(seen, faults, len(once))
-                now, counts = self._clock.now(), (synced.files, synced.complete, synced.waiting)
+                now, counts = self._clock.now(), (seen.files, seen.complete, synced.waiting)
                 await self._store.record_scan(self._source, now, *counts, *self._changed_rows(synced))
                 self._synced(synced)
                 return synced
@@ -177,16 +171,10 @@ class Admission:
         waits = {ScanNote(uid=uid, kind=ScanNoteKind.WITHDRAWAL_WAITS) for uid in self._waiting}
         return SyncResult(
             scan=seen,
-            files=seen.files,
             refusals=tuple(faults),
             waiting=len(self._waiting),
-            retry_after=seen.retry_after,
             absent=absent,
-            complete=seen.complete,
             scan_notes=frozenset(note for note, _ in self._strays.values()) | waits,
-            exposed=seen.exposed,
-            error=seen.error,
-            passed_over=seen.passed_over,
         )
 
     def _changed_rows(

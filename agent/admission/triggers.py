@@ -34,14 +34,14 @@ class SyncTriggers:
 
     async def scan(self) -> None:
         """Scan the source; again once files that changed too recently can be read."""
-        while (pause := (await self._admission.scan()).retry_after) is not None and await self._wait(pause):
+        while (pause := (await self._admission.scan()).scan.retry_after) is not None and await self._wait(pause):
             pass
 
     async def scan_until_settled(self) -> None:
         """For `run --once`: scan until no file changes, and until two scans have proved each absence."""
         while True:
             synced = await self._admission.scan()
-            pause = synced.retry_after
+            pause = synced.scan.retry_after
             if pause is None and synced.absent:
                 pause = RESCAN_PAUSE
             if pause is None or not await self._wait(pause):
@@ -80,6 +80,6 @@ async def scan_after_events(scanner: Scanner, changed: asyncio.Event, on_error: 
             await asyncio.sleep(_FAULT_PAUSE)
             continue
         not_before = monotonic() + _SCAN_PAUSE_FACTOR * (monotonic() - began)
-        if synced.retry_after is not None:
-            pause = synced.retry_after
+        if synced.scan.retry_after is not None:
+            pause = synced.scan.retry_after
             changed.set()

@@ -67,19 +67,19 @@ class DryRun:
         """Scan until each absence is proved, and report the changes. Raises AgentError if the folder is missing."""
         for _ in range(_MAX_SCANS):
             synced = await self._admission.scan()
-            if synced.retry_after is None and not synced.absent:
+            if synced.scan.retry_after is None and not synced.absent:
                 break
-        if synced.error is not None:
-            raise AgentError(f"{synced.error.message[0].upper()}{synced.error.message[1:]}.", synced.error.hint)
+        if (error := synced.scan.error) is not None:
+            raise AgentError(f"{error.message[0].upper()}{error.message[1:]}.", error.hint)
         left = StartBudget(self._limit, self.store, self._clock).left
         changes = [*self._refused_rows(synced), *self._present_rows(synced), *self._removed_rows(synced)]
         return Plan(
             changes=tuple(sorted(changes, key=lambda change: (change.name, change.file, change.line))),
-            complete=synced.complete,
+            complete=synced.scan.complete,
             budget_left=left,
             recovery=self._recovery,
             no_store_yet=self._first,
-            passed_over=synced.passed_over,
+            passed_over=synced.scan.passed_over,
         )
 
     def _row(self, change: Change, before: Record | None, after: Record) -> Change:
@@ -133,7 +133,7 @@ class DryRun:
     def _removed_rows(self, synced: SyncResult) -> Iterable[Change]:
         """One row for each request that had a file and is in no file that could be read."""
         for name, uid in self.store.present(self._rules.source).items():
-            if name in synced.scan.documents or name in synced.scan.claimed:
+            if not synced.scan.lacks(name):
                 continue
             before, after = self._before_and_after(uid)
             assert before is not None

@@ -34,7 +34,7 @@ class AgentHealth:
         if self._shutdown.failure is not None:
             return "failed"
         last = self._telemetry.last_sync
-        if last is None or last.error is not None:
+        if last is None or last.scan.error is not None:
             return "the source cannot be read"
         if (denied := self._endpoints.denied) is not None:
             return f"credentials: {denied.sentence}"

@@ -81,29 +81,29 @@ class Telemetry:
     @isolated
     def sync_finished(self, synced: SyncResult) -> None:
         """The source was scanned."""
-        changed = self.last_sync is None or (self.last_sync.files, self.last_sync.refusals, self.last_sync.waiting) != (
-            synced.files,
+        before, self.last_sync, scan = self.last_sync, synced, synced.scan
+        changed = before is None or (before.scan.files, before.refusals, before.waiting) != (
+            scan.files,
             synced.refusals,
             synced.waiting,
         )
-        before, self.last_sync = self.last_sync, synced
         self._metrics.sync_finished(
-            synced.files, len(synced.refusals), synced.waiting, len(synced.passed_over), synced.complete
+            scan.files, len(synced.refusals), synced.waiting, len(scan.passed_over), scan.complete
         )
-        if synced.passed_over and (before is None or before.passed_over != synced.passed_over):
+        if scan.passed_over and (before is None or before.scan.passed_over != scan.passed_over):
             self._log.warning(
                 "the agent ignores files of the source whose names do not end in .yaml or .yml",
-                count=len(synced.passed_over),
+                count=len(scan.passed_over),
                 hint="`assure-agent plan` lists them",
             )
         if changed:
-            self._log.info("scanned", files=synced.files, refused=len(synced.refusals), waiting=synced.waiting)
-        if changed and synced.error is not None:
-            self._log.error("the source cannot be read", error=synced.error.message, hint=synced.error.hint)
-        if synced.exposed and (before is None or before.exposed != synced.exposed):
+            self._log.info("scanned", files=scan.files, refused=len(synced.refusals), waiting=synced.waiting)
+        if changed and scan.error is not None:
+            self._log.error("the source cannot be read", error=scan.error.message, hint=scan.error.hint)
+        if scan.exposed and (before is None or before.scan.exposed != scan.exposed):
             self._log.warning(
                 "other users can change request files or their folders",
-                count=len(synced.exposed),
+                count=len(scan.exposed),
                 hint="`assure-agent doctor` lists them; with SOURCE_OWNER, the agent refuses such files",
             )
         for stray in synced.strays - (before.strays if before is not None else frozenset()):

@@ -87,7 +87,7 @@ async def test_a_new_file_is_admitted_with_its_generation_and_its_image_digests(
     desk.upload("a", labels={"team": "onboarding"})
     synced = await desk.scan()
     record = desk.record("a")
-    assert (synced.files, synced.refusals, synced.complete) == (1, (), True)
+    assert (synced.scan.files, synced.refusals, synced.scan.complete) == (1, (), True)
     assert (record.generation, record.phase, record.desired.file) == (1, Phase.DOSSIER, "a.yaml")
     assert [image.path for image in record.desired.images] == ["a/front.jpg"]
     assert record.desired.labels == (("team", "onboarding"),)
@@ -159,7 +159,7 @@ async def test_several_documents_in_a_file_are_several_requests(desk: Controller
     write(desk.images / "f.jpg", jpeg())
     write(desk.specs / "all.yaml", "---\n".join(upload(name, {"front": "f.jpg"}) for name in ("a", "b", "c")))
     synced = await desk.scan()
-    assert synced.files == 1
+    assert synced.scan.files == 1
     assert [desk.record(name).name for name in ("a", "b", "c")] == ["a", "b", "c"]
 
 
@@ -432,9 +432,9 @@ async def test_a_missing_folder_withdraws_nothing_and_is_reported(desk: Controll
     await desk.scan()
     desk.specs.rename(desk.folder / "away")
     synced = await desk.scan(4)
-    assert synced.error is not None
-    assert synced.error.hint
-    assert not synced.complete
+    assert synced.scan.error is not None
+    assert synced.scan.error.hint
+    assert not synced.scan.complete
     assert desk.outcomes("a") == [None]
     (desk.folder / "away").rename(desk.specs)
     assert (await desk.scan(2)).refusals == ()

@@ -34,8 +34,7 @@ async def desk(folder: Path) -> AsyncIterator[ControllerHarness]:
 
 
 def synced(retry_after: float | None = None) -> SyncResult:
-    scan = Scan(complete=True, retry_after=retry_after)
-    return SyncResult(scan=scan, files=1, refusals=(), waiting=0, retry_after=retry_after, absent=0, complete=True)
+    return SyncResult(scan=Scan(complete=True, retry_after=retry_after, files=1), refusals=(), waiting=0, absent=0)
 
 
 class Script:
