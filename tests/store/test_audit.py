@@ -113,10 +113,20 @@ async def test_a_column_that_was_changed_is_found(tmp_path: Path) -> None:
     assert verify(path).findings
 
 
-async def test_an_event_of_no_request_is_found(tmp_path: Path) -> None:
+async def test_rows_of_no_request_are_found(tmp_path: Path) -> None:
     path = await histories(tmp_path)
+    tables = {table for table in ("attempts", "starts") if rows(tmp_path, f"SELECT 1 FROM {table} WHERE uid = 'u2'")}
     changed(tmp_path, "PRAGMA foreign_keys=OFF", "DELETE FROM requests WHERE uid = 'u2'")
-    assert {finding.what for finding in verify(path).findings} == {"the event belongs to no request"}
+    found = {finding.what for finding in verify(path).findings}
+    assert found >= {"the event belongs to no request", "rows of attempts belong to no request"}
+    assert found >= {f"rows of {table} belong to no request" for table in tables}
+
+
+async def test_a_forged_start_of_no_request_is_found(tmp_path: Path) -> None:
+    path = await histories(tmp_path)
+    changed(tmp_path, "PRAGMA foreign_keys=OFF", "INSERT INTO starts (uid, generation, at) VALUES ('u8', 1, 1)")
+    (finding,) = verify(path).findings
+    assert (finding.uid, finding.what) == ("u8", "rows of starts belong to no request")
 
 
 def test_there_is_no_audit_without_a_file(tmp_path: Path) -> None:

@@ -108,7 +108,20 @@ def _verify_requests(connection: Connection, names: "NameChecks") -> tuple[int, 
     sql = "SELECT id, uid, seq FROM events WHERE uid NOT IN (SELECT uid FROM requests) ORDER BY id"
     for event, uid, seq in connection.execute(sql):
         findings.append(Finding(event=event, uid=uid, seq=seq, what="the event belongs to no request"))
+    findings += _rows_without_request(connection)
     return requests, findings
+
+
+def _rows_without_request(connection: Connection) -> Iterator[Finding]:
+    """The rows of every other table with a uid that is not in `requests`. A forged start would be counted as billed."""
+    tables = (
+        "SELECT tables.name FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns"
+        " WHERE tables.type = 'table' AND columns.name = 'uid' AND tables.name NOT IN ('requests', 'events')"
+    )
+    for (table,) in connection.execute(tables).fetchall():
+        sql = f"SELECT DISTINCT uid FROM {table} WHERE uid NOT IN (SELECT uid FROM requests)"  # noqa: S608 - from the schema
+        for (uid,) in connection.execute(sql):
+            yield Finding(uid=uid, what=f"rows of {table} belong to no request")
 
 
 @dataclass(slots=True, kw_only=True)
