@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := $(VENV)/peers/.ready
 
 .PHONY: help run reset test test-fast check bench explore crash simulate chaos fuzz docs messages transcripts golden prose site walk photographs picture clean
 
@@ -11,6 +12,12 @@ help:  ## show this list
 
 $(READY): pyproject.toml scripts/setup
 	scripts/setup $(VENV)
+	@touch $@
+
+$(PEERS): pyproject.toml $(READY)
+	$(BIN)/python -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV)/peers/bin/python -m pip install --quiet --group peers
 	@touch $@
 
 run: $(READY)  ## the agent on the example requests, against the built-in sandbox; Ctrl-C ends it
@@ -33,7 +40,7 @@ check: $(READY) prose  ## style, types, layers, prose, and that the documents ma
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/docs
 
-bench: $(READY)  ## measure costs and baselines in one run; SECTIONS="waiting store" LONG=1 ROUNDS=5
+bench: $(READY) $(if $(filter peers,$(or $(SECTIONS),peers)),$(PEERS))  ## measure costs and baselines in one run; SECTIONS="waiting store" LONG=1 ROUNDS=5
 	$(BIN)/python -m bench $(SECTIONS) $(if $(LONG),--long) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # Verification (docs/verification.md). The default is the short form. `make simulate SEED=7 LONG=1 JOBS=2` is a long form.

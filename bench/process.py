@@ -29,14 +29,17 @@ def sandbox(*options: str) -> Iterator[tuple[str, int]]:
             process.terminate()
 
 
-def child(module: str, *arguments: str) -> dict[str, float]:
-    """Run `python -m MODULE ARGUMENTS` on the first core. Its last line of output is JSON (`report`)."""
-    command = [sys.executable, "-m", module, *arguments]
+def child(module: str, *arguments: str, before: Sequence[str] = (), python: str = sys.executable) -> dict[str, float]:
+    """Run `python -m MODULE ARGUMENTS` on the first core. Its last line of output is JSON (`report`).
+
+    `before`: a command that runs this command.
+    """
+    command = [*before, python, "-m", module, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         os.sched_setaffinity(process.pid, {CORES[0]})
         output, _ = process.communicate()
     if process.returncode:
-        sys.exit(f"{' '.join(command[1:])} ended with {process.returncode}.")
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}.")
     found: dict[str, float] = json.loads(output.splitlines()[-1])
     return found
 
@@ -56,6 +59,22 @@ def cpu_of(pid: int) -> float:
     """The CPU seconds of another process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def cpu_of_tree(pid: int) -> float:
+    """The CPU seconds so far of a process and of all its children, including those that ended."""
+    parents: dict[int, int] = {}
+    spent: dict[int, float] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # the process ended meanwhile
+            fields = path.read_text().rpartition(")")[2].split()
+            number = int(path.parent.name)
+            parents[number] = int(fields[1])
+            spent[number] = sum(map(int, fields[11:15])) / _TICK
+    tree = {pid}
+    while more := {one for one, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    return sum(spent[one] for one in tree)
 
 
 def rss(pid: int | str = "self") -> int:

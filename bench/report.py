@@ -1,11 +1,12 @@
 """The result of a section: rows of figures, and the important ratios with their aims."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("lifecycle", "waiting", "source", "restart", "memory", "store")
+SECTIONS = ("lifecycle", "peers", "instructions", "waiting", "source", "restart", "memory", "store")
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -14,18 +15,32 @@ class Scale:
     """The size of a measurement. `long` selects the sizes of the promise. The short form takes a minute for each
     section."""
 
-    rounds: int = 3
+    rounds: int = 5
     long: bool = False
+
+
+class Skipped(Exception):
+    """This machine cannot measure a section. The message is the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """A figure that proves a promise. `aim`: the value to reach. `most`: the aim is an upper limit."""
+    """A figure that proves a promise. `aim`: the value to reach. `most`: the aim is an upper limit.
+
+    `spread`: the lowest and the highest value of the rounds.
+    """
 
     name: str
     value: float
     aim: float | None = None
     most: bool = False
+    spread: Sequence[float] = ()
+
+    @classmethod
+    def of_rounds(cls, name: str, values: Sequence[float], aim: float | None = None, most: bool = False) -> "Ratio":
+        """The median of the ratios of the rounds. Each round runs its parts one after the other."""
+        spread = (min(values), max(values))
+        return cls(name=name, value=statistics.median(values), aim=aim, most=most, spread=spread)
 
     @property
     def met(self) -> bool:
@@ -34,7 +49,8 @@ class Ratio:
 
     def __str__(self) -> str:
         aim = "" if self.aim is None else f"  ({'at most' if self.most else 'at least'} {self.aim:g})"
-        return f"{self.name}: {self.value:.2f}{aim}{'' if self.met else '  MISSED'}"
+        spread = f" ({self.spread[0]:.2f} to {self.spread[1]:.2f})" if self.spread else ""
+        return f"{self.name}: {self.value:.2f}{spread}{aim}{'' if self.met else '  MISSED'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import uvloop
 
 from agent.core.record import Phase
 from agent.core.step import Step
-from agent.store.audit import verify
+from agent.store.audit.verify import verify
 from agent.store.sqlite import SqliteStore
 from bench.process import child, cpu, median, report
 from bench.report import Ratio, Scale, Section

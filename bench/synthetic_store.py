@@ -34,6 +34,10 @@ AGENT = "bench"  # AGENT_ID
 SOURCE = "default"  # SOURCE_NAME. A scan misses no file of the source `elsewhere`
 DAY = 86400.0
 _TABLES = ("requests", "events", "attempts", "starts", "reservations")
+_COUNT = """
+INSERT INTO request_counts (phase, state, reason, dossier, requests)
+SELECT phase, state, coalesce(hold_reason, ''), dossier_id IS NOT NULL, count(*) FROM requests GROUP BY 1, 2, 3, 4
+"""
 _CHUNK = 5000  # requests in a transaction
 _UID, _NAME = "f" * 24, "name-of-a-person-in-a-pattern"
 _DOCUMENT = (
@@ -115,7 +119,7 @@ def filed(keys: Keys, specs: Path, names: Iterable[str]) -> list[SyntheticReques
     found = []
     for name in names:
         (document,) = load((specs / f"{name}.yaml").read_bytes(), f"{name}.yaml").documents
-        digests = keys.digest(document.canonical), keys.digest(essence(document.request))
+        digests = keys.digest(document.canonical), keys.digest(essence(document.canonical))
         found.append(SyntheticRequest(keys.uid(SOURCE, name), name, (*digests, document.file)))
     return found
 
@@ -136,6 +140,8 @@ def write_store(path: Path, lives: Sequence[Life], requests: Iterable[SyntheticR
             for request in requests[start : start + _CHUNK]:
                 event = next(turns).copy(connection, request, event)
             connection.execute("COMMIT")
+        connection.execute("DELETE FROM request_counts")
+        connection.execute(_COUNT)
     asyncio.run(_kept(path))
     return requests
 

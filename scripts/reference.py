@@ -6,7 +6,7 @@ from typing import Any
 
 import typer.main
 
-from agent.cli.app import app
+from agent.cli.app import create_app
 
 Schema = dict[str, Any]
 _SKIPPED = {"help"}
@@ -15,7 +15,7 @@ _SKIPPED = {"help"}
 def commands() -> dict[str, Any]:
     """Every command by its full name, such as `audit log`. A group with its own action counts as a command."""
     found: dict[str, Any] = {}
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in typer.main.get_command(create_app()).commands.items():  # type: ignore[attr-defined]
         below = getattr(command, "commands", {})
         if not below or command.invoke_without_command:
             found[name] = command

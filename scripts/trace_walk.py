@@ -27,7 +27,7 @@ PARSED, SCANNED = "parse_documents", "record_scan"
 HANDOVER = asyncio.to_thread.__code__
 MILESTONES = (
     "read_beneath", "parse_documents", "inspect", "admit", "write", "claim", "step", "read_verified",
-    "handle_async_request",
+    "begin",
 )  # fmt: skip
 REQUEST = """apiVersion: assure-agent/v1
 kind: VerificationRequest
@@ -66,7 +66,7 @@ class Walk:
                     self.codes.setdefault(one.f_code, _effect(one))
         if code.co_name == SCANNED and not any(one.co_name == PARSED for one in self.codes):
             self.codes.clear()  # the file was too young for this scan: the next one reads it
-        if _is_agent(code) and code.co_name == "handle_async_request":
+        if _is_agent(code) and code.co_name == "begin":
             self.recording = False
             self.first_call.set()
 

@@ -135,9 +135,9 @@ def metric_list() -> list[tuple[str, str, tuple[str, ...], str]]:
     for collector in set(made.registry._collector_to_names):
         labels = getattr(collector, "_labelnames", None)
         for family in collector.collect():
-            keys = labels if labels is not None else tuple(family.samples[0].labels) if family.samples else ()
+            keys = labels if labels is not None else family.samples[0].labels if family.samples else ()
             name = family.name + ("_total" if family.type == "counter" else "")
-            found[name] = (name, family.type, tuple(keys), family.documentation)
+            found[name] = (name, family.type, tuple(key for key in keys if key != "le"), family.documentation)
     return list(found.values())
 
 

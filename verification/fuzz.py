@@ -20,6 +20,7 @@ from agent.core.answer import Busy, Done, Operation, Refused, Trouble, Unknown
 from agent.core.classify import HttpReply, Reader, classify, http_date
 from agent.source.loader import LoadedFile, load
 from verification.builders.request_files import capture_spec, request_file
+from verification.fuzz_replies import run_replies
 from verification.parallel import run_parallel
 from verification.report import Report
 
@@ -228,9 +229,10 @@ def _run(batch: Batch) -> tuple[Counter[str], list[str]]:
     return counts, wrong
 
 
-def fuzz(seed: int, *, count: int, jobs: int = 1) -> Report:
-    """Test `count` inputs, half of them with the loader."""
-    report = Report(f"make fuzz: {count:,} inputs", seed)
+def fuzz(seed: int, *, count: int, jobs: int = 1, replies: int | None = None) -> Report:
+    """`count` inputs, half of them for the loader, and `replies` of an HTTP server, by default half as many."""
+    replies = count // 2 if replies is None else replies
+    report = Report(f"make fuzz: {count:,} inputs, {replies:,} HTTP replies", seed)
     report.rows.append(("reader", "inputs", "good", "refused", "busy", "unknown", "empty", "wrong"))
     began = perf_counter()
     shares = {"request file": count // 2, **dict.fromkeys(_READERS, count // (2 * len(_READERS)) + 1)}
@@ -245,5 +247,23 @@ def fuzz(seed: int, *, count: int, jobs: int = 1) -> Report:
         good = counts["good"] + counts["done"]
         figures = (sum(counts.values()) + len(wrong), good, counts["refused"], counts["busy"], counts["unknown"])
         report.rows.append((kind, *(f"{one:,}" for one in (*figures, counts["empty"], len(wrong)))))
+    _add_replies(report, seed, replies, jobs)
     report.notes.append(f"{perf_counter() - began:.0f} s")
     return report
+
+
+def _replies(batch: Batch) -> tuple[Counter[str], list[str]]:
+    return run_replies(batch.seed, batch.count)
+
+
+def _add_replies(report: Report, seed: int, count: int, jobs: int) -> None:
+    """Add the row of the HTTP replies. "unknown": the reply is not complete or not valid, for h11 as well."""
+    pieces = -(-count // 1500)
+    batches = [Batch("http reply", seed * 1000 + piece, -(-count // pieces)) for piece in range(pieces)]
+    counts, wrong = Counter[str](), []
+    for results, bad in run_parallel(_replies, batches, jobs):
+        counts += results
+        wrong += bad
+    report.wrong += wrong[:5]
+    figures = (counts["good"] + counts["unknown"], counts["good"], 0, 0, counts["unknown"], 0, len(wrong))
+    report.rows.append(("http reply", *(f"{one:,}" for one in figures)))

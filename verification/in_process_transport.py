@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 from typing import Any
+from urllib.parse import unquote
 
-import httpx
 from starlette.types import ASGIApp, Message
 
-from agent.assure.transport import address
+from agent.assure.http.messages import Body, Broken, Origin, Reply, Silent, Unsent
 from agent.sandbox.faults.injection import CONNECTION
 from verification.crash_points import CrashPoints
 
@@ -35,30 +35,33 @@ class _Connection:
 class _Exchange:
     """One call to the application: ASGI's receive and send."""
 
-    def __init__(self, request: httpx.Request, content: bytes) -> None:
-        self.request = request
-        self.url = httpx.URL(address(request))
+    def __init__(self, origin: Origin, method: str, target: str, fields: bytes, content: bytes) -> None:
+        self.origin = origin
+        self.method = method
+        self.path, _, self.query = target.partition("?")
+        self.fields = fields
         self.connection = _Connection()
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: dict[bytes, bytes] = {}
         self.body = b""
         self.whole = False
         self._content: bytes | None = content
 
     def scope(self) -> dict[str, Any]:
-        url = self.url
+        lines = [line.split(b": ", 1) for line in self.fields.splitlines()]
+        length = [(b"content-length", b"%d" % len(self._content))] if self._content else []
         return {
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
-            "method": self.request.method,
-            "scheme": url.scheme,
-            "path": url.path,
-            "raw_path": url.raw_path.partition(b"?")[0],
-            "query_string": url.query,
+            "method": self.method,
+            "scheme": "https" if self.origin.secure else "http",
+            "path": unquote(self.path),
+            "raw_path": self.path.encode(),
+            "query_string": self.query.encode(),
             "root_path": "",
-            "headers": [(name.lower(), value) for name, value in self.request.headers.raw],
-            "server": (url.host, url.port),
+            "headers": [(name.lower(), value) for name, value in lines] + length,
+            "server": (self.origin.host, self.origin.port),
             "client": ("127.0.0.1", 1),
             "extensions": {CONNECTION: {"transport": self.connection}},
         }
@@ -72,17 +75,17 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status, self.headers = message["status"], list(message["headers"])
+            self.status, self.headers = message["status"], dict(message["headers"])
         else:
             self.body += message.get("body", b"")
             self.whole = not message.get("more_body", False)
 
 
-class InProcessTransport(httpx.AsyncBaseTransport):
-    """Carries calls, which take milliseconds by `chance`. `on_event(what)` receives each answer, for the history.
+class InProcessTransport:
+    """Implements `Transport`. A call takes some milliseconds by `chance`. `on_event` receives each answer.
 
     `down()`: the network is down. `severed()`: the probability that a connection ends at once although its call
-    arrives, up to LATEST seconds later.
+    arrives, up to MAX_DELAY seconds later.
     """
 
     def __init__(
@@ -104,38 +107,48 @@ class InProcessTransport(httpx.AsyncBaseTransport):
         self._on_event = on_event
         self._in_flight: set[asyncio.Task[None]] = set()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, origin: Origin, method: str, target: str, fields: bytes, body: Body, limit: int) -> Reply:
         """Send once, and wait for an answer with the timeout of the real transport."""
         if self._gate.dead or self._down():
-            raise httpx.ConnectError("no listener")
-        exchange = _Exchange(request, await request.aread())
+            raise Unsent("refused")
+        content = body if isinstance(body, bytes) else b"".join(body.pieces)
+        exchange = _Exchange(origin, method, target, fields, content)
         severed = self._chance.random() < self._severed()
         late = self._chance.uniform(0.0, MAX_DELAY) if severed else 0.0
         travel = asyncio.get_running_loop().create_task(self._carry(exchange, late))
         self._in_flight.add(travel)
         travel.add_done_callback(self._in_flight.discard)
-        name = f"{request.method} {exchange.url.path}"
+        name = f"{method} {exchange.path}"
         if severed:
             exchange.connection.abort()
             self._on_event(f"{name} -> severed, arrives {late:.1f} s later")
             await asyncio.sleep(0.01)
-            raise httpx.RemoteProtocolError("severed", request=request)
+            raise Broken("reset")
         try:
             async with asyncio.timeout(self._timeout):
                 await asyncio.shield(travel)
         except TimeoutError:
             exchange.connection.abort()
             self._on_event(f"{name} -> no answer")
-            raise httpx.ReadTimeout("no answer", request=request) from None
+            raise Silent("timeout") from None
         except asyncio.CancelledError:
             exchange.connection.abort()
             raise
         self._on_event(f"{name} -> {exchange.status if exchange.whole else 'cut off'}")
         if not exchange.whole:
-            raise httpx.RemoteProtocolError("cut off", request=request)
+            raise Broken("reset")
         if not self._gate.pass_boundary(f"{name}: answered"):
             await asyncio.Event().wait()  # the client is dead
-        return httpx.Response(exchange.status, headers=exchange.headers, content=exchange.body, request=request)
+        retry_after, date = (exchange.headers.get(name) for name in (b"retry-after", b"date"))
+        return Reply(
+            exchange.status,
+            exchange.body,
+            retry_after.decode("latin-1") if retry_after is not None else None,
+            date.decode("latin-1") if date is not None else None,
+        )
+
+    async def aclose(self) -> None:
+        """Close nothing: there are no sockets."""
 
     async def _carry(self, exchange: _Exchange, late: float) -> None:
         await asyncio.sleep(late + self._chance.uniform(0.001, 0.02))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.sandbox import CANARIES
-from agent.store import audit
+from agent.store.audit.verify import verify
 from agent.store.connection import Connection, open_reader
 
 Json = dict[str, Any]
@@ -64,9 +64,7 @@ def violations(state: Path, ledger: Json, agent: str, *, settled: bool, astray: 
         found += _sound(connection)
         if settled:
             found += _settled(connection, ledger)
-    found += [
-        Violation(invariant="I5", message=one.what, subject=one.uid or "") for one in audit.verify(state).findings
-    ]
+    found += [Violation(invariant="I5", message=one.what, subject=one.uid or "") for one in verify(state).findings]
     found += [
         Violation(
             invariant="contract", message=f"{one['kind']} {one['operation']}", subject=one["externalReference"] or ""

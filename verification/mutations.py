@@ -17,7 +17,7 @@ from agent.core.observations import Observation, Resumed, TimerFired, Verificati
 from agent.core.record import Outcome, Phase, Record
 from agent.core.rules import failures, phases, transitions
 from agent.core.step import Step
-from agent.store import repository
+from agent.store import step_writer
 
 Patch = tuple[object, str, Any]
 
@@ -101,7 +101,8 @@ def _deleted_before_the_result() -> list[Patch]:
     row = started[VerificationStarted]
 
     def hasty(record: Record, seen: Any, policy: Any) -> Record:
-        return transitions.start_deletion(transitions.effect_succeeded(record), seen.at, Outcome.ACCEPTED)
+        succeeded = replace(record, not_before=0.0, **transitions.SUCCEEDED)
+        return transitions.start_deletion(succeeded, seen.at, Outcome.ACCEPTED)
 
     quick = replace(row, rule=hasty, to=(Phase.DELETION,))
     return [
@@ -127,7 +128,7 @@ def _history_with_a_hole() -> list[Patch]:
     """The audit log misses the result of a process."""
     difference = audit.difference
 
-    def partial(before: Record | None, after: Record) -> dict[str, Any]:
+    def partial(before: Record, after: Record) -> dict[str, Any]:
         return {key: value for key, value in difference(before, after).items() if key != "processId"}
 
     return [(machine, "difference", partial)]
@@ -135,7 +136,7 @@ def _history_with_a_hole() -> list[Patch]:
 
 def _torn_commit() -> list[Patch]:
     """The store writes the record without its attempt."""
-    return [(repository, "_write_attempts", lambda connection, step: None)]
+    return [(step_writer, "_add_attempts", lambda rows, step: None)]
 
 
 MUTATIONS: dict[str, tuple[Callable[[], list[Patch]], str, tuple[str, ...]]] = {

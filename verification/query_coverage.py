@@ -12,8 +12,8 @@ from agent.core.audit import Event
 from agent.core.record import Record
 from agent.core.step import Step
 from agent.store.connection import sqlite3
-from agent.store.repository import write
 from agent.store.sqlite import SqliteStore
+from agent.store.step_writer import StepWriter
 from verification.state_identity import state_hash
 
 _BATCH = 2000
@@ -27,6 +27,7 @@ class QueryCoverage:
         self._folder = tempfile.TemporaryDirectory(prefix="assure-agent-proof-")
         self._store = SqliteStore(Path(self._folder.name) / "agent.db", None)
         self._connection = sqlite3.connect(Path(self._folder.name) / "agent.db", isolation_level=None)
+        self._writer = StepWriter(self._store.keys)
         self._seen: set[int] = set()
         self._rows = 0
         self._batch: list[Record] = []
@@ -74,10 +75,8 @@ class QueryCoverage:
     def _insert(self, record: Record) -> None:
         event = Event(at=record.admitted_at, type="Reached", changes={"phase": record.phase})
         try:
-            write(
-                self._connection,
-                Step(before=None, record=replace(record, intent=None), events=(event,)),
-                self._store.keys,
+            self._writer.write(
+                self._connection, [Step(before=None, record=replace(record, intent=None), events=(event,))]
             )
         except sqlite3.IntegrityError as error:
             self._wrong.append(f"I1 the store refuses {record}: {error}")
@@ -89,8 +88,10 @@ class QueryCoverage:
         return driven | {row[0] for row in self._connection.execute(people)}
 
     def _empty(self) -> None:
+        self._writer.forget()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._connection.execute("DROP TRIGGER IF EXISTS events_are_never_deleted")
-        for table in ("events", "starts", "attempts", "reservations", "provenance", "links", "counters", "requests"):
+        others = ("starts", "attempts", "reservations", "provenance", "links", "counters", "request_counts")
+        for table in ("events", *others, "requests"):
             self._connection.execute(f"DELETE FROM {table}")

@@ -1,13 +1,15 @@
 """Replacements for parts of the agent in a simulation: the commit thread, timers, and git."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from agent.core.errors import StoreError
+from agent.core.step import Step
 from agent.source.git_provenance import Provenance
 from agent.store.connection import Connection
 from agent.store.group_commit import Work, Writer, _Ticket
+from agent.store.step_writer import StepWriter
 from verification.crash_points import CrashPoints
 
 _NO_BOUNDARY = "record_scan"  # the note of a completed scan, which the next scan repeats
@@ -21,11 +23,13 @@ class InlineWriter(Writer):
         gate: CrashPoints,
         full: Callable[[], bool],
         connection: Connection,
+        steps: StepWriter,
         observe: Callable[[float, int], None],
         confirm: Callable[[], None],
         committed: Callable[[Connection], None],
     ) -> None:
         self._connection = connection
+        self._steps = steps
         self._observe = observe
         self._confirm = confirm
         self._committed = committed
@@ -34,14 +38,15 @@ class InlineWriter(Writer):
         self._full = full
         self._waiting: list[_Ticket] = []
 
-    async def write(self, work: Work, alone: bool = False) -> None:
+    async def _enqueue(self, steps: Sequence[Step], work: Work | None, alone: bool) -> None:
         loop = asyncio.get_running_loop()
         if alone:  # a checkpoint or a rewrite, which a crash does not damage
             if self._gate.dead:
                 await loop.create_future()
+            assert work is not None
             work(self._connection)
             return
-        ticket = _Ticket(work, loop, loop.create_future())
+        ticket = _Ticket(steps, work, loop, loop.create_future())
         if not self._waiting:
             loop.call_soon(self._commit_batch)
         self._waiting.append(ticket)
@@ -49,7 +54,8 @@ class InlineWriter(Writer):
 
     def _commit_batch(self) -> None:
         tickets, self._waiting = self._waiting, []
-        kinds = {ticket.work.__qualname__.split(".")[1] for ticket in tickets} - {_NO_BOUNDARY}
+        works = [ticket.work for ticket in tickets]
+        kinds = {"commit" if work is None else work.__qualname__.split(".")[1] for work in works} - {_NO_BOUNDARY}
         what = " and ".join(sorted(kinds))
         if self._gate.dead or (what and not self._gate.pass_boundary(f"before {what}")):
             return  # the agent is dead, so no caller waits

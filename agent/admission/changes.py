@@ -19,7 +19,7 @@ from agent.core.errors import AgentError
 from agent.core.field_types import RESOLVE
 from agent.core.observations import DocumentChanged, DocumentReturned, HoldResolved, Observation
 from agent.core.record import Desired, HoldAnswer, Record
-from agent.core.request import VerificationRequest, essence
+from agent.core.request import essence
 from agent.ports import AdmissionStore, Clock, IdentityKey
 from agent.source.diagnostics import Fault
 from agent.source.git_provenance import GitQuery, Provenance
@@ -86,7 +86,7 @@ class DocumentDiffer:
     def desired_for_new(self, document: Document, resolved: Resolved) -> DesiredResult:
         """The desired state of a document, as for a new request."""
         request = document.request
-        return build_desired(document, request, self._digests(document, request), self._rules, resolved)
+        return build_desired(document, request, self._digests(document), self._rules, resolved)
 
     def _diff_document(
         self, document: Document, resolved: Resolved, changes: DocumentChanges
@@ -102,7 +102,7 @@ class DocumentDiffer:
             _defer(document, answered, changes)
             return None
         request = document.request
-        digests = self._digests(document, request)
+        digests = self._digests(document)
         verdict = judge(record, digests.whole, digests.essence, document.file, request.rerun_token)
         if verdict is DocumentVerdict.UNCHANGED:
             changes.followed.append(document)
@@ -158,8 +158,8 @@ class DocumentDiffer:
             return fault_in(document, (document.line, 1), f"metadata.annotations.{RESOLVE}: {error}", error.hint)
         return None
 
-    def _digests(self, document: Document, request: VerificationRequest) -> Digests:
-        return Digests(self._salt.digest(document.canonical), self._salt.digest(essence(request)))
+    def _digests(self, document: Document) -> Digests:
+        return Digests(self._salt.digest(document.canonical), self._salt.digest(essence(document.canonical)))
 
     def _record(self, uid: str, name: str, desired: Desired) -> Record:
         return Record(uid=uid, name=name, source=self._rules.source, agent=self._rules.agent_id, desired=desired)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from agent.core.assure_types import CaptureOptions, DocumentKey
 from agent.core.document_types import Resolution, Unresolved, explain_unresolved
@@ -12,7 +11,7 @@ from agent.core.reference import Reference
 from agent.core.request import VerificationRequest
 from agent.platform.settings import Settings
 from agent.source.diagnostics import Fault
-from agent.source.images import inspect
+from agent.source.images import ImageFolder
 from agent.source.loader import Document
 from agent.source.validate import image_faults, without_key
 
@@ -22,12 +21,11 @@ DesiredResult = Desired | DocumentKey | list[Fault]  # the desired state, a type
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionRules:
-    """The settings of admission: the source, the agent id, and limits."""
+    """The settings of admission: the source, the agent id, the images folder, and limits."""
 
     source: str
     agent_id: str
-    images_dir: Path
-    max_image_bytes: int
+    images: ImageFolder
     redirect_hosts: frozenset[str] = frozenset()  # empty: any
     claims: bool = False  # there is a CLAIMS_KEY
 
@@ -37,8 +35,7 @@ class AdmissionRules:
         return cls(
             source=settings.source_name,
             agent_id=settings.agent_id or agent_id,
-            images_dir=settings.images_dir,
-            max_image_bytes=settings.max_image_bytes,
+            images=ImageFolder(settings.images_dir, settings.max_image_bytes),
             redirect_hosts=frozenset(settings.redirect_hosts),
             claims=settings.keeps_claims,
         )
@@ -68,7 +65,7 @@ def build_desired(
         return key
     identified = _document_id(request) if key is None else _identified(document, key, resolved[key])
     paths = request.spec.upload.images.paths if request.spec.upload is not None else {}
-    digest_of = inspect(rules.images_dir, paths, rules.max_image_bytes)
+    digest_of = rules.images.inspect(paths)
     if not isinstance(digest_of, tuple) and not isinstance(identified, Fault):
         images = tuple(
             ImageRef(depiction=depiction, path=paths[depiction], sha256=digest)

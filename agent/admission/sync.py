@@ -85,17 +85,19 @@ class Admission:
         self._scanning = asyncio.Lock()
         self._applying = asyncio.Lock()
 
-    async def scan(self, *, prune: bool = True) -> SyncResult:
+    async def scan(self, *, prune: bool = True, on_progress: Callable[[], None] | None = None) -> SyncResult:
         """Scan once, and admit, change, withdraw or refuse requests.
 
         Without `prune` the scan withdraws nothing. A scan after a file-system event comes at any time. Therefore it is
         not one of the two scans that prove an absence.
+
+        With `on_progress`, the scan admits requests while it reads a folder, and calls it if there are many of them.
         """
         async with self._scanning:
             if self._present is None:
                 self._present = self._store.present(self._source)
             self.unresolved = False
-            seen = await asyncio.to_thread(self._folder.scan)
+            seen = await (self._scan_gradually(on_progress) if on_progress else asyncio.to_thread(self._folder.scan))
             faults = list(seen.faults)
             fresh = await asyncio.to_thread(self._select_new, seen)
             query = self._checkout.query({document.file for document in fresh}) if self._checkout is not None else None
@@ -114,6 +116,22 @@ class Admission:
                 await self._store.record_scan(self._source, now, *counts, *self._changed_rows(synced))
                 self._synced(synced)
                 return synced
+
+    async def _scan_gradually(self, on_progress: Callable[[], None]) -> Scan:
+        """Scan, and admit documents with unique names meanwhile.
+
+        A document that is refused here is not followed, so that the end of the scan refuses it again.
+        """
+        steps, query, first = self._folder.scan_gradually(), None, True
+        while not isinstance(step := await asyncio.to_thread(next, steps), Scan):
+            if query is None and self._checkout is not None:
+                query = self._checkout.query(self._folder.surveyed)
+            if not first:
+                on_progress()
+            first = False
+            async with self._applying:
+                await self._apply(step, query)
+        return step
 
     def exclusive(self) -> AbstractAsyncContextManager[object]:
         """A lock under which no document is admitted: an image is read before it is entered or after it is left."""

@@ -32,10 +32,11 @@ class SyncTriggers:
         self._shutdown = shutdown
         self._clock = clock
 
-    async def scan(self) -> None:
-        """Scan the source; again once files that changed too recently can be read."""
-        while (pause := (await self._admission.scan()).scan.retry_after) is not None and await self._wait(pause):
-            pass
+    async def scan(self, on_progress: Callable[[], None] | None = None) -> None:
+        """Scan the source; again once files that changed too recently can be read. `on_progress`: see `Admission`."""
+        synced = await self._admission.scan(on_progress=on_progress)
+        while (pause := synced.scan.retry_after) is not None and await self._wait(pause):
+            synced = await self._admission.scan()
 
     async def scan_until_settled(self) -> None:
         """For `run --once`: scan until no file changes, and until two scans have proved each absence."""

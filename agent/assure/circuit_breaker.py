@@ -84,8 +84,8 @@ class CircuitBreaker:
     def __init__(self) -> None:
         self.opened: OpenCircuit | None = None
         self.missing: dict[str, int] = {}  # dossier ("": none) -> unexpected 404s since the last success
-        self._answers: deque[tuple[float, bool]] = deque(maxlen=WINDOW_ANSWERS)  # time, failure
-        self._pauses: deque[tuple[float, bool]] = deque(maxlen=WINDOW_ANSWERS)  # time, has Retry-After
+        self._failures = _Window()
+        self._pauses = _Window()  # answers with Retry-After
         self._forbidden = 0  # in a row
         self._trust_span = _NEVER  # while missing dossiers are trusted
         self._paused = _NEVER
@@ -130,13 +130,13 @@ class CircuitBreaker:
 
         `retry_after`: in seconds, limited to MAX_RETRY_AFTER.
         """
-        self._pauses.append((now, bool(retry_after)))
+        self._pauses.append(now, bool(retry_after))
         if retry_after and not self._pause_is_isolated(now):
             self._pause(retry_after, now)
         if self.opened is not None or signal is AnswerSignal.NEUTRAL:
             return
         self._count(signal, now, target)
-        if sum(self.missing.values()) > MAX_TRUSTED_MISSING:
+        if self.missing and sum(self.missing.values()) > MAX_TRUSTED_MISSING:
             self._open(Cause.MISSING, now, jitter)
         elif self._forbidden >= MAX_FORBIDDEN or signal is AnswerSignal.CLIENT_REJECTED:
             self._open(Cause.CREDENTIALS, now, jitter)
@@ -145,12 +145,14 @@ class CircuitBreaker:
 
     def _pause_is_isolated(self, now: float) -> bool:
         """True if nearly all other answers have no Retry-After."""
-        recent = _within(self._pauses, now)
+        recent = self._pauses.recent(now)
         return len(recent) >= MIN_ANSWERS and sum(recent) < MIN_PAUSE_SHARE * len(recent)
 
     def _is_outage(self, now: float) -> bool:
         """True if nearly all recent answers are failures."""
-        recent = _within(self._answers, now)
+        if self._failures.marked < OUTAGE_THRESHOLD * MIN_ANSWERS:
+            return False  # too few at any age, as nearly always
+        recent = self._failures.recent(now)
         return len(recent) >= MIN_ANSWERS and sum(recent) >= OUTAGE_THRESHOLD * len(recent)
 
     def _pause(self, seconds: float, now: float) -> None:
@@ -178,7 +180,7 @@ class CircuitBreaker:
 
     def _count(self, signal: AnswerSignal, now: float, target: str) -> None:
         good = signal in (AnswerSignal.HEALTHY, AnswerSignal.TARGET_FOUND)
-        self._answers.append((now, signal in (AnswerSignal.OUTAGE, AnswerSignal.FORBIDDEN)))
+        self._failures.append(now, signal in (AnswerSignal.OUTAGE, AnswerSignal.FORBIDDEN))
         if signal is AnswerSignal.FORBIDDEN:
             self._forbidden += 1
         elif good:
@@ -197,7 +199,7 @@ class CircuitBreaker:
         self.opened = open_circuit(cause, now, jitter)
 
     def _closed(self) -> None:
-        self._answers.clear()
+        self._failures.clear()
         self._forbidden = 0
         self.missing.clear()
         self._limit, self._under_way = HALF_OPEN_CALLS, 0
@@ -242,9 +244,26 @@ class TokenCircuit:
         self.opened, self.next, self._failures, self._denied = None, None, 0, 0
 
 
-def _within(answers: deque[tuple[float, bool]], now: float) -> list[bool]:
-    """The flags of the last minute."""
-    return [marked for at, marked in answers if now - WINDOW_SECONDS < at <= now]
+class _Window:
+    """The last WINDOW_ANSWERS answers, some of them marked. `marked` counts these, at any age."""
+
+    def __init__(self) -> None:
+        self.marked = 0
+        self._answers: deque[tuple[float, bool]] = deque(maxlen=WINDOW_ANSWERS)
+
+    def append(self, now: float, marked: bool) -> None:
+        if len(self._answers) == WINDOW_ANSWERS:
+            self.marked -= self._answers[0][1]
+        self._answers.append((now, marked))
+        self.marked += marked
+
+    def recent(self, now: float) -> list[bool]:
+        """The marks of the answers within WINDOW_SECONDS."""
+        return [marked for at, marked in self._answers if now - WINDOW_SECONDS < at <= now]
+
+    def clear(self) -> None:
+        self.marked = 0
+        self._answers.clear()
 
 
 def open_circuit(cause: Cause, now: float, jitter: float) -> OpenCircuit:

@@ -5,10 +5,9 @@ from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-import httpx
-
 from agent.assure import request_bodies, response_parsers
 from agent.assure.connection import Acquire, Call, Config, Connection, DateObserver, Observer, Send
+from agent.assure.http.messages import Transport
 from agent.assure.process_details import ProcessDetails, process_details
 from agent.assure.token import TokenAnswer
 from agent.core.answer import Answer, Operation
@@ -46,7 +45,7 @@ class AssureClient:
         config: Config,
         clock: Clock,
         observe: Observer = lambda operation, result, seconds: None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
         acquire: Acquire | None = None,
         on_token_answer: Callable[[TokenAnswer], None] = lambda answer: None,
         on_answer: Callable[[Answer[Any]], None] = lambda answer: None,

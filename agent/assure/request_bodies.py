@@ -1,11 +1,11 @@
 """The bodies and queries of requests. They contain documented fields only, and no empty ones."""
 
-from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import orjson
+from pybase64 import b64encode
 
 from agent.core.assure_types import PROVIDER, CaptureOptions, Depiction, ProcessType, Status
 from agent.ports import Image

@@ -35,6 +35,8 @@ _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 def parse(body: bytes) -> object:
     """The body as JSON, or NOT_JSON. orjson refuses NaN, bad UTF-8 and nesting deeper than 1024."""
+    if not body:
+        return NOT_JSON
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -5,9 +5,8 @@ A call that may not be sent is *busy* at once: it did not happen, and it blocks 
 """
 
 import asyncio
-import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -22,6 +21,8 @@ from agent.platform.callbacks import isolated
 from agent.ports import Clock, Remote
 
 T = TypeVar("T")
+_Circuits = tuple[OpenCircuit | None, OpenCircuit | None, OpenCircuit | None]
+"""The next token request, the reported circuit of the token endpoint, and Assure's."""
 
 MISSING_NOT_TRUSTED: Final = "not-believed"  # the cause of a 404 that most likely comes from a wrong account
 LIST_ATTEMPTS: Final = 3  # attempts to read a list, without a pause between them
@@ -80,9 +81,11 @@ class Throttle:
 
     async def _attempt(self, send: Send, call: Call, read: Reader[T]) -> tuple[AnswerSignal, Answer[T]]:
         now = self._clock.now()
-        if not self.is_closed(now) and await self._limiter.acquire(now):
+        closed = self.is_closed(now)
+        if not closed and await self._limiter.acquire(now):
             now = self._clock.now()
-        if self.is_closed(now):  # now, or since the wait for the rate limit began
+            closed = self.is_closed(now)  # since the wait for the rate limit began
+        if closed:
             wait = None if self._needs_probe else self._breaker.opens_at(now) - now
             return AnswerSignal.NEUTRAL, Busy(evidence=Evidence(cause=NOT_SENT), retry_after=wait)
         number = self._breaker.start_call()
@@ -90,12 +93,14 @@ class Throttle:
             answer = await send(call, read)
         finally:
             self._breaker.end_call(number)
-        signal = signal_of(answer, call.dossier_id, call.expect_missing)
-        with self._reporting_changes():
-            retry_after = answer.retry_after if isinstance(answer, Busy | Unknown) else None
-            if answer.evidence.trouble is Trouble.NO_TOKEN:
-                retry_after = None  # of the token endpoint
-            self._breaker.record(signal, self._clock.now(), self._jitter(), call.dossier_id or "", retry_after)
+        target = call.dossier_id
+        signal = signal_of(answer, target, call.expect_missing)
+        retry_after = answer.retry_after if isinstance(answer, (Busy, Unknown)) else None
+        if answer.evidence.trouble is Trouble.NO_TOKEN:
+            retry_after = None  # of the token endpoint
+        before = self._circuits
+        self._breaker.record(signal, self._clock.now(), self._jitter(), target or "", retry_after)
+        self._report_changes(before)
         opened = self._breaker.opened
         if opened is not None and isinstance(answer, Refused) and opened.cause is _ACCOUNT.get(signal):
             # Most likely this refusal concerns the account, not this request: it counts as not sent.
@@ -107,8 +112,7 @@ class Throttle:
     @property
     def opened(self) -> OpenCircuit | None:
         """The open circuit. Of two, the one that needs the operator, otherwise the one that opened first."""
-        both = [one for one in (self._token.opened, self._breaker.opened) if one is not None]
-        return min(both, key=lambda one: (one.cause is not Cause.CREDENTIALS, one.since), default=None)
+        return _reported(self._circuits)
 
     def is_closed(self, now: float) -> bool:
         """True while no call is sent."""
@@ -132,18 +136,20 @@ class Throttle:
 
     def trust_missing(self) -> None:
         """The operator confirms that the missing dossiers were deleted."""
-        with self._reporting_changes():
-            self._breaker.trust_missing(self._clock.now())
+        before = self._circuits
+        self._breaker.trust_missing(self._clock.now())
+        self._report_changes(before)
 
     def token_answered(self, answer: TokenAnswer) -> None:
         """The token endpoint answered, or failed to. One answer counts once, for all calls that waited for it."""
-        with self._reporting_changes():
-            if isinstance(answer, Done):
-                self._token.issued()
-            else:
-                denied, certain = answer.evidence.status in (401, 403), isinstance(answer, Refused)
-                pause = answer.retry_after if isinstance(answer, Busy) else None
-                self._token.failed(self._clock.now(), self._jitter(), pause or 0.0, denied, certain)
+        before = self._circuits
+        if isinstance(answer, Done):
+            self._token.issued()
+        else:
+            denied, certain = answer.evidence.status in (401, 403), isinstance(answer, Refused)
+            pause = answer.retry_after if isinstance(answer, Busy) else None
+            self._token.failed(self._clock.now(), self._jitter(), pause or 0.0, denied, certain)
+        self._report_changes(before)
 
     async def run_probes(self) -> None:
         """Request a token, or send a probe, at intervals while a circuit is open. Runs until it is cancelled."""
@@ -169,8 +175,9 @@ class Throttle:
             elif (opened := self._breaker.opened) is not None:
                 well = await (self._probe_missing() if opened.cause is Cause.MISSING else self._probe_reads())
                 if self._breaker.opened is opened and self._token.next is None:
-                    with self._reporting_changes():
-                        self._breaker.record_probe(well, self._clock.now(), self._jitter())
+                    before = self._circuits
+                    self._breaker.record_probe(well, self._clock.now(), self._jitter())
+                    self._report_changes(before)
         finally:
             self.probing = False
 
@@ -192,20 +199,35 @@ class Throttle:
         listed = await self._remote.list_dossiers()
         return isinstance(listed, Done) and any(row.reference and self._ours(row.reference) for row in listed.value)
 
-    @contextlib.contextmanager
-    def _reporting_changes(self) -> Iterator[None]:
-        """Report each change that the block makes to the circuits."""
-        shut, before, awaited = self._needs_probe, self.opened, (self._token.next, self._breaker.opened)
-        yield
-        after = self.opened
-        if (before and before.cause) != (after and after.cause):
-            self._on_circuit_change(after)
-        if shut != self._needs_probe:
+    @property
+    def _circuits(self) -> _Circuits:
+        return self._token.next, self._token.opened, self._breaker.opened
+
+    def _report_changes(self, before: _Circuits) -> None:
+        """Report each change of the circuits since `before`. Nearly all answers change none."""
+        now = self._circuits
+        if before == now:
+            return
+        known, opened = _reported(before), _reported(now)
+        if (known and known.cause) != (opened and opened.cause):
+            self._on_circuit_change(opened)
+        if _need_probe(before) != _need_probe(now):
             self._wake()
-        if awaited != (self._token.next, self._breaker.opened):
+        if (before[0], before[2]) != (now[0], now[2]):
             self._moved.set()
 
     @property
     def _needs_probe(self) -> bool:
-        """True while only a probe can close the circuit."""
-        return self._token.next is not None or self._breaker.opened is not None
+        return _need_probe(self._circuits)
+
+
+def _reported(circuits: _Circuits) -> OpenCircuit | None:
+    _, token, assure = circuits
+    both = [one for one in (token, assure) if one is not None]
+    return min(both, key=lambda one: (one.cause is not Cause.CREDENTIALS, one.since), default=None)
+
+
+def _need_probe(circuits: _Circuits) -> bool:
+    """True while only a probe can close a circuit."""
+    awaited, _, assure = circuits
+    return awaited is not None or assure is not None

@@ -23,14 +23,14 @@ def main() -> None:
 
 
 def _run() -> int:
-    from agent.cli.app import app
+    from agent.cli.app import create_app
     from agent.cli.output import print_error
     from agent.core.errors import AgentError, WrongUse
 
     try:
         _refuse_bytes(sys.argv[1:])
         with _shared_options(sys.argv[1:]) as arguments:
-            app(arguments, prog_name="assure-agent")
+            create_app(arguments)(arguments, prog_name="assure-agent")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except AgentError as error:

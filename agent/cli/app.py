@@ -1,44 +1,48 @@
 """The application and its commands."""
 
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from agent import __version__
-from agent.cli import (
-    approve,
-    audit,
-    backup,
-    claims,
-    describe,
-    doctor,
-    document_types,
-    explain,
-    forget,
-    get,
-    page,
-    pause,
-    plan,
-    rerun,
-    resolve,
-    restore,
-    run,
-    sandbox,
-    schema,
-    validate,
-    wait,
-)
 
-app = typer.Typer(
-    name="assure-agent",
-    help="Reconcile identity verification requests in a folder with Signicat Assure (PictureID).\n\n"
-    "Exit codes: 0 success, 1 error, 2 wrong use, 3 a request is held, 4 not settled at the timeout, 5 refused files.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_COMMANDS = (
+    "run", "plan", "get", "explain", "describe", "wait", "validate", "document-types", "schema", "page", "resolve",
+    "rerun", "approve", "pause", "resume", "claims", "forget", "backup", "restore", "doctor",
+)  # fmt: skip
+_GROUPS = ("sandbox", "audit")
+_MODULES = {"resume": "pause"}  # the commands that have no module of their own name
+
+
+def create_app(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The application with all commands, or only with the command that `arguments` begin with.
+
+    The imports of all commands cost ten times as much CPU as those of `get`. Only the help and an unknown command need
+    all of them.
+    """
+    app = typer.Typer(
+        name="assure-agent",
+        help="Reconcile identity verification requests in a folder with Signicat Assure (PictureID).\n\n"
+        "Exit codes: 0 success, 1 error, 2 wrong use, 3 a request is held, 4 not settled at the timeout, "
+        "5 refused files.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    first = arguments[0] if arguments else ""
+    one = first in _COMMANDS or first in _GROUPS
+    for name in (first,) if one else (*_COMMANDS, *_GROUPS):
+        module = import_module(f"agent.cli.{_MODULES.get(name, name.replace('-', '_'))}")
+        if name in _GROUPS:
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(getattr(module, name.replace("-", "_")))
+    return app
 
 
 def _version(asked: bool) -> None:
@@ -47,7 +51,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
@@ -63,27 +66,3 @@ def _root(
     ] = None,
 ) -> None:
     """Declare the options that every command accepts. `agent.cli.main` removes the last three from the arguments."""
-
-
-app.command("run")(run.run)
-app.command("plan")(plan.plan)
-app.command("get")(get.get)
-app.command("explain")(explain.explain)
-app.command("describe")(describe.describe)
-app.command("wait")(wait.wait)
-app.command("validate")(validate.validate)
-app.command("document-types")(document_types.document_types)
-app.command("schema")(schema.schema)
-app.add_typer(sandbox.app, name="sandbox")
-app.command("page")(page.page)
-app.command("resolve")(resolve.resolve)
-app.command("rerun")(rerun.rerun)
-app.command("approve")(approve.approve)
-app.command("pause")(pause.pause)
-app.command("resume")(pause.resume)
-app.command("claims")(claims.claims)
-app.command("forget")(forget.forget)
-app.command("backup")(backup.backup)
-app.command("restore")(restore.restore)
-app.command("doctor")(doctor.doctor)
-app.add_typer(audit.app, name="audit")

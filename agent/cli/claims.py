@@ -14,8 +14,9 @@ from agent.core.errors import AgentError, UnknownRequest
 from agent.core.record import Record
 from agent.core.timestamps import format_optional_timestamp
 from agent.platform.settings import Settings
-from agent.store.claims_keyring import ClaimsKeyring, StoredClaims
+from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.readonly import ReadOnlyStore
+from agent.store.stored_claims import StoredClaims
 
 
 def claims(

@@ -31,6 +31,10 @@ class CreateBarrier:
             if left or blocks_creates(record, self._policy):
                 self._since[record.uid] = now
 
+    def concerns(self, record: Record) -> bool:
+        """False if `update` has no effect: nothing is blocked, and the record has no doubt about a create."""
+        return bool(self._since) or record.doubt is EffectKind.CREATE_DOSSIER
+
     def update(self, record: Record, now: float) -> None:
         """Update the block of a record that changed."""
         if blocks_creates(record, self._policy):

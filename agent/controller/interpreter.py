@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Awaitable, Callable
-from functools import singledispatchmethod
 from typing import Any, Generic, TypeVar
 
 from agent.core import effect as e
@@ -48,31 +47,40 @@ class Interpreter:
         self._clock = clock
         self._chance = chance
         self._seals = seals
-        self.perform: Callable[[e.Effect], Awaitable[o.Answered]] = self._perform
-        """Perform the effect once and return the observation. Bound once, because each access builds a function."""
+        self._performers: dict[type[e.Effect], Callable[[Any], Awaitable[o.Answered]]] = {
+            e.ReserveStart: self._reserve_start,
+            e.CreateDossier: self._create_dossier,
+            e.FindDossier: self._find_dossier,
+            e.CreateProcess: self._create_process,
+            e.StartCapture: self._start_capture,
+            e.VerifyImages: self._verify_images,
+            e.UploadImages: self._upload_images,
+            e.CompareImages: self._compare_images,
+            e.StartVerification: self._start_verification,
+            e.ReadProcess: self._read_process,
+            e.ReadDossier: self._read_dossier,
+            e.DeleteDossier: self._delete_dossier,
+        }
         self._dossiers = _SharedRead(lambda _: remote.list_dossiers())
         self._processes = _SharedRead(lambda since: list_all_processes(remote, since - CLOCK_MARGIN, ()))
 
-    @singledispatchmethod
-    async def _perform(self, effect: e.Effect) -> o.Answered:
-        raise NotImplementedError(type(effect).__name__)
+    def perform(self, effect: e.Effect) -> Awaitable[o.Answered]:
+        """Perform the effect once and return the observation."""
+        return self._performers[type(effect)](effect)
 
-    @_perform.register
-    async def _(self, _effect: e.ReserveStart) -> o.Answered:
+    async def _reserve_start(self, _effect: e.ReserveStart) -> o.Answered:
         until = self._budget.take()
         if until is None:
             return o.StartReserved(**self._local_fields())
         return o.BudgetExhausted(until=until, **self._local_fields())
 
-    @_perform.register
-    async def _(self, effect: e.CreateDossier) -> o.Answered:
+    async def _create_dossier(self, effect: e.CreateDossier) -> o.Answered:
         answer = await self._remote.create_dossier(effect.reference)
         if isinstance(answer, Done):
             return o.DossierCreated(dossier_id=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
-    @_perform.register
-    async def _(self, effect: e.FindDossier) -> o.Answered:
+    async def _find_dossier(self, effect: e.FindDossier) -> o.Answered:
         answer = await self._dossiers.read(effect.since)
         if not isinstance(answer, Done):
             return self._failure(effect.kind, answer)
@@ -87,8 +95,7 @@ class Interpreter:
             **self._answer_fields(answer),
         )
 
-    @_perform.register
-    async def _(self, effect: e.CreateProcess) -> o.Answered:
+    async def _create_process(self, effect: e.CreateProcess) -> o.Answered:
         if (changed := await self._document_type(effect)) is not None:
             return changed
         answer = await self._remote.create_process(effect.dossier_id, effect.process_type, effect.document_id)
@@ -102,22 +109,19 @@ class Interpreter:
             **self._answer_fields(answer),
         )
 
-    @_perform.register
-    async def _(self, effect: e.StartCapture) -> o.Answered:
+    async def _start_capture(self, effect: e.StartCapture) -> o.Answered:
         answer = await self._remote.start_capture(effect.dossier_id, effect.options)
         if isinstance(answer, Done):
             return o.CaptureStarted(link=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
-    @_perform.register
-    async def _(self, effect: e.VerifyImages) -> o.Answered:
-        images = await self._images.read(effect.images)
-        if isinstance(images, UnusableImage):
-            return self._unfit_images(effect.kind, images)
+    async def _verify_images(self, effect: e.VerifyImages) -> o.Answered:
+        unusable = await self._images.verify(effect.images)
+        if unusable is not None:
+            return self._unfit_images(effect.kind, unusable)
         return o.ImagesVerified(**self._local_fields())
 
-    @_perform.register
-    async def _(self, effect: e.UploadImages) -> o.Answered:
+    async def _upload_images(self, effect: e.UploadImages) -> o.Answered:
         images = await self._images.read(effect.images)
         if isinstance(images, UnusableImage):
             return self._unfit_images(effect.kind, images)
@@ -126,8 +130,7 @@ class Interpreter:
             return o.ImagesUploaded(**self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
-    @_perform.register
-    async def _(self, effect: e.CompareImages) -> o.Answered:
+    async def _compare_images(self, effect: e.CompareImages) -> o.Answered:
         differing: list[Depiction] = []
         for image in effect.images:
             answer = await self._remote.read_image(effect.dossier_id, effect.process_id, image.depiction)
@@ -137,15 +140,13 @@ class Interpreter:
                 differing.append(image.depiction)
         return o.ImagesCompared(differing=tuple(differing), **self._local_fields())
 
-    @_perform.register
-    async def _(self, effect: e.StartVerification) -> o.Answered:
+    async def _start_verification(self, effect: e.StartVerification) -> o.Answered:
         answer = await self._remote.start_verification(effect.dossier_id, effect.process_id)
         if isinstance(answer, Done):
             return o.VerificationStarted(status=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
-    @_perform.register
-    async def _(self, effect: e.ReadProcess) -> o.Answered:
+    async def _read_process(self, effect: e.ReadProcess) -> o.Answered:
         if effect.claims_request is not None:
             return await self._read_result(effect, effect.claims_request)
         answer = await self._remote.read_process(effect.dossier_id, effect.process_id)
@@ -167,15 +168,13 @@ class Interpreter:
             return o.ClaimsEncryptionFailed(reading=reading, reason=error.reason, **stamp)
         return o.ProcessRead(reading=reading, encrypted_claims=sealed, **stamp)
 
-    @_perform.register
-    async def _(self, effect: e.ReadDossier) -> o.Answered:
+    async def _read_dossier(self, effect: e.ReadDossier) -> o.Answered:
         answer = await self._remote.read_dossier(effect.dossier_id, effect.expect_missing)
         if isinstance(answer, Done):
             return o.DossierRead(reading=answer.value, **self._answer_fields(answer))
         return self._failure(effect.kind, answer)
 
-    @_perform.register
-    async def _(self, effect: e.DeleteDossier) -> o.Answered:
+    async def _delete_dossier(self, effect: e.DeleteDossier) -> o.Answered:
         answer = await self._remote.delete_dossier(effect.dossier_id, effect.expect_missing)
         if isinstance(answer, Done):
             return o.DossierDeleted(**self._answer_fields(answer))

@@ -17,7 +17,7 @@ from agent.core.machine import admit, step
 from agent.core.observations import Observation, Resumed, TimerFired
 from agent.core.policy import Policy
 from agent.core.record import Record
-from agent.core.step import Step
+from agent.core.step import Step, committed_together
 from agent.platform.callbacks import isolated
 from agent.ports import Clock, DueRecords, Gate, Receipt
 
@@ -212,25 +212,26 @@ class Reconciler:
             self._wake.set()
 
     async def _run_until_waiting(self, record: Record) -> None:
-        """Process a record until it waits. A step that only changes the pace is committed with the next answer."""
+        """Process a record until it waits. Some steps are committed with the answer to the next read."""
         observation: Observation | None = self._queue.dequeue(record.uid) if record.intent is None else None
+        now = self._clock.now()
         if observation is None:
             kind = TimerFired if record.intent is None else Resumed
-            observation = kind(at=self._clock.now(), jitter=self._chance())
-        stored = record
+            observation = kind(at=now, jitter=self._chance())
+        later: Step | None = None
         while observation is not None:
-            policy, ask = self._current_policy()
+            policy, ask = self._current_policy(now)
             taken = step(record, observation, policy, request_effect=ask)
-            if not taken.commit_later:
-                if taken.record is not stored:
-                    whole = taken if taken.before is stored else replace(taken, before=stored)
+            whole = taken if later is None else committed_together(later, taken)
+            later = whole if taken.commit_later else None
+            if later is None:
+                if whole.changed:
                     await self._commit([whole])
                 elif taken.effect is None and isinstance(observation, TimerFired):
                     self._park_idle(record, policy, ask)
-                stored = taken.record
             record = taken.record
             if taken.effect is None:
-                observation = self._queue.dequeue(record.uid)
+                observation, now = self._queue.dequeue(record.uid), self._clock.now()
                 continue
             if not taken.effect.kind.local:
                 self._calling.add(record.uid)
@@ -240,14 +241,14 @@ class Reconciler:
                 observation = await self._interpreter.perform(taken.effect)
             finally:
                 self._calling.discard(record.uid)
+            now = observation.at  # the interpreter has just read the clock
 
-    def _current_policy(self) -> tuple[Policy, bool]:
+    def _current_policy(self, now: float) -> tuple[Policy, bool]:
         """The current policy, and True when effects may be requested."""
-        now, confirmed = self._clock.now(), self._clock.confirmed
-        policy = (
-            replace(self._delivery_policy, creates_blocked=True) if self._barrier.active(now) else self._delivery_policy
-        )
-        return policy, confirmed and not self._stopping and not self._gate.is_closed(now)
+        policy = self._delivery_policy
+        if self._barrier.active(now):
+            policy = replace(policy, creates_blocked=True)
+        return policy, self._clock.confirmed and not self._stopping and not self._gate.is_closed(now)
 
     @property
     def _delivery_policy(self) -> Policy:
@@ -272,10 +273,13 @@ class Reconciler:
             self._on_step(taken)
 
     def _update_barrier(self, steps: Sequence[Step]) -> None:
+        records = [taken.record for taken in steps if self._barrier.concerns(taken.record)]
+        if not records:
+            return
         now = self._clock.now()
         before = self._barrier.active(now)
-        for taken in steps:
-            self._barrier.update(taken.record, now)
+        for record in records:
+            self._barrier.update(record, now)
         if before and not self._barrier.active(now):
             self._queue.unpark_all()
             self._wake.set()

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from agent.core.answer import CallResult, Evidence, Trouble
-from agent.core.observations import Answered, Observation, answered_effect
+from agent.core.effect import EffectKind
+from agent.core.observations import Answered, Observation
 from agent.core.record import Record
 
 _CRASHED = Evidence(trouble=Trouble.CRASHED, cause="crashed")
@@ -18,9 +19,8 @@ class Attempted:
     evidence: Evidence
 
 
-def call_result(observation: Observation) -> tuple[CallResult, str] | None:
-    """The class of Assure's answer and its trace id or "", also for reads. None when no call was sent."""
-    kind = answered_effect(observation)
+def call_result(observation: Observation, kind: EffectKind | None) -> tuple[CallResult, str] | None:
+    """The class of the answer to this kind of effect, and its trace id or "". None when no call was sent."""
     if kind is None or kind.local or not isinstance(observation, Answered):
         return None
     return observation.result, observation.evidence.trace_id

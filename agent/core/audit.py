@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from agent.core.fast_replace import changed_fields
 from agent.core.record import Hold, Intent, Record, Result
 
 Audited = dict[str, Any]
@@ -38,22 +37,15 @@ def audited(record: Record) -> Audited:
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def difference(before: Record | None, after: Record) -> Audited:
-    """The audited fields that changed. The value of a field that lost its value is None.
-
-    Most steps share most values with the record before, so the comparison is by identity first.
-    """
-    if before is None:
-        return audited(after)
-    moved = changed_fields(before, after)
+def difference(before: Record, after: Record) -> Audited:
+    """The audited values that changed. The value of a field that lost its value is None."""
     changes: Audited = {}
-    for name in moved & _RECORD_FIELDS_BY_NAME.keys():
-        key, shown = _RECORD_FIELDS_BY_NAME[name]
-        _compare(changes, key, getattr(before, name), getattr(after, name), shown)
-    if "desired" in moved:
-        for key, name, shown in _DESIRED_FIELDS:
-            _compare(changes, key, getattr(before.desired, name), getattr(after.desired, name), shown)
-    if "result" in moved:
+    _compare(changes, _RECORD_FIELDS, vars(before), vars(after))
+    if before.desired is not after.desired:
+        fields = [name for _, name, _ in _DESIRED_FIELDS]
+        old, new = ({name: getattr(one.desired, name) for name in fields} for one in (before, after))
+        _compare(changes, _DESIRED_FIELDS, old, new)
+    if before.result is not after.result:
         old, new = _result_fields(before.result), _result_fields(after.result)
         changes.update({key: new.get(key) for key in old | new if old.get(key) != new.get(key)})
     return changes
@@ -72,9 +64,11 @@ def _digested_fields(record: Record) -> tuple[object, ...]:
     return record.name, record.desired.labels, record.desired.file, record.desired.author, followed
 
 
-def _compare(changes: Audited, key: str, old: Any, new: Any, serialize: Callable[[Any], Any]) -> None:
-    if (value := serialize(new)) != serialize(old):
-        changes[key] = value
+def _compare(changes: Audited, fields: "_Fields", old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Add the audited values that differ. Most fields are the same object in both records, so identity comes first."""
+    for key, name, shown in fields:
+        if new[name] is not old[name] and (value := shown(new[name])) != shown(old[name]):
+            changes[key] = value
 
 
 def _same(value: Any) -> Any:
@@ -82,7 +76,7 @@ def _same(value: Any) -> Any:
 
 
 def _enum_value(value: StrEnum | None) -> str | None:
-    return None if value is None else value.value
+    return None if value is None else value._value_  # `value` would call two functions
 
 
 def _or_none(value: Any) -> Any:
@@ -94,7 +88,7 @@ def _hold(hold: Hold | None) -> Audited | None:
 
 
 def _intent(intent: Intent | None) -> Audited | None:
-    return None if intent is None else {"effect": intent.kind.value, "number": intent.number}
+    return None if intent is None else {"effect": _enum_value(intent.kind), "number": intent.number}
 
 
 def _result_fields(result: Result | None) -> Audited:
@@ -140,7 +134,7 @@ _RECORD_FIELDS: _Fields = (
     ("doneAt", "done_at", _same),
     ("shownAt", "shown_at", _same),
 )
-_RECORD_FIELDS_BY_NAME = {name: (key, shown) for key, name, shown in _RECORD_FIELDS}
+
 _DESIRED_FIELDS: _Fields = (
     ("mode", "mode", _same),
     ("processType", "process_type", _enum_value),

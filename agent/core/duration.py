@@ -44,6 +44,7 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+@lru_cache(1000)
 def format_duration(seconds: float) -> str:
     """The shortest text for which `parse_duration` returns the same float. Days begin at `2d`, so `24h` stays."""
     left = round(seconds * 1_000_000)

@@ -1,10 +1,8 @@
 """Fast copies of frozen dataclasses with changes. A step makes many of them."""
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-T = TypeVar("T")
-
-__all__ = ["changed_fields", "replace"]
+__all__ = ["replace"]
 
 if TYPE_CHECKING:  # for mypy, which then checks names and types of the changes
     from dataclasses import replace
@@ -20,14 +18,9 @@ else:
         fields = getattr(value, "__dict__", None)
         if fields is None or hasattr(value, "__post_init__"):
             return _replace(value, **changes)
-        if not changes.keys() <= fields.keys():
+        whole = {**fields, **changes}
+        if len(whole) != len(fields):
             raise TypeError(f"unknown fields: {sorted(changes.keys() - fields.keys())}")
         copy = object.__new__(type(value))
-        copy.__dict__.update(fields, **changes)
+        object.__setattr__(copy, "__dict__", whole)
         return copy
-
-
-def changed_fields(before: T, after: T) -> set[str]:
-    """Names of the fields that are not identical in both. The caller compares their values."""
-    known = vars(before)
-    return {name for name, value in vars(after).items() if value is not known[name]}

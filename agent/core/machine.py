@@ -27,8 +27,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.attempt import Attempted, attempt_result, call_result
-from agent.core.audit import ANSWER, Event, difference, digested_fields_changed
+from agent.core.attempt import attempt_result, call_result
+from agent.core.audit import ANSWER, Event, audited, difference, digested_fields_changed
 from agent.core.effect import Effect, EffectKind
 from agent.core.errors import Impossible
 from agent.core.fast_replace import replace
@@ -97,7 +97,7 @@ def admit(record: Record, at: float, policy: Policy) -> Step:
     if policy.recovering:
         settled = recovery.hold_history_lost(settled, at)
     ready = replace(settled, due_at=next_due_at(settled, at, policy))
-    return Step(before=None, record=ready, events=(_event("Admitted", None, ready, at),))
+    return Step(before=None, record=ready, events=(Event(at=at, type="Admitted", changes=audited(ready)),))
 
 
 def step(record: Record, observation: Observation, policy: Policy, request_effect: bool = True) -> Step:
@@ -105,72 +105,68 @@ def step(record: Record, observation: Observation, policy: Policy, request_effec
 
     With `request_effect` false, the step requests no effect and the record stays due: for a shutdown, and for batches.
     """
+    at, kind = observation.at, answered_effect(observation)
     row = TABLE[record.phase].get(type(observation))
-    if row is None or not _expected(record, observation, policy):
+    if row is None or not _expected(record, observation, kind, policy):
         raise Impossible(
             f"{type(observation).__name__} in phase {record.phase} with intent {record.intent} is not in the table"
         )
-    applied = count_late_read(record, row.rule(record, observation, policy), observation, policy)
-    terminated = recovery.hold_if_recovering(
-        record, apply_terminations(applied, observation.at, policy), observation, policy
-    )
+    applied = count_late_read(record, row.rule(record, observation, policy), kind, at, policy)
+    terminated = recovery.hold_if_recovering(record, apply_terminations(applied, at, policy), observation, policy)
     _refuse_phases(record, row, applied, terminated)
-    effect = next_effect(terminated, observation.at, policy) if request_effect else None
-    intended = _intend(terminated, effect, observation.at)
-    scheduled = replace(intended, due_at=next_due_at(intended, observation.at, policy))
-    if vars(scheduled) == vars(record):  # `==` would build two tuples of fifty fields first
+    due_at = next_due_at(terminated, at, policy)
+    effect = next_effect(terminated, at, due_at, policy) if request_effect else None
+    same = terminated.phase is record.phase and terminated.generation == record.generation
+    after = replace(
+        terminated,
+        version=record.version + 1,
+        phase_at=terminated.phase_at if same else at,
+        **{"due_at": due_at} if effect is None or not effect.kind.mutates else _intend(terminated, effect, at),
+    )
+    changes = difference(record, after)
+    if not changes and vars(replace(after, version=record.version)) == vars(record):
         return Step(before=record, record=record, effect=effect)
-    same = scheduled.phase is record.phase and scheduled.generation == record.generation
-    entered = scheduled.phase_at if same else observation.at
-    after = replace(scheduled, version=record.version + 1, phase_at=entered)
     answered = attempt_result(record, observation)
-    event = _event(type(observation).__name__, record, after, observation.at, answered)
+    if answered is not None:
+        changes[ANSWER] = answered.result.value
+    event = Event(at=at, type=type(observation).__name__, changes=changes)
     return Step(
         before=record,
         record=after,
-        events=(event,) if event.changes or digested_fields_changed(record, after) else (),
+        events=(event,) if changes or digested_fields_changed(record, after) else (),
         effect=effect,
         orphan=possible_orphan(record, observation, after, policy),
         link=observation.link if isinstance(observation, CaptureStarted) else None,
         encrypted_claims=observation.encrypted_claims if isinstance(observation, ProcessRead) else None,
         answered=answered,
-        call_result=call_result(observation),
+        call_result=call_result(observation, kind),
     )
 
 
-def _expected(record: Record, observation: Observation, policy: Policy) -> bool:
+def _expected(record: Record, observation: Observation, kind: EffectKind | None, policy: Policy) -> bool:
     """True if the record expects this answer: its open intent, or its next read. `Resumed` answers any intent."""
-    kind = answered_effect(observation)
     if record.intent is not None:
         return isinstance(observation, Resumed) or record.intent.kind is kind
     return kind is None or (not kind.mutates and effect_for(record, observation.at, policy).kind is kind)
 
 
 def _refuse_phases(record: Record, row: Row, applied: Record, terminated: Record) -> None:
-    if applied.phase not in (record.phase, *row.to):
+    if applied.phase is not record.phase and applied.phase not in row.to:
         raise Impossible(f"{record.phase} -> {applied.phase} is not in the row of TABLE")
     if terminated.phase is not applied.phase and terminated.phase not in TERMINATIONS[applied.phase]:
         raise Impossible(f"{applied.phase} -> {terminated.phase} is not in TERMINATIONS")
 
 
-def _intend(record: Record, effect: Effect | None, at: float) -> Record:
-    if effect is None or not effect.kind.mutates:
-        return record
-    number = record.intents + 1
-    return replace(
-        record,
-        intent=Intent(kind=effect.kind, number=number, at=at),
-        intents=number,
-        billed=record.billed or effect.kind is EffectKind.START_VERIFICATION,
-        opened_at=record.opened_at if record.opened_at is not None else at,
-    )
-
-
-def _event(name: str, before: Record | None, after: Record, at: float, answered: Attempted | None = None) -> Event:
-    changes = difference(before, after)
-    if answered is not None:
-        changes[ANSWER] = answered.result.value
-    return Event(at=at, type=name, changes=changes)
+def _intend(record: Record, effect: Effect, at: float) -> dict[str, Any]:
+    """The fields that the intent of this effect changes. After a crash, the record is due at once."""
+    kind, number = effect.kind, record.intents + 1
+    return {
+        "intent": Intent(kind=kind, number=number, at=at),
+        "intents": number,
+        "billed": record.billed or kind is EffectKind.START_VERIFICATION,
+        "opened_at": record.opened_at if record.opened_at is not None else at,
+        "due_at": at,
+    }
 
 
 _DELETING = (Phase.DELETION,)  # `close` with a dossier

@@ -35,12 +35,13 @@ def next_due_at(record: Record, at: float, policy: Policy) -> float | None:
     if record.phase is Phase.DELETION:
         rest = record.delete_at if record.delete_at is not None and not record.deleted else 0.0
         return max(record.not_before, rest)
-    clock = deletion_deadline(record, policy)
-    if overdue(record, at, policy):
+    deadline = deletion_deadline(record, policy)
+    if deadline is None:
+        return _work_due(record, policy)
+    if at >= deadline:
         return _late_read_due(record, policy)
     work = _work_due(record, policy)
-    times = [time for time in (work, clock) if time is not None]
-    return min(times, default=None)
+    return deadline if work is None else min(work, deadline)
 
 
 def _work_due(record: Record, policy: Policy) -> float | None:
@@ -68,10 +69,9 @@ def _paced(record: Record, policy: Policy) -> float:
     return record.not_before
 
 
-def next_effect(record: Record, at: float, policy: Policy) -> e.Effect | None:
-    """The effect that is due now, or None."""
-    time = next_due_at(record, at, policy)
-    if record.intent is not None or time is None or at < time:
+def next_effect(record: Record, at: float, due_at: float | None, policy: Policy) -> e.Effect | None:
+    """The effect of a record that is due at `due_at`. None: it is not due yet, or no effect may follow."""
+    if record.intent is not None or due_at is None or at < due_at:
         return None
     effect = effect_for(record, at, policy)
     if policy.creates_blocked and effect.kind is e.EffectKind.CREATE_DOSSIER:

@@ -47,5 +47,6 @@ def notices(before: Record | None, record: Record, at: float, has_link: bool, ho
 
 def _deleted(before: Record, record: Record) -> bool:
     """True when the step confirmed the deletion, and no further attempt of the generation follows."""
-    left = record.phase is Phase.DONE or record.generation != before.generation
-    return before.phase is Phase.DELETION and left
+    if before.phase is not Phase.DELETION:
+        return False
+    return record.phase is Phase.DONE or record.generation != before.generation

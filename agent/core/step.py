@@ -4,7 +4,7 @@ The state machine makes steps (`agent/core/machine.py`). Every decision about a 
 two records alone. The store only translates a step into SQL.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.core.answer import CallResult
 from agent.core.attempt import Attempted
@@ -35,9 +35,9 @@ class Count:
     outcome: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: its many fields would cost 4 % of a step
 class Step:
-    """The result of one observation.
+    """The result of one observation. Its fields never change.
 
     The fields and the properties are written in one transaction. Only then is `effect` performed [I4].
     """
@@ -59,14 +59,24 @@ class Step:
 
     @property
     def commit_later(self) -> bool:
-        """True if only the pace changed and a read follows: the step may be committed with the answer."""
-        reads = self.effect is not None and not self.effect.kind.mutates
-        return self.changed and reads and not self.events and self.answered is None
+        """True if a read follows and the step may be committed with its answer: `committed_together`.
+
+        Either only the pace changed, or Assure answered the deletion of the dossier. After a crash before that commit,
+        the agent repeats the read, or the deletion, whose 404 counts as deleted.
+        """
+        if not self.changed or self.effect is None or self.effect.kind.mutates:
+            return False
+        return self.record.deleted if self.answered is not None else not self.events
 
     @property
     def at(self) -> float:
         """The time of the last event. A step that has anything to write here has an event."""
         return self.events[-1].at
+
+    @property
+    def answered_at(self) -> float:
+        """The time of the answer, which is the first event of a step that has one."""
+        return self.events[0].at
 
     @property
     def next_generation(self) -> bool:
@@ -99,8 +109,9 @@ class Step:
     @property
     def intended(self) -> Intent | None:
         """The intent that this step opens."""
-        intent = self.record.intent
-        return None if self.before is not None and self.before.intent == intent else intent
+        before, intent = self.before, self.record.intent
+        known = before is not None and (before.intent is intent or before.intent == intent)
+        return None if known else intent
 
     @property
     def reserved_at(self) -> float | None:
@@ -111,10 +122,12 @@ class Step:
     @property
     def start(self) -> Start | None:
         """The billable start: the intent to start a verification, or the capture link."""
-        intent = self.intended
-        if intent is not None and intent.kind is EffectKind.START_VERIFICATION:
-            return Start(process_id=self.record.process_id, at=intent.at)
-        return Start(process_id=None, at=self.at) if self._billed and self.record.process_id is None else None
+        process_id, intent = self.record.process_id, self.intended
+        if process_id is None:
+            return Start(process_id=None, at=self.at) if self._billed else None
+        if intent is None or intent.kind is not EffectKind.START_VERIFICATION:
+            return None
+        return Start(process_id=process_id, at=intent.at)
 
     @property
     def counts(self) -> tuple[Count, ...]:
@@ -189,6 +202,13 @@ class Step:
     @property
     def _outcome_known(self) -> bool:
         return self.before is None or (not self.next_generation and self.before.outcome is not None)
+
+
+def committed_together(first: Step, second: Step) -> Step:
+    """Both steps as one. `first` may be committed later, so `second` has the answer to its read."""
+    return replace(
+        second, before=first.before, events=first.events + second.events, answered=first.answered or second.answered
+    )
 
 
 def _deletes_images(record: Record) -> bool:

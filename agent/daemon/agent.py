@@ -25,6 +25,7 @@ from agent.daemon.composition import (
     build_web,
 )
 from agent.daemon.control_socket import serve_control_socket, socket_path
+from agent.daemon.first_scan import first_scan
 from agent.daemon.integrity_check import IntegrityCheck
 from agent.daemon.pause import WorkGate
 from agent.daemon.scheduler import Scheduler
@@ -179,35 +180,51 @@ class Agent:
             log_start(self._settings, self._url, self.events_url)
             await self._apply_changes_since_stop()
             await self._erasure.start(deletes=self._settings.images_after_upload == "delete")
-            await self.scan()
-            report_first_store(self._store, self._settings, self._telemetry)
-            gc.freeze()  # objects of a large folder live as long as the process: the collector need not visit them
-            await reach(self._assure.client, self._settings, wait_for_assure, self._shutdown, self._clock)
-            if self._clock_corrector is not None:
-                await self._clock_corrector.confirm_at_start()
-                await self._erasure.erase_due()
-            await self._work_gate.run_recovery(first=True)
-            scheduler = self._start_timers()
-            driving = asyncio.create_task(self._drive())
-            readers = self._start_readers()
-            following = asyncio.create_task(self._follow_source()) if wait_for_assure else None
-            try:
-                yield
-            finally:
-                if following is not None:
-                    following.cancel()
-                    await asyncio.gather(following, return_exceptions=True)
-                scheduler.stop()
-                self.stop()
-                await self._drain(driving)
-                for task in readers:
-                    task.cancel()
-                await asyncio.gather(*readers, return_exceptions=True)
-                await self._health.flush()
-                await self._maintenance.checkpoint()
-                self._log.info("ended")
+            # An older store needs the complete scan first: a recovery compares its requests with Assure's lists.
+            gradually = wait_for_assure and self._is_new_store()
+            finished, failed = self._first_scan_finished, self._shutdown.fail
+            async with first_scan(self._sync_triggers, gradually, finished, failed):
+                await reach(self._assure.client, self._settings, wait_for_assure, self._shutdown, self._clock)
+                if self._clock_corrector is not None:
+                    await self._clock_corrector.confirm_at_start()
+                    await self._erasure.erase_due()
+                await self._work_gate.run_recovery(first=True)
+                async with self._loops(follow_source=wait_for_assure):
+                    yield
         if self._shutdown.failure is not None:
             raise self._shutdown.failure
+
+    def _is_new_store(self) -> bool:
+        """True if this process created the store, and no earlier one was lost."""
+        recoveries = self._store.recoveries
+        return recoveries.fresh and recoveries.open() is None
+
+    def _first_scan_finished(self) -> None:
+        report_first_store(self._store, self._settings, self._telemetry)
+        gc.freeze()  # objects of a large folder live as long as the process: the collector need not visit them
+
+    @contextlib.asynccontextmanager
+    async def _loops(self, follow_source: bool) -> AsyncIterator[None]:
+        """Run the loops while the block runs."""
+        scheduler = self._start_timers()
+        driving = asyncio.create_task(self._drive())
+        readers = self._start_readers()
+        following = asyncio.create_task(self._follow_source()) if follow_source else None
+        try:
+            yield
+        finally:
+            if following is not None:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+            scheduler.stop()
+            self.stop()
+            await self._drain(driving)
+            for task in readers:
+                task.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+            await self._health.flush()
+            await self._maintenance.checkpoint()
+            self._log.info("ended")
 
     def _start_timers(self) -> Scheduler:
         scheduler = Scheduler(self._shutdown.fail)

@@ -31,7 +31,6 @@ from agent.platform.shutdown import Shutdown
 from agent.ports import Clock, Remote
 from agent.source.folder import Folder
 from agent.source.git_provenance import GitCheckout
-from agent.source.images import ImageFolder
 from agent.store.sqlite import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.recent_calls import RecentCalls
@@ -151,8 +150,9 @@ def build_controller(common: CommonParts, assure: AssureParts, on_step: Callable
     budget = StartBudget(settings.max_starts_per_day, store, clock)
     common.metrics.start_budget(lambda: budget.left)
     remote = assure.remote
-    images = ImageFolder(settings.images_dir, settings.max_image_bytes)
-    interpreter = Interpreter(remote, images, assure.document_types, budget, clock, random.random, store.claims.keyring)
+    interpreter = Interpreter(
+        remote, common.rules.images, assure.document_types, budget, clock, random.random, store.claims.keyring
+    )
     reconciler = Reconciler(
         store,
         interpreter,

@@ -49,6 +49,8 @@ class Telemetry:
         held = step.held is not None
         if not (moved or held):
             return
+        if not (held or self._log.is_enabled_for(logging.INFO)):
+            return  # the values of the line cost more than the step's metrics
         result, trace_id = step.call_result or (step.answered.result if step.answered else None, None)
         if moved and before is not None and before.phase is Phase.DELETION and result is CallResult.REFUSED:
             result = CallResult.DONE  # the 404 that confirms the deletion

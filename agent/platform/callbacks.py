@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
 
-from agent.platform.log import logger
-
 P = ParamSpec("P")
 
 
@@ -23,6 +21,8 @@ def isolated(callback: Callable[P, object]) -> Callable[P, None]:
         try:
             callback(*arguments, **keywords)
         except Exception as error:
+            from agent.platform.log import logger  # imported late: commands that only read the store log nothing
+
             logger().error("a callback failed", error=_callback_location(error), hint="report it; the agent continues")
 
     return guarded

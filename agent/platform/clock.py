@@ -65,7 +65,7 @@ class Correction:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reading:
     """Assure's time in one answer, at this boot time."""
 
@@ -223,14 +223,18 @@ class SystemClock:
     # -- time passes
 
     def _advance(self) -> float:
-        elapsed, wall = self._elapsed(), self._wall()
-        passed, self._read_at = max(0.0, elapsed - self._read_at), elapsed
-        if abs(wall - elapsed - self._wall_offset) > DRIFT:  # the wall clock was set
+        """Read both clocks. A lifecycle has some forty readings, so this compares without calls of abs, min and max."""
+        elapsed, wall, last = self._elapsed(), self._wall(), self._last
+        passed, self._read_at = elapsed - self._read_at, elapsed
+        if passed < 0.0:
+            passed = 0.0
+        if not -DRIFT <= wall - elapsed - self._wall_offset <= DRIFT:  # the wall clock was set
             self._wall_offset, self._steady_since = wall - elapsed, elapsed
         ahead = wall - (self._now + passed)
-        witnessed = self._last is None or abs(wall - (elapsed + self._last.offset)) <= DRIFT
-        followed = witnessed and abs(ahead) <= DRIFT  # otherwise many small steps could add up
-        self._now += passed + (max(-passed / 2, min(ahead, passed)) if followed else 0.0)
+        # Only a small difference to a witnessed wall clock is followed: otherwise many small steps could add up.
+        if -DRIFT <= ahead <= DRIFT and (last is None or -DRIFT <= wall - (elapsed + last.offset) <= DRIFT):
+            passed += passed if ahead > passed else ahead if ahead > -passed / 2 else -passed / 2
+        self._now += passed
         return self._now
 
     def _error(self, seen: _Reading) -> float:

@@ -7,8 +7,6 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
-import aiohttp
-
 _NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
 
@@ -19,13 +17,12 @@ def connection_error_code(error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and its causes. aiohttp keeps the causes of a connector in separate attributes."""
+    """The error and its causes."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         yield error
         seen.append(error)
-        inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
-        error = inner or error.__cause__
+        error = error.__cause__
 
 
 def _code(error: BaseException) -> str:
@@ -36,9 +33,7 @@ def _code(error: BaseException) -> str:
             return "tls-" + _slug(reason)
         case ssl.SSLError():
             return "tls-handshake"
-        case aiohttp.ServerFingerprintMismatch():
-            return "tls-fingerprint"
-        case aiohttp.ClientConnectorDNSError() | socket.gaierror():
+        case socket.gaierror():
             return "dns"
         case ConnectionRefusedError():
             return "refused"

@@ -133,7 +133,7 @@ class _Endpoint:
     address: str
     trouble: EndpointTrouble | None = None
     failed_at: float = float("-inf")
-    succeeded_at: float = float("-inf")
+    succeeded: bool = True  # since the last failure
     reported_at: float = float("-inf")
     denied: int = 0  # 401 or 403 in a row
 
@@ -180,12 +180,14 @@ class EndpointHealth:
 
     def record(self, name: str, trouble: EndpointTrouble | None) -> None:
         """Record the result of a call. None: success."""
-        one, now = self._endpoints[name], self._clock.now()
+        one = self._endpoints[name]
         if trouble is None:
-            one.succeeded_at, one.denied = now, 0
-            self._end(name, one, now)
+            one.succeeded, one.denied = True, 0
+            if one.trouble is not None:
+                self._end(name, one, self._clock.now())
             return
-        one.failed_at = now
+        now = self._clock.now()
+        one.failed_at, one.succeeded = now, False
         before, trouble = one.trouble, replace(self._classified(name, one, trouble), address=one.address, at=now)
         one.trouble = replace(trouble, since=before.since if before is not None else now)
         grave = trouble.cause is EndpointCause.CREDENTIALS
@@ -200,7 +202,7 @@ class EndpointHealth:
         """End the troubles of endpoints that have recovered."""
         now = self._clock.now()
         for name, one in self._endpoints.items():
-            if one.succeeded_at >= one.failed_at:
+            if one.succeeded:
                 self._end(name, one, now)
 
     def _classified(self, name: str, one: _Endpoint, trouble: EndpointTrouble) -> EndpointTrouble:

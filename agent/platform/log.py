@@ -58,7 +58,7 @@ def configure(log_format: str, level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    for name in ("uvicorn", "uvicorn.error", "apscheduler", "asyncio", "aiohttp", "httpx", "httpcore"):
+    for name in ("uvicorn", "uvicorn.error", "apscheduler", "asyncio", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # messages of libraries may contain personal data
 
 

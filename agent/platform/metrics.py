@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from itertools import product
 from math import inf, nan
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -22,7 +22,8 @@ from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.platform.endpoint_health import EndpointCause, EndpointTrouble
 from agent.platform.log import lost_lines
-from agent.platform.metric_tables import COUNTERS, GAUGES, HISTOGRAMS, PREFIX, Definition
+from agent.platform.metric_families import CounterFamily, HistogramFamily
+from agent.platform.metric_tables import COUNTERS, GAUGES, HISTOGRAMS, PREFIX
 from agent.platform.store_metrics import StoreCollector
 from agent.ports import Clock, StoreStatistics
 
@@ -31,68 +32,51 @@ class Metrics:
     """All metrics of one agent, in a registry of their own."""
 
     def __init__(self, clock: Clock) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] # `_created` series double the number of series
         self.registry = registry = CollectorRegistry()
         self._clock = clock
-        self._histograms = {
-            name: Histogram(PREFIX + name, one.help, tuple(one.labels), buckets=one.buckets, registry=registry)
-            for name, one in HISTOGRAMS.items()
-        }
-        self._counters = {
-            name: Counter(PREFIX + name, one.help, tuple(one.labels), registry=registry)
-            for name, one in COUNTERS.items()
-        }
+        self._histograms = {name: HistogramFamily(name, one) for name, one in HISTOGRAMS.items()}
+        self._counters = {name: CounterFamily(name, one) for name, one in COUNTERS.items()}
+        for family in (*self._histograms.values(), *self._counters.values()):
+            registry.register(family)
         self._gauges = {
             name: Gauge(PREFIX + name, one.help, tuple(one.labels), registry=registry) for name, one in GAUGES.items()
         }
-        tables: tuple[tuple[Iterable[Histogram | Counter | Gauge], Iterable[Definition]], ...] = (
-            (self._histograms.values(), HISTOGRAMS.values()),
-            (self._counters.values(), COUNTERS.values()),
-            (self._gauges.values(), GAUGES.values()),
-        )
-        for families, definitions in tables:
-            for family, definition in zip(families, definitions, strict=True):
-                for values in product(*definition.labels.values()) if definition.labels else ():
-                    family.labels(*values)
+        for name, definition in GAUGES.items():
+            for values in product(*definition.labels.values()) if definition.labels else ():
+                self._gauges[name].labels(*values)
         for name, value in (("start_budget_remaining", inf), ("clock_skew_seconds", nan), ("clock_confirmed", 1.0)):
             self._gauges[name].set(value)
         self._gauges["build_info"].labels(__version__).set(1)
         registry.register(_LogCollector())
-        self._of_call: dict[tuple[Operation, str], tuple[Counter, Histogram]] = {}  # `labels` is slow
 
     @isolated
     def called(self, operation: Operation, result: str, seconds: float) -> None:
         """An HTTP request to Assure ended."""
-        children = self._of_call.get((operation, result))
-        if children is None:
-            duration = self._histograms["api_request_duration_seconds"].labels(operation)
-            children = self._counters["api_requests"].labels(operation, result), duration
-            self._of_call[operation, result] = children
-        children[0].inc()
-        children[1].observe(seconds)
+        self._counters["api_requests"].add((operation, result))
+        self._histograms["api_request_duration_seconds"].observe((operation,), seconds)
 
     @isolated
     def committed(self, seconds: float, pieces: int) -> None:
-        """A group commit ended."""
-        self._histograms["commit_duration_seconds"].observe(seconds)
-        self._histograms["commit_batch_size"].observe(pieces)
+        """A group commit ended. The thread of the writer calls this, and no other method of this class."""
+        self._histograms["commit_duration_seconds"].observe((), seconds)
+        self._histograms["commit_batch_size"].observe((), pieces)
 
     @isolated
     def received(self, received: EventResult) -> None:
         """The event endpoint answered a request."""
-        self._counters["events"].labels(received).inc()
+        self._counters["events"].add((received,))
         if received.genuine:
             self._gauges["last_event_timestamp_seconds"].set(self._clock.now())
 
     @isolated
     def dropped(self, listener: str, reason: Dropped) -> None:
         """A listener, one of LISTENERS, closed a connection."""
-        self._counters["connections_dropped"].labels(listener, reason).inc()
+        self._counters["connections_dropped"].add((listener, reason))
 
     @isolated
     def delivered(self, result: str, number: int) -> None:
         """A number of notifications was delivered, failed or was dropped."""
-        self._counters["deliveries"].labels(result).inc(number)
+        self._counters["deliveries"].add((result,), number)
 
     @isolated
     def step_committed(self, step: Step) -> None:
@@ -100,15 +84,15 @@ class Metrics:
         before, record = step.before, step.record
         if before is None or before.phase is record.phase:
             return
-        exemplar = {"uid": record.uid}  # leads from a bucket to `explain`
-        in_phase = max(0.0, record.phase_at - before.phase_at)
-        self._histograms["phase_duration_seconds"].labels(before.phase).observe(in_phase, exemplar)
+        uid, at = record.uid, record.phase_at  # the exemplar, which leads from a bucket to `explain`
+        in_phase = max(0.0, at - before.phase_at)
+        self._histograms["phase_duration_seconds"].observe((before.phase,), in_phase, uid, at)
         if record.phase is Phase.DONE and record.done_at is not None and record.outcome is not None:
-            total = self._histograms["request_duration_seconds"].labels(record.desired.mode, record.outcome)
-            total.observe(record.done_at - record.admitted_at, exemplar)
+            labels, total = (record.desired.mode, record.outcome), record.done_at - record.admitted_at
+            self._histograms["request_duration_seconds"].observe(labels, total, uid, at)
             if record.dossier_id is not None and record.delete_at is not None:
                 delay = max(0.0, record.done_at - record.delete_at)
-                self._histograms["deletion_delay_seconds"].observe(delay, exemplar)
+                self._histograms["deletion_delay_seconds"].observe((), delay, uid, at)
 
     @isolated
     def sync_finished(self, files: int, refused: int, waiting: int, passed_over: int, complete: bool) -> None:

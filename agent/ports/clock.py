@@ -1,7 +1,9 @@
 """The port to time."""
 
-import asyncio
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Clock(Protocol):
@@ -14,5 +16,5 @@ class Clock(Protocol):
     def confirmed(self) -> bool:
         """False while the time may be wrong. Until then the agent does nothing irreversible because of the time."""
 
-    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+    async def wait(self, event: "asyncio.Event", seconds: float | None) -> None:
         """Return when the event is set, or after this many seconds. None: no limit."""

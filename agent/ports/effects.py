@@ -28,6 +28,12 @@ class UnusableImage:
 class Pictures(Protocol):
     """The images folder."""
 
+    async def verify(self, images: Sequence[ImageRef]) -> UnusableImage | None:
+        """Check the admitted images. Returns the first one that changed or cannot be read, if there is one.
+
+        An image that this process read and that did not change since is not read again.
+        """
+
     async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | UnusableImage:
         """Read the admitted images. Returns the first one that changed or cannot be read instead, if there is one."""
 

@@ -8,7 +8,7 @@ refused if it leads out. The source folder itself may be a link: every scan reso
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from agent.source.loader import Document, LoadedFile
 from agent.source.ownership import Owners
 from agent.source.safe_read import ReadFailure, read_failure
 from agent.source.scan import FolderScan, ScannedFile, ScanOptions, Waiting, may_hide_names
+from agent.source.survey import Survey
+from agent.source.survey_walk import SurveyWalk
 from agent.source.yaml_reader import Limits
 
 SETTLE_SECONDS = 0.25
@@ -112,6 +114,7 @@ class Folder:
         self._waiting: Waiting = {}
         self._merged = _MergedFiles()
         self._folder_faults: tuple[Fault, ...] = ()  # of the last scan
+        self.surveyed: Collection[str] = ()  # the files that a gradual scan found before it read them
 
     @classmethod
     def of(cls, settings: Settings, settle: float = SETTLE_SECONDS) -> "Folder":
@@ -121,18 +124,33 @@ class Folder:
 
     def scan(self) -> Scan:
         """Scan the whole folder. Never raises an OSError."""
+        *_, scan = self._steps(gradually=False)
+        assert isinstance(scan, Scan)
+        return scan
+
+    def scan_gradually(self) -> Iterator[list[Document] | Scan]:
+        """As `scan`, but yield documents with unique names while the folder is read, and the scan at the end.
+
+        The names of all files are read before the first document is yielded.
+        """
+        return self._steps(gradually=True)
+
+    def _steps(self, gradually: bool) -> Iterator[list[Document] | Scan]:
         try:
             path = os.path.realpath(self._path, strict=True)
             status = os.stat(path)  # noqa: PTH116 - no Path objects here
             os.scandir(path).close()
         except OSError as error:
-            return self._failed_scan(error)
+            yield self._failed_scan(error)
+            return
         ignore = read_ignore(path, self._ignore)
         if isinstance(ignore, Fault):
-            return self._unreadable(ignore)
+            yield self._unreadable(ignore)
+            return
         self._ignore = ignore
-        walk = FolderScan(path, self._entries, self._waiting, self._options, ignore)
-        walk.run()
+        survey = self._survey(path) if gradually else None
+        walk = FolderScan(path, self._entries, self._waiting, self._options, ignore, survey)
+        yield from walk.steps()
         changed = walk.changed
         if len(walk.entries) != len(self._entries) or changed:
             changed |= self._entries.keys() - walk.entries.keys()
@@ -141,7 +159,7 @@ class Folder:
             )
         self._entries, self._waiting, self._folder_faults = walk.entries, walk.waiting, tuple(walk.faults)
         merged, retry_at = self._merged, walk.retry_at
-        return Scan(
+        yield Scan(
             complete=walk.complete,
             retry_after=None if retry_at is None else max(0.0, retry_at - self._options.monotonic()),
             files=walk.files,
@@ -154,6 +172,12 @@ class Folder:
             exposed=(*walk.exposed, *merged.exposed),
             root=FolderIdentity(path, status.st_dev, status.st_ino),
         )
+
+    def _survey(self, path: str) -> Survey:
+        walk = SurveyWalk(path, self._options, self._ignore)
+        walk.run()
+        self.surveyed = walk.survey.files.values()
+        return walk.survey
 
     def loaded_files(self) -> Iterator[tuple[str, LoadedFile]]:
         """Each file of the last scan, path and content, before names are compared; then the faults of folders."""

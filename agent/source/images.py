@@ -19,6 +19,7 @@ from agent.core.assure_types import Depiction
 from agent.core.effect import ImageRef
 from agent.ports import Image, UnusableImage
 from agent.source.diagnostics import printable_path
+from agent.source.known_images import KnownImages
 from agent.source.safe_read import ReadFailure, read_beneath, remove_beneath
 
 
@@ -66,16 +67,32 @@ _READ_THREADS = 8  # requests whose images are read at once: limits memory and d
 
 
 class ImageFolder:
-    """The images folder. `read` runs in threads, for a limited number of requests at once."""
+    """The images folder. `read` and `verify` run in threads, for a limited number of requests at once."""
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, known: KnownImages | None = None) -> None:
         self._folder, self._max_bytes = folder, max_bytes
+        self._known = known or KnownImages()
         self._pool = asyncio.Semaphore(_READ_THREADS)
+
+    def inspect(self, paths: Mapping[Depiction, str]) -> Mapping[Depiction, str] | tuple[UnusableImage, ...]:
+        """As the function `inspect`, and remember what was read. Blocking."""
+        return inspect(self._folder, paths, self._max_bytes, self._known)
+
+    async def verify(self, images: Sequence[ImageRef]) -> UnusableImage | None:
+        """The first image that changed or cannot be read. Images that did not change since their read are not read."""
+        async with self._pool:
+            return await asyncio.to_thread(self._first_unusable, images)
 
     async def read(self, images: Sequence[ImageRef]) -> Mapping[Depiction, Image] | UnusableImage:
         """The images as they were admitted, or the first one that changed or cannot be read."""
         async with self._pool:
             return await asyncio.to_thread(read_verified, self._folder, images, self._max_bytes)
+
+    def _first_unusable(self, images: Sequence[ImageRef]) -> UnusableImage | None:
+        if all(self._known.is_unchanged(str(self._folder), image.path, image.sha256) for image in images):
+            return None
+        found = read_verified(self._folder, images, self._max_bytes)
+        return found if isinstance(found, UnusableImage) else None
 
 
 def read_verified(
@@ -85,24 +102,24 @@ def read_verified(
     found: dict[Depiction, Image] = {}
     for image in images:
         content = _read(images_dir, image.path, max_bytes)
-        if isinstance(content, Image) and hashlib.sha256(content.content).hexdigest() != image.sha256:
+        if isinstance(content, _ReadImage) and content.sha256 != image.sha256:
             content = ImageProblem.CHANGED
         if isinstance(content, ImageProblem):
             return _unusable(image.depiction, content)
-        found[image.depiction] = content
+        found[image.depiction] = content.image
     return found
 
 
 def inspect(
-    images_dir: Path, paths: Mapping[Depiction, str], max_bytes: int
+    images_dir: Path, paths: Mapping[Depiction, str], max_bytes: int, known: KnownImages | None = None
 ) -> Mapping[Depiction, str] | tuple[UnusableImage, ...]:
     """Read every image; return the SHA-256 of each in hex, or all faults. `paths` are relative to `images_dir`."""
     digests: dict[Depiction, str] = {}
     faults: list[UnusableImage] = []
     for depiction, path in paths.items():
-        found = _read(images_dir, path, max_bytes)
-        if isinstance(found, Image):
-            digests[depiction] = hashlib.sha256(found.content).hexdigest()
+        found = _read(images_dir, path, max_bytes, known)
+        if isinstance(found, _ReadImage):
+            digests[depiction] = found.sha256
         elif found is ImageProblem.MISSING and (similar := _similar_path(images_dir, path)):
             message = f"the {depiction} image {_MESSAGES[found][0]}; there is {similar}"
             hint = "rename the file, or correct the path"
@@ -173,15 +190,28 @@ def protected(images_dir: Path) -> Path | None:
     return next((one for one in islice(folders, _MOST_FOLDERS) if not os.access(one, os.W_OK | os.X_OK)), None)
 
 
-def _read(images_dir: Path, path: str, max_bytes: int) -> Image | ImageProblem:
-    found = read_beneath(os.path.realpath(images_dir), path, max_bytes)
+@dataclass(frozen=True, slots=True)
+class _ReadImage:
+    image: Image
+    sha256: str
+
+
+def _read(images_dir: Path, path: str, max_bytes: int, known: KnownImages | None = None) -> _ReadImage | ImageProblem:
+    """Read one image, and digest it if it is whole. `known` remembers it."""
+    began = known.now() if known is not None else 0.0
+    found = read_beneath(str(images_dir), path, max_bytes)
     if isinstance(found, ReadFailure):
         return _PROBLEMS[found]
     media_type = _media_type(found.content)
     if media_type is None:
         return ImageProblem.FORMAT
     whole = _jpeg_ends(found.content) if media_type == "image/jpeg" else found.content.rfind(_PNG_END) >= 0
-    return Image(content=found.content, media_type=media_type) if whole else ImageProblem.CUT
+    if not whole:
+        return ImageProblem.CUT
+    sha256 = hashlib.sha256(found.content).hexdigest()
+    if known is not None:
+        known.remember(path, found, sha256, began)
+    return _ReadImage(Image(content=found.content, media_type=media_type), sha256)
 
 
 def _media_type(content: bytes) -> str | None:

@@ -18,8 +18,8 @@ from agent.platform.files import fsync_folder
 FileIdentity = tuple[int, int, int, int]  # size, ctime and mtime in nanoseconds, inode
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+_ROOT = _FOLDER & ~os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_CHUNK = 1 << 20
 
 
 class ReadFailure(StrEnum):
@@ -43,10 +43,11 @@ class NotDeleted:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of a file, and its identity while they were read."""
+    """The bytes of a file, and its identity and device while they were read."""
 
     content: bytes
     identity: FileIdentity
+    device: int
 
     def __repr__(self) -> str:
         return f"Content({len(self.content)} bytes)"
@@ -67,12 +68,12 @@ def read_failure(error: OSError) -> ReadFailure:
 
 
 def read_beneath(root: str, path: str, limit: int) -> Content | ReadFailure:
-    """Read the file at `path` below `root`, a resolved path, at most `limit` bytes. Never raises an OSError."""
+    """Read the file at `path` below `root`, at most `limit` bytes. Never raises an OSError.
+
+    `root` itself may be a link: it comes from the settings.
+    """
     try:
-        file = _open(root, path.split("/"))
-        if file is None:
-            inside, real = root.rstrip("/") + "/", os.path.realpath(f"{root}/{path}", strict=True)
-            file = _open(root, real.removeprefix(inside).split("/")) if real.startswith(inside) else None
+        file = _open_beneath(root, path)
     except OSError as error:
         return read_failure(error)
     if file is None:
@@ -83,6 +84,21 @@ def read_beneath(root: str, path: str, limit: int) -> Content | ReadFailure:
         return ReadFailure.UNREADABLE
     finally:
         os.close(file)
+
+
+def identify_beneath(root: str, path: str) -> tuple[FileIdentity, int] | None:
+    """The identity and the device of the file that `read_beneath` would read; None if it cannot be opened."""
+    try:
+        file = _open_beneath(root, path)
+        if file is None:
+            return None
+        try:
+            status = os.fstat(file)
+        finally:
+            os.close(file)
+    except OSError:
+        return None
+    return file_identity(status), status.st_dev
 
 
 def remove_beneath(root: str, path: str, limit: int, matches: Callable[[bytes], bool]) -> NotDeleted | None:
@@ -122,6 +138,16 @@ def remove_beneath(root: str, path: str, limit: int, matches: Callable[[bytes], 
     return None
 
 
+def _open_beneath(root: str, path: str) -> int | None:
+    """A descriptor of the file; None if a link leads out of the folder."""
+    file = _open(root, path.split("/"))
+    if file is not None:
+        return file
+    root = os.path.realpath(root)
+    inside, real = root.rstrip("/") + "/", os.path.realpath(f"{root}/{path}", strict=True)
+    return _open(root, real.removeprefix(inside).split("/")) if real.startswith(inside) else None
+
+
 def _open(root: str, parts: list[str]) -> int | None:
     """A descriptor of the file, opened without following a link; None for a link, or for an invalid part."""
     if not _names(parts) or (folder := _folder(root, parts[:-1])) is None:
@@ -142,7 +168,7 @@ def _names(parts: list[str]) -> bool:
 
 def _folder(root: str, parts: list[str]) -> int | None:
     """A descriptor of a folder, opened in the same way."""
-    folder = os.open(root, _FOLDER)
+    folder = os.open(root, _ROOT)
     try:
         for part in parts:
             inner = os.open(part, _FOLDER, dir_fd=folder)
@@ -162,10 +188,11 @@ def _read(file: int, limit: int) -> Content | ReadFailure:
         return ReadFailure.IRREGULAR
     if before.st_size > limit:
         return ReadFailure.TOO_LARGE
-    content = bytearray()
-    while len(content) <= limit and (chunk := os.read(file, min(_CHUNK, limit + 1 - len(content)))):
-        content += chunk
+    size = before.st_size
+    content = os.read(file, size + 1)  # one more, to see that the file is longer than its size
+    while 0 < len(content) < size and (more := os.read(file, size + 1 - len(content))):
+        content += more
     after = file_identity(os.fstat(file))
-    if after != file_identity(before) or len(content) != before.st_size:
+    if after != file_identity(before) or len(content) != size:
         return ReadFailure.CHANGING
-    return Content(bytes(content), after)
+    return Content(content, after, before.st_dev)

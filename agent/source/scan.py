@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 
 from agent.source.diagnostics import Fault, printable_path
 from agent.source.ignore import Ignore, is_near_miss, is_request_file
-from agent.source.loader import LoadedFile, load, refusal
+from agent.source.loader import Document, LoadedFile, load, refusal
 from agent.source.ownership import Owners
 from agent.source.safe_read import Content, FileIdentity, ReadFailure, read_beneath, read_failure
+from agent.source.survey import Survey
 from agent.source.yaml_reader import Limits
 
+_HANDED_OVER = 250  # documents that the walk hands over at once
 _MAX_MODELS = 1000  # models of new documents in memory at once; the others are parsed again when they are admitted
 
 
@@ -53,10 +55,19 @@ Waiting = dict[str, tuple[FileIdentity, float]]  # files that changed too recent
 
 
 class FolderScan:
-    """One walk. `old` has the entries of the previous walk, `waited` the files that were too young for it."""
+    """One walk. `old` has the entries of the previous walk, `waited` the files that were too young for it.
+
+    With a `survey` of the same folder, the walk hands over documents with unique names before it ends.
+    """
 
     def __init__(
-        self, root: str, old: Mapping[str, ScannedFile], waited: Waiting, options: ScanOptions, ignore: Ignore
+        self,
+        root: str,
+        old: Mapping[str, ScannedFile],
+        waited: Waiting,
+        options: ScanOptions,
+        ignore: Ignore,
+        survey: Survey | None = None,
     ) -> None:
         self._root, self._old, self._waited, self._options, self._ignore = root, old, waited, options, ignore
         self._followed: set[str] = set()  # hidden folders that links lead to
@@ -68,12 +79,19 @@ class FolderScan:
         self.exposed: list[Fault] = []  # folders that other users could change, if SOURCE_OWNER does not refuse them
         self.files = 0
         self._models = 0
+        self._survey = survey
+        self._unique: list[Document] = []  # read, and not handed over yet
         self.changed: set[str] = set()  # paths whose entry differs from that of the previous walk
         self.complete = True
         self.retry_at: float | None = None  # monotonic time at which every file is old enough to be read
 
     def run(self) -> None:
         """Walk through every folder, from the top down."""
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Iterator[list[Document]]:
+        """Walk as `run`, and yield documents with unique names, some hundred at a time."""
         pending = [""]
         while pending:
             prefix = pending.pop()
@@ -81,11 +99,12 @@ class FolderScan:
                 if not self._is_guarded(prefix):
                     continue
                 with os.scandir(f"{self._root}/{prefix}") as entries:
-                    self._folder(prefix, entries, pending)
+                    yield from self._folder(prefix, entries, pending)
             except OSError as error:
                 self._lost(prefix, error)
+        yield self._unique
 
-    def _folder(self, prefix: str, entries: Iterator[os.DirEntry[str]], pending: list[str]) -> None:
+    def _folder(self, prefix: str, entries: Iterator[os.DirEntry[str]], pending: list[str]) -> Iterator[list[Document]]:
         """Scan the entries of one folder. This is the hot loop: one stat per file and little else."""
         old, kept, passes_over = self._old, self.entries, self._ignore.passes_over
         for entry in entries:
@@ -112,8 +131,11 @@ class FolderScan:
             before = old.get(path)
             if before is not None and before.identity == now:
                 kept[path] = before
-            else:
-                self._changed(path, status, now)
+                continue
+            self._changed(path, status, now)
+            if len(self._unique) >= _HANDED_OVER:
+                yield self._unique
+                self._unique = []
 
     def _without_status(self, path: str, entry: os.DirEntry[str], error: OSError) -> None:
         found = read_failure(error)
@@ -198,18 +220,25 @@ class FolderScan:
         limits = self._options.limits
         found = read_beneath(self._root, path, limits.file_bytes)
         if isinstance(found, Content) and found.identity == now:
-            loaded = load(found.content, printable_path(path), limits, foreign=self._options.foreign)
-            self._models += len(loaded.documents)
-            if self._models > _MAX_MODELS:
-                for document in loaded.documents:
-                    document.release()
-            self._read(path, now, loaded, exposed)
+            self._read(path, now, self._load(path, found.content), exposed)
         elif found in (ReadFailure.OUTSIDE, ReadFailure.TOO_LARGE):
             self._refuse(path, found, now)
         elif found is ReadFailure.UNREADABLE:
             self._refuse(path, found, None)
         else:  # it changed while it was read
             self._wait(path, now, self._options.settle)
+
+    def _load(self, path: str, content: bytes) -> LoadedFile:
+        loaded = load(content, printable_path(path), self._options.limits, foreign=self._options.foreign)
+        for document in loaded.documents:
+            # Documents that may wait for Assure's document types are admitted at the end.
+            if self._survey is not None and document.type_at is None and self._survey.is_unique(document.name, path):
+                self._unique.append(document)
+                continue
+            self._models += 1
+            if self._models > _MAX_MODELS:
+                document.release()
+        return loaded
 
     def _seconds_to_settle(self, path: str, now: FileIdentity, changed_at: float) -> float:
         """Seconds until a file is old enough, by its ctime, or by the agent's clock if the file's clock is ahead."""

@@ -11,20 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.core.errors import AgentError
-from agent.core.observations import EncryptedClaims
-from agent.store.claims_keyring import ClaimsKeyring, StoredClaims
+from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.connection import Connection
 from agent.store.group_commit import Writer
 from agent.store.secure_delete import truncate
+from agent.store.stored_claims import COLUMNS, StoredClaims, stored_claims
 
-COLUMNS = "uid, generation, key_id, wrapped, ciphertext, expires_at"
 _RETIRE_RETRIES = 100  # times 50 ms: until an encryption in progress is committed
-
-
-def stored_claims(row: Sequence[Any]) -> StoredClaims:
-    """Map a row of the table."""
-    sealed = EncryptedClaims(key_id=row[2], wrapped_key=row[3], ciphertext=row[4], expires_at=row[5])
-    return StoredClaims(uid=row[0], generation=row[1], encrypted=sealed)
 
 
 class Claims:

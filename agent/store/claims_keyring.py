@@ -17,7 +17,6 @@ import os
 import secrets
 import threading
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,20 +30,12 @@ from agent.core.errors import AgentError
 from agent.core.observations import EncryptedClaims
 from agent.platform.files import fsync_folder, write_atomically
 from agent.ports import ClaimsEncryptionError
+from agent.store.stored_claims import StoredClaims
 
 _NONCE = 12
 _KEY = 32
 _TAG = 16
 _SUFFIX = ".key"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredClaims:
-    """The claims of one generation, as stored."""
-
-    uid: str
-    generation: int
-    encrypted: EncryptedClaims
 
 
 class ClaimsKeyring:

@@ -50,13 +50,16 @@ def request_digests(step: Step, salt: str | None, keys: Keys) -> tuple[str | Non
         sealer = RequestDigests(keys, record.uid, secrets.token_hex(16))
         whole = {NAME: sealer.name(record.source, record.name), LABELS: sealer.labels(record.desired.labels)}
         return sealer.salt, whole | _authors(sealer, step.authors)
+    named, labeled, authors = step.name_changed, step.labels_changed, step.authors
+    if not (named or labeled or authors):
+        return salt, {}
     sealer = RequestDigests(keys, record.uid, salt)
     digests: dict[str, Any] = {}
-    if step.name_changed:
+    if named:
         digests[NAME] = sealer.name(record.source, record.name)
-    if step.labels_changed:
+    if labeled:
         digests[LABELS] = sealer.labels(record.desired.labels)
-    return salt, digests | _authors(sealer, step.authors)
+    return salt, digests | _authors(sealer, authors)
 
 
 def _authors(sealer: RequestDigests, authors: Iterable[Author]) -> dict[str, Any]:

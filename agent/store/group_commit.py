@@ -1,8 +1,8 @@
 """Group commit: one thread and one connection commit many steps with one fsync. Measured, this is 25 times faster.
 
 Callers await their step. The thread takes all waiting steps, writes them in one transaction and answers their callers
-together. An answered step is durable [I4]. If a transaction fails, the thread tries each step alone, and only the
-faulty one fails.
+together. An answered step is durable [I4]. If a transaction fails, the thread tries each caller's steps alone, and only
+the faulty ones fail.
 """
 
 import asyncio
@@ -14,8 +14,10 @@ from time import perf_counter
 from typing import Any
 
 from agent.core.errors import StoreError
+from agent.core.step import Step
 from agent.platform.callbacks import isolated
 from agent.store.connection import Connection, sqlite3
+from agent.store.step_writer import StepWriter
 
 Work = Callable[[Connection], None]
 _LIMIT = 512  # pieces of work per transaction: limits how long the first piece waits
@@ -23,7 +25,8 @@ _LIMIT = 512  # pieces of work per transaction: limits how long the first piece 
 
 @dataclass(slots=True)
 class _Ticket:
-    work: Work
+    steps: Sequence[Step]
+    work: Work | None  # other SQL, after the steps
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[None]
     alone: bool = False
@@ -39,11 +42,13 @@ class Writer:
     def __init__(
         self,
         connection: Connection,
+        steps: StepWriter,
         observe: Callable[[float, int], None],
         confirm: Callable[[], None],
         committed: Callable[[Connection], None],
     ) -> None:
         self._connection = connection
+        self._steps = steps
         self._observe = isolated(observe)
         self._confirm = confirm
         self._committed = committed
@@ -52,16 +57,26 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
+    async def commit(self, steps: Sequence[Step], work: Work | None = None) -> None:
+        """Return when the steps and the work are durable, all or none. Raises StoreError if they failed.
+
+        A `work` that changes rows of `requests` must have the StepWriter forget them.
+        """
+        await self._enqueue(steps, work, False)
+
     async def write(self, work: Work, alone: bool = False) -> None:
         """Return when the work is durable. Raises StoreError if it failed.
 
         `alone`: outside a transaction, as SQLite requires it for checkpoints of the write-ahead log.
         """
+        await self._enqueue((), work, alone)
+
+    async def _enqueue(self, steps: Sequence[Step], work: Work | None, alone: bool) -> None:
         if self._closed:
             raise StoreError("The state file is closed.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._queue.put(_Ticket(work, loop, future, alone))
+        self._queue.put(_Ticket(steps, work, loop, future, alone))
         await future  # the work is written even if this caller is cancelled
 
     def close(self) -> None:
@@ -89,7 +104,7 @@ class Writer:
 
     def _perform(self, ticket: _Ticket) -> None:
         try:
-            ticket.work(self._connection)
+            self._write([ticket])
         except Exception as error:
             ticket.error = error
         _answer([ticket])
@@ -100,11 +115,11 @@ class Writer:
             self._confirm()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                for ticket in tickets:
-                    ticket.work(self._connection)
+                self._write(tickets)
                 self._connection.execute("COMMIT")
                 self._committed(self._connection)
             except BaseException:
+                self._steps.forget()
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
@@ -116,6 +131,17 @@ class Writer:
             tickets[0].error = error
         self._observe(perf_counter() - started, len(tickets))
         _answer(tickets)
+
+    def _write(self, tickets: Sequence[_Ticket]) -> None:
+        """Write all tickets in their order. Steps between two pieces of work are written together."""
+        steps: list[Step] = []
+        for ticket in tickets:
+            steps += ticket.steps
+            if ticket.work is not None:
+                self._steps.write(self._connection, steps)
+                steps = []
+                ticket.work(self._connection)
+        self._steps.write(self._connection, steps)
 
 
 def _answer(tickets: Sequence[_Ticket]) -> None:

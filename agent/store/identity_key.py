@@ -1,6 +1,5 @@
 """The key file next to the store. Uids and digests depend on it, so they stay the same after the loss of the store."""
 
-import hashlib
 import hmac
 import secrets
 from pathlib import Path
@@ -70,7 +69,7 @@ class Keys:
         return self._hex(b"agent")[:6]
 
     def _hex(self, content: bytes) -> str:
-        return hmac.new(self._key, content, hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, content, "sha256").hex()
 
 
 def _read(path: Path) -> bytes:

@@ -7,7 +7,7 @@ from agent.store.group_commit import Writer
 from agent.store.outbox import Query
 
 _STARTED = "SELECT uid FROM requests INDEXED BY requests_waiting WHERE phase = 'result' AND dossier_id = ?1"
-_STARTING = "SELECT uid FROM requests WHERE phase = 'verification' AND dossier_id = ?1"
+_STARTING = "SELECT uid FROM requests INDEXED BY requests_waiting WHERE phase = 'verification' AND dossier_id = ?1"
 _REFERRED = "SELECT uid FROM requests WHERE uid = ? AND reference = ? AND phase NOT IN ('deletion', 'done')"
 
 

@@ -9,10 +9,9 @@ import orjson
 from agent.core.admission import ScanNote, ScanNoteKind
 from agent.core.record import Phase, Record
 from agent.ports.store import Attempt, FailedImageDeletion
-from agent.store.claims import COLUMNS, stored_claims
-from agent.store.claims_keyring import StoredClaims
 from agent.store.queries import Queries
 from agent.store.repository import load
+from agent.store.stored_claims import COLUMNS, StoredClaims, stored_claims
 
 FAILED_IMAGE_DELETIONS = """
 SELECT uid, tries, since, due_at, cause FROM image_deletions WHERE tries > 0

@@ -32,9 +32,9 @@ from agent.store.operator_commands import record_command, seal_empty_chain
 from agent.store.outbox import SqliteOutbox
 from agent.store.recoveries import SqliteRecoveries
 from agent.store.replaced_files import forget_in
-from agent.store.repository import write
 from agent.store.rollback_detection import key_of, open_marked
 from agent.store.secure_delete import forget_request, truncate
+from agent.store.step_writer import StepWriter
 
 
 def _unobserved(_: float, __: int) -> None:
@@ -70,14 +70,20 @@ class SqliteStore(LoopQueries):
         except OSError as error:
             raise folder_error(path.parent, error) from None
         try:
-            self._open(path, account, observe, rebind)
-            self._sinks = tuple(sinks)
+            self._open(path, account, observe, rebind, sinks)
             self.claims = Claims(ClaimsKeyring.for_store(path, claims_key), self._writer, self._query)
         except BaseException:
             self._lock.release()
             raise
 
-    def _open(self, path: Path, account: str | None, observe: Callable[[float, int], None], rebind: bool) -> None:
+    def _open(
+        self,
+        path: Path,
+        account: str | None,
+        observe: Callable[[float, int], None],
+        rebind: bool,
+        sinks: Sequence[str],
+    ) -> None:
         fresh = create_if_missing(path)
         self._lock.hold()
         connection = open_writer(path)
@@ -101,7 +107,8 @@ class SqliteStore(LoopQueries):
             raise
         self._fully_checked = is_small(path)
         self._connection = connection
-        self._writer = Writer(connection, observe, self._lock.confirm, self._mark.advance)
+        self._steps = StepWriter(self.keys, sinks)
+        self._writer = Writer(connection, self._steps, observe, self._lock.confirm, self._mark.advance)
         self.recoveries = SqliteRecoveries(self._query, self._writer, fresh)
         self._checkpoints = Checkpoints(path)
         self.inbox = SqliteInbox(self._query, self._writer)
@@ -128,12 +135,10 @@ class SqliteStore(LoopQueries):
         """Write these steps and the receipt of their event, all or none."""
 
         def work(connection: Connection) -> None:
-            for step in steps:
-                write(connection, step, self.keys, self._sinks)
             if receipt is not None:
                 record_receipt(connection, receipt)
 
-        await self._writer.write(work)
+        await self._writer.commit(steps, None if receipt is None else work)
         for step in steps:
             if step.encrypted_claims is not None:
                 self.claims.keyring.committed(step.encrypted_claims)
@@ -215,11 +220,11 @@ class SqliteStore(LoopQueries):
         """Write a command, its answer and its steps in one transaction, so that the command is executed once."""
 
         def work(connection: Connection) -> None:
-            for step in steps:
-                write(connection, step, self.keys, self._sinks)
             record_command(connection, self.keys, command, answer, at)
+            if command.uid is not None:
+                self._steps.forget(command.uid)
 
-        await self._writer.write(work)
+        await self._writer.commit(steps, work)
 
     # -- erasure ----------------------------------------------------------------------------------------
 
@@ -238,7 +243,12 @@ class SqliteStore(LoopQueries):
 
         False: another connection reads, so the write-ahead log still has them until `tidy`.
         """
-        await self._writer.write(lambda connection: forget_request(connection, self.keys, uid, at))
+
+        def work(connection: Connection) -> None:
+            forget_request(connection, self.keys, uid, at)
+            self._steps.forget(uid)
+
+        await self._writer.write(work)
         for _ in range(_TRUNCATIONS):
             if await self.tidy():
                 return True

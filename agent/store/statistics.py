@@ -93,7 +93,7 @@ class StatisticsQueries(Queries):
         """The values of STORE_GAUGES (`agent/platform/metric_tables.py`)."""
         open_dossiers = "SELECT coalesce(sum(requests), 0) FROM request_counts WHERE dossier AND phase <> 'done'"
         dossier = self._value("SELECT min(admitted_at) FROM requests WHERE dossier_id IS NOT NULL AND phase <> 'done'")
-        progress = self._value("SELECT min(progress_at) FROM requests WHERE state = 'active' AND phase <> 'done'")
+        progress = self._value("SELECT min(progress_at) FROM requests WHERE state = 'active'")
         undeleted = f"SELECT count(DISTINCT uid) FROM ({FAILED_IMAGE_DELETIONS})"  # noqa: S608 - constant
         claims = self._value("SELECT count(*) FROM claims WHERE expires_at < ?", now - _OVERDUE_SECONDS)
         found = self._column(_FOUND_ORPHANS)

@@ -19,7 +19,6 @@ from agent.store.readonly import ReadOnlyStore
 from agent.store.request_queries import Page
 from agent.views.resource import request_status_json
 from agent.web.auth import has_token
-from agent.web.openapi import openapi
 from agent.web.read_pool import ReadPool
 
 _MAX_PAGE_SIZE = 500
@@ -64,6 +63,8 @@ class Api:
         return _Guarded(endpoint, self._token)
 
     async def _description(self, _: Request) -> Response:
+        from agent.web.openapi import openapi  # imported late: its models serve only this description
+
         return _json(openapi())
 
     async def _list(self, request: Request) -> Response:

@@ -12,19 +12,20 @@ import hmac
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import aiohttp
 import orjson
 
+from agent.assure.http.messages import ExchangeError, Origin, header_lines, path_of
+from agent.assure.http.pool import Pool
 from agent.core.timestamps import format_timestamp
-from agent.platform.connection_errors import connection_error_code
 from agent.platform.endpoint_health import EndpointTrouble, by_status, unanswered
-from agent.platform.http_connector import BoundedConnector
 from agent.ports import Clock, Delivery
 from agent.ports.sink import sink_id
 
 OnResult = Callable[[EndpointTrouble | None], None]
 
-_PATIENCE = aiohttp.ClientTimeout(total=10)
+_DELIVERY_SECONDS = 10.0
+_CONNECTIONS = 100
+_MAX_BODY = 64 * 1024  # bytes of an answer that are read, so that its connection can be used again
 _TYPE = "application/cloudevents+json; charset=utf-8"
 
 
@@ -40,33 +41,37 @@ class HttpSink:
         self._keys = keys
         self._source = f"/assure-agent/{agent_id}"
         self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
+        self._origin = Origin.of(url)
+        self._target = path_of(url)
+        self._pool = Pool(connections=_CONNECTIONS)
 
     def __repr__(self) -> str:
         return f"HttpSink({sink_id(self._url)})"
 
     async def send(self, delivery: Delivery) -> bool:
-        """Post the notification. True: 2xx within ten seconds. Follows no redirect, and reads no body."""
+        """Post the notification. True: 2xx within ten seconds. Follows no redirect, and ignores the body."""
         body = orjson.dumps(cloud_event(delivery, self._source))
-        headers = {"Content-Type": _TYPE, **self._signature_headers(delivery.event, body)}
-        session = self._session = self._session or aiohttp.ClientSession(
-            connector=BoundedConnector(), timeout=_PATIENCE, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        headers = {"Content-Type": _TYPE, "User-Agent": "assure-agent", **self._signature_headers(delivery.event, body)}
+        fields = header_lines(self._origin, headers)
         try:
-            async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
-                taken = 200 <= response.status < 300
-                self._on_result(
-                    None if taken else EndpointTrouble(cause=by_status(response.status), status=response.status)
-                )
-                return taken
-        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:
-            self._on_result(unanswered(connection_error_code(error)))
+            async with asyncio.timeout(_DELIVERY_SECONDS):
+                reply = await self._pool.send(self._origin, "POST", self._target, fields, body, _MAX_BODY)
+            status = reply.status
+        except ExchangeError as error:
+            status = error.status
+            if not status:
+                self._on_result(unanswered(error.cause))
+                return False
+        except TimeoutError:
+            self._on_result(unanswered("timeout"))
             return False
+        taken = 200 <= status < 300
+        self._on_result(None if taken else EndpointTrouble(cause=by_status(status), status=status))
+        return taken
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self._pool.aclose()
 
     def _signature_headers(self, event: str, body: bytes) -> dict[str, str]:
         at = str(int(self._clock.now()))

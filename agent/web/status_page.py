@@ -7,10 +7,10 @@ capture link. All text is escaped, and the content security policy allows only t
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,6 +28,9 @@ from agent.web.read_pool import ReadPool
 from agent.web.request_page import request_page
 from agent.web.sessions import Sessions
 from agent.web.summaries import short_duration, with_full_stop
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _MAX_QUERY_LENGTH = 400  # characters of a search
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -54,6 +57,19 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 Gather = Callable[[ReadOnlyStore, StatusSnapshot], dict[str, Any] | None]
 
 
+@cache
+def _templates() -> "Environment":
+    import jinja2  # imported late: most agents show no page
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("agent.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 class StatusPage:
     """The routes of the page."""
 
@@ -65,13 +81,6 @@ class StatusPage:
         folder = resources.files("agent.web") / "assets"
         self._assets = {name: (folder / name).read_bytes() for name in _ASSETS}
         self._asset_version = hashlib.sha256(b"".join(self._assets.values())).hexdigest()[:12]
-        self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("agent.web"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
 
     def routes(self) -> list[BaseRoute]:
         """The page needs the token or a session; style, script and icon are open."""
@@ -145,16 +154,20 @@ class StatusPage:
         return Response(text, media_type="text/html", headers=_PRIVATE)
 
     def _render(self, template: str, now: float, **content: Any) -> str:
-        return self._templates.get_template(template).render(
-            **content,
-            mark=self._asset_version,
-            source=self._status.source,
-            version=__version__,
-            now=now,
-            time=lambda at: _time(at, now),
-            whole=_full_time,
-            ended=with_full_stop,
-            number=lambda count: f"{count:,}",
+        return (
+            _templates()
+            .get_template(template)
+            .render(
+                **content,
+                mark=self._asset_version,
+                source=self._status.source,
+                version=__version__,
+                now=now,
+                time=lambda at: _time(at, now),
+                whole=_full_time,
+                ended=with_full_stop,
+                number=lambda count: f"{count:,}",
+            )
         )
 
     async def _asset(self, request: Request) -> Response:
@@ -184,8 +197,10 @@ class StatusPage:
         return refused
 
     def _error_page(self, request: Request, code: int, title: str, says: str) -> Response:
-        text = self._templates.get_template("refused.html").render(
-            title=title, says=says, mark=self._asset_version, base=_base(request)
+        text = (
+            _templates()
+            .get_template("refused.html")
+            .render(title=title, says=says, mark=self._asset_version, base=_base(request))
         )
         return Response(text, code, media_type="text/html", headers=_PRIVATE)
 

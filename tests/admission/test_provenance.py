@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from agent.store import audit
+from agent.store.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.store.support import rows
 from tests.support.git import commit, git, repository
@@ -47,7 +47,7 @@ async def test_a_generation_records_its_commit_and_whether_its_file_is_as_commit
             (third, False),
         ]
         assert authors(desk) == [(1, "a.yaml", AUTHOR), (2, "a.yaml", AUTHOR), (3, "a.yaml", "Zoë")]
-        assert audit.verify(desk.store.path).findings == ()
+        assert verify(desk.store.path).findings == ()
 
 
 async def test_a_scan_after_an_event_records_the_commit_as_well(folder: Path, clone: Path) -> None:

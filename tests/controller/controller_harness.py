@@ -177,7 +177,7 @@ class ControllerHarness:
     def restart(self, hosts: frozenset[str] = frozenset()) -> None:
         """Forget the memory of the source, as a restart does."""
         rules = AdmissionRules(
-            source="default", agent_id="tests", images_dir=self.images, max_image_bytes=10_000, redirect_hosts=hosts
+            source="default", agent_id="tests", images=ImageFolder(self.images, 10_000), redirect_hosts=hosts
         )
         folder = Folder(self.specs, settle=0)
         checkout = GitCheckout(self.specs, timeout=10.0)  # the machine may be busy

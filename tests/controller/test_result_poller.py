@@ -9,7 +9,7 @@ import pytest
 
 from agent.controller.result_poller import _READS_WITHOUT_LIST
 from agent.core.assure_types import ProcessType
-from agent.core.audit import Event, difference
+from agent.core.audit import Event, audited
 from agent.core.next_effect import next_due_at
 from agent.core.policy import Policy
 from agent.core.record import Desired, Outcome, Phase, Record
@@ -128,7 +128,7 @@ def seeded(world: World, name: str, ends_at: float) -> Step:
         not_before=now + Policy().poll_fallback,
     )
     record = replace(record, due_at=next_due_at(record, now, Policy()))
-    admitted = Event(at=now, type="Admitted", changes=difference(None, record))
+    admitted = Event(at=now, type="Admitted", changes=audited(record))
     return Step(before=None, record=record, events=(admitted,))
 
 

@@ -19,6 +19,7 @@ from agent.core.observations import (
     Resumed,
     TargetMissing,
     TimerFired,
+    answered_effect,
 )
 
 READ = ProcessRead(at=NOW, reading=ProcessReading(process_id="P1", status=Status.ACCEPTED))
@@ -30,7 +31,7 @@ GONE = TargetMissing(at=NOW, kind=EffectKind.READ_DOSSIER, evidence=Evidence(sta
     [(READ, ("done", "")), (GONE, ("refused", "t1")), (ImagesVerified(at=NOW), None), (TimerFired(at=NOW), None)],
 )
 def test_only_answers_to_calls_have_a_class_and_trace_id(observation: Observation, said: object) -> None:
-    assert call_result(observation) == said
+    assert call_result(observation, answered_effect(observation)) == said
 
 
 _CREATE = EffectKind.CREATE_DOSSIER

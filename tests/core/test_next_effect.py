@@ -19,12 +19,18 @@ from story import (
     upload,
 )
 
-from agent.core.effect import EffectKind
-from agent.core.next_effect import deletion_deadline, next_due_at, next_effect, overdue
-from agent.core.record import Hold, HoldReason, Phase
+from agent.core import next_effect as module
+from agent.core.effect import Effect, EffectKind
+from agent.core.next_effect import deletion_deadline, next_due_at, overdue
+from agent.core.policy import Policy
+from agent.core.record import Hold, HoldReason, Phase, Record
 
 EVERYWHERE = [at_create, at_process, at_images, at_read_before_start, at_start, at_result, at_deletion]
 BLOCKING = [reason for reason in HoldReason if reason.blocks]
+
+
+def next_effect(record: Record, at: float, policy: Policy) -> Effect | None:
+    return module.next_effect(record, at, next_due_at(record, at, policy), policy)
 
 
 @pytest.mark.parametrize("at", EVERYWHERE)

@@ -17,13 +17,13 @@ from typing import Any
 import scenarios
 from story import NOW, POLICY, Entry, Story
 
-from agent.core.audit import _RECORD_FIELDS_BY_NAME
+from agent.core.audit import _RECORD_FIELDS
 from agent.core.effect import ImageRef
 from agent.core.policy import Policy
 from agent.core.record import Desired, Hold, Record
 
 FOLDER = Path(__file__).parent / "transcripts"
-_HIDDEN = {"version", "due_at", "desired", "result", "hold", "intent", "next"} | _RECORD_FIELDS_BY_NAME.keys()
+_HIDDEN = {"version", "due_at", "desired", "result", "hold", "intent", "next"} | {name for _, name, _ in _RECORD_FIELDS}
 
 
 def all_scenarios() -> dict[str, Callable[[], Story]]:

@@ -27,6 +27,7 @@ from agent.core.policy import Policy
 from agent.core.record import Outcome, Phase, Record
 from agent.daemon.dry_run import DryRun
 from agent.source.folder import Folder
+from agent.source.images import ImageFolder
 from agent.store.readonly import ReadOnlyStore
 from agent.views.plan import Action, Change, Plan, after_restart
 from tests.controller.controller_harness import ControllerHarness, desk_at
@@ -45,7 +46,7 @@ async def harness(folder: Path) -> AsyncIterator[ControllerHarness]:
 
 async def dry_run(harness: ControllerHarness) -> tuple[Plan, DryRun]:
     """The plan, and the store in memory after it."""
-    rules = AdmissionRules(source="default", agent_id="tests", images_dir=harness.images, max_image_bytes=10_000)
+    rules = AdmissionRules(source="default", agent_id="tests", images=ImageFolder(harness.images, 10_000))
     with ReadOnlyStore(harness.store.path) as reading:
         reading.freeze()
         rehearsal = DryRun(Folder(harness.specs, settle=0), rules, reading, harness.store.keys, harness.clock, POLICY)
@@ -250,7 +251,7 @@ async def test_the_planned_starts_are_the_starts_at_assure(world: World) -> None
         world.upload(name)
     world.upload("c", suspend=True)
     world.capture("d")
-    rules = AdmissionRules(source="default", agent_id="tests", images_dir=world.images, max_image_bytes=10_000)
+    rules = AdmissionRules(source="default", agent_id="tests", images=ImageFolder(world.images, 10_000))
     keys_of_nobody = _IdentityKey()
     rehearsal = DryRun(Folder(world.specs, settle=0), rules, None, keys_of_nobody, world.clock, POLICY)
     plan = await rehearsal.plan()

@@ -10,7 +10,7 @@ import typer.main
 import yaml
 from jsonschema import Draft202012Validator
 
-from agent.cli.app import app
+from agent.cli.app import create_app
 from agent.platform.settings import PREFIX, Settings
 from agent.store.connection import open_writer
 from agent.store.migrations import migrate
@@ -91,7 +91,7 @@ def test_the_metadata_for_datasette_is_current() -> None:
 
 
 def test_every_command_has_a_page_and_every_page_a_command() -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(create_app())
     commands = set()
     for name, command in group.commands.items():
         below = {f"{name} {sub}" for sub in getattr(command, "commands", {})}
@@ -105,7 +105,7 @@ def test_every_command_has_a_page_and_every_page_a_command() -> None:
 
 
 def test_every_command_that_a_document_names_exists() -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(create_app())
     for first, second in re.findall(r"assure-agent ([a-z][a-z-]+)(?: ([a-z]+)\b)?(?=[ `\n])", TEXT):
         if first in group.commands and hasattr(group.commands[first], "commands") and second:
             assert second in group.commands[first].commands, second
@@ -115,7 +115,7 @@ def test_every_command_that_a_document_names_exists() -> None:
 
 
 def test_every_option_of_every_command_has_a_sentence() -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(create_app())
     commands = [c for command in group.commands.values() for c in getattr(command, "commands", {"": command}).values()]
     for command in commands:
         assert command.help, command.name

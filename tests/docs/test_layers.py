@@ -15,7 +15,7 @@ TRESPASSES = {
     "Benchmarks import verification": ("verification/report.py", "import bench.report"),
     "Only tests import tests": ("bench/store.py", "import tests.store.support"),
     "The core is pure": ("agent/core/machine.py", "import time"),
-    "Only the client, the sinks and the platform speak HTTP": ("agent/controller/interpreter.py", "import httpx"),
+    "Only the sandbox uses an HTTP library": ("agent/assure/connection.py", "import httpx"),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer.main
 
-from agent.cli.app import app
+from agent.cli.app import create_app
 from agent.sandbox import SandboxConfig
 from agent.sandbox.capture.profile import Profile
 from agent.sandbox.config import DOCUMENTS
@@ -52,7 +52,7 @@ def test_the_configuration_of_the_example_is_accepted() -> None:
 
 
 def test_every_option_that_the_guide_names_exists() -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(create_app())
     options = {
         option
         for name in ("sandbox", "run", "document-types")

@@ -17,5 +17,5 @@ def test_each_function_of_the_walk_exists_and_the_counts_hold() -> None:
         owner = re.sub(r"(?<=\.commit)\.work$", "", name)  # a function inside a function is not an attribute
         assert callable(reduce(getattr, owner.split("."), importlib.import_module(module))), name
     assert f"\n{len(found)} functions in {len({module for module, _ in found})} files.\n" in part
-    assert found[-1] == ("agent.assure.transport", "Transport.handle_async_request")
+    assert found[-1] == ("agent.assure.http.connection", "Connection.begin")
     assert len(found) <= MOST

@@ -161,6 +161,8 @@ def test_a_link_swapped_after_it_was_resolved_is_not_followed(
 
     def and_swap(path: str, *, strict: bool = False) -> str:
         real = resolve(path, strict=strict)
+        if not strict:  # the images folder itself
+            return real
         (images / "store").rename(images / "moved")
         (images / "store").symlink_to(tmp_path / "secret")
         return real

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from agent.cli.app import app
+from agent.cli.app import create_app
 from agent.core.errors import AgentError
 from agent.core.policy import Policy
 from agent.core.record import HoldReason, Phase
@@ -26,7 +26,7 @@ EVERYTHING = {
 
 def get_link(world: World, name: str) -> str | None:
     """The link that `get NAME --link` prints, or None without one."""
-    result = CliRunner().invoke(app, ["get", name, "--link", "--state", f"sqlite:///{world.state}"])
+    result = CliRunner().invoke(create_app(), ["get", name, "--link", "--state", f"sqlite:///{world.state}"])
     if result.exit_code:
         assert isinstance(result.exception, AgentError)
         assert "no capture link" in str(result.exception)

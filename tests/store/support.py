@@ -72,5 +72,7 @@ async def grown(folder: Path, requests: int, **options: Any) -> SqliteStore:
                 (uid,),
             )
 
+        connection.execute("UPDATE request_counts SET requests = requests + ? WHERE phase = 'done'", (requests,))
+
     await store._writer.write(multiply)
     return store

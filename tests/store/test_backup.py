@@ -9,7 +9,7 @@ import pytest
 
 from agent.core.errors import StoreDamaged, StoreError, StoreLocked, StoreNewer
 from agent.core.record import Phase
-from agent.store import audit
+from agent.store.audit.verify import verify
 from agent.store.backup import back_up, inspect_backup, last_in, prune, restore
 from verification.builders.lives import LINK, Life
 from verification.builders.records import capture
@@ -48,7 +48,7 @@ async def test_a_backup_holds_every_row_but_links_and_carries_the_key(tmp_path: 
     assert meta["backup/key"] == (tmp_path / "agent.key").read_text().strip()
     assert kept == live
     assert LINK.encode() not in made.path.read_bytes()
-    assert not audit.verify(made.path).findings
+    assert not verify(made.path).findings
     assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob(".*.partial"))
 
 

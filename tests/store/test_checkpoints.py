@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from agent.core.record import Phase
-from agent.store.audit import checkpoints, verify
+from agent.store.audit import checkpoints
 from agent.store.audit.checkpoints import (
     BREAK,
     CHECKPOINT,
@@ -20,6 +20,7 @@ from agent.store.audit.checkpoints import (
     last_line,
     lines,
 )
+from agent.store.audit.verify import verify
 from agent.store.sqlite import SqliteStore
 from verification.builders.lives import Life
 from verification.builders.records import NOW

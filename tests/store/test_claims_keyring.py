@@ -10,7 +10,8 @@ from agent.core.effect import ClaimsRequest
 from agent.core.errors import AgentError
 from agent.core.observations import EncryptedClaims
 from agent.ports import ClaimsEncryptionError, MetaKey
-from agent.store.claims_keyring import ClaimsKeyring, StoredClaims
+from agent.store.claims_keyring import ClaimsKeyring
+from agent.store.stored_claims import StoredClaims
 from verification.builders.lives import Life
 from verification.builders.records import NOW, upload
 

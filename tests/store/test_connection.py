@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from agent.core.record import Phase
-from agent.store import audit
 from agent.store.audit.checkpoints import checkpoint_path, lines
 from agent.store.audit.deletion_certificate import certificates
 from agent.store.audit.named_queries import run_query, view_columns
+from agent.store.audit.verify import verify
 from agent.store.backup import back_up
 from agent.store.identity_key import Keys
 from agent.store.lock import holder
@@ -41,7 +41,7 @@ READS: list[Callable[[Path], object]] = [
     read,
     ask,
     view_columns,
-    audit.verify,
+    verify,
     holder,
     Keys.existing,
     lambda path: certificates(path, "u1"),
@@ -87,7 +87,7 @@ async def test_readers_come_and_go_in_threads_while_the_agent_writes(tmp_path: P
     await asyncio.gather(*readers)
     store.close()
     assert rows(tmp_path, "SELECT count(*) FROM requests") == [(8,)]
-    assert not audit.verify(tmp_path / "agent.db").findings
+    assert not verify(tmp_path / "agent.db").findings
 
 
 def test_a_reader_sees_nothing_of_a_file_that_is_being_made_or_all(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from agent.core.machine import step
 from agent.core.observations import DocumentRemoved, EffectDelayed, EffectUnanswered, Resumed
 from agent.core.record import Phase, Record
 from agent.core.step import Step
-from agent.store import audit
+from agent.store.audit.verify import verify
 from agent.store.connection import open_reader
 from agent.store.sqlite import SqliteStore
 from verification.builders.lives import DEFAULT_POLICY, LINK, Life
@@ -188,7 +188,7 @@ class Storing(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @invariant()
     def its_history_is_whole(self) -> None:
-        assert not audit.verify(self.folder / "agent.db").findings, "[I5]"
+        assert not verify(self.folder / "agent.db").findings, "[I5]"
 
 
 class TestStoring(Storing.TestCase):

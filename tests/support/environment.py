@@ -25,7 +25,7 @@ from agent.platform.settings import Settings
 from agent.sandbox import SandboxConfig, SandboxServer
 from agent.sandbox.ledger import DossierEntry, Ledger
 from agent.source.folder import Folder
-from agent.store import audit
+from agent.store.audit.verify import verify
 from agent.store.connection import open_reader
 from agent.store.readonly import ReadOnlyStore
 from agent.web import service
@@ -232,7 +232,7 @@ class World:
             assert held_or_done or record.desired.suspend, f"{name} is stuck [I1]"
         for entry in self.ledger.dossiers.values():
             assert sum(process.starts for process in entry.processes) <= 1, "two starts [I2]"
-        findings = audit.verify(self.state).findings
+        findings = verify(self.state).findings
         assert bool(findings) is cut, "[I5]"
         assert all("truncated" in finding.what for finding in findings), "[I5]"
         assert self.ledger.violations == []

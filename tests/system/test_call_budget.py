@@ -30,7 +30,7 @@ CAPTURE = {
     "getProcess": 1,
     "deleteDossier": 1,
 }
-COMMITS = {"upload": 9, "capture": 8}
+COMMITS = {"upload": 8, "capture": 7}
 
 
 class Commits:

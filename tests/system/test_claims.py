@@ -11,10 +11,10 @@ import pytest
 from agent.core.errors import AgentError
 from agent.core.record import Phase
 from agent.sandbox import CANARIES
-from agent.store import audit
-from agent.store.claims import COLUMNS, stored_claims
-from agent.store.claims_keyring import ClaimsKeyring, StoredClaims
+from agent.store.audit.verify import verify
+from agent.store.claims_keyring import ClaimsKeyring
 from agent.store.connection import sqlite3
+from agent.store.stored_claims import COLUMNS, StoredClaims, stored_claims
 from tests.support.environment import World
 
 KEY = "a claims key of the tests, long enough for it"
@@ -147,7 +147,7 @@ async def test_expired_claims_are_erased_and_unreadable_in_every_old_copy(world:
             assert [probe for probe in probes if probe in world.state_bytes()] == []
         assert world.record("a").claims_until is None
     assert world.history("a")[-1] == "ClaimsErased"
-    assert not audit.verify(world.state).findings
+    assert not verify(world.state).findings
 
 
 async def test_the_key_of_a_day_encrypts_the_claims_that_expire_on_it(world: World) -> None:

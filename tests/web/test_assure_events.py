@@ -173,7 +173,7 @@ async def test_an_accepted_event_costs_one_commit_with_its_step_and_its_receipt(
         assert len(world.rows("SELECT * FROM receipts")) == 1
 
 
-@pytest.mark.parametrize("failing", ["agent.store.sqlite.record_receipt", "agent.store.sqlite.write"])
+@pytest.mark.parametrize("failing", ["agent.store.sqlite.record_receipt", "agent.store.step_writer.StepWriter.write"])
 async def test_a_failure_between_step_and_receipt_loses_no_event_and_repeats_none(
     world: World, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:

@@ -12,7 +12,7 @@ from agent.core.errors import AgentError
 from agent.views.phrases import count_of
 
 if TYPE_CHECKING:
-    from agent.store import audit
+    from agent.store.audit.verify import AuditReport
 
 
 def verify(
@@ -33,12 +33,12 @@ def verify(
 
     Example: assure-agent audit verify
     """
-    from agent.store import audit
+    from agent.store.audit.verify import verify as verify_audit
 
     path = state_file(state)
     if checkpoints is not None and not checkpoints.exists():
         raise AgentError(f"There is no file {checkpoints}.", "give a copy of the file agent.checkpoints.jsonl")
-    report = audit.verify(path, checkpoints)
+    report = verify_audit(path, checkpoints)
     if output is Format.JSON:
         print_json(_report_json(report))
     else:
@@ -47,7 +47,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _report_json(report: "audit.AuditReport") -> dict[str, Any]:
+def _report_json(report: "AuditReport") -> dict[str, Any]:
     findings = [
         {"event": one.event, "uid": one.uid, "seq": one.seq, "message": one.what}
         | ({"command": one.command} if one.command is not None else {})
@@ -64,7 +64,7 @@ def _report_json(report: "audit.AuditReport") -> dict[str, Any]:
     }
 
 
-def _print(report: "audit.AuditReport") -> None:
+def _print(report: "AuditReport") -> None:
     for finding in report.findings:
         typer.echo(f"{finding.where}: {finding.what}")
     for notice in report.notices:

@@ -1,5 +1,7 @@
 """Rules for successful answers of Assure, by phase."""
 
+from typing import Any
+
 from agent.core import observations as o
 from agent.core.assure_types import PROVIDER, Depiction, ListedProcess, ProcessReading, Status
 from agent.core.effect import EffectKind
@@ -13,8 +15,8 @@ from agent.core.rules.recovery import is_foreign, release_foreign_dossier
 from agent.core.rules.transitions import (
     DOUBT_CLEARED,
     FAILURES_RESET,
+    SUCCEEDED,
     complete,
-    effect_succeeded,
     next_attempt,
     place_hold,
     start_deletion,
@@ -52,33 +54,34 @@ def images_invalid(record: Record, observation: o.ImagesInvalid, policy: Policy)
 
 
 def dossier_created(record: Record, observation: o.DossierCreated, _: Policy) -> Record:
-    return replace(effect_succeeded(record), phase=Phase.PROCESS, dossier_id=observation.dossier_id)
+    return replace(record, phase=Phase.PROCESS, dossier_id=observation.dossier_id, not_before=0.0, **SUCCEEDED)
 
 
 def dossier_searched(record: Record, observation: o.DossierSearched, policy: Policy) -> Record:
     if observation.dossier_id is not None:
-        found = replace(effect_succeeded(record), phase=Phase.PROCESS, dossier_id=observation.dossier_id)
-        return replace(found, create_unknown=True)
+        found = replace(record, dossier_id=observation.dossier_id, create_unknown=True)
+        return replace(found, phase=Phase.PROCESS, not_before=0.0, **SUCCEEDED)
     doubt_since = required(record.doubt_since, "doubt_since")
     if absence(observation, doubt_since, policy) is Absence.OPEN:
         later = next_search(observation.at, doubt_since, policy)
         return replace(record, searched_at=observation.at, not_before=later)
     pause = backoff(record.attempt, observation.jitter, policy, floor=policy.min_read_interval)
-    return replace(next_attempt(effect_succeeded(record)), not_before=observation.at + pause)
+    return next_attempt(replace(record, not_before=observation.at + pause, **SUCCEEDED))
 
 
 # -- process -----------------------------------------------------------------------------------
 
 
 def process_created(record: Record, observation: o.ProcessCreated, _: Policy) -> Record:
-    pages = observation.document_pages
-    known = replace(effect_succeeded(record), process_id=observation.process_id, document_pages=pages)
-    if observation.status is not Status.PENDING:
-        return replace(known, phase=Phase.RESULT, billed=True)  # the verification has already started
-    images = replace(known, phase=Phase.IMAGES)
-    if pages == 2 and not record.desired.has(Depiction.BACK):
-        return place_hold(images, HoldReason.BACK_IMAGE_REQUIRED, observation.at, "documentPages 2")
-    return images
+    pages, process_id = observation.document_pages, observation.process_id
+    begun = observation.status is not Status.PENDING  # the verification has already started
+    phase, billed = (Phase.RESULT, True) if begun else (Phase.IMAGES, record.billed)
+    created = replace(
+        record, phase=phase, billed=billed, process_id=process_id, document_pages=pages, not_before=0.0, **SUCCEEDED
+    )
+    if not begun and pages == 2 and not record.desired.has(Depiction.BACK):
+        return place_hold(created, HoldReason.BACK_IMAGE_REQUIRED, observation.at, "documentPages 2")
+    return created
 
 
 def document_type_gone(record: Record, observation: o.DocumentTypeGone, _: Policy) -> Record:
@@ -92,13 +95,14 @@ def dossier_read_for_process(record: Record, observation: o.DossierRead, policy:
     processes = observation.reading.processes
     if record.desired.capture is not None and processes:
         # The end user has the link. Assure would bill another one again.
-        return _observe_running(replace(effect_succeeded(record), create_unknown=True))
+        return _observe_running(replace(record, create_unknown=True, **SUCCEEDED))
     if moving := started_process(processes):
-        return _observe_running(replace(effect_succeeded(record), process_id=moving.process_id, create_unknown=True))
+        return _observe_running(replace(record, process_id=moving.process_id, create_unknown=True, **SUCCEEDED))
     found = adoptable_process(processes, PROVIDER, record.desired.process_type)
     # A listed process has no page count. Without a back image, the agent needs a new answer with the page count.
     if found is not None and record.desired.has(Depiction.BACK):
-        return replace(effect_succeeded(record), phase=Phase.IMAGES, process_id=found.process_id, create_unknown=True)
+        adopted = replace(record, process_id=found.process_id, create_unknown=True)
+        return replace(adopted, phase=Phase.IMAGES, not_before=0.0, **SUCCEEDED)
     lagged_until = policy.grace_start(required(record.doubt_since, "doubt_since")) + policy.list_lag
     if found is not None or observation.at >= lagged_until:
         repeats = record.repeats + (found is None)  # failed reads do not slow the create down
@@ -110,7 +114,7 @@ def dossier_read_for_process(record: Record, observation: o.DossierRead, policy:
 
 def capture_started(record: Record, observation: o.CaptureStarted, policy: Policy) -> Record:
     poll_at = _next_fallback_poll(observation, policy)
-    return replace(effect_succeeded(record), phase=Phase.RESULT, billed=True, not_before=poll_at)
+    return replace(record, phase=Phase.RESULT, billed=True, not_before=poll_at, **SUCCEEDED)
 
 
 # -- images ------------------------------------------------------------------------------------
@@ -123,10 +127,10 @@ def images_uploaded(record: Record, _: o.ImagesUploaded, policy: Policy) -> Reco
     this one may have.
     """
     repeats, discard = record.repeats if record.resent else 0, policy.discard_images
-    uploaded = replace(effect_succeeded(record), uploaded=True, repeats=repeats, discard=discard)
-    if record.desired.read_back:
-        return uploaded
-    return replace(uploaded, phase=Phase.VERIFICATION, pending=not (record.create_unknown or record.resent))
+    changes: dict[str, Any] = {"uploaded": True, "repeats": repeats, "discard": discard, "not_before": 0.0, **SUCCEEDED}
+    if not record.desired.read_back:
+        changes |= {"phase": Phase.VERIFICATION, "pending": not (record.create_unknown or record.resent)}
+    return replace(record, **changes)
 
 
 def images_compared(record: Record, observation: o.ImagesCompared, _: Policy) -> Record:
@@ -191,9 +195,9 @@ def _did_not_happen(record: Record, observation: o.Observation, policy: Policy) 
 
 
 def verification_started(record: Record, observation: o.VerificationStarted, policy: Policy) -> Record:
-    soon, later = observation.at + policy.min_read_interval, _next_fallback_poll(observation, policy)
-    not_before = soon if observation.status.final else later
-    return replace(effect_succeeded(record), phase=Phase.RESULT, not_before=not_before)
+    final, soon = observation.status.final, observation.at + policy.min_read_interval
+    not_before = soon if final else _next_fallback_poll(observation, policy)
+    return replace(record, phase=Phase.RESULT, not_before=not_before, **SUCCEEDED)
 
 
 # -- result ------------------------------------------------------------------------------------
@@ -206,18 +210,16 @@ def _observe_running(record: Record) -> Record:
 
 def process_read(record: Record, observation: o.ProcessRead, policy: Policy) -> Record:
     reading = observation.reading
-    read = replace(record, read_at=observation.at, **FAILURES_RESET)
-    if not reading.status.final:  # a list of a capture may have lagged, so its process is chosen again
-        capture = (
-            record.desired.mode == "capture"
-        )  # for a capture, the list with this process may have lagged: choose again
-        process_id = None if capture else record.process_id
-        return replace(read, process_id=process_id, not_before=_next_fallback_poll(observation, policy))
+    if not reading.status.final:
+        # For a capture, the list with this process may have lagged: choose again.
+        process_id = None if record.desired.mode == "capture" else record.process_id
+        poll_at = _next_fallback_poll(observation, policy)
+        return replace(record, read_at=observation.at, process_id=process_id, not_before=poll_at, **FAILURES_RESET)
     claims = observation.encrypted_claims
     if record.desired.claims_ttl is not None and claims is None and reading.status is Status.ACCEPTED:
         raise Impossible("An accepted result contains no claims, but the request keeps them.")
-    kept = replace(read, claims_until=claims.expires_at if claims is not None else None)
-    return start_deletion(kept, observation.at, Outcome(reading.status.value), _result(reading))
+    read = replace(record, read_at=observation.at, claims_until=claims.expires_at if claims is not None else None)
+    return start_deletion(read, observation.at, Outcome(reading.status.value), _result(reading))
 
 
 def _result(reading: ProcessReading) -> Result:
@@ -236,7 +238,7 @@ def claims_encryption_failed(record: Record, observation: o.ClaimsEncryptionFail
     From here on the result is known. It becomes the outcome, if the operator, the deadline or HOLD_TTL ends the wait.
     """
     unexpected = record.unexpected_answers + 1
-    observed = record if record.phase is Phase.RESULT else _observe_running(effect_succeeded(record))
+    observed = record if record.phase is Phase.RESULT else _observe_running(replace(record, **SUCCEEDED))
     wait = observation.at + backoff(unexpected, observation.jitter, policy, floor=policy.min_read_interval)
     result = _result(observation.reading)
     known = replace(observed, read_at=observation.at, result=result, unexpected_answers=unexpected, not_before=wait)
@@ -274,7 +276,7 @@ def _next_poll(observation: o.Observation, policy: Policy) -> float:
 
 
 def dossier_deleted(record: Record, _: o.DossierDeleted, __: Policy) -> Record:
-    return replace(effect_succeeded(record), deleted=True)
+    return replace(record, deleted=True, not_before=0.0, **SUCCEEDED)
 
 
 def dossier_not_deleted(record: Record, observation: o.DossierRead, policy: Policy) -> Record:
@@ -287,7 +289,7 @@ def dossier_not_deleted(record: Record, observation: o.DossierRead, policy: Poli
 def missing_in_deletion(record: Record, observation: o.TargetMissing, _: Policy) -> Record:
     """Record a 404 to the deletion as deleted. A 404 to the read after it confirms the deletion."""
     if observation.kind is EffectKind.DELETE_DOSSIER:
-        return replace(effect_succeeded(record), deleted=True)
+        return replace(record, deleted=True, not_before=0.0, **SUCCEEDED)
     return complete(record, observation.at)
 
 

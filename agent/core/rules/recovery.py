@@ -26,7 +26,7 @@ from agent.core.reference import Reference
 from agent.core.rules.transitions import (
     FAILURES_RESET,
     FRESH_DOSSIER,
-    effect_succeeded,
+    SUCCEEDED,
     has_successor,
     next_generation,
     place_hold,
@@ -54,7 +54,7 @@ def is_foreign(record: Record, reference: str | None) -> bool:
 
 def release_foreign_dossier(record: Record, at: float, policy: Policy) -> Record:
     """Release an adopted dossier of another request, change nothing in it, and hold the request again."""
-    without = replace(effect_succeeded(record), phase=Phase.DOSSIER, **FRESH_DOSSIER)
+    without = replace(record, phase=Phase.DOSSIER, not_before=0.0, **SUCCEEDED, **FRESH_DOSSIER)
     if policy.recovering:
         return hold_history_lost(without, at, FOREIGN_DOSSIER)
     return place_hold(without, HoldReason.UNEXPECTED_ANSWER, at, FOREIGN_DOSSIER)

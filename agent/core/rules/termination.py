@@ -4,7 +4,6 @@ from agent.core.effect import EffectKind
 from agent.core.errors import required
 from agent.core.fast_replace import replace
 from agent.core.next_effect import deletion_deadline, overdue
-from agent.core.observations import Observation, answered_effect
 from agent.core.policy import Policy
 from agent.core.record import Hold, HoldReason, Outcome, Phase, Record
 from agent.core.rules.transitions import next_generation, start_deletion
@@ -38,11 +37,11 @@ def _delete_now(record: Record, at: float) -> Record:
     )
 
 
-def count_late_read(before: Record, after: Record, observation: Observation, policy: Policy) -> Record:
-    """Count a read after the deadline. Such reads are repeated, but only up to a limit."""
-    kind = answered_effect(observation)
-    reads = kind is not None and not kind.mutates and not kind.local
-    if not reads or after.phase in (Phase.DELETION, Phase.DONE) or not overdue(before, observation.at, policy):
+def count_late_read(before: Record, after: Record, kind: EffectKind | None, at: float, policy: Policy) -> Record:
+    """Count an answer to a read after the deadline. Such reads are repeated, but only up to a limit."""
+    if kind is None or kind.mutates or kind.local:
+        return after
+    if after.phase in (Phase.DELETION, Phase.DONE) or not overdue(before, at, policy):
         return after
     return replace(after, late_reads=min(after.late_reads + 1, policy.late_read_limit))
 

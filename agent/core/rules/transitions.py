@@ -102,6 +102,7 @@ FAILURES_RESET: dict[str, Any] = {
     "missing": 0,
     "missing_since": None,
 }
+SUCCEEDED: dict[str, Any] = {"intent": None, **DOUBT_CLEARED, **FAILURES_RESET}
 FRESH_DOSSIER: dict[str, Any] = {
     "dossier_id": None,
     "process_id": None,
@@ -125,8 +126,3 @@ def place_hold(record: Record, reason: HoldReason, at: float, evidence: str = ""
     question = f"{record.uid}/{record.generation}/{reason}/{essence}/{at}"
     hold_id = "h-" + hashlib.sha256(question.encode()).hexdigest()[:6]
     return replace(record, hold=Hold(id=hold_id, reason=reason, at=at, evidence=evidence, essence=essence))
-
-
-def effect_succeeded(record: Record) -> Record:
-    """Record the success of the open effect."""
-    return replace(record, intent=None, not_before=0.0, **DOUBT_CLEARED, **FAILURES_RESET)

@@ -45,19 +45,17 @@ CREATE UNIQUE INDEX requests_by_name ON requests (source, name) WHERE name IS NO
 CREATE INDEX requests_due ON requests (priority, due_at, admitted_at) WHERE due_at IS NOT NULL;
 CREATE INDEX requests_deciding ON requests (decides_at) WHERE decides_at IS NOT NULL;
 CREATE INDEX requests_deleting ON requests (delete_at) WHERE phase = 'deletion';
-CREATE INDEX requests_waiting ON requests (dossier_id) WHERE phase = 'result';
-CREATE INDEX requests_waiting_since ON requests (opened_at) WHERE phase = 'result';
 -- An Assure Event may arrive before the response to the start that caused it.
-CREATE INDEX requests_starting ON requests (dossier_id) WHERE phase = 'verification';
+CREATE INDEX requests_waiting ON requests (dossier_id) WHERE phase = 'result' OR phase = 'verification';
+CREATE INDEX requests_waiting_since ON requests (opened_at) WHERE phase = 'result';
 CREATE INDEX requests_queued ON requests (queued) WHERE queued;
 CREATE INDEX requests_open ON requests (phase, state) WHERE phase <> 'done';
 CREATE INDEX requests_moving ON requests (moving) WHERE moving;
 CREATE INDEX requests_held ON requests (hold_reason) WHERE hold_reason IS NOT NULL;
 CREATE INDEX requests_present ON requests (source, name, uid) WHERE present AND name IS NOT NULL;
 CREATE INDEX requests_with_dossier ON requests (admitted_at) WHERE dossier_id IS NOT NULL AND phase <> 'done';
-CREATE INDEX requests_in_progress ON requests (progress_at) WHERE state = 'active' AND phase <> 'done';
 
--- Indexes of the lists in the command line, the API and the status page.
+-- Indexes of the lists in the command line, the API and the status page. `requests_by_state` also serves the metrics.
 CREATE INDEX requests_by_phase ON requests (phase, uid);
 CREATE INDEX requests_by_state ON requests (state, progress_at);
 CREATE INDEX requests_by_part_of_name ON requests (name, uid) WHERE name IS NOT NULL;
@@ -292,7 +290,7 @@ CREATE TABLE counters (
     PRIMARY KEY (counter, mode, process_type, outcome)
 ) WITHOUT ROWID;
 
--- request_counts: the number of requests of each kind. The triggers below maintain it, so that metrics need no scan.
+-- request_counts: the number of requests of each kind. The agent writes it with each transaction, so that metrics need no scan.
 CREATE TABLE request_counts (
     phase    TEXT NOT NULL,
     state    TEXT NOT NULL,
@@ -301,21 +299,6 @@ CREATE TABLE request_counts (
     requests INTEGER NOT NULL,
     PRIMARY KEY (phase, state, reason, dossier)
 ) WITHOUT ROWID;
-CREATE TRIGGER request_counts_add_a_request AFTER INSERT ON requests
-BEGIN
-    INSERT INTO request_counts VALUES (NEW.phase, NEW.state, coalesce(NEW.hold_reason, ''), NEW.dossier_id IS NOT NULL, 1)
-    ON CONFLICT DO UPDATE SET requests = requests + 1;
-END;
-CREATE TRIGGER request_counts_move_a_request AFTER UPDATE OF phase, state, hold_reason, dossier_id ON requests
-WHEN OLD.phase <> NEW.phase OR OLD.state <> NEW.state OR OLD.hold_reason IS NOT NEW.hold_reason
-    OR (OLD.dossier_id IS NULL) <> (NEW.dossier_id IS NULL)
-BEGIN
-    UPDATE request_counts SET requests = requests - 1
-    WHERE phase = OLD.phase AND state = OLD.state AND reason = coalesce(OLD.hold_reason, '')
-        AND dossier = (OLD.dossier_id IS NOT NULL);
-    INSERT INTO request_counts VALUES (NEW.phase, NEW.state, coalesce(NEW.hold_reason, ''), NEW.dossier_id IS NOT NULL, 1)
-    ON CONFLICT DO UPDATE SET requests = requests + 1;
-END;
 
 -- deliveries: the outbox. A notification is written in the transaction of its change, and deleted once the sink accepted
 -- it. [I6] It holds no name and no label: the agent reads these from `requests` when it sends the notification.

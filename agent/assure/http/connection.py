@@ -1,0 +1,238 @@
+"""One connection: an asyncio protocol that carries one exchange at a time.
+
+A connection carries another exchange if its reply was complete and allows it, and if the request was sent completely. A
+byte that arrives without a request ends the connection. One timer serves all deadlines. It is not moved for each byte:
+when it fires before the current deadline, it is set again.
+"""
+
+import asyncio
+import math
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from agent.assure.http.messages import SEND_RATE, Body, Broken, ExchangeError, Pieces, Reply, Silent, Timeouts
+from agent.assure.http.reply_reader import ReplyReader
+
+IDLE_LIMIT: Final = 15.0  # seconds; servers and load balancers close connections that are idle for longer
+
+_PIECE: Final = 128 * 1024  # bytes that are written at once
+_PEEK_AFTER: Final = 1.0  # seconds; a connection that was idle for longer may have ended unnoticed
+_EARLY: Final = 0.002  # seconds; uvloop rounds timers to milliseconds
+
+
+class Connection(asyncio.Protocol):
+    """Created by `dial`, used by `Pool`. `on_lost` is called once, after the connection ended."""
+
+    __slots__ = (
+        "_answer", "_deadline", "_idle_limit", "_idle_since", "_loop", "_on_lost", "_paused", "_pieces", "_reader",
+        "_reply_until", "_send_until", "_socket", "_timeouts", "_timer", "_timer_at", "_transport", "usable",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timeouts: Timeouts,
+        on_lost: "Callable[[Connection], None]",
+        peer: socket.socket | None = None,
+        idle_limit: float = IDLE_LIMIT,
+    ) -> None:
+        """`peer` is the socket below the asyncio transport."""
+        self._loop = loop
+        self._timeouts = timeouts
+        self._on_lost = on_lost
+        self._socket = peer
+        self._idle_limit = idle_limit
+        self._reader = ReplyReader()
+        self._transport: Any = None
+        self.usable = False
+        self._paused = False
+        self._pieces: Iterator[bytes] | Iterator[bytes | memoryview] | None = None
+        self._answer: asyncio.Future[Reply] | None = None
+        self._deadline = self._timer_at = self._send_until = self._reply_until = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle_since = loop.time()
+
+    def is_fresh(self) -> bool:
+        """True if the connection can carry a request now.
+
+        After a pause the socket itself is read, without removing bytes: the loop may not have reported its end yet.
+        """
+        if not self.usable or self._transport.is_closing():
+            return False
+        idle = self._loop.time() - self._idle_since
+        if idle < _PEEK_AFTER or self._socket is None:
+            return True
+        if idle > self._idle_limit:
+            return False
+        try:
+            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def begin(self, head: bytes, body: Body, limit: int) -> asyncio.Future[Reply]:
+        """Write the request. From the call on, it counts as sent.
+
+        The future ends with the reply or an ExchangeError.
+        """
+        self._answer = answer = self._loop.create_future()
+        self._reader.expect(limit)
+        now = self._loop.time()
+        length = len(body) if isinstance(body, bytes) else body.length
+        self._send_until = now + self._timeouts.send + length / SEND_RATE
+        self._reply_until = self._send_until + self._timeouts.read
+        if isinstance(body, bytes) and len(body) <= _PIECE:
+            self._transport.write(head + body if body else head)
+        else:
+            self._pieces = _slices(body) if isinstance(body, bytes) else _exactly(body)
+            self._transport.write(head)
+            self._write_pieces()
+        self._set_deadline(now)
+        return answer
+
+    def close(self) -> None:
+        """Close at once. An exchange in flight ends as Broken."""
+        self.usable = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close_idle(self) -> None:
+        """Close an idle connection, over TLS with a close notification."""
+        self.usable = False
+        self._transport.close()
+
+    def _write_pieces(self) -> None:
+        """Write until the socket accepts no more. Pieces that cannot be produced end the exchange as Broken."""
+        try:
+            while self._pieces is not None and not self._paused and self._answer is not None:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    self._pieces = None
+                else:
+                    self._transport.write(piece)
+        except Exception as error:  # of the producer of the body: the request is sent in part
+            self._pieces = None
+            self._fail(Broken(f"body-{type(error).__name__}".lower(), self._reader.status))
+
+    def _fail(self, failure: ExchangeError) -> None:
+        self.usable = False
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(failure)
+
+    def _complete(self) -> None:
+        """Report the reply. If a part of the request is not sent, the connection cannot carry another."""
+        self.usable = self.usable and self._reader.keep_alive and not self._paused and self._pieces is None
+        self._pieces = None
+        answer, self._answer = self._answer, None
+        self._idle_since = self._loop.time()
+        self._set_timer(self._idle_since + self._idle_limit)
+        if answer is not None and not answer.done():
+            answer.set_result(self._reader.take_reply())
+
+    # Time.
+
+    def _set_deadline(self, now: float) -> None:
+        """Silence counts from the last byte that was sent or received."""
+        if self._paused or self._pieces is not None:
+            self._set_timer(self._send_until)
+        else:
+            self._set_timer(min(self._reply_until, now + self._timeouts.read))
+
+    def _set_timer(self, deadline: float) -> None:
+        self._deadline = deadline
+        if deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        if self._loop.time() < self._deadline - _EARLY:
+            self._set_timer(self._deadline)
+        elif self._answer is not None:
+            self._fail(Silent("timeout", self._reader.status))
+        else:
+            self.close_idle()
+
+    # The callbacks of asyncio.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Report each byte that the socket does not accept as a pause."""
+        self._transport = transport
+        # asyncio's TLS pauses at the limit, and all others above it.
+        secure = transport.get_extra_info("sslcontext") is not None
+        self._transport.set_write_buffer_limits(high=1 if secure else 0, low=0)
+        self.usable = True
+        self._idle_since = self._loop.time()
+        self._set_timer(self._idle_since + self._idle_limit)
+
+    def pause_writing(self) -> None:
+        """The socket accepts no more bytes."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The socket accepts bytes again."""
+        self._paused = False
+        self._write_pieces()
+        if self._answer is not None:
+            self._set_deadline(self._loop.time())
+
+    def data_received(self, data: bytes) -> None:
+        """Parse a part of the reply. Bytes without a request end the connection."""
+        if self._answer is None:
+            self.close()
+            return
+        try:
+            self._reader.feed(data)
+        except ExchangeError as failure:
+            self._fail(failure)
+            return
+        if self._reader.whole:
+            self._complete()
+        else:
+            self._set_deadline(self._loop.time())
+
+    def eof_received(self) -> None:
+        """The end of a reply without a declared length, or of the connection."""
+        self.usable = False
+        if self._answer is None:
+            return
+        try:
+            self._reader.end()
+        except Broken as failure:
+            self._fail(failure)
+        else:
+            self._complete()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection ended."""
+        self.usable = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._pieces = None
+        self._fail(Broken("reset", self._reader.status))
+        self._on_lost(self)
+
+
+def _slices(body: bytes) -> Iterator[bytes | memoryview]:
+    view = memoryview(body)
+    return (view[start : start + _PIECE] for start in range(0, len(body), _PIECE))
+
+
+def _exactly(body: Pieces) -> Iterator[bytes]:
+    """The pieces. Raises ValueError if they are longer or shorter than declared, before a byte too many is sent."""
+    left = body.length
+    for piece in body.pieces:
+        left -= len(piece)
+        if left < 0:
+            raise ValueError("the body is longer than declared")
+        if piece:
+            yield piece
+    if left:
+        raise ValueError("the body is shorter than declared")

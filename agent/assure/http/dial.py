@@ -1,0 +1,168 @@
+"""Making a connection: DNS, TCP to the first address that answers, a proxy's CONNECT, TLS.
+
+No byte of a request is written here. Each failure is Unsent, with the code of its cause.
+"""
+
+import asyncio
+import itertools
+import re
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from agent.assure.http.connection import Connection
+from agent.assure.http.messages import Origin, Proxy, Timeouts, Unsent
+from agent.platform.connection_errors import connection_error_code
+
+_STAGGER: Final = 0.25  # seconds until the next address is tried as well (RFC 8305 §5)
+_MAX_PROXY_HEAD: Final = 16 * 1024  # bytes
+_PROXY_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
+_UNSPECIFIC: Final = ("network", "reset")  # often of an address family that this machine does not use
+
+
+def tls_context(
+    ca_file: Path | None = None, certificate: Path | None = None, key: Path | None = None
+) -> ssl.SSLContext:
+    """A context that verifies servers by the system's authorities, or by those of `ca_file` only.
+
+    `certificate` and `key` are PEM files of a client certificate. Raises OSError or ssl.SSLError.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+async def dial(
+    origin: Origin,
+    timeouts: Timeouts,
+    tls: Callable[[], ssl.SSLContext],
+    proxy: Proxy | None,
+    make: Callable[[socket.socket], Connection],
+    connect_until: float,
+) -> Connection:
+    """Connect to `origin`. `tls` is called for a secure origin only. `connect_until` is a time of the loop."""
+    loop = asyncio.get_running_loop()
+    peer: socket.socket | None = None
+    phase = "connect-timeout"
+    try:
+        async with asyncio.timeout_at(connect_until):
+            peer = await _connect(loop, *((proxy.host, proxy.port) if proxy else (origin.host, origin.port)))
+            if proxy is not None:
+                await _open_tunnel(loop, peer, proxy, origin)
+        phase = "tls-timeout"
+        secured: dict[str, Any] = {"ssl": tls(), "server_hostname": origin.host} if origin.secure else {}
+        used, peer = peer, None
+        async with asyncio.timeout(timeouts.tls):
+            return await _start_protocol(loop, used, make, secured)
+    except TimeoutError as error:
+        raise Unsent(phase) from error
+    except Unsent:
+        raise
+    except Exception as error:  # mostly OSError; an error of any kind leaves the request unsent
+        raise Unsent(connection_error_code(error)) from error
+    finally:
+        if peer is not None:
+            peer.close()
+
+
+async def _start_protocol(
+    loop: asyncio.AbstractEventLoop,
+    peer: socket.socket,
+    make: Callable[[socket.socket], Connection],
+    secured: dict[str, Any],
+) -> Connection:
+    connection = make(peer)
+    try:
+        await loop.create_connection(lambda: connection, sock=peer, **secured)
+    except BaseException:
+        connection.close()
+        peer.close()
+        raise
+    return connection
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+    """The first socket that connects, of all addresses of a host. The families alternate (RFC 8305 §4)."""
+    found = await _resolve(loop, host, port)
+    first = [info for info in found if info[0] == found[0][0]]
+    rest = [info for info in found if info[0] != found[0][0]]
+    addresses = [info for pair in itertools.zip_longest(first, rest) for info in pair if info is not None]
+    if len(addresses) == 1:
+        return await _connect_to(loop, addresses[0])
+    return await _race(loop, addresses)
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[Any]:
+    return list(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+async def _race(loop: asyncio.AbstractEventLoop, addresses: list[Any]) -> socket.socket:
+    """Try the next address after a failure or after _STAGGER seconds. Raises the most specific error."""
+    running: set[asyncio.Task[socket.socket]] = set()
+    errors: list[OSError] = []
+    waiting = list(reversed(addresses))
+    won: asyncio.Task[socket.socket] | None = None
+    try:
+        while waiting or running:
+            if waiting:
+                running.add(loop.create_task(_connect_to(loop, waiting.pop())))
+            done, _ = await asyncio.wait(
+                running, timeout=_STAGGER if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for attempt in done:
+                error = attempt.exception()
+                if error is None:
+                    won = attempt
+                    return attempt.result()
+                running.discard(attempt)
+                if not isinstance(error, OSError):
+                    raise error
+                errors.append(error)
+    finally:
+        for attempt in running:
+            attempt.cancel()
+            attempt.add_done_callback(lambda ended: None if ended is won else _close_result(ended))
+    raise max(errors, key=lambda error: connection_error_code(error) not in _UNSPECIFIC)
+
+
+def _close_result(attempt: asyncio.Task[socket.socket]) -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()
+
+
+async def _connect_to(loop: asyncio.AbstractEventLoop, address: Any) -> socket.socket:
+    family, kind, protocol, _, where = address
+    peer = socket.socket(family, kind, protocol)
+    try:
+        peer.setblocking(False)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.sock_connect(peer, where)
+    except BaseException:
+        peer.close()
+        raise
+    return peer
+
+
+async def _open_tunnel(loop: asyncio.AbstractEventLoop, peer: socket.socket, proxy: Proxy, origin: Origin) -> None:
+    """Send CONNECT, and read the head of the proxy's answer. Raises Unsent unless it is a 2xx."""
+    lines = [f"CONNECT {origin.authority} HTTP/1.1", f"Host: {origin.authority}"]
+    if proxy.authorization:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    await loop.sock_sendall(peer, "\r\n".join([*lines, "", ""]).encode("ascii"))
+    head = b""
+    while b"\r\n\r\n" not in head:
+        received = await loop.sock_recv(peer, 4096)
+        head += received
+        if not received or len(head) > _MAX_PROXY_HEAD:
+            raise Unsent("proxy-answer")
+    status = _PROXY_STATUS.match(head)
+    if status is None or not head.endswith(b"\r\n\r\n"):  # the server behind the proxy sends nothing by itself
+        raise Unsent("proxy-answer")
+    if status[1] == b"407":
+        raise Unsent("proxy-credentials")
+    if not status[1].startswith(b"2"):
+        raise Unsent("proxy-refused")

@@ -1,0 +1,1 @@
+"""The pool of connections, on asyncio's loop and on uvloop."""
