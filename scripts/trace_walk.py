@@ -26,7 +26,7 @@ BEGIN, END = "<!-- begin walk -->\n", "<!-- end walk -->"
 PARSED, SCANNED = "parse_documents", "record_scan"
 HANDOVER = asyncio.to_thread.__code__
 MILESTONES = (
-    "read_beneath", "parse_documents", "inspect", "admit", "write", "claim", "step", "read_verified",
+    "read_file", "parse_documents", "inspect", "admit", "write", "claim", "step", "read_verified",
     "begin",
 )  # fmt: skip
 REQUEST = """apiVersion: assure-agent/v1

@@ -1,4 +1,4 @@
-"""The first scan of a start. In a large folder, the first calls go out while it still runs (decision 0011)."""
+"""The first scan of a start. In a large folder, the first calls go out while it still runs (decision 0012)."""
 
 import asyncio
 import contextlib

@@ -49,7 +49,8 @@ def problems(error: ValidationError, tree: YamlDocument) -> Iterator[YamlProblem
             continue
         message, hint = _message(one, path)
         is_key = one["type"] == "extra_forbidden" or one["loc"][-1:] == ("[key]",)
-        yield YamlProblem((is_key and tree.keys.get(path)) or tree.position_of(path), message, hint)
+        place = tree.position_of_key(path) if is_key else tree.position_of(path)
+        yield YamlProblem(place, message, hint)
 
 
 def _message(error: ErrorDetails, path: Path) -> tuple[str, str]:

@@ -75,8 +75,23 @@ class ImageFolder:
         self._pool = asyncio.Semaphore(_READ_THREADS)
 
     def inspect(self, paths: Mapping[Depiction, str]) -> Mapping[Depiction, str] | tuple[UnusableImage, ...]:
-        """As the function `inspect`, and remember what was read. Blocking."""
-        return inspect(self._folder, paths, self._max_bytes, self._known)
+        """Read every image and remember it. Return the SHA-256 of each in hex, or all faults. Blocking.
+
+        `paths` are relative to the folder.
+        """
+        digests: dict[Depiction, str] = {}
+        faults: list[UnusableImage] = []
+        for depiction, path in paths.items():
+            found = _read(self._folder, path, self._max_bytes, self._known)
+            if isinstance(found, _ReadImage):
+                digests[depiction] = found.sha256
+            elif found is ImageProblem.MISSING and (similar := _similar_path(self._folder, path)):
+                message = f"the {depiction} image {_MESSAGES[found][0]}; there is {similar}"
+                hint = "rename the file, or correct the path"
+                faults.append(UnusableImage(depiction=depiction, reason=found, message=message, hint=hint))
+            else:
+                faults.append(_unusable(depiction, found))
+        return tuple(faults) or digests
 
     async def verify(self, images: Sequence[ImageRef]) -> UnusableImage | None:
         """The first image that changed or cannot be read. Images that did not change since their read are not read."""
@@ -108,25 +123,6 @@ def read_verified(
             return _unusable(image.depiction, content)
         found[image.depiction] = content.image
     return found
-
-
-def inspect(
-    images_dir: Path, paths: Mapping[Depiction, str], max_bytes: int, known: KnownImages | None = None
-) -> Mapping[Depiction, str] | tuple[UnusableImage, ...]:
-    """Read every image; return the SHA-256 of each in hex, or all faults. `paths` are relative to `images_dir`."""
-    digests: dict[Depiction, str] = {}
-    faults: list[UnusableImage] = []
-    for depiction, path in paths.items():
-        found = _read(images_dir, path, max_bytes, known)
-        if isinstance(found, _ReadImage):
-            digests[depiction] = found.sha256
-        elif found is ImageProblem.MISSING and (similar := _similar_path(images_dir, path)):
-            message = f"the {depiction} image {_MESSAGES[found][0]}; there is {similar}"
-            hint = "rename the file, or correct the path"
-            faults.append(UnusableImage(depiction=depiction, reason=found, message=message, hint=hint))
-        else:
-            faults.append(_unusable(depiction, found))
-    return tuple(faults) or digests
 
 
 def _unusable(depiction: Depiction, problem: ImageProblem) -> UnusableImage:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 from agent.platform.files import fsync_folder
 
@@ -76,14 +77,38 @@ def read_beneath(root: str, path: str, limit: int) -> Content | ReadFailure:
         file = _open_beneath(root, path)
     except OSError as error:
         return read_failure(error)
-    if file is None:
-        return ReadFailure.OUTSIDE
-    try:
-        return _read(file, limit)
-    except OSError:
-        return ReadFailure.UNREADABLE
-    finally:
-        os.close(file)
+    return ReadFailure.OUTSIDE if file is None else _read_and_close(file, limit)
+
+
+class FolderReader:
+    """Reads files of one folder below `root`, each as `read_beneath` does. The folder is opened once.
+
+    `prefix` is the path of the folder with a slash, or empty. Without the repeated opening, a new file needs 5 system
+    calls instead of 9.
+    """
+
+    def __init__(self, root: str, prefix: str) -> None:
+        self._root, self._prefix = root, prefix
+        self._folder: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            os.close(self._folder)
+
+    def read_file(self, name: str, limit: int) -> Content | ReadFailure:
+        """Read the file of this name, at most `limit` bytes. Never raises an OSError."""
+        try:
+            if self._folder is None:
+                self._folder = _folder(self._root, self._prefix.split("/")[:-1])
+            file = None if self._folder is None else os.open(name, _FILE, dir_fd=self._folder)
+        except OSError:
+            file = None
+        if file is None:  # a link, or a failure: `read_beneath` says which
+            return read_beneath(self._root, self._prefix + name, limit)
+        return _read_and_close(file, limit)
 
 
 def identify_beneath(root: str, path: str) -> tuple[FileIdentity, int] | None:
@@ -180,6 +205,15 @@ def _folder(root: str, parts: list[str]) -> int | None:
             return None
         raise
     return folder
+
+
+def _read_and_close(file: int, limit: int) -> Content | ReadFailure:
+    try:
+        return _read(file, limit)
+    except OSError:
+        return ReadFailure.UNREADABLE
+    finally:
+        os.close(file)
 
 
 def _read(file: int, limit: int) -> Content | ReadFailure:

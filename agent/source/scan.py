@@ -16,7 +16,7 @@ from agent.source.diagnostics import Fault, printable_path
 from agent.source.ignore import Ignore, is_near_miss, is_request_file
 from agent.source.loader import Document, LoadedFile, load, refusal
 from agent.source.ownership import Owners
-from agent.source.safe_read import Content, FileIdentity, ReadFailure, read_beneath, read_failure
+from agent.source.safe_read import Content, FileIdentity, FolderReader, ReadFailure, read_failure
 from agent.source.survey import Survey
 from agent.source.yaml_reader import Limits
 
@@ -70,6 +70,7 @@ class FolderScan:
         survey: Survey | None = None,
     ) -> None:
         self._root, self._old, self._waited, self._options, self._ignore = root, old, waited, options, ignore
+        self._reader = FolderReader(root, "")
         self._followed: set[str] = set()  # hidden folders that links lead to
         self.entries: dict[str, ScannedFile] = {}
         self.waiting: Waiting = {}
@@ -98,7 +99,10 @@ class FolderScan:
             try:
                 if not self._is_guarded(prefix):
                     continue
-                with os.scandir(f"{self._root}/{prefix}") as entries:
+                with (
+                    os.scandir(f"{self._root}/{prefix}") as entries,
+                    FolderReader(self._root, prefix) as self._reader,
+                ):
                     yield from self._folder(prefix, entries, pending)
             except OSError as error:
                 self._lost(prefix, error)
@@ -218,7 +222,7 @@ class FolderScan:
             self._read(path, now, LoadedFile(faults=(exposed,), whole=False))
             return
         limits = self._options.limits
-        found = read_beneath(self._root, path, limits.file_bytes)
+        found = self._reader.read_file(path.rpartition("/")[2], limits.file_bytes)
         if isinstance(found, Content) and found.identity == now:
             self._read(path, now, self._load(path, found.content), exposed)
         elif found in (ReadFailure.OUTSIDE, ReadFailure.TOO_LARGE):

@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.ports import UnusableImage
 from agent.source.diagnostics import Fault, printable_path
 from agent.source.folder import Folder, unique
-from agent.source.images import inspect
+from agent.source.images import ImageFolder
 from agent.source.loader import Document, LoadedFile, load, refusal
 from agent.source.ownership import Owners
 from agent.source.safe_read import Content, read_beneath
@@ -50,9 +50,10 @@ def validate(
     if not claims:
         faults += [without_key(one, one.keep_at) for one in documents if one.keep_at is not None]
     if images_dir is not None:
+        images = ImageFolder(images_dir, max_image_bytes)
         for document in documents:
             upload = document.request.spec.upload
-            found = inspect(images_dir, upload.images.paths, max_image_bytes) if upload else ()
+            found = images.inspect(upload.images.paths) if upload else ()
             if isinstance(found, tuple):
                 faults += image_faults(document, found)
     faults.sort(key=lambda fault: (fault.file, fault.line, fault.column))

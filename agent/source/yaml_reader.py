@@ -26,6 +26,8 @@ from agent.source.diagnostics import dotted
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # only its events are used
 
+_NODES = (ScalarEvent, CollectionStartEvent)
+
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:e[-+]?[0-9]+)?|[-+]?\.inf|\.nan")  # in lower case
@@ -33,6 +35,7 @@ _NULLS = dict.fromkeys(("", "~", "null", "Null", "NULL"))
 _NULLS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 
 Path = tuple[str | int, ...]
+_NAME: Path = ("metadata", "name")
 Position = tuple[int, int]  # line and column, from 1
 
 
@@ -60,12 +63,15 @@ class YamlProblem:
 
 @dataclass(slots=True)
 class YamlDocument:
-    """One document. `cut` is True if the reader stopped before its end: no document follows it."""
+    """One document. `cut` is True if the reader stopped before its end: no document follows it.
+
+    `keys` and `values` have the event of each key and value. Few positions are ever asked for.
+    """
 
     value: object = None
     name: object = None  # metadata.name as written, even if the document is cut after it
-    keys: dict[Path, Position] = field(default_factory=dict)
-    values: dict[Path, Position] = field(default_factory=dict)
+    keys: dict[Path, Event] = field(default_factory=dict)
+    values: dict[Path, Event] = field(default_factory=dict)
     problems: list[YamlProblem] = field(default_factory=list)
     cut: bool = False
 
@@ -73,7 +79,12 @@ class YamlDocument:
         """The position of a value; for a missing value, the position of its nearest parent."""
         while path not in self.values and path:
             path = path[:-1]
-        return self.values.get(path, (1, 1))
+        return _mark(self.values.get(path))
+
+    def position_of_key(self, path: Path) -> Position:
+        """The position of the key of a value; for a missing key, that of its nearest parent's value."""
+        key = self.keys.get(path)
+        return self.position_of(path) if key is None else _mark(key)
 
 
 class _Cut(Exception):
@@ -113,27 +124,27 @@ class _Builder:
         return None
 
     def _value(self, event: Event, path: Path) -> object:
-        mark = self._tree.values[path] = _mark(event)
+        self._tree.values[path] = event
         self._nodes += 1
         if self._nodes > self._limits.nodes:
-            raise self._cut(mark, f"more than {self._limits.nodes} values", "split the file")
+            raise self._cut(event, f"more than {self._limits.nodes} values", "split the file")
         if len(path) > self._limits.depth:
-            raise self._cut(mark, f"nested deeper than {self._limits.depth} levels", "flatten the document")
+            raise self._cut(event, f"nested deeper than {self._limits.depth} levels", "flatten the document")
         if isinstance(event, AliasEvent):
-            self._refuse(mark, "aliases (`*`) are not allowed", "write the value itself")
+            self._refuse(event, "aliases (`*`) are not allowed", "write the value itself")
             return RefusedValue
-        assert isinstance(event, ScalarEvent | CollectionStartEvent)
+        assert isinstance(event, _NODES)
         if event.anchor is not None:
-            self._refuse(mark, "anchors (`&`) are not allowed", "remove the anchor")
+            self._refuse(event, "anchors (`&`) are not allowed", "remove the anchor")
         if event.tag is not None:
-            self._refuse(mark, "tags (`!`) are not allowed", "remove the tag")
+            self._refuse(event, "tags (`!`) are not allowed", "remove the tag")
         if not isinstance(event, ScalarEvent):
             return self._mapping(path) if isinstance(event, MappingStartEvent) else self._sequence(path)
         if event.style == '"' and CONTROL.search(event.value):  # only an escape sequence can produce one
-            self._refuse(mark, "control characters are not allowed", "remove the escape sequence")
+            self._refuse(event, "control characters are not allowed", "remove the escape sequence")
             return RefusedValue
         value = event.value if event.style else _plain(event.value)
-        if path == ("metadata", "name"):
+        if path == _NAME:
             self._tree.name = value
         return value
 
@@ -150,29 +161,28 @@ class _Builder:
             if key is None:
                 self._skip()
                 continue
-            self._tree.keys[*path, key] = _mark(event)
-            values[key] = RefusedValue
-            values[key] = self._value(next(self._events), (*path, key))
+            below = (*path, key)
+            self._tree.keys[below] = event
+            values[key] = self._value(next(self._events), below)
         return values
 
     def _key(self, event: Event, path: Path, taken: dict[str, object]) -> str | None:
         """The key; None if it was refused, and then its fault is recorded."""
-        mark = _mark(event)
         if not isinstance(event, ScalarEvent):
             if isinstance(event, MappingStartEvent | SequenceStartEvent):
                 self._skip(levels=1)
-            self._refuse(mark, "expected text as a key", "write `key: value`")
+            self._refuse(event, "expected text as a key", "write `key: value`")
             return None
         key = event.value
         if event.anchor is not None or event.tag is not None:
-            self._refuse(mark, "anchors and tags are not allowed", "remove it")
+            self._refuse(event, "anchors and tags are not allowed", "remove it")
         if key == "<<" and not event.style:
-            self._refuse(mark, "merge keys (`<<`) are not allowed", "write the fields themselves")
+            self._refuse(event, "merge keys (`<<`) are not allowed", "write the fields themselves")
         elif (event.style == '"' and CONTROL.search(key)) or not (event.style or isinstance(_plain(key), str)):
-            self._refuse(mark, "expected text as a key", "put the key in quotes")
+            self._refuse(event, "expected text as a key", "put the key in quotes")
         elif key in taken:
-            first = self._tree.keys[*path, key][0]
-            self._refuse(mark, f"duplicate key {dotted((*path, key))}, first at line {first}", "remove one of the two")
+            first = _mark(self._tree.keys[*path, key])[0]
+            self._refuse(event, f"duplicate key {dotted((*path, key))}, first at line {first}", "remove one of the two")
         else:
             return key
         return None
@@ -187,15 +197,15 @@ class _Builder:
             elif isinstance(event, MappingEndEvent | SequenceEndEvent):
                 levels -= 1
             if levels > self._limits.depth or self._nodes > self._limits.nodes:
-                raise self._cut(_mark(event), "the document is too large or nested too deeply", "shorten it")
+                raise self._cut(event, "the document is too large or nested too deeply", "shorten it")
             if levels == 0:
                 return
 
-    def _refuse(self, mark: Position, message: str, hint: str) -> None:
-        self._tree.problems.append(YamlProblem(mark, message, hint))
+    def _refuse(self, event: Event, message: str, hint: str) -> None:
+        self._tree.problems.append(YamlProblem(_mark(event), message, hint))
 
-    def _cut(self, mark: Position, message: str, hint: str) -> _Cut:
-        self._refuse(mark, message, hint)
+    def _cut(self, event: Event, message: str, hint: str) -> _Cut:
+        self._refuse(event, message, hint)
         return _Cut()
 
 
@@ -211,8 +221,8 @@ def _plain(text: str) -> object:
     return float(lower.replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.fullmatch(lower) else text
 
 
-def _mark(event: Event) -> Position:
-    mark = event.start_mark
+def _mark(event: Event | None) -> Position:
+    mark = event and event.start_mark
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 

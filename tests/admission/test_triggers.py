@@ -12,9 +12,8 @@ import pytest
 from agent.admission import SyncResult
 from agent.admission.triggers import scan_after_events
 from agent.core.record import Outcome
-from agent.source import scan as scan_module
 from agent.source.folder import SETTLE_SECONDS, Folder, Scan
-from agent.source.safe_read import Content, ReadFailure
+from agent.source.safe_read import Content, FolderReader, ReadFailure
 from agent.store.audit.verify import verify
 from tests.controller.controller_harness import ControllerHarness, desk_at
 from tests.support.clock import until
@@ -154,18 +153,18 @@ def admitted(world: World, *names: str) -> bool:
 async def test_one_scan_reads_a_new_file_of_a_running_agent_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file younger than the settle time is read by one scan, which the trigger schedules."""
     reads, scans = list[str](), list[bool]()
-    read, scan = scan_module.read_beneath, Folder.scan
+    read, scan = FolderReader.read_file, Folder.scan
 
-    def counted(root: str, path: str, limit: int) -> Content | ReadFailure:
-        reads.append(path)
-        return read(root, path, limit)
+    def counted(reader: FolderReader, name: str, limit: int) -> Content | ReadFailure:
+        reads.append(name)
+        return read(reader, name, limit)
 
     def counted_scan(self: Folder) -> object:
         seen = scan(self)
         scans.append("a" in seen.documents)
         return seen
 
-    monkeypatch.setattr(scan_module, "read_beneath", counted)
+    monkeypatch.setattr(FolderReader, "read_file", counted)
     monkeypatch.setattr(Folder, "scan", counted_scan)
     async with world.running(watch=True) as agent:
         agent._admission._folder._options = replace(agent._admission._folder._options, settle=SETTLE_SECONDS)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from agent.core.assure_types import Depiction, ProcessType
-from agent.core.request import VerificationRequest, canonical, essence
+from agent.core.request import VerificationRequest, canonical, essence, read_request
 
 
 def upload() -> dict[str, Any]:
@@ -44,14 +44,14 @@ def put(document: dict[str, Any], path: str, value: object) -> dict[str, Any]:
 def refusals(document: dict[str, Any]) -> dict[str, str]:
     """The messages of all errors by path. Empty for a valid request."""
     try:
-        VerificationRequest.model_validate(document)
+        read_request(document)
     except ValidationError as error:
         return {"/".join(map(str, one["loc"])): str(one.get("ctx", {}).get("message", "")) for one in error.errors()}
     return {}
 
 
 def test_the_smallest_upload_request_has_the_documented_defaults() -> None:
-    request = VerificationRequest.model_validate(upload())
+    request = read_request(upload())
     assert (request.name, request.mode, request.rerun_token, request.resolve_answer) == (
         "customer-4711", "upload", None, None
     )  # fmt: skip
@@ -64,7 +64,7 @@ def test_the_smallest_upload_request_has_the_documented_defaults() -> None:
 
 
 def test_the_smallest_capture_request_has_its_mode_and_host() -> None:
-    request = VerificationRequest.model_validate(capture(redirectUrl="https://Shop.Example:8443/x?y=1"))
+    request = read_request(capture(redirectUrl="https://Shop.Example:8443/x?y=1"))
     assert request.mode == "capture"
     assert request.spec.capture is not None
     assert request.spec.capture.redirect_host == "shop.example"
@@ -72,7 +72,7 @@ def test_the_smallest_capture_request_has_its_mode_and_host() -> None:
 
 def test_the_annotations_of_the_agent_are_returned_as_written() -> None:
     annotations = {"assure-agent/rerun": "2026-11-23a", "assure-agent/resolve": "retry@h-7f3a", "my/own": "x"}
-    request = VerificationRequest.model_validate(put(upload(), "metadata/annotations", annotations))
+    request = read_request(put(upload(), "metadata/annotations", annotations))
     assert (request.rerun_token, request.resolve_answer) == ("2026-11-23a", "retry@h-7f3a")
 
 
@@ -131,7 +131,7 @@ def test_an_unknown_annotation_of_the_agent_is_refused() -> None:
     document = upload()
     document["metadata"]["annotations"] = {"assure-agent/re-run": "x"}
     with pytest.raises(ValidationError) as caught:
-        VerificationRequest.model_validate(document)
+        read_request(document)
     assert "assure-agent/rerun or assure-agent/resolve" in caught.value.errors()[0]["ctx"]["hint"]
 
 
@@ -270,7 +270,7 @@ def test_a_document_type_has_a_country_and_a_type_of_assure(field: str, value: o
 
 def test_claims_are_kept_as_long_as_the_file_asks_or_thirty_days() -> None:
     def kept_for(**result: str) -> float | None:
-        return VerificationRequest.model_validate(put(upload(), "spec/result", result)).spec.result.kept_for
+        return read_request(put(upload(), "spec/result", result)).spec.result.kept_for
 
     assert kept_for() is None
     assert kept_for(keep="outcome") is None
@@ -303,7 +303,7 @@ def test_all_errors_are_reported_together() -> None:
 
 
 def test_the_canonical_form_has_sorted_keys_defaults_and_no_nulls() -> None:
-    assert canonical(VerificationRequest.model_validate(upload())) == (
+    assert canonical(read_request(upload())) == (
         b'{"apiVersion":"assure-agent/v1","kind":"VerificationRequest",'
         b'"metadata":{"annotations":{},"labels":{},"name":"customer-4711"},'
         b'"spec":{"deadline":"24h","processType":"document","result":{"keep":"outcome"},"retention":"0s","suspend":false,'
@@ -313,7 +313,7 @@ def test_the_canonical_form_has_sorted_keys_defaults_and_no_nulls() -> None:
 
 def test_the_canonical_form_parses_to_the_same_request() -> None:
     for document in (put(upload(), "metadata/labels", {"b": "1", "a": "2"}), capture(language="en")):
-        request = VerificationRequest.model_validate(document)
+        request = read_request(document)
         assert VerificationRequest.model_validate_json(canonical(request)) == request
 
 
@@ -321,7 +321,7 @@ def test_equivalent_documents_have_the_same_canonical_form() -> None:
     plain = upload()
     spelled = put(put(upload(), "spec/deadline", "1440m"), "spec/capture", None)
     spelled["metadata"] = {"labels": {}, "name": "customer-4711"}
-    first, second = (canonical(VerificationRequest.model_validate(one)) for one in (plain, spelled))
+    first, second = (canonical(read_request(one)) for one in (plain, spelled))
     assert first == second
 
 
@@ -340,23 +340,23 @@ def test_equivalent_documents_have_the_same_canonical_form() -> None:
     ],
 )
 def test_the_essence_omits_fields_that_change_in_place(path: str, value: object, in_place: bool) -> None:
-    before, after = (VerificationRequest.model_validate(one) for one in (upload(), put(upload(), path, value)))
+    before, after = (read_request(one) for one in (upload(), put(upload(), path, value)))
     assert (essence(canonical(before)) == essence(canonical(after))) is in_place
     assert canonical(before) != canonical(after)
 
 
 def test_no_personal_data_appears_in_repr_or_errors() -> None:
     document = put(upload(), "spec/upload/images/front", "jan-jansen/front.jpg")
-    request = VerificationRequest.model_validate(document)
+    request = read_request(document)
     assert "jansen" not in repr(request) + str(request.spec.upload)
     with pytest.raises(ValidationError) as caught:
-        VerificationRequest.model_validate(put(document, "spec/upload/images/front", "../jan-jansen"))
+        read_request(put(document, "spec/upload/images/front", "../jan-jansen"))
     assert "jansen" not in str(caught.value)
 
 
 def test_a_request_is_immutable() -> None:
     with pytest.raises(ValidationError):
-        VerificationRequest.model_validate(upload()).spec.suspend = True  # type: ignore[misc]
+        read_request(upload()).spec.suspend = True  # type: ignore[misc]
 
 
 def test_each_field_has_a_description_in_the_json_schema() -> None:

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from agent.source import folder as module
-from agent.source import scan as scan_module
 from agent.source.folder import Folder, Scan
-from agent.source.safe_read import Content, ReadFailure
+from agent.source.safe_read import Content, FolderReader, ReadFailure
 from verification.builders.request_files import capture, upload, write
 
 
@@ -90,7 +89,7 @@ def test_an_unchanged_folder_costs_no_read_and_no_new_result(
     write(specs / "b.yaml", "broken: [")
     os.mkfifo(specs / "c.yaml")
     before = scan()
-    monkeypatch.setattr(scan_module, "read_beneath", None)
+    monkeypatch.setattr(FolderReader, "read_file", None)
     monkeypatch.setattr(module, "_merge_files", None)
     after = scan()
     assert after.documents is before.documents
@@ -186,7 +185,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_later(
 ) -> None:
     write(specs / "a.yaml", upload("a"))
     with monkeypatch.context() as patch:
-        patch.setattr(scan_module, "read_beneath", lambda *_: ReadFailure.CHANGING)
+        patch.setattr(FolderReader, "read_file", lambda *_: ReadFailure.CHANGING)
         assert scan().retry_after is not None
     found = scan()
     assert (found.retry_after is not None, set(found.documents)) == (False, {"a"})
@@ -497,7 +496,7 @@ def test_an_unreadable_file_keeps_the_names_it_had_and_is_tried_again(
     scan()
     write(file, upload("b"))
     with monkeypatch.context() as patch:
-        patch.setattr(scan_module, "read_beneath", lambda *_: ReadFailure.UNREADABLE)
+        patch.setattr(FolderReader, "read_file", lambda *_: ReadFailure.UNREADABLE)
         found = scan()
         assert (found.complete, dict(found.documents), found.claimed) == (False, {}, {"a"})
     found = scan()
@@ -527,13 +526,13 @@ def test_an_emptied_folder_is_complete_and_empty(specs: Path, scan: Callable[[],
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that are opened and read, in order."""
     paths: list[str] = []
-    real = scan_module.read_beneath
+    real = FolderReader.read_file
 
-    def counted(root: str, path: str, limit: int) -> Content | ReadFailure:
-        paths.append(path)
-        return real(root, path, limit)
+    def counted(reader: FolderReader, name: str, limit: int) -> Content | ReadFailure:
+        paths.append(name)
+        return real(reader, name, limit)
 
-    monkeypatch.setattr(scan_module, "read_beneath", counted)
+    monkeypatch.setattr(FolderReader, "read_file", counted)
     return paths
 
 

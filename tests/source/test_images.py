@@ -13,7 +13,7 @@ from agent.core.assure_types import Depiction
 from agent.core.effect import ImageRef
 from agent.ports import Image, UnusableImage
 from agent.source import safe_read
-from agent.source.images import ImageProblem, inspect, read_verified
+from agent.source.images import ImageFolder, ImageProblem, read_verified
 from agent.source.safe_read import ReadFailure, read_beneath
 from verification.builders.pictures import jpeg, png
 from verification.builders.request_files import write
@@ -41,7 +41,7 @@ def images(tmp_path: Path) -> Path:
 
 def reason(images: Path, path: str, limit: int = LIMIT) -> ImageProblem:
     """The reason why this image cannot be sent."""
-    found = inspect(images, {Depiction.FRONT: path}, limit)
+    found = ImageFolder(images, limit).inspect({Depiction.FRONT: path})
     assert isinstance(found, tuple)
     (fault,) = found
     assert path not in fault.message + fault.hint
@@ -52,7 +52,7 @@ def reason(images: Path, path: str, limit: int = LIMIT) -> ImageProblem:
 def test_valid_images_have_a_type_a_size_and_a_digest(images: Path) -> None:
     write(images / "a/front.png", JPEG)  # the ending says nothing
     write(images / "a/back.jpg", PNG)
-    found = inspect(images, {Depiction.FRONT: "a/front.png", Depiction.BACK: "a/back.jpg"}, LIMIT)
+    found = ImageFolder(images, LIMIT).inspect({Depiction.FRONT: "a/front.png", Depiction.BACK: "a/back.jpg"})
     assert isinstance(found, dict)
     assert found == {
         Depiction.FRONT: hashlib.sha256(JPEG).hexdigest(),
@@ -76,7 +76,7 @@ def test_a_picture_without_its_end_is_cut_off(images: Path, whole: bytes) -> Non
     assert reason(images, "a.jpg", MUCH) is ImageProblem.CUT
     for after in (b"", b"\0" * 512, b"and a video that the phone took along"):
         write(images / "a.jpg", whole + after)
-        assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), dict)
+        assert isinstance(ImageFolder(images, MUCH).inspect({Depiction.FRONT: "a.jpg"}), dict)
 
 
 def test_the_preview_in_a_jpeg_is_not_its_end(images: Path) -> None:
@@ -86,7 +86,7 @@ def test_the_preview_in_a_jpeg_is_not_its_end(images: Path) -> None:
     write(images / "a.jpg", filled[:-2])
     assert reason(images, "a.jpg", MUCH) is ImageProblem.CUT
     write(images / "a.jpg", filled)
-    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, MUCH), dict)
+    assert isinstance(ImageFolder(images, MUCH).inspect({Depiction.FRONT: "a.jpg"}), dict)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_a_jpeg_of_random_bytes_is_cut_off(images: Path, nonsense: bytes) -> Non
 
 def test_the_size_limit_is_inclusive(images: Path) -> None:
     write(images / "a.jpg", JPEG.ljust(LIMIT, b"x"))
-    assert isinstance(inspect(images, {Depiction.FRONT: "a.jpg"}, LIMIT), dict)
+    assert isinstance(ImageFolder(images, LIMIT).inspect({Depiction.FRONT: "a.jpg"}), dict)
     write(images / "a.jpg", JPEG.ljust(LIMIT + 1, b"x"))
     assert reason(images, "a.jpg") is ImageProblem.TOO_LARGE
 
 
 def test_every_fault_of_a_request_is_reported(images: Path) -> None:
     write(images / "back.jpg", "text")
-    found = inspect(images, {Depiction.FRONT: "front.jpg", Depiction.BACK: "back.jpg"}, LIMIT)
+    found = ImageFolder(images, LIMIT).inspect({Depiction.FRONT: "front.jpg", Depiction.BACK: "back.jpg"})
     assert isinstance(found, tuple)
     assert [(fault.depiction, fault.reason) for fault in found] == [
         (Depiction.FRONT, ImageProblem.MISSING),
@@ -130,7 +130,7 @@ def test_no_path_leads_out_of_the_images_folder(tmp_path: Path, images: Path, pa
     (images / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     (images / "twice.jpg").symlink_to("link.jpg")
     (images / "folder").symlink_to(tmp_path)
-    found = inspect(images, {Depiction.FRONT: path}, LIMIT)
+    found = ImageFolder(images, LIMIT).inspect({Depiction.FRONT: path})
     assert isinstance(found, tuple)
     assert found[0].reason in (ImageProblem.OUTSIDE, ImageProblem.MISSING)
 
@@ -148,7 +148,7 @@ def test_a_link_that_stays_inside_is_followed(tmp_path: Path, images: Path) -> N
     (tmp_path / "linked-images").symlink_to(images)
     for folder in (images, tmp_path / "linked-images"):
         for path in ("front.jpg", "a/1.jpg"):
-            assert isinstance(inspect(folder, {Depiction.FRONT: path}, LIMIT), dict)
+            assert isinstance(ImageFolder(folder, LIMIT).inspect({Depiction.FRONT: path}), dict)
 
 
 def test_a_link_swapped_after_it_was_resolved_is_not_followed(
@@ -228,7 +228,7 @@ def test_only_the_admitted_bytes_are_read_for_the_upload(images: Path) -> None:
 )
 def test_a_missing_file_with_a_similar_name_is_reported(images: Path, there: str, written: str, ending: str) -> None:
     write(images / there, PNG)
-    (fault,) = inspect(images, {Depiction.FRONT: written}, LIMIT)  # type: ignore[misc]
+    (fault,) = ImageFolder(images, LIMIT).inspect({Depiction.FRONT: written})  # type: ignore[misc]
     assert fault.message.startswith("the front image is not in the images folder")
     assert fault.message.endswith(ending or "folder")
 
@@ -236,4 +236,4 @@ def test_a_missing_file_with_a_similar_name_is_reported(images: Path, there: str
 def test_a_name_with_the_spaces_that_macos_writes_is_read(images: Path) -> None:
     name = "Screenshot 2026-11-29 at 9.41.00\u202fAM.png"
     write(images / name, PNG)
-    assert isinstance(inspect(images, {Depiction.FRONT: name}, LIMIT), dict)
+    assert isinstance(ImageFolder(images, LIMIT).inspect({Depiction.FRONT: name}), dict)
