@@ -1,13 +1,18 @@
 """The commands of the operator, and what they need of the store and the source."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from __future__ import annotations
 
-from agent.core.record import Desired, Record
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
 from agent.ports.key_value import KeyValue
-from agent.ports.recoveries import Recoveries
 from agent.ports.store import DossierOwners, IdentityKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.core.record import Desired, Record
+    from agent.ports.recoveries import Recoveries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,15 @@
 """The port to the owner of the records, for new requests and observations."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from __future__ import annotations
 
-from agent.core.observations import Observation
-from agent.core.record import Record
-from agent.ports.store import Receipt
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agent.core.observations import Observation
+    from agent.core.record import Record
+    from agent.ports.store import Receipt
 
 
 class DeliverEvent(Protocol):

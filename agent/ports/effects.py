@@ -1,14 +1,18 @@
 """The ports for effects, except the Assure API: images, claims encryption, start budget, document types."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from __future__ import annotations
 
-from agent.core.assure_types import Depiction, DocumentKey
-from agent.core.document_types import Resolution
-from agent.core.effect import ClaimsRequest, ImageRef
-from agent.core.observations import EncryptedClaims
-from agent.ports.remote import Image
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agent.core.assure_types import Depiction, DocumentKey
+    from agent.core.document_types import Resolution
+    from agent.core.effect import ClaimsRequest, ImageRef
+    from agent.core.observations import EncryptedClaims
+    from agent.ports.remote import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

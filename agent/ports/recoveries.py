@@ -1,10 +1,12 @@
 """The recovery of a store that was lost, is an older copy, or was restored from a backup."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from __future__ import annotations
 
-from agent.core.retry import holds_new_work
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,8 @@ class Recovery:
     @property
     def holds_new_work(self) -> bool:
         """True while the agent may begin no work."""
+        from agent.core.retry import holds_new_work
+
         return holds_new_work(self.cause)
 
 

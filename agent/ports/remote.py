@@ -1,23 +1,27 @@
 """The ports to Assure: the API, and the gate that stops calls."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from __future__ import annotations
 
-from agent.core.answer import Answer, Done
-from agent.core.assure_types import (
-    CaptureOptions,
-    Depiction,
-    DocumentType,
-    DossierReading,
-    ListedProcess,
-    Listing,
-    NewProcess,
-    ProcessPage,
-    ProcessReading,
-    ProcessType,
-    Status,
-)
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agent.core.answer import Answer
+    from agent.core.assure_types import (
+        CaptureOptions,
+        Depiction,
+        DocumentType,
+        DossierReading,
+        ListedProcess,
+        Listing,
+        NewProcess,
+        ProcessPage,
+        ProcessReading,
+        ProcessType,
+        Status,
+    )
 
 PAGE_SIZE = 2000  # rows of a page of processes; Assure returns no more (contract §9)
 
@@ -107,6 +111,8 @@ class Gate(Protocol):
 
 async def list_all_processes(remote: Remote, since: float, statuses: tuple[Status, ...]) -> list[ListedProcess] | None:
     """The processes created since then, in any of these statuses (all, when empty). None if a page is missing."""
+    from agent.core.answer import Done
+
     rows: list[ListedProcess] = []
     offset, total = 0, 1
     while offset < total:

@@ -1,11 +1,15 @@
 """The receivers of notifications, and the outbox of what they have not received yet."""
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from __future__ import annotations
 
-from agent.core.notifications import Notice
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.core.notifications import Notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

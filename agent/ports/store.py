@@ -3,14 +3,19 @@
 Reads see committed data. Every method may raise StoreError.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from __future__ import annotations
 
-from agent.core.admission import ScanNote
-from agent.core.record import Record
-from agent.core.step import Step
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
 from agent.ports.key_value import KeyValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from agent.core.admission import ScanNote
+    from agent.core.record import Record
+    from agent.core.step import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.core.observations import EncryptedClaims
+if TYPE_CHECKING:
+    from agent.core.observations import EncryptedClaims
 
 COLUMNS = "uid, generation, key_id, wrapped, ciphertext, expires_at"
 
@@ -15,10 +16,12 @@ class StoredClaims:
 
     uid: str
     generation: int
-    encrypted: EncryptedClaims
+    encrypted: "EncryptedClaims"
 
 
 def stored_claims(row: Sequence[Any]) -> StoredClaims:
     """Map a row of the table."""
+    from agent.core.observations import EncryptedClaims
+
     sealed = EncryptedClaims(key_id=row[2], wrapped_key=row[3], ciphertext=row[4], expires_at=row[5])
     return StoredClaims(uid=row[0], generation=row[1], encrypted=sealed)

@@ -20,6 +20,14 @@ def imported(code: str) -> set[str]:
     return LIBRARIES & set(done.stdout.splitlines()[-1].split())
 
 
+def core_modules(code: str) -> set[str]:
+    """The modules of the core that a new process imports with this code."""
+    script = f"import sys\n{code}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    prefix = "agent.core."
+    return {name.removeprefix(prefix) for name in done.stdout.splitlines()[-1].split() if name.startswith(prefix)}
+
+
 @pytest.mark.parametrize(
     ("command", "libraries"),
     [
@@ -37,6 +45,17 @@ def test_a_command_imports_only_the_libraries_that_it_uses(command: str, librari
 def test_get_of_a_missing_store_imports_nothing_else() -> None:
     code = "import contextlib, agent.cli.app as a\nwith contextlib.suppress(SystemExit): a.create_app(['get'])(['get'])"
     assert imported(code) == CORE
+
+
+def test_get_imports_the_record_without_the_state_machine() -> None:
+    assert core_modules("from agent.cli.app import create_app; create_app(['get'])") == {
+        "admission", "assure_types", "audit", "conditions", "duration", "effect", "errors", "fast_replace",
+        "personal_data", "policy", "record", "reference", "timestamps",
+    }  # fmt: skip
+
+
+def test_the_ports_import_only_dataclasses_and_protocols() -> None:
+    assert core_modules("import agent.ports") == set()
 
 
 def test_the_agent_starts_without_templates() -> None:
