@@ -111,7 +111,7 @@ class InProcessTransport:
         """Send once, and wait for an answer with the timeout of the real transport."""
         if self._gate.dead or self._down():
             raise Unsent("refused")
-        content = body if isinstance(body, bytes) else b"".join(body.pieces)
+        content = body if isinstance(body, bytes) else b"".join(body.produce())
         exchange = _Exchange(origin, method, target, fields, content)
         severed = self._chance.random() < self._severed()
         late = self._chance.uniform(0.0, MAX_DELAY) if severed else 0.0

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from agent.assure import response_parsers
 from agent.assure.http.messages import (
+    Body,
     Broken,
     ExchangeError,
     Origin,
@@ -79,7 +80,7 @@ class Call:
     method: str
     path: tuple[str, ...]  # segments below /assure; ids among them
     query: str = ""
-    content: bytes | None = None
+    content: Body | None = None
     accept: str = "application/json"
     expect_missing: bool = False  # a 404 is the expected answer
 

@@ -228,7 +228,7 @@ def _slices(body: bytes) -> Iterator[bytes | memoryview]:
 def _exactly(body: Pieces) -> Iterator[bytes]:
     """The pieces. Raises ValueError if they are longer or shorter than declared, before a byte too many is sent."""
     left = body.length
-    for piece in body.pieces:
+    for piece in body.produce():
         left -= len(piece)
         if left < 0:
             raise ValueError("the body is longer than declared")

@@ -10,7 +10,7 @@ The difference between "not sent" and "perhaps acted on" decides if a verificati
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, Self
 from urllib.parse import quote, unquote, urlsplit
@@ -123,10 +123,13 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """A body that is produced while it is sent. `length` is the sum of the lengths of `pieces`."""
+    """A body that is produced while it is sent. `length` is the sum of the lengths of the pieces.
+
+    Each call of `produce` begins from the start, so that a request can be sent again. The repr hides the body [I6].
+    """
 
     length: int
-    pieces: Iterable[bytes]
+    produce: Callable[[], Iterable[bytes]] = field(repr=False)
 
 
 Body = bytes | Pieces

@@ -228,7 +228,7 @@ async def test_pieces_are_sent_as_the_server_takes_them(pool: Pool, server: Scri
             yield LARGE[start : start + 100_000]
 
     server.pause = 0.2
-    sending = asyncio.create_task(sent(pool, server.will(answer(201)), body=Pieces(len(LARGE), pieces())))
+    sending = asyncio.create_task(sent(pool, server.will(answer(201)), body=Pieces(len(LARGE), pieces)))
     await asyncio.sleep(0.1)
     assert made < 150, "the server has not read anything"
     assert (await sending).status == 201
@@ -241,7 +241,7 @@ async def test_a_body_of_another_length_than_declared_is_unknown(
     pool: Pool, server: ScriptedServer, length: int
 ) -> None:
     with pytest.raises(Broken, match="body-valueerror"):
-        await sent(pool, server, body=Pieces(length, iter([b"01234", b"56789"])))
+        await sent(pool, server, body=Pieces(length, lambda: [b"01234", b"56789"]))
     assert server.deliveries == []
 
 
@@ -251,7 +251,7 @@ async def test_a_body_that_cannot_be_produced_is_unknown(pool: Pool, server: Scr
         raise OSError
 
     with pytest.raises(Broken, match="body-oserror"):
-        await sent(pool, server, body=Pieces(10, pieces()))
+        await sent(pool, server, body=Pieces(10, pieces))
     assert (await sent(pool, server.will(answer(200)))).status == 200
 
 

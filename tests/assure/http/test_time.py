@@ -163,7 +163,7 @@ async def test_pieces_are_produced_as_they_are_taken() -> None:
             yield bytes(1000)
 
     _, connection, wire = connected(room=3500)
-    answer = connection.begin(b"head", Pieces(10_000, pieces()), 10)
+    answer = connection.begin(b"head", Pieces(10_000, pieces), 10)
     assert made == [0, 1, 2, 3]
     wire.room = 6500
     connection.resume_writing()
