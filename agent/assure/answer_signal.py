@@ -24,6 +24,8 @@ class AnswerSignal(StrEnum):
 
 def signal_of(answer: Answer[T], target: str | None, expect_missing: bool = False) -> AnswerSignal:
     """`target` is the dossier in the path. `expect_missing`: a 404 is the expected answer."""
+    if isinstance(answer, Done):
+        return AnswerSignal.HEALTHY if target is None else AnswerSignal.TARGET_FOUND
     evidence = answer.evidence
     if evidence.trouble is Trouble.NO_TOKEN:
         return AnswerSignal.NEUTRAL  # the token endpoint has a circuit of its own
@@ -34,12 +36,10 @@ def signal_of(answer: Answer[T], target: str | None, expect_missing: bool = Fals
     return _signal_of_assure(answer, target, expect_missing)
 
 
-def _signal_of_assure(answer: Answer[T], target: str | None, expect_missing: bool) -> AnswerSignal:
+def _signal_of_assure(answer: Refused | Busy | Unknown, target: str | None, expect_missing: bool) -> AnswerSignal:
     """An answer that is not about the client."""
     evidence = answer.evidence
     match answer:
-        case Done():
-            return AnswerSignal.HEALTHY if target is None else AnswerSignal.TARGET_FOUND
         case Busy() if evidence.status == 404:
             return AnswerSignal.TARGET_MISSING  # the path does not exist
         case Refused() if evidence.status is None:

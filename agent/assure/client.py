@@ -1,6 +1,9 @@
-"""The Assure API as the port `Remote`: one method per call, each answer classified. Never raises, never logs."""
+"""The Assure API as the port `Remote`: one method per call, each answer classified. Never raises, never logs.
 
-from collections.abc import Callable, Mapping
+Each method returns the coroutine of its call.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
 from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -74,64 +77,72 @@ class AssureClient:
         """The `Date` of the last answer, in seconds since the epoch."""
         return self._connection.server_time
 
-    async def create_dossier(self, reference: str) -> Answer[str]:
+    def create_dossier(self, reference: str) -> Coroutine[Any, Any, Answer[str]]:
         """POST /dossiers (contract §4)."""
         body = request_bodies.new_dossier(reference)
         call = Call(operation=Operation.CREATE_DOSSIER, method="POST", path=("dossiers",), content=body)
-        return await self._send(call, response_parsers.created_dossier(reference))
+        return self._send(call, response_parsers.created_dossier(reference))
 
-    async def create_process(self, dossier_id: str, process_type: ProcessType, document_id: int) -> Answer[NewProcess]:
+    def create_process(
+        self, dossier_id: str, process_type: ProcessType, document_id: int
+    ) -> Coroutine[Any, Any, Answer[NewProcess]]:
         """POST processes (§6)."""
         path, body = ("dossiers", dossier_id, "processes"), request_bodies.new_process(process_type, document_id)
         call = Call(operation=Operation.CREATE_PROCESS, method="POST", path=path, content=body)
-        return await self._send(call, response_parsers.created_process)
+        return self._send(call, response_parsers.created_process)
 
-    async def start_capture(self, dossier_id: str, options: CaptureOptions) -> Answer[str]:
+    def start_capture(self, dossier_id: str, options: CaptureOptions) -> Coroutine[Any, Any, Answer[str]]:
         """POST capture (§10)."""
         path, body = ("dossiers", dossier_id, "capture"), request_bodies.new_capture(options)
         call = Call(operation=Operation.START_CAPTURE, method="POST", path=path, content=body)
-        return await self._send(call, response_parsers.capture_link)
+        return self._send(call, response_parsers.capture_link)
 
-    async def upload_images(self, dossier_id: str, process_id: str, images: Mapping[Depiction, Image]) -> Answer[None]:
+    def upload_images(
+        self, dossier_id: str, process_id: str, images: Mapping[Depiction, Image]
+    ) -> Coroutine[Any, Any, Answer[None]]:
         """POST images (§7)."""
         path, body = (*_process(dossier_id, process_id), "images"), request_bodies.new_images(images)
         call = Call(operation=Operation.UPLOAD_IMAGES, method="POST", path=path, content=body)
-        return await self._send(call, response_parsers.empty_body)
+        return self._send(call, response_parsers.empty_body)
 
-    async def start_verification(self, dossier_id: str, process_id: str) -> Answer[Status]:
+    def start_verification(self, dossier_id: str, process_id: str) -> Coroutine[Any, Any, Answer[Status]]:
         """POST process, without a body: the billable act (§8)."""
         path = _process(dossier_id, process_id)
         call = Call(operation=Operation.START_VERIFICATION, method="POST", path=path)
-        return await self._send(call, response_parsers.started_process(process_id))
+        return self._send(call, response_parsers.started_process(process_id))
 
-    async def read_process(self, dossier_id: str, process_id: str) -> Answer[ProcessReading]:
+    def read_process(self, dossier_id: str, process_id: str) -> Coroutine[Any, Any, Answer[ProcessReading]]:
         """GET process (§9)."""
         path = _process(dossier_id, process_id)
         call = Call(operation=Operation.READ_PROCESS, method="GET", path=path)
-        return await self._send(call, response_parsers.process(process_id))
+        return self._send(call, response_parsers.process(process_id))
 
-    async def read_result(self, dossier_id: str, process_id: str) -> Answer[ResultReading]:
+    def read_result(self, dossier_id: str, process_id: str) -> Coroutine[Any, Any, Answer[ResultReading]]:
         """GET process, with the claims of an accepted one (§9)."""
         path = _process(dossier_id, process_id)
         call = Call(operation=Operation.READ_PROCESS, method="GET", path=path)
-        return await self._send(call, response_parsers.result(process_id))
+        return self._send(call, response_parsers.result(process_id))
 
-    async def describe_process(self, dossier_id: str, process_id: str, personal: bool) -> Answer[ProcessDetails]:
+    def describe_process(
+        self, dossier_id: str, process_id: str, personal: bool
+    ) -> Coroutine[Any, Any, Answer[ProcessDetails]]:
         """GET process for an operator: as `read_process`, and the names of all other fields.
 
         With `personal` their values too: record the disclosure before the call.
         """
         path = _process(dossier_id, process_id)
         call = Call(operation=Operation.READ_PROCESS, method="GET", path=path)
-        return await self._send(call, process_details(process_id, personal))
+        return self._send(call, process_details(process_id, personal))
 
-    async def read_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[DossierReading]:
+    def read_dossier(
+        self, dossier_id: str, expect_missing: bool = False
+    ) -> Coroutine[Any, Any, Answer[DossierReading]]:
         """GET dossier (§4)."""
         path = ("dossiers", dossier_id)
         call = Call(operation=Operation.READ_DOSSIER, method="GET", path=path, expect_missing=expect_missing)
-        return await self._send(call, response_parsers.dossier(dossier_id))
+        return self._send(call, response_parsers.dossier(dossier_id))
 
-    async def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Answer[bytes]:
+    def read_image(self, dossier_id: str, process_id: str, depiction: Depiction) -> Coroutine[Any, Any, Answer[bytes]]:
         """GET images (§7)."""
         call = Call(
             operation=Operation.READ_IMAGE,
@@ -140,31 +151,31 @@ class AssureClient:
             query=f"depiction={depiction.value}",
             accept="application/octet-stream, application/json",
         )
-        return await self._send(call, response_parsers.image)
+        return self._send(call, response_parsers.image)
 
-    async def list_dossiers(self) -> Answer[Listing]:
+    def list_dossiers(self) -> Coroutine[Any, Any, Answer[Listing]]:
         """GET /dossiers (§4)."""
         call = Call(operation=Operation.LIST_DOSSIERS, method="GET", path=("dossiers",))
-        return await self._send(call, response_parsers.dossiers)
+        return self._send(call, response_parsers.dossiers)
 
-    async def list_processes(
+    def list_processes(
         self, since: float, statuses: tuple[Status, ...], offset: int, limit: int
-    ) -> Answer[ProcessPage]:
+    ) -> Coroutine[Any, Any, Answer[ProcessPage]]:
         """GET /processes (§9)."""
         query = request_bodies.process_query(since, statuses, offset, limit)
         call = Call(operation=Operation.LIST_PROCESSES, method="GET", path=("processes",), query=query)
-        return await self._send(call, response_parsers.process_page)
+        return self._send(call, response_parsers.process_page)
 
-    async def list_document_types(self) -> Answer[tuple[DocumentType, ...]]:
+    def list_document_types(self) -> Coroutine[Any, Any, Answer[tuple[DocumentType, ...]]]:
         """GET document-types (§5)."""
         call = Call(operation=Operation.LIST_DOCUMENT_TYPES, method="GET", path=(PROVIDER, "document-types"))
-        return await self._send(call, response_parsers.document_types)
+        return self._send(call, response_parsers.document_types)
 
-    async def delete_dossier(self, dossier_id: str, expect_missing: bool = False) -> Answer[None]:
+    def delete_dossier(self, dossier_id: str, expect_missing: bool = False) -> Coroutine[Any, Any, Answer[None]]:
         """DELETE dossier (§4)."""
         path = ("dossiers", dossier_id)
         call = Call(operation=Operation.DELETE_DOSSIER, method="DELETE", path=path, expect_missing=expect_missing)
-        return await self._send(call, response_parsers.empty_body)
+        return self._send(call, response_parsers.empty_body)
 
 
 def _process(dossier_id: str, process_id: str) -> tuple[str, ...]:

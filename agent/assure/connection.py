@@ -46,6 +46,7 @@ DateObserver = Callable[[float | None, float], None]
 
 JSON_LIMIT: Final = 4 * 1024 * 1024
 
+_ATTEMPTS: Final = 2  # the second one with a new token, after a 401
 _ALWAYS: Final = {"Accept-Encoding": "identity", "User-Agent": "assure-agent"}
 _NAMES: Final = {Done: "done", Refused: "refused", Busy: "busy", Unknown: "unknown"}
 _OF_ASSURE: Final = (Done, Refused)
@@ -157,34 +158,32 @@ class Connection:
         if path is None:
             return Refused(evidence=Evidence(cause="bad-id"))
         target = f"{self._root}{path}?{call.query}" if call.query else self._root + path
-        token = await self._tokens.get()
-        if isinstance(token, Done):
-            answer = await self._attempt(call, target, token.value.value, read)
-            if answer.evidence.status == 401:
-                token = await self._tokens.get()
-                if isinstance(token, Done):
-                    await self._acquire()
-                    answer = await self._attempt(call, target, token.value.value, read)
-            if isinstance(token, Done):
-                self._on_answer(answer)
-                return answer
-        evidence = replace(token.evidence, trouble=Trouble.NO_TOKEN)
-        return Busy(evidence=evidence, retry_after=token.retry_after if isinstance(token, Busy) else None)
+        answer: Answer[T] | None = None
+        for _ in range(_ATTEMPTS):
+            token = self._tokens.current() or await self._tokens.get()
+            if not isinstance(token, Done):
+                evidence = replace(token.evidence, trouble=Trouble.NO_TOKEN)
+                return Busy(evidence=evidence, retry_after=token.retry_after if isinstance(token, Busy) else None)
+            if answer is not None:
+                await self._acquire()
+            answer = await self._exchange(call.operation, self._request(call, target, token.value.value), read)
+            if answer.evidence.status != 401:
+                if isinstance(answer, _OF_ASSURE):
+                    self._tokens.accepted()
+                break
+            self._tokens.invalidate(token.value.value)
+        assert answer is not None
+        if answer.evidence.status == 401 and self._tokens.client_rejected:
+            answer = replace(answer, evidence=replace(answer.evidence, cause=NEW_TOKENS_REFUSED))
+        self._on_answer(answer)
+        return answer
 
-    async def _attempt(self, call: Call, target: str, token: str, read: Reader[T]) -> Answer[T]:
-        """Send the call with this token, and record whether Assure accepts the token."""
+    def _request(self, call: Call, target: str, token: str) -> Coroutine[Any, Any, Reply]:
+        """The exchange of a call with this token."""
         fields = self._header_lines(token, call.accept, call.content is not None)
         image = call.operation is Operation.READ_IMAGE
         limit = self._config.image_limit if image else self._config.json_limit
-        exchange = self._transport.send(self._origin, call.method, target, fields, call.content or b"", limit)
-        answer = await self._exchange(call.operation, exchange, read)
-        if answer.evidence.status == 401:
-            self._tokens.invalidate(token)
-            if self._tokens.client_rejected:
-                answer = replace(answer, evidence=replace(answer.evidence, cause=NEW_TOKENS_REFUSED))
-        assert answer is not None
-        self._on_answer(answer)
-        return answer
+        return self._transport.send(self._origin, call.method, target, fields, call.content or b"", limit)
 
     def _header_lines(self, token: str, accept: str, has_body: bool) -> bytes:
         """Get the lines from the cache: formatting them takes a tenth of the time of a call."""

@@ -22,6 +22,8 @@ class TokenBucket:
 
     def reserve(self, now: float) -> float:
         """Reserve a turn. Returns the time at which the call may be sent."""
+        if not self._step:
+            return now
         self._advance(now)
         turn = max(self._next, now - self._spare)
         self._next = turn + self._step
@@ -54,15 +56,17 @@ class RateLimiter:
         self._clock = clock
         self._never = asyncio.Event()
 
-    async def acquire(self, now: float | None = None) -> bool:
-        """Wait for a turn. Returns True if time has passed. `now`: the time, if the caller knows it."""
-        now = self._clock.now() if now is None else now
+    async def acquire(self) -> None:
+        """Wait for a turn."""
+        now = self._clock.now()
         turn = self.bucket.reserve(now)
-        if turn <= now:
-            return False
+        if turn > now:
+            await self.wait_until(turn, now)
+
+    async def wait_until(self, turn: float, now: float) -> None:
+        """Wait for a reserved turn."""
         self.waiting += 1
         try:
             await self._clock.wait(self._never, turn - now)
         finally:
             self.waiting -= 1
-        return True

@@ -26,6 +26,7 @@ _Circuits = tuple[OpenCircuit | None, OpenCircuit | None, OpenCircuit | None]
 
 MISSING_NOT_TRUSTED: Final = "not-believed"  # the cause of a 404 that most likely comes from a wrong account
 LIST_ATTEMPTS: Final = 3  # attempts to read a list, without a pause between them
+_WITH_RETRY_AFTER: Final = (Busy, Unknown)
 _LISTS: Final = (Operation.LIST_DOSSIERS, Operation.LIST_PROCESSES)
 _ACCOUNT: Final = {
     AnswerSignal.TARGET_MISSING: Cause.MISSING,
@@ -75,37 +76,37 @@ class Throttle:
         attempts = LIST_ATTEMPTS if call.operation in _LISTS else 1
         while True:
             attempts -= 1
-            signal, answer = await self._attempt(send, call, read)
+            now = self._clock.now()
+            if not self.is_closed(now) and (turn := self._limiter.bucket.reserve(now)) > now:
+                await self._limiter.wait_until(turn, now)
+                now = self._clock.now()
+            if self.is_closed(now):
+                wait = None if self._needs_probe else self._breaker.opens_at(now) - now
+                return Busy(evidence=Evidence(cause=NOT_SENT), retry_after=wait)
+            number = self._breaker.start_call()
+            try:
+                answer = await send(call, read)
+            finally:
+                self._breaker.end_call(number)
+            signal = signal_of(answer, call.dossier_id, call.expect_missing)
+            answer = self._record(signal, answer, call.dossier_id)
             if not attempts or signal is not AnswerSignal.OUTAGE or self.is_closed(self._clock.now()):
                 return answer
 
-    async def _attempt(self, send: Send, call: Call, read: Reader[T]) -> tuple[AnswerSignal, Answer[T]]:
-        now = self._clock.now()
-        closed = self.is_closed(now)
-        if not closed and await self._limiter.acquire(now):
-            now = self._clock.now()
-            closed = self.is_closed(now)  # since the wait for the rate limit began
-        if closed:
-            wait = None if self._needs_probe else self._breaker.opens_at(now) - now
-            return AnswerSignal.NEUTRAL, Busy(evidence=Evidence(cause=NOT_SENT), retry_after=wait)
-        number = self._breaker.start_call()
-        try:
-            answer = await send(call, read)
-        finally:
-            self._breaker.end_call(number)
-        target = call.dossier_id
-        signal = signal_of(answer, target, call.expect_missing)
-        retry_after = answer.retry_after if isinstance(answer, (Busy, Unknown)) else None
+    def _record(self, signal: AnswerSignal, answer: Answer[T], target: str | None) -> Answer[T]:
+        """Count the answer in Assure's circuit. Return it, or Busy instead of a refusal that is not trusted."""
+        retry_after = answer.retry_after if isinstance(answer, _WITH_RETRY_AFTER) else None
         if answer.evidence.trouble is Trouble.NO_TOKEN:
             retry_after = None  # of the token endpoint
         before = self._circuits
         self._breaker.record(signal, self._clock.now(), self._jitter(), target or "", retry_after)
-        self._report_changes(before)
         opened = self._breaker.opened
+        if opened is not before[2]:
+            self._report_changes(before)
         if opened is not None and isinstance(answer, Refused) and opened.cause is _ACCOUNT.get(signal):
             # Most likely this refusal concerns the account, not this request: it counts as not sent.
-            answer = Busy(evidence=replace(answer.evidence, cause=MISSING_NOT_TRUSTED))
-        return signal, answer
+            return Busy(evidence=replace(answer.evidence, cause=MISSING_NOT_TRUSTED))
+        return answer
 
     # ---- the gate
 

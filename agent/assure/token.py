@@ -80,14 +80,20 @@ class TokenSource:
         """True if Assure refuses several new tokens in a row: the client is rejected, not the token."""
         return self._refused >= NEW_TOKENS
 
+    def current(self) -> TokenAnswer | None:
+        """The cached token or failure. None: `get` has to request one."""
+        if self._token is not None and self._renew_at <= self._clock.now() < self._expires_at:
+            return self._token
+        return None
+
     async def get(self) -> TokenAnswer:
         """The token, or the failure. All waiting calls share one request and its answer.
 
         A failure is cached as well, for a moment or for the Retry-After: thousands of concurrent calls must not become
         thousands of token requests.
         """
-        if self._token is not None and self._renew_at <= self._clock.now() < self._expires_at:
-            return self._token
+        if (known := self.current()) is not None:
+            return known
         if self._renewal is None:
             self._renewal = asyncio.create_task(self._renew())
         return await asyncio.shield(self._renewal)  # a cancelled caller must not cancel the renewal

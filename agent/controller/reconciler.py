@@ -245,10 +245,11 @@ class Reconciler:
 
     def _current_policy(self, now: float) -> tuple[Policy, bool]:
         """The current policy, and True when effects may be requested."""
-        policy = self._delivery_policy
+        confirmed = self._clock.confirmed
+        policy = self._policy if confirmed else self._delivery_policy
         if self._barrier.active(now):
             policy = replace(policy, creates_blocked=True)
-        return policy, self._clock.confirmed and not self._stopping and not self._gate.is_closed(now)
+        return policy, confirmed and not self._stopping and not self._gate.is_closed(now)
 
     @property
     def _delivery_policy(self) -> Policy:

@@ -6,6 +6,8 @@ which effects may be repeated, and what follows an unknown answer.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+from typing import ClassVar
 
 from agent.core.assure_types import CaptureOptions, Depiction, DocumentKey, ProcessType
 
@@ -26,17 +28,17 @@ class EffectKind(StrEnum):
     READ_PROCESS = "read_process"
     COMPARE_IMAGES = "compare_images"  # compares the images at Assure with their digests at admission
 
-    @property
+    @cached_property  # an attribute after the first access: each step needs it several times
     def mutates(self) -> bool:
         """True when it changes data at Assure. Then the intent is committed first, and the attempt is logged."""
         return self in _MUTATIONS
 
-    @property
+    @cached_property
     def local(self) -> bool:
         """True when the agent sends no call for it."""
         return self in _LOCAL
 
-    @property
+    @cached_property
     def starts_work(self) -> bool:
         """True when it leads to something new at Assure. A paused agent performs none of these."""
         return self in _MUTATIONS - {EffectKind.DELETE_DOSSIER} or self in _LOCAL
@@ -59,21 +61,21 @@ _MUTATIONS = frozenset(
 class Effect:
     """The base of all effects."""
 
-    @property
-    def kind(self) -> EffectKind:
-        """Which kind this is."""
-        return KINDS[type(self)]
+    kind: ClassVar[EffectKind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReserveStart(Effect):
     """Take one start from the budget of the day, before the dossier is created. Sends no call."""
 
+    kind: ClassVar = EffectKind.RESERVE_START
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateDossier(Effect):
     """POST /dossiers with the external reference."""
 
+    kind: ClassVar = EffectKind.CREATE_DOSSIER
     reference: str
 
 
@@ -81,6 +83,7 @@ class CreateDossier(Effect):
 class FindDossier(Effect):
     """Search the lists of Assure for the reference. `since` is the time of the create intent."""
 
+    kind: ClassVar = EffectKind.FIND_DOSSIER
     reference: str
     since: float
 
@@ -89,6 +92,7 @@ class FindDossier(Effect):
 class CreateProcess(Effect):
     """POST processes, if `document_type` (when the file names one) still means this id."""
 
+    kind: ClassVar = EffectKind.CREATE_PROCESS
     dossier_id: str
     process_type: ProcessType
     document_id: int
@@ -99,6 +103,7 @@ class CreateProcess(Effect):
 class StartCapture(Effect):
     """POST capture."""
 
+    kind: ClassVar = EffectKind.START_CAPTURE
     dossier_id: str
     options: CaptureOptions
 
@@ -116,6 +121,7 @@ class ImageRef:
 class VerifyImages(Effect):
     """Compare the image files with their digests at admission. Sends no call."""
 
+    kind: ClassVar = EffectKind.VERIFY_IMAGES
     images: tuple[ImageRef, ...]
 
 
@@ -123,6 +129,7 @@ class VerifyImages(Effect):
 class UploadImages(Effect):
     """POST images. The agent compares them with their digests at admission while it reads them."""
 
+    kind: ClassVar = EffectKind.UPLOAD_IMAGES
     dossier_id: str
     process_id: str
     images: tuple[ImageRef, ...]
@@ -132,6 +139,7 @@ class UploadImages(Effect):
 class CompareImages(Effect):
     """GET each image and compare it with its digest at admission."""
 
+    kind: ClassVar = EffectKind.COMPARE_IMAGES
     dossier_id: str
     process_id: str
     images: tuple[ImageRef, ...]
@@ -141,6 +149,7 @@ class CompareImages(Effect):
 class StartVerification(Effect):
     """POST process: billable."""
 
+    kind: ClassVar = EffectKind.START_VERIFICATION
     dossier_id: str
     process_id: str
 
@@ -158,6 +167,7 @@ class ClaimsRequest:
 class ReadProcess(Effect):
     """GET process. With `claims_request`, an accepted process is read together with its claims."""
 
+    kind: ClassVar = EffectKind.READ_PROCESS
     dossier_id: str
     process_id: str
     claims_request: ClaimsRequest | None = None
@@ -167,6 +177,7 @@ class ReadProcess(Effect):
 class ReadDossier(Effect):
     """GET dossier. `expect_missing`: it was deleted, and a 404 confirms that."""
 
+    kind: ClassVar = EffectKind.READ_DOSSIER
     dossier_id: str
     expect_missing: bool = False
 
@@ -175,21 +186,6 @@ class ReadDossier(Effect):
 class DeleteDossier(Effect):
     """DELETE dossier. `expect_missing`: it was lost or its deletion was tried before, so a 404 is normal."""
 
+    kind: ClassVar = EffectKind.DELETE_DOSSIER
     dossier_id: str
     expect_missing: bool = False
-
-
-KINDS: dict[type[Effect], EffectKind] = {
-    CreateDossier: EffectKind.CREATE_DOSSIER,
-    CreateProcess: EffectKind.CREATE_PROCESS,
-    StartCapture: EffectKind.START_CAPTURE,
-    UploadImages: EffectKind.UPLOAD_IMAGES,
-    StartVerification: EffectKind.START_VERIFICATION,
-    DeleteDossier: EffectKind.DELETE_DOSSIER,
-    ReserveStart: EffectKind.RESERVE_START,
-    VerifyImages: EffectKind.VERIFY_IMAGES,
-    FindDossier: EffectKind.FIND_DOSSIER,
-    ReadDossier: EffectKind.READ_DOSSIER,
-    ReadProcess: EffectKind.READ_PROCESS,
-    CompareImages: EffectKind.COMPARE_IMAGES,
-}

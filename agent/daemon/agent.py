@@ -282,8 +282,8 @@ class Agent:
             await scan_after_events(self._admission, changed, self._shutdown.fail)
 
     def _step_committed(self, step: Step) -> None:
-        self._telemetry.step_committed(step)
         self._http_service.wake()
+        self._telemetry.step_committed(step)
 
     def _date_received(self, date: float | None, seconds: float) -> None:
         if self._clock_corrector is not None:

@@ -39,7 +39,6 @@ class Telemetry:
         self.last_sync: SyncResult | None = None  # the last scan
         self._lists_readable = True
 
-    @isolated
     def step_committed(self, step: Step) -> None:
         """A step was committed."""
         self._metrics.step_committed(step)

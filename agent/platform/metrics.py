@@ -49,7 +49,6 @@ class Metrics:
         self._gauges["build_info"].labels(__version__).set(1)
         registry.register(_LogCollector())
 
-    @isolated
     def called(self, operation: Operation, result: str, seconds: float) -> None:
         """An HTTP request to Assure ended."""
         self._counters["api_requests"].add((operation, result))

@@ -276,6 +276,23 @@ async def test_a_second_401_is_busy(
     assert observed == [(Operation.TOKEN, "done"), (start, "busy"), (Operation.TOKEN, "done"), (start, "busy")]
 
 
+async def test_only_new_tokens_that_are_refused_in_a_row_reject_the_client(
+    client: AssureClient, server: ScriptedServer
+) -> None:
+    """A token that Assure accepted may end early, and as often as it likes."""
+    server.will(*[answer(200, []), answer(401)] * 5, answer(401), answer(401), answer(401))
+    causes = [(await client.list_dossiers()).evidence.cause for _ in range(7)]
+    assert causes == ["", "", "", "", "", "unauthorized", "new-tokens-refused"]
+
+
+async def test_one_call_has_one_final_answer(config: Config, clock: JumpingClock, server: ScriptedServer) -> None:
+    server.will(answer(401), answer(200, []), answer(500))
+    received: list[Answer[Any]] = []
+    async with AssureClient(config, clock, on_answer=received.append) as client:
+        answers = [await client.list_dossiers(), await client.list_dossiers()]
+    assert received == answers
+
+
 async def test_sixty_four_401s_renew_the_token_once(
     config: Config, clock: JumpingClock, server: ScriptedServer
 ) -> None:
