@@ -8,8 +8,9 @@ import orjson
 from pydantic import TypeAdapter
 
 from agent.core.audit import Event
+from agent.core.fast_replace import replace
 from agent.core.personal_data import without_authors
-from agent.core.record import Record
+from agent.core.record import Desired, Record
 from agent.store.connection import Connection
 
 EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
@@ -58,13 +59,24 @@ def columns(record: Record) -> dict[str, Any]:
     return {**dict(zip(MIRRORED, mirrored(record), strict=True)), "record": record_json(record)}
 
 
-def record_json(record: Record) -> str:
-    """The record as it is stored: without its authors, who have a table of their own."""
-    return orjson.dumps(without_authors(record)).decode()
+def record_json(record: Record, document: bytes | None = None) -> str:
+    """The record as it is stored: without its authors, who have a table of their own.
+
+    `document` is the JSON of its document, if the caller has it: that halves the instructions.
+    """
+    if document is None:
+        return orjson.dumps(without_authors(record)).decode()
+    following = None if record.next is None else orjson.Fragment(document_json(record.next))
+    return orjson.dumps({**vars(record), "desired": orjson.Fragment(document), "next": following}).decode()
 
 
-def mirrored(record: Record) -> tuple[Any, ...]:
-    """The values of `MIRRORED`, as plain text and numbers.
+def document_json(desired: Desired) -> bytes:
+    """A document as it is stored in its record: without its author."""
+    return orjson.dumps(desired if desired.author is None else replace(desired, author=None))
+
+
+def mirrored(record: Record, reference: str | None = None) -> tuple[Any, ...]:
+    """The values of `MIRRORED`, as plain text and numbers. `reference` is the external reference, if it is known.
 
     sqlite3 would search for an adapter of each enum and each bool: 8 % of the instructions of a step.
     """
@@ -83,7 +95,7 @@ def mirrored(record: Record) -> tuple[Any, ...]:
         None if hold is None else str(hold.reason),
         record.dossier_id,
         record.process_id,
-        record.reference,
+        reference or record.reference,
         int(record.present),
         int(record.progressing),
         record.priority,

@@ -27,7 +27,8 @@ from agent.core.observations import (
 from agent.core.record import Phase
 from agent.core.step import Step, committed_together
 from agent.ports import Command
-from agent.store import audit, step_writer
+from agent.store import step_writer
+from agent.store.audit.verify import verify
 from agent.store.connection import Connection, sqlite3
 from agent.store.identity_key import Keys
 from agent.store.migrations import migrate
@@ -207,7 +208,7 @@ async def test_a_command_between_two_steps_is_part_of_the_chain(tmp_path: Path) 
     life.goes_on()
     await store.commit([life.steps[-1]])
     store.close()
-    assert not audit.verify(tmp_path / "agent.db").findings
+    assert not verify(tmp_path / "agent.db").findings
 
 
 async def test_a_forgotten_name_leaves_the_memory_of_the_writer(tmp_path: Path) -> None:
@@ -229,7 +230,7 @@ async def test_a_commit_that_fails_is_forgotten_and_its_neighbours_are_written(t
     life = await committed(store, Life("u2").until(Phase.DONE))
     assert store.get("u2") == life.record
     store.close()
-    assert not audit.verify(tmp_path / "agent.db").findings
+    assert not verify(tmp_path / "agent.db").findings
 
 
 @pytest.mark.parametrize("found", [False, True], ids=["confirmed", "still there"])
@@ -252,7 +253,7 @@ async def test_a_deletion_is_written_with_its_confirmation(tmp_path: Path, found
     assert store.get("u1") == life.record
     store.close()
     assert rows(tmp_path, "SELECT answered_at FROM attempts WHERE effect = 'delete_dossier'") == [(deleted.at,)]
-    assert not audit.verify(tmp_path / "agent.db").findings
+    assert not verify(tmp_path / "agent.db").findings
 
 
 def test_every_value_is_plain() -> None:

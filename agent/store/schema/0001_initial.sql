@@ -14,8 +14,10 @@ CREATE TABLE requests (
     generation   INTEGER NOT NULL CHECK (generation > 0),
     mode         TEXT NOT NULL CHECK (mode IN ('upload', 'capture')),
     process_type TEXT NOT NULL,
-    phase        TEXT NOT NULL CHECK (phase IN ('dossier', 'process', 'images', 'verification', 'result', 'deletion', 'done')),
-    state        TEXT NOT NULL CHECK (state IN ('active', 'waiting', 'held', 'suspended', 'done')),
+    phase        TEXT NOT NULL CHECK (phase = 'dossier' OR phase = 'process' OR phase = 'images' OR phase = 'verification'
+        OR phase = 'result' OR phase = 'deletion' OR phase = 'done'),
+    state        TEXT NOT NULL CHECK (state = 'active' OR state = 'waiting' OR state = 'held' OR state = 'suspended'
+        OR state = 'done'),
     outcome      TEXT,
     hold_reason  TEXT,
     dossier_id   TEXT,
@@ -23,7 +25,7 @@ CREATE TABLE requests (
     reference    TEXT NOT NULL,
     present      INTEGER NOT NULL CHECK (present IN (0, 1)),  -- 1: the request file exists
     moving       INTEGER NOT NULL CHECK (moving IN (0, 1)),   -- 1: the request progresses without an operator
-    priority     INTEGER NOT NULL CHECK (priority IN (0, 1, 2)),
+    priority     INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 2),
     due_at       REAL,                                   -- when the agent handles the request next
     admitted_at  REAL NOT NULL,
     opened_at    REAL,                                   -- the first create call
@@ -135,7 +137,7 @@ CREATE TABLE attempts (
     effect      TEXT NOT NULL,
     intended_at REAL NOT NULL,
     answered_at REAL,
-    result      TEXT CHECK (result IN ('done', 'refused', 'busy', 'unknown')),
+    result      TEXT CHECK (result = 'done' OR result = 'refused' OR result = 'busy' OR result = 'unknown'),
     status      INTEGER,
     trouble     TEXT,
     cause       TEXT,
