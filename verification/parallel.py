@@ -17,4 +17,4 @@ def run_parallel(run: Callable[[A], B], over: Sequence[A], jobs: int) -> Iterato
         return
     context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=os.nice, initargs=(5,)) as pool:
-        yield from pool.map(run, over, chunksize=max(1, min(8, len(over) // (4 * jobs))))
+        yield from pool.map(run, over)

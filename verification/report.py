@@ -3,6 +3,10 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import monotonic
+
+_INTERVAL = 20.0  # seconds between lines that are not overwritten
+_printed_at = monotonic()
 
 
 @dataclass(slots=True)
@@ -38,6 +42,10 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def progress(text: str) -> None:
-    """Print a line that the next one overwrites, on a terminal only."""
+    """Print a line, which the next one overwrites on a terminal. Elsewhere most lines are left out."""
+    global _printed_at
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    elif monotonic() - _printed_at >= _INTERVAL:
+        _printed_at = monotonic()
+        print(text, file=sys.stderr, flush=True)

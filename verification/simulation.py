@@ -99,6 +99,7 @@ class Simulation:
             outbox.subscribe(Subscription(url=in_process_events.URL, secret=SecretStr(in_process_events.SECRET)))
         self._killed_event = asyncio.Event()
         self._read_at, self._read = (0, False, 0), dict[str, list[Any]]()
+        self._loaded: dict[str, Record] = {}  # by its JSON
         self.network_down: Callable[[], bool] = lambda: False  # returns true while the network is down
         self.disk_full: Callable[[], bool] = lambda: False  # returns true while the disk is full
         self.clock_ahead: Callable[[], float] = lambda: 0.0  # the seconds by which the agent's clock is ahead
@@ -219,7 +220,9 @@ class Simulation:
     def records(self) -> dict[str, Record]:
         """All records by name, as they are on disk."""
         rows = self._rows("SELECT record FROM requests") if self.state.exists() else []
-        return {record.name: record for record in (load(row[0]) for row in rows)}
+        texts = [row[0] for row in rows]
+        self._loaded = {text: self._loaded.get(text) or load(text) for text in texts}  # few records change in a step
+        return {record.name: record for record in self._loaded.values()}
 
     def moving(self) -> int:
         """The number of requests that make progress without the operator, or wait for the end of their retention."""

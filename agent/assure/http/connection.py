@@ -8,6 +8,7 @@ when it fires before the current deadline, it is set again.
 import asyncio
 import math
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -108,6 +109,8 @@ class Connection(asyncio.Protocol):
         """Write until the socket accepts no more. Pieces that cannot be produced end the exchange as Broken."""
         try:
             while self._pieces is not None and not self._paused and self._answer is not None:
+                if self._transport.is_closing():  # a write failed, and asyncio will report it
+                    return
                 piece = next(self._pieces, None)
                 if piece is None:
                     self._pieces = None
@@ -203,7 +206,7 @@ class Connection(asyncio.Protocol):
         if self._answer is None:
             return
         try:
-            self._reader.end()
+            self._reader.end(_is_authentic_end(self._transport))
         except Broken as failure:
             self._fail(failure)
         else:
@@ -218,6 +221,19 @@ class Connection(asyncio.Protocol):
         self._pieces = None
         self._fail(Broken("reset", self._reader.status))
         self._on_lost(self)
+
+
+def _is_authentic_end(transport: asyncio.BaseTransport) -> bool:
+    """False if TLS ended without a close notification, so that anyone may have cut the stream (RFC 9112 §9.8)."""
+    secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    if secured is None:
+        return True
+    try:
+        return not secured.read(1)
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:  # mostly SSLWantReadError, because a notification could still arrive
+        return False
 
 
 def _slices(body: bytes) -> Iterator[bytes | memoryview]:

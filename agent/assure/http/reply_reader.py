@@ -58,10 +58,13 @@ class ReplyReader:
         if not self.whole and self._received > MAX_HEAD_BYTES + (1 + _FRAMING) * self._body_bytes:
             raise Oversized("oversized", self.status)
 
-    def end(self) -> None:
-        """The connection ended. A reply without a declared length is complete, any other is not: Broken is raised."""
+    def end(self, authentic: bool = True) -> None:
+        """The connection ended. A reply without a declared length is complete, any other is not: Broken is raised.
+
+        `authentic` is false if the end may have been forged.
+        """
         self.keep_alive = False
-        if not self.whole and (not self.status or self._declared):
+        if not self.whole and (not self.status or self._declared or not authentic):
             raise Broken("reset", self.status)
         self.whole = True
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import uvloop
 from agent.assure.http.messages import Body, Origin, Reply, Timeouts, Unsent, header_lines
 from agent.assure.http.pool import Pool
 from tests.assure.conftest import PATIENT
+from tests.assure.http.identities import Identities
 from tests.assure.scripted_server import ScriptedServer
 
 LIMIT = 1000  # bytes of a body
@@ -47,6 +49,11 @@ async def pool() -> AsyncIterator[Pool]:
 async def server() -> AsyncIterator[ScriptedServer]:
     async with ScriptedServer() as server:
         yield server
+
+
+@pytest.fixture
+def identities(tmp_path: Path) -> Identities:
+    return Identities(tmp_path)
 
 
 async def request(
