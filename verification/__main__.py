@@ -33,13 +33,15 @@ def _simulate(given: argparse.Namespace) -> Report:
 def _chaos(given: argparse.Namespace) -> Report:
     from verification.chaos import chaos
 
-    return chaos(given.seed, kills=given.count or (60 if given.long else 4), requests=given.requests)
+    kills = given.count or (60 if given.long else 4)
+    return chaos(given.seed, kills=kills, requests=given.requests, mutation=given.mutate)
 
 
 def _fuzz(given: argparse.Namespace) -> Report:
     from verification.fuzz import fuzz
 
-    return fuzz(given.seed, count=given.count or (200_000 if given.long else 12_000), jobs=given.jobs)
+    count = given.count or (200_000 if given.long else 12_000)
+    return fuzz(given.seed, count=count, jobs=given.jobs, mutation=given.mutate)
 
 
 PROOFS: dict[str, Callable[[argparse.Namespace], Report]] = {

@@ -1,8 +1,8 @@
 """The installed command against the sandbox in another process: real files, sockets and signals, and `kill -9`.
 
-Request files arrive while the agent is killed at random times and started again, under faults on the wire. Then the
-faults end, `run --once` settles the rest, and the common invariants judge store and ledger. The seed determines the
-draws, but not the moment of a kill.
+Request files arrive while the agent is killed at random times and started again, under faults of the sandbox and of the
+connections to it (`unreliable_wire.py`). Then the faults end, `run --once` settles the rest, and the common invariants
+judge store and ledger. The seed determines the draws, but not the moment of a kill.
 """
 
 import json
@@ -25,24 +25,29 @@ from verification.builders.request_files import (
 )
 from verification.builders.settings import environment
 from verification.invariants import violations
-from verification.processes import COMMAND, PROMPT, ledger_at, simulated
+from verification.processes import PROMPT, command, ledger_at, simulated
 from verification.report import Report, progress
 from verification.temp_stores import temporary_folder
 from verification.throughput_under_faults import run_with_faults, timed
+from verification.unreliable_wire import FAULTS, UnreliableWire
 
 _AGENT = "chaos"
 _OUTCOMES = ("accepted", "rejected", "inconclusive", "failed")
 _TROUBLE = ("429", "500", "502", "503", "reset-before", "reset-after", "truncated", "foreign", "html", "revoke-token")
+_WIRE_FAULTS = 0.3  # the share of exchanges with a fault of the connection
 _PATIENCE = 300.0  # seconds until the requests must be settled
+_START = 20.0  # seconds for a start and the first call
 _ORPHANS = 90.0  # seconds that the search for possible orphans may take
 
 
 @dataclass(slots=True)
 class Deployment:
-    """A folder, a simulator at `url`, and the agent's environment."""
+    """A folder, a simulator at `url`, the agent's environment, and the way from it to the simulator."""
 
     folder: Path
     url: str
+    wire: UnreliableWire
+    mutation: str | None
 
     @property
     def state(self) -> Path:
@@ -50,14 +55,16 @@ class Deployment:
 
     @property
     def environment(self) -> dict[str, str]:
-        return environment(self.folder, self.url, **PROMPT, REQUEST_TIMEOUT="2s", AGENT_ID=_AGENT, LOG_LEVEL="error")
+        return environment(
+            self.folder, self.wire.url, **PROMPT, REQUEST_TIMEOUT="2s", AGENT_ID=_AGENT, LOG_LEVEL="error"
+        )
 
     def started(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start the command. Its output goes to a file."""
         log = (self.folder / "output").open("ab")
         with log:
             return subprocess.Popen(
-                [*COMMAND, *arguments], env=self.environment, stdout=log, stderr=log, cwd=self.folder
+                [*command(self.mutation), *arguments], env=self.environment, stdout=log, stderr=log, cwd=self.folder
             )
 
     def ledger(self) -> dict[str, Any]:
@@ -88,13 +95,20 @@ def _rules(chance: Random) -> list[dict[str, Any]]:
     return [*rules, {"operation": "*", "kind": "latency", "rate": 0.1, "seconds": chance.choice((0.05, 0.4, 2.5))}]
 
 
-def chaos(seed: int, *, kills: int, requests: int | None = None, in_trouble: int = 200) -> Report:
+def chaos(
+    seed: int, *, kills: int, requests: int | None = None, in_trouble: int = 200, mutation: str | None = None
+) -> Report:
     """Kill the agent this often while requests arrive. Then settle a batch of requests under faults."""
     report, chance = Report(f"make chaos: {kills} kills", seed), Random(seed)
     requests = requests or 3 * kills
     began = monotonic()
-    with temporary_folder() as folder, simulated({"seed": str(seed), "delay": "300ms"}) as url:
-        site = Deployment(folder, url)
+    with (
+        temporary_folder() as folder,
+        simulated({"seed": str(seed), "delay": "300ms"}) as url,
+        UnreliableWire(url, seed) as wire,
+    ):
+        site = Deployment(folder, url, wire, mutation)
+        wire.rate = _WIRE_FAULTS
         for name in ("specs", "images"):
             (folder / name).mkdir()
         dropped, wrong, moments = 0, Counter[str](), []
@@ -107,6 +121,7 @@ def chaos(seed: int, *, kills: int, requests: int | None = None, in_trouble: int
             wrong.update(str(one) for one in violations(site.state, site.ledger(), _AGENT, settled=False))
             progress(f"{kill + 1} kills")
         site.trouble([])
+        wire.rate = 0.0
         end = _settled(site)
         wrong.update(str(one) for one in violations(site.state, site.ledger(), _AGENT, settled=True))
         report.wrong = [f"{what} ({count} times)" for what, count in wrong.most_common(20)] + end
@@ -151,7 +166,7 @@ def _run_with_kills(site: Deployment, chance: Random) -> float:
     process = site.started("run")
     asked = len(site.ledger()["dossiers"])
     began, patience = monotonic(), chance.uniform(0.0, 1.2)
-    while monotonic() - began < 8.0 and len(site.ledger()["dossiers"]) == asked and process.poll() is None:
+    while monotonic() - began < _START and len(site.ledger()["dossiers"]) == asked and process.poll() is None:
         sleep(0.02)  # nothing was created during the start
     sleep(patience)
     process.send_signal(signal.SIGKILL)
@@ -184,6 +199,8 @@ def _figures(site: Deployment, dropped: int, moments: list[float], seconds: floa
         "dossiers": len(ledger["dossiers"]),
         "starts": starts,
         "not deleted": sum(dossier["deletedAt"] is None for dossier in ledger["dossiers"]),
+        "exchanges": site.wire.counts["exchanges"],
+        **{f"  {name}": site.wire.counts[name] for name in FAULTS},
         "seconds": round(seconds),
     }
     return [(name, f"{count:,}") for name, count in figures.items()]

@@ -21,6 +21,7 @@ from agent.core.classify import HttpReply, Reader, classify, http_date
 from agent.source.loader import LoadedFile, load
 from verification.builders.request_files import capture_spec, request_file
 from verification.fuzz_replies import run_replies
+from verification.mutations import mutated
 from verification.parallel import run_parallel
 from verification.report import Report
 
@@ -114,6 +115,7 @@ class Batch:
     kind: str
     seed: int
     count: int
+    mutation: str | None = None
 
 
 def _mutated(good: Any, chance: Random) -> Any:
@@ -229,7 +231,7 @@ def _run(batch: Batch) -> tuple[Counter[str], list[str]]:
     return counts, wrong
 
 
-def fuzz(seed: int, *, count: int, jobs: int = 1, replies: int | None = None) -> Report:
+def fuzz(seed: int, *, count: int, jobs: int = 1, replies: int | None = None, mutation: str | None = None) -> Report:
     """`count` inputs, half of them for the loader, and `replies` of an HTTP server, by default half as many."""
     replies = count // 2 if replies is None else replies
     report = Report(f"make fuzz: {count:,} inputs, {replies:,} HTTP replies", seed)
@@ -247,19 +249,20 @@ def fuzz(seed: int, *, count: int, jobs: int = 1, replies: int | None = None) ->
         good = counts["good"] + counts["done"]
         figures = (sum(counts.values()) + len(wrong), good, counts["refused"], counts["busy"], counts["unknown"])
         report.rows.append((kind, *(f"{one:,}" for one in (*figures, counts["empty"], len(wrong)))))
-    _add_replies(report, seed, replies, jobs)
+    _add_replies(report, seed, replies, jobs, mutation)
     report.notes.append(f"{perf_counter() - began:.0f} s")
     return report
 
 
 def _replies(batch: Batch) -> tuple[Counter[str], list[str]]:
-    return run_replies(batch.seed, batch.count)
+    with mutated(batch.mutation):
+        return run_replies(batch.seed, batch.count)
 
 
-def _add_replies(report: Report, seed: int, count: int, jobs: int) -> None:
+def _add_replies(report: Report, seed: int, count: int, jobs: int, mutation: str | None) -> None:
     """Add the row of the HTTP replies. "unknown": the reply is not complete or not valid, for h11 as well."""
     pieces = -(-count // 1500)
-    batches = [Batch("http reply", seed * 1000 + piece, -(-count // pieces)) for piece in range(pieces)]
+    batches = [Batch("http reply", seed * 1000 + piece, -(-count // pieces), mutation) for piece in range(pieces)]
     counts, wrong = Counter[str](), []
     for results, bad in run_parallel(_replies, batches, jobs):
         counts += results

@@ -147,8 +147,10 @@ class _Server(asyncio.Protocol):
     rest of that reply for the next one.
     """
 
-    def __init__(self, cases: "deque[Case]") -> None:
+    def __init__(self, cases: "deque[Case]", extra: list[bytes]) -> None:
+        """`extra` receives each request that arrives without a case."""
         self._cases = cases
+        self._extra = extra
         self._received = b""
         self._ends = False
         self._transport: Any = None
@@ -161,8 +163,11 @@ class _Server(asyncio.Protocol):
         self._received += data
         if not self._received.endswith(b"\r\n\r\n" + REQUEST_BODY):
             return
-        self._received = b""
-        if self._playing is None or (self._playing.done() and not self._ends):
+        request, self._received = self._received, b""
+        if not self._cases:
+            self._extra.append(request)
+            self._transport.abort()
+        elif self._playing is None or (self._playing.done() and not self._ends):
             case = self._cases.popleft()
             self._ends = case.closes
             self._playing = asyncio.create_task(self._play(case))
@@ -182,9 +187,9 @@ class _Server(asyncio.Protocol):
 
 async def _exchange_all(cases: list[Case], numbers: range) -> tuple[Counter[str], list[str]]:
     """Send a request for each case over one connection at a time."""
-    counts, wrong, queue = Counter[str](), [], deque[Case]()
+    counts, wrong, queue, extra = Counter[str](), list[str](), deque[Case](), list[bytes]()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Server(queue), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: _Server(queue, extra), "127.0.0.1", 0)
     origin = Origin("127.0.0.1", server.sockets[0].getsockname()[1], secure=False)
     fields = header_lines(origin, {})
     pool = Pool(connections=1, timeouts=Timeouts(read=20.0))
@@ -200,6 +205,7 @@ async def _exchange_all(cases: list[Case], numbers: range) -> tuple[Counter[str]
         if (seen != case.expected and not strict) or queue:
             queue.clear()
             wrong.append(f"reply {number}: {ending} {seen}, by h11 {case.expected}: {stream!r}")
+    wrong += [f"I2 a request was sent twice: {one!r}" for one in extra]
     await pool.aclose()
     server.close()
     await server.wait_closed()

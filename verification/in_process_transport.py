@@ -2,7 +2,8 @@
 application.
 
 A call runs in a task of the network. It continues when the agent gives up or dies. The sandbox may cut a connection,
-leave it hanging or send half of a body. The client gets the same errors as from the real transport.
+leave it hanging or send half of a body, and the connection itself may fail in each way that the real transport reports
+(`FAILURES`). The client gets the same errors as from the real transport.
 """
 
 import asyncio
@@ -13,11 +14,31 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message
 
-from agent.assure.http.messages import Body, Broken, Origin, Reply, Silent, Unsent
+from agent.assure.http.messages import Body, Broken, ExchangeError, Origin, Oversized, Reply, Silent, Unsent
 from agent.sandbox.faults.injection import CONNECTION
 from verification.crash_points import CrashPoints
 
 MAX_DELAY = 28.0  # seconds: a call acts before REQUEST_TIMEOUT, or never
+
+_UNSENT = (
+    *("refused", "dns", "network", "reset", "connect-timeout", "tls-timeout", "tls-handshake", "closed"),
+    *("tls-certificate-has-expired", "proxy-answer", "proxy-credentials", "proxy-refused"),
+)
+Failure = tuple[ExchangeError, bool]
+
+FAILURES: tuple[Failure, ...] = (
+    *((Unsent(cause), False) for cause in _UNSENT),
+    (Broken("reset"), False),
+    (Broken("reset"), True),
+    (Broken("reset", 200), True),  # a cut body
+    (Broken("body-oserror"), False),
+    (Silent("timeout"), False),
+    (Silent("timeout"), True),
+    (Silent("timeout", 200), True),  # a stalled body
+    (Oversized("oversized"), True),
+    (Oversized("oversized", 200), True),
+)
+"""The failures of a connection, each with true if the call acts."""
 
 
 class _Connection:
@@ -85,7 +106,7 @@ class InProcessTransport:
     """Implements `Transport`. A call takes some milliseconds by `chance`. `on_event` receives each answer.
 
     `down()`: the network is down. `severed()`: the probability that a connection ends at once although its call
-    arrives, up to MAX_DELAY seconds later.
+    arrives, up to MAX_DELAY seconds later. `failure(chance)`: the failure of the next call, or None.
     """
 
     def __init__(
@@ -97,7 +118,9 @@ class InProcessTransport:
         on_event: Callable[[str], None],
         down: Callable[[], bool],
         severed: Callable[[], float],
+        failure: Callable[[Random], Failure | None],
     ) -> None:
+        self._failure = failure
         self._down = down
         self._severed = severed
         self._app = app
@@ -113,6 +136,8 @@ class InProcessTransport:
             raise Unsent("refused")
         content = body if isinstance(body, bytes) else b"".join(body.produce())
         exchange = _Exchange(origin, method, target, fields, content)
+        if failed := self._failure(self._chance):
+            await self._fail(exchange, *failed)
         severed = self._chance.random() < self._severed()
         late = self._chance.uniform(0.0, MAX_DELAY) if severed else 0.0
         travel = asyncio.get_running_loop().create_task(self._carry(exchange, late))
@@ -146,6 +171,19 @@ class InProcessTransport:
             retry_after.decode("latin-1") if retry_after is not None else None,
             date.decode("latin-1") if date is not None else None,
         )
+
+    async def _fail(self, exchange: _Exchange, failure: ExchangeError, acts: bool) -> None:
+        """Raise the failure. If the call acts, it does so before."""
+        self._on_event(f"{exchange.method} {exchange.path} -> {failure!r}{', acts' if acts else ''}")
+        if acts:
+            travel = asyncio.get_running_loop().create_task(self._carry(exchange, 0.0))
+            self._in_flight.add(travel)
+            travel.add_done_callback(self._in_flight.discard)
+            await asyncio.wait([travel], timeout=self._timeout)
+            exchange.connection.abort()
+        if isinstance(failure, Silent):
+            await asyncio.sleep(self._timeout)
+        raise type(failure)(failure.cause, failure.status)
 
     async def aclose(self) -> None:
         """Close nothing: there are no sockets."""

@@ -62,6 +62,7 @@ class LifePlan:
     jumps: tuple[tuple[float, float], ...]  # the time of each change of the agent's clock, and its seconds
     events: bool  # true: Assure sends an event when a process is complete
     severed: float  # the probability that a call arrives late and its answer never
+    failing: float  # the probability that the connection of a call fails
     calm_at: float
     sandbox: tuple[tuple[str, Any], ...]
     settings: tuple[tuple[str, Any], ...]
@@ -88,6 +89,7 @@ def draw_plan(seed: int, requests: int) -> LifePlan:
         jumps=tuple(_jump(later) for _ in range(later.choice((0, 0, 1, 2)))),
         events=later.random() < 0.5,
         severed=chance.choice((0.0, 0.0, 0.02, 0.1)),
+        failing=Random(f"plan/{seed}/failing").choice((0.0, 0.02, 0.1)),
         calm_at=chance.choice((300.0, 1200.0)),
         sandbox=(
             ("capture_process", chance.choice(("at-start", "at-open"))),

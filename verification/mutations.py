@@ -9,8 +9,12 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from agent.assure import connection
+from agent.assure.http.messages import Broken, Reply, Silent
+from agent.assure.http.pool import Pool
 from agent.controller import orphan_collector, reconciler
 from agent.core import audit, machine, next_effect
+from agent.core.answer import Trouble
 from agent.core.effect import EffectKind
 from agent.core.machine import step
 from agent.core.observations import Observation, Resumed, TimerFired, VerificationStarted
@@ -139,6 +143,29 @@ def _torn_commit() -> list[Patch]:
     return [(step_writer, "_add_attempts", lambda rows, step: None)]
 
 
+def _broken_counts_as_unsent() -> list[Patch]:
+    """The agent takes a connection that ended for proof that the request was not sent."""
+    return [(connection, "_TROUBLES", {**connection._TROUBLES, Broken: Trouble.CONNECT})]
+
+
+def _silence_counts_as_unsent() -> list[Patch]:
+    """The agent takes the end of its patience for proof that the request was not sent."""
+    return [(connection, "_TROUBLES", {**connection._TROUBLES, Silent: Trouble.CONNECT})]
+
+
+def _sent_again() -> list[Patch]:
+    """The pool sends a request again if its connection ended, as many HTTP clients do."""
+    send = Pool.send
+
+    async def twice(self: Pool, *request: Any) -> Reply:
+        try:
+            return await send(self, *request)
+        except Broken:
+            return await send(self, *request)
+
+    return [(Pool, "send", twice)]
+
+
 MUTATIONS: dict[str, tuple[Callable[[], list[Patch]], str, tuple[str, ...]]] = {
     "effect-before-intent": (_effect_before_intent, "I4", ("crash", "simulate")),
     "start-again-after-unknown": (_start_again_after_unknown, "I2", ("explore", "crash", "simulate")),
@@ -150,6 +177,9 @@ MUTATIONS: dict[str, tuple[Callable[[], list[Patch]], str, tuple[str, ...]]] = {
     "never-due-again": (_never_due_again, "I1", ("explore", "crash", "simulate")),
     "history-with-a-hole": (_history_with_a_hole, "I5", ("explore", "crash", "simulate")),
     "torn-commit": (_torn_commit, "I5", ("crash", "simulate")),
+    "broken-counts-as-unsent": (_broken_counts_as_unsent, "I3", ("crash", "simulate", "chaos")),
+    "silence-counts-as-unsent": (_silence_counts_as_unsent, "I3", ("crash", "simulate", "chaos")),
+    "sent-again": (_sent_again, "I2", ("chaos", "fuzz")),
 }
 """Each mutation, the invariant that it breaks, and the proofs that must detect it."""
 

@@ -12,6 +12,14 @@ PROMPT = {"POLL_INTERVAL": "1s", "SCAN_INTERVAL": "500ms"}  # settings of an age
 COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
 
 
+def command(mutation: str | None) -> list[str]:
+    """The installed command, broken by this mutation."""
+    if mutation is None:
+        return COMMAND
+    lines = ("from agent.cli import main", "from verification.mutations import mutated", f"with mutated({mutation!r}):")
+    return [sys.executable, "-c", "\n".join((*lines, "    main()"))]
+
+
 @contextlib.contextmanager
 def simulated(options: Mapping[str, str]) -> Iterator[str]:
     """Run the sandbox in its own process and yield its URL. An empty value makes a flag."""

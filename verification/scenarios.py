@@ -19,6 +19,7 @@ from verification.builders.request_files import (
     write_atomically,
     write_pictures,
 )
+from verification.in_process_transport import FAILURES
 from verification.simulation import Simulation
 
 Script = Callable[[Simulation], Awaitable[None]]
@@ -170,6 +171,13 @@ async def _crowded(stage: Simulation) -> None:
         stage.world.delete_dossier(one["dossierId"])
 
 
+async def _every_connection_fails(stage: Simulation) -> None:
+    """Every second call meets the next of the failures of a connection."""
+    stage.failures = [one for failure in FAILURES for one in (failure, None)]
+    _write(stage, _upload(stage, read_back=True))
+    await _is_done(stage)
+
+
 def _rule(operation: str, kind: Kind, **more: Any) -> Rule:
     return Rule(operation=operation, kind=kind, **({"nth": 1} | more))
 
@@ -200,6 +208,7 @@ SCENARIOS: dict[str, Scenario] = {
             for operation in ("createDossier", "createProcess", "setImages", "startVerification", "deleteDossier")
         ),
     ),
+    "connections fail": Scenario(script=_every_connection_fails),
     "calls late": Scenario(
         script=_simply("sandbox-outcome=rejected"),
         trouble=(

@@ -169,6 +169,7 @@ async def _life(stage: Simulation, plan: LifePlan, people: _Requesters) -> None:
     stage.faults.add(plan.rules)
     slow = any(rule.kind is Kind.LATENCY for rule in plan.rules)  # a killed agent does not wait for its calls
     stage.severed, stage.late = plan.severed, plan.severed > 0 or slow
+    stage.failing = plan.failing
     stage.network_down = lambda: _run_plan(plan.outages, stage)
     stage.disk_full = lambda: _run_plan(plan.full, stage)
     stage.max_clock_error = 2 * DRIFT if plan.jumps else 0.0
@@ -178,7 +179,7 @@ async def _life(stage: Simulation, plan: LifePlan, people: _Requesters) -> None:
         await people.work()
         await asyncio.sleep(max(0.0, START + plan.calm_at - stage.clock.now()))
         stage.faults.clear()
-        stage.severed = 0.0
+        stage.severed = stage.failing = 0.0
         await asyncio.sleep(2 * _ANSWER_INTERVAL)
         await stage.until(lambda: people.present <= stage.records().keys() and not stage.moving(), every=60.0)
         answering.cancel()

@@ -43,7 +43,7 @@ from verification import in_process_events
 from verification.builders.settings import settings
 from verification.crash_points import CrashPoints
 from verification.in_process_events import InProcessEventEndpoint
-from verification.in_process_transport import InProcessTransport
+from verification.in_process_transport import FAILURES, Failure, InProcessTransport
 from verification.invariants import Violation, violations
 from verification.null_services import serve_nothing, watch_nothing
 from verification.replacements import InlineWriter, NoCheckout, VirtualScheduler
@@ -106,6 +106,8 @@ class Simulation:
         self.max_clock_error = 0.0  # the largest error of that clock, in seconds
         self.late = False  # true: calls may arrive late in this run
         self.severed = 0.0  # the probability that a call arrives late and its answer never
+        self.failures: list[Failure | None] = []  # of the next calls
+        self.failing = 0.0  # the probability that the connection of a later call fails
         self._agent: Agent | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -189,7 +191,14 @@ class Simulation:
         chance = Random(f"{self.seed}/{self.lives}")
         timeout = float(self._settings.get("request_timeout", 30.0))
         line = InProcessTransport(
-            self._app, self.crash_points, chance, timeout, self.log_event, self.network_down, lambda: self.severed
+            self._app,
+            self.crash_points,
+            chance,
+            timeout,
+            self.log_event,
+            self.network_down,
+            lambda: self.severed,
+            self._failure,
         )
         exchanged: dict[str, Any] = {
             "SystemClock": partial(
@@ -214,6 +223,11 @@ class Simulation:
             writer = partial(InlineWriter, self.crash_points, lambda: self.disk_full())
             patches.enter_context(mock.patch.object(store_module, "Writer", writer))
             yield
+
+    def _failure(self, chance: Random) -> Failure | None:
+        if self.failures:
+            return self.failures.pop(0)
+        return chance.choice(FAILURES) if self.failing and chance.random() < self.failing else None
 
     # -- queries ---------------------------------------------------------------------------------------------------
 

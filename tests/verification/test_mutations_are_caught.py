@@ -4,6 +4,7 @@ import pytest
 
 from verification.crash import crash
 from verification.explore import explore
+from verification.fuzz import fuzz
 from verification.life_plan import draw_plan
 from verification.mutations import MUTATIONS, mutated
 from verification.shrink import shrink
@@ -26,6 +27,8 @@ QUICK = (
     "no-orphan-collection",
     "history-with-a-hole",
     "torn-commit",
+    "broken-counts-as-unsent",
+    "silence-counts-as-unsent",
 )
 
 
@@ -44,6 +47,12 @@ def test_the_exploration_detects_a_mutation(mutation: str) -> None:
 def test_the_kills_at_boundaries_detect_a_mutation(mutation: str) -> None:
     report = crash(1, only=SCENARIOS, mutation=mutation)
     _, broken_promise, _ = MUTATIONS[mutation]
+    assert any(broken_promise in wrong for wrong in report.wrong)
+
+
+def test_the_replies_of_a_server_detect_a_mutation() -> None:
+    report = fuzz(1, count=20, replies=200, mutation="sent-again")
+    _, broken_promise, _ = MUTATIONS["sent-again"]
     assert any(broken_promise in wrong for wrong in report.wrong)
 
 
