@@ -36,6 +36,8 @@ class _Ticket:
 class Writer:
     """The only writer. It calls `observe(seconds, pieces)` after every commit, and `committed` after a successful one.
 
+    Neither can make a durable commit fail: its steps would be written again.
+
     `confirm()` raises before a transaction if another agent may own the file now [I7].
     """
 
@@ -51,7 +53,7 @@ class Writer:
         self._steps = steps
         self._observe = isolated(observe)
         self._confirm = confirm
-        self._committed = committed
+        self._committed = isolated(committed)
         self._closed = False
         self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from agent.core.errors import StoreDamaged
 from agent.store.audit.verify import verify_request
 from agent.store.connection import Connection, open_reader, refuse_damaged, sqlite3, store_error
+from agent.store.repository import OPEN
 
 SMALL = 64 << 20  # bytes that the agent checks at its start: at most 0.2 s
 _NICENESS = 19  # of the thread that checks the pages
@@ -41,7 +42,7 @@ def refuse_unreadable(path: Path, connection: Connection) -> None:
 
 def refuse_unverified(path: Path, connection: Connection) -> None:
     """Raise StoreDamaged if an open request differs from its history: the agent must not bill because of it."""
-    rows = connection.execute("SELECT * FROM requests INDEXED BY requests_open WHERE phase <> 'done'")
+    rows = connection.execute(f"SELECT * FROM {OPEN}")  # noqa: S608 - constant
     names = [column[0] for column in rows.description]
     for values in rows:
         row = dict(zip(names, values, strict=True))

@@ -7,7 +7,7 @@ import orjson
 from agent.core.record import HoldReason, Record
 from agent.ports import WaitingSummary
 from agent.store.queries import Queries
-from agent.store.repository import load
+from agent.store.repository import OPEN, load
 
 # While paused, the agent begins no new work. Requests that have, or may have, a dossier still keep their deadlines.
 _STARTED_ONLY = {False: "", True: "AND opened_at IS NOT NULL"}
@@ -30,16 +30,16 @@ SELECT (SELECT coalesce(sum(requests), 0) FROM request_counts WHERE phase = 'res
     (SELECT min(opened_at) FROM requests INDEXED BY requests_waiting_since WHERE phase = 'result')
 """
 
-_NEEDED = """
+_NEEDED = f"""
 SELECT needing.uid, json_extract(image.value, '$.path'), json_extract(image.value, '$.sha256')
 FROM (
-    SELECT uid, record FROM requests INDEXED BY requests_open WHERE phase <> 'done'
+    SELECT uid, record FROM {OPEN}
     UNION ALL
     SELECT uid, record FROM requests INDEXED BY requests_held WHERE phase = 'done' AND hold_reason IS NOT NULL
 ) AS needing,
 json_each(json_array(json_extract(record, '$.desired.images'), json_extract(record, '$.next.images'))) AS document,
 json_each(document.value) AS image
-"""
+"""  # noqa: S608 - constant
 
 
 class LoopQueries(Queries):
@@ -82,7 +82,7 @@ class LoopQueries(Queries):
 
     def open_requests(self) -> list[str]:
         """The uids of the requests that are not done."""
-        return self._column("SELECT uid FROM requests INDEXED BY requests_open WHERE phase <> 'done'")
+        return self._column(f"SELECT uid FROM {OPEN}")  # noqa: S608 - constant
 
     def creating(self) -> list[Record]:
         """The records without a dossier whose creation was intended at least once."""

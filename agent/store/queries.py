@@ -36,8 +36,8 @@ _STARTS_SINCE = """
 SELECT (SELECT count(*) FROM reservations WHERE at >= ?1)
     + (SELECT count(*) FROM starts WHERE at >= ?1 AND NOT EXISTS
         (SELECT 1 FROM reservations WHERE uid = starts.uid AND generation = starts.generation))
-    + (SELECT count(*) FROM requests INDEXED BY requests_open
-        WHERE phase <> 'done' AND phase IN ('process', 'images', 'verification')
+    + (SELECT count(*) FROM requests INDEXED BY requests_by_phase
+        WHERE phase IN ('process', 'images', 'verification')
         AND NOT EXISTS (SELECT 1 FROM reservations WHERE uid = requests.uid AND generation = requests.generation)
         AND NOT EXISTS (SELECT 1 FROM starts WHERE uid = requests.uid AND generation = requests.generation))
 """

@@ -9,6 +9,7 @@ from agent.core.record import HoldReason
 from agent.core.rules.recovery import NOT_SEARCHED
 from agent.ports import Recovery
 from agent.store.group_commit import Writer
+from agent.store.repository import OPEN
 
 
 class SqliteRecoveries:
@@ -28,9 +29,7 @@ class SqliteRecoveries:
 
     def possibly_stale(self) -> list[str]:
         """The uids of all requests that are not done: any of them may be older than the state at Assure."""
-        return [
-            row[0] for row in self._query("SELECT uid FROM requests INDEXED BY requests_open WHERE phase <> 'done'")
-        ]
+        return [row[0] for row in self._query(f"SELECT uid FROM {OPEN}")]  # noqa: S608 - constant
 
     def held_history_lost(self, unsearched: bool = False) -> list[str]:
         """The uids of requests with the hold `history-lost`. `unsearched`: only those not yet searched at Assure."""

@@ -13,6 +13,8 @@ from agent.core.personal_data import without_authors
 from agent.core.record import Desired, Record
 from agent.store.connection import Connection
 
+# The requests that are not done, by two ranges of the index. `<>` would scan all of it.
+OPEN = "requests INDEXED BY requests_by_phase WHERE (phase < 'done' OR phase > 'done')"
 EVENT = "INSERT INTO events (uid, seq, at, type, changes, hash) VALUES (?, ?, ?, ?, ?, ?)"
 # The columns of `requests` that copy a field of the record, in the order of `mirrored`.
 MIRRORED = (

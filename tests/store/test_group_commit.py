@@ -9,6 +9,9 @@ from agent.core.effect import EffectKind
 from agent.core.errors import Impossible, StoreError
 from agent.core.observations import EffectDelayed, Resumed
 from agent.core.record import Phase
+from agent.store.audit.verify import verify
+from agent.store.connection import sqlite3
+from agent.store.rollback_detection import HighWaterMark
 from tests.support.timeouts import PATIENT
 from verification.builders.lives import Life
 from verification.builders.records import capture
@@ -98,3 +101,18 @@ async def test_a_delayed_answer_is_on_record_as_busy(tmp_path: Path) -> None:
     await committed(store, life)
     assert rows(tmp_path, "SELECT effect, result FROM attempts")[-1] == ("start_capture", "busy")
     store.close()
+
+
+async def test_a_durable_commit_succeeds_without_its_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[I4] Otherwise the writer would write the steps again, and tell their callers that they failed."""
+
+    def failing(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(HighWaterMark, "advance", failing)
+    store = opened(tmp_path)
+    lives = [Life(f"u{number}") for number in range(3)]
+    await asyncio.gather(*(committed(store, life.until(Phase.PROCESS)) for life in lives))
+    store.close()
+    assert not verify(tmp_path / "agent.db").findings
+    assert rows(tmp_path, "SELECT count(*) FROM requests WHERE phase = 'process'") == [(3,)]

@@ -253,7 +253,6 @@ BOUNDED = {
 
 # Indexes that hold a part only; to go through one is no scan of the table.
 PARTIAL = {
-    "requests_open": "what is not done",
     "requests_queued": "what waits for the budget",
     "requests_with_dossier": "what has a dossier and is not done",
     "requests_moving": "what goes on by itself",

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from agent.core.effect import EffectKind
-from agent.core.errors import Impossible
+from agent.core.errors import Impossible, StoreError
 from agent.core.machine import step
 from agent.core.observations import DocumentRemoved, EffectDelayed, EffectUnanswered, Resumed
 from agent.core.record import Phase, Record
 from agent.core.step import Step
+from agent.ports import Command
 from agent.store.audit.verify import verify
-from agent.store.connection import open_reader
+from agent.store.connection import Connection, open_reader, sqlite3
 from agent.store.sqlite import SqliteStore
 from verification.builders.lives import DEFAULT_POLICY, LINK, Life
 from verification.builders.records import NOW, capture, upload
@@ -28,6 +29,10 @@ from verification.mutations import mutated
 from .support import opened
 
 NEVER = 4e9  # seconds since the epoch: later than anything is due
+
+
+def _full(_: Connection) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 class Storing(RuleBasedStateMachine):
@@ -41,7 +46,7 @@ class Storing(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.store: SqliteStore = opened(self.folder)
         self.known: dict[str, Record] = {}
-        self.admitted = 0
+        self.admitted = self.commands = 0
         self.orphans: set[str] = set()
 
     def teardown(self) -> None:
@@ -124,6 +129,28 @@ class Storing(RuleBasedStateMachine):
             life.at = before
             return
         raise AssertionError("committed with a step that is none")
+
+    @rule(life=lives)
+    def a_commit_fails(self, life: Life) -> None:
+        """The disk is full after the steps: they are in no table, and the writer remembers none of them."""
+        if life.record.phase is Phase.DONE or life.record.hold is not None:
+            return
+        before = len(life.steps)
+        life.goes_on()
+        try:
+            self.loop.run_until_complete(self.store._writer.commit(life.steps[before:], work=_full))
+        except StoreError:
+            self.it_knows_what_was_committed()
+            self.commit(*life.steps[before:])
+            return
+        raise AssertionError("committed on a full disk")
+
+    @rule(life=lives)
+    def an_operator_commands(self, life: Life) -> None:
+        """It adds an event to the history of this request, between two of its steps."""
+        self.commands += 1
+        command = Command(id=f"c{self.commands}", verb="resolve", uid=life.record.uid)
+        self.loop.run_until_complete(self.store.apply_command(command, "", NOW))
 
     @rule(life=consumes(lives))
     def forget(self, life: Life) -> None:

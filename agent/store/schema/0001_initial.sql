@@ -2,6 +2,8 @@
 
 -- ---- The current state of each request --------------------------------------------------------------------------------
 
+-- A CHECK on the hot path has no IN list of three values or more: SQLite would build a table of the list for each row.
+
 -- requests: one row for each request. The column `record` holds the whole record as JSON. The other columns copy the
 -- fields that queries and constraints need. Names, labels and paths are in this table, in `labels` and in `provenance`.
 CREATE TABLE requests (
@@ -51,14 +53,14 @@ CREATE INDEX requests_deleting ON requests (delete_at) WHERE phase = 'deletion';
 CREATE INDEX requests_waiting ON requests (dossier_id) WHERE phase = 'result' OR phase = 'verification';
 CREATE INDEX requests_waiting_since ON requests (opened_at) WHERE phase = 'result';
 CREATE INDEX requests_queued ON requests (queued) WHERE queued;
-CREATE INDEX requests_open ON requests (phase, state) WHERE phase <> 'done';
 CREATE INDEX requests_moving ON requests (moving) WHERE moving;
 CREATE INDEX requests_held ON requests (hold_reason) WHERE hold_reason IS NOT NULL;
 CREATE INDEX requests_present ON requests (source, name, uid) WHERE present AND name IS NOT NULL;
 CREATE INDEX requests_with_dossier ON requests (admitted_at) WHERE dossier_id IS NOT NULL AND phase <> 'done';
 
+CREATE INDEX requests_by_phase ON requests (phase, uid);  -- also for lists
+
 -- Indexes of the lists in the command line, the API and the status page. `requests_by_state` also serves the metrics.
-CREATE INDEX requests_by_phase ON requests (phase, uid);
 CREATE INDEX requests_by_state ON requests (state, progress_at);
 CREATE INDEX requests_by_part_of_name ON requests (name, uid) WHERE name IS NOT NULL;
 
@@ -309,7 +311,7 @@ CREATE TABLE deliveries (
     sink       TEXT NOT NULL,                            -- a digest of its URL
     event      TEXT NOT NULL,                            -- the id that the sink receives; the same for each attempt
     uid        TEXT NOT NULL REFERENCES requests (uid),
-    type       TEXT NOT NULL CHECK (type IN ('capture.ready', 'settled', 'held', 'deleted')),
+    type       TEXT NOT NULL CHECK (type = 'capture.ready' OR type = 'settled' OR type = 'held' OR type = 'deleted'),
     generation INTEGER NOT NULL,
     at         REAL NOT NULL,
     outcome    TEXT,
