@@ -333,7 +333,7 @@ def test_an_attempt_has_all_evidence_of_its_answer(shape: str) -> None:
 async def test_new_labels_and_a_new_author_are_stored_with_their_digests(tmp_path: Path) -> None:
     """[I5] Nearly all steps keep the document, and skip this work."""
     store = opened(tmp_path)
-    life = Life("u1", upload(labels=LABELS)).until(Phase.PROCESS)
+    life = Life("u1", upload(labels=LABELS))
     life.sees(DocumentChanged, desired=upload(digest="d2", labels=(("team", "blue"),), author="a@b", file="f"))
     await committed(store, life)
     store.close()
