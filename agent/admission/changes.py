@@ -16,7 +16,7 @@ from agent.admission.desired import (
 from agent.core.admission import DocumentVerdict, ScanNote, ScanNoteKind, judge, may_start_generation, parsed_answer
 from agent.core.assure_types import DocumentKey
 from agent.core.errors import AgentError
-from agent.core.field_types import RESOLVE
+from agent.core.field_types import RERUN, RESOLVE
 from agent.core.observations import DocumentChanged, DocumentReturned, HoldResolved, Observation
 from agent.core.record import Desired, HoldAnswer, Record
 from agent.core.request import essence
@@ -76,7 +76,7 @@ class DocumentDiffer:
             desired = _with_provenance(one.desired, origins.get(one.document.file))
             if one.record is None:
                 changes.admitted.append(self._record(one.uid, one.document.name, desired))
-                if not _may_answer_hold(one.document):
+                if not _may_have(one.document, RESOLVE):
                     changes.followed.append(one.document)
             else:
                 kind = DocumentChanged if one.verdict is DocumentVerdict.CHANGED else DocumentReturned
@@ -101,15 +101,16 @@ class DocumentDiffer:
         if answered is not None:
             _defer(document, answered, changes)
             return None
-        request = document.request
         digests = self._digests(document)
-        verdict = judge(record, digests.whole, digests.essence, document.file, request.rerun_token)
+        rerun = document.request.rerun_token if _may_have(document, RERUN) else None
+        verdict = judge(record, digests.whole, digests.essence, document.file, rerun)
         if verdict is DocumentVerdict.UNCHANGED:
             changes.followed.append(document)
             changes.present[document.name] = uid
             return None
+        request = document.request
         found: DesiredResult
-        if record is None or may_start_generation(record, verdict, digests.essence, request.rerun_token):
+        if record is None or may_start_generation(record, verdict, digests.essence, rerun):
             found = build_desired(document, request, digests, self._rules, resolved)
         else:
             found = build_desired_in_place(document, request, digests, self._rules, record.desired)
@@ -122,7 +123,7 @@ class DocumentDiffer:
         self, record: Record | None, document: Document, resolved: Resolved, changes: DocumentChanges
     ) -> HoldResolved | DocumentKey | list[Fault] | None:
         """The answer of the file to the open hold. An answer to another hold is ignored and noted."""
-        if record is None or not _may_answer_hold(document):
+        if record is None or not _may_have(document, RESOLVE):
             return None
         text = document.request.resolve_answer
         if text is None or record.hold is None:
@@ -165,9 +166,9 @@ class DocumentDiffer:
         return Record(uid=uid, name=name, source=self._rules.source, agent=self._rules.agent_id, desired=desired)
 
 
-def _may_answer_hold(document: Document) -> bool:
-    """True if the document may answer a hold. A cheap test without false negatives."""
-    return RESOLVE.encode() in document.canonical
+def _may_have(document: Document, annotation: str) -> bool:
+    """True if the document may have this annotation. A cheap test without false negatives: it parses nothing."""
+    return annotation.encode() in document.canonical
 
 
 def _defer(document: Document, problem: DocumentKey | list[Fault], changes: DocumentChanges) -> None:

@@ -100,9 +100,10 @@ class FolderReader:
 
     def read_file(self, name: str, limit: int) -> Content | ReadFailure:
         """Read the file of this name, at most `limit` bytes. Never raises an OSError."""
+        parts = self._prefix.split("/")[:-1]
         try:
-            if self._folder is None:
-                self._folder = _folder(self._root, self._prefix.split("/")[:-1])
+            if self._folder is None and _names(parts):
+                self._folder = _folder(self._root, parts)
             file = None if self._folder is None else os.open(name, _FILE, dir_fd=self._folder)
         except OSError:
             file = None

@@ -14,13 +14,13 @@ from agent.source.yaml_reader import Limits
 # One document of plain lines, with its name where most files have it. The value may be invalid or continue on the next
 # line. Then the document is refused.
 _USUAL = re.compile(rb"(?:apiVersion: [-a-z0-9/]+\n|kind: [A-Za-z]+\n)*metadata:\n  name: ([-a-z0-9.]+)\n")
-_SEVERAL = re.compile(rb"\r|^---|^\.\.\.", re.MULTILINE)
+_SEPARATORS = (b"\n---", b"\n...", b"\r")  # without them, such a file has one document
 
 
 def names_in(content: bytes, limits: Limits) -> Iterable[str]:
     """The name of each document of this file; also names of documents that the agent will refuse."""
     usual = _USUAL.match(content)
-    if usual is not None and _SEVERAL.search(content) is None:
+    if usual is not None and not any(separator in content for separator in _SEPARATORS):
         return (usual[1].decode(),)
     return [document.name for document in load(content, "", limits).documents]
 

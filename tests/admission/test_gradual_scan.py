@@ -44,7 +44,7 @@ async def test_a_gradual_scan_has_the_result_of_a_scan(desk: ControllerHarness) 
     for path in desk.images.rglob("*.jpg"):
         path.unlink()
     synced = await desk.admission.scan(on_progress=lambda: None)
-    assert (synced.files, synced.complete, len(synced.refusals)) == (6, True, 1)
+    assert (synced.scan.files, synced.scan.complete, len(synced.refusals)) == (6, True, 1)
     again = await desk.admission.scan()
     assert again.refusals == synced.refusals
     assert len(desk.steps) == 5
