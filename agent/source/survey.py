@@ -1,7 +1,8 @@
 """The names in all request files, before any request is admitted from an incomplete scan.
 
-A name that several documents use must not lead to a start. So the agent first reads every name, which costs a fortieth of
-parsing, validating and admitting its document. After that, a document whose name is unique can be admitted at once.
+A name that several documents use must not lead to a start. So the agent first reads every name, at a fortieth of the
+cost of parsing, validating and admitting its document. After that, a document whose name is unique can be admitted at
+once.
 """
 
 import re
