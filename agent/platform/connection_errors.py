@@ -7,22 +7,34 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
+_UNSPECIFIC: Final = ("network", "reset")  # often of an address family that this machine does not use
 _NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
 
 def connection_error_code(error: BaseException) -> str:
-    """The code: refused, dns, network, timeout, reset, or tls- with a reason, such as tls-certificate-has-expired."""
+    """The code: refused, dns, network, timeout, oversized, reset, or tls- and a reason: tls-certificate-has-expired."""
     codes = [word for one in _chain(error) if (word := _code(one))]
-    return codes[-1] if codes else "reset"
+    return max(reversed(codes), key=is_specific, default="reset")
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and its causes."""
+def is_specific(code: str) -> bool:
+    """False if the error of another address of the same host is more useful."""
+    return code not in _UNSPECIFIC
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, its causes, and the errors of a group."""
     seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        yield error
-        seen.append(error)
-        error = error.__cause__
+    waiting: list[BaseException] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        yield one
+        seen.append(one)
+        waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else []
+        below = one.__cause__ or one.__context__  # httpcore raises its errors `from None`
+        waiting += [below] if below is not None else []
 
 
 def _code(error: BaseException) -> str:
@@ -41,6 +53,8 @@ def _code(error: BaseException) -> str:
             return "timeout"
         case OSError() if error.errno in _NO_ROUTE:
             return "network"
+        case _ if getattr(error, "error_status_hint", 0) == 431:  # of h11
+            return "oversized"
     return ""
 
 

@@ -7,16 +7,19 @@ space. `agent.platform.settings_types.signing_keys` reads the keys from SINK_SEC
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
+import ssl
 from collections.abc import Callable, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
+import httpx
 import orjson
 
-from agent.assure.http.messages import ExchangeError, Origin, header_lines, path_of
-from agent.assure.http.pool import Pool
 from agent.core.timestamps import format_timestamp
+from agent.platform.connection_errors import connection_error_code
 from agent.platform.endpoint_health import EndpointTrouble, by_status, unanswered
 from agent.ports import Clock, Delivery
 from agent.ports.sink import sink_id
@@ -24,9 +27,13 @@ from agent.ports.sink import sink_id
 OnResult = Callable[[EndpointTrouble | None], None]
 
 _DELIVERY_SECONDS = 10.0
-_CONNECTIONS = 100
+_LIMITS = httpx.Limits(max_connections=100, keepalive_expiry=15.0)  # idle seconds; many servers close after them
 _MAX_BODY = 64 * 1024  # bytes of an answer that are read, so that its connection can be used again
-_TYPE = "application/cloudevents+json; charset=utf-8"
+_HEADERS = {
+    "Content-Type": "application/cloudevents+json; charset=utf-8",
+    "User-Agent": "assure-agent",
+    "Accept-Encoding": "identity",
+}
 
 
 class HttpSink:
@@ -41,9 +48,14 @@ class HttpSink:
         self._keys = keys
         self._source = f"/assure-agent/{agent_id}"
         self._clock = clock
-        self._origin = Origin.of(url)
-        self._target = path_of(url)
-        self._pool = Pool(connections=_CONNECTIONS)
+        self._http = httpx.AsyncClient(
+            headers=_HEADERS,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keep none
+            verify=ssl.create_default_context(),
+            timeout=None,  # noqa: S113 - `send` limits the whole delivery
+            limits=_LIMITS,
+            trust_env=False,
+        )
 
     def __repr__(self) -> str:
         return f"HttpSink({sink_id(self._url)})"
@@ -51,19 +63,11 @@ class HttpSink:
     async def send(self, delivery: Delivery) -> bool:
         """Post the notification. True: 2xx within ten seconds. Follows no redirect, and ignores the body."""
         body = orjson.dumps(cloud_event(delivery, self._source))
-        headers = {"Content-Type": _TYPE, "User-Agent": "assure-agent", **self._signature_headers(delivery.event, body)}
-        fields = header_lines(self._origin, headers)
         try:
             async with asyncio.timeout(_DELIVERY_SECONDS):
-                reply = await self._pool.send(self._origin, "POST", self._target, fields, body, _MAX_BODY)
-            status = reply.status
-        except ExchangeError as error:
-            status = error.status
-            if not status:
-                self._on_result(unanswered(error.cause))
-                return False
-        except TimeoutError:
-            self._on_result(unanswered("timeout"))
+                status = await self._post(body, self._signature_headers(delivery.event, body))
+        except (httpx.HTTPError, OSError) as error:
+            self._on_result(unanswered(connection_error_code(error)))
             return False
         taken = 200 <= status < 300
         self._on_result(None if taken else EndpointTrouble(cause=by_status(status), status=status))
@@ -71,7 +75,18 @@ class HttpSink:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._pool.aclose()
+        await self._http.aclose()
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> int:
+        """The status of the answer. It counts as soon as the head is complete. Raises httpx.HTTPError or OSError."""
+        async with self._http.stream("POST", self._url, content=body, headers=headers) as reply:
+            read = 0
+            with contextlib.suppress(httpx.HTTPError):
+                async for part in reply.aiter_raw():
+                    read += len(part)
+                    if read > _MAX_BODY:
+                        break
+            return reply.status_code
 
     def _signature_headers(self, event: str, body: bytes) -> dict[str, str]:
         at = str(int(self._clock.now()))

@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -17,13 +18,12 @@ from agent.platform.log import logger
 from agent.platform.metrics import Metrics
 from agent.platform.settings import Settings, secrets_of
 from agent.platform.settings_types import signing_keys
-from agent.ports import DeliverEvent
+from agent.ports import Clock, DeliverEvent
 from agent.ports.sink import sink_id
 from agent.store.sqlite import SqliteStore
 from agent.web.agent_status import AgentStatus
 from agent.web.api import Api
 from agent.web.assure_events import MAX_BODY_BYTES, AssureEventEndpoint, EventSignature
-from agent.web.cloudevents import HttpSink
 from agent.web.dispatcher import Dispatcher
 from agent.web.health_endpoints import health_routes
 from agent.web.read_pool import ReadPool
@@ -34,6 +34,9 @@ from agent.web.status_page import StatusPage
 _FINAL_ROUND_TIMEOUT = 3.0  # seconds for a last delivery at shutdown
 _FAULT_PAUSE = 60.0
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
+if TYPE_CHECKING:
+    from agent.web.cloudevents import HttpSink
 
 
 def sink_ids(settings: Settings) -> list[str]:
@@ -64,11 +67,7 @@ class HttpService:
         self._connections = connections_per_listener(settings.concurrency)
         self._sessions = Sessions()
         clock, agent_id = status.clock, settings.agent_id or store.keys.agent_id()
-        keys = signing_keys(settings.sink_secret.get_secret_value())
-        self._sinks = [
-            HttpSink(url, keys, agent_id, clock, partial(endpoints.record, sink_name(url)))
-            for url in settings.sink_urls
-        ]
+        self._sinks = _sinks(settings, agent_id, clock, endpoints) if settings.sink_urls else []
         self._dispatchers = [
             Dispatcher(name, sink, store.outbox, clock, chance, metrics.delivered)
             for name, sink in zip(sink_ids(settings), self._sinks, strict=True)
@@ -166,3 +165,13 @@ class HttpService:
             except Exception as error:  # a bug, or an unreadable store: the rest of the agent continues [I9]
                 self._on_error(error)
                 await self._status.clock.wait(asyncio.Event(), _FAULT_PAUSE)
+
+
+def _sinks(settings: Settings, agent_id: str, clock: Clock, endpoints: EndpointHealth) -> "list[HttpSink]":
+    """The configured sinks. Only they need httpx, so it is imported here."""
+    from agent.web.cloudevents import HttpSink
+
+    keys = signing_keys(settings.sink_secret.get_secret_value())
+    return [
+        HttpSink(url, keys, agent_id, clock, partial(endpoints.record, sink_name(url))) for url in settings.sink_urls
+    ]

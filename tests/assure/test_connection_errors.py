@@ -23,7 +23,7 @@ from agent.platform.endpoint_health import EndpointCause, trouble_of
 from .test_token import JumpingClock
 
 
-def _certificate(folder: Path, valid: timedelta) -> ssl.SSLContext:
+def server_context(folder: Path, valid: timedelta) -> ssl.SSLContext:
     """The TLS context of a server with an untrusted certificate, valid since ten days ago."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -49,13 +49,13 @@ def _certificate(folder: Path, valid: timedelta) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def _serving(context: ssl.SSLContext) -> AsyncIterator[str]:
+async def tls_server(context: ssl.SSLContext) -> AsyncIterator[str]:
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
     async with server:
         yield f"https://localhost:{server.sockets[0].getsockname()[1]}"
 
 
-def _closed_port() -> int:
+def closed_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -73,7 +73,7 @@ async def _cause(config: Config, clock: JumpingClock, token_url: str) -> tuple[s
 
 
 async def test_a_port_where_nothing_listens_is_a_refused_connection(config: Config, clock: JumpingClock) -> None:
-    part, cause, _ = await _cause(config, clock, f"http://127.0.0.1:{_closed_port()}/token")
+    part, cause, _ = await _cause(config, clock, f"http://127.0.0.1:{closed_port()}/token")
     assert (part, cause) == ("refused", EndpointCause.REFUSED)
 
 
@@ -103,7 +103,7 @@ async def test_https_to_a_port_that_speaks_http_is_reported_as_tls(config: Confi
 async def test_a_certificate_that_is_not_trusted_is_named_with_its_reason(
     config: Config, clock: JumpingClock, tmp_path: Path, valid: timedelta, reason: str
 ) -> None:
-    async with _serving(_certificate(tmp_path, valid)) as url:
+    async with tls_server(server_context(tmp_path, valid)) as url:
         part, cause, sentence = await _cause(config, clock, url + "/token")
     assert cause is EndpointCause.TLS
     assert any(one in part for one in reason.split("|"))

@@ -58,6 +58,6 @@ def test_the_ports_import_only_dataclasses_and_protocols() -> None:
     assert core_modules("import agent.ports") == set()
 
 
-def test_the_agent_starts_without_templates() -> None:
-    unneeded = {"jinja2"}
+def test_the_agent_starts_without_templates_and_without_the_client_of_sinks() -> None:
+    unneeded = {"httpx", "jinja2"}
     assert imported("import agent.daemon.agent") & unneeded == set()

@@ -5,6 +5,9 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,10 +17,26 @@ from agent.core.errors import SettingsError
 from agent.core.notifications import Notice, NoticeType
 from agent.core.record import Outcome
 from agent.platform.clock import SystemClock
+from agent.platform.endpoint_health import EndpointCause, EndpointTrouble
+from agent.platform.log import configure
 from agent.platform.settings import load_settings
 from agent.ports import Delivery
+from agent.web import cloudevents
 from agent.web.cloudevents import HttpSink
-from tests.assure.scripted_server import ScriptedServer, endless
+from tests.assure.http.conftest import serving
+from tests.assure.scripted_server import (
+    Behaviour,
+    ScriptedServer,
+    answer,
+    cut,
+    drip,
+    endless,
+    hang_up,
+    raw,
+    reset,
+    silence,
+)
+from tests.assure.test_connection_errors import closed_port, server_context, tls_server
 from tests.daemon.test_metrics import metrics
 from tests.support.clock import until
 from tests.support.environment import World
@@ -97,20 +116,122 @@ async def test_only_a_2xx_counts_and_no_redirect_is_followed(world: World, statu
     assert len(world.rows("SELECT * FROM deliveries")) == 2
 
 
-async def test_an_endless_head_of_a_sink_is_a_failed_delivery() -> None:
+NOTICE = Notice(type=NoticeType.SETTLED, generation=1, at=0.0, outcome="accepted")
+DELIVERY = Delivery(id=1, event="e", uid="u", name="n", mode="upload", notice=NOTICE)
+
+
+async def results(url: str, deliveries: int = 1) -> list[EndpointTrouble | None]:
+    """The trouble of each of these deliveries, one after another."""
+    troubles: list[EndpointTrouble | None] = []
+    sink = HttpSink(url, [b"secret"], "agent", SystemClock(), troubles.append)
+    for _ in range(deliveries):
+        accepted = await sink.send(DELIVERY)
+        assert accepted == (troubles[-1] is None)
+    await sink.aclose()
+    return troubles
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("begin", [b"", OK, OK + b"X: "], ids=["interim", "headers", "one header"])
+async def test_an_endless_head_of_a_sink_is_a_failed_delivery(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for Assure. The agent does not read the rest of the answer."""
-    notice = Notice(type=NoticeType.SETTLED, generation=1, at=0.0, outcome="accepted")
-    delivery = Delivery(id=1, event="e", uid="u", name="n", mode="upload", notice=notice)
+    monkeypatch.setattr(cloudevents, "_DELIVERY_SECONDS", 0.5 if not begin else PATIENT)
+    taken: list[int] = []
+    more = b"HTTP/1.1 100 Continue\r\n\r\n" if not begin else b"X: x\r\n" if begin == OK else b"x"
+    async with ScriptedServer() as server:
+        server.will(endless(begin, more, taken))
+        (trouble,) = await results(server.url + "/sink")
+        async with asyncio.timeout(PATIENT):
+            while not taken:
+                await asyncio.sleep(0.01)
+    assert trouble is not None
+    assert trouble.cause is (EndpointCause.UNREADABLE if begin else EndpointCause.TIMEOUT)
+    assert taken[0] < 20_000_000, "no more than the buffers of the system hold"
+
+
+async def test_the_body_of_an_answer_is_bounded() -> None:
     taken: list[int] = []
     async with ScriptedServer() as server:
-        server.will(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", taken))
-        sink = HttpSink(server.url + "/sink", [b"secret"], "agent", SystemClock())
-        assert not await sink.send(delivery)
-        await sink.aclose()
+        server.will(endless(OK + b"Content-Length: 1000000000\r\n\r\n", b"x", taken), answer(200))
+        assert await results(server.url + "/sink", 2) == [None, None]
         async with asyncio.timeout(PATIENT):
             while not taken:
                 await asyncio.sleep(0.01)
     assert taken[0] < 20_000_000, "no more than the buffers of the system hold"
+    assert [delivery.connection for delivery in server.deliveries] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "cause", "status"),
+    [
+        (answer(302, headers={"Location": "/elsewhere"}), EndpointCause.STATUS_3XX, 302),
+        (answer(404), EndpointCause.STATUS_4XX, 404),
+        (answer(429), EndpointCause.THROTTLED, 429),
+        (answer(503), EndpointCause.STATUS_5XX, 503),
+        (cut(503, b"half", 8), EndpointCause.STATUS_5XX, 503),
+        (hang_up, EndpointCause.RESET, None),
+        (reset, EndpointCause.RESET, None),
+        (raw(b"SSH-2.0-OpenSSH\r\n\r\n"), EndpointCause.RESET, None),
+    ],
+)
+async def test_a_failed_delivery_has_the_cause_that_calls_to_assure_have(
+    behaviour: Behaviour, cause: EndpointCause, status: int | None
+) -> None:
+    async with ScriptedServer() as server:
+        server.will(behaviour)
+        assert await results(server.url + "/sink") == [EndpointTrouble(cause=cause, status=status)]
+        assert len(server.deliveries) == 1
+
+
+async def test_a_sink_without_an_answer_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloudevents, "_DELIVERY_SECONDS", 0.2)
+    for behaviour in (silence, drip(200, b"long", 60)):
+        async with ScriptedServer() as server:
+            server.will(behaviour)
+            assert await results(server.url + "/sink") == [EndpointTrouble(cause=EndpointCause.TIMEOUT)]
+
+
+async def bad_request(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    await writer.drain()
+
+
+async def test_a_sink_that_cannot_be_reached_is_reported_with_its_cause(tmp_path: Path) -> None:
+    (refused,) = await results(f"http://localhost:{closed_port()}/sink")
+    (unknown,) = await results("http://nonexistent.invalid/sink")
+    assert (refused, unknown) == (
+        EndpointTrouble(cause=EndpointCause.REFUSED),
+        EndpointTrouble(cause=EndpointCause.DNS),
+    )
+    async with serving(bad_request) as port:
+        (plain,) = await results(f"https://127.0.0.1:{port}/sink")
+    async with tls_server(server_context(tmp_path, timedelta(days=20))) as url:
+        (untrusted,) = await results(url)
+    assert plain == EndpointTrouble(cause=EndpointCause.TLS, detail="wrong-version-number")
+    assert untrusted is not None
+    assert untrusted.cause is EndpointCause.TLS
+    assert "self-signed" in untrusted.detail
+
+
+async def test_a_connection_carries_many_deliveries_without_cookies_or_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+    async with ScriptedServer() as server:
+        server.will(answer(200, b"thanks", {"Set-Cookie": "a=b; Path=/"}), cut(202, b"half", 8), answer(204))
+        assert await results(server.url + "/sink?key=a%2Fb", 3) == [None] * 3
+    assert server.lines == ["POST /sink?key=a%2Fb"] * 3
+    assert [delivery.connection for delivery in server.deliveries] == [0, 0, 1]
+    assert not any("cookie" in delivery.headers for delivery in server.deliveries)
+    assert {delivery.headers["accept-encoding"] for delivery in server.deliveries} == {"identity"}
+
+
+def test_no_url_of_a_sink_is_logged() -> None:
+    """[I6]"""
+    configure("json", "info")
+    for name in ("httpx", "httpcore.connection", "httpcore.http11"):
+        assert not logging.getLogger(name).isEnabledFor(logging.ERROR), name
 
 
 async def test_run_once_delivers_what_it_can_before_it_ends(world: World) -> None:

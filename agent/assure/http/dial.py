@@ -14,12 +14,11 @@ from typing import Any, Final
 
 from agent.assure.http.connection import Connection
 from agent.assure.http.messages import Origin, Proxy, Timeouts, Unsent
-from agent.platform.connection_errors import connection_error_code
+from agent.platform.connection_errors import connection_error_code, is_specific
 
 _STAGGER: Final = 0.25  # seconds until the next address is tried as well (RFC 8305 §5)
 _MAX_PROXY_HEAD: Final = 16 * 1024  # bytes
 _PROXY_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
-_UNSPECIFIC: Final = ("network", "reset")  # often of an address family that this machine does not use
 
 
 def tls_context(
@@ -126,7 +125,7 @@ async def _race(loop: asyncio.AbstractEventLoop, addresses: list[Any]) -> socket
         for attempt in running:
             attempt.cancel()
             attempt.add_done_callback(lambda ended: None if ended is won else _close_result(ended))
-    raise max(errors, key=lambda error: connection_error_code(error) not in _UNSPECIFIC)
+    raise max(errors, key=lambda error: is_specific(connection_error_code(error)))
 
 
 def _close_result(attempt: asyncio.Task[socket.socket]) -> None:
