@@ -12,7 +12,7 @@ _NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno
 
 
 def connection_error_code(error: BaseException) -> str:
-    """The code: refused, dns, network, timeout, oversized, reset, or tls- and a reason: tls-certificate-has-expired."""
+    """The code: refused, dns, network, timeout, oversized, reset, or tls- and a reason (tls-handshake)."""
     codes = [word for one in _chain(error) if (word := _code(one))]
     return max(reversed(codes), key=is_specific, default="reset")
 
